@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
+
+    python -m bench [burst] [idle] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bench.rig import Rig, cpu_seconds, daemon, pss_kib, switches, wait_for
+
+COUNT = 1000
+LINE = "true"
+
+
+def yardstick(count: int = COUNT, rounds: int = 3) -> float:
+    """Seconds of the serial C posix_spawn+wait loop over the same command, median of some rounds."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise SystemExit("bench: a C compiler is needed for the yardstick (apt install gcc libc6-dev)")
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "spawn_loop"
+        source = Path(__file__).parent / "spawn_loop.c"
+        subprocess.run([compiler, "-O2", "-o", program, source], check=True)
+        command = [program, str(count), "/bin/sh", "-c", LINE]
+        return statistics.median(float(subprocess.check_output(command)) for _ in range(rounds))
+
+
+def burst() -> dict[str, Any]:
+    """1,000 one-line jobs due in the same second: from the due instant to the last start, and CPU time a run."""
+    due = (datetime.now(UTC) + timedelta(seconds=75)).replace(second=0, microsecond=0)
+    schedule = f"{due.minute} {due.hour} * * *"
+    text = "defaults: {timezone: UTC}\njobs:\n" + "".join(
+        f'  job-{i:04}: {{command: "{LINE}", schedule: "{schedule}"}}\n' for i in range(COUNT)
+    )
+    before = yardstick()
+    with daemon({"burst.yaml": text}) as rig:
+        pids, used = rig.pids(), cpu_seconds(rig.pids())
+        wait_for(lambda: datetime.now(UTC) >= due, 90)
+        wait_for(lambda: len(ended(rig)) == COUNT, 60)
+        used = cpu_seconds(sorted({*pids, *rig.pids()})) - used
+        records = [json.loads(path.read_text()) for path in ended(rig)]
+    after = yardstick()
+    late = sorted((datetime.fromisoformat(record["started"]) - due).total_seconds() for record in records)
+    last_end = max((datetime.fromisoformat(record["ended"]) - due).total_seconds() for record in records)
+    assert all(record["state"] == "succeeded" for record in records)
+    c_loop = (before + after) / 2
+    return {
+        "runs": COUNT, "c_loop_s": c_loop, "first_start_s": late[0], "median_start_s": statistics.median(late),
+        "last_start_s": late[-1], "last_end_s": last_end, "ratio_to_c_loop": late[-1] / c_loop,
+        "cpu_ms_a_run": used / COUNT * 1000, "supervisors": len(pids) - 2,
+    }  # fmt: skip
+
+
+def ended(rig: Rig) -> list[Path]:
+    """The record files there are."""
+    return list((rig.directory / "logs").glob("*/*.json"))
+
+
+def idle() -> dict[str, Any]:
+    """1,000 jobs, none due for a minute: how often any process of ours woke up, and what they hold in memory."""
+    far = (datetime.now(UTC) + timedelta(hours=12)).hour
+    text = "defaults: {timezone: UTC}\njobs:\n" + "".join(
+        f'  job-{i:04}: {{command: "{LINE}", schedule: "{i % 60} {far} * * *"}}\n' for i in range(COUNT)
+    )
+    with daemon({"idle.yaml": text}) as rig:
+        pids = rig.pids()
+        wait_for(lambda: _is_quiet(pids), 30)
+        before, used = switches(pids), cpu_seconds(pids)
+        time.sleep(60)
+        after = switches(pids)
+        return {
+            "jobs": COUNT, "processes": len(pids), "wake_ups_a_minute": sum(after.values()) - sum(before.values()),
+            "cpu_s_a_minute": cpu_seconds(pids) - used, "pss_mib": pss_kib(pids) / 1024,
+        }  # fmt: skip
+
+
+def _is_quiet(pids: list[int]) -> bool:
+    before = switches(pids)
+    time.sleep(1)
+    return switches(pids) == before
+
+
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"burst": burst, "idle": idle}
+
+
+def main() -> None:
+    """Run those named, all by default; print a line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    options = parser.parse_args()
+    results = {}
+    for name in options.names or BENCHMARKS:
+        results[name] = BENCHMARKS[name]()
+        for figure, value in results[name].items():
+            print(f"{name:8} {figure:20} {value:.4g}" if isinstance(value, float) else f"{name:8} {figure:20} {value}")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What the benchmarks share: a daemon in a throw-away directory, and what the kernel says of its processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+
+ROOT = Path(__file__).resolve().parent.parent
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Rig:
+    """One running daemon; `pids` are those of the scheduler, its launcher and the supervisors."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+        self.process: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        """Start the daemon and wait until it answers."""
+        command = [sys.executable, "-m", "jobqueued", "--root", str(self.directory), "--log", "json"]
+        log = open(self.directory / "daemon.log", "ab")  # noqa: SIM115
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=log)
+        wait_for(lambda: b'"event":"ready"' in (self.directory / "daemon.log").read_bytes(), 60)
+
+
+    def stop(self) -> None:
+        """Stop the daemon; its launcher leaves by itself."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+    def pids(self) -> list[int]:
+        """Scheduler first, then launcher and supervisors."""
+        marker = str(self.directory / "run" / "runs")
+        others = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if marker in _arguments(pid)]
+        return [self.process.pid, *sorted(others)]
+
+
+def _arguments(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+@contextlib.contextmanager
+def daemon(files: dict[str, str]) -> Iterator[Rig]:
+    """A daemon on these job files; on a file system that really syncs, not in memory."""
+    with tempfile.TemporaryDirectory(prefix="jobqueued-bench-", dir=os.environ.get("BENCH_DIR", "/var/tmp")) as name:
+        directory = Path(name)
+        (directory / "jobqueue.d").mkdir()
+        for file, text in files.items():
+            (directory / "jobqueue.d" / file).write_text(text)
+        rig = Rig(directory)
+        rig.start()
+        try:
+            yield rig
+        finally:
+            rig.stop()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Until the condition holds; TimeoutError after `seconds`."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not within {seconds} s")
+        time.sleep(0.02)
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """User and system time of these processes so far, without their children's."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total / TICK
+
+
+def switches(pids: list[int]) -> dict[int, int]:
+    """Context switches of each process so far; one that sleeps undisturbed makes none."""
+    found = {}
+    for pid in pids:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        found[pid] = sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+    return found
+
+
+def pss_kib(pids: list[int]) -> int:
+    """Proportional set size of all of them together."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1])
+    return total

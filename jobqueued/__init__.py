@@ -1,0 +1,30 @@
+"""jobqueued: a job queue daemon for Linux that replaces cron.
+
+The scheduler's core is a library: ``from jobqueued import Scheduler, Job``.  Names are resolved on first use, so that
+the small programs in ``jobqueued.child`` can live in this package without paying for the rest of it.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Catalog": "catalog",
+    "Job": "model",
+    "Now": "model",
+    "Run": "model",
+    "RunState": "model",
+    "Schedule": "schedule",
+    "ScheduleError": "schedule",
+    "Scheduler": "scheduler",
+}
+
+__all__ = ["Catalog", "Job", "Now", "Run", "RunState", "Schedule", "ScheduleError", "Scheduler", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'jobqueued' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"jobqueued.{_HOME[name]}"), name)

@@ -1,0 +1,113 @@
+"""The command line of jobqueued(8): what must be true before the loop may start, each failure with its remedy."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import platform
+import sys
+from pathlib import Path
+
+from jobqueued import __version__
+
+_EXIT_FAILURE, _EXIT_USAGE = 1, 2
+
+
+class CannotStart(Exception):
+    """Why the daemon can't start, and what to do about it."""
+
+
+def main(arguments: list[str] | None = None, launcher: Path | None = None) -> int:
+    """Run the daemon; the exit status.  `launcher` is the program of the launcher, None: our own."""
+    options = _parser().parse_args(arguments)
+    if options.detach:
+        from jobqueued.detach import detach
+
+        options.pid_file = options.pid_file and options.pid_file.absolute()
+        detach(options.pid_file)
+    try:
+        return _serve(options, launcher)
+    except CannotStart as error:
+        print(f"jobqueued: {error}", file=sys.stderr)
+        return _EXIT_FAILURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jobqueued", description="Run the jobs of /etc/jobqueue.d; jobqueuectl talks to it.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"jobqueued {__version__}")
+    parser.add_argument("--root", type=Path, metavar="D", help="keep everything below D: jobqueue.d, state, run, logs")
+    for name, kind in (("config", "F"), ("jobs", "D"), ("state", "D"), ("run", "D"), ("logs", "D")):
+        parser.add_argument(f"--{name}", type=Path, metavar=kind, help=f"use this path for {name}")
+    parser.add_argument(
+        "--launcher", type=Path, metavar="SOCKET", help="use the launcher that listens here; never start one"
+    )
+    parser.add_argument(
+        "--log", choices=("auto", "text", "json", "journal"), default="auto",
+        help="how lines are written to stderr: for people, as JSON, or to journald with fields (default: as fits stderr)",
+    )  # fmt: skip
+    parser.add_argument("--detach", action="store_true", help="go into the background, as daemons did before systemd")
+    parser.add_argument("--pid-file", type=Path, metavar="F", help="with --detach: write the PID here")
+    return parser
+
+
+def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
+    from jobqueued.config import Paths, read_config
+    from jobqueued.daemon import Daemon
+    from jobqueued.journal import Journal
+    from jobqueued.launch import LAUNCHER, LauncherError, Link
+    from jobqueued.store import Store, StoreError
+
+    paths = Paths.chosen(
+        options.root, config=options.config, jobs=options.jobs, state=options.state, run=options.run, logs=options.logs
+    )
+    journal = Journal(options.log)
+    config, problems = read_config(paths.config)
+    for problem in problems:
+        journal.say("problem", text=str(problem), file=str(paths.config))
+    if any(problem.severity == "error" for problem in problems):
+        raise CannotStart(f"{paths.config} can't be used; mend what is named above, or remove the file for the defaults")
+    _make_directories(paths.state, paths.run, paths.runs, paths.logs)
+    lock = _lock(paths.state)
+    own = None if options.launcher else launcher or LAUNCHER
+    try:
+        link = Link(options.launcher or paths.launcher, paths.runs, paths.logs, own)
+        Daemon(paths, config, Store(paths.state), link, journal, platform.node()).run(paths.runs.name)
+    except (StoreError, LauncherError) as error:
+        raise CannotStart(str(error)) from None
+    except OSError as error:
+        raise CannotStart(f"{error.filename or paths.run}: {error.strerror}") from error
+    finally:
+        os.close(lock)
+    return 0
+
+
+def _make_directories(*directories: Path) -> None:
+    for directory in directories:
+        try:
+            directory.mkdir(0o755, parents=True, exist_ok=True)
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise PermissionError(13, "not writable by this user")
+        except OSError as error:
+            raise CannotStart(f"{directory}: {error.strerror}; jobqueued must be able to write there") from None
+
+
+def _lock(state: Path) -> int:
+    """Hold the state directory alone; the kernel lets go of it when we end, however we end."""
+    try:
+        descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"%d\n" % os.getpid())
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode().strip() or "unknown"
+        raise CannotStart(f"{state} is in use by another jobqueued (pid {holder}); stop that one, or use another --state") from None
+    except OSError as error:
+        raise CannotStart(f"{state / 'lock'}: {error.strerror}; jobqueued must be able to write there") from None
+    return descriptor
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""What people are told about jobs and runs: the scheduler's state as plain data, in the words of `varlink.INTERFACE`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+from jobqueued.model import SECOND, Job, JobStatus, Problem, RunState, to_text
+from jobqueued.scheduler import JobState, Scheduler
+
+_DURATIONS = frozenset({"catch_up_window", "grace", "timeout", "kill_grace"})
+_INTERNAL = frozenset({"triggers", "file", "line"})
+_FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST})
+
+
+def _moment(instant: int | None) -> str | None:
+    return None if instant is None else to_text(instant)
+
+
+def status_of(job: Job, state: JobState) -> JobStatus:
+    """The one word for a job."""
+    if state.live:
+        return JobStatus.RUNNING
+    if state.held:
+        return JobStatus.WAITING
+    if not job.enabled:
+        return JobStatus.DISABLED
+    return JobStatus.FAILED if state.memory.stats.last_state in _FAILURES else JobStatus.IDLE
+
+
+def job_row(job: Job, state: JobState) -> dict[str, Any]:
+    """The interface's type Job."""
+    stats = state.memory.stats
+    return {
+        "id": job.id, "description": job.description, "status": status_of(job, state).value, "enabled": job.enabled,
+        "priority": job.priority, "concurrency": job.concurrency, "schedule": list(job.schedule), "timezone": job.timezone,
+        "next": _moment(state.next_due), "last_run": _moment(stats.last_run),
+        "last_state": None if stats.last_state is None else str(stats.last_state), "due": len(state.due),
+        "waiting": len(state.waiting), "running": len(state.live), "file": job.file, "line": job.line,
+    }  # fmt: skip
+
+
+def definition(job: Job) -> dict[str, Any]:
+    """The job as its file and the defaults have it, in JSON's terms."""
+    found = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in _INTERNAL}
+    for name in _DURATIONS:
+        found[name] = None if found[name] is None else found[name] / SECOND
+    return {**found, "environment": dict(job.environment)}
+
+
+def stats(state: JobState) -> dict[str, Any]:
+    """The job's counters."""
+    counters = state.memory.stats
+    return {**asdict(counters), "last_run": _moment(counters.last_run)}
+
+
+def problem_row(problem: Problem) -> dict[str, Any]:
+    """The interface's type Problem."""
+    return problem._asdict()
+
+
+def next_job(scheduler: Scheduler) -> tuple[int, str] | None:
+    """The soonest due time of any job, and whose it is."""
+    times = ((scheduler[job.id].next_due, job.id) for job in scheduler.catalog)
+    return min(((due, name) for due, name in times if due is not None), default=None)
+
+
+def counts(scheduler: Scheduler) -> dict[str, int]:
+    """How many runs are due (held by their job's concurrency), waiting for admission, and running."""
+    states = [run.state for run in scheduler.runs.values()]
+    live = states.count(RunState.STARTING) + states.count(RunState.RUNNING)
+    return {"due": states.count(RunState.DUE), "waiting": states.count(RunState.WAITING), "running": live}

@@ -1,0 +1,127 @@
+"""The jobs by id: add, remove, replace those of a file (the seed's "structure to catalog all jobs")."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from collections.abc import Mapping as Map
+from dataclasses import replace
+from typing import NamedTuple
+
+from jobqueued.model import Job, Problem
+
+
+class Change(NamedTuple):
+    """What happened to the jobs: `edited` holds the new definitions, `removed` the old ones."""
+
+    added: tuple[Job, ...] = ()
+    edited: tuple[Job, ...] = ()
+    removed: tuple[Job, ...] = ()
+
+
+class Catalog:
+    """All jobs by id.  Iterates over the jobs in the order in which their ids came."""
+
+    def __init__(self, jobs: Iterable[Job] = ()) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._ids: dict[str, set[str]] = {}
+        for job in jobs:
+            self.add(job)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._jobs
+
+    def __getitem__(self, job_id: str) -> Job:
+        return self._jobs[job_id]
+
+    def get(self, job_id: str) -> Job | None:
+        """The job of that id, if there is one."""
+        return self._jobs.get(job_id)
+
+    def add(self, job: Job) -> None:
+        """Add a job; ValueError if its id is taken."""
+        if job.id in self._jobs:
+            raise ValueError(f"there is a job {job.id!r} already")
+        self._put(job)
+
+    def remove(self, job_id: str) -> Job:
+        """Remove a job and return it; KeyError if there is none."""
+        job = self._jobs.pop(job_id)
+        self._ids[job.file].discard(job_id)
+        return job
+
+    def replace_file(self, file: str, jobs: Iterable[Job]) -> Change:
+        """Make `jobs` all the jobs of `file` (their `file`), also those that were another file's: they moved.
+
+        A job that only moved, in its file or to this one, is in no part of the Change.
+        """
+        added, edited = [], []
+        left = self._ids.pop(file, set())
+        for job in jobs:
+            left.discard(job.id)
+            old = self._jobs.get(job.id)
+            if old is None:
+                added.append(job)
+            elif not _same(old, job):
+                edited.append(job)
+            self._put(job)
+        removed = tuple(self._jobs.pop(job_id) for job_id in sorted(left))
+        return Change(tuple(added), tuple(edited), removed)
+
+    def conflicts(self, file: str, jobs: tuple[Job, ...]) -> list[Problem]:
+        """What keeps `jobs` from being those of `file`: an id stays with the file that has it."""
+        return self.conflicts_among({file: jobs}).get(file, [])
+
+    def conflicts_among(
+        self, files: Map[str, tuple[Job, ...]], vanished: Container[str] = ()
+    ) -> dict[str, list[Problem]]:
+        """What keeps files that are new at the same time from being accepted, by file; the others go together.
+
+        So two files may swap ids.  An id that none has goes to the first in byte order of the names; those of
+        `vanished` files are free.
+        """
+        refused: dict[str, list[Problem]] = {}
+        while found := self._conflicts({f: jobs for f, jobs in files.items() if f not in refused}, vanished):
+            refused |= found
+        return refused
+
+    def _conflicts(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, list[Problem]]:
+        holders = self._holders(files, vanished)
+        found: dict[str, list[Problem]] = {}
+        for file, jobs in files.items():
+            for job in jobs:
+                holder = holders[job.id]
+                if holder.file != file:
+                    where = f"{holder.file}:{holder.line}"
+                    message = f"found the id {job.id!r}; accepted: an id that no other file has ({where} has it)"
+                    found.setdefault(file, []).append(Problem(file, job.line, 0, "", message))
+        return found
+
+    def _holders(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, Job]:
+        """Who has each id in `files` if all of them are accepted, by right of having had it first."""
+        holders: dict[str, Job] = {}
+        for file in sorted(files):
+            for job in files[file]:
+                old = self._jobs.get(job.id)
+                if old is not None and old.file not in files and old.file not in vanished:
+                    holders[job.id] = old
+                elif job.id not in holders or (old is not None and old.file == file):
+                    holders[job.id] = job
+        return holders
+
+    def _put(self, job: Job) -> None:
+        old = self._jobs.get(job.id)
+        if old is not None and old.file in self._ids:
+            self._ids[old.file].discard(job.id)
+        self._jobs[job.id] = job
+        self._ids.setdefault(job.file, set()).add(job.id)
+
+
+def _same(old: Job, new: Job) -> bool:
+    """Whether nothing changed but the place; compiled triggers follow from the rest."""
+    return replace(old, file=new.file, line=new.line, triggers=new.triggers) == new

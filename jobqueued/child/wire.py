@@ -1,0 +1,102 @@
+"""What scheduler, launcher and supervisors say to each other, and the marks they leave in R.
+
+R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
+
+    spec      the launch order, one JSON object                                   launcher
+    control   Unix socket; whoever connects follows the attempt                   supervisor
+    spawning  made with O_EXCL: whoever makes it decides alone whether to start   supervisor (or the settling scheduler)
+    pid       "<pid> <started ns, wall> <before> <after>", the last two on BOOTTIME   supervisor
+    ended     the record as one line, complete only with its newline              supervisor
+    lost      the wait status of a job whose supervisor died                      launcher
+
+Between scheduler and launcher go lines over a stream socket:
+
+    → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID
+    → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS | ended NAME | lost NAME STATUS
+
+Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above.
+On R/control a follower reads "live", and "ended" at the end.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from typing import Any
+
+VERSION = 1
+SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"
+MARKS = (SPEC, CONTROL, SPAWNING, PID, ENDED, LOST)
+
+SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
+"""Failures to start that say nothing about the job: the attempt goes back to waiting and counts for nothing."""
+
+UNSTARTED = "unstarted"
+"""The `state` in R/ended of an attempt that such trouble kept from starting."""
+
+
+def open_directory(path: str) -> int:
+    """A descriptor for a directory: names below it stay the same directory's, whatever happens to the path."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def write_mark(directory: int, name: str, data: bytes = b"", mode: int = 0o600) -> None:
+    """Create R/name with this content; FileExistsError if it is there already."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
+    try:
+        if data and os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)
+
+
+def read_mark(directory: int, name: str) -> bytes | None:
+    """R/name's content; None: not there."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    with open(descriptor, "rb", buffering=0) as file:
+        return file.readall()
+
+
+def read_document(directory: int, name: str) -> dict[str, Any] | None:
+    """R/name as one JSON object; None: not there, or its writer did not come to the end."""
+    data = read_mark(directory, name)
+    if not data or not data.endswith(b"\n"):
+        return None
+    document: dict[str, Any] = json.loads(data)
+    return document
+
+
+def encode(document: dict[str, Any]) -> bytes:
+    """One JSON object on one line, with its newline."""
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def address(directory: int, name: str = CONTROL) -> str:
+    """A path to a socket in `directory` that fits the 107 bytes of sockaddr_un, however deep the directory lies."""
+    return f"/proc/self/fd/{directory}/{name}"
+
+
+class Lines:
+    """Complete lines from a non-blocking stream socket."""
+
+    def __init__(self, connection: socket.socket, chunk: int = 1 << 18) -> None:
+        self._connection, self._chunk = connection, chunk
+        self._rest = b""
+
+    def read(self) -> list[bytes] | None:
+        """The lines that are complete now; None: the other side is gone and no complete line is left."""
+        try:
+            data = self._connection.recv(self._chunk)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        if not data:
+            return None
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return lines

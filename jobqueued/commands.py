@@ -1,0 +1,72 @@
+"""What to do: what the scheduler wants done about it.
+
+Order is the promise.  All `Save…` commands of one loop turn are one durable commit, made before anything else of that
+turn is done; the rest is carried out in the order given.  So an intent is on disk before its process can exist, and an
+end is on disk before anybody acts on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobqueued.model import Job, JobMemory, Record, Run, RunId
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRun:
+    """Durably keep this state of a run; `record` comes with the end and is kept whole."""
+
+    run: Run
+    record: Record | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveJob:
+    """Durably keep a job's cursor, numbers and counters."""
+
+    memory: JobMemory
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Send the attempt to the launcher.  Only after the commit that holds the run as `starting`."""
+
+    run: Run
+    job: Job
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMarks:
+    """Remove R, the attempt's directory.  Only after the commit that holds its end."""
+
+    run: RunId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRecord:
+    """Write the record file of a run that no supervisor wrote (skipped, lost).  After the commit."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """One line for the journal.  `event` is of `journal.VOCABULARY`."""
+
+    event: str
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer the asker with this ticket: `error` names the varlink error, else `value` is the reply."""
+
+    ticket: int
+    value: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+Command = SaveRun | SaveJob | Launch | RemoveMarks | WriteRecord | Say | Reply

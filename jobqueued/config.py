@@ -1,0 +1,145 @@
+"""Where things are (the command line's paths), and what /etc/jobqueued.yaml says about the daemon itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jobqueued.keys import ZONE, Key, Kind, Wrong, duration, integer, mapping, read_keys, section, size
+from jobqueued.model import DAY, Problem
+from jobqueued.yamltext import MAX_BYTES, read_tree
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The daemon's file and directories."""
+
+    config: Path
+    jobs: Path
+    state: Path
+    run: Path
+    logs: Path
+
+    @classmethod
+    def system(cls) -> Paths:
+        """Those of the system's own daemon."""
+        state, logs = Path("/var/lib/jobqueue"), Path("/var/log/jobqueue")
+        return cls(Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, Path("/run/jobqueue"), logs)
+
+    @classmethod
+    def under(cls, root: Path) -> Paths:
+        """All in one directory, as ``--root`` has it."""
+        return cls(root / "jobqueued.yaml", root / "jobqueue.d", root / "state", root / "run", root / "logs")
+
+    @classmethod
+    def chosen(cls, root: Path | None, **options: Path | None) -> Paths:
+        """Those under `root` (None: the system's), each replaced by the option of its name where that is given."""
+        base = cls.system() if root is None else cls.under(root)
+        return replace(base, **{name: path for name, path in options.items() if path is not None})
+
+    @property
+    def control(self) -> Path:
+        """The control socket."""
+        return self.run / "control"
+
+    @property
+    def launcher(self) -> Path:
+        """The launcher's socket."""
+        return self.run / "launcher"
+
+    @property
+    def runs(self) -> Path:
+        """The run directory of this boot, with one directory R for each live attempt."""
+        return self.run / "runs" / BOOT_ID.read_text().strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much history each job keeps: what is beyond any of the bounds goes (`age` in ns)."""
+
+    runs: int = 100
+    age: int = 90 * DAY
+    bytes: int = 1 << 30
+
+
+def host_timezone(etc: Path = Path("/etc")) -> str:
+    """The name of the host's zone: /etc/timezone (Debian's), or where /etc/localtime points, else UTC."""
+    for name in (_written_zone(etc / "timezone"), _linked_zone(etc / "localtime")):
+        try:
+            return ZoneInfo(name).key
+        except (KeyError, ValueError, OSError):
+            continue
+    return "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of jobqueued.yaml; without `max_running` any number of runs may be live."""
+
+    max_running: int | None = None
+    timezone: str = field(default_factory=host_timezone)
+    retention: Retention = Retention()
+
+
+def read_config(path: Path) -> tuple[Config, list[Problem]]:
+    """The settings of a file, with the default for each that is missing or wrong; no file: all defaults."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Config(), []
+    except OSError as error:
+        return Config(), [Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]
+    tree, problems = read_tree(data, str(path))
+    values: dict[str, Any] = {}
+    if tree is not None:
+        try:
+            values, wrong = read_keys(_TOP.read(tree), CONFIG_KEYS, PLANNED)
+        except Wrong as refused:
+            wrong = refused.problems
+        problems += [problem._replace(file=str(path)) for problem in wrong]
+    return Config(**values), problems
+
+
+def _written_zone(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _linked_zone(link: Path) -> str:
+    return os.path.realpath(link).partition("/zoneinfo/")[2]
+
+
+def _retention() -> Kind:
+    keys = section(
+        {
+            key.name: key
+            for key in (
+                Key("runs", integer(1, 1_000_000), "100", "How many records are kept.", "500"),
+                Key("age", duration("1h", "36500d"), "90d", "How old a record may become.", "365d"),
+                Key("bytes", size("1M", "999T"), "1G", "How much records and output may take.", "10G"),
+            )
+        }
+    )
+    return Kind(keys.name, keys.accepted, lambda node: Retention(**keys.read(node)))
+
+
+CONFIG_KEYS = {
+    key.name: key
+    for key in (
+        Key("max_running", integer(1, 100_000), "", "How many runs may be live on this host at a time.", "8"),
+        Key("timezone", ZONE, "", "The zone of jobs that name none; else the host's.", "Europe/Berlin"),
+        Key("retention", _retention(), "{}", "How much history each job keeps.", "{runs: 500, age: 365d, bytes: 10G}"),
+    )
+}
+
+PLANNED = frozenset({"resources", "reserve", "escalation", "notify", "users", "metrics", "fleet"})
+
+_TOP = mapping(f"a mapping with the keys {', '.join(CONFIG_KEYS)}", dict)

@@ -1,0 +1,157 @@
+"""The control socket: a varlink service for ``jobqueuectl`` and ``varlinkctl``.  Nobody can make the loop wait."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jobqueued.child import wire
+from jobqueued.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
+
+_CLIENTS = 64
+_BACKLOG = 1 << 22
+"""Unread replies (bytes) after which a client that does not read is dropped."""
+
+
+class Peer(NamedTuple):
+    """Who is on the other side, as the kernel says."""
+
+    uid: int
+    gids: frozenset[int]
+
+    @classmethod
+    def of(cls, connection: socket.socket) -> Peer:
+        """SO_PEERCRED and SO_PEERGROUPS of a connected Unix socket (unix(7))."""
+        _pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        groups = b""
+        with contextlib.suppress(OSError):  # in more groups than Python can ask for: only the first counts
+            groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+        return cls(uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}))
+
+    @property
+    def name(self) -> str:
+        """For the record; no look-up, which may hang."""
+        return "root" if self.uid == 0 else f"uid {self.uid}"
+
+
+_SO_PEERGROUPS = 59
+
+Methods = Callable[[Peer, Callable[[], int]], Mapping[str, Method]]
+"""The methods as this peer may call them; the second argument gives a ticket for an answer that comes later."""
+
+
+class _Client:
+    __slots__ = ("connection", "decoder", "outbox", "pending", "queue", "service")
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.decoder = Decoder()
+        self.service: Service
+        self.outbox = b""
+        self.queue: list[dict[str, Any]] = []
+        self.pending: int | None = None
+
+
+class Control:
+    """The listening socket and its clients; the loop calls `ready` for each descriptor that has something."""
+
+    def __init__(self, path: Path, methods: Methods) -> None:
+        self._methods = methods
+        self._clients: dict[int, _Client] = {}
+        self._tickets: dict[int, _Client] = {}
+        self._last_ticket = 0
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        directory = wire.open_directory(str(path.parent))
+        try:
+            self._listener.bind(wire.address(directory, path.name))
+        finally:
+            os.close(directory)
+        path.chmod(0o666)  # who may do what is decided by the peer's credentials
+        self._listener.listen(_CLIENTS)
+
+    def descriptors(self) -> dict[int, bool]:
+        """What the loop waits on, and whether for writing too."""
+        waiting = {number: bool(client.outbox) for number, client in self._clients.items()}
+        return waiting | ({self._listener.fileno(): False} if len(self._clients) < _CLIENTS else {})
+
+    def ready(self, descriptor: int) -> None:
+        """Take what came in, send what was left."""
+        if descriptor == self._listener.fileno():
+            self._accept()
+        elif descriptor in self._clients:
+            self._exchange(self._clients[descriptor])
+
+    def reply(self, ticket: int, value: dict[str, Any], error: str | None = None) -> None:
+        """Answer a call that had to wait; a caller that has left is fine."""
+        client = self._tickets.pop(ticket, None)
+        if client is None or client.pending != ticket:
+            return
+        client.pending = None
+        self._send(client, {"parameters": value} if error is None else VarlinkError(error, value).reply())
+        self._answer(client)
+
+    def close(self) -> None:
+        """Hang up."""
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _address = self._listener.accept()
+            connection.setblocking(False)
+            client = _Client(connection)
+            client.service = Service(self._methods(Peer.of(connection), lambda: self._ticket(client)))
+            self._clients[connection.fileno()] = client
+
+    def _ticket(self, client: _Client) -> int:
+        self._last_ticket += 1
+        self._tickets[self._last_ticket] = client
+        client.pending = self._last_ticket
+        return self._last_ticket
+
+    def _exchange(self, client: _Client) -> None:
+        self._send(client)
+        try:
+            data = client.connection.recv(1 << 16)
+            if not data:
+                self._drop(client)
+                return
+            client.queue += client.decoder.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, MessageError):
+            self._drop(client)
+            return
+        self._answer(client)
+
+    def _answer(self, client: _Client) -> None:
+        """Calls of one connection are answered in order: the next waits until the one before has its answer."""
+        while client.queue and client.pending is None:
+            reply = client.service.answer(client.queue.pop(0))
+            if reply is not None:
+                self._send(client, reply)
+
+    def _send(self, client: _Client, message: dict[str, Any] | None = None) -> None:
+        client.outbox += b"" if message is None else encode(message)
+        try:
+            client.outbox = client.outbox[client.connection.send(client.outbox) :] if client.outbox else b""
+        except BlockingIOError:
+            pass
+        except OSError:
+            client.outbox = b""  # the end of file comes with the next read
+        if len(client.outbox) > _BACKLOG:
+            self._drop(client)
+
+    def _drop(self, client: _Client) -> None:
+        self._clients.pop(client.connection.fileno(), None)
+        if client.pending is not None:
+            self._tickets.pop(client.pending, None)
+        client.connection.close()

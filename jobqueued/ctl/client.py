@@ -1,0 +1,95 @@
+"""Asks the daemon one thing over its control socket and waits for the answer."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import click
+
+from jobqueued.ctl.terminal import printable
+from jobqueued.varlink import NAME, Decoder, Message, MessageError, encode
+
+TIMEOUT = 10.0
+_LIMIT = 1 << 28
+"""The daemon is trusted with more than its clients are: a hundred thousand jobs are one message of 30 MiB."""
+
+_REFUSALS = {
+    f"{NAME}.NoSuchJob": "there is no job {job}; `jobqueuectl list` names those there are",
+    f"{NAME}.NoSuchRun": "there is no run {run}; `jobqueuectl show JOB` names the newest of a job",
+    f"{NAME}.Refused": "refused: {reason}",
+    f"{NAME}.PermissionDenied": "not permitted; ask as root or as a member of the group jobqueue",
+}
+
+
+class Unreachable(click.ClickException):
+    """Nobody answers, or not what this program understands."""
+
+    exit_code = 2
+
+
+class Refused(click.ClickException):
+    """The daemon's answer is "no"."""
+
+    exit_code = 1
+
+
+def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
+    """Call a method of `varlink.INTERFACE` and return the reply's parameters.
+
+    `timeout` (seconds) bounds each silence.  Unreachable and Refused say to a person what is wrong and what to do.
+    """
+    try:
+        with _connected(control, timeout) as peer:
+            peer.sendall(encode({"method": f"{NAME}.{method}", "parameters": parameters}))
+            reply = _reply(peer)
+    except (OSError, MessageError) as error:
+        raise Unreachable(f"the daemon is not reachable at {printable(str(control))}: {_remedy(error)}") from None
+    if "error" in reply:
+        raise _refusal(reply)
+    answer: Message = reply["parameters"]
+    return answer
+
+
+def _connected(control: Path, timeout: float | None) -> socket.socket:
+    """Connect to a path of any length: sun_path holds 107 bytes (unix(7)), a descriptor's name is short."""
+    directory = os.open(control.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    peer = socket.socket(socket.AF_UNIX)
+    peer.settimeout(timeout)
+    try:
+        peer.connect(f"/proc/self/fd/{directory}/{control.name}")
+    except OSError:
+        peer.close()
+        raise
+    finally:
+        os.close(directory)
+    return peer
+
+
+def _reply(peer: socket.socket) -> Message:
+    decoder = Decoder(_LIMIT)
+    while data := peer.recv(1 << 20):
+        if messages := decoder.feed(data):
+            return messages[0]
+    raise ConnectionError(0, "it hung up without an answer")
+
+
+def _remedy(error: OSError | MessageError) -> str:
+    match error:
+        case FileNotFoundError() | ConnectionRefusedError():
+            return "it is not running; start it (`systemctl start jobqueued`), or say with --root or --run where it is"
+        case PermissionError():
+            return "permission denied; ask as root or as a member of the group jobqueue"
+        case TimeoutError():
+            return "no answer in time; `journalctl -u jobqueued` may say why"
+        case OSError():
+            return f"{error.strerror}; `journalctl -u jobqueued` may say why"
+    return f"what listens there is no jobqueued ({error})"
+
+
+def _refusal(reply: Message) -> click.ClickException:
+    name, parameters = reply["error"], reply.get("parameters", {})
+    if name in _REFUSALS:
+        return Refused(printable(_REFUSALS[name].format_map(parameters)))
+    return Unreachable(printable(f"the daemon and this program do not understand each other: {name} {parameters}"))

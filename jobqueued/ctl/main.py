@@ -1,0 +1,50 @@
+"""jobqueuectl: the composition of its commands."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import click
+
+from jobqueued import __version__
+from jobqueued.config import Paths
+from jobqueued.ctl.check import check
+from jobqueued.ctl.list import list_jobs
+from jobqueued.ctl.run import run_job
+from jobqueued.ctl.show import show
+from jobqueued.ctl.status import status
+
+_DIRECTORY = click.Path(path_type=Path, readable=False)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Exit status:
+  0  done
+  1  the answer is "no" (no such job, the run failed), or problems were found
+  2  wrong usage, or the daemon or a file could not be reached""",
+)
+@click.version_option(__version__, prog_name="jobqueuectl", message="%(prog)s %(version)s")
+@click.option("--root", type=_DIRECTORY, metavar="D", envvar="JOBQUEUE_ROOT", help="Ask the daemon that was started "
+              "with --root D (also: $JOBQUEUE_ROOT), not the system's own.")  # fmt: skip
+@click.option("--run", type=_DIRECTORY, metavar="D", help="Where its control socket is.  [/run/jobqueue]")
+@click.option("--logs", type=_DIRECTORY, metavar="D", help="Where its records are.  [/var/log/jobqueue]")
+@click.pass_context
+def main(context: click.Context, root: Path | None, run: Path | None, logs: Path | None) -> None:
+    """Ask jobqueued, the job queue daemon, about its jobs and runs.
+
+    A job has an id (backup); each time it is carried out is a run with a number (backup@142).
+
+    Tables fit the terminal: a narrow one shows only the first columns, a pipe gets all.  Colour is for terminals and
+    obeys $NO_COLOR.  Times are local; with --json they are RFC 3339 in UTC, durations are seconds and sizes bytes.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the locale's charset lacks is no reason to fail
+    context.obj = Paths.chosen(root, run=run, logs=logs)
+
+
+for command in (status, list_jobs, show, run_job, check):
+    main.add_command(command)

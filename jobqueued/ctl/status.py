@@ -1,0 +1,51 @@
+"""jobqueuectl status: is the daemon well, and what is it doing?"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from jobqueued.config import Paths
+from jobqueued.ctl.client import ask
+from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, styled
+from jobqueued.model import Problem
+from jobqueued.varlink import Message
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def status(paths: Paths, as_json: bool) -> None:
+    """Tell whether the daemon is well and what it is doing.
+
+    Problems are what it found wrong in job files; such a file keeps its last good jobs.  Exits 1 if there is one, or if
+    the daemon is degraded.
+    """
+    answer = ask(paths.control, "Status")
+    problems = [Problem(**problem) for problem in answer["problems"]]
+    if as_json:
+        print_json(answer)
+    else:
+        _print(answer, problems)
+    sys.exit(answer["reason"] is not None or any(problem.severity == "error" for problem in problems))
+
+
+def _print(answer: Message, problems: list[Problem]) -> None:
+    limit = answer["max_running"]
+    running = f"{answer['running']} running" + (f" of at most {limit}" if limit is not None else "")
+    soonest = answer["next_job"] and f"{answer['next_job']}, {moment(answer['next'])}"
+    print_facts(
+        [
+            ("daemon", f"jobqueued {answer['version']} on {answer['host']}, pid {answer['pid']}"),
+            ("since", moment(answer["started"])),
+            ("state", styled(answer["state"])),
+            ("reason", answer["reason"]),
+            ("jobs", str(answer["jobs"])),
+            ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due"),
+            ("next", soonest or "nothing"),
+            ("problems", str(len(problems))),
+        ]
+    )
+    for problem in problems:
+        print_line(str(problem), problem.severity)

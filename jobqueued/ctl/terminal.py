@@ -1,0 +1,125 @@
+"""What reaches the terminal: tables that fit it, times and sizes for people, and no control characters from jobs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_PIPE_WIDTH = 1000
+_COLUMN_WIDTH = 24
+_GAP = 2
+
+_STYLES = {
+    "Running": "cyan", "Waiting": "yellow", "Failed": "red", "Disabled": "dim", "ok": "green", "degraded": "red",
+    "running": "cyan", "starting": "cyan", "waiting": "yellow", "due": "yellow", "succeeded": "green", "failed": "red",
+    "timed_out": "red", "killed": "red", "lost": "red", "skipped": "yellow", "error": "red", "warning": "yellow",
+}  # fmt: skip
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, with every field and exact values.")
+
+
+def print_json(value: object) -> None:
+    """A JSON document, in ASCII: no character of it can harm a terminal."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def printable(text: str, keep: str = "") -> str:
+    """`text` with what could move the cursor, colour, ring or reorder written as an escape, but for `keep`."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def styled(word: str | None) -> Text:
+    """A state, status or severity in its colour."""
+    return Text(printable(word or "-"), _STYLES.get(word or "", ""))
+
+
+def print_line(line: str, style: str = "") -> None:
+    """One line of text, as long as it is."""
+    _console().print(Text(printable(line), style), soft_wrap=True)
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Rows under headings.  Columns go from the right until the rest fits the terminal; a pipe gets all of them."""
+    console = _console()
+    cells = [[_text(cell) for cell in row] for row in rows]
+    widths = [max(cell.cell_len for cell in column) for column in zip(_texts(headings), *cells, strict=True)]
+    shown = _fitting(widths, console.width)
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    for heading in headings[:shown]:
+        table.add_column(heading, overflow="fold")
+    for row in cells:
+        table.add_row(*row[:shown])
+    console.print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
+    """One fact a line, its name before it; those that are None are left out."""
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        if value is not None:
+            table.add_row(name, _text(value))
+    _console().print(table)
+
+
+def moment(text: str | None) -> str:
+    """An RFC 3339 instant in the local zone, with its distance from now: ``2026-11-24 02:00:00 (5 min ago)``."""
+    return "-" if text is None else f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S} ({distance(text)})"
+
+
+def distance(text: str | None) -> str:
+    """How far an instant is from now: ``in 3 h 2 min``, ``5 min 3 s ago``."""
+    if text is None:
+        return "-"
+    ahead = datetime.fromisoformat(text).timestamp() - time.time()
+    return f"in {span(ahead)}" if ahead > 0 else f"{span(-ahead)} ago"
+
+
+def span(seconds: float) -> str:
+    """A duration in at most its two largest units: ``250 ms``, ``4.2 s``, ``2 h 10 min``, ``1 d``."""
+    for unit, length, lesser, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= length:
+            whole, rest = int(seconds // length), int(seconds % length // part)
+            return f"{whole} {unit} {rest} {lesser}" if rest else f"{whole} {unit}"
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def size(count: float) -> str:
+    """Bytes in powers of 1024: ``512 B``, ``1.5 MiB``."""
+    if count < 1024:
+        return f"{count:.0f} B"
+    exponent = min((int(count).bit_length() - 1) // 10, 6)
+    return f"{count / 1024**exponent:.1f} {'KMGTPE'[exponent - 1]}iB"
+
+
+def _console() -> Console:
+    """As wide as $COLUMNS says, else the terminal, else no matter how wide; rich knows of $NO_COLOR."""
+    unknown = 80 if sys.stdout.isatty() else _PIPE_WIDTH
+    width, height = shutil.get_terminal_size((unknown, 24))
+    return Console(width=width, height=height, markup=False, emoji=False, highlight=False)
+
+
+def _text(cell: str | Text) -> Text:
+    return cell if isinstance(cell, Text) else Text(printable(cell))
+
+
+def _texts(cells: Iterable[str]) -> list[Text]:
+    return [_text(cell) for cell in cells]
+
+
+def _fitting(widths: Sequence[int], room: int) -> int:
+    """How many columns fit, at least two; what is wider than `_COLUMN_WIDTH` can be folded."""
+    shown = len(widths)
+    while shown > 2 and sum(min(width, _COLUMN_WIDTH) + _GAP for width in widths[:shown]) - _GAP > room:
+        shown -= 1
+    return shown

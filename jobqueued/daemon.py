@@ -1,0 +1,426 @@
+"""The composition root and the loop: the only place that reads clocks and signals.
+
+A turn: take what happened, let the scheduler decide, commit, act.  Between turns the process sleeps in poll(2) until a
+descriptor is ready or the timer of the next wake-up fires; nothing ticks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jobqueued import __version__, answers, events, kernel, runlog
+from jobqueued.commands import Command, Launch, RemoveMarks, Reply, SaveJob, SaveRun, Say, WriteRecord
+from jobqueued.config import Config, Paths
+from jobqueued.control import Control, Peer
+from jobqueued.jobfile import read_jobs
+from jobqueued.journal import Journal
+from jobqueued.launch import LauncherError, Link, Name
+from jobqueued.lifecycle import IllegalStep
+from jobqueued.model import LIVE, MINUTE, SECOND, JobMemory, Now, Record, Run, RunId, to_text
+from jobqueued.scheduler import Scheduler
+from jobqueued.store import Store
+from jobqueued.systemd import Systemd
+from jobqueued.usage import usage
+from jobqueued.varlink import Method, VarlinkError
+from jobqueued.watch import Watch
+
+_RETRY_COMMIT = 10 * SECOND
+
+
+class Daemon:
+    """One scheduler with everything that serves it."""
+
+    def __init__(self, paths: Paths, config: Config, store: Store, link: Link, journal: Journal, host: str) -> None:
+        self._paths, self._config, self._store, self._link, self._journal = paths, config, store, link, journal
+        self._host, self._since = host, time.time_ns()
+        self._scheduler = Scheduler(max_running=config.max_running, host=host)
+        self._systemd = Systemd()
+        self._watch = Watch(paths.jobs, lambda data, name: read_jobs(data, name, timezone=config.timezone))
+        self._control = Control(paths.control, self._methods)
+        self._happened: list[events.Event] = []
+        self._unsaved_runs: dict[RunId, tuple[Run, Record | None]] = {}
+        self._unsaved_jobs: dict[str, JobMemory] = {}
+        self._held_back: list[RemoveMarks] = []
+        self._waiters: dict[RunId, list[int]] = {}
+        self._degraded: str | None = None
+        self._dirty: set[str] = set()
+        self._sweep_at: int | None = None
+        self._alive_at: int | None = None
+        self._stop = self._reload = False
+        self._timer = kernel.realtime_timer()
+        self._armed: int | None = None
+        self._offset = _realtime_offset()
+
+    def run(self, boot_id: str) -> None:
+        """From start to stop."""
+        self._catch_signals()
+        self._begin(boot_id)
+        while not self._stop:
+            self._turn()
+            self._wait()
+        self._end()
+
+    # start and stop
+
+    def _catch_signals(self) -> None:
+        reading, writing = socket.socketpair()
+        for end in (reading, writing):
+            end.setblocking(False)
+        self._signals = reading, writing
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(writing.fileno())
+
+    def _begin(self, boot_id: str) -> None:
+        same_boot = self._store.boot(boot_id)
+        memories, runs = self._store.load()
+        self._scheduler.restore(self._with_numbers_of_records(memories), runs)
+        self._look_at_files()
+        self._turn(admit=False)
+        self._connect(same_boot)
+        self._happened.append(events.JobsLoaded(complete=not self._watch.problems))
+        self._turn(admit=False)
+        self._systemd.ready(self._summary())
+        self._journal.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
+        self._happened.append(events.Woke())
+
+    def _with_numbers_of_records(self, memories: list[JobMemory]) -> list[JobMemory]:
+        """Where state.db was lost the records tell which numbers are used; else the memories as they are."""
+        if self._store.lost is None:
+            return memories
+        self._journal.say("trouble", text=self._store.lost)
+        used = {job: runlog.numbers(self._paths.logs, job) for job in runlog.jobs(self._paths.logs)}
+        return [JobMemory(job=job, last_number=numbers[-1]) for job, numbers in used.items() if numbers]
+
+    def _connect(self, same_boot: bool) -> None:
+        self._link.connect()
+        self._happened += self._link.settle(self._scheduler.runs, self._is_final, same_boot=same_boot)
+
+    def _is_final(self, run: RunId) -> bool:
+        return run not in self._scheduler.runs and self._store.record(run) is not None
+
+    def _summary(self) -> str:
+        jobs, counts = len(self._scheduler.catalog), answers.counts(self._scheduler)
+        soonest = answers.next_job(self._scheduler)
+        text = f"{jobs} job{'s' * (jobs != 1)}, {counts['running']} running"
+        if self._watch.problems:
+            text += f", {len(self._watch.problems)} refused file{'s' * (len(self._watch.problems) != 1)}"
+        return text + (f", next {soonest[1]} at {_local(soonest[0])}" if soonest else "")
+
+    def _end(self) -> None:
+        live = [run for run in self._scheduler.runs.values() if run.state in LIVE]
+        names = ", ".join(f"{run.id} (pid {run.pid})" if run.pid else str(run.id) for run in live)
+        summary = f"{names} go on and are taken up again at the next start" if live else "nothing was running"
+        self._systemd.stopping(summary)
+        self._journal.say("stopped", summary=summary)
+        self._control.close()
+        self._link.close()
+        self._store.close()
+
+    # one turn
+
+    def _turn(self, *, admit: bool = True) -> None:
+        happened, self._happened = self._happened, []
+        now = _now()
+        commands: list[Command] = []
+        for event in happened:
+            commands += self._decide(event, now)
+        if admit:
+            commands += self._scheduler.admit(now)
+        if commands or self._degraded:
+            self._carry_out(commands)
+
+    def _decide(self, event: events.Event, now: Now) -> list[Command]:
+        try:
+            return self._scheduler.handle(event, now)
+        except IllegalStep as error:
+            self._journal.say("bug", text=f"{error}; event dropped: {event}")
+            return []
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        """Commit first, then act, in the order given."""
+        ended: list[tuple[RunId, Record]] = []
+        for command in commands:
+            if isinstance(command, SaveRun):
+                self._unsaved_runs[command.run.id] = command.run, command.record
+                if command.record is not None:
+                    ended.append((command.run.id, command.record))
+            elif isinstance(command, SaveJob):
+                self._unsaved_jobs[command.memory.job] = command.memory
+        committed = self._commit()
+        for command in commands:
+            self._act(command, committed)
+        self._link.flush()
+        for run, record in ended:
+            self._note_end(run, record)
+
+    def _commit(self) -> bool:
+        if self._unsaved_runs or self._unsaved_jobs:
+            try:
+                self._store.commit(self._unsaved_runs, self._unsaved_jobs)
+            except sqlite3.Error as error:
+                self._degrade(f"{self._paths.state}: state can't be saved ({error}); runs go on and are settled from their marks")
+                return False
+            self._unsaved_runs, self._unsaved_jobs = {}, {}
+        if self._degraded:
+            self._degraded = None
+            self._journal.say("recovered", text=f"{self._paths.state}: state is saved again")
+            self._systemd.status(self._summary())
+        held_back, self._held_back = self._held_back, []
+        for command in held_back:
+            self._link.remove_marks(Name(command.run, command.attempt))
+        return True
+
+    def _degrade(self, text: str) -> None:
+        if self._degraded is None:
+            self._journal.say("degraded", text=text)
+            self._systemd.status(f"degraded: {text}")
+        self._degraded = text
+
+    def _act(self, command: Command, committed: bool) -> None:
+        match command:
+            case Launch():
+                self._link.launch(command)
+            case RemoveMarks():
+                if committed:
+                    self._link.remove_marks(Name(command.run, command.attempt))
+                else:
+                    self._held_back.append(command)
+            case WriteRecord(record):
+                self._write_record(record)
+            case Say(event, fields):
+                self._journal.say(event, **fields)
+            case Reply(ticket, value, error):
+                self._control.reply(ticket, value, error)
+
+    def _write_record(self, record: Record) -> None:
+        try:
+            runlog.write(self._paths.logs, record)
+        except OSError as error:
+            self._journal.say("trouble", text=f"record of {record['run']} can't be written: {error}; it is in state.db")
+
+    def _note_end(self, run: RunId, record: Record) -> None:
+        for ticket in self._waiters.pop(run, []):
+            self._control.reply(ticket, {"record": record})
+        if record.get("record_error"):
+            self._write_record(record)
+        self._dirty.add(run.job)
+        if self._sweep_at is None:
+            self._sweep_at = _now().mono + MINUTE
+
+    # between turns
+
+    def _wait(self) -> None:
+        """Sleep until something is ready, and take it."""
+        now = _now()
+        wake = self._wake_at(now)
+        if wake is not None and wake > now.wall:
+            self._arm(wake)
+        at_once = bool(self._happened) or (wake is not None and wake <= now.wall)
+        for descriptor, _bits in self._interests().poll(0 if at_once else None):
+            self._take(descriptor)
+        self._look_at_the_clock()
+
+    def _wake_at(self, now: Now) -> int | None:
+        deadlines = [self._watch.deadline, self._sweep_at, self._alive_at]
+        if self._degraded:
+            deadlines.append(now.mono + _RETRY_COMMIT)
+        times = [now.wall + max(0, deadline - now.mono) for deadline in deadlines if deadline is not None]
+        wake = self._scheduler.next_wakeup(now)
+        return min([*times, *([] if wake is None else [wake])], default=None)
+
+    def _arm(self, wake: int) -> None:
+        if wake != self._armed:
+            kernel.arm(self._timer, wake)
+            self._armed = wake
+
+    def _interests(self) -> select.poll:
+        """What counts now; made anew each time, as a number may be another file's by the next."""
+        fixed = dict.fromkeys((self._timer, self._watch.fileno(), self._signals[0].fileno()), False)
+        link = dict.fromkeys(self._link.descriptors(), self._link.wants_to_write)
+        poll = select.poll()
+        for descriptor, writing in {**fixed, **link, **self._control.descriptors()}.items():
+            poll.register(descriptor, select.POLLIN | (select.POLLOUT if writing else 0))
+        return poll
+
+    def _take(self, descriptor: int) -> None:
+        if descriptor == self._timer:
+            self._timer_fired()
+        elif descriptor == self._signals[0].fileno():
+            self._signalled()
+        elif descriptor == self._watch.fileno():
+            self._watch.drain()
+            self._look_at_files()
+        elif descriptor in self._link.descriptors():
+            self._hear_launcher(descriptor)
+        else:
+            self._control.ready(descriptor)
+
+    def _timer_fired(self) -> None:
+        self._armed = None
+        try:
+            os.read(self._timer, 8)
+        except OSError as error:
+            if error.errno != errno.ECANCELED:
+                return
+            offset = _realtime_offset()
+            self._happened.append(events.ClockStepped(offset - self._offset))
+            self._offset = offset
+
+    def _signalled(self) -> None:
+        for number in self._signals[0].recv(64):
+            if number == signal.SIGHUP:
+                self._systemd.reloading(_now().mono)
+                self._look_at_files()
+                self._systemd.ready(self._summary())
+            else:
+                self._stop = True
+
+    def _hear_launcher(self, descriptor: int) -> None:
+        self._link.flush()
+        heard = self._link.read(descriptor)
+        if heard is not None:
+            self._happened += heard
+            return
+        self._journal.say("trouble", text="the launcher is gone; its live runs go on, a new one is called")
+        try:
+            self._connect(same_boot=True)
+        except LauncherError as error:
+            self._journal.say("bug", text=str(error))
+            raise
+
+    def _look_at_the_clock(self) -> None:
+        now = _now()
+        wake = self._scheduler.next_wakeup(now)
+        if wake is not None and wake <= now.wall:
+            self._happened.append(events.Woke())
+        if self._watch.deadline is not None and self._watch.deadline <= now.mono:
+            self._look_at_files()
+        if self._sweep_at is not None and self._sweep_at <= now.mono:
+            self._sweep(now)
+        self._tell_alive(now)
+
+    def _tell_alive(self, now: Now) -> None:
+        if self._systemd.watchdog and (self._alive_at is None or self._alive_at <= now.mono):
+            self._systemd.alive()
+            self._alive_at = now.mono + self._systemd.watchdog
+
+    def _look_at_files(self) -> None:
+        self._happened += self._watch.scan(_now().mono)
+        for name, problems in self._watch.changes.items():
+            for problem in problems:
+                self._journal.say("problem", text=str(problem), file=name)
+            if not problems:
+                self._journal.say("mended", file=name)
+
+    def _sweep(self, now: Now) -> None:
+        """Retention, one job a turn, and the write-ahead log once all are done."""
+        if self._dirty:
+            job = self._dirty.pop()
+            gone = runlog.expired(self._paths.logs, job, self._config.retention, now.wall)
+            for number in gone:
+                runlog.remove(self._paths.logs, RunId(job, number))
+            if gone:
+                self._store.forget(job, gone)
+        if not self._dirty:
+            self._store.tidy()
+            self._sweep_at = None
+
+    # the control socket's methods
+
+    def _methods(self, peer: Peer, ticket: Any) -> dict[str, Method]:
+        return {
+            "Status": lambda _: self._status(),
+            "List": lambda _: {"jobs": [answers.job_row(job, self._scheduler[job.id]) for job in self._scheduler.catalog]},
+            "Describe": lambda p: self._describe(_trusted(peer, self._paths), p),
+            "Show": lambda p: {"record": self._show(_trusted(peer, self._paths), p["run"])},
+            "Run": lambda p: self._ask_for_run(_trusted(peer, self._paths), p["job"], ticket()),
+            "Wait": lambda p: self._await_end(_trusted(peer, self._paths), p["run"], ticket),
+        }
+
+    def _status(self) -> dict[str, Any]:
+        soonest = answers.next_job(self._scheduler)
+        problems = [answers.problem_row(problem) for found in self._watch.problems.values() for problem in found]
+        return {
+            "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
+            "state": "degraded" if self._degraded else "ok", "reason": self._degraded, "jobs": len(self._scheduler.catalog),
+            **answers.counts(self._scheduler), "max_running": self._config.max_running,
+            "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None, "problems": problems,
+        }  # fmt: skip
+
+    def _describe(self, peer: Peer, parameters: dict[str, Any]) -> dict[str, Any]:
+        job = self._scheduler.catalog.get(parameters["job"])
+        if job is None:
+            raise VarlinkError("NoSuchJob", {"job": parameters["job"]})
+        state = self._scheduler[job.id]
+        live = [self._show(peer, str(run)) for run in sorted([*state.live, *state.waiting, *state.due], reverse=True)]
+        limit = max(0, min(parameters.get("runs", 10), 1000))
+        return {
+            "job": answers.job_row(job, state), "definition": answers.definition(job), "stats": answers.stats(state),
+            "runs": (live + self._store.history(job.id, limit))[:limit],
+        }  # fmt: skip
+
+    def _show(self, peer: Peer, text: str) -> Record:
+        run = _run_named(text)
+        live = self._scheduler.runs.get(run)
+        if live is not None:
+            return self._record_so_far(live)
+        record = self._store.record(run)
+        if record is None:
+            raise VarlinkError("NoSuchRun", {"run": text})
+        return record
+
+    def _record_so_far(self, run: Run) -> Record:
+        from jobqueued.record import begin
+
+        so_far = begin(run, self._scheduler.catalog.get(run.id.job), self._host)
+        started = to_text(run.started) if run.started else None
+        waits_for = self._scheduler.explain(run.id)
+        return {**so_far, "pid": run.pid, "started": started, "usage": usage(run.pid) if run.pid else None, "waits_for": waits_for}
+
+    def _ask_for_run(self, peer: Peer, job: str, ticket: int) -> None:
+        key = "x" + os.urandom(8).hex()
+        self._happened.append(events.RunAsked(ticket, job, peer.name, key))
+
+    def _await_end(self, peer: Peer, text: str, ticket: Any) -> dict[str, Any] | None:
+        run = _run_named(text)
+        if run in self._scheduler.runs:
+            self._waiters.setdefault(run, []).append(ticket())
+            return None
+        return {"record": self._show(peer, text)}
+
+
+def _run_named(text: str) -> RunId:
+    try:
+        return RunId.parse(text)
+    except ValueError:
+        raise VarlinkError("NoSuchRun", {"run": text}) from None
+
+
+def _trusted(peer: Peer, paths: Paths) -> Peer:
+    """Root, the daemon's own user, and the members of the group that owns the log directory (jobqueue, as installed)."""
+    if peer.uid not in (0, os.geteuid()) and paths.logs.stat().st_gid not in peer.gids:
+        raise VarlinkError("PermissionDenied")
+    return peer
+
+
+def _now() -> Now:
+    return Now(time.time_ns(), time.monotonic_ns())
+
+
+def _realtime_offset() -> int:
+    """REALTIME − BOOTTIME: it changes only when the clock is set, not while the host sleeps."""
+    return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _local(instant: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instant // SECOND))

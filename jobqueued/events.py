@@ -1,0 +1,120 @@
+"""What happened: everything that can make the scheduler decide something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobqueued.model import Job, Record, RunId
+
+
+@dataclass(frozen=True, slots=True)
+class JobsRead:
+    """A job file was read and accepted as a whole; its jobs replace those it had before."""
+
+    file: str
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileGone:
+    """A job file has vanished for good; its jobs are removed."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobsLoaded:
+    """Every job file has been read once since the start; `complete` False: some were refused, their jobs unknown."""
+
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The time that `next_wakeup` named has come (or may have come: the scheduler looks at `now`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStepped:
+    """The wall clock was set by `step` nanoseconds (negative: backward); `now` is after the step."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The attempt's process exists."""
+
+    run: RunId
+    attempt: int
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The attempt ended and left its record: exit status, rusage and output are exact."""
+
+    run: RunId
+    attempt: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class RunLost:
+    """The attempt may have run, but whoever watched it is gone.  `wait_status` as of wait(2), where it is known."""
+
+    run: RunId
+    attempt: int
+    reason: str
+    wait_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeverStarted:
+    """The attempt was sent but certainly never started; `reason` names the system's trouble, "" where there is none."""
+
+    run: RunId
+    attempt: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An attempt was found in the run directory that the state does not know: the commit before its launch was lost.
+
+    The fields are those of the run it belongs to, as its launch order (R/spec) has them.
+    """
+
+    run: RunId
+    attempt: int
+    key: str
+    due: int
+    queued: int
+    trigger: str
+    asked_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunAsked:
+    """Somebody wants a job to run now.  `key` was drawn by the asker's side; the answer goes to `ticket`."""
+
+    ticket: int
+    job: str
+    asked_by: str
+    key: str
+
+
+Event = (
+    JobsRead
+    | FileGone
+    | JobsLoaded
+    | Woke
+    | ClockStepped
+    | RunStarted
+    | RunEnded
+    | RunLost
+    | NeverStarted
+    | Found
+    | RunAsked
+)

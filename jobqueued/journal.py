@@ -1,0 +1,198 @@
+"""The daemon's own lines: one vocabulary, three dresses: journald's fields, JSON lines, or plain text for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any, NamedTuple
+
+# structlog.dev would pull in rich where it is installed, some 5 MiB that a daemon has no use for
+_rich = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]
+import structlog  # noqa: E402
+
+del sys.modules["rich"]
+if _rich is not None:
+    sys.modules["rich"] = _rich
+
+from jobqueued.model import SECOND, to_text  # noqa: E402
+
+_JOURNAL = "/run/systemd/journal/socket"
+_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+Fields = MutableMapping[str, Any]
+
+
+class Entry(NamedTuple):
+    """One event of the vocabulary: its level, its MESSAGE_ID (for journalctl), and its text for people."""
+
+    level: str
+    id: str
+    text: Callable[[Fields], str]
+
+
+def _ended(fields: Fields) -> str:
+    """``backup@142 failed after 0.31 s: exit code 1; its last output: No space left on device``"""
+    record = fields["record"]
+    text = f"{record['run']} {record['state'].replace('_', ' ')}"
+    if record["started"] and record["ended"]:
+        text += f" after {duration(_seconds_between(record['started'], record['ended']))}"
+    text += f": {record['reason']}" if record["reason"] else ""
+    if record["state"] != "succeeded" and (tail := record["output"]["tail"].strip()):
+        text += f"; its last output: {printable(tail.splitlines()[-1])[:200]}"
+    return text
+
+
+def _skipped(fields: Fields) -> str:
+    times = f" for the {fields['count']}th time" if fields["count"] > 1 else ""
+    return f"{fields['run']} skipped{times}: {fields['reason']}, due {to_text(fields['due'])}"
+
+
+def _seconds_between(first: str, last: str) -> float:
+    from datetime import datetime
+
+    return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: ``0.012 s``, ``4.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def printable(text: str) -> str:
+    """The text without anything that could move a cursor, forge a line or a field."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _read(fields: Fields) -> str:
+    changes = [f"{fields[name]} {name}" for name in ("added", "edited", "removed") if fields.get(name)]
+    return f"{fields['file']}: jobs {', '.join(changes)}"
+
+
+VOCABULARY: dict[str, Entry] = {
+    "ready": Entry("info", "6c5a2b9d0f5e4c0f9a4d5b0c1f6f6d11", lambda f: f"ready: {f['summary']}"),
+    "stopped": Entry("info", "b1f43c3a52e94d4f8a3ce0f3a3a8c2d5", lambda f: f"stopped: {f['summary']}"),
+    "jobs_read": Entry("info", "1b7f5f0e9c464b5f8b8f2c7f9f3d7a02", _read),
+    "problem": Entry("error", "0a4c7de0a8c94f3d9c67d2b6a1b0e6f3", lambda f: f["text"]),
+    "mended": Entry("info", "37e5f2f64ed34b6a8f38f1e6b8b9a1c4", lambda f: f"{f['file']}: accepted again"),
+    "run_started": Entry(
+        "info", "8d1f0c6a6e7b4d31b0d9a6f1c2e35a97",
+        lambda f: f"{f['run']} started: pid {f['pid']}, {duration(f['late'] / SECOND)} after it was due",
+    ),
+    "run_ended": Entry("info", "f5e0d3b48a2c4b64a7c1e9d07b3f6c18", _ended),
+    "run_skipped": Entry(
+        "warning", "4e9b8f1d6c3a4e75b2f0d8a5c7e91b36", _skipped
+    ),
+    "run_returned": Entry(
+        "warning", "a3d6c1f97e5b4082bd4f6e1a9c8075d2",
+        lambda f: f"{f['run']} could not be started: {f['reason']}; again in {duration(f['again_in'])}",
+    ),
+    "clock_stepped": Entry("warning", "c7a9e2d15f8b4c36917d0b4e6f3a8c51", lambda f: f"the clock was set by {f['seconds']:+.3f} s"),
+    "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
+    "trouble": Entry("error", "e4f1a8c36b9d4527830fd7c2b5e6a91d", lambda f: f["text"]),
+    "recovered": Entry("info", "9f3c6d0e8a1b47d5a2e7b4c9f0d3586e", lambda f: f["text"]),
+    "bug": Entry("critical", "2d8e5b7a4f1c4e90b6a3c8d5e7f2091b", lambda f: f["text"]),
+}  # fmt: skip
+
+
+class Journal:
+    """Where the daemon's lines go.  `say` never raises: a dead journald must not stop anything."""
+
+    def __init__(self, dress: str = "auto") -> None:
+        if dress == "auto":
+            dress = "journal" if _stderr_is_journal() else "text" if sys.stderr.isatty() else "json"
+        renderer = {"journal": _to_journald, "json": _to_json, "text": _to_text}[dress]
+        self._logger = structlog.wrap_logger(
+            _Stderr(), processors=[structlog.processors.add_log_level, _worded, renderer], wrapper_class=structlog.BoundLogger
+        )
+
+    def say(self, event: str, **fields: Any) -> None:
+        """One line; `event` is of VOCABULARY."""
+        level = VOCABULARY[event].level
+        if event == "run_ended" and fields["record"]["state"] != "succeeded":
+            level = "warning"
+        getattr(self._logger, level)(event, **fields)
+
+
+class _Stderr:
+    """structlog's idea of an output: a method for each level, all of them the same here."""
+
+    def msg(self, line: str | None = None) -> None:
+        if line:
+            try:
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
+            except OSError:
+                return  # nobody listens; the records tell all the same
+
+    debug = info = warning = error = critical = msg
+
+
+def _worded(_logger: object, _method: str, fields: Fields) -> Fields:
+    fields["message"] = VOCABULARY[fields["event"]].text(fields)
+    return fields
+
+
+def _stderr_is_journal() -> bool:
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(2)
+    except OSError:
+        return False
+    return stat.S_ISSOCK(status.st_mode) and (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
+def _to_text(_logger: object, _method: str, fields: Fields) -> str:
+    return f"{time.strftime('%H:%M:%S')} {fields['message']}"
+
+
+def _to_json(_logger: object, _method: str, fields: Fields) -> str:
+    return json.dumps({"time": to_text(time.time_ns()), **fields}, default=str, separators=(",", ":"))
+
+
+def _to_journald(_logger: object, _method: str, fields: Fields) -> tuple[tuple[()], dict[str, Any]] | str:
+    entry = b"".join(_field(name, value) for name, value in _journal_fields(fields).items())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        try:
+            sender.sendto(entry, _JOURNAL)
+        except OSError:
+            return _to_json(_logger, _method, fields)
+    return (), {}
+
+
+def _journal_fields(fields: Fields) -> dict[str, str]:
+    event, record = fields["event"], fields.get("record", {})
+    run = fields.get("run") or record.get("run")
+    said: dict[str, Any] = {
+        "MESSAGE": fields["message"],
+        "PRIORITY": _PRIORITY[fields["level"]],
+        "SYSLOG_IDENTIFIER": "jobqueued",
+        "MESSAGE_ID": VOCABULARY[event].id,
+        "JOBQUEUE_EVENT": event,
+        "JOBQUEUE_RUN": run,
+        "JOBQUEUE_JOB": run.rpartition("@")[0] if run else None,
+        "JOBQUEUE_STATE": record.get("state"),
+        "JOBQUEUE_EXIT_CODE": record.get("exit_code"),
+        "JOBQUEUE_SIGNAL": record.get("signal"),
+        "JOBQUEUE_REASON": fields.get("reason") or record.get("reason"),
+        "JOBQUEUE_PID": fields.get("pid") or record.get("pid"),
+        "JOBQUEUE_FILE": fields.get("file"),
+    }
+    return {name: str(value) for name, value in said.items() if value is not None}
+
+
+def _field(name: str, value: str) -> bytes:
+    """One field of the native protocol; a value with newlines goes with its length, so it can't forge another field."""
+    data = value.encode(errors="replace")
+    if b"\n" in data:
+        return name.encode() + b"\n" + len(data).to_bytes(8, "little") + data + b"\n"
+    return name.encode() + b"=" + data + b"\n"

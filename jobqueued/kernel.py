@@ -1,0 +1,82 @@
+"""The Linux calls that Python 3.11 does not wrap: timerfd and inotify (3.13 has the first, none has the second).
+
+Every function raises OSError with the call's name; constants are those of the manual pages of the same name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+IN_ATTRIB, IN_CLOSE_WRITE = 0x4, 0x8
+IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x40, 0x80, 0x100, 0x200
+IN_DELETE_SELF, IN_MOVE_SELF, IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x400, 0x800, 0x2000, 0x4000, 0x8000
+IN_ONLYDIR = 0x0100_0000
+
+_TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
+_TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
+_CLOCK_REALTIME = 0
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("sec", ctypes.c_long), ("nsec", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+class InotifyEvent(NamedTuple):
+    """One event: the watch it belongs to, its bits, and the name inside the watched directory ("" for itself)."""
+
+    watch: int
+    mask: int
+    name: str
+
+
+def _checked(name: str, result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return result
+
+
+def realtime_timer() -> int:
+    """A CLOCK_REALTIME timerfd(2), unarmed."""
+    return _checked("timerfd_create", _libc.timerfd_create(_CLOCK_REALTIME, _TFD_NONBLOCK_CLOEXEC))
+
+
+def arm(timer: int, instant: int) -> None:
+    """Arm the timer for an absolute instant (ns); a later set of the clock makes read(2) fail with ECANCELED."""
+    spec = _Itimerspec(_Timespec(0, 0), _Timespec(*divmod(instant, 1_000_000_000)))
+    flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
+    _checked("timerfd_settime", _libc.timerfd_settime(timer, flags, ctypes.byref(spec), None))
+
+
+def inotify() -> int:
+    """A non-blocking inotify(7) descriptor."""
+    return _checked("inotify_init1", _libc.inotify_init1(_TFD_NONBLOCK_CLOEXEC))
+
+
+def watch(descriptor: int, path: str, mask: int) -> int:
+    """Add a watch for `path` and return its number."""
+    return _checked("inotify_add_watch", _libc.inotify_add_watch(descriptor, os.fsencode(path), mask))
+
+
+def inotify_events(descriptor: int) -> Iterator[InotifyEvent]:
+    """Everything that is there to read now, without waiting."""
+    try:
+        data = os.read(descriptor, 65536)
+    except BlockingIOError:
+        return
+    offset = 0
+    while offset < len(data):
+        number, mask, _cookie, size = struct.unpack_from("iIII", data, offset)
+        name = data[offset + 16 : offset + 16 + size].rstrip(b"\0")
+        offset += 16 + size
+        yield InotifyEvent(number, mask, os.fsdecode(name))

@@ -1,0 +1,67 @@
+"""The life of a run: one table, (state, step) → state.  What is not in it is a bug of the caller and changes nothing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from jobqueued.model import RunState
+
+
+class Step(StrEnum):
+    """What can happen to a run."""
+
+    QUEUE = "queue"
+    ADMIT = "admit"
+    START = "start"
+    RETURN = "return"
+    SKIP = "skip"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    TIME_OUT = "time_out"
+    KILL = "kill"
+    LOSE = "lose"
+
+
+class IllegalStep(Exception):
+    """A step that the table does not have."""
+
+
+_S = RunState
+
+TABLE: dict[tuple[RunState, Step], RunState] = {
+    (_S.DUE, Step.QUEUE): _S.WAITING,  # one of its job's `concurrency` is free
+    (_S.DUE, Step.SKIP): _S.SKIPPED,
+    (_S.WAITING, Step.SKIP): _S.SKIPPED,
+    (_S.WAITING, Step.ADMIT): _S.STARTING,  # all claims granted, committed before it is sent
+    (_S.STARTING, Step.RETURN): _S.WAITING,  # certainly never started, by no fault of the job
+    (_S.STARTING, Step.START): _S.RUNNING,
+    (_S.RUNNING, Step.START): _S.RUNNING,  # found again by a new scheduler
+    **{
+        (state, step): end
+        for state in (_S.STARTING, _S.RUNNING)  # an end may arrive without the news of its start
+        for step, end in (
+            (Step.SUCCEED, _S.SUCCEEDED),
+            (Step.FAIL, _S.FAILED),
+            (Step.TIME_OUT, _S.TIMED_OUT),
+            (Step.KILL, _S.KILLED),
+            (Step.LOSE, _S.LOST),
+        )
+    },
+}
+
+ENDS: dict[str, Step] = {
+    "succeeded": Step.SUCCEED,
+    "failed": Step.FAIL,
+    "timed_out": Step.TIME_OUT,
+    "killed": Step.KILL,
+    "lost": Step.LOSE,
+}
+"""The step that a record's `state` stands for."""
+
+
+def after(state: RunState, step: Step) -> RunState:
+    """The state that `step` leads to; IllegalStep if the table has none."""
+    try:
+        return TABLE[state, step]
+    except KeyError:
+        raise IllegalStep(f"a run that is {state} can't {step}") from None

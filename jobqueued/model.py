@@ -1,0 +1,246 @@
+"""The nouns, in the order in which data flows: Job → Occurrence → Run → Record.
+
+Instants are integers, nanoseconds since 1970 UTC, so that comparisons are exact and cheap; durations are nanoseconds
+too.  In JSON (records, control socket) instants are RFC 3339 UTC with microseconds, durations seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_datetime(instant: int) -> datetime:
+    """The aware UTC datetime of an instant, cut to microseconds."""
+    return _EPOCH + timedelta(microseconds=instant // 1000)
+
+
+def to_instant(moment: datetime) -> int:
+    """The instant of an aware datetime, exactly."""
+    delta = moment - _EPOCH
+    return ((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
+
+
+def to_text(instant: int) -> str:
+    """RFC 3339 in UTC with microseconds: ``2026-11-24T02:00:00.000000Z``."""
+    return to_datetime(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Now(NamedTuple):
+    """One reading of both clocks: `wall` for due times, `mono` (CLOCK_MONOTONIC) for durations; never mixed."""
+
+    wall: int
+    mono: int
+
+
+class Trigger(Protocol):
+    """What makes a job due by the clock."""
+
+    def after(self, instant: datetime) -> datetime | None:
+        """The first due time strictly later than `instant`, both aware; None: never again."""
+
+
+class RunState(StrEnum):
+    """Where a run is in its life; `lifecycle.TABLE` says how it gets there."""
+
+    DUE = "due"
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    KILLED = "killed"
+    LOST = "lost"
+    SKIPPED = "skipped"
+
+
+LIVE = frozenset({RunState.STARTING, RunState.RUNNING})
+UNSTARTED = frozenset({RunState.DUE, RunState.WAITING})
+
+
+class JobStatus(StrEnum):
+    """A job's status for people, derived from its definition and its runs."""
+
+    IDLE = "Idle"
+    WAITING = "Waiting"
+    RUNNING = "Running"
+    FAILED = "Failed"
+    DISABLED = "Disabled"
+
+
+class CatchUp(StrEnum):
+    """Which occurrences older than `grace` still run after a gap (downtime, suspend, clock step)."""
+
+    NONE = "none"
+    LATEST = "latest"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A definition: what to run, when, under which rules.  `keys.KEYS` documents the fields of the same name.
+
+    `triggers` are the compiled form of `schedule`; `file` and `line` say where the job was defined.
+    """
+
+    id: str
+    command: str | tuple[str, ...]
+    schedule: tuple[str, ...] = ()
+    timezone: str = "UTC"
+    dst: str = "cron"
+    triggers: tuple[Trigger, ...] = ()
+    description: str = ""
+    shell: str = "/bin/sh"
+    user: str | None = None
+    working_directory: str | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+    umask: int | None = None
+    enabled: bool = True
+    priority: int = 0
+    concurrency: int = 1
+    max_waiting: int | None = None
+    catch_up: CatchUp = CatchUp.LATEST
+    catch_up_window: int = DAY
+    grace: int = MINUTE
+    timeout: int | None = None
+    kill_grace: int = 10 * SECOND
+    success_codes: tuple[int, ...] = (0,)
+    output_limit: int = 64 << 20
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] | None = None
+    file: str = ""
+    line: int = 0
+
+    def next_after(self, instant: int) -> int | None:
+        """The first clock due time strictly after `instant`; None: the clock never starts this job again."""
+        moment = to_datetime(instant)
+        times = [t for t in (trigger.after(moment) for trigger in self.triggers) if t is not None]
+        return to_instant(min(times)) if times else None
+
+    @property
+    def rhythm(self) -> str:
+        """Identity of the clock triggers: a cursor is only good for the rhythm it was made under."""
+        return "\n".join((*self.schedule, self.timezone, self.dst)) if self.schedule else ""
+
+
+class Occurrence(NamedTuple):
+    """One due time of one job, the unit of "exactly once".
+
+    `key` is unique per job for ever: ``c<era>.<UTC second>`` for clock triggers, ``x<64-bit hex>`` for all others.
+    """
+
+    job: str
+    key: str
+    due: int
+
+    @classmethod
+    def clock(cls, job: str, era: int, due: int) -> Occurrence:
+        """The occurrence of a clock trigger at its nominal due time."""
+        return cls(job, f"c{era}.{due // SECOND}", due)
+
+
+class RunId(NamedTuple):
+    """A run's name for people: ``backup@142``; numbers count from 1 per job and are never used again."""
+
+    job: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.job}@{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> RunId:
+        """The inverse of str(); ValueError says what was found."""
+        job, at, number = text.rpartition("@")
+        if not (at and job and number.isascii() and number.isdigit() and int(number)):
+            raise ValueError(f"{text!r} is not a run; a run is written JOB@NUMBER, for example backup@142")
+        return cls(job, int(number))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One occurrence being carried out (or skipped), with as much of its story as the scheduler needs.
+
+    `attempt` counts from 1 (0: none was ever sent).  `arrival` orders runs that are equal otherwise.  A skip that
+    covers several occurrences has `due` of the first, `last_due` and `count`.
+    """
+
+    id: RunId
+    key: str
+    due: int
+    queued: int
+    arrival: int
+    trigger: str = "schedule"
+    asked_by: str | None = None
+    state: RunState = RunState.DUE
+    reason: str | None = None
+    attempt: int = 0
+    pid: int | None = None
+    started: int | None = None
+    not_before: int = 0
+    failures: int = 0
+    last_due: int | None = None
+    count: int = 1
+
+    @property
+    def attempt_name(self) -> str:
+        """The live attempt's name, also that of its directory R: ``backup@142.2``."""
+        return f"{self.id}.{self.attempt}"
+
+
+Record = dict[str, Any]
+"""The JSON document about one run with all its attempts (the seed's JobLog); `docs/records.md` lists its fields."""
+
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class JobStats:
+    """Counters of one job over its whole life; they outlive edits, removal and restarts (the seed's JobStats)."""
+
+    started: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    last_run: int | None = None
+    last_state: RunState | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobMemory:
+    """What is kept of a job id beside its definition: where its clock stands and which numbers are used.
+
+    `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.
+    """
+
+    job: str
+    rhythm: str = ""
+    cursor: int = 0
+    era: int = 0
+    last_number: int = 0
+    stats: JobStats = JobStats()
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a file, as a person can mend it.  Lines and columns count from 1; 0: unknown."""
+
+    file: str
+    line: int
+    column: int
+    key: str
+    message: str
+    severity: str = "error"
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{where}: {self.key + ': ' if self.key else ''}{self.message}"

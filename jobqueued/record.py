@@ -1,0 +1,68 @@
+"""The record: the JSON document about one run, as the scheduler starts and ends it (supervisors add attempts)."""
+
+from __future__ import annotations
+
+from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, to_text
+
+_UNKNOWN_ATTEMPT = {
+    "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
+    "memory_peak_below": None,
+}  # fmt: skip
+
+
+def begin(run: Run, job: Job | None, host: str) -> Record:
+    """The record of a run that has no attempt yet; `job` None: it was removed before the run could start."""
+    return {
+        "version": RECORD_VERSION,
+        "job": run.id.job,
+        "run": str(run.id),
+        "number": run.id.number,
+        "key": run.key,
+        "state": run.state.value,
+        "reason": run.reason,
+        "trigger": run.trigger,
+        "asked_by": run.asked_by,
+        "due": to_text(run.due),
+        "queued": to_text(run.queued),
+        "started": None,
+        "ended": None,
+        **_UNKNOWN_ATTEMPT,
+        "user": job.user if job else None,
+        "command": job.command if job else None,
+        "host": host,
+        "priority": job.priority if job else None,
+        "output": {"file": None, "bytes": 0, "dropped": 0, "tail": ""},
+        "tags": list(job.tags) if job else [],
+        "metadata": (job.metadata or {}) if job else {},
+        "attempts": [],
+    }
+
+
+def skipped(run: Run, job: Job | None, host: str) -> Record:
+    """The record of one skip, or of several in a row for the same reason."""
+    last = run.due if run.last_due is None else run.last_due
+    return {
+        **begin(run, job, host),
+        "first_due": to_text(run.due),
+        "last_due": to_text(last),
+        "count": run.count,
+    }
+
+
+def lost(run: Run, job: Job | None, host: str, wait_status: int | None) -> Record:
+    """The record of a run whose attempt lost its supervisor: what the scheduler knows, with the status if any does."""
+    exit_code, signal = _split(wait_status)
+    attempt = {
+        **_UNKNOWN_ATTEMPT, "attempt": run.attempt, "pid": run.pid, "exit_code": exit_code, "signal": signal,
+        "started": None if run.started is None else to_text(run.started), "ended": None,
+        "state": RunState.LOST.value, "reason": run.reason,
+    }  # fmt: skip
+    flat = {key: value for key, value in attempt.items() if key != "attempt"}
+    return {**begin(run, job, host), **flat, "attempts": [attempt]}
+
+
+def _split(wait_status: int | None) -> tuple[int | None, int | None]:
+    if wait_status is None:
+        return None, None
+    number = wait_status & 0x7F
+    return (None, number) if number else (wait_status >> 8, None)

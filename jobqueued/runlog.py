@@ -1,0 +1,91 @@
+"""The run log: one record and one output file a run, ``<logs>/<job>/<n>.json`` and ``<n>.log``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from jobqueued.config import Retention
+from jobqueued.model import Record, RunId
+
+_END = ".json"
+
+
+def path_of(logs: Path, run: RunId) -> Path:
+    """Both files' path without its ending."""
+    return logs / run.job / str(run.number)
+
+
+def read(logs: Path, run: RunId) -> Record | None:
+    """The record file of a run; None: there is none, or it is not whole."""
+    try:
+        document = json.loads(path_of(logs, run).with_suffix(_END).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) and isinstance(document.get("state"), str) else None
+
+
+def write(logs: Path, document: Record) -> None:
+    """Write a record file by rename; OSError says what hindered."""
+    path = path_of(logs, RunId(document["job"], document["number"])).with_suffix(_END)
+    temporary = path.with_suffix(".json.tmp")
+    data = json.dumps(document, separators=(",", ":")) + "\n"
+    try:
+        temporary.write_text(data)
+    except FileNotFoundError:
+        path.parent.mkdir(0o750, parents=True, exist_ok=True)
+        temporary.write_text(data)
+    temporary.chmod(0o640)
+    temporary.replace(path)
+
+
+def jobs(logs: Path) -> list[str]:
+    """The jobs that have a directory."""
+    with contextlib.suppress(OSError):
+        return sorted(entry.name for entry in os.scandir(logs) if entry.is_dir(follow_symlinks=False))
+    return []
+
+
+def numbers(logs: Path, job: str) -> list[int]:
+    """The numbers of a job's runs that left a file, oldest first."""
+    names = set()
+    with contextlib.suppress(OSError):
+        names = {entry.name.partition(".")[0] for entry in os.scandir(logs / job)}
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+class _Kept(NamedTuple):
+    number: int
+    modified: float
+    bytes: int
+
+
+def expired(logs: Path, job: str, retention: Retention, wall: int) -> list[int]:
+    """The runs that retention lets go, by count, age and size; the newest run always stays."""
+    kept = [_sized(logs, RunId(job, number)) for number in reversed(numbers(logs, job))]
+    oldest = (wall - retention.age) / 1e9
+    total, gone = 0, []
+    for rank, run in enumerate(kept):
+        total += run.bytes
+        if rank and (rank >= retention.runs or run.modified < oldest or total > retention.bytes):
+            gone.append(run.number)
+    return gone
+
+
+def _sized(logs: Path, run: RunId) -> _Kept:
+    modified, size = 0.0, 0
+    for ending in (_END, ".log"):
+        with contextlib.suppress(OSError):
+            status = os.stat(path_of(logs, run).with_suffix(ending))
+            modified, size = max(modified, status.st_mtime), size + status.st_size
+    return _Kept(run.number, modified, size)
+
+
+def remove(logs: Path, run: RunId) -> None:
+    """Remove a run's files."""
+    for ending in (_END, ".log"):
+        with contextlib.suppress(OSError):
+            path_of(logs, run).with_suffix(ending).unlink()

@@ -1,0 +1,173 @@
+"""state.db: the queue, cursors, counters and history, in SQLite (WAL, synchronous=FULL, one commit a loop turn).
+
+It is the scheduler's alone.  A file that can't be read is set aside, never deleted; what the records still tell
+(history's numbers, so that none is used twice) is taken from them, and what is gone is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from jobqueued.model import JobMemory, JobStats, Record, Run, RunId, RunState
+
+VERSION = 1
+BALLAST = 4 << 20
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE job (
+    job TEXT PRIMARY KEY, rhythm TEXT NOT NULL, cursor INTEGER NOT NULL, era INTEGER NOT NULL,
+    last_number INTEGER NOT NULL, stats TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE run (
+    job TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, due INTEGER NOT NULL, queued INTEGER NOT NULL,
+    arrival INTEGER NOT NULL, trigger TEXT NOT NULL, asked_by TEXT, state TEXT NOT NULL, reason TEXT,
+    attempt INTEGER NOT NULL, pid INTEGER, started INTEGER, failures INTEGER NOT NULL, last_due INTEGER,
+    count INTEGER NOT NULL, record TEXT, PRIMARY KEY (job, number)
+) WITHOUT ROWID;
+CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
+"""
+
+_RUN_COLUMNS = (
+    "job, number, key, due, queued, arrival, trigger, asked_by, state, reason, attempt, pid, started, failures, last_due, count"
+)
+_PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * 17)})"
+_PUT_JOB = "INSERT OR REPLACE INTO job (job, rhythm, cursor, era, last_number, stats) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+class StoreError(Exception):
+    """The state can't be used; the message says why and what to do."""
+
+
+class Store:
+    """One open state.db in `directory`.  `lost` says, in a sentence, what a broken one took with it; None: nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "state.db"
+        self._ballast = directory / "ballast"
+        self.lost: str | None = None
+        try:
+            self._db = _opened(self._path)
+        except sqlite3.DatabaseError as error:
+            if not isinstance(error, sqlite3.OperationalError):
+                self._set_aside(error)
+                self._db = _opened(self._path)
+            else:
+                raise StoreError(f"{self._path}: {error}") from None
+        with contextlib.suppress(OSError):
+            self._lay_ballast()
+
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        aside = next(p for i in range(1, 1000) if not (p := self._path.with_name(f"state.db.broken-{i}")).exists())
+        self._path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(f"state.db{suffix}").unlink(missing_ok=True)
+        self.lost = f"{self._path} is broken ({error}) and was set aside as {aside.name}; waiting runs in it are lost"
+
+    def _lay_ballast(self) -> None:
+        """Space to give up when the disk is full, so that the ends of live runs can still be committed."""
+        with open(self._ballast, "ab") as file:
+            if file.tell() < BALLAST:
+                os.posix_fallocate(file.fileno(), 0, BALLAST)
+
+    def boot(self, boot_id: str) -> bool:
+        """Note the host's boot; whether it is the one in which this state was last used."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot_id,))
+        return row is not None and row[0] == boot_id
+
+    def load(self) -> tuple[list[JobMemory], list[Run]]:
+        """Every job's memory, and the runs that go on: those without an end, and each job's newest if it is a skip."""
+        memories = [_memory(*row) for row in self._db.execute("SELECT * FROM job")]
+        unfinished = self._db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")
+        skips = self._db.execute(
+            f"SELECT {_RUN_COLUMNS} FROM run JOIN job USING (job) WHERE number = last_number AND state = 'skipped'"
+        )
+        return memories, [_run(*row) for rows in (unfinished, skips) for row in rows]
+
+    def commit(self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, JobMemory]) -> None:
+        """Make all of it durable, or none: sqlite3.Error.  A full disk costs the ballast first."""
+        run_rows = [_run_row(run, record) for run, record in runs.values()]
+        job_rows = [_job_row(memory) for memory in jobs.values()]
+        try:
+            self._write(run_rows, job_rows)
+        except sqlite3.OperationalError:
+            if not self._ballast.exists():
+                raise
+            self._ballast.unlink(missing_ok=True)
+            self._write(run_rows, job_rows)
+
+    def _write(self, run_rows: list[tuple[object, ...]], job_rows: list[tuple[object, ...]]) -> None:
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(_PUT_RUN, run_rows)
+            self._db.executemany(_PUT_JOB, job_rows)
+
+    def record(self, run: RunId) -> Record | None:
+        """The whole record of an ended run."""
+        row = self._db.execute("SELECT record FROM run WHERE job = ? AND number = ?", run).fetchone()
+        return json.loads(row[0]) if row and row[0] else None
+
+    def history(self, job: str, limit: int) -> list[Record]:
+        """The newest records of a job, newest first."""
+        query = "SELECT record FROM run WHERE job = ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?"
+        return [json.loads(text) for (text,) in self._db.execute(query, (job, limit))]
+
+    def forget(self, job: str, numbers: Iterable[int]) -> None:
+        """Drop records that retention has removed."""
+        with self._db:
+            self._db.executemany("DELETE FROM run WHERE job = ? AND number = ?", [(job, n) for n in numbers])
+
+    def tidy(self) -> None:
+        """Move the write-ahead log into the database: for a moment in which nothing is due."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Leave a database without a write-ahead log."""
+        self._db.close()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise StoreError(f"{path} was written by a newer jobqueued (format {version}); this one knows up to {VERSION}")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA wal_autocheckpoint = 16384")
+    if version == 0:
+        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    return db
+
+
+def _run_row(run: Run, record: Record | None) -> tuple[object, ...]:
+    return (
+        *run.id, run.key, run.due, run.queued, run.arrival, run.trigger, run.asked_by, run.state, run.reason, run.attempt,
+        run.pid, run.started, run.failures, run.last_due, run.count,
+        None if record is None else json.dumps(record, separators=(",", ":")),
+    )  # fmt: skip
+
+
+def _run(job: str, number: int, *rest: object) -> Run:
+    names = _RUN_COLUMNS.split(", ")[2:]
+    fields = dict(zip(names, rest, strict=True))
+    return Run(id=RunId(job, number), **{**fields, "state": RunState(fields["state"])})  # type: ignore[arg-type]
+
+
+def _job_row(memory: JobMemory) -> tuple[object, ...]:
+    stats = json.dumps(asdict(memory.stats), separators=(",", ":"))
+    return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, stats
+
+
+def _memory(job: str, rhythm: str, cursor: int, era: int, last_number: int, stats: str) -> JobMemory:
+    return JobMemory(
+        job=job, rhythm=rhythm, cursor=cursor, era=era, last_number=last_number, stats=JobStats(**json.loads(stats))
+    )

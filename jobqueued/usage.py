@@ -1,0 +1,25 @@
+"""What live runs use now, read from /proc only when somebody asks."""
+
+from __future__ import annotations
+
+import psutil
+
+
+def usage(pid: int) -> dict[str, float | int] | None:
+    """CPU seconds, resident bytes and number of the processes of a job's tree; None: it is gone."""
+    try:
+        main = psutil.Process(pid)
+        family = [main, *main.children(recursive=True)]
+    except psutil.Error:
+        return None
+    cpu, memory, processes = 0.0, 0, 0
+    for process in family:
+        try:
+            with process.oneshot():
+                times, resident = process.cpu_times(), process.memory_info().rss
+        except psutil.Error:
+            continue
+        cpu += times.user + times.system + times.children_user + times.children_system
+        memory += resident
+        processes += 1
+    return {"cpu": round(cpu, 3), "memory": memory, "processes": processes}

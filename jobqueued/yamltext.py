@@ -1,0 +1,291 @@
+"""Bytes → a tree of nodes that know their line and column, or Problems (the only importer of yaml).
+
+The tree is built here from the parser's events: load() and compose() recurse as deep as the input says (100 kB of ``[``
+is a SIGSEGV on Debian's libyaml), silently keep the last of two equal keys, and read plain scalars by YAML 1.1, where
+``no`` is false, ``12:30`` is 750 and ``010`` is 8.  Here YAML 1.2's core schema holds.  Lines and columns count from 1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import yaml
+
+from jobqueued.model import Problem
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+MAX_NODES = 100_000
+
+
+class Scalar(NamedTuple):
+    """One text as written; `plain`: without quotes, so that `meaning` may see a number in it."""
+
+    line: int
+    column: int
+    text: str
+    plain: bool
+
+
+class Sequence(NamedTuple):
+    """A list of nodes."""
+
+    line: int
+    column: int
+    items: list[Node]
+
+
+class Mapping(NamedTuple):
+    """Entries by the text of their key, in the order of the file."""
+
+    line: int
+    column: int
+    entries: dict[str, Entry]
+
+
+class Entry(NamedTuple):
+    """One key of a mapping and its value."""
+
+    key: Scalar
+    value: Node
+
+
+Node = Scalar | Sequence | Mapping
+
+
+def read_tree(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
+    """The root of the only document in `data` (None: it is empty, or no YAML), and all that is wrong with it.
+
+    Never raises: a tree beside Problems is good enough to look for further Problems, not to be used.
+    """
+    faults: list[_Fault] = []
+    root: Node | None = None
+    try:
+        root = _Tree(_decoded(data), faults).root()
+    except _Fault as fatal:
+        faults.append(fatal)
+    return root, [Problem(file, fault.line, fault.column, "", fault.message) for fault in faults]
+
+
+def meaning(scalar: Scalar) -> str | int | float | bool | None:
+    """What a scalar stands for in YAML 1.2's core schema.
+
+    A number with a leading zero stays text, because nobody can know what it means.  An integer beyond 64 bits is
+    infinite, like a float beyond its range.
+    """
+    text = scalar.text
+    if not scalar.plain:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        number = int(text, 0) if len(text) <= _INTEGER_LENGTH else 1 << 64
+        return number if -(1 << 63) <= number < 1 << 63 else math.inf
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.fullmatch(text) else text
+
+
+def is_null(node: Node) -> bool:
+    """Whether nothing was written: ``key:``, ``~`` or ``null``."""
+    return isinstance(node, Scalar) and node.plain and _WORDS.get(node.text, "") is None
+
+
+def described(node: Node) -> str:
+    """What was found, for a message: ``nothing``, ``5``, ``'no'``, ``a list``."""
+    match node:
+        case Sequence():
+            return "a list" if node.items else "an empty list"
+        case Mapping():
+            return "a mapping"
+    value = meaning(node)
+    if value is None:
+        return "nothing"
+    if node.plain and re.fullmatch("[-+]?0[0-9]+", node.text):
+        return f"{quoted(node.text)}, a number with a leading zero"
+    return quoted(node.text) if isinstance(value, str) else node.text[:_SHOWN]
+
+
+def quoted(text: str) -> str:
+    """A text of the file's, safe and short enough for a message."""
+    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
+
+
+_SHOWN = 60
+_INTEGER_LENGTH = len("-9223372036854775808")
+_INTEGER = re.compile("[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
+_NUMERAL = r"(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+_FLOAT = re.compile(rf"[-+]?({_NUMERAL}|\.(inf|Inf|INF))|\.(nan|NaN|NAN)")
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+
+_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+_NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_NOT_VALUE = re.compile("[\0\ud800-\udfff]")
+
+
+class _Fault(Exception):
+    """A Problem without its file; raised only where reading cannot go on."""
+
+    def __init__(self, line: int, column: int, message: str) -> None:
+        super().__init__(line, column, message)
+        self.line, self.column, self.message = line, column, message
+
+
+def _decoded(data: bytes) -> str:
+    """UTF-8 that the parser cannot refuse character by character: its own error would name only a byte."""
+    if len(data) > MAX_BYTES:
+        raise _Fault(0, 0, "found more than 1 MiB; accepted: a file of at most 1 MiB")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        message = f"found the byte 0x{data[error.start]:02x}; accepted: UTF-8 text"
+        raise _Fault(*_position(data[: error.start].decode()), message) from None
+    if odd := _NOT_TEXT.search(text):
+        name = "a byte order mark" if odd[0] == "\ufeff" else f"the character U+{ord(odd[0]):04X}"
+        raise _Fault(*_position(text[: odd.start()]), f"found {name}; accepted: UTF-8 text without it")
+    return text
+
+
+def _position(before: str) -> tuple[int, int]:
+    """Line and column of the character that follows the text `before`."""
+    lines = _LINE_BREAK.split(before)
+    return len(lines), len(lines[-1]) + 1
+
+
+class _Tree:
+    """Builds the nodes of one text; what is wrong without being the end goes to `faults`."""
+
+    def __init__(self, text: str, faults: list[_Fault]) -> None:
+        self._text = text
+        self._faults = faults
+        self._parser = _PARSER(text)
+        self._anchors: dict[str, Node] = {}
+        self._nodes = 0
+
+    def root(self) -> Node | None:
+        self._next()
+        start = self._next()
+        if isinstance(start, yaml.StreamEndEvent):
+            return None
+        if start.version or start.tags:
+            self._refuse(start, "found a % directive; accepted: YAML 1.2 without directives")
+        root = self._node(self._next(), 1)
+        self._next()
+        if not isinstance(end := self._next(), yaml.StreamEndEvent):
+            raise _fault(end, "found a second document; accepted: one document a file")
+        return root
+
+    def _next(self) -> Any:
+        try:
+            return self._parser.get_event()
+        except yaml.MarkedYAMLError as error:
+            raise _syntax_fault(error, self._text) from None
+        except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: escapes, in the pure parser only
+            raise _Fault(0, 0, f"this is not YAML: {error}") from None
+
+    def _refuse(self, event: Any, message: str) -> None:
+        self._faults.append(_fault(event, message))
+
+    def _node(self, event: Any, depth: int) -> Node:
+        if isinstance(event, yaml.AliasEvent):
+            return self._aliased(event, depth)
+        self._count(event, depth)
+        if event.tag is not None:
+            self._refuse(event, f"found the tag {quoted(event.tag)}; accepted: values without a tag")
+        self._anchors.pop(event.anchor, None)
+        node = self._untagged(event, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _untagged(self, event: Any, depth: int) -> Node:
+        mark = event.start_mark
+        line, column = mark.line + 1, mark.column + 1
+        if isinstance(event, yaml.ScalarEvent):
+            if event.style == '"' and (odd := _NOT_VALUE.search(event.value)):
+                self._refuse(event, f"found an escape for U+{ord(odd[0]):04X}; accepted: text without it")
+            return Scalar(line, column, event.value, not event.style)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return Sequence(line, column, list(self._items(depth + 1)))
+        return Mapping(line, column, self._entries(depth + 1))
+
+    def _items(self, depth: int) -> Iterator[Node]:
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            yield self._node(event, depth)
+
+    def _entries(self, depth: int) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            key = self._key(event, depth, entries)
+            value = self._node(self._next(), depth)
+            if key is not None:
+                entries[key.text] = Entry(key, value)
+        return entries
+
+    def _key(self, event: Any, depth: int, entries: dict[str, Entry]) -> Scalar | None:
+        key = self._node(event, depth)
+        if not isinstance(key, Scalar):
+            self._refuse(event, f"found {described(key)} as a key; accepted: a text")
+        elif key.plain and key.text == "<<":
+            self._refuse(event, "found the merge key <<; accepted: `defaults` for what the jobs of a file share")
+        elif first := entries.get(key.text):
+            where = f"it is on line {first.key.line} already"
+            self._refuse(event, f"found the key {quoted(key.text)} again; accepted: each key once, {where}")
+        else:
+            return key
+        return None
+
+    def _aliased(self, event: Any, depth: int) -> Node:
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            name = event.anchor[:_SHOWN]
+            hint = f"a value that starts with * in quotes, or an alias after its anchor &{name}"
+            raise _fault(event, f"found *{name}; accepted: {hint}")
+        self._count_again(node, event, depth)
+        return node
+
+    def _count_again(self, node: Node, event: Any, depth: int) -> None:
+        """An alias costs what the nodes it stands for would cost; so aliases of aliases cannot explode."""
+        self._count(event, depth)
+        if isinstance(node, Sequence):
+            for item in node.items:
+                self._count_again(item, event, depth + 1)
+        elif isinstance(node, Mapping):
+            for entry in node.entries.values():
+                self._count(event, depth + 1)
+                self._count_again(entry.value, event, depth + 1)
+
+    def _count(self, event: Any, depth: int) -> None:
+        self._nodes += 1
+        if depth > MAX_DEPTH:
+            raise _fault(event, f"found more than {MAX_DEPTH} levels of nesting; accepted: at most {MAX_DEPTH}")
+        if self._nodes > MAX_NODES:
+            raise _fault(event, f"found more than {MAX_NODES} values (aliases count in full); accepted: at most that")
+
+
+def _fault(event: Any, message: str) -> _Fault:
+    return _Fault(event.start_mark.line + 1, event.start_mark.column + 1, message)
+
+
+def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> _Fault:
+    """The parser's complaint; for the mistakes that people make in job files, with the remedy instead."""
+    mark, problem, context = error.problem_mark, error.problem or "", error.context or ""
+    if mark is None or context in ("while scanning an alias", "while scanning an anchor"):
+        mark = error.context_mark or mark
+    assert mark is not None
+    found = text[mark.index : mark.index + 1]
+    if found == "\t":
+        message = "found a tab; accepted: spaces, YAML indents with nothing else"
+    elif found and found in "@`%*&" and context.startswith("while scanning"):
+        message = f"found a value that starts with {found}; accepted: such a value in quotes"
+    elif problem.startswith("mapping values are not allowed"):
+        message = "found a colon inside a value, or a key that is indented wrongly; accepted: such a value in quotes"
+    else:
+        message = f"this is not YAML: {context} {problem}".replace(":  ", ": ")
+    return _Fault(mark.line + 1, mark.column + 1, message)

@@ -1,0 +1,679 @@
+"""jobqueuectl as people run it: a process, against a daemon that answers from a table, or against none."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueued import __version__
+from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.main import main
+from jobqueued.ctl.terminal import printable, size, span
+from jobqueued.varlink import INTERFACE, Decoder, Message, Method, Service, VarlinkError, encode
+
+REPOSITORY = Path(__file__).parent.parent
+PROGRAM = [sys.executable, "-c", "from jobqueued.ctl.main import main; main(prog_name='jobqueuectl')"]
+NASTY = "\x1b]0;owned\x07\x9b31m\r\x7f\u202eend\n"
+TAIL = f"a\tb\n{NASTY}"
+
+JOB: Message = {
+    "id": "nightly-backup", "description": "Dump and ship \x1b[31mthe databases", "status": "Failed", "enabled": True,
+    "priority": 10, "concurrency": 1, "schedule": ["0 2 * * *", "0 14 * * sun"], "timezone": "Europe/Berlin",
+    "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed", "due": 0,
+    "waiting": 1, "running": 0, "file": "/etc/jobqueue.d/backup.yaml", "line": 5,
+}  # fmt: skip
+IDLE = {**JOB, "id": "x", "status": "Idle", "enabled": False, "next": None, "last_run": None, "last_state": None}
+DEFINITION: Message = {
+    "id": "nightly-backup", "command": ["backup", "--to", "a b"], "timeout": 7200.0, "umask": 18, "user": None,
+    "success_codes": [0, 3], "environment": {"A": "b"}, "output_limit": 64 << 20, "enabled": True,
+}  # fmt: skip
+STATS: Message = {"started": 3, "succeeded": 1, "failed": 2, "skipped": 4, "last_run": None, "last_state": "failed"}
+ATTEMPT: Message = {
+    "attempt": 1, "started": "2026-11-24T01:00:00.000000Z", "ended": "2026-11-24T01:02:03.500000Z", "state": "failed",
+    "exit_code": 3, "signal": None, "reason": "exit code 3",
+}  # fmt: skip
+RECORD: Message = {
+    **ATTEMPT, "version": 1, "job": "nightly-backup", "run": "nightly-backup@142", "number": 142, "trigger": "schedule",
+    "asked_by": None, "due": "2026-11-24T01:00:00.000000Z", "queued": "2026-11-24T01:00:00.000000Z", "pid": 4711,
+    "user": "backup", "command": "backup | gzip", "host": "box", "priority": 10, "cpu_user": 1.25, "cpu_system": 0.5,
+    "memory_peak": 3 << 20, "memory_peak_below": None, "tags": ["nightly"], "metadata": {"owner": "ops"},
+    "output": {"file": "/var/log/jobqueue/nightly-backup/142.log", "bytes": 2048, "dropped": 7, "tail": TAIL},
+    "attempts": [ATTEMPT],
+}  # fmt: skip
+LIVE: Message = {
+    **RECORD, "run": "nightly-backup@143", "state": "running", "ended": None, "exit_code": None, "reason": None,
+    "cpu_user": None, "memory_peak": None, "usage": {"cpu": 2.0, "memory": 5 << 20, "processes": 2},
+}  # fmt: skip
+STATUS: Message = {
+    "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
+    "reason": None, "jobs": 2, "due": 0, "waiting": 1, "running": 3, "max_running": 8, "next": JOB["next"],
+    "next_job": JOB["id"], "problems": [],
+}  # fmt: skip
+PROBLEM: Message = {
+    "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",
+    "severity": "error",
+}  # fmt: skip
+
+
+class Daemon:
+    """Serves `methods` on a socket, each connection in a thread; `calls` are the methods called, in order."""
+
+    def __init__(self, run: Path) -> None:
+        run.mkdir(parents=True)
+        self.methods: dict[str, Method] = {}
+        self.calls: list[str] = []
+        self._directory = os.open(run, os.O_PATH)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(f"/proc/self/fd/{self._directory}/control")
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        os.close(self._directory)
+
+    def answers(self, method: str, parameters: Message) -> None:
+        """Let a method answer so, always."""
+        self.methods[method] = lambda _: parameters
+
+    def refuses(self, method: str, error: VarlinkError) -> None:
+        """Let a method refuse so, always."""
+
+        def refuse(_: Message) -> Message:
+            raise error
+
+        self.methods[method] = refuse
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=self._listener.accept()[:1], daemon=True).start()
+
+    def _serve(self, peer: socket.socket) -> None:
+        decoder = Decoder()
+        with peer, suppress(OSError, EOFError):
+            while data := peer.recv(1 << 16):
+                for call in decoder.feed(data):
+                    self.calls.append(call["method"].rpartition(".")[2])
+                    if reply := Service(self.methods).answer(call):
+                        peer.sendall(encode(reply))
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon under tmp_path that knows the job and the runs above."""
+    found = Daemon(tmp_path / "run")
+    found.answers("Status", STATUS)
+    found.answers("List", {"jobs": [JOB, IDLE]})
+    found.answers("Describe", {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [LIVE, RECORD]})
+    found.methods["Show"] = lambda asked: {"record": LIVE if asked["run"].endswith("@143") else RECORD}
+    found.answers("Run", {"run": "nightly-backup@142"})
+    yield found
+    found.close()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What the program sees: of ours only what it can't do without."""
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
+
+
+def run(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """The program, run to its end, its output piped."""
+    command = [*PROGRAM, *map(str, arguments)]
+    return subprocess.run(command, env=environment(**more), capture_output=True, text=True, timeout=60, check=False)
+
+
+def on_terminal(columns: int, *arguments: str | Path, **more: str) -> str:
+    """What the program writes to a terminal that wide."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 50, columns, 0, 0))
+    with open(ours, "rb", buffering=0) as screen:
+        program = subprocess.Popen(
+            [*PROGRAM, *map(str, arguments)],
+            env=environment(**{"TERM": "xterm-256color", **more}),
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        written = b""
+        with suppress(OSError):  # EIO: the other side is closed
+            while data := screen.read(1 << 16):
+                written += data
+        program.wait(60)
+    return written.decode()
+
+
+def facts(text: str) -> dict[str, str]:
+    """The lines `name  value` of what is shown."""
+    pairs = (line.split("  ", 1) for line in text.splitlines() if "  " in line)
+    return {name: value.strip() for name, value in pairs}
+
+
+def harmful(text: str) -> set[str]:
+    """The characters that a pipe or terminal should not have got."""
+    return {c for c in text if not c.isprintable() and c not in "\n\t"}
+
+
+READING = (["status"], ["list"], ["show", "nightly-backup"], ["show", "nightly-backup@142"])
+
+
+@pytest.mark.usefixtures("daemon")
+class TestAnswers:
+    def test_status(self, tmp_path: Path) -> None:
+        """A healthy daemon's status is shown, and the exit status is 0."""
+        shown = run("--root", tmp_path, "status")
+        expected = {"state": "ok", "runs": "3 running of at most 8, 1 waiting, 0 due", "jobs": "2", "problems": "0"}
+        assert expected == {name: facts(shown.stdout)[name] for name in expected}
+        assert (0, "") == (shown.returncode, shown.stderr)
+
+    @pytest.mark.parametrize(
+        ("trouble", "code"),
+        [
+            ({"problems": [PROBLEM]}, 1),
+            ({"problems": [{**PROBLEM, "severity": "warning"}]}, 0),
+            ({"state": "degraded", "reason": "disk full"}, 1),
+        ],
+        ids=str,
+    )
+    def test_status_of_trouble(self, daemon: Daemon, tmp_path: Path, trouble: Message, code: int) -> None:
+        """An error in a job file, or a degraded daemon, is told and is exit status 1; a warning is only told."""
+        daemon.answers("Status", {**STATUS, **trouble})
+        shown = run("--root", tmp_path, "status")
+        told = "b.yaml:3:5: schedule: found 'x'" if "problems" in trouble else "disk full"
+        assert (code, True) == (shown.returncode, told in shown.stdout)
+
+    def test_list(self, tmp_path: Path) -> None:
+        """A pipe gets a line for each job with all columns, however long."""
+        heading, backup, idle = run("--root", tmp_path, "list").stdout.splitlines()
+        columns = ["JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"]
+        assert columns == heading.split()
+        assert backup.rstrip().endswith(r"0 2 * * *, 0 14 * * sun  Dump and ship \x1b[31mthe databases")
+        assert ["x", "Idle", "-", "-", "-"] == idle.split()[:5]
+
+    def test_no_jobs(self, daemon: Daemon, tmp_path: Path) -> None:
+        """No jobs are no error."""
+        daemon.answers("List", {"jobs": []})
+        shown = run("--root", tmp_path, "list")
+        assert (0, 1) == (shown.returncode, len(shown.stdout.splitlines()))
+
+    def test_show_job(self, tmp_path: Path) -> None:
+        """A job's definition is shown in the units of job files, without what is not set, then its newest runs."""
+        shown = run("--root", tmp_path, "show", "nightly-backup")
+        expected = {
+            "status": "Failed", "defined in": "/etc/jobqueue.d/backup.yaml:5", "command": "backup --to 'a b'",
+            "timeout": "2 h", "umask": "0022", "success codes": "0, 3", "environment": '{"A": "b"}',
+            "output limit": "64.0 MiB", "runs so far": "3 started, 1 succeeded, 2 failed, 4 skipped",
+        }  # fmt: skip
+        assert expected == {name: facts(shown.stdout)[name] for name in expected}
+        assert "user" not in facts(shown.stdout)
+        assert ["nightly-backup@143", "nightly-backup@142"] == [x.split()[0] for x in shown.stdout.splitlines()[-2:]]
+
+    def test_show_run(self, tmp_path: Path) -> None:
+        """A run is shown with what ran, how it ended and what it took, and the end of its output as it was."""
+        shown = run("--root", tmp_path, "show", "nightly-backup@142").stdout
+        expected = {
+            "run": "nightly-backup@142", "state": "failed", "reason": "exit code 3", "ended with": "exit status 3",
+            "started": facts(shown)["due"], "took": "2 min 3 s", "command": "backup | gzip", "user": "backup",
+            "pid": "4711", "CPU": "1.25 s user, 500 ms system", "memory": "3.0 MiB", "dropped": "7 B",
+            "tags": "nightly", "metadata": '{"owner": "ops"}',
+            "output": "2.0 KiB in /var/log/jobqueue/nightly-backup/142.log",
+        }  # fmt: skip
+        assert expected == {name: facts(shown)[name] for name in expected}
+        assert shown.endswith("\n\na\tb\n" + r"\x1b]0;owned\x07\x9b31m\r\x7f\u202eend" + "\n")
+
+    def test_show_live_run(self, tmp_path: Path) -> None:
+        """A live run is shown with what it uses now."""
+        shown = facts(run("--root", tmp_path, "show", "nightly-backup@143").stdout)
+        assert ("running", "2 s CPU, 5.0 MiB, 2 processes") == (shown["state"], shown["now"])
+
+    @pytest.mark.parametrize(
+        ("change", "name", "value"),
+        [
+            ({"signal": 9, "exit_code": None}, "ended with", "signal 9 (Killed)"),
+            ({"memory_peak": None, "memory_peak_below": 1 << 20}, "memory", "below 1.0 MiB"),
+            ({"asked_by": "uid 7", "trigger": "manual"}, "trigger", "manual by uid 7"),
+            ({"waits_for": ["a@1 runs", "it is young"]}, "waits for", "a@1 runs; it is young"),
+            ({"command": ["sh", "-c", "a b"]}, "command", "sh -c 'a b'"),
+        ],
+    )
+    def test_facts(self, daemon: Daemon, tmp_path: Path, change: Message, name: str, value: str) -> None:
+        """Each thing that a record may say is said for people."""
+        daemon.answers("Show", {"record": {**RECORD, **change}})
+        assert value == facts(run("--root", tmp_path, "show", "a@1").stdout)[name]
+
+    def test_skips(self, daemon: Daemon, tmp_path: Path) -> None:
+        """One record of many skips says how many and until when."""
+        skips = {"state": "skipped", "attempts": [], "count": 5, "last_due": "2026-11-24T01:05:00.000000Z"}
+        daemon.answers("Show", {"record": {**RECORD, **skips}})
+        shown = facts(run("--root", tmp_path, "show", "a@1").stdout)
+        assert shown["skipped in a row"].startswith("5, the last due 2026-11-24 01:05:00 (")
+
+    def test_attempts(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Several attempts are listed."""
+        second = {**ATTEMPT, "attempt": 2, "state": "succeeded", "exit_code": 0, "reason": None}
+        daemon.answers("Show", {"record": {**RECORD, "attempts": [ATTEMPT, second]}})
+        lines = run("--root", tmp_path, "show", "a@1").stdout.splitlines()
+        assert [["1", "failed"], ["2", "succeeded"]] == [line.split()[:2] for line in lines if line[:2] in ("1 ", "2 ")]
+
+    @pytest.mark.parametrize(
+        ("arguments", "answer"),
+        [
+            (["status"], STATUS),
+            (["list"], {"jobs": [JOB, IDLE]}),
+            (["show", "a"], {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [LIVE, RECORD]}),
+            (["show", "a@142"], RECORD),
+        ],
+    )
+    def test_json(self, tmp_path: Path, arguments: list[str], answer: Message) -> None:
+        """Every reading command's --json is the daemon's answer, whole and exact."""
+        assert answer == json.loads(run("--root", tmp_path, *arguments, "--json").stdout)
+
+    @pytest.mark.parametrize(
+        ("error", "code", "told"),
+        [
+            (VarlinkError("NoSuchJob", {"job": "a\x1b"}), 1, r"there is no job a\x1b"),
+            (VarlinkError("NoSuchRun", {"run": "a@1"}), 1, "there is no run a@1"),
+            (VarlinkError("Refused", {"reason": "not now"}), 1, "refused: not now"),
+            (VarlinkError("PermissionDenied"), 1, "member of the group jobqueue"),
+            (VarlinkError("org.varlink.service.MethodNotFound", {"method": "X"}), 2, "do not understand each other"),
+        ],
+        ids=str,
+    )
+    def test_refused(self, daemon: Daemon, tmp_path: Path, error: VarlinkError, code: int, told: str) -> None:
+        """A refusal is one sentence on stderr; exit status 1 if it is an answer, 2 if it is a misunderstanding."""
+        daemon.refuses("Describe", error)
+        shown = run("--root", tmp_path, "show", "a")
+        assert (code, "", True) == (shown.returncode, shown.stdout, told in shown.stderr)
+
+
+class TestRun:
+    @pytest.mark.usefixtures("daemon")
+    def test_run(self, tmp_path: Path) -> None:
+        """The run's id is printed, nothing else."""
+        shown = run("--root", tmp_path, "run", "nightly-backup")
+        assert (0, "nightly-backup@142\n", "") == (shown.returncode, shown.stdout, shown.stderr)
+
+    @pytest.mark.parametrize(("state", "code"), [("succeeded", 0), ("failed", 1), ("skipped", 1), ("lost", 1)])
+    def test_wait(self, daemon: Daemon, tmp_path: Path, state: str, code: int) -> None:
+        """--wait asks once and blocks until the run's end, which decides the exit status."""
+        asked, ended = threading.Event(), threading.Event()
+
+        def wait(_: Message) -> Message:
+            asked.set()
+            ended.wait(60)
+            return {"record": {**RECORD, "state": state, "reason": None}}
+
+        daemon.methods["Wait"] = wait
+        command = [*PROGRAM, "--root", str(tmp_path), "run", "--wait", "nightly-backup"]
+        with subprocess.Popen(
+            command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as program:
+            assert asked.wait(60)
+            assert program.poll() is None
+            ended.set()
+            stdout, stderr = program.communicate(timeout=60)
+        assert ("nightly-backup@142\n", f"nightly-backup@142 {state} after 2 min 3 s\n") == (stdout, stderr)
+        assert (code, ["Run", "Wait"]) == (program.returncode, daemon.calls)
+
+    def test_daemon_stops(self, daemon: Daemon, tmp_path: Path) -> None:
+        """If the daemon stops while it is waited for, the way to learn the end is told, with exit status 2."""
+
+        def hang_up(_: Message) -> Message:
+            raise EOFError
+
+        daemon.methods["Wait"] = hang_up
+        shown = run("--root", tmp_path, "run", "--wait", "nightly-backup")
+        assert (2, True) == (shown.returncode, "`jobqueuectl show nightly-backup@142`" in shown.stderr)
+
+    def test_run_inside_run(self, daemon: Daemon, tmp_path: Path) -> None:
+        """A run may start another, but not wait for it."""
+        shown = run("--root", tmp_path, "run", "--wait", "b", JOBQUEUE_RUN="a@1")
+        assert (2, []) == (shown.returncode, daemon.calls)
+        assert run("--root", tmp_path, "run", "b", JOBQUEUE_RUN="a@1").returncode == 0
+
+
+class TestDaemonDown:
+    @pytest.mark.parametrize("arguments", [["status"], ["list"], ["run", "a"], ["list", "--json"]], ids=str)
+    def test_said(self, tmp_path: Path, arguments: list[str]) -> None:
+        """Who needs the daemon says where it was expected and what to do, with exit status 2."""
+        shown = run("--root", tmp_path, *arguments)
+        assert (2, "") == (shown.returncode, shown.stdout)
+        expected = f"Error: the daemon is not reachable at {tmp_path}/run/control: it is not running; start it"
+        assert shown.stderr.startswith(expected)
+
+    @pytest.fixture
+    def records(self, tmp_path: Path) -> Path:
+        """A root with 12 records of a job, one of them torn."""
+        directory = tmp_path / "logs" / "nightly-backup"
+        directory.mkdir(parents=True)
+        for number in range(1, 13):
+            record = {**RECORD, "number": number, "run": f"nightly-backup@{number}"}
+            (directory / f"{number}.json").write_text(json.dumps(record))
+        (directory / "11.json").write_text('{"version"')
+        (tmp_path / "outside").mkdir()
+        (tmp_path / "outside" / "1.json").write_text(json.dumps(RECORD))
+        return tmp_path
+
+    def test_show_job(self, records: Path) -> None:
+        """`show JOB` has the newest whole records, newest first, and says on stderr where from."""
+        shown = run("--root", records, "show", "nightly-backup", "--runs", "3", "--json")
+        runs = [record["number"] for record in json.loads(shown.stdout)["runs"]]
+        assert (0, [12, 10, 9]) == (shown.returncode, runs)
+        assert "it is not running" in shown.stderr
+        assert f"the records in {records}/logs" in shown.stderr
+
+    def test_show_run(self, records: Path) -> None:
+        """`show JOB@N` looks the same as with the daemon."""
+        shown = run("--root", records, "show", "nightly-backup@7")
+        assert (0, "nightly-backup@7") == (shown.returncode, facts(shown.stdout)["run"])
+
+    @pytest.mark.parametrize("name", ["x", "nightly-backup@11", "nightly-backup@99", "../outside", "../outside@1"])
+    def test_no_record(self, records: Path, name: str) -> None:
+        """What has no whole record can't be told, and no name leads out of the log directory."""
+        shown = run("--root", records, "show", name)
+        assert (2, "", True) == (shown.returncode, shown.stdout, "There is no record" in shown.stderr)
+
+    def test_logs_option(self, records: Path) -> None:
+        """--logs and --run say where things are without --root, which the environment can say too."""
+        shown = run("--run", records / "run", "--logs", records / "logs", "show", "nightly-backup@7")
+        assert (0, 0) == (shown.returncode, run("show", "nightly-backup", JOBQUEUE_ROOT=str(records)).returncode)
+
+
+class TestClient:
+    def test_long_path(self, tmp_path: Path) -> None:
+        """A socket whose path is longer than sun_path's 107 bytes is reached."""
+        directory = tmp_path / ("x" * 120) / "run"
+        daemon = Daemon(directory)
+        daemon.answers("Status", STATUS)
+        answer = ask(directory / "control", "Status")
+        daemon.close()
+        assert STATUS == answer
+
+    def test_huge_answer(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Ten thousand jobs come through."""
+        daemon.answers("List", {"jobs": [JOB] * 10_000})
+        assert [JOB] * 10_000 == ask(tmp_path / "run" / "control", "List")["jobs"]
+
+    def test_silence(self, tmp_path: Path) -> None:
+        """A daemon that does not answer is given up."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "control"))
+            listener.listen()
+            with pytest.raises(Unreachable, match="no answer in time"):
+                ask(tmp_path / "control", "Status", timeout=0.01)
+
+    @pytest.mark.parametrize(
+        ("answer", "told"),
+        [(b"hello\0", "no jobqueued"), (b"\0", "no jobqueued"), (b"", "hung up"), (b"{}", "hung up")],
+    )
+    def test_nonsense(self, tmp_path: Path, answer: bytes, told: str) -> None:
+        """Whatever else listens there, it is said."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "control"))
+            listener.listen()
+
+            def talk() -> None:
+                peer = listener.accept()[0]
+                with peer:
+                    peer.recv(1 << 16)
+                    peer.sendall(answer)
+
+            thread = threading.Thread(target=talk)
+            thread.start()
+            with pytest.raises(Unreachable, match=told):
+                ask(tmp_path / "control", "Status", timeout=60)
+            thread.join()
+
+
+CLEAN = "jobs:\n  a:\n    command: 'true'\n    schedule: '0 2 * * *'\n  b:\n    command: 'true'\n"
+WRONG = "jobs:\n  c:\n    command: 'true'\n    schedul: '0 2 * * *'\n"
+
+
+class TestCheck:
+    def test_clean(self, tmp_path: Path) -> None:
+        """A clean file's jobs are listed with their next due time."""
+        (tmp_path / "a.yaml").write_text(CLEAN)
+        shown = run("check", tmp_path / "a.yaml")
+        assert (0, "2 jobs, 0 problems", "") == (shown.returncode, shown.stdout.splitlines()[-1].strip(), shown.stderr)
+
+    def test_clean_json(self, tmp_path: Path) -> None:
+        """In JSON the same, with lines and exact instants."""
+        (tmp_path / "a.yaml").write_text(CLEAN)
+        answer = json.loads(run("check", "--json", tmp_path / "a.yaml").stdout)
+        expected: list[tuple[Any, ...]] = [("a", 2, True), ("b", 5, False)]
+        found = [(job["id"], job["line"], job["next"] is not None) for job in answer["jobs"]]
+        assert (expected, []) == (found, answer["problems"])
+
+    def test_wrong(self, tmp_path: Path) -> None:
+        """A problem is told by file, line and column, and is exit status 1."""
+        (tmp_path / "a.yaml").write_text(WRONG)
+        shown = run("check", tmp_path / "a.yaml")
+        assert (1, True) == (shown.returncode, shown.stdout.startswith(f"{tmp_path}/a.yaml:4:5: "))
+        answer = json.loads(run("check", "--json", tmp_path / "a.yaml").stdout)
+        keys = ["file", "line", "column", "key", "message", "severity"]
+        assert ([], [keys]) == (answer["jobs"], [list(problem) for problem in answer["problems"]])
+
+    def test_warning(self, tmp_path: Path) -> None:
+        """A warning is told and harms nothing."""
+        (tmp_path / "a.yaml").write_text(CLEAN.replace("0 2 * * *", "*/90 2 * * *"))
+        shown = run("check", tmp_path / "a.yaml")
+        assert (0, "2 jobs, 1 problem") == (shown.returncode, shown.stdout.splitlines()[-1].strip())
+        assert shown.stdout.splitlines()[0].endswith("(warning)")
+
+    def test_directory(self, tmp_path: Path) -> None:
+        """Of a directory the job files count, in byte order of their names: the first to have an id keeps it."""
+        (tmp_path / "B.yml").write_text(CLEAN)
+        (tmp_path / "a.yaml").write_text(CLEAN)
+        for name in (".a.yaml", "a.yaml~", "a.yaml.dpkg-old", "notes.txt"):
+            (tmp_path / name).write_text("{")
+        (tmp_path / "directory.yaml").mkdir()
+        os.mkfifo(tmp_path / "fifo.yaml")
+        answer = json.loads(run("check", "--json", tmp_path).stdout)
+        found = [(Path(problem["file"]).name, problem["line"]) for problem in answer["problems"]]
+        assert (["a", "b"], [("a.yaml", 2), ("a.yaml", 5)]) == ([job["id"] for job in answer["jobs"]], found)
+
+    def test_own_directory(self, tmp_path: Path) -> None:
+        """Without arguments the daemon's job directory is checked."""
+        (tmp_path / "jobqueue.d").mkdir()
+        (tmp_path / "jobqueue.d" / "a.yaml").write_text(WRONG)
+        assert run("--root", tmp_path, "check").returncode == 1
+
+    @pytest.mark.parametrize(
+        ("name", "reason"), [("none.yaml", "No such file or directory"), ("x" * 300, "File name too long")]
+    )
+    def test_unreadable(self, tmp_path: Path, name: str, reason: str) -> None:
+        """A file that can't be read is exit status 2, not a finding."""
+        shown = run("check", "--json", tmp_path / name)
+        assert (2, "", f"Error: {tmp_path}/{name}: {reason}\n") == (shown.returncode, shown.stdout, shown.stderr)
+
+    @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"{CLEAN}{text}".encode(errors="replace")))
+    def test_any_bytes(self, data: bytes) -> None:
+        """Any bytes are answered in JSON, and the exit status tells whether there is an error."""
+        with NamedTemporaryFile(suffix=".yaml") as file:
+            file.write(data)
+            file.flush()
+            shown = CliRunner().invoke(main, ["check", "--json", file.name])
+        answer = json.loads(shown.output)
+        assert int(any(problem["severity"] == "error" for problem in answer["problems"])) == shown.exit_code
+
+
+@pytest.mark.usefixtures("daemon")
+class TestTerminal:
+    @pytest.mark.parametrize("arguments", READING, ids=str)
+    @pytest.mark.parametrize("columns", [40, 200])
+    def test_fits(self, tmp_path: Path, columns: int, arguments: list[str]) -> None:
+        """On a terminal no table is wider than the screen, and the first column is whole."""
+        lines = on_terminal(columns, "--root", tmp_path, *arguments, TERM="dumb").splitlines()
+        table = lines[: lines.index("")] if "" in lines else lines
+        assert columns >= max(map(len, table))
+
+    def test_columns(self, tmp_path: Path) -> None:
+        """A narrow terminal shows the first columns, a wide one all."""
+        narrow = on_terminal(40, "--root", tmp_path, "list", TERM="dumb").splitlines()[0].split()
+        wide = on_terminal(200, "--root", tmp_path, "list", TERM="dumb").splitlines()[0].split()
+        columns = ["JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"]
+        assert (columns[: len(narrow)], columns) == (narrow, wide)
+
+    @pytest.mark.parametrize("arguments", READING, ids=str)
+    def test_colour(self, tmp_path: Path, arguments: list[str]) -> None:
+        """Colour is for terminals, unless NO_COLOR is set."""
+        colours = [f"\x1b[{code}m" for code in range(30, 38)]
+        coloured = on_terminal(80, "--root", tmp_path, *arguments)
+        plain = on_terminal(80, "--root", tmp_path, *arguments, NO_COLOR="1")
+        found = [any(colour in text for colour in colours) for text in (coloured, plain)]
+        assert [True, False] == found
+
+    @pytest.mark.parametrize("arguments", READING, ids=str)
+    @pytest.mark.parametrize("more", [[], ["--json"]], ids=str)
+    def test_no_control_characters(self, daemon: Daemon, tmp_path: Path, arguments: list[str], more: list[str]) -> None:
+        """Whatever jobs wrote or files say, a pipe gets text and line ends only."""
+        nasty = {**JOB, "id": NASTY, "description": NASTY, "status": NASTY, "schedule": [NASTY]}
+        record = {
+            **RECORD,
+            "reason": NASTY,
+            "user": NASTY,
+            "command": NASTY,
+            "attempts": [{**ATTEMPT, "reason": NASTY}] * 2,
+        }
+        daemon.answers("Status", {**STATUS, "reason": NASTY, "problems": [{**PROBLEM, "message": NASTY}]})
+        daemon.answers("List", {"jobs": [nasty]})
+        definition = {**DEFINITION, "command": NASTY, "environment": {NASTY: NASTY}}
+        daemon.answers("Describe", {"job": nasty, "definition": definition, "stats": STATS, "runs": [record]})
+        daemon.answers("Show", {"record": record})
+        shown = run("--root", tmp_path, *arguments, *more)
+        assert (set(), "") == (harmful(shown.stdout), shown.stderr)
+
+    @given(st.text())
+    def test_printable(self, text: str) -> None:
+        """No text has anything left that is not printable, save what may stay."""
+        assert set() == {c for c in printable(text) if not c.isprintable()}
+        assert set() == harmful(printable(text, keep="\n\t"))
+
+    def test_poor_locale(self, daemon: Daemon, tmp_path: Path) -> None:
+        """What the terminal's character set lacks is written as an escape."""
+        daemon.answers("List", {"jobs": [{**JOB, "description": "Überlauf"}]})
+        shown = run("--root", tmp_path, "list", PYTHONIOENCODING="ascii")
+        assert (0, True) == (shown.returncode, r"\xdcberlauf" in shown.stdout)
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [
+            (0, "0 ms"), (0.25, "250 ms"), (1, "1 s"), (4.21, "4.21 s"), (59.99, "60 s"), (60, "1 min"),
+            (61.9, "1 min 1 s"), (7800, "2 h 10 min"), (86400, "1 d"), (1e9, "11574 d 1 h"),
+        ],
+    )  # fmt: skip
+    def test_span(self, seconds: float, text: str) -> None:
+        """Durations have at most two units."""
+        assert text == span(seconds)
+
+    @pytest.mark.parametrize(
+        ("count", "text"),
+        [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 << 29, "1.5 GiB"), (1 << 75, "32768.0 EiB")],
+    )
+    def test_size(self, count: int, text: str) -> None:
+        """Sizes are in powers of 1024."""
+        assert text == size(count)
+
+
+class TestHelp:
+    def test_version(self) -> None:
+        """--version is the package's."""
+        assert f"jobqueuectl {__version__}\n" == run("--version").stdout
+
+    @pytest.mark.parametrize("command", [[], ["status"], ["list"], ["show"], ["run"], ["check"]], ids=str)
+    def test_help(self, command: list[str]) -> None:
+        """-h and --help are the same, of each command."""
+        short, long = run(*command, "-h"), run(*command, "--help")
+        assert (0, short.stdout) == (short.returncode, long.stdout)
+
+    def test_summaries(self) -> None:
+        """No command's summary is cut in the list of commands."""
+        assert "..." not in run("--help").stdout.partition("Commands:")[2]
+
+    @pytest.mark.parametrize("arguments", [["frob"], ["show"], ["show", "a@b"], ["list", "--frob"], ["run"]], ids=str)
+    def test_usage(self, arguments: list[str]) -> None:
+        """Wrong usage is exit status 2 and a sentence, never a traceback."""
+        shown = run(*arguments)
+        assert (2, "", False) == (shown.returncode, shown.stdout, "Traceback" in shown.stderr)
+
+
+def varlinkctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """systemd's own client."""
+    if shutil.which("varlinkctl") is None:
+        pytest.skip("varlinkctl (systemd >= 255) is not installed")
+    return subprocess.run(["varlinkctl", *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.usefixtures("daemon")
+class TestVarlinkctl:
+    def test_interface(self, tmp_path: Path) -> None:
+        """systemd's parser accepts both interface descriptions and hands ours on as it is."""
+        address = f"unix:{tmp_path}/run/control"
+        names = varlinkctl("list-interfaces", address).stdout.split()
+        assert ["io.jobqueue", "org.varlink.service"] == names
+        introspected = [varlinkctl("introspect", address, name) for name in names]
+        assert [0, 0] == [shown.returncode for shown in introspected]
+        (tmp_path / "interface").write_text(INTERFACE)
+        validated = varlinkctl("validate-idl", str(tmp_path / "interface"))
+        assert (0, introspected[0].stdout) == (validated.returncode, validated.stdout)
+
+    def test_info(self, tmp_path: Path) -> None:
+        """The service introduces itself."""
+        answer = json.loads(varlinkctl("info", "--json=short", f"unix:{tmp_path}/run/control").stdout)
+        assert ("jobqueued", __version__) == (answer["product"], answer["version"])
+
+    def test_call(self, tmp_path: Path) -> None:
+        """A record comes through whole, also with what a job wrote."""
+        called = varlinkctl(
+            "call", "--json=short", f"unix:{tmp_path}/run/control", "io.jobqueue.Show", '{"run": "a@1"}'
+        )
+        assert {"record": RECORD} == json.loads(called.stdout)
+
+    def test_unreadable_characters(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Characters that systemd refuses a whole message for reach it as U+FFFD."""
+        daemon.answers("Show", {"record": {"tail": "a\0b\ud800c\ufffed\x7f\U0001d11e"}})
+        called = varlinkctl(
+            "call", "--json=short", f"unix:{tmp_path}/run/control", "io.jobqueue.Show", '{"run": "a@1"}'
+        )
+        assert {"record": {"tail": "a\ufffdb\ufffdc\ufffdd\x7f\U0001d11e"}} == json.loads(called.stdout)
+
+    @pytest.mark.parametrize(
+        ("method", "parameters", "error"),
+        [
+            ("Describe", "{}", "org.varlink.service.InvalidParameter"),
+            ("Nonsense", "{}", "org.varlink.service.MethodNotFound"),
+            ("Run", '{"job": "x"}', "io.jobqueue.NoSuchJob"),
+        ],
+    )
+    def test_errors(self, daemon: Daemon, tmp_path: Path, method: str, parameters: str, error: str) -> None:
+        """Errors arrive by name."""
+        daemon.refuses("Run", VarlinkError("NoSuchJob", {"job": "x"}))
+        called = varlinkctl("call", f"unix:{tmp_path}/run/control", f"io.jobqueue.{method}", parameters)
+        assert (1, True) == (called.returncode, error in called.stderr)
+
+    def test_oneway(self, tmp_path: Path) -> None:
+        """A oneway call is carried out."""
+        called = varlinkctl("call", "--oneway", f"unix:{tmp_path}/run/control", "io.jobqueue.Run", '{"job": "x"}')
+        assert (0, "") == (called.returncode, called.stdout)

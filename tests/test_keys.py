@@ -1,0 +1,192 @@
+"""keys: the table of job-file keys agrees with itself, with the model and with the design."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobqueued.config import CONFIG_KEYS
+from jobqueued.keys import (
+    FILE_KEYS,
+    JOB_KEYS,
+    PLANNED,
+    Key,
+    Wrong,
+    parse_duration,
+    parse_size,
+    read_keys,
+)
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Job
+from jobqueued.yamltext import Mapping, Node, Scalar, read_tree
+
+TABLES = [*JOB_KEYS.values(), *FILE_KEYS.values(), *CONFIG_KEYS.values()]
+
+
+def entries(text: str) -> dict[str, Any]:
+    root, problems = read_tree(text.encode(), "f")
+    assert [] == problems
+    assert isinstance(root, Mapping)
+    return root.entries
+
+
+def read(text: str) -> tuple[dict[str, Any], list[str]]:
+    values, problems = read_keys(entries(text), JOB_KEYS, PLANNED)
+    return values, [str(problem._replace(file="f")) for problem in problems]
+
+
+def node(text: str) -> Node:
+    value: Node = entries(f"x: {text}")["x"].value
+    return value
+
+
+@pytest.mark.parametrize("key", TABLES, ids=lambda key: key.name)
+def test_each_example_is_accepted(key: Key) -> None:
+    """The example that the manual shows is accepted, and so is the default, where there is one."""
+    for text in filter(None, (key.example, key.default)):
+        key.kind.read(node(text))
+
+
+@pytest.mark.parametrize("key", TABLES, ids=lambda key: key.name)
+def test_each_key_is_explained_in_one_sentence(key: Key) -> None:
+    """Each key says what it takes and what it is for, in a sentence."""
+    assert (True, True) == (bool(key.kind.accepted), re.fullmatch(r"[A-Z`].*[^.]\.", key.help) is not None)
+
+
+@pytest.mark.parametrize("key", [key for key in JOB_KEYS.values() if key.default], ids=lambda key: key.name)
+def test_the_documented_default_is_the_real_one(key: Key) -> None:
+    """What the table calls the default is what a Job has without the key."""
+    assert getattr(Job(id="a", command="b"), key.name) == key.kind.read(node(key.default))
+
+
+def test_each_key_is_a_field_of_the_job() -> None:
+    """Every key but those of the place and the compiled form has its field, and every field its key."""
+    own = {"id", "triggers", "file", "line"}
+    assert {field.name for field in fields(Job)} - own == set(JOB_KEYS)
+
+
+def test_no_key_is_both_here_and_planned() -> None:
+    """A key has an effect or is announced, never both."""
+    assert frozenset() == JOB_KEYS.keys() & PLANNED
+
+
+GOOD = [
+    ("timeout: 1d12h", DAY + 12 * HOUR), ("timeout: 90s", 90 * SECOND), ("timeout: none", None),
+    ("grace: 0s", 0), ("kill_grace: 1h", HOUR), ("catch_up_window: 1m", MINUTE), ("output_limit: 512M", 512 << 20),
+    ("output_limit: 1T", 1 << 40), ("umask: 0022", 0o22), ('umask: "077"', 0o77), ("priority: -1000", -1000),
+    ("enabled: false", False), ("command: true", "true"), ("command: [sleep, 5, 0755, '']", ("sleep", "5", "0755", "")),
+    ("environment: {A: 8080, B: no, C: ''}", (("A", "8080"), ("B", "no"), ("C", ""))), ("environment:", ()),
+    ("success_codes: [0, 0x18]", (0, 24)), ("tags: [a, 1]", ("a", "1")), ("user: www-data", "www-data"),
+    ("metadata: {a: [1, 1.5, no, ~, 12:30]}", {"a": [1, 1.5, "no", None, "12:30"]}), ("dst: both", "both"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "value"), GOOD, ids=[text for text, _ in GOOD])
+def test_values_are_read(text: str, value: object) -> None:
+    """Each type is read into the model's units: nanoseconds, bytes, mode bits, characters as written."""
+    name = text.partition(":")[0]
+    assert ({name: value}, []) == read(text)
+
+
+CRON = 'accepted: a cron expression such as "0 2 * * *", or a list of them'
+FINITE = "accepted: a finite number of at most 64 bits, or a text in quotes"
+OCTAL = "accepted: an octal mode with a leading zero, such as 0022"
+PRIORITY = "accepted: a whole number from -1000 to 1000"
+ZONE = "accepted: a time zone of the tz database, such as UTC or Europe/Berlin"
+SPAN = "accepted: a duration such as 90s, 5m, 2h or 1d12h, from "
+LINE = "accepted: a command for the shell, or a list of the program and its arguments"
+WORD = 'accepted: a text (nothing at all is written "")'
+BAD = [
+    ("timeout: 90", f"f:1:10: timeout: found 90; {SPAN}1s to 365d, or none"),
+    ("timeout: 2h30", f"f:1:10: timeout: found '2h30'; {SPAN}1s to 365d, or none"),
+    ("timeout: 5m1h", f"f:1:10: timeout: found '5m1h'; {SPAN}1s to 365d, or none"),
+    ("timeout: 0s", f"f:1:10: timeout: found '0s'; {SPAN}1s to 365d, or none"),
+    ("timeout:", f"f:1:9: timeout: found nothing; {SPAN}1s to 365d, or none"),
+    ("grace: none", f"f:1:8: grace: found 'none'; {SPAN}0s to 1d"),
+    ("grace: 25h", f"f:1:8: grace: found '25h'; {SPAN}0s to 1d"),
+    ("grace: \u0661s", f"f:1:8: grace: found '\u0661s'; {SPAN}0s to 1d"),
+    ("output_limit: 64", "f:1:15: output_limit: found 64; accepted: a size such as 512M or 2G, from 1K to 1T"),
+    ("output_limit: 5MB", "f:1:15: output_limit: found '5MB'; accepted: a size such as 512M or 2G, from 1K to 1T"),
+    ("umask: 22", f"f:1:8: umask: found 22; {OCTAL}"),
+    ("umask: 0088", f"f:1:8: umask: found '0088', a number with a leading zero; {OCTAL}"),
+    ("priority: 0755", f"f:1:11: priority: found '0755', a number with a leading zero; {PRIORITY}"),
+    ("priority: 1.0", f"f:1:11: priority: found 1.0; {PRIORITY}"),
+    ("priority: 1001", f"f:1:11: priority: found 1001; {PRIORITY}"),
+    ("priority: true", f"f:1:11: priority: found true; {PRIORITY}"),
+    ('priority: "1"', f"f:1:11: priority: found '1'; {PRIORITY}"),
+    ("concurrency: 0", "f:1:14: concurrency: found 0; accepted: a whole number from 1 to 1000"),
+    ("enabled: no", "f:1:10: enabled: found 'no'; accepted: true or false"),
+    ("catch_up: al", "f:1:11: catch_up: found 'al'; accepted: none, latest or all"),
+    ("dst: [once]", "f:1:6: dst: found a list; accepted: cron, once, both or skip"),
+    ("timezone: Europe", f"f:1:11: timezone: found 'Europe'; {ZONE}"),
+    ("timezone: ../etc/passwd", f"f:1:11: timezone: found '../etc/passwd'; {ZONE}"),
+    ("command: ''", f"f:1:10: command: found ''; {LINE}"),
+    ("command: ' '", f"f:1:10: command: found ' '; {LINE}"),
+    ("command: {a: b}", f"f:1:10: command: found a mapping; {LINE}"),
+    ("command: []", f"f:1:10: command: found an empty list; accepted: a list, each item {WORD[10:]}"),
+    ("command: ['', a]", "f:1:11: command[0]: found ''; accepted: the program"),
+    ("command: [a, ~]", f"f:1:14: command[1]: found nothing; {WORD}"),
+    ("schedule: ''", f"f:1:11: schedule: found ''; {CRON}"),
+    ("shell: sh", "f:1:8: shell: found 'sh'; accepted: an absolute path"),
+    ("user: ''", "f:1:7: user: found ''; accepted: the name of a user"),
+    ("environment: {1A: x}", "f:1:15: environment: found '1A'; accepted: a name of letters, digits and _"),
+    ("environment: {A: [x]}", f"f:1:18: environment.A: found a list; {WORD}"),
+    ("environment: [A=x]", "f:1:14: environment: found a list; accepted: a mapping of names to texts"),
+    ("success_codes: 0", "f:1:16: success_codes: found 0; accepted: a list, each item a whole number from 0 to 255"),
+    ("success_codes: [256]", "f:1:17: success_codes[0]: found 256; accepted: a whole number from 0 to 255"),
+    ("metadata: {a: {b: [.inf]}}", f"f:1:20: metadata.a.b[0]: found .inf; {FINITE}"),
+    ("metadata: {a: 18446744073709551616}", f"f:1:15: metadata.a: found 18446744073709551616; {FINITE}"),
+    ("shcedule: x", "f:1:1: found the unknown key 'shcedule'; accepted: 'schedule'"),
+    ("exclusive: true", "f:1:1: the key 'exclusive' is not supported by this version"),
+    ("exclusiv: true", "f:1:1: found the unknown key 'exclusiv'; accepted: 'exclusive'"),
+    ('"a\\e[2J": 1', r"f:1:1: found the unknown key 'a\x1b[2J'; accepted: " + ", ".join(JOB_KEYS)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), BAD, ids=[text for text, _ in BAD])
+def test_wrong_values_are_explained(text: str, message: str) -> None:
+    """A wrong value says where it is, what was found and what is accepted, and gives no value."""
+    assert ({}, [message]) == read(text)
+
+
+def test_all_wrong_values_are_named() -> None:
+    """One wrong value does not hide another, neither beside it nor inside the same key."""
+    values, problems = read("timeout: 1\npriority: 5\nenvironment: {A: [], B: ~}\nenabled: 2")
+    assert ({"priority": 5}, ["timeout", "environment.A", "environment.B", "enabled"]) == (
+        values,
+        [problem.split(": ")[1] for problem in problems],
+    )
+
+
+@pytest.mark.parametrize("text", ["", "s", "1", "1w", "1h1d", " 1s", "1s\n", "-1s", "1.5h", "1234567d", "²s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """Only whole numbers with units, from days down, are a duration."""
+    with pytest.raises(ValueError, match="is no duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "K", "1", "1k", "1KB", "1.5G", " 1K", "1K\n", "9999999999K"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """Only a whole number with one capital unit is a size."""
+    with pytest.raises(ValueError, match="is no size"):
+        parse_size(text)
+
+
+@given(st.integers(0, 999), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
+def test_durations_add_up(days: int, hours: int, minutes: int, seconds: int) -> None:
+    """A duration is the sum of its parts in nanoseconds."""
+    total = days * DAY + hours * HOUR + minutes * MINUTE + seconds * SECOND
+    assert total == parse_duration(f"{days}d{hours}h{minutes}m{seconds}s")
+
+
+@settings(deadline=None)
+@given(st.sampled_from(TABLES), st.text(max_size=20), st.booleans())
+def test_no_scalar_raises_anything_but_wrong(key: Key, text: str, plain: bool) -> None:
+    """Whatever is written, a key has a value or says what is wrong."""
+    with suppress(Wrong):
+        key.kind.read(Scalar(1, 1, text, plain))

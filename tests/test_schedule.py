@@ -1,0 +1,542 @@
+"""Schedules: grammar, day fields, clock changes, `H`.
+
+The oracles are plain sets, a walk minute by minute, tables worked out by hand, and cronsim.
+"""
+# ruff: noqa: SIM300 - the house writes `expected == actual`.
+
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from cronsim import CronSim
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from jobqueued.schedule import Schedule, ScheduleError
+
+RULES = ("cron", "once", "both", "skip")
+MINUTE = timedelta(minutes=1)
+TICK = timedelta.resolution
+
+
+def utc(text: str) -> datetime:
+    """Read `2026-03-29 01:00` as UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def walk(schedule: Schedule, start: datetime) -> Iterator[datetime]:
+    """Follow a schedule from due instant to due instant."""
+    while (instant := schedule.after(start)) is not None:
+        yield instant
+        start = instant
+
+
+def until(schedule: Schedule, start: datetime, stop: datetime) -> list[datetime]:
+    """List what is due later than start and not later than stop."""
+    return list(takewhile(lambda instant: instant <= stop, walk(schedule, start)))
+
+
+# ── the grammar's fields, each drawn together with the set it means ──
+
+
+class Field(NamedTuple):
+    """The text of one field and its values."""
+
+    text: str
+    values: frozenset[int]
+
+
+def items(low: int, high: int) -> st.SearchStrategy[Field]:
+    """Draw one item of a field: a number, a range, a range with a step."""
+    bounds = (
+        st.tuples(st.integers(low, high), st.integers(low, high)).map(sorted).filter(lambda pair: pair[0] < pair[1])
+    )
+    return st.one_of(
+        st.integers(low, high).map(lambda n: Field(f"{n}", frozenset({n}))),
+        bounds.map(lambda pair: Field(f"{pair[0]}-{pair[1]}", frozenset(range(pair[0], pair[1] + 1)))),
+        st.tuples(bounds, st.integers(1, 70)).map(
+            lambda drawn: Field(
+                f"{drawn[0][0]}-{drawn[0][1]}/{drawn[1]}", frozenset(range(drawn[0][0], drawn[0][1] + 1, drawn[1]))
+            )
+        ),
+    )
+
+
+def lists(low: int, high: int) -> st.SearchStrategy[Field]:
+    """Draw a field that does not start with a star."""
+    return st.lists(items(low, high), min_size=1, max_size=3).map(
+        lambda found: Field(",".join(f.text for f in found), frozenset().union(*(f.values for f in found)))
+    )
+
+
+def stars(low: int, high: int) -> st.SearchStrategy[Field]:
+    """Draw a field that starts with a star."""
+    return st.integers(1, 40).map(
+        lambda step: Field("*" if step == 1 else f"*/{step}", frozenset(range(low, high + 1, step)))
+    )
+
+
+def fields(low: int, high: int) -> st.SearchStrategy[Field]:
+    """Draw any field of plain items."""
+    return stars(low, high) | lists(low, high)
+
+
+TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
+SHIFTING = st.sampled_from(["Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Antarctica/Troll"])
+WEEKDAYS = lists(0, 7) | st.sampled_from(["5#2", "1#5", "5L", "0L", "7L", "1,3#1"]).map(lambda t: Field(t, frozenset()))
+DATES = lists(1, 31) | st.sampled_from(["L", "1,L"]).map(lambda t: Field(t, frozenset()))
+
+
+@given(st.tuples(fields(0, 59), fields(0, 23), fields(1, 12)), SHIFTING, st.sampled_from(RULES), TIMES)
+@settings(max_examples=300, deadline=None)
+def test_next_is_later_and_matches(drawn: tuple[Field, ...], zone: str, dst: str, start: datetime) -> None:
+    """The next instant is strictly later, in UTC, and matches in wall time unless the clock changes right then."""
+    minute, hour, month = drawn
+    schedule = Schedule(f"{minute.text} {hour.text} * {month.text} *", zone, dst=dst)
+    for instant in islice(walk(schedule, start), 5):
+        wall, before = instant.astimezone(ZoneInfo(zone)), (instant - TICK).astimezone(ZoneInfo(zone))
+        changes = wall.utcoffset() != before.utcoffset()
+        matches = wall.minute in minute.values and wall.hour in hour.values and wall.month in month.values
+        assert instant > start
+        assert UTC is instant.tzinfo
+        assert (0, 0) == (instant.second, instant.microsecond)
+        assert matches or (changes and dst != "skip")
+        start = instant
+
+
+def as_cronsim(expression: str, zone: str, start: datetime, count: int) -> list[datetime]:
+    """Let cronsim find what is due, as UTC."""
+    return [t.astimezone(UTC) for t in islice(CronSim(expression, start.astimezone(ZoneInfo(zone))), count)]
+
+
+@given(st.tuples(fields(0, 59), fields(0, 23), fields(1, 31) | DATES, fields(1, 12), fields(0, 6) | WEEKDAYS), TIMES)
+@settings(max_examples=300, deadline=None)
+def test_dates_as_cronsim(drawn: tuple[Field, ...], start: datetime) -> None:
+    """In UTC every expression gives the instants that cronsim gives."""
+    expression = " ".join(f.text for f in drawn)
+    try:
+        schedule = Schedule(expression)
+    except ScheduleError as error:
+        assume(error.field != "day of month")
+        raise
+    assert as_cronsim(expression, "UTC", start, 5) == list(islice(walk(schedule, start), 5))
+
+
+# ── clock changes ──
+
+
+class Change(NamedTuple):
+    """A clock change of a zone: its instant, the offset before it and after it."""
+
+    at: datetime
+    before: timedelta
+    after: timedelta
+
+
+def changes(zone: ZoneInfo, start: datetime, stop: datetime) -> list[Change]:
+    """List the clock changes of a zone, found by looking at each ninth day."""
+    found = []
+    while start < stop:
+        low, start = start, start + timedelta(days=9)
+        before, after = low.astimezone(zone).utcoffset(), start.astimezone(zone).utcoffset()
+        assert before is not None
+        assert after is not None
+        if before != after:
+            high = start
+            while high - low > MINUTE:
+                middle = low + (high - low) // (2 * MINUTE) * MINUTE
+                low, high = (middle, high) if middle.astimezone(zone).utcoffset() == before else (low, middle)
+            found.append(Change(high, before, after))
+    return found
+
+
+# What a rule does with a match in a gap (run at the change?) and with one in a repeated hour (run twice?), for jobs at
+# fixed hours and for those whose minute or hour starts with a star.
+FIXED = {"cron": (True, False), "once": (True, False), "both": (True, True), "skip": (False, False)}
+STARRED = FIXED | {"cron": (False, True)}
+
+
+def by_definition(change: Change, hours: range, rule: tuple[bool, bool], stop: datetime) -> list[datetime]:
+    """Walk the minutes around a clock change and keep what a job at minutes 10 and 40 owes by the rule's definition."""
+    in_gap, twice = rule
+    start = change.at - (stop - change.at)
+    due = set()
+    for instant in (start + n * MINUTE for n in range(1, (stop - start) // MINUTE + 1)):
+        wall = instant + (change.before if instant < change.at else change.after)
+        repeated = change.at <= instant and wall < change.at + change.before
+        if wall.minute in (10, 40) and wall.hour in hours and (twice or not repeated):
+            due.add(instant)
+    gap = (change.at + change.before + n * MINUTE for n in range((change.after - change.before) // MINUTE))
+    if in_gap and any(wall.minute in (10, 40) and wall.hour in hours for wall in gap):
+        due.add(change.at)
+    return sorted(due)
+
+
+def test_every_zone() -> None:
+    """At the clock changes of all zones, in both directions, each rule gives what its definition says."""
+    span = utc("2005-01-01"), utc("2027-01-01")
+    zones = {change: name for name in sorted(available_timezones()) for change in changes(ZoneInfo(name), *span)}
+    for change, name in zones.items():
+        stop = change.at + abs(change.after - change.before) + timedelta(minutes=130)
+        start = change.at - (stop - change.at)
+        for dst in RULES:
+            fixed, starred = (Schedule(f"10,40 {hours} * * *", name, dst=dst) for hours in ("0-23/2", "*"))
+            expected = by_definition(change, range(0, 24, 2), FIXED[dst], stop)
+            assert (name, dst, expected) == (name, dst, until(fixed, start, stop))
+            expected = by_definition(change, range(24), STARRED[dst], stop)
+            assert (name, dst, expected) == (name, dst, until(starred, start, stop))
+    assert {True, False} == {change.after > change.before for change in zones}
+
+
+@given(lists(0, 59), lists(0, 23), st.sampled_from(["*", "*/2", "29-31", "L"]), SHIFTING, TIMES)
+@settings(max_examples=300, deadline=None)
+def test_clock_changes_as_cronsim(minute: Field, hour: Field, day: str, zone: str, start: datetime) -> None:
+    """A job at fixed hours meets the clock changes of a year at the instants that cronsim gives.
+
+    Started at noon UTC, where no zone is inside a fold: cronsim reads such a start as a naive wall time. Both of us
+    run several matches of one gap once; real cron starts each of them, and we differ from it on purpose.
+    """
+    expression = f"{minute.text} {hour.text} {day} 3,4,9-11 *"
+    schedule = Schedule(expression, zone)
+    for change in changes(ZoneInfo(zone), start, start + timedelta(days=366)):
+        noon = change.at.replace(hour=12, minute=0) - timedelta(days=2)
+        assert as_cronsim(expression, zone, noon, 30) == list(islice(walk(schedule, noon), 30))
+
+
+# Zone, start in UTC, expression, and under which rules which days and times, in UTC, are due next.
+BERLIN_SPRING = ("Europe/Berlin", "2026-03-29 00:40")  # 02:00 → 03:00 at 01:00Z
+BERLIN_AUTUMN = ("Europe/Berlin", "2026-10-24 23:40")  # 03:00 → 02:00 at 01:00Z
+HOWE_SPRING = ("Australia/Lord_Howe", "2026-10-03 14:00")  # 02:00 → 02:30 at 15:30Z
+HOWE_AUTUMN = ("Australia/Lord_Howe", "2026-04-04 14:00")  # 02:00 → 01:30 at 15:00Z
+TROLL_SPRING = ("Antarctica/Troll", "2015-03-29 00:00")  # 01:00 → 03:00 at 01:00Z
+TROLL_AUTUMN = ("Antarctica/Troll", "2015-10-24 23:00")  # 03:00 → 01:00 at 01:00Z
+HAVANA_SPRING = ("America/Havana", "2015-03-08 00:00")  # 00:00 → 01:00 at 05:00Z
+HAVANA_AUTUMN = ("America/Havana", "2015-10-31 12:00")  # 01:00 → 00:00 at 05:00Z
+CAIRO_SPRING = ("Africa/Cairo", "2023-04-27 12:00")  # 00:00 → 01:00 at 22:00Z
+CAIRO_AUTUMN = ("Africa/Cairo", "2023-10-26 12:00")  # 24:00 → 23:00 at 21:00Z
+APIA = ("Pacific/Apia", "2011-12-29 23:00")  # no 30 December: from the 29th to the 31st at 10:00Z
+CLOCK_CHANGES = [
+    (*BERLIN_SPRING, "30 2 * * *", {"cron once both": "29 01:00, 30 00:30", "skip": "30 00:30"}),
+    (*BERLIN_SPRING, "10,30 2 * * *", {"cron once both": "29 01:00, 30 00:10", "skip": "30 00:10"}),
+    (*BERLIN_SPRING, "0 */2 * * *", {"once both": "29 01:00, 29 02:00", "cron skip": "29 02:00"}),
+    (*BERLIN_SPRING, "*/15 2 * * *", {"once both": "29 01:00, 30 00:00", "cron skip": "30 00:00"}),
+    (*BERLIN_SPRING, "5,*/15 2 * * *", {"cron once both": "29 01:00, 30 00:00", "skip": "30 00:00"}),
+    (*BERLIN_SPRING, "*/15 * * * *", {"cron once both skip": "29 00:45, 29 01:00, 29 01:15"}),
+    (*BERLIN_AUTUMN, "30 2 * * *", {"cron once skip": "25 00:30, 26 01:30", "both": "25 00:30, 25 01:30, 26 01:30"}),
+    (*BERLIN_AUTUMN, "0 */2 * * *", {"cron both": "25 00:00, 25 01:00, 25 03:00", "once skip": "25 00:00, 25 03:00"}),
+    (*BERLIN_AUTUMN, "*/45 * * * *", {"cron both": "24 23:45, 25 00:00, 25 00:45, 25 01:00, 25 01:45, 25 02:00"}),
+    (*BERLIN_AUTUMN, "*/45 * * * *", {"once skip": "24 23:45, 25 00:00, 25 00:45, 25 02:00"}),
+    (*HOWE_SPRING, "15 2 * * *", {"cron once both": "03 15:30, 04 15:15", "skip": "04 15:15"}),
+    (*HOWE_AUTUMN, "45 1 * * *", {"cron once skip": "04 14:45, 05 15:15", "both": "04 14:45, 04 15:15, 05 15:15"}),
+    (*TROLL_SPRING, "30 1,2 * * *", {"cron once both": "29 01:00, 29 23:30", "skip": "29 23:30"}),
+    (*TROLL_AUTUMN, "30 1,2 * * *", {"both": "24 23:30, 25 00:30, 25 01:30, 25 02:30, 26 01:30"}),
+    (*TROLL_AUTUMN, "30 1,2 * * *", {"cron once skip": "24 23:30, 25 00:30, 26 01:30"}),
+    (*HAVANA_SPRING, "0 0 * * *", {"cron once both": "08 05:00, 09 04:00", "skip": "09 04:00"}),
+    (*HAVANA_AUTUMN, "0 0 * * *", {"cron once skip": "01 04:00, 02 05:00", "both": "01 04:00, 01 05:00, 02 05:00"}),
+    (*CAIRO_SPRING, "0 0 * * *", {"cron once both": "27 22:00, 28 21:00", "skip": "28 21:00"}),
+    (*CAIRO_AUTUMN, "30 23 * * *", {"cron once skip": "26 20:30, 27 21:30", "both": "26 20:30, 26 21:30, 27 21:30"}),
+    (*APIA, "0 12 * * *", {"cron once both": "30 10:00, 30 22:00", "skip": "30 22:00"}),
+    (*APIA, "0 1-23/12 * * *", {"cron once both": "30 10:00, 30 11:00", "skip": "30 11:00"}),
+    (*APIA, "0 12 30 12 *", {"cron once both": "30 10:00, 29 22:00", "skip": "29 22:00"}),
+]
+
+
+@pytest.mark.parametrize(("zone", "start", "expression", "due"), CLOCK_CHANGES)
+def test_clock_change(zone: str, start: str, expression: str, due: dict[str, str]) -> None:
+    """The documented clock changes come out as written down, under each of the four rules."""
+    for dst, expected in ((dst, instants) for rules, instants in due.items() for dst in rules.split()):
+        found = islice(walk(Schedule(expression, zone, dst=dst), utc(start)), expected.count(",") + 1)
+        assert (dst, expected) == (dst, ", ".join(f"{instant:%d %H:%M}" for instant in found))
+
+
+def test_offsets_with_seconds() -> None:
+    """A change between offsets that have seconds is found to the second, from an instant with microseconds too."""
+    # Amsterdam went from +1:19:32 to +0:19:32 at 01:40:28Z, from 03:00 to 02:00.
+    schedule = Schedule("30 2 * * *", "Europe/Amsterdam", dst="both")
+    due = [utc("1936-10-04 01:10:28"), utc("1936-10-04 02:10:28"), utc("1936-10-05 02:10:28")]
+    assert due == list(islice(walk(schedule, utc("1936-10-04 00:50:00.250000")), 3))
+    assert due[1:] == list(islice(walk(schedule, due[0] + timedelta(microseconds=250000)), 2))
+
+
+# ── days ──
+
+
+# What is due in February 2026, which begins on a Sunday and has 28 days.
+@pytest.mark.parametrize(
+    ("day_fields", "expected"),
+    [
+        ("10 * fri", [6, 10, 13, 20, 27]),
+        ("*/5 * fri", [6]),
+        ("10,15,20 * */5", [15, 20]),
+        ("1-31/5 * fri", [1, 6, 11, 13, 16, 20, 21, 26, 27]),
+        ("27,*/5 * sat", [1, 6, 7, 11, 14, 16, 21, 26, 27, 28]),
+        ("10 * *", [10]),
+        ("L * mon", [2, 9, 16, 23, 28]),
+        ("1,L * *", [1, 28]),
+        ("* * fri#2", [13]),
+        ("10 * 1#1,5L", [2, 10, 27]),
+        ("* * FriL,1", [2, 9, 16, 23, 27]),
+        ("*/2 * 5l", [27]),
+        ("* * 7", [1, 8, 15, 22]),
+        ("* * 0", [1, 8, 15, 22]),
+        ("* * 7#1,7L", [1, 22]),
+        ("* * 5-7", [1, 6, 7, 8, 13, 14, 15, 20, 21, 22, 27, 28]),
+        ("* * SUN-tue/2", [1, 3, 8, 10, 15, 17, 22, 24]),
+        ("5-5 JAN-mar *", [5]),
+        ("30-31 * *", []),
+        ("* * 1#5", []),
+        ("* mar-DEC *", []),
+    ],
+)
+def test_days(day_fields: str, expected: list[int]) -> None:
+    """The day fields are ANDed if either starts with a star, else ORed, and `L`, `#` and names are days like any."""
+    schedule = Schedule(f"0 12 {day_fields}")
+    due = until(schedule, utc("2026-02-01"), utc("2026-03-01"))
+    assert expected == [instant.day for instant in due]
+
+
+def test_last_days() -> None:
+    """`L` is the last day of each month, in leap years too, and the fifth weekday comes only where there is one."""
+    ends = until(Schedule("0 0 L 2 *"), utc("2023-01-01"), utc("2026-01-01"))
+    assert [utc("2023-02-28"), utc("2024-02-29"), utc("2025-02-28")] == ends
+    fifths = until(Schedule("0 0 * * 1#5"), utc("2026-01-01"), utc("2026-09-01"))
+    assert [utc("2026-03-30"), utc("2026-06-29"), utc("2026-08-31")] == fifths
+
+
+def test_forty_years() -> None:
+    """The longest wait of the calendar, 40 years for a leap day on a Sunday across 2100, is found."""
+    schedule = Schedule("0 0 29 2 */7")
+    assert [utc("2088-02-29"), utc("2128-02-29")] == list(islice(walk(schedule, utc("2060-02-29")), 2))
+
+
+def test_end_of_time() -> None:
+    """Where datetime ends, nothing is due any more."""
+    assert None is Schedule("0 0 1 1 *").after(utc("9999-01-01"))
+
+
+@pytest.mark.parametrize("day_fields", ["30 2 *", "31 4,6,9,11 *", "30,31 feb */2", "*/31 2 1#5"])
+def test_impossible_dates(day_fields: str) -> None:
+    """A date that no month has is refused when it is read, not when it is waited for."""
+    with pytest.raises(ScheduleError, match="no date in 40 years") as caught:
+        Schedule(f"0 0 {day_fields}")
+    assert "day of month" == caught.value.field
+
+
+@pytest.mark.parametrize(("expression", "dst"), [("30 2 * 3 0L", "skip"), ("*/15 2 * 3 0L", "cron")])
+def test_only_in_gaps(expression: str, dst: str) -> None:
+    """A job all of whose matches fall into gaps is refused under a rule that does not run those."""
+    with pytest.raises(ScheduleError, match="clock skips each match") as caught:
+        Schedule(expression, "Europe/Berlin", dst=dst)
+    assert "dst" == caught.value.field
+    assert utc("2026-03-29 01:00") == Schedule(expression, "Europe/Berlin", dst="once").after(utc("2026-01-01"))
+
+
+# ── spellings ──
+
+
+@pytest.mark.parametrize(
+    ("alias", "fields"),
+    [
+        ("@hourly", "0 * * * *"),
+        ("@daily", "0 0 * * *"),
+        ("@midnight", "0 0 * * *"),
+        ("@weekly", "0 0 * * 0"),
+        ("@monthly", "0 0 1 * *"),
+        ("@yearly", "0 0 1 1 *"),
+        ("@ANNUALLY", "0 0 1 1 *"),
+        ("  05\t5-5 * jan-DEC  Sun-Sat ", "5 5 * * *"),
+        ("*/1 *,3 1-31 * 0-7", "* * * * *"),
+    ],
+)
+def test_same_meaning(alias: str, fields: str) -> None:
+    """An alias, and any other way to write the same sets, is due at the same instants."""
+    start, stop = utc("2026-11-24 15:38"), utc("2028-02-01")
+    expected = list(takewhile(lambda instant: instant < stop, islice(walk(Schedule(fields), start), 3000)))
+    assert expected == list(takewhile(lambda instant: instant < stop, islice(walk(Schedule(alias), start), 3000)))
+
+
+@pytest.mark.parametrize(
+    ("expression", "field", "advice"),
+    [
+        ("0 0 * * fri-sun", "day of week", "found `fri-sun`: write `fri,sat,sun`"),
+        ("0 0 * * mon-sun", "day of week", "write `mon,tue,wed,thu,fri,sat,sun`"),
+        ("0 0 * * 5-0", "day of week", "write `5,6,0`"),
+        ("0 22-4/2 * * *", "hour", "write `22,0,2,4`"),
+        ("0 0 * nov-feb *", "month", "write `nov,dec,jan,feb`"),
+        ("*/10 * * * * *", "expression", 'found 6 fields: write five, and seconds in a key of their own'),
+        ("0 0 1 1 * 5", "expression", 'like `seconds: "*/10"`'),
+        ("0 0 1 1 * * 2030", "expression", "found 7 fields"),
+        ("0 0 * *", "expression", "found 4 fields: write five"),
+        ("", "expression", "found 0 fields: write five"),
+        ("@reboot", "expression", "write `on: boot`"),
+        ("@every 5m", "expression", "write `every: 5m`"),
+        ("@noon", "expression", "write one of @hourly @daily"),
+        ("0 0 ? * 1", "day of month", "found `?`: write `*`"),
+        ("0 0 15W * *", "day of month", "write the day itself"),
+        ("0 0 LW * *", "day of month", "write `L`, or `25-31`"),
+        ("0 0 L-2 * *", "day of month", "write `L` for the last day, or `25-31`"),
+        ("0 0 5L * *", "day of month", "write it in the day of week field, or `L`"),
+        ("0 0 20-L * *", "day of month", "write the number of the last day"),
+        ("0 0 1#2 * *", "day of month", "in the day of week field"),
+        ("0 0 L, * *", "day of month", "take the stray comma away"),
+        ("0 0 * * L", "day of week", "like `6L`"),
+        ("0 0 * * L5", "day of week", "like `5L`"),
+        ("0 0 * * 1#6", "day of week", "`#` and 1 to 5"),
+        ("0 0 * * 1-5#2", "day of week", "`#` and 1 to 5"),
+        ("0 0 * * monday", "day of week", "write 0 to 7 or sun to sat"),
+        ("0 0 * * 8", "day of week", "write 0 to 7"),
+        ("0 0 * * 8L", "day of week", "write"),
+        ("0 0 * 0 *", "month", "found `0`: write 1 to 12 or jan to dec"),
+        ("0 0 0 * *", "day of month", "write 1 to 31"),
+        ("0 24 * * *", "hour", "write 0 to 23"),
+        ("60 * * * *", "minute", "write 0 to 59"),
+        ("5/15 * * * *", "minute", "write `5-59/15`, or `5`"),
+        ("*/0 * * * *", "minute", "a step of 1 or more"),
+        ("1,,2 * * * *", "minute", "take the stray comma away"),
+        ("-5 * * * *", "minute", "found `-5`: write 0 to 59"),
+        ("1.5 * * * *", "minute", "write 0 to 59"),
+        ("mon * * * *", "minute", "write 0 to 59"),
+        ("0~9 * * * *", "minute", "write `H` or `H(a-b)`"),
+        ("R * * * *", "minute", "write `H` or `H(a-b)`"),
+        ("H(5) * * * *", "minute", "write `H`, `H(a-b)`"),
+        ("H(9-3) * * * *", "minute", "write `H`, `H(a-b)`"),
+        ("H(50-70)/5 * * * *", "minute", "write `H`, `H(a-b)`"),
+        ("H/0 * * * *", "minute", "a step of 1 or more"),
+        ("\u0663 * * * *", "expression", "write ASCII only"),
+        ("0\xa05 * * * *", "expression", "write ASCII only"),
+        ("5\x1b[2J * * * *", "expression", "write ASCII only"),
+        ("9" * 5000 + " * * * *", "minute", "write 0 to 59"),
+    ],
+)  # fmt: skip
+def test_refused(expression: str, field: str, advice: str) -> None:
+    """What is not in the grammar is refused with the field, what was found, and what to write instead."""
+    with pytest.raises(ScheduleError) as caught:
+        Schedule(expression)
+    assert field == caught.value.field
+    assert advice in caught.value.reason
+    assert f"{field}: {caught.value.reason}" == str(caught.value)
+
+
+@given(st.text(alphabet="0123456789*/-,#LHlhw?()@ \tjanmosu", max_size=24))
+@settings(max_examples=200, deadline=None)
+def test_any_text(text: str) -> None:
+    """Any text is a schedule or a ScheduleError, and nothing else is raised."""
+    try:
+        schedule = Schedule(text)
+    except ScheduleError:
+        return
+    assert schedule.after(utc("2026-01-01")) is not None
+
+
+@pytest.mark.parametrize(
+    ("zone", "advice"),
+    [
+        ("europe/berlin", "write Europe/Berlin"),
+        ("New York", "write America/New_York"),
+        ("Mars/Olympus", "like Europe/Berlin"),
+        ("Europe", "like Europe/Berlin"),
+        ("../../etc/passwd", "like Europe/Berlin"),
+        ("", "like Europe/Berlin"),
+    ],
+)
+def test_unknown_zone(zone: str, advice: str) -> None:
+    """An unknown zone is refused with those whose city is spelled so."""
+    with pytest.raises(ScheduleError) as caught:
+        Schedule("@daily", zone)
+    assert "timezone" == caught.value.field
+    assert advice in caught.value.reason
+
+
+def test_unknown_rule() -> None:
+    """An unknown dst rule is refused with the known ones."""
+    with pytest.raises(ScheduleError, match="dst: found `never`: write cron, once, both or skip"):
+        Schedule("@daily", dst="never")
+
+
+def test_warnings() -> None:
+    """A step above the width of what it steps through is accepted with a warning, one of just the width without."""
+    assert () == Schedule("*/60 H/24 1-10/10 */12 */7").warnings
+    warned = Schedule("*/61 0-3/5 H(1-10)/11 * */8").warnings
+    assert ["minute", "hour", "day of month", "day of week"] == [text.partition(":")[0] for text in warned]
+    assert "`0-3/5`" in warned[1]
+
+
+# ── H ──
+
+
+def minutes_of(expression: str, job_id: str, seed: str = "") -> list[int]:
+    """List the minutes of the hour at which a job is due."""
+    due = until(Schedule(expression, job_id=job_id, seed=seed), utc("2026-01-01") - TICK, utc("2026-01-01 00:59"))
+    return [instant.minute for instant in due]
+
+
+@pytest.mark.parametrize(("seed", "expected"), [("", "2026-12-09 02:01"), ("host", "2026-10-14 12:45")])
+def test_hash_is_stable(seed: str, expected: str) -> None:
+    """What a job draws never changes: not with the version of anything, nor from process to process."""
+    assert utc(expected) == Schedule("H H H H *", job_id="backup", seed=seed).after(utc("2026-01-01"))
+
+
+@given(st.text(max_size=8), st.integers(0, 58), st.integers(1, 90), st.data())
+@settings(max_examples=200, deadline=None)
+def test_hash_in_range(job_id: str, low: int, step: int, data: st.DataObject) -> None:
+    """`H(a-b)` is one value of its range, and `H(a-b)/s` begins within the first step and goes on by it."""
+    high = data.draw(st.integers(low + 1, 59))
+    (drawn,) = minutes_of(f"H({low}-{high}) * * * *", job_id)
+    assert low <= drawn <= high
+    stepped = minutes_of(f"H({low}-{high})/{step} * * * *", job_id)
+    assert low <= stepped[0] < low + step
+    assert list(range(stepped[0], high + 1, step)) == stepped
+
+
+def test_hash_spreads() -> None:
+    """A thousand jobs reach every minute, day 1 to 28, weekday and start of a step, and another seed moves them."""
+    due = [Schedule("H 0 H * *", job_id=f"job{n}").after(utc("2026-01-01") - TICK) for n in range(1000)]
+    week = [Schedule("0 0 * * H", job_id=f"job{n}").after(utc("2026-02-01") - TICK) for n in range(100)]
+    assert set(range(60)) == {instant.minute for instant in due if instant}
+    assert set(range(1, 29)) == {instant.day for instant in due if instant}
+    assert set(range(1, 8)) == {instant.day for instant in week if instant}
+    assert set(range(10)) == {minutes_of("H/10 * * * *", f"job{n}")[0] for n in range(100)}
+    assert minutes_of("H * * * *", "job1", "host1") != minutes_of("H * * * *", "job1", "host2")
+
+
+# ── the object ──
+
+
+def test_naive_instant() -> None:
+    """A naive datetime is a mistake of the caller and is refused."""
+    with pytest.raises(ValueError, match="naive"):
+        Schedule("* * * * *").after(datetime(2026, 1, 1))
+
+
+def test_instant_in_any_zone() -> None:
+    """The instant counts, not the zone in which it is given, also in a repeated hour."""
+    schedule = Schedule("*/30 * * * *", "Europe/Berlin")
+    second = datetime(2026, 10, 25, 2, 10, tzinfo=ZoneInfo("Europe/Berlin"), fold=1)
+    assert utc("2026-10-25 01:30") == schedule.after(second)
+    assert utc("2026-10-25 00:30") == schedule.after(second.replace(fold=0))
+
+
+def test_strictly_later() -> None:
+    """A due instant is not its own successor, and any microsecond before it is early enough to reach it."""
+    schedule = Schedule("0 12 * * *")
+    noon = utc("2026-01-01 12:00")
+    assert noon == schedule.after(noon - TICK)
+    assert utc("2026-01-02 12:00") == schedule.after(noon)
+    repeated = Schedule("0 2 * * *", "Europe/Berlin", dst="both")
+    assert utc("2026-10-25 01:00") == repeated.after(utc("2026-10-25 00:59:59.999999"))
+
+
+def test_value() -> None:
+    """A schedule is an immutable value that equals another of the same expression, zone, rule and job."""
+    schedule = Schedule("@daily", "Europe/Berlin", "backup", "once")
+    assert Schedule("@daily", timezone="Europe/Berlin", job_id="backup", dst="once") == schedule
+    assert 1 == len({schedule, Schedule("@daily", "Europe/Berlin", "backup", "once")})
+    others = {Schedule("@daily"), Schedule("@weekly"), Schedule("@daily", "Asia/Tokyo"), Schedule("@daily", "UTC", "b")}
+    assert 5 == len(others | {Schedule("@daily", dst="skip")})
+    assert "Schedule(expression='@daily', timezone='Europe/Berlin', job_id='backup', dst='once')" == repr(schedule)
+    with pytest.raises(FrozenInstanceError):
+        schedule.dst = "skip"  # type: ignore[misc]

@@ -1,0 +1,175 @@
+"""A faked world for the pure core: a clock that jumps to the next thing that happens, processes, a disk, crashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from jobqueued import events
+from jobqueued.commands import Command, Launch, RemoveMarks, Reply, SaveJob, SaveRun, Say, WriteRecord
+from jobqueued.model import LIVE, SECOND, Job, JobMemory, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.schedule import Schedule
+from jobqueued.scheduler import Scheduler
+
+MIDNIGHT = to_instant(datetime(2026, 3, 2, tzinfo=UTC))
+
+
+def job(id: str = "job", schedule: str | None = None, **fields: Any) -> Job:
+    """A job that runs `true`, with the triggers of its schedule."""
+    expressions = () if schedule is None else (schedule,)
+    triggers = tuple(Schedule(expression, fields.get("timezone", "UTC"), id) for expression in expressions)
+    return Job(id=id, **{"command": "true", "file": "jobs.yaml", **fields}, schedule=expressions, triggers=triggers)
+
+
+class World:
+    """One host.  What survives a crash: `rows`, `memories` (the disk) and `processes` with their supervisors."""
+
+    def __init__(self, *jobs: Job, start: int = MIDNIGHT, seconds: dict[str, float] | None = None, **options: Any) -> None:
+        self.now = Now(start, 10**15)
+        self.seconds = seconds or {}
+        self.options = options
+        self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
+        self.rows: dict[RunId, tuple[Run, Record | None]] = {}
+        self.memories: dict[str, JobMemory] = {}
+        self.processes: dict[tuple[RunId, int], int] = {}
+        self.ended_unseen: dict[tuple[RunId, int], Record] = {}
+        self.launched: list[tuple[str, int]] = []
+        self.replies: dict[int, Reply] = {}
+        self.said: list[Say] = []
+        self.scheduler: Scheduler
+        self.boot()
+
+    def boot(self) -> None:
+        """Start a scheduler on what the disk has; live attempts are found again before anything is admitted."""
+        self.scheduler = Scheduler(**self.options)
+        unfinished = [run for run, record in self.rows.values() if record is None]
+        skips = [run for run, _ in self.rows.values() if run.state == "skipped" and self._newest(run)]
+        self.scheduler.restore(self.memories.values(), [*unfinished, *skips])
+        for file, jobs in self.files.items():
+            self.happen(events.JobsRead(file, jobs), admit=False)
+        for run in list(self.scheduler.runs.values()):
+            if run.state in LIVE:
+                self.happen(self._verdict(run), admit=False)
+        self.happen(events.JobsLoaded(complete=True), events.Woke())
+
+    def _newest(self, run: Run) -> bool:
+        return self.memories[run.id.job].last_number == run.id.number
+
+    def _verdict(self, run: Run) -> events.Event:
+        name = run.id, run.attempt
+        if name in self.ended_unseen:
+            return events.RunEnded(*name, self.ended_unseen.pop(name))
+        if name in self.processes:
+            return events.RunStarted(*name, 4711, self.now.wall)
+        return events.NeverStarted(*name)
+
+    def happen(self, *happened: events.Event, admit: bool = True, die_after: int | None = None) -> None:
+        """One turn; `die_after` n: the scheduler dies after n of the turn's acts (-1: before its commit)."""
+        commands: list[Command] = []
+        for event in happened:
+            commands += self.scheduler.handle(event, self.now)
+        if admit:
+            commands += self.scheduler.admit(self.now)
+        self.scheduler.validate()
+        self._carry_out(commands, die_after)
+
+    def _carry_out(self, commands: list[Command], die_after: int | None) -> None:
+        if die_after == -1:
+            return
+        for command in commands:
+            if isinstance(command, SaveRun):
+                self.rows[command.run.id] = command.run, command.record
+            elif isinstance(command, SaveJob):
+                self.memories[command.memory.job] = command.memory
+        acts = [command for command in commands if not isinstance(command, SaveRun | SaveJob)]
+        for command in acts[:die_after]:
+            self._act(command)
+
+    def _act(self, command: Command) -> None:
+        match command:
+            case Launch(run, job):
+                assert self.rows[run.id][0].state == "starting", "launched before its intent was committed"
+                name = run.id, run.attempt
+                assert name not in self.processes, f"{name} launched twice"
+                self.launched.append((str(run.id), self.now.wall))
+                self.processes[name] = self.now.wall + round(self.seconds.get(job.id, 1) * SECOND)
+            case RemoveMarks(run, attempt):
+                assert (run, attempt) not in self.processes, "marks removed under a live attempt"
+            case WriteRecord(record):
+                assert self.rows[RunId(record["job"], record["number"])][1] == record, "record file before the commit"
+            case Reply(ticket):
+                self.replies[ticket] = command
+            case Say():
+                self.said.append(command)
+
+    def pass_time(self, seconds: float, *, scheduler: bool = True) -> None:
+        """Let time pass, jumping from one thing to the next; without `scheduler` it is down, and only processes end."""
+        until = self.now.wall + round(seconds * SECOND)
+        while True:
+            wake = self.scheduler.next_wakeup(self.now) if scheduler else None
+            end = min(self.processes.values(), default=None)
+            soonest = min((t for t in (wake, end) if t is not None), default=None)
+            if soonest is None or soonest > until:
+                self._advance(until)
+                return
+            self._advance(max(soonest, self.now.wall))
+            if end is not None and end <= self.now.wall:
+                self._end_one(end, scheduler)
+            else:
+                self.happen(events.Woke())
+
+    def _advance(self, wall: int) -> None:
+        self.now = Now(wall, self.now.mono + wall - self.now.wall)
+
+    def _end_one(self, end: int, scheduler: bool) -> None:
+        name = next(name for name, time in self.processes.items() if time == end)
+        del self.processes[name]
+        if scheduler:
+            self.happen(events.RunEnded(*name, ended(*name)))
+        else:
+            self.ended_unseen[name] = ended(*name)
+
+    def step_clock(self, seconds: float) -> None:
+        """Somebody sets the wall clock; monotonic time and the processes' remaining time stay."""
+        step = round(seconds * SECOND)
+        self.now = Now(self.now.wall + step, self.now.mono)
+        self.processes = {name: end + step for name, end in self.processes.items()}
+        self.happen(events.ClockStepped(step))
+
+    def write(self, file: str, *jobs: Job) -> None:
+        """Somebody saves a job file."""
+        self.files[file] = jobs
+        self.happen(events.JobsRead(file, jobs))
+
+    def run(self, job: str, ticket: int = 1) -> Reply:
+        """Somebody asks for a run."""
+        self.happen(events.RunAsked(ticket, job, "root", f"x{ticket:016x}"))
+        return self.replies[ticket]
+
+    def states(self) -> dict[str, str]:
+        """Every run there is or was, and where it stands."""
+        return {str(run.id): str(run.state) for run, _ in self.rows.values()}
+
+    def covered(self, job: str) -> list[str]:
+        """The due times of all records and live runs of a job, skips unfolded to "first…last ×count", in order."""
+        runs = sorted((run for run, _ in self.rows.values() if run.id.job == job), key=lambda run: run.id)
+        return [_due(run) for run in runs]
+
+
+def _due(run: Run) -> str:
+    first = to_text(run.due)[11:16]
+    if run.state != "skipped":
+        return first
+    last = to_text(run.last_due or run.due)[11:16]
+    return f"{first} {run.reason}" if run.count == 1 else f"{first}…{last} {run.reason} ×{run.count}"
+
+
+def ended(run: RunId, attempt: int, state: str = "succeeded", **fields: Any) -> Record:
+    """The record that a supervisor leaves."""
+    return {"job": run.job, "number": run.number, "state": state, "reason": None, "pid": 4711, "attempts": [], **fields}
+
+
+def instants(texts: Iterable[str]) -> list[int]:
+    """Clock times of the first day as instants."""
+    return [MIDNIGHT + (int(t[:2]) * 3600 + int(t[3:]) * 60) * SECOND for t in texts]
