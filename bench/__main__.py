@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
-    python -m bench [burst] [idle] [--json FILE]
+python -m bench [burst] [idle] [--json FILE]
 """
 
 from __future__ import annotations

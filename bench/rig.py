@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-
-
 ROOT = Path(__file__).resolve().parent.parent
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -32,7 +30,6 @@ class Rig:
         log = open(self.directory / "daemon.log", "ab")  # noqa: SIM115
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=log)
         wait_for(lambda: b'"event":"ready"' in (self.directory / "daemon.log").read_bytes(), 60)
-
 
     def stop(self) -> None:
         """Stop the daemon; its launcher leaves by itself."""

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--log", choices=("auto", "text", "json", "journal"), default="auto",
-        help="how lines are written to stderr: for people, as JSON, or to journald with fields (default: as fits stderr)",
+        help="how lines go to stderr: for people, as JSON, or to journald with fields (default: what fits stderr)",
     )  # fmt: skip
     parser.add_argument("--detach", action="store_true", help="go into the background, as daemons did before systemd")
     parser.add_argument("--pid-file", type=Path, metavar="F", help="with --detach: write the PID here")
@@ -68,7 +68,9 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     for problem in problems:
         journal.say("problem", text=str(problem), file=str(paths.config))
     if any(problem.severity == "error" for problem in problems):
-        raise CannotStart(f"{paths.config} can't be used; mend what is named above, or remove the file for the defaults")
+        raise CannotStart(
+            f"{paths.config} can't be used; mend what is named above, or remove the file for the defaults"
+        )
     _make_directories(paths.state, paths.run, paths.runs, paths.logs)
     lock = _lock(paths.state)
     own = None if options.launcher else launcher or LAUNCHER
@@ -103,7 +105,9 @@ def _lock(state: Path) -> int:
         os.write(descriptor, b"%d\n" % os.getpid())
     except BlockingIOError:
         holder = os.read(descriptor, 32).decode().strip() or "unknown"
-        raise CannotStart(f"{state} is in use by another jobqueued (pid {holder}); stop that one, or use another --state") from None
+        raise CannotStart(
+            f"{state} is in use by another jobqueued (pid {holder}); stop that one, or use another --state"
+        ) from None
     except OSError as error:
         raise CannotStart(f"{state / 'lock'}: {error.strerror}; jobqueued must be able to write there") from None
     return descriptor

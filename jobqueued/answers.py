@@ -1,12 +1,13 @@
-"""What people are told about jobs and runs: the scheduler's state as plain data, in the words of `varlink.INTERFACE`."""
+"""What people are told of jobs: the scheduler's state as plain data, in the words of `varlink.INTERFACE`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, fields
 from typing import Any
 
-from jobqueued.model import SECOND, Job, JobStatus, Problem, RunState, to_text
-from jobqueued.scheduler import JobState, Scheduler
+from jobqueued.book import JobState
+from jobqueued.model import SECOND, Job, JobStatus, RunState, to_text
+from jobqueued.scheduler import Scheduler
 
 _DURATIONS = frozenset({"catch_up_window", "grace", "timeout", "kill_grace"})
 _INTERNAL = frozenset({"triggers", "file", "line"})
@@ -33,8 +34,8 @@ def job_row(job: Job, state: JobState) -> dict[str, Any]:
     stats = state.memory.stats
     return {
         "id": job.id, "description": job.description, "status": status_of(job, state).value, "enabled": job.enabled,
-        "priority": job.priority, "concurrency": job.concurrency, "schedule": list(job.schedule), "timezone": job.timezone,
-        "next": _moment(state.next_due), "last_run": _moment(stats.last_run),
+        "priority": job.priority, "concurrency": job.concurrency, "schedule": list(job.schedule),
+        "timezone": job.timezone, "next": _moment(state.next_due), "last_run": _moment(stats.last_run),
         "last_state": None if stats.last_state is None else str(stats.last_state), "due": len(state.due),
         "waiting": len(state.waiting), "running": len(state.live), "file": job.file, "line": job.line,
     }  # fmt: skip
@@ -52,11 +53,6 @@ def stats(state: JobState) -> dict[str, Any]:
     """The job's counters."""
     counters = state.memory.stats
     return {**asdict(counters), "last_run": _moment(counters.last_run)}
-
-
-def problem_row(problem: Problem) -> dict[str, Any]:
-    """The interface's type Problem."""
-    return problem._asdict()
 
 
 def next_job(scheduler: Scheduler) -> tuple[int, str] | None:

@@ -40,7 +40,8 @@ class Paths:
     def chosen(cls, root: Path | None, **options: Path | None) -> Paths:
         """Those under `root` (None: the system's), each replaced by the option of its name where that is given."""
         base = cls.system() if root is None else cls.under(root)
-        return replace(base, **{name: path for name, path in options.items() if path is not None})
+        chosen = replace(base, **{name: path for name, path in options.items() if path is not None})
+        return cls(*(getattr(chosen, name).absolute() for name in cls.__slots__))
 
     @property
     def control(self) -> Path:
@@ -134,7 +135,13 @@ def _retention() -> Kind:
 CONFIG_KEYS = {
     key.name: key
     for key in (
-        Key("max_running", integer(1, 100_000), "", "How many runs may be live on this host at a time.", "8"),
+        Key(
+            "max_running",
+            integer(1, 100_000, none=True),
+            "none",
+            "How many runs may be live on this host at a time.",
+            "8",
+        ),
         Key("timezone", ZONE, "", "The zone of jobs that name none; else the host's.", "Europe/Berlin"),
         Key("retention", _retention(), "{}", "How much history each job keeps.", "{runs: 500, age: 365d, bytes: 10G}"),
     )

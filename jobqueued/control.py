@@ -46,7 +46,7 @@ Methods = Callable[[Peer, Callable[[], int]], Mapping[str, Method]]
 
 
 class _Client:
-    __slots__ = ("connection", "decoder", "outbox", "pending", "queue", "service")
+    __slots__ = ("connection", "decoder", "oneway", "outbox", "pending", "queue", "service")
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -55,6 +55,7 @@ class _Client:
         self.outbox = b""
         self.queue: list[dict[str, Any]] = []
         self.pending: int | None = None
+        self.oneway = False
 
 
 class Control:
@@ -94,7 +95,8 @@ class Control:
         if client is None or client.pending != ticket:
             return
         client.pending = None
-        self._send(client, {"parameters": value} if error is None else VarlinkError(error, value).reply())
+        if not client.oneway:
+            self._send(client, {"parameters": value} if error is None else VarlinkError(error, value).reply())
         self._answer(client)
 
     def close(self) -> None:
@@ -135,7 +137,9 @@ class Control:
     def _answer(self, client: _Client) -> None:
         """Calls of one connection are answered in order: the next waits until the one before has its answer."""
         while client.queue and client.pending is None:
-            reply = client.service.answer(client.queue.pop(0))
+            call = client.queue.pop(0)
+            client.oneway = call.get("oneway") is True
+            reply = client.service.answer(call)
             if reply is not None:
                 self._send(client, reply)
 

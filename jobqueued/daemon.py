@@ -13,24 +13,22 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from jobqueued import __version__, answers, events, kernel, runlog
 from jobqueued.commands import Command, Launch, RemoveMarks, Reply, SaveJob, SaveRun, Say, WriteRecord
 from jobqueued.config import Config, Paths
-from jobqueued.control import Control, Peer
+from jobqueued.control import Control
 from jobqueued.jobfile import read_jobs
 from jobqueued.journal import Journal
-from jobqueued.launch import LauncherError, Link, Name
+from jobqueued.launch import LauncherError, Link
 from jobqueued.lifecycle import IllegalStep
+from jobqueued.marks import Name
 from jobqueued.model import LIVE, MINUTE, SECOND, JobMemory, Now, Record, Run, RunId, to_text
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import Store
 from jobqueued.systemd import Systemd
-from jobqueued.usage import usage
-from jobqueued.varlink import Method, VarlinkError
+from jobqueued.verbs import Verbs
 from jobqueued.watch import Watch
 
 _RETRY_COMMIT = 10 * SECOND
@@ -45,12 +43,12 @@ class Daemon:
         self._scheduler = Scheduler(max_running=config.max_running, host=host)
         self._systemd = Systemd()
         self._watch = Watch(paths.jobs, lambda data, name: read_jobs(data, name, timezone=config.timezone))
-        self._control = Control(paths.control, self._methods)
         self._happened: list[events.Event] = []
+        self._verbs = Verbs(self._scheduler, store, self._status, self._happened.append, paths.logs)
+        self._control = Control(paths.control, self._verbs.of)
         self._unsaved_runs: dict[RunId, tuple[Run, Record | None]] = {}
         self._unsaved_jobs: dict[str, JobMemory] = {}
         self._held_back: list[RemoveMarks] = []
-        self._waiters: dict[RunId, list[int]] = {}
         self._degraded: str | None = None
         self._dirty: set[str] = set()
         self._sweep_at: int | None = None
@@ -129,7 +127,8 @@ class Daemon:
     # one turn
 
     def _turn(self, *, admit: bool = True) -> None:
-        happened, self._happened = self._happened, []
+        happened = self._happened[:]
+        self._happened.clear()
         now = _now()
         commands: list[Command] = []
         for event in happened:
@@ -168,7 +167,9 @@ class Daemon:
             try:
                 self._store.commit(self._unsaved_runs, self._unsaved_jobs)
             except sqlite3.Error as error:
-                self._degrade(f"{self._paths.state}: state can't be saved ({error}); runs go on and are settled from their marks")
+                self._degrade(
+                    f"{self._paths.state}: state can't be saved ({error}); runs go on, and R keeps their ends"
+                )
                 return False
             self._unsaved_runs, self._unsaved_jobs = {}, {}
         if self._degraded:
@@ -177,8 +178,17 @@ class Daemon:
             self._systemd.status(self._summary())
         held_back, self._held_back = self._held_back, []
         for command in held_back:
-            self._link.remove_marks(Name(command.run, command.attempt))
+            self._link.marks.remove(Name(command.run, command.attempt))
         return True
+
+    def _status(self) -> dict[str, Any]:
+        """What only the daemon knows of the verb Status."""
+        return {
+            "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
+            "state": "degraded" if self._degraded else "ok", "reason": self._degraded,
+            "max_running": self._config.max_running,
+            "problems": [problem._asdict() for found in self._watch.problems.values() for problem in found],
+        }  # fmt: skip
 
     def _degrade(self, text: str) -> None:
         if self._degraded is None:
@@ -192,7 +202,7 @@ class Daemon:
                 self._link.launch(command)
             case RemoveMarks():
                 if committed:
-                    self._link.remove_marks(Name(command.run, command.attempt))
+                    self._link.marks.remove(Name(command.run, command.attempt))
                 else:
                     self._held_back.append(command)
             case WriteRecord(record):
@@ -209,7 +219,7 @@ class Daemon:
             self._journal.say("trouble", text=f"record of {record['run']} can't be written: {error}; it is in state.db")
 
     def _note_end(self, run: RunId, record: Record) -> None:
-        for ticket in self._waiters.pop(run, []):
+        for ticket in self._verbs.waiters.pop(run, []):
             self._control.reply(ticket, {"record": record})
         if record.get("record_error"):
             self._write_record(record)
@@ -280,6 +290,7 @@ class Daemon:
         for number in self._signals[0].recv(64):
             if number == signal.SIGHUP:
                 self._systemd.reloading(_now().mono)
+                self._watch.relist()
                 self._look_at_files()
                 self._systemd.ready(self._summary())
             else:
@@ -334,83 +345,6 @@ class Daemon:
         if not self._dirty:
             self._store.tidy()
             self._sweep_at = None
-
-    # the control socket's methods
-
-    def _methods(self, peer: Peer, ticket: Any) -> dict[str, Method]:
-        return {
-            "Status": lambda _: self._status(),
-            "List": lambda _: {"jobs": [answers.job_row(job, self._scheduler[job.id]) for job in self._scheduler.catalog]},
-            "Describe": lambda p: self._describe(_trusted(peer, self._paths), p),
-            "Show": lambda p: {"record": self._show(_trusted(peer, self._paths), p["run"])},
-            "Run": lambda p: self._ask_for_run(_trusted(peer, self._paths), p["job"], ticket()),
-            "Wait": lambda p: self._await_end(_trusted(peer, self._paths), p["run"], ticket),
-        }
-
-    def _status(self) -> dict[str, Any]:
-        soonest = answers.next_job(self._scheduler)
-        problems = [answers.problem_row(problem) for found in self._watch.problems.values() for problem in found]
-        return {
-            "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
-            "state": "degraded" if self._degraded else "ok", "reason": self._degraded, "jobs": len(self._scheduler.catalog),
-            **answers.counts(self._scheduler), "max_running": self._config.max_running,
-            "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None, "problems": problems,
-        }  # fmt: skip
-
-    def _describe(self, peer: Peer, parameters: dict[str, Any]) -> dict[str, Any]:
-        job = self._scheduler.catalog.get(parameters["job"])
-        if job is None:
-            raise VarlinkError("NoSuchJob", {"job": parameters["job"]})
-        state = self._scheduler[job.id]
-        live = [self._show(peer, str(run)) for run in sorted([*state.live, *state.waiting, *state.due], reverse=True)]
-        limit = max(0, min(parameters.get("runs", 10), 1000))
-        return {
-            "job": answers.job_row(job, state), "definition": answers.definition(job), "stats": answers.stats(state),
-            "runs": (live + self._store.history(job.id, limit))[:limit],
-        }  # fmt: skip
-
-    def _show(self, peer: Peer, text: str) -> Record:
-        run = _run_named(text)
-        live = self._scheduler.runs.get(run)
-        if live is not None:
-            return self._record_so_far(live)
-        record = self._store.record(run)
-        if record is None:
-            raise VarlinkError("NoSuchRun", {"run": text})
-        return record
-
-    def _record_so_far(self, run: Run) -> Record:
-        from jobqueued.record import begin
-
-        so_far = begin(run, self._scheduler.catalog.get(run.id.job), self._host)
-        started = to_text(run.started) if run.started else None
-        waits_for = self._scheduler.explain(run.id)
-        return {**so_far, "pid": run.pid, "started": started, "usage": usage(run.pid) if run.pid else None, "waits_for": waits_for}
-
-    def _ask_for_run(self, peer: Peer, job: str, ticket: int) -> None:
-        key = "x" + os.urandom(8).hex()
-        self._happened.append(events.RunAsked(ticket, job, peer.name, key))
-
-    def _await_end(self, peer: Peer, text: str, ticket: Any) -> dict[str, Any] | None:
-        run = _run_named(text)
-        if run in self._scheduler.runs:
-            self._waiters.setdefault(run, []).append(ticket())
-            return None
-        return {"record": self._show(peer, text)}
-
-
-def _run_named(text: str) -> RunId:
-    try:
-        return RunId.parse(text)
-    except ValueError:
-        raise VarlinkError("NoSuchRun", {"run": text}) from None
-
-
-def _trusted(peer: Peer, paths: Paths) -> Peer:
-    """Root, the daemon's own user, and the members of the group that owns the log directory (jobqueue, as installed)."""
-    if peer.uid not in (0, os.geteuid()) and paths.logs.stat().st_gid not in peer.gids:
-        raise VarlinkError("PermissionDenied")
-    return peer
 
 
 def _now() -> Now:

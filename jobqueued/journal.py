@@ -9,6 +9,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, MutableMapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 # structlog.dev would pull in rich where it is installed, some 5 MiB that a daemon has no use for
@@ -54,8 +55,6 @@ def _skipped(fields: Fields) -> str:
 
 
 def _seconds_between(first: str, last: str) -> float:
-    from datetime import datetime
-
     return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
 
 
@@ -96,7 +95,9 @@ VOCABULARY: dict[str, Entry] = {
         "warning", "a3d6c1f97e5b4082bd4f6e1a9c8075d2",
         lambda f: f"{f['run']} could not be started: {f['reason']}; again in {duration(f['again_in'])}",
     ),
-    "clock_stepped": Entry("warning", "c7a9e2d15f8b4c36917d0b4e6f3a8c51", lambda f: f"the clock was set by {f['seconds']:+.3f} s"),
+    "clock_stepped": Entry(
+        "warning", "c7a9e2d15f8b4c36917d0b4e6f3a8c51", lambda f: f"the clock was set by {f['seconds']:+.3f} s"
+    ),
     "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
     "trouble": Entry("error", "e4f1a8c36b9d4527830fd7c2b5e6a91d", lambda f: f["text"]),
     "recovered": Entry("info", "9f3c6d0e8a1b47d5a2e7b4c9f0d3586e", lambda f: f["text"]),
@@ -112,7 +113,9 @@ class Journal:
             dress = "journal" if _stderr_is_journal() else "text" if sys.stderr.isatty() else "json"
         renderer = {"journal": _to_journald, "json": _to_json, "text": _to_text}[dress]
         self._logger = structlog.wrap_logger(
-            _Stderr(), processors=[structlog.processors.add_log_level, _worded, renderer], wrapper_class=structlog.BoundLogger
+            _Stderr(),
+            processors=[structlog.processors.add_log_level, _worded, renderer],
+            wrapper_class=structlog.BoundLogger,
         )
 
     def say(self, event: str, **fields: Any) -> None:

@@ -89,6 +89,7 @@ def parse_size(text: str) -> int:
     return int(match[1]) << {"K": 10, "M": 20, "G": 30, "T": 40}[match[2]]
 
 
+_NONE = ("none", "null")
 _DURATION = re.compile("(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?")
 _SIZE = re.compile("([0-9]{1,9})([KMGT])")
 _OCTAL = re.compile("0[0-7]{2,3}")
@@ -109,24 +110,26 @@ def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any]) -> Kind:
     return Kind(name, accepted, read)
 
 
-def integer(low: int, high: int) -> Kind:
-    """A whole number from `low` to `high`."""
+def integer(low: int, high: int, *, none: bool = False) -> Kind:
+    """A whole number from `low` to `high`; with `none` also the words none and null, which are None."""
 
-    def parse(node: Scalar) -> int:
+    def parse(node: Scalar) -> int | None:
+        if none and node.text in _NONE:
+            return None
         number = meaning(node)
         if type(number) is not int:
             raise ValueError
         return _inside(low, number, high)
 
-    return scalar("integer", f"a whole number from {low} to {high}", parse)
+    return scalar("integer", f"a whole number from {low} to {high}" + ", or none" * none, parse)
 
 
 def duration(low: str, high: str, *, none: bool = False) -> Kind:
-    """Nanoseconds from `low` to `high`; with `none` also the word none, which is None."""
+    """Nanoseconds from `low` to `high`; with `none` also the words none and null, which are None."""
     least, most = parse_duration(low), parse_duration(high)
 
     def parse(node: Scalar) -> int | None:
-        if none and node.text == "none":
+        if none and node.text in _NONE:
             return None
         return _inside(least, parse_duration(node.text), most)
 
@@ -362,7 +365,13 @@ JOB_KEYS = {
         Key("enabled", _FLAG, "true", "Whether the clock may start the job.", "false"),
         Key("priority", integer(-1000, 1000), "0", "Who goes first when not all can run: higher does.", "10"),
         Key("concurrency", integer(1, 1000), "1", "How many runs of this job may be live at a time.", "2"),
-        Key("max_waiting", integer(1, 100_000), "", "How many of its runs may wait; more are skipped.", "5"),
+        Key(
+            "max_waiting",
+            integer(1, 100_000, none=True),
+            "none",
+            "How many of its runs may wait; more are skipped.",
+            "5",
+        ),
         Key(
             "catch_up",
             choice(*CatchUp),

@@ -1,4 +1,4 @@
-"""The life of a run: one table, (state, step) → state.  What is not in it is a bug of the caller and changes nothing."""
+"""The life of a run: one table, (state, step) → state.  What is not in it is the caller's bug and changes nothing."""
 
 from __future__ import annotations
 

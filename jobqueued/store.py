@@ -12,7 +12,9 @@ import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from jobqueued.model import JobMemory, JobStats, Record, Run, RunId, RunState
 
@@ -34,10 +36,12 @@ CREATE TABLE run (
 CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
-_RUN_COLUMNS = (
-    "job, number, key, due, queued, arrival, trigger, asked_by, state, reason, attempt, pid, started, failures, last_due, count"
-)
-_PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * 17)})"
+_RUN_FIELDS = (
+    "key", "due", "queued", "arrival", "trigger", "asked_by", "state", "reason", "attempt", "pid", "started", "failures",
+    "last_due", "count",
+)  # fmt: skip
+_RUN_COLUMNS = f"job, number, {', '.join(_RUN_FIELDS)}"
+_PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 3))})"
 _PUT_JOB = "INSERT OR REPLACE INTO job (job, rhythm, cursor, era, last_number, stats) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -149,17 +153,16 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _run_row(run: Run, record: Record | None) -> tuple[object, ...]:
-    return (
-        *run.id, run.key, run.due, run.queued, run.arrival, run.trigger, run.asked_by, run.state, run.reason, run.attempt,
-        run.pid, run.started, run.failures, run.last_due, run.count,
-        None if record is None else json.dumps(record, separators=(",", ":")),
-    )  # fmt: skip
+    document = None if record is None else json.dumps(record, separators=(",", ":"))
+    return (*run.id, *_run_fields(run), document)
 
 
-def _run(job: str, number: int, *rest: object) -> Run:
-    names = _RUN_COLUMNS.split(", ")[2:]
-    fields = dict(zip(names, rest, strict=True))
-    return Run(id=RunId(job, number), **{**fields, "state": RunState(fields["state"])})  # type: ignore[arg-type]
+_run_fields = attrgetter(*_RUN_FIELDS)
+
+
+def _run(job: str, number: int, *rest: Any) -> Run:
+    fields = dict(zip(_RUN_FIELDS, rest, strict=True))
+    return Run(id=RunId(job, number), **{**fields, "state": RunState(fields["state"])})
 
 
 def _job_row(memory: JobMemory) -> tuple[object, ...]:

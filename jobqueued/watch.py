@@ -26,11 +26,10 @@ PATIENCE = 5 * SECOND
 Content = tuple[tuple[Job, ...], list[Problem]]
 Read = Callable[[bytes, str], Content]
 
-_IN_MODIFY = 0x2
 _SELF = kernel.IN_DELETE_SELF | kernel.IN_MOVE_SELF
 _UNWATCHED = _SELF | kernel.IN_IGNORED | kernel.IN_UNMOUNT
 _ENTRIES = kernel.IN_CREATE | kernel.IN_MOVED_TO | kernel.IN_ATTRIB
-_IN_DIRECTORY = _ENTRIES | kernel.IN_CLOSE_WRITE | kernel.IN_MOVED_FROM | kernel.IN_DELETE | _IN_MODIFY
+_IN_DIRECTORY = _ENTRIES | kernel.IN_CLOSE_WRITE | kernel.IN_MOVED_FROM | kernel.IN_DELETE | kernel.IN_MODIFY
 _KINDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 _UNOPENED = {errno.ELOOP: "symbolic link", errno.ENXIO: "socket"}
 
@@ -159,7 +158,7 @@ class Watch:
             self.relist()
         elif not is_job_file(name):
             return
-        elif mask & _IN_MODIFY:
+        elif mask & kernel.IN_MODIFY:
             self._in_writing.add(name)
         else:
             self._touched.add(name)

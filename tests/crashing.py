@@ -3,8 +3,8 @@
 As the daemon:    python tests/crashing.py DAEMON-ARGUMENTS…
 As the launcher:  python -I -S tests/crashing.py RUNS_PARENT --exit-when-idle
 
-A file ROOT/crash with "CLASS.FUNCTION WHEN NTH" arms one place: the NTH call since then dies by SIGKILL, before or after
-the step.  The file goes first, so that each arming kills once.
+A file ROOT/crash with "CLASS.FUNCTION WHEN NTH" arms one place: the NTH call since then dies by SIGKILL, before or
+after the step.  The file goes first, so that each arming kills once.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def arm(owner: Any, name: str, root: str) -> None:
 
 LAUNCHER_STEPS = ("_make_directory", "_write_spec", "_hand_over", "_hear")
 SUPERVISOR_STEPS = ("_listen", "_claim", "_write_pid", "_tell", "_watch", "_write_record", "_mark_end", "_farewell")
-LINK_STEPS = ("launch", "flush", "remove_marks")
+LINK_STEPS = ("launch", "flush")
 
 
 def as_launcher(arguments: list[str]) -> None:
@@ -70,11 +70,12 @@ def as_daemon(arguments: list[str]) -> int:
     """The daemon with the steps of the scheduler armed."""
     from pathlib import Path
 
-    from jobqueued import launch, store
+    from jobqueued import launch, marks, store
     from jobqueued.__main__ import main
 
     root = arguments[arguments.index("--root") + 1]
     arm(store.Store, "commit", root)
+    arm(marks.Marks, "remove", root)
     for name in LINK_STEPS:
         arm(launch.Link, name, root)
     return main(arguments, launcher=Path(__file__))

@@ -57,6 +57,11 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
     )
 
 
+def test_the_shipped_file_shows_the_defaults() -> None:
+    """The jobqueued.yaml that is installed changes nothing."""
+    assert (Config(), []) == read_config(Path(__file__).parents[1] / "etc/jobqueued.yaml")
+
+
 def test_settings_are_read(tmp_path: Path) -> None:
     """Each setting is read with the job files' types; what is left out keeps its default."""
     file = tmp_path / "jobqueued.yaml"
@@ -65,7 +70,7 @@ def test_settings_are_read(tmp_path: Path) -> None:
 
 
 BAD = {
-    "max_running: 0": "1:14: max_running: found 0; accepted: a whole number from 1 to 100000",
+    "max_running: 0": "1:14: max_running: found 0; accepted: a whole number from 1 to 100000, or none",
     "timezone: Mars": "1:11: timezone: found 'Mars'; accepted: a time zone of the tz database, such as UTC or "
     "Europe/Berlin",
     "retention: 5": "1:12: retention: found 5; accepted: a mapping with the keys runs, age, bytes",

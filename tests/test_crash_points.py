@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -37,8 +39,8 @@ SCHEDULER = [
     ("Store.commit after 2", RAN),
     ("Store.commit before 3", RAN),  # the end
     ("Store.commit after 3", RAN),
-    ("Link.remove_marks before 1", RAN),
-    ("Link.remove_marks after 1", RAN),
+    ("Marks.remove before 1", RAN),
+    ("Marks.remove after 1", RAN),
 ]
 LAUNCHER = [
     ("Launcher._make_directory before 1", RAN),
@@ -95,10 +97,8 @@ def crash(host: Host, point: str) -> None:
     """Ask for a run with this place armed, and wait until it has killed somebody."""
     (host.root / "crash.tmp").write_text(point)
     (host.root / "crash.tmp").rename(host.root / "crash")
-    try:
+    with contextlib.suppress(OSError):  # the scheduler may be killed before it can answer
         host.call("Run", job="probe")
-    except OSError:
-        pass  # the scheduler was killed before it could answer
     wait_for(lambda: not (host.root / "crash").exists(), why=f"{point} was never reached")
 
 
@@ -114,14 +114,16 @@ def check(host: Host, point: str, expected: tuple[str | None, int | None, int]) 
     runs = settled(host)
     state, code, count = expected
     assert [(run["state"], run["exit_code"]) for run in runs] == ([] if state is None else [(state, code)]), point
-    expected_lines = 1 if state == "lost" and count else count
-    assert len(starts(host)) <= expected_lines if state == "lost" else len(starts(host)) == count, starts(host)
+    if state == "lost":  # it may have been killed before it wrote its line
+        assert len(starts(host)) <= count
+    else:
+        assert len(starts(host)) == count
     if state is not None:
         assert host.record("probe@1") == runs[0]
     if state == "failed":
         assert host.output("probe@1") == b"out\n"
-    for line in starts(host):
-        wait_for(lambda pid=line.split()[1]: not Path(f"/proc/{pid}").exists(), why="the job outlived its run")
+    processes = [Path("/proc", line.split()[1]) for line in starts(host)]
+    wait_for(lambda: not any(process.exists() for process in processes), why="the job outlived its run")
     again = host.wait(host.run("probe"))
     assert (again["state"], again["exit_code"]) == ("failed", 7)
 
@@ -171,8 +173,6 @@ def test_all_die(armed: Host) -> None:
     pid = wait_for(lambda: (armed.root / "long").exists() and (armed.root / "long").read_text().strip())
     armed.kill()
     for small in armed.small_ones():
-        import os
-
         os.kill(small, 9)
     assert Path(f"/proc/{pid}").exists()
     armed.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,6 +89,12 @@ jobs:
         line=2,
     )
     assert (expected,) == jobs(text)
+
+
+def test_the_shipped_examples_are_read() -> None:
+    """The example jobs that are installed are accepted without a word."""
+    for file in (Path(__file__).parents[1] / "etc/jobqueue.d").iterdir():
+        assert jobs(file.read_text())
 
 
 def test_a_job_needs_no_more_than_a_command() -> None:

@@ -2,7 +2,6 @@
 
 The oracles are plain sets, a walk minute by minute, tables worked out by hand, and cronsim.
 """
-# ruff: noqa: SIM300 - the house writes `expected == actual`.
 
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError

@@ -10,7 +10,7 @@ from jobqueued import events
 from jobqueued.lifecycle import IllegalStep
 from jobqueued.model import HOUR, MINUTE, CatchUp, RunId, to_text
 from jobqueued.scheduler import LAUNCHES_A_TURN
-from tests.world import World, ended, job
+from tests.world import MIDNIGHT, World, ended, job
 
 
 def times(world: World) -> list[str]:
@@ -35,7 +35,9 @@ def test_priority_decides_who_goes_first() -> None:
 
 def test_due_time_breaks_ties() -> None:
     """Among equals the one due earlier goes first."""
-    world = World(job("b", "1 1 * * *"), job("a", "2 1 * * *"), job("hog", "0 1 * * *"), seconds={"hog": 600}, max_running=1)
+    world = World(
+        job("b", "1 1 * * *"), job("a", "2 1 * * *"), job("hog", "0 1 * * *"), seconds={"hog": 600}, max_running=1
+    )
     world.pass_time(2 * 3600)
     assert times(world) == ["01:00:00 hog@1", "01:10:00 b@1", "01:10:01 a@1"]
 
@@ -239,7 +241,7 @@ def test_news_of_an_attempt_that_is_over_changes_nothing() -> None:
     world = World(job("a", "0 1 * * *"))
     world.pass_time(3700)
     before = dict(world.rows)
-    world.happen(events.RunEnded(RunId("a", 1), 1, ended(RunId("a", 1), 1, "failed")))
+    world.happen(events.RunEnded(RunId("a", 1), 1, ended(RunId("a", 1), "failed")))
     assert world.rows == before
 
 
@@ -334,7 +336,7 @@ def test_an_impossible_event_changes_nothing() -> None:
     world.pass_time(3600)
     run = world.scheduler.runs[RunId("a", 1)]
     with pytest.raises((IllegalStep, KeyError)):
-        world.scheduler.handle(events.RunEnded(run.id, 1, ended(run.id, 1, "skipped")), world.now)
+        world.scheduler.handle(events.RunEnded(run.id, 1, ended(run.id, "skipped")), world.now)
     assert world.scheduler.runs[RunId("a", 1)] == run
     world.scheduler.validate()
 
@@ -382,7 +384,5 @@ def test_every_occurrence_is_covered_exactly_once(acts: list[tuple[str, float]],
 
 
 def _instants(until: int, minutes: int) -> list[int]:
-    from tests.world import MIDNIGHT
-
     seconds = range(MIDNIGHT // 10**9, until // 10**9 + 1)
     return [s for s in seconds[1:] if s % 60 == 0 and s // 60 % 60 % minutes == 0]

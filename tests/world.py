@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +24,9 @@ def job(id: str = "job", schedule: str | None = None, **fields: Any) -> Job:
 class World:
     """One host.  What survives a crash: `rows`, `memories` (the disk) and `processes` with their supervisors."""
 
-    def __init__(self, *jobs: Job, start: int = MIDNIGHT, seconds: dict[str, float] | None = None, **options: Any) -> None:
+    def __init__(
+        self, *jobs: Job, start: int = MIDNIGHT, seconds: dict[str, float] | None = None, **options: Any
+    ) -> None:
         self.now = Now(start, 10**15)
         self.seconds = seconds or {}
         self.options = options
@@ -126,9 +127,9 @@ class World:
         name = next(name for name, time in self.processes.items() if time == end)
         del self.processes[name]
         if scheduler:
-            self.happen(events.RunEnded(*name, ended(*name)))
+            self.happen(events.RunEnded(*name, ended(name[0])))
         else:
-            self.ended_unseen[name] = ended(*name)
+            self.ended_unseen[name] = ended(name[0])
 
     def step_clock(self, seconds: float) -> None:
         """Somebody sets the wall clock; monotonic time and the processes' remaining time stay."""
@@ -165,11 +166,6 @@ def _due(run: Run) -> str:
     return f"{first} {run.reason}" if run.count == 1 else f"{first}…{last} {run.reason} ×{run.count}"
 
 
-def ended(run: RunId, attempt: int, state: str = "succeeded", **fields: Any) -> Record:
+def ended(run: RunId, state: str = "succeeded", **fields: Any) -> Record:
     """The record that a supervisor leaves."""
     return {"job": run.job, "number": run.number, "state": state, "reason": None, "pid": 4711, "attempts": [], **fields}
-
-
-def instants(texts: Iterable[str]) -> list[int]:
-    """Clock times of the first day as instants."""
-    return [MIDNIGHT + (int(t[:2]) * 3600 + int(t[3:]) * 60) * SECOND for t in texts]

@@ -53,7 +53,7 @@ def user_of(name: str | None) -> User:
         user = User(pwd.getpwnam(name))
     except KeyError:
         raise StartFailed("user", 0, f"no user {name!r} on this host") from None
-    if _ME != 0 and user.uid != _ME:
+    if _ME not in (0, user.uid):
         raise StartFailed("user", errno.EPERM, f"only root can run jobs as {name!r}")
     return user
 
@@ -143,7 +143,9 @@ def _forked() -> int:
         raise StartFailed("fork", error.errno or 0) from None
 
 
-def _become(order: dict[str, Any], user: User, env: dict[str, str], argv: list[str], output: int, report: int) -> NoReturn:
+def _become(
+    order: dict[str, Any], user: User, env: dict[str, str], argv: list[str], output: int, report: int
+) -> NoReturn:
     """The forked child, from fork to exec: the order is the privilege drop's, each step fatal and named."""
     step = "setsid"
     try:

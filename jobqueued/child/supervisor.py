@@ -73,9 +73,7 @@ def _stamp(instant: int) -> str:
     """An instant as RFC 3339 UTC with microseconds."""
     seconds, rest = divmod(instant, 1_000_000_000)
     t = time.gmtime(seconds)
-    return (
-        f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}.{rest // 1000:06}Z"
-    )
+    return f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}.{rest // 1000:06}Z"
 
 
 class Attempt:
@@ -228,7 +226,8 @@ class Attempt:
             self._followers.append(follower)
 
     def _record(self) -> dict[str, Any]:
-        assert self._status is not None and self._usage is not None
+        assert self._status is not None
+        assert self._usage is not None
         code = os.waitstatus_to_exitcode(self._status)
         usage = self._usage
         state, reason = self._verdict(code)

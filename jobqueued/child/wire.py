@@ -12,7 +12,8 @@ R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
 Between scheduler and launcher go lines over a stream socket:
 
     → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID
-    → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS | ended NAME | lost NAME STATUS
+    → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
+                                 | ended NAME | lost NAME STATUS
 
 Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above.
 On R/control a follower reads "live", and "ended" at the end.
@@ -74,6 +75,11 @@ def read_document(directory: int, name: str) -> dict[str, Any] | None:
 def encode(document: dict[str, Any]) -> bytes:
     """One JSON object on one line, with its newline."""
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def parse_status(text: str) -> int | None:
+    """The wait status in R/lost and in the notice `lost`: a number, or "-" where nobody knows it."""
+    return None if text == "-" else int(text)
 
 
 def address(directory: int, name: str = CONTROL) -> str:

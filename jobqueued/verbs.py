@@ -1,0 +1,111 @@
+"""The verbs of the control socket: who may ask for what, and the answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jobqueued import answers, record
+from jobqueued.control import Peer
+from jobqueued.events import RunAsked
+from jobqueued.model import Record, Run, RunId, to_text
+from jobqueued.scheduler import Scheduler
+from jobqueued.store import Store
+from jobqueued.usage import usage
+from jobqueued.varlink import Method, VarlinkError
+
+_MOST_RUNS = 1000
+
+Ticket = Callable[[], int]
+
+
+class Verbs:
+    """Answers from memory and state.db.  `waiters` are the tickets that wait for a run's end."""
+
+    def __init__(
+        self, scheduler: Scheduler, store: Store, status: Callable[[], dict[str, Any]],
+        happen: Callable[[RunAsked], None], logs: Path,
+    ) -> None:  # fmt: skip
+        self._scheduler, self._store, self._logs = scheduler, store, logs
+        self._status, self._happen = status, happen
+        self.waiters: dict[RunId, list[int]] = {}
+
+    def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
+        """The verbs as this peer may use them; `ticket` is for an answer that comes later."""
+
+        def trusted(verb: Method) -> Method:
+            return verb if self._trusts(peer) else _denied
+
+        return {
+            "Status": lambda _: self._whole_status(),
+            "List": lambda _: {
+                "jobs": [answers.job_row(job, self._scheduler[job.id]) for job in self._scheduler.catalog]
+            },
+            "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10))),
+            "Show": trusted(lambda p: {"record": self._show(p["run"])}),
+            "Run": trusted(lambda p: self._ask_for_run(p["job"], peer, ticket())),
+            "Wait": trusted(lambda p: self._await_end(p["run"], ticket)),
+        }
+
+    def _trusts(self, peer: Peer) -> bool:
+        """Root, the daemon's own user, and the group that owns the log directory (jobqueue, as installed)."""
+        return peer.uid in (0, os.geteuid()) or self._logs.stat().st_gid in peer.gids
+
+    def _whole_status(self) -> dict[str, Any]:
+        soonest = answers.next_job(self._scheduler)
+        return {
+            **self._status(), **answers.counts(self._scheduler), "jobs": len(self._scheduler.catalog),
+            "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
+        }  # fmt: skip
+
+    def _describe(self, name: str, limit: int) -> dict[str, Any]:
+        job = self._scheduler.catalog.get(name)
+        if job is None:
+            raise VarlinkError("NoSuchJob", {"job": name})
+        state = self._scheduler[name]
+        limit = max(0, min(limit, _MOST_RUNS))
+        unfinished = sorted([*state.live, *state.waiting, *state.due], reverse=True)
+        runs = [self._so_far(self._scheduler.runs[run]) for run in unfinished] + self._store.history(name, limit)
+        return {
+            "job": answers.job_row(job, state), "definition": answers.definition(job), "stats": answers.stats(state),
+            "runs": runs[:limit],
+        }  # fmt: skip
+
+    def _show(self, text: str) -> Record:
+        run = _named(text)
+        if run in self._scheduler.runs:
+            return self._so_far(self._scheduler.runs[run])
+        document = self._store.record(run)
+        if document is None:
+            raise VarlinkError("NoSuchRun", {"run": text})
+        return document
+
+    def _so_far(self, run: Run) -> Record:
+        return {
+            **record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.host),
+            "pid": run.pid, "started": to_text(run.started) if run.started else None,
+            "usage": usage(run.pid) if run.pid else None, "waits_for": self._scheduler.explain(run.id),
+        }  # fmt: skip
+
+    def _ask_for_run(self, job: str, peer: Peer, ticket: int) -> None:
+        self._happen(RunAsked(ticket, job, peer.name, f"x{os.urandom(8).hex()}"))
+
+    def _await_end(self, text: str, ticket: Ticket) -> dict[str, Any] | None:
+        run = _named(text)
+        if run not in self._scheduler.runs:
+            return {"record": self._show(text)}
+        self.waiters.setdefault(run, []).append(ticket())
+        return None
+
+
+def _denied(_parameters: dict[str, Any]) -> dict[str, Any]:
+    raise VarlinkError("PermissionDenied")
+
+
+def _named(text: str) -> RunId:
+    try:
+        return RunId.parse(text)
+    except ValueError:
+        raise VarlinkError("NoSuchRun", {"run": text}) from None
