@@ -145,7 +145,7 @@ class Book:
         return self._locks.missing(self.claims())
 
     def explain(self, run: RunId) -> list[str]:
-        """Why a run has not started, one reason a line; [] for one that is live.  KeyError: no such run, or it has ended."""
+        """Why a run has not started, a reason a line; [] for a live one.  KeyError: no such run, or it has ended."""
         found = self.runs[run]
         if found.state is RunState.DUE:
             return [self._why_due(found)]

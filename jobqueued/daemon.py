@@ -11,13 +11,12 @@ import os
 import select
 import signal
 import socket
-import sqlite3
 import time
 from typing import Any
 
 from jobqueued import __version__, answers, events, kernel, runlog
 from jobqueued.commands import Command, Launch, RemoveMarks, Reply, SaveJob, SaveRun, Say, WriteRecord
-from jobqueued.config import Config, Paths
+from jobqueued.config import Config, Paths, machine_id
 from jobqueued.control import Control
 from jobqueued.jobfile import read_jobs
 from jobqueued.journal import Journal
@@ -26,7 +25,7 @@ from jobqueued.lifecycle import IllegalStep
 from jobqueued.marks import Name
 from jobqueued.model import LIVE, MINUTE, SECOND, JobMemory, Now, Record, Run, RunId, to_text
 from jobqueued.scheduler import Scheduler
-from jobqueued.store import Store
+from jobqueued.store import CommitFailed, Store
 from jobqueued.systemd import Systemd
 from jobqueued.verbs import Verbs
 from jobqueued.watch import Watch
@@ -42,7 +41,8 @@ class Daemon:
         self._host, self._since = host, time.time_ns()
         self._scheduler = Scheduler(max_running=config.max_running, host=host)
         self._systemd = Systemd()
-        self._watch = Watch(paths.jobs, lambda data, name: read_jobs(data, name, timezone=config.timezone))
+        seed = machine_id()
+        self._watch = Watch(paths.jobs, lambda data, name: read_jobs(data, name, timezone=config.timezone, seed=seed))
         self._happened: list[events.Event] = []
         self._verbs = Verbs(self._scheduler, store, self._status, self._happened.append, paths.logs)
         self._control = Control(paths.control, self._verbs.of)
@@ -90,6 +90,13 @@ class Daemon:
         self._systemd.ready(self._summary())
         self._journal.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
+        self._begin_routine(_now())
+
+    def _begin_routine(self, now: Now) -> None:
+        """The watchdog, and what retention has to look at because nobody did meanwhile."""
+        self._dirty = set(runlog.jobs(self._paths.logs))
+        self._sweep_at = now.mono if self._dirty else None
+        self._tell_alive(now)
 
     def _with_numbers_of_records(self, memories: list[JobMemory]) -> list[JobMemory]:
         """Where state.db was lost the records tell which numbers are used; else the memories as they are."""
@@ -166,7 +173,7 @@ class Daemon:
         if self._unsaved_runs or self._unsaved_jobs:
             try:
                 self._store.commit(self._unsaved_runs, self._unsaved_jobs)
-            except sqlite3.Error as error:
+            except CommitFailed as error:
                 self._degrade(
                     f"{self._paths.state}: state can't be saved ({error}); runs go on, and R keeps their ends"
                 )
@@ -219,10 +226,10 @@ class Daemon:
             self._journal.say("trouble", text=f"record of {record['run']} can't be written: {error}; it is in state.db")
 
     def _note_end(self, run: RunId, record: Record) -> None:
-        for ticket in self._verbs.waiters.pop(run, []):
-            self._control.reply(ticket, {"record": record})
         if record.get("record_error"):
             self._write_record(record)
+        for ticket in self._verbs.waiters.pop(run, []):
+            self._control.reply(ticket, {"record": record})
         self._dirty.add(run.job)
         if self._sweep_at is None:
             self._sweep_at = _now().mono + MINUTE

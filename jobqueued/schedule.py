@@ -1,34 +1,18 @@
 """When a job is due: the next instant of a cron expression, in a time zone, under a rule for clock changes.
 
-The grammar is crontab(5) as Vixie wrote it, with `L`, `#` and Jenkins' `H`, and it is checked here, because croniter
-guesses where we refuse. croniter then expands each plain field; we search the expanded sets on naive wall time and
-map what is found to UTC by the `dst` rule. Wall times only ever grow in that search, so it cannot loop.
+Matches are searched on naive wall time and mapped to UTC by the `dst` rule.  Wall times only ever grow in that search,
+so it cannot loop.
 """
 
-import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
-from hashlib import sha256
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, cast
 from zoneinfo import ZoneInfo, available_timezones
 
-from croniter import croniter
+from jobqueued.cronexpr import LASTING, Pattern, ScheduleError, fields, overstep, pattern_of, settled
 
 __all__ = ["Schedule", "ScheduleError"]
-
-
-class ScheduleError(ValueError):
-    """An expression, time zone or dst rule that is refused: `field` is where, `reason` what to write instead."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(field, reason)
-        self.field = field
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +28,25 @@ class Schedule:
     job_id: str = ""
     dst: str = "cron"
     seed: str = field(default="", kw_only=True, repr=False, compare=False)
-    _pattern: "_Pattern" = field(init=False, repr=False, compare=False)
+    _pattern: Pattern = field(init=False, repr=False, compare=False)
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
     _rule: "_Rule" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raise ScheduleError unless all of it is understood and some instant matches."""
-        texts = [_settled(f, text, f"{self.seed}\0{self.job_id}") for f, text in _fields(self.expression)]
-        pattern = _pattern(" ".join(texts))
+        texts = [settled(f, text, f"{self.seed}\0{self.job_id}") for f, text in fields(self.expression)]
+        pattern = pattern_of(" ".join(texts))
         object.__setattr__(self, "_pattern", pattern)
         object.__setattr__(self, "_zone", _zone(self.timezone))
         object.__setattr__(self, "_rule", _rule(self.dst, pattern.wild))
-        if self.after(_LASTING) is None:
+        if self.after(LASTING) is None:
             raise ScheduleError("dst", f"the clock skips each match in {self.timezone}: write `once`, or another hour")
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is accepted but hardly meant: steps wider than what they step through."""
-        items = ((f, item) for f, text in _fields(self.expression) for item in text.split(",") if "/" in item)
-        return tuple(warning for f, item in items if (warning := _overstep(f, item)))
+        items = ((f, item) for f, text in fields(self.expression) for item in text.split(",") if "/" in item)
+        return tuple(warning for f, item in items if (warning := overstep(f, item)))
 
     def after(self, instant: datetime) -> datetime | None:
         """Return the first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
@@ -115,9 +99,6 @@ class _Rule(NamedTuple):
 _RULES = {"once": _Rule(True, False), "both": _Rule(True, True), "skip": _Rule(False, False)}
 _ELAPSED = _Rule(False, True)
 _TICK = timedelta.resolution
-# Construction looks for a match from here on, since zones keep the last of their known rules for good, and those
-# of today's tzdata with dated exceptions (Morocco's Ramadan) end in 2087.
-_LASTING = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def _rule(dst: str, wild: bool) -> _Rule:
@@ -161,278 +142,3 @@ def _change(zone: ZoneInfo, wall: datetime) -> datetime:
         return (low + timedelta(seconds=second)).astimezone(zone).utcoffset() != early
 
     return low + timedelta(seconds=bisect_left(range((high - low) // timedelta(seconds=1)), True, key=changed))
-
-
-# ── wall time ──
-
-
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """The wall times that match, as bit masks; `days` holds one mask for each shape of a month.
-
-    `wild`: the minute or hour field starts with `*`, Vixie's mark of a job that follows elapsed time.
-    """
-
-    minutes: int
-    hours: int
-    months: int
-    days: tuple[int, ...]
-    wild: bool
-
-    def later(self, wall: datetime) -> datetime | None:
-        """Return the first matching minute that begins after `wall`; None if 40 years have none."""
-        year, month, day, hour = wall.year, wall.month, wall.day, wall.hour
-        days = self._days(year, month)
-        if days >> day & 1:
-            if self.hours >> hour & 1 and (minute := _above(self.minutes, wall.minute)) >= 0:
-                return datetime(year, month, day, hour, minute)
-            if (hour := _above(self.hours, hour)) >= 0:
-                return datetime(year, month, day, hour, _above(self.minutes, -1))
-        days &= -2 << day
-        months = year * 12 + month
-        # 29 February on a given weekday takes 40 years across 2100, and no date takes longer.
-        limit = min(months + 40 * 12, 10_000 * 12)
-        while not days and months < limit:
-            year, month = months // 12, months % 12 + 1
-            days = self._days(year, month)
-            months += 1
-        if not days:
-            return None
-        return datetime(year, month, _above(days, -1), _above(self.hours, -1), _above(self.minutes, -1))
-
-    def _days(self, year: int, month: int) -> int:
-        return self.days[_shape(year, month)] if self.months >> month & 1 else 0
-
-
-def _above(mask: int, position: int) -> int:
-    """Return the lowest set bit above `position`, or -1."""
-    rest = mask >> position + 1
-    return position + (rest & -rest).bit_length() if rest else -1
-
-
-# A month has one of 28 shapes: the weekday of its first day (0 is Sunday), and its length.
-_SHAPES = [(first, length) for first in range(7) for length in range(28, 32)]
-_LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_WEEKS = sum(1 << 7 * week for week in range(6))
-_LAST_WEEK = 6
-
-
-@lru_cache(maxsize=1024)
-def _shape(year: int, month: int) -> int:
-    leap_day = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    return _SHAPES.index((date(year, month, 1).isoweekday() % 7, _LENGTHS[month] + leap_day))
-
-
-def _on_weekdays(weekdays: int, week: int, first: int, length: int) -> int:
-    """Return the days of a month that fall on `weekdays`: in its nth week of seven days, its last one, or all (0)."""
-    days = weekdays * _WEEKS >> first << 1
-    if week == 0:
-        return days
-    return days & 0b1111111 << (length - 6 if week == _LAST_WEEK else 7 * week - 6)
-
-
-# ── grammar ──
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """One of the five columns: `*` is low to high, `H` low to `drawn`, and numbers go up to `top`."""
-
-    index: int
-    name: str
-    low: int
-    high: int
-    drawn: int
-    top: int
-    names: tuple[str, ...] = ()
-
-
-_MONTHS = ("", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-# `H` keeps to days that each month has, and counts Sunday once, as in Jenkins.
-_MINUTE = _Field(0, "minute", 0, 59, 59, 59)
-_HOUR = _Field(1, "hour", 0, 23, 23, 23)
-_DAY = _Field(2, "day of month", 1, 31, 28, 31)
-_MONTH = _Field(3, "month", 1, 12, 12, 12, _MONTHS)
-_WEEKDAY = _Field(4, "day of week", 0, 6, 6, 7, _WEEKDAYS)
-_FIELDS = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
-
-_ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
-_ITEM = re.compile(r"(?:\*|([a-z]+|\d{1,9})(?:-([a-z]+|\d{1,9}))?)(?:/(\d{1,9}))?")
-_HASHED = re.compile(r"h(?:\(([^()/]+-[^()/]+)\))?(/\d{1,9})?")
-_NTH = re.compile(r"([a-z]{3}|\d)(?:#([1-5])|l)")
-# Spellings of other crons, and ours in the wrong field.
-_REFUSED = (
-    (r"", "take the stray comma away"),
-    (r"\?", "write `*`"),
-    (r"lw|wl", "write `L`, or `25-31` and let the command look for the last working day"),
-    (r"\d*w\d*", "write the day itself, and let the command look for the nearest working day"),
-    (r"l-\d+", "write `L` for the last day, or `25-31` and let the command count from the end"),
-    (r"\d+-l.*", "write the number of the last day, like `20-31`"),
-    (r"\d+l", "write it in the day of week field, or `L` in the day of month field"),
-    (r"l\d+", "write the weekday first, like `5L` for the last Friday, in the day of week field"),
-    (r"l", "write `L` in the day of month field, or a weekday before it, like `6L`, in the day of week field"),
-    (r".*#.*", "write a weekday, `#` and 1 to 5, like `1#2` for the second Monday, in the day of week field"),
-    (r".*~.*|r(\(.*)?", "write `H` or `H(a-b)`, which draws once for the job and then stays"),
-    (r"h.*", "write `H`, `H(a-b)` with a and b in the order of the field, or these with `/step`"),
-)
-
-
-def _fields(expression: str) -> list[tuple[_Field, str]]:
-    """Split an expression into its five fields, in lower case."""
-    texts = expression.lower().split()
-    if not (expression.isascii() and "".join(texts).isprintable()):
-        raise ScheduleError("expression", f"found {expression!a}: write ASCII only")
-    if texts and texts[0].startswith("@"):
-        texts = _alias(" ".join(texts)).split()
-    if len(texts) > len(_FIELDS):
-        advice = 'write five, and seconds in a key of their own, like `seconds: "*/10"`'
-        raise ScheduleError("expression", f"found {len(texts)} fields: {advice}")
-    if len(texts) < len(_FIELDS):
-        advice = "write five, minute hour day-of-month month day-of-week"
-        raise ScheduleError("expression", f"found {len(texts)} fields: {advice}")
-    return list(zip(_FIELDS, texts, strict=True))
-
-
-def _alias(name: str) -> str:
-    if name == "@reboot":
-        raise ScheduleError("expression", "found `@reboot`: write `on: boot`, since no clock makes it due")
-    if name.startswith("@every"):
-        raise ScheduleError("expression", f"found `{name}`: write `every: {name[7:] or '90m'}`")
-    if name not in _ALIASES:
-        raise ScheduleError("expression", f"found `{name}`: write one of {' '.join(_ALIASES)}")
-    return _ALIASES[name]
-
-
-@lru_cache(maxsize=4096)
-def _pattern(text: str) -> _Pattern:
-    """Expand five settled fields; one pattern serves all the schedules that share it."""
-    minute, hour, day, month, weekday = text.split()
-    wild = minute.startswith("*") or hour.startswith("*")
-    pattern = _Pattern(_mask(_MINUTE, minute), _mask(_HOUR, hour), _mask(_MONTH, month), _day_masks(day, weekday), wild)
-    if pattern.later(_LASTING) is None:
-        advice = "write a day that its months have, or `L` for the last one"
-        raise ScheduleError("day of month", f"found `{day} {month} {weekday}`, which no date in 40 years is: {advice}")
-    return pattern
-
-
-@lru_cache(maxsize=1024)
-def _day_masks(day: str, weekday: str) -> tuple[int, ...]:
-    """Expand both day fields: for each shape of a month the days that match, bits 1 to 31."""
-    items = day.split(",")
-    numbers = [item for item in items if item != "l"]
-    dates = _mask(_DAY, ",".join(numbers)) if numbers else 0
-    weeks = _weeks(weekday)
-    # Vixie's star bit: a day field that starts with `*` restricts the other, two without it add up.
-    both = day.startswith("*") or weekday.startswith("*")
-    masks = []
-    for first, length in _SHAPES:
-        by_date = dates | ("l" in items) << length
-        by_week = 0
-        for week, weekdays in weeks:
-            by_week |= _on_weekdays(weekdays, week, first, length)
-        masks.append((by_date & by_week if both else by_date | by_week) & (2 << length) - 2)
-    return tuple(masks)
-
-
-def _weeks(text: str) -> list[tuple[int, int]]:
-    """Expand the day of week field: pairs of a week (0 for every week, 1 to 5, 6 for the last) and its weekdays."""
-    weeks = []
-    plain = []
-    for item in text.split(","):
-        if nth := _NTH.fullmatch(item):
-            weeks.append((int(nth[2] or _LAST_WEEK), 1 << _value(_WEEKDAY, nth[1], item) % 7))
-        else:
-            plain.append(item)
-    return [*weeks, (0, _mask(_WEEKDAY, ",".join(plain)))] if plain else weeks
-
-
-@lru_cache(maxsize=4096)
-def _mask(field: _Field, text: str) -> int:
-    """Expand a field of plain items with croniter, which gets it alone and free of all that it reads differently."""
-    texts = ["*"] * len(_FIELDS)
-    items = (_bounds(field, item) for item in text.split(","))
-    # To croniter `5-5` is the whole field.
-    texts[field.index] = ",".join(f"{low}-{high}/{step}" if low < high else str(low) for low, high, step in items)
-    values = croniter.expand(" ".join(texts))[0][field.index]
-    whole = (2 << field.high) - (1 << field.low)
-    return whole if values == ["*"] else sum(1 << value for value in values if isinstance(value, int))
-
-
-def _settled(field: _Field, text: str, job: str) -> str:
-    """Replace each `H` of a field by the number this job draws, which must never change."""
-    if "h" not in text:
-        return text
-    number = int.from_bytes(sha256(f"{job}\0{field.name}".encode()).digest()[:8], "big")
-    return ",".join(_drawn(field, item, number) if _HASHED.fullmatch(item) else item for item in text.split(","))
-
-
-def _drawn(field: _Field, item: str, number: int) -> str:
-    low, high, step = _bounds(field, item)
-    width = high - low + 1
-    if "/" not in item:
-        return str(low + number % width)
-    return f"{low + number % min(step, width)}-{high}/{step}"
-
-
-def _bounds(field: _Field, item: str) -> tuple[int, int, int]:
-    """Read one plain item, or the range of an `H`: its first and last value and its step."""
-    text = item
-    if hashed := _HASHED.fullmatch(item):
-        text = (hashed[1] or f"{field.low}-{field.drawn}") + (hashed[2] or "")
-    parts = _ITEM.fullmatch(text)
-    if parts is None:
-        raise _refused(field, item)
-    first, last, step = parts[1], parts[2], int(parts[3] or 1)
-    if step == 0:
-        raise ScheduleError(field.name, f"found `{item}`: write a step of 1 or more")
-    if first is None:
-        return field.low, field.high, step
-    low = _value(field, first, item)
-    high = _value(field, last or first, item)
-    if last is None and parts[3]:
-        raise ScheduleError(field.name, f"found `{item}`: write `{first}-{field.high}/{step}`, or `{first}`")
-    if low > high and hashed:
-        raise _refused(field, item)
-    if low > high:
-        raise ScheduleError(field.name, f"found `{item}`: write `{_unrolled(field, low, high, step, first)}`")
-    return low, high, step
-
-
-def _value(field: _Field, text: str, item: str) -> int:
-    if text.isdigit() and field.low <= int(text) <= field.top:
-        return int(text)
-    if text in field.names:
-        return field.names.index(text)
-    raise _refused(field, item)
-
-
-def _unrolled(field: _Field, low: int, high: int, step: int, spelling: str) -> str:
-    """Spell a range that runs over the end of its field as a list, with names if it was written so."""
-    width = field.high - field.low + 1
-    values = ((value - field.low) % width + field.low for value in range(low, high + width + 1, step))
-    return ",".join(str(value) if spelling.isdigit() else field.names[value] for value in values)
-
-
-def _refused(field: _Field, item: str) -> ScheduleError:
-    for spelling, advice in _REFUSED:
-        if re.fullmatch(spelling, item):
-            return ScheduleError(field.name, f"found `{item}`: {advice}")
-    names = f" or {field.names[field.low]} to {field.names[-1]}" if field.names else ""
-    numbers = f"{field.low} to {field.top}{names}"
-    return ScheduleError(field.name, f"found `{item}`: write {numbers}, a range `a-b`, `*`, or these with `/step`")
-
-
-def _overstep(field: _Field, item: str) -> str:
-    low, high, step = _bounds(field, item)
-    if step <= high - low + 1:
-        return ""
-    return f"{field.name}: the step of `{item}` is above the width of its range, so that only one value matches"

@@ -108,7 +108,7 @@ class Scheduler:
         return min(times, default=None)
 
     def explain(self, run: RunId) -> list[str]:
-        """Why a run has not started, one reason a line; [] for one that is live.  KeyError: no such run, or it has ended."""
+        """Why a run has not started, a reason a line; [] for a live one.  KeyError: no such run, or it has ended."""
         return self._book.explain(run)
 
     def validate(self) -> None:

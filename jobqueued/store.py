@@ -37,8 +37,8 @@ CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
 _RUN_FIELDS = (
-    "key", "due", "queued", "arrival", "trigger", "asked_by", "state", "reason", "attempt", "pid", "started", "failures",
-    "last_due", "count",
+    "key", "due", "queued", "arrival", "trigger", "asked_by", "state", "reason", "attempt", "pid", "started",
+    "failures", "last_due", "count",
 )  # fmt: skip
 _RUN_COLUMNS = f"job, number, {', '.join(_RUN_FIELDS)}"
 _PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 3))})"
@@ -47,6 +47,10 @@ _PUT_JOB = "INSERT OR REPLACE INTO job (job, rhythm, cursor, era, last_number, s
 
 class StoreError(Exception):
     """The state can't be used; the message says why and what to do."""
+
+
+class CommitFailed(Exception):
+    """Nothing of this commit was kept; the message is SQLite's."""
 
 
 class Store:
@@ -97,16 +101,16 @@ class Store:
         return memories, [_run(*row) for rows in (unfinished, skips) for row in rows]
 
     def commit(self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, JobMemory]) -> None:
-        """Make all of it durable, or none: sqlite3.Error.  A full disk costs the ballast first."""
+        """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first."""
         run_rows = [_run_row(run, record) for run, record in runs.values()]
         job_rows = [_job_row(memory) for memory in jobs.values()]
         try:
             self._write(run_rows, job_rows)
-        except sqlite3.OperationalError:
+        except sqlite3.Error as error:
             if not self._ballast.exists():
-                raise
-            self._ballast.unlink(missing_ok=True)
-            self._write(run_rows, job_rows)
+                raise CommitFailed(str(error)) from None
+            self._ballast.unlink()
+            self.commit(runs, jobs)
 
     def _write(self, run_rows: list[tuple[object, ...]], job_rows: list[tuple[object, ...]]) -> None:
         with self._db:

@@ -17,3 +17,13 @@ def host(tmp_path: Path) -> Iterator[Host]:
     yield host
     host.close()
     print(host.log())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ticking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A daemon with a job that is due every minute, started first so that nobody has to wait for the minute."""
+    host = Host(tmp_path_factory.mktemp("ticking") / "host")
+    host.write("tick.yaml", "defaults: {timezone: UTC}\njobs: {tick: {command: 'true', schedule: '* * * * *'}}")
+    host.start()
+    yield host
+    host.close()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 _CHUNK = 1 << 16
 _TAIL = 2048
+_UNSHOWABLE = re.compile("[\0\ufdd0-\ufdef\ufffe\uffff]")
+"""Characters that JSON may hold but its readers refuse: the record is to be the same text everywhere."""
 
 
 class Output:
@@ -67,6 +70,6 @@ class Output:
                 os.close(descriptor)
         said = {
             "file": self._path if self._written else None, "offset": self._offset, "bytes": self._written,
-            "dropped": self._dropped, "tail": self._tail.decode(errors="replace"),
+            "dropped": self._dropped, "tail": _UNSHOWABLE.sub("\ufffd", self._tail.decode(errors="replace")),
         }  # fmt: skip
         return said if self._error is None else {**said, "error": self._error}

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from jobqueued.catalog import Catalog
-from jobqueued.config import Paths, read_config
+from jobqueued.config import Paths, machine_id, read_config
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table, printable
 from jobqueued.jobfile import read_jobs
 from jobqueued.model import Job, Problem, to_text
@@ -55,7 +55,7 @@ def _checked(files: Iterable[Path], timezone: str) -> tuple[list[Job], list[Prob
     problems: list[Problem] = []
     for file in files:
         name = str(file)
-        jobs, found = read_jobs(_read(file), name, timezone=timezone)
+        jobs, found = read_jobs(_read(file), name, timezone=timezone, seed=machine_id())
         clashes = catalog.conflicts(name, jobs)
         problems += found + clashes
         if not clashes:

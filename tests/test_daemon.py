@@ -1,0 +1,406 @@
+"""The real daemon with real processes: files become runs, and record, log and control socket agree on what they did."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.host import REPO, Host, wait_for
+
+
+def read_when_whole(path: Path) -> str:
+    """A file's text once it ends with a newline."""
+    return wait_for(lambda: path.exists() and path.read_text().endswith("\n") and path.read_text())
+
+
+def test_the_main_promise(host: Host) -> None:
+    """A dropped file's job runs through a SIGKILL of the scheduler; record, log, show and the job itself agree."""
+    host.start()
+    host.write("job.yaml", f"""
+jobs:
+  work:
+    command: |
+      echo $$ >{host.root}/pid; date +%s.%N >{host.root}/began
+      echo first line; echo on stderr >&2
+      while [ ! -e {host.root}/go ]; do sleep 0.05; done
+      echo last line; head -c 100000 /dev/zero; exit 42
+""")  # fmt: skip
+    wait_for(lambda: host.call("List")["jobs"])
+    run = host.run("work")
+    pid = int(read_when_whole(host.root / "pid"))
+    wait_for(lambda: host.call("Show", run=run)["record"]["pid"] == pid)
+    host.kill()
+    (host.root / "go").touch()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    wait_for(lambda: list(host.root.glob("run/runs/*/*/ended")))
+    host.start()
+    record = host.wait(run)
+    assert record == host.record(run) == host.call("Show", run=run)["record"]
+    shown = subprocess.run(
+        [sys.executable, "-m", "jobqueued.ctl", "--root", host.root, "show", run, "--json"],
+        cwd=REPO, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(shown.stdout) == record
+    assert (record["state"], record["exit_code"], record["signal"]) == ("failed", 42, None)
+    assert record["pid"] == pid
+    output = b"first line\non stderr\nlast line\n" + bytes(100000)
+    assert host.output(run) == output
+    assert (record["output"]["bytes"], record["output"]["dropped"]) == (len(output), 0)
+    began = float(read_when_whole(host.root / "began"))
+    assert 0 <= began - datetime.fromisoformat(record["started"]).timestamp() < 1
+    assert record["cpu_user"] + record["cpu_system"] > 0
+    assert host.marks() == []
+
+
+def test_a_running_job_survives_an_orderly_stop(host: Host) -> None:
+    """SIGINT stops the daemon, names the live run, and leaves it running; the next daemon takes it up."""
+    host.write("job.yaml", f"jobs: {{work: {{command: 'while [ ! -e {host.root}/go ]; do sleep 0.05; done'}}}}")
+    host.start()
+    run = host.run("work")
+    pid = wait_for(lambda: host.call("Show", run=run)["record"]["pid"])
+    assert host.stop(signal.SIGINT) == 0
+    assert host.said("stopped")[-1]["message"] == (
+        f"stopped: {run} (pid {pid}) go on and are taken up again at the next start"
+    )
+    assert Path(f"/proc/{pid}").exists()
+    host.start()
+    (host.root / "go").touch()
+    assert host.wait(run)["state"] == "succeeded"
+    assert len(host.said("run_started")) == 1
+
+
+def test_many_ends_while_nobody_is_there(host: Host) -> None:
+    """Runs that end while no scheduler is there are all taken in, each with its own exit status."""
+    jobs = "\n".join(
+        f"  j{code}: {{command: 'while [ ! -e {host.root}/go ]; do sleep 0.05; done; exit {code}'}}"
+        for code in range(12)
+    )
+    host.write("jobs.yaml", f"jobs:\n{jobs}\n")
+    host.start()
+    runs = [host.run(f"j{code}") for code in range(12)]
+    wait_for(lambda: host.call("Status")["running"] == 12 and len(list(host.root.glob("run/runs/*/*/pid"))) == 12)
+    host.kill()
+    (host.root / "go").touch()
+    wait_for(lambda: len(list(host.root.glob("run/runs/*/*/ended"))) == 12)
+    host.start()
+    assert [host.wait(run)["exit_code"] for run in runs] == list(range(12))
+
+
+def test_the_launcher_leaves_when_nobody_needs_it(host: Host) -> None:
+    """Without scheduler and without runs, nothing of ours stays behind."""
+    host.start()
+    assert len(host.small_ones()) > 1
+    host.stop()
+    wait_for(lambda: not host.small_ones())
+
+
+def test_max_running_is_kept_over_a_restart(host: Host) -> None:
+    """A live run found at start still holds its slot: nothing else starts beside it."""
+    (host.root / "jobqueued.yaml").write_text("max_running: 1\n")
+    wait = f"while [ ! -e {host.root}/go ]; do sleep 0.05; done"
+    host.write("job.yaml", f"jobs: {{a: {{command: '{wait}'}}, b: {{command: 'true'}}}}")
+    host.start()
+    first = host.run("a")
+    wait_for(lambda: host.call("Show", run=first)["record"]["pid"])
+    second = host.run("b")
+    host.kill()
+    host.start()
+    assert host.call("Show", run=second)["record"]["waits_for"] == [f"max_running 1 is used up by {first}"]
+    (host.root / "go").touch()
+    assert [host.wait(run)["state"] for run in (first, second)] == ["succeeded", "succeeded"]
+
+
+def test_one_bad_file_harms_no_other(host: Host) -> None:
+    """A broken file is named with line and column, keeps its last good jobs, and all else goes on."""
+    host.write("good.yaml", "jobs: {good: {command: 'true'}}")
+    host.write("edited.yaml", "jobs: {edited: {command: 'true'}}")
+    host.write("bad.yaml", "jobs:\n  bad: {comand: 'true'}\n")
+    host.start()
+    assert {job["id"] for job in host.call("List")["jobs"]} == {"good", "edited"}
+    (found,) = [entry["message"] for entry in host.said("problem") if "comand" in entry["message"]]
+    assert found == f"{host.root}/jobqueue.d/bad.yaml:2:9: found the unknown key 'comand'; accepted: 'command'"
+    host.write("edited.yaml", "jobs: {edited: {command: [}}")
+    wait_for(lambda: len(host.call("Status")["problems"]) > 1)
+    assert {job["id"] for job in host.call("List")["jobs"]} == {"good", "edited"}
+    assert host.wait(host.run("edited"))["state"] == "succeeded"
+    host.write("bad.yaml", "jobs: {bad: {command: 'true'}}")
+    wait_for(lambda: len(host.call("List")["jobs"]) == 3)
+    assert host.said("mended")[0]["message"] == f"{host.root}/jobqueue.d/bad.yaml: accepted again"
+
+
+def test_a_half_written_file_is_not_read(host: Host) -> None:
+    """While its writer has it open, a truncated file changes nothing; when it is closed, the whole text counts."""
+    host.write("job.yaml", "jobs: {old: {command: 'true'}}")
+    host.start()
+    with open(host.root / "jobqueue.d" / "job.yaml", "w") as file:
+        file.write("jobs:\n  new: {command: 'true'}\n")
+        file.flush()
+        host.write("other.yaml", "jobs: {other: {command: 'true'}}")
+        wait_for(lambda: len(host.call("List")["jobs"]) == 2)
+        assert {job["id"] for job in host.call("List")["jobs"]} == {"old", "other"}
+        file.write("  newer: {command: 'true'}\n")
+    wait_for(lambda: {job["id"] for job in host.call("List")["jobs"]} == {"new", "newer", "other"})
+
+
+def test_an_unreadable_file_is_named(host: Host) -> None:
+    """A file that may not be trusted or read is refused with the reason, and the others are read."""
+    host.write("good.yaml", "jobs: {good: {command: 'true'}}")
+    host.write("open.yaml", "jobs: {open: {command: 'true'}}")
+    (host.root / "jobqueue.d" / "open.yaml").chmod(0o666)
+    (host.root / "jobqueue.d" / "link.yaml").symlink_to("good.yaml")
+    os.mkfifo(host.root / "jobqueue.d" / "fifo.yaml")
+    host.start()
+    assert [job["id"] for job in host.call("List")["jobs"]] == ["good"]
+    assert {Path(problem["file"]).name for problem in host.call("Status")["problems"]} == {
+        "open.yaml", "link.yaml", "fifo.yaml",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ("command: [no-such-command]", "start_failed: exec: no command 'no-such-command' in PATH "),
+        ("command: [/no/such/file]", "start_failed: exec: /no/such/file: No such file or directory"),
+        ("command: 'true', user: no-such-user", "start_failed: user: no user 'no-such-user' on this host"),
+        ("command: 'true', working_directory: /no/such", "start_failed: chdir: /no/such: No such file or directory"),
+        ("command: no-such-command-in-a-shell", "exit code 127"),
+        ("command: 'kill -SEGV $$'", "signal 11 (SIGSEGV)"),
+    ],
+)
+def test_a_bad_job_is_one_failed_run(host: Host, fields: str, reason: str) -> None:
+    """A job that can't start, or fails, is a failed run with its reason; the daemon and other jobs go on."""
+    host.write("job.yaml", f"jobs: {{bad: {{{fields}}}, good: {{command: 'true'}}}}")
+    host.start()
+    record = host.wait(host.run("bad"))
+    assert record["state"] == "failed"
+    assert record["reason"].startswith(reason)
+    assert host.record("bad@1") == record
+    assert host.wait(host.run("good"))["state"] == "succeeded"
+
+
+def test_a_timeout_ends_the_whole_family(host: Host) -> None:
+    """SIGTERM, after `kill_grace` SIGKILL: also to children in sessions of their own, orphaned, that ignore SIGTERM."""
+    script = host.root / "stubborn"
+    script.write_text(f"trap '' TERM; echo $$ >>{host.root}/pids; while :; do sleep 1; done\n")
+    host.write("job.yaml", f"""
+jobs:
+  stubborn:
+    command: setsid sh {script} & sh -c '(setsid sh {script} &)'; exec sh {script}
+    timeout: 1s
+    kill_grace: 1s
+""")  # fmt: skip
+    host.start()
+    record = host.wait(host.run("stubborn"))
+    assert (record["state"], record["reason"], record["signal"]) == ("timed_out", "timeout after 1 s", signal.SIGKILL)
+    pids = read_when_whole(host.root / "pids").split()
+    assert len(pids) == 3
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_what_a_job_leaves_behind_is_ended(host: Host) -> None:
+    """A child that outlives the main process and holds its output is ended, and does not keep the run from ending."""
+    host.write("job.yaml", f"jobs: {{leaver: {{command: 'sleep 600 & echo $! >{host.root}/child; exit 5'}}}}")
+    host.start()
+    record = host.wait(host.run("leaver"))
+    assert (record["state"], record["exit_code"]) == ("failed", 5)
+    child = read_when_whole(host.root / "child").strip()
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_reload_fires_nothing(host: Host) -> None:
+    """Touching, rewriting and reloading (SIGHUP) job files starts nothing and stops nothing."""
+    text = f"jobs: {{work: {{command: 'while [ ! -e {host.root}/go ]; do sleep 0.05; done', schedule: '0 0 1 1 *'}}}}"
+    host.write("job.yaml", text)
+    daemon = host.start()
+    run = host.run("work")
+    wait_for(lambda: host.call("Show", run=run)["record"]["pid"])
+    for expression in ("30 4 * * *", "0 0 1 1 *", "* * 31 12 *"):
+        host.write("job.yaml", text.replace("0 0 1 1 *", expression))
+        wait_for(lambda expression=expression: host.call("List")["jobs"][0]["schedule"] == [expression])
+        daemon.send_signal(signal.SIGHUP)
+    (host.root / "go").touch()
+    assert host.wait(run)["state"] == "succeeded"
+    assert [entry["run"] for entry in host.said("run_started")] == [run]
+
+
+def fill_disk(host: Host) -> None:
+    """From now on state.db can't grow, as on a full disk (RLIMIT_FSIZE of the scheduler alone)."""
+    assert host.daemon is not None
+    size = (host.root / "state" / "state.db-wal").stat().st_size
+    resource.prlimit(host.daemon.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def free_disk(host: Host) -> None:
+    """The disk has room again."""
+    assert host.daemon is not None
+    resource.prlimit(host.daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def test_a_full_disk_stops_nothing(host: Host) -> None:
+    """While commits fail scheduling goes on and says so; when there is room again nothing is missing."""
+    host.write("job.yaml", "jobs: {work: {command: echo hello; exit 3}}")
+    host.start()
+    fill_disk(host)
+    record = host.wait(host.run("work"))
+    assert record["exit_code"] == 3
+    status = host.call("Status")
+    assert (status["state"], status["reason"].startswith(f"{host.root}/state: ")) == ("degraded", True)
+    assert host.marks() == ["work@1.1"]
+    free_disk(host)
+    host.wait(host.run("work"))
+    wait_for(lambda: host.call("Status")["state"] == "ok")
+    wait_for(lambda: host.marks() == [])
+    assert [run["number"] for run in host.call("Describe", job="work")["runs"]] == [2, 1]
+    assert host.call("Show", run="work@1")["record"] == record
+    assert not (host.root / "state" / "ballast").exists()
+
+
+def test_a_crash_while_the_disk_is_full_starts_nothing_twice(host: Host) -> None:
+    """What ran while nothing could be committed is found again in R: its record is kept, its number used."""
+    host.write("job.yaml", f"jobs: {{work: {{command: echo x >>{host.root}/starts; exit 3}}}}")
+    host.start()
+    fill_disk(host)
+    host.wait(host.run("work"))
+    host.kill()
+    host.start()
+    assert host.call("Show", run="work@1")["record"]["exit_code"] == 3
+    assert host.run("work") == "work@2"
+    host.wait("work@2")
+    assert (host.root / "starts").read_text() == "x\nx\n"
+
+
+def test_a_read_only_state_directory(host: Host) -> None:
+    """A state directory that can't be written is one clear message, and exit status 1."""
+    if os.geteuid() == 0:
+        pytest.skip("needs an ordinary user")
+    (host.root / "state").mkdir()
+    (host.root / "state").chmod(0o555)
+    assert host.start(ready=False).wait(20) == 1
+    reason = "not writable by this user; jobqueued must be able to write there"
+    assert host.log() == f"jobqueued: {host.root}/state: {reason}\n"
+
+
+def test_records_are_not_for_everybody(host: Host) -> None:
+    """Record and output can be read by owner and group only."""
+    host.write("job.yaml", "jobs: {work: {command: echo secret}}")
+    host.start()
+    host.wait(host.run("work"))
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in sorted((host.root / "logs" / "work").iterdir())]
+    assert modes == [0o640, 0o640]
+
+
+def test_a_job_gets_exactly_this_environment(host: Host) -> None:
+    """A job's environment is built from nothing: the table of jobqueue.d(5), and what the file adds."""
+    host.write("job.yaml", "jobs: {work: {command: [env], environment: {GREETING: hello, LANG: C}}}")
+    os.environ["LEAK"] = "x"
+    try:
+        host.start()
+    finally:
+        del os.environ["LEAK"]
+    record = host.wait(host.run("work"))
+    found = dict(line.split("=", 1) for line in host.output("work@1").decode().splitlines())
+    assert set(found) == {
+        "PATH", "HOME", "SHELL", "LOGNAME", "USER", "LANG", "GREETING",
+        "JOBQUEUE_JOB", "JOBQUEUE_RUN", "JOBQUEUE_ATTEMPT", "JOBQUEUE_DUE",
+    }  # fmt: skip
+    assert (found["GREETING"], found["LANG"], found["JOBQUEUE_RUN"]) == ("hello", "C", "work@1")
+    assert found["JOBQUEUE_DUE"] == record["due"]
+
+
+def test_supervisors_are_reused(host: Host) -> None:
+    """Forty runs one after another need no more supervisors than the pool has, and leave each of them as it was."""
+    looks = ("grep -E '^(Sig[BIC]|Cap|Groups|Seccomp)' /proc/self/status", "cat /proc/self/limits", "ls /proc/self/fd")
+    host.write("job.yaml", f'jobs: {{look: {{command: "{"; ".join(looks)}"}}}}')
+    host.start()
+    before = host.small_ones()
+    first = host.wait(host.run("look"))
+    for _ in range(40):
+        last = host.wait(host.run("look"))
+    assert (first["state"], last["state"]) == ("succeeded", "succeeded")
+    assert host.output(first["run"]) == host.output(last["run"])
+    assert host.small_ones() == before
+
+
+def test_the_daemon_survives_a_flood_of_output(host: Host) -> None:
+    """50 MB without a newline into a 1 MiB limit: the job is not held up, what was dropped is counted."""
+    host.write("job.yaml", "jobs: {flood: {command: 'head -c 50000000 /dev/zero', output_limit: 1M}}")
+    host.start()
+    record = host.wait(host.run("flood"))
+    assert (record["state"], record["output"]["bytes"], record["output"]["dropped"]) == (
+        "succeeded", 1 << 20, 50000000 - (1 << 20),
+    )  # fmt: skip
+    assert len(host.output("flood@1")) == 1 << 20
+
+
+def test_output_that_cannot_be_written(host: Host) -> None:
+    """Where the log directory is not to be written the run goes on; record and loss are in state.db and said."""
+    host.write("job.yaml", "jobs: {work: {command: echo hello}}")
+    host.start()
+    (host.root / "logs" / "work").write_text("a file where a directory should be\n")
+    record = host.wait(host.run("work"))
+    assert record["state"] == "succeeded"
+    assert (record["output"]["bytes"], record["output"]["dropped"]) == (0, 6)
+    assert record["output"]["tail"] == "hello\n"
+    assert host.said("trouble")[0]["message"].startswith("record of work@1 can't be written: ")
+    assert host.call("Show", run="work@1")["record"] == record
+
+
+def test_retention_keeps_the_newest(host: Host) -> None:
+    """Expired runs lose file and row together, the newest stays."""
+    (host.root / "jobqueued.yaml").write_text("retention: {runs: 2}\n")
+    host.write("job.yaml", "jobs: {work: {command: echo hello}}")
+    host.start()
+    for _ in range(5):
+        host.wait(host.run("work"))
+    host.stop()
+    host.start()  # what is left over is looked at when the daemon starts
+    wait_for(lambda: host.record("work@3") is None, 10)
+    assert [run["number"] for run in host.call("Describe", job="work")["runs"]] == [5, 4]
+    assert sorted(path.name for path in (host.root / "logs" / "work").iterdir()) == [
+        "4.json", "4.log", "5.json", "5.log",
+    ]  # fmt: skip
+
+
+def test_a_deep_directory_is_fine(tmp_path: Path) -> None:
+    """Paths longer than a socket address may be do not matter."""
+    host = Host(tmp_path / ("d" * 60) / ("e" * 60) / "host")
+    try:
+        host.write("job.yaml", "jobs: {work: {command: exit 4}}")
+        host.start()
+        assert host.wait(host.run("work"))["exit_code"] == 4
+    finally:
+        host.close()
+
+
+def test_the_watchdog_is_fed_by_the_loop(host: Host, tmp_path: Path) -> None:
+    """With NOTIFY_SOCKET the daemon says READY, a status, and WATCHDOG as often as asked."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+        notices.bind(str(tmp_path / "notify"))
+        notices.settimeout(20)
+        os.environ.update(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
+        try:
+            host.start()
+        finally:
+            del os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"]
+        said = [notices.recv(4096).decode() for _ in range(4)]
+        assert said[0].startswith("READY=1\nSTATUS=0 jobs, 0 running")
+        assert said[1:] == ["WATCHDOG=1"] * 3
+        assert host.daemon is not None
+        host.daemon.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 20
+        while not (line := notices.recv(4096).decode()).startswith("RELOADING=1\nMONOTONIC_USEC="):
+            assert time.monotonic() < until, line
+        host.stop()
+        while not notices.recv(4096).decode().startswith("STOPPING=1\nSTATUS=nothing was running"):
+            assert time.monotonic() < until
