@@ -9,7 +9,7 @@ from jobqueued.book import JobState
 from jobqueued.model import SECOND, Job, JobStatus, RunState, to_text
 from jobqueued.scheduler import Scheduler
 
-_DURATIONS = frozenset({"catch_up_window", "grace", "timeout", "kill_grace"})
+_DURATIONS = frozenset({"every", "catch_up_window", "grace", "timeout", "kill_grace"})
 _INTERNAL = frozenset({"triggers", "file", "line"})
 _FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST})
 
@@ -29,12 +29,17 @@ def status_of(job: Job, state: JobState) -> JobStatus:
     return JobStatus.FAILED if state.memory.stats.last_state in _FAILURES else JobStatus.IDLE
 
 
+def _rhythms(job: Job) -> list[str]:
+    """The clock triggers in words."""
+    return [*job.schedule, *([] if job.every is None else [f"every {job.every / SECOND:g} s"])]
+
+
 def job_row(job: Job, state: JobState) -> dict[str, Any]:
     """The interface's type Job."""
     stats = state.memory.stats
     return {
         "id": job.id, "description": job.description, "status": status_of(job, state).value, "enabled": job.enabled,
-        "priority": job.priority, "concurrency": job.concurrency, "schedule": list(job.schedule),
+        "priority": job.priority, "concurrency": job.concurrency, "schedule": _rhythms(job),
         "timezone": job.timezone, "next": _moment(state.next_due), "last_run": _moment(stats.last_run),
         "last_state": None if stats.last_state is None else str(stats.last_state), "due": len(state.due),
         "waiting": len(state.waiting), "running": len(state.live), "file": job.file, "line": job.line,

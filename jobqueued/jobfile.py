@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobqueued.keys import FILE_KEYS, JOB_KEYS, MAX_PROBLEMS, PLANNED, Kind, Wrong, mapping, read_keys, refused
-from jobqueued.model import Job, Problem
-from jobqueued.schedule import Schedule, ScheduleError
+from jobqueued.model import Job, Problem, Trigger
+from jobqueued.schedule import Every, Schedule, ScheduleError
 from jobqueued.yamltext import Entry, Mapping, Node, Scalar, quoted, read_tree
 
 _ID = re.compile("[a-z0-9][a-z0-9._-]{0,63}")
@@ -87,7 +87,7 @@ class _Reading:
         schedule = tuple(expression.text for expression in expressions)
         return Job(id=key.text, schedule=schedule, triggers=triggers, file=self.file, line=key.line, **values)
 
-    def _triggers(self, job: str, expressions: Iterable[Scalar], values: dict[str, Any]) -> tuple[Schedule, ...]:
+    def _triggers(self, job: str, expressions: Iterable[Scalar], values: dict[str, Any]) -> tuple[Trigger, ...]:
         zone, dst = values["timezone"], values.get("dst", "cron")
         triggers = []
         for expression in expressions:
@@ -97,7 +97,8 @@ class _Reading:
                 self.errors.add(_about(expression, str(error)))
             else:
                 self.warnings.update(_about(expression, text, "warning") for text in triggers[-1].warnings)
-        return tuple(triggers)
+        interval = values.get("every")
+        return tuple(triggers) if interval is None else (*triggers, Every(interval))
 
     def _entries(self, node: Node, kind: Kind) -> Entries | None:
         try:

@@ -344,6 +344,7 @@ JOB_KEYS = {
             "When the job is due: a cron expression, or a list of them.",
             '"0 2 * * *"',
         ),
+        Key("every", duration("1s", "365d", none=True), "none", "Due at each multiple of this time since 1970.", "90m"),
         Key("timezone", ZONE, "", "The zone of `schedule`; else that of jobqueued.yaml.", "Europe/Berlin"),
         Key(
             "dst",
@@ -392,7 +393,7 @@ JOB_KEYS = {
 
 PLANNED = frozenset(
     {
-        "stdin", "environment_file", "group", "groups", "login_environment", "credentials", "seconds", "every",
+        "stdin", "environment_file", "group", "groups", "login_environment", "credentials", "seconds",
         "anchor", "at", "on", "spread", "start_deadline", "max_runs", "escalation", "exclusive", "overlap", "locks",
         "resources", "placement", "dependencies", "dependency_timeout", "on_dependency_failure", "drain",
         "stop_signal", "retries", "retry_delay", "retry_backoff", "retry_max_delay", "retry_on", "failover",

@@ -92,12 +92,13 @@ class CatchUp(StrEnum):
 class Job:
     """A definition: what to run, when, under which rules.  `keys.KEYS` documents the fields of the same name.
 
-    `triggers` are the compiled form of `schedule`; `file` and `line` say where the job was defined.
+    `triggers` are the compiled form of `schedule` and `every`; `file` and `line` say where the job was defined.
     """
 
     id: str
     command: str | tuple[str, ...]
     schedule: tuple[str, ...] = ()
+    every: int | None = None
     timezone: str = "UTC"
     dst: str = "cron"
     triggers: tuple[Trigger, ...] = ()
@@ -132,7 +133,8 @@ class Job:
     @property
     def rhythm(self) -> str:
         """Identity of the clock triggers: a cursor is only good for the rhythm it was made under."""
-        return "\n".join((*self.schedule, self.timezone, self.dst)) if self.schedule else ""
+        rhythms = [*self.schedule, self.timezone, self.dst] if self.schedule else []
+        return "\n".join(rhythms if self.every is None else [*rhythms, f"every {self.every}"])
 
 
 class Occurrence(NamedTuple):

@@ -1,4 +1,4 @@
-"""When a job is due: the next instant of a cron expression, in a time zone, under a rule for clock changes.
+"""When a job is due: by a cron expression in a time zone, under a rule for clock changes, or by elapsed time.
 
 Matches are searched on naive wall time and mapped to UTC by the `dst` rule.  Wall times only ever grow in that search,
 so it cannot loop.
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from jobqueued.cronexpr import LASTING, Pattern, ScheduleError, fields, overstep, pattern_of, settled
 
-__all__ = ["Schedule", "ScheduleError"]
+__all__ = ["Every", "Schedule", "ScheduleError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,18 @@ class Schedule:
         return self._first(instant, end - _TICK)
 
 
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Each multiple of `interval` (ns, whole seconds) of elapsed time since 1970-01-01T00:00Z."""
+
+    interval: int
+
+    def after(self, instant: datetime) -> datetime:
+        """The first due instant strictly later than an aware `instant`, in UTC."""
+        step = timedelta(microseconds=self.interval // 1000)
+        return _EPOCH + ((instant - _EPOCH) // step + 1) * step
+
+
 # ── clock changes ──
 
 
@@ -99,6 +111,7 @@ class _Rule(NamedTuple):
 _RULES = {"once": _Rule(True, False), "both": _Rule(True, True), "skip": _Rule(False, False)}
 _ELAPSED = _Rule(False, True)
 _TICK = timedelta.resolution
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _rule(dst: str, wild: bool) -> _Rule:

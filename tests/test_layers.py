@@ -34,7 +34,7 @@ SMALL = {
 }  # fmt: skip
 
 MODULES_OF_THE_SMALL_WORLD = 90
-"""The start-up budget of the launcher, in modules loaded: it is time (30 ms) and memory that every supervisor shares."""
+"""The start-up budget of the launcher, in modules loaded; every supervisor shares their memory."""
 
 
 def files() -> list[Path]:

@@ -15,7 +15,7 @@ from cronsim import CronSim
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.schedule import Schedule, ScheduleError
+from jobqueued.schedule import Every, Schedule, ScheduleError
 
 RULES = ("cron", "once", "both", "skip")
 MINUTE = timedelta(minutes=1)
@@ -539,3 +539,11 @@ def test_value() -> None:
     assert "Schedule(expression='@daily', timezone='Europe/Berlin', job_id='backup', dst='once')" == repr(schedule)
     with pytest.raises(FrozenInstanceError):
         schedule.dst = "skip"  # type: ignore[misc]
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)), st.integers(1, 10**6))
+def test_every_is_a_multiple_of_its_interval(instant: datetime, seconds: int) -> None:
+    """`every` is due at the next multiple of its interval since 1970, strictly later, at most one interval away."""
+    due = Every(seconds * 10**9).after(instant)
+    assert (due - datetime(1970, 1, 1, tzinfo=UTC)) % timedelta(seconds=seconds) == timedelta(0)
+    assert timedelta(0) < due - instant <= timedelta(seconds=seconds)
