@@ -31,6 +31,7 @@ from jobqueued.verbs import Verbs
 from jobqueued.watch import Watch
 
 _RETRY_COMMIT = 10 * SECOND
+_RECONNECT = 5 * SECOND
 
 
 class Daemon:
@@ -53,6 +54,7 @@ class Daemon:
         self._dirty: set[str] = set()
         self._sweep_at: int | None = None
         self._alive_at: int | None = None
+        self._reconnect_at: int | None = None
         self._stop = self._reload = False
         self._timer = kernel.realtime_timer()
         self._armed: int | None = None
@@ -248,7 +250,7 @@ class Daemon:
         self._look_at_the_clock()
 
     def _wake_at(self, now: Now) -> int | None:
-        deadlines = [self._watch.deadline, self._sweep_at, self._alive_at]
+        deadlines = [self._watch.deadline, self._sweep_at, self._alive_at, self._reconnect_at]
         if self._degraded:
             deadlines.append(now.mono + _RETRY_COMMIT)
         times = [now.wall + max(0, deadline - now.mono) for deadline in deadlines if deadline is not None]
@@ -310,11 +312,16 @@ class Daemon:
             self._happened += heard
             return
         self._journal.say("trouble", text="the launcher is gone; its live runs go on, a new one is called")
+        self._reconnect()
+
+    def _reconnect(self) -> None:
+        """A new launcher; while there is none what is admitted stays `starting`, and is sent once it has settled."""
+        self._reconnect_at = None
         try:
             self._connect(same_boot=True)
         except LauncherError as error:
-            self._journal.say("bug", text=str(error))
-            raise
+            self._journal.say("trouble", text=f"{error}; tried again in {_RECONNECT // SECOND} s")
+            self._reconnect_at = _now().mono + _RECONNECT
 
     def _look_at_the_clock(self) -> None:
         now = _now()
@@ -325,6 +332,8 @@ class Daemon:
             self._look_at_files()
         if self._sweep_at is not None and self._sweep_at <= now.mono:
             self._sweep(now)
+        if self._reconnect_at is not None and self._reconnect_at <= now.mono:
+            self._reconnect()
         self._tell_alive(now)
 
     def _tell_alive(self, now: Now) -> None:
