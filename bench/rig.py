@@ -19,14 +19,24 @@ TICK = os.sysconf("SC_CLK_TCK")
 class Rig:
     """One running daemon; `pids` are those of the scheduler, its launcher and the supervisors."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, run: Path) -> None:
+        self.directory, self.run = directory, run
 
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
         """Start the daemon and wait until it answers."""
-        command = [sys.executable, "-m", "jobqueued", "--root", str(self.directory), "--log", "json"]
+        command = [
+            sys.executable,
+            "-m",
+            "jobqueued",
+            "--root",
+            str(self.directory),
+            "--run",
+            str(self.run),
+            "--log",
+            "json",
+        ]
         log = open(self.directory / "daemon.log", "ab")  # noqa: SIM115
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=log)
         wait_for(lambda: b'"event":"ready"' in (self.directory / "daemon.log").read_bytes(), 60)
@@ -38,7 +48,7 @@ class Rig:
 
     def pids(self) -> list[int]:
         """Scheduler first, then launcher and supervisors."""
-        marker = str(self.directory / "run" / "runs")
+        marker = str(self.run / "runs")
         others = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if marker in _arguments(pid)]
         return [self.process.pid, *sorted(others)]
 
@@ -52,13 +62,16 @@ def _arguments(pid: int) -> list[str]:
 
 @contextlib.contextmanager
 def daemon(files: dict[str, str]) -> Iterator[Rig]:
-    """A daemon on these job files; on a file system that really syncs, not in memory."""
-    with tempfile.TemporaryDirectory(prefix="jobqueued-bench-", dir=os.environ.get("BENCH_DIR", "/var/tmp")) as name:
+    """A daemon on these job files; as installed, state and logs on a real disk, the run directory on tmpfs."""
+    with (
+        tempfile.TemporaryDirectory(prefix="jobqueued-bench-", dir="/var/tmp") as name,
+        tempfile.TemporaryDirectory(prefix="jobqueued-bench-", dir="/dev/shm") as run,
+    ):
         directory = Path(name)
         (directory / "jobqueue.d").mkdir()
         for file, text in files.items():
             (directory / "jobqueue.d" / file).write_text(text)
-        rig = Rig(directory)
+        rig = Rig(directory, Path(run))
         rig.start()
         try:
             yield rig

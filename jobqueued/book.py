@@ -140,6 +140,11 @@ class Book:
         """What every run needs."""
         return (Claim(SLOT),)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether it can matter who is admitted first."""
+        return self._locks.capacity(SLOT) is not None
+
     def missing(self) -> Claim | None:
         """What keeps the first of the queue from starting."""
         return self._locks.missing(self.claims())

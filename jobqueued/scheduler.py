@@ -35,7 +35,7 @@ from jobqueued.model import (
 )  # fmt: skip
 
 LAUNCHES_A_TURN = 64
-JOBS_A_TURN = 256
+JOBS_A_TURN = 64
 DUES_A_TURN = 1000
 STEP_LIMIT = 3 * HOUR
 HELD_FROM_CLOCK, HELD_FROM_OTHERS = 1, 100
@@ -58,7 +58,7 @@ class Scheduler:
     def __init__(self, *, max_running: int | None = None, host: str = "localhost") -> None:
         self._book = Book(max_running)
         self.host = host
-        self._clock: list[tuple[int, str]] = []
+        self._clock: list[tuple[int, int, str]] = []
         self._timers: list[tuple[int, RunId]] = []
         self._deciders: dict[type, Callable[[Any, Now], Iterator[Command]]] = {
             events.JobsRead: self._jobs_read,
@@ -98,9 +98,8 @@ class Scheduler:
 
     def next_wakeup(self, now: Now) -> int | None:
         """The wall instant (ns) before which only an event can change anything; None: no such instant."""
-        while self._clock and self._book[self._clock[0][1]].next_due != self._clock[0][0]:
-            heappop(self._clock)
-        times = [self._clock[0][0]] if self._clock else []
+        due = self._soonest()
+        times = [] if due is None else [due]
         if self._timers:
             times.append(now.wall + max(0, self._timers[0][0] - now.mono))
         if not self._book.blocked and len(self._book.waiting):
@@ -161,14 +160,20 @@ class Scheduler:
     def _set_clock(self, job: Job, state: JobState) -> None:
         state.next_due = job.next_after(state.memory.cursor) if job.enabled else None
         if state.next_due is not None:
-            heappush(self._clock, (state.next_due, job.id))
+            heappush(self._clock, (state.next_due, -job.priority, job.id))
+
+    def _soonest(self) -> int | None:
+        """The next due time of any job; entries of jobs that have another one by now are dropped on the way."""
+        while self._clock and self._book[self._clock[0][2]].next_due != self._clock[0][0]:
+            heappop(self._clock)
+        return self._clock[0][0] if self._clock else None
 
     def _woke(self, _event: events.Woke, now: Now) -> Iterator[Command]:
-        ready: list[tuple[int, str]] = []
-        while self._clock and self._clock[0][0] <= now.wall and len(ready) < JOBS_A_TURN:
+        ready: list[tuple[int, int, str]] = []
+        while (due := self._soonest()) is not None and due <= now.wall and len(ready) < JOBS_A_TURN:
             ready.append(heappop(self._clock))
-        for due, name in ready:
-            if self._book[name].next_due == due:
+        for instant, _, name in ready:
+            if self._book[name].next_due == instant:
                 yield from self._come_due(self.catalog[name], now)
         while self._timers and self._timers[0][0] <= now.mono:
             heappop(self._timers)
@@ -267,7 +272,13 @@ class Scheduler:
         yield Say("run_skipped", {"run": str(run.id), "reason": run.reason, "due": last, "count": run.count})
 
     def admit(self, now: Now) -> list[Command]:
-        """Start those whose turn it is, in their order, as far as claims can be granted; at most 64 a turn."""
+        """Start those whose turn it is, in their order, as far as claims can be granted; at most 64 a turn.
+
+        Where claims are scarce, all that are due join the queue before the first is chosen.
+        """
+        due = self._soonest()
+        if self._book.is_limited and due is not None and due <= now.wall:
+            return []
         commands: list[Command] = []
         later: list[Run] = []
         launched = 0

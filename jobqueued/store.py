@@ -11,7 +11,6 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -169,8 +168,11 @@ def _run(job: str, number: int, *rest: Any) -> Run:
     return Run(id=RunId(job, number), **{**fields, "state": RunState(fields["state"])})
 
 
+_stats_fields = attrgetter(*JobStats.__slots__)
+
+
 def _job_row(memory: JobMemory) -> tuple[object, ...]:
-    stats = json.dumps(asdict(memory.stats), separators=(",", ":"))
+    stats = json.dumps(dict(zip(JobStats.__slots__, _stats_fields(memory.stats), strict=True)), separators=(",", ":"))
     return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, stats
 
 

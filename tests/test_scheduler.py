@@ -33,6 +33,15 @@ def test_priority_decides_who_goes_first() -> None:
     assert times(world) == ["01:00:00 high@1", "01:00:01 mid@1", "01:00:02 low@1"]
 
 
+def test_priority_decides_among_many() -> None:
+    """However many are due at once, the highest priority goes first, with one slot or with as many as are due."""
+    jobs = [job(f"j{number:03}", "0 1 * * *", priority=number) for number in range(300)]
+    for options in ({"max_running": 1}, {}):
+        world = World(*jobs, **options)
+        world.pass_time(4000)
+        assert [run for run, _ in world.launched] == [f"j{number:03}@1" for number in reversed(range(300))]
+
+
 def test_due_time_breaks_ties() -> None:
     """Among equals the one due earlier goes first."""
     world = World(
