@@ -11,7 +11,8 @@ from pathlib import Path
 
 from jobqueued import __version__
 
-_EXIT_FAILURE, _EXIT_USAGE = 1, 2
+_EXIT_FAILURE = 1
+_STDERR = 2
 
 
 class CannotStart(Exception):
@@ -20,6 +21,7 @@ class CannotStart(Exception):
 
 def main(arguments: list[str] | None = None, launcher: Path | None = None) -> int:
     """Run the daemon; the exit status.  `launcher` is the program of the launcher, None: our own."""
+    _open_standard_descriptors()
     options = _parser().parse_args(arguments)
     if options.detach:
         from jobqueued.detach import detach
@@ -31,6 +33,14 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
     except CannotStart as error:
         print(f"jobqueued: {error}", file=sys.stderr)
         return _EXIT_FAILURE
+
+
+def _open_standard_descriptors() -> None:
+    """Where 0, 1 or 2 was closed, the next file opened would get its number, and our lines be written into it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stderr = sys.stderr or open(_STDERR, "w", closefd=False)  # noqa: SIM115
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
+    from jobqueued.child.wire import limit_files
     from jobqueued.config import Paths, read_config
     from jobqueued.daemon import Daemon
     from jobqueued.journal import Journal
@@ -71,25 +82,32 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         raise CannotStart(
             f"{paths.config} can't be used; mend what is named above, or remove the file for the defaults"
         )
-    _make_directories(paths.state, paths.run, paths.runs, paths.logs)
+    os.umask(0o022)
+    _make_directories({paths.state: 0o750, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711})
+    os.umask(0o027)  # state.db holds commands and output
+    limit_files(None)
     lock = _lock(paths.state)
     own = None if options.launcher else launcher or LAUNCHER
     try:
         link = Link(options.launcher or paths.launcher, paths.runs, paths.logs, own)
-        Daemon(paths, config, Store(paths.state), link, journal, platform.node()).run(paths.runs.name)
-    except (StoreError, LauncherError) as error:
+        daemon = Daemon(paths, config, Store(paths.state), link, journal, platform.node())
+    except StoreError as error:
         raise CannotStart(str(error)) from None
     except OSError as error:
-        raise CannotStart(f"{error.filename or paths.run}: {error.strerror}") from error
+        raise CannotStart(f"{error.filename or paths.run}: {error.strerror}") from None
+    try:
+        daemon.run(paths.runs.name)
+    except LauncherError as error:
+        raise CannotStart(str(error)) from None
     finally:
         os.close(lock)
     return 0
 
 
-def _make_directories(*directories: Path) -> None:
-    for directory in directories:
+def _make_directories(directories: dict[Path, int]) -> None:
+    for directory, mode in directories.items():
         try:
-            directory.mkdir(0o755, parents=True, exist_ok=True)
+            directory.mkdir(mode, parents=True, exist_ok=True)
             if not os.access(directory, os.W_OK | os.X_OK):
                 raise PermissionError(13, "not writable by this user")
         except OSError as error:

@@ -39,10 +39,14 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class RemoveMarks:
-    """Remove R, the attempt's directory.  Only after the commit that holds its end."""
+    """Remove R, the attempt's directory.  Only after the commit that holds its end.
+
+    `again`: the attempt never started and is sent again under the same name, so its R holds nothing and goes at once.
+    """
 
     run: RunId
     attempt: int
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from jobqueued.child import wire
 from jobqueued.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
 
-_CLIENTS = 64
+_CLIENTS = 256
+_CLIENTS_OF_A_USER = 16
+"""For users other than root and our own, so that nobody can keep the others out."""
 _BACKLOG = 1 << 22
 """Unread replies (bytes) after which a client that does not read is dropped."""
 
@@ -46,10 +48,10 @@ Methods = Callable[[Peer, Callable[[], int]], Mapping[str, Method]]
 
 
 class _Client:
-    __slots__ = ("connection", "decoder", "oneway", "outbox", "pending", "queue", "service")
+    __slots__ = ("connection", "decoder", "oneway", "outbox", "pending", "queue", "service", "uid")
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
+    def __init__(self, connection: socket.socket, uid: int) -> None:
+        self.connection, self.uid = connection, uid
         self.decoder = Decoder()
         self.service: Service
         self.outbox = b""
@@ -79,8 +81,20 @@ class Control:
 
     def descriptors(self) -> dict[int, bool]:
         """What the loop waits on, and whether for writing too."""
-        waiting = {number: bool(client.outbox) for number, client in self._clients.items()}
+        clients = self._clients.items()
+        waiting = {number: bool(client.outbox) for number, client in clients if not client.queue or client.outbox}
         return waiting | ({self._listener.fileno(): False} if len(self._clients) < _CLIENTS else {})
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a call that came in can be answered at once."""
+        return any(client.queue and client.pending is None for client in self._clients.values())
+
+    def go_on(self) -> None:
+        """One answer to each client whose calls are queued: a turn of the loop stays short, whoever asks."""
+        for client in list(self._clients.values()):
+            if client.queue and client.pending is None:
+                self._answer(client)
 
     def ready(self, descriptor: int) -> None:
         """Take what came in, send what was left."""
@@ -97,7 +111,6 @@ class Control:
         client.pending = None
         if not client.oneway:
             self._send(client, {"parameters": value} if error is None else VarlinkError(error, value).reply())
-        self._answer(client)
 
     def close(self) -> None:
         """Hang up."""
@@ -109,9 +122,16 @@ class Control:
         with contextlib.suppress(OSError):
             connection, _address = self._listener.accept()
             connection.setblocking(False)
-            client = _Client(connection)
-            client.service = Service(self._methods(Peer.of(connection), lambda: self._ticket(client)))
+            peer = Peer.of(connection)
+            if peer.uid not in (0, os.geteuid()) and self._has(peer.uid) >= _CLIENTS_OF_A_USER:
+                connection.close()
+                return
+            client = _Client(connection, peer.uid)
+            client.service = Service(self._methods(peer, lambda: self._ticket(client)))
             self._clients[connection.fileno()] = client
+
+    def _has(self, uid: int) -> int:
+        return sum(client.uid == uid for client in self._clients.values())
 
     def _ticket(self, client: _Client) -> int:
         self._last_ticket += 1
@@ -131,17 +151,14 @@ class Control:
             return
         except (OSError, MessageError):
             self._drop(client)
-            return
-        self._answer(client)
 
     def _answer(self, client: _Client) -> None:
         """Calls of one connection are answered in order: the next waits until the one before has its answer."""
-        while client.queue and client.pending is None:
-            call = client.queue.pop(0)
-            client.oneway = call.get("oneway") is True
-            reply = client.service.answer(call)
-            if reply is not None:
-                self._send(client, reply)
+        call = client.queue.pop(0)
+        client.oneway = call.get("oneway") is True
+        reply = client.service.answer(call)
+        if reply is not None:
+            self._send(client, reply)
 
     def _send(self, client: _Client, message: dict[str, Any] | None = None) -> None:
         client.outbox += b"" if message is None else encode(message)

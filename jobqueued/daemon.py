@@ -6,7 +6,7 @@ descriptor is ready or the timer of the next wake-up fires; nothing ticks.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import select
 import signal
@@ -32,6 +32,8 @@ from jobqueued.watch import Watch
 
 _RETRY_COMMIT = 10 * SECOND
 _RECONNECT = 5 * SECOND
+_SLEW = SECOND // 2
+"""Less than this between two turns is NTP's slewing, not a step."""
 
 
 class Daemon:
@@ -77,22 +79,37 @@ class Daemon:
             end.setblocking(False)
         self._signals = reading, writing
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
-        signal.set_wakeup_fd(writing.fileno())
+            signal.signal(number, self._note_signal)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a launcher of our own that has left is no zombie
+        signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+
+    def _note_signal(self, number: int, _frame: object) -> None:
+        if number == signal.SIGHUP:
+            self._reload = True
+        else:
+            self._stop = True
 
     def _begin(self, boot_id: str) -> None:
-        same_boot = self._store.boot(boot_id)
         memories, runs = self._store.load()
         self._scheduler.restore(self._with_numbers_of_records(memories), runs)
         self._look_at_files()
         self._turn(admit=False)
-        self._connect(same_boot)
+        self._connect(same_boot=self._store.knows_boot(boot_id))
         self._happened.append(events.JobsLoaded(complete=not self._watch.problems))
         self._turn(admit=False)
+        self._note_boot(boot_id)
         self._systemd.ready(self._summary())
         self._journal.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
         self._begin_routine(_now())
+
+    def _note_boot(self, boot_id: str) -> None:
+        """Only once the settlement is durable: until then the rows of an earlier boot have to be told apart."""
+        if self._degraded is None:
+            try:
+                self._store.note_boot(boot_id)
+            except CommitFailed as error:
+                self._degrade(f"{self._paths.state}: state can't be saved ({error})")
 
     def _begin_routine(self, now: Now) -> None:
         """The watchdog, and what retention has to look at because nobody did meanwhile."""
@@ -102,18 +119,22 @@ class Daemon:
 
     def _with_numbers_of_records(self, memories: list[JobMemory]) -> list[JobMemory]:
         """Where state.db was lost the records tell which numbers are used; else the memories as they are."""
-        if self._store.lost is None:
+        if not self._store.is_new:
             return memories
-        self._journal.say("trouble", text=self._store.lost)
-        used = {job: runlog.numbers(self._paths.logs, job) for job in runlog.jobs(self._paths.logs)}
-        return [JobMemory(job=job, last_number=numbers[-1]) for job, numbers in used.items() if numbers]
+        found = {job: runlog.numbers(self._paths.logs, job) for job in runlog.jobs(self._paths.logs)}
+        used = {job: numbers[-1] for job, numbers in found.items() if numbers}
+        if used:
+            lost = self._store.lost or f"{self._paths.state}/state.db was not there; runs that waited are lost"
+            self._journal.say("trouble", text=f"{lost}; run numbers go on from the records in {self._paths.logs}")
+        return [JobMemory(job=job, last_number=number) for job, number in used.items()]
 
-    def _connect(self, same_boot: bool) -> None:
+    def _connect(self, *, same_boot: bool) -> None:
         self._link.connect()
         self._happened += self._link.settle(self._scheduler.runs, self._is_final, same_boot=same_boot)
 
     def _is_final(self, run: RunId) -> bool:
-        return run not in self._scheduler.runs and self._store.record(run) is not None
+        unsaved = self._unsaved_runs.get(run)
+        return run not in self._scheduler.runs and (unsaved is not None or self._store.record(run) is not None)
 
     def _summary(self) -> str:
         jobs, counts = len(self._scheduler.catalog), answers.counts(self._scheduler)
@@ -136,6 +157,7 @@ class Daemon:
     # one turn
 
     def _turn(self, *, admit: bool = True) -> None:
+        self._notice_step()
         happened = self._happened[:]
         self._happened.clear()
         now = _now()
@@ -187,7 +209,7 @@ class Daemon:
             self._systemd.status(self._summary())
         held_back, self._held_back = self._held_back, []
         for command in held_back:
-            self._link.marks.remove(Name(command.run, command.attempt))
+            self._remove_marks(command)
         return True
 
     def _status(self) -> dict[str, Any]:
@@ -210,8 +232,8 @@ class Daemon:
             case Launch():
                 self._link.launch(command)
             case RemoveMarks():
-                if committed:
-                    self._link.marks.remove(Name(command.run, command.attempt))
+                if committed or command.again:
+                    self._remove_marks(command)
                 else:
                     self._held_back.append(command)
             case WriteRecord(record):
@@ -220,6 +242,13 @@ class Daemon:
                 self._journal.say(event, **fields)
             case Reply(ticket, value, error):
                 self._control.reply(ticket, value, error)
+
+    def _remove_marks(self, command: RemoveMarks) -> None:
+        name = Name(command.run, command.attempt)
+        try:
+            self._link.marks.remove(name)
+        except OSError as error:
+            self._journal.say("trouble", text=f"the run directory of {name} can't be removed: {error}")
 
     def _write_record(self, record: Record) -> None:
         try:
@@ -242,11 +271,12 @@ class Daemon:
         """Sleep until something is ready, and take it."""
         now = _now()
         wake = self._wake_at(now)
-        if wake is not None and wake > now.wall:
-            self._arm(wake)
-        at_once = bool(self._happened) or (wake is not None and wake <= now.wall)
+        at_once = bool(self._happened) or self._control.has_more or self._stop
+        if wake is not None:
+            at_once = at_once or wake <= now.wall or not self._arm(wake)
         for descriptor, _bits in self._interests().poll(0 if at_once else None):
             self._take(descriptor)
+        self._control.go_on()
         self._look_at_the_clock()
 
     def _wake_at(self, now: Now) -> int | None:
@@ -257,15 +287,16 @@ class Daemon:
         wake = self._scheduler.next_wakeup(now)
         return min([*times, *([] if wake is None else [wake])], default=None)
 
-    def _arm(self, wake: int) -> None:
+    def _arm(self, wake: int) -> bool:
+        """Whether the timer stands; if not, the clock was set just now, and `wake` may be of the old one."""
         if wake != self._armed:
-            kernel.arm(self._timer, wake)
-            self._armed = wake
+            self._armed = wake if kernel.arm(self._timer, wake) else None
+        return self._armed is not None
 
     def _interests(self) -> select.poll:
         """What counts now; made anew each time, as a number may be another file's by the next."""
         fixed = dict.fromkeys((self._timer, self._watch.fileno(), self._signals[0].fileno()), False)
-        link = dict.fromkeys(self._link.descriptors(), self._link.wants_to_write)
+        link = {number: number == self._link.unsent for number in self._link.descriptors()}
         poll = select.poll()
         for descriptor, writing in {**fixed, **link, **self._control.descriptors()}.items():
             poll.register(descriptor, select.POLLIN | (select.POLLOUT if writing else 0))
@@ -286,24 +317,24 @@ class Daemon:
 
     def _timer_fired(self) -> None:
         self._armed = None
-        try:
+        with contextlib.suppress(OSError):  # ECANCELED: the clock was set, which the next turn notices
             os.read(self._timer, 8)
-        except OSError as error:
-            if error.errno != errno.ECANCELED:
-                return
-            offset = _realtime_offset()
-            self._happened.append(events.ClockStepped(offset - self._offset))
-            self._offset = offset
+
+    def _notice_step(self) -> None:
+        """A step of the clock comes before all else that happened: due times must not be judged by the new clock."""
+        offset = _realtime_offset()
+        if abs(offset - self._offset) > _SLEW:
+            self._happened.insert(0, events.ClockStepped(offset - self._offset))
+        self._offset = offset
 
     def _signalled(self) -> None:
-        for number in self._signals[0].recv(64):
-            if number == signal.SIGHUP:
-                self._systemd.reloading(_now().mono)
-                self._watch.relist()
-                self._look_at_files()
-                self._systemd.ready(self._summary())
-            else:
-                self._stop = True
+        self._signals[0].recv(4096)
+        if self._reload:
+            self._reload = False
+            self._systemd.reloading(_now().mono)
+            self._watch.relist()
+            self._look_at_files()
+            self._systemd.ready(self._summary())
 
     def _hear_launcher(self, descriptor: int) -> None:
         self._link.flush()
@@ -353,14 +384,21 @@ class Daemon:
         """Retention, one job a turn, and the write-ahead log once all are done."""
         if self._dirty:
             job = self._dirty.pop()
-            gone = runlog.expired(self._paths.logs, job, self._config.retention, now.wall)
-            for number in gone:
-                runlog.remove(self._paths.logs, RunId(job, number))
-            if gone:
-                self._store.forget(job, gone)
+            self._expire(job, now)
         if not self._dirty:
             self._store.tidy()
             self._sweep_at = None
+
+    def _expire(self, job: str, now: Now) -> None:
+        expired = runlog.expired(self._paths.logs, job, self._config.retention, now.wall)
+        gone = [number for number in expired if RunId(job, number) not in self._scheduler.runs]
+        for number in gone:
+            runlog.remove(self._paths.logs, RunId(job, number))
+        if gone:
+            try:
+                self._store.forget(job, gone)
+            except CommitFailed as error:
+                self._degrade(f"{self._paths.state}: state can't be saved ({error})")
 
 
 def _now() -> Now:

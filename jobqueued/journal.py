@@ -98,6 +98,11 @@ VOCABULARY: dict[str, Entry] = {
     "clock_stepped": Entry(
         "warning", "c7a9e2d15f8b4c36917d0b4e6f3a8c51", lambda f: f"the clock was set by {f['seconds']:+.3f} s"
     ),
+    "clock_was_ahead": Entry(
+        "warning",
+        "6b5a5da011de470dbc3202b276906886",
+        lambda f: f"{f['job']}: was last due {duration(f['seconds'])} from now, by a wrong clock; it goes on from now",
+    ),
     "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
     "trouble": Entry("error", "e4f1a8c36b9d4527830fd7c2b5e6a91d", lambda f: f["text"]),
     "recovered": Entry("info", "9f3c6d0e8a1b47d5a2e7b4c9f0d3586e", lambda f: f["text"]),
@@ -166,7 +171,9 @@ def _to_journald(_logger: object, _method: str, fields: Fields) -> tuple[tuple[(
     entry = b"".join(_field(name, value) for name, value in _journal_fields(fields).items())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         try:
-            sender.sendto(entry, _JOURNAL)
+            sender.sendto(entry, socket.MSG_DONTWAIT, _JOURNAL)
+        except BlockingIOError:
+            pass  # a journald that does not read must not stop the loop; the records tell the same story
         except OSError:
             return _to_json(_logger, _method, fields)
     return (), {}

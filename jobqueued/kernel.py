@@ -6,6 +6,7 @@ Every function raises OSError with the call's name; constants are those of the m
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -51,11 +52,18 @@ def realtime_timer() -> int:
     return _checked("timerfd_create", _libc.timerfd_create(_CLOCK_REALTIME, _TFD_NONBLOCK_CLOEXEC))
 
 
-def arm(timer: int, instant: int) -> None:
-    """Arm the timer for an absolute instant (ns); a later set of the clock makes read(2) fail with ECANCELED."""
+def arm(timer: int, instant: int) -> bool:
+    """Arm the timer for an absolute instant (ns); a later set of the clock makes read(2) fail with ECANCELED.
+
+    False: it was set between the last call and this one, which the kernel tells once; arm again.
+    """
     spec = _Itimerspec(_Timespec(0, 0), _Timespec(*divmod(instant, 1_000_000_000)))
     flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
-    _checked("timerfd_settime", _libc.timerfd_settime(timer, flags, ctypes.byref(spec), None))
+    failed = _libc.timerfd_settime(timer, flags, ctypes.byref(spec), None)
+    if failed and ctypes.get_errno() == errno.ECANCELED:
+        return False
+    _checked("timerfd_settime", failed)
+    return True
 
 
 def inotify() -> int:

@@ -113,14 +113,18 @@ class Link:
         finally:
             os.umask(previous)
         listener.listen(8)
-        os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", str(program), str(self._runs.parent), "--exit-when-idle"],
-            {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ},
-            file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3)],
-            setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),
-        )  # fmt: skip
-        listener.close()
+        try:
+            os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", str(program), str(self._runs.parent), "--exit-when-idle"],
+                {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ},
+                file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3)],
+                setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),
+            )  # fmt: skip
+        except OSError as error:
+            raise LauncherError(f"the launcher can't be started: {sys.executable}: {error.strerror}") from None
+        finally:
+            listener.close()
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.connect(wire.address(directory, self._address.name))
         return connection
@@ -172,9 +176,9 @@ class Link:
         return own + list(self._followed)
 
     @property
-    def wants_to_write(self) -> bool:
-        """Whether something could not be sent yet."""
-        return bool(self._outbox)
+    def unsent(self) -> int | None:
+        """The descriptor that has to become writable before all orders are sent; None: they are."""
+        return self._connection.fileno() if self._outbox and self._connection is not None else None
 
     def launch(self, command: Launch) -> None:
         """Queue the order for the next `flush`."""
@@ -213,9 +217,13 @@ class Link:
     def _follow(self, descriptor: int) -> Iterator[events.Event]:
         """A followed supervisor said that it has ended, or hung up without a word."""
         name, connection = self._followed[descriptor]
-        with contextlib.suppress(OSError):
+        try:
             if connection.recv(64) == b"live\n":
                 return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
         del self._followed[descriptor]
         connection.close()
         end = self.marks.end(name)

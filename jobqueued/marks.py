@@ -49,7 +49,8 @@ class Marks:
         names = []
         for entry in os.scandir(self._runs):
             with contextlib.suppress(ValueError):
-                names.append(Name.parse(entry.name))
+                if entry.is_dir(follow_symlinks=False):
+                    names.append(Name.parse(entry.name))
         return sorted(names)
 
     @contextlib.contextmanager
@@ -66,7 +67,7 @@ class Marks:
             os.close(directory)
 
     def remove(self, name: Name) -> None:
-        """Remove R; what is not there any more is fine."""
+        """Remove R; what is not there any more is fine.  OSError: somebody else's file is in it."""
         path = f"{self._runs}/{name}"
         for mark in wire.MARKS:
             with contextlib.suppress(FileNotFoundError):
@@ -94,17 +95,26 @@ class Marks:
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.Event:
         """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost."""
         document = runlog.read(self._logs, name.run)
-        if document is not None and any(attempt["attempt"] == name.attempt for attempt in document["attempts"]):
+        attempts = [] if document is None else document.get("attempts", [])
+        if document is not None and any(attempt.get("attempt") == name.attempt for attempt in attempts):
             return ended(name, document)
         return events.RunLost(*name, reason, status)
 
     def kill(self, name: Name) -> None:
-        """End the session of the process that R/pid names, if it is still that process."""
+        """End what is left of the session that R/pid names.
+
+        Its number is nobody else's while a process of it lives; if the leader is another than we started, none does.
+        """
         mark = self._pid(name)
-        if mark is not None and _is_process(mark[0], mark[2], mark[3]):
+        if mark is None:
+            return
+        born = _birth(mark[0])
+        if born is not None and not _between(born, mark[2], mark[3]):
+            return
+        for pid in _session(mark[0], mark[2]):
             with contextlib.suppress(OSError):
-                process = os.pidfd_open(mark[0])
-                os.killpg(mark[0], signal.SIGKILL)
+                process = os.pidfd_open(pid)
+                os.kill(pid, signal.SIGKILL)
                 select.select([process], [], [], _KILL_SECONDS)
                 os.close(process)
 
@@ -124,12 +134,34 @@ def ended(name: Name, document: Record) -> events.Event:
     return events.RunEnded(*name, document)
 
 
-def _is_process(pid: int, before: int, after: int) -> bool:
-    """Whether `pid` is still the process that was spawned between two CLOCK_BOOTTIME instants (proc(5), starttime)."""
+_TICK = SECOND // os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/PID/stat from the state on (proc(5): field 3 is [0]); None: no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            ticks = int(file.read().rpartition(b")")[2].split()[19])
+            return file.read().rpartition(b")")[2].split()
     except OSError:
-        return False
-    tick = SECOND // os.sysconf("SC_CLK_TCK")
-    return before // tick - 1 <= ticks <= after // tick + 1
+        return None
+
+
+def _birth(pid: int) -> int | None:
+    """When a process was started, in clock ticks since boot."""
+    fields = _stat(pid)
+    return None if fields is None else int(fields[19])
+
+
+def _between(ticks: int, before: int, after: int) -> bool:
+    """Whether a birth falls between two instants of CLOCK_BOOTTIME (ns)."""
+    return before // _TICK - 1 <= ticks <= after // _TICK + 1
+
+
+def _session(leader: int, since: int) -> list[int]:
+    """The processes of a session that were started since then (CLOCK_BOOTTIME, ns)."""
+    found = []
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        fields = _stat(pid)
+        if fields is not None and int(fields[3]) == leader and int(fields[19]) >= since // _TICK - 1:
+            found.append(pid)
+    return found

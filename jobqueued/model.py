@@ -16,7 +16,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
-_DIGITS = 18  # of a run's number, so that it fits an int64
+MAX_DIGITS = 18  # of a run's number, so that it fits an int64
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -166,7 +166,7 @@ class RunId(NamedTuple):
     def parse(cls, text: str) -> RunId:
         """The inverse of str(); ValueError says what was found."""
         job, at, number = text.rpartition("@")
-        if not (at and job and number.isascii() and number.isdigit() and len(number) <= _DIGITS and int(number)):
+        if not (at and job and number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS and int(number)):
             raise ValueError(f"{text!r} is not a run; a run is written JOB@NUMBER, for example backup@142")
         return cls(job, int(number))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.config import Retention
-from jobqueued.model import Record, RunId
+from jobqueued.model import MAX_DIGITS, Record, RunId
 
 _END = ".json"
 
@@ -54,7 +54,7 @@ def numbers(logs: Path, job: str) -> list[int]:
     names = set()
     with contextlib.suppress(OSError):
         names = {entry.name.partition(".")[0] for entry in os.scandir(logs / job)}
-    return sorted(int(name) for name in names if name.isdecimal())
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS)
 
 
 class _Kept(NamedTuple):

@@ -139,6 +139,10 @@ class Scheduler:
     def _job_defined(self, job: Job, now: Now) -> Iterator[Command]:
         state = self._book[job.id]
         rhythm = job.rhythm if job.enabled else ""
+        if state.memory.cursor > now.wall + STEP_LIMIT:  # the clock was far ahead, and was put right while we were down
+            yield Say("clock_was_ahead", {"job": job.id, "seconds": (state.memory.cursor - now.wall) / SECOND})
+            state.memory = replace(state.memory, cursor=now.wall, era=state.memory.era + 1)
+            yield SaveJob(state.memory)
         if state.memory.rhythm != rhythm or not state.memory.cursor:
             state.memory = replace(state.memory, rhythm=rhythm, cursor=now.wall)
             yield SaveJob(state.memory)
@@ -348,7 +352,7 @@ class Scheduler:
     def _never_started(self, event: events.NeverStarted, now: Now) -> Iterator[Command]:
         """The same attempt again: at once if nothing was wrong, else with a pause that doubles up to a minute."""
         run = self._live(event.run, event.attempt)
-        yield RemoveMarks(event.run, event.attempt)
+        yield RemoveMarks(event.run, event.attempt, again=True)
         if run is None:
             return
         pause = min(BACKOFF_MAX, SECOND << min(run.failures, 6)) if event.reason else 0

@@ -59,16 +59,25 @@ class Store:
         self._path = directory / "state.db"
         self._ballast = directory / "ballast"
         self.lost: str | None = None
-        try:
-            self._db = _opened(self._path)
-        except sqlite3.DatabaseError as error:
-            if not isinstance(error, sqlite3.OperationalError):
-                self._set_aside(error)
-                self._db = _opened(self._path)
-            else:
-                raise StoreError(f"{self._path}: {error}") from None
+        self.is_new = not self._path.exists()
+        self._db = self._opened()
         with contextlib.suppress(OSError):
             self._lay_ballast()
+
+    def _opened(self) -> sqlite3.Connection:
+        """The database, once all that a start needs of it could be read."""
+        try:
+            db = _connected(self._path)
+            _load(db)
+            return db
+        except sqlite3.OperationalError as error:
+            if not self._ballast.exists():
+                raise StoreError(f"{self._path}: {error}") from None
+            self._ballast.unlink()  # a full disk
+        except sqlite3.DatabaseError as error:
+            self._set_aside(error)
+            self.is_new = True
+        return self._opened()
 
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:
         aside = next(p for i in range(1, 1000) if not (p := self._path.with_name(f"state.db.broken-{i}")).exists())
@@ -83,21 +92,21 @@ class Store:
             if file.tell() < BALLAST:
                 os.posix_fallocate(file.fileno(), 0, BALLAST)
 
-    def boot(self, boot_id: str) -> bool:
-        """Note the host's boot; whether it is the one in which this state was last used."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
-        with self._db:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot_id,))
-        return row is not None and row[0] == boot_id
-
     def load(self) -> tuple[list[JobMemory], list[Run]]:
         """Every job's memory, and the runs that go on: those without an end, and each job's newest if it is a skip."""
-        memories = [_memory(*row) for row in self._db.execute("SELECT * FROM job")]
-        unfinished = self._db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")
-        skips = self._db.execute(
-            f"SELECT {_RUN_COLUMNS} FROM run JOIN job USING (job) WHERE number = last_number AND state = 'skipped'"
-        )
-        return memories, [_run(*row) for rows in (unfinished, skips) for row in rows]
+        return _load(self._db)
+
+    def knows_boot(self, boot_id: str) -> bool:
+        """Whether this state was used, and settled, in this boot of the host already."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
+        return row is not None and row[0] == boot_id
+
+    def note_boot(self, boot_id: str) -> None:
+        """All that was live in an earlier boot is settled: CommitFailed."""
+        try:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot_id,))
+        except sqlite3.Error as error:
+            raise CommitFailed(str(error)) from None
 
     def commit(self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, JobMemory]) -> None:
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first."""
@@ -118,19 +127,30 @@ class Store:
             self._db.executemany(_PUT_JOB, job_rows)
 
     def record(self, run: RunId) -> Record | None:
-        """The whole record of an ended run."""
-        row = self._db.execute("SELECT record FROM run WHERE job = ? AND number = ?", run).fetchone()
-        return json.loads(row[0]) if row and row[0] else None
+        """The whole record of an ended run; StoreError."""
+        rows = self._read("SELECT record FROM run WHERE job = ? AND number = ? AND record IS NOT NULL", run)
+        return rows[0] if rows else None
 
     def history(self, job: str, limit: int) -> list[Record]:
-        """The newest records of a job, newest first."""
+        """The newest records of a job, newest first; StoreError."""
         query = "SELECT record FROM run WHERE job = ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?"
-        return [json.loads(text) for (text,) in self._db.execute(query, (job, limit))]
+        return self._read(query, (job, limit))
+
+    def _read(self, query: str, values: tuple[object, ...]) -> list[Record]:
+        try:
+            return [json.loads(text) for (text,) in self._db.execute(query, values)]
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from None
 
     def forget(self, job: str, numbers: Iterable[int]) -> None:
-        """Drop records that retention has removed."""
-        with self._db:
-            self._db.executemany("DELETE FROM run WHERE job = ? AND number = ?", [(job, n) for n in numbers])
+        """Drop records that retention has removed, never a run without its end: CommitFailed."""
+        query = "DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL"
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany(query, [(job, number) for number in numbers])
+        except sqlite3.Error as error:
+            raise CommitFailed(str(error)) from None
 
     def tidy(self) -> None:
         """Move the write-ahead log into the database: for a moment in which nothing is due."""
@@ -142,7 +162,7 @@ class Store:
         self._db.close()
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _connected(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
@@ -153,6 +173,15 @@ def _opened(path: Path) -> sqlite3.Connection:
     if version == 0:
         db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
     return db
+
+
+def _load(db: sqlite3.Connection) -> tuple[list[JobMemory], list[Run]]:
+    memories = [_memory(*row) for row in db.execute("SELECT * FROM job")]
+    unfinished = db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")
+    skips = db.execute(
+        f"SELECT {_RUN_COLUMNS} FROM run JOIN job USING (job) WHERE number = last_number AND state = 'skipped'"
+    )
+    return memories, [_run(*row) for rows in (unfinished, skips) for row in rows]
 
 
 def _run_row(run: Run, record: Record | None) -> tuple[object, ...]:

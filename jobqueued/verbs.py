@@ -12,7 +12,7 @@ from jobqueued.control import Peer
 from jobqueued.events import RunAsked
 from jobqueued.model import Record, Run, RunId, to_text
 from jobqueued.scheduler import Scheduler
-from jobqueued.store import Store
+from jobqueued.store import Store, StoreError
 from jobqueued.usage import usage
 from jobqueued.varlink import Method, VarlinkError
 
@@ -36,7 +36,7 @@ class Verbs:
         """The verbs as this peer may use them; `ticket` is for an answer that comes later."""
 
         def trusted(verb: Method) -> Method:
-            return verb if self._trusts(peer) else _denied
+            return _readable(verb) if self._trusts(peer) else _denied
 
         return {
             "Status": lambda _: self._whole_status(),
@@ -98,6 +98,18 @@ class Verbs:
             return {"record": self._show(text)}
         self.waiters.setdefault(run, []).append(ticket())
         return None
+
+
+def _readable(verb: Method) -> Method:
+    """The verb, with a state.db that can't be read told to the asker."""
+
+    def told(parameters: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return verb(parameters)
+        except StoreError as error:
+            raise VarlinkError("Refused", {"reason": str(error)}) from None
+
+    return told
 
 
 def _denied(_parameters: dict[str, Any]) -> dict[str, Any]:

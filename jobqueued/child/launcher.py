@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 import select
 import signal
 import socket
@@ -70,8 +69,9 @@ class Launcher:
 
     def serve(self) -> None:
         """Until nobody needs it any more; for ever under systemd."""
-        for _ in range(POOL):
-            self._idle.append(self._hire())
+        with contextlib.suppress(OSError):  # a full process table: they are hired when they are needed
+            for _ in range(POOL):
+                self._idle.append(self._hire())
         while not (self._exit_when_idle and self._needless()):
             ready = [descriptor for descriptor, _bits in self._poll.poll(self._wait())]
             for descriptor in ready:
@@ -220,7 +220,8 @@ class Launcher:
         except OSError:
             notice = b""
         if not notice:
-            self._poll.unregister(seat.socket)  # SIGCHLD tells the rest
+            with contextlib.suppress(KeyError):
+                self._poll.unregister(seat.socket)  # SIGCHLD tells the rest
             return
         verb = notice.split(b" ", 1)[0]
         if verb != b"idle":
@@ -257,7 +258,7 @@ class Launcher:
                 os.close(descriptor)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-            limit_files(JOB_NOFILE)
+            wire.limit_files(JOB_NOFILE)
             become_subreaper()
             supervisor.serve(theirs)
             status = 0
@@ -312,7 +313,10 @@ class Launcher:
 
     def _lose(self, name: str) -> None:
         """Its supervisor is dead: how far did the attempt come?"""
-        directory = wire.open_directory(f"{self._runs}/{name}")
+        try:
+            directory = wire.open_directory(f"{self._runs}/{name}")
+        except FileNotFoundError:
+            return  # settled already
         try:
             if wire.read_document(directory, wire.ENDED) is not None:
                 self._tell(f"ended {name}")
@@ -353,12 +357,6 @@ def become_subreaper() -> None:
         raise OSError(number, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(number)}")
 
 
-def limit_files(soft: int | None) -> None:
-    """Set the soft limit of open files, None: as high as it goes; jobs get the traditional one (select(2) users)."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft is None else min(soft, hard), hard))
-
-
 def runs_of_this_boot(parent: str) -> str:
     """Where the attempts of this boot have their directories; those of another boot are not looked at."""
     with open("/proc/sys/kernel/random/boot_id") as file:
@@ -371,7 +369,8 @@ def main(arguments: list[str]) -> None:
     os.makedirs(runs, 0o711, exist_ok=True)
     os.umask(0o022)
     os.chdir("/")
-    limit_files(None)
+    os.closerange(_LISTEN_FD + 1, 1 << 16)  # whatever our starter forgot to close is not for jobs
+    wire.limit_files(None)
     become_subreaper()
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)

@@ -93,11 +93,12 @@ def spawn(order: dict[str, Any], output: int) -> int:
 
 
 def _spawn(order: dict[str, Any], user: User, env: dict[str, str], argv: list[str], output: int) -> int:
-    _change_directory(order, user)
-    previous = os.umask(order["umask"])
-    program = find(argv[0], env["PATH"])
     actions = [(os.POSIX_SPAWN_DUP2, _DEVNULL, 0), (os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
+    previous = os.umask(order["umask"])
+    program = argv[0]
     try:
+        _change_directory(order, user)
+        program = find(program, env["PATH"])
         return os.posix_spawn(
             program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
         )

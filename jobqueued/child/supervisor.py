@@ -24,6 +24,7 @@ _IN = select.POLLIN
 _DRAIN = 1.0
 _MSG_CMSG_CLOEXEC = 0x40000000
 _NEVER = float("inf")
+_LONGEST_POLL = 2**31 - 1
 
 
 def serve(launcher: socket.socket) -> None:
@@ -95,13 +96,15 @@ class Attempt:
 
     def carry_out(self) -> str:
         """All of it; the path of the record, "" when the attempt turned out to be another's."""
-        order = wire.read_document(self.directory, wire.SPEC)
-        listener = self._listen() if order is not None else None
-        if order is None or listener is None or not self._claim():
-            self._tell(f"idle {self.name}")
+        try:
+            self._order = self._read_order()
+            listener = self._listen()
+            self._claim()
+        except OSError as error:  # not ours (any more), or no room in R: nothing was started
+            theirs = error.errno in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT)
+            self._tell(f"idle {self.name}" if theirs else f"unstarted {self.name} run directory: {error.strerror}")
             return ""
-        self._order: dict[str, Any] = order
-        self._output = Output(f"{order['logs']}.log", order["output_limit"])
+        self._output = Output(f"{self._order['logs']}.log", self._order["output_limit"])
         with listener:
             try:
                 self._start()
@@ -110,28 +113,41 @@ class Attempt:
             else:
                 self._watch(listener)
                 record = self._record()
+            if not self._is_ours():
+                return ""
             path = self._write_record(record)
             self._mark_end(record)
             self._farewell()
         return path
 
-    def _listen(self) -> socket.socket | None:
+    def _is_ours(self) -> bool:
+        """Whether R is still there; a scheduler that got no answer from us may have judged the run without us."""
+        try:
+            os.stat(wire.SPAWNING, dir_fd=self.directory)
+        except FileNotFoundError:
+            self._tell(f"idle {self.name}")
+            return False
+        return True
+
+    def _read_order(self) -> dict[str, Any]:
+        order = wire.read_document(self.directory, wire.SPEC)
+        if order is None:
+            raise OSError(errno.ENODATA, "its order is not whole")
+        return order
+
+    def _listen(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             listener.bind(wire.address(self.directory))
             listener.listen(8)
         except OSError:
             listener.close()
-            return None
+            raise
         return listener
 
-    def _claim(self) -> bool:
+    def _claim(self) -> None:
         """The token that decides who starts this attempt: from here on it may have run."""
-        try:
-            wire.write_mark(self.directory, wire.SPAWNING)
-        except OSError:
-            return False
-        return True
+        wire.write_mark(self.directory, wire.SPAWNING)
 
     def _start(self) -> None:
         before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -145,7 +161,9 @@ class Attempt:
         self._tell(f"started {self.name} {self._pid} {self._started}")
 
     def _write_pid(self, before: int, after: int) -> None:
-        wire.write_mark(self.directory, wire.PID, b"%d %d %d %d\n" % (self._pid, self._started, before, after))
+        mark = b"%d %d %d %d\n" % (self._pid, self._started, before, after)
+        with contextlib.suppress(OSError):  # no room in R: we know it all the same
+            wire.write_mark(self.directory, wire.PID, mark)
 
     def _watch(self, listener: socket.socket) -> None:
         """Until the main process has ended, nothing of the run is left, and its output is drained (or given up)."""
@@ -168,10 +186,12 @@ class Attempt:
 
     def _patience(self) -> float | None:
         until = min(self._deadline, self._kill_at, self._drain_until)
-        return None if until == _NEVER else max(0.0, until - time.monotonic()) * 1000 + 1
+        return None if until == _NEVER else min(max(0.0, until - time.monotonic()) * 1000 + 1, _LONGEST_POLL)
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
+        if now >= self._deadline:
+            self._reap()  # what has ended in time has not timed out, however late we look
         if now >= self._deadline:
             self._stop("timeout")
         if now >= self._kill_at:
@@ -188,12 +208,13 @@ class Attempt:
         self._kill_at = time.monotonic() + self._order["kill_grace"]
 
     def _signal(self, number: int) -> None:
-        """To the job's process group and to everything that the run left to us."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, number)
-        for child in children():
+        """To the process groups of our children: the job's, and those of all that it left to us.
+
+        Only of children: a group whose last member is gone may be a stranger's by now.
+        """
+        for group in {os.getpgid(child) for child in children()} - {os.getpgrp()}:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(child, number)
+                os.killpg(group, number)
 
     def _reap(self) -> None:
         """Collect what has ended: the main process with its rusage, orphans apart."""
@@ -219,11 +240,18 @@ class Attempt:
             self._off(self._output.reading)
 
     def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):
             follower, _address = listener.accept()
             follower.setblocking(False)
-            follower.send(b"live\n")
             self._followers.append(follower)
+            self._on(follower.fileno(), lambda: self._part(follower))
+            follower.send(b"live\n")
+
+    def _part(self, follower: socket.socket) -> None:
+        """A follower has nothing to say: what can be read is its hanging up."""
+        self._off(follower.fileno())
+        self._followers.remove(follower)
+        follower.close()
 
     def _record(self) -> dict[str, Any]:
         assert self._status is not None
@@ -243,7 +271,7 @@ class Attempt:
             return "timed_out", f"timeout after {self._order['timeout']:g} s"
         if code in self._order["success_codes"]:
             return "succeeded", None
-        return "failed", f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+        return "failed", f"signal {-code} ({_signal_name(-code)})" if code < 0 else f"exit code {code}"
 
     def _not_started(self, failure: spawn.StartFailed) -> dict[str, Any]:
         self._ended = time.time_ns()
@@ -309,6 +337,13 @@ def _memory(usage: resource.struct_rusage) -> dict[str, int | None]:
     peak, floor = usage.ru_maxrss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     known = peak > floor
     return {"memory_peak": peak * 1024 if known else None, "memory_peak_below": None if known else floor * 1024}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
 
 
 def children() -> list[int]:

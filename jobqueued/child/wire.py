@@ -24,6 +24,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import socket
 from typing import Any
 
@@ -36,6 +37,12 @@ SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFI
 
 UNSTARTED = "unstarted"
 """The `state` in R/ended of an attempt that such trouble kept from starting."""
+
+
+def limit_files(soft: int | None) -> None:
+    """Set the soft limit of open files, None: as high as it goes; jobs get the traditional one (select(2) users)."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft is None else min(soft, hard), hard))
 
 
 def open_directory(path: str) -> int:
