@@ -23,11 +23,13 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
     """Run the daemon; the exit status.  `launcher` is the program of the launcher, None: our own."""
     _open_standard_descriptors()
     options = _parser().parse_args(arguments)
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, value.absolute())
     if options.detach:
         from jobqueued.detach import detach
 
-        options.pid_file = options.pid_file and options.pid_file.absolute()
-        detach(options.pid_file)
+        detach()
     try:
         return _serve(options, launcher)
     except CannotStart as error:
@@ -59,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         help="how lines go to stderr: for people, as JSON, or to journald with fields (default: what fits stderr)",
     )  # fmt: skip
     parser.add_argument("--detach", action="store_true", help="go into the background, as daemons did before systemd")
-    parser.add_argument("--pid-file", type=Path, metavar="F", help="with --detach: write the PID here")
+    parser.add_argument(
+        "--pid-file", type=Path, metavar="F", help="write the PID here, once no other daemon uses the state"
+    )
     return parser
 
 
@@ -87,6 +91,8 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     os.umask(0o027)  # state.db holds commands and output
     limit_files(None)
     lock = _lock(paths.state)
+    if options.pid_file:
+        _write_pid(options.pid_file)
     own = None if options.launcher else launcher or LAUNCHER
     try:
         link = Link(options.launcher or paths.launcher, paths.runs, paths.logs, own)
@@ -112,6 +118,16 @@ def _make_directories(directories: dict[Path, int]) -> None:
                 raise PermissionError(13, "not writable by this user")
         except OSError as error:
             raise CannotStart(f"{directory}: {error.strerror}; jobqueued must be able to write there") from None
+
+
+def _write_pid(file: Path) -> None:
+    temporary = file.with_name(f"{file.name}.tmp")
+    try:
+        temporary.write_text(f"{os.getpid()}\n")
+        temporary.chmod(0o644)
+        temporary.replace(file)
+    except OSError as error:
+        raise CannotStart(f"{file}: {error.strerror}; jobqueued must be able to write there") from None
 
 
 def _lock(state: Path) -> int:

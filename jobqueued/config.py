@@ -39,9 +39,8 @@ class Paths:
     @classmethod
     def chosen(cls, root: Path | None, **options: Path | None) -> Paths:
         """Those under `root` (None: the system's), each replaced by the option of its name where that is given."""
-        base = cls.system() if root is None else cls.under(root)
-        chosen = replace(base, **{name: path for name, path in options.items() if path is not None})
-        return cls(*(getattr(chosen, name).absolute() for name in cls.__slots__))
+        base = cls.system() if root is None else cls.under(root.absolute())
+        return replace(base, **{name: path.absolute() for name, path in options.items() if path is not None})
 
     @property
     def control(self) -> Path:

@@ -23,10 +23,11 @@ from jobqueued.journal import Journal
 from jobqueued.launch import LauncherError, Link
 from jobqueued.lifecycle import IllegalStep
 from jobqueued.marks import Name
-from jobqueued.model import LIVE, MINUTE, SECOND, JobMemory, Now, Record, Run, RunId, to_text
+from jobqueued.model import LIVE, SECOND, JobMemory, Now, Record, Run, RunId, to_text
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import CommitFailed, Store
 from jobqueued.systemd import Systemd
+from jobqueued.upkeep import Upkeep
 from jobqueued.verbs import Verbs
 from jobqueued.watch import Watch
 
@@ -53,8 +54,7 @@ class Daemon:
         self._unsaved_jobs: dict[str, JobMemory] = {}
         self._held_back: list[RemoveMarks] = []
         self._degraded: str | None = None
-        self._dirty: set[str] = set()
-        self._sweep_at: int | None = None
+        self._upkeep = Upkeep(store, paths.logs, config.retention)
         self._alive_at: int | None = None
         self._reconnect_at: int | None = None
         self._stop = self._reload = False
@@ -113,8 +113,7 @@ class Daemon:
 
     def _begin_routine(self, now: Now) -> None:
         """The watchdog, and what retention has to look at because nobody did meanwhile."""
-        self._dirty = set(runlog.jobs(self._paths.logs))
-        self._sweep_at = now.mono if self._dirty else None
+        self._upkeep.begin(now)
         self._tell_alive(now)
 
     def _with_numbers_of_records(self, memories: list[JobMemory]) -> list[JobMemory]:
@@ -261,9 +260,7 @@ class Daemon:
             self._write_record(record)
         for ticket in self._verbs.waiters.pop(run, []):
             self._control.reply(ticket, {"record": record})
-        self._dirty.add(run.job)
-        if self._sweep_at is None:
-            self._sweep_at = _now().mono + MINUTE
+        self._upkeep.note(run.job, _now())
 
     # between turns
 
@@ -280,7 +277,7 @@ class Daemon:
         self._look_at_the_clock()
 
     def _wake_at(self, now: Now) -> int | None:
-        deadlines = [self._watch.deadline, self._sweep_at, self._alive_at, self._reconnect_at]
+        deadlines = [self._watch.deadline, self._upkeep.at, self._alive_at, self._reconnect_at]
         if self._degraded:
             deadlines.append(now.mono + _RETRY_COMMIT)
         times = [now.wall + max(0, deadline - now.mono) for deadline in deadlines if deadline is not None]
@@ -361,11 +358,17 @@ class Daemon:
             self._happened.append(events.Woke())
         if self._watch.deadline is not None and self._watch.deadline <= now.mono:
             self._look_at_files()
-        if self._sweep_at is not None and self._sweep_at <= now.mono:
-            self._sweep(now)
+        if self._upkeep.at is not None and self._upkeep.at <= now.mono:
+            self._keep_up(now)
         if self._reconnect_at is not None and self._reconnect_at <= now.mono:
             self._reconnect()
         self._tell_alive(now)
+
+    def _keep_up(self, now: Now) -> None:
+        try:
+            self._upkeep.turn(now, self._scheduler.runs)
+        except CommitFailed as error:
+            self._degrade(f"{self._paths.state}: state can't be saved ({error})")
 
     def _tell_alive(self, now: Now) -> None:
         if self._systemd.watchdog and (self._alive_at is None or self._alive_at <= now.mono):
@@ -379,26 +382,6 @@ class Daemon:
                 self._journal.say("problem", text=str(problem), file=name)
             if not problems:
                 self._journal.say("mended", file=name)
-
-    def _sweep(self, now: Now) -> None:
-        """Retention, one job a turn, and the write-ahead log once all are done."""
-        if self._dirty:
-            job = self._dirty.pop()
-            self._expire(job, now)
-        if not self._dirty:
-            self._store.tidy()
-            self._sweep_at = None
-
-    def _expire(self, job: str, now: Now) -> None:
-        expired = runlog.expired(self._paths.logs, job, self._config.retention, now.wall)
-        gone = [number for number in expired if RunId(job, number) not in self._scheduler.runs]
-        for number in gone:
-            runlog.remove(self._paths.logs, RunId(job, number))
-        if gone:
-            try:
-                self._store.forget(job, gone)
-            except CommitFailed as error:
-                self._degrade(f"{self._paths.state}: state can't be saved ({error})")
 
 
 def _now() -> Now:

@@ -1,25 +1,13 @@
-"""Classic daemonising for hosts without a service manager: ``jobqueued --detach --pid-file F``."""
+"""Classic daemonising for hosts without a service manager: ``jobqueued --detach``."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import daemon
 
 
-def detach(pid_file: Path | None) -> None:
-    """Go into the background (double fork, new session, /dev/null for stdio, umask 022) and leave our PID in a file.
+def detach() -> None:
+    """Go into the background: double fork, new session, directory /, /dev/null for stdio, umask 022.
 
     To be called before any descriptor is open and any thread runs: none is kept.
     """
-    context = daemon.DaemonContext(umask=0o022, detach_process=True, signal_map={})
-    context.open()
-    if pid_file is not None:
-        _write(pid_file)
-
-
-def _write(pid_file: Path) -> None:
-    temporary = pid_file.with_name(pid_file.name + ".tmp")
-    temporary.write_text(f"{os.getpid()}\n")
-    temporary.replace(pid_file)
+    daemon.DaemonContext(umask=0o022, detach_process=True, signal_map={}).open()

@@ -146,7 +146,7 @@ class _Stderr:
 
 
 def _worded(_logger: object, _method: str, fields: Fields) -> Fields:
-    fields["message"] = VOCABULARY[fields["event"]].text(fields)
+    fields["message"] = printable(VOCABULARY[fields["event"]].text(fields))
     return fields
 
 

@@ -23,7 +23,7 @@ def read(logs: Path, run: RunId) -> Record | None:
     """The record file of a run; None: there is none, or it is not whole."""
     try:
         document = json.loads(path_of(logs, run).with_suffix(_END).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) and isinstance(document.get("state"), str) else None
 

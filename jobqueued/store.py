@@ -59,7 +59,7 @@ class Store:
         self._path = directory / "state.db"
         self._ballast = directory / "ballast"
         self.lost: str | None = None
-        self.is_new = not self._path.exists()
+        self.is_new = False
         self._db = self._opened()
         with contextlib.suppress(OSError):
             self._lay_ballast()
@@ -67,7 +67,8 @@ class Store:
     def _opened(self) -> sqlite3.Connection:
         """The database, once all that a start needs of it could be read."""
         try:
-            db = _connected(self._path)
+            db = sqlite3.connect(self._path, isolation_level=None)
+            self.is_new |= _prepared(db, self._path)
             _load(db)
             return db
         except sqlite3.OperationalError as error:
@@ -76,14 +77,13 @@ class Store:
             self._ballast.unlink()  # a full disk
         except sqlite3.DatabaseError as error:
             self._set_aside(error)
-            self.is_new = True
         return self._opened()
 
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:
         aside = next(p for i in range(1, 1000) if not (p := self._path.with_name(f"state.db.broken-{i}")).exists())
-        self._path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(f"state.db{suffix}").unlink(missing_ok=True)
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                self._path.with_name(f"state.db{suffix}").rename(f"{aside}{suffix}")
         self.lost = f"{self._path} is broken ({error}) and was set aside as {aside.name}; waiting runs in it are lost"
 
     def _lay_ballast(self) -> None:
@@ -162,8 +162,8 @@ class Store:
         self._db.close()
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None)
+def _prepared(db: sqlite3.Connection, path: Path) -> bool:
+    """Bring the database to our format; whether it was empty."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise StoreError(f"{path} was written by a newer jobqueued (format {version}); this one knows up to {VERSION}")
@@ -172,7 +172,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA wal_autocheckpoint = 16384")
     if version == 0:
         db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-    return db
+    return bool(version == 0)
 
 
 def _load(db: sqlite3.Connection) -> tuple[list[JobMemory], list[Run]]:

@@ -104,8 +104,12 @@ def crash(host: Host, point: str) -> None:
 
 def settled(host: Host) -> list[dict[str, object]]:
     """Every run that state.db has, once all are final."""
-    wait_for(lambda: not host.marks(), why=f"marks left: {host.marks()}")
-    wait_for(lambda: host.call("Status")["running"] == host.call("Status")["waiting"] == 0)
+
+    def nothing_left() -> bool:
+        status = host.call("Status")
+        return status["due"] + status["waiting"] + status["running"] == 0 and not host.marks()
+
+    wait_for(nothing_left, why=f"marks left: {host.marks()}")
     return list(host.call("Describe", job="probe")["runs"])
 
 

@@ -99,16 +99,15 @@ def test_retention_spares_live_runs(host: Host) -> None:
 
 def test_what_a_lost_run_left_is_ended(host: Host) -> None:
     """After the death of all of ours, what is left of a run whose main process had ended is ended at the next start."""
-    leftover = "trap '' TERM; echo $$ >{root}/left.tmp; mv {root}/left.tmp {root}/left; while :; do sleep 1; done"
-    (host.root / "leave").write_text(
-        f"({leftover.format(root=host.root)}) & exit 0\n".replace("echo $$", "echo $BASHPID")
-    )
+    left = host.root / "left"
+    leftover = f"trap '' TERM; echo $BASHPID >{left}.tmp; mv {left}.tmp {left}; while :; do sleep 1; done"
+    (host.root / "leave").write_text(f"({leftover}) & until [ -e {left} ]; do sleep 0.05; done; exit 0\n")
     host.write("job.yaml", f"jobs: {{work: {{command: [bash, {host.root}/leave], kill_grace: 1h}}}}")
     host.start()
     run = host.run("work")
-    pid = int(wait_for(lambda: (host.root / "left").exists() and (host.root / "left").read_text()))
+    pid = int(wait_for(lambda: left.exists() and left.read_text()))
     main = live(host, run)
-    wait_for(lambda: not Path(f"/proc/{main}").exists())
+    wait_for(lambda: not Path(f"/proc/{main}").exists(), why="the main process lives on")
     host.kill()
     for small in host.small_ones():
         os.kill(small, signal.SIGKILL)
@@ -169,7 +168,8 @@ def test_closed_standard_streams(host: Host) -> None:
     host.write("job.yaml", "jobs: {work: {command: exit 5}}")
     command = 'exec "$0" -m jobqueued --root "$1" <&- >&- 2>&-'
     host.daemon = subprocess.Popen(["sh", "-c", command, sys.executable, host.root], cwd=REPO)
-    wait_for(lambda: (host.root / "run" / "control").exists())
+    control = host.root / "run" / "control"
+    wait_for(control.exists)
     wait_for(lambda: host.call("List")["jobs"])
     assert host.wait(host.run("work"))["exit_code"] == 5
     assert host.stop() == 0
@@ -180,7 +180,7 @@ def test_inherited_descriptors_do_not_reach_jobs(host: Host) -> None:
     host.write("job.yaml", "jobs: {work: {command: [ls, /proc/self/fd]}}")
     command = 'exec 9</dev/null; exec "$0" -m jobqueued --root "$1" --log json 2>"$1"/daemon.log'
     host.daemon = subprocess.Popen(["sh", "-c", command, sys.executable, host.root], cwd=REPO)
-    wait_for(lambda: len(host.said("ready")))
+    wait_for(lambda: len(host.said("ready")) > 0)
     host.wait(host.run("work"))
     assert host.output("work@1").split() == [b"0", b"1", b"2", b"3"]  # 3: the directory that ls reads
 

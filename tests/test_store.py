@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from jobqueued.model import SECOND, JobMemory, JobStats, Record, Run, RunId, RunState
 from jobqueued.store import BALLAST, VERSION, CommitFailed, Store, StoreError
-from tests.host import REPO, Host, wait_for
+from tests.host import DEADLINE, REPO, Host, wait_for
 
 ENDS = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST)
 UNFINISHED = (RunState.DUE, RunState.WAITING, RunState.STARTING, RunState.RUNNING)
@@ -138,8 +138,8 @@ class TestHistory:
         """History goes by number, whatever the order of the commits."""
         numbers = list(range(1, 31))
         random.Random(4).shuffle(numbers)
-        for number in numbers:
-            save_ended(store, number)
+        for due, number in enumerate(numbers):
+            save(store, (a_run(number, due=due, state=RunState.SUCCEEDED), a_record(number)))
         assert list(range(30, 0, -1)) == [record["number"] for record in store.history("job", 100)]
         assert [30, 29, 28] == [record["number"] for record in store.history("job", 3)]
         assert [] == store.history("job", 0)
@@ -348,11 +348,12 @@ class TestBroken:
 
 
 def test_boot(tmp_path: Path) -> None:
-    """boot() tells whether this state was last used in the same boot of the host, over restarts."""
+    """A state knows the boot of the host that was noted last, over restarts, and no other."""
     told = []
     for boot in ("one", "one", "two", "two", "one"):
         store = Store(tmp_path)
-        told.append(store.boot(boot))
+        told.append(store.knows_boot(boot))
+        store.note_boot(boot)
         store.close()
     assert [False, True, False, True, False] == told
 
@@ -385,6 +386,20 @@ print(json.dumps(said))
 """
 
 
+TIGHT_BOOT = """
+import resource, sys
+from pathlib import Path
+from jobqueued.store import CommitFailed, Store
+
+store = Store(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+try:
+    store.note_boot("new")
+except CommitFailed as error:
+    print(error, store.knows_boot("new"))
+"""
+
+
 class TestFullDisk:
     def test_ballast_is_real(self, store: Store, tmp_path: Path) -> None:
         """The ballast takes its room on the disk, not only in the file's length."""
@@ -413,11 +428,16 @@ class TestFullDisk:
 
     def test_a_write_that_fails(self, tmp_path: Path) -> None:
         """A write(2) that fails in the middle of a commit keeps the state whole; with room again it goes on."""
-        found = subprocess.run(
-            [sys.executable, "-c", TIGHT, str(tmp_path)], cwd=REPO, capture_output=True, text=True, timeout=30
-        )
+        found = child(TIGHT, tmp_path)
         assert found.stderr == ""
         assert ["disk I/O error", False, [1], [2, 1], [2, 1]] == json.loads(found.stdout)
+
+    def test_boot(self, tmp_path: Path) -> None:
+        """A boot that can't be noted on a full disk is said as a commit's failure, and is not known."""
+        Store(tmp_path).close()
+        found = child(TIGHT_BOOT, tmp_path)
+        assert found.stderr == ""
+        assert "disk I/O error False\n" == found.stdout
 
     def test_the_next_start_lays_it_again(self, tmp_path: Path) -> None:
         """A ballast that was given up, or is too small, is whole again after the next start."""
@@ -426,6 +446,12 @@ class TestFullDisk:
             damage(tmp_path / "ballast")
         Store(tmp_path).close()
         assert BALLAST == (tmp_path / "ballast").stat().st_size
+
+
+def child(program: str, state: Path) -> subprocess.CompletedProcess[str]:
+    """A Python program that gets the state directory."""
+    command = [sys.executable, "-c", program, str(state)]
+    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False)
 
 
 def limit_pages(store: Store, more: int) -> None:

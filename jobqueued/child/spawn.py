@@ -148,7 +148,7 @@ def _become(
     order: dict[str, Any], user: User, env: dict[str, str], argv: list[str], output: int, report: int
 ) -> NoReturn:
     """The forked child, from fork to exec: the order is the privilege drop's, each step fatal and named."""
-    step = "setsid"
+    step, program = "setsid", ""
     try:
         os.setsid()
         os.umask(order["umask"])
@@ -172,7 +172,7 @@ def _become(
     except StartFailed as error:
         failure = f"{error.number}\n{step}\n{str(error).partition(': ')[2]}"
     except OSError as error:
-        failure = f"{error.errno}\n{step}\n{error.strerror}"
+        failure = f"{error.errno}\n{step}\n{program + ': ' if program else ''}{error.strerror}"
     except BaseException as error:
         failure = f"0\n{step}\n{error!r}"
     os.write(report, failure.encode())

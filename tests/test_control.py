@@ -1,0 +1,526 @@
+"""The control socket: many clients, bad clients, slow ones; each gets its own answers, and none makes others wait."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued.child import wire
+from jobqueued.control import _CLIENTS as CLIENTS
+from jobqueued.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
+from jobqueued.control import Control, Peer
+from jobqueued.events import RunAsked
+from jobqueued.model import Run, RunId, RunState
+from jobqueued.store import Store
+from jobqueued.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
+from jobqueued.verbs import Verbs
+from tests.host import DEADLINE
+from tests.world import MIDNIGHT, World, job
+
+STRANGER, GROUP = 65534, 54321
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def call(method: str, oneway: bool = False, **parameters: Any) -> bytes:
+    """A call as it goes over the wire."""
+    return encode({"method": f"io.jobqueue.{method}", "parameters": parameters, **({"oneway": True} if oneway else {})})
+
+
+class FakeVerbs:
+    """Answers at once (Describe), at length (List), later (Wait, with tickets by run), or refuses (Show)."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.peers: list[Peer] = []
+        self.tickets: dict[str, int] = {}
+
+    def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
+        """The verbs."""
+        self.peers.append(peer)
+
+        def later(parameters: Message) -> None:
+            self.calls.append(f"Wait {parameters['run']}")
+            self.tickets[parameters["run"]] = ticket()
+
+        return {"Describe": self._describe, "List": self._list, "Wait": later, "Show": self._show}
+
+    def _describe(self, parameters: Message) -> Message:
+        self.calls.append(f"Describe {parameters['job']}")
+        return {"got": parameters["job"]}
+
+    def _list(self, _parameters: Message) -> Message:
+        self.calls.append("List")
+        return {"jobs": "x" * 100_000}
+
+    def _show(self, parameters: Message) -> Message:
+        raise VarlinkError("NoSuchRun", {"run": parameters["run"]})
+
+
+class Client:
+    """One connection; `service` is turned while it waits."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.socket = socket.socket(socket.AF_UNIX)
+        directory = wire.open_directory(str(service.path.parent))
+        self.socket.connect(wire.address(directory, service.path.name))
+        os.close(directory)
+        self.socket.setblocking(False)
+        self._decoder = Decoder(LIMIT * 8)
+        self._messages: list[Message] = []
+        self.closed = False
+
+    def send(self, data: bytes) -> None:
+        """All of it, reading meanwhile what comes."""
+        until = time.monotonic() + DEADLINE
+        while data:
+            assert time.monotonic() < until
+            with contextlib.suppress(BlockingIOError):
+                data = data[self.socket.send(data) :]
+            self.service.turn()
+            self.read()
+
+    def read(self) -> None:
+        """What has come."""
+        try:
+            data = self.socket.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        self.closed = self.closed or not data
+        self._messages += self._decoder.feed(data)
+
+    def replies(self, count: int) -> list[Message]:
+        """The next so many."""
+        self.service.until(lambda: self.read() or len(self._messages) >= count)
+        found, self._messages = self._messages[:count], self._messages[count:]
+        return found
+
+    def ask(self, method: str, **parameters: Any) -> Message:
+        """One call and its reply."""
+        self.send(call(method, **parameters))
+        return self.replies(1)[0]
+
+    def nothing_more(self) -> None:
+        """No reply is on its way."""
+        for _ in range(5):
+            self.service.turn()
+            self.read()
+        assert [] == self._messages
+
+    def hangs_up(self) -> None:
+        """The other side does."""
+        self.service.until(lambda: self.read() or self.closed)
+
+
+class Service:
+    """A Control and a loop like the daemon's."""
+
+    def __init__(self, directory: Path, of: Any) -> None:
+        self.path = directory / "control"
+        self.control = Control(self.path, of)
+        self.clients: list[Client] = []
+
+    def client(self) -> Client:
+        """A new one."""
+        self.clients.append(Client(self))
+        return self.clients[-1]
+
+    def turn(self) -> None:
+        """Take what is ready."""
+        poll = select.poll()
+        for number, writing in self.control.descriptors().items():
+            poll.register(number, select.POLLIN | (select.POLLOUT if writing else 0))
+        for number, _bits in poll.poll(0):
+            self.control.ready(number)
+        self.control.go_on()
+
+    def until(self, what: Callable[[], object]) -> None:
+        """Turn until something is so."""
+        end = time.monotonic() + DEADLINE
+        while not what():
+            assert time.monotonic() < end
+            self.turn()
+
+    @property
+    def held(self) -> int:
+        """How many clients it has."""
+        return len(self.control._clients)
+
+
+@pytest.fixture
+def verbs() -> FakeVerbs:
+    """The verbs that `service` has."""
+    return FakeVerbs()
+
+
+@pytest.fixture
+def service(tmp_path: Path, verbs: FakeVerbs) -> Iterator[Service]:
+    """A control socket of fake verbs."""
+    service = Service(tmp_path, verbs.of)
+    yield service
+    service.control.close()
+    for client in service.clients:
+        client.socket.close()
+
+
+class TestClients:
+    def test_each_gets_its_own(self, service: Service) -> None:
+        """As many clients as there may be, that ask at the same time get their own answers, in their order."""
+        clients = [service.client() for _ in range(CLIENTS)]
+        for number, client in enumerate(clients):
+            client.socket.sendall(b"".join(call("Describe", job=f"{number}.{i}") for i in range(5)))
+        for number, client in enumerate(clients):
+            assert [f"{number}.{i}" for i in range(5)] == [r["parameters"]["got"] for r in client.replies(5)]
+
+    def test_one_too_many_waits(self, service: Service) -> None:
+        """One client too many waits, without keeping the loop busy, until another leaves."""
+        clients = [service.client() for _ in range(CLIENTS)]
+        service.until(lambda: service.held == CLIENTS)
+        late = service.client()
+        late.socket.sendall(call("Describe", job="late"))
+        late.nothing_more()
+        assert service.control._listener.fileno() not in service.control.descriptors()
+        clients[7].socket.close()
+        assert [{"parameters": {"got": "late"}}] == late.replies(1)
+
+    def test_pipelined(self, service: Service) -> None:
+        """10,000 calls in one go are answered, each once and in order."""
+        client = service.client()
+        client.send(b"".join(call("Describe", job=str(i)) for i in range(10_000)))
+        assert [str(i) for i in range(10_000)] == [reply["parameters"]["got"] for reply in client.replies(10_000)]
+
+    def test_byte_by_byte(self, service: Service) -> None:
+        """A call may come in pieces of any size, and others are answered meanwhile."""
+        slow, fast = service.client(), service.client()
+        for byte in call("Describe", job="slow"):
+            slow.send(bytes([byte]))
+            assert {"parameters": {"got": "fast"}} == fast.ask("Describe", job="fast")
+        assert [{"parameters": {"got": "slow"}}] == slow.replies(1)
+
+    def test_half_a_message(self, service: Service, verbs: FakeVerbs) -> None:
+        """A client that leaves in the middle of a call has asked nothing, and is forgotten."""
+        client = service.client()
+        client.send(call("Describe", job="half")[:-1])
+        client.socket.close()
+        service.until(lambda: service.held == 0)
+        assert [] == verbs.calls
+
+    @pytest.mark.parametrize(
+        "garbage", [b"\0", b"GET / HTTP/1.1\r\n\r\n\0", b"\xff\xfe\0", b"[]\0", b"{}{}\0", b"x" * (LIMIT + 1)],
+        ids=lambda data: repr(data[:12]),
+    )  # fmt: skip
+    def test_garbage(self, service: Service, garbage: bytes) -> None:
+        """A client that sends what is no message is hung up on; the others notice nothing."""
+        good, bad = service.client(), service.client()
+        service.until(lambda: service.held == 2)
+        with contextlib.suppress(OSError):
+            bad.send(garbage)
+        bad.hangs_up()
+        assert 1 == service.held
+        assert {"parameters": {"got": "x"}} == good.ask("Describe", job="x")
+
+    def test_wrong_calls(self, service: Service) -> None:
+        """A call that makes no sense is refused by name, and the connection goes on."""
+        client = service.client()
+        client.send(encode({"method": "io.jobqueue.Nonsense"}) + encode({"no": "method"}) + call("Describe", job="x"))
+        errors = ["org.varlink.service.MethodNotFound", "org.varlink.service.InvalidParameter", None]
+        assert errors == [reply.get("error") for reply in client.replies(3)]
+
+
+class TestWhoDoesNotRead:
+    def test_is_dropped(self, service: Service) -> None:
+        """A client that asks for much and reads nothing is dropped; another is answered all the time."""
+        greedy, good = service.client(), service.client()
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                greedy.socket.send(call("List"))
+            assert {"parameters": {"got": "x"}} == good.ask("Describe", job="x")
+        service.until(lambda: service.held == 1)
+
+    def test_costs_no_more(self, service: Service, verbs: FakeVerbs) -> None:
+        """Once it is dropped nothing more is carried out for it."""
+        greedy = service.client()
+        greedy.socket.sendall(call("List") * 1000)
+        service.until(lambda: verbs.calls)
+        service.until(lambda: service.held == 0)
+        assert len(verbs.calls) < 100
+
+    def test_may_be_slow(self, service: Service) -> None:
+        """A client that reads late gets all of a long answer."""
+        client = service.client()
+        client.socket.sendall(call("List") * 20)
+        for _ in range(10):
+            service.turn()
+        assert ["x" * 100_000] * 20 == [reply["parameters"]["jobs"] for reply in client.replies(20)]
+
+
+class TestLater:
+    def test_answered_by_ticket(self, service: Service, verbs: FakeVerbs) -> None:
+        """An answer that comes later goes to who asked, and the calls behind it wait for it."""
+        client, other = service.client(), service.client()
+        client.send(call("Wait", run="a@1") + call("Describe", job="next"))
+        other.send(call("Wait", run="b@1"))
+        service.until(lambda: len(verbs.tickets) == 2)
+        client.nothing_more()
+        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        assert [{"parameters": {"record": 1}}, {"parameters": {"got": "next"}}] == client.replies(2)
+        other.nothing_more()
+        service.control.reply(verbs.tickets["b@1"], {"reason": "full"}, "Refused")
+        assert [{"error": "io.jobqueue.Refused", "parameters": {"reason": "full"}}] == other.replies(1)
+
+    def test_twice(self, service: Service, verbs: FakeVerbs) -> None:
+        """A ticket answers once; one that never was, never."""
+        client = service.client()
+        client.send(call("Wait", run="a@1"))
+        service.until(lambda: verbs.tickets)
+        for _ in range(2):
+            service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        service.control.reply(999, {"record": 2})
+        assert [{"parameters": {"record": 1}}] == client.replies(1)
+        client.nothing_more()
+
+    def test_asker_gone(self, service: Service, verbs: FakeVerbs) -> None:
+        """Whoever hangs up before the answer is forgotten; the answer reaches nobody else."""
+        client = service.client()
+        client.send(call("Wait", run="a@1"))
+        service.until(lambda: verbs.tickets)
+        client.socket.close()
+        service.until(lambda: service.held == 0)
+        other = service.client()
+        other.send(call("Wait", run="b@1"))
+        service.until(lambda: "b@1" in verbs.tickets)
+        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        other.nothing_more()
+        assert ["Wait a@1", "Wait b@1"] == verbs.calls
+
+    def test_oneway(self, service: Service, verbs: FakeVerbs) -> None:
+        """A oneway call has no reply, at once or later, not even an error; what comes behind it has."""
+        client = service.client()
+        client.send(call("Describe", True, job="1") + call("Show", True, run="x@1") + call("Wait", True, run="a@1"))
+        client.send(call("Describe", job="2"))
+        service.until(lambda: verbs.tickets)
+        client.nothing_more()
+        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        assert [{"parameters": {"got": "2"}}] == client.replies(1)
+        client.nothing_more()
+        assert ["Describe 1", "Wait a@1", "Describe 2"] == verbs.calls
+
+
+class TestSocket:
+    def test_everybody_may_connect(self, service: Service) -> None:
+        """Who may do what is decided by credentials, not by the socket's mode."""
+        assert 0o666 == stat.S_IMODE(service.path.stat().st_mode)
+
+    def test_an_old_one_is_replaced(self, tmp_path: Path, verbs: FakeVerbs) -> None:
+        """A socket that a dead daemon left is no hindrance."""
+        directory = wire.open_directory(str(tmp_path))
+        with socket.socket(socket.AF_UNIX) as old:
+            old.bind(wire.address(directory, "control"))
+        os.close(directory)
+        service = Service(tmp_path, verbs.of)
+        client = service.client()
+        assert {"parameters": {"got": "x"}} == client.ask("Describe", job="x")
+        service.control.close()
+        client.hangs_up()
+
+    def test_a_long_path(self, tmp_path: Path, verbs: FakeVerbs) -> None:
+        """The path may be longer than the 107 bytes of an address."""
+        directory = tmp_path / ("d" * 100) / ("e" * 100)
+        directory.mkdir(parents=True)
+        service = Service(directory, verbs.of)
+        assert {"parameters": {"got": "x"}} == service.client().ask("Describe", job="x")
+        service.control.close()
+
+    def test_peer(self, service: Service, verbs: FakeVerbs) -> None:
+        """The kernel says who is there, with all groups."""
+        service.client().ask("Describe", job="x")
+        assert [Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}))] == verbs.peers
+        assert ("root", "uid 7") == (Peer(0, frozenset()).name, Peer(7, frozenset()).name)
+
+
+class Real(Service):
+    """The control socket with the daemon's own verbs, on a scheduler with one job and its history."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "logs").mkdir()
+        (directory / "state").mkdir()
+        self.logs = directory / "logs"
+        self.world = World(job("backup"), seconds={"backup": 9})
+        self.store = Store(directory / "state")
+        for number in range(1, 21):
+            run = RunId("old", number)
+            row = Run(id=run, key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
+            self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
+        self.happened: list[RunAsked] = []
+        self.verbs = Verbs(self.world.scheduler, self.store, lambda: {"pid": 1}, self.happened.append, self.logs)
+        super().__init__(directory, self.verbs.of)
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Iterator[Real]:
+    """The real verbs."""
+    real = Real(tmp_path)
+    yield real
+    real.control.close()
+    real.store.close()
+    for client in real.clients:
+        client.socket.close()
+
+
+class TestVerbs:
+    def test_run(self, real: Real) -> None:
+        """Run is an event with the asker's name and a key of its own; the answer is the scheduler's."""
+        client = real.client()
+        client.send(call("Run", job="backup") + call("Run", job="backup"))
+        real.until(lambda: real.happened)
+        (asked,) = real.happened
+        assert ("backup", Peer(os.geteuid(), frozenset()).name) == (asked.job, asked.asked_by)
+        real.control.reply(asked.ticket, {"run": "backup@1"})
+        assert [{"parameters": {"run": "backup@1"}}] == client.replies(1)
+        real.until(lambda: len(real.happened) == 2)
+        _, again = real.happened
+        assert 2 == len({asked.key, again.key})
+        assert 2 == len({asked.ticket, again.ticket})
+        assert all(key[0] == "x" and len(bytes.fromhex(key[1:])) == 8 for key in (asked.key, again.key))
+
+    def test_show_and_wait(self, real: Real) -> None:
+        """A live run is shown as it is and waited for; of one that has ended both give the record."""
+        real.world.run("backup")
+        client = real.client()
+        assert "starting" == client.ask("Show", run="backup@1")["parameters"]["record"]["state"]
+        assert "old@3" == client.ask("Show", run="old@3")["parameters"]["record"]["run"]
+        assert "old@3" == client.ask("Wait", run="old@3")["parameters"]["record"]["run"]
+        client.send(call("Wait", run="backup@1"))
+        real.until(lambda: real.verbs.waiters)
+        client.nothing_more()
+        ((ticket,),) = real.verbs.waiters.values()
+        real.control.reply(ticket, {"record": {"state": "succeeded"}})
+        assert [{"parameters": {"record": {"state": "succeeded"}}}] == client.replies(1)
+
+    @pytest.mark.parametrize("run", ["backup@77", "backup@0", "backup", "", "@1", "../x@1", "backup@" + "9" * 30])
+    def test_no_such_run(self, real: Real, run: str) -> None:
+        """Whatever is no run is answered so."""
+        for verb in ("Show", "Wait"):
+            assert {"error": "io.jobqueue.NoSuchRun", "parameters": {"run": run}} == real.client().ask(verb, run=run)
+
+    def test_describe(self, real: Real) -> None:
+        """A job is described with its newest runs; the number of runs is bounded from both sides."""
+        client = real.client()
+        assert "io.jobqueue.NoSuchJob" == client.ask("Describe", job="old")["error"]
+        real.world.run("backup")
+        found = {n: client.ask("Describe", job="backup", runs=n)["parameters"]["runs"] for n in (-5, 0, 1, 2**62)}
+        assert {-5: 0, 0: 0, 1: 1, 2**62: 1} == {n: len(runs) for n, runs in found.items()}
+
+    def test_history_that_can_not_be_read(self, real: Real) -> None:
+        """A state.db that breaks under the daemon costs the answer, not the daemon."""
+        real.store.tidy()
+        path = next(path for path in real.path.parent.rglob("state.db"))
+        with open(path, "r+b") as file:
+            file.seek(4096)
+            file.write(b"\xa5" * (path.stat().st_size - 4096))
+        client = real.client()
+        real.store._db.execute("PRAGMA shrink_memory")
+        for number in range(1, 21):
+            client.send(call("Show", run=f"old@{number}"))
+        assert len(client.replies(20)) == 20
+        assert "error" not in client.ask("Status")
+
+
+@contextlib.contextmanager
+def peer(uid: int, *groups: int) -> Iterator[None]:
+    """Be somebody else for a while: the kernel notes who we are as we connect."""
+    before = os.getgroups()
+    os.setgroups(groups)
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(before)
+
+
+ASKS = [
+    call("Describe", job="backup"), call("Show", run="old@1"), call("Run", job="backup"), call("Wait", run="old@1"),
+]  # fmt: skip
+
+
+class TestPermission:
+    def as_peer(self, real: Real, uid: int, *groups: int) -> Client:
+        """A client of that user."""
+        directory = os.open(real.path.parent, os.O_PATH)
+        client = Client.__new__(Client)
+        client.__dict__.update(
+            service=real, socket=socket.socket(socket.AF_UNIX), _decoder=Decoder(), _messages=[], closed=False
+        )
+        real.path.parent.chmod(0o755)
+        here = os.getcwd()
+        os.fchdir(directory)
+        try:
+            with peer(uid, *groups):
+                client.socket.connect("control")
+        finally:
+            os.chdir(here)
+            os.close(directory)
+        client.socket.setblocking(False)
+        real.clients.append(client)
+        return client
+
+    @NEEDS_ROOT
+    def test_stranger(self, real: Real) -> None:
+        """Any user may see what there is and how it goes, and nothing else: neither output nor a start."""
+        client = self.as_peer(real, STRANGER)
+        client.send(b"".join(ASKS))
+        assert ["io.jobqueue.PermissionDenied"] * 4 == [reply.get("error") for reply in client.replies(4)]
+        assert [] == real.happened
+        for verb in ("Status", "List"):
+            reply = client.ask(verb)
+            assert "error" not in reply
+            assert '"true"' not in json.dumps(reply), "the command is not for strangers"
+
+    @NEEDS_ROOT
+    def test_a_stranger_can_not_take_all(self, real: Real) -> None:
+        """A user who holds as many connections as one may is hung up on; root, and other users, are answered."""
+        held = [self.as_peer(real, STRANGER) for _ in range(CLIENTS_OF_A_USER)]
+        real.until(lambda: real.held == CLIENTS_OF_A_USER)
+        self.as_peer(real, STRANGER).hangs_up()
+        for client in (real.client(), self.as_peer(real, STRANGER - 1), held[0]):
+            assert "error" not in client.ask("Status")
+
+    @NEEDS_ROOT
+    def test_group(self, real: Real) -> None:
+        """Who is in the group of the log directory, also as a further group, may do everything, under its own name."""
+        os.chown(real.logs, 0, GROUP)
+        client = self.as_peer(real, STRANGER, 7, GROUP)
+        client.send(b"".join(ASKS[:3]))
+        assert [None, None] == [reply.get("error") for reply in client.replies(2)]
+        real.until(lambda: real.happened)
+        assert ["uid 65534"] == [asked.asked_by for asked in real.happened]
+
+    @NEEDS_ROOT
+    def test_another_group(self, real: Real) -> None:
+        """Other groups don't help."""
+        os.chown(real.logs, 0, GROUP)
+        assert (
+            "io.jobqueue.PermissionDenied" == self.as_peer(real, STRANGER, GROUP + 1).ask("Run", job="backup")["error"]
+        )
+
+    def test_ourselves(self, real: Real) -> None:
+        """The daemon's own user may do everything."""
+        client = real.client()
+        client.send(b"".join(ASKS[:3]))
+        assert [None, None] == [reply.get("error") for reply in client.replies(2)]
+        real.until(lambda: real.happened)

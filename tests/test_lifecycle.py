@@ -1,0 +1,71 @@
+"""The life of a run: the table has all that can happen, and nothing else happens."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueued.lifecycle import ENDS, TABLE, IllegalStep, Step, after
+from jobqueued.model import LIVE, UNSTARTED, RunState
+
+FINAL = frozenset(RunState) - LIVE - UNSTARTED
+
+
+@pytest.mark.parametrize(("state", "step"), list(itertools.product(RunState, Step)))
+def test_every_pair(state: RunState, step: Step) -> None:
+    """A pair is in the table and leads there, or raises with both names."""
+    if (state, step) in TABLE:
+        assert TABLE[state, step] is after(state, step)
+    else:
+        with pytest.raises(IllegalStep, match=f"^a run that is {state} can't {step}$"):
+            after(state, step)
+
+
+@given(st.lists(st.sampled_from(Step), max_size=30))
+def test_any_history(steps: list[Step]) -> None:
+    """However steps come: nothing follows an end, no start without an admission, no skip of what was sent."""
+    state, told = RunState.DUE, [RunState.DUE]
+    for step in steps:
+        try:
+            state = after(state, step)
+        except IllegalStep:
+            continue
+        assert told[-1] not in FINAL
+        assert not (state is RunState.RUNNING and told[-1] not in LIVE)
+        assert not (state is RunState.SKIPPED and told[-1] not in UNSTARTED)
+        told.append(state)
+
+
+def test_every_state_is_reached() -> None:
+    """From `due` every state can be reached, and from every state an end."""
+    reached = {RunState.DUE}
+    while (more := {end for (state, _), end in TABLE.items() if state in reached} | reached) != reached:
+        reached = more
+    assert set(RunState) == reached
+    assert {state for state, _ in TABLE} == LIVE | UNSTARTED
+
+
+def test_the_way_of_most_runs() -> None:
+    """Due, waiting, starting, running, succeeded."""
+    state, told = RunState.DUE, []
+    for step in (Step.QUEUE, Step.ADMIT, Step.START, Step.SUCCEED):
+        state = after(state, step)
+        told.append(state)
+    assert [RunState.WAITING, RunState.STARTING, RunState.RUNNING, RunState.SUCCEEDED] == told
+
+
+def test_never_started_waits_again() -> None:
+    """Only what is certainly not running goes back to the queue."""
+    assert {RunState.STARTING: RunState.WAITING} == {
+        state: end for (state, step), end in TABLE.items() if step is Step.RETURN
+    }
+
+
+def test_ends_lead_to_the_states_of_their_names() -> None:
+    """A record's `state` leads a starting and a running run to the state of that name; skips aside, these are all."""
+    for state in LIVE:
+        assert {name: RunState(name) for name in ENDS} == {name: after(state, step) for name, step in ENDS.items()}
+    assert {*ENDS, "skipped"} == set(FINAL)

@@ -1,0 +1,281 @@
+"""The command line: what must be true before the daemon starts, each failure with its remedy, and how it is told."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued import __version__
+from jobqueued.store import VERSION, Store
+from tests.host import DEADLINE, REPO, Host, wait_for
+
+ROOT = os.geteuid() == 0
+FROM_ANYWHERE = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))}
+
+
+def jobqueued(*arguments: str | Path, **options: Any) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a daemon that should not stay."""
+    environment = {**FROM_ANYWHERE, "COLUMNS": "200"}
+    found = subprocess.run(
+        [sys.executable, "-m", "jobqueued", *map(str, arguments)],
+        cwd=REPO, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False,
+        **options,
+    )  # fmt: skip
+    return found.returncode, found.stdout, found.stderr
+
+
+def refused(*arguments: str | Path, **options: Any) -> str:
+    """The last line that a daemon which can't start leaves: exit status 1, no stack trace."""
+    status, output, errors = jobqueued(*arguments, **options)
+    assert (1, "") == (status, output), errors
+    assert "Traceback" not in errors
+    return errors.splitlines()[-1]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A --root with a directory for jobs."""
+    (tmp_path / "jobqueued-root" / "jobqueue.d").mkdir(parents=True)
+    return tmp_path / "jobqueued-root"
+
+
+class TestUsage:
+    def test_help(self) -> None:
+        """--help names every option, on stdout."""
+        status, output, errors = jobqueued("--help")
+        assert (0, "") == (status, errors)
+        options = {"root", "config", "jobs", "state", "run", "logs", "launcher", "log", "detach", "pid-file", "version"}
+        assert options | {"help"} == set(re.findall(r"^  (?:-h, )?--([a-z-]+)", output, re.M))
+
+    def test_version(self) -> None:
+        """--version tells the version, on stdout."""
+        assert (0, f"jobqueued {__version__}\n", "") == jobqueued("--version")
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            (["--no-such"], "unrecognized arguments: --no-such"),
+            (["--ro", "x"], "unrecognized arguments: --ro x"),
+            (["word"], "unrecognized arguments: word"),
+            (["--root"], "argument --root: expected one argument"),
+            (["--log", "loud"], "argument --log: invalid choice: 'loud'"),
+        ],
+    )
+    def test_wrong(self, arguments: list[str], text: str) -> None:
+        """What is no option exits with 2, names it, and starts nothing."""
+        status, output, errors = jobqueued(*arguments)
+        assert (2, "") == (status, output)
+        assert text in errors
+
+
+class TestCanNotStart:
+    @pytest.mark.parametrize("option", ["state", "run", "logs"])
+    def test_no_directory(self, root: Path, option: str) -> None:
+        """A directory that can't be made, by root neither, is named, and what jobqueued needs."""
+        message = refused("--root", root, f"--{option}", "/dev/null/x")
+        assert re.fullmatch(
+            "jobqueued: /dev/null/x[^ ]*: Not a directory; jobqueued must be able to write there", message
+        )
+
+    @pytest.mark.skipif(ROOT, reason="needs an ordinary user: root may write everywhere")
+    @pytest.mark.parametrize("option", ["state", "run", "logs"])
+    def test_read_only(self, root: Path, tmp_path: Path, option: str) -> None:
+        """A directory that this user may not write is named."""
+        (tmp_path / "closed").mkdir(mode=0o500)
+        message = refused("--root", root, f"--{option}", tmp_path / "closed")
+        assert f"jobqueued: {tmp_path}/closed" in message
+        assert "jobqueued must be able to write there" in message
+
+    def test_second_daemon(self, host: Host) -> None:
+        """A second daemon on one state names the first one's pid; the first goes on."""
+        first = host.start()
+        assert refused("--root", host.root) == (
+            f"jobqueued: {host.root}/state is in use by another jobqueued (pid {first.pid}); "
+            "stop that one, or use another --state"
+        )
+        assert first.pid == host.call("Status")["pid"]
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("max_running: many\n", "1:14: max_running: found 'many'"),
+            ("max_runing: 1\n", "1:1: found the unknown key 'max_runing'"),
+            ("[", "this is not YAML"),
+        ],
+    )
+    def test_broken_settings(self, root: Path, text: str, problem: str) -> None:
+        """A broken jobqueued.yaml is named with the place, and what to do."""
+        path = root / "jobqueued.yaml"
+        path.write_text(text)
+        status, _output, errors = jobqueued("--root", root, "--log", "text")
+        first, last = errors.splitlines()[0], errors.splitlines()[-1]
+        assert 1 == status
+        assert f"{path}:" in first
+        assert problem.partition(": ")[2] in first
+        assert last == f"jobqueued: {path} can't be used; mend what is named above, or remove the file for the defaults"
+
+    def test_newer_state(self, root: Path) -> None:
+        """A state of a newer jobqueued is not touched."""
+        (root / "state").mkdir()
+        Store(root / "state").close()
+        with sqlite3.connect(root / "state" / "state.db") as db:
+            db.execute(f"PRAGMA user_version = {VERSION + 1}")
+        db.close()
+        before = (root / "state" / "state.db").read_bytes()
+        assert "was written by a newer jobqueued (format 2); this one knows up to 1" in refused("--root", root)
+        assert before == (root / "state" / "state.db").read_bytes()
+
+    def test_no_launcher(self, root: Path, tmp_path: Path) -> None:
+        """Where the launcher of --launcher does not answer, the message says how to start it."""
+        message = refused("--root", root, "--launcher", tmp_path / "none")
+        assert "systemctl start jobqueued-launcher.socket" in message
+
+    def test_full_disk(self, root: Path) -> None:
+        """Where nothing can be written to a state that is good the message names it."""
+        (root / "state").mkdir()
+        Store(root / "state").close()
+        tight = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
+        assert f"{root}/state" in refused("--root", root, preexec_fn=tight)
+
+
+class TestLife:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_stop(self, host: Host, number: int) -> None:
+        """SIGTERM and SIGINT stop it in order: status 0, a last word, the state closed."""
+        host.start()
+        assert 0 == host.stop(number)
+        assert ["nothing was running"] == [line["summary"] for line in host.said("stopped")]
+        assert not (host.root / "state" / "state.db-wal").exists()
+
+    def test_reload(self, host: Host) -> None:
+        """SIGHUP reads what inotify could not show, here a file that its writer keeps open, and fires nothing."""
+        host.write("open.yaml", "jobs: {old: {command: 'true'}}")
+        host.start()
+        with open(host.root / "jobqueue.d" / "open.yaml", "r+") as file:
+            file.write("jobs: {open: {command: 'true'}}")
+            file.flush()
+            host.write("closed.yaml", "jobs: {closed: {command: 'true'}}")
+            wait_for(lambda: len(host.said("jobs_read")) == 2)
+            assert {"closed", "old"} == {job["id"] for job in host.call("List")["jobs"]}
+            assert host.daemon is not None
+            host.daemon.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(host.said("jobs_read")) == 3)
+        assert {"closed", "open"} == {job["id"] for job in host.call("List")["jobs"]}
+        assert [] == host.said("run_started")
+
+    def test_paths(self, host: Host, tmp_path: Path) -> None:
+        """Each path can be another than --root's."""
+        (tmp_path / "jobs").mkdir()
+        (tmp_path / "jobs" / "a.yaml").write_text("jobs: {a: {command: echo x}}")
+        host.start("--jobs", str(tmp_path / "jobs"), "--state", str(tmp_path / "s"), "--logs", str(tmp_path / "l"))
+        host.wait(host.run("a"))
+        assert b"x\n" == (tmp_path / "l" / "a" / "1.log").read_bytes()
+        assert (tmp_path / "s" / "state.db").exists()
+        assert not (host.root / "state").exists()
+
+    def test_descriptors(self, host: Host) -> None:
+        """What whoever starts the daemon has open is not passed on to jobs."""
+        host.write("a.yaml", "jobs: {a: {command: [ls, /proc/self/fd]}}")
+        reading, writing = os.pipe()
+        os.set_inheritable(writing, True)
+        command = [sys.executable, "-m", "jobqueued", "--root", str(host.root), "--log", "json"]
+        with open(host.root / "daemon.log", "ab") as log:
+            host.daemon = subprocess.Popen(command, cwd=REPO, stderr=log, stdout=log, pass_fds=[writing])
+        os.close(writing)
+        os.close(reading)
+        wait_for(lambda: host.said("ready"))
+        run = host.run("a")
+        host.wait(run)
+        assert b"0\n1\n2\n3\n" == host.output(run)
+
+
+class Detached:
+    """Daemons in the background, each known by its PID file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.pids: list[int] = []
+        self.file = root.parent / "pid"
+
+    def start(self, *arguments: str | Path, cwd: Path = REPO) -> int:
+        """Start one, wait for its PID file and its socket; its pid."""
+        command = [sys.executable, "-m", "jobqueued", *map(str, arguments), "--detach"]
+        subprocess.run(command, cwd=cwd, env=FROM_ANYWHERE, check=True, timeout=DEADLINE, capture_output=True)
+        pid = int(wait_for(lambda: self.file.exists() and self.file.read_text()))
+        self.pids.append(pid)
+        return pid
+
+    def ready(self) -> bool:
+        """Whether the one on `root` answers."""
+        return (self.root / "run" / "control").exists() and (self.root / "state" / "state.db").exists()
+
+
+@pytest.fixture
+def detached(root: Path) -> Iterator[Detached]:
+    """What it started is ended afterwards."""
+    detached = Detached(root)
+    yield detached
+    for pid in filter(alive, detached.pids):
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: not alive(pid))
+    ended = Host(root.parent / "other")
+    ended.root = root
+    ended.close()
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process; one that waits to be reaped is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class TestDetach:
+    def test_background(self, root: Path, detached: Detached) -> None:
+        """--detach leaves a daemon of its own session in /, known by its PID file, that SIGTERM stops in order."""
+        pid = detached.start("--root", root, "--pid-file", detached.file)
+        wait_for(detached.ready)
+        assert "/" == os.readlink(f"/proc/{pid}/cwd")
+        assert ["/dev/null"] * 3 == [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)]
+        assert pid not in (os.getpid(), os.getsid(0))
+        assert os.getsid(pid) != os.getsid(0)
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not alive(pid))
+        assert not (root / "state" / "state.db-wal").exists()
+
+    def test_relative_paths(self, root: Path, detached: Detached) -> None:
+        """Relative paths are those of where it was started, though the daemon itself goes to /."""
+        wrong = Path("/", root.name)
+        try:
+            detached.start("--root", root.name, "--pid-file", detached.file.name, cwd=root.parent)
+            wait_for(lambda: detached.ready() or wrong.exists() or not alive(detached.pids[0]))
+            assert detached.ready()
+        finally:
+            if wrong.exists():
+                os.kill(detached.pids[0], signal.SIGKILL)
+                shutil.rmtree(wrong)
+
+    def test_the_pid_file_is_the_running_one_s(self, root: Path, detached: Detached) -> None:
+        """A second daemon, which can't start, leaves the first one's PID file alone."""
+        first = detached.start("--root", root, "--pid-file", detached.file)
+        wait_for(detached.ready)
+        done = root.parent / "done"
+        arguments = ["--root", str(root), "--detach", "--pid-file", str(detached.file)]
+        again = (
+            f"from jobqueued.__main__ import main; code = main({arguments}); open({str(done)!r}, 'w').write(str(code))"
+        )
+        subprocess.run([sys.executable, "-c", again], cwd=REPO, check=True, timeout=DEADLINE, capture_output=True)
+        wait_for(lambda: done.exists() and done.read_text())
+        assert ("1", f"{first}\n") == (done.read_text(), detached.file.read_text())

@@ -1,0 +1,91 @@
+"""The record as the scheduler writes it: always the same fields, all of them plain JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueued import record
+from jobqueued.model import RECORD_VERSION, SECOND, Job, Run, RunId, RunState
+
+JOB = Job(
+    id="backup", command=("/bin/backup", "--full"), user="backup", priority=10, tags=("a", "b"),
+    metadata={"owner": "ops"},
+)  # fmt: skip
+INSTANTS = st.integers(0, 4_000_000_000 * SECOND)
+RUNS = st.builds(
+    Run, id=st.just(RunId("backup", 142)), key=st.text(), due=INSTANTS, queued=INSTANTS, arrival=st.integers(),
+    trigger=st.text(), asked_by=st.none() | st.text(), state=st.sampled_from(RunState), reason=st.none() | st.text(),
+    attempt=st.integers(0, 9), pid=st.none() | st.integers(1), started=st.none() | INSTANTS,
+    last_due=st.none() | INSTANTS, count=st.integers(1),
+)  # fmt: skip
+
+
+def a_run(**fields: Any) -> Run:
+    """backup@142, due at 1 s, queued at 2 s."""
+    return Run(id=RunId("backup", 142), key="c0.1", due=SECOND, queued=2 * SECOND, arrival=1, **fields)
+
+
+def test_begin() -> None:
+    """A run begins with its identity, its job's terms, and nothing known of its end."""
+    assert record.begin(a_run(state=RunState.STARTING, asked_by="root", trigger="manual"), JOB, "host") == {
+        "version": RECORD_VERSION, "job": "backup", "run": "backup@142", "number": 142, "key": "c0.1",
+        "state": "starting", "reason": None, "trigger": "manual", "asked_by": "root",
+        "due": "1970-01-01T00:00:01.000000Z", "queued": "1970-01-01T00:00:02.000000Z", "started": None, "ended": None,
+        "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
+        "memory_peak_below": None, "user": "backup", "command": ("/bin/backup", "--full"), "host": "host",
+        "priority": 10, "output": {"file": None, "bytes": 0, "dropped": 0, "tail": ""}, "tags": ["a", "b"],
+        "metadata": {"owner": "ops"}, "attempts": [],
+    }  # fmt: skip
+
+
+def test_without_its_job() -> None:
+    """What a removed job would have told is null or empty; the fields are the same."""
+    with_job, without = record.begin(a_run(), JOB, "host"), record.begin(a_run(), None, "host")
+    assert list(with_job) == list(without)
+    assert (None, None, None, [], {}) == tuple(
+        without[name] for name in ("user", "command", "priority", "tags", "metadata")
+    )
+
+
+@given(RUNS, st.sampled_from([JOB, None]), st.none() | st.integers(0, 0xFFFF))
+def test_plain_json(run: Run, job: Job | None, status: int | None) -> None:
+    """Every record is JSON without NaN, and begins with the fields of `begin` in their order."""
+    begun = record.begin(run, job, "host")
+    for document in (begun, record.skipped(run, job, "host"), record.lost(run, job, "host", status)):
+        again = json.loads(json.dumps(document, allow_nan=False))
+        assert list(begun) == list(again)[: len(begun)]
+        assert str(run.id) == f"{again['job']}@{again['number']}" == again["run"]
+
+
+def test_skipped() -> None:
+    """A skip tells its reason, its first and last due time, and how many it stands for."""
+    one = a_run(state=RunState.SKIPPED, reason="missed")
+    many = a_run(state=RunState.SKIPPED, reason="missed", last_due=61 * SECOND, count=2)
+    fields = ("state", "reason", "first_due", "last_due", "count")
+    found = [tuple(record.skipped(run, JOB, "host")[name] for name in fields) for run in (one, many)]
+    assert found == [
+        ("skipped", "missed", "1970-01-01T00:00:01.000000Z", "1970-01-01T00:00:01.000000Z", 1),
+        ("skipped", "missed", "1970-01-01T00:00:01.000000Z", "1970-01-01T00:01:01.000000Z", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "exit_code", "signal"),
+    [(None, None, None), (0, 0, None), (7 << 8, 7, None), (255 << 8, 255, None), (9, None, 9), (11 | 0x80, None, 11)],
+)
+def test_lost(status: int | None, exit_code: int | None, signal: int | None) -> None:
+    """A lost run tells what is known: pid, start, and the exit code or signal, if wait(2) told anybody."""
+    run = a_run(state=RunState.LOST, reason="gone", attempt=2, pid=4711, started=3 * SECOND)
+    document = record.lost(run, JOB, "host", status)
+    (attempt,) = document["attempts"]
+    for place in (document, attempt):
+        assert ("lost", "gone", 4711, exit_code, signal, "1970-01-01T00:00:03.000000Z", None) == tuple(
+            place[name] for name in ("state", "reason", "pid", "exit_code", "signal", "started", "ended")
+        )
+    assert 2 == attempt["attempt"]
+    assert "attempt" not in document
