@@ -70,10 +70,11 @@ def as_daemon(arguments: list[str]) -> int:
     """The daemon with the steps of the scheduler armed."""
     from pathlib import Path
 
-    from jobqueued import launch, marks, store
+    from jobqueued import launch, marks, settle, store
     from jobqueued.__main__ import main
 
     root = arguments[arguments.index("--root") + 1]
+    settle.SILENT_SECONDS = 2.0
     arm(store.Store, "commit", root)
     arm(marks.Marks, "remove", root)
     for name in LINK_STEPS:

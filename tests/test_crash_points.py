@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -185,6 +186,25 @@ def test_all_die(armed: Host) -> None:
     assert (record["state"], record["reason"], record["pid"]) == ("lost", "its supervisor is gone", int(pid))
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the job was left alone")
     assert armed.record(run) == record
+
+
+def test_a_silent_supervisor(armed: Host) -> None:
+    """A supervisor that does not answer a new scheduler has lost its run; awake again, it leaves the record alone."""
+    armed.write("long.yaml", f"jobs: {{long: {{command: 'echo $$ >{armed.root}/long; exec sleep 600'}}}}")
+    wait_for(lambda: len(armed.call("List")["jobs"]) == 2)
+    run = armed.run("long")
+    pid = int(wait_for(lambda: (armed.root / "long").exists() and (armed.root / "long").read_text()))
+    supervisor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(supervisor, signal.SIGSTOP)
+    armed.kill()
+    armed.start()
+    record = armed.wait(run)
+    assert (record["state"], record["reason"]) == ("lost", "its supervisor is gone")
+    os.kill(supervisor, signal.SIGCONT)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the job was not reaped")
+    assert [armed.wait(armed.run("probe"))["exit_code"] for _ in range(12)] == [7] * 12
+    assert armed.record(run) == record
+    assert supervisor in armed.small_ones()
 
 
 def test_state_and_record_file_agree(armed: Host) -> None:

@@ -104,8 +104,8 @@ class Attempt:
             theirs = error.errno in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT)
             self._tell(f"idle {self.name}" if theirs else f"unstarted {self.name} run directory: {error.strerror}")
             return ""
-        self._output = Output(f"{self._order['logs']}.log", self._order["output_limit"])
         with listener:
+            self._output = Output(f"{self._order['logs']}.log", self._order["output_limit"])
             try:
                 self._start()
             except spawn.StartFailed as failure:
