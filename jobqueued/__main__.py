@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import os
 import platform
@@ -26,10 +27,6 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
     for name, value in vars(options).items():
         if isinstance(value, Path):
             setattr(options, name, value.absolute())
-    if options.detach:
-        from jobqueued.detach import detach
-
-        detach()
     try:
         return _serve(options, launcher)
     except CannotStart as error:
@@ -89,8 +86,14 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     os.umask(0o022)
     _make_directories({paths.state: 0o750, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711})
     os.umask(0o027)  # state.db holds commands and output
-    limit_files(None)
     lock = _lock(paths.state)
+    if options.detach:
+        from jobqueued.detach import detach
+
+        detach(lock)
+    limit_files(None)
+    with contextlib.suppress(OSError):  # on a full disk nobody learns who holds the lock, and it holds all the same
+        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     if options.pid_file:
         _write_pid(options.pid_file)
     own = None if options.launcher else launcher or LAUNCHER
@@ -136,7 +139,6 @@ def _lock(state: Path) -> int:
         descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, b"%d\n" % os.getpid())
     except BlockingIOError:
         holder = os.read(descriptor, 32).decode().strip() or "unknown"
         raise CannotStart(

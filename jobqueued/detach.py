@@ -5,9 +5,9 @@ from __future__ import annotations
 import daemon
 
 
-def detach() -> None:
-    """Go into the background: double fork, new session, directory /, /dev/null for stdio, umask 022.
+def detach(kept: int) -> None:
+    """Go into the background: double fork, new session, directory /, /dev/null for stdio; only `kept` stays open.
 
-    To be called before any descriptor is open and any thread runs: none is kept.
+    To be called before any thread runs, and after all that a person at the terminal should hear of.
     """
-    daemon.DaemonContext(umask=0o022, detach_process=True, signal_map={}).open()
+    daemon.DaemonContext(umask=0o027, detach_process=True, signal_map={}, files_preserve=[kept]).open()

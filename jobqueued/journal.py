@@ -50,8 +50,8 @@ def _ended(fields: Fields) -> str:
 
 
 def _skipped(fields: Fields) -> str:
-    times = f" for the {fields['count']}th time" if fields["count"] > 1 else ""
-    return f"{fields['run']} skipped{times}: {fields['reason']}, due {to_text(fields['due'])}"
+    row = f", {fields['count']} in a row" if fields["count"] > 1 else ""
+    return f"{fields['run']} skipped: {fields['reason']}, due {to_text(fields['due'])}{row}"
 
 
 def _seconds_between(first: str, last: str) -> float:

@@ -40,9 +40,7 @@ class Verbs:
 
         return {
             "Status": lambda _: self._whole_status(),
-            "List": lambda _: {
-                "jobs": [answers.job_row(job, self._scheduler[job.id]) for job in self._scheduler.catalog]
-            },
+            "List": lambda _: {"jobs": self._list()},
             "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10))),
             "Show": trusted(lambda p: {"record": self._show(p["run"])}),
             "Run": trusted(lambda p: self._ask_for_run(p["job"], peer, ticket())),
@@ -59,6 +57,10 @@ class Verbs:
             **self._status(), **answers.counts(self._scheduler), "jobs": len(self._scheduler.catalog),
             "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
         }  # fmt: skip
+
+    def _list(self) -> list[dict[str, Any]]:
+        jobs = sorted(self._scheduler.catalog, key=lambda job: job.id)
+        return [answers.job_row(job, self._scheduler[job.id]) for job in jobs]
 
     def _describe(self, name: str, limit: int) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)
