@@ -160,7 +160,10 @@ def _stderr_is_journal() -> bool:
 
 
 def _to_text(_logger: object, _method: str, fields: Fields) -> str:
-    return f"{time.strftime('%H:%M:%S')} {fields['message']}"
+    now = time.localtime(
+        time.time()
+    )  # not strftime's own: its coarse clock still says 19 when a job of :20 has started
+    return f"{time.strftime('%H:%M:%S', now)} {fields['message']}"
 
 
 def _to_json(_logger: object, _method: str, fields: Fields) -> str:
