@@ -116,8 +116,11 @@ class Host:
     def record(self, run: str) -> dict[str, Any] | None:
         """The record file of a run."""
         job, _, number = run.rpartition("@")
-        path = self.root / "logs" / job / f"{number}.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        try:
+            text = (self.root / "logs" / job / f"{number}.json").read_text()
+        except FileNotFoundError:
+            return None
+        return dict(json.loads(text))
 
     def output(self, run: str) -> bytes:
         """The output file of a run."""
