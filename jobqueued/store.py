@@ -136,6 +136,14 @@ class Store:
         query = "SELECT record FROM run WHERE job = ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?"
         return self._read(query, (job, limit))
 
+    def jobs(self) -> list[str]:
+        """Every job id that is remembered."""
+        return [job for (job,) in self._db.execute("SELECT job FROM job ORDER BY job")]
+
+    def of_the_scheduler(self, job: str) -> list[Record]:
+        """The records of a job that no supervisor wrote; StoreError."""
+        return self._read("SELECT record FROM run WHERE job = ? AND state IN ('skipped', 'lost')", (job,))
+
     def _read(self, query: str, values: tuple[object, ...]) -> list[Record]:
         try:
             return [json.loads(text) for (text,) in self._db.execute(query, values)]

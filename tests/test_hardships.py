@@ -288,3 +288,21 @@ def test_a_record_without_attempts_is_no_end(host: Host) -> None:
         os.kill(small, signal.SIGKILL)
     host.start()
     assert host.wait(run)["state"] == "lost"
+
+
+def test_a_crash_between_commit_and_record_file(host: Host) -> None:
+    """Record files that the scheduler did not come to write, or wrote an older state of, follow state.db at start."""
+    host.write("job.yaml", f"jobs: {{work: {{command: '{WAITER.format(root=host.root)}', max_waiting: 1}}}}")
+    host.start()
+    for _ in range(2):
+        host.run("work")
+    for _ in range(2):
+        assert host.call("Run", job="work")["error"] == "io.jobqueue.Refused"
+    record = host.call("Show", run="work@3")["record"]
+    assert (record["state"], record["count"]) == ("skipped", 2)
+    for damage in ('{"state": "skipped", "count": 1}', None):
+        host.kill()
+        file = host.root / "logs" / "work" / "3.json"
+        file.write_text(damage) if damage else file.unlink()
+        host.start()
+        wait_for(lambda: host.record("work@3") == record)

@@ -33,6 +33,7 @@ class World:
         self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
         self.memories: dict[str, JobMemory] = {}
+        self.record_files: dict[RunId, Record] = {}
         self.processes: dict[tuple[RunId, int], int] = {}
         self.ended_unseen: dict[tuple[RunId, int], Record] = {}
         self.launched: list[tuple[str, int]] = []
@@ -44,6 +45,7 @@ class World:
     def boot(self) -> None:
         """Start a scheduler on what the disk has; live attempts are found again before anything is admitted."""
         self.scheduler = Scheduler(**self.options)
+        self.record_files.clear()  # upkeep writes those anew that a crash left older than their rows
         unfinished = [run for run, record in self.rows.values() if record is None]
         skips = [run for run, _ in self.rows.values() if run.state == "skipped" and self._newest(run)]
         self.scheduler.restore(self.memories.values(), [*unfinished, *skips])
@@ -86,6 +88,9 @@ class World:
         acts = [command for command in commands if not isinstance(command, SaveRun | SaveJob)]
         for command in acts[:die_after]:
             self._act(command)
+        if die_after is None:
+            for run, record in self.record_files.items():
+                assert self.rows[run][1] == record, "a record file that is older than its row"
 
     def _act(self, command: Command) -> None:
         match command:
@@ -98,7 +103,9 @@ class World:
             case RemoveMarks(run, attempt):
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
             case WriteRecord(record):
-                assert self.rows[RunId(record["job"], record["number"])][1] == record, "record file before the commit"
+                run = RunId(record["job"], record["number"])
+                assert self.rows[run][1] is not None, "record file before the commit"
+                self.record_files[run] = record
             case Reply(ticket):
                 self.replies[ticket] = command
             case Say():
