@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobqueued.keys import ZONE, Key, Kind, Wrong, duration, integer, mapping, read_keys, section, size
+from jobqueued.keys import RETENTION, ZONE
+from jobqueued.kinds import ANYTHING, Key, Kind, Wrong, integer, mapping, optional, read_keys, section, table
 from jobqueued.model import DAY, Problem
 from jobqueued.yamltext import MAX_BYTES, read_tree
 
@@ -104,7 +105,7 @@ def read_config(path: Path) -> tuple[Config, list[Problem]]:
     values: dict[str, Any] = {}
     if tree is not None:
         try:
-            values, wrong = read_keys(_TOP.read(tree), CONFIG_KEYS, PLANNED)
+            values, wrong = read_keys(_TOP.read(tree), CONFIG_KEYS)
         except Wrong as refused:
             wrong = refused.problems
         problems += [problem._replace(file=str(path)) for problem in wrong]
@@ -123,34 +124,22 @@ def _linked_zone(link: Path) -> str:
 
 
 def _retention() -> Kind:
-    keys = section(
-        {
-            key.name: key
-            for key in (
-                Key("runs", integer(1, 1_000_000), "100", "How many records are kept.", "500"),
-                Key("age", duration("1h", "36500d"), "90d", "How old a record may become.", "365d"),
-                Key("bytes", size("1M", "999T"), "1G", "How much records and output may take.", "10G"),
-            )
-        }
-    )
-    return Kind(keys.name, keys.accepted, lambda node: Retention(**keys.read(node)))
+    keys = section(RETENTION)
+    return Kind(keys.name, keys.accepted, lambda node: Retention(**keys.read(node)), keys.schema, keys.keys)
 
 
-CONFIG_KEYS = {
-    key.name: key
-    for key in (
-        Key(
-            "max_running",
-            integer(1, 100_000, none=True),
-            "none",
-            "How many runs may be live on this host at a time.",
-            "8",
-        ),
-        Key("timezone", ZONE, "", "The zone of jobs that name none; else the host's.", "Europe/Berlin"),
-        Key("retention", _retention(), "{}", "How much history each job keeps.", "{runs: 500, age: 365d, bytes: 10G}"),
-    )
-}
+CONFIG_KEYS = table(
+    Key("max_running", optional(integer(1, 100_000)), "none", "How many runs may be live on this host at a time.", "8"),
+    Key("timezone", ZONE, "", "The zone of jobs that name none; else the host's.", "Europe/Berlin"),
+    Key("retention", _retention(), "{}", "How much history each job keeps.", "{runs: 500, age: 365d, bytes: 10G}"),
+    Key("resources", ANYTHING, "", "What there is for jobs that ask for it, in units.", "{gpu: 2}", planned=True),
+    Key("reserve", ANYTHING, "", "What is kept back for all that is no job.", "{memory: 1G}", planned=True),
+    Key("escalation", ANYTHING, "", "How the priority of what waits grows.", "{points: 1}", planned=True),
+    Key("notify", ANYTHING, "", "The channels for notices.", "{smtp: localhost}", planned=True),
+    Key("users", ANYTHING, "", "Who may have job files of their own.", "{allow: all}", planned=True),
+    Key("metrics", ANYTHING, "", "Where figures are offered.", "{listen: 9100}", planned=True),
+    Key("fleet", ANYTHING, "", "The other hosts.", "{etcd: here}", planned=True),
+)  # fmt: skip
 
-PLANNED = frozenset({"resources", "reserve", "escalation", "notify", "users", "metrics", "fleet"})
-
-_TOP = mapping(f"a mapping with the keys {', '.join(CONFIG_KEYS)}", dict)
+_LIVE = ", ".join(name for name, key in CONFIG_KEYS.items() if not key.planned)
+_TOP = mapping(f"a mapping with the keys {_LIVE}", dict)

@@ -122,6 +122,7 @@ _HOUR = _Field(1, "hour", 0, 23, 23, 23)
 _DAY = _Field(2, "day of month", 1, 31, 28, 31)
 _MONTH = _Field(3, "month", 1, 12, 12, 12, _MONTHS)
 _WEEKDAY = _Field(4, "day of week", 0, 6, 6, 7, _WEEKDAYS)
+_SECOND = _Field(0, "seconds", 0, 59, 59, 59)
 _FIELDS = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
 
 _ALIASES = {
@@ -154,8 +155,10 @@ _REFUSED = (
 
 
 def fields(expression: str) -> list[tuple[_Field, str]]:
-    """Split an expression into its five fields, in lower case."""
+    """Split an expression into its five fields, in lower case; `@reboot` has none."""
     texts = expression.lower().split()
+    if texts == ["@reboot"]:
+        return []
     if not (expression.isascii() and "".join(texts).isprintable()):
         raise ScheduleError("expression", f"found {expression!a}: write ASCII only")
     if texts and texts[0].startswith("@"):
@@ -170,12 +173,10 @@ def fields(expression: str) -> list[tuple[_Field, str]]:
 
 
 def _alias(name: str) -> str:
-    if name == "@reboot":
-        raise ScheduleError("expression", "found `@reboot`: write `on: boot`, since no clock makes it due")
     if name.startswith("@every"):
         raise ScheduleError("expression", f"found `{name}`: write `every: {name[7:] or '90m'}`")
     if name not in _ALIASES:
-        raise ScheduleError("expression", f"found `{name}`: write one of {' '.join(_ALIASES)}")
+        raise ScheduleError("expression", f"found `{name}`: write one of {' '.join(_ALIASES)} @reboot")
     return _ALIASES[name]
 
 
@@ -234,11 +235,25 @@ def _mask(field: _Field, text: str) -> int:
     return whole if values == ["*"] else sum(1 << value for value in values if isinstance(value, int))
 
 
+def seconds_of(text: str, job: str) -> tuple[int, ...]:
+    """Expand a field of seconds, in the grammar of the minute field."""
+    texts = text.lower().split()
+    if len(texts) != 1 or not text.isascii():
+        raise ScheduleError(_SECOND.name, f"found {text!a}: write one field, like `*/10` or `0,30`")
+    mask = _mask(_SECOND, settled(_SECOND, texts[0], job))
+    return tuple(second for second in range(60) if mask >> second & 1)
+
+
+def drawn(job: str, purpose: str) -> int:
+    """Draw the number of a job for a purpose, below 2^64; it is the same for ever."""
+    return int.from_bytes(sha256(f"{job}\0{purpose}".encode()).digest()[:8], "big")
+
+
 def settled(field: _Field, text: str, job: str) -> str:
     """Replace each `H` of a field by the number this job draws, which must never change."""
     if "h" not in text:
         return text
-    number = int.from_bytes(sha256(f"{job}\0{field.name}".encode()).digest()[:8], "big")
+    number = drawn(job, field.name)
     return ",".join(_drawn(field, item, number) if _HASHED.fullmatch(item) else item for item in text.split(","))
 
 

@@ -6,18 +6,17 @@ all else are replaced.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.keys import FILE_KEYS, JOB_KEYS, MAX_PROBLEMS, PLANNED, Kind, Wrong, mapping, read_keys, refused
-from jobqueued.model import Job, Problem, Trigger
-from jobqueued.schedule import Every, Schedule, ScheduleError
-from jobqueued.yamltext import Entry, Mapping, Node, Scalar, quoted, read_tree
+from jobqueued.keys import FILE_KEYS, ID, JOB_KEYS
+from jobqueued.kinds import MAX_PROBLEMS, Key, Kind, Wrong, mapping, read_keys, refused
+from jobqueued.model import Job, Problem, Trigger, to_instant
+from jobqueued.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
+from jobqueued.yamltext import Entry, Mapping, Node, Scalar, read_tree
 
-_ID = re.compile("[a-z0-9][a-z0-9._-]{0,63}")
-_ID_RULE = "an id of 1 to 64 of a-z 0-9 . _ - that starts with a letter or digit"
 _TOP = mapping("a mapping with the keys defaults and jobs", dict)
 _BODY = mapping("a mapping of job keys", dict)
 
@@ -57,7 +56,7 @@ class _Reading:
     def jobs(self, tree: Node) -> list[Job]:
         top = self._values(self._entries(tree, _TOP) or {}, FILE_KEYS)
         defaults = top.get("defaults", {})
-        self._values(defaults, JOB_KEYS, PLANNED)
+        self._values(defaults, JOB_KEYS)
         jobs = []
         for entry in top.get("jobs", {}).values():
             job = self._job(entry, defaults)
@@ -69,8 +68,10 @@ class _Reading:
 
     def _job(self, entry: Entry, defaults: Entries) -> Job | None:
         key, body = entry
-        if not _ID.fullmatch(key.text):
-            self.errors.add(refused(key, _ID_RULE, quoted(key.text)))
+        try:
+            ID.read(key)
+        except Wrong as wrong:
+            self.errors.update(wrong.problems)
         given = self._entries(body, _BODY)
         if given is None:
             return None
@@ -78,27 +79,57 @@ class _Reading:
         if "command" not in entries:
             accepted = JOB_KEYS["command"].kind.accepted
             self.errors.add(refused(key, accepted, "no command")._replace(key="command"))
-        values = self._values(entries, JOB_KEYS, PLANNED)
-        expressions = values.pop("schedule", ())
+        values = self._values(entries, JOB_KEYS)
         values.setdefault("timezone", self.timezone)
-        triggers = self._triggers(key.text, expressions, values)
+        when = self._when(key.text, values, entries)
         if "command" not in values:
             return None
-        schedule = tuple(expression.text for expression in expressions)
-        return Job(id=key.text, schedule=schedule, triggers=triggers, file=self.file, line=key.line, **values)
+        return Job(id=key.text, file=self.file, line=key.line, **{**values, **when})
 
-    def _triggers(self, job: str, expressions: Iterable[Scalar], values: dict[str, Any]) -> tuple[Trigger, ...]:
-        zone, dst = values["timezone"], values.get("dst", "cron")
-        triggers = []
-        for expression in expressions:
-            try:
-                triggers.append(Schedule(expression.text, zone, job, dst, seed=self.seed))
-            except ScheduleError as error:
-                self.errors.add(_about(expression, str(error)))
-            else:
-                self.warnings.update(_about(expression, text, "warning") for text in triggers[-1].warnings)
-        interval = values.get("every")
-        return tuple(triggers) if interval is None else (*triggers, Every(interval))
+    def _when(self, job: str, values: dict[str, Any], entries: Entries) -> dict[str, Any]:
+        """The fields of a Job that say when it is due."""
+        expressions, seconds, zone = values.get("schedule", ()), values.get("seconds"), values["timezone"]
+        schedules = [s for e in expressions if (s := self._schedule(e, job, zone, values.get("dst", "cron")))]
+        triggers: list[Trigger] = list(schedules if seconds is None else self._with_seconds(schedules, seconds))
+        when: dict[str, Any] = {"schedule": tuple(expression.text for expression in expressions)}
+        anchor = At.read(values["anchor"], zone) if "anchor" in values else None
+        if "every" in values and values["every"] is not None:
+            triggers.append(Every(values["every"], *([anchor.instant] if anchor else [])))
+        if "at" in values:
+            triggers.append(at := At.read(values["at"], zone))
+            when["at"] = to_instant(at.instant)
+        if seconds is not None:
+            when["seconds"] = seconds.text
+        if anchor is not None:
+            when["anchor"] = to_instant(anchor.instant)
+        self._warn_of_no_effect(entries, "seconds", "schedule")
+        self._warn_of_no_effect(entries, "anchor", "every")
+        boot = any(schedule.at_boot for schedule in schedules) or "boot" in values.get("on", ())
+        shift = offset(values["spread"], job, self.seed) if "spread" in values else 0
+        return {**when, "on": ("boot",) if boot else (), "triggers": tuple(triggers), "offset": shift}
+
+    def _schedule(self, expression: Scalar, job: str, zone: str, dst: str) -> Schedule | None:
+        with self._blaming("schedule", expression):
+            schedule = Schedule(expression.text, zone, job, dst, seed=self.seed)
+            self.warnings.update(_about(expression, "schedule", text, "warning") for text in schedule.warnings)
+            return schedule
+        return None
+
+    def _with_seconds(self, schedules: list[Schedule], seconds: Scalar) -> list[Seconds]:
+        with self._blaming("seconds", seconds):
+            return [Seconds(schedule, seconds.text) for schedule in schedules]
+        return []
+
+    @contextmanager
+    def _blaming(self, key: str, place: Scalar) -> Iterator[None]:
+        try:
+            yield
+        except ScheduleError as error:
+            self.errors.add(_about(place, key, error.reason if error.field == key else str(error)))
+
+    def _warn_of_no_effect(self, entries: Entries, name: str, other: str) -> None:
+        if name in entries and other not in entries:
+            self.warnings.add(_about(entries[name].key, name, f"has no effect without `{other}`", "warning"))
 
     def _entries(self, node: Node, kind: Kind) -> Entries | None:
         try:
@@ -108,14 +139,14 @@ class _Reading:
             return None
         return entries
 
-    def _values(self, entries: Entries, *tables: Any) -> dict[str, Any]:
-        values, problems = read_keys(entries, *tables)
+    def _values(self, entries: Entries, keys: dict[str, Key]) -> dict[str, Any]:
+        values, problems = read_keys(entries, keys)
         self.errors.update(problems)
         return values
 
 
-def _about(expression: Scalar, message: str, severity: str = "error") -> Problem:
-    return Problem("", expression.line, expression.column, "schedule", message, severity)
+def _about(place: Scalar, key: str, message: str, severity: str = "error") -> Problem:
+    return Problem("", place.line, place.column, key, message, severity)
 
 
 def _merged(defaults: Entries, given: Entries) -> Entries:

@@ -1,245 +1,51 @@
 """The closed table of job-file keys: what each takes, its default, its help; everything about a key is said here.
 
-A wrong value is a Problem "found X; accepted: Y".  Problems made here name no file: whoever read the file adds it.
-Where a text is wanted, a number or a word such as ``true`` means its characters as written: ``command: [sleep, 5]``.
+The parser, JSON Schema (`schema.py`) and the keys in jobqueue.d(5) come from it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from math import isfinite
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, CatchUp, Problem
-from jobqueued.yamltext import Entry, Mapping, Node, Scalar, Sequence, described, is_null, meaning, quoted
+from jobqueued.kinds import (
+    ANYTHING,
+    FLAG,
+    Key,
+    Kind,
+    Wrong,
+    choice,
+    duration,
+    each,
+    either,
+    integer,
+    mapping,
+    number,
+    optional,
+    refused,
+    scalar,
+    section,
+    sequence,
+    size,
+    some,
+    table,
+    text,
+)
+from jobqueued.model import CatchUp
+from jobqueued.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
 
-MAX_PROBLEMS = 100  # of one file; who looks for more helps nobody, and each costs a search for the nearest key
-
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A type of value: its name, what is accepted (for people), and `read`: its node → the value, or raises Wrong."""
-
-    name: str
-    accepted: str
-    read: Callable[[Node], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key: `default` and `example` are YAML; the default "" means that there is none."""
-
-    name: str
-    kind: Kind
-    default: str
-    help: str
-    example: str
-
-
-class Wrong(Exception):
-    """A value is not accepted.  Each Problem's `key` is the place inside the value: "", ``[2]``, ``.PATH``."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(problems)
-        self.problems = problems
-
-
-def read_keys(
-    entries: dict[str, Entry], table: dict[str, Key], planned: frozenset[str] = frozenset()
-) -> tuple[dict[str, Any], list[Problem]]:
-    """The values that are right, by the name of their key, and what is wrong with the others."""
-    values: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for name, (key, node) in entries.items():
-        if len(problems) >= MAX_PROBLEMS:
-            break
-        if name not in table:
-            problems.append(Problem("", key.line, key.column, "", _unknown(name, table, planned)))
-            continue
-        try:
-            values[name] = table[name].kind.read(node)
-        except Wrong as wrong:
-            problems += [problem._replace(key=name + problem.key) for problem in wrong.problems]
-    return values, problems
-
-
-def refused(node: Node, accepted: str, found: str = "") -> Problem:
-    """The Problem with the value at `node`; `found` describes it where its type does not say what is wrong."""
-    return Problem("", node.line, node.column, "", f"found {found or described(node)}; accepted: {accepted}")
-
-
-def parse_duration(text: str) -> int:
-    """Nanoseconds in ``90s``, ``5m``, ``2h``, ``1d12h``; ValueError for anything else."""
-    match = _DURATION.fullmatch(text)
-    if match is None or not text:
-        raise ValueError(f"{quoted(text)} is no duration such as 90s, 5m, 2h or 1d12h")
-    return sum(int(count) * unit for count, unit in zip(match.groups("0"), (DAY, HOUR, MINUTE, SECOND), strict=True))
-
-
-def parse_size(text: str) -> int:
-    """Bytes in ``512M`` or ``2G`` (powers of 1024); ValueError for anything else."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{quoted(text)} is no size such as 512M or 2G")
-    return int(match[1]) << {"K": 10, "M": 20, "G": 30, "T": 40}[match[2]]
-
-
-_NONE = ("none", "null")
-_DURATION = re.compile("(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?")
-_SIZE = re.compile("([0-9]{1,9})([KMGT])")
 _OCTAL = re.compile("0[0-7]{2,3}")
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-
-
-def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any]) -> Kind:
-    """A kind for one scalar; `parse` raises ValueError for what it does not accept."""
-
-    def read(node: Node) -> Any:
-        try:
-            if isinstance(node, Scalar):
-                return parse(node)
-        except ValueError:
-            pass
-        raise Wrong([refused(node, accepted)])
-
-    return Kind(name, accepted, read)
-
-
-def integer(low: int, high: int, *, none: bool = False) -> Kind:
-    """A whole number from `low` to `high`; with `none` also the words none and null, which are None."""
-
-    def parse(node: Scalar) -> int | None:
-        if none and node.text in _NONE:
-            return None
-        number = meaning(node)
-        if type(number) is not int:
-            raise ValueError
-        return _inside(low, number, high)
-
-    return scalar("integer", f"a whole number from {low} to {high}" + ", or none" * none, parse)
-
-
-def duration(low: str, high: str, *, none: bool = False) -> Kind:
-    """Nanoseconds from `low` to `high`; with `none` also the words none and null, which are None."""
-    least, most = parse_duration(low), parse_duration(high)
-
-    def parse(node: Scalar) -> int | None:
-        if none and node.text in _NONE:
-            return None
-        return _inside(least, parse_duration(node.text), most)
-
-    accepted = f"a duration such as 90s, 5m, 2h or 1d12h, from {low} to {high}"
-    return scalar("duration", accepted + ", or none" * none, parse)
-
-
-def size(low: str, high: str) -> Kind:
-    """Bytes from `low` to `high`."""
-    least, most = parse_size(low), parse_size(high)
-
-    def parse(node: Scalar) -> int:
-        return _inside(least, parse_size(node.text), most)
-
-    return scalar("size", f"a size such as 512M or 2G, from {low} to {high}", parse)
-
-
-def choice(*words: str) -> Kind:
-    """One of a few words; members of a StrEnum stay what they are."""
-    values = {str(word): word for word in words}
-    *others, last = values
-
-    def parse(node: Scalar) -> str:
-        if node.text not in values:
-            raise ValueError
-        return values[node.text]
-
-    return scalar("choice", f"{', '.join(others)} or {last}", parse)
-
-
-def text(accepted: str, pattern: str = "(?s).+") -> Kind:
-    """A text that matches as a whole."""
-    shape = re.compile(pattern)
-
-    def parse(node: Scalar) -> str:
-        if is_null(node) or not shape.fullmatch(node.text):
-            raise ValueError
-        return node.text
-
-    return scalar("text", accepted, parse)
-
-
-def sequence(item: Kind) -> Kind:
-    """One or more values of a kind, as a tuple."""
-    accepted = f"a list, each item {item.accepted}"
-
-    def read(node: Node) -> tuple[Any, ...]:
-        if not isinstance(node, Sequence) or not node.items:
-            raise Wrong([refused(node, accepted)])
-        return tuple(_each(((f"[{index}]", child) for index, child in enumerate(node.items)), item.read))
-
-    return Kind(f"list of {item.name}", accepted, read)
-
-
-def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value]) -> Kind:
-    """A mapping; nothing at all counts as an empty one."""
-
-    def read_entries(node: Node) -> Value:
-        if isinstance(node, Mapping):
-            return read(node.entries)
-        if is_null(node):
-            return read({})
-        raise Wrong([refused(node, accepted)])
-
-    return Kind("mapping", accepted, read_entries)
-
-
-def section(table: dict[str, Key]) -> Kind:
-    """A mapping with keys of its own; the value is a dict of those given."""
-
-    def read(entries: dict[str, Entry]) -> dict[str, Any]:
-        values, problems = read_keys(entries, table)
-        if problems:
-            raise Wrong([problem._replace(key="." * bool(problem.key) + problem.key) for problem in problems])
-        return values
-
-    return mapping(f"a mapping with the keys {', '.join(table)}", read)
-
-
-def _inside(low: int, value: int, high: int) -> int:
-    if not low <= value <= high:
-        raise ValueError
-    return value
-
-
-def _each(places: Iterable[tuple[str, Node]], read: Callable[[Node], Value]) -> list[Value]:
-    """The values at the places inside a bigger value; Wrong tells of every one that is refused."""
-    values: list[Value] = []
-    problems: list[Problem] = []
-    for place, node in places:
-        try:
-            values.append(read(node))
-        except Wrong as wrong:
-            problems += [problem._replace(key=place + problem.key) for problem in wrong.problems]
-    if problems:
-        raise Wrong(problems)
-    return values
+_PERCENT = re.compile("([0-9]{1,6})%")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?", re.ASCII)
 
 
 def _mode(node: Scalar) -> int:
     if not _OCTAL.fullmatch(node.text):
         raise ValueError
     return int(node.text, 8)
-
-
-def _flag(node: Scalar) -> bool:
-    value = meaning(node)
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
 
 
 def _zone(node: Scalar) -> str:
@@ -260,152 +66,252 @@ def _command(node: Node) -> str | tuple[str, ...]:
     return words
 
 
-def _schedule(node: Node) -> tuple[Scalar, ...]:
-    """The expressions, which keep their place in the file: what is wrong inside them is found later."""
-    if isinstance(node, Sequence):
-        return tuple(sequence(_EXPRESSION).read(node))
-    return (_EXPRESSION.read(node),)
-
-
 def _expression(node: Scalar) -> Scalar:
+    """As written and with its place in the file, as what is wrong inside is found later."""
     if is_null(node) or not node.text.strip():
         raise ValueError
     return node
+
+
+def _instant(node: Scalar) -> datetime:
+    """Aware if a zone is written with it, else naive."""
+    if not _INSTANT.fullmatch(node.text):
+        raise ValueError
+    moment = datetime.fromisoformat(node.text)
+    if not 1970 <= moment.year < 2200:  # nanoseconds since 1970 in 64 bits end in 2262
+        raise ValueError
+    return moment if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _cores(node: Scalar) -> float:
+    """Cores as a float, of ``0.5`` or ``50%``."""
+    percent = _PERCENT.fullmatch(node.text)
+    cores = int(percent[1]) / 100 if percent else _CORES.read(node)
+    if not 0.01 <= cores <= 4096:
+        raise ValueError
+    return float(cores)
 
 
 def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
     odd = [key for key, _ in entries.values() if not _VARIABLE.fullmatch(key.text)]
     if odd:
         raise Wrong([refused(key, "a name of letters, digits and _", quoted(key.text)) for key in odd])
-    values = _each(((f".{name}", entry.value) for name, entry in entries.items()), _WORD.read)
+    values = each(((f".{name}", entry.value) for name, entry in entries.items()), _WORD.read)
     return tuple(zip(entries, values, strict=True))
 
 
-def _metadata(entries: dict[str, Entry]) -> dict[str, Any]:
-    values = _each(((f".{quoted(name)[1:-1]}", entry.value) for name, entry in entries.items()), _plain)
+def _named(entries: dict[str, Entry], value: Kind) -> dict[str, Any]:
+    odd = [key for key, _ in entries.values() if not re.fullmatch(_NAME, key.text)]
+    if odd:
+        raise Wrong([refused(key, _A_NAME, quoted(key.text)) for key in odd])
+    values = each(((f".{name}", entry.value) for name, entry in entries.items()), value.read)
     return dict(zip(entries, values, strict=True))
 
 
-def _plain(node: Node) -> Any:
-    """The value as JSON knows it; there a number is finite."""
-    match node:
-        case Sequence():
-            return _each(((f"[{index}]", item) for index, item in enumerate(node.items)), _plain)
-        case Mapping():
-            return _metadata(node.entries)
-    value = meaning(node)
-    if isinstance(value, float) and not isfinite(value):
-        raise Wrong([refused(node, "a finite number of at most 64 bits, or a text in quotes")])
-    return value
+_NAME = "[a-z0-9][a-z0-9._-]{0,63}"
+_A_NAME = "a name of 1 to 64 of a-z 0-9 . _ - that starts with a letter or digit"
 
-
-def _unknown(name: str, table: dict[str, Key], planned: frozenset[str]) -> str:
-    if name in planned:
-        return f"the key {quoted(name)} is not supported by this version"
-    known = sorted((_distance(name[:64], key), key) for key in (*table, *planned))
-    accepted = f"{known[0][1]!r}" if known[0][0] <= max(2, len(name) // 3) else f"{', '.join(table)}"
-    return f"found the unknown key {quoted(name)}; accepted: {accepted}"
-
-
-def _distance(one: str, other: str) -> int:
-    """Letters to insert, delete or replace between two words (Levenshtein)."""
-    row = list(range(len(other) + 1))
-    for index, letter in enumerate(one, 1):
-        above, row = row, [index]
-        for column, match in enumerate(other, 1):
-            row.append(min(row[-1] + 1, above[column] + 1, above[column - 1] + (letter != match)))
-    return row[-1]
-
-
+ID = text(_A_NAME.replace("a name", "an id"), _NAME, "id")
 ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)
-_FLAG = scalar("boolean", "true or false", _flag)
 _MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
-_PATH = text("an absolute path", "(?s)/.*")
+_PATH = text("an absolute path", "(?s)/[^\0]*", "path")
 _WORD = text('a text (nothing at all is written "")', "(?s).*")
+_ACCOUNT = text("the name of an account", "[^\\s:/\0][^:/\n\0]*", "name")
 _COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
-_EXPRESSION = scalar("cron expression", 'a cron expression such as "0 2 * * *", or a list of them', _expression)
+_COMMAND = Kind("command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(_WORD).schema]})
+_EXPRESSION = scalar("cron expression", 'a cron expression such as "0 2 * * *"', _expression)
+_SECONDS = scalar("seconds field", 'a field of seconds such as "*/10" or "0,30"', _expression)
+_WHEN = scalar("instant", "an instant such as 2027-01-31T02:00 or 2027-01-31T02:00+01:00, from 1970 to 2199", _instant)
+_CORES = number(0.01, 4096)
+_CPU = scalar("CPU", "a number of cores such as 0.5, or a percentage of one core such as 50%", _cores)
+_BYTES = optional(size("0", "999999999T"), "unlimited")
+_RATE = size("1K", "999999999T")
+_LOCK = text(_A_NAME, _NAME, "name")
+_SIGNAL = text("a signal such as SIGTERM", "SIG[A-Z][A-Z0-9+-]{1,11}", "signal")
+_CAUSE = text("an exit code, a signal such as SIGSEGV, or timeout", r"timeout|SIG[A-Z][A-Z0-9+-]{1,11}|[0-9]{1,3}")
+_UNITS = integer(1, 1_000_000)
+_AMOUNT = text("an amount such as 2, 0.5, 50% or 400M", r"[0-9]{1,9}(\.[0-9]{1,9})?|[0-9]{1,9}[%KMGT]", "amount")
 
-JOB_KEYS = {
-    key.name: key
-    for key in (
-        Key("description", _WORD, '""', "What the job is for, in a few words.", "Dump the databases"),
-        Key(
-            "command",
-            Kind("command", _COMMAND_LINE.accepted, _command),
-            "",
-            "What to run: a list is executed as it is, a text is given to `shell` -c.",
-            "[/usr/local/bin/backup, --full]",
-        ),
-        Key("shell", _PATH, "/bin/sh", "The program that runs a `command` that is a text.", "/bin/bash"),
-        Key(
-            "schedule",
-            Kind("schedule", _EXPRESSION.accepted, _schedule),
-            "",
-            "When the job is due: a cron expression, or a list of them.",
-            '"0 2 * * *"',
-        ),
-        Key("every", duration("1s", "365d", none=True), "none", "Due at each multiple of this time since 1970.", "90m"),
-        Key("timezone", ZONE, "", "The zone of `schedule`; else that of jobqueued.yaml.", "Europe/Berlin"),
-        Key(
-            "dst",
-            choice("cron", "once", "both", "skip"),
-            "cron",
-            "What a change of the clock does to times that are skipped or repeated.",
-            "once",
-        ),
-        Key("user", text("the name of a user"), "", "Who runs the command; else the daemon's own user.", "backup"),
-        Key("working_directory", _PATH, "", "Where the command starts; else the user's home.", "/srv"),
-        Key(
-            "environment",
-            mapping("a mapping of names to texts", _environment),
-            "{}",
-            "Variables for the command, beside those that every run gets.",
-            "{LANG: C.UTF-8}",
-        ),
-        Key("umask", _MODE, "", "The mode bits that new files do not get.", "0027"),
-        Key("enabled", _FLAG, "true", "Whether the clock may start the job.", "false"),
-        Key("priority", integer(-1000, 1000), "0", "Who goes first when not all can run: higher does.", "10"),
-        Key("concurrency", integer(1, 1000), "1", "How many runs of this job may be live at a time.", "2"),
-        Key(
-            "max_waiting",
-            integer(1, 100_000, none=True),
-            "none",
-            "How many of its runs may wait; more are skipped.",
-            "5",
-        ),
-        Key(
-            "catch_up",
-            choice(*CatchUp),
-            "latest",
-            "Which occurrences that were missed for longer than `grace` still run.",
-            "all",
-        ),
-        Key("catch_up_window", duration("1m", "365d"), "1d", "How far back `catch_up` looks.", "12h"),
-        Key("grace", duration("0s", "1d"), "1m", "How late an occurrence may start without being missed.", "5m"),
-        Key("timeout", duration("1s", "365d", none=True), "none", "How long a run may take.", "2h"),
-        Key("kill_grace", duration("0s", "1h"), "10s", "The time between SIGTERM and SIGKILL.", "30s"),
-        Key("success_codes", sequence(integer(0, 255)), "[0]", "Exit codes that mean success.", "[0, 24]"),
-        Key("output_limit", size("1K", "1T"), "64M", "How much output of a run is kept.", "512M"),
-        Key("tags", sequence(text("a text that is not empty")), "", "Words to find jobs by.", "[backup, nightly]"),
-        Key("metadata", mapping("a mapping", _metadata), "", "Anything; each record gets a copy.", "{owner: ops}"),
-    )
-}
-
-PLANNED = frozenset(
-    {
-        "stdin", "environment_file", "group", "groups", "login_environment", "credentials", "seconds",
-        "anchor", "at", "on", "spread", "start_deadline", "max_runs", "escalation", "exclusive", "overlap", "locks",
-        "resources", "placement", "dependencies", "dependency_timeout", "on_dependency_failure", "drain",
-        "stop_signal", "retries", "retry_delay", "retry_backoff", "retry_max_delay", "retry_on", "failover",
-        "leave_children", "resource_limits", "enforce", "nice", "ionice", "cpu_scheduling", "oom_score_adj",
-        "no_new_privs", "output", "journal_rate", "retention", "notify", "telemetry_hooks",
-    }
+_RESOURCE_LIMITS = table(
+    Key("cpu", _CPU, "", "How much CPU the run may use at a time.", "0.5"),
+    Key("memory", _RATE, "", "How much memory it may use, page cache included, or be killed.", "512M"),
+    Key("memory_high", _RATE, "", "How much memory it may use before it is slowed.", "400M"),
+    Key("swap", _BYTES, "", "How much it may swap out.", "0"),
+    Key("tasks", _UNITS, "", "How many processes and threads it may have.", "64"),
+    Key("io_read", _RATE, "", "How many bytes it may read from disks a second.", "20M"),
+    Key("io_write", _RATE, "", "How many bytes it may write to disks a second.", "20M"),
+    Key("open_files", _UNITS, "", "RLIMIT_NOFILE of each of its processes.", "1024"),
+    Key("file_size", _BYTES, "", "RLIMIT_FSIZE: how large a file may become.", "1G"),
+    Key("core", _BYTES, "", "RLIMIT_CORE: how large a core dump may become.", "0"),
+    Key("cpu_time", duration("1s", "365d"), "", "RLIMIT_CPU of each of its processes.", "1h"),
+    Key("stack", _BYTES, "", "RLIMIT_STACK of each of its processes.", "8M"),
+    Key("locked_memory", _BYTES, "", "RLIMIT_MEMLOCK of each of its processes.", "64K"),
+    Key("address_space", _BYTES, "", "RLIMIT_AS of each of its processes.", "4G"),
+    Key("processes", _UNITS, "", "RLIMIT_NPROC: how many processes its user may have.", "256"),
+    Key("data", _BYTES, "", "RLIMIT_DATA of each of its processes.", "1G"),
+    Key("msgqueue", _BYTES, "", "RLIMIT_MSGQUEUE of its user.", "800K"),
+    Key("sigpending", _UNITS, "", "RLIMIT_SIGPENDING of its user.", "1000"),
 )  # fmt: skip
 
-FILE_KEYS = {
-    key.name: key
-    for key in (
-        Key("defaults", mapping("a mapping of job keys", dict), "{}", "What the file's jobs share.", "{user: backup}"),
-        Key("jobs", mapping("a mapping of ids to jobs", dict), "{}", "The jobs by id.", "{hello: {command: echo hi}}"),
-    )
-}
+_LOCKS = table(
+    Key("name", _LOCK, "", "The name of the lock.", "tape"),
+    Key("path", _PATH, "", "A file to be locked with flock(2), instead of a name.", "/run/lock/backup.lock"),
+    Key("mode", choice("exclusive", "shared"), "exclusive", "Whether others may hold it too.", "shared"),
+    Key("units", _UNITS, "", "How many units of a counted lock.", "2"),
+)
+
+_ESCALATION = table(
+    Key("points", integer(0, 1000), "1", "How much the priority grows.", "5"),
+    Key("every", duration("1s", "1d"), "1m", "After how much waiting it grows.", "10m"),
+)
+
+_EVENTS = table(
+    Key("path", _PATH, "", "A file that matches appeared.", "/srv/in/*.csv", planned=True),
+    Key("event", _LOCK, "", "Somebody emitted the event.", "deployed", planned=True),
+    Key("job", ID, "", "A run of this job ended.", "rotate-logs", planned=True),
+    Key("result", choice("success", "failure", "any"), "success", "How that run ended.", "any", planned=True),
+)
+
+RETENTION = table(
+    Key("runs", integer(1, 1_000_000), "100", "How many records are kept.", "500"),
+    Key("age", duration("1h", "36500d"), "90d", "How old a record may become.", "365d"),
+    Key("bytes", size("1M", "999T"), "1G", "How much records and output may take.", "10G"),
+)
+
+_NOTIFY = table(
+    Key("on", some(choice("failure", "recovery", "missed", "late", "success")), "[failure, recovery, missed, late]",
+        "What is told.", "[failure]"),
+    Key("email", some(text("a mail address", r"[^\s@]+@[^\s@]+")), "", "Who is told.", "ops@example.org"),
+)  # fmt: skip
+
+GROUPS: dict[str, dict[str, Key]] = {
+    "What runs": table(
+        Key("description", _WORD, '""', "What the job is for, in a few words.", "Dump the databases"),
+        Key("command", _COMMAND, "", "What to run: a list is executed as it is, a text is given to `shell` -c.",
+            "[/usr/local/bin/backup, --full]"),
+        Key("shell", _PATH, "/bin/sh", "The program that runs a `command` that is a text.", "/bin/bash"),
+        Key("stdin", _WORD, '""', "What the command reads from its standard input.", "hello", planned=True),
+        Key("working_directory", _PATH, "", "Where the command starts; else the user's home.", "/srv"),
+        Key("environment", mapping("a mapping of names to texts", _environment, {"additionalProperties": _WORD.schema}),
+            "{}", "Variables for the command, beside those that every run gets.", "{LANG: C.UTF-8}"),
+        Key("environment_file", some(_PATH), "", "Files of variables for the command.", "/etc/default/backup",
+            planned=True),
+        Key("umask", _MODE, "", "The mode bits that new files do not get.", "0027"),
+        Key("user", _ACCOUNT, "", "Who runs the command; else the daemon's own user.", "backup"),
+        Key("group", _ACCOUNT, "", "The group of the command; else the user's primary one.", "backup", planned=True),
+        Key("groups", sequence(_ACCOUNT, least=0), "", "Its supplementary groups; else those of the user.",
+            "[tape, adm]", planned=True),
+        Key("login_environment", FLAG, "false", "Whether the command gets what a login of the user would get.", "true",
+            planned=True),
+        Key("credentials", mapping("a mapping of names to absolute paths", lambda e: _named(e, _PATH)), "{}",
+            "Secret files that only the run can read, below $CREDENTIALS_DIRECTORY.", "{token: /etc/backup/token}",
+            planned=True),
+    ),
+    "When it is due": table(
+        Key("schedule", some(_EXPRESSION), "", "When the job is due: a cron expression, or a list of them.",
+            '"0 2 * * *"'),
+        Key("seconds", _SECONDS, "", "The seconds of each minute of `schedule` in which it is due; else second 0.",
+            '"*/10"'),
+        Key("timezone", ZONE, "", "The zone of `schedule` and `at`; else that of jobqueued.yaml.", "Europe/Berlin"),
+        Key("dst", choice("cron", "once", "both", "skip"), "cron",
+            "What a change of the clock does to times that are skipped or repeated.", "once"),
+        Key("every", optional(duration("1s", "365d")), "none",
+            "Due at each multiple of this elapsed time since `anchor`.", "90m"),
+        Key("anchor", _WHEN, "1970-01-01T00:00Z", "Where `every` counts from.", "2027-01-31T02:00"),
+        Key("at", _WHEN, "", "Due once, at this instant.", "2027-01-31T02:00"),
+        Key("on", some(either(choice("boot"), section(_EVENTS))), "",
+            "Due at an event: `boot` is the first start of the daemon after each boot of the host.", "boot"),
+        Key("spread", duration("0s", "1d"), "0s",
+            "Starts later by a part of this time that is the job's own, so that jobs due together do not all start "
+            "together.", "10m"),
+        Key("catch_up", choice(*CatchUp), "latest",
+            "Which occurrences that were missed for longer than `grace` still run.", "all"),
+        Key("catch_up_window", duration("1m", "365d"), "1d", "How far back `catch_up` looks.", "12h"),
+        Key("grace", duration("0s", "1d"), "1m", "How late an occurrence may start without being missed.", "5m"),
+        Key("start_deadline", optional(duration("1s", "365d")), "none",
+            "How long after it was due an occurrence may still start.", "1h", planned=True),
+        Key("enabled", FLAG, "true", "Whether the clock or an event may start the job.", "false"),
+        Key("max_runs", optional(integer(1, 1_000_000_000)), "none", "After how many runs the job is completed.", "100",
+            planned=True),
+    ),
+    "Who goes next": table(
+        Key("priority", integer(-1000, 1000), "0", "Who goes first when not all can run: higher does.", "10"),
+        Key("escalation", section(_ESCALATION), "{points: 1, every: 1m}", "How the priority grows while a run waits.",
+            "{points: 5, every: 1m}", planned=True),
+        Key("exclusive", FLAG, "false", "Whether a run is alone on this host.", "true", planned=True),
+        Key("concurrency", integer(1, 1000), "1", "How many runs of this job may be live at a time.", "2"),
+        Key("overlap", choice("queue", "skip", "replace"), "queue",
+            "What happens to a run that is due while the job is at its `concurrency`.", "skip", planned=True),
+        Key("max_waiting", optional(integer(1, 100_000)), "none",
+            "How many of its runs may wait, more are skipped; else 1 from the clock, 100 from others.", "5"),
+        Key("locks", sequence(either(_LOCK, section(_LOCKS))), "", "Locks that a run holds while it is live.",
+            "[database, {name: tape, mode: shared}, {name: license, units: 2}]", planned=True),
+        Key("resources", mapping("a mapping of resources to amounts", lambda e: _named(e, _AMOUNT)), "{}",
+            "What a run asks for at its admission: cpu, memory, and the units of jobqueued.yaml.",
+            "{cpu: 1, memory: 400M, gpu: 1}", planned=True),
+        Key("placement", choice("spread", "pack", "none"), "none", "Which CPUs and units of a resource runs get.",
+            "spread", planned=True),
+        Key("dependencies", sequence(ID), "", "Jobs that must have succeeded before.", "[rotate-logs]", planned=True),
+        Key("dependency_timeout", duration("1s", "365d"), "1d", "How long a run waits for its `dependencies`.", "2h",
+            planned=True),
+        Key("on_dependency_failure", choice("skip", "run"), "skip", "What a run does when one of them failed.", "run",
+            planned=True),
+        Key("drain", duration("1s", "365d"), "1h",
+            "How long others are held back for a run that waits for one without `timeout`.", "10m", planned=True),
+    ),
+    "How it ends": table(
+        Key("timeout", optional(duration("1s", "365d")), "none", "How long a run may take.", "2h"),
+        Key("kill_grace", duration("0s", "1h"), "10s", "The time between SIGTERM and SIGKILL.", "30s"),
+        Key("stop_signal", _SIGNAL, "SIGTERM", "The signal that asks a run to stop.", "SIGINT", planned=True),
+        Key("success_codes", sequence(integer(0, 255)), "[0]", "Exit codes that mean success.", "[0, 24]"),
+        Key("retries", integer(0, 1000), "0", "How often a run that failed is tried again.", "3", planned=True),
+        Key("retry_delay", duration("0s", "30d"), "1m", "How long it waits before that.", "5m", planned=True),
+        Key("retry_backoff", number(1, 10), "1", "By what `retry_delay` is multiplied each time.", "2", planned=True),
+        Key("retry_max_delay", optional(duration("1s", "30d")), "none", "What the delay may grow to.", "1h",
+            planned=True),
+        Key("retry_on", sequence(_CAUSE), "", "Which failures are tried again; else all.", "[75, timeout]",
+            planned=True),
+        Key("failover", _COMMAND, "", "What runs instead when the last retry failed.", "/usr/local/bin/backup-to-disk",
+            planned=True),
+        Key("leave_children", FLAG, "false", "Whether processes that outlive the command are left alone.", "true",
+            planned=True),
+    ),
+    "What it may use": table(
+        Key("resource_limits", section(_RESOURCE_LIMITS), "{}", "What the kernel lets a run have at most.",
+            "{cpu: 0.5, memory: 512M, open_files: 1024}", planned=True),
+        Key("enforce", choice("required", "best_effort"), "best_effort",
+            "What happens where a limit can't be enforced: `required` starts nothing.", "required", planned=True),
+        Key("nice", integer(-20, 19), "0", "The scheduling priority of the command: less is more.", "10", planned=True),
+        Key("ionice", text("idle, or best-effort:N or realtime:N, N from 0 to 7", "idle|(best-effort|realtime):[0-7]"),
+            "", "The I/O scheduling class of the command.", "idle", planned=True),
+        Key("cpu_scheduling", text("other, batch, idle, or fifo:N or rr:N, N from 1 to 99",
+            "other|batch|idle|(fifo|rr):[1-9][0-9]?"), "other", "The CPU scheduling policy of the command.", "batch",
+            planned=True),
+        Key("oom_score_adj", integer(-1000, 1000), "0", "How early the kernel kills it when memory is short.", "500",
+            planned=True),
+        Key("no_new_privs", FLAG, "false", "Whether set-user-ID programs have no effect below it.", "true",
+            planned=True),
+    ),
+    "What is told": table(
+        Key("output", choice("both", "file", "journal", "none"), "both", "Where the output of a run goes.", "file",
+            planned=True),
+        Key("output_limit", size("1K", "1T"), "64M", "How much output of a run is kept.", "512M"),
+        Key("journal_rate", integer(1, 1_000_000), "100", "How many lines a second of it go to the journal.", "1000",
+            planned=True),
+        Key("retention", section(RETENTION), "{}", "How much of the job's history is kept.", "{runs: 500}",
+            planned=True),
+        Key("notify", section(_NOTIFY), "{}", "Who is told what.", "{on: failure, email: ops@example.org}",
+            planned=True),
+        Key("telemetry_hooks", sequence(_PATH), "", "Programs that are given the record of each run.",
+            "[/usr/local/bin/push-metrics]", planned=True),
+        Key("tags", sequence(text("a text that is not empty")), "", "Words to find jobs by.", "[backup, nightly]"),
+        Key("metadata", ANYTHING, "", "Anything; each record gets a copy.", "{owner: ops}"),
+    ),
+}  # fmt: skip
+
+JOB_KEYS = {name: key for group in GROUPS.values() for name, key in group.items()}
+
+FILE_KEYS = table(
+    Key("defaults", mapping("a mapping of job keys", dict), "{}", "What the file's jobs share.", "{user: backup}"),
+    Key("jobs", mapping("a mapping of ids to jobs", dict), "{}", "The jobs by id.", "{hello: {command: echo hi}}"),
+)

@@ -77,6 +77,9 @@ class JobStatus(StrEnum):
     WAITING = "Waiting"
     RUNNING = "Running"
     FAILED = "Failed"
+    COMPLETED = "Completed"
+    PAUSED = "Paused"
+    INVALID = "Invalid"
     DISABLED = "Disabled"
 
 
@@ -90,18 +93,25 @@ class CatchUp(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A definition: what to run, when, under which rules.  `keys.KEYS` documents the fields of the same name.
+    """A definition: what to run, when, under which rules.  `keys.JOB_KEYS` documents the fields of the same name.
 
-    `triggers` are the compiled form of `schedule` and `every`; `file` and `line` say where the job was defined.
+    `triggers` are the compiled form of all that the clock does, `offset` (ns) is the job's own part of `spread`; `file`
+    and `line` say where the job was defined.
     """
 
     id: str
     command: str | tuple[str, ...]
     schedule: tuple[str, ...] = ()
-    every: int | None = None
+    seconds: str | None = None
     timezone: str = "UTC"
     dst: str = "cron"
+    every: int | None = None
+    anchor: int = 0
+    at: int | None = None
+    on: tuple[str, ...] = ()
+    spread: int = 0
     triggers: tuple[Trigger, ...] = ()
+    offset: int = 0
     description: str = ""
     shell: str = "/bin/sh"
     user: str | None = None
@@ -131,10 +141,23 @@ class Job:
         return to_instant(min(times)) if times else None
 
     @property
+    def at_boot(self) -> bool:
+        """Whether the first start of the daemon after a boot of the host makes it due."""
+        return "boot" in self.on
+
+    @property
     def rhythm(self) -> str:
         """Identity of the clock triggers: a cursor is only good for the rhythm it was made under."""
-        rhythms = [*self.schedule, self.timezone, self.dst] if self.schedule else []
-        return "\n".join(rhythms if self.every is None else [*rhythms, f"every {self.every}"])
+        lines = [*self.schedule, self.timezone, self.dst] if self.schedule else []
+        lines += [] if self.seconds is None else [f"seconds {self.seconds}"]
+        lines += [] if self.every is None else [f"every {self.every}"]
+        lines += [f"anchor {self.anchor}"] if self.every is not None and self.anchor else []
+        return "\n".join(lines if self.at is None else [*lines, self.once])
+
+    @property
+    def once(self) -> str:
+        """The line of `rhythm` that stands for `at`; "" where there is none."""
+        return "" if self.at is None else f"at {self.at}"
 
 
 class Occurrence(NamedTuple):
@@ -232,6 +255,7 @@ class JobMemory:
     cursor: int = 0
     era: int = 0
     last_number: int = 0
+    paused: bool = False
     stats: JobStats = JobStats()
 
 

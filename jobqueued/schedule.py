@@ -1,4 +1,4 @@
-"""When a job is due: by a cron expression in a time zone, under a rule for clock changes, or by elapsed time.
+"""When a job is due: by a cron expression in a time zone, under a rule for clock changes, by elapsed time, or once.
 
 Matches are searched on naive wall time and mapped to UTC by the `dst` rule.  Wall times only ever grow in that search,
 so it cannot loop.
@@ -10,9 +10,19 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, cast
 from zoneinfo import ZoneInfo, available_timezones
 
-from jobqueued.cronexpr import LASTING, Pattern, ScheduleError, fields, overstep, pattern_of, settled
+from jobqueued.cronexpr import (
+    LASTING,
+    Pattern,
+    ScheduleError,
+    drawn,
+    fields,
+    overstep,
+    pattern_of,
+    seconds_of,
+    settled,
+)
 
-__all__ = ["Every", "Schedule", "ScheduleError"]
+__all__ = ["At", "Every", "Schedule", "ScheduleError", "Seconds", "offset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,7 @@ class Schedule:
 
     `dst` says what a clock change does to it: `cron` (as Vixie: jobs at fixed hours as `once`, wildcard jobs by elapsed
     time), `once` (each wall time once), `both` (those of a repeated hour twice), `skip` (none for a skipped hour).
+    `@reboot` is understood too: `at_boot` is true, and no clock makes it due.
     """
 
     expression: str
@@ -28,18 +39,20 @@ class Schedule:
     job_id: str = ""
     dst: str = "cron"
     seed: str = field(default="", kw_only=True, repr=False, compare=False)
+    at_boot: bool = field(init=False, repr=False, compare=False)
     _pattern: Pattern = field(init=False, repr=False, compare=False)
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
     _rule: "_Rule" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raise ScheduleError unless all of it is understood and some instant matches."""
-        texts = [settled(f, text, f"{self.seed}\0{self.job_id}") for f, text in fields(self.expression)]
-        pattern = pattern_of(" ".join(texts))
+        texts = [settled(f, text, _owner(self.seed, self.job_id)) for f, text in fields(self.expression)]
+        pattern = pattern_of(" ".join(texts)) if texts else _NEVER
+        object.__setattr__(self, "at_boot", not texts)
         object.__setattr__(self, "_pattern", pattern)
         object.__setattr__(self, "_zone", _zone(self.timezone))
         object.__setattr__(self, "_rule", _rule(self.dst, pattern.wild))
-        if self.after(LASTING) is None:
+        if not self.at_boot and self.after(LASTING) is None:
             raise ScheduleError("dst", f"the clock skips each match in {self.timezone}: write `once`, or another hour")
 
     @property
@@ -52,6 +65,8 @@ class Schedule:
         """Return the first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
         if instant.utcoffset() is None:
             raise ValueError(f"naive datetime, it needs a time zone: {instant!r}")
+        if self.at_boot:
+            return None
         wall = instant.astimezone(self._zone).replace(tzinfo=None, fold=0)
         early, late = _offsets(self._zone, wall)
         if early > late:
@@ -87,15 +102,74 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Seconds:
+    """Several seconds of each minute of a `schedule`: `seconds` is in the grammar of the minute field."""
+
+    schedule: Schedule
+    seconds: str
+    _offsets: tuple[timedelta, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raise ScheduleError unless the field is understood."""
+        if self.schedule.at_boot:
+            raise ScheduleError("seconds", "found beside `@reboot`: write it beside a schedule of five fields")
+        seconds = seconds_of(self.seconds, _owner(self.schedule.seed, self.schedule.job_id))
+        object.__setattr__(self, "_offsets", tuple(timedelta(seconds=second) for second in seconds))
+
+    def after(self, instant: datetime) -> datetime | None:
+        """The first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
+        minute = self.schedule.after(instant - _MINUTE)
+        while minute is not None and minute + self._offsets[-1] <= instant:
+            minute = self.schedule.after(minute)
+        return None if minute is None else next(due for o in self._offsets if (due := minute + o) > instant)
+
+
+@dataclass(frozen=True, slots=True)
 class Every:
-    """Each multiple of `interval` (ns, whole seconds) of elapsed time since 1970-01-01T00:00Z."""
+    """Each multiple of `interval` (ns, whole seconds) of elapsed time since an aware `anchor`."""
 
     interval: int
+    anchor: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+
+    def __post_init__(self) -> None:
+        """Raise ScheduleError unless time goes on."""
+        if self.interval < _SECOND or self.interval % _SECOND:
+            raise ScheduleError("every", f"found {self.interval} ns: write whole seconds, 1 or more")
+        object.__setattr__(self, "anchor", self.anchor.astimezone(UTC))  # else its zone's wall time would be added to
 
     def after(self, instant: datetime) -> datetime:
         """The first due instant strictly later than an aware `instant`, in UTC."""
-        step = timedelta(microseconds=self.interval // 1000)
-        return _EPOCH + ((instant - _EPOCH) // step + 1) * step
+        step = timedelta(seconds=self.interval // _SECOND)
+        return self.anchor + ((instant - self.anchor) // step + 1) * step
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """One aware instant."""
+
+    instant: datetime
+
+    @classmethod
+    def read(cls, moment: datetime, timezone: str) -> "At":
+        """An aware moment, or a wall time of the zone: one that the clock skips is the change, one of two the first."""
+        if moment.tzinfo is not None:
+            return cls(moment.astimezone(UTC))
+        zone = _zone(timezone)
+        early, late = _offsets(zone, moment)
+        return cls(_utc(moment, early) if early >= late else _change(zone, moment))
+
+    def after(self, instant: datetime) -> datetime | None:
+        """The instant, unless it is not later than `instant`."""
+        return self.instant if self.instant > instant else None
+
+
+def offset(window: int, job_id: str, seed: str) -> int:
+    """The part of a window (ns, whole seconds) by which this job starts later than it is due; the same for ever."""
+    return drawn(_owner(seed, job_id), "spread") % max(1, window // _SECOND) * _SECOND
+
+
+def _owner(seed: str, job_id: str) -> str:
+    return f"{seed}\0{job_id}"
 
 
 # ── clock changes ──
@@ -111,7 +185,9 @@ class _Rule(NamedTuple):
 _RULES = {"once": _Rule(True, False), "both": _Rule(True, True), "skip": _Rule(False, False)}
 _ELAPSED = _Rule(False, True)
 _TICK = timedelta.resolution
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE = timedelta(minutes=1)
+_SECOND = 1_000_000_000
+_NEVER = Pattern(0, 0, 0, (), wild=False)
 
 
 def _rule(dst: str, wild: bool) -> _Rule:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.jobfile import read_jobs
-from jobqueued.keys import FILE_KEYS, JOB_KEYS, PLANNED
+from jobqueued.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.model import DAY, HOUR, SECOND, CatchUp, Job
 from jobqueued.schedule import Schedule
 
@@ -243,7 +243,7 @@ VALUES = st.recursive(
     ),
     max_leaves=4,
 )
-NAMES = st.sampled_from(["a", "B", "x.y", *JOB_KEYS, *FILE_KEYS, *sorted(PLANNED)])
+NAMES = st.sampled_from(["a", "B", "x.y", *JOB_KEYS, *FILE_KEYS])
 BODIES = st.dictionaries(NAMES, VALUES, max_size=5).map(_flow) | VALUES
 SECTIONS = st.dictionaries(st.sampled_from(["a", "b-1", "C", ""]), BODIES, max_size=3).map(_flow)
 

@@ -15,7 +15,9 @@ from cronsim import CronSim
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.schedule import Every, Schedule, ScheduleError
+from jobqueued.cronexpr import seconds_of
+from jobqueued.model import Trigger
+from jobqueued.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
 
 RULES = ("cron", "once", "both", "skip")
 MINUTE = timedelta(minutes=1)
@@ -27,7 +29,7 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def walk(schedule: Schedule, start: datetime) -> Iterator[datetime]:
+def walk(schedule: Trigger, start: datetime) -> Iterator[datetime]:
     """Follow a schedule from due instant to due instant."""
     while (instant := schedule.after(start)) is not None:
         yield instant
@@ -371,7 +373,7 @@ def test_same_meaning(alias: str, fields: str) -> None:
         ("0 0 1 1 * * 2030", "expression", "found 7 fields"),
         ("0 0 * *", "expression", "found 4 fields: write five"),
         ("", "expression", "found 0 fields: write five"),
-        ("@reboot", "expression", "write `on: boot`"),
+        ("@reboot 5", "expression", "@annually @reboot"),
         ("@every 5m", "expression", "write `every: 5m`"),
         ("@noon", "expression", "write one of @hourly @daily"),
         ("0 0 ? * 1", "day of month", "found `?`: write `*`"),
@@ -547,3 +549,108 @@ def test_every_is_a_multiple_of_its_interval(instant: datetime, seconds: int) ->
     due = Every(seconds * 10**9).after(instant)
     assert (due - datetime(1970, 1, 1, tzinfo=UTC)) % timedelta(seconds=seconds) == timedelta(0)
     assert timedelta(0) < due - instant <= timedelta(seconds=seconds)
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)), st.integers(1, 10**6))
+def test_every_counts_from_its_anchor(instant: datetime, seconds: int) -> None:
+    """With an anchor in any zone `every` is due at whole intervals from there, also before it."""
+    anchor = datetime(2027, 1, 31, 2, 0, 7, tzinfo=ZoneInfo("Europe/Berlin"))
+    due = Every(seconds * 10**9, anchor).after(instant)
+    assert (UTC, timedelta(0)) == (due.tzinfo, (due - anchor) % timedelta(seconds=seconds))
+    assert timedelta(0) < due - instant <= timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("interval", [0, -(10**9), 1, 10**9 + 1])
+def test_every_goes_on(interval: int) -> None:
+    """An interval that is not whole seconds, at least one, is refused."""
+    with pytest.raises(ScheduleError, match="every: found"):
+        Every(interval)
+
+
+# ── seconds ──
+
+
+def test_seconds_of_each_minute() -> None:
+    """Each second named is due in each minute of the schedule, strictly later than the instant."""
+    due = Seconds(Schedule("59 23 * * *"), "*/20")
+    found = [utc("2026-01-01 23:58:59")]
+    for _ in range(4):
+        found.append(due.after(found[-1]))
+    assert [utc(f"2026-01-0{at}") for at in ("1 23:59:00", "1 23:59:20", "1 23:59:40", "2 23:59:00")] == found[1:]
+    assert utc("2026-01-01 23:59:40") == due.after(utc("2026-01-01 23:59:39.999999"))
+
+
+@given(
+    st.datetimes(datetime(2026, 10, 24), datetime(2026, 10, 27), timezones=st.just(UTC)),
+    st.sampled_from(["*/20", "0", "59", "7,30-32", "0-58/29"]),
+    st.sampled_from(["* * * * *", "*/7 2 * * *", "30 2 * * *"]),
+    st.sampled_from(["cron", "once", "both", "skip"]),
+)
+def test_seconds_follow_their_minutes(instant: datetime, seconds: str, expression: str, dst: str) -> None:
+    """Beside every rule for clock changes, the due instants are those of the minutes plus each second, in order."""
+    schedule = Schedule(expression, "Europe/Berlin", dst=dst)
+    wanted = sorted(
+        minute + timedelta(seconds=second)
+        for minute in upcoming(schedule, instant - timedelta(minutes=1), 4)
+        for second in seconds_of(seconds, "")
+    )
+    later = [due for due in wanted if due > instant][:3]
+    assert later == upcoming(Seconds(schedule, seconds), instant, len(later))
+
+
+def upcoming(trigger: Trigger, instant: datetime, count: int) -> list[datetime]:
+    return list(islice(walk(trigger, instant), count))
+
+
+@pytest.mark.parametrize("text", ["60", "*/0", "5-1", "", "0 0", "x", "\u0663"])
+def test_bad_seconds_are_refused(text: str) -> None:
+    """A field of seconds has the grammar of the minute field, and its error names it."""
+    with pytest.raises(ScheduleError) as caught:
+        Seconds(Schedule("* * * * *"), text)
+    assert "seconds" == caught.value.field
+
+
+def test_seconds_can_be_drawn() -> None:
+    """`H` in the field of seconds is the job's own second, always the same."""
+    due = {Seconds(Schedule("0 0 * * *", job_id=f"job{n}"), "H").after(utc("2026-01-01")) for n in range(300)}
+    again = {Seconds(Schedule("0 0 * * *", job_id=f"job{n}"), "H").after(utc("2026-01-01")) for n in range(300)}
+    assert (due, True) == (again, len(due) > 50)
+
+
+# ── once, at boot, spread ──
+
+
+def test_at_is_due_once() -> None:
+    """`at` is due at its instant and never again."""
+    at = At.read(datetime(2027, 1, 31, 2, 0), "Europe/Berlin")
+    assert utc("2027-01-31 01:00") == at.after(utc("2027-01-31 00:59:59.999999"))
+    assert None is at.after(utc("2027-01-31 01:00"))
+    assert at == At.read(datetime(2027, 1, 31, 1, 0, tzinfo=UTC), "Asia/Tokyo")
+
+
+def test_at_over_a_clock_change() -> None:
+    """A wall time that the clock skips is the change itself, one of two is the first."""
+    assert utc("2026-03-29 01:00") == At.read(datetime(2026, 3, 29, 2, 30), "Europe/Berlin").instant
+    assert utc("2026-10-25 00:30") == At.read(datetime(2026, 10, 25, 2, 30), "Europe/Berlin").instant
+
+
+@pytest.mark.parametrize("text", ["@reboot", " @Reboot "])
+def test_no_clock_makes_a_boot(text: str) -> None:
+    """`@reboot` is a schedule that says so and has no due time."""
+    schedule = Schedule(text, "Europe/Berlin")
+    assert (True, None, ()) == (schedule.at_boot, schedule.after(utc("2026-01-01")), schedule.warnings)
+    assert not Schedule("@daily").at_boot
+    with pytest.raises(ScheduleError, match="seconds: found beside `@reboot`"):
+        Seconds(schedule, "0")
+
+
+def test_spread_is_even_and_stable() -> None:
+    """Each job has its own part of the window, in whole seconds, the same for ever; a fleet's hosts differ."""
+    window = 600 * 10**9
+    found = [offset(window, f"job{n}", "host") for n in range(6000)]
+    assert {0} == {shift % 10**9 for shift in found}
+    counts = [sum(1 for shift in found if shift // (60 * 10**9) == minute) for minute in range(10)]
+    assert (6000, True) == (sum(counts), min(counts) > 500)
+    assert (found[0], False) == (offset(window, "job0", "host"), found[0] == offset(window, "job0", "host2"))
+    assert 0 == offset(0, "job", "host")
+    assert 577 * 10**9 == offset(window, "backup", "fc2a9c2f")
