@@ -9,7 +9,8 @@ from jobqueued.book import JobState
 from jobqueued.model import SECOND, Job, JobStatus, RunState, to_text
 from jobqueued.scheduler import Scheduler
 
-_DURATIONS = frozenset({"every", "catch_up_window", "grace", "timeout", "kill_grace"})
+_DURATIONS = frozenset({"every", "spread", "offset", "catch_up_window", "grace", "timeout", "kill_grace"})
+_INSTANTS = frozenset({"anchor", "at"})
 _INTERNAL = frozenset({"triggers", "file", "line"})
 _FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST})
 
@@ -18,29 +19,42 @@ def _moment(instant: int | None) -> str | None:
     return None if instant is None else to_text(instant)
 
 
-def status_of(job: Job, state: JobState) -> JobStatus:
+def status_of(scheduler: Scheduler, job: Job) -> JobStatus:
     """The one word for a job."""
-    if state.live:
-        return JobStatus.RUNNING
-    if state.held:
-        return JobStatus.WAITING
-    if not job.enabled:
-        return JobStatus.DISABLED
-    return JobStatus.FAILED if state.memory.stats.last_state in _FAILURES else JobStatus.IDLE
+    state = scheduler[job.id]
+    ended = state.memory.stats.last_state
+    facts = (
+        (bool(state.live), JobStatus.RUNNING),
+        (bool(scheduler.invalid(job)), JobStatus.INVALID),
+        (state.memory.paused, JobStatus.PAUSED),
+        (bool(state.held), JobStatus.WAITING),
+        (not job.enabled, JobStatus.DISABLED),
+        (ended in _FAILURES, JobStatus.FAILED),
+        (
+            bool(job.triggers and ended) and scheduler.next_start(job.id) is None and not job.at_boot,
+            JobStatus.COMPLETED,
+        ),
+    )
+    return next((status for fact, status in facts if fact), JobStatus.IDLE)
 
 
 def _rhythms(job: Job) -> list[str]:
-    """The clock triggers in words."""
-    return [*job.schedule, *([] if job.every is None else [f"every {job.every / SECOND:g} s"])]
+    """What makes the job due, in words."""
+    words = [f"{expression}, seconds {job.seconds}" if job.seconds else expression for expression in job.schedule]
+    words += [] if job.every is None else [f"every {job.every / SECOND:g} s"]
+    words += [] if job.at is None else [f"at {to_text(job.at)}"]
+    return words + ["at boot"] * (job.at_boot and not any(e.strip().lower() == "@reboot" for e in job.schedule))
 
 
-def job_row(job: Job, state: JobState) -> dict[str, Any]:
+def job_row(scheduler: Scheduler, job: Job) -> dict[str, Any]:
     """The interface's type Job."""
+    state = scheduler[job.id]
     stats = state.memory.stats
     return {
-        "id": job.id, "description": job.description, "status": status_of(job, state).value, "enabled": job.enabled,
-        "priority": job.priority, "concurrency": job.concurrency, "schedule": _rhythms(job),
-        "timezone": job.timezone, "next": _moment(state.next_due), "last_run": _moment(stats.last_run),
+        "id": job.id, "description": job.description, "status": status_of(scheduler, job).value,
+        "enabled": job.enabled, "paused": state.memory.paused, "invalid": scheduler.invalid(job) or None,
+        "priority": job.priority, "concurrency": job.concurrency, "schedule": _rhythms(job), "timezone": job.timezone,
+        "next": _moment(scheduler.next_start(job.id)), "last_run": _moment(stats.last_run),
         "last_state": None if stats.last_state is None else str(stats.last_state), "due": len(state.due),
         "waiting": len(state.waiting), "running": len(state.live), "file": job.file, "line": job.line,
     }  # fmt: skip
@@ -51,6 +65,8 @@ def definition(job: Job) -> dict[str, Any]:
     found = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in _INTERNAL}
     for name in _DURATIONS:
         found[name] = None if found[name] is None else found[name] / SECOND
+    for name in _INSTANTS:
+        found[name] = _moment(found[name])
     return {**found, "environment": dict(job.environment)}
 
 
@@ -62,7 +78,7 @@ def stats(state: JobState) -> dict[str, Any]:
 
 def next_job(scheduler: Scheduler) -> tuple[int, str] | None:
     """The soonest due time of any job, and whose it is."""
-    times = ((scheduler[job.id].next_due, job.id) for job in scheduler.catalog)
+    times = ((scheduler.next_start(job.id), job.id) for job in scheduler.catalog)
     return min(((due, name) for due, name in times if due is not None), default=None)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from jobqueued import lifecycle
 from jobqueued.catalog import Catalog
+from jobqueued.clock import Clock
 from jobqueued.lifecycle import Step
 from jobqueued.locks import SLOT, Claim, Locks
-from jobqueued.model import LIVE, JobMemory, Occurrence, Run, RunId, RunState
+from jobqueued.model import LIVE, Job, JobMemory, Occurrence, Run, RunId, RunState
 from jobqueued.waiting import Waiting
 
 
@@ -23,7 +24,6 @@ class JobState:
     """
 
     memory: JobMemory
-    next_due: int | None = None
     due: list[RunId] = field(default_factory=list)
     waiting: set[RunId] = field(default_factory=set)
     live: set[RunId] = field(default_factory=set)
@@ -36,10 +36,14 @@ class JobState:
 
 
 class Book:
-    """The catalog, the runs, the queue and the locks, and the moves that keep them consistent."""
+    """The catalog, the clock, the runs, the queue and the locks, and the moves that keep them consistent."""
 
-    def __init__(self, max_running: int | None) -> None:
+    def __init__(self, max_running: int | None, host: str) -> None:
+        self.host = host
         self.catalog = Catalog()
+        self.clock = Clock()
+        self.troubles: dict[str, str] = {}
+        """Why jobs of a user can't run, by user; one that is not here is not known to be wrong."""
         self.runs: dict[RunId, Run] = {}
         self.waiting = Waiting()
         self.blocked = False
@@ -95,10 +99,24 @@ class Book:
         self.runs[run.id] = run
         self[run.id.job].due.append(run.id)
 
+    def invalid(self, job: Job) -> str:
+        """Why a job can't run, whatever its file says; "" if nothing is known."""
+        return "" if job.user is None else self.troubles.get(job.user, "")
+
+    def hold(self, run: Run) -> Run:
+        """From the queue to the front of its job's other unstarted runs, until `promote` moves it on."""
+        held = self.step(run, Step.HOLD)
+        self.waiting.remove(run.id)
+        self[run.id.job].waiting.discard(run.id)
+        self[run.id.job].due.insert(0, run.id)
+        return held
+
     def promote(self, name: str) -> None:
-        """Runs that only their job's `concurrency` held back join the queue."""
+        """Runs that only their job's `concurrency` held back join the queue, unless the job is paused or invalid."""
         job, state = self.catalog.get(name), self[name]
-        while job and state.due and len(state.live) + len(state.waiting) < job.concurrency:
+        if job is None or state.memory.paused or self.invalid(job):
+            return
+        while state.due and len(state.live) + len(state.waiting) < job.concurrency:
             self.enqueue(self.step(self.runs[state.due.pop(0)], Step.QUEUE))
 
     def enqueue(self, run: Run) -> None:
@@ -170,6 +188,10 @@ class Book:
         job, state = self.catalog.get(run.id.job), self[run.id.job]
         if job is None:
             return f"job {run.id.job} is not defined in any file that could be read"
+        if state.memory.paused:
+            return f"job {job.id} is paused; to go on: jobqueuectl resume {job.id}"
+        if trouble := self.invalid(job):
+            return f"job {job.id} was invalid ({trouble}); the user is looked up again"
         return f"concurrency {job.concurrency} is used up by {', '.join(map(str, sorted(state.live | state.waiting)))}"
 
     def validate(self) -> None:

@@ -43,6 +43,10 @@ class Catalog:
         """The job of that id, if there is one."""
         return self._jobs.get(job_id)
 
+    def of_file(self, file: str) -> tuple[Job, ...]:
+        """The jobs of a file, by id."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._ids.get(file, ())))
+
     def add(self, job: Job) -> None:
         """Add a job; ValueError if its id is taken."""
         if job.id in self._jobs:

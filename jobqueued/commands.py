@@ -23,9 +23,23 @@ class SaveRun:
 
 @dataclass(frozen=True, slots=True)
 class SaveJob:
-    """Durably keep a job's cursor, numbers and counters."""
+    """Durably keep a job's cursor, numbers, counters and pause."""
 
     memory: JobMemory
+
+
+@dataclass(frozen=True, slots=True)
+class SaveBoot:
+    """Durably keep that this boot of the host was noticed."""
+
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Ask the user database for a user; UserKnown is the answer, which may take any time."""
+
+    user: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +87,4 @@ class Reply:
     error: str | None = None
 
 
-Command = SaveRun | SaveJob | Launch | RemoveMarks | WriteRecord | Say | Reply
+Command = SaveRun | SaveJob | SaveBoot | LookUp | Launch | RemoveMarks | WriteRecord | Say | Reply

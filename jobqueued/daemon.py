@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from jobqueued import __version__, answers, events, kernel, runlog
-from jobqueued.commands import Command, Launch, RemoveMarks, Reply, SaveJob, SaveRun, Say, WriteRecord
+from jobqueued.commands import Command, Launch, LookUp, RemoveMarks, Reply, SaveBoot, SaveRun, Say, WriteRecord
 from jobqueued.config import Config, Paths, machine_id
 from jobqueued.control import Control
 from jobqueued.jobfile import read_jobs
@@ -23,10 +23,11 @@ from jobqueued.journal import Journal
 from jobqueued.launch import LauncherError, Link
 from jobqueued.lifecycle import IllegalStep
 from jobqueued.marks import Name
-from jobqueued.model import LIVE, SECOND, JobMemory, Now, Record, Run, RunId, to_text
+from jobqueued.model import LIVE, SECOND, JobMemory, Now, Record, RunId, to_text
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import CommitFailed, Store
 from jobqueued.systemd import Systemd
+from jobqueued.unsaved import Unsaved
 from jobqueued.upkeep import Upkeep
 from jobqueued.verbs import Verbs
 from jobqueued.watch import Watch
@@ -46,12 +47,13 @@ class Daemon:
         self._scheduler = Scheduler(max_running=config.max_running, host=host)
         self._systemd = Systemd()
         seed = machine_id()
-        self._watch = Watch(paths.jobs, lambda data, name: read_jobs(data, name, timezone=config.timezone, seed=seed))
+        self._watch = Watch(
+            paths.jobs, lambda data, name: read_jobs(data, name, timezone=config.timezone, seed=seed), store.files()
+        )
         self._happened: list[events.Event] = []
         self._verbs = Verbs(self._scheduler, store, self._status, self._happened.append, paths.logs)
         self._control = Control(paths.control, self._verbs.of)
-        self._unsaved_runs: dict[RunId, tuple[Run, Record | None]] = {}
-        self._unsaved_jobs: dict[str, JobMemory] = {}
+        self._unsaved = Unsaved(store)
         self._held_back: list[RemoveMarks] = []
         self._degraded: str | None = None
         self._upkeep = Upkeep(store, paths.logs, config.retention)
@@ -91,35 +93,27 @@ class Daemon:
 
     def _begin(self, boot_id: str) -> None:
         memories, runs = self._store.load()
-        self._scheduler.restore(self._with_numbers_of_records(memories), runs)
+        found = self._numbers_of_records() if self._store.is_new else []
+        self._scheduler.restore(found or memories, runs)
         self._look_at_files()
+        while self._watch.has_more:
+            self._look_at_files()
         self._turn(admit=False)
-        self._connect(same_boot=self._store.knows_boot(boot_id))
-        self._happened.append(events.JobsLoaded(complete=not self._watch.problems))
+        known = self._store.knows_boot(boot_id)
+        self._connect(same_boot=known)
+        if found:  # state.db is lost, so nobody knows what this boot has made due
+            self._unsaved.take(SaveBoot(boot_id))
+        complete = all(self._watch.last_good(path) for path in self._watch.problems)
+        self._happened.append(events.JobsLoaded(complete, None if known or found else boot_id))
         self._turn(admit=False)
-        self._note_boot(boot_id)
         self._systemd.ready(self._summary())
         self._journal.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
-        self._begin_routine(_now())
+        self._upkeep.begin(_now())
+        self._tell_alive(_now())
 
-    def _note_boot(self, boot_id: str) -> None:
-        """Only once the settlement is durable: until then the rows of an earlier boot have to be told apart."""
-        if self._degraded is None:
-            try:
-                self._store.note_boot(boot_id)
-            except CommitFailed as error:
-                self._degrade(f"{self._paths.state}: state can't be saved ({error})")
-
-    def _begin_routine(self, now: Now) -> None:
-        """The watchdog, and what retention has to look at because nobody did meanwhile."""
-        self._upkeep.begin(now)
-        self._tell_alive(now)
-
-    def _with_numbers_of_records(self, memories: list[JobMemory]) -> list[JobMemory]:
-        """Where state.db was lost the records tell which numbers are used; else the memories as they are."""
-        if not self._store.is_new:
-            return memories
+    def _numbers_of_records(self) -> list[JobMemory]:
+        """Where state.db was lost the records tell which numbers are used."""
         found = {job: runlog.numbers(self._paths.logs, job) for job in runlog.jobs(self._paths.logs)}
         used = {job: numbers[-1] for job, numbers in found.items() if numbers}
         if used:
@@ -132,8 +126,7 @@ class Daemon:
         self._happened += self._link.settle(self._scheduler.runs, self._is_final, same_boot=same_boot)
 
     def _is_final(self, run: RunId) -> bool:
-        unsaved = self._unsaved_runs.get(run)
-        return run not in self._scheduler.runs and (unsaved is not None or self._store.record(run) is not None)
+        return run not in self._scheduler.runs and (run in self._unsaved.runs or self._store.record(run) is not None)
 
     def _summary(self) -> str:
         jobs, counts = len(self._scheduler.catalog), answers.counts(self._scheduler)
@@ -165,7 +158,7 @@ class Daemon:
             commands += self._decide(event, now)
         if admit:
             commands += self._scheduler.admit(now)
-        if commands or self._degraded:
+        if commands or self._unsaved or self._degraded:
             self._carry_out(commands)
 
     def _decide(self, event: events.Event, now: Now) -> list[Command]:
@@ -179,12 +172,9 @@ class Daemon:
         """Commit first, then act, in the order given."""
         ended: list[tuple[RunId, Record]] = []
         for command in commands:
-            if isinstance(command, SaveRun):
-                self._unsaved_runs[command.run.id] = command.run, command.record
-                if command.record is not None:
-                    ended.append((command.run.id, command.record))
-            elif isinstance(command, SaveJob):
-                self._unsaved_jobs[command.memory.job] = command.memory
+            self._unsaved.take(command)
+            if isinstance(command, SaveRun) and command.record is not None:
+                ended.append((command.run.id, command.record))
         committed = self._commit()
         for command in commands:
             self._act(command, committed)
@@ -193,15 +183,11 @@ class Daemon:
             self._note_end(run, record)
 
     def _commit(self) -> bool:
-        if self._unsaved_runs or self._unsaved_jobs:
-            try:
-                self._store.commit(self._unsaved_runs, self._unsaved_jobs)
-            except CommitFailed as error:
-                self._degrade(
-                    f"{self._paths.state}: state can't be saved ({error}); runs go on, and R keeps their ends"
-                )
-                return False
-            self._unsaved_runs, self._unsaved_jobs = {}, {}
+        try:
+            self._unsaved.commit()
+        except CommitFailed as error:
+            self._degrade(f"{self._paths.state}: state can't be saved ({error}); runs go on, and R keeps their ends")
+            return False
         if self._degraded:
             self._degraded = None
             self._journal.say("recovered", text=f"{self._paths.state}: state is saved again")
@@ -217,6 +203,7 @@ class Daemon:
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
             "state": "degraded" if self._degraded else "ok", "reason": self._degraded,
             "max_running": self._config.max_running,
+            "stale": sorted(path for path in self._watch.problems if self._watch.last_good(path)),
             "problems": [problem._asdict() for found in self._watch.problems.values() for problem in found],
         }  # fmt: skip
 
@@ -230,6 +217,8 @@ class Daemon:
         match command:
             case Launch():
                 self._link.launch(command)
+            case LookUp(user):
+                self._link.look_up(user)
             case RemoveMarks():
                 if committed or command.again:
                     self._remove_marks(command)
@@ -268,11 +257,13 @@ class Daemon:
         """Sleep until something is ready, and take it."""
         now = _now()
         wake = self._wake_at(now)
-        at_once = bool(self._happened) or self._control.has_more or self._stop
+        at_once = bool(self._happened) or self._watch.has_more or self._control.has_more or self._stop
         if wake is not None:
             at_once = at_once or wake <= now.wall or not self._arm(wake)
         for descriptor, _bits in self._interests().poll(0 if at_once else None):
             self._take(descriptor)
+        if self._watch.has_more:
+            self._look_at_files()
         self._control.go_on()
         self._look_at_the_clock()
 
@@ -297,6 +288,8 @@ class Daemon:
         poll = select.poll()
         for descriptor, writing in {**fixed, **link, **self._control.descriptors()}.items():
             poll.register(descriptor, select.POLLIN | (select.POLLOUT if writing else 0))
+        if self._watch.mounts is not None:
+            poll.register(self._watch.mounts, select.POLLPRI)
         return poll
 
     def _take(self, descriptor: int) -> None:
@@ -306,6 +299,9 @@ class Daemon:
             self._signalled()
         elif descriptor == self._watch.fileno():
             self._watch.drain()
+            self._look_at_files()
+        elif descriptor == self._watch.mounts:
+            self._watch.remounted()
             self._look_at_files()
         elif descriptor in self._link.descriptors():
             self._hear_launcher(descriptor)
@@ -331,6 +327,9 @@ class Daemon:
             self._systemd.reloading(_now().mono)
             self._watch.relist()
             self._look_at_files()
+            while self._watch.has_more:
+                self._look_at_files()
+            self._happened.append(events.Reloaded())
             self._systemd.ready(self._summary())
 
     def _hear_launcher(self, descriptor: int) -> None:
@@ -377,11 +376,17 @@ class Daemon:
 
     def _look_at_files(self) -> None:
         self._happened += self._watch.scan(_now().mono)
-        for name, problems in self._watch.changes.items():
+        self._unsaved.take_files(self._watch.accepted)
+        for path, problems in self._watch.changes.items():
             for problem in problems:
-                self._journal.say("problem", text=str(problem), file=name)
-            if not problems:
-                self._journal.say("mended", file=name)
+                if problem.severity == "warning":
+                    self._journal.say("odd", text=str(problem), file=path)
+                else:
+                    self._journal.say("problem", text=str(problem), file=path)
+            if path in self._watch.problems:
+                self._journal.say("refused", file=path, jobs=[job.id for job in self._watch.last_good(path)])
+            elif not problems:
+                self._journal.say("mended", file=path)
 
 
 def _now() -> Now:

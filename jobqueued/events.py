@@ -24,9 +24,26 @@ class FileGone:
 
 @dataclass(frozen=True, slots=True)
 class JobsLoaded:
-    """Every job file has been read once since the start; `complete` False: some were refused, their jobs unknown."""
+    """Every job file has been read once since the start, and every live attempt was found again.
+
+    `complete` False: some were refused, their jobs unknown.  `boot`: the id of this boot of the host, if it is new.
+    """
 
     complete: bool
+    boot: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """Somebody asked for a reload, and every file that had changed was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserKnown:
+    """What the host's user database says: `trouble` is why jobs can't run as `user`, "" where they can."""
+
+    user: str
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +122,22 @@ class RunAsked:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """Somebody wants a job to be paused (`pause`) or resumed; the answer goes to `ticket`."""
+
+    ticket: int
+    job: str
+    asked_by: str
+    pause: bool
+
+
 Event = (
     JobsRead
     | FileGone
     | JobsLoaded
+    | Reloaded
+    | UserKnown
     | Woke
     | ClockStepped
     | RunStarted
@@ -117,4 +146,5 @@ Event = (
     | NeverStarted
     | Found
     | RunAsked
+    | PauseAsked
 )

@@ -77,11 +77,21 @@ def _read(fields: Fields) -> str:
     return f"{fields['file']}: jobs {', '.join(changes)}"
 
 
+def _refused(fields: Fields) -> str:
+    jobs = fields["jobs"]
+    if not jobs:
+        return f"{fields['file']}: refused"
+    names = ", ".join(jobs[:10]) + (f" and {len(jobs) - 10} more" if len(jobs) > 10 else "")
+    return f"{fields['file']}: refused, stale: its last good jobs go on: {names}"
+
+
 VOCABULARY: dict[str, Entry] = {
     "ready": Entry("info", "6c5a2b9d0f5e4c0f9a4d5b0c1f6f6d11", lambda f: f"ready: {f['summary']}"),
     "stopped": Entry("info", "b1f43c3a52e94d4f8a3ce0f3a3a8c2d5", lambda f: f"stopped: {f['summary']}"),
     "jobs_read": Entry("info", "1b7f5f0e9c464b5f8b8f2c7f9f3d7a02", _read),
     "problem": Entry("error", "0a4c7de0a8c94f3d9c67d2b6a1b0e6f3", lambda f: f["text"]),
+    "odd": Entry("warning", "c0b3b1d5a6e94d0c8a5d3f1e7b2946fa", lambda f: f["text"]),
+    "refused": Entry("error", "5d9f3a7ce1b84f0693c2d8e4a1b7f605", _refused),
     "mended": Entry("info", "37e5f2f64ed34b6a8f38f1e6b8b9a1c4", lambda f: f"{f['file']}: accepted again"),
     "run_started": Entry(
         "info", "8d1f0c6a6e7b4d31b0d9a6f1c2e35a97",
@@ -103,6 +113,17 @@ VOCABULARY: dict[str, Entry] = {
         "6b5a5da011de470dbc3202b276906886",
         lambda f: f"{f['job']}: was last due {duration(f['seconds'])} from now, by a wrong clock; it goes on from now",
     ),
+    "job_paused": Entry(
+        "info", "e2c9a4f17d3b4a68905fb1d7c6e38a24", lambda f: f"{f['job']}: paused by {f['asked_by']}"
+    ),
+    "job_resumed": Entry(
+        "info", "7a1d5e93b0c64f28a6f4c8e2d9b3170f", lambda f: f"{f['job']}: resumed by {f['asked_by']}"
+    ),
+    "job_invalid": Entry(
+        "error", "b86f2d4c0e1a4759a3d7e5c9f8b21640",
+        lambda f: f"{f['job']}: invalid, it does not run: {f['reason']} ({f['file']}:{f['line']})",
+    ),
+    "job_valid": Entry("info", "1f4e7c2ab9d8463e8c50d6a7f3b9e1c8", lambda f: f"{f['job']}: valid again"),
     "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
     "trouble": Entry("error", "e4f1a8c36b9d4527830fd7c2b5e6a91d", lambda f: f["text"]),
     "recovered": Entry("info", "9f3c6d0e8a1b47d5a2e7b4c9f0d3586e", lambda f: f["text"]),

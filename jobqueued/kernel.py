@@ -76,6 +76,11 @@ def watch(descriptor: int, path: str, mask: int) -> int:
     return _checked("inotify_add_watch", _libc.inotify_add_watch(descriptor, os.fsencode(path), mask))
 
 
+def unwatch(descriptor: int, number: int) -> None:
+    """Remove the watch of that number."""
+    _checked("inotify_rm_watch", _libc.inotify_rm_watch(descriptor, number))
+
+
 def inotify_events(descriptor: int) -> Iterator[InotifyEvent]:
     """Everything that is there to read now, without waiting."""
     try:

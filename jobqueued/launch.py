@@ -58,6 +58,10 @@ def order(launch: Launch, logs: Path) -> dict[str, Any]:
     }
 
 
+def _question(user: str) -> bytes:
+    return f"user {user}\n".encode()
+
+
 class Link:
     """The connection to the launcher.  `own`: the program to start where none answers; None: PID 1 keeps one there."""
 
@@ -70,6 +74,7 @@ class Link:
         self._held: set[Name] = set()
         self._early: list[bytes] = []
         self._followed: dict[int, tuple[Name, socket.socket]] = {}
+        self._asked: dict[str, None] = {}
 
     # the connection
 
@@ -80,7 +85,7 @@ class Link:
             connection = self._reach()
             if self._greeted(connection):
                 connection.setblocking(False)
-                self._connection, self._outbox = connection, b""
+                self._connection, self._outbox = connection, b"".join(map(_question, self._asked))
                 return
             connection.close()
         raise LauncherError(
@@ -184,6 +189,12 @@ class Link:
         """Queue the order for the next `flush`."""
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(order(command, self._logs))
 
+    def look_up(self, user: str) -> None:
+        """Queue a question about a user; a new launcher is asked again."""
+        if user not in self._asked:
+            self._asked[user] = None
+            self._outbox += _question(user)
+
     def flush(self) -> None:
         """Send what the socket takes now."""
         if self._outbox and self._connection is not None:
@@ -200,6 +211,10 @@ class Link:
     def _hear(self, lines: list[bytes]) -> Iterator[events.Event]:
         for line in lines:
             verb, text, *rest = line.decode().split(" ", 2)
+            if verb == "user":
+                self._asked.pop(text, None)
+                yield events.UserKnown(text, "".join(rest))
+                continue
             name, detail = Name.parse(text), "".join(rest)
             match verb:
                 case "started":

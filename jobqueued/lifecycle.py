@@ -11,6 +11,7 @@ class Step(StrEnum):
     """What can happen to a run."""
 
     QUEUE = "queue"
+    HOLD = "hold"
     ADMIT = "admit"
     START = "start"
     RETURN = "return"
@@ -31,6 +32,7 @@ _S = RunState
 TABLE: dict[tuple[RunState, Step], RunState] = {
     (_S.DUE, Step.QUEUE): _S.WAITING,  # one of its job's `concurrency` is free
     (_S.DUE, Step.SKIP): _S.SKIPPED,
+    (_S.WAITING, Step.HOLD): _S.DUE,  # its job was paused
     (_S.WAITING, Step.SKIP): _S.SKIPPED,
     (_S.WAITING, Step.ADMIT): _S.STARTING,  # all claims granted, committed before it is sent
     (_S.STARTING, Step.RETURN): _S.WAITING,  # certainly never started, by no fault of the job

@@ -10,14 +10,14 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from jobqueued.model import JobMemory, JobStats, Record, Run, RunId, RunState
 
-VERSION = 1
+VERSION = 2
 BALLAST = 4 << 20
 
 _SCHEMA = """
@@ -35,13 +35,22 @@ CREATE TABLE run (
 CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
+_STEPS = {
+    1: """
+ALTER TABLE job ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE file (name TEXT PRIMARY KEY, text BLOB NOT NULL) WITHOUT ROWID;
+"""
+}
+"""What each format needs to become the next."""
+
 _RUN_FIELDS = (
     "key", "due", "queued", "arrival", "trigger", "asked_by", "state", "reason", "attempt", "pid", "started",
     "failures", "last_due", "count",
 )  # fmt: skip
 _RUN_COLUMNS = f"job, number, {', '.join(_RUN_FIELDS)}"
 _PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 3))})"
-_PUT_JOB = "INSERT OR REPLACE INTO job (job, rhythm, cursor, era, last_number, stats) VALUES (?, ?, ?, ?, ?, ?)"
+_JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats"
+_PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 class StoreError(Exception):
@@ -101,30 +110,38 @@ class Store:
         row = self._db.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
         return row is not None and row[0] == boot_id
 
-    def note_boot(self, boot_id: str) -> None:
-        """All that was live in an earlier boot is settled: CommitFailed."""
-        try:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot_id,))
-        except sqlite3.Error as error:
-            raise CommitFailed(str(error)) from None
+    def files(self) -> dict[str, bytes]:
+        """The texts of the job files that were accepted last, by name."""
+        return dict(self._db.execute("SELECT name, text FROM file ORDER BY name"))
 
-    def commit(self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, JobMemory]) -> None:
-        """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first."""
-        run_rows = [_run_row(run, record) for run, record in runs.values()]
-        job_rows = [_job_row(memory) for memory in jobs.values()]
+    def commit(
+        self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, JobMemory],
+        files: Mapping[str, bytes | None] | None = None, boot: str | None = None,
+    ) -> None:  # fmt: skip
+        """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
+
+        A file of None is gone.  `boot`: all that was live in an earlier boot of the host is settled.
+        """
+        changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
+            (_PUT_RUN, [_run_row(run, record) for run, record in runs.values()]),
+            (_PUT_JOB, [_job_row(memory) for memory in jobs.values()]),
+            ("DELETE FROM file WHERE name = ?", [(name,) for name, text in (files or {}).items() if text is None]),
+            ("INSERT OR REPLACE INTO file VALUES (?, ?)", [row for row in (files or {}).items() if row[1] is not None]),
+            ("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", [] if boot is None else [(boot,)]),
+        ]
         try:
-            self._write(run_rows, job_rows)
+            self._write(changes)
         except sqlite3.Error as error:
             if not self._ballast.exists():
                 raise CommitFailed(str(error)) from None
             self._ballast.unlink()
-            self.commit(runs, jobs)
+            self.commit(runs, jobs, files, boot)
 
-    def _write(self, run_rows: list[tuple[object, ...]], job_rows: list[tuple[object, ...]]) -> None:
+    def _write(self, changes: Iterable[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(_PUT_RUN, run_rows)
-            self._db.executemany(_PUT_JOB, job_rows)
+            for statement, rows in changes:
+                self._db.executemany(statement, rows)
 
     def record(self, run: RunId) -> Record | None:
         """The whole record of an ended run; StoreError."""
@@ -178,13 +195,15 @@ def _prepared(db: sqlite3.Connection, path: Path) -> bool:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA wal_autocheckpoint = 16384")
-    if version == 0:
-        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    steps = [_STEPS[number] for number in range(max(version, 1), VERSION)]
+    if version < VERSION:
+        script = "".join(steps if version else [_SCHEMA, *steps])
+        db.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")
     return bool(version == 0)
 
 
 def _load(db: sqlite3.Connection) -> tuple[list[JobMemory], list[Run]]:
-    memories = [_memory(*row) for row in db.execute("SELECT * FROM job")]
+    memories = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
     unfinished = db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")
     skips = db.execute(
         f"SELECT {_RUN_COLUMNS} FROM run JOIN job USING (job) WHERE number = last_number AND state = 'skipped'"
@@ -210,10 +229,11 @@ _stats_fields = attrgetter(*JobStats.__slots__)
 
 def _job_row(memory: JobMemory) -> tuple[object, ...]:
     stats = json.dumps(dict(zip(JobStats.__slots__, _stats_fields(memory.stats), strict=True)), separators=(",", ":"))
-    return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, stats
+    return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, int(memory.paused), stats
 
 
-def _memory(job: str, rhythm: str, cursor: int, era: int, last_number: int, stats: str) -> JobMemory:
+def _memory(job: str, rhythm: str, cursor: int, era: int, last_number: int, paused: int, stats: str) -> JobMemory:
     return JobMemory(
-        job=job, rhythm=rhythm, cursor=cursor, era=era, last_number=last_number, stats=JobStats(**json.loads(stats))
-    )
+        job=job, rhythm=rhythm, cursor=cursor, era=era, last_number=last_number, paused=bool(paused),
+        stats=JobStats(**json.loads(stats)),
+    )  # fmt: skip

@@ -32,6 +32,8 @@ type Job (
   description: string,
   status: string,
   enabled: bool,
+  paused: bool,
+  invalid: ?string,
   priority: int,
   concurrency: int,
   schedule: []string,
@@ -56,7 +58,8 @@ type Problem (
   severity: string
 )
 
-# The daemon, its queue, and the files it could not accept. The state is ok or degraded, the reason says why.
+# The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
+# The state is ok or degraded, the reason says why.
 method Status() -> (
   version: string,
   pid: int,
@@ -71,6 +74,7 @@ method Status() -> (
   max_running: ?int,
   next: ?string,
   next_job: ?string,
+  stale: []string,
   problems: []Problem
 )
 
@@ -90,6 +94,12 @@ method Show(run: string) -> (record: object)
 
 # Make a job due now.
 method Run(job: string) -> (run: string)
+
+# Let nothing of a job start until it is resumed; what comes due meanwhile is skipped, what waits is held.
+method Pause(job: string) -> ()
+
+# Let a paused job go on; this fires nothing.
+method Resume(job: string) -> ()
 
 # The record of a run, once the run has ended.
 method Wait(run: string) -> (record: object)

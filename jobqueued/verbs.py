@@ -9,7 +9,7 @@ from typing import Any
 
 from jobqueued import answers, record
 from jobqueued.control import Peer
-from jobqueued.events import RunAsked
+from jobqueued.events import PauseAsked, RunAsked
 from jobqueued.model import Record, Run, RunId, to_text
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import Store, StoreError
@@ -26,7 +26,7 @@ class Verbs:
 
     def __init__(
         self, scheduler: Scheduler, store: Store, status: Callable[[], dict[str, Any]],
-        happen: Callable[[RunAsked], None], logs: Path,
+        happen: Callable[[RunAsked | PauseAsked], None], logs: Path,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._logs = scheduler, store, logs
         self._status, self._happen = status, happen
@@ -44,6 +44,8 @@ class Verbs:
             "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10))),
             "Show": trusted(lambda p: {"record": self._show(p["run"])}),
             "Run": trusted(lambda p: self._ask_for_run(p["job"], peer, ticket())),
+            "Pause": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True))),
+            "Resume": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
             "Wait": trusted(lambda p: self._await_end(p["run"], ticket)),
         }
 
@@ -60,7 +62,7 @@ class Verbs:
 
     def _list(self) -> list[dict[str, Any]]:
         jobs = sorted(self._scheduler.catalog, key=lambda job: job.id)
-        return [answers.job_row(job, self._scheduler[job.id]) for job in jobs]
+        return [answers.job_row(self._scheduler, job) for job in jobs]
 
     def _describe(self, name: str, limit: int) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)
@@ -71,7 +73,8 @@ class Verbs:
         unfinished = sorted([*state.live, *state.waiting, *state.due], reverse=True)
         runs = [self._so_far(self._scheduler.runs[run]) for run in unfinished] + self._store.history(name, limit)
         return {
-            "job": answers.job_row(job, state), "definition": answers.definition(job), "stats": answers.stats(state),
+            "job": answers.job_row(self._scheduler, job), "definition": answers.definition(job),
+            "stats": answers.stats(state),
             "runs": runs[:limit],
         }  # fmt: skip
 

@@ -1,110 +1,85 @@
-"""The job directory: which files changed (inotify), which of them may be read at all, what they hold, what is gone.
+"""The job directory: which files changed (inotify), what they hold, what is gone.
 
-A file is read when its writer has closed it, never while it is being written: half a command is a command too.  The
-only exceptions are the first scan and one after lost events, when nobody knows of writers.
+A file is read when its writer has closed it, never while it is being written: half a command is a command too.  Many
+files are read in slices, so that no turn of the loop takes long, but accepted together, so that ids may change hands.
 """
 
 from __future__ import annotations
 
-import errno
-import grp
+import contextlib
 import os
-import pwd
-import stat
-from collections.abc import Callable, Iterable
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from jobqueued import kernel
 from jobqueued.catalog import Catalog
 from jobqueued.events import FileGone, JobsRead
 from jobqueued.model import SECOND, Job, Problem
-from jobqueued.yamltext import MAX_BYTES
+from jobqueued.trust import InWriting, Refused, is_job_file, read_trusted
 
 PATIENCE = 5 * SECOND
 """How long a file may be missing before its jobs are removed: editors and package managers delete and re-create."""
 
+SLICE_BYTES, SLICE_JOBS = 32 << 10, 200
+"""How much is read, and how many jobs are told, in one call of `scan`: some 10 ms each."""
+
+_FILE_COST = 1 << 10
+MOUNTS = "/proc/self/mountinfo"
+
 Content = tuple[tuple[Job, ...], list[Problem]]
 Read = Callable[[bytes, str], Content]
 
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 _SELF = kernel.IN_DELETE_SELF | kernel.IN_MOVE_SELF
 _UNWATCHED = _SELF | kernel.IN_IGNORED | kernel.IN_UNMOUNT
 _ENTRIES = kernel.IN_CREATE | kernel.IN_MOVED_TO | kernel.IN_ATTRIB
 _IN_DIRECTORY = _ENTRIES | kernel.IN_CLOSE_WRITE | kernel.IN_MOVED_FROM | kernel.IN_DELETE | kernel.IN_MODIFY
-_KINDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
-_UNOPENED = {errno.ELOOP: "symbolic link", errno.ENXIO: "socket"}
 
 
-class Refused(Exception):
-    """A file that is not to be read, and why."""
+class File(NamedTuple):
+    """A good file: its text, its jobs, and what is odd about it."""
 
-
-def is_job_file(name: str) -> bool:
-    """Whether the directory's entry of this name is read.
-
-    ``*.yaml`` and ``*.yml`` leave out what editors and package managers leave behind (``~``, ``.swp``, ``.dpkg-old``);
-    dotfiles, and names that no terminal or journal could show, are left out too.
-    """
-    return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name.isprintable()
-
-
-def read_trusted(path: str) -> bytes:
-    """A file's bytes, at most one more than it may have; Refused as `check_trusted` says, OSError as open(2)."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in _UNOPENED:
-            raise Refused(f"found a {_UNOPENED[error.errno]}; accepted: a regular file") from None
-        raise
-    try:
-        check_trusted(os.fstat(descriptor), os.geteuid())
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES + 1)
-    finally:
-        os.close(descriptor)
-
-
-def check_trusted(found: os.stat_result, daemon: int) -> None:
-    """Refused unless it is a regular file of one name that only root, or the daemon's user, can write."""
-    if not stat.S_ISREG(found.st_mode):
-        raise Refused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; accepted: a regular file")
-    if found.st_nlink > 1:
-        raise Refused(f"found {found.st_nlink} hard links to this file; accepted: one name for a file")
-    if found.st_uid not in (0, daemon):
-        raise Refused(f"found a file of user {found.st_uid}; accepted: one of root or of the daemon's user")
-    if found.st_mode & stat.S_IWOTH:
-        raise Refused("found a file that everybody may write; accepted: write permission for its owner")
-    if found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid, found.st_uid):
-        raise Refused(f"found a file that group {found.st_gid} may write; accepted: write permission for its owner")
-
-
-def _is_private(group: int, user: int) -> bool:
-    """Whether a group is the user's private one: primary, of the same name, and nobody else's."""
-    try:
-        owner, members = pwd.getpwuid(user), grp.getgrgid(group)
-    except KeyError:
-        return False
-    return owner.pw_gid == group and owner.pw_name == members.gr_name and set(members.gr_mem) <= {owner.pw_name}
+    text: bytes
+    jobs: tuple[Job, ...]
+    warnings: list[Problem]
 
 
 class Watch:
-    """The files of one directory.  `drain` when `fileno` is readable, `scan` then and at `deadline`."""
+    """The files of one directory.  `drain` when `fileno` is readable, `scan` then, at `deadline`, and at `has_more`."""
 
-    def __init__(self, directory: Path, read: Read) -> None:
-        """Start to watch; `read` turns a file's bytes and path into its jobs.  The directory need not exist."""
+    def __init__(self, directory: Path, read: Read, kept: Mapping[str, bytes] | None = None) -> None:
+        """Start to watch; `read` turns a file's bytes and path into its jobs.  The directory need not exist.
+
+        `kept` are the texts accepted last, by name: what is there but can't be accepted now keeps those jobs.
+        """
         self.changes: dict[str, list[Problem]] = {}
         """What the last scan found that was not so before, by path: the Problems of a file, or none: it is mended."""
+        self.accepted: dict[str, bytes | None] = {}
+        """The texts that the last scan accepted, by name; None: the file is gone."""
+        self.mounts = _opened(MOUNTS)
+        """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
         self._directory = directory.absolute()
         self._read = read
+        self._kept = {str(self._directory / name): text for name, text in (kept or {}).items()}
+        self._recalled: dict[str, File] = {}
         self._inotify = kernel.inotify()
         self._catalog = Catalog()
         self._seen: dict[str, tuple[int, ...]] = {}
         self._said: dict[str, list[Problem]] = {}
-        self._held: dict[str, Content] = {}
+        self._held: dict[str, File] = {}
         self._vanished: dict[str, int] = {}
         self._touched: set[str] = set()
         self._in_writing: set[str] = set()
+        self._batch: dict[str, File] = {}
+        self._todo: list[str] = []
+        self._ready: deque[tuple[str, File]] = deque()
+        self._watched = True
         self._watch = self._parent = 0
         self._lost_track = True
+        self._mounted = self._mounts_here()
         self._arm()
 
     def fileno(self) -> int:
@@ -114,16 +89,27 @@ class Watch:
     def close(self) -> None:
         """Stop watching."""
         os.close(self._inotify)
+        if self.mounts is not None:
+            os.close(self.mounts)
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
         """What is wrong with the files refused now, by path (the directory's own: it cannot be read)."""
         return {path: found for path, found in self._said.items() if _refusing(found)}
 
+    def last_good(self, path: str) -> tuple[Job, ...]:
+        """The jobs that a file gave last, which go on while it is refused."""
+        return self._catalog.of_file(path)
+
     @property
     def deadline(self) -> int | None:
         """When (CLOCK_MONOTONIC) the next vanished file counts as gone."""
         return min(self._vanished.values(), default=None)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the last scan left something for another, at once."""
+        return bool(self._todo or self._ready)
 
     def drain(self) -> None:
         """Take in what inotify tells by now; only `scan` acts on it."""
@@ -135,23 +121,54 @@ class Watch:
             elif event.watch == self._parent and (event.mask & _UNWATCHED or event.name in self._directory.parts):
                 self.relist()
 
+    def remounted(self) -> None:
+        """`mounts` told of a change: list anew if it touches the directory, a file in it, or what it is in."""
+        before, self._mounted = self._mounted, self._mounts_here()
+        if before != self._mounted:
+            self.relist()
+
     def relist(self) -> None:
-        """Let the next scan list the directory: for a reload by hand, as inotify is blind to mounts and networks."""
+        """Let the next scan list the directory: for a reload by hand, as inotify is blind to networks."""
         self._lost_track = True
         self._in_writing.clear()
 
     def scan(self, mono: int) -> list[JobsRead | FileGone]:
-        """Read what changed and say what follows: the jobs of accepted files, and files that are gone for good.
+        """Read a slice of what changed and say what follows: the jobs of accepted files, and files gone for good.
 
         A refused file keeps its last good jobs, so it has no event; it is in `problems`, and in `changes` once.
         """
-        self.changes = {}
+        self.changes, self.accepted = {}, {}
+        if not self.has_more:
+            self._begin()
+        size = 0
+        while self._todo and size < SLICE_BYTES:
+            size += self._look(self._todo.pop(), mono) + _FILE_COST
+        if not self._todo and not self._ready:
+            self._agree()
+        return [*self._told(), *([] if self.has_more else self._expire(mono))]
+
+    # what changed
+
+    def _begin(self) -> None:
+        """A new batch: what changed since the last."""
+        self._watched = not self._lost_track
         names = self._changed_names() if self._lost_track else self._touched - self._in_writing
         self._touched = set()
-        good = dict(self._held)
-        for name in sorted(names):
-            self._look(str(self._directory / name), mono, good)
-        return [*self._accept(good), *self._expire(mono)]
+        self._batch = dict(self._held)
+        self._todo = sorted(names, reverse=True)
+        if self._kept:
+            self._recall()
+
+    def _recall(self) -> None:
+        """Begin where an earlier daemon left off; what is gone since then is gone."""
+        kept, self._kept = self._kept, {}
+        found = {path: self._parsed(text, path) for path, text in kept.items() if os.path.lexists(path)}
+        self.accepted = dict.fromkeys(os.path.basename(path) for path in kept.keys() - found.keys())
+        good = {path: file for path, file in found.items() if isinstance(file, File)}
+        refused = self._catalog.conflicts_among({path: file.jobs for path, file in good.items()})
+        self._recalled = {path: file for path, file in good.items() if path not in refused}
+        for path, file in self._recalled.items():
+            self._catalog.replace_file(path, file.jobs)
 
     def _note(self, name: str, mask: int) -> None:
         if not name:
@@ -167,16 +184,31 @@ class Watch:
 
     def _arm(self) -> None:
         """Watch the directory and, to see it come back, its nearest parent that exists."""
+        before = {self._watch, self._parent}
         nearest = None
         while nearest != (nearest := next(path for path in self._directory.parents if os.path.isdir(path))):
             self._parent = self._add(nearest, _ENTRIES | _SELF)
         self._watch = self._add(self._directory, _IN_DIRECTORY | _SELF | kernel.IN_ONLYDIR)
+        for number in before - {0, self._watch, self._parent}:
+            with contextlib.suppress(OSError):  # gone with what it watched
+                kernel.unwatch(self._inotify, number)
 
     def _add(self, path: Path, mask: int) -> int:
         try:
             return kernel.watch(self._inotify, str(path), mask)
         except OSError:
             return 0
+
+    def _mounts_here(self) -> list[bytes]:
+        """What is mounted on the directory, in it, or on what it is in; no two mounts have the same line."""
+        try:
+            with open(MOUNTS, "rb") as file:
+                lines = file.readlines()
+        except OSError:
+            return []
+        directory = os.fsencode(os.path.realpath(self._directory))
+        points = ((line, _OCTAL.sub(lambda code: bytes([int(code[1], 8)]), line.split(b" ")[4])) for line in lines)
+        return [line for line, point in points if _inside(point, directory) or _inside(directory, point)]
 
     def _changed_names(self) -> set[str]:
         """Those that came, went or changed while nobody watched."""
@@ -193,38 +225,68 @@ class Watch:
         self._say(directory, [Problem(directory, 0, 0, "", advice)] if self._lost_track else [])
         return {name for name in listed | known if self._seen.get(path := f"{directory}/{name}") != _signature(path)}
 
-    def _look(self, path: str, mono: int, good: dict[str, Content]) -> None:
-        """Read one file: into `good`, or say what is wrong with it."""
-        good.pop(path, None)
+    # what it holds
+
+    def _look(self, name: str, mono: int) -> int:
+        """Read one file into the batch, or say what is wrong with it; how many bytes that were."""
+        path = str(self._directory / name)
+        self._batch.pop(path, None)
         signature = _signature(path)
+        text = b""
         try:
-            content = self._read(read_trusted(path), path)
+            text = read_trusted(path, watched=self._watched)
+            found = self._parsed(text, path)
         except (FileNotFoundError, NotADirectoryError):
-            if self._seen.pop(path, None) is not None:
+            if self._seen.pop(path, None) is not None or path in self._recalled:
                 self._vanished[path] = mono + PATIENCE
-            return
+            return 0
+        except InWriting:
+            self._in_writing.add(name)
+            self._say(path, [Problem(path, 0, 0, "", "is being written: read once its writer closes it", "warning")])
+            return 0
         except OSError as error:
-            content = (), [Problem(path, 0, 0, "", f"cannot be read: {error.strerror}")]
+            found = [Problem(path, 0, 0, "", f"cannot be read: {error.strerror}")]
         except Refused as refused:
-            content = (), [Problem(path, 0, 0, "", str(refused))]
+            found = [Problem(path, 0, 0, "", str(refused))]
         self._seen[path] = signature
         self._vanished.pop(path, None)
-        if _refusing(content[1]):
-            self._say(path, content[1])
+        if isinstance(found, File):
+            self._batch[path] = found
         else:
-            good[path] = content
+            self._say(path, found)
+        return len(text)
 
-    def _accept(self, good: dict[str, Content]) -> Iterable[JobsRead]:
-        """The good files whose ids are no other file's; the others are held until they are free."""
-        jobs = {path: content[0] for path, content in good.items()}
+    def _parsed(self, text: bytes, path: str) -> File | list[Problem]:
+        if path in self._recalled and self._recalled[path].text == text:
+            return self._recalled[path]
+        jobs, problems = self._read(text, path)
+        return problems if _refusing(problems) else File(text, jobs, problems)
+
+    def _agree(self) -> None:
+        """The good files whose ids are no other file's are accepted; the others are held until they are free.
+
+        Those to which jobs move from another file are told first, so that they are not removed in between.
+        """
+        jobs = {path: file.jobs for path, file in self._batch.items()}
         refused = self._catalog.conflicts_among(jobs, self._vanished)
-        self._held = {path: good[path] for path in refused}
-        for path, (_, warnings) in good.items():
-            self._say(path, refused.get(path, warnings))
+        self._held = {path: self._batch[path] for path in refused}
+        for path, file in self._batch.items():
+            self._say(path, refused.get(path, file.warnings))
         accepted = sorted(jobs.keys() - refused.keys())
-        for path in sorted(accepted, key=lambda path: not self._takes_over(path, jobs[path])):
-            self._catalog.replace_file(path, jobs[path])
-            yield JobsRead(path, jobs[path])
+        accepted.sort(key=lambda path: not self._takes_over(path, jobs[path]))
+        stale = sorted(self._recalled.keys() - set(accepted))
+        self._ready.extend([(path, self._batch[path]) for path in accepted])
+        self._ready.extend([(path, self._recalled[path]) for path in stale])
+
+    def _told(self) -> Iterable[JobsRead]:
+        count = 0
+        while self._ready and count < SLICE_JOBS:
+            path, file = self._ready.popleft()
+            self._catalog.replace_file(path, file.jobs)
+            if self._recalled.pop(path, None) is not file:
+                self.accepted[os.path.basename(path)] = file.text
+            count += len(file.jobs) + 1
+            yield JobsRead(path, file.jobs)
 
     def _takes_over(self, path: str, jobs: tuple[Job, ...]) -> bool:
         """Whether jobs move here from another file: told first, so that they are not removed in between."""
@@ -235,6 +297,7 @@ class Watch:
             del self._vanished[path]
             self._say(path, [])
             self._catalog.replace_file(path, ())
+            self.accepted[os.path.basename(path)] = None
             yield FileGone(path)
 
     def _say(self, path: str, problems: list[Problem]) -> None:
@@ -256,3 +319,14 @@ def _signature(path: str) -> tuple[int, ...]:
 
 def _refusing(problems: list[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)
+
+
+def _inside(path: bytes, directory: bytes) -> bool:
+    return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
+
+
+def _opened(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

@@ -172,7 +172,6 @@ def test_an_unreadable_file_is_named(host: Host) -> None:
     [
         ("command: [no-such-command]", "start_failed: exec: no command 'no-such-command' in PATH "),
         ("command: [/no/such/file]", "start_failed: exec: /no/such/file: No such file or directory"),
-        ("command: 'true', user: no-such-user", "start_failed: user: no user 'no-such-user' on this host"),
         ("command: 'true', working_directory: /no/such", "start_failed: chdir: /no/such: No such file or directory"),
         ("command: no-such-command-in-a-shell", "exit code 127"),
         ("command: 'kill -SEGV $$'", "signal 11 (SIGSEGV)"),

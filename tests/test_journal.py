@@ -44,6 +44,12 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("stopped", {"summary": "nothing was running"}, "stopped: nothing was running"),
     ("jobs_read", {"file": "/a.yaml", "added": 2, "removed": 1}, "/a.yaml: jobs 2 added, 1 removed"),
     ("problem", {"text": "/a.yaml:1:2: no", "file": "/a.yaml"}, "/a.yaml:1:2: no"),
+    ("odd", {"text": "/a.yaml:1:2: odd", "file": "/a.yaml"}, "/a.yaml:1:2: odd"),
+    (
+        "refused",
+        {"file": "/a.yaml", "jobs": ["backup", "x"]},
+        "/a.yaml: refused, stale: its last good jobs go on: backup, x",
+    ),
     ("mended", {"file": "/a.yaml"}, "/a.yaml: accepted again"),
     (
         "run_started",
@@ -67,6 +73,14 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         {"job": "backup", "seconds": 7500.0},
         "backup: was last due 2 h 5 min from now, by a wrong clock; it goes on from now",
     ),
+    ("job_paused", {"job": "backup", "asked_by": "root"}, "backup: paused by root"),
+    ("job_resumed", {"job": "backup", "asked_by": "root"}, "backup: resumed by root"),
+    (
+        "job_invalid",
+        {"job": "backup", "reason": "no user 'x' on this host", "file": "/a.yaml", "line": 2},
+        "backup: invalid, it does not run: no user 'x' on this host (/a.yaml:2)",
+    ),
+    ("job_valid", {"job": "backup"}, "backup: valid again"),
     ("degraded", {"text": "state can't be saved"}, "state can't be saved"),
     ("trouble", {"text": "the launcher is gone"}, "the launcher is gone"),
     ("recovered", {"text": "state is saved again"}, "state is saved again"),

@@ -133,7 +133,7 @@ class TestCanNotStart:
             db.execute(f"PRAGMA user_version = {VERSION + 1}")
         db.close()
         before = (root / "state" / "state.db").read_bytes()
-        assert "was written by a newer jobqueued (format 2); this one knows up to 1" in refused("--root", root)
+        assert "was written by a newer jobqueued (format 3); this one knows up to 2" in refused("--root", root)
         assert before == (root / "state" / "state.db").read_bytes()
 
     def test_no_launcher(self, root: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ class TestLife:
         assert not (host.root / "state" / "state.db-wal").exists()
 
     def test_reload(self, host: Host) -> None:
-        """SIGHUP reads what inotify could not show, here a file that its writer keeps open, and fires nothing."""
+        """SIGHUP lists the directory; a file that its writer keeps open is told, and read when it is closed."""
         host.write("open.yaml", "jobs: {old: {command: 'true'}}")
         host.start()
         with open(host.root / "jobqueue.d" / "open.yaml", "r+") as file:
@@ -167,10 +167,12 @@ class TestLife:
             file.flush()
             host.write("closed.yaml", "jobs: {closed: {command: 'true'}}")
             wait_for(lambda: len(host.said("jobs_read")) == 2)
-            assert {"closed", "old"} == {job["id"] for job in host.call("List")["jobs"]}
             assert host.daemon is not None
             host.daemon.send_signal(signal.SIGHUP)
-            wait_for(lambda: len(host.said("jobs_read")) == 3)
+            wait_for(lambda: host.said("odd"))
+            assert "open.yaml: is being written: read once its writer closes it" in host.said("odd")[0]["message"]
+            assert {"closed", "old"} == {job["id"] for job in host.call("List")["jobs"]}
+        wait_for(lambda: len(host.said("jobs_read")) == 3)
         assert {"closed", "open"} == {job["id"] for job in host.call("List")["jobs"]}
         assert [] == host.said("run_started")
 

@@ -257,7 +257,7 @@ def test_news_of_an_attempt_that_is_over_changes_nothing() -> None:
 def test_found_attempts_count_as_used() -> None:
     """An attempt whose commit was lost keeps its number and its due time, so neither is used again."""
     world = World(job("a", "0 * * * *"))
-    due = world.scheduler["a"].next_due
+    due = world.scheduler.next_start("a")
     assert due is not None
     world.pass_time(3600, scheduler=False)
     world.scheduler = type(world.scheduler)()

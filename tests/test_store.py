@@ -353,7 +353,7 @@ def test_boot(tmp_path: Path) -> None:
     for boot in ("one", "one", "two", "two", "one"):
         store = Store(tmp_path)
         told.append(store.knows_boot(boot))
-        store.note_boot(boot)
+        store.commit({}, {}, boot=boot)
         store.close()
     assert [False, True, False, True, False] == told
 
@@ -394,7 +394,7 @@ from jobqueued.store import CommitFailed, Store
 store = Store(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 try:
-    store.note_boot("new")
+    store.commit({}, {}, boot="new")
 except CommitFailed as error:
     print(error, store.knows_boot("new"))
 """

@@ -18,7 +18,8 @@ from jobqueued import kernel, watch
 from jobqueued.events import FileGone, JobsRead
 from jobqueued.jobfile import read_jobs
 from jobqueued.model import SECOND
-from jobqueued.watch import PATIENCE, Refused, Watch, check_trusted, is_job_file, read_trusted
+from jobqueued.trust import Refused, check_trusted, is_job_file, read_trusted
+from jobqueued.watch import PATIENCE, Watch
 
 ALICE, NOBODY = 1000, 65534
 
@@ -26,10 +27,10 @@ ALICE, NOBODY = 1000, 65534
 class Directory:
     """A job directory with its Watch; `scan` is what the daemon does when inotify or a deadline wakes it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kept: dict[str, bytes] | None = None) -> None:
         self.path = path
         self.read: list[str] = []
-        self.watch = Watch(path, self._read)
+        self.watch = Watch(path, self._read, kept)
 
     def _read(self, data: bytes, file: str) -> watch.Content:
         self.read.append(Path(file).name)
@@ -42,7 +43,18 @@ class Directory:
         """The events: ``a.yaml: x y`` for read jobs, ``a.yaml gone``."""
         self.read.clear()
         self.watch.drain()
-        return [self._told(event) for event in self.watch.scan(mono)]
+        self.changed: dict[str, list[str]] = {}
+        self.accepted: dict[str, bytes | None] = {}
+        told = self._slice(mono)
+        while self.watch.has_more:
+            told += self._slice(mono)
+        return told
+
+    def _slice(self, mono: int) -> list[str]:
+        told = [self._told(event) for event in self.watch.scan(mono)]
+        self.changed |= {Path(path).name: [p.message for p in found] for path, found in self.watch.changes.items()}
+        self.accepted |= self.watch.accepted
+        return told
 
     def _told(self, event: JobsRead | FileGone) -> str:
         name = Path(event.file).name
@@ -52,7 +64,7 @@ class Directory:
         return {Path(path).name: [p.message for p in found] for path, found in self.watch.problems.items()}
 
     def changes(self) -> dict[str, list[str]]:
-        return {Path(path).name: [p.message for p in found] for path, found in self.watch.changes.items()}
+        return self.changed
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobqueued import events
-from jobqueued.commands import Command, Launch, RemoveMarks, Reply, SaveJob, SaveRun, Say, WriteRecord
+from jobqueued.commands import Command, Launch, LookUp, RemoveMarks, Reply, SaveBoot, SaveJob, SaveRun, Say, WriteRecord
 from jobqueued.model import LIVE, SECOND, Job, JobMemory, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.schedule import Schedule
 from jobqueued.scheduler import Scheduler
@@ -39,6 +39,8 @@ class World:
         self.launched: list[tuple[str, int]] = []
         self.replies: dict[int, Reply] = {}
         self.said: list[Say] = []
+        self.looked_up: list[str] = []
+        self.boot_id, self.boots = "boot1", set[str]()
         self.scheduler: Scheduler
         self.boot()
 
@@ -54,7 +56,8 @@ class World:
         for run in list(self.scheduler.runs.values()):
             if run.state in LIVE:
                 self.happen(self._verdict(run), admit=False)
-        self.happen(events.JobsLoaded(complete=True), events.Woke())
+        boot = None if self.boot_id in self.boots else self.boot_id
+        self.happen(events.JobsLoaded(complete=True, boot=boot), events.Woke())
 
     def _newest(self, run: Run) -> bool:
         return self.memories[run.id.job].last_number == run.id.number
@@ -85,7 +88,9 @@ class World:
                 self.rows[command.run.id] = command.run, command.record
             elif isinstance(command, SaveJob):
                 self.memories[command.memory.job] = command.memory
-        acts = [command for command in commands if not isinstance(command, SaveRun | SaveJob)]
+            elif isinstance(command, SaveBoot):
+                self.boots.add(command.boot)
+        acts = [command for command in commands if not isinstance(command, SaveRun | SaveJob | SaveBoot)]
         for command in acts[:die_after]:
             self._act(command)
         if die_after is None:
@@ -110,6 +115,8 @@ class World:
                 self.replies[ticket] = command
             case Say():
                 self.said.append(command)
+            case LookUp(user):
+                self.looked_up.append(user)
 
     def pass_time(self, seconds: float, *, scheduler: bool = True) -> None:
         """Let time pass, jumping from one thing to the next; without `scheduler` it is down, and only processes end."""
@@ -153,6 +160,11 @@ class World:
     def run(self, job: str, ticket: int = 1) -> Reply:
         """Somebody asks for a run."""
         self.happen(events.RunAsked(ticket, job, "root", f"x{ticket:016x}"))
+        return self.replies[ticket]
+
+    def pause(self, job: str, *, pause: bool = True, ticket: int = 1) -> Reply:
+        """Somebody pauses or resumes a job."""
+        self.happen(events.PauseAsked(ticket, job, "root", pause))
         return self.replies[ticket]
 
     def states(self) -> dict[str, str]:

@@ -118,6 +118,8 @@ class Launcher:
             elif verb == b"launch" and connection is self._scheduler:
                 name, _, spec = rest.partition(b" ")
                 self._launch(name.decode(), spec)
+            elif verb == b"user" and connection is self._scheduler:
+                self._backlog.append(order.decode())
 
     def _greet(self, connection: socket.socket, version: int) -> None:
         """From now on this is the scheduler; what an older one still has on its way is never read."""
@@ -128,7 +130,8 @@ class Launcher:
             connection.send(b"version %d\n" % wire.VERSION)
             raise SystemExit(0)
         self._scheduler, self._outbox = connection, b""
-        for name in [*self._backlog, *(seat.name for seat in self._seats.values() if seat.name), *self._lost]:
+        attempts = [name for name in self._backlog if not name.startswith(supervisor.QUESTION)]
+        for name in [*attempts, *(seat.name for seat in self._seats.values() if seat.name), *self._lost]:
             self._tell(f"holds {name}")
         self._tell(f"hello {wire.VERSION} {os.getpid()}")
 
@@ -198,6 +201,10 @@ class Launcher:
         self._dismiss()
 
     def _hand_over(self, name: str, seat: Seat) -> None:
+        if name.startswith(supervisor.QUESTION):
+            with contextlib.suppress(OSError):  # it is dead; the question is asked again at the next load
+                seat.socket.send(name.encode())
+            return
         try:
             directory = wire.open_directory(f"{self._runs}/{name}")
         except OSError as error:

@@ -58,6 +58,15 @@ def user_of(name: str | None) -> User:
     return user
 
 
+def trouble_with(name: str) -> str:
+    """Why jobs can't run as a user, "" where they can."""
+    try:
+        user_of(name)
+    except StartFailed as failure:
+        return str(failure).removeprefix("user: ")
+    return ""
+
+
 def environment(order: dict[str, Any], user: User) -> dict[str, str]:
     """The job's environment, built from nothing."""
     return {

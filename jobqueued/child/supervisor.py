@@ -26,6 +26,9 @@ _MSG_CMSG_CLOEXEC = 0x40000000
 _NEVER = float("inf")
 _LONGEST_POLL = 2**31 - 1
 
+QUESTION = "user "
+"""How an order begins that only asks for a user: the user database may take its time, here nobody waits for it."""
+
 
 def serve(launcher: socket.socket) -> None:
     """Carry out attempts, one after another, until the launcher is gone."""
@@ -35,6 +38,9 @@ def serve(launcher: socket.socket) -> None:
     last = ""
     while (order := _receive(launcher)) is not None:
         name, directory = order
+        if name.startswith(QUESTION):
+            launcher.send(f"{name} {spawn.trouble_with(name.removeprefix(QUESTION))}".encode()[:250])
+            continue
         if directory < 0:
             _sync(last)
             continue

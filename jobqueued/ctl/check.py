@@ -15,8 +15,8 @@ from jobqueued.config import Paths, machine_id, read_config
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table, printable
 from jobqueued.jobfile import read_jobs
 from jobqueued.model import Job, Problem, to_text
+from jobqueued.trust import is_job_file
 from jobqueued.varlink import Message
-from jobqueued.watch import is_job_file
 from jobqueued.yamltext import MAX_BYTES
 
 

@@ -1,0 +1,45 @@
+"""Which job the clock starts next: a heap of start times, whose stale entries are dropped on the way."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from jobqueued.model import Job
+
+
+class Clock:
+    """The next start of every job that has one: its next due time plus its own part of `spread`."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, str]] = []
+        self._next: dict[str, int] = {}
+
+    def set(self, job: Job, cursor: int) -> None:
+        """The next start is that of the first occurrence after `cursor`."""
+        due = job.next_after(cursor) if job.enabled else None
+        if due is None:
+            self.clear(job.id)
+            return
+        self._next[job.id] = due + job.offset
+        heappush(self._heap, (due + job.offset, -job.priority, job.id))
+
+    def clear(self, job: str) -> None:
+        """The clock does not start this job any more."""
+        self._next.pop(job, None)
+
+    def next(self, job: str) -> int | None:
+        """When the clock starts a job next."""
+        return self._next.get(job)
+
+    def soonest(self) -> int | None:
+        """When the clock starts anything next."""
+        while self._heap and self._next.get(self._heap[0][2]) != self._heap[0][0]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, wall: int, limit: int) -> list[str]:
+        """At most `limit` jobs whose start has come, by time and priority; whoever takes one sets it anew."""
+        ready: dict[str, None] = {}
+        while (start := self.soonest()) is not None and start <= wall and len(ready) < limit:
+            ready[heappop(self._heap)[2]] = None
+        return list(ready)

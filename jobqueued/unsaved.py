@@ -1,0 +1,43 @@
+"""What was decided but is not durable yet: it goes with the next commit that succeeds, the newest state of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobqueued.commands import Command, SaveBoot, SaveJob, SaveRun
+from jobqueued.model import JobMemory, Record, Run, RunId
+from jobqueued.store import Store
+
+
+class Unsaved:
+    """Collects the `Save…` commands and the accepted files of one turn, or of many while the disk is full."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.runs: dict[RunId, tuple[Run, Record | None]] = {}
+        self._jobs: dict[str, JobMemory] = {}
+        self._files: dict[str, bytes | None] = {}
+        self._boot: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.runs or self._jobs or self._files or self._boot)
+
+    def take(self, command: Command) -> None:
+        """Keep what a command says, if it is one of those."""
+        match command:
+            case SaveRun(run, record):
+                self.runs[run.id] = run, record
+            case SaveJob(memory):
+                self._jobs[memory.job] = memory
+            case SaveBoot(boot):
+                self._boot = boot
+
+    def take_files(self, files: Mapping[str, bytes | None]) -> None:
+        """Keep the texts of accepted files, by name; None: it is gone."""
+        self._files |= files
+
+    def commit(self) -> None:
+        """Make all of it durable: CommitFailed, and it stays."""
+        if self:
+            self._store.commit(self.runs, self._jobs, self._files, self._boot)
+            self.runs, self._jobs, self._files, self._boot = {}, {}, {}, None
