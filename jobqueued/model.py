@@ -140,6 +140,14 @@ class Job:
         times = [t for t in (trigger.after(moment) for trigger in self.triggers) if t is not None]
         return to_instant(min(times)) if times else None
 
+    def next_starts(self, instant: int, count: int) -> list[int]:
+        """The first `count` times after `instant` at which the clock starts this job: due times plus `offset`."""
+        starts: list[int] = []
+        due: int | None = instant - self.offset
+        while len(starts) < count and due is not None and (due := self.next_after(due)) is not None:
+            starts.append(due + self.offset)
+        return starts
+
     @property
     def at_boot(self) -> bool:
         """Whether the first start of the daemon after a boot of the host makes it due."""

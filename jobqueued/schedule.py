@@ -56,6 +56,11 @@ class Schedule:
             raise ScheduleError("dst", f"the clock skips each match in {self.timezone}: write `once`, or another hour")
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether it depends on the job: there is an `H` in it."""
+        return any(settled(f, text, "") != text for f, text in fields(self.expression))
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What is accepted but hardly meant: steps wider than what they step through."""
         items = ((f, item) for f, text in fields(self.expression) for item in text.split(",") if "/" in item)

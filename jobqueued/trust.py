@@ -34,8 +34,10 @@ def is_job_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name.isprintable()
 
 
-def read_trusted(path: str, *, watched: bool = True) -> bytes:
+def read_trusted(path: str, daemon: int | None, *, watched: bool = True) -> bytes:
     """A file's bytes, at most one more than it may have; Refused as `check_trusted` says, OSError as open(2).
+
+    `daemon` is the user of the daemon that reads it; None: anybody may own and write it.
 
     Unless it was `watched` all the time, nobody knows whether it is complete: InWriting while a writer has it open.
     """
@@ -46,7 +48,7 @@ def read_trusted(path: str, *, watched: bool = True) -> bytes:
             raise Refused(f"found a {_UNOPENED[error.errno]}; accepted: a regular file") from None
         raise
     try:
-        check_trusted(os.fstat(descriptor), os.geteuid())
+        check_trusted(os.fstat(descriptor), daemon)
         if not watched and _has_writer(descriptor):
             raise InWriting
         with open(descriptor, "rb", closefd=False) as file:
@@ -55,10 +57,12 @@ def read_trusted(path: str, *, watched: bool = True) -> bytes:
         os.close(descriptor)
 
 
-def check_trusted(found: os.stat_result, daemon: int) -> None:
-    """Refused unless it is a regular file of one name that only root, or the daemon's user, can write."""
+def check_trusted(found: os.stat_result, daemon: int | None) -> None:
+    """Refused unless it is a regular file and, for a daemon, of one name that only root or its user can write."""
     if not stat.S_ISREG(found.st_mode):
         raise Refused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; accepted: a regular file")
+    if daemon is None:
+        return
     if found.st_nlink > 1:
         raise Refused(f"found {found.st_nlink} hard links to this file; accepted: one name for a file")
     if found.st_uid not in (0, daemon):

@@ -92,6 +92,9 @@ method Describe(job: string, runs: ?int) -> (
 # The record of a run; that of a live run so far, with its present usage {cpu, memory, processes}.
 method Show(run: string) -> (record: object)
 
+# When the clock starts a job next, in its zone: at most count times.
+method Next(job: string, count: int) -> (timezone: string, next: []string)
+
 # Make a job due now.
 method Run(job: string) -> (run: string)
 

@@ -43,6 +43,7 @@ class Verbs:
             "List": lambda _: {"jobs": self._list()},
             "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10))),
             "Show": trusted(lambda p: {"record": self._show(p["run"])}),
+            "Next": trusted(lambda p: self._next(p["job"], p["count"])),
             "Run": trusted(lambda p: self._ask_for_run(p["job"], peer, ticket())),
             "Pause": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True))),
             "Resume": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
@@ -63,6 +64,14 @@ class Verbs:
     def _list(self) -> list[dict[str, Any]]:
         jobs = sorted(self._scheduler.catalog, key=lambda job: job.id)
         return [answers.job_row(self._scheduler, job) for job in jobs]
+
+    def _next(self, name: str, count: int) -> dict[str, Any]:
+        job = self._scheduler.catalog.get(name)
+        if job is None:
+            raise VarlinkError("NoSuchJob", {"job": name})
+        count = max(0, min(count, _MOST_RUNS)) if job.enabled else 0
+        starts = job.next_starts(self._scheduler[name].memory.cursor + job.offset, count)
+        return {"timezone": job.timezone, "next": [to_text(start) for start in starts]}
 
     def _describe(self, name: str, limit: int) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)

@@ -234,7 +234,7 @@ class Watch:
         signature = _signature(path)
         text = b""
         try:
-            text = read_trusted(path, watched=self._watched)
+            text = read_trusted(path, os.geteuid(), watched=self._watched)
             found = self._parsed(text, path)
         except (FileNotFoundError, NotADirectoryError):
             if self._seen.pop(path, None) is not None or path in self._recalled:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shutil
 import socket
 import struct
@@ -15,9 +16,11 @@ import termios
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner
@@ -37,6 +40,7 @@ TAIL = f"a\tb\n{NASTY}"
 
 JOB: Message = {
     "id": "nightly-backup", "description": "Dump and ship \x1b[31mthe databases", "status": "Failed", "enabled": True,
+    "paused": False, "invalid": None,
     "priority": 10, "concurrency": 1, "schedule": ["0 2 * * *", "0 14 * * sun"], "timezone": "Europe/Berlin",
     "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed", "due": 0,
     "waiting": 1, "running": 0, "file": "/etc/jobqueue.d/backup.yaml", "line": 5,
@@ -66,7 +70,7 @@ LIVE: Message = {
 STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
     "reason": None, "jobs": 2, "due": 0, "waiting": 1, "running": 3, "max_running": 8, "next": JOB["next"],
-    "next_job": JOB["id"], "problems": [],
+    "next_job": JOB["id"], "stale": [], "problems": [],
 }  # fmt: skip
 PROBLEM: Message = {
     "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",
@@ -128,6 +132,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     found.answers("List", {"jobs": [JOB, IDLE]})
     found.answers("Describe", {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [LIVE, RECORD]})
     found.methods["Show"] = lambda asked: {"record": LIVE if asked["run"].endswith("@143") else RECORD}
+    found.answers("Pause", {})
+    found.answers("Resume", {})
     found.answers("Run", {"run": "nightly-backup@142"})
     yield found
     found.close()
@@ -138,7 +144,7 @@ def environment(**more: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
 
 
-def run(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | int | Path, **more: str) -> subprocess.CompletedProcess[str]:
     """The program, run to its end, its output piped."""
     command = [*PROGRAM, *map(str, arguments)]
     return subprocess.run(command, env=environment(**more), capture_output=True, text=True, timeout=60, check=False)
@@ -488,11 +494,14 @@ class TestCheck:
         (tmp_path / "a.yaml").write_text(CLEAN)
         for name in (".a.yaml", "a.yaml~", "a.yaml.dpkg-old", "notes.txt"):
             (tmp_path / name).write_text("{")
-        (tmp_path / "directory.yaml").mkdir()
-        os.mkfifo(tmp_path / "fifo.yaml")
+        (tmp_path / "c.yaml").mkdir()
+        os.mkfifo(tmp_path / "d.yaml")
         answer = json.loads(run("check", "--json", tmp_path).stdout)
         found = [(Path(problem["file"]).name, problem["line"]) for problem in answer["problems"]]
-        assert (["a", "b"], [("a.yaml", 2), ("a.yaml", 5)]) == ([job["id"] for job in answer["jobs"]], found)
+        assert (["a", "b"], [("a.yaml", 2), ("a.yaml", 5), ("c.yaml", 0), ("d.yaml", 0)]) == (
+            [job["id"] for job in answer["jobs"]],
+            found,
+        )
 
     def test_own_directory(self, tmp_path: Path) -> None:
         """Without arguments the daemon's job directory is checked."""
@@ -504,9 +513,42 @@ class TestCheck:
         ("name", "reason"), [("none.yaml", "No such file or directory"), ("x" * 300, "File name too long")]
     )
     def test_unreadable(self, tmp_path: Path, name: str, reason: str) -> None:
-        """A file that can't be read is exit status 2, not a finding."""
-        shown = run("check", "--json", tmp_path / name)
-        assert (2, "", f"Error: {tmp_path}/{name}: {reason}\n") == (shown.returncode, shown.stdout, shown.stderr)
+        """A file that can't be read is a problem and exit status 2; the others are checked all the same."""
+        (tmp_path / "a.yaml").write_text(CLEAN)
+        shown = run("check", "--json", tmp_path / name, tmp_path / "a.yaml")
+        answer = json.loads(shown.stdout)
+        told = [(problem["file"], problem["message"]) for problem in answer["problems"]]
+        assert (2, [(f"{tmp_path}/{name}", f"cannot be read: {reason}")]) == (shown.returncode, told)
+        assert ["a", "b"] == [job["id"] for job in answer["jobs"]]
+
+    def test_trust(self, tmp_path: Path) -> None:
+        """In the daemon's own directory owners and permissions count, elsewhere only what a file is."""
+        (tmp_path / "jobqueue.d").mkdir()
+        (tmp_path / "jobqueue.d" / "a.yaml").write_text(CLEAN)
+        (tmp_path / "jobqueue.d" / "a.yaml").chmod(0o666)
+        shown = run("--root", tmp_path, "check")
+        reason = "found a file that everybody may write; accepted: write permission for its owner"
+        assert (1, f"{tmp_path}/jobqueue.d/a.yaml: {reason}") == (shown.returncode, shown.stdout.splitlines()[0])
+        assert run("check", tmp_path / "jobqueue.d").returncode == 0
+
+    def test_pipe(self) -> None:
+        """A pipe that is named is read: `jobqueuectl check <(make-jobs)`."""
+        reading, writing = os.pipe()
+        os.write(writing, CLEAN.encode())
+        os.close(writing)
+        shown = subprocess.run(
+            [*PROGRAM, "check", f"/dev/fd/{reading}"], pass_fds=[reading], capture_output=True, check=False
+        )
+        os.close(reading)
+        assert (0, b"2 jobs, 0 problems") == (shown.returncode, shown.stdout.splitlines()[-1].strip())
+
+    def test_unknown_user(self, tmp_path: Path) -> None:
+        """A user that this host does not have is a warning: the file may be meant for another."""
+        (tmp_path / "a.yaml").write_text(CLEAN + "    user: no-such-user\n")
+        answer = run("check", "--json", tmp_path / "a.yaml")
+        [problem] = json.loads(answer.stdout)["problems"]
+        assert (0, "user", "warning", 5) == (answer.returncode, problem["key"], problem["severity"], problem["line"])
+        assert "found 'no-such-user'" in problem["message"]
 
     @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"{CLEAN}{text}".encode(errors="replace")))
     def test_any_bytes(self, data: bytes) -> None:
@@ -517,6 +559,63 @@ class TestCheck:
             shown = CliRunner().invoke(main, ["check", "--json", file.name])
         answer = json.loads(shown.output)
         assert int(any(problem["severity"] == "error" for problem in answer["problems"])) == shown.exit_code
+
+
+class TestNext:
+    def test_expression(self) -> None:
+        """The next times of an expression in a zone, exactly in JSON."""
+        answer = json.loads(run("next", "-e", "0 2 * * *", "-z", "Europe/Berlin", "-n", 400, "--json").stdout)
+        times = [datetime.fromisoformat(text).astimezone(ZoneInfo("Europe/Berlin")) for text in answer["next"]]
+        assert (400, "Europe/Berlin") == (len(times), answer["timezone"])
+        assert ({2, 3}, times) == ({time.hour for time in times}, sorted(set(times)))
+
+    def test_table(self) -> None:
+        """For people in the zone that was asked for, with its name, and how far away."""
+        lines = run("next", "-e", "0 2 * * *", "-z", "Asia/Tokyo", "--seconds", "30", "-n", "2").stdout.splitlines()
+        assert 3 == len(lines)
+        assert re.fullmatch(r"\w{3} \d{4}-\d\d-\d\d 02:00:30 JST +in .*", lines[1].rstrip())
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "told"),
+        [
+            (["-e", "61 * * * *"], 1, "minute: found `61`: write 0 to 59"),
+            (["-e", "* * * * *", "-z", "Mars"], 1, "timezone: found 'Mars'"),
+            (["-e", "* * * * *", "--dst", "x"], 1, "dst: found `x`"),
+            (["-e", "* * * * *", "--seconds", "61"], 1, "seconds: found `61`"),
+            (["-e", "H * * * *"], 2, "`H` is drawn for a job"),
+            (["-e", "@reboot"], 1, ""),
+            ([], 2, "name a JOB, or an expression"),
+            (["job", "-z", "UTC"], 2, "name a JOB, or an expression"),
+            (["-n", "0", "-e", "* * * * *"], 2, "--count"),
+        ],
+    )
+    def test_refused(self, arguments: list[str], code: int, told: str) -> None:
+        """What is wrong with the question is said."""
+        shown = run("next", *arguments)
+        assert (code, True) == (shown.returncode, told in shown.stderr)
+
+    def test_drawn(self) -> None:
+        """With a job's name its `H` are drawn, always the same."""
+        asked = ("next", "job-a", "-e", "H H * * *", "-n", "3", "--json")
+        first, again = run(*asked), run(*asked)
+        assert (0, first.stdout) == (again.returncode, again.stdout)
+        assert run("next", "job-b", *asked[2:]).stdout != first.stdout
+
+    def test_daemon(self, daemon: Daemon, tmp_path: Path) -> None:
+        """A job's times come from the daemon."""
+        daemon.answers("Next", {"timezone": "UTC", "next": ["2100-01-01T01:00:00.000000Z"]})
+        shown = run("--root", tmp_path, "next", "nightly-backup")
+        assert "Fri 2100-01-01 01:00:00 UTC" in shown.stdout
+
+    def test_no_daemon(self, tmp_path: Path) -> None:
+        """While the daemon is down its job files are read."""
+        (tmp_path / "jobqueue.d").mkdir()
+        (tmp_path / "jobqueue.d" / "a.yaml").write_text(CLEAN)
+        answer = json.loads(run("--root", tmp_path, "next", "a", "-n", "2", "--json").stdout)
+        assert 2 == len(answer["next"])
+        assert 1 == run("--root", tmp_path, "next", "b").returncode
+        shown = run("--root", tmp_path, "next", "c")
+        assert (2, True) == (shown.returncode, "and no job c is in" in shown.stderr)
 
 
 @pytest.mark.usefixtures("daemon")

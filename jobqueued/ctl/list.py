@@ -15,7 +15,7 @@ from jobqueued.ctl.terminal import distance, json_option, print_json, print_tabl
 def list_jobs(paths: Paths, as_json: bool) -> None:
     """List all jobs, one a line.
 
-    NEXT is when the clock makes it due again, LAST when it last ran, ENDED how that ended.
+    NEXT is when the clock starts it again, LAST when it last ran, ENDED how that ended.
     """
     answer = ask(paths.control, "List")
     if as_json:

@@ -12,6 +12,8 @@ from jobqueued import __version__
 from jobqueued.config import Paths
 from jobqueued.ctl.check import check
 from jobqueued.ctl.list import list_jobs
+from jobqueued.ctl.next import next_times
+from jobqueued.ctl.pause import pause, resume
 from jobqueued.ctl.run import run_job
 from jobqueued.ctl.show import show
 from jobqueued.ctl.status import status
@@ -46,5 +48,5 @@ def main(context: click.Context, root: Path | None, run: Path | None, logs: Path
     context.obj = Paths.chosen(root, run=run, logs=logs)
 
 
-for command in (status, list_jobs, show, run_job, check):
+for command in (status, list_jobs, show, next_times, run_job, pause, resume, check):
     main.add_command(command)

@@ -122,6 +122,7 @@ def _standing(job: Message) -> list[Fact]:
         ("job", job["id"]),
         ("description", job["description"] or None),
         ("status", styled(job["status"])),
+        ("invalid", job["invalid"]),
         ("next", moment(job["next"]) if job["enabled"] else "disabled"),
         ("defined in", f"{job['file']}:{job['line']}"),
     ]

@@ -47,5 +47,7 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("problems", str(len(problems))),
         ]
     )
+    for file in answer["stale"]:
+        print_line(f"{file}: stale, its last good jobs go on", "warning")
     for problem in problems:
         print_line(str(problem), problem.severity)

@@ -19,7 +19,8 @@ _COLUMN_WIDTH = 24
 _GAP = 2
 
 _STYLES = {
-    "Running": "cyan", "Waiting": "yellow", "Failed": "red", "Disabled": "dim", "ok": "green", "degraded": "red",
+    "Running": "cyan", "Waiting": "yellow", "Failed": "red", "Disabled": "dim", "Paused": "yellow",
+    "Invalid": "red", "Completed": "green", "ok": "green", "degraded": "red",
     "running": "cyan", "starting": "cyan", "waiting": "yellow", "due": "yellow", "succeeded": "green", "failed": "red",
     "timed_out": "red", "killed": "red", "lost": "red", "skipped": "yellow", "error": "red", "warning": "yellow",
 }  # fmt: skip

@@ -1,0 +1,84 @@
+"""jobqueuectl next: when the clock starts a job, or would start one with an expression."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import click
+
+from jobqueued.config import Paths, machine_id, read_config
+from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.files import read_files
+from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
+from jobqueued.model import Job, to_text
+from jobqueued.schedule import Schedule, ScheduleError, Seconds
+from jobqueued.varlink import Message
+
+_MOST = 1000
+
+
+@click.command("next")
+@click.argument("job", required=False)
+@click.option("-e", "--expression", metavar="E", help="Not a job's schedule, but this cron expression.")
+@click.option("-z", "--timezone", metavar="Z", help="The zone of E.  [that of jobqueued.yaml, else the host's]")
+@click.option("--dst", default="cron", metavar="RULE", help="The rule of E for clock changes.  [cron]")
+@click.option("--seconds", metavar="F", help="The field of seconds beside E.")
+@click.option("-n", "--count", type=click.IntRange(1, _MOST), default=10, metavar="N", help="How many times.  [10]")
+@json_option
+@click.pass_obj
+def next_times(
+    paths: Paths, job: str | None, expression: str | None, timezone: str | None, dst: str, seconds: str | None,
+    count: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Tell when the clock starts JOB next, in the zone of the job.
+
+    With --expression, when it would start a job with that schedule; then JOB is the id for which its `H` are drawn.
+    While the daemon is down the job files are read instead.  Exits 1 if there is nothing to come.
+    """
+    if expression is not None:
+        zone = timezone or read_config(paths.config)[0].timezone
+        answer = _of_expression(expression, zone, dst, seconds, job, count)
+    elif job is None or timezone or seconds or dst != "cron":
+        raise click.UsageError("name a JOB, or an expression: jobqueuectl next -e '0 2 * * *' -z Europe/Berlin")
+    else:
+        answer = _of_job(paths, job, count)
+    if as_json:
+        print_json(answer)
+    elif answer["next"]:
+        zone_info = ZoneInfo(answer["timezone"])
+        print_table(("NEXT", "IN"), ((_wall(text, zone_info), distance(text)) for text in answer["next"]))
+    else:
+        print_line("the clock starts it no more")
+    raise SystemExit(not answer["next"])
+
+
+def _wall(text: str, zone: ZoneInfo) -> str:
+    return f"{datetime.fromisoformat(text).astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}"
+
+
+def _of_expression(expression: str, zone: str, dst: str, seconds: str | None, job: str | None, count: int) -> Message:
+    try:
+        schedule = Schedule(expression, zone, job or "", dst, seed=machine_id())
+        trigger = schedule if seconds is None else Seconds(schedule, seconds)
+    except ScheduleError as error:
+        raise Refused(str(error)) from None
+    if job is None and schedule.is_drawn:
+        raise click.UsageError("`H` is drawn for a job: name it, jobqueuectl next JOB -e ...")
+    return _answer(Job(id=job or "x", command="", timezone=zone, triggers=(trigger,)), count)
+
+
+def _of_job(paths: Paths, name: str, count: int) -> Message:
+    try:
+        return ask(paths.control, "Next", job=name, count=count)
+    except Unreachable as unreachable:
+        job = next((job for job in read_files(paths, (paths.jobs,)).jobs if job.id == name), None)
+        if job is None:
+            raise Unreachable(f"{unreachable.message}\nand no job {name} is in {paths.jobs}") from None
+        return _answer(job, count)
+
+
+def _answer(job: Job, count: int) -> Message:
+    starts = job.next_starts(time.time_ns(), count) if job.enabled else []
+    return {"timezone": job.timezone, "next": [to_text(start) for start in starts]}
