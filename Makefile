@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units bench system install clean
+.PHONY: run test lint units generate bench system soak install clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -19,6 +19,7 @@ lint: $(VENV)/.linted units
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tests/budget.py
+	! LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z man/*.[1-9] 2>&1 >/dev/null | grep .
 
 # Any word of systemd-analyze is a failure: its exit code lets unknown settings pass.
 units:
@@ -26,8 +27,16 @@ units:
 	for unit in systemd/jobqueue*; do sed 's,=/usr/bin/jobqueued,=/usr/bin/true,' $$unit >$$t/$${unit#systemd/}; done && \
 	! systemd-analyze verify --man=no $$t/* 2>&1 | grep .
 
+# The JSON Schema and the keys in jobqueue.d(5), from jobqueued/keys.py.
+generate: $(VENV)/.installed
+	$(BIN)/python -m man.generate
+
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench
+
+# Every clock change of every zone since 1970, some ten minutes.
+soak: $(VENV)/.tested
+	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/test_zones.py
 
 system:
 	tests/system/vm-run -- python3 -m pytest -p no:cacheprovider -v tests/system
@@ -51,6 +60,8 @@ install:
 	test -e $(DESTDIR)/etc/jobqueued.yaml || install -m644 etc/jobqueued.yaml $(DESTDIR)/etc
 	echo "$$JOBQUEUED" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueued
 	echo "$$JOBQUEUECTL" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueuectl
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/jobqueued jobqueued/job-file.schema.json
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 man/*.5
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jobqueue*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d systemd/sysusers.d/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d systemd/tmpfiles.d/*

@@ -114,7 +114,7 @@ _A_NAME = "a name of 1 to 64 of a-z 0-9 . _ - that starts with a letter or digit
 ID = text(_A_NAME.replace("a name", "an id"), _NAME, "id")
 ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)
 _MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
-_PATH = text("an absolute path", "(?s)/[^\0]*", "path")
+_PATH = text("an absolute path", "/[^\0]*", "path")
 _WORD = text('a text (nothing at all is written "")', "(?s).*")
 _ACCOUNT = text("the name of an account", "[^\\s:/\0][^:/\n\0]*", "name")
 _COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
@@ -311,7 +311,12 @@ GROUPS: dict[str, dict[str, Key]] = {
 
 JOB_KEYS = {name: key for group in GROUPS.values() for name, key in group.items()}
 
+_JOB = {"$ref": "#/definitions/job"}
+
 FILE_KEYS = table(
-    Key("defaults", mapping("a mapping of job keys", dict), "{}", "What the file's jobs share.", "{user: backup}"),
-    Key("jobs", mapping("a mapping of ids to jobs", dict), "{}", "The jobs by id.", "{hello: {command: echo hi}}"),
-)
+    Key("defaults", mapping("a mapping of job keys", dict, {"allOf": [_JOB]}), "{}", "What the file's jobs share.",
+        "{user: backup}"),
+    Key("jobs", mapping("a mapping of ids to jobs", dict,
+        {"propertyNames": {"pattern": f"^(?:{_NAME})$"}, "additionalProperties": _JOB}), "{}", "The jobs by id.",
+        "{hello: {command: echo hi}}"),
+)  # fmt: skip

@@ -216,7 +216,8 @@ def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> Kind:
             raise ValueError
         return node.text
 
-    return scalar(name, accepted, parse, _ANY_SCALAR)
+    known = {} if pattern.startswith("(?s)") else {"pattern": _anchored(shape)}  # other dialects lack this flag
+    return scalar(name, accepted, parse, {**_ANY_SCALAR, **known})
 
 
 def _flag(node: Scalar) -> bool:
