@@ -72,6 +72,7 @@ class Schedule:
             raise ValueError(f"naive datetime, it needs a time zone: {instant!r}")
         if self.at_boot:
             return None
+        instant = instant.astimezone(UTC)  # a wall time that its zone skips becomes one that exists
         wall = instant.astimezone(self._zone).replace(tzinfo=None, fold=0)
         early, late = _offsets(self._zone, wall)
         if early > late:
@@ -123,6 +124,7 @@ class Seconds:
 
     def after(self, instant: datetime) -> datetime | None:
         """The first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
+        instant = instant.astimezone(UTC)
         minute = self.schedule.after(instant - _MINUTE)
         while minute is not None and minute + self._offsets[-1] <= instant:
             minute = self.schedule.after(minute)

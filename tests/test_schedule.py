@@ -602,6 +602,13 @@ def upcoming(trigger: Trigger, instant: datetime, count: int) -> list[datetime]:
     return list(islice(walk(trigger, instant), count))
 
 
+def test_seconds_asked_with_a_local_time() -> None:
+    """The instant counts, not the zone in which it is given, also just after a skipped hour."""
+    due = Seconds(Schedule("* * * * *", "Europe/Berlin"), "*/10")
+    asked = utc("2026-03-29 01:00:05").astimezone(ZoneInfo("Europe/Berlin"))
+    assert utc("2026-03-29 01:00:10") == due.after(asked)
+
+
 @pytest.mark.parametrize("text", ["60", "*/0", "5-1", "", "0 0", "x", "\u0663"])
 def test_bad_seconds_are_refused(text: str) -> None:
     """A field of seconds has the grammar of the minute field, and its error names it."""
