@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
-python -m bench [burst] [idle] [--json FILE]
+python -m bench [burst] [idle] [load] [--json FILE]
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, switches, wait_for
+from jobqueued.ctl.client import ask
 
 COUNT = 1000
 LINE = "true"
@@ -92,7 +95,68 @@ def _is_quiet(pids: list[int]) -> bool:
     return switches(pids) == before
 
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"burst": burst, "idle": idle}
+def load() -> dict[str, Any]:
+    """10,000 jobs in 1,000 files: from exec to ready; one changed file, from its close to its jobs' being the new ones;
+    all files changed at once, and the longest that anybody else had to wait for an answer meanwhile.
+    """
+    files = {f"{number:03}.yaml": _ten_jobs(number, "0 3 * * *") for number in range(1000)}
+    parse = _parse_seconds(files)
+    with daemon(files) as rig:
+        first = rig.seconds
+        rig.stop()
+        rig.start()
+        one = sorted(_changed(rig, number) for number in range(20))
+        at_once, waits = _all_changed(rig, files)
+        return {
+            "jobs": 10_000, "files": 1000, "yaml_load_s": parse, "first_start_s": first, "restart_s": rig.seconds,
+            "ratio_to_yaml_load": first / parse, "one_file_median_ms": statistics.median(one) * 1000,
+            "one_file_longest_ms": one[-1] * 1000, "all_files_s": at_once, "longest_wait_ms": max(waits) * 1000,
+        }  # fmt: skip
+
+
+def _ten_jobs(number: int, schedule: str) -> str:
+    body = (
+        f'{{description: "of a benchmark", command: [/bin/true, --{number}], schedule: "{schedule}", user: root, '
+        "timezone: Europe/Berlin, priority: 5, timeout: 2h, kill_grace: 30s, catch_up: none, umask: 0027, "
+        "environment: {LANG: C.UTF-8, A: b}, tags: [a, b]}"
+    )
+    return "jobs:\n" + "".join(f"  job-{number}-{index}: {body}\n" for index in range(10))
+
+
+def _parse_seconds(files: dict[str, str]) -> float:
+    """The yardstick: PyYAML's fastest load of the same texts, which checks nothing."""
+    begin = time.monotonic()
+    for text in files.values():
+        yaml.load(text, yaml.CSafeLoader)
+    return time.monotonic() - begin
+
+
+def _changed(rig: Rig, number: int) -> float:
+    """Seconds from the close of a changed file to the daemon's word that its jobs were read."""
+    seen = len(rig.said("jobs_read"))
+    (rig.directory / "jobqueue.d" / f"{number:03}.yaml").write_text(_ten_jobs(number, "0 4 * * *"))
+    closed = time.time()
+    wait_for(lambda: len(rig.said("jobs_read")) > seen, 10)
+    return datetime.fromisoformat(rig.said("jobs_read")[-1]["time"]).timestamp() - closed
+
+
+def _all_changed(rig: Rig, files: dict[str, str]) -> tuple[float, list[float]]:
+    """Seconds until all are read that another process writes, and how long each answer took meanwhile."""
+    seen = len(rig.said("jobs_read"))
+    directory = rig.directory / "jobqueue.d"
+    for name, text in files.items():
+        (rig.directory / name).write_text(text.replace("0 3 * * *", "0 5 * * *"))
+    begin, waits = time.monotonic(), []
+    for name in files:
+        (rig.directory / name).rename(directory / name)
+    while len(rig.said("jobs_read")) < seen + len(files):
+        asked = time.monotonic()
+        ask(rig.run / "control", "Status")
+        waits.append(time.monotonic() - asked)
+    return time.monotonic() - begin, waits
+
+
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"burst": burst, "idle": idle, "load": load}
 
 
 def main() -> None:

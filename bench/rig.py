@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TICK = os.sysconf("SC_CLK_TCK")
@@ -21,7 +24,8 @@ class Rig:
 
     def __init__(self, directory: Path, run: Path) -> None:
         self.directory, self.run = directory, run
-
+        self.seconds = 0.0
+        """From exec to ready, at the last start."""
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
@@ -37,9 +41,18 @@ class Rig:
             "--log",
             "json",
         ]
+        seen, begin = len(self.said("ready")), time.time()
         log = open(self.directory / "daemon.log", "ab")  # noqa: SIM115
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=log)
-        wait_for(lambda: b'"event":"ready"' in (self.directory / "daemon.log").read_bytes(), 60)
+        wait_for(lambda: len(self.said("ready")) > seen, 60)
+        self.seconds = datetime.fromisoformat(self.said("ready")[-1]["time"]).timestamp() - begin
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The daemon's lines of one kind."""
+        path = self.directory / "daemon.log"
+        marker = f'"event":"{event}"'
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if marker in line and line.endswith("}")]
 
     def stop(self) -> None:
         """Stop the daemon; its launcher leaves by itself."""

@@ -5,6 +5,7 @@ Every function raises OSError with the call's name; constants are those of the m
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -30,6 +31,9 @@ class _Timespec(ctypes.Structure):
 
 class _Itimerspec(ctypes.Structure):
     _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+_READS = 64
 
 
 class InotifyEvent(NamedTuple):
@@ -82,11 +86,13 @@ def unwatch(descriptor: int, number: int) -> None:
 
 
 def inotify_events(descriptor: int) -> Iterator[InotifyEvent]:
-    """Everything that is there to read now, without waiting."""
-    try:
-        data = os.read(descriptor, 65536)
-    except BlockingIOError:
-        return
+    """Everything that is there to read now, without waiting; of an endless storm a part."""
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(_READS):
+            yield from _parsed(os.read(descriptor, 65536))
+
+
+def _parsed(data: bytes) -> Iterator[InotifyEvent]:
     offset = 0
     while offset < len(data):
         number, mask, _cookie, size = struct.unpack_from("iIII", data, offset)

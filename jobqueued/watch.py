@@ -77,6 +77,7 @@ class Watch:
         self._todo: list[str] = []
         self._ready: deque[tuple[str, File]] = deque()
         self._watched = True
+        self._news = True
         self._watch = self._parent = 0
         self._lost_track = True
         self._mounted = self._mounts_here()
@@ -108,7 +109,11 @@ class Watch:
 
     @property
     def has_more(self) -> bool:
-        """Whether the last scan left something for another, at once."""
+        """Whether there is something for another scan, at once."""
+        return self._news or self._is_busy
+
+    @property
+    def _is_busy(self) -> bool:
         return bool(self._todo or self._ready)
 
     def drain(self) -> None:
@@ -129,7 +134,7 @@ class Watch:
 
     def relist(self) -> None:
         """Let the next scan list the directory: for a reload by hand, as inotify is blind to networks."""
-        self._lost_track = True
+        self._lost_track = self._news = True
         self._in_writing.clear()
 
     def scan(self, mono: int) -> list[JobsRead | FileGone]:
@@ -138,20 +143,20 @@ class Watch:
         A refused file keeps its last good jobs, so it has no event; it is in `problems`, and in `changes` once.
         """
         self.changes, self.accepted = {}, {}
-        if not self.has_more:
+        if not self._is_busy:
             self._begin()
         size = 0
         while self._todo and size < SLICE_BYTES:
             size += self._look(self._todo.pop(), mono) + _FILE_COST
         if not self._todo and not self._ready:
             self._agree()
-        return [*self._told(), *([] if self.has_more else self._expire(mono))]
+        return [*self._told(), *([] if self._is_busy else self._expire(mono))]
 
     # what changed
 
     def _begin(self) -> None:
         """A new batch: what changed since the last."""
-        self._watched = not self._lost_track
+        self._watched, self._news = not self._lost_track, False
         names = self._changed_names() if self._lost_track else self._touched - self._in_writing
         self._touched = set()
         self._batch = dict(self._held)
@@ -179,6 +184,7 @@ class Watch:
             self._in_writing.add(name)
         else:
             self._touched.add(name)
+            self._news = True
             if not mask & kernel.IN_ATTRIB:
                 self._in_writing.discard(name)
 

@@ -19,8 +19,8 @@ from jobqueued.child import wire
 from jobqueued.control import _CLIENTS as CLIENTS
 from jobqueued.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
 from jobqueued.control import Control, Peer
-from jobqueued.events import RunAsked
-from jobqueued.model import Run, RunId, RunState
+from jobqueued.events import PauseAsked, RunAsked
+from jobqueued.model import SECOND, Run, RunId, RunState
 from jobqueued.store import Store
 from jobqueued.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.verbs import Verbs
@@ -363,7 +363,7 @@ class Real(Service):
             run = RunId("old", number)
             row = Run(id=run, key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
             self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
-        self.happened: list[RunAsked] = []
+        self.happened: list[RunAsked | PauseAsked] = []
         self.verbs = Verbs(self.world.scheduler, self.store, lambda: {"pid": 1}, self.happened.append, self.logs)
         super().__init__(directory, self.verbs.of)
 
@@ -394,6 +394,42 @@ class TestVerbs:
         assert 2 == len({asked.key, again.key})
         assert 2 == len({asked.ticket, again.ticket})
         assert all(key[0] == "x" and len(bytes.fromhex(key[1:])) == 8 for key in (asked.key, again.key))
+
+    def test_pause_and_resume(self, real: Real) -> None:
+        """Both are events with the asker's name; the answer is the scheduler's."""
+        client = real.client()
+        client.send(call("Pause", job="backup") + call("Resume", job="backup"))
+        for count, pause in ((1, True), (2, False)):
+            real.until(lambda count=count: len(real.happened) == count)
+            asked = real.happened[-1]
+            name = Peer(os.geteuid(), frozenset()).name
+            assert PauseAsked(asked.ticket, "backup", name, pause) == asked
+            real.control.reply(asked.ticket, {})
+            assert [{"parameters": {}}] == client.replies(1)
+
+    def test_next(self, real: Real) -> None:
+        """The next starts of a job in its zone, as many as asked for, at most a thousand; none of a disabled one."""
+        real.world.write(
+            "more.yaml",
+            *(
+                job(
+                    name,
+                    "0 3 * * *",
+                    file="more.yaml",
+                    timezone="Europe/Berlin",
+                    offset=60 * SECOND,
+                    enabled=name == "on",
+                )
+                for name in ("on", "off")
+            ),
+        )
+        client = real.client()
+        answer = client.ask("Next", job="on", count=2)["parameters"]
+        due = ["2026-03-02T02:01:00.000000Z", "2026-03-03T02:01:00.000000Z"]
+        assert {"timezone": "Europe/Berlin", "next": due} == answer
+        assert 1000 == len(client.ask("Next", job="on", count=10**9)["parameters"]["next"])
+        assert [] == client.ask("Next", job="off", count=2)["parameters"]["next"]
+        assert "io.jobqueue.NoSuchJob" == client.ask("Next", job="none", count=1)["error"]
 
     def test_show_and_wait(self, real: Real) -> None:
         """A live run is shown as it is and waited for; of one that has ended both give the record."""
@@ -455,6 +491,7 @@ def peer(uid: int, *groups: int) -> Iterator[None]:
 
 ASKS = [
     call("Describe", job="backup"), call("Show", run="old@1"), call("Run", job="backup"), call("Wait", run="old@1"),
+    call("Next", job="backup", count=1), call("Pause", job="backup"), call("Resume", job="backup"),
 ]  # fmt: skip
 
 
@@ -484,7 +521,7 @@ class TestPermission:
         """Any user may see what there is and how it goes, and nothing else: neither output nor a start."""
         client = self.as_peer(real, STRANGER)
         client.send(b"".join(ASKS))
-        assert ["io.jobqueue.PermissionDenied"] * 4 == [reply.get("error") for reply in client.replies(4)]
+        assert ["io.jobqueue.PermissionDenied"] * 7 == [reply.get("error") for reply in client.replies(7)]
         assert [] == real.happened
         for verb in ("Status", "List"):
             reply = client.ask(verb)

@@ -403,3 +403,82 @@ def test_the_watchdog_is_fed_by_the_loop(host: Host, tmp_path: Path) -> None:
         host.stop()
         while not notices.recv(4096).decode().startswith("STOPPING=1\nSTATUS=nothing was running"):
             assert time.monotonic() < until
+
+
+def test_a_broken_file_keeps_its_jobs_over_a_crash(host: Host) -> None:
+    """A daemon that is killed and started beside a file that was broken meanwhile runs its last good text."""
+    host.write("a.yaml", "jobs: {a: {command: echo good}}")
+    host.start()
+    host.kill()
+    host.write("a.yaml", "jobs: {a: {command: echo bad")
+    host.start()
+    path = str(host.root / "jobqueue.d" / "a.yaml")
+    assert [path] == host.call("Status")["stale"]
+    assert ["a"] == host.said("refused")[-1]["jobs"]
+    run = host.run("a")
+    assert ("succeeded", b"good\n") == (host.wait(run)["state"], host.output(run))
+    host.write("a.yaml", "jobs: {a: {command: echo mended}}")
+    wait_for(lambda: host.said("mended"))
+    assert [] == host.call("Status")["stale"]
+    run = host.run("a")
+    assert ("succeeded", b"mended\n") == (host.wait(run)["state"], host.output(run))
+
+
+def test_an_unknown_user_makes_its_job_invalid_alone(host: Host) -> None:
+    """The file is accepted and its other jobs run; the job says why it does not, in list, journal and record."""
+    host.write("a.yaml", "jobs: {a: {command: 'true', user: no-such-user}, b: {command: 'true'}}")
+    host.start()
+    wait_for(lambda: host.said("job_invalid"))
+    reason = "no user 'no-such-user' on this host"
+    shown = {job["id"]: (job["status"], job["invalid"]) for job in host.call("List")["jobs"]}
+    assert {"a": ("Invalid", reason), "b": ("Idle", None)} == shown
+    record = host.wait(host.run("a"))
+    assert ("skipped", f"invalid: {reason}") == (record["state"], record["reason"])
+    assert host.wait(host.run("b"))["state"] == "succeeded"
+    assert [] == host.call("Status")["problems"]
+
+
+def test_a_pause_outlives_the_daemon(host: Host) -> None:
+    """A paused job is skipped after a crash too, until it is resumed."""
+    host.write("a.yaml", "jobs: {a: {command: 'true', every: 1s}}")
+    host.start()
+    assert {} == host.call("Pause", job="a")
+    host.kill()
+    host.start()
+    wait_for(lambda: host.said("run_skipped"))
+    [job] = host.call("List")["jobs"]
+    assert ("Paused", True) == (job["status"], job["paused"])
+    started = len(host.said("run_started"))
+    host.call("Resume", job="a")
+    wait_for(lambda: len(host.said("run_started")) > started)
+
+
+def test_boot_jobs_run_once_a_boot(host: Host) -> None:
+    """The first start of the daemon in this boot runs them, a restart does not."""
+    host.write("a.yaml", "jobs: {a: {command: 'true', schedule: '@reboot'}, b: {command: 'true', on: [boot]}}")
+    host.start()
+    wait_for(lambda: len(host.said("run_ended")) == 2)
+    host.stop()
+    host.start()
+    host.wait(host.run("a"))
+    assert (1, 2) == (
+        host.call("Describe", job="b")["stats"]["started"],
+        host.call("Describe", job="a")["stats"]["started"],
+    )
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_a_new_launcher_is_asked_again(host: Host) -> None:
+    """A question about a user that the launcher took along is asked again."""
+    host.write("a.yaml", "jobs: {a: {command: 'true', user: no-such-user}}")
+    host.start()
+    wait_for(lambda: host.said("job_invalid"))
+    ours = host.small_ones()
+    [launcher] = [pid for pid in ours if parent_of(pid) not in ours]
+    os.kill(launcher, signal.SIGSTOP)
+    run = host.run("a")
+    os.kill(launcher, signal.SIGKILL)
+    assert host.wait(run)["state"] == "skipped"

@@ -42,8 +42,10 @@ STATS = st.builds(
     last_state=st.none() | st.sampled_from(ENDS),
 )  # fmt: skip
 MEMORIES = st.builds(
-    JobMemory, job=NAMES, rhythm=WORDS, cursor=INSTANTS, era=COUNTS, last_number=st.integers(0, 10**18), stats=STATS
-)
+    JobMemory,
+    job=NAMES, rhythm=WORDS, cursor=INSTANTS, era=COUNTS, last_number=st.integers(0, 10**18),
+    paused=st.booleans(), stats=STATS,
+)  # fmt: skip
 DOCUMENTS = st.dictionaries(
     WORDS, st.recursive(st.none() | st.booleans() | st.integers() | WORDS, lambda inner: st.lists(inner, max_size=3))
 )
@@ -345,6 +347,60 @@ class TestBroken:
         (tmp_path / "state.db").mkdir()
         with pytest.raises(StoreError, match=f"^{tmp_path}/state.db: unable to open database file"):
             Store(tmp_path)
+
+
+FORMAT_1 = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE job (
+    job TEXT PRIMARY KEY, rhythm TEXT NOT NULL, cursor INTEGER NOT NULL, era INTEGER NOT NULL,
+    last_number INTEGER NOT NULL, stats TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE run (
+    job TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, due INTEGER NOT NULL, queued INTEGER NOT NULL,
+    arrival INTEGER NOT NULL, trigger TEXT NOT NULL, asked_by TEXT, state TEXT NOT NULL, reason TEXT,
+    attempt INTEGER NOT NULL, pid INTEGER, started INTEGER, failures INTEGER NOT NULL, last_due INTEGER,
+    count INTEGER NOT NULL, record TEXT, PRIMARY KEY (job, number)
+) WITHOUT ROWID;
+CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
+PRAGMA user_version = 1;
+INSERT INTO meta VALUES ('boot', 'abc');
+INSERT INTO job VALUES ('backup', '0 2 * * *', 5, 1, 7,
+    '{"started":3,"succeeded":1,"failed":2,"skipped":0,"last_run":5,"last_state":"failed"}');
+INSERT INTO run VALUES ('backup', 7, 'c1.5', 5, 6, 1, 'schedule', NULL, 'running', NULL, 1, 42, 6, 0, NULL, 1, NULL);
+INSERT INTO run VALUES ('backup', 6, 'c1.4', 4, 4, 1, 'schedule', NULL, 'failed', 'exit code 1',
+    1, 41, 4, 0, NULL, 1, '{"run":"backup@6"}');
+"""
+"""What the first version wrote, as it wrote it."""
+
+
+def test_a_state_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
+    """An old state.db loads whole, is of today's format afterwards, and takes what today's format has more."""
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        db.executescript(FORMAT_1)
+    db.close()
+    for turn in range(2):
+        store = Store(tmp_path)
+        (memory,), (run,) = store.load()
+        stats = JobStats(started=3, succeeded=1, failed=2, last_run=5, last_state=RunState.FAILED)
+        expected = JobMemory(job="backup", rhythm="0 2 * * *", cursor=5, era=1, last_number=7, stats=stats)
+        assert (expected, RunId("backup", 7), RunState.RUNNING) == (memory, run.id, run.state)
+        assert ({"run": "backup@6"}, True, False) == (
+            store.record(RunId("backup", 6)),
+            store.knows_boot("abc"),
+            store.is_new,
+        )
+        assert ({"a.yaml": b"x"} if turn else {}) == store.files()
+        store.commit({}, {}, {"a.yaml": b"x"})
+        store.close()
+
+
+def test_files(store: Store) -> None:
+    """The last text of each file is kept, byte for byte, until the file is gone."""
+    assert {} == store.files()
+    store.commit({}, {}, {"b.yaml": b"\0\xff", "a.yaml": b"", "c.yaml": None})
+    assert {"a.yaml": b"", "b.yaml": b"\0\xff"} == store.files()
+    store.commit({}, {}, {"a.yaml": None, "b.yaml": b"new"})
+    assert {"b.yaml": b"new"} == store.files()
 
 
 def test_boot(tmp_path: Path) -> None:

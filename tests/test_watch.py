@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from jobqueued.jobfile import read_jobs
 from jobqueued.model import SECOND
 from jobqueued.trust import Refused, check_trusted, is_job_file, read_trusted
 from jobqueued.watch import PATIENCE, Watch
+from tests.host import DEADLINE, REPO
 
 ALICE, NOBODY = 1000, 65534
 
@@ -30,6 +34,7 @@ class Directory:
     def __init__(self, path: Path, kept: dict[str, bytes] | None = None) -> None:
         self.path = path
         self.read: list[str] = []
+        self.kept: dict[str, bytes | None] = {**(kept or {})}
         self.watch = Watch(path, self._read, kept)
 
     def _read(self, data: bytes, file: str) -> watch.Content:
@@ -54,6 +59,7 @@ class Directory:
         told = [self._told(event) for event in self.watch.scan(mono)]
         self.changed |= {Path(path).name: [p.message for p in found] for path, found in self.watch.changes.items()}
         self.accepted |= self.watch.accepted
+        self.kept |= self.watch.accepted
         return told
 
     def _told(self, event: JobsRead | FileGone) -> str:
@@ -320,6 +326,272 @@ def test_without_watches_every_scan_lists(tmp_path: Path, monkeypatch: pytest.Mo
     advice = "cannot be watched: raise fs.inotify.max_user_watches; until then a reload reads it"
     assert {tmp_path.name: [advice]} == directory.problems()
     directory.watch.close()
+
+
+# ── over restarts ──
+
+
+def again(jobs: Directory) -> Directory:
+    """A later daemon's Watch on the same directory, with what the first one had accepted."""
+    return Directory(jobs.path, {name: text for name, text in jobs.kept.items() if text is not None})
+
+
+def test_a_broken_file_keeps_its_jobs_over_a_restart(jobs: Directory) -> None:
+    """A restart beside a refused file runs its last good text, and says what is wrong with the file."""
+    jobs.write("a.yaml", "a", "b")
+    jobs.write("b.yaml", "c")
+    jobs.scan()
+    (jobs.path / "a.yaml").write_text("5")
+    jobs.scan()
+    later = again(jobs)
+    assert (["b.yaml: c", "a.yaml: a b"], ["a.yaml"]) == (later.scan(), list(later.problems()))
+    assert ["a", "b"] == [job.id for job in later.watch.last_good(str(jobs.path / "a.yaml"))]
+    assert {} == later.accepted
+    jobs.write("a.yaml", "d")
+    assert (["a.yaml: d"], {}, {"a.yaml": b"jobs:\n  d: {command: x}\n"}) == (
+        later.scan(),
+        later.problems(),
+        later.accepted,
+    )
+    later.watch.close()
+
+
+def test_what_is_the_same_is_parsed_once(jobs: Directory) -> None:
+    """A restart costs one parse a file: what was accepted is what is there."""
+    for name in "abc":
+        jobs.write(f"{name}.yaml", name)
+    jobs.scan()
+    later = again(jobs)
+    assert (["a.yaml: a", "b.yaml: b", "c.yaml: c"], ["a.yaml", "b.yaml", "c.yaml"]) == (later.scan(), later.read)
+    assert {} == later.accepted
+    later.watch.close()
+
+
+def test_what_went_while_nobody_looked_is_gone(jobs: Directory) -> None:
+    """A file that was removed before the start is removed at once: its jobs never come."""
+    jobs.write("a.yaml", "a")
+    jobs.write("b.yaml", "b")
+    jobs.scan()
+    (jobs.path / "a.yaml").unlink()
+    later = again(jobs)
+    assert (["b.yaml: b"], {"a.yaml": None}, None) == (later.scan(), later.accepted, later.watch.deadline)
+    later.watch.close()
+
+
+def test_an_id_stays_with_its_file_over_a_restart(jobs: Directory) -> None:
+    """The file that had an id keeps it, though another comes first by name; an edit of it is no loss."""
+    jobs.write("b.yaml", "x")
+    jobs.scan()
+    jobs.write("a.yaml", "x")
+    jobs.write("b.yaml", "x", "y")
+    later = again(jobs)
+    assert (["b.yaml: x y"], ["a.yaml"]) == (later.scan(), list(later.problems()))
+    later.watch.close()
+
+
+def test_ids_may_move_while_nobody_looks(jobs: Directory) -> None:
+    """Files that swapped their ids during a downtime are accepted together."""
+    jobs.write("a.yaml", "x")
+    jobs.write("b.yaml", "y")
+    jobs.scan()
+    jobs.write("a.yaml", "y")
+    jobs.write("b.yaml", "x")
+    later = again(jobs)
+    assert (["a.yaml: y", "b.yaml: x"], {}) == (later.scan(), later.problems())
+    later.watch.close()
+
+
+def test_what_this_version_can_not_read_is_judged_by_its_file(jobs: Directory) -> None:
+    """A kept text that is refused today gives no jobs."""
+    jobs.write("a.yaml", "a")
+    jobs.scan()
+    jobs.kept["a.yaml"] = b"5"
+    later = again(jobs)
+    assert ["a.yaml: a"] == later.scan()
+    later.watch.close()
+
+
+# ── writers ──
+
+
+def test_a_file_in_writing_is_not_read_at_the_start(jobs: Directory) -> None:
+    """Half a file that is valid is not taken for a whole one, not even by a daemon that starts meanwhile."""
+    jobs.write("a.yaml", "a", "b")
+    jobs.scan()
+    with open(jobs.path / "a.yaml", "w") as file:
+        file.write("jobs: {a: {command: rm -rf /srv/old}}")
+        file.flush()
+        later = again(jobs)
+        assert (["a.yaml: a b"], ["a.yaml"]) == (later.scan(), list(later.changes()))
+        assert [] == later.scan()
+    assert (["a.yaml: a"], {"a.yaml": []}) == (later.scan(), later.changes())
+    later.watch.close()
+
+
+def test_a_reader_is_no_writer(jobs: Directory) -> None:
+    """Who only reads a file keeps nobody from reading it, and leaves nothing behind."""
+    with open(jobs.path / "a.yaml", "w") as file:
+        file.write("jobs: {a: {command: x}}")
+    with open(jobs.path / "a.yaml"):
+        jobs.watch.relist()
+        assert ["a.yaml: a"] == jobs.scan()
+    with open(jobs.path / "a.yaml", "r+", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+        file.write("jobs: {b: {command: x}}")  # EWOULDBLOCK at its open if a lease were left
+    assert ["a.yaml: b"] == jobs.scan()
+
+
+def test_where_there_are_no_leases_files_are_read(jobs: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without leases (NFS) is read as before."""
+
+    def none(*_: object) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(fcntl, "fcntl", none)
+    jobs.write("a.yaml", "a")
+    jobs.watch.relist()
+    assert ["a.yaml: a"] == jobs.scan()
+
+
+# ── many ──
+
+
+def test_many_files_are_read_in_slices(jobs: Directory) -> None:
+    """No call reads more than a slice, and every job is told once, in the order of the names."""
+    for number in range(300):
+        jobs.write(f"{number:03}.yaml", *(f"j{number}-{index}" for index in range(10)))
+    jobs.watch.drain()
+    told, read = [], []
+    while jobs.watch.has_more or not told:
+        jobs.read.clear()
+        told += jobs.watch.scan(0)
+        read.append(sum((jobs.path / name).stat().st_size + 1024 for name in jobs.read))
+    assert [f"{number:03}.yaml" for number in range(300)] == [Path(event.file).name for event in told]
+    assert len(read) > 10
+    assert max(read) <= watch.SLICE_BYTES + 2048
+
+
+def test_what_changes_between_slices_is_read_after_them(jobs: Directory) -> None:
+    """A file that changes, or goes, while others are still to be read is not lost."""
+    for number in range(100):
+        jobs.write(f"{number:02}.yaml", *(f"j{number}-{index}" for index in range(20)))
+    jobs.watch.drain()
+    assert [] == jobs.watch.scan(0)
+    assert jobs.watch.has_more
+    jobs.write("00.yaml", "new")
+    (jobs.path / "99.yaml").unlink()
+    jobs.watch.drain()
+    told = jobs.scan(0)
+    assert ("00.yaml: new", 100) == (told[-1], len(told))
+    assert [] == jobs.scan(0)
+
+
+def test_a_thousand_files_at_once_may_swap_ids(jobs: Directory) -> None:
+    """However many slices that takes, files that change together are accepted together."""
+    for number in range(1000):
+        jobs.write(f"{number}.yaml", f"j{number}")
+    assert 1000 == len(jobs.scan())
+    for number in range(1000):
+        jobs.write(f"{number}.yaml", f"j{(number + 1) % 1000}")
+    told = jobs.scan()
+    assert (1000, {}) == (len(told), jobs.problems())
+
+
+def test_a_storm_ends_in_what_is_there(jobs: Directory) -> None:
+    """Files written, replaced and removed as fast as another process can are told as they are in the end."""
+    storm = f"""
+import os, random
+random.seed(7)
+os.chdir({str(jobs.path)!r})
+for turn in range(3000):
+    name = f"{{random.randrange(40)}}.yaml"
+    match random.randrange(4):
+        case 0:
+            with open(name, "w") as file:
+                file.write(f"jobs: {{{{j{{turn}}: {{{{command: x}}}}}}}}")
+        case 1:
+            with open("tmp", "w") as file:
+                file.write(f"jobs: {{{{j{{turn}}: {{{{command: x}}}}}}}}")
+            os.rename("tmp", name)
+        case 2:
+            with open(name, "w") as file:
+                file.write("jobs: [")
+        case 3:
+            if os.path.exists(name): os.unlink(name)
+"""
+    writer = subprocess.Popen([sys.executable, "-c", storm])
+    there: dict[str, set[str]] = {}
+    while writer.poll() is None:
+        _listen(jobs, 0, there)
+    assert 0 == writer.returncode
+    _listen(jobs, 0, there)
+    _listen(jobs, PATIENCE, there)
+    good = {path.name for path in jobs.path.glob("*.yaml")} - jobs.problems().keys()
+    assert good
+    for name in good:
+        assert there[name] == {job.id for job in read_jobs((jobs.path / name).read_bytes(), name)[0]}
+    assert there.keys() <= {path.name for path in jobs.path.glob("*.yaml")}
+
+
+# ── mounts ──
+
+MOUNTS = """
+import os, select, subprocess, sys
+from pathlib import Path
+from tests.test_watch import Directory
+
+def mount(*arguments):
+    subprocess.run(["mount", *arguments], check=True)
+
+def told(seconds=10):
+    assert poll.poll(seconds * 1000), "no word of the mount"
+    jobs.watch.remounted()
+    return jobs.scan(0), sorted(jobs.problems())
+
+root = Path(sys.argv[1])
+mount("--make-rprivate", "/")
+for name in ("jobqueue.d", "other", "elsewhere"):
+    (root / name).mkdir()
+(root / "jobqueue.d" / "a.yaml").write_text("jobs: {a: {command: x}}")
+(root / "other" / "b.yaml").write_text("jobs: {b: {command: x}}")
+(root / "b").write_text("jobs: {c: {command: x}}")
+jobs = Directory(root / "jobqueue.d")
+poll = select.poll()
+poll.register(jobs.watch.mounts, select.POLLPRI)
+print(jobs.scan(0))
+mount("--bind", root / "other", root / "jobqueue.d")
+print(told())
+(root / "jobqueue.d" / "d.yaml").write_text("jobs: {d: {command: x}}")
+print(jobs.scan(0))
+mount("--bind", root / "b", root / "jobqueue.d" / "b.yaml")
+print(told())
+mount("--bind", root / "other", root / "elsewhere")
+assert poll.poll(10000)
+jobs.watch.remounted()
+jobs.read.clear()
+print(jobs.scan(0), jobs.read)
+subprocess.run(["umount", root / "jobqueue.d" / "b.yaml"], check=True)
+subprocess.run(["umount", root / "jobqueue.d"], check=True)
+print(told())
+(root / "jobqueue.d" / "e.yaml").write_text("jobs: {e: {command: x}}")
+print(jobs.scan(0))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_mount_over_the_directory_is_seen(tmp_path: Path) -> None:
+    """What is mounted over the directory, or over a file in it, is read at once; a mount elsewhere changes nothing."""
+    command = ["unshare", "-m", sys.executable, "-c", MOUNTS, str(tmp_path)]
+    found = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert ("", 0) == (found.stderr, found.returncode)
+    assert [
+        "['a.yaml: a']",
+        "(['b.yaml: b'], [])",
+        "['d.yaml: d']",
+        "(['b.yaml: c'], [])",
+        "[] []",
+        "(['a.yaml: a'], [])",
+        "['e.yaml: e']",
+    ] == found.stdout.splitlines()
 
 
 NAMES = {
