@@ -5,6 +5,7 @@ guesses where we refuse.  croniter then expands each plain field; the expanded s
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -102,7 +103,7 @@ def _on_weekdays(weekdays: int, week: int, first: int, length: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class Field:
     """One of the five columns: `*` is low to high, `H` low to `drawn`, and numbers go up to `top`."""
 
     index: int
@@ -117,12 +118,12 @@ class _Field:
 _MONTHS = ("", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 # `H` keeps to days that each month has, and counts Sunday once, as in Jenkins.
-_MINUTE = _Field(0, "minute", 0, 59, 59, 59)
-_HOUR = _Field(1, "hour", 0, 23, 23, 23)
-_DAY = _Field(2, "day of month", 1, 31, 28, 31)
-_MONTH = _Field(3, "month", 1, 12, 12, 12, _MONTHS)
-_WEEKDAY = _Field(4, "day of week", 0, 6, 6, 7, _WEEKDAYS)
-_SECOND = _Field(0, "seconds", 0, 59, 59, 59)
+_MINUTE = Field(0, "minute", 0, 59, 59, 59)
+_HOUR = Field(1, "hour", 0, 23, 23, 23)
+_DAY = Field(2, "day of month", 1, 31, 28, 31)
+_MONTH = Field(3, "month", 1, 12, 12, 12, _MONTHS)
+_WEEKDAY = Field(4, "day of week", 0, 6, 6, 7, _WEEKDAYS)
+SECOND = Field(0, "seconds", 0, 59, 59, 59)
 _FIELDS = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
 
 _ALIASES = {
@@ -134,47 +135,76 @@ _ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
+_LIKE_A_FIELD = re.compile(r"[\d*?#/,\-()LWHlwh]+|[a-zA-Z]{3}([-,][a-zA-Z]{3})*")
 _ITEM = re.compile(r"(?:\*|([a-z]+|\d{1,9})(?:-([a-z]+|\d{1,9}))?)(?:/(\d{1,9}))?")
 _HASHED = re.compile(r"h(?:\(([^()/]+-[^()/]+)\))?(/\d{1,9})?")
 _NTH = re.compile(r"([a-z]{3}|\d)(?:#([1-5])|l)")
 # Spellings of other crons, and ours in the wrong field.
 _REFUSED = (
-    (r"", "take the stray comma away"),
     (r"\?", "write `*`"),
     (r"lw|wl", "write `L`, or `25-31` and let the command look for the last working day"),
     (r"\d*w\d*", "write the day itself, and let the command look for the nearest working day"),
     (r"l-\d+", "write `L` for the last day, or `25-31` and let the command count from the end"),
-    (r"\d+-l.*", "write the number of the last day, like `20-31`"),
+    (r"\d+-l.*", "write the number of the last day, 31 for any month"),
     (r"\d+l", "write it in the day of week field, or `L` in the day of month field"),
     (r"l\d+", "write the weekday first, like `5L` for the last Friday, in the day of week field"),
     (r"l", "write `L` in the day of month field, or a weekday before it, like `6L`, in the day of week field"),
     (r".*#.*", "write a weekday, `#` and 1 to 5, like `1#2` for the second Monday, in the day of week field"),
     (r".*~.*|r(\(.*)?", "write `H` or `H(a-b)`, which draws once for the job and then stays"),
-    (r"h.*", "write `H`, `H(a-b)` with a and b in the order of the field, or these with `/step`"),
+    (r"h.*", "write `H`, `H(a-b)` with a not above b and both of the field, or these with `/step`"),
 )
 
 
-def fields(expression: str) -> list[tuple[_Field, str]]:
+def fields(expression: str) -> list[tuple[Field, str]]:
     """Split an expression into its five fields, in lower case; `@reboot` has none."""
     texts = expression.lower().split()
     if texts == ["@reboot"]:
         return []
-    if not (expression.isascii() and "".join(texts).isprintable()):
-        raise ScheduleError("expression", f"found {expression!a}: write ASCII only")
+    if odd := next((c for c in expression if not (c.isascii() and (c.isprintable() or c.isspace()))), ""):
+        shown = f"{odd} " if odd.isprintable() else ""
+        raise ScheduleError("expression", f"found the character {shown}(U+{ord(odd):04X}): write plain ASCII")
     if texts and texts[0].startswith("@"):
         texts = _alias(" ".join(texts)).split()
-    if len(texts) > len(_FIELDS):
-        advice = 'write five, and seconds in a key of their own, like `seconds: "*/10"`'
-        raise ScheduleError("expression", f"found {len(texts)} fields: {advice}")
-    if len(texts) < len(_FIELDS):
-        advice = "write five, minute hour day-of-month month day-of-week"
-        raise ScheduleError("expression", f"found {len(texts)} fields: {advice}")
+    if len(texts) != len(_FIELDS):
+        raise ScheduleError("expression", _miscounted(expression.strip(), expression.split()))
+    for field, text in zip(_FIELDS, texts, strict=True):
+        if "" in text.split(","):
+            raise ScheduleError(field.name, f"found `{text}`: take the stray comma away")
     return list(zip(_FIELDS, texts, strict=True))
+
+
+def _miscounted(expression: str, texts: list[str]) -> str:
+    """What is wrong with an expression of more or fewer fields than five."""
+    if "{{" in expression:
+        return f"found `{expression}`, a template that was not rendered: write five fields"
+    if ";" in expression or "\n" in expression:
+        return f"found `{' '.join(texts)}`: write several expressions as a list"
+    if len(texts) > len(_FIELDS) and any(text[0] == "," or text[-1] == "," for text in texts):
+        return f"found `{expression}`: write no spaces beside commas"
+    if texts and "=" in texts[0]:
+        return f"found `{texts[0]}`: write a zone under `timezone`, a variable under `environment`"
+    if len(texts) > len(_FIELDS) and not _LIKE_A_FIELD.fullmatch(texts[5]):
+        behind = " ".join(texts[5:])
+        return f"found `{behind}` behind the five fields: write a user under `user`, a command under `command`"
+    if len(texts) == len(_FIELDS) + 1:
+        five = f'`schedule: "{" ".join(texts[1:])}"` and `seconds: "{texts[0]}"`'
+        return f"found 6 fields: write five; if the first is of seconds, write {five}"
+    counted = f"{len(texts)} field{'s' * (len(texts) != 1)}"
+    return f"found {counted}: write five, minute hour day-of-month month day-of-week"
+
+
+def as_written(reason: str, expression: str) -> str:
+    """A reason with what it found spelled as in the expression, not in lower case."""
+    found = re.match("found `([^`]*)`", reason)
+    if found is None or (spelled := re.search(re.escape(found[1]), expression, re.IGNORECASE)) is None:
+        return reason
+    return f"found `{spelled[0]}`{reason[found.end() :]}"
 
 
 def _alias(name: str) -> str:
     if name.startswith("@every"):
-        raise ScheduleError("expression", f"found `{name}`: write `every: {name[7:] or '90m'}`")
+        interval = name[7:] if re.fullmatch(r"(\d+[dhms])+", name[7:]) else "1m"
+        raise ScheduleError("expression", f"found `{name}`: write it as a key, like `every: {interval}`")
     if name not in _ALIASES:
         raise ScheduleError("expression", f"found `{name}`: write one of {' '.join(_ALIASES)} @reboot")
     return _ALIASES[name]
@@ -188,7 +218,8 @@ def pattern_of(text: str) -> Pattern:
     pattern = Pattern(_mask(_MINUTE, minute), _mask(_HOUR, hour), _mask(_MONTH, month), _day_masks(day, weekday), wild)
     if pattern.later(LASTING) is None:
         advice = "write a day that its months have, or `L` for the last one"
-        raise ScheduleError("day of month", f"found `{day} {month} {weekday}`, which no date in 40 years is: {advice}")
+        found = f"found `{day} {month} {weekday}` (day, month, weekday), which no date in 40 years is"
+        raise ScheduleError("day of month", f"{found}: {advice}")
     return pattern
 
 
@@ -224,7 +255,7 @@ def _weeks(text: str) -> list[tuple[int, int]]:
 
 
 @lru_cache(maxsize=4096)
-def _mask(field: _Field, text: str) -> int:
+def _mask(field: Field, text: str) -> int:
     """Expand a field of plain items with croniter, which gets it alone and free of all that it reads differently."""
     texts = ["*"] * len(_FIELDS)
     items = (_bounds(field, item) for item in text.split(","))
@@ -239,8 +270,8 @@ def seconds_of(text: str, job: str) -> tuple[int, ...]:
     """Expand a field of seconds, in the grammar of the minute field."""
     texts = text.lower().split()
     if len(texts) != 1 or not text.isascii():
-        raise ScheduleError(_SECOND.name, f"found {text!a}: write one field, like `*/10` or `0,30`")
-    mask = _mask(_SECOND, settled(_SECOND, texts[0], job))
+        raise ScheduleError(SECOND.name, f"found {text!a}: write one field, like `*/10` or `0,30`")
+    mask = _mask(SECOND, settled(SECOND, texts[0], job))
     return tuple(second for second in range(60) if mask >> second & 1)
 
 
@@ -249,7 +280,7 @@ def drawn(job: str, purpose: str) -> int:
     return int.from_bytes(sha256(f"{job}\0{purpose}".encode()).digest()[:8], "big")
 
 
-def settled(field: _Field, text: str, job: str) -> str:
+def settled(field: Field, text: str, job: str) -> str:
     """Replace each `H` of a field by the number this job draws, which must never change."""
     if "h" not in text:
         return text
@@ -257,7 +288,7 @@ def settled(field: _Field, text: str, job: str) -> str:
     return ",".join(_drawn(field, item, number) if _HASHED.fullmatch(item) else item for item in text.split(","))
 
 
-def _drawn(field: _Field, item: str, number: int) -> str:
+def _drawn(field: Field, item: str, number: int) -> str:
     low, high, step = _bounds(field, item)
     width = high - low + 1
     if "/" not in item:
@@ -265,7 +296,7 @@ def _drawn(field: _Field, item: str, number: int) -> str:
     return f"{low + number % min(step, width)}-{high}/{step}"
 
 
-def _bounds(field: _Field, item: str) -> tuple[int, int, int]:
+def _bounds(field: Field, item: str) -> tuple[int, int, int]:
     """Read one plain item, or the range of an `H`: its first and last value and its step."""
     text = item
     if hashed := _HASHED.fullmatch(item):
@@ -289,7 +320,7 @@ def _bounds(field: _Field, item: str) -> tuple[int, int, int]:
     return low, high, step
 
 
-def _value(field: _Field, text: str, item: str) -> int:
+def _value(field: Field, text: str, item: str) -> int:
     if text.isdigit() and field.low <= int(text) <= field.top:
         return int(text)
     if text in field.names:
@@ -297,24 +328,28 @@ def _value(field: _Field, text: str, item: str) -> int:
     raise _refused(field, item)
 
 
-def _unrolled(field: _Field, low: int, high: int, step: int, spelling: str) -> str:
+def _unrolled(field: Field, low: int, high: int, step: int, spelling: str) -> str:
     """Spell a range that runs over the end of its field as a list, with names if it was written so."""
     width = field.high - field.low + 1
     values = ((value - field.low) % width + field.low for value in range(low, high + width + 1, step))
     return ",".join(str(value) if spelling.isdigit() else field.names[value] for value in values)
 
 
-def _refused(field: _Field, item: str) -> ScheduleError:
+def _refused(field: Field, item: str) -> ScheduleError:
     for spelling, advice in _REFUSED:
         if re.fullmatch(spelling, item):
             return ScheduleError(field.name, f"found `{item}`: {advice}")
+    if item[:3] in field.names and item.isalpha():
+        return ScheduleError(field.name, f"found `{item}`: write `{item[:3]}`")
     names = f" or {field.names[field.low]} to {field.names[-1]}" if field.names else ""
     numbers = f"{field.low} to {field.top}{names}"
-    return ScheduleError(field.name, f"found `{item}`: write {numbers}, a range `a-b`, `*`, or these with `/step`")
+    advice = f"write {numbers}, a range `a-b`, `*`, or one of the last two with `/step`"
+    return ScheduleError(field.name, f"found `{item}`: {advice}")
 
 
-def overstep(field: _Field, item: str) -> str:
-    low, high, step = _bounds(field, item)
-    if step <= high - low + 1:
-        return ""
-    return f"{field.name}: the step of `{item}` is above the width of its range, so that only one value matches"
+def oversteps(texts: Iterable[tuple[Field, str]]) -> Iterator[str]:
+    """A warning for each step that is wider than what it steps through."""
+    for field, item in ((field, item) for field, text in texts for item in text.split(",") if "/" in item):
+        low, high, step = _bounds(field, item)
+        if step > high - low + 1:
+            yield f"{field.name}: the step of `{item}` is above the width of its range, so that only one value matches"

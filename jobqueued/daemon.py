@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import time
+from functools import partial
 from typing import Any
 
 from jobqueued import __version__, answers, events, kernel, runlog
@@ -46,10 +47,8 @@ class Daemon:
         self._host, self._since = host, time.time_ns()
         self._scheduler = Scheduler(max_running=config.max_running, host=host)
         self._systemd = Systemd()
-        seed = machine_id()
-        self._watch = Watch(
-            paths.jobs, lambda data, name: read_jobs(data, name, timezone=config.timezone, seed=seed), store.files()
-        )
+        reader = partial(read_jobs, timezone=config.timezone, seed=machine_id())
+        self._watch = Watch(paths.jobs, reader, store.files())
         self._happened: list[events.Event] = []
         self._verbs = Verbs(self._scheduler, store, self._status, self._happened.append, paths.logs)
         self._control = Control(paths.control, self._verbs.of)
@@ -150,8 +149,7 @@ class Daemon:
 
     def _turn(self, *, admit: bool = True) -> None:
         self._notice_step()
-        happened = self._happened[:]
-        self._happened.clear()
+        happened, self._happened[:] = self._happened[:], []
         now = _now()
         commands: list[Command] = []
         for event in happened:

@@ -6,19 +6,23 @@ all else are replaced.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.keys import FILE_KEYS, ID, JOB_KEYS
+from jobqueued.keys import AT_THE_TOP, ELSEWHERE, FILE_KEYS, ID, JOB_KEYS
 from jobqueued.kinds import MAX_PROBLEMS, Key, Kind, Wrong, mapping, read_keys, refused
 from jobqueued.model import Job, Problem, Trigger, to_instant
 from jobqueued.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
-from jobqueued.yamltext import Entry, Mapping, Node, Scalar, read_tree
+from jobqueued.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
 
 _TOP = mapping("a mapping with the keys defaults and jobs", dict)
 _BODY = mapping("a mapping of job keys", dict)
+_OF_CRON = {
+    "MAILTO": "no mail is sent",
+    "CRON_TZ": "write `timezone`",
+    "SHELL": "write `shell`",
+    "RANDOM_DELAY": "write `spread`",
+}
 
 Entries = dict[str, Entry]
 
@@ -54,9 +58,9 @@ class _Reading:
     warnings: set[Problem] = field(default_factory=set)
 
     def jobs(self, tree: Node) -> list[Job]:
-        top = self._values(self._entries(tree, _TOP) or {}, FILE_KEYS)
+        top = self._values(self._entries(tree, _TOP) or {}, FILE_KEYS, AT_THE_TOP)
         defaults = top.get("defaults", {})
-        self._values(defaults, JOB_KEYS)
+        self._when("defaults", self._values(defaults, JOB_KEYS, ELSEWHERE), defaults)
         jobs = []
         for entry in top.get("jobs", {}).values():
             job = self._job(entry, defaults)
@@ -68,6 +72,10 @@ class _Reading:
 
     def _job(self, entry: Entry, defaults: Entries) -> Job | None:
         key, body = entry
+        if key.text in JOB_KEYS and not isinstance(body, Mapping) and not is_null(body):
+            found = f"the job key {key.text!r} as an id"
+            self.errors.add(refused(key, "the id of its job above it, and the key further to the right", found))
+            return None
         try:
             ID.read(key)
         except Wrong as wrong:
@@ -76,20 +84,21 @@ class _Reading:
         if given is None:
             return None
         entries = _merged(defaults, given)
-        if "command" not in entries:
+        values = self._values(entries, JOB_KEYS, ELSEWHERE)
+        if "command" not in entries and not any("accepted: 'command'" in problem.message for problem in self.errors):
             accepted = JOB_KEYS["command"].kind.accepted
             self.errors.add(refused(key, accepted, "no command")._replace(key="command"))
-        values = self._values(entries, JOB_KEYS)
-        values.setdefault("timezone", self.timezone)
         when = self._when(key.text, values, entries)
         if "command" not in values:
             return None
-        return Job(id=key.text, file=self.file, line=key.line, **{**values, **when})
+        return Job(id=key.text, file=self.file, line=key.line, **{"timezone": self.timezone, **values, **when})
 
     def _when(self, job: str, values: dict[str, Any], entries: Entries) -> dict[str, Any]:
         """The fields of a Job that say when it is due."""
-        expressions, seconds, zone = values.get("schedule", ()), values.get("seconds"), values["timezone"]
-        schedules = [s for e in expressions if (s := self._schedule(e, job, zone, values.get("dst", "cron")))]
+        expressions, seconds = values.get("schedule", ()), values.get("seconds")
+        zone, dst = values.get("timezone", self.timezone), values.get("dst", "cron")
+        dst_place = entries["dst"].value if "dst" in entries else None
+        schedules = [s for e in expressions if (s := self._schedule(e, job, zone, dst, dst_place))]
         triggers: list[Trigger] = list(schedules if seconds is None else self._with_seconds(schedules, seconds))
         when: dict[str, Any] = {"schedule": tuple(expression.text for expression in expressions)}
         anchor = At.read(values["anchor"], zone) if "anchor" in values else None
@@ -104,32 +113,43 @@ class _Reading:
             when["anchor"] = to_instant(anchor.instant)
         self._warn_of_no_effect(entries, "seconds", "schedule")
         self._warn_of_no_effect(entries, "anchor", "every")
+        self._warn_of_variables(entries)
         boot = any(schedule.at_boot for schedule in schedules) or "boot" in values.get("on", ())
         shift = offset(values["spread"], job, self.seed) if "spread" in values else 0
         return {**when, "on": ("boot",) if boot else (), "triggers": tuple(triggers), "offset": shift}
 
-    def _schedule(self, expression: Scalar, job: str, zone: str, dst: str) -> Schedule | None:
-        with self._blaming("schedule", expression):
+    def _schedule(self, expression: Scalar, job: str, zone: str, dst: str, dst_place: Node | None) -> Schedule | None:
+        try:
             schedule = Schedule(expression.text, zone, job, dst, seed=self.seed)
-            self.warnings.update(_about(expression, "schedule", text, "warning") for text in schedule.warnings)
-            return schedule
-        return None
+        except ScheduleError as error:
+            if error.field == "dst" and isinstance(dst_place, Scalar):
+                self.errors.add(_about(dst_place, "dst", error.reason))
+            else:
+                self.errors.add(_about(expression, "schedule", _reason(error)))
+            return None
+        self.warnings.update(_about(expression, "schedule", text, "warning") for text in schedule.warnings)
+        return schedule
 
     def _with_seconds(self, schedules: list[Schedule], seconds: Scalar) -> list[Seconds]:
-        with self._blaming("seconds", seconds):
-            return [Seconds(schedule, seconds.text) for schedule in schedules]
-        return []
-
-    @contextmanager
-    def _blaming(self, key: str, place: Scalar) -> Iterator[None]:
         try:
-            yield
+            found = [Seconds(schedule, seconds.text) for schedule in schedules]
         except ScheduleError as error:
-            self.errors.add(_about(place, key, error.reason if error.field == key else str(error)))
+            self.errors.add(_about(seconds, "seconds", error.reason))
+            return []
+        texts = {text for trigger in found for text in trigger.warnings if text.startswith("seconds")}
+        self.warnings.update(_about(seconds, "seconds", text, "warning") for text in texts)
+        return found
 
     def _warn_of_no_effect(self, entries: Entries, name: str, other: str) -> None:
         if name in entries and other not in entries:
             self.warnings.add(_about(entries[name].key, name, f"has no effect without `{other}`", "warning"))
+
+    def _warn_of_variables(self, entries: Entries) -> None:
+        body = entries["environment"].value if "environment" in entries else None
+        for name, place in body.entries.items() if isinstance(body, Mapping) else ():
+            if name in _OF_CRON:
+                message = f"has no effect here as in a crontab; {_OF_CRON[name]}"
+                self.warnings.add(_about(place.key, f"environment.{name}", message, "warning"))
 
     def _entries(self, node: Node, kind: Kind) -> Entries | None:
         try:
@@ -139,10 +159,14 @@ class _Reading:
             return None
         return entries
 
-    def _values(self, entries: Entries, keys: dict[str, Key]) -> dict[str, Any]:
-        values, problems = read_keys(entries, keys)
+    def _values(self, entries: Entries, keys: dict[str, Key], elsewhere: dict[str, str]) -> dict[str, Any]:
+        values, problems = read_keys(entries, keys, elsewhere)
         self.errors.update(problems)
         return values
+
+
+def _reason(error: ScheduleError) -> str:
+    return error.reason if error.field == "expression" else str(error)
 
 
 def _about(place: Scalar, key: str, message: str, severity: str = "error") -> Problem:

@@ -6,6 +6,7 @@ The parser, JSON Schema (`schema.py`) and the keys in jobqueue.d(5) come from it
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 from jobqueued.kinds import (
     ANYTHING,
     FLAG,
+    Instead,
     Key,
     Kind,
     Wrong,
@@ -22,6 +24,7 @@ from jobqueued.kinds import (
     either,
     integer,
     mapping,
+    named_key,
     number,
     optional,
     refused,
@@ -34,11 +37,13 @@ from jobqueued.kinds import (
     text,
 )
 from jobqueued.model import CatchUp
-from jobqueued.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
+from jobqueued.schedule import similar_zones
+from jobqueued.yamltext import Entry, Node, Scalar, Sequence, is_null, meaning, quoted
 
 _OCTAL = re.compile("0[0-7]{2,3}")
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _PERCENT = re.compile("([0-9]{1,6})%")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?", re.ASCII)
 
 
@@ -49,10 +54,12 @@ def _mode(node: Scalar) -> int:
 
 
 def _zone(node: Scalar) -> str:
+    if node.text in ("localtime", "posixrules"):
+        raise Instead("no key at all for the host's own zone")
     try:
         ZoneInfo(node.text)
     except (KeyError, OSError):  # OSError: a directory of the zone data, such as Europe
-        raise ValueError from None
+        raise Instead(similar_zones(node.text)) from None
     return node.text
 
 
@@ -75,9 +82,14 @@ def _expression(node: Scalar) -> Scalar:
 
 def _instant(node: Scalar) -> datetime:
     """Aware if a zone is written with it, else naive."""
+    if _DATE.fullmatch(node.text):
+        raise Instead(f"{node.text}T00:00")
     if not _INSTANT.fullmatch(node.text):
         raise ValueError
-    moment = datetime.fromisoformat(node.text)
+    try:
+        moment = datetime.fromisoformat(node.text)
+    except ValueError:
+        raise Instead("a date and a time that exist") from None
     if not 1970 <= moment.year < 2200:  # nanoseconds since 1970 in 64 bits end in 2262
         raise ValueError
     return moment if moment.tzinfo is None else moment.astimezone(UTC)
@@ -86,32 +98,37 @@ def _instant(node: Scalar) -> datetime:
 def _cores(node: Scalar) -> float:
     """Cores as a float, of ``0.5`` or ``50%``."""
     percent = _PERCENT.fullmatch(node.text)
-    cores = int(percent[1]) / 100 if percent else _CORES.read(node)
-    if not 0.01 <= cores <= 4096:
+    cores = int(percent[1]) / 100 if percent else meaning(node)
+    if not isinstance(cores, int | float) or not 0.01 <= cores <= 4096:
         raise ValueError
     return float(cores)
 
 
 def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
-    odd = [key for key, _ in entries.values() if not _VARIABLE.fullmatch(key.text)]
-    if odd:
-        raise Wrong([refused(key, "a name of letters, digits and _", quoted(key.text)) for key in odd])
-    values = each(((f".{name}", entry.value) for name, entry in entries.items()), _WORD.read)
-    return tuple(zip(entries, values, strict=True))
+    rule = "a name of letters, digits and _ that does not start with a digit"
+    return tuple(_named(entries, _WORD, _VARIABLE, rule).items())
 
 
-def _named(entries: dict[str, Entry], value: Kind) -> dict[str, Any]:
-    odd = [key for key, _ in entries.values() if not re.fullmatch(_NAME, key.text)]
-    if odd:
-        raise Wrong([refused(key, _A_NAME, quoted(key.text)) for key in odd])
-    values = each(((f".{name}", entry.value) for name, entry in entries.items()), value.read)
+def _named(entries: dict[str, Entry], value: Kind, name: re.Pattern[str], rule: str) -> dict[str, Any]:
+    """Values by names that people choose; what is wrong with a name does not hide what is wrong with a value."""
+    problems = [refused(key, rule, quoted(key.text)) for key, _ in entries.values() if not name.fullmatch(key.text)]
+    try:
+        values = each(((f".{quoted(name)[1:-1]}", entry.value) for name, entry in entries.items()), value.read)
+    except Wrong as wrong:
+        problems += wrong.problems
+    if problems:
+        raise Wrong(problems)
     return dict(zip(entries, values, strict=True))
 
 
-_NAME = "[a-z0-9][a-z0-9._-]{0,63}"
-_A_NAME = "a name of 1 to 64 of a-z 0-9 . _ - that starts with a letter or digit"
+def _by_name(value: Kind) -> Callable[[dict[str, Entry]], dict[str, Any]]:
+    return lambda entries: _named(entries, value, re.compile(_NAME), _A_NAME)
 
-ID = text(_A_NAME.replace("a name", "an id"), _NAME, "id")
+
+_NAME = "[a-z0-9][a-z0-9._-]{0,63}"
+_A_NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+
+ID = text("an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9", _NAME, "id")
 ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)
 _MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
 _PATH = text("an absolute path", "/[^\0]*", "path")
@@ -122,7 +139,6 @@ _COMMAND = Kind("command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND
 _EXPRESSION = scalar("cron expression", 'a cron expression such as "0 2 * * *"', _expression)
 _SECONDS = scalar("seconds field", 'a field of seconds such as "*/10" or "0,30"', _expression)
 _WHEN = scalar("instant", "an instant such as 2027-01-31T02:00 or 2027-01-31T02:00+01:00, from 1970 to 2199", _instant)
-_CORES = number(0.01, 4096)
 _CPU = scalar("CPU", "a number of cores such as 0.5, or a percentage of one core such as 50%", _cores)
 _BYTES = optional(size("0", "999999999T"), "unlimited")
 _RATE = size("1K", "999999999T")
@@ -203,7 +219,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "[tape, adm]", planned=True),
         Key("login_environment", FLAG, "false", "Whether the command gets what a login of the user would get.", "true",
             planned=True),
-        Key("credentials", mapping("a mapping of names to absolute paths", lambda e: _named(e, _PATH)), "{}",
+        Key("credentials", mapping("a mapping of names to absolute paths", _by_name(_PATH)), "{}",
             "Secret files that only the run can read, below $CREDENTIALS_DIRECTORY.", "{token: /etc/backup/token}",
             planned=True),
     ),
@@ -246,7 +262,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "How many of its runs may wait, more are skipped; else 1 from the clock, 100 from others.", "5"),
         Key("locks", sequence(either(_LOCK, section(_LOCKS))), "", "Locks that a run holds while it is live.",
             "[database, {name: tape, mode: shared}, {name: license, units: 2}]", planned=True),
-        Key("resources", mapping("a mapping of resources to amounts", lambda e: _named(e, _AMOUNT)), "{}",
+        Key("resources", mapping("a mapping of resources to amounts", _by_name(_AMOUNT)), "{}",
             "What a run asks for at its admission: cpu, memory, and the units of jobqueued.yaml.",
             "{cpu: 1, memory: 400M, gpu: 1}", planned=True),
         Key("placement", choice("spread", "pack", "none"), "none", "Which CPUs and units of a resource runs get.",
@@ -312,6 +328,49 @@ GROUPS: dict[str, dict[str, Key]] = {
 JOB_KEYS = {name: key for group in GROUPS.values() for name, key in group.items()}
 
 _JOB = {"$ref": "#/definitions/job"}
+
+_FOREIGN = {
+    "command": "run cmd script exec execstart args program action",
+    "environment": "env envs vars variables",
+    "environment_file": "envfile",
+    "working_directory": "cwd workdir workingdir chdir dir directory",
+    "user": "runas username becomeuser",
+    "group": "gid",
+    "schedule": "cron oncalendar when crontab cronexpression",
+    "timezone": "tz crontz zone",
+    "every": "interval onunitactivesec period",
+    "at": "date runat",
+    "on": "trigger triggers onbootsec",
+    "spread": "randomizeddelaysec jitter randomdelay",
+    "catch_up": "persistent catchup misfire",
+    "start_deadline": "startingdeadlineseconds",
+    "enabled": "suspend disabled state active disable",
+    "concurrency": "maxinstances",
+    "overlap": "concurrencypolicy",
+    "locks": "lock flock mutex",
+    "dependencies": "dependson depends needs requires after",
+    "timeout": "timeoutminutes activedeadlineseconds timeoutstartsec runtimemaxsec",
+    "retries": "retry attempts maxretries backofflimit",
+    "resource_limits": "memory cpu openfiles memorymax cpuquota tasksmax limits ulimit nofile",
+    "output": "log logs stdout stderr",
+    "retention": "successfuljobshistorylimit failedjobshistorylimit",
+    "notify": "mail mailto email notifications",
+    "description": "comment desc summary",
+    "tags": "labels",
+    "metadata": "annotations",
+}
+
+ELSEWHERE = {word: named_key(JOB_KEYS, key) for key, words in _FOREIGN.items() for word in words.split()}
+"""What other schedulers call our keys, in small letters without - and _, and what to write here."""
+
+ELSEWHERE |= dict.fromkeys(("name", "id", "job"), "the id as the key above the job, as in jobs: {backup: {…}}")
+
+AT_THE_TOP = {
+    word: f"defaults and jobs; {name!r} belongs to a job, as in jobs: {{backup: {{{name}: {key.example}}}}}"
+    for name, key in JOB_KEYS.items()
+    for word in (name.replace("_", ""), *_FOREIGN.get(name, "").split())
+}
+"""What is said of a job's key that stands beside `jobs`."""
 
 FILE_KEYS = table(
     Key("defaults", mapping("a mapping of job keys", dict, {"allOf": [_JOB]}), "{}", "What the file's jobs share.",

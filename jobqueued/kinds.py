@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, TypeVar
 
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Problem
+from jobqueued.model import Problem
+from jobqueued.spelling import (
+    DURATION,
+    SIZE,
+    meant_duration,
+    meant_size,
+    nearest,
+    parse_duration,
+    parse_size,
+    plain_name,
+)
 from jobqueued.yamltext import Entry, Mapping, Node, Scalar, Sequence, described, is_null, meaning, quoted
 
 MAX_PROBLEMS = 100  # of one file; who looks for more helps nobody, and each costs a search for the nearest key
@@ -60,29 +70,35 @@ class Wrong(Exception):
         self.problems = problems
 
 
+class Instead(ValueError):
+    """A value is not accepted, and the message is what was probably meant."""
+
+
 def table(*keys: Key) -> dict[str, Key]:
     """Keys by their names."""
     return {key.name: key for key in keys}
 
 
-def read_keys(entries: dict[str, Entry], keys: dict[str, Key]) -> tuple[dict[str, Any], list[Problem]]:
-    """The values that are right, by the name of their key, and what is wrong with the others."""
+def read_keys(
+    entries: dict[str, Entry], keys: dict[str, Key], elsewhere: dict[str, str] | None = None
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The values that are right, by the name of their key, and what is wrong with the others.
+
+    `elsewhere` has the words that other programs use, plain as `plain_name` makes them, and what to write here.
+    """
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for name, (key, node) in entries.items():
         if len(problems) >= MAX_PROBLEMS:
             break
-        if name not in keys:
-            problems.append(Problem("", key.line, key.column, "", _unknown(name, keys)))
+        if name not in keys or keys[name].planned:
+            message = _PLANNED if name in keys else _unknown(name, keys, elsewhere or {})
+            problems.append(Problem("", key.line, key.column, ascii(name[:64])[1:-1], message))
             continue
         try:
             values[name] = keys[name].kind.read(node)
         except Wrong as wrong:
             problems += [problem._replace(key=name + problem.key) for problem in wrong.problems]
-        if keys[name].planned:
-            values.pop(name, None)
-            message = f"the key {quoted(name)} is not supported by this version"
-            problems.append(Problem("", key.line, key.column, "", message))
     return values, problems
 
 
@@ -91,25 +107,7 @@ def refused(node: Node, accepted: str, found: str = "") -> Problem:
     return Problem("", node.line, node.column, "", f"found {found or described(node)}; accepted: {accepted}")
 
 
-def parse_duration(text: str) -> int:
-    """Nanoseconds in ``90s``, ``5m``, ``2h``, ``1d12h``; ValueError for anything else."""
-    match = _DURATION.fullmatch(text)
-    if match is None or not text:
-        raise ValueError(f"{quoted(text)} is no duration such as 90s, 5m, 2h or 1d12h")
-    return sum(int(count) * unit for count, unit in zip(match.groups("0"), (DAY, HOUR, MINUTE, SECOND), strict=True))
-
-
-def parse_size(text: str) -> int:
-    """Bytes in ``512M`` or ``2G`` (powers of 1024) or ``0``; ValueError for anything else."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{quoted(text)} is no size such as 512M or 2G")
-    return int(match[1] or 0) << {"K": 10, "M": 20, "G": 30, "T": 40, None: 0}[match[2]]
-
-
 _NONE = ("none", "null")
-_DURATION = re.compile("(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?")
-_SIZE = re.compile("([0-9]{1,9})([KMGT])|0")
 
 # ── one value ──
 
@@ -117,15 +115,18 @@ _ANY_SCALAR: Schema = {"type": ["string", "number", "boolean"]}
 
 
 def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Schema | None = None) -> Kind:
-    """A kind for one scalar; `parse` raises ValueError for what it does not accept."""
+    """A kind for one scalar; `parse` raises ValueError for what it does not accept, Instead with a better spelling."""
 
     def read(node: Node) -> Any:
+        meant = ""
         try:
             if isinstance(node, Scalar):
                 return parse(node)
+        except Instead as instead:
+            meant = str(instead)
         except ValueError:
             pass
-        raise Wrong([refused(node, accepted)])
+        raise Wrong([refused(node, f"{meant} ({accepted})" if meant else accepted)])
 
     return Kind(name, accepted, read, _ANY_SCALAR if schema is None else schema)
 
@@ -173,24 +174,32 @@ def number(low: float, high: float) -> Kind:
 
 def duration(low: str, high: str) -> Kind:
     """Nanoseconds from `low` to `high`."""
-    least, most = parse_duration(low), parse_duration(high)
-
-    def parse(node: Scalar) -> int:
-        return _inside(least, parse_duration(node.text), most)
-
     accepted = f"a duration such as 90s, 5m, 2h or 1d12h, from {low} to {high}"
-    return scalar("duration", accepted, parse, {"type": "string", "pattern": _anchored(_DURATION), "minLength": 1})
+    schema = {"type": "string", "pattern": _anchored(DURATION), "minLength": 1}
+    return scalar("duration", accepted, _measure(parse_duration, meant_duration, low, high), schema)
 
 
 def size(low: str, high: str) -> Kind:
     """Bytes from `low` to `high`."""
-    least, most = parse_size(low), parse_size(high)
+    schema = {"anyOf": [{"type": "string", "pattern": _anchored(SIZE)}, {"const": 0}]}
+    accepted = f"a size such as 512K, 512M or 2G, from {low} to {high}"
+    return scalar("size", accepted, _measure(parse_size, meant_size, low, high), schema)
 
-    def parse(node: Scalar) -> int:
-        return _inside(least, parse_size(node.text), most)
 
-    schema = {"anyOf": [{"type": "string", "pattern": _anchored(_SIZE)}, {"const": 0}]}
-    return scalar("size", f"a size such as 512M or 2G, from {low} to {high}", parse, schema)
+def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str, high: str) -> Callable[[Scalar], int]:
+    """Reads a number with units; what is spelled as elsewhere is answered with our spelling."""
+    least, most = parse(low), parse(high)
+
+    def read(node: Scalar) -> int:
+        try:
+            return _inside(least, parse(node.text), most)
+        except ValueError:
+            spelling = meant(node.text)
+            if spelling and least <= parse(spelling) <= most:
+                raise Instead(spelling) from None
+            raise
+
+    return read
 
 
 def choice(*words: str) -> Kind:
@@ -352,9 +361,8 @@ def _reworded(kind: Kind, accepted: str) -> Kind:
         try:
             return kind.read(node)
         except Wrong as wrong:
-            if [problem.key for problem in wrong.problems] == [""]:
-                raise Wrong([refused(node, accepted)]) from None
-            raise
+            told = [p._replace(message=p.message.replace(kind.accepted, accepted)) for p in wrong.problems]
+            raise Wrong([new if not old.key else old for old, new in zip(wrong.problems, told, strict=True)]) from None
 
     return Kind(kind.name, accepted, read, kind.schema, kind.keys)
 
@@ -370,18 +378,21 @@ def _anchored(pattern: re.Pattern[str]) -> str:
     return f"^(?:{pattern.pattern})$"
 
 
-def _unknown(name: str, keys: dict[str, Key]) -> str:
-    known = sorted((_distance(name[:64], key), key) for key in keys)
-    close = known[0][0] <= max(2, len(name) // 3)
-    here = ", ".join(name for name, key in keys.items() if not key.planned)
-    return f"found the unknown key {quoted(name)}; accepted: {repr(known[0][1]) if close else here}"
+_PLANNED = "found a key that this version does not carry out; accepted: the file without it"
 
 
-def _distance(one: str, other: str) -> int:
-    """Letters to insert, delete or replace between two words (Levenshtein)."""
-    row = list(range(len(other) + 1))
-    for index, letter in enumerate(one, 1):
-        above, row = row, [index]
-        for column, match in enumerate(other, 1):
-            row.append(min(row[-1] + 1, above[column] + 1, above[column - 1] + (letter != match)))
-    return row[-1]
+def named_key(keys: dict[str, Key], name: str) -> str:
+    """A key for a message, which says if it is only planned."""
+    return f"'{name}'" + ", which this version does not carry out" * keys[name].planned
+
+
+def _unknown(name: str, keys: dict[str, Key], elsewhere: dict[str, str]) -> str:
+    """What to write instead of a key: one that is spelled nearly so, or means what it means elsewhere, or any."""
+    if plain_name(name) in elsewhere:
+        accepted = elsewhere[plain_name(name)]
+    elif near := nearest(name, keys):
+        accepted = named_key(keys, near)
+    else:
+        live = [key for key, found in keys.items() if not found.planned]
+        accepted = ", ".join(live) if len(live) <= 8 else "a key of jobqueue.d(5), such as command, schedule or user"
+    return f"found an unknown key; accepted: {accepted}"

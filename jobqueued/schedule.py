@@ -12,11 +12,14 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from jobqueued.cronexpr import (
     LASTING,
+    SECOND,
+    Field,
     Pattern,
     ScheduleError,
+    as_written,
     drawn,
     fields,
-    overstep,
+    oversteps,
     pattern_of,
     seconds_of,
     settled,
@@ -46,14 +49,30 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Raise ScheduleError unless all of it is understood and some instant matches."""
-        texts = [settled(f, text, _owner(self.seed, self.job_id)) for f, text in fields(self.expression)]
-        pattern = pattern_of(" ".join(texts)) if texts else _NEVER
-        object.__setattr__(self, "at_boot", not texts)
+        try:
+            pattern = self._drawn_pattern(fields(self.expression))
+        except ScheduleError as error:
+            raise ScheduleError(error.field, as_written(error.reason, self.expression)) from None
+        object.__setattr__(self, "at_boot", pattern is _NEVER)
         object.__setattr__(self, "_pattern", pattern)
         object.__setattr__(self, "_zone", _zone(self.timezone))
         object.__setattr__(self, "_rule", _rule(self.dst, pattern.wild))
         if not self.at_boot and self.after(LASTING) is None:
-            raise ScheduleError("dst", f"the clock skips each match in {self.timezone}: write `once`, or another hour")
+            found = f"found `{self.dst}`, and the clock of {self.timezone} skips each match"
+            raise ScheduleError("dst", f"{found}: write `once`, or another hour")
+
+    def _drawn_pattern(self, texts: list[tuple[Field, str]]) -> Pattern:
+        """The pattern of the fields, with `H` drawn again where a draw makes a date that does not exist."""
+        owner = _owner(self.seed, self.job_id)
+        while texts:
+            drawn_texts = [settled(field, text, owner) for field, text in texts]
+            try:
+                return pattern_of(" ".join(drawn_texts))
+            except ScheduleError:
+                if drawn_texts == [text for _, text in texts] or owner.count("\0") > _DRAWS:
+                    raise
+            owner += "\0"
+        return _NEVER
 
     @property
     def is_drawn(self) -> bool:
@@ -63,8 +82,7 @@ class Schedule:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is accepted but hardly meant: steps wider than what they step through."""
-        items = ((f, item) for f, text in fields(self.expression) for item in text.split(",") if "/" in item)
-        return tuple(warning for f, item in items if (warning := overstep(f, item)))
+        return tuple(oversteps(fields(self.expression)))
 
     def after(self, instant: datetime) -> datetime | None:
         """Return the first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
@@ -118,9 +136,14 @@ class Seconds:
     def __post_init__(self) -> None:
         """Raise ScheduleError unless the field is understood."""
         if self.schedule.at_boot:
-            raise ScheduleError("seconds", "found beside `@reboot`: write it beside a schedule of five fields")
+            raise ScheduleError("seconds", "found seconds beside `@reboot`: write them beside five fields")
         seconds = seconds_of(self.seconds, _owner(self.schedule.seed, self.schedule.job_id))
         object.__setattr__(self, "_offsets", tuple(timedelta(seconds=second) for second in seconds))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is accepted but hardly meant."""
+        return (*self.schedule.warnings, *oversteps([(SECOND, self.seconds)]))
 
     def after(self, instant: datetime) -> datetime | None:
         """The first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
@@ -194,6 +217,7 @@ _ELAPSED = _Rule(False, True)
 _TICK = timedelta.resolution
 _MINUTE = timedelta(minutes=1)
 _SECOND = 1_000_000_000
+_DRAWS = 50
 _NEVER = Pattern(0, 0, 0, (), wild=False)
 
 
@@ -205,18 +229,24 @@ def _rule(dst: str, wild: bool) -> _Rule:
     return _RULES[dst]
 
 
+_ANY_ZONE = "a name of the tz database, like Europe/Berlin"
+
+
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         # OSError: a directory of the database, like "Europe".
-        raise ScheduleError("timezone", f"found {name!a}: write {_similar_zones(name)}") from None
+        raise ScheduleError("timezone", f"found {name!a}: write {similar_zones(name) or _ANY_ZONE}") from None
 
 
-def _similar_zones(name: str) -> str:
-    city = name.casefold().replace(" ", "_").rpartition("/")[2]
-    similar = sorted(zone for zone in available_timezones() if zone.casefold().rpartition("/")[2] == city)
-    return " or ".join(similar[:3]) or "a name of the tz database, like Europe/Berlin"
+def similar_zones(name: str) -> str:
+    """The zones that a wrong name may mean, in words; "" where there is no guess."""
+    wanted = name.casefold().replace(" ", "_")
+    zones = sorted(available_timezones())
+    same = [zone for zone in zones if zone.casefold() == wanted]
+    city = wanted.rpartition("/")[2]
+    return " or ".join((same or [zone for zone in zones if zone.casefold().rpartition("/")[2] == city])[:3])
 
 
 def _offsets(zone: ZoneInfo, wall: datetime) -> tuple[timedelta, timedelta]:

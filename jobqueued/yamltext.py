@@ -101,7 +101,9 @@ def described(node: Node) -> str:
             return "a mapping"
     value = meaning(node)
     if value is None:
-        return "nothing"
+        return f"{node.text}, which means nothing" if node.text else "nothing"
+    if not node.plain and not isinstance(meaning(node._replace(plain=True)), str | None):
+        return f"the text {quoted(node.text)} in quotes"
     if node.plain and re.fullmatch("[-+]?0[0-9]+", node.text):
         return f"{quoted(node.text)}, a number with a leading zero"
     return quoted(node.text) if isinstance(value, str) else node.text[:_SHOWN]
@@ -113,6 +115,7 @@ def quoted(text: str) -> str:
 
 
 _SHOWN = 60
+_TOO_DEEP = f"found more than {MAX_DEPTH} levels of nesting; accepted: at most {MAX_DEPTH}"
 _INTEGER_LENGTH = len("-9223372036854775808")
 _INTEGER = re.compile("[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
 _NUMERAL = r"(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
@@ -126,6 +129,7 @@ _WORDS: dict[str, bool | None] = {
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0[\t\n\r -~]\0|\0[\t\n\r -~]\0[\t\n\r -~]")
 _NOT_VALUE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -141,6 +145,8 @@ def _decoded(data: bytes) -> str:
     """UTF-8 that the parser cannot refuse character by character: its own error would name only a byte."""
     if len(data) > MAX_BYTES:
         raise _Fault(0, 0, "found more than 1 MiB; accepted: a file of at most 1 MiB")
+    if _UTF_16.match(data):
+        raise _Fault(1, 1, "found UTF-16; accepted: UTF-8 text (see `Save as` in the editor)")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -197,7 +203,10 @@ class _Tree:
             return self._aliased(event, depth)
         self._count(event, depth)
         if event.tag is not None:
-            self._refuse(event, f"found the tag {quoted(event.tag)}; accepted: values without a tag")
+            tag = quoted(event.tag.replace("tag:yaml.org,2002:", "!!", 1))
+            self._refuse(
+                event, f"found the tag {tag}; accepted: values without a tag, or one that starts with ! in quotes"
+            )
         self._anchors.pop(event.anchor, None)
         node = self._untagged(event, depth)
         if event.anchor is not None:
@@ -229,6 +238,8 @@ class _Tree:
         return entries
 
     def _key(self, event: Any, depth: int, entries: dict[str, Entry]) -> Scalar | None:
+        if self._text[max(0, event.start_mark.index - 1) : event.start_mark.index + 1] == "{{":
+            raise _fault(event, "found {{, a template that was not rendered; accepted: such a value in quotes")
         key = self._node(event, depth)
         if not isinstance(key, Scalar):
             self._refuse(event, f"found {described(key)} as a key; accepted: a text")
@@ -264,7 +275,7 @@ class _Tree:
     def _count(self, event: Any, depth: int) -> None:
         self._nodes += 1
         if depth > MAX_DEPTH:
-            raise _fault(event, f"found more than {MAX_DEPTH} levels of nesting; accepted: at most {MAX_DEPTH}")
+            raise _fault(event, _TOO_DEEP)
         if self._nodes > MAX_NODES:
             raise _fault(event, f"found more than {MAX_NODES} values (aliases count in full); accepted: at most that")
 
@@ -273,19 +284,73 @@ def _fault(event: Any, message: str) -> _Fault:
     return _Fault(event.start_mark.line + 1, event.start_mark.column + 1, message)
 
 
+# ── syntax errors: the mistakes that people make in job files, with the remedy ──
+
+_CONFLICT = re.compile("^(<{7} |={7}$|>{7} )", re.MULTILINE)
+_BRACKET = re.compile(r"[\[{]")
+_LONE_WORD = re.compile(r"\s*[\w.-]+\s*")
+
+_REMEDIES = (
+    ("", "\t", "a tab; accepted: spaces, YAML indents with nothing else"),
+    ("block sequence entries are not allowed", "",
+        "a - inside a line; accepted: a value that starts with - in quotes, or a list on lines of its own"),
+    ("did not find expected <document start>", "",
+        "text behind the end of the first value; accepted: one mapping, which no INI file and no crontab is"),
+    ("found unknown escape character", "",
+        "an unknown escape in double quotes; accepted: single quotes, in which \\ is a plain character"),
+    ("did not find expected hex", "",
+        "an escape without its digits in double quotes; accepted: single quotes, in which \\ is a plain character"),
+    ("found invalid Unicode character escape code", "",
+        "an escape for half a character; accepted: the character itself"),
+)  # fmt: skip
+"""How the parser's complaint begins, the character it points to, and what was found instead of its words."""
+
+
 def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> _Fault:
-    """The parser's complaint; for the mistakes that people make in job files, with the remedy instead."""
-    mark, problem, context = error.problem_mark, error.problem or "", error.context or ""
-    if mark is None or context in ("while scanning an alias", "while scanning an anchor"):
-        mark = error.context_mark or mark
+    """The parser's complaint, at the place of the mistake rather than where it was noticed."""
+    problem, context = error.problem or "", error.context or ""
+    mark = error.problem_mark or error.context_mark
     assert mark is not None
-    found = text[mark.index : mark.index + 1]
-    if found == "\t":
-        message = "found a tab; accepted: spaces, YAML indents with nothing else"
-    elif found and found in "@`%*&" and context.startswith("while scanning"):
-        message = f"found a value that starts with {found}; accepted: such a value in quotes"
-    elif problem.startswith("mapping values are not allowed"):
-        message = "found a colon inside a value, or a key that is indented wrongly; accepted: such a value in quotes"
-    else:
-        message = f"this is not YAML: {context} {problem}".replace(":  ", ": ")
-    return _Fault(mark.line + 1, mark.column + 1, message)
+    if conflict := _CONFLICT.search(text):
+        return _Fault(*_position(text[: conflict.start()]), "found a conflict marker of git; accepted: a merged file")
+    if "exceeded maximum nesting depth" in problem + context:
+        place = [bracket.start() for bracket in _BRACKET.finditer(text)][MAX_DEPTH]
+        return _Fault(*_position(text[:place]), _TOO_DEEP)
+    start = error.context_mark
+    if start is not None and (opened := _opened(context, problem, text[start.index :], mark.line - start.line)):
+        return _Fault(start.line + 1, start.column + 1, opened)
+    if start is not None and context in ("while scanning an alias", "while scanning an anchor"):
+        mark = start
+    return _Fault(mark.line + 1, mark.column + 1, _remedy(problem, context, text, mark.index))
+
+
+def _opened(context: str, problem: str, rest: str, lines: int) -> str:
+    """What was begun at a place and found without its end somewhere below; "" if the mistake is not of that sort."""
+    if context.startswith("while scanning a simple key"):
+        return "found a line without a colon; accepted: a key, a colon, a space, and its value"
+    if context.startswith("while scanning a quoted scalar") and "end of stream" in problem:
+        return f"found a {rest[:1]} that is never closed; accepted: a closing one (inside '…' a ' is written '')"
+    if context.startswith("while parsing a flow") and lines:
+        return f"found a {rest[:1]} that is not closed, or a comma missing below it; accepted: [a, b] or {{a: b}}"
+    return ""
+
+
+def _remedy(problem: str, context: str, text: str, index: int) -> str:
+    found = text[index : index + 1]
+    before = text[text.rfind("\n", 0, index) + 1 : index]
+    for beginning, character, remedy in _REMEDIES:
+        if problem.startswith(beginning) and found.startswith(character):
+            return f"found {remedy}"
+    if found and found in "@`%*&" and context.startswith("while scanning"):
+        return f"found a value that starts with {found}; accepted: such a value in quotes"
+    if context.startswith("while scanning a block scalar"):
+        return "found text behind | or >; accepted: the text on the lines below, or such a value in quotes"
+    if problem.startswith("mapping values are not allowed"):
+        if _LONE_WORD.fullmatch(before):
+            return "found a key inside the value above it; accepted: a colon behind the key above, or less indentation"
+        return "found a colon inside a value; accepted: such a value in quotes"
+    if problem.startswith("did not find expected key") and context.startswith("while parsing a block mapping"):
+        if before.strip():
+            return "found text behind a value; accepted: the whole value in quotes (inside '…' a ' is written '')"
+        return "found a line that is indented unlike its neighbours; accepted: the keys of a mapping in one column"
+    return f"this is not YAML: {context} {problem}".replace(":  ", ": ")

@@ -76,11 +76,11 @@ BAD = {
     "retention: 5": "1:12: retention: found 5; accepted: a mapping with the keys runs, age, bytes",
     "retention: {age: 5}": "1:18: retention.age: found 5; accepted: a duration such as 90s, 5m, 2h or 1d12h, from 1h "
     "to 36500d",
-    "retention: {byte: 5}": "1:13: retention: found the unknown key 'byte'; accepted: 'bytes'",
-    "max_runing: 5": "1:1: found the unknown key 'max_runing'; accepted: 'max_running'",
-    "users: {}": "1:1: the key 'users' is not supported by this version",
+    "retention: {byte: 5}": "1:13: retention.byte: found an unknown key; accepted: 'bytes'",
+    "max_runing: 5": "1:1: max_runing: found an unknown key; accepted: 'max_running'",
+    "users: {}": "1:1: users: found a key that this version does not carry out; accepted: the file without it",
     "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention",
-    "a: !x 1\n": "1:4: found the tag '!x'; accepted: values without a tag",
+    "a: !x 1\n": "1:4: found the tag '!x'; accepted: values without a tag, or one that starts with ! in quotes",
 }
 
 

@@ -161,31 +161,31 @@ def test_a_wrong_default_is_named_once() -> None:
 BAD = {
     "5": ["f:1:1: found 5; accepted: a mapping with the keys defaults and jobs"],
     "- jobs": ["f:1:1: found a list; accepted: a mapping with the keys defaults and jobs"],
-    "job: {}": ["f:1:1: found the unknown key 'job'; accepted: 'jobs'"],
+    "job: {}": ["f:1:1: job: found an unknown key; accepted: 'jobs'"],
     "jobs: [a]": ["f:1:7: jobs: found a list; accepted: a mapping of ids to jobs"],
     "jobs: {a: [x]}": ["f:1:11: found a list; accepted: a mapping of job keys"],
     "jobs: {a: }": [f"f:1:8: {NO_COMMAND}"],
     "jobs: {A b: {command: x}}": [
-        "f:1:8: found 'A b'; accepted: an id of 1 to 64 of a-z 0-9 . _ - that starts with a letter or digit"
+        "f:1:8: found 'A b'; accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
     ],
     "jobs: {../x: {command: x}}": [
-        "f:1:8: found '../x'; accepted: an id of 1 to 64 of a-z 0-9 . _ - that starts with a letter or digit"
+        "f:1:8: found '../x'; accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
     ],
     "jobs: {a: {command: x}, a: {command: y}}": [
         "f:1:25: found the key 'a' again; accepted: each key once, it is on line 1 already"
     ],
     "jobs: {a: {command: x, schedule: '61 * * * *'}}": [
-        "f:1:34: schedule: minute: found `61`: write 0 to 59, a range `a-b`, `*`, or these with `/step`"
+        "f:1:34: schedule: minute: found `61`: write 0 to 59, a range `a-b`, `*`, or one of the last two with `/step`"
     ],
     "jobs: {a: {command: x, schedule: [0 2 * * *, 0 25 * * *]}}": [
-        "f:1:46: schedule: hour: found `25`: write 0 to 23, a range `a-b`, `*`, or these with `/step`"
+        "f:1:46: schedule: hour: found `25`: write 0 to 23, a range `a-b`, `*`, or one of the last two with `/step`"
     ],
     "jobs: {a: {command: [], timeout: 5, schedule: ''}, b: {locks: [x]}}": [
         'f:1:21: command: found an empty list; accepted: a list, each item a text (nothing at all is written "")',
-        "f:1:34: timeout: found 5; accepted: a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none",
+        "f:1:34: timeout: found 5; accepted: 5s (a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none)",
         "f:1:47: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
         f"f:1:52: {NO_COMMAND}",
-        "f:1:56: the key 'locks' is not supported by this version",
+        "f:1:56: locks: found a key that this version does not carry out; accepted: the file without it",
     ],
 }
 

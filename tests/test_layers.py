@@ -12,9 +12,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "jobqueued"
 
 PURE = [
-    "model", "events", "commands", "cronexpr", "schedule", "yamltext", "kinds", "keys", "schema", "jobfile", "catalog",
-    "locks", "waiting", "lifecycle", "catchup", "record", "clock", "book", "skips", "dues", "definitions", "scheduler",
-    "answers", "varlink",
+    "model", "events", "commands", "cronexpr", "schedule", "yamltext", "spelling", "kinds", "keys", "schema",
+    "jobfile", "catalog", "locks", "waiting", "lifecycle", "catchup", "record", "clock", "book", "skips", "dues",
+    "definitions", "scheduler", "answers", "varlink",
 ]  # fmt: skip
 """In the order of the house: each may import those before it."""
 

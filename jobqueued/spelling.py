@@ -1,0 +1,82 @@
+"""Durations and sizes as people write them, and what was probably meant: an elsewhere usual spelling, a near name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND
+
+DURATION = re.compile("(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?")
+SIZE = re.compile("([0-9]{1,9})([KMGT])|0")
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_UNIT = re.compile("|s(ec|econd)?s?|m(in|inute)?s?|h(r|our)?s?|d(ay)?s?|w(eek)?s?")
+
+
+def plain_name(name: str) -> str:
+    """A name without what people spell differently: capitals, ``-``, ``_`` and spaces."""
+    return name.casefold().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The name that is spelled most like it, at most a third of its letters different; "" if there is none."""
+    word = plain_name(name)[:64]
+    distance, near = min((_distance(word, plain_name(other)), other) for other in names)
+    return near if word and distance <= len(word) // 3 else ""
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds in ``90s``, ``5m``, ``2h``, ``1d12h``; ValueError for anything else."""
+    match = DURATION.fullmatch(text)
+    if match is None or not text:
+        raise ValueError(f"{text!r} is no duration such as 90s, 5m, 2h or 1d12h")
+    return sum(int(count) * unit for count, unit in zip(match.groups("0"), (DAY, HOUR, MINUTE, SECOND), strict=True))
+
+
+def parse_size(text: str) -> int:
+    """Bytes in ``512M`` or ``2G`` (powers of 1024) or ``0``; ValueError for anything else."""
+    match = SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no size such as 512M or 2G")
+    return int(match[1] or 0) << {"K": 10, "M": 20, "G": 30, "T": 40, None: 0}[match[2]]
+
+
+def meant_duration(text: str) -> str:
+    """The spelling of what is written otherwise elsewhere, as ``90min``, ``1.5h``, ``02:00:00``; "" for no guess."""
+    if clock := re.fullmatch(r"(\d{1,4}):(\d\d)(?::(\d\d))?", text, re.ASCII):
+        seconds = int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3] or 0)
+    else:
+        parts = re.findall(r"(\d{1,6}(?:\.\d{1,3})?) ?([a-z]*) ?", text.lower(), re.ASCII)
+        if "".join(count + unit for count, unit in parts) != text.lower().replace(" ", "") or not parts:
+            return ""
+        if any(not _UNIT.fullmatch(unit) or (not unit and len(parts) > 1) for _, unit in parts):
+            return ""
+        if len(parts) == 1 and parts[0][0].isdigit() and not parts[0][1].startswith("w"):
+            return parts[0][0] + (parts[0][1][:1] or "s")
+        seconds = round(sum(float(count) * _UNITS[unit[:1]] for count, unit in parts))
+    days, rest = divmod(seconds, 86400)
+    hours, rest = divmod(rest, 3600)
+    found = ((days, "d"), (hours, "h"), (rest // 60, "m"), (rest % 60, "s"))
+    return "".join(f"{count}{unit}" for count, unit in found if count)
+
+
+def meant_size(text: str) -> str:
+    """The spelling of what is written otherwise elsewhere, as ``5MB``, ``512Mi``, ``1.5G``; "" for no guess."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?) ?([kmgt])(?:i?b)?(?:ytes)?i?", text.lower(), re.ASCII)
+    if found is None:
+        return ""
+    count, unit = float(found[1]), found[2].upper()
+    while count % 1 and unit != "K":
+        count, unit = count * 1024, "KMGT"["KMGT".index(unit) - 1]
+    return f"{count:.0f}{unit}"
+
+
+def _distance(one: str, other: str) -> int:
+    """Letters to insert, delete or replace between two words (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for index, letter in enumerate(one, 1):
+        above, row = row, [index]
+        for column, match in enumerate(other, 1):
+            row.append(min(row[-1] + 1, above[column] + 1, above[column - 1] + (letter != match)))
+    return row[-1]
