@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench system soak install clean
+.PHONY: run test lint units generate bench system soak realcron install clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -37,6 +37,10 @@ bench: $(VENV)/.tested
 # Every clock change of every zone since 1970, some ten minutes.
 soak: $(VENV)/.tested
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/test_zones.py
+
+# Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: the table in docs/time.md.
+realcron: $(VENV)/.installed
+	$(BIN)/python -m tests.realcron
 
 system:
 	tests/system/vm-run -- python3 -m pytest -p no:cacheprovider -v tests/system
