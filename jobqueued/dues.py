@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from jobqueued import catchup, events
 from jobqueued.book import Book
@@ -34,17 +35,16 @@ def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
         due = job.next_after(due)
     state.memory = replace(state.memory, cursor=dues[-1])
     book.clock.set(job, state.memory.cursor)
-    occurrences = [Occurrence.clock(job.id, state.memory.era, instant) for instant in dues]
+    named = partial(Occurrence.clock, job.id, state.memory.era)
     if state.memory.paused:
-        yield from skip(book, job, occurrences, "paused", now)
+        yield from skip(book, job, list(map(named, dues)), "paused", now)
         return
     todo = catchup.sort_out(job, dues, wall, complete=due is None or due > wall)
     if todo.missed:
-        yield from skip(book, job, [o for o in occurrences if o.due in todo.missed], "missed", now)
+        yield from skip(book, job, list(map(named, todo.missed)), "missed", now)
     limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK
-    for occurrence in occurrences:
-        if occurrence.due in todo.run:
-            yield from _new(book, job, occurrence, limit, now, CLOCK)
+    for instant in todo.run:
+        yield from _new(book, job, named(instant), limit, now, CLOCK)
 
 
 def clock_stepped(book: Book, event: events.ClockStepped, now: Now) -> Iterator[Command]:

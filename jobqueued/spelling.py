@@ -45,16 +45,19 @@ def parse_size(text: str) -> int:
 def meant_duration(text: str) -> str:
     """The spelling of what is written otherwise elsewhere, as ``90min``, ``1.5h``, ``02:00:00``; "" for no guess."""
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d)(?::(\d\d))?", text, re.ASCII):
-        seconds = int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3] or 0)
-    else:
-        parts = re.findall(r"(\d{1,6}(?:\.\d{1,3})?) ?([a-z]*) ?", text.lower(), re.ASCII)
-        if "".join(count + unit for count, unit in parts) != text.lower().replace(" ", "") or not parts:
-            return ""
-        if any(not _UNIT.fullmatch(unit) or (not unit and len(parts) > 1) for _, unit in parts):
-            return ""
-        if len(parts) == 1 and parts[0][0].isdigit() and not parts[0][1].startswith("w"):
-            return parts[0][0] + (parts[0][1][:1] or "s")
-        seconds = round(sum(float(count) * _UNITS[unit[:1]] for count, unit in parts))
+        return _in_units(int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3] or 0))
+    parts: list[tuple[str, str]] = re.findall(r"(\d{1,6}(?:\.\d{1,3})?) ?([a-z]*) ?", text.lower(), re.ASCII)
+    if "".join(count + unit for count, unit in parts) != text.lower().replace(" ", "") or not parts:
+        return ""
+    if any(not _UNIT.fullmatch(unit) or (not unit and len(parts) > 1) for _, unit in parts):
+        return ""
+    count, unit = parts[0]
+    if len(parts) == 1 and count.isdigit() and not unit.startswith("w"):
+        return count + (unit[:1] or "s")
+    return _in_units(round(sum(float(count) * _UNITS[unit[:1]] for count, unit in parts)))
+
+
+def _in_units(seconds: int) -> str:
     days, rest = divmod(seconds, 86400)
     hours, rest = divmod(rest, 3600)
     found = ((days, "d"), (hours, "h"), (rest // 60, "m"), (rest % 60, "s"))

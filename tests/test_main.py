@@ -110,7 +110,7 @@ class TestCanNotStart:
         ("text", "problem"),
         [
             ("max_running: many\n", "1:14: max_running: found 'many'"),
-            ("max_runing: 1\n", "1:1: found the unknown key 'max_runing'"),
+            ("max_runing: 1\n", "1:1: max_runing: found an unknown key"),
             ("[", "this is not YAML"),
         ],
     )
