@@ -59,6 +59,16 @@ def ctl(*arguments: str) -> Any:
     return json.loads(sh("jobqueuectl", *arguments, "--json"))
 
 
+def jobs() -> Any:
+    return ctl("list")["jobs"]
+
+
+def status() -> Any:
+    """What the daemon says of itself; its exit code says whether a file is refused."""
+    command = ["jobqueuectl", "status", "--json"]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout)
+
+
 def state(unit: str, name: str) -> str:
     return sh("systemctl", "show", f"--property={name}", "--value", unit).strip()
 
@@ -209,6 +219,45 @@ def test_reload_returns_when_new_files_are_read() -> None:
     (JOBS / "dropped.yaml").write_text("jobs:\n  dropped:\n    command: exit 0\n")
     sh("systemctl", "reload", "jobqueued")
     sh("jobqueuectl", "run", "dropped", "--wait")
+
+
+def test_a_user_that_comes_later_is_found() -> None:
+    """A job of an unknown user is Invalid, and runs as that user once there is one, without a reload."""
+    (JOBS / "late.yaml").write_text("jobs:\n  late:\n    command: id -un\n    user: latecomer\n")
+    until("it is Invalid", lambda: {"late": "Invalid"}.items() <= {job["id"]: job["status"] for job in jobs()}.items())
+    sh("useradd", "--system", "latecomer")
+    run = sh("jobqueuectl", "run", "late", "--wait").strip()
+    assert output(run) == "latecomer\n"
+
+
+def test_a_broken_or_unfinished_file_keeps_its_jobs_over_a_restart() -> None:
+    """A restart beside a broken file, and beside one that is being written, runs what was accepted last."""
+    for name in ("broken", "unfinished"):
+        (JOBS / f"{name}.yaml").write_text(f"jobs:\n  {name}:\n    command: echo good\n")
+    until("they are read", lambda: {"broken", "unfinished"} <= {job["id"] for job in jobs()})
+    (JOBS / "broken.yaml").write_text("jobs: [")
+    with open(JOBS / "unfinished.yaml", "w") as file:
+        file.write("jobs:\n  unfinished:\n    command: echo half")
+        file.flush()
+        sh("systemctl", "restart", "jobqueued")
+        for name in ("broken", "unfinished"):
+            assert output(sh("jobqueuectl", "run", name, "--wait").strip()) == "good\n"
+    assert [str(JOBS / "broken.yaml")] == status()["stale"]
+    (JOBS / "broken.yaml").unlink()
+    until("the other is read", lambda: "half" in json.dumps(ctl("show", "unfinished")["definition"]))
+
+
+def test_a_mount_over_the_directory_is_seen() -> None:
+    """The sandboxed daemon sees what is mounted over its directory, and what comes back."""
+    other = Path("/run/other")
+    other.mkdir()
+    (other / "mounted.yaml").write_text("jobs:\n  mounted:\n    command: exit 0\n")
+    sh("mount", "--bind", str(other), str(JOBS))
+    try:
+        until("the mounted jobs are there, the others gone", lambda: [job["id"] for job in jobs()] == ["mounted"])
+    finally:
+        sh("umount", str(JOBS))
+    until("they are back", lambda: {"hello", "minutely"} <= {job["id"] for job in jobs()})
 
 
 def test_a_launcher_that_dies_again_and_again_comes_back() -> None:
