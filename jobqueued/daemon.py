@@ -20,7 +20,7 @@ from jobqueued.commands import Command, Launch, LookUp, RemoveMarks, Reply, Save
 from jobqueued.config import Config, Paths, machine_id
 from jobqueued.control import Control
 from jobqueued.jobfile import read_jobs
-from jobqueued.journal import Journal
+from jobqueued.journal import Journal, local_time
 from jobqueued.launch import LauncherError, Link
 from jobqueued.lifecycle import IllegalStep
 from jobqueued.marks import Name
@@ -58,7 +58,7 @@ class Daemon:
         self._upkeep = Upkeep(store, paths.logs, config.retention)
         self._alive_at: int | None = None
         self._reconnect_at: int | None = None
-        self._stop = self._reload = False
+        self._stop = self._reload = self._reloading = False
         self._timer = kernel.realtime_timer()
         self._armed: int | None = None
         self._offset = _realtime_offset()
@@ -69,6 +69,7 @@ class Daemon:
         self._begin(boot_id)
         while not self._stop:
             self._turn()
+            self._tell_reloaded()
             self._wait()
         self._end()
 
@@ -94,7 +95,6 @@ class Daemon:
         memories, runs = self._store.load()
         found = self._numbers_of_records() if self._store.is_new else []
         self._scheduler.restore(found or memories, runs)
-        self._look_at_files()
         while self._watch.has_more:
             self._look_at_files()
         self._turn(admit=False)
@@ -113,12 +113,11 @@ class Daemon:
 
     def _numbers_of_records(self) -> list[JobMemory]:
         """Where state.db was lost the records tell which numbers are used."""
-        found = {job: runlog.numbers(self._paths.logs, job) for job in runlog.jobs(self._paths.logs)}
-        used = {job: numbers[-1] for job, numbers in found.items() if numbers}
-        if used:
+        found = runlog.memories(self._paths.logs)
+        if found:
             lost = self._store.lost or f"{self._paths.state}/state.db was not there; runs that waited are lost"
             self._journal.say("trouble", text=f"{lost}; run numbers go on from the records in {self._paths.logs}")
-        return [JobMemory(job=job, last_number=number) for job, number in used.items()]
+        return found
 
     def _connect(self, *, same_boot: bool) -> None:
         self._link.connect()
@@ -133,7 +132,7 @@ class Daemon:
         text = f"{jobs} job{'s' * (jobs != 1)}, {counts['running']} running"
         if self._watch.problems:
             text += f", {len(self._watch.problems)} refused file{'s' * (len(self._watch.problems) != 1)}"
-        return text + (f", next {soonest[1]} at {_local(soonest[0])}" if soonest else "")
+        return text + (f", next {soonest[1]} at {local_time(soonest[0])}" if soonest else "")
 
     def _end(self) -> None:
         live = [run for run in self._scheduler.runs.values() if run.state in LIVE]
@@ -324,9 +323,12 @@ class Daemon:
             self._reload = False
             self._systemd.reloading(_now().mono)
             self._watch.relist()
-            self._look_at_files()
-            while self._watch.has_more:
-                self._look_at_files()
+            self._reloading = True
+
+    def _tell_reloaded(self) -> None:
+        """Once every file was read, slice by slice, and its jobs count."""
+        if self._reloading and not self._watch.has_more:
+            self._reloading = False
             self._happened.append(events.Reloaded())
             self._systemd.ready(self._summary())
 
@@ -394,7 +396,3 @@ def _now() -> Now:
 def _realtime_offset() -> int:
     """REALTIME − BOOTTIME: it changes only when the clock is set, not while the host sleeps."""
     return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def _local(instant: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instant // SECOND))

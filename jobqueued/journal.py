@@ -67,6 +67,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def local_time(instant: int) -> str:
+    """An instant in the host's zone, for people: ``2026-11-24 02:00:00``."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instant // SECOND))
+
+
 def printable(text: str) -> str:
     """The text without anything that could move a cursor, forge a line or a field."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)

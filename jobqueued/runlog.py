@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.config import Retention
-from jobqueued.model import MAX_DIGITS, Record, RunId
+from jobqueued.model import MAX_DIGITS, JobMemory, Record, RunId
 
 _END = ".json"
 
@@ -55,6 +55,12 @@ def numbers(logs: Path, job: str) -> list[int]:
     with contextlib.suppress(OSError):
         names = {entry.name.partition(".")[0] for entry in os.scandir(logs / job)}
     return sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS)
+
+
+def memories(logs: Path) -> list[JobMemory]:
+    """What the files tell of jobs whose state is lost: which numbers are used."""
+    found = {job: numbers(logs, job) for job in jobs(logs)}
+    return [JobMemory(job=job, last_number=used[-1]) for job, used in found.items() if used]
 
 
 class _Kept(NamedTuple):
