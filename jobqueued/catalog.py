@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
 from collections.abc import Mapping as Map
-from dataclasses import replace
+from dataclasses import fields
+from operator import attrgetter
 from typing import NamedTuple
 
 from jobqueued.model import Job, Problem
@@ -126,6 +127,10 @@ class Catalog:
         self._ids.setdefault(job.file, set()).add(job.id)
 
 
+_PLACE_AND_COMPILED = {"file", "line", "triggers"}
+_definition = attrgetter(*(field.name for field in fields(Job) if field.name not in _PLACE_AND_COMPILED))
+
+
 def _same(old: Job, new: Job) -> bool:
     """Whether nothing changed but the place; compiled triggers follow from the rest."""
-    return replace(old, file=new.file, line=new.line, triggers=new.triggers) == new
+    return bool(_definition(old) == _definition(new))

@@ -155,12 +155,14 @@ _REFUSED = (
 )
 
 
-def fields(expression: str) -> list[tuple[Field, str]]:
+@lru_cache(maxsize=4096)
+def fields(expression: str) -> tuple[tuple[Field, str], ...]:
     """Split an expression into its five fields, in lower case; `@reboot` has none."""
     texts = expression.lower().split()
     if texts == ["@reboot"]:
-        return []
-    if odd := next((c for c in expression if not (c.isascii() and (c.isprintable() or c.isspace()))), ""):
+        return ()
+    if not (expression.isascii() and "".join(texts).isprintable()):
+        odd = next(c for c in expression if not (c.isascii() and (c.isprintable() or c.isspace())))
         shown = f"{odd} " if odd.isprintable() else ""
         raise ScheduleError("expression", f"found the character {shown}(U+{ord(odd):04X}): write plain ASCII")
     if texts and texts[0].startswith("@"):
@@ -170,7 +172,7 @@ def fields(expression: str) -> list[tuple[Field, str]]:
     for field, text in zip(_FIELDS, texts, strict=True):
         if "" in text.split(","):
             raise ScheduleError(field.name, f"found `{text}`: take the stray comma away")
-    return list(zip(_FIELDS, texts, strict=True))
+    return tuple(zip(_FIELDS, texts, strict=True))
 
 
 def _miscounted(expression: str, texts: list[str]) -> str:

@@ -61,7 +61,7 @@ class Schedule:
             found = f"found `{self.dst}`, and the clock of {self.timezone} skips each match"
             raise ScheduleError("dst", f"{found}: write `once`, or another hour")
 
-    def _drawn_pattern(self, texts: list[tuple[Field, str]]) -> Pattern:
+    def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
         """The pattern of the fields, with `H` drawn again where a draw makes a date that does not exist."""
         owner = _owner(self.seed, self.job_id)
         while texts:

@@ -238,7 +238,7 @@ class _Tree:
         return entries
 
     def _key(self, event: Any, depth: int, entries: dict[str, Entry]) -> Scalar | None:
-        if self._text[max(0, event.start_mark.index - 1) : event.start_mark.index + 1] == "{{":
+        if isinstance(event, yaml.MappingStartEvent) and self._is_template(event):
             raise _fault(event, "found {{, a template that was not rendered; accepted: such a value in quotes")
         key = self._node(event, depth)
         if not isinstance(key, Scalar):
@@ -251,6 +251,10 @@ class _Tree:
         else:
             return key
         return None
+
+    def _is_template(self, event: Any) -> bool:
+        index = event.start_mark.index
+        return self._text[max(0, index - 1) : index + 1] == "{{"
 
     def _aliased(self, event: Any, depth: int) -> Node:
         node = self._anchors.get(event.anchor)
