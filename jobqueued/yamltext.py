@@ -202,27 +202,27 @@ class _Tree:
         if isinstance(event, yaml.AliasEvent):
             return self._aliased(event, depth)
         self._count(event, depth)
+        if event.anchor is None and event.tag is None:
+            return self._bare(event, depth)
         if event.tag is not None:
             tag = quoted(event.tag.replace("tag:yaml.org,2002:", "!!", 1))
-            self._refuse(
-                event, f"found the tag {tag}; accepted: values without a tag, or one that starts with ! in quotes"
-            )
+            hint = "values without a tag, or one that starts with ! in quotes"
+            self._refuse(event, f"found the tag {tag}; accepted: {hint}")
         self._anchors.pop(event.anchor, None)
-        node = self._untagged(event, depth)
+        node = self._bare(event, depth)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
 
-    def _untagged(self, event: Any, depth: int) -> Node:
+    def _bare(self, event: Any, depth: int) -> Node:
         mark = event.start_mark
-        line, column = mark.line + 1, mark.column + 1
         if isinstance(event, yaml.ScalarEvent):
             if event.style == '"' and (odd := _NOT_VALUE.search(event.value)):
                 self._refuse(event, f"found an escape for U+{ord(odd[0]):04X}; accepted: text without it")
-            return Scalar(line, column, event.value, not event.style)
+            return Scalar(mark.line + 1, mark.column + 1, event.value, not event.style)
         if isinstance(event, yaml.SequenceStartEvent):
-            return Sequence(line, column, list(self._items(depth + 1)))
-        return Mapping(line, column, self._entries(depth + 1))
+            return Sequence(mark.line + 1, mark.column + 1, list(self._items(depth + 1)))
+        return Mapping(mark.line + 1, mark.column + 1, self._entries(depth + 1))
 
     def _items(self, depth: int) -> Iterator[Node]:
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
