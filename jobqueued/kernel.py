@@ -1,4 +1,4 @@
-"""The Linux calls that Python 3.11 does not wrap: timerfd and inotify (3.13 has the first, none has the second).
+"""What the kernel knows: the Linux calls that Python 3.11 does not wrap (timerfd, inotify), and how the clock was set.
 
 Every function raises OSError with the call's name; constants are those of the manual pages of the same name.
 """
@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import struct
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -68,6 +69,11 @@ def arm(timer: int, instant: int) -> bool:
         return False
     _checked("timerfd_settime", failed)
     return True
+
+
+def realtime_offset() -> int:
+    """REALTIME − BOOTTIME (ns): it changes only when the clock is set, not while the host sleeps."""
+    return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def inotify() -> int:

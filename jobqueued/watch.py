@@ -23,7 +23,7 @@ from jobqueued.trust import InWriting, Refused, is_job_file, read_trusted
 PATIENCE = 5 * SECOND
 """How long a file may be missing before its jobs are removed: editors and package managers delete and re-create."""
 
-SLICE_BYTES, SLICE_JOBS = 32 << 10, 200
+SLICE_BYTES, SLICE_JOBS = 16 << 10, 100
 """How much is read, and how many jobs are told, in one call of `scan`: some 10 ms each."""
 
 _FILE_COST = 1 << 10
