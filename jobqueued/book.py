@@ -42,8 +42,8 @@ class Book:
         self.host = host
         self.catalog = Catalog()
         self.clock = Clock()
-        self.troubles: dict[str, str] = {}
-        """Why jobs of a user can't run, by user; one that is not here is not known to be wrong."""
+        self.users: dict[str, str | None] = {}
+        """What is wrong with a user of jobs: "" nothing, None: nobody knows yet."""
         self.runs: dict[RunId, Run] = {}
         self.waiting = Waiting()
         self.blocked = False
@@ -101,7 +101,16 @@ class Book:
 
     def invalid(self, job: Job) -> str:
         """Why a job can't run, whatever its file says; "" if nothing is known."""
-        return "" if job.user is None else self.troubles.get(job.user, "")
+        return (job.user and self.users.get(job.user)) or ""
+
+    def holds(self, job: Job) -> str:
+        """Why no run of a job may join the queue now; "" if it may."""
+        if self[job.id].memory.paused:
+            return f"job {job.id} is paused; to go on: jobqueuectl resume {job.id}"
+        if job.user is None or self.users.get(job.user) == "":
+            return ""
+        before = f"job {job.id} was invalid ({self.invalid(job)}); " if self.invalid(job) else ""
+        return f"{before}the user {job.user} is being looked up"
 
     def hold(self, run: Run) -> Run:
         """From the queue to the front of its job's other unstarted runs, until `promote` moves it on."""
@@ -112,9 +121,9 @@ class Book:
         return held
 
     def promote(self, name: str) -> None:
-        """Runs that only their job's `concurrency` held back join the queue, unless the job is paused or invalid."""
+        """Runs that only their job's `concurrency` held back join the queue, unless the job is held."""
         job, state = self.catalog.get(name), self[name]
-        if job is None or state.memory.paused or self.invalid(job):
+        if job is None or self.holds(job):
             return
         while state.due and len(state.live) + len(state.waiting) < job.concurrency:
             self.enqueue(self.step(self.runs[state.due.pop(0)], Step.QUEUE))
@@ -188,10 +197,8 @@ class Book:
         job, state = self.catalog.get(run.id.job), self[run.id.job]
         if job is None:
             return f"job {run.id.job} is not defined in any file that could be read"
-        if state.memory.paused:
-            return f"job {job.id} is paused; to go on: jobqueuectl resume {job.id}"
-        if trouble := self.invalid(job):
-            return f"job {job.id} was invalid ({trouble}); the user is looked up again"
+        if held := self.holds(job):
+            return held
         return f"concurrency {job.concurrency} is used up by {', '.join(map(str, sorted(state.live | state.waiting)))}"
 
     def validate(self) -> None:

@@ -19,12 +19,20 @@ class Change(NamedTuple):
     removed: tuple[Job, ...] = ()
 
 
+class _Conflict(NamedTuple):
+    """What keeps a file from being accepted, and the files that have its ids."""
+
+    problems: list[Problem]
+    holders: set[str]
+
+
 class Catalog:
     """All jobs by id.  Iterates over the jobs in the order in which their ids came."""
 
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
         self._jobs: dict[str, Job] = {}
         self._ids: dict[str, set[str]] = {}
+        self._users: dict[str, set[str]] = {}
         for job in jobs:
             self.add(job)
 
@@ -48,6 +56,10 @@ class Catalog:
         """The jobs of a file, by id."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._ids.get(file, ())))
 
+    def of_user(self, user: str) -> tuple[Job, ...]:
+        """The jobs that run as a user, by id."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._users.get(user, ())))
+
     def add(self, job: Job) -> None:
         """Add a job; ValueError if its id is taken."""
         if job.id in self._jobs:
@@ -56,9 +68,9 @@ class Catalog:
 
     def remove(self, job_id: str) -> Job:
         """Remove a job and return it; KeyError if there is none."""
-        job = self._jobs.pop(job_id)
+        job = self._jobs[job_id]
         self._ids[job.file].discard(job_id)
-        return job
+        return self._pop(job_id)
 
     def replace_file(self, file: str, jobs: Iterable[Job]) -> Change:
         """Make `jobs` all the jobs of `file` (their `file`), also those that were another file's: they moved.
@@ -75,7 +87,7 @@ class Catalog:
             elif not _same(old, job):
                 edited.append(job)
             self._put(job)
-        removed = tuple(self._jobs.pop(job_id) for job_id in sorted(left))
+        removed = tuple(self._pop(job_id) for job_id in sorted(left))
         return Change(tuple(added), tuple(edited), removed)
 
     def conflicts(self, file: str, jobs: tuple[Job, ...]) -> list[Problem]:
@@ -92,19 +104,32 @@ class Catalog:
         """
         refused: dict[str, list[Problem]] = {}
         while found := self._conflicts({f: jobs for f, jobs in files.items() if f not in refused}, vanished):
-            refused |= found
+            sure = {file: conflict for file, conflict in found.items() if conflict.holders - found.keys()}
+            refused |= {file: conflict.problems for file, conflict in (sure or found).items()}
+        return self._without_circles(files, refused, vanished)
+
+    def _without_circles(
+        self, files: Map[str, tuple[Job, ...]], refused: dict[str, list[Problem]], vanished: Container[str]
+    ) -> dict[str, list[Problem]]:
+        """Files that refused one another are tried again, the first by name first."""
+        for file in sorted(refused):
+            others = {other: jobs for other, jobs in files.items() if other == file or other not in refused}
+            if not self._conflicts(others, vanished):
+                del refused[file]
         return refused
 
-    def _conflicts(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, list[Problem]]:
+    def _conflicts(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, _Conflict]:
         holders = self._holders(files, vanished)
-        found: dict[str, list[Problem]] = {}
+        found: dict[str, _Conflict] = {}
         for file, jobs in files.items():
             for job in jobs:
                 holder = holders[job.id]
                 if holder.file != file:
                     where = f"{holder.file}:{holder.line}"
                     message = f"found the id {job.id!r}; accepted: an id that no other file has ({where} has it)"
-                    found.setdefault(file, []).append(Problem(file, job.line, 0, "", message))
+                    conflict = found.setdefault(file, _Conflict([], set()))
+                    conflict.problems.append(Problem(file, job.line, 0, "", message))
+                    conflict.holders.add(holder.file)
         return found
 
     def _holders(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, Job]:
@@ -119,11 +144,21 @@ class Catalog:
                     holders[job.id] = job
         return holders
 
+    def _pop(self, job_id: str) -> Job:
+        job = self._jobs.pop(job_id)
+        if job.user is not None:
+            self._users[job.user].discard(job_id)
+        return job
+
     def _put(self, job: Job) -> None:
         old = self._jobs.get(job.id)
         if old is not None and old.file in self._ids:
             self._ids[old.file].discard(job.id)
+        if old is not None and old.user is not None:
+            self._users[old.user].discard(job.id)
         self._jobs[job.id] = job
+        if job.user is not None:
+            self._users.setdefault(job.user, set()).add(job.id)
         self._ids.setdefault(job.file, set()).add(job.id)
 
 

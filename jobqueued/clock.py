@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from jobqueued.model import Job
 
@@ -12,7 +12,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, str]] = []
-        self._next: dict[str, int] = {}
+        self._next: dict[str, tuple[int, int]] = {}
 
     def set(self, job: Job, cursor: int) -> None:
         """The next start is that of the first occurrence after `cursor`."""
@@ -20,8 +20,11 @@ class Clock:
         if due is None:
             self.clear(job.id)
             return
-        self._next[job.id] = due + job.offset
-        heappush(self._heap, (due + job.offset, -job.priority, job.id))
+        entry = self._next[job.id] = due + job.offset, -job.priority
+        heappush(self._heap, (*entry, job.id))
+        if len(self._heap) > 2 * len(self._next) + 64:  # mostly of definitions that were edited since
+            self._heap = [(*entry, name) for name, entry in self._next.items()]
+            heapify(self._heap)
 
     def clear(self, job: str) -> None:
         """The clock does not start this job any more."""
@@ -29,11 +32,11 @@ class Clock:
 
     def next(self, job: str) -> int | None:
         """When the clock starts a job next."""
-        return self._next.get(job)
+        return self._next[job][0] if job in self._next else None
 
     def soonest(self) -> int | None:
         """When the clock starts anything next."""
-        while self._heap and self._next.get(self._heap[0][2]) != self._heap[0][0]:
+        while self._heap and self._next.get(self._heap[0][2]) != self._heap[0][:2]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 

@@ -135,6 +135,7 @@ _ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
+_LONGEST = 1000
 _LIKE_A_FIELD = re.compile(r"[\d*?#/,\-()LWHlwh]+|[a-zA-Z]{3}([-,][a-zA-Z]{3})*")
 _ITEM = re.compile(r"(?:\*|([a-z]+|\d{1,9})(?:-([a-z]+|\d{1,9}))?)(?:/(\d{1,9}))?")
 _HASHED = re.compile(r"h(?:\(([^()/]+-[^()/]+)\))?(/\d{1,9})?")
@@ -159,20 +160,26 @@ _REFUSED = (
 def fields(expression: str) -> tuple[tuple[Field, str], ...]:
     """Split an expression into its five fields, in lower case; `@reboot` has none."""
     texts = expression.lower().split()
-    if texts == ["@reboot"]:
-        return ()
+    if len(expression) > _LONGEST:
+        raise ScheduleError("expression", f"found {len(expression)} characters: write at most {_LONGEST}")
     if not (expression.isascii() and "".join(texts).isprintable()):
         odd = next(c for c in expression if not (c.isascii() and (c.isprintable() or c.isspace())))
         shown = f"{odd} " if odd.isprintable() else ""
         raise ScheduleError("expression", f"found the character {shown}(U+{ord(odd):04X}): write plain ASCII")
+    if texts == ["@reboot"]:
+        return ()
     if texts and texts[0].startswith("@"):
         texts = _alias(" ".join(texts)).split()
     if len(texts) != len(_FIELDS):
         raise ScheduleError("expression", _miscounted(expression.strip(), expression.split()))
     for field, text in zip(_FIELDS, texts, strict=True):
-        if "" in text.split(","):
-            raise ScheduleError(field.name, f"found `{text}`: take the stray comma away")
+        _check_commas(field, text)
     return tuple(zip(_FIELDS, texts, strict=True))
+
+
+def _check_commas(field: Field, text: str) -> None:
+    if "" in text.split(","):
+        raise ScheduleError(field.name, f"found `{text}`: take the stray comma away")
 
 
 def _miscounted(expression: str, texts: list[str]) -> str:
@@ -271,8 +278,9 @@ def _mask(field: Field, text: str) -> int:
 def seconds_of(text: str, job: str) -> tuple[int, ...]:
     """Expand a field of seconds, in the grammar of the minute field."""
     texts = text.lower().split()
-    if len(texts) != 1 or not text.isascii():
+    if len(texts) != 1 or not text.isascii() or len(text) > _LONGEST:
         raise ScheduleError(SECOND.name, f"found {text!a}: write one field, like `*/10` or `0,30`")
+    _check_commas(SECOND, texts[0])
     mask = _mask(SECOND, settled(SECOND, texts[0], job))
     return tuple(second for second in range(60) if mask >> second & 1)
 

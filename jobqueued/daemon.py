@@ -360,6 +360,7 @@ class Daemon:
         if wake is not None and wake <= now.wall:
             self._happened.append(events.Woke())
         if self._watch.deadline is not None and self._watch.deadline <= now.mono:
+            self._watch.drain()
             self._look_at_files()
         if self._upkeep.at is not None and self._upkeep.at <= now.mono:
             self._keep_up(now)
@@ -377,17 +378,19 @@ class Daemon:
         if self._systemd.watchdog and (self._alive_at is None or self._alive_at <= now.mono):
             self._systemd.alive()
             self._alive_at = now.mono + self._systemd.watchdog
+            self._watch.rescan(now.mono)
 
     def _look_at_files(self) -> None:
         self._happened += self._watch.scan(_now().mono)
         self._unsaved.take_files(self._watch.accepted)
+        refused = self._watch.problems if self._watch.changes else {}
         for path, problems in self._watch.changes.items():
             for problem in problems:
                 if problem.severity == "warning":
                     self._journal.say("odd", text=str(problem), file=path)
                 else:
                     self._journal.say("problem", text=str(problem), file=path)
-            if path in self._watch.problems:
+            if path in refused:
                 self._journal.say("refused", file=path, jobs=[job.id for job in self._watch.last_good(path)])
             elif not problems:
                 self._journal.say("mended", file=path)

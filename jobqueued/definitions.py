@@ -16,12 +16,16 @@ from jobqueued.skips import skip, skip_run
 
 
 def read(book: Book, event: events.JobsRead, now: Now) -> Iterator[Command]:
-    """The jobs of a file are these now."""
+    """The jobs of a file are these now; what the clock made due before belongs to the old ones."""
+    before = {job.id: job for job in book.catalog.of_file(event.file)}
+    before |= {job.id: old for job in event.jobs if (old := book.catalog.get(job.id)) is not None}
+    for job in before.values():
+        yield from dues.catch_clock(book, job, now)
     change = book.catalog.replace_file(event.file, event.jobs)
     for job in change.removed:
-        yield from _removed(book, job)
+        yield from _removed(book, job, now)
     for job in (*change.added, *change.edited):
-        yield from _defined(book, job, now)
+        yield from _defined(book, job, before.get(job.id), now)
     yield from _looked_up(event.jobs)
     counts = {name: len(jobs) for name, jobs in change._asdict().items() if jobs}
     if counts:
@@ -45,26 +49,27 @@ def reloaded(book: Book) -> Iterator[Command]:
 
 def user_known(book: Book, event: events.UserKnown) -> Iterator[Command]:
     """The word on a user is in: jobs of one that there is not are invalid, and what they hold never runs."""
-    before = book.troubles.pop(event.user, None)
-    if event.trouble:
-        book.troubles[event.user] = event.trouble
-    for job in [job for job in book.catalog if job.user == event.user]:
+    before = book.users.get(event.user)
+    book.users[event.user] = event.trouble
+    for job in book.catalog.of_user(event.user):
         if event.trouble:
             yield from _hold_nothing(book, job, f"invalid: {event.trouble}")
         else:
             yield from _promoted(book, job)
-        if event.trouble and before is None:
+        if event.trouble and not before:
             yield Say("job_invalid", {"job": job.id, "reason": event.trouble, "file": job.file, "line": job.line})
-        elif before is not None and not event.trouble:
+        elif before and not event.trouble:
             yield Say("job_valid", {"job": job.id})
 
 
-def paused(book: Book, event: events.PauseAsked) -> Iterator[Command]:
+def paused(book: Book, event: events.PauseAsked, now: Now) -> Iterator[Command]:
     """Pause a job, or resume it: what waits is held and goes on from there, what is live goes on."""
-    job, state = book.catalog.get(event.job), book[event.job]
+    job = book.catalog.get(event.job)
     if job is None:
         yield Reply(event.ticket, {"job": event.job}, "NoSuchJob")
         return
+    yield from dues.catch_clock(book, job, now)
+    state = book[event.job]
     if state.memory.paused != event.pause:
         state.memory = replace(state.memory, paused=event.pause)
         yield SaveJob(state.memory)
@@ -72,20 +77,22 @@ def paused(book: Book, event: events.PauseAsked) -> Iterator[Command]:
     yield Reply(event.ticket, {})
 
 
-def _defined(book: Book, job: Job, now: Now) -> Iterator[Command]:
+def _defined(book: Book, job: Job, old: Job | None, now: Now) -> Iterator[Command]:
     state = book[job.id]
     rhythm = job.rhythm if job.enabled else ""
-    before = state.memory.rhythm
+    if old is not None and state.memory.rhythm != rhythm:
+        yield from dues.forgo(book, old, "edited", now)
     if (
         state.memory.cursor > now.wall + dues.STEP_LIMIT
     ):  # the clock was far ahead, and was put right while we were down
         yield Say("clock_was_ahead", {"job": job.id, "seconds": (state.memory.cursor - now.wall) / SECOND})
         state.memory = replace(state.memory, cursor=now.wall, era=state.memory.era + 1)
         yield SaveJob(state.memory)
-    if before != rhythm or not state.memory.cursor:
+    if state.memory.rhythm != rhythm or not state.memory.cursor:
+        covered = state.memory.cursor  # what is due by then has a record, of whatever rhythm
         state.memory = replace(state.memory, rhythm=rhythm, cursor=now.wall)
         yield SaveJob(state.memory)
-        if job.enabled and job.at is not None and job.at <= now.wall and job.once not in before.split("\n"):
+        if job.enabled and job.at is not None and covered < job.at <= now.wall:
             yield from skip(book, job, [Occurrence.clock(job.id, state.memory.era, job.at)], "past", now)
     book.clock.set(job, state.memory.cursor)
     for run in state.waiting:
@@ -93,8 +100,9 @@ def _defined(book: Book, job: Job, now: Now) -> Iterator[Command]:
     book.promote(job.id)
 
 
-def _removed(book: Book, job: Job) -> Iterator[Command]:
+def _removed(book: Book, job: Job, now: Now) -> Iterator[Command]:
     state = book[job.id]
+    yield from dues.forgo(book, job, "job_removed", now)
     book.clock.clear(job.id)
     state.memory = replace(state.memory, rhythm="")
     yield SaveJob(state.memory)
@@ -103,8 +111,7 @@ def _removed(book: Book, job: Job) -> Iterator[Command]:
 
 
 def _looked_up(jobs: Iterable[Job]) -> Iterator[Command]:
-    for user in dict.fromkeys(job.user for job in jobs if job.user is not None):
-        yield LookUp(user)
+    yield from map(LookUp, dict.fromkeys(job.user for job in jobs if job.user is not None))
 
 
 def _hold_nothing(book: Book, job: Job, reason: str) -> Iterator[Command]:

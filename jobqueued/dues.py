@@ -24,6 +24,27 @@ def woke(book: Book, now: Now) -> Iterator[Command]:
         yield from _come_due(book, book.catalog[name], now)
 
 
+def catch_clock(book: Book, job: Job, now: Now) -> Iterator[Command]:
+    """All that the clock has made due of one job by now: before anything about it changes."""
+    while (start := book.clock.next(job.id)) is not None and start <= now.wall:
+        yield from _come_due(book, job, now)
+
+
+def forgo(book: Book, job: Job, reason: str, now: Now) -> Iterator[Command]:
+    """Occurrences that are due but whose start `spread` has put off never run: the job is another's by now."""
+    state = book[job.id]
+    dues: list[int] = []
+    due = job.next_after(state.memory.cursor) if job.offset and job.enabled else None
+    while due is not None and due <= now.wall and len(dues) < DUES_A_TURN:
+        dues.append(due)
+        due = job.next_after(due)
+    if dues:
+        state.memory = replace(state.memory, cursor=dues[-1])
+        yield from skip(
+            book, job, [Occurrence.clock(job.id, state.memory.era, instant) for instant in dues], reason, now
+        )
+
+
 def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
     """Every instant from the cursor to now becomes a run or a skip, and the cursor moves past them."""
     state = book[job.id]
@@ -101,5 +122,5 @@ def _new(book: Book, job: Job, occurrence: Occurrence, limit: int, now: Now, cau
     book.promote(job.id)
     yield SaveRun(book.runs[run.id])
     yield SaveJob(state.memory)
-    if job.user is not None and book.invalid(job):
+    if job.user is not None and book.users.get(job.user) != "":
         yield LookUp(job.user)

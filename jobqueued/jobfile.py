@@ -6,6 +6,7 @@ all else are replaced.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from jobqueued.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
 
 _TOP = mapping("a mapping with the keys defaults and jobs", dict)
 _BODY = mapping("a mapping of job keys", dict)
+MAX_COST = 20_000
+"""Cron expressions compiled and variables copied for one file."""
 _OF_CRON = {
     "MAILTO": "no mail is sent",
     "CRON_TZ": "write `timezone`",
@@ -56,19 +59,31 @@ class _Reading:
     seed: str
     errors: set[Problem] = field(default_factory=set)
     warnings: set[Problem] = field(default_factory=set)
+    shared: dict[str, Any] = field(default_factory=dict)
+    cost: int = 0
 
     def jobs(self, tree: Node) -> list[Job]:
         top = self._values(self._entries(tree, _TOP) or {}, FILE_KEYS, AT_THE_TOP)
         defaults = top.get("defaults", {})
-        self._when("defaults", self._values(defaults, JOB_KEYS, ELSEWHERE), defaults)
+        self.shared = self._values(defaults, JOB_KEYS, ELSEWHERE)
+        self._when("defaults", self.shared, defaults, defaults)
+        if self.errors:
+            self.shared.pop("schedule", None)  # what is wrong with it was said
         jobs = []
         for entry in top.get("jobs", {}).values():
             job = self._job(entry, defaults)
             if job is not None:
                 jobs.append(job)
-            if len(self.errors) >= MAX_PROBLEMS:
+            if len(self.errors) >= MAX_PROBLEMS or self._costs_too_much(entry.key):
                 break
         return jobs
+
+    def _costs_too_much(self, place: Scalar) -> bool:
+        """What `defaults` hold is worked on again for each job: a small file could keep the daemon busy for minutes."""
+        if self.cost > MAX_COST:
+            found = f"found more than {MAX_COST} cron expressions and variables (`defaults` count for each job)"
+            self.errors.add(_about(place, "", f"{found}; accepted: at most that in a file"))
+        return self.cost > MAX_COST
 
     def _job(self, entry: Entry, defaults: Entries) -> Job | None:
         key, body = entry
@@ -83,22 +98,37 @@ class _Reading:
         given = self._entries(body, _BODY)
         if given is None:
             return None
-        entries = _merged(defaults, given)
-        values = self._values(entries, JOB_KEYS, ELSEWHERE)
+        own = self._own(defaults, given)
+        entries = defaults | own
+        values = {**self.shared, **self._values(own, JOB_KEYS, ELSEWHERE)}
         if "command" not in entries and not any("accepted: 'command'" in problem.message for problem in self.errors):
             accepted = JOB_KEYS["command"].kind.accepted
             self.errors.add(refused(key, accepted, "no command")._replace(key="command"))
-        when = self._when(key.text, values, entries)
+        when = self._when(key.text, values, entries, own)
         if "command" not in values:
             return None
         return Job(id=key.text, file=self.file, line=key.line, **{"timezone": self.timezone, **values, **when})
 
-    def _when(self, job: str, values: dict[str, Any], entries: Entries) -> dict[str, Any]:
+    def _own(self, defaults: Entries, given: Entries) -> Entries:
+        """The entries of a job, maps with what the default has more."""
+        own = dict(given)
+        for name in defaults.keys() & given.keys():
+            key, mine = given[name]
+            shared = defaults[name].value
+            if isinstance(mine, Mapping) and isinstance(shared, Mapping):
+                self.cost += len(shared.entries)
+                own[name] = Entry(key, mine._replace(entries=shared.entries | mine.entries))
+        return own
+
+    def _when(self, job: str, values: dict[str, Any], entries: Entries, own: Entries) -> dict[str, Any]:
         """The fields of a Job that say when it is due."""
         expressions, seconds = values.get("schedule", ()), values.get("seconds")
+        self.cost += len(expressions)
+        if self.cost > MAX_COST:
+            return {}
         zone, dst = values.get("timezone", self.timezone), values.get("dst", "cron")
         dst_place = entries["dst"].value if "dst" in entries else None
-        schedules = [s for e in expressions if (s := self._schedule(e, job, zone, dst, dst_place))]
+        schedules = list(self._schedules(expressions, job, zone, dst, dst_place))
         triggers: list[Trigger] = list(schedules if seconds is None else self._with_seconds(schedules, seconds))
         when: dict[str, Any] = {"schedule": tuple(expression.text for expression in expressions)}
         anchor = At.read(values["anchor"], zone) if "anchor" in values else None
@@ -113,10 +143,17 @@ class _Reading:
             when["anchor"] = to_instant(anchor.instant)
         self._warn_of_no_effect(entries, "seconds", "schedule")
         self._warn_of_no_effect(entries, "anchor", "every")
-        self._warn_of_variables(entries)
+        self._warn_of_variables(own)
         boot = any(schedule.at_boot for schedule in schedules) or "boot" in values.get("on", ())
         shift = offset(values["spread"], job, self.seed) if "spread" in values else 0
         return {**when, "on": ("boot",) if boot else (), "triggers": tuple(triggers), "offset": shift}
+
+    def _schedules(self, expressions: Iterable[Scalar], *rest: Any) -> Iterator[Schedule]:
+        for expression in expressions:
+            if len(self.errors) >= MAX_PROBLEMS:
+                return
+            if schedule := self._schedule(expression, *rest):
+                yield schedule
 
     def _schedule(self, expression: Scalar, job: str, zone: str, dst: str, dst_place: Node | None) -> Schedule | None:
         try:
@@ -171,13 +208,3 @@ def _reason(error: ScheduleError) -> str:
 
 def _about(place: Scalar, key: str, message: str, severity: str = "error") -> Problem:
     return Problem("", place.line, place.column, key, message, severity)
-
-
-def _merged(defaults: Entries, given: Entries) -> Entries:
-    merged = defaults | given
-    for name in defaults.keys() & given.keys():
-        key, mine = given[name]
-        shared = defaults[name].value
-        if isinstance(mine, Mapping) and isinstance(shared, Mapping):
-            merged[name] = Entry(key, mine._replace(entries=shared.entries | mine.entries))
-    return merged

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 from jobqueued.kinds import (
     ANYTHING,
     FLAG,
-    Instead,
     Key,
     Kind,
     Wrong,
@@ -38,6 +37,7 @@ from jobqueued.kinds import (
 )
 from jobqueued.model import CatchUp
 from jobqueued.schedule import similar_zones
+from jobqueued.spelling import Instead
 from jobqueued.yamltext import Entry, Node, Scalar, Sequence, is_null, meaning, quoted
 
 _OCTAL = re.compile("0[0-7]{2,3}")
@@ -133,7 +133,7 @@ ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europ
 _MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
 _PATH = text("an absolute path", "/[^\0]*", "path")
 _WORD = text('a text (nothing at all is written "")', "(?s).*")
-_ACCOUNT = text("the name of an account", "[^\\s:/\0][^:/\n\0]*", "name")
+_ACCOUNT = text("the name of an account", r"[^\s:/\x00-\x1f\x7f]{1,64}", "name")
 _COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
 _COMMAND = Kind("command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(_WORD).schema]})
 _EXPRESSION = scalar("cron expression", 'a cron expression such as "0 2 * * *"', _expression)

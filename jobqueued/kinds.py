@@ -16,6 +16,7 @@ from jobqueued.model import Problem
 from jobqueued.spelling import (
     DURATION,
     SIZE,
+    Instead,
     meant_duration,
     meant_size,
     nearest,
@@ -68,10 +69,6 @@ class Wrong(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(problems)
         self.problems = problems
-
-
-class Instead(ValueError):
-    """A value is not accepted, and the message is what was probably meant."""
 
 
 def table(*keys: Key) -> dict[str, Key]:
@@ -272,7 +269,7 @@ def either(simple: Kind, structured: Kind) -> Kind:
     plain_one = _reworded(simple, accepted)
 
     def read(node: Node) -> Any:
-        return structured.read(node) if isinstance(node, Mapping) else plain_one.read(node)
+        return structured.read(node) if isinstance(node, Mapping) and node.entries else plain_one.read(node)
 
     schema = {"anyOf": [simple.schema, structured.schema]}
     return Kind(f"{simple.name} or mapping", accepted, read, schema, structured.keys)
@@ -361,10 +358,14 @@ def _reworded(kind: Kind, accepted: str) -> Kind:
         try:
             return kind.read(node)
         except Wrong as wrong:
-            told = [p._replace(message=p.message.replace(kind.accepted, accepted)) for p in wrong.problems]
-            raise Wrong([new if not old.key else old for old, new in zip(wrong.problems, told, strict=True)]) from None
+            raise Wrong([_in_words_of(problem, kind.accepted, accepted) for problem in wrong.problems]) from None
 
     return Kind(kind.name, accepted, read, kind.schema, kind.keys)
+
+
+def _in_words_of(problem: Problem, narrow: str, wide: str) -> Problem:
+    found, separator, told = problem.message.rpartition("; accepted: ")
+    return problem if problem.key else problem._replace(message=found + separator + told.replace(narrow, wide))
 
 
 def _inside(low: Number, value: Number, high: Number) -> Number:
@@ -393,6 +394,6 @@ def _unknown(name: str, keys: dict[str, Key], elsewhere: dict[str, str]) -> str:
     elif near := nearest(name, keys):
         accepted = named_key(keys, near)
     else:
-        live = [key for key, found in keys.items() if not found.planned]
+        live = [key for key, found in keys.items() if not found.planned] or ["no mapping in this version"]
         accepted = ", ".join(live) if len(live) <= 8 else "a key of jobqueue.d(5), such as command, schedule or user"
     return f"found an unknown key; accepted: {accepted}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -10,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,8 @@ def order(launch: Launch, logs: Path) -> dict[str, Any]:
     }
 
 
-def _question(user: str) -> bytes:
-    return f"user {user}\n".encode()
+def _question(number: int, user: str) -> bytes:
+    return f"user {number} {json.dumps(user)}\n".encode()
 
 
 class Link:
@@ -74,7 +76,8 @@ class Link:
         self._held: set[Name] = set()
         self._early: list[bytes] = []
         self._followed: dict[int, tuple[Name, socket.socket]] = {}
-        self._asked: dict[str, None] = {}
+        self._asked: dict[int, str] = {}
+        self._questions = 0
 
     # the connection
 
@@ -85,7 +88,7 @@ class Link:
             connection = self._reach()
             if self._greeted(connection):
                 connection.setblocking(False)
-                self._connection, self._outbox = connection, b"".join(map(_question, self._asked))
+                self._connection, self._outbox = connection, b"".join(starmap(_question, self._asked.items()))
                 return
             connection.close()
         raise LauncherError(
@@ -191,9 +194,10 @@ class Link:
 
     def look_up(self, user: str) -> None:
         """Queue a question about a user; a new launcher is asked again."""
-        if user not in self._asked:
-            self._asked[user] = None
-            self._outbox += _question(user)
+        if user not in self._asked.values():
+            self._questions += 1
+            self._asked[self._questions] = user
+            self._outbox += _question(self._questions, user)
 
     def flush(self) -> None:
         """Send what the socket takes now."""
@@ -212,8 +216,8 @@ class Link:
         for line in lines:
             verb, text, *rest = line.decode().split(" ", 2)
             if verb == "user":
-                self._asked.pop(text, None)
-                yield events.UserKnown(text, "".join(rest))
+                if user := self._asked.pop(int(text), None):
+                    yield events.UserKnown(user, "".join(rest))
                 continue
             name, detail = Name.parse(text), "".join(rest)
             match verb:

@@ -160,12 +160,7 @@ class Job:
         lines += [] if self.seconds is None else [f"seconds {self.seconds}"]
         lines += [] if self.every is None else [f"every {self.every}"]
         lines += [f"anchor {self.anchor}"] if self.every is not None and self.anchor else []
-        return "\n".join(lines if self.at is None else [*lines, self.once])
-
-    @property
-    def once(self) -> str:
-        """The line of `rhythm` that stands for `at`; "" where there is none."""
-        return "" if self.at is None else f"at {self.at}"
+        return "\n".join(lines if self.at is None else [*lines, f"at {self.at}"])
 
 
 class Occurrence(NamedTuple):

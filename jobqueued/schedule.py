@@ -156,7 +156,7 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """Each multiple of `interval` (ns, whole seconds) of elapsed time since an aware `anchor`."""
+    """An aware `anchor`, and each multiple of `interval` (ns, whole seconds) of elapsed time since it."""
 
     interval: int
     anchor: datetime = datetime(1970, 1, 1, tzinfo=UTC)
@@ -170,7 +170,7 @@ class Every:
     def after(self, instant: datetime) -> datetime:
         """The first due instant strictly later than an aware `instant`, in UTC."""
         step = timedelta(seconds=self.interval // _SECOND)
-        return self.anchor + ((instant - self.anchor) // step + 1) * step
+        return self.anchor + max(0, (instant - self.anchor) // step + 1) * step
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ _ELAPSED = _Rule(False, True)
 _TICK = timedelta.resolution
 _MINUTE = timedelta(minutes=1)
 _SECOND = 1_000_000_000
-_DRAWS = 50
+_DRAWS = 10
 _NEVER = Pattern(0, 0, 0, (), wild=False)
 
 

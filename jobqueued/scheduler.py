@@ -36,7 +36,7 @@ class Scheduler:
             events.JobsLoaded: lambda event, now: definitions.loaded(book, event, now),
             events.Reloaded: lambda _event, _now: definitions.reloaded(book),
             events.UserKnown: lambda event, _now: definitions.user_known(book, event),
-            events.PauseAsked: lambda event, _now: definitions.paused(book, event),
+            events.PauseAsked: lambda event, now: definitions.paused(book, event, now),
             events.RunAsked: lambda event, now: dues.asked(book, event, now),
             events.ClockStepped: lambda event, now: dues.clock_stepped(book, event, now),
             events.Woke: self._woke,
@@ -200,7 +200,8 @@ class Scheduler:
         )
         self._book.release(run.id)
         self._book.enqueue(back)
-        if self._book[run.id.job].memory.paused:
+        job = self.catalog.get(run.id.job)
+        if job is not None and self._book.holds(job):
             back = self._book.hold(back)
         if pause:
             heappush(self._timers, (back.not_before, run.id))

@@ -14,6 +14,10 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _UNIT = re.compile("|s(ec|econd)?s?|m(in|inute)?s?|h(r|our)?s?|d(ay)?s?|w(eek)?s?")
 
 
+class Instead(ValueError):
+    """A value is not accepted, and the message is what was probably meant."""
+
+
 def plain_name(name: str) -> str:
     """A name without what people spell differently: capitals, ``-``, ``_`` and spaces."""
     return name.casefold().replace("-", "").replace("_", "").replace(" ", "")

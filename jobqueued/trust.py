@@ -34,12 +34,11 @@ def is_job_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name.isprintable()
 
 
-def read_trusted(path: str, daemon: int | None, *, watched: bool = True) -> bytes:
+def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> bytes:
     """A file's bytes, at most one more than it may have; Refused as `check_trusted` says, OSError as open(2).
 
-    `daemon` is the user of the daemon that reads it; None: anybody may own and write it.
-
-    Unless it was `watched` all the time, nobody knows whether it is complete: InWriting while a writer has it open.
+    `daemon` is the user of the daemon that reads it, and InWriting tells that a writer has it open, unless it is known
+    to be `closed`; None: nobody's, so anybody may own and write it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -49,7 +48,7 @@ def read_trusted(path: str, daemon: int | None, *, watched: bool = True) -> byte
         raise
     try:
         check_trusted(os.fstat(descriptor), daemon)
-        if not watched and _has_writer(descriptor):
+        if daemon is not None and not closed and _has_writer(descriptor):
             raise InWriting
         with open(descriptor, "rb", closefd=False) as file:
             return file.read(MAX_BYTES + 1)
@@ -58,7 +57,7 @@ def read_trusted(path: str, daemon: int | None, *, watched: bool = True) -> byte
 
 
 def check_trusted(found: os.stat_result, daemon: int | None) -> None:
-    """Refused unless it is a regular file and, for a daemon, of one name that only root or its user can write."""
+    """Refused unless it is a regular file and, for a daemon, of one name that only root or its user may write."""
     if not stat.S_ISREG(found.st_mode):
         raise Refused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; accepted: a regular file")
     if daemon is None:

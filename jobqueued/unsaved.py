@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from jobqueued.commands import Command, SaveBoot, SaveJob, SaveRun
 from jobqueued.model import JobMemory, Record, Run, RunId
-from jobqueued.store import Store
+from jobqueued.store import CommitFailed, Store
 
 
 class Unsaved:
@@ -37,7 +37,14 @@ class Unsaved:
         self._files |= files
 
     def commit(self) -> None:
-        """Make all of it durable: CommitFailed, and it stays."""
-        if self:
+        """Make all of it durable: CommitFailed, and it stays.  Files give way where there is no room for everything."""
+        if not self:
+            return
+        try:
             self._store.commit(self.runs, self._jobs, self._files, self._boot)
-            self.runs, self._jobs, self._files, self._boot = {}, {}, {}, None
+            self._files = {}
+        except CommitFailed:
+            if not self._files:
+                raise
+            self._store.commit(self.runs, self._jobs, {}, self._boot)
+        self.runs, self._jobs, self._boot = {}, {}, None

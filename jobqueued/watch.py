@@ -23,6 +23,8 @@ from jobqueued.trust import InWriting, Refused, is_job_file, read_trusted
 PATIENCE = 5 * SECOND
 """How long a file may be missing before its jobs are removed: editors and package managers delete and re-create."""
 
+RESCAN = 60 * SECOND
+
 SLICE_BYTES, SLICE_JOBS = 16 << 10, 100
 """How much is read, and how many jobs are told, in one call of `scan`: some 10 ms each."""
 
@@ -73,11 +75,12 @@ class Watch:
         self._vanished: dict[str, int] = {}
         self._touched: set[str] = set()
         self._in_writing: set[str] = set()
+        self._closed: set[str] = set()
         self._batch: dict[str, File] = {}
         self._todo: list[str] = []
         self._ready: deque[tuple[str, File]] = deque()
-        self._watched = True
-        self._news = True
+        self._listed, self._watched, self._news = False, True, True
+        self._listed_at = 0
         self._watch = self._parent = 0
         self._lost_track = True
         self._mounted = self._mounts_here()
@@ -137,6 +140,11 @@ class Watch:
         self._lost_track = self._news = True
         self._in_writing.clear()
 
+    def rescan(self, mono: int) -> None:
+        """List anew if the last time is a minute ago: for what no event tells, as on a network's file system."""
+        if mono >= self._listed_at + RESCAN:
+            self.relist()
+
     def scan(self, mono: int) -> list[JobsRead | FileGone]:
         """Read a slice of what changed and say what follows: the jobs of accepted files, and files gone for good.
 
@@ -144,7 +152,7 @@ class Watch:
         """
         self.changes, self.accepted = {}, {}
         if not self._is_busy:
-            self._begin()
+            self._begin(mono)
         size = 0
         while self._todo and size < SLICE_BYTES:
             size += self._look(self._todo.pop(), mono) + _FILE_COST
@@ -154,14 +162,16 @@ class Watch:
 
     # what changed
 
-    def _begin(self) -> None:
+    def _begin(self, mono: int) -> None:
         """A new batch: what changed since the last."""
+        if self._lost_track:
+            self._listed_at = mono
         self._watched, self._news = not self._lost_track, False
         names = self._changed_names() if self._lost_track else self._touched - self._in_writing
         self._touched = set()
         self._batch = dict(self._held)
         self._todo = sorted(names, reverse=True)
-        if self._kept:
+        if self._kept and self._listed:
             self._recall()
 
     def _recall(self) -> None:
@@ -182,7 +192,10 @@ class Watch:
             return
         elif mask & kernel.IN_MODIFY:
             self._in_writing.add(name)
+            self._closed.discard(name)
         else:
+            if mask & kernel.IN_CLOSE_WRITE:
+                self._closed.add(name)
             self._touched.add(name)
             self._news = True
             if not mask & kernel.IN_ATTRIB:
@@ -226,7 +239,7 @@ class Watch:
         except OSError as error:
             self._say(directory, [Problem(directory, 0, 0, "", f"cannot be read: {error.strerror}")])
             return known if isinstance(error, FileNotFoundError | NotADirectoryError) else set()
-        self._lost_track = not self._watch
+        self._listed, self._lost_track = True, not self._watch
         advice = "cannot be watched: raise fs.inotify.max_user_watches; until then a reload reads it"
         self._say(directory, [Problem(directory, 0, 0, "", advice)] if self._lost_track else [])
         return {name for name in listed | known if self._seen.get(path := f"{directory}/{name}") != _signature(path)}
@@ -240,15 +253,18 @@ class Watch:
         signature = _signature(path)
         text = b""
         try:
-            text = read_trusted(path, os.geteuid(), watched=self._watched)
-            found = self._parsed(text, path)
+            text = self._complete(name, path)
+            found = self._parsed(text, path) if text or not self.last_good(path) else [_emptied(path)]
         except (FileNotFoundError, NotADirectoryError):
             if self._seen.pop(path, None) is not None or path in self._recalled:
                 self._vanished[path] = mono + PATIENCE
             return 0
         except InWriting:
             self._in_writing.add(name)
-            self._say(path, [Problem(path, 0, 0, "", "is being written: read once its writer closes it", "warning")])
+            self._seen.setdefault(path, ())
+            if not self._watched:
+                problem = Problem(path, 0, 0, "", "is being written: read once its writer closes it", "warning")
+                self._say(path, [problem])
             return 0
         except OSError as error:
             found = [Problem(path, 0, 0, "", f"cannot be read: {error.strerror}")]
@@ -262,6 +278,17 @@ class Watch:
             self._say(path, found)
         return len(text)
 
+    def _complete(self, name: str, path: str) -> bytes:
+        """The text of a file that nobody is writing: its close was told, or the kernel knows of no writer.
+
+        The kernel tells of a close a moment before it forgets the writer, so what was told is not asked again.
+        """
+        if name in self._in_writing and self._watched:
+            raise InWriting
+        closed = name in self._closed
+        self._closed.discard(name)
+        return read_trusted(path, os.geteuid(), closed=closed)
+
     def _parsed(self, text: bytes, path: str) -> File | list[Problem]:
         if path in self._recalled and self._recalled[path].text == text:
             return self._recalled[path]
@@ -271,7 +298,8 @@ class Watch:
     def _agree(self) -> None:
         """The good files whose ids are no other file's are accepted; the others are held until they are free.
 
-        Those to which jobs move from another file are told first, so that they are not removed in between.
+        Jobs that move between files are never removed in between: files that get some are told first, and a file that
+        also gives some away is told twice, at first still with these.
         """
         jobs = {path: file.jobs for path, file in self._batch.items()}
         refused = self._catalog.conflicts_among(jobs, self._vanished)
@@ -280,6 +308,10 @@ class Watch:
             self._say(path, refused.get(path, file.warnings))
         accepted = sorted(jobs.keys() - refused.keys())
         accepted.sort(key=lambda path: not self._takes_over(path, jobs[path]))
+        owner = {job.id: path for path in accepted for job in jobs[path]}
+        for path in filter(lambda path: self._takes_over(path, jobs[path]), accepted):
+            if moving := tuple(job for job in self.last_good(path) if owner.get(job.id, path) != path):
+                self._ready.append((path, self._batch[path]._replace(jobs=(*moving, *jobs[path]))))
         stale = sorted(self._recalled.keys() - set(accepted))
         self._ready.extend([(path, self._batch[path]) for path in accepted])
         self._ready.extend([(path, self._recalled[path]) for path in stale])
@@ -300,6 +332,9 @@ class Watch:
 
     def _expire(self, mono: int) -> Iterable[FileGone]:
         for path in sorted(path for path, due in self._vanished.items() if due <= mono):
+            if os.path.lexists(path):  # it is there again, and being written
+                self._vanished[path] = mono + PATIENCE
+                continue
             del self._vanished[path]
             self._say(path, [])
             self._catalog.replace_file(path, ())
@@ -312,6 +347,13 @@ class Watch:
             self.changes[path] = problems
         if problems:
             self._said[path] = problems
+
+
+def _emptied(path: str) -> Problem:
+    """What a full disk leaves is not taken for somebody's wish that all jobs go."""
+    return Problem(
+        path, 0, 0, "", "found an empty file that had jobs; accepted: `jobs: {}` where all of them are to go"
+    )
 
 
 def _signature(path: str) -> tuple[int, ...]:

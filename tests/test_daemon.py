@@ -482,3 +482,41 @@ def test_a_new_launcher_is_asked_again(host: Host) -> None:
     run = host.run("a")
     os.kill(launcher, signal.SIGKILL)
     assert host.wait(run)["state"] == "skipped"
+
+
+def test_a_name_of_any_characters_is_only_a_name(host: Host) -> None:
+    """The longest name there is, of characters of four bytes, is looked up like any other; the launcher lives on."""
+    host.write("a.yaml", f"jobs: {{a: {{command: 'true', user: {chr(0x1F600) * 64}}}, b: {{command: 'true'}}}}")
+    host.start()
+    ours = host.small_ones()
+    wait_for(lambda: host.said("job_invalid"))
+    assert host.wait(host.run("a"))["reason"].startswith("invalid: no user")
+    assert host.wait(host.run("b"))["state"] == "succeeded"
+    assert [] == host.said("trouble")
+    assert set(ours) <= set(host.small_ones())
+
+
+def test_questions_hold_no_run_up(host: Host) -> None:
+    """With more unknown users than supervisors other jobs run at once, and no supervisor is hired for a question."""
+    users = "".join(f"  j{n}: {{command: 'true', user: nobody-{n}}}\n" for n in range(300))
+    host.write("a.yaml", f"jobs:\n  b: {{command: 'true'}}\n{users}")
+    host.start()
+    assert host.wait(host.run("b"))["state"] == "succeeded"
+    wait_for(lambda: len(host.said("job_invalid")) == 300)
+    assert len(host.small_ones()) <= 10
+
+
+def test_a_question_outlives_its_supervisor(host: Host) -> None:
+    """Supervisors that die while they look a user up are followed by others that do."""
+    host.write("b.yaml", "jobs: {b: {command: 'true'}}")
+    host.start()
+    host.wait(host.run("b"))
+    ours = host.small_ones()
+    [launcher] = [pid for pid in ours if parent_of(pid) not in ours]
+    for pid in set(ours) - {launcher}:
+        os.kill(pid, signal.SIGSTOP)
+    host.write("a.yaml", "jobs: {a: {command: 'true', user: no-such-user}}")
+    wait_for(lambda: len(host.said("jobs_read")) == 2)
+    for pid in set(ours) - {launcher}:
+        os.kill(pid, signal.SIGKILL)
+    assert host.wait(host.run("a"))["reason"].startswith("invalid: no user")

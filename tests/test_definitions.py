@@ -212,7 +212,7 @@ def test_an_invalid_job_is_judged_anew_when_it_is_due() -> None:
     world.happen(events.UserKnown("alice", "no user"))
     world.pass_time(3600)
     [run] = world.scheduler.runs
-    assert ["job a was invalid (no user); the user is looked up again"] == world.scheduler.explain(run)
+    assert ["job a was invalid (no user); the user alice is being looked up"] == world.scheduler.explain(run)
     world.happen(events.UserKnown("alice", ""))
     world.pass_time(60)
     assert {"a@1": "succeeded"} == world.states()
@@ -222,6 +222,7 @@ def test_an_invalid_job_is_judged_anew_when_it_is_due() -> None:
 def test_what_waits_for_an_invalid_job_never_runs() -> None:
     """When the user goes, runs that have not started are skipped with the reason, live ones go on."""
     world = World(job("a", user="alice", max_waiting=5), max_running=1, seconds={"a": 10})
+    world.happen(events.UserKnown("alice", ""))
     for ticket in range(3):
         world.run("a", ticket)
     world.happen(events.Reloaded(), events.UserKnown("alice", "no user"))
@@ -246,3 +247,78 @@ def test_schedules_of_a_job_that_are_due_together_are_one_occurrence() -> None:
     world = World(replace(both, triggers=(*both.triggers, Schedule("0 * * * *", "UTC", "a"))))
     world.pass_time(2 * 3600)
     assert ["01:00", "02:00"] == world.covered("a")
+
+
+def test_runs_wait_until_their_user_is_known() -> None:
+    """After a start nothing runs as a user that nobody has looked up yet; so no run fails for want of a user."""
+    world = World(job("a", "0 * * * *", user="alice"))
+    world.pass_time(3660)
+    [run] = world.scheduler.runs
+    assert ["the user alice is being looked up"] == world.scheduler.explain(run)
+    world.happen(events.UserKnown("alice", ""))
+    world.pass_time(60)
+    assert {"a@1": "succeeded"} == world.states()
+    assert [] == [say for say in world.said if say.event in ("job_invalid", "job_valid")]
+
+
+# ── the clock comes first ──
+
+
+def late(world: World, seconds: float) -> None:
+    """Time passes and the scheduler has not looked yet."""
+    world.pass_time(seconds, scheduler=False)
+
+
+def test_what_was_due_before_an_edit_is_the_old_jobs() -> None:
+    """An edit that is read in the turn in which an occurrence is due does not swallow it."""
+    world = World(job("a", "0 * * * *"))
+    late(world, 3601)
+    world.write("jobs.yaml", job("a", "30 * * * *"))
+    world.pass_time(1900)
+    assert ["01:00", "01:30"] == world.covered("a")
+
+
+def test_what_was_due_before_a_removal_has_a_record() -> None:
+    """The same for a removal, which then skips the run."""
+    world = World(job("a", "0 * * * *"))
+    late(world, 3601)
+    world.write("jobs.yaml")
+    assert ["01:00 job_removed"] == world.covered("a")
+
+
+def test_what_came_due_while_paused_is_not_started_by_resume() -> None:
+    """What is due in the turn of the resume was due while paused."""
+    world = World(job("a", "0 * * * *"))
+    world.pause("a")
+    late(world, 3601)
+    world.pause("a", pause=False)
+    world.pass_time(60)
+    assert ["01:00 paused"] == world.covered("a")
+
+
+@pytest.mark.parametrize(("jobs", "reason"), [((job("a", "30 * * * *"),), "edited"), ((), "job_removed")])
+def test_what_spread_has_put_off_has_a_record(jobs: tuple[Job, ...], reason: str) -> None:
+    """An occurrence between its due time and its start, when its job is edited or removed, is a skip."""
+    world = World(job("a", "0 * * * *", offset=10 * MINUTE, spread=HOUR))
+    world.pass_time(3660)
+    world.write("jobs.yaml", *jobs)
+    assert [f"01:00 {reason}"] == world.covered("a")
+
+
+@pytest.mark.parametrize("away", [(), "disabled"])
+def test_at_has_one_record(away: tuple[Job, ...] | str) -> None:
+    """An `at` that ran is not skipped as past when the job was removed or disabled and comes back."""
+    world = World(at(MIDNIGHT + HOUR))
+    world.pass_time(7200)
+    world.write("jobs.yaml", *([replace(at(MIDNIGHT + HOUR), enabled=False)] if away else []))
+    world.pass_time(60)
+    world.write("jobs.yaml", at(MIDNIGHT + HOUR))
+    assert ["01:00"] == world.covered("once")
+
+
+def test_edits_leave_nothing_behind() -> None:
+    """However often a job is edited, the clock keeps one entry."""
+    world = World(job("a", "0 0 1 1 *"))
+    for priority in range(1000):
+        world.write("jobs.yaml", job("a", "0 0 1 1 *", priority=priority))
+    assert len(world.scheduler._book.clock._heap) < 100

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.jobfile import read_jobs
+from jobqueued import jobfile, keys, schedule
+from jobqueued.jobfile import MAX_COST, read_jobs
 from jobqueued.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.kinds import MAX_PROBLEMS
 from jobqueued.model import DAY, HOUR, SECOND, CatchUp, Job
 from jobqueued.schedule import Schedule
 
@@ -256,3 +259,43 @@ def test_any_structure_is_jobs_or_problems(defaults: str, section: str) -> None:
     assert not (found and any(problem.severity == "error" for problem in said))
     assert all(problem.file == "f" and problem.line > 0 for problem in said)
     assert all(job.command and job.file == "f" for job in found)
+
+
+HEAVY = {
+    "a typo in defaults": "defaults: {timezone: Foo/Bar}\njobs:\n"
+    + "".join(f"  j{n}: {{command: x}}\n" for n in range(20_000)),
+    "an unknown key in defaults": "defaults: {komando: x}\njobs:\n" + "".join(f"  j{n}: {{}}\n" for n in range(20_000)),
+    "expressions for each job": f"defaults: {{command: x, schedule: [{', '.join(['0 2 * * *'] * 400)}]}}\njobs:\n"
+    + "".join(f"  j{n}:\n" for n in range(20_000)),
+    "expressions that no draw can save": "jobs: {a: {command: x, schedule: ["
+    + ", ".join(["H H H(30-31) 2 *"] * 2000) + "]}}",
+    "variables for each job": f"defaults: {{environment: {{{', '.join(f'A{n}: x' for n in range(1000))}}}}}\njobs:\n"
+    + "".join(f"  j{n}: {{command: x, environment: {{B: x}}}}\n" for n in range(4000)),
+    "a long expression": f"jobs: {{a: {{command: x, schedule: '{'0,' * 300_000}0 * * * *'}}}}",
+    "many seconds": f"jobs: {{a: {{command: x, schedule: '* * * * *', seconds: '{'0,' * 300_000}0'}}}}",
+    "many expressions": f"jobs: {{a: {{command: x, schedule: [{', '.join(['0 2 * * *'] * 60_000)}]}}}}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HEAVY.values(), ids=HEAVY)
+def test_no_file_is_worked_on_for_long(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done again for each job is bounded, and what is wrong is looked into once: such a file is refused."""
+    calls = {"Schedule": 0, "similar_zones": 0, "pattern_of": 0}
+
+    def counted(module: Any, name: str) -> None:
+        wrapped = getattr(module, name)
+
+        def count(*arguments: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return wrapped(*arguments, **options)
+
+        monkeypatch.setattr(module, name, count)
+
+    counted(jobfile, "Schedule")
+    counted(keys, "similar_zones")
+    counted(schedule, "pattern_of")
+    found, said = read_jobs(text.encode(), "f")
+    assert ((), True) == (found, bool(said))
+    assert calls["Schedule"] <= MAX_COST
+    assert calls["similar_zones"] <= MAX_PROBLEMS
+    assert calls["pattern_of"] <= MAX_COST + 50 * MAX_PROBLEMS

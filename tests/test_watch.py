@@ -212,6 +212,10 @@ def test_a_renamed_file_keeps_its_jobs(jobs: Directory) -> None:
     assert ["a.yaml gone"] == jobs.scan(1 + PATIENCE)
 
 
+CIRCLE = ["a.yaml: x y", "b.yaml: y x", "a.yaml: y", "b.yaml: x"]
+"""Told of two files that swap their ids: at first each still with what it gives away, so that nothing is removed."""
+
+
 def test_files_that_swap_ids_are_accepted_together(jobs: Directory) -> None:
     """Ids may change hands in one step, and also one after the other."""
     jobs.write("a.yaml", "x")
@@ -220,7 +224,7 @@ def test_files_that_swap_ids_are_accepted_together(jobs: Directory) -> None:
     jobs.write("a.yaml", "y")
     assert ([], ["a.yaml"]) == (jobs.scan(), list(jobs.problems()))
     jobs.write("b.yaml", "x")
-    assert (["a.yaml: y", "b.yaml: x"], {}) == (jobs.scan(), jobs.problems())
+    assert (CIRCLE, {}) == (jobs.scan(), jobs.problems())
 
 
 MISSING = "cannot be read: No such file or directory"
@@ -397,7 +401,7 @@ def test_ids_may_move_while_nobody_looks(jobs: Directory) -> None:
     jobs.write("a.yaml", "y")
     jobs.write("b.yaml", "x")
     later = again(jobs)
-    assert (["a.yaml: y", "b.yaml: x"], {}) == (later.scan(), later.problems())
+    assert (CIRCLE, {}) == (later.scan(), later.problems())
     later.watch.close()
 
 
@@ -485,6 +489,19 @@ def test_what_changes_between_slices_is_read_after_them(jobs: Directory) -> None
     assert [] == jobs.scan(0)
 
 
+def test_a_slow_rescan_finds_what_no_event_told(jobs: Directory) -> None:
+    """Once a minute a wake-up that is there anyway lists the directory; between, it does not."""
+    jobs.write("a.yaml", "a")
+    list(kernel.inotify_events(jobs.watch.fileno()))
+    jobs.watch.rescan(watch.RESCAN - 1)
+    assert [] == jobs.scan(watch.RESCAN - 1)
+    jobs.watch.rescan(watch.RESCAN)
+    assert ["a.yaml: a"] == jobs.scan(watch.RESCAN)
+    jobs.read.clear()
+    jobs.watch.rescan(watch.RESCAN + 1)
+    assert not jobs.watch.has_more
+
+
 def test_a_thousand_files_at_once_may_swap_ids(jobs: Directory) -> None:
     """However many slices that takes, files that change together are accepted together."""
     for number in range(1000):
@@ -492,8 +509,89 @@ def test_a_thousand_files_at_once_may_swap_ids(jobs: Directory) -> None:
     assert 1000 == len(jobs.scan())
     for number in range(1000):
         jobs.write(f"{number}.yaml", f"j{(number + 1) % 1000}")
-    told = jobs.scan()
-    assert (1000, {}) == (len(told), jobs.problems())
+    told = dict(event.split(": ") for event in jobs.scan())
+    assert ({f"{number}.yaml": f"j{(number + 1) % 1000}" for number in range(1000)}, {}) == (told, jobs.problems())
+
+
+@pytest.mark.parametrize("moves", [{"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "a"}])
+def test_jobs_that_change_places_are_never_removed(jobs: Directory, moves: dict[str, str]) -> None:
+    """Files that pass jobs around in a circle, in one step: whoever is told has every job all the time."""
+    for name in moves:
+        jobs.write(f"{name}.yaml", f"{name}1", f"{name}2")
+    there: dict[str, set[str]] = {}
+    _listen(jobs, 0, there)
+    everything = {job for ids in there.values() for job in ids}
+    for source, target in moves.items():
+        jobs.write(f"{target}.yaml", f"{target}2", f"{source}1")
+    jobs.watch.drain()
+    while jobs.watch.has_more:
+        for event in jobs.watch.scan(0):
+            ids = {job.id for job in event.jobs} if isinstance(event, JobsRead) else set()
+            left = there[Path(event.file).name] - ids
+            there = {name: had - ids for name, had in there.items()} | {Path(event.file).name: ids}
+            assert set() == left - {job for others in there.values() for job in others}
+    assert everything == {job for ids in there.values() for job in ids}
+
+
+def test_a_refused_file_refuses_no_third(jobs: Directory) -> None:
+    """A file that is refused because of another keeps no id from a third."""
+    jobs.write("a.yaml", "x")
+    jobs.write("b.yaml", "x", "y")
+    jobs.write("c.yaml", "y")
+    assert (["a.yaml: x", "c.yaml: y"], ["b.yaml"]) == (jobs.scan(), list(jobs.problems()))
+
+
+def test_an_emptied_file_keeps_its_jobs(jobs: Directory) -> None:
+    """What a full disk leaves is refused; a new empty file, and `jobs: {}`, are what they say."""
+    jobs.write("a.yaml", "a")
+    jobs.scan()
+    (jobs.path / "a.yaml").write_text("")
+    (jobs.path / "b.yaml").write_text("")
+    assert (["b.yaml: "], ["a.yaml"]) == (jobs.scan(), list(jobs.problems()))
+    (jobs.path / "a.yaml").write_text("jobs: {}")
+    assert (["a.yaml: "], {}) == (jobs.scan(), jobs.problems())
+
+
+def test_a_slow_writer_after_a_deletion_removes_nothing(jobs: Directory) -> None:
+    """Delete, create, and write only a while later: until the writer closes it, the file is what it was."""
+    jobs.write("a.yaml", "a")
+    jobs.scan(0)
+    (jobs.path / "a.yaml").unlink()
+    with open(jobs.path / "a.yaml", "w") as file:
+        assert [] == jobs.scan(0)
+        assert [] == jobs.scan(2 * PATIENCE)
+        file.write("jobs: {b: {command: x}}")
+        file.flush()
+        assert ([], {}) == (jobs.scan(3 * PATIENCE), jobs.changes())
+    assert (["a.yaml: b"], None) == (jobs.scan(3 * PATIENCE), jobs.watch.deadline)
+
+
+def test_a_file_in_writing_at_the_start_can_vanish(jobs: Directory) -> None:
+    """What was recalled for it goes with it."""
+    jobs.write("a.yaml", "a")
+    jobs.scan()
+    with open(jobs.path / "a.yaml", "a") as file:
+        file.write("#")
+        file.flush()
+        later = again(jobs)
+        assert ["a.yaml: a"] == later.scan(0)
+        (jobs.path / "a.yaml").unlink()
+    later.scan(0)
+    assert ["a.yaml gone"] == later.scan(PATIENCE)
+    later.watch.close()
+
+
+def test_a_directory_that_comes_late_has_its_good_texts(jobs: Directory, tmp_path: Path) -> None:
+    """A start without the directory (a mount that is late) forgets nothing."""
+    jobs.write("a.yaml", "a")
+    jobs.scan()
+    os.rename(jobs.path, tmp_path / "away")
+    later = again(jobs)
+    assert ([], {}) == (later.scan(), later.accepted)
+    (tmp_path / "away" / "a.yaml").write_text("jobs: [")
+    os.rename(tmp_path / "away", jobs.path)
+    assert (["a.yaml: a"], ["a.yaml"]) == (later.scan(), list(later.problems()))
+    later.watch.close()
 
 
 def test_a_storm_ends_in_what_is_there(jobs: Directory) -> None:

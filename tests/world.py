@@ -22,10 +22,17 @@ def job(id: str = "job", schedule: str | None = None, **fields: Any) -> Job:
 
 
 class World:
-    """One host.  What survives a crash: `rows`, `memories` (the disk) and `processes` with their supervisors."""
+    """One host.  `users`: what is wrong with them, "" where it is not told; None: the test answers for the database.
+
+    What survives a crash: `rows`, `memories` (the disk) and `processes` with their supervisors."""
 
     def __init__(
-        self, *jobs: Job, start: int = MIDNIGHT, seconds: dict[str, float] | None = None, **options: Any
+        self,
+        *jobs: Job,
+        start: int = MIDNIGHT,
+        seconds: dict[str, float] | None = None,
+        users: dict[str, str] | None = None,
+        **options: Any,
     ) -> None:
         self.now = Now(start, 10**15)
         self.seconds = seconds or {}
@@ -40,6 +47,7 @@ class World:
         self.replies: dict[int, Reply] = {}
         self.said: list[Say] = []
         self.looked_up: list[str] = []
+        self.users = users
         self.boot_id, self.boots = "boot1", set[str]()
         self.scheduler: Scheduler
         self.boot()
@@ -117,6 +125,8 @@ class World:
                 self.said.append(command)
             case LookUp(user):
                 self.looked_up.append(user)
+                if self.users is not None:
+                    self.happen(events.UserKnown(user, self.users.get(user, "")))
 
     def pass_time(self, seconds: float, *, scheduler: bool = True) -> None:
         """Let time pass, jumping from one thing to the next; without `scheduler` it is down, and only processes end."""

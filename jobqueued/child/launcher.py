@@ -10,7 +10,6 @@ over: the launcher, a subreaper too, inherits the job, ends it and says so.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -22,14 +21,15 @@ from collections import deque
 if __name__ == "__main__":  # run by path: find jobqueued.child beside us, after the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from jobqueued.child import supervisor, wire
+from jobqueued.child import spawn, supervisor, wire
 
 POOL = 8
+ASKING = 4
+"""How many supervisors look up users at a time."""
 IDLE_SECONDS = 60.0
 PATIENCE = 0.005
 """While supervisors come back this quickly, waiting for one beats forking another (a fork costs some 2 ms)."""
 JOB_NOFILE = 1024
-_PR_SET_CHILD_SUBREAPER = 36
 _LISTEN_FD = 3
 
 
@@ -55,6 +55,7 @@ class Launcher:
         self._seats: dict[int, Seat] = {}
         self._idle: list[Seat] = []
         self._backlog: deque[str] = deque()
+        self._questions: deque[str] = deque()
         self._lost: dict[str, tuple[int, int | None]] = {}
         self._freed = float("-inf")
         self._outbox = b""
@@ -119,7 +120,7 @@ class Launcher:
                 name, _, spec = rest.partition(b" ")
                 self._launch(name.decode(), spec)
             elif verb == b"user" and connection is self._scheduler:
-                self._backlog.append(order.decode())
+                self._questions.append(order.decode())
 
     def _greet(self, connection: socket.socket, version: int) -> None:
         """From now on this is the scheduler; what an older one still has on its way is never read."""
@@ -130,8 +131,9 @@ class Launcher:
             connection.send(b"version %d\n" % wire.VERSION)
             raise SystemExit(0)
         self._scheduler, self._outbox = connection, b""
-        attempts = [name for name in self._backlog if not name.startswith(supervisor.QUESTION)]
-        for name in [*attempts, *(seat.name for seat in self._seats.values() if seat.name), *self._lost]:
+        self._questions.clear()
+        attempts = [seat.name for seat in self._seats.values() if seat.name and not _is_question(seat.name)]
+        for name in [*self._backlog, *attempts, *self._lost]:
             self._tell(f"holds {name}")
         self._tell(f"hello {wire.VERSION} {os.getpid()}")
 
@@ -140,6 +142,7 @@ class Launcher:
         del self._lines[connection.fileno()]
         if connection is self._scheduler:
             self._scheduler = None
+            self._questions.clear()
         connection.close()
 
     def _tell(self, notice: str) -> None:
@@ -198,13 +201,23 @@ class Launcher:
             self._hand_over(self._backlog.popleft(), self._idle.pop())
             if hired:
                 return
+        self._ask()
         self._dismiss()
 
+    def _ask(self) -> None:
+        """Questions come after attempts, and a user database that hangs holds few supervisors."""
+        asking = sum(_is_question(seat.name) for seat in self._seats.values())
+        if self._questions and not self._idle and len(self._seats) < POOL:
+            with contextlib.suppress(OSError):
+                self._idle.append(self._hire())
+        while self._questions and self._idle and asking < ASKING:
+            seat = self._idle.pop()
+            seat.name = self._questions.popleft()
+            with contextlib.suppress(OSError):  # it is dead, and its SIGCHLD on the way
+                seat.socket.send(seat.name.encode())
+            asking += 1
+
     def _hand_over(self, name: str, seat: Seat) -> None:
-        if name.startswith(supervisor.QUESTION):
-            with contextlib.suppress(OSError):  # it is dead; the question is asked again at the next load
-                seat.socket.send(name.encode())
-            return
         try:
             directory = wire.open_directory(f"{self._runs}/{name}")
         except OSError as error:
@@ -221,7 +234,7 @@ class Launcher:
 
     def _hear(self, seat: Seat) -> None:
         try:
-            notice = seat.socket.recv(256)
+            notice = seat.socket.recv(wire.NOTICE)
         except BlockingIOError:
             return
         except OSError:
@@ -232,7 +245,7 @@ class Launcher:
             return
         verb = notice.split(b" ", 1)[0]
         if verb != b"idle":
-            self._tell(notice.decode())
+            self._tell(notice.decode(errors="replace"))
         if verb != b"started":
             if verb == b"ended" and self._scheduler is None:
                 with contextlib.suppress(OSError):
@@ -266,7 +279,7 @@ class Launcher:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             wire.limit_files(JOB_NOFILE)
-            become_subreaper()
+            spawn.become_subreaper()
             supervisor.serve(theirs)
             status = 0
         except BaseException:
@@ -303,7 +316,9 @@ class Launcher:
                 self._part(seat)
                 if seat in self._idle:
                     self._idle.remove(seat)
-                if seat.name:
+                if _is_question(seat.name):
+                    self._questions.append(seat.name)
+                elif seat.name:
                     self._lose(seat.name)
                 return
         for name, (main, _none) in self._lost.items():
@@ -357,11 +372,8 @@ class Launcher:
         self._tell(f"lost {name} {status}")
 
 
-def become_subreaper() -> None:
-    """Orphans below this process come to it instead of PID 1."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        number = ctypes.get_errno()
-        raise OSError(number, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(number)}")
+def _is_question(name: str) -> bool:
+    return name.startswith(supervisor.QUESTION)
 
 
 def runs_of_this_boot(parent: str) -> str:
@@ -378,7 +390,7 @@ def main(arguments: list[str]) -> None:
     os.chdir("/")
     os.closerange(_LISTEN_FD + 1, 1 << 16)  # whatever our starter forgot to close is not for jobs
     wire.limit_files(None)
-    become_subreaper()
+    spawn.become_subreaper()
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)
     Launcher(listener, runs, exit_when_idle="--exit-when-idle" in arguments).serve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import pwd
@@ -14,6 +15,7 @@ _ALL_SIGNALS = sorted(signal.valid_signals())
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEVNULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 _ME = os.geteuid()
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class StartFailed(Exception):
@@ -191,3 +193,10 @@ def _become(
 def is_system_trouble(failure: StartFailed) -> bool:
     """Whether the host, not the job, kept it from starting."""
     return failure.number in wire.SYSTEM_TROUBLE
+
+
+def become_subreaper() -> None:
+    """Orphans below this process come to it instead of PID 1."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(number)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import resource
 import select
@@ -28,6 +29,7 @@ _LONGEST_POLL = 2**31 - 1
 
 QUESTION = "user "
 """How an order begins that only asks for a user: the user database may take its time, here nobody waits for it."""
+_ASKING_SECONDS = 60
 
 
 def serve(launcher: socket.socket) -> None:
@@ -39,7 +41,7 @@ def serve(launcher: socket.socket) -> None:
     while (order := _receive(launcher)) is not None:
         name, directory = order
         if name.startswith(QUESTION):
-            launcher.send(f"{name} {spawn.trouble_with(name.removeprefix(QUESTION))}".encode()[:250])
+            launcher.send(_answer(name.removeprefix(QUESTION)))
             continue
         if directory < 0:
             _sync(last)
@@ -52,9 +54,18 @@ def serve(launcher: socket.socket) -> None:
             _sync(last)
 
 
+def _answer(question: str) -> bytes:
+    """What is wrong with a user; a database that hangs costs this supervisor, and the question comes again."""
+    number, _, user = question.partition(" ")
+    signal.alarm(_ASKING_SECONDS)
+    trouble = spawn.trouble_with(json.loads(user))
+    signal.alarm(0)
+    return f"{QUESTION}{number} {trouble[:200]}".encode(errors="replace")
+
+
 def _receive(launcher: socket.socket) -> tuple[str, int] | None:
     """The next attempt's name and directory; directory -1: make the last record durable; None: the launcher is gone."""
-    data, ancillary, _flags, _address = launcher.recvmsg(256, socket.CMSG_SPACE(4), _MSG_CMSG_CLOEXEC)
+    data, ancillary, _flags, _address = launcher.recvmsg(wire.NOTICE, socket.CMSG_SPACE(4), _MSG_CMSG_CLOEXEC)
     directory = int.from_bytes(ancillary[0][2][:4], "little") if ancillary else -1
     if not data or (directory >= 0 and _gone(launcher)):
         return None

@@ -14,6 +14,7 @@ Between scheduler and launcher go lines over a stream socket:
     → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
                                  | ended NAME | lost NAME STATUS
+    → user NUMBER "USER"       ← user NUMBER TROUBLE (nothing: jobs can run as that user)
 
 Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above.
 On R/control a follower reads "live", and "ended" at the end.
@@ -28,7 +29,9 @@ import resource
 import socket
 from typing import Any
 
-VERSION = 1
+VERSION = 2
+NOTICE = 1024
+"""No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"
 MARKS = (SPEC, CONTROL, SPAWNING, PID, ENDED, LOST)
 

@@ -26,9 +26,8 @@ class Reading(NamedTuple):
 
 def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     """Read files and directories, in this order.  Those of the daemon's own directory must be trusted, as it does."""
-    timezone, seed = read_config(paths.config)[0].timezone, machine_id()
+    (config, problems), seed = read_config(paths.config), machine_id()
     catalog = Catalog()
-    problems: list[Problem] = []
     unreadable = False
     for file, listed in _job_files(files):
         name = str(file)
@@ -40,7 +39,7 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
         except Refused as refused:
             problems.append(Problem(name, 0, 0, "", str(refused)))
         else:
-            jobs, found = read_jobs(data, name, timezone=timezone, seed=seed)
+            jobs, found = read_jobs(data, name, timezone=config.timezone, seed=seed)
             clashes = catalog.conflicts(name, jobs)
             problems += found + clashes + list(_unknown_users(jobs))
             if not clashes:

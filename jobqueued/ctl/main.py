@@ -32,10 +32,12 @@ Exit status:
 @click.version_option(__version__, prog_name="jobqueuectl", message="%(prog)s %(version)s")
 @click.option("--root", type=_DIRECTORY, metavar="D", envvar="JOBQUEUE_ROOT", help="Ask the daemon that was started "
               "with --root D (also: $JOBQUEUE_ROOT), not the system's own.")  # fmt: skip
+@click.option("--config", type=_DIRECTORY, metavar="F", help="Its settings.  [/etc/jobqueued.yaml]")
+@click.option("--jobs", type=_DIRECTORY, metavar="D", help="Its job files.  [/etc/jobqueue.d]")
 @click.option("--run", type=_DIRECTORY, metavar="D", help="Where its control socket is.  [/run/jobqueue]")
 @click.option("--logs", type=_DIRECTORY, metavar="D", help="Where its records are.  [/var/log/jobqueue]")
 @click.pass_context
-def main(context: click.Context, root: Path | None, run: Path | None, logs: Path | None) -> None:
+def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> None:
     """Ask jobqueued, the job queue daemon, about its jobs and runs.
 
     A job has an id (backup); each time it is carried out is a run with a number (backup@142).
@@ -45,7 +47,7 @@ def main(context: click.Context, root: Path | None, run: Path | None, logs: Path
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the locale's charset lacks is no reason to fail
-    context.obj = Paths.chosen(root, run=run, logs=logs)
+    context.obj = Paths.chosen(root, **paths)
 
 
 for command in (status, list_jobs, show, next_times, run_job, pause, resume, check):

@@ -38,7 +38,7 @@ def next_times(
     While the daemon is down the job files are read instead.  Exits 1 if there is nothing to come.
     """
     if expression is not None:
-        zone = timezone or read_config(paths.config)[0].timezone
+        zone = timezone or _own_zone(paths)
         answer = _of_expression(expression, zone, dst, seconds, job, count)
     elif job is None or timezone or seconds or dst != "cron":
         raise click.UsageError("name a JOB, or an expression: jobqueuectl next -e '0 2 * * *' -z Europe/Berlin")
@@ -52,6 +52,13 @@ def next_times(
     else:
         print_line("the clock starts it no more")
     raise SystemExit(not answer["next"])
+
+
+def _own_zone(paths: Paths) -> str:
+    config, problems = read_config(paths.config)
+    if problems:
+        raise Refused("\n".join(map(str, problems)))
+    return config.timezone
 
 
 def _wall(text: str, zone: ZoneInfo) -> str:
