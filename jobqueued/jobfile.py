@@ -173,7 +173,7 @@ class _Reading:
         except ScheduleError as error:
             self.errors.add(_about(seconds, "seconds", error.reason))
             return []
-        texts = {text for trigger in found for text in trigger.warnings if text.startswith("seconds")}
+        texts = {text.removeprefix("seconds: ") for f in found for text in f.warnings if text.startswith("seconds: ")}
         self.warnings.update(_about(seconds, "seconds", text, "warning") for text in texts)
         return found
 

@@ -34,6 +34,14 @@ def is_job_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name.isprintable()
 
 
+UNREAD = "is not read; accepted: a name that ends in .yaml or .yml, in small letters, and that can be printed"
+
+
+def is_meant(name: str) -> bool:
+    """Whether a file that is not read was probably meant to be: it is worth a word."""
+    return name.lower().endswith((".yaml", ".yml")) and not name.startswith(".") and not is_job_file(name)
+
+
 def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> bytes:
     """A file's bytes, at most one more than it may have; Refused as `check_trusted` says, OSError as open(2).
 

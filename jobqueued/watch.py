@@ -18,7 +18,7 @@ from jobqueued import kernel
 from jobqueued.catalog import Catalog
 from jobqueued.events import FileGone, JobsRead
 from jobqueued.model import SECOND, Job, Problem
-from jobqueued.trust import InWriting, Refused, is_job_file, read_trusted
+from jobqueued.trust import UNREAD, InWriting, Refused, is_job_file, is_meant, read_trusted
 
 PATIENCE = 5 * SECOND
 """How long a file may be missing before its jobs are removed: editors and package managers delete and re-create."""
@@ -76,6 +76,7 @@ class Watch:
         self._touched: set[str] = set()
         self._in_writing: set[str] = set()
         self._closed: set[str] = set()
+        self._unread: set[str] = set()
         self._batch: dict[str, File] = {}
         self._todo: list[str] = []
         self._ready: deque[tuple[str, File]] = deque()
@@ -168,7 +169,10 @@ class Watch:
             self._listed_at = mono
         self._watched, self._news = not self._lost_track, False
         names = self._changed_names() if self._lost_track else self._touched - self._in_writing
-        self._touched = set()
+        for name in self._unread:
+            path = f"{self._directory}/{ascii(name)[1:-1]}"
+            self._say(path, [Problem(path, 0, 0, "", UNREAD, "warning")])
+        self._touched, self._unread = set(), set()
         self._batch = dict(self._held)
         self._todo = sorted(names, reverse=True)
         if self._kept and self._listed:
@@ -189,7 +193,9 @@ class Watch:
         if not name:
             self.relist()
         elif not is_job_file(name):
-            return
+            if is_meant(name) and mask & (kernel.IN_CLOSE_WRITE | kernel.IN_MOVED_TO):
+                self._unread.add(name)
+                self._news = True
         elif mask & kernel.IN_MODIFY:
             self._in_writing.add(name)
             self._closed.discard(name)
@@ -235,10 +241,12 @@ class Watch:
         directory = str(self._directory)
         known = {os.path.basename(path) for path in self._seen}
         try:
-            listed = {name for name in os.listdir(directory) if is_job_file(name)}
+            names = os.listdir(directory)
         except OSError as error:
             self._say(directory, [Problem(directory, 0, 0, "", f"cannot be read: {error.strerror}")])
             return known if isinstance(error, FileNotFoundError | NotADirectoryError) else set()
+        listed = set(filter(is_job_file, names))
+        self._unread |= set(filter(is_meant, names))
         self._listed, self._lost_track = True, not self._watch
         advice = "cannot be watched: raise fs.inotify.max_user_watches; until then a reload reads it"
         self._say(directory, [Problem(directory, 0, 0, "", advice)] if self._lost_track else [])

@@ -705,6 +705,8 @@ def test_names_are_chosen(name: str, accepted: bool, jobs: Directory) -> None:
     assert accepted == is_job_file(name)
     jobs.write(name, "a")
     assert ([Path(name).name] if accepted else []) == (jobs.scan(), jobs.read)[1]
+    meant = not accepted and name.lower().endswith((".yaml", ".yml")) and name[0] != "."
+    assert ([ascii(name)[1:-1]] if meant else []) == list(jobs.changes())
 
 
 def _socket(path: Path) -> None:

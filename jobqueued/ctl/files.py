@@ -12,7 +12,7 @@ from jobqueued.catalog import Catalog
 from jobqueued.config import Paths, machine_id, read_config
 from jobqueued.jobfile import read_jobs
 from jobqueued.model import Job, Problem
-from jobqueued.trust import Refused, is_job_file, read_trusted
+from jobqueued.trust import UNREAD, Refused, is_job_file, is_meant, read_trusted
 from jobqueued.yamltext import MAX_BYTES
 
 
@@ -31,6 +31,9 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     unreadable = False
     for file, listed in _job_files(files):
         name = str(file)
+        if listed and is_meant(file.name):
+            problems.append(Problem(ascii(name)[1:-1], 0, 0, "", UNREAD, "warning"))
+            continue
         try:
             data = read_trusted(name, _reader(file, paths.jobs)) if listed else _read(file)
         except OSError as error:
@@ -55,8 +58,9 @@ def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
         except OSError:
             yield path, False  # no directory; or its reading says why
             continue
-        for name in sorted(filter(is_job_file, names), key=os.fsencode):
-            yield path / name, True
+        for name in sorted(names, key=os.fsencode):
+            if is_job_file(name) or is_meant(name):
+                yield path / name, True
 
 
 def _read(file: Path) -> bytes:
