@@ -24,6 +24,7 @@ PATIENCE = 5 * SECOND
 """How long a file may be missing before its jobs are removed: editors and package managers delete and re-create."""
 
 RESCAN = 60 * SECOND
+"""How long it is at least between two listings for which no event asked."""
 
 SLICE_BYTES, SLICE_JOBS = 16 << 10, 100
 """How much is read, and how many jobs are told, in one call of `scan`: some 10 ms each."""
