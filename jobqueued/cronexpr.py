@@ -224,12 +224,17 @@ def pattern_of(text: str) -> Pattern:
     """Expand five settled fields; one pattern serves all the schedules that share it."""
     minute, hour, day, month, weekday = text.split()
     wild = minute.startswith("*") or hour.startswith("*")
-    pattern = Pattern(_mask(_MINUTE, minute), _mask(_HOUR, hour), _mask(_MONTH, month), _day_masks(day, weekday), wild)
-    if pattern.later(LASTING) is None:
+    if not exists(day, month, weekday):
         advice = "write a day that its months have, or `L` for the last one"
         found = f"found `{day} {month} {weekday}` (day, month, weekday), which no date in 40 years is"
         raise ScheduleError("day of month", f"{found}: {advice}")
-    return pattern
+    return Pattern(_mask(_MINUTE, minute), _mask(_HOUR, hour), _mask(_MONTH, month), _day_masks(day, weekday), wild)
+
+
+@lru_cache(maxsize=4096)
+def exists(day: str, month: str, weekday: str) -> bool:
+    """Whether some date of the next 40 years matches the settled day fields."""
+    return Pattern(1, 1, _mask(_MONTH, month), _day_masks(day, weekday), wild=False).later(LASTING) is not None
 
 
 @lru_cache(maxsize=1024)

@@ -18,7 +18,7 @@ from jobqueued.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
 
 _TOP = mapping("a mapping with the keys defaults and jobs", dict)
 _BODY = mapping("a mapping of job keys", dict)
-MAX_COST = 20_000
+MAX_COST = 15_000
 """Cron expressions compiled and variables copied for one file."""
 _OF_CRON = {
     "MAILTO": "no mail is sent",

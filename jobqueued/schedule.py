@@ -18,6 +18,7 @@ from jobqueued.cronexpr import (
     ScheduleError,
     as_written,
     drawn,
+    exists,
     fields,
     oversteps,
     pattern_of,
@@ -63,16 +64,14 @@ class Schedule:
 
     def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
         """The pattern of the fields, with `H` drawn again where a draw makes a date that does not exist."""
+        if not texts:
+            return _NEVER
         owner = _owner(self.seed, self.job_id)
-        while texts:
-            drawn_texts = [settled(field, text, owner) for field, text in texts]
-            try:
-                return pattern_of(" ".join(drawn_texts))
-            except ScheduleError:
-                if drawn_texts == [text for _, text in texts] or owner.count("\0") > _DRAWS:
-                    raise
-            owner += "\0"
-        return _NEVER
+        for draw in range(_DRAWS):
+            drawn_texts = [settled(field, text, owner + "\0" * draw) for field, text in texts]
+            if drawn_texts == [text for _, text in texts] or exists(*drawn_texts[2:]):
+                break
+        return pattern_of(" ".join(drawn_texts))
 
     @property
     def is_drawn(self) -> bool:
@@ -143,7 +142,7 @@ class Seconds:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is accepted but hardly meant."""
-        return (*self.schedule.warnings, *oversteps([(SECOND, self.seconds)]))
+        return (*self.schedule.warnings, *oversteps([(SECOND, self.seconds.strip().lower())]))
 
     def after(self, instant: datetime) -> datetime | None:
         """The first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
@@ -217,7 +216,7 @@ _ELAPSED = _Rule(False, True)
 _TICK = timedelta.resolution
 _MINUTE = timedelta(minutes=1)
 _SECOND = 1_000_000_000
-_DRAWS = 10
+_DRAWS = 50
 _NEVER = Pattern(0, 0, 0, (), wild=False)
 
 

@@ -236,7 +236,27 @@ def _flow(entries: dict[str, str]) -> str:
 
 
 SCALARS = st.sampled_from(
-    ["", "~", "5", "0755", "no", "true", "x", "2h", "512M", '"0 2 * * *"', "UTC", "/srv", ".inf", '"*"', "0022", "none"]
+    [
+        "",
+        "~",
+        "5",
+        "0755",
+        "no",
+        "true",
+        "x",
+        "2h",
+        "512M",
+        '"0 2 * * *"',
+        "UTC",
+        "/srv",
+        ".inf",
+        '"*"',
+        "0022",
+        "none",
+        "H/2",
+        "@reboot",
+        "H H 31 H *",
+    ]
 )
 VALUES = st.recursive(
     SCALARS,

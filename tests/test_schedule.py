@@ -589,6 +589,20 @@ def test_bad_seconds_are_refused(text: str) -> None:
     assert "seconds" == caught.value.field
 
 
+def test_a_date_that_is_drawn_exists() -> None:
+    """Whatever a job draws for `H`, it is a date; where none can be, the expression is refused on every host."""
+    for n in range(300):
+        assert Schedule("H H 31 H *", job_id=f"job{n}").after(utc("2026-01-01"))
+        with pytest.raises(ScheduleError, match="which no date in 40 years is"):
+            Schedule("0 0 H(30-31) 2 *", job_id=f"job{n}")
+
+
+def test_warnings_of_seconds() -> None:
+    """A step above the width is told, an `H` in any case is understood."""
+    assert 1 == len(Seconds(Schedule("* * * * *"), "*/90").warnings)
+    assert () == Seconds(Schedule("* * * * *"), " H/2 ").warnings
+
+
 def test_seconds_can_be_drawn() -> None:
     """`H` in the field of seconds is the job's own second, always the same."""
     due = {Seconds(Schedule("0 0 * * *", job_id=f"job{n}"), "H").after(utc("2026-01-01")) for n in range(300)}
