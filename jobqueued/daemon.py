@@ -34,8 +34,7 @@ from jobqueued.upkeep import Upkeep
 from jobqueued.verbs import Verbs
 from jobqueued.watch import Watch
 
-_RETRY_COMMIT = 10 * SECOND
-_RECONNECT = 5 * SECOND
+_RETRY_COMMIT, _RECONNECT = 10 * SECOND, 5 * SECOND
 _SLEW = SECOND // 2
 """Less than this between two turns is NTP's slewing, not a step."""
 
@@ -185,7 +184,8 @@ class Daemon:
 
     def _commit(self) -> bool:
         try:
-            self._unsaved.commit()
+            if trouble := self._unsaved.commit():
+                self._journal.say("trouble", text=trouble)
         except CommitFailed as error:
             self._degrade(f"{self._paths.state}: state can't be saved ({error}); runs go on, and R keeps their ends")
             return False

@@ -82,9 +82,8 @@ def _defined(book: Book, job: Job, old: Job | None, now: Now) -> Iterator[Comman
     rhythm = job.rhythm if job.enabled else ""
     if old is not None and state.memory.rhythm != rhythm:
         yield from dues.forgo(book, old, "edited", now)
-    if (
-        state.memory.cursor > now.wall + dues.STEP_LIMIT
-    ):  # the clock was far ahead, and was put right while we were down
+    if state.memory.cursor > now.wall + dues.STEP_LIMIT:
+        # the clock was far ahead, and was put right while we were down
         yield Say("clock_was_ahead", {"job": job.id, "seconds": (state.memory.cursor - now.wall) / SECOND})
         state.memory = replace(state.memory, cursor=now.wall, era=state.memory.era + 1)
         yield SaveJob(state.memory)

@@ -33,27 +33,27 @@ def catch_clock(book: Book, job: Job, now: Now) -> Iterator[Command]:
 def forgo(book: Book, job: Job, reason: str, now: Now) -> Iterator[Command]:
     """Occurrences that are due but whose start `spread` has put off never run: the job is another's by now."""
     state = book[job.id]
-    dues: list[int] = []
-    due = job.next_after(state.memory.cursor) if job.offset and job.enabled else None
-    while due is not None and due <= now.wall and len(dues) < DUES_A_TURN:
-        dues.append(due)
-        due = job.next_after(due)
+    dues, _ = _dues(job, state.memory.cursor, now.wall) if job.offset and job.enabled else ([], None)
     if dues:
         state.memory = replace(state.memory, cursor=dues[-1])
-        yield from skip(
-            book, job, [Occurrence.clock(job.id, state.memory.era, instant) for instant in dues], reason, now
-        )
+        yield from skip(book, job, list(map(partial(Occurrence.clock, job.id, state.memory.era), dues)), reason, now)
+
+
+def _dues(job: Job, cursor: int, wall: int) -> tuple[list[int], int | None]:
+    """The due times after the cursor up to `wall`, as many as one turn takes, and the one that follows them."""
+    dues: list[int] = []
+    due = job.next_after(cursor)
+    while due is not None and due <= wall and len(dues) < DUES_A_TURN:
+        dues.append(due)
+        due = job.next_after(due)
+    return dues, due
 
 
 def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
     """Every instant from the cursor to now becomes a run or a skip, and the cursor moves past them."""
     state = book[job.id]
     wall = now.wall - job.offset
-    dues: list[int] = []
-    due = job.next_after(state.memory.cursor)
-    while due is not None and due <= wall and len(dues) < DUES_A_TURN:
-        dues.append(due)
-        due = job.next_after(due)
+    dues, due = _dues(job, state.memory.cursor, wall)
     state.memory = replace(state.memory, cursor=dues[-1])
     book.clock.set(job, state.memory.cursor)
     named = partial(Occurrence.clock, job.id, state.memory.era)

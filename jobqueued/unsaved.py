@@ -18,6 +18,7 @@ class Unsaved:
         self._jobs: dict[str, JobMemory] = {}
         self._files: dict[str, bytes | None] = {}
         self._boot: str | None = None
+        self._files_wait = False
 
     def __bool__(self) -> bool:
         return bool(self.runs or self._jobs or self._files or self._boot)
@@ -36,15 +37,22 @@ class Unsaved:
         """Keep the texts of accepted files, by name; None: it is gone."""
         self._files |= files
 
-    def commit(self) -> None:
-        """Make all of it durable: CommitFailed, and it stays.  Files give way where there is no room for everything."""
+    def commit(self) -> str:
+        """Make all of it durable: CommitFailed, and it stays.  Files give way where there is no room for everything.
+
+        Why they did, if that is news; else "".
+        """
         if not self:
-            return
+            return ""
+        trouble = ""
         try:
             self._store.commit(self.runs, self._jobs, self._files, self._boot)
-            self._files = {}
-        except CommitFailed:
+            self._files, self._files_wait = {}, False
+        except CommitFailed as error:
             if not self._files:
                 raise
             self._store.commit(self.runs, self._jobs, {}, self._boot)
+            trouble = "" if self._files_wait else f"no room for the last good text of {', '.join(self._files)}: {error}"
+            self._files_wait = True
         self.runs, self._jobs, self._boot = {}, {}, None
+        return trouble
