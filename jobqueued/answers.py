@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from jobqueued.book import JobState
-from jobqueued.model import SECOND, Job, JobStatus, RunState, to_text
+from jobqueued.model import LIVE, SECOND, Job, JobStatus, RunState, to_text
 from jobqueued.scheduler import Scheduler
 
 _DURATIONS = frozenset({"every", "spread", "offset", "catch_up_window", "grace", "timeout", "kill_grace"})
@@ -67,7 +67,10 @@ def definition(job: Job) -> dict[str, Any]:
         found[name] = None if found[name] is None else found[name] / SECOND
     for name in _INSTANTS:
         found[name] = _moment(found[name])
-    return {**found, "environment": dict(job.environment)}
+    limits = dict(job.resource_limits)
+    if limits.get("cpu_time") is not None:
+        limits["cpu_time"] /= SECOND
+    return {**found, "environment": dict(job.environment), "resource_limits": limits}
 
 
 def stats(state: JobState) -> dict[str, Any]:
@@ -85,5 +88,5 @@ def next_job(scheduler: Scheduler) -> tuple[int, str] | None:
 def counts(scheduler: Scheduler) -> dict[str, int]:
     """How many runs are due (held by their job's concurrency), waiting for admission, and running."""
     states = [run.state for run in scheduler.runs.values()]
-    live = states.count(RunState.STARTING) + states.count(RunState.RUNNING)
+    live = sum(state in LIVE for state in states)
     return {"due": states.count(RunState.DUE), "waiting": states.count(RunState.WAITING), "running": live}

@@ -52,6 +52,15 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """Tell the attempt's supervisor to end it.  Only after the commit that holds the run as `stopping`."""
+
+    run: RunId
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveMarks:
     """Remove R, the attempt's directory.  Only after the commit that holds its end.
 
@@ -87,4 +96,4 @@ class Reply:
     error: str | None = None
 
 
-Command = SaveRun | SaveJob | SaveBoot | LookUp | Launch | RemoveMarks | WriteRecord | Say | Reply
+Command = SaveRun | SaveJob | SaveBoot | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | Reply

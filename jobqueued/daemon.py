@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from jobqueued import __version__, answers, events, kernel, runlog
-from jobqueued.commands import Command, Launch, LookUp, RemoveMarks, Reply, SaveBoot, SaveRun, Say, WriteRecord
+from jobqueued.commands import Command, Launch, LookUp, RemoveMarks, Reply, SaveBoot, SaveRun, Say, Stop, WriteRecord
 from jobqueued.config import Config, Paths, machine_id
 from jobqueued.control import Control
 from jobqueued.jobfile import read_jobs
@@ -204,6 +204,7 @@ class Daemon:
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
             "state": "degraded" if self._degraded else "ok", "reason": self._degraded,
             "max_running": self._config.max_running,
+            "left": [str(name.run) for name in self._link.marks.left()],
             "stale": sorted(path for path in self._watch.problems if self._watch.last_good(path)),
             "problems": [problem._asdict() for found in self._watch.problems.values() for problem in found],
         }  # fmt: skip
@@ -218,6 +219,8 @@ class Daemon:
         match command:
             case Launch():
                 self._link.launch(command)
+            case Stop(run, attempt, reason):
+                self._link.stop(Name(run, attempt), reason)
             case LookUp(user):
                 self._link.look_up(user)
             case RemoveMarks():

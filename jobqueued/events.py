@@ -69,6 +69,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class RunStopping:
+    """The attempt's supervisor began to end it: its time is up, its command left processes behind, or it was asked."""
+
+    run: RunId
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The attempt ended and left its record: exit status, rusage and output are exact."""
 
@@ -123,6 +132,15 @@ class RunAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Somebody wants a run to end, or not to start; the answer goes to `ticket`."""
+
+    ticket: int
+    run: RunId
+    asked_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class PauseAsked:
     """Somebody wants a job to be paused (`pause`) or resumed; the answer goes to `ticket`."""
 
@@ -141,10 +159,12 @@ Event = (
     | Woke
     | ClockStepped
     | RunStarted
+    | RunStopping
     | RunEnded
     | RunLost
     | NeverStarted
     | Found
     | RunAsked
+    | StopAsked
     | PauseAsked
 )

@@ -46,7 +46,7 @@ def _ended(fields: Fields) -> str:
     text += f": {record['reason']}" if record["reason"] else ""
     if record["state"] != "succeeded" and (tail := record["output"]["tail"].strip()):
         text += f"; its last output: {printable(tail.splitlines()[-1])[:200]}"
-    return text
+    return text + "".join(f" ({warning})" for warning in record["warnings"])
 
 
 def _skipped(fields: Fields) -> str:
@@ -101,6 +101,9 @@ VOCABULARY: dict[str, Entry] = {
     "run_started": Entry(
         "info", "8d1f0c6a6e7b4d31b0d9a6f1c2e35a97",
         lambda f: f"{f['run']} started: pid {f['pid']}, {duration(f['late'] / SECOND)} after it was due",
+    ),
+    "run_stopping": Entry(
+        "info", "4c8f1e0a7d3b4b62a9e5d2c6f7b80a93", lambda f: f"{f['run']} is stopping: {f['reason']}"
     ),
     "run_ended": Entry("info", "f5e0d3b48a2c4b64a7c1e9d07b3f6c18", _ended),
     "run_skipped": Entry(

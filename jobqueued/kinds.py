@@ -297,7 +297,8 @@ def section(keys: dict[str, Key]) -> Kind:
             raise Wrong([problem._replace(key="." * bool(problem.key) + problem.key) for problem in problems])
         return values
 
-    whole = mapping(f"a mapping with the keys {', '.join(keys)}", read, schema_of(keys))
+    names = [name for name, key in keys.items() if not key.planned] or keys
+    whole = mapping(f"a mapping with the keys {', '.join(names)}", read, schema_of(keys))
     return Kind(whole.name, whole.accepted, whole.read, whole.schema, keys)
 
 

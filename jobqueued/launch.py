@@ -19,7 +19,7 @@ from jobqueued import events, runlog
 from jobqueued.child import wire
 from jobqueued.commands import Launch
 from jobqueued.marks import IDENTITY, Marks, Name
-from jobqueued.model import SECOND, Run, RunId
+from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.settle import GONE, Settlement
 
 LAUNCHER = Path(__file__).parent / "child" / "launcher.py"
@@ -47,17 +47,58 @@ def order(launch: Launch, logs: Path) -> dict[str, Any]:
         "command": job.command,
         "shell": job.shell,
         "user": job.user,
+        "group": job.group,
+        "groups": job.groups,
         "working_directory": job.working_directory,
+        "stdin": job.stdin,
         "environment": {**dict(job.environment), **identity},
+        "environment_file": job.environment_file,
+        "login_environment": job.login_environment,
+        "attributes": _attributes(job),
         "umask": 0o022 if job.umask is None else job.umask,
         "timeout": None if job.timeout is None else job.timeout / SECOND,
         "kill_grace": job.kill_grace / SECOND,
+        "stop_signal": job.stop_signal,
+        "leave_children": job.leave_children,
         "success_codes": job.success_codes,
         "output_limit": job.output_limit,
         "logs": str(runlog.path_of(logs, run.id)),
         "run": {field: getattr(run, field) for field in IDENTITY},
         "record": launch.record,
     }
+
+
+_RLIMITS = {
+    "open_files": "RLIMIT_NOFILE", "file_size": "RLIMIT_FSIZE", "core": "RLIMIT_CORE", "cpu_time": "RLIMIT_CPU",
+    "stack": "RLIMIT_STACK", "locked_memory": "RLIMIT_MEMLOCK", "address_space": "RLIMIT_AS",
+    "processes": "RLIMIT_NPROC", "data": "RLIMIT_DATA", "msgqueue": "RLIMIT_MSGQUEUE",
+    "sigpending": "RLIMIT_SIGPENDING",
+}  # fmt: skip
+_CPU_TIME_GRACE = 5
+"""Seconds of CPU time between SIGXCPU, which tells what is wrong, and the kernel's SIGKILL."""
+
+
+def _attributes(job: Job) -> dict[str, Any]:
+    """What the process gets beyond identity and environment; only what the job asks for, as each costs a fork."""
+    asked = {
+        "limits": {_RLIMITS[key]: [key, *_limit(key, value)] for key, value in job.resource_limits.items()},
+        "nice": job.nice,
+        "cpu_scheduling": job.cpu_scheduling if job.cpu_scheduling != "other" else None,
+        "ionice": job.ionice,
+        "oom_score_adj": job.oom_score_adj,
+        "no_new_privs": job.no_new_privs,
+    }
+    return {name: value for name, value in asked.items() if value}
+
+
+def _limit(key: str, value: int | None) -> tuple[int, int]:
+    """The soft and the hard limit as setrlimit(2) takes them; -1: unlimited."""
+    if value is None:
+        return -1, -1
+    if key == "cpu_time":
+        seconds = -(-value // SECOND)
+        return seconds, seconds + _CPU_TIME_GRACE
+    return value, value
 
 
 def _question(number: int, user: str) -> bytes:
@@ -192,6 +233,18 @@ class Link:
         """Queue the order for the next `flush`."""
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(order(command, self._logs))
 
+    def stop(self, name: Name, reason: str) -> None:
+        """Tell its supervisor, whosever it is; one that does not listen yet is told again when it has started."""
+        line = f"stop {reason}\n".encode()
+        with contextlib.suppress(OSError):
+            for followed, connection in self._followed.values():
+                if followed == name:
+                    connection.send(line)
+                    return
+            if (fresh := self.marks.follow(name)) is not None:
+                fresh.send(line)
+                fresh.close()
+
     def look_up(self, user: str) -> None:
         """Queue a question about a user; a new launcher is asked again."""
         if user not in self._asked.values():
@@ -224,6 +277,8 @@ class Link:
                 case "started":
                     pid, instant = detail.split()
                     yield events.RunStarted(*name, int(pid), int(instant))
+                case "stopping":
+                    yield events.RunStopping(*name, detail)
                 case "ended":
                     end = self.marks.end(name)
                     if end is not None:
@@ -237,12 +292,16 @@ class Link:
         """A followed supervisor said that it has ended, or hung up without a word."""
         name, connection = self._followed[descriptor]
         try:
-            if connection.recv(64) == b"live\n":
-                return
+            said = connection.recv(2 * wire.NOTICE).decode(errors="replace").splitlines()
         except BlockingIOError:
             return
         except OSError:
-            pass
+            said = []
+        for line in said:
+            if line.startswith("stopping "):
+                yield events.RunStopping(*name, line.removeprefix("stopping "))
+        if said and "ended" not in said:
+            return
         del self._followed[descriptor]
         connection.close()
         end = self.marks.end(name)

@@ -14,6 +14,7 @@ class Step(StrEnum):
     HOLD = "hold"
     ADMIT = "admit"
     START = "start"
+    STOP = "stop"
     RETURN = "return"
     SKIP = "skip"
     SUCCEED = "succeed"
@@ -36,11 +37,16 @@ TABLE: dict[tuple[RunState, Step], RunState] = {
     (_S.WAITING, Step.SKIP): _S.SKIPPED,
     (_S.WAITING, Step.ADMIT): _S.STARTING,  # all claims granted, committed before it is sent
     (_S.STARTING, Step.RETURN): _S.WAITING,  # certainly never started, by no fault of the job
+    (_S.STOPPING, Step.RETURN): _S.WAITING,
     (_S.STARTING, Step.START): _S.RUNNING,
     (_S.RUNNING, Step.START): _S.RUNNING,  # found again by a new scheduler
+    (_S.STOPPING, Step.START): _S.STOPPING,  # asked to stop before the news of its start
+    (_S.STARTING, Step.STOP): _S.STOPPING,
+    (_S.RUNNING, Step.STOP): _S.STOPPING,
+    (_S.STOPPING, Step.STOP): _S.STOPPING,
     **{
         (state, step): end
-        for state in (_S.STARTING, _S.RUNNING)  # an end may arrive without the news of its start
+        for state in (_S.STARTING, _S.RUNNING, _S.STOPPING)  # an end may arrive without the news of its start
         for step, end in (
             (Step.SUCCEED, _S.SUCCEEDED),
             (Step.FAIL, _S.FAILED),

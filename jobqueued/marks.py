@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -63,6 +64,20 @@ class Marks:
             return
         try:
             yield directory
+        finally:
+            os.close(directory)
+
+    def follow(self, name: Name) -> socket.socket | None:
+        """A connection to the attempt's supervisor; None: it does not listen (any more)."""
+        with self.opened(name) as directory:
+            return None if directory is None else _connected(directory, wire.CONTROL)
+
+    def left(self) -> list[Name]:
+        """The ended attempts of which processes live on (`leave_children`), their supervisors with them."""
+        directory = wire.open_directory(str(self._runs))
+        try:
+            beside = [entry for entry in os.listdir(directory) if entry.endswith(wire.LEFT)]
+            return sorted(Name.parse(entry.removesuffix(wire.LEFT)) for entry in beside if _answers(directory, entry))
         finally:
             os.close(directory)
 
@@ -125,6 +140,27 @@ class Marks:
             return None
         pid, started, before, after = map(int, data.split())
         return pid, started, before, after
+
+
+def _connected(directory: int, name: str) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        connection.connect(wire.address(directory, name))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def _answers(directory: int, name: str) -> bool:
+    """Whether its supervisor lives; the socket of a dead one goes."""
+    connection = _connected(directory, name)
+    if connection is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+        return False
+    connection.close()
+    return True
 
 
 def ended(name: Name, document: Record) -> events.Event:

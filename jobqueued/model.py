@@ -6,7 +6,7 @@ too.  In JSON (records, control socket) instants are RFC 3339 UTC with microseco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
@@ -58,6 +58,7 @@ class RunState(StrEnum):
     WAITING = "waiting"
     STARTING = "starting"
     RUNNING = "running"
+    STOPPING = "stopping"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
@@ -66,7 +67,7 @@ class RunState(StrEnum):
     SKIPPED = "skipped"
 
 
-LIVE = frozenset({RunState.STARTING, RunState.RUNNING})
+LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
 UNSTARTED = frozenset({RunState.DUE, RunState.WAITING})
 
 
@@ -116,7 +117,12 @@ class Job:
     shell: str = "/bin/sh"
     user: str | None = None
     working_directory: str | None = None
+    group: str | None = None
+    groups: tuple[str, ...] | None = None
+    stdin: str = ""
     environment: tuple[tuple[str, str], ...] = ()
+    environment_file: tuple[str, ...] = ()
+    login_environment: bool = False
     umask: int | None = None
     enabled: bool = True
     priority: int = 0
@@ -127,7 +133,15 @@ class Job:
     grace: int = MINUTE
     timeout: int | None = None
     kill_grace: int = 10 * SECOND
+    stop_signal: str = "SIGTERM"
+    leave_children: bool = False
     success_codes: tuple[int, ...] = (0,)
+    resource_limits: dict[str, Any] = field(default_factory=dict)
+    nice: int = 0
+    ionice: str | None = None
+    cpu_scheduling: str = "other"
+    oom_score_adj: int = 0
+    no_new_privs: bool = False
     output_limit: int = 64 << 20
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] | None = None
@@ -201,8 +215,9 @@ class RunId(NamedTuple):
 class Run:
     """One occurrence being carried out (or skipped), with as much of its story as the scheduler needs.
 
-    `attempt` counts from 1 (0: none was ever sent).  `arrival` orders runs that are equal otherwise.  A skip that
-    covers several occurrences has `due` of the first, `last_due` and `count`.
+    `reason` is why it is stopping, or ended as it did.  `attempt` counts from 1 (0: none was ever sent).  `arrival`
+    orders runs that are equal otherwise.  A skip that covers several occurrences has `due` of the first, `last_due` and
+    `count`.
     """
 
     id: RunId

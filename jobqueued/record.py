@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, to_text
 
-_UNKNOWN_ATTEMPT = {
+_UNKNOWN_ATTEMPT: Record = {
     "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
-    "memory_peak_below": None,
+    "memory_peak_below": None, "warnings": [],
 }  # fmt: skip
 
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
-from jobqueued import definitions, dues, events, lifecycle, record
+from jobqueued import definitions, dues, events, lifecycle, record, stops
 from jobqueued.book import Book, JobState
 from jobqueued.catalog import Catalog
-from jobqueued.commands import Command, Launch, RemoveMarks, SaveJob, SaveRun, Say, WriteRecord
+from jobqueued.commands import Command, Launch, RemoveMarks, SaveJob, SaveRun, Say, Stop, WriteRecord
 from jobqueued.lifecycle import Step
 from jobqueued.model import LIVE, SECOND, Job, JobMemory, JobStats, Now, Record, Run, RunId, RunState
 from jobqueued.skips import CLOCK, skip_run
@@ -41,6 +41,8 @@ class Scheduler:
             events.ClockStepped: lambda event, now: dues.clock_stepped(book, event, now),
             events.Woke: self._woke,
             events.RunStarted: self._run_started,
+            events.RunStopping: self._run_stopping,
+            events.StopAsked: lambda event, _now: stops.asked(book, event),
             events.RunEnded: self._run_ended,
             events.RunLost: self._run_lost,
             events.NeverStarted: self._never_started,
@@ -147,13 +149,20 @@ class Scheduler:
         run = self._live(event.run, event.attempt)
         if run is None:
             return
-        known = run.state is RunState.RUNNING
+        known = run.pid is not None
         run = self._book.step(run, Step.START, pid=event.pid, started=event.started)
         if not known:
             yield SaveRun(run)
             yield Say(
                 "run_started", {"run": str(run.id), "pid": run.pid, "late": max(0, event.started - self._planned(run))}
             )
+        if run.state is RunState.STOPPING:  # its supervisor may not have been there to be told
+            yield Stop(run.id, run.attempt, run.reason or "")
+
+    def _run_stopping(self, event: events.RunStopping, _now: Now) -> Iterator[Command]:
+        run = self._live(event.run, event.attempt)
+        if run is not None and run.state is not RunState.STOPPING:
+            yield from stops.stopping(self._book, run, event.reason)
 
     def _planned(self, run: Run) -> int:
         """When it should have started: for the clock's runs `spread` comes on top."""
@@ -207,7 +216,9 @@ class Scheduler:
             heappush(self._timers, (back.not_before, run.id))
             yield Say("run_returned", {"run": str(run.id), "reason": event.reason, "again_in": pause / SECOND})
         yield SaveRun(back)
-        if run.id.job not in self.catalog:
+        if run.state is RunState.STOPPING:
+            yield from stops.stopped_before_its_start(self._book, back, run.reason or "")
+        elif run.id.job not in self.catalog:
             yield from skip_run(self._book, back, "job_removed")
 
     def _found(self, event: events.Found, _now: Now) -> Iterator[Command]:

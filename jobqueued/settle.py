@@ -76,7 +76,10 @@ class Settlement:
                 return []
             status = wire.read_mark(directory, wire.LOST)
             if status is not None:
-                return [self._marks.lost(name, "its supervisor died", wire.parse_status(status.decode()))]
+                return [
+                    *self._started(name),
+                    self._marks.lost(name, "its supervisor died", wire.parse_status(status.decode())),
+                ]
             if wire.read_mark(directory, wire.SPAWNING) is not None:
                 return None
             if name in self._held:
@@ -89,7 +92,7 @@ class Settlement:
 
     def _adopt(self, names: list[Name]) -> Iterator[events.Event]:
         """Ask the supervisors; who answers is followed, who is dead or silent has lost its run."""
-        asked = {connection: name for name in names if (connection := self._ask(name)) is not None}
+        asked = {connection: name for name in names if (connection := self._marks.follow(name)) is not None}
         dead = [name for name in names if name not in asked.values()]
         until = time.monotonic() + SILENT_SECONDS
         while asked and (patience := until - time.monotonic()) > 0:
@@ -99,14 +102,12 @@ class Settlement:
                     dead.append(name)
                     continue
                 self.adopted[connection.fileno()] = name, connection
-                started = self._marks.started(name)
-                if started is not None:
-                    yield started
+                yield from self._started(name)
         for name in dead:
             yield from self._of_the_dead(name)
         for connection, name in asked.items():
             connection.close()
-            yield self._end(name)
+            yield from self._end(name)
 
     def _of_the_dead(self, name: Name) -> Iterator[events.Event]:
         """Nobody listens on R/control; if the launcher still holds it, it is burying its supervisor and will tell."""
@@ -114,23 +115,18 @@ class Settlement:
         if end is not None:
             yield end
         elif name not in self._held:
-            yield self._end(name)
+            yield from self._end(name)
 
-    def _end(self, name: Name) -> events.Event:
+    def _end(self, name: Name) -> Iterator[events.Event]:
+        yield from self._started(name)
         self._marks.kill(name)
-        return self._marks.lost(name, GONE)
+        yield self._marks.lost(name, GONE)
 
-    def _ask(self, name: Name) -> socket.socket | None:
-        with self._marks.opened(name) as directory:
-            if directory is None:
-                return None
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            try:
-                connection.connect(wire.address(directory))
-            except OSError:
-                connection.close()
-                return None
-            return connection
+    def _started(self, name: Name) -> Iterator[events.Event]:
+        """The news of the start, which may have been lost with the scheduler that was to hear it."""
+        started = self._marks.started(name)
+        if started is not None:
+            yield started
 
     def _without_directory(self, run: Run, *, same_boot: bool) -> events.Event:
         name = Name(run.id, run.attempt)
@@ -143,7 +139,7 @@ class Settlement:
 
 def _answers(connection: socket.socket) -> bool:
     try:
-        if connection.recv(64).startswith(b"live\n"):
+        if connection.recv(5) == b"live\n":
             return True
     except OSError:
         pass

@@ -59,6 +59,7 @@ type Problem (
 )
 
 # The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
+# Left are the runs that have ended and left processes behind, as their jobs are allowed to.
 # The state is ok or degraded, the reason says why.
 method Status() -> (
   version: string,
@@ -72,6 +73,7 @@ method Status() -> (
   waiting: int,
   running: int,
   max_running: ?int,
+  left: []string,
   next: ?string,
   next_job: ?string,
   stale: []string,
@@ -97,6 +99,9 @@ method Next(job: string, count: int) -> (timezone: string, next: []string)
 
 # Make a job due now.
 method Run(job: string) -> (run: string)
+
+# End a live run, or let one that waits never start; the state is stopping or skipped.
+method Stop(run: string) -> (state: string)
 
 # Let nothing of a job start until it is resumed; what comes due meanwhile is skipped, what waits is held.
 method Pause(job: string) -> ()

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobqueued import answers, record
 from jobqueued.control import Peer
-from jobqueued.events import PauseAsked, RunAsked
+from jobqueued.events import PauseAsked, RunAsked, StopAsked
 from jobqueued.model import Record, Run, RunId, to_text
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import Store, StoreError
@@ -26,7 +26,7 @@ class Verbs:
 
     def __init__(
         self, scheduler: Scheduler, store: Store, status: Callable[[], dict[str, Any]],
-        happen: Callable[[RunAsked | PauseAsked], None], logs: Path,
+        happen: Callable[[RunAsked | StopAsked | PauseAsked], None], logs: Path,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._logs = scheduler, store, logs
         self._status, self._happen = status, happen
@@ -45,6 +45,7 @@ class Verbs:
             "Show": trusted(lambda p: {"record": self._show(p["run"])}),
             "Next": trusted(lambda p: self._next(p["job"], p["count"])),
             "Run": trusted(lambda p: self._ask_for_run(p["job"], peer, ticket())),
+            "Stop": trusted(lambda p: self._ask_for_stop(p["run"], peer, ticket)),
             "Pause": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True))),
             "Resume": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
             "Wait": trusted(lambda p: self._await_end(p["run"], ticket)),
@@ -105,6 +106,12 @@ class Verbs:
 
     def _ask_for_run(self, job: str, peer: Peer, ticket: int) -> None:
         self._happen(RunAsked(ticket, job, peer.name, f"x{os.urandom(8).hex()}"))
+
+    def _ask_for_stop(self, text: str, peer: Peer, ticket: Ticket) -> None:
+        run = _named(text)
+        if run not in self._scheduler.runs:
+            raise VarlinkError("Refused", {"reason": f"{run} has ended: {self._show(text)['state']}"})
+        self._happen(StopAsked(ticket(), run, peer.name))
 
     def _await_end(self, text: str, ticket: Ticket) -> dict[str, Any] | None:
         run = _named(text)

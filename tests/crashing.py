@@ -49,19 +49,19 @@ def arm(owner: Any, name: str, root: str) -> None:
 
 
 LAUNCHER_STEPS = ("_make_directory", "_write_spec", "_hand_over", "_hear")
-SUPERVISOR_STEPS = ("_listen", "_claim", "_write_pid", "_tell", "_watch", "_write_record", "_mark_end", "_farewell")
+SUPERVISOR_STEPS = ("_listen", "_claim", "_write_pid", "_say", "_watch", "_write_record", "_mark_end", "_farewell")
 LINK_STEPS = ("launch", "flush")
 
 
 def as_launcher(arguments: list[str]) -> None:
     """The launcher with the steps of launcher and supervisor armed."""
-    from jobqueued.child import launcher, spawn, supervisor
+    from jobqueued.child import attempt, launcher, spawn
 
     root = os.path.dirname(os.path.dirname(arguments[0]))
     for name in LAUNCHER_STEPS:
         arm(launcher.Launcher, name, root)
     for name in SUPERVISOR_STEPS:
-        arm(supervisor.Attempt, name, root)
+        arm(attempt.Attempt, name, root)
     arm(spawn, "spawn", root)
     launcher.main(arguments)
 

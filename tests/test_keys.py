@@ -78,15 +78,15 @@ def test_the_list_of_keys_is_closed() -> None:
 def test_keys_without_effect_get_fewer() -> None:
     """What is only checked yet is this list, which may only shrink: a key with an effect leaves it."""
     names = """
-        stdin environment_file group groups login_environment credentials
-        start_deadline max_runs
+        credentials start_deadline max_runs
         escalation exclusive overlap locks resources placement dependencies dependency_timeout on_dependency_failure
         drain
-        stop_signal retries retry_delay retry_backoff retry_max_delay retry_on failover leave_children
-        resource_limits enforce nice ionice cpu_scheduling oom_score_adj no_new_privs
+        retries retry_delay retry_backoff retry_max_delay retry_on failover enforce
         output journal_rate retention notify telemetry_hooks"""
     assert sorted(names.split()) == sorted(key.name for key in JOB_KEYS.values() if key.planned)
     assert ["event", "job", "path", "result"] == sorted(k.name for k in JOB_KEYS["on"].kind.keys.values() if k.planned)
+    limits = "cpu memory memory_high swap tasks io_read io_write"
+    assert limits.split() == [k.name for k in JOB_KEYS["resource_limits"].kind.keys.values() if k.planned]
 
 
 @pytest.mark.parametrize("key", [key for key in LIVE if key.default and key.name != "anchor"], ids=lambda key: key.name)

@@ -58,8 +58,8 @@ def test_the_way_of_most_runs() -> None:
 
 
 def test_never_started_waits_again() -> None:
-    """Only what is certainly not running goes back to the queue."""
-    assert {RunState.STARTING: RunState.WAITING} == {
+    """Only what is certainly not running goes back to the queue; also if somebody asked it to stop meanwhile."""
+    assert {RunState.STARTING: RunState.WAITING, RunState.STOPPING: RunState.WAITING} == {
         state: end for (state, step), end in TABLE.items() if step is Step.RETURN
     }
 

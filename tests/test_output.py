@@ -27,7 +27,9 @@ def pumped(path: Path | str, *chunks: bytes, limit: int = MEBI) -> dict[str, Any
     output.started()
     while output.pump():
         pass
-    return output.close()
+    found = output.report()
+    output.shut()
+    return found
 
 
 def said(path: Path | None, offset: int, kept: int, dropped: int, tail: str) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def test_begin() -> None:
         "state": "starting", "reason": None, "trigger": "manual", "asked_by": "root",
         "due": "1970-01-01T00:00:01.000000Z", "queued": "1970-01-01T00:00:02.000000Z", "started": None, "ended": None,
         "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
-        "memory_peak_below": None, "user": "backup", "command": ("/bin/backup", "--full"), "host": "host",
+        "memory_peak_below": None, "warnings": [], "user": "backup", "command": ("/bin/backup", "--full"),
+        "host": "host",
         "priority": 10, "output": {"file": None, "bytes": 0, "dropped": 0, "tail": ""}, "tags": ["a", "b"],
         "metadata": {"owner": "ops"}, "attempts": [],
     }  # fmt: skip

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from jobqueued.child import spawn
-from jobqueued.child.spawn import StartFailed, User, find, is_system_trouble
+from jobqueued.child.identity import StartFailed, User
+from jobqueued.child.spawn import find, is_system_trouble
 from tests.host import DEADLINE, REPO, wait_for
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -32,7 +33,8 @@ def order(command: str | list[str], **fields: Any) -> dict[str, Any]:
     """What the supervisor is told."""
     return {
         "command": command, "user": None, "shell": "/bin/sh", "environment": {}, "umask": 0o022,
-        "working_directory": None, **fields,
+        "working_directory": None, "group": None, "groups": None, "stdin": "", "environment_file": [],
+        "login_environment": False, "attributes": {}, **fields,
     }  # fmt: skip
 
 
@@ -46,7 +48,7 @@ class Way:
 
     def start(self, order: dict[str, Any], output: int) -> int:
         """The pid."""
-        return spawn.spawn({**order, "user": self.user or order["user"]}, output)
+        return spawn.spawn({**order, "user": self.user or order["user"]}, output).pid
 
     def run(self, command: str | list[str], **fields: Any) -> tuple[str, int]:
         """The output of a job and its exit code (negative: the signal)."""
@@ -72,9 +74,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     """Each way to start a job, from a directory that the job should not see, which is / afterwards as before."""
     way = Way(request.param)
     if way.name == "fork":
-        monkeypatch.setattr(spawn, "_spawn", spawn._fork)
-        if not ROOT:
-            monkeypatch.setattr(os, "initgroups", lambda _name, _gid: None)
+        monkeypatch.setattr(spawn, "_spawn", lambda _plan: None)
     before, mask = os.getcwd(), os.umask(0o022)
     os.chdir("/")
     yield way
@@ -277,7 +277,7 @@ class TestUsers:
     @NEEDS_ROOT
     def test_a_step_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A step of the privilege drop that fails is named, and the job is not started."""
-        for function, step in (("initgroups", "setgroups"), ("setresgid", "setgid"), ("setresuid", "setuid")):
+        for function, step in (("setgroups", "setgroups"), ("setresgid", "setgid"), ("setresuid", "setuid")):
             with monkeypatch.context() as patch:
                 patch.setattr(os, function, refuse)
                 assert f"{step}: Operation not permitted" == str(Way("other user").refused("echo started"))
@@ -321,7 +321,7 @@ def test_an_account_that_nobody_knows() -> None:
     """A container's arbitrary uid, without an entry in the user database, has a name and a home all the same."""
     check = (
         "import pwd\ndef gone(uid): raise KeyError(uid)\npwd.getpwuid = gone\n"
-        "from jobqueued.child import spawn\nprint(spawn._OWN.name, spawn._OWN.home, spawn._OWN.shell)"
+        "from jobqueued.child import identity as i\nprint(i._OWN.name, i._OWN.home, i._OWN.shell)"
     )
     found = subprocess.run(
         [sys.executable, "-c", check], cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False

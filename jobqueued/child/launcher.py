@@ -21,7 +21,7 @@ from collections import deque
 if __name__ == "__main__":  # run by path: find jobqueued.child beside us, after the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from jobqueued.child import spawn, supervisor, wire
+from jobqueued.child import spawn, supervisor, tree, wire
 
 POOL = 8
 ASKING = 4
@@ -29,7 +29,6 @@ ASKING = 4
 IDLE_SECONDS = 60.0
 PATIENCE = 0.005
 """While supervisors come back this quickly, waiting for one beats forking another (a fork costs some 2 ms)."""
-JOB_NOFILE = 1024
 _LISTEN_FD = 3
 
 
@@ -243,14 +242,18 @@ class Launcher:
             with contextlib.suppress(KeyError):
                 self._poll.unregister(seat.socket)  # SIGCHLD tells the rest
             return
-        verb = notice.split(b" ", 1)[0]
+        verb, _, rest = notice.partition(b" ")
+        if verb == b"left":
+            notice = b"ended " + rest
         if verb != b"idle":
             self._tell(notice.decode(errors="replace"))
-        if verb != b"started":
-            if verb == b"ended" and self._scheduler is None:
-                with contextlib.suppress(OSError):
-                    seat.socket.send(b"sync")
-            seat.name = ""
+        if verb in (b"started", b"stopping"):
+            return
+        if verb in (b"ended", b"left") and self._scheduler is None:
+            with contextlib.suppress(OSError):
+                seat.socket.send(b"sync")
+        seat.name = ""
+        if verb != b"left":
             seat.idle_since = self._freed = time.monotonic()
             self._idle.append(seat)
 
@@ -260,32 +263,17 @@ class Launcher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if not pid:
-            self._become_supervisor(theirs, ours)
+            supervisor.become(theirs, [ours.fileno(), *self._own_descriptors()])
         theirs.close()
         ours.setblocking(False)
         seat = self._seats[ours.fileno()] = Seat(pid, ours)
         self._poll.register(ours, select.POLLIN)
         return seat
 
-    def _become_supervisor(self, theirs: socket.socket, ours: socket.socket) -> None:
-        status = 1
-        try:
-            for connection in (ours, self._listener, *(c for c, _ in self._lines.values())):
-                connection.close()
-            for seat in self._seats.values():
-                seat.socket.close()
-            for descriptor in self._private:
-                os.close(descriptor)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
-            wire.limit_files(JOB_NOFILE)
-            spawn.become_subreaper()
-            supervisor.serve(theirs)
-            status = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(status)
+    def _own_descriptors(self) -> list[int]:
+        """What no supervisor has a use for."""
+        lines = [connection.fileno() for connection, _lines in self._lines.values()]
+        return [*self._private, self._listener.fileno(), *lines, *self._seats]
 
     def _dismiss(self) -> None:
         """Over POOL idle supervisors are sent home after IDLE_SECONDS; a closed socket tells them."""
@@ -355,7 +343,7 @@ class Launcher:
         if not self._lost:
             return
         supervisors = {seat.pid for seat in self._seats.values()}
-        strays = [pid for pid in supervisor.children() if pid not in supervisors]
+        strays = [pid for pid in tree.children() if pid not in supervisors]
         for pid in strays:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -390,6 +378,7 @@ def main(arguments: list[str]) -> None:
     os.chdir("/")
     os.closerange(_LISTEN_FD + 1, 1 << 16)  # whatever our starter forgot to close is not for jobs
     wire.limit_files(None)
+    spawn.forgo_oom_protection()
     spawn.become_subreaper()
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)

@@ -63,11 +63,15 @@ class Output:
         os.close(self.writing)
         self.writing = -1
 
-    def close(self) -> dict[str, Any]:
-        """Close what is open; what the record says of this attempt's output (`tail` is cut at 2 KiB)."""
+    def shut(self) -> None:
+        """Close what is open."""
         for descriptor in (self.reading, self.writing, self._file):
             if descriptor >= 0:
                 os.close(descriptor)
+        self.reading = self.writing = self._file = -1
+
+    def report(self) -> dict[str, Any]:
+        """What the record says of this attempt's output (`tail` is cut at 2 KiB)."""
         said = {
             "file": self._path if self._written else None, "offset": self._offset, "bytes": self._written,
             "dropped": self._dropped, "tail": _UNSHOWABLE.sub("\ufffd", self._tail.decode(errors="replace")),

@@ -5,82 +5,77 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import pwd
+import resource
 import signal
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-from jobqueued.child import wire
+from jobqueued.child import environment, wire
+from jobqueued.child.identity import StartFailed, User, groups_of, user_of
 
 _ALL_SIGNALS = sorted(signal.valid_signals())
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEVNULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-_ME = os.geteuid()
-_PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
+_IOPRIO_SET = {"x86_64": 251, "i686": 289, "aarch64": 30, "armv7l": 314, "riscv64": 30, "ppc64le": 273, "s390x": 282}
+_IOPRIO_CLASSES = {"realtime": 1, "best-effort": 2, "idle": 3}
+_POLICIES = {
+    "other": os.SCHED_OTHER, "batch": os.SCHED_BATCH, "idle": os.SCHED_IDLE, "fifo": os.SCHED_FIFO, "rr": os.SCHED_RR,
+}  # fmt: skip
+_OF_OURSELVES = ("RLIMIT_AS", "RLIMIT_DATA")
+"""Limits that this interpreter itself could fail by, between their setting and the exec."""
 
 
-class StartFailed(Exception):
-    """The process could not be started: `step` failed with `number` (an errno, 0 where it is no system call's)."""
+class Started:
+    """The process, and what was not as it should be without keeping it from starting."""
 
-    def __init__(self, step: str, number: int, detail: str = "") -> None:
-        super().__init__(f"{step}: {detail or os.strerror(number)}")
-        self.number = number
+    __slots__ = ("pid", "warnings")
 
-
-class User:
-    """What the user database says of the user a job runs as."""
-
-    __slots__ = ("gid", "home", "name", "shell", "uid")
-
-    def __init__(self, entry: pwd.struct_passwd) -> None:
-        self.name, self.uid, self.gid, self.home, self.shell = (
-            entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell,
-        )  # fmt: skip
+    def __init__(self, pid: int, warnings: list[str]) -> None:
+        self.pid, self.warnings = pid, warnings
 
 
-def _own_user() -> User:
+class _Plan:
+    """All that is known before the fork; looked up here, as a user database has no business in the forked child."""
+
+    __slots__ = ("argv", "attributes", "env", "groups", "order", "output", "stdin", "user")
+
+    def __init__(self, order: dict[str, Any], output: int) -> None:
+        self.order, self.output = order, output
+        self.attributes: dict[str, Any] = order["attributes"]
+        self.user = user_of(order["user"])
+        other = not self.user.is_us or order["group"] is not None or order["groups"] is not None
+        self.groups = groups_of(order, self.user) if other else None
+        self.env, self.argv = environment.build(order, self.user)
+        self.stdin = _DEVNULL
+
+
+def spawn(order: dict[str, Any], output: int) -> Started:
+    """Start the job with `output` (a descriptor) as stdout and stderr, in a session of its own."""
+    plan = _Plan(order, output)
     try:
-        return User(pwd.getpwuid(_ME))
-    except KeyError:  # a container's arbitrary uid
-        return User(pwd.struct_passwd((str(_ME), "x", _ME, os.getegid(), "", "/", "/bin/sh")))
+        if order["stdin"]:
+            plan.stdin = _holding(order["stdin"].encode(errors="surrogateescape"))
+        if plan.groups is None and not plan.attributes:
+            started = _spawn(plan)
+            if started is not None:
+                return started
+        return _fork(plan)
+    finally:
+        if plan.stdin != _DEVNULL:
+            os.close(plan.stdin)
 
 
-_OWN = _own_user()
-
-
-def user_of(name: str | None) -> User:
-    """The user named in a job file, None: our own; only root may choose another."""
-    if name is None or name == _OWN.name:
-        return _OWN
+def _holding(data: bytes) -> int:
+    """A descriptor from which the job reads this, however long it is, whoever it is."""
     try:
-        user = User(pwd.getpwnam(name))
-    except KeyError:
-        raise StartFailed("user", 0, f"no user {name!r} on this host") from None
-    if _ME not in (0, user.uid):
-        raise StartFailed("user", errno.EPERM, f"only root can run jobs as {name!r}")
-    return user
-
-
-def trouble_with(name: str) -> str:
-    """Why jobs can't run as a user, "" where they can."""
-    try:
-        user_of(name)
-    except StartFailed as failure:
-        return str(failure).removeprefix("user: ")
-    return ""
-
-
-def environment(order: dict[str, Any], user: User) -> dict[str, str]:
-    """The job's environment, built from nothing."""
-    return {
-        "PATH": _PATH, "HOME": user.home, "SHELL": order["shell"], "LOGNAME": user.name, "USER": user.name,
-        "LANG": "C.UTF-8", **order["environment"],
-    }  # fmt: skip
-
-
-def arguments(order: dict[str, Any]) -> list[str]:
-    """A list is executed as it is; a string goes to the shell."""
-    command = order["command"]
-    return [order["shell"], "-c", command] if isinstance(command, str) else command
+        descriptor = os.memfd_create("stdin")
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except OSError as error:
+        raise StartFailed("stdin", error.errno or 0) from None
+    return descriptor
 
 
 def find(program: str, path: str) -> str:
@@ -94,33 +89,27 @@ def find(program: str, path: str) -> str:
     raise StartFailed("exec", errno.ENOENT, f"no command {program!r} in PATH {path}")
 
 
-def spawn(order: dict[str, Any], output: int) -> int:
-    """Start the job with `output` (a descriptor) as stdout and stderr, in a session of its own; its pid."""
-    user = user_of(order["user"])
-    env = environment(order, user)
-    argv = arguments(order)
-    start = _spawn if user.uid == _ME else _fork
-    return start(order, user, env, argv, output)
-
-
-def _spawn(order: dict[str, Any], user: User, env: dict[str, str], argv: list[str], output: int) -> int:
-    actions = [(os.POSIX_SPAWN_DUP2, _DEVNULL, 0), (os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
-    previous = os.umask(order["umask"])
-    program = argv[0]
+def _spawn(plan: _Plan) -> Started | None:
+    """None: it failed somewhere; the forked child repeats it and names the step."""
+    streams = ((plan.stdin, 0), (plan.output, 1), (plan.output, 2))
+    actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in streams]
+    previous = os.umask(plan.order["umask"])
+    warnings: list[str] = []
     try:
-        _change_directory(order, user)
-        program = find(program, env["PATH"])
-        return os.posix_spawn(
-            program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
+        _change_directory(plan.order, plan.user, warnings.append)
+        program = find(plan.argv[0], plan.env["PATH"])
+        pid = os.posix_spawn(
+            program, plan.argv, plan.env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
         )
-    except OSError as error:
-        raise StartFailed("exec", error.errno or 0, f"{program}: {error.strerror}") from None
+    except (OSError, StartFailed):
+        return None
     finally:
         os.umask(previous)
         os.chdir("/")
+    return Started(pid, warnings)
 
 
-def _change_directory(order: dict[str, Any], user: User) -> None:
+def _change_directory(order: dict[str, Any], user: User, warn: Callable[[str], object]) -> None:
     """To the job's directory; without one to HOME, else to / as cron does for a user without a home."""
     directory = order["working_directory"]
     try:
@@ -128,24 +117,28 @@ def _change_directory(order: dict[str, Any], user: User) -> None:
     except OSError as error:
         if directory:
             raise StartFailed("chdir", error.errno or 0, f"{directory}: {error.strerror}") from None
+        warn(f"the home {user.home}: {error.strerror}; it ran in /")
         os.chdir("/")
 
 
-def _fork(order: dict[str, Any], user: User, env: dict[str, str], argv: list[str], output: int) -> int:
+def _fork(plan: _Plan) -> Started:
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with open(reading, "rb") as report:
         try:
             pid = _forked()
             if not pid:
-                _become(order, user, env, argv, output, writing)
+                _become(plan, writing)
         finally:
             os.close(writing)
-        failure = report.read()
-    if failure:
+        warnings, failed, failure = report.read().decode(errors="replace").partition(_FAILED)
+    if failed:
         os.waitpid(pid, 0)
-        number, step, detail = failure.decode().split("\n", 2)
+        number, step, detail = failure.split("\n", 2)
         raise StartFailed(step, int(number), detail)
-    return pid
+    return Started(pid, warnings.splitlines())
+
+
+_FAILED = "\0"
 
 
 def _forked() -> int:
@@ -155,39 +148,154 @@ def _forked() -> int:
         raise StartFailed("fork", error.errno or 0) from None
 
 
-def _become(
-    order: dict[str, Any], user: User, env: dict[str, str], argv: list[str], output: int, report: int
-) -> NoReturn:
+def _become(plan: _Plan, report: int) -> NoReturn:
     """The forked child, from fork to exec: the order is the privilege drop's, each step fatal and named."""
-    step, program = "setsid", ""
+    steps = _Steps(plan, report)
     try:
+        steps.take()
+    except StartFailed as error:
+        step, _, detail = str(error).partition(": ")
+        failure = f"{error.number}\n{step}\n{detail}"
+    except OSError as error:
+        failure = f"{error.errno}\n{steps.step}\n{steps.detail}{error.strerror}"
+    except BaseException as error:
+        failure = f"0\n{steps.step}\n{steps.detail}{type(error).__name__} {error}"
+    os.write(report, (_FAILED + failure).encode(errors="replace"))
+    os._exit(127)
+
+
+class _Steps:
+    """`step` and `detail` tell how far it came."""
+
+    def __init__(self, plan: _Plan, report: int) -> None:
+        self.step = self.detail = ""
+        self._plan, self._report = plan, report
+
+    def take(self) -> None:
+        """Session, limits, attributes, identity, streams, directory, exec."""
+        plan, attributes = self._plan, self._plan.attributes
+        self.step = "setsid"
         os.setsid()
-        os.umask(order["umask"])
-        step = "setgroups"
-        os.initgroups(user.name, user.gid)
-        step = "setgid"
-        os.setresgid(user.gid, user.gid, user.gid)
-        step = "setuid"
-        os.setresuid(user.uid, user.uid, user.uid)
-        step = "stdio"
-        for source, target in ((_DEVNULL, 0), (output, 1), (output, 2)):
+        os.umask(plan.order["umask"])
+        self._limit(attributes.get("limits", {}))
+        for name, apply in _ATTRIBUTES:
+            if name in attributes:
+                self.step, self.detail = name, f"{attributes[name]}: "
+                apply(attributes[name])
+        self.detail = ""
+        self._identify()
+        if attributes.get("no_new_privs"):
+            self.step = "no_new_privs"
+            _prctl(_PR_SET_NO_NEW_PRIVS)
+        self.step = "stdio"
+        for source, target in ((plan.stdin, 0), (plan.output, 1), (plan.output, 2)):
             os.dup2(source, target)
-        step = "chdir"
-        _change_directory(order, user)
-        step = "exec"
-        program = find(argv[0], env["PATH"])
+        self.step = "chdir"
+        _change_directory(plan.order, plan.user, self._warn)
+        self._execute()
+
+    def _warn(self, text: str) -> None:
+        os.write(self._report, f"{text}\n".encode(errors="replace"))
+
+    def _limit(self, limits: dict[str, Any]) -> None:
+        """Soft and hard; `cpu_time` leaves some seconds in between, so that SIGXCPU tells what a SIGKILL would not."""
+        for name, (key, *limit) in limits.items():
+            self.step, self.detail = "resource_limits", f"{key}: "
+            number = getattr(resource, name)
+            if name in _OF_OURSELVES:
+                soft, hard = resource.getrlimit(number)
+                resource.setrlimit(number, (soft, max(hard, limit[1], key=_as_number)))  # lowered at the very end
+            else:
+                resource.setrlimit(number, tuple(limit))
+        self.detail = ""
+
+    def _identify(self) -> None:
+        if self._plan.groups is None:
+            return
+        gid, groups = self._plan.groups
+        uid = self._plan.user.uid
+        self.step = "setgroups"
+        os.setgroups(groups)
+        self.step = "setgid"
+        os.setresgid(gid, gid, gid)
+        self.step = "setuid"
+        os.setresuid(uid, uid, uid)
+
+    def _execute(self) -> None:
+        plan, limits = self._plan, self._plan.attributes.get("limits", {})
+        self.step = "exec"
+        program = find(plan.argv[0], plan.env["PATH"])
+        self.detail = f"{program}: "
         for number in _ALL_SIGNALS:
             if number not in (signal.SIGKILL, signal.SIGSTOP):
                 signal.signal(number, signal.SIG_DFL)
-        os.execve(program, argv, env)
-    except StartFailed as error:
-        failure = f"{error.number}\n{step}\n{str(error).partition(': ')[2]}"
-    except OSError as error:
-        failure = f"{error.errno}\n{step}\n{program + ': ' if program else ''}{error.strerror}"
-    except BaseException as error:
-        failure = f"0\n{step}\n{error!r}"
-    os.write(report, failure.encode())
-    os._exit(127)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        try:
+            for name in _OF_OURSELVES:
+                if name in limits:
+                    resource.setrlimit(getattr(resource, name), limits[name][1:])
+            os.execve(program, plan.argv, plan.env)
+        except OSError as error:
+            used_up = [key for name, (key, _, _) in limits.items() if error.errno in _USED_UP.get(name, ())]
+            if used_up:  # the job's own doing, not the host's
+                raise StartFailed("exec", 0, f"{self.detail}its {' or '.join(used_up)} is used up") from None
+            raise
+
+
+_USED_UP = {
+    "RLIMIT_NPROC": (errno.EAGAIN,), "RLIMIT_AS": (errno.ENOMEM,), "RLIMIT_DATA": (errno.ENOMEM,),
+    "RLIMIT_STACK": (errno.ENOMEM, errno.E2BIG),
+}  # fmt: skip
+
+
+def _as_number(limit: int) -> float:
+    return float("inf") if limit == resource.RLIM_INFINITY else limit
+
+
+def _prctl(option: int) -> None:
+    if _LIBC.prctl(option, 1, 0, 0, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _nice(value: int) -> None:
+    """Also of the session as a whole, where the kernel groups by session: there the nice of processes says little."""
+    os.setpriority(os.PRIO_PROCESS, 0, value)
+    _write("/proc/self/autogroup", value, optional=True)
+
+
+def _write(path: str, value: int, *, optional: bool = False) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(descriptor, b"%d" % value)
+        os.close(descriptor)
+    except OSError:
+        if not optional:
+            raise
+
+
+def _ionice(text: str) -> None:
+    """ioprio_set(2), which has no function in the C library."""
+    name, _, level = text.partition(":")
+    number = _IOPRIO_SET.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, f"not known on {os.uname().machine}")
+    if _LIBC.syscall(number, 1, 0, _IOPRIO_CLASSES[name] << 13 | int(level or 0)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _schedule(text: str) -> None:
+    policy, _, priority = text.partition(":")
+    os.sched_setscheduler(0, _POLICIES[policy], os.sched_param(int(priority or 0)))
+
+
+_ATTRIBUTES: tuple[tuple[str, Callable[[Any], None]], ...] = (
+    ("nice", _nice),
+    ("cpu_scheduling", _schedule),
+    ("ionice", _ionice),
+    ("oom_score_adj", lambda value: _write("/proc/self/oom_score_adj", value)),
+)
 
 
 def is_system_trouble(failure: StartFailed) -> bool:
@@ -195,8 +303,14 @@ def is_system_trouble(failure: StartFailed) -> bool:
     return failure.number in wire.SYSTEM_TROUBLE
 
 
+def forgo_oom_protection() -> None:
+    """Whoever started us may be spared when memory is short; jobs are not."""
+    with open("/proc/self/oom_score_adj") as file:
+        spared = int(file.read()) < 0
+    if spared:
+        _write("/proc/self/oom_score_adj", 0)
+
+
 def become_subreaper() -> None:
     """Orphans below this process come to it instead of PID 1."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        number = ctypes.get_errno()
-        raise OSError(number, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(number)}")
+    _prctl(_PR_SET_CHILD_SUBREAPER)

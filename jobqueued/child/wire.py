@@ -3,21 +3,24 @@
 R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
 
     spec      the launch order, one JSON object                                   launcher
-    control   Unix socket; whoever connects follows the attempt                   supervisor
+    control   Unix socket; whoever connects follows the attempt, and may stop it  supervisor
     spawning  made with O_EXCL: whoever makes it decides alone whether to start   supervisor (or the settling scheduler)
     pid       "<pid> <started ns, wall> <before> <after>", the last two on BOOTTIME   supervisor
     ended     the record as one line, complete only with its newline              supervisor
     lost      the wait status of a job whose supervisor died                      launcher
 
+Beside R, ``<job>@<n>.<a>.left`` is R/control of an attempt that has ended, while processes that it left live.
+
 Between scheduler and launcher go lines over a stream socket:
 
     → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
-                                 | ended NAME | lost NAME STATUS
+                                 | stopping NAME REASON | ended NAME | lost NAME STATUS
     → user NUMBER "USER"       ← user NUMBER TROUBLE (nothing: jobs can run as that user)
 
-Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above.
-On R/control a follower reads "live", and "ended" at the end.
+Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above; "left"
+is the "ended" of a supervisor that leaves the pool.
+On R/control a follower reads "live", "stopping REASON", and "ended" at the end; it may write "stop REASON".
 """
 
 from __future__ import annotations
@@ -29,10 +32,11 @@ import resource
 import socket
 from typing import Any
 
-VERSION = 2
+VERSION = 3
 NOTICE = 1024
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"
+LEFT = ".left"
 MARKS = (SPEC, CONTROL, SPAWNING, PID, ENDED, LOST)
 
 SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})

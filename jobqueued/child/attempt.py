@@ -1,0 +1,389 @@
+"""One attempt: claim its R, start the job, pump its output, end it when it is time, write its record, mark its end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.child import report, spawn, tree, wire
+from jobqueued.child.identity import StartFailed
+from jobqueued.child.output import Output
+from jobqueued.child.shutdown import Shutdown
+
+_IN = select.POLLIN
+_DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
+_NEVER = float("inf")
+_LONGEST_POLL = 2**31 - 1
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
+"""Between one SIGKILL to all and the next: a fork bomb may have children that we did not see."""
+_TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
+_SIGNAL_OF_INIT = 0.2
+"""A job that SIGTERM ended without our doing: PID 1, which signals one after the other, may be about to come to us."""
+
+
+class Attempt:
+    """One attempt, from the claim of its R to the mark of its end."""
+
+    def __init__(
+        self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, *, last: bool
+    ) -> None:
+        """`last`: afterwards this supervisor leaves the pool."""
+        self.name, self.directory = name, directory
+        self.leaves = last
+        self._launcher, self._wakeups, self._shutdown = launcher, wakeups, shutdown
+        self._followers: list[socket.socket] = []
+        self._poll = select.poll()
+        self._ready: dict[int, Callable[[], object]] = {}
+        self._pid = 0
+        self._status: int | None = None
+        self._usage: resource.struct_rusage | None = None
+        self._warnings: list[str] = []
+        self._cause: tuple[str, str] | None = None
+        self._stopping = ""
+        self._started = self._ended = 0
+        self._deadline = self._kill_at = self._drain_until = _NEVER
+        self._pause = _FIRST_PAUSE
+        self._empty = self._left = False
+        self._beside = -1
+
+    def carry_out(self) -> str:
+        """All of it; the path of the record, "" when the attempt turned out to be another's."""
+        try:
+            self._order = self._read_order()
+            listener = self._listen()
+            self._claim()
+        except OSError as error:  # not ours (any more), or no room in R: nothing was started
+            theirs = error.errno in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT)
+            self._say(f"idle {self.name}" if theirs else f"unstarted {self.name} run directory: {error.strerror}")
+            self.leaves = False
+            return ""
+        with listener:
+            self._output = Output(f"{self._order['logs']}.log", self._order["output_limit"])
+            try:
+                return self._live(listener)
+            finally:
+                self._output.shut()
+
+    def _live(self, listener: socket.socket) -> str:
+        try:
+            self._start()
+        except StartFailed as failure:
+            record = self._not_started(failure)
+        else:
+            self._watch(listener)
+            record = self._record()
+        if not self._is_ours():
+            return ""
+        path = self._write_record(record)
+        self._mark_end(record)
+        self._farewell()
+        if self._left and not self._empty:
+            self._outlive()
+        return path
+
+    def _is_ours(self) -> bool:
+        """Whether R is still there; a scheduler that got no answer from us may have judged the run without us."""
+        try:
+            os.stat(wire.SPAWNING, dir_fd=self.directory)
+        except FileNotFoundError:
+            self._say(f"idle {self.name}")
+            self.leaves = False
+            return False
+        return True
+
+    # the start
+
+    def _read_order(self) -> dict[str, Any]:
+        order = wire.read_document(self.directory, wire.SPEC)
+        if order is None:
+            raise OSError(errno.ENODATA, "its order is not whole")
+        return order
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            listener.bind(wire.address(self.directory))
+            listener.listen(8)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    def _claim(self) -> None:
+        """The token that decides who starts this attempt: from here on it may have run."""
+        wire.write_mark(self.directory, wire.SPAWNING)
+
+    def _start(self) -> None:
+        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._started = time.time_ns()
+        started = spawn.spawn(self._order, self._output.writing)
+        after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._pid, self._warnings = started.pid, started.warnings
+        self._output.started()
+        if self._order["timeout"] is not None:
+            self._deadline = time.monotonic() + self._order["timeout"]
+        self._write_pid(before, after)
+        self._say(f"started {self.name} {self._pid} {self._started}")
+
+    def _write_pid(self, before: int, after: int) -> None:
+        mark = b"%d %d %d %d\n" % (self._pid, self._started, before, after)
+        with contextlib.suppress(OSError):  # no room in R: we know it all the same
+            wire.write_mark(self.directory, wire.PID, mark)
+
+    # its life
+
+    def _watch(self, listener: socket.socket) -> None:
+        """Until the main process has ended, nothing of the run is left, and its output is drained (or given up)."""
+        self._on(self._wakeups, self._reap)
+        self._on(self._output.reading, self._pump)
+        self._on(self._shutdown.descriptor, self._look_for_shutdown)
+        self._on(listener.fileno(), lambda: self._accept(listener))
+        self._reap()
+        while not self._is_over():
+            self._wait()
+            self._look_at_the_clock()
+
+    def _is_over(self) -> bool:
+        ended = self._empty or self._left
+        return ended and self._status is not None and self._output.reading not in self._ready
+
+    def _wait(self) -> None:
+        for descriptor, _bits in self._poll.poll(self._patience()):
+            if descriptor in self._ready:
+                self._ready[descriptor]()
+
+    def _on(self, descriptor: int, action: Callable[[], object]) -> None:
+        self._ready[descriptor] = action
+        self._poll.register(descriptor, _IN)
+
+    def _off(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)
+        del self._ready[descriptor]
+
+    def _patience(self) -> float | None:
+        until = min(self._deadline, self._kill_at, self._drain_until)
+        return None if until == _NEVER else min(max(0.0, until - time.monotonic()) * 1000 + 1, _LONGEST_POLL)
+
+    def _look_at_the_clock(self) -> None:
+        now = time.monotonic()
+        if now >= self._deadline:
+            self._reap()  # what has ended in time has not timed out, however late we look
+        if now >= self._deadline:
+            self._stop("timed_out", f"timeout after {self._order['timeout']:g} s")
+        if now >= self._kill_at:
+            self._kill(now)
+        if now >= self._drain_until:
+            self._drain_until = _NEVER
+            if self._output.reading in self._ready and not self._left:
+                self._warnings.append("its output is still open in a process of another run or service: not awaited")
+            self._give_up_output()
+
+    def _give_up_output(self) -> None:
+        if self._output.reading in self._ready:
+            self._off(self._output.reading)
+
+    def _pump(self) -> None:
+        if not self._output.pump():
+            self._off(self._output.reading)
+
+    # its end
+
+    def _stop(self, state: str | None, reason: str, *, told: bool = False) -> None:
+        """`stop_signal` now, SIGKILL to all that is left after `kill_grace`; the first cause counts.
+
+        `told`: somebody else has sent them SIGTERM already.
+        """
+        if self._stopping:
+            return
+        self._stopping = reason
+        if state is not None:
+            self._cause = state, reason
+        self._say(f"stopping {self.name} {reason}")
+        for follower in self._followers:
+            self._send(follower, f"stopping {reason}")
+        number = report.signal_number(self._order["stop_signal"])
+        if not told or number != signal.SIGTERM:
+            tree.signal_all(number)
+        tree.signal_all(signal.SIGCONT)  # what is stopped does not act on it
+        self._deadline, self._kill_at = _NEVER, time.monotonic() + self._order["kill_grace"]
+
+    def _kill(self, now: float) -> None:
+        if self._pause == _FIRST_PAUSE:
+            grace, name = self._order["kill_grace"], self._order["stop_signal"]
+            if grace and name != "SIGKILL":
+                self._warnings.append(f"did not end on {name}: SIGKILL after {grace:g} s")
+        tree.signal_all(signal.SIGKILL)
+        self._kill_at = now + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _look_for_shutdown(self) -> None:
+        if self._shutdown.began():
+            self._reap()
+            if self._status is None:
+                self._stop("killed", "shutdown", told=True)
+
+    def _reap(self) -> None:
+        """Collect what has ended: the main process with its rusage, orphans apart."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakeups, 512)
+        try:
+            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if found.si_pid == self._pid:
+                    self._ended = time.time_ns()
+                    _pid, self._status, self._usage = os.wait4(self._pid, 0)
+                    self._deadline = _NEVER
+                else:
+                    os.waitpid(found.si_pid, 0)
+        except ChildProcessError:
+            if not self._empty:
+                self._empty, self._kill_at = True, _NEVER
+                self._drain_until = time.monotonic() + _DRAIN
+            return
+        if self._status is not None and not self._stopping and not self._left:
+            self._end_leftovers()
+
+    def _end_leftovers(self) -> None:
+        """The command has ended, and processes of it have not."""
+        pids = tree.children()
+        names = ", ".join(tree.names(pids)[:5]) or "some"
+        if self._order["leave_children"]:
+            self._left = self.leaves = True
+            self._warnings.append(f"left running: {names}")
+            self._drain_until = time.monotonic() + _DRAIN_OF_LEFT
+            return
+        self._warnings.append(f"its command left processes behind, which were ended: {names}")
+        self._stop(None, f"its command has ended and left {names}")
+
+    def _outlive(self) -> None:
+        """What `leave_children` left stays our child, and its output flows, until the last of it has ended."""
+        self._on(self._output.reading, self._pump)
+        while not self._empty:
+            self._wait()
+        with contextlib.suppress(OSError):
+            os.unlink(self.name + wire.LEFT, dir_fd=self._beside)
+        os.close(self._beside)
+
+    # those who follow
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            follower, _address = listener.accept()
+            follower.setblocking(False)
+            self._followers.append(follower)
+            self._on(follower.fileno(), lambda: self._hear(follower))
+            self._send(follower, "live")
+            if self._stopping:
+                self._send(follower, f"stopping {self._stopping}")
+
+    def _hear(self, follower: socket.socket) -> None:
+        """``stop REASON``, or its hanging up."""
+        try:
+            said = follower.recv(wire.NOTICE)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if not said:
+            self._off(follower.fileno())
+            self._followers.remove(follower)
+            follower.close()
+            return
+        verb, _, reason = said.decode(errors="replace").partition("\n")[0].partition(" ")
+        if verb == "stop":
+            self._reap()
+            if self._status is None:
+                self._stop("killed", reason)
+
+    def _send(self, follower: socket.socket, line: str) -> None:
+        with contextlib.suppress(OSError):
+            follower.send(f"{line}\n".encode())
+
+    def _say(self, notice: str) -> None:
+        with contextlib.suppress(OSError):  # no launcher: R tells it
+            self._launcher.send(notice.encode()[: wire.NOTICE])
+
+    # the record
+
+    def _record(self) -> dict[str, Any]:
+        assert self._status is not None
+        assert self._usage is not None
+        state, reason = self._verdict(self._status)
+        return self._finished(state, reason, pid=self._pid, **report.end(self._status, self._usage))
+
+    def _verdict(self, status: int) -> tuple[str, str | None]:
+        code = os.waitstatus_to_exitcode(status)
+        if self._cause is None and code in _TERMINATED and self._shutdown.began(_SIGNAL_OF_INIT):
+            self._cause = "killed", "shutdown"
+        if self._cause is not None:
+            return self._cause
+        if code in self._order["success_codes"]:
+            return "succeeded", None
+        return "failed", report.failure(status, self._order["attributes"].get("limits", {}))
+
+    def _not_started(self, failure: StartFailed) -> dict[str, Any]:
+        self._ended = time.time_ns()
+        if spawn.is_system_trouble(failure):
+            return self._finished(wire.UNSTARTED, str(failure))
+        return self._finished("failed", f"start_failed: {failure}")
+
+    def _finished(self, state: str, reason: str | None, **facts: Any) -> dict[str, Any]:
+        """The record so far with this attempt added; the run's own fields are those of its last attempt."""
+        output = self._output.report()
+        attempt = {
+            "attempt": self._order["attempt"], "started": report.stamp(self._started),
+            "ended": report.stamp(self._ended), "state": state, "reason": reason, "warnings": self._warnings, **facts,
+            "output": output,
+        }  # fmt: skip
+        record: dict[str, Any] = self._order["record"]
+        flat = {key: value for key, value in attempt.items() if key not in ("attempt", "rusage")}
+        flat["output"] = {key: value for key, value in output.items() if key != "offset"}
+        flat["started"] = record["attempts"][0]["started"] if record["attempts"] else flat["started"]
+        return {**record, **flat, "attempts": [*record["attempts"], attempt]}
+
+    def _write_record(self, record: dict[str, Any]) -> str:
+        if record["state"] == wire.UNSTARTED:
+            return ""
+        path = f"{self._order['logs']}.json"
+        try:
+            report.replace(path, wire.encode(record))
+        except OSError as error:
+            record["record_error"] = f"{path}: {error.strerror}"
+            return ""
+        return path
+
+    def _mark_end(self, record: dict[str, Any]) -> None:
+        """R/ended holds the record too: it is what the scheduler takes in, be the log directory writable or not."""
+        if self._left:
+            self._stay_reachable()
+        while True:
+            try:
+                wire.write_mark(self.directory, wire.ENDED, wire.encode(record))
+                return
+            except FileExistsError:
+                os.unlink(wire.ENDED, dir_fd=self.directory)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                    raise
+                time.sleep(1)  # R can't be written: the exit status waits here until it can
+
+    def _stay_reachable(self) -> None:
+        """R goes; who asks what is left finds us beside it."""
+        self._beside = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=self.directory)
+        with contextlib.suppress(OSError):
+            os.rename(wire.CONTROL, self.name + wire.LEFT, src_dir_fd=self.directory, dst_dir_fd=self._beside)
+
+    def _farewell(self) -> None:
+        for follower in self._followers:
+            self._send(follower, "ended")
+            self._off(follower.fileno())
+            follower.close()
+        self._followers.clear()
+        self._say(f"{'left' if self.leaves else 'ended'} {self.name}")

@@ -1,0 +1,103 @@
+"""What a job finds in its environment, built from nothing; later ones win:
+
+what every job gets, what a login gets (`login_environment`), `environment_file`, `environment`, and JOBQUEUE_…
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+from jobqueued.child.identity import StartFailed, User
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OF_A_LOGIN = ("/etc/environment", "/etc/default/locale")
+"""What pam_env(8) reads at a login, as Debian has it."""
+_LOGIN_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"})
+"""Shells that know ``-l -c``; for users of others /bin/sh reads the profile."""
+_LOGIN = 'eval "$JOBQUEUE_ENVIRONMENT"; unset JOBQUEUE_ENVIRONMENT; exec "$@"'
+_MOST = 1 << 20
+
+_ASSIGNMENT = re.compile(
+    r"""(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=((?:'[^']*'|"(?:[^"\\]|\\.)*"|\\.|[^'"\\\n])*)(?:\n|\Z)""", re.S
+)
+_SPACE = re.compile(r"(?:\s|[#;][^\n]*)*")
+_QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([ \t][#])""", re.S)
+_ESCAPED = re.compile(r'\\(["\\$`\n])')
+
+
+def build(order: dict[str, Any], user: User) -> tuple[dict[str, str], list[str]]:
+    """The environment, and the command as it is executed in it; StartFailed says which file is wrong, and where."""
+    own = {name: value for path in order["environment_file"] for name, value in read(path)}
+    own |= order["environment"]
+    login = order["login_environment"]
+    shell = user.shell or "/bin/sh" if login else order["shell"]
+    given = {"PATH": _PATH, "HOME": user.home, "SHELL": shell, "LOGNAME": user.name, "USER": user.name,
+             "LANG": "C.UTF-8"}  # fmt: skip
+    argv = arguments(order)
+    if not login:
+        return given | own, argv
+    for path in filter(os.path.exists, _OF_A_LOGIN):
+        given |= read(path)
+    profile = shell if os.path.basename(shell) in _LOGIN_SHELLS else "/bin/sh"
+    exports = "\n".join(f"export {name}={_shell_quoted(value)}" for name, value in own.items())
+    return given | own | {"JOBQUEUE_ENVIRONMENT": exports}, [profile, "-l", "-c", _LOGIN, "jobqueued", *argv]
+
+
+def arguments(order: dict[str, Any]) -> list[str]:
+    """A list is executed as it is; a string goes to the shell."""
+    command = order["command"]
+    return [order["shell"], "-c", command] if isinstance(command, str) else command
+
+
+def _shell_quoted(value: str) -> str:
+    return "'" + value.replace("'", "'\\''") + "'"
+
+
+def read(path: str) -> Iterator[tuple[str, str]]:
+    """The variables of a file of lines NAME=VALUE, as systemd.exec(5) and shells read them alike.
+
+    Values may be quoted, also over lines; nothing is expanded.  StartFailed names the first line that is neither that,
+    nor a comment, nor blank.
+    """
+    text = _content(path)
+    place = 0
+    while (place := _SPACE.match(text, place).end()) < len(text):  # type: ignore[union-attr]
+        found = _ASSIGNMENT.match(text, place)
+        if found is None:
+            raise _wrong(path, text, place, "accepted: NAME=VALUE, quotes closed")
+        if any(part[4] for part in _QUOTED.finditer(found[2])):
+            raise _wrong(path, text, place, "whether # begins a comment there is unclear; put the value into quotes")
+        yield found[1], _QUOTED.sub(_plain, found[2].strip(" \t\r"))
+        place = found.end()
+
+
+def _plain(part: re.Match[str]) -> str:
+    """A quoted part of a value, as it is meant."""
+    single, double, escaped, _comment = part.groups()
+    if double is not None:
+        return _ESCAPED.sub(lambda found: found[1].strip("\n"), double)
+    return str(single if single is not None else escaped.strip("\n"))
+
+
+def _wrong(path: str, text: str, place: int, accepted: str) -> StartFailed:
+    line = text.count("\n", 0, place) + 1
+    return StartFailed("environment_file", 0, f"{path}:{line}: {accepted}")
+
+
+def _content(path: str) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            data = file.read(_MOST + 1)
+    except OSError as error:
+        raise StartFailed("environment_file", error.errno or 0, f"{path}: {error.strerror}") from None
+    if len(data) > _MOST or b"\0" in data:
+        raise StartFailed("environment_file", 0, f"{path}: accepted: at most 1 MiB of text")
+    return os.fsdecode(data)

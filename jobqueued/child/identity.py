@@ -1,0 +1,100 @@
+"""Who a job runs as: what the host's user database says, and what keeps a job from starting."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import grp
+import os
+import pwd
+from typing import Any
+
+_ME = os.geteuid()
+_LIBC = ctypes.CDLL(None)
+_CLOSE_RANGE_CLOEXEC = 4
+
+
+class StartFailed(Exception):
+    """The process could not be started: `step` failed with `number` (an errno, 0 where it is no system call's)."""
+
+    def __init__(self, step: str, number: int, detail: str = "") -> None:
+        super().__init__(f"{step}: {detail or os.strerror(number)}")
+        self.number = number
+
+
+class User:
+    """What the user database says of the user a job runs as."""
+
+    __slots__ = ("gid", "home", "name", "shell", "uid")
+
+    def __init__(self, entry: pwd.struct_passwd) -> None:
+        self.name, self.uid, self.gid, self.home, self.shell = (
+            entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell,
+        )  # fmt: skip
+
+    @property
+    def is_us(self) -> bool:
+        """Whether a job of this user needs no change of user."""
+        return self.uid == _ME
+
+
+def _own_user() -> User:
+    try:
+        return User(pwd.getpwuid(_ME))
+    except KeyError:  # a container's arbitrary uid
+        return User(pwd.struct_passwd((str(_ME), "x", _ME, os.getegid(), "", "/", "/bin/sh")))
+
+
+_OWN = _own_user()
+
+
+def user_of(name: str | None) -> User:
+    """The user named in a job file, None: our own; only root may choose another."""
+    if name is None or name == _OWN.name:
+        return _OWN
+    try:
+        user = User(pwd.getpwnam(name))
+    except KeyError:
+        raise StartFailed("user", 0, f"no user {name!r} on this host") from None
+    finally:
+        _keep_from_jobs()
+    if _ME not in (0, user.uid):
+        raise StartFailed("user", errno.EPERM, f"only root can run jobs as {name!r}")
+    return user
+
+
+def groups_of(order: dict[str, Any], user: User) -> tuple[int, list[int]]:
+    """The primary and the supplementary groups: as the job says, else as the databases say of its user."""
+    gid = user.gid if order["group"] is None else _gid(order["group"])
+    try:
+        if order["groups"] is None:
+            return gid, os.getgrouplist(user.name, gid)
+        return gid, [_gid(name) for name in order["groups"]]
+    finally:
+        _keep_from_jobs()
+
+
+def _gid(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise StartFailed("group", 0, f"no group {name!r} on this host") from None
+
+
+def _keep_from_jobs() -> None:
+    """What a module of the user database left open (LDAP's connection, say) must not reach a job."""
+    try:
+        _LIBC.close_range(3, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC)
+    except AttributeError:  # a C library without it
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
+                os.set_inheritable(int(name), False)
+
+
+def trouble_with(name: str) -> str:
+    """Why jobs can't run as a user, "" where they can."""
+    try:
+        user_of(name)
+    except StartFailed as failure:
+        return str(failure).removeprefix("user: ")
+    return ""

@@ -1,0 +1,41 @@
+"""SIGTERM as a supervisor takes it: from PID 1 it means that the host, or the scope of its runs, goes down."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+
+_SFD_NONBLOCK, _SFD_CLOEXEC = 0o4000, 0o2000000
+_SIZE_OF_SIGSET, _SIZE_OF_SIGINFO = 128, 128
+_SENDER = slice(12, 16)
+"""ssi_pid in struct signalfd_siginfo (signalfd(2))."""
+
+
+class Shutdown:
+    """The descriptor to wait on, and what it says.  SIGTERM stays blocked in this process from now on."""
+
+    def __init__(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        mask = ctypes.create_string_buffer(_SIZE_OF_SIGSET)
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.sigemptyset(mask)
+        libc.sigaddset(mask, signal.SIGTERM)
+        self.descriptor = libc.signalfd(-1, mask, _SFD_NONBLOCK | _SFD_CLOEXEC)
+        if self.descriptor < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"signalfd: {os.strerror(number)}")
+
+    def began(self, patience: float = 0) -> bool:
+        """Whether PID 1 has sent SIGTERM, or does so within `patience` seconds; from others it means nothing."""
+        if patience:
+            select.select([self.descriptor], [], [], patience)
+        found = False
+        while True:
+            try:
+                said = os.read(self.descriptor, _SIZE_OF_SIGINFO)
+            except BlockingIOError:
+                return found
+            found = found or int.from_bytes(said[_SENDER], "little") == 1
