@@ -358,13 +358,14 @@ class _Story:
         st.tuples(st.just("down"), st.floats(0, 7200)),
         st.tuples(st.just("die"), st.integers(-1, 3)),
         st.tuples(st.just("lose"), st.integers(0, 5)),
+        st.tuples(st.just("stop"), st.integers(0, 40)),
     )
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(_Story.acts, max_size=25), st.sampled_from(CatchUp), st.integers(1, 3))
 def test_every_occurrence_is_covered_exactly_once(acts: list[tuple[str, float]], policy: CatchUp, slots: int) -> None:
-    """Downtime, crashes between any two commands, lost launches: each due instant has one record or live run."""
+    """Downtime, crashes between any two commands, lost launches, stops: each due instant has one record or live run."""
     jobs = [job("a", "*/7 * * * *", catch_up=policy), job("b", "*/11 * * * *", concurrency=2, grace=5 * MINUTE)]
     world = World(*jobs, seconds={"a": 500, "b": 900}, max_running=slots)
     for act, amount in acts:
@@ -383,6 +384,10 @@ def test_every_occurrence_is_covered_exactly_once(acts: list[tuple[str, float]],
                 name = sorted(world.processes)[int(amount) % len(world.processes)]
                 del world.processes[name]
                 world.happen(events.RunLost(*name, "its supervisor died"))
+            case "stop" if world.scheduler.runs:
+                run = sorted(world.scheduler.runs)[int(amount) % len(world.scheduler.runs)]
+                world.happen(events.StopAsked(1, run, "root"), die_after=int(amount) // 10 - 1 if amount > 30 else None)
+                world.boot() if amount > 30 else None
     world.pass_time(3600)
     for name, minutes in (("a", 7), ("b", 11)):
         runs = [run for run, _ in world.rows.values() if run.id.job == name]

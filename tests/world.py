@@ -6,7 +6,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobqueued import events
-from jobqueued.commands import Command, Launch, LookUp, RemoveMarks, Reply, SaveBoot, SaveJob, SaveRun, Say, WriteRecord
+from jobqueued.commands import (
+    Command,
+    Launch,
+    LookUp,
+    RemoveMarks,
+    Reply,
+    SaveBoot,
+    SaveJob,
+    SaveRun,
+    Say,
+    Stop,
+    WriteRecord,
+)
 from jobqueued.model import LIVE, SECOND, Job, JobMemory, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.schedule import Schedule
 from jobqueued.scheduler import Scheduler
@@ -44,6 +56,9 @@ class World:
         self.processes: dict[tuple[RunId, int], int] = {}
         self.ended_unseen: dict[tuple[RunId, int], Record] = {}
         self.launched: list[tuple[str, int]] = []
+        self.stopped: list[str] = []
+        self.killed: set[tuple[RunId, int]] = set()
+        self.dying = SECOND
         self.replies: dict[int, Reply] = {}
         self.said: list[Say] = []
         self.looked_up: list[str] = []
@@ -113,6 +128,12 @@ class World:
                 assert name not in self.processes, f"{name} launched twice"
                 self.launched.append((str(run.id), self.now.wall))
                 self.processes[name] = self.now.wall + round(self.seconds.get(job.id, 1) * SECOND)
+            case Stop(run, attempt):
+                assert self.rows[run][0].state == "stopping", "told to stop before the intent was committed"
+                self.stopped.append(str(run))
+                if (run, attempt) in self.processes:
+                    self.processes[run, attempt] = min(self.processes[run, attempt], self.now.wall + self.dying)
+                    self.killed.add((run, attempt))
             case RemoveMarks(run, attempt):
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
             case WriteRecord(record):
@@ -150,10 +171,11 @@ class World:
     def _end_one(self, end: int, scheduler: bool) -> None:
         name = next(name for name, time in self.processes.items() if time == end)
         del self.processes[name]
+        record = ended(name[0], "killed" if name in self.killed else "succeeded")
         if scheduler:
-            self.happen(events.RunEnded(*name, ended(name[0])))
+            self.happen(events.RunEnded(*name, record))
         else:
-            self.ended_unseen[name] = ended(name[0])
+            self.ended_unseen[name] = record
 
     def step_clock(self, seconds: float) -> None:
         """Somebody sets the wall clock; monotonic time and the processes' remaining time stay."""
@@ -171,6 +193,15 @@ class World:
         """Somebody asks for a run."""
         self.happen(events.RunAsked(ticket, job, "root", f"x{ticket:016x}"))
         return self.replies[ticket]
+
+    def stop(self, run: str, ticket: int = 1) -> Reply:
+        """Somebody asks for a run to stop."""
+        self.happen(events.StopAsked(ticket, RunId.parse(run), "root"))
+        return self.replies[ticket]
+
+    def start(self, run: str, attempt: int = 1) -> None:
+        """The news of its start arrives."""
+        self.happen(events.RunStarted(RunId.parse(run), attempt, 4711, self.now.wall))
 
     def pause(self, job: str, *, pause: bool = True, ticket: int = 1) -> Reply:
         """Somebody pauses or resumes a job."""
