@@ -196,9 +196,10 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("content", "mode", "text"),
         [
-            (b"echo no shebang\n", 0o755, "Exec format error"),
-            (b"\x7fELF nothing", 0o755, "Exec format error"),
-            (b"#!/no/such/interpreter\n", 0o755, "No such file or directory"),
+            (b"echo no shebang\n", 0o755, "a script needs a first line such as #!/bin/sh"),
+            (b"\x7fELF nothing", 0o755, "a script needs a first line such as #!/bin/sh"),
+            (b"#!/no/such/interpreter\n", 0o755, "its interpreter /no/such/interpreter is missing"),
+            (b"#!/bin/sh\r\n", 0o755, "its interpreter /bin/sh is missing; the file has the line ends of DOS"),
             (b"#!/bin/sh\n", 0o644, "Permission denied"),
         ],
     )
@@ -213,7 +214,8 @@ class TestFailures:
         """The path that was executed is in the message, whichever way it was started."""
         (public / "x").write_bytes(b"no shebang")
         (public / "x").chmod(0o755)
-        assert f"exec: {public}/x: Exec format error" == str(way.refused([f"{public}/x"]))
+        expected = f"exec: {public}/x: Exec format error: a script needs a first line such as #!/bin/sh"
+        assert expected == str(way.refused([f"{public}/x"]))
 
     def test_too_many_arguments(self, way: Way) -> None:
         """A command line beyond the kernel's limit is the job's fault."""

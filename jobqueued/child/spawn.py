@@ -239,7 +239,23 @@ class _Steps:
             used_up = [key for name, (key, _, _) in limits.items() if error.errno in _USED_UP.get(name, ())]
             if used_up:  # the job's own doing, not the host's
                 raise StartFailed("exec", 0, f"{self.detail}its {' or '.join(used_up)} is used up") from None
-            raise
+            raise StartFailed("exec", error.errno or 0, self.detail + _explained(program, error)) from None
+
+
+def _explained(program: str, error: OSError) -> str:
+    """What execve(2) means where its words would mislead: whoever reads "no such file" looks at the wrong one."""
+    if error.errno == errno.EACCES and os.path.isdir(program):
+        return "it is a directory"
+    if error.errno == errno.ENOEXEC:
+        return f"{error.strerror}: a script needs a first line such as #!/bin/sh"
+    if error.errno == errno.ENOENT and os.path.exists(program):
+        with open(program, "rb") as file:
+            line = file.readline(256)
+        if not line.startswith(b"#!"):
+            return "the loader that it was built for is missing"
+        dos = "; the file has the line ends of DOS" if line.endswith(b"\r\n") else ""
+        return f"its interpreter {line[2:].strip().decode(errors='replace')} is missing{dos}"
+    return str(error.strerror)
 
 
 _USED_UP = {
