@@ -1,0 +1,196 @@
+"""One supervisor, with the test as its launcher: the same world for the first run and for the thousandth."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued import launch, record
+from jobqueued.child import supervisor, wire
+from jobqueued.commands import Launch
+from jobqueued.model import SECOND, Job, Run, RunId, RunState
+from tests.host import wait_for
+from tests.test_spawn import ROOT
+
+RUNS = supervisor.MOST_ATTEMPTS - 3
+"""Between the first look and the last, which is not the last run of this supervisor."""
+
+
+class Pool:
+    """A pool of one supervisor, which is a child of ours."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket = ours
+        self.pid = os.fork()
+        if not self.pid:
+            for name in os.listdir("/proc/self/fd"):  # what the tests were started with; the launcher closes it
+                if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
+                    os.set_inheritable(int(name), False)
+            supervisor.become(theirs, [ours.fileno()])
+        theirs.close()
+        ours.settimeout(30)
+        self.number = 0
+
+    def run(self, **keys: Any) -> tuple[list[str], dict[str, Any]]:
+        """Carry out one attempt: the verbs that were said, and the record."""
+        self.number += 1
+        job = Job(id="job", **keys)
+        run = Run(id=RunId("job", self.number), key="x", due=0, queued=0, arrival=1, state=RunState.STARTING, attempt=1)
+        path = self.root / run.attempt_name
+        path.mkdir()
+        spec = launch.order(Launch(run, job, record.begin(run, job, "host")), self.root / "logs")
+        (path / wire.SPEC).write_bytes(wire.encode(spec))
+        directory = wire.open_directory(str(path))
+        socket.send_fds(self.socket, [run.attempt_name.encode()], [directory])
+        os.close(directory)
+        said = []
+        while not said or said[-1] not in ("ended", "left", "unstarted"):
+            said.append(self.socket.recv(wire.NOTICE).decode().split(" ")[0])
+        document = json.loads((path / wire.ENDED).read_bytes())
+        return said, document
+
+    def output(self) -> str:
+        """Of the last run."""
+        return (self.root / "logs" / "job" / f"{self.number}.log").read_text()
+
+    def descriptors(self) -> list[str]:
+        """What it has open between runs."""
+
+        def idle() -> list[str]:
+            try:
+                links = [os.readlink(path) for path in Path(f"/proc/{self.pid}/fd").iterdir()]
+            except FileNotFoundError:  # closed meanwhile
+                return []
+            return [] if any(link.startswith(str(self.root)) for link in links) else sorted(links)
+
+        return wait_for(idle)
+
+    def close(self) -> None:
+        self.socket.close()
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    found = Pool(tmp_path)
+    yield found
+    found.close()
+
+
+LOOK = "cat /proc/self/status /proc/self/limits; ls -l /proc/self/fd; umask; pwd; env; cat /proc/self/oom_score_adj"
+_VARYING = re.compile(
+    r"^(Pid|PPid|Tgid|NSpid|NStgid|NSpgid|NSsid|Ngid|Vm\w+|Rss\w+|Hugetlb\w+|\w*ctxt_switches|SigQ|State|Threads):.*\n"
+    r"|\d\d:\d\d|pipe:\[\d+\]|/proc/\d+/fd|JOBQUEUE_RUN=.*\n|total \d+",
+    re.M,
+)
+
+
+def look(pool: Pool) -> str:
+    said, document = pool.run(command=LOOK)
+    assert (said, document["exit_code"]) == (["started", "ended"], 0)
+    return _VARYING.sub("", pool.output())
+
+
+def test_the_first_and_the_last_run_see_the_same(pool: Pool, tmp_path: Path) -> None:
+    """Whatever the runs before were, failed or not: status, limits, descriptors, umask, directory, environment."""
+    wrong = tmp_path / "wrong.env"
+    wrong.write_text("no variables")
+    kinds: list[dict[str, Any]] = [
+        {"command": "true"},
+        {"command": "exit 3", "umask": 0o777, "working_directory": "/usr"},
+        {"command": ["/no/such"]},
+        {"command": "true", "working_directory": "/no/such"},
+        {"command": "true", "environment_file": (str(wrong),)},
+        {"command": "cat", "stdin": "x" * 100_000},
+        {"command": "true", "nice": 5, "oom_score_adj": 300, "no_new_privs": True, "cpu_scheduling": "batch"},
+        {"command": "true", "resource_limits": {"open_files": 50, "core": 0, "cpu_time": 9 * SECOND, "stack": 1 << 20}},
+        {"command": "true", "group": "no-such"},
+        *([{"command": "true", "user": "nobody"}, {"command": "true", "groups": ("games",)}] if ROOT else []),
+    ]
+    slow: list[dict[str, Any]] = [
+        {"command": "sleep 60 & sleep 0.01", "timeout": 30 * SECOND},
+        {"command": "kill -STOP $$", "timeout": SECOND // 20, "kill_grace": 0},
+    ]
+    before = look(pool)
+    ours = pool.descriptors()
+    for number in range(RUNS):
+        pool.run(**(kinds[number % len(kinds)] if number % 50 else slow[number // 50 % 2]))
+    assert before == look(pool)
+    assert ours == pool.descriptors()
+
+
+def test_it_leaves_the_pool_in_time(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many runs it says so with the last one, and is gone."""
+    monkeypatch.setattr(supervisor, "MOST_ATTEMPTS", 3)
+    (pool.root / "other").mkdir()
+    short = Pool(pool.root / "other")
+    assert [short.run(command="true")[0][-1] for _ in range(3)] == ["ended", "ended", "left"]
+    assert short.socket.recv(1) == b""
+    short.close()
+
+
+def test_it_leaves_the_pool_for_what_its_job_left(pool: Pool) -> None:
+    """`leave_children`: the run is over at once, the supervisor stays until the last process has ended."""
+    said, document = pool.run(command="sleep 600 & echo $!", leave_children=True)
+    assert (said, document["state"]) == (["started", "left"], "succeeded")
+    assert document["warnings"][0].startswith("left running: ")
+    beside = pool.root / f"job@1.1{wire.LEFT}"
+    assert beside.is_socket()
+    os.kill(int(pool.output()), signal.SIGKILL)
+    assert pool.socket.recv(1) == b""
+    assert not beside.exists()
+
+
+def test_what_is_left_may_go_on_writing(pool: Pool) -> None:
+    """Its output goes where it went, though the record was written before."""
+    go = pool.root / "go"
+    pool.run(command=f"(until [ -e {go} ]; do sleep 0.02; done; echo late) & echo early", leave_children=True)
+    go.touch()
+    assert pool.socket.recv(1) == b""
+    assert pool.output() == "early\nlate\n"
+
+
+def test_a_stopped_run_leaves_nothing(pool: Pool) -> None:
+    """`leave_children` is for a command that has ended by itself."""
+    said, document = pool.run(command="sleep 600 & sleep 600", leave_children=True, timeout=SECOND // 10)
+    assert said == ["started", "stopping", "ended"]
+    assert (document["state"], document["warnings"]) == ("timed_out", [])
+
+
+def test_a_tree_is_signalled_to_its_leaves(pool: Pool) -> None:
+    """Also what has left the session and still has its parent: it gets the stop signal, not only the SIGKILL."""
+    (pool.root / "leaf").write_text("trap 'echo leaf; exit' TERM; while :; do sleep 0.02; done")
+    (pool.root / "parent").write_text(f"trap : TERM; setsid sh {pool.root}/leaf & wait; wait")
+    _said, document = pool.run(
+        command=f"sh {pool.root}/parent & trap : TERM; wait; wait; exit 5", timeout=SECOND // 2, kill_grace=20 * SECOND
+    )
+    assert (document["state"], document["exit_code"]) == ("timed_out", 5)
+    assert pool.output().endswith("leaf\n")
+
+
+def test_every_exit_code(pool: Pool) -> None:
+    """0 to 255, exactly."""
+    for code in range(256):
+        _said, document = pool.run(command=["sh", "-c", f"exit {code}"])
+        assert (document["exit_code"], document["signal"]) == (code, None)
+        assert document["state"] == ("failed" if code else "succeeded")
+
+
+def test_every_signal(pool: Pool) -> None:
+    """Each signal that ends a process, exactly, real-time ones too."""
+    harmless = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+    stopping = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+    for number in signal.valid_signals() - harmless - stopping:
+        _said, document = pool.run(command=f"kill -{number:d} $$", resource_limits={"core": 0})
+        assert (document["exit_code"], document["signal"], document["state"]) == (None, number, "failed")
+        assert document["reason"].startswith(f"signal {number} (SIG")
