@@ -216,7 +216,7 @@ def test_groups_without_root() -> None:
 
 
 def test_a_home_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job runs in / as with cron, and that is told."""
+    """The job runs in /, and that is told."""
     home = pwd.struct_passwd((*pwd.getpwuid(os.geteuid())[:5], "/no/such/home", "/bin/sh"))
     monkeypatch.setattr(identity, "_OWN", identity.User(home))
     for way in ("posix_spawn", "fork"):

@@ -110,7 +110,7 @@ def _spawn(plan: _Plan) -> Started | None:
 
 
 def _change_directory(order: dict[str, Any], user: User, warn: Callable[[str], object]) -> None:
-    """To the job's directory; without one to HOME, else to / as cron does for a user without a home."""
+    """To the job's directory; without one to HOME, and to / where HOME can't be entered."""
     directory = order["working_directory"]
     try:
         os.chdir(directory or user.home)
