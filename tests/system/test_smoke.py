@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 
-JOBS, LOGS, GO = Path("/etc/jobqueue.d"), Path("/var/log/jobqueue"), Path("/run/smoke")
-DEADLINE = 30.0
-T = TypeVar("T")
+from tests.system.vm import (
+    JOBS,
+    LOGS,
+    ctl,
+    events,
+    jobs,
+    journal,
+    kill_main,
+    output,
+    record_file,
+    sh,
+    start,
+    state,
+    status,
+    story,
+    until,
+)
+
+GO = Path("/run/smoke")
 
 JOB_FILE = """
 jobs:
@@ -39,75 +53,9 @@ jobs:
 """
 
 
-def sh(*command: str) -> str:
-    """The command's stdout; a failure shows what it said."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def until(what: str, condition: Callable[[], T]) -> T:
-    """Wait for a condition, and return what it found."""
-    end = time.monotonic() + DEADLINE
-    while not (found := condition()):
-        assert time.monotonic() < end, f"not within {DEADLINE:g} s: {what}"
-        time.sleep(0.05)
-    return found
-
-
-def ctl(*arguments: str) -> Any:
-    return json.loads(sh("jobqueuectl", *arguments, "--json"))
-
-
-def jobs() -> Any:
-    return ctl("list")["jobs"]
-
-
-def status() -> Any:
-    """What the daemon says of itself; its exit code says whether a file is refused."""
-    command = ["jobqueuectl", "status", "--json"]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout)
-
-
-def state(unit: str, name: str) -> str:
-    return sh("systemctl", "show", f"--property={name}", "--value", unit).strip()
-
-
-def kill_main(signal: str, unit: str) -> None:
-    """Send a deadly signal to the unit's main process, and wait until systemd has started it again."""
-    before = int(state(unit, "MainPID"))
-    sh("systemctl", "kill", "--kill-whom=main", "-s", signal, unit)
-    until(f"a new process of {unit}", lambda: int(state(unit, "MainPID")) not in (0, before))
-    until("it is ready", lambda: state(unit, "SubState") == "running")
-
-
-def journal(*matches: str) -> list[dict[str, str]]:
-    sh("journalctl", "--sync")
-    return [json.loads(line) for line in sh("journalctl", "-u", "jobqueued", "-o", "json", *matches).splitlines()]
-
-
-def events(run: str) -> list[str]:
-    return [entry["JOBQUEUE_EVENT"] for entry in journal(f"JOBQUEUE_RUN={run}")]
-
-
-def record_file(run: str) -> Any:
-    file = LOGS / f"{run.replace('@', '/')}.json"
-    return json.loads(file.read_bytes()) if file.exists() else None
-
-
-def output(run: str) -> str:
-    return (LOGS / f"{run.replace('@', '/')}.log").read_text()
-
-
 @pytest.fixture(scope="module", autouse=True)
-def installed() -> None:
-    assert "vm-run=" in Path("/proc/cmdline").read_text(), "this installs into /: only inside vm-run"
-    sh("make", "install", "PREFIX=/usr")
-    sh("systemd-sysusers", "jobqueue.conf")
-    sh("systemd-tmpfiles", "--create", "jobqueue.conf")
-    sh("systemctl", "daemon-reload")
-    (JOBS / "smoke.yaml").write_text(JOB_FILE)
-    sh("systemctl", "start", "jobqueued")
+def started() -> None:
+    start(JOB_FILE)
     assert "4 jobs" in state("jobqueued", "StatusText"), "start returned before READY"
 
 
@@ -130,7 +78,7 @@ def assert_went_on(run: str, pid: int) -> None:
     (GO / "go").touch()
     until(f"the journal tells the end of {run}", lambda: "run_ended" in events(run))
     assert events(run) == ["run_started", "run_ended"]
-    assert journal(f"JOBQUEUE_RUN={run}", "JOBQUEUE_EVENT=run_ended")[0]["JOBQUEUE_EXIT_CODE"] == "7"
+    assert story(run, "JOBQUEUE_EVENT=run_ended")[0]["JOBQUEUE_EXIT_CODE"] == "7"
     record = ctl("show", run)
     assert (record["state"], record["exit_code"], record["pid"], len(record["attempts"])) == ("failed", 7, pid, 1)
     assert record_file(run) == record
@@ -139,7 +87,7 @@ def assert_went_on(run: str, pid: int) -> None:
 def test_a_run_is_told_in_the_journal_and_recorded() -> None:
     """Start and end lines with fields; the record file; `show` says the same."""
     run = sh("jobqueuectl", "run", "hello", "--wait").strip()
-    started, ended = journal(f"JOBQUEUE_RUN={run}")
+    started, ended = story(run)
     assert (started["JOBQUEUE_EVENT"], started["JOBQUEUE_JOB"]) == ("run_started", "hello")
     found = {name: ended[f"JOBQUEUE_{name}"] for name in ("EVENT", "JOB", "STATE", "EXIT_CODE")}
     assert found == {"EVENT": "run_ended", "JOB": "hello", "STATE": "succeeded", "EXIT_CODE": "3"}
