@@ -24,6 +24,18 @@ def read_when_whole(path: Path) -> str:
     return wait_for(lambda: path.exists() and path.read_text().endswith("\n") and path.read_text())
 
 
+def test_the_descriptors_of_a_job(host: Host) -> None:
+    """Nothing to read, one pipe for all that it writes, and nothing else, by way of the real launcher."""
+    host.write("jobs.yaml", "jobs: {a: {command: 'exec ls -l /proc/self/fd'}}")
+    host.start()
+    host.wait(run := host.run("a"))
+    links = [line.split(" -> ")[1] for line in host.output(run).decode().splitlines()[1:]]
+    assert links[0] == "/dev/null"
+    assert links[1].startswith("pipe:")
+    assert links[2:] == [links[1], links[3]]
+    assert links[3].startswith("/proc/")  # ls's own
+
+
 def test_the_main_promise(host: Host) -> None:
     """A dropped file's job runs through a SIGKILL of the scheduler; record, log, show and the job itself agree."""
     host.start()

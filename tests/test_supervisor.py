@@ -178,6 +178,16 @@ def test_a_tree_is_signalled_to_its_leaves(pool: Pool) -> None:
     assert pool.output().endswith("leaf\n")
 
 
+def test_what_left_the_session_is_asked_before_its_parent_is_gone(pool: Pool) -> None:
+    """A parent that dies of the stop signal at once leaves its child to us: that has got the signal too."""
+    started = pool.root / "started"
+    child = f"setsid sh -c 'trap \"echo asked; exit\" TERM; touch {started}; while :; do sleep 0.02; done'"
+    _said, document = pool.run(command=f"{child} & sleep 600", timeout=SECOND, kill_grace=20 * SECOND)
+    assert started.exists()
+    assert (document["state"], document["signal"], document["warnings"]) == ("timed_out", 15, [])
+    assert "asked\n" in pool.output()
+
+
 def test_every_exit_code(pool: Pool) -> None:
     """0 to 255, exactly."""
     for code in range(256):

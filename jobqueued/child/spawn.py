@@ -14,7 +14,6 @@ from jobqueued.child import environment, wire
 from jobqueued.child.identity import StartFailed, User, groups_of, user_of
 
 _ALL_SIGNALS = sorted(signal.valid_signals())
-_DEVNULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _IOPRIO_SET = {"x86_64": 251, "i686": 289, "aarch64": 30, "armv7l": 314, "riscv64": 30, "ppc64le": 273, "s390x": 282}
@@ -47,31 +46,30 @@ class _Plan:
         other = not self.user.is_us or order["group"] is not None or order["groups"] is not None
         self.groups = groups_of(order, self.user) if other else None
         self.env, self.argv = environment.build(order, self.user)
-        self.stdin = _DEVNULL
+        self.stdin = _stdin(order["stdin"])
 
 
 def spawn(order: dict[str, Any], output: int) -> Started:
     """Start the job with `output` (a descriptor) as stdout and stderr, in a session of its own."""
     plan = _Plan(order, output)
     try:
-        if order["stdin"]:
-            plan.stdin = _holding(order["stdin"].encode(errors="surrogateescape"))
         if plan.groups is None and not plan.attributes:
             started = _spawn(plan)
             if started is not None:
                 return started
         return _fork(plan)
     finally:
-        if plan.stdin != _DEVNULL:
-            os.close(plan.stdin)
+        os.close(plan.stdin)
 
 
-def _holding(data: bytes) -> int:
-    """A descriptor from which the job reads this, however long it is, whoever it is."""
+def _stdin(text: str) -> int:
+    """A descriptor from which the job reads this, however long it is, whoever the job's user is."""
     try:
+        if not text:
+            return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         descriptor = os.memfd_create("stdin")
         with open(descriptor, "wb", closefd=False) as file:
-            file.write(data)
+            file.write(text.encode(errors="surrogateescape"))
         os.lseek(descriptor, 0, os.SEEK_SET)
     except OSError as error:
         raise StartFailed("stdin", error.errno or 0) from None

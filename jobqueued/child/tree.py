@@ -65,11 +65,12 @@ def signal_all(number: int) -> None:
     reap, so its number may be a stranger's by now: it is held, and looked at again, before it is signalled.
     """
     ours = children()
+    below = _descendants(ours)  # before anybody dies and leaves them to us
     groups = {os.getpgid(child) for child in ours} - {os.getpgrp()}
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
-    for pid, parent in _descendants(ours).items():
+    for pid, parent in below.items():
         with contextlib.suppress(OSError):
             if os.getpgid(pid) not in groups:
                 _signal_held(pid, parent, number)
