@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from jobqueued.book import JobState
-from jobqueued.model import LIVE, SECOND, Job, JobStatus, RunState, to_text
+from jobqueued.model import DAY, HOUR, LIVE, MINUTE, SECOND, Job, JobStatus, RunState, to_text
 from jobqueued.scheduler import Scheduler
 
 _DURATIONS = frozenset({"every", "spread", "offset", "catch_up_window", "grace", "timeout", "kill_grace"})
@@ -38,12 +38,21 @@ def status_of(scheduler: Scheduler, job: Job) -> JobStatus:
     return next((status for fact, status in facts if fact), JobStatus.IDLE)
 
 
-def _rhythms(job: Job) -> list[str]:
+def rhythms(job: Job) -> list[str]:
     """What makes the job due, in words."""
     words = [f"{expression}, seconds {job.seconds}" if job.seconds else expression for expression in job.schedule]
-    words += [] if job.every is None else [f"every {job.every / SECOND:g} s"]
+    words += [] if job.every is None else [f"every {_length(job.every)}"]
     words += [] if job.at is None else [f"at {to_text(job.at)}"]
     return words + ["at boot"] * (job.at_boot and not any(e.strip().lower() == "@reboot" for e in job.schedule))
+
+
+def _length(duration: int) -> str:
+    """A duration, exactly: ``1 d 12 h``."""
+    words, rest = [], duration
+    for unit, length in (("d", DAY), ("h", HOUR), ("min", MINUTE), ("s", SECOND)):
+        count, rest = divmod(rest, length)
+        words += [f"{count} {unit}"] if count else []
+    return " ".join(words)
 
 
 def job_row(scheduler: Scheduler, job: Job) -> dict[str, Any]:
@@ -53,8 +62,8 @@ def job_row(scheduler: Scheduler, job: Job) -> dict[str, Any]:
     return {
         "id": job.id, "description": job.description, "status": status_of(scheduler, job).value,
         "enabled": job.enabled, "paused": state.memory.paused, "invalid": scheduler.invalid(job) or None,
-        "priority": job.priority, "concurrency": job.concurrency, "schedule": _rhythms(job), "timezone": job.timezone,
-        "next": _moment(scheduler.next_start(job.id)), "last_run": _moment(stats.last_run),
+        "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
+        "next": _moment(_next(scheduler, job)), "last_run": _moment(stats.last_run),
         "last_state": None if stats.last_state is None else str(stats.last_state), "due": len(state.due),
         "waiting": len(state.waiting), "running": len(state.live), "file": job.file, "line": job.line,
     }  # fmt: skip
@@ -79,9 +88,15 @@ def stats(state: JobState) -> dict[str, Any]:
     return {**asdict(counters), "last_run": _moment(counters.last_run)}
 
 
+def _next(scheduler: Scheduler, job: Job) -> int | None:
+    """When the clock starts the job next; None: never, or not as things stand."""
+    barred = scheduler[job.id].memory.paused or not job.enabled or scheduler.invalid(job)
+    return None if barred else scheduler.next_start(job.id)
+
+
 def next_job(scheduler: Scheduler) -> tuple[int, str] | None:
     """The soonest due time of any job, and whose it is."""
-    times = ((scheduler.next_start(job.id), job.id) for job in scheduler.catalog)
+    times = ((_next(scheduler, job), job.id) for job in scheduler.catalog)
     return min(((due, name) for due, name in times if due is not None), default=None)
 
 

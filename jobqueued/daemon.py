@@ -26,6 +26,7 @@ from jobqueued.launch import LauncherError, Link
 from jobqueued.lifecycle import IllegalStep
 from jobqueued.marks import Name
 from jobqueued.model import LIVE, SECOND, JobMemory, Now, Record, RunId, to_text
+from jobqueued.reload import Reload, refused
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import CommitFailed, Store
 from jobqueued.systemd import Systemd
@@ -50,7 +51,8 @@ class Daemon:
         reader = partial(read_jobs, timezone=config.timezone, seed=machine_id())
         self._watch = Watch(paths.jobs, reader, store.files())
         self._happened: list[events.Event] = []
-        self._verbs = Verbs(self._scheduler, store, self._status, self._happened.append, paths.logs)
+        self._reload = Reload(self._watch, self._scheduler.catalog, lambda *answer: self._control.reply(*answer))
+        self._verbs = Verbs(self._scheduler, store, self._status, self._happened.append, paths.logs, self._reload.begin)
         self._control = Control(paths.control, self._verbs.of)
         self._unsaved = Unsaved(store)
         self._held_back: list[RemoveMarks] = []
@@ -58,7 +60,7 @@ class Daemon:
         self._upkeep = Upkeep(store, paths.logs, config.retention)
         self._alive_at: int | None = None
         self._reconnect_at: int | None = None
-        self._stop = self._reload = self._reloading = False
+        self._stop = self._hung_up = False
         self._timer = kernel.realtime_timer()
         self._armed: int | None = None
         self._offset = kernel.realtime_offset()
@@ -90,7 +92,7 @@ class Daemon:
 
     def _note_signal(self, number: int, _frame: object) -> None:
         if number == signal.SIGHUP:
-            self._reload = True
+            self._hung_up = True
         else:
             self._stop = True
 
@@ -204,9 +206,7 @@ class Daemon:
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
             "state": "degraded" if self._degraded else "ok", "reason": self._degraded,
             "max_running": self._config.max_running,
-            "left": [str(name.run) for name in self._link.marks.left()],
-            "stale": sorted(path for path in self._watch.problems if self._watch.last_good(path)),
-            "problems": [problem._asdict() for found in self._watch.problems.values() for problem in found],
+            "left": [str(name.run) for name in self._link.marks.left()], **refused(self._watch),
         }  # fmt: skip
 
     def _degrade(self, text: str) -> None:
@@ -326,18 +326,17 @@ class Daemon:
 
     def _signalled(self) -> None:
         self._signals[0].recv(4096)
-        if self._reload:
-            self._reload = False
+        if self._hung_up:
+            self._hung_up = False
             self._systemd.reloading(_now().mono)
-            self._watch.relist()
-            self._reloading = True
+            self._reload.begin()
 
     def _tell_reloaded(self) -> None:
         """Once every file was read, slice by slice, and its jobs count."""
-        if self._reloading and not self._watch.has_more:
-            self._reloading = False
+        if self._reload.is_complete():
             self._happened.append(events.Reloaded())
             self._systemd.ready(self._summary())
+            self._reload.answer()
 
     def _hear_launcher(self, descriptor: int) -> None:
         self._link.flush()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.config import Retention
-from jobqueued.model import MAX_DIGITS, JobMemory, Record, RunId
+from jobqueued.model import LIVE, MAX_DIGITS, UNSTARTED, JobMemory, Record, RunId
 
 _END = ".json"
 
@@ -26,6 +26,35 @@ def read(logs: Path, run: RunId) -> Record | None:
     except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) and isinstance(document.get("state"), str) else None
+
+
+def output_of(logs: Path, run: RunId) -> Path:
+    """The output file of a run; it is there once the run has written something."""
+    return path_of(logs, run).with_suffix(".log")
+
+
+def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes, int]:
+    """At most `limit` bytes of a run's output from `offset` on, and how many there are in all; OSError."""
+    descriptor = os.open(output_of(logs, run), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return os.pread(descriptor, limit, offset), os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def no_output(document: Record) -> str:
+    """Why there is no output file of the run with this record."""
+    output, state = document["output"], document["state"]
+    facts = (
+        (state in UNSTARTED, "it has not started yet"),
+        (state in LIVE, "it has written nothing so far"),
+        (state == "skipped", f"it did not run: {document['reason']}"),
+        (output.get("error"), f"it could not be kept: {output.get('error')}"),
+        (output["file"], f"its file {output['file']} is gone"),
+        (output["bytes"] or output["tail"], f"no file was kept; `journalctl JOBQUEUE_RUN={document['run']}` may have it"),
+        (output["dropped"], f"all {output['dropped']} bytes of it were dropped"),
+    )
+    return next((reason for fact, reason in facts if fact), "it wrote nothing")
 
 
 def write(logs: Path, document: Record) -> None:

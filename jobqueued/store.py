@@ -10,14 +10,14 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobqueued.model import JobMemory, JobStats, Record, Run, RunId, RunState
 
-VERSION = 2
+VERSION = 3
 BALLAST = 4 << 20
 
 _SCHEMA = """
@@ -35,11 +35,14 @@ CREATE TABLE run (
 CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
+_ENDED = "state NOT IN ('due', 'waiting', 'starting', 'running')"
+
 _STEPS = {
     1: """
 ALTER TABLE job ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE file (name TEXT PRIMARY KEY, text BLOB NOT NULL) WITHOUT ROWID;
-"""
+""",
+    2: f"CREATE INDEX history ON run (queued, job, number, state) WHERE {_ENDED};",
 }
 """What each format needs to become the next."""
 
@@ -51,6 +54,35 @@ _RUN_COLUMNS = f"job, number, {', '.join(_RUN_FIELDS)}"
 _PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 3))})"
 _JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats"
 _PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+_ALL_ENDED = f"""
+SELECT queued, job, number, state FROM run WHERE {_ENDED} AND (queued, job, number) < (?, ?, ?) AND queued >= ?
+ORDER BY queued DESC, job DESC, number DESC
+"""
+_ENDED_OF_JOB = f"""
+SELECT queued, job, number, state FROM run WHERE {_ENDED} AND job = ? AND number < ? ORDER BY number DESC
+"""
+_LOOKS, _LOOKS_AT_ROWS = 5000, 500
+"""How many runs one call passes over at most: some 3 ms in the index, and as long in the rows themselves."""
+
+
+class Mark(NamedTuple):
+    """A place in history: what is older comes after it."""
+
+    queued: int
+    job: str
+    number: int
+
+
+NEWEST = Mark(2**63 - 1, "", 0)
+
+
+class Page(NamedTuple):
+    """Some records, newest first, and the place behind them; None: there are no more."""
+
+    records: list[Record]
+    end: Mark | None
 
 
 class StoreError(Exception):
@@ -152,6 +184,28 @@ class Store:
         """The newest records of a job, newest first; StoreError."""
         query = "SELECT record FROM run WHERE job = ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?"
         return self._read(query, (job, limit))
+
+    def ended(
+        self, before: Mark, since: int, limit: int, wanted: Callable[[Mark, str], bool], job: str | None = None
+    ) -> Page:
+        """The newest records before a place whose run (its mark and state) is `wanted`; StoreError."""
+        values: tuple[object, ...]
+        query, values, looks = _ALL_ENDED, (*before, since), _LOOKS
+        if job is not None:
+            query, values, looks = _ENDED_OF_JOB, (job, before.number or 2**63 - 1), _LOOKS_AT_ROWS
+        found: list[Record] = []
+        try:
+            rows = self._db.execute(query, values)
+            for looked, (queued, name, number, state) in enumerate(rows, 1):
+                mark = Mark(queued, name, number)
+                if queued >= since and wanted(mark, state) and (document := self.record(RunId(name, number))) is not None:
+                    found.append(document)
+                if len(found) >= limit or looked >= looks:
+                    rows.close()
+                    return Page(found, mark)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from None
+        return Page(found, None)
 
     def jobs(self) -> list[str]:
         """Every job id that is remembered."""

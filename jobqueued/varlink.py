@@ -26,7 +26,7 @@ INTERFACE = """\
 # Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is written JOB@NUMBER.
 interface io.jobqueue
 
-# A job, where it stands, and where it was defined.
+# A job, where it stands, and where it was defined. Next is null while it is paused, disabled or invalid, too.
 type Job (
   id: string,
   description: string,
@@ -97,6 +97,18 @@ method Show(run: string) -> (record: object)
 # When the clock starts a job next, in its zone: at most count times.
 method Next(job: string, count: int) -> (timezone: string, next: []string)
 
+# Records, newest first by when the run was queued: of one job or of all, in some states, queued from since until before
+# until. At first come the runs that are live. A reply has at most limit (100, also unless told), or fewer where many had
+# to be passed over; the call with before as next was goes on, and where that is null there is no more.
+method History(job: ?string, states: ?[]string, since: ?string, until: ?string, before: ?string, limit: ?int) -> (
+  runs: []object,
+  next: ?string
+)
+
+# The output of a run from a byte on (0 unless told), in base64, at most limit bytes (64 KiB, also unless told); size is
+# how much there is by now. Of a live run there may be more later.
+method Logs(run: string, offset: ?int, limit: ?int) -> (data: string, size: int, live: bool)
+
 # Make a job due now.
 method Run(job: string) -> (run: string)
 
@@ -112,8 +124,20 @@ method Resume(job: string) -> ()
 # The record of a run, once the run has ended.
 method Wait(run: string) -> (record: object)
 
+# Read every job file that has changed, and answer when its jobs count: what became of which ids, and what is refused.
+method Reload() -> (
+  jobs: int,
+  added: []string,
+  edited: []string,
+  removed: []string,
+  stale: []string,
+  problems: []Problem
+)
+
 error NoSuchJob (job: string)
 error NoSuchRun (run: string)
+# The run is known, but there is no output of it to be read.
+error NoOutput (run: string, reason: string)
 # The request makes sense, but not now.
 error Refused (reason: string)
 error PermissionDenied ()
@@ -220,6 +244,7 @@ _IS: dict[str, Callable[[Any], bool]] = {
     "bool": lambda value: isinstance(value, bool),
     "int": lambda value: type(value) is int and -(2**63) <= value < 2**63,
     "string": lambda value: isinstance(value, str) and value == value.encode(errors="replace").decode(),
+    "[]string": lambda value: isinstance(value, list) and all(map(_IS["string"], value)),
 }
 """The types of JSON values; half a surrogate pair, which JSON can write, is no character of a string."""
 
@@ -232,7 +257,7 @@ def _fits(kind: str, value: Any) -> bool:
 def _signatures(interface: str, text: str) -> dict[str, dict[str, str]]:
     """Parameters of each method by qualified name: ``{"io.jobqueue.Describe": {"job": "string", "runs": "?int"}}``."""
     methods = re.findall(r"^method (\w+)\((.*?)\)", text, re.M)
-    return {f"{interface}.{name}": dict(re.findall(r"(\w+): (\??\w+)", fields)) for name, fields in methods}
+    return {f"{interface}.{name}": dict(re.findall(r"(\w+): (\??(?:\[\])?\w+)", fields)) for name, fields in methods}
 
 
 _INTERFACES = {_SERVICE: _SERVICE_INTERFACE, NAME: INTERFACE}

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jobqueued import answers, record
+from jobqueued import answers, record, runlog
 from jobqueued.control import Peer
 from jobqueued.events import PauseAsked, RunAsked, StopAsked
-from jobqueued.model import Record, Run, RunId, to_text
+from jobqueued.model import LIVE, Record, Run, RunId, to_instant, to_text
 from jobqueued.scheduler import Scheduler
-from jobqueued.store import Store, StoreError
+from jobqueued.store import NEWEST, Mark, Store, StoreError
 from jobqueued.usage import usage
 from jobqueued.varlink import Method, VarlinkError
 
 _MOST_RUNS = 1000
+_PAGE_RUNS, _PAGE_BYTES = 100, 1 << 16
 
 Ticket = Callable[[], int]
 
@@ -26,10 +29,10 @@ class Verbs:
 
     def __init__(
         self, scheduler: Scheduler, store: Store, status: Callable[[], dict[str, Any]],
-        happen: Callable[[RunAsked | StopAsked | PauseAsked], None], logs: Path,
+        happen: Callable[[RunAsked | StopAsked | PauseAsked], None], logs: Path, reload: Callable[[int], None],
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._logs = scheduler, store, logs
-        self._status, self._happen = status, happen
+        self._status, self._happen, self._reload = status, happen, reload
         self.waiters: dict[RunId, list[int]] = {}
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
@@ -44,6 +47,9 @@ class Verbs:
             "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10))),
             "Show": trusted(lambda p: {"record": self._show(p["run"])}),
             "Next": trusted(lambda p: self._next(p["job"], p["count"])),
+            "History": trusted(self._history),
+            "Logs": trusted(self._logs_of),
+            "Reload": trusted(lambda _: self._reload(ticket())),
             "Run": trusted(lambda p: self._ask_for_run(p["job"], peer, ticket())),
             "Stop": trusted(lambda p: self._ask_for_stop(p["run"], peer, ticket)),
             "Pause": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True))),
@@ -99,10 +105,51 @@ class Verbs:
 
     def _so_far(self, run: Run) -> Record:
         return {
-            **record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.host),
-            "pid": run.pid, "started": to_text(run.started) if run.started else None,
+            **self._begun(run),
             "usage": usage(run.pid) if run.pid else None, "waits_for": self._scheduler.explain(run.id),
         }  # fmt: skip
+
+    def _begun(self, run: Run) -> Record:
+        begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.host)
+        return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None}
+
+    def _history(self, asked: dict[str, Any]) -> dict[str, Any]:
+        job, limit = asked.get("job"), max(1, min(asked.get("limit", _PAGE_RUNS), _PAGE_RUNS))
+        states, since = asked.get("states"), _instant(asked, "since", 0)
+        until, before = _instant(asked, "until", 2**63 - 1), _place(asked)
+
+        def wanted(mark: Mark, state: str) -> bool:
+            return since <= mark.queued < until and (states is None or state in states)
+
+        live: list[Record] = []
+        if before is None:
+            runs = sorted(self._live(job), key=lambda run: (run.queued, run.id), reverse=True)
+            live = [self._begun(run) for run in runs if wanted(Mark(run.queued, *run.id), run.state)]
+            before = NEWEST._replace(queued=until)
+        page = self._store.ended(before, since, limit, wanted, job)
+        if job is not None and not (live or page.records or page.end or self._knows(job)):
+            raise VarlinkError("NoSuchJob", {"job": job})
+        return {"runs": [*live, *page.records], "next": None if page.end is None else _place_text(page.end)}
+
+    def _live(self, job: str | None) -> Iterable[Run]:
+        runs = self._scheduler.runs.values()
+        return (run for run in runs if run.state in LIVE and job in (None, run.id.job))
+
+    def _knows(self, job: str) -> bool:
+        return job in self._scheduler.catalog or bool(self._store.history(job, 1))
+
+    def _logs_of(self, asked: dict[str, Any]) -> dict[str, Any]:
+        run, offset = _named(asked["run"]), max(0, asked.get("offset", 0))
+        limit = max(0, min(asked.get("limit", _PAGE_BYTES), _PAGE_BYTES))
+        live = run in self._scheduler.runs
+        document = self._begun(self._scheduler.runs[run]) if live else self._show(asked["run"])
+        try:
+            data, size = runlog.read_output(self._logs, run, offset, limit)
+        except FileNotFoundError:
+            raise VarlinkError("NoOutput", {"run": str(run), "reason": runlog.no_output(document)}) from None
+        except OSError as error:
+            raise VarlinkError("NoOutput", {"run": str(run), "reason": f"it can't be read: {error.strerror}"}) from None
+        return {"data": base64.b64encode(data).decode(), "size": size, "live": live}
 
     def _ask_for_run(self, job: str, peer: Peer, ticket: int) -> None:
         self._happen(RunAsked(ticket, job, peer.name, f"x{os.urandom(8).hex()}"))
@@ -135,6 +182,27 @@ def _readable(verb: Method) -> Method:
 
 def _denied(_parameters: dict[str, Any]) -> dict[str, Any]:
     raise VarlinkError("PermissionDenied")
+
+
+def _instant(asked: dict[str, Any], name: str, otherwise: int) -> int:
+    try:
+        moment = datetime.fromisoformat(asked[name]) if name in asked else None
+        return otherwise if moment is None else to_instant(moment)
+    except (ValueError, TypeError, OverflowError):  # TypeError: without a zone
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": name}) from None
+
+
+def _place_text(mark: Mark) -> str:
+    return f"{mark.queued}/{RunId(mark.job, mark.number)}"
+
+
+def _place(asked: dict[str, Any]) -> Mark | None:
+    """Where a page of history begins, as the page before has told; None: with the newest."""
+    queued, _, run = asked.get("before", "").partition("/")
+    try:
+        return Mark(int(queued), *RunId.parse(run)) if "before" in asked else None
+    except ValueError:
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "before"}) from None
 
 
 def _named(text: str) -> RunId:

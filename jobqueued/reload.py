@@ -1,0 +1,60 @@
+"""A reload by hand: from the asking, by signal or verb, to the answer that every changed file was read and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.catalog import Catalog
+from jobqueued.model import Job
+from jobqueued.watch import Watch
+
+
+class Reload:
+    """What was asked for and not answered yet.  inotify is blind to networks and may lose track: all files are listed.
+
+    `reply` takes a ticket and its answer.
+    """
+
+    def __init__(self, watch: Watch, catalog: Catalog, reply: Callable[[int, dict[str, Any]], None]) -> None:
+        self._watch, self._catalog, self._reply = watch, catalog, reply
+        self._asked: dict[int, dict[str, Job]] = {}
+        self._under_way = False
+
+    def begin(self, ticket: int | None = None) -> None:
+        """Somebody asks; the answer tells what changed since then."""
+        self._watch.relist()
+        self._under_way = True
+        if ticket is not None:
+            self._asked[ticket] = {job.id: job for job in self._catalog}
+
+    def is_complete(self) -> bool:
+        """Whether one that was asked for is complete; true once."""
+        complete = self._under_way and not self._watch.has_more
+        self._under_way = self._under_way and not complete
+        return complete
+
+    def answer(self) -> None:
+        """Tell all who asked."""
+        asked, self._asked = self._asked, {}
+        for ticket, before in asked.items():
+            self._reply(ticket, self._told(before))
+
+    def _told(self, before: dict[str, Job]) -> dict[str, Any]:
+        jobs = {job.id: job for job in self._catalog}
+        return {
+            "jobs": len(jobs),
+            "added": sorted(jobs.keys() - before.keys()),
+            "edited": sorted(name for name, job in jobs.items() if before.get(name, job) != job),
+            "removed": sorted(before.keys() - jobs.keys()),
+            **refused(self._watch),
+        }
+
+
+def refused(watch: Watch) -> dict[str, Any]:
+    """The files that could not be accepted, as the interface tells it: which are stale, and what is wrong with each."""
+    problems = watch.problems
+    return {
+        "stale": sorted(path for path in problems if watch.last_good(path)),
+        "problems": [problem._asdict() for found in problems.values() for problem in found],
+    }
