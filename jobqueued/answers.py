@@ -12,7 +12,8 @@ from jobqueued.scheduler import Scheduler
 _DURATIONS = frozenset({"every", "spread", "offset", "catch_up_window", "grace", "timeout", "kill_grace"})
 _INSTANTS = frozenset({"anchor", "at"})
 _INTERNAL = frozenset({"triggers", "file", "line"})
-_FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST})
+FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST})
+"""The ends that need somebody's attention."""
 
 
 def _moment(instant: int | None) -> str | None:
@@ -29,7 +30,7 @@ def status_of(scheduler: Scheduler, job: Job) -> JobStatus:
         (state.memory.paused, JobStatus.PAUSED),
         (bool(state.held), JobStatus.WAITING),
         (not job.enabled, JobStatus.DISABLED),
-        (ended in _FAILURES, JobStatus.FAILED),
+        (ended in FAILURES, JobStatus.FAILED),
         (
             bool(job.triggers and ended) and scheduler.next_start(job.id) is None and not job.at_boot,
             JobStatus.COMPLETED,

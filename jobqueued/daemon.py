@@ -51,7 +51,7 @@ class Daemon:
         reader = partial(read_jobs, timezone=config.timezone, seed=machine_id())
         self._watch = Watch(paths.jobs, reader, store.files())
         self._happened: list[events.Event] = []
-        self._reload = Reload(self._watch, self._scheduler.catalog, lambda *answer: self._control.reply(*answer))
+        self._reload = Reload(self._watch, self._scheduler.catalog)
         self._verbs = Verbs(self._scheduler, store, self._status, self._happened.append, paths.logs, self._reload.begin)
         self._control = Control(paths.control, self._verbs.of)
         self._unsaved = Unsaved(store)
@@ -336,7 +336,8 @@ class Daemon:
         if self._reload.is_complete():
             self._happened.append(events.Reloaded())
             self._systemd.ready(self._summary())
-            self._reload.answer()
+            for ticket, value in self._reload.answers():
+                self._control.reply(ticket, value)
 
     def _hear_launcher(self, descriptor: int) -> None:
         self._link.flush()

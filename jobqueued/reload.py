@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from jobqueued.catalog import Catalog
@@ -11,13 +10,10 @@ from jobqueued.watch import Watch
 
 
 class Reload:
-    """What was asked for and not answered yet.  inotify is blind to networks and may lose track: all files are listed.
+    """What was asked for and not answered yet.  Files are listed: inotify is blind to networks and may lose track."""
 
-    `reply` takes a ticket and its answer.
-    """
-
-    def __init__(self, watch: Watch, catalog: Catalog, reply: Callable[[int, dict[str, Any]], None]) -> None:
-        self._watch, self._catalog, self._reply = watch, catalog, reply
+    def __init__(self, watch: Watch, catalog: Catalog) -> None:
+        self._watch, self._catalog = watch, catalog
         self._asked: dict[int, dict[str, Job]] = {}
         self._under_way = False
 
@@ -34,11 +30,10 @@ class Reload:
         self._under_way = self._under_way and not complete
         return complete
 
-    def answer(self) -> None:
-        """Tell all who asked."""
+    def answers(self) -> list[tuple[int, dict[str, Any]]]:
+        """What each who asked is told, by ticket."""
         asked, self._asked = self._asked, {}
-        for ticket, before in asked.items():
-            self._reply(ticket, self._told(before))
+        return [(ticket, self._told(before)) for ticket, before in asked.items()]
 
     def _told(self, before: dict[str, Job]) -> dict[str, Any]:
         jobs = {job.id: job for job in self._catalog}

@@ -51,7 +51,10 @@ def no_output(document: Record) -> str:
         (state == "skipped", f"it did not run: {document['reason']}"),
         (output.get("error"), f"it could not be kept: {output.get('error')}"),
         (output["file"], f"its file {output['file']} is gone"),
-        (output["bytes"] or output["tail"], f"no file was kept; `journalctl JOBQUEUE_RUN={document['run']}` may have it"),
+        (
+            output["bytes"] or output["tail"],
+            f"no file was kept; `journalctl JOBQUEUE_RUN={document['run']}` may have it",
+        ),
         (output["dropped"], f"all {output['dropped']} bytes of it were dropped"),
     )
     return next((reason for fact, reason in facts if fact), "it wrote nothing")

@@ -198,7 +198,11 @@ class Store:
             rows = self._db.execute(query, values)
             for looked, (queued, name, number, state) in enumerate(rows, 1):
                 mark = Mark(queued, name, number)
-                if queued >= since and wanted(mark, state) and (document := self.record(RunId(name, number))) is not None:
+                if (
+                    queued >= since
+                    and wanted(mark, state)
+                    and (document := self.record(RunId(name, number))) is not None
+                ):
                     found.append(document)
                 if len(found) >= limit or looked >= looks:
                     rows.close()

@@ -97,9 +97,9 @@ method Show(run: string) -> (record: object)
 # When the clock starts a job next, in its zone: at most count times.
 method Next(job: string, count: int) -> (timezone: string, next: []string)
 
-# Records, newest first by when the run was queued: of one job or of all, in some states, queued from since until before
-# until. At first come the runs that are live. A reply has at most limit (100, also unless told), or fewer where many had
-# to be passed over; the call with before as next was goes on, and where that is null there is no more.
+# Records, newest first by when the run was queued: of one job or all, in some states, queued from since on and before
+# until. First come the runs that are live. A reply has at most limit of the others (100, also unless told), or fewer
+# where many were passed over; the next as before gets what follows, where it is null there is no more.
 method History(job: ?string, states: ?[]string, since: ?string, until: ?string, before: ?string, limit: ?int) -> (
   runs: []object,
   next: ?string

@@ -364,7 +364,10 @@ class Real(Service):
             row = Run(id=run, key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
             self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
         self.happened: list[RunAsked | PauseAsked] = []
-        self.verbs = Verbs(self.world.scheduler, self.store, lambda: {"pid": 1}, self.happened.append, self.logs)
+        self.reloads: list[int] = []
+        self.verbs = Verbs(
+            self.world.scheduler, self.store, lambda: {"pid": 1}, self.happened.append, self.logs, self.reloads.append
+        )
         super().__init__(directory, self.verbs.of)
 
 

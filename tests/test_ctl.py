@@ -242,7 +242,7 @@ class TestAnswers:
         expected = {
             "run": "nightly-backup@142", "state": "failed", "reason": "exit code 3", "ended with": "exit status 3",
             "started": facts(shown)["due"], "took": "2 min 3 s", "command": "backup | gzip", "user": "backup",
-            "pid": "4711", "CPU": "1.25 s user, 500 ms system", "memory": "3.0 MiB", "dropped": "7 B",
+            "pid": "4711", "CPU": "1.25 s user, 500 ms system", "memory peak": "3.0 MiB", "dropped": "7 B",
             "tags": "nightly", "metadata": '{"owner": "ops"}',
             "output": "2.0 KiB in /var/log/jobqueue/nightly-backup/142.log",
         }  # fmt: skip
@@ -258,7 +258,7 @@ class TestAnswers:
         ("change", "name", "value"),
         [
             ({"signal": 9, "exit_code": None}, "ended with", "signal 9 (Killed)"),
-            ({"memory_peak": None, "memory_peak_below": 1 << 20}, "memory", "below 1.0 MiB"),
+            ({"memory_peak": None, "memory_peak_below": 1 << 20}, "memory peak", "below 1.0 MiB, less than can be told"),
             ({"asked_by": "uid 7", "trigger": "manual"}, "trigger", "manual by uid 7"),
             ({"waits_for": ["a@1 runs", "it is young"]}, "waits for", "a@1 runs; it is young"),
             ({"command": ["sh", "-c", "a b"]}, "command", "sh -c 'a b'"),

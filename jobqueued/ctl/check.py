@@ -27,6 +27,11 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
     whose owners and permissions are checked too.
 
     Exits 1 if there is an error (a warning is only printed), 2 if a file can't be read.
+
+    \b
+    Examples:
+      jobqueuectl check
+      jobqueuectl check new/*.yaml && cp new/*.yaml /etc/jobqueue.d/
     """
     jobs, problems, unreadable = read_files(paths, files or (paths.jobs,))
     now = time.time_ns()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,7 +19,8 @@ _LIMIT = 1 << 28
 
 _REFUSALS = {
     f"{NAME}.NoSuchJob": "there is no job {job}; `jobqueuectl list` names those there are",
-    f"{NAME}.NoSuchRun": "there is no run {run}; `jobqueuectl show JOB` names the newest of a job",
+    f"{NAME}.NoSuchRun": "there is no run {run}, or none any more; `jobqueuectl history JOB` names those there are",
+    f"{NAME}.NoOutput": "there is no output of {run}: {reason}",
     f"{NAME}.Refused": "refused: {reason}",
     f"{NAME}.PermissionDenied": "not permitted; ask as root or as a member of the group jobqueue",
 }
@@ -40,16 +43,46 @@ def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameter
 
     `timeout` (seconds) bounds each silence.  Unreachable and Refused say to a person what is wrong and what to do.
     """
-    try:
-        with _connected(control, timeout) as peer:
-            peer.sendall(encode({"method": f"{NAME}.{method}", "parameters": parameters}))
-            reply = _reply(peer)
-    except (OSError, MessageError) as error:
-        raise Unreachable(f"the daemon is not reachable at {printable(str(control))}: {_remedy(error)}") from None
-    if "error" in reply:
-        raise _refusal(reply)
-    answer: Message = reply["parameters"]
-    return answer
+    with Call(control, method, timeout, **parameters) as call:
+        return call.answer()
+
+
+class Call:
+    """A call on a connection of its own; `answer` waits for the reply, poll(2) on `fileno` tells that it has come."""
+
+    def __init__(self, control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> None:
+        self._control = control
+        with self._told():
+            self._peer = _connected(control, timeout)
+        with self._told():
+            self._peer.sendall(encode({"method": f"{NAME}.{method}", "parameters": parameters}))
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._peer.close()
+
+    def fileno(self) -> int:
+        """The connection's descriptor."""
+        return self._peer.fileno()
+
+    def answer(self) -> Message:
+        """The reply's parameters."""
+        with self._told():
+            reply = _reply(self._peer)
+        if "error" in reply:
+            raise _refusal(reply)
+        answer: Message = reply["parameters"]
+        return answer
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, MessageError) as error:
+            where = printable(str(self._control))
+            raise Unreachable(f"the daemon is not reachable at {where}: {_remedy(error)}") from None
 
 
 def _connected(control: Path, timeout: float | None) -> socket.socket:

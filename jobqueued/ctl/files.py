@@ -77,12 +77,13 @@ def _reader(file: Path, own: Path) -> int | None:
 def _unknown_users(jobs: Iterable[Job]) -> Iterator[Problem]:
     """It refuses no file: the job itself is Invalid on a host without the user."""
     for job in jobs:
-        if job.user is not None and not _exists(job.user):
+        if job.user is not None and not user_exists(job.user):
             message = f"found {job.user!r}; accepted: a user of this host; without it job {job.id} does not run"
             yield Problem(job.file, job.line, 0, "user", message, "warning")
 
 
-def _exists(user: str) -> bool:
+def user_exists(user: str) -> bool:
+    """Whether this host's user database has it."""
     try:
         return bool(pwd.getpwnam(user))
     except KeyError:

@@ -1,12 +1,16 @@
-"""jobqueuectl list: all jobs, one a line."""
+"""jobqueuectl list: all jobs, one a line; from job files and records while the daemon is down."""
 
 from __future__ import annotations
+
+import time
 
 import click
 
 from jobqueued.config import Paths
-from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import distance, json_option, print_json, print_table, styled
+from jobqueued.ctl import offline
+from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, styled
+from jobqueued.varlink import Message
 
 
 @click.command("list")
@@ -16,8 +20,18 @@ def list_jobs(paths: Paths, as_json: bool) -> None:
     """List all jobs, one a line.
 
     NEXT is when the clock starts it again, LAST when it last ran, ENDED how that ended.
+
+    While the daemon is down, the job files, records and live runs are read instead; pauses and what waits are not known
+    then.
+
+    \b
+    Example:
+      jobqueuectl list --json | jq -r '.jobs[] | select(.status == "Failed") | .id'
     """
-    answer = ask(paths.control, "List")
+    try:
+        answer = ask(paths.control, "List")
+    except Unreachable as down:
+        answer = _from_files(paths, down)
     if as_json:
         print_json(answer)
         return
@@ -31,9 +45,23 @@ def list_jobs(paths: Paths, as_json: bool) -> None:
                 distance(job["last_run"]),
                 styled(job["last_state"]),
                 str(job["priority"]),
-                ", ".join(job["schedule"]) or "-",
+                ", ".join(map(rhythm, job["schedule"])) or "-",
                 job["description"],
             )
             for job in answer["jobs"]
         ),
     )
+
+
+def rhythm(text: str) -> str:
+    """What makes a job due, as a person reads it: an `at` in the local zone."""
+    return f"at {local(text[3:])}" if text.startswith("at 2") else text
+
+
+def _from_files(paths: Paths, down: Unreachable) -> Message:
+    jobs = offline.jobs(paths)
+    if not jobs:
+        raise Unreachable(f"{down.message}\nThere is no job in {paths.jobs} either that could be read.")
+    offline.say(paths, down, "which jobs are paused, nor what waits")
+    now, live = time.time_ns(), offline.live(paths)
+    return {"jobs": [offline.job_row(paths, job, live, now) for job in jobs]}

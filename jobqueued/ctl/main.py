@@ -11,12 +11,16 @@ import click
 from jobqueued import __version__
 from jobqueued.config import Paths
 from jobqueued.ctl.check import check
+from jobqueued.ctl.history import history
 from jobqueued.ctl.list import list_jobs
+from jobqueued.ctl.logs import logs
 from jobqueued.ctl.next import next_times
 from jobqueued.ctl.pause import pause, resume
+from jobqueued.ctl.reload import reload
 from jobqueued.ctl.run import run_job
 from jobqueued.ctl.show import show
 from jobqueued.ctl.status import status
+from jobqueued.ctl.stop import stop
 
 _DIRECTORY = click.Path(path_type=Path, readable=False)
 
@@ -50,5 +54,5 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
     context.obj = Paths.chosen(root, **paths)
 
 
-for command in (status, list_jobs, show, next_times, run_job, pause, resume, check):
+for command in (status, list_jobs, show, history, logs, next_times, run_job, stop, pause, resume, reload, check):
     main.add_command(command)

@@ -36,6 +36,11 @@ def next_times(
 
     With --expression, when it would start a job with that schedule; then JOB is the id for which its `H` are drawn.
     While the daemon is down the job files are read instead.  Exits 1 if there is nothing to come.
+
+    \b
+    Examples:
+      jobqueuectl next nightly-backup -n 3
+      jobqueuectl next -e '0 2 * * mon-fri' -z Europe/Berlin
     """
     if expression is not None:
         zone = timezone or _own_zone(paths)

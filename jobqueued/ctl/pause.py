@@ -16,6 +16,10 @@ def pause(paths: Paths, job: str) -> None:
 
     What comes due meanwhile is skipped, which its records say; what waits is held; live runs go on.  The pause outlives
     restarts, edits and even the removal of the job.
+
+    \b
+    Example:
+      jobqueuectl pause nightly-backup
     """
     ask(paths.control, "Pause", job=job)
 
@@ -27,5 +31,9 @@ def resume(paths: Paths, job: str) -> None:
     """Let a paused JOB go on.
 
     What was held waits for its turn again; nothing is started for what came due meanwhile.
+
+    \b
+    Example:
+      jobqueuectl resume nightly-backup
     """
     ask(paths.control, "Resume", job=job)

@@ -20,6 +20,11 @@ def run_job(paths: Paths, job: str, wait: bool) -> None:
     """Make JOB due now and print the run's id.
 
     The run goes through the queue like any other: it waits for its turn.  A disabled job can be run so, too.
+
+    \b
+    Examples:
+      jobqueuectl run nightly-backup
+      jobqueuectl run --wait nightly-backup && echo done
     """
     if wait and "JOBQUEUE_RUN" in os.environ:
         raise click.UsageError("a run can't wait for another one: both might need the same slot. Leave out --wait.")

@@ -1,10 +1,11 @@
-"""jobqueuectl show: a job with its newest runs, or one run; from the record files while the daemon is down."""
+"""jobqueuectl show: a job with its newest runs, or one run; from the files while the daemon is down."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import signal
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import islice
@@ -13,12 +14,14 @@ from typing import Any
 import click
 from rich.text import Text
 
-from jobqueued import runlog
+from jobqueued import answers
 from jobqueued.config import Paths
+from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.terminal import (
     distance,
     json_option,
+    local,
     moment,
     print_facts,
     print_json,
@@ -46,9 +49,14 @@ def show(paths: Paths, name: str, runs: int, as_json: bool) -> None:
     Of a JOB: where it stands, its definition, its newest runs.  Of a run, JOB@N: what ran, when and how long, how it
     ended, CPU and memory, the end of its output; what it uses now, while it is running.
 
-    While the daemon is down, the record files are read instead.
+    While the daemon is down, job files, records and live runs are read instead.
+
+    \b
+    Examples:
+      jobqueuectl show nightly-backup
+      jobqueuectl show nightly-backup@142 --json
     """
-    run = _parsed(name) if "@" in name else None
+    run = parsed(name) if "@" in name else None
     answer = _job(paths, name, runs) if run is None else _record(paths, run)
     if as_json:
         print_json(answer)
@@ -60,15 +68,16 @@ def show(paths: Paths, name: str, runs: int, as_json: bool) -> None:
 
 def verdict(record: Record) -> str:
     """How a run ended, in one line: ``failed after 3.2 s: exit code 1``."""
-    took = f" after {_took(record)}" if _took(record) else ""
+    time = f" after {took(record)}" if took(record) else ""
     reason = f": {record['reason']}" if record["reason"] else ""
-    return printable(f"{record['state']}{took}{reason}")
+    return printable(f"{record['state']}{time}{reason}")
 
 
 # where it comes from
 
 
-def _parsed(name: str) -> RunId:
+def parsed(name: str) -> RunId:
+    """The run of that name; a UsageError tells how one is written."""
     try:
         return RunId.parse(name)
     except ValueError as error:
@@ -79,7 +88,11 @@ def _record(paths: Paths, run: RunId) -> Record:
     try:
         record: Record = ask(paths.control, "Show", run=str(run))["record"]
     except Unreachable as down:
-        return _kept(paths, down, run.job, 1, run.number)[0]
+        found = offline.record(paths, run)
+        if found is None:
+            raise offline.nothing(paths, down, f"no record of {run}") from None
+        offline.say(paths, down)
+        return found
     return record
 
 
@@ -87,34 +100,36 @@ def _job(paths: Paths, job: str, count: int) -> Message:
     try:
         return ask(paths.control, "Describe", job=job, runs=count)
     except Unreachable as down:
-        return {"runs": _kept(paths, down, job, count)}
+        defined = next((found for found in offline.jobs(paths) if found.id == job), None)
+        runs = list(islice(offline.history(paths, job), count))
+        if defined is None and not runs:
+            raise offline.nothing(paths, down, f"no record of {job}") from None
+        offline.say(paths, down, "its counters, whether it is paused, nor what waits")
+        if defined is None:
+            return {"runs": runs}
+        row = offline.job_row(paths, defined, runs, time.time_ns())
+        return {"job": row, "definition": _plain(answers.definition(defined)), "runs": runs}
 
 
-def _kept(paths: Paths, down: Unreachable, job: str, count: int, number: int | None = None) -> list[Record]:
-    """A job's newest records, or the one of a number, from their files; there is at least one, and stderr says why."""
-    found: list[Record] = []
-    if job in runlog.jobs(paths.logs):  # so that no name leads out of the directory
-        numbers = [number] if number is not None else reversed(runlog.numbers(paths.logs, job))
-        records = (runlog.read(paths.logs, RunId(job, number)) for number in numbers)
-        found = list(islice((record for record in records if record is not None), count))
-    logs = printable(str(paths.logs))
-    if not found:
-        raise Unreachable(f"{down.message}\nThere is no record in {logs} either that could be read.")
-    click.echo(f"{down.message}\nThis is what the records in {logs} say.", err=True)
-    return found
+def _plain(document: Message) -> Message:
+    """As it looks to who gets it in JSON: with lists, not tuples."""
+    plain: Message = json.loads(json.dumps(document))
+    return plain
 
 
 # a job
 
 _SHOWN_APART = frozenset({"id", "description", "enabled"})
+_SILENT_AT_ZERO = frozenset({"spread", "offset"})
 
 
 def _print_job(answer: Message) -> None:
     if "job" in answer:
-        print_facts([*_standing(answer["job"]), *_definition(answer["definition"]), *_counters(answer["stats"])])
+        counters = _counters(answer["stats"]) if "stats" in answer else []
+        print_facts([*_standing(answer["job"]), *_definition(answer["definition"]), *counters])
         print_line("")
     if answer["runs"]:
-        _print_runs("RUN", "run", answer["runs"])
+        print_runs("RUN", "run", answer["runs"])
 
 
 def _standing(job: Message) -> list[Fact]:
@@ -123,14 +138,20 @@ def _standing(job: Message) -> list[Fact]:
         ("description", job["description"] or None),
         ("status", styled(job["status"])),
         ("invalid", job["invalid"]),
-        ("next", moment(job["next"]) if job["enabled"] else "disabled"),
+        ("next", moment(job["next"]) if job["next"] else _no_next(job)),
         ("defined in", f"{job['file']}:{job['line']}"),
     ]
 
 
+def _no_next(job: Message) -> str:
+    return "disabled" if not job["enabled"] else "not while it is paused" if job["paused"] else "-"
+
+
 def _definition(definition: Message) -> list[Fact]:
+    left_out = _SHOWN_APART | {key for key in _SILENT_AT_ZERO if not definition.get(key)}
+    left_out |= set() if definition.get("every") else {"anchor"}
     found = {key: value for key, value in definition.items() if value not in (None, "", [], {})}
-    return [(key.replace("_", " "), _setting(key, value)) for key, value in found.items() if key not in _SHOWN_APART]
+    return [(key.replace("_", " "), _setting(key, value)) for key, value in found.items() if key not in left_out]
 
 
 def _setting(key: str, value: Any) -> str:
@@ -150,7 +171,13 @@ def _command(command: str | list[str]) -> str:
     return command if isinstance(command, str) else shlex.join(command)
 
 
-_AS: dict[str, Callable[[Any], str]] = {"command": _command, "umask": "{:04o}".format, "output_limit": size}
+_AS: dict[str, Callable[[Any], str]] = {
+    "command": _command,
+    "umask": "{:04o}".format,
+    "output_limit": size,
+    "at": local,
+    "anchor": local,
+}
 
 
 def _counters(stats: Message) -> list[Fact]:
@@ -164,7 +191,7 @@ def _counters(stats: Message) -> list[Fact]:
 # runs
 
 
-def _print_runs(heading: str, name: str, records: Iterable[Record]) -> None:
+def print_runs(heading: str, name: str, records: Iterable[Record]) -> None:
     """One run (or attempt) a line, called by its field `name`."""
     print_table(
         (heading, "STATE", "STARTED", "TOOK", "ENDED WITH", "REASON"),
@@ -173,8 +200,8 @@ def _print_runs(heading: str, name: str, records: Iterable[Record]) -> None:
                 str(record[name]),
                 styled(record["state"]),
                 distance(record["started"]),
-                _took(record) or "-",
-                _end(record) or "-",
+                took(record) or "-",
+                end(record) or "-",
                 record["reason"] or "-",
             )
             for record in records
@@ -186,7 +213,7 @@ def _print_record(record: Record) -> None:
     print_facts([*_outcome(record), *_times(record), *_process(record), *_consumption(record), *_labels(record)])
     if len(record["attempts"]) > 1:
         print_line("")
-        _print_runs("ATTEMPT", "attempt", record["attempts"])
+        print_runs("ATTEMPT", "attempt", record["attempts"])
     if tail := record["output"]["tail"]:
         print_line("")
         click.echo(printable(tail.removesuffix("\n"), keep="\n\t"))
@@ -198,7 +225,7 @@ def _outcome(record: Record) -> list[Fact]:
         ("run", record["run"]),
         ("state", styled(record["state"])),
         ("reason", record["reason"]),
-        ("ended with", _end(record)),
+        ("ended with", end(record)),
         ("waits for", "; ".join(record.get("waits_for", [])) or None),
         ("trigger", f"{record['trigger']}{asker}"),
     ]
@@ -207,7 +234,7 @@ def _outcome(record: Record) -> list[Fact]:
 def _times(record: Record) -> list[Fact]:
     skips = f"{record['count']}, the last due {moment(record['last_due'])}" if record.get("count", 1) > 1 else None
     times: list[Fact] = [(name, moment(record[name])) for name in ("due", "queued", "started", "ended") if record[name]]
-    return [*times, ("took", _took(record)), ("skipped in a row", skips)]
+    return [*times, ("took", took(record)), ("skipped in a row", skips)]
 
 
 def _process(record: Record) -> list[Fact]:
@@ -223,10 +250,10 @@ def _process(record: Record) -> list[Fact]:
 def _consumption(record: Record) -> list[Fact]:
     usage, output, cpu = record.get("usage"), record["output"], record["cpu_user"]
     now = usage and f"{span(usage['cpu'])} CPU, {size(usage['memory'])}, {usage['processes']} processes"
-    memory = _told("{}", record["memory_peak"], size) or _told("below {}", record["memory_peak_below"], size)
+    bound = _told("below {}, less than can be told", record["memory_peak_below"], size)
     return [
         ("CPU", None if cpu is None else f"{span(cpu)} user, {span(record['cpu_system'])} system"),
-        ("memory", memory),
+        ("memory peak", _told("{}", record["memory_peak"], size) or bound),
         ("now", now),
         ("output", f"{size(output['bytes'])} in {output['file']}" if output["file"] else None),
         ("dropped", size(output["dropped"]) if output["dropped"] else None),
@@ -244,14 +271,15 @@ def _told(text: str, value: Any, form: Callable[[Any], str] = str) -> str | None
     return None if value is None else text.format(form(value))
 
 
-def _took(record: Record) -> str | None:
+def took(record: Record) -> str | None:
+    """How long it ran: ``2 min 3 s``; None: it did not, or goes on."""
     started, ended = record["started"], record["ended"]
     if not (started and ended):
         return None
     return span((datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds())
 
 
-def _end(record: Record) -> str | None:
+def end(record: Record) -> str | None:
     """What wait(2) said: ``exit status 3``, ``signal 9 (Killed)``."""
     if record["signal"] is not None:
         return f"signal {record['signal']} ({signal.strsignal(record['signal'])})"

@@ -7,7 +7,9 @@ import sys
 import click
 
 from jobqueued.config import Paths
-from jobqueued.ctl.client import ask
+from jobqueued.ctl import offline
+from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.show import print_runs
 from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, styled
 from jobqueued.model import Problem
 from jobqueued.varlink import Message
@@ -20,15 +22,35 @@ def status(paths: Paths, as_json: bool) -> None:
     """Tell whether the daemon is well and what it is doing.
 
     Problems are what it found wrong in job files; such a file keeps its last good jobs.  Exits 1 if there is one, or if
-    the daemon is degraded.
+    the daemon is degraded; 2 if it is down, then with the runs that go on meanwhile.
+
+    \b
+    Example:
+      jobqueuectl status --json | jq .running
     """
-    answer = ask(paths.control, "Status")
+    try:
+        answer = ask(paths.control, "Status")
+    except Unreachable as down:
+        _print_down(paths, down, as_json)
+        sys.exit(down.exit_code)
     problems = [Problem(**problem) for problem in answer["problems"]]
     if as_json:
         print_json(answer)
     else:
         _print(answer, problems)
     sys.exit(answer["reason"] is not None or any(problem.severity == "error" for problem in problems))
+
+
+def _print_down(paths: Paths, down: Unreachable, as_json: bool) -> None:
+    live = offline.live(paths)
+    offline.say(paths, down)
+    if as_json:
+        print_json({"state": "down", "reason": down.message, "running": len(live), "runs": live})
+        return
+    print_facts([("state", styled("down")), ("runs", f"{len(live)} running, without the daemon")])
+    if live:
+        print_line("")
+        print_runs("RUN", "run", live)
 
 
 def _print(answer: Message, problems: list[Problem]) -> None:

@@ -20,7 +20,7 @@ _GAP = 2
 
 _STYLES = {
     "Running": "cyan", "Waiting": "yellow", "Failed": "red", "Disabled": "dim", "Paused": "yellow",
-    "Invalid": "red", "Completed": "green", "ok": "green", "degraded": "red",
+    "Invalid": "red", "Completed": "green", "ok": "green", "degraded": "red", "down": "red",
     "running": "cyan", "starting": "cyan", "waiting": "yellow", "due": "yellow", "succeeded": "green", "failed": "red",
     "timed_out": "red", "killed": "red", "lost": "red", "skipped": "yellow", "error": "red", "warning": "yellow",
 }  # fmt: skip
@@ -75,7 +75,12 @@ def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
 
 def moment(text: str | None) -> str:
     """An RFC 3339 instant in the local zone, with its distance from now: ``2026-11-24 02:00:00 (5 min ago)``."""
-    return "-" if text is None else f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S} ({distance(text)})"
+    return "-" if text is None else f"{local(text)} ({distance(text)})"
+
+
+def local(text: str) -> str:
+    """An RFC 3339 instant in the local zone: ``2026-11-24 02:00:00``."""
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def distance(text: str | None) -> str:

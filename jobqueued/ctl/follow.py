@@ -1,0 +1,100 @@
+"""Follows a run's output to its end, asleep until the kernel or the daemon tells of something."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from jobqueued import kernel, runlog
+from jobqueued.config import Paths
+from jobqueued.ctl import offline
+from jobqueued.ctl.client import Call, Unreachable
+from jobqueued.ctl.output import Source
+from jobqueued.model import Record, RunId
+
+_COMES = kernel.IN_CREATE | kernel.IN_MOVED_TO
+_IN_MARKS = kernel.IN_CLOSE_WRITE | kernel.IN_DELETE_SELF | kernel.IN_DELETE
+
+
+def follow(paths: Paths, run: RunId, source: Source, copy: Callable[[], None]) -> Record:
+    """Call `copy` whenever there may be more output, and once after the run's end; its record.
+
+    The daemon tells the end; once that is gone, R and the record file do.
+    """
+    with Signs(paths, run, source) as signs:
+        while True:
+            signs.renew()
+            record = signs.end()
+            copy()
+            if record is not None:
+                return record
+            signs.wait()
+
+
+class Signs:
+    """What tells that it is worth looking again."""
+
+    def __init__(self, paths: Paths, run: RunId, source: Source) -> None:
+        self._paths, self._run, self._source = paths, run, source
+        self._inotify = kernel.inotify()
+        self._call: Call | None = None
+        with suppress(Unreachable):
+            self._call = Call(paths.control, "Wait", None, run=str(run))
+
+    def __enter__(self) -> Signs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._inotify)
+        self._hang_up()
+
+    def renew(self) -> None:
+        """Watch what is there by now, from the outside in: what comes between two calls is told by the outer one."""
+        for _event in kernel.inotify_events(self._inotify):
+            pass  # that there was one is all that counts
+        logs, output = self._paths.logs, runlog.output_of(self._paths.logs, self._run)
+        places = [(logs, _COMES), (output.parent, _COMES), (output, kernel.IN_MODIFY)]
+        if self._call is None:
+            places += [(path, _IN_MARKS) for path in offline.marks_of(self._paths, self._run)]
+        for path, mask in places:
+            with suppress(OSError):  # not there, or not ours to read
+                kernel.watch(self._inotify, str(path), mask)
+
+    def end(self) -> Record | None:
+        """The record, once the run has ended."""
+        if self._call is None:
+            return offline.end(self._paths, self._run)
+        if not _is_ready(self._call):
+            return None
+        try:
+            record: Record = self._call.answer()["record"]
+            return record
+        except Unreachable:
+            self._hang_up()
+            if self._source.watched is None:
+                raise
+            return self.end()
+
+    def wait(self) -> None:
+        """Sleep until there is a sign; BrokenPipeError when nobody reads our own output any more."""
+        poll = select.poll()
+        poll.register(self._inotify, select.POLLIN)
+        poll.register(sys.stdout, 0)
+        if self._call is not None:
+            poll.register(self._call, select.POLLIN)
+        if any(bits & select.POLLERR for descriptor, bits in poll.poll() if descriptor == sys.stdout.fileno()):
+            raise BrokenPipeError(32, "nobody reads")
+
+    def _hang_up(self) -> None:
+        if self._call is not None:
+            self._call.__exit__()
+            self._call = None
+
+
+def _is_ready(call: Call) -> bool:
+    poll = select.poll()
+    poll.register(call, select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,124 @@
+"""jobqueuectl history: the runs of all jobs or of one, newest first; from the records while the daemon is down."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+
+import click
+
+from jobqueued.answers import FAILURES
+from jobqueued.config import Paths
+from jobqueued.ctl import offline
+from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.show import end, took
+from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
+from jobqueued.model import UNSTARTED, Record, RunState, to_instant, to_text
+from jobqueued.spelling import parse_duration
+from jobqueued.varlink import Message
+
+_STATES = [state.value for state in RunState if state not in UNSTARTED]
+_PAGE = 100
+
+
+def _told(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    """A time as people say it, as an instant."""
+    try:
+        return None if text is None else _instant(text)
+    except (ValueError, OverflowError):
+        accepted = "2h or 1d12h (ago), today, yesterday, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
+        raise click.BadParameter(f"{text!r}; accepted: {accepted}") from None
+
+
+def _instant(text: str) -> int:
+    if re.fullmatch("[0-9]+[dhms].*", text):
+        return time.time_ns() - parse_duration(text)
+    midnight = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    words = {"today": midnight, "yesterday": midnight - timedelta(days=1)}
+    return to_instant((words.get(text) or datetime.fromisoformat(text)).astimezone())
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("-n", "--runs", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
+              help=f"Only those in this state, one of {', '.join(_STATES)}; may be given again.")  # fmt: skip
+@click.option("--failed", is_flag=True, help=f"Only those that ended badly: {', '.join(sorted(FAILURES))}.")
+@click.option("--since", callback=_told, metavar="T", help="Only those queued since then: 2h, today, 2026-11-24.")
+@click.option("--until", callback=_told, metavar="T", help="Only those queued before.")
+@json_option
+@click.pass_obj
+def history(
+    paths: Paths, job: str | None, runs: int, states: tuple[str, ...], failed: bool, since: int | None,
+    until: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """List the runs of JOB, or of all jobs, newest first.
+
+    At first come live ones, then those that have ended, and skips, by when they were queued.  While the daemon is down,
+    the records are read instead.
+
+    \b
+    Examples:
+      jobqueuectl history --failed --since yesterday
+      jobqueuectl history nightly-backup -n 100 --json
+    """
+    wanted = sorted({*states, *(FAILURES if failed else ())}) or None
+    asked = {"job": job, "states": wanted, "limit": min(runs, _PAGE)}
+    try:
+        found = list(islice(_asked(paths, asked, since, until), runs))
+    except Unreachable as down:
+        found = list(islice(_kept(paths, down, asked, since, until), runs))
+    if as_json:
+        print_json({"runs": found})
+    elif found:
+        _print(found)
+    else:
+        print_line("no such runs")
+
+
+def _asked(paths: Paths, asked: Message, since: int | None, until: int | None) -> Iterator[Record]:
+    """What the daemon tells, page by page."""
+    asked = {**asked, "since": since and to_text(since), "until": until and to_text(until)}
+    place = None
+    while True:
+        page = ask(paths.control, "History", **asked, before=place)
+        yield from page["runs"]
+        if (place := page["next"]) is None:
+            return
+
+
+def _kept(paths: Paths, down: Unreachable, asked: Message, since: int | None, until: int | None) -> Iterator[Record]:
+    """What the records tell."""
+    job, states, last = asked["job"], asked["states"], until and to_text(until)
+    if next(offline.history(paths, job), None) is None:
+        raise offline.nothing(paths, down, f"no record of {job}" if job else "no record")
+    offline.say(paths, down)
+    records = offline.history(paths, job, to_text(since) if since else "")
+    return (
+        record
+        for record in records
+        if (last is None or record["queued"] < last) and (states is None or record["state"] in states)
+    )
+
+
+def _print(records: Sequence[Record]) -> None:
+    print_table(
+        ("RUN", "STATE", "STARTED", "TOOK", "WHY"),
+        (
+            (record["run"], styled(record["state"]), _when(record), took(record) or "-", _why(record))
+            for record in records
+        ),
+    )
+
+
+def _when(record: Record) -> str:
+    """When it started; what never did, when it was due."""
+    return local(record["started"] or record["due"])
+
+
+def _why(record: Record) -> str:
+    times = f"{record['count']} times, " if record.get("count", 1) > 1 else ""
+    return times + (record["reason"] or (record["exit_code"] != 0 and end(record)) or "-")

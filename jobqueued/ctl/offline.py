@@ -1,0 +1,173 @@
+"""What files tell while the daemon is down: live runs from R, records, jobs from their files.
+
+What only state.db knows (runs that wait, pauses, counters) is not told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import socket
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+import click
+
+from jobqueued import answers, runlog
+from jobqueued.child import wire
+from jobqueued.config import Paths
+from jobqueued.ctl.client import Unreachable
+from jobqueued.ctl.files import read_files, user_exists
+from jobqueued.ctl.terminal import printable
+from jobqueued.marks import Marks, Name
+from jobqueued.model import LIVE, UNSTARTED, Job, JobStatus, Record, RunId, RunState, to_text
+from jobqueued.usage import usage
+from jobqueued.varlink import Message
+
+
+def say(paths: Paths, down: Unreachable, unknown: str = "") -> None:
+    """Tell on stderr why files are read, what they don't tell, and what of them is hidden from this user."""
+    click.echo(f"{down.message}\nThis is what the files in {_shown(paths.logs)} and {_shown(paths.run)} say.", err=True)
+    if unknown:
+        click.echo(f"They don't tell {unknown}.", err=True)
+    for directory, what in ((paths.logs, "records"), (paths.runs, "live runs")):
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                os.scandir(directory).close()
+            except PermissionError:
+                click.echo(f"Not the {what}: {_shown(directory)} is not yours to read.", err=True)
+
+
+def nothing(paths: Paths, down: Unreachable, what: str) -> Unreachable:
+    """The daemon is down, and its files don't tell either."""
+    return Unreachable(f"{down.message}\nThere is {what} in {_shown(paths.logs)} either that could be read.")
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))
+
+
+# runs
+
+
+def live(paths: Paths) -> list[Record]:
+    """The records so far of the runs that have an R and no end in it, by name."""
+    marks = Marks(paths.runs, paths.logs)
+    with contextlib.suppress(OSError):  # none since the host is up; or hidden, as `say` says
+        found = (so_far(marks, name) for name in marks.names())
+        return [record for record in found if record is not None and record["state"] in LIVE]
+    return []
+
+
+def so_far(marks: Marks, name: Name) -> Record | None:
+    """What R tells of an attempt; None: it tells nothing, or that the attempt never started."""
+    with marks.opened(name) as directory:
+        if directory is None:
+            return None
+        attended = _is_attended(directory)  # before its end is looked for, which it writes before it leaves
+        ended, spec = wire.read_document(directory, wire.ENDED), wire.read_document(directory, wire.SPEC)
+        if ended is not None:
+            return None if ended["state"] == wire.UNSTARTED else ended
+        if spec is None:
+            return None
+        spawning = wire.read_mark(directory, wire.SPAWNING) is not None
+    record: Record = spec["record"]
+    started = marks.started(name)
+    if not attended and spawning:
+        return {**record, "state": RunState.LOST.value, "reason": "its supervisor is gone"}
+    if started is None:
+        return {**record, "state": RunState.STARTING.value}
+    so_far = {"state": RunState.RUNNING.value, "pid": started.pid, "started": to_text(started.started)}
+    return {**record, **so_far, "usage": usage(started.pid)}
+
+
+def _is_attended(directory: int) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
+        connection.connect(wire.address(directory))
+        return True
+    return False
+
+
+def record(paths: Paths, run: RunId) -> Record | None:
+    """The record of a run, live or not."""
+    if run.job not in runlog.jobs(paths.logs) and not any(found["run"] == str(run) for found in live(paths)):
+        return None  # so that no name leads out of the directory
+    return _from_marks(paths, run) or runlog.read(paths.logs, run)
+
+
+def end(paths: Paths, run: RunId) -> Record | None:
+    """The final record of a run; None: it goes on."""
+    found = _from_marks(paths, run) or runlog.read(paths.logs, run)
+    return found if found is not None and found["state"] not in LIVE | UNSTARTED else None
+
+
+def marks_of(paths: Paths, run: RunId) -> list[Path]:
+    """The R's of a run that this user may see, the newest attempt's last."""
+    with contextlib.suppress(OSError):
+        names = (name for name in Marks(paths.runs, paths.logs).names() if name.run == run)
+        return [paths.runs / str(name) for name in names]
+    return []
+
+
+def _from_marks(paths: Paths, run: RunId) -> Record | None:
+    marks = Marks(paths.runs, paths.logs)
+    with contextlib.suppress(OSError):
+        for path in reversed(marks_of(paths, run)):
+            if (found := so_far(marks, Name.parse(path.name))) is not None:
+                return found
+    return None
+
+
+def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[Record]:
+    """Live runs, then the records of one job or all, newest first by when they were queued, from `since` on."""
+    running = sorted(live(paths), key=_queued, reverse=True)
+    yield from (record for record in running if job in (None, record["job"]) and _queued(record) >= since)
+    jobs = [name for name in runlog.jobs(paths.logs) if job in (None, name)]
+    records = heapq.merge(*(_records(paths, name) for name in jobs), key=_queued, reverse=True)
+    yield from takewhile(lambda record: _queued(record) >= since, records)
+
+
+def _records(paths: Paths, job: str) -> Iterator[Record]:
+    records = (runlog.read(paths.logs, RunId(job, number)) for number in reversed(runlog.numbers(paths.logs, job)))
+    return (record for record in records if record is not None)
+
+
+def _queued(record: Record) -> str:
+    return str(record["queued"])
+
+
+# jobs
+
+
+def jobs(paths: Paths) -> list[Job]:
+    """The jobs of the job files, by id, as far as they are accepted."""
+    return sorted(read_files(paths, (paths.jobs,)).jobs, key=lambda job: job.id)
+
+
+def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
+    """The interface's type Job, with null for what files don't tell; `running` are the live runs of all jobs."""
+    newest = next((record for record in _records(paths, job.id) if record.get("started")), None)
+    live = [record for record in running if record["job"] == job.id]
+    invalid = f"no user {job.user!r} on this host" if job.user and not user_exists(job.user) else None
+    starts = job.next_starts(now, 1) if job.enabled and not invalid else []
+    ended = None if newest is None else str(newest["state"])
+    return {
+        "id": job.id, "description": job.description, "status": _status(job, bool(live), invalid, ended, starts),
+        "enabled": job.enabled, "paused": None, "invalid": invalid, "priority": job.priority,
+        "concurrency": job.concurrency, "schedule": answers.rhythms(job), "timezone": job.timezone,
+        "next": to_text(starts[0]) if starts else None, "last_run": newest and newest["started"], "last_state": ended,
+        "due": None, "waiting": None, "running": len(live), "file": job.file, "line": job.line,
+    }  # fmt: skip
+
+
+def _status(job: Job, live: bool, invalid: str | None, ended: str | None, starts: list[int]) -> str:
+    facts = (
+        (live, JobStatus.RUNNING),
+        (invalid, JobStatus.INVALID),
+        (not job.enabled, JobStatus.DISABLED),
+        (ended in answers.FAILURES, JobStatus.FAILED),
+        (ended and job.triggers and not starts, JobStatus.COMPLETED),
+    )
+    return next((status for fact, status in facts if fact), JobStatus.IDLE).value

@@ -1,0 +1,148 @@
+"""The output of a run, wherever it can be read, and where it goes: as it is to a pipe, harmless to a terminal."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from jobqueued import runlog
+from jobqueued.config import Paths
+from jobqueued.ctl.client import ask
+from jobqueued.ctl.terminal import printable
+from jobqueued.model import RunId
+
+CHUNK = 1 << 16
+
+
+class Source(Protocol):
+    """Where output is read from."""
+
+    watched: Path | None
+    """The file that inotify can tell of; None: there is none that this user may read."""
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """At most `limit` bytes from there on; none at the end so far.  FileNotFoundError: there is no output."""
+
+    def size(self) -> int:
+        """How many bytes there are by now; FileNotFoundError."""
+
+
+class File:
+    """The output file itself."""
+
+    def __init__(self, path: Path) -> None:
+        self.watched: Path | None = path
+        self._descriptor = -1
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """As Source says."""
+        return os.pread(self._opened(), limit, offset)
+
+    def size(self) -> int:
+        """As Source says."""
+        return os.fstat(self._opened()).st_size
+
+    def _opened(self) -> int:
+        """Opened once: what retention removes meanwhile is read to its end."""
+        if self._descriptor < 0:
+            assert self.watched is not None
+            self._descriptor = os.open(self.watched, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return self._descriptor
+
+
+class Daemon:
+    """The daemon's verb Logs, for who may not read the file."""
+
+    watched: Path | None = None
+
+    def __init__(self, control: Path, run: RunId) -> None:
+        self._control, self._run = control, run
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """As Source says; what the daemon can't read is its refusal."""
+        answer = ask(self._control, "Logs", run=str(self._run), offset=offset, limit=limit)
+        return base64.b64decode(answer["data"])
+
+    def size(self) -> int:
+        """As Source says."""
+        answer = ask(self._control, "Logs", run=str(self._run), limit=0)
+        return int(answer["size"])
+
+
+def source_of(paths: Paths, run: RunId) -> Source:
+    """The file where this user may read it, else the daemon."""
+    file = File(runlog.output_of(paths.logs, run))
+    try:
+        file.size()
+    except PermissionError:
+        return Daemon(paths.control, run)
+    except FileNotFoundError:
+        pass  # it may come
+    return file
+
+
+def beginning_of_last(source: Source, lines: int, begin: int, end: int) -> int:
+    """Where the last lines of a piece of output begin, read backwards; a newline at the end ends the last of them."""
+    if not lines:
+        return end
+    if end > begin and source.read(end - 1, 1) == b"\n":
+        end -= 1
+    place, wanted = end, lines
+    while place > begin:
+        start = max(begin, place - CHUNK)
+        data = source.read(start, place - start)
+        if (found := data.count(b"\n")) >= wanted:
+            for _ in range(wanted):
+                data = data[: data.rindex(b"\n")]
+            return start + len(data) + 1
+        place, wanted = start, wanted - found
+    return begin
+
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;:]{0,32}m)")
+_UNFINISHED = re.compile(r"\x1b(\[[0-9;:]{0,32})?$")
+_RESET = "\x1b[0m"
+
+
+class Sink:
+    """Standard output."""
+
+    def __init__(self, *, colour: bool) -> None:
+        self._terminal, self._colour = sys.stdout.isatty(), colour
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._held = ""
+
+    def write(self, data: bytes) -> None:
+        """Pass on a piece of output."""
+        if self._terminal:
+            sys.stdout.write(self._harmless(self._decoder.decode(data)))
+        else:
+            sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """That was all: what was held back, the terminal's own colour, and a fresh line."""
+        if self._terminal:
+            rest = self._held + self._decoder.decode(b"", final=True)
+            sys.stdout.write(printable(rest, keep="\n\t") + (_RESET if self._colour else ""))
+            sys.stdout.flush()
+
+    def _harmless(self, text: str) -> str:
+        if not self._colour:
+            return _printable_lines(text)
+        text = self._held + text
+        unfinished = _UNFINISHED.search(text)
+        self._held = unfinished[0] if unfinished else ""
+        pieces = _COLOUR.split(text.removesuffix(self._held))
+        return "".join(piece if index % 2 else _printable_lines(piece) for index, piece in enumerate(pieces))
+
+
+def _printable_lines(text: str) -> str:
+    """As `printable` with line ends and tabs kept, faster where there is nothing to do."""
+    lines = text.split("\n")
+    return "\n".join(line if line.isprintable() else printable(line, keep="\t") for line in lines)
