@@ -19,7 +19,7 @@ from jobqueued.usage import usage
 from jobqueued.varlink import Method, VarlinkError
 
 _MOST_RUNS = 1000
-_PAGE_RUNS, _PAGE_BYTES = 100, 1 << 16
+_PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
 
 Ticket = Callable[[], int]
 

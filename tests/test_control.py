@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -462,6 +463,92 @@ class TestVerbs:
         found = {n: client.ask("Describe", job="backup", runs=n)["parameters"]["runs"] for n in (-5, 0, 1, 2**62)}
         assert {-5: 0, 0: 0, 1: 1, 2**62: 1} == {n: len(runs) for n, runs in found.items()}
 
+    def test_history(self, real: Real) -> None:
+        """All records come, newest first, once, in pages; live runs come first, and only on the first page."""
+        real.world.run("backup")
+        client, place, pages = real.client(), None, []
+        while not pages or place is not None:
+            answer = client.ask("History", limit=7, before=place)["parameters"]
+            pages.append([record["run"] for record in answer["runs"]])
+            place = answer["next"]
+        runs = [f"old@{number}" for number in range(20, 0, -1)]
+        assert (["backup@1", *runs], [8, 7, 6]) == ([run for page in pages for run in page], [*map(len, pages)])
+
+    @pytest.mark.parametrize(
+        ("asked", "runs"),
+        [
+            ({"job": "backup"}, ["backup@1"]),
+            ({"job": "old", "limit": 2}, ["old@20", "old@19"]),
+            ({"states": ["succeeded"]}, []),
+            ({"states": ["starting", "running"]}, ["backup@1"]),
+            ({"states": ["failed"], "limit": 1}, ["old@20"]),
+            ({"since": "2026-03-02T00:00:00.000001Z"}, []),
+            ({"until": "2026-03-02T01:00:00+01:00"}, []),
+            ({"until": "2026-03-02T01:00:01+01:00", "limit": 1}, ["backup@1", "old@20"]),
+            ({"limit": -3}, ["backup@1", "old@20"]),
+        ],
+        ids=str,
+    )
+    def test_history_of(self, real: Real, asked: Message, runs: list[str]) -> None:
+        """What is asked for comes, and nothing else; both ends of a time are exact."""
+        real.world.run("backup")
+        assert runs == [record["run"] for record in real.client().ask("History", **asked)["parameters"]["runs"]]
+
+    def test_history_of_nobody(self, real: Real) -> None:
+        """A job that never was is an error; one without runs has none, one that was removed has its old ones."""
+        client = real.client()
+        assert "io.jobqueue.NoSuchJob" == client.ask("History", job="none")["error"]
+        assert {"runs": [], "next": None} == client.ask("History", job="backup")["parameters"]
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("before", "x"), ("before", "1/old"), ("before", "old@1"), ("since", "2026-03-02T00:00:00"), ("until", "x"),
+            ("states", "failed"), ("states", [1]), ("limit", "1"),
+        ],
+    )  # fmt: skip
+    def test_history_of_nonsense(self, real: Real, name: str, value: Any) -> None:
+        """Each parameter is checked, and named where it is wrong."""
+        answer = real.client().ask("History", **{name: value})
+        assert ("org.varlink.service.InvalidParameter", {"parameter": name}) == tuple(answer.values())
+
+    def test_logs(self, real: Real) -> None:
+        """A run's output comes from any byte on, 64 KiB at most, in base64."""
+        (real.logs / "backup").mkdir()
+        data = bytes(range(256)) * 300
+        (real.logs / "backup" / "1.log").write_bytes(data)
+        real.world.run("backup")
+        client = real.client()
+        asked: list[tuple[int | None, int | None, bytes]] = [
+            (None, None, data[:65536]), (65536, None, data[65536:]), (7, 3, data[7:10]), (-9, 1, data[:1]),
+            (10**9, 5, b""), (0, 10**9, data[:65536]), (0, -1, b""),
+        ]  # fmt: skip
+        for offset, limit, piece in asked:
+            answer = client.ask("Logs", run="backup@1", offset=offset, limit=limit)["parameters"]
+            assert (piece, len(data), True) == (base64.b64decode(answer["data"]), answer["size"], answer["live"])
+
+    def test_no_logs(self, real: Real) -> None:
+        """Why there is no output is told; a run that never was is another error."""
+        client = real.client()
+        real.world.run("backup")
+        answer = client.ask("Logs", run="backup@1")
+        assert "io.jobqueue.NoOutput" == answer["error"]
+        assert {"run": "backup@1", "reason": "it has written nothing so far"} == answer["parameters"]
+        for run in ("backup@2", "../logs@1", "x"):
+            assert "io.jobqueue.NoSuchRun" == client.ask("Logs", run=run)["error"]
+        (real.logs / "backup").mkdir()
+        (real.logs / "backup" / "1.log").symlink_to("/etc/passwd")
+        assert "it can't be read: " in client.ask("Logs", run="backup@1")["parameters"]["reason"]
+
+    def test_reload(self, real: Real) -> None:
+        """Reload asks for it, and its answer comes later."""
+        client = real.client()
+        client.send(call("Reload"))
+        real.until(lambda: real.reloads)
+        client.nothing_more()
+        real.control.reply(real.reloads[0], {"jobs": 1})
+        assert [{"parameters": {"jobs": 1}}] == client.replies(1)
+
     def test_history_that_can_not_be_read(self, real: Real) -> None:
         """A state.db that breaks under the daemon costs the answer, not the daemon."""
         real.store.tidy()
@@ -495,6 +582,7 @@ def peer(uid: int, *groups: int) -> Iterator[None]:
 ASKS = [
     call("Describe", job="backup"), call("Show", run="old@1"), call("Run", job="backup"), call("Wait", run="old@1"),
     call("Next", job="backup", count=1), call("Pause", job="backup"), call("Resume", job="backup"),
+    call("History"), call("Logs", run="old@1"), call("Reload"),
 ]  # fmt: skip
 
 
@@ -524,8 +612,10 @@ class TestPermission:
         """Any user may see what there is and how it goes, and nothing else: neither output nor a start."""
         client = self.as_peer(real, STRANGER)
         client.send(b"".join(ASKS))
-        assert ["io.jobqueue.PermissionDenied"] * 7 == [reply.get("error") for reply in client.replies(7)]
-        assert [] == real.happened
+        assert ["io.jobqueue.PermissionDenied"] * len(ASKS) == [
+            reply.get("error") for reply in client.replies(len(ASKS))
+        ]
+        assert ([], []) == (real.happened, real.reloads)
         for verb in ("Status", "List"):
             reply = client.ask(verb)
             assert "error" not in reply

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -32,6 +33,7 @@ from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.main import main
 from jobqueued.ctl.terminal import printable, size, span
 from jobqueued.varlink import INTERFACE, Decoder, Message, Method, Service, VarlinkError, encode
+from tests.host import Host, wait_for
 
 REPOSITORY = Path(__file__).parent.parent
 PROGRAM = [sys.executable, "-c", "from jobqueued.ctl.main import main; main(prog_name='jobqueuectl')"]
@@ -132,6 +134,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     found.answers("List", {"jobs": [JOB, IDLE]})
     found.answers("Describe", {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [LIVE, RECORD]})
     found.methods["Show"] = lambda asked: {"record": LIVE if asked["run"].endswith("@143") else RECORD}
+    found.answers("History", {"runs": [LIVE, RECORD], "next": None})
     found.answers("Pause", {})
     found.answers("Resume", {})
     found.answers("Run", {"run": "nightly-backup@142"})
@@ -182,7 +185,7 @@ def harmful(text: str) -> set[str]:
     return {c for c in text if not c.isprintable() and c not in "\n\t"}
 
 
-READING = (["status"], ["list"], ["show", "nightly-backup"], ["show", "nightly-backup@142"])
+READING = (["status"], ["list"], ["show", "nightly-backup"], ["show", "nightly-backup@142"], ["history"])
 
 
 @pytest.mark.usefixtures("daemon")
@@ -258,7 +261,11 @@ class TestAnswers:
         ("change", "name", "value"),
         [
             ({"signal": 9, "exit_code": None}, "ended with", "signal 9 (Killed)"),
-            ({"memory_peak": None, "memory_peak_below": 1 << 20}, "memory peak", "below 1.0 MiB, less than can be told"),
+            (
+                {"memory_peak": None, "memory_peak_below": 1 << 20},
+                "memory peak",
+                "below 1.0 MiB, less than can be told",
+            ),
             ({"asked_by": "uid 7", "trigger": "manual"}, "trigger", "manual by uid 7"),
             ({"waits_for": ["a@1 runs", "it is young"]}, "waits for", "a@1 runs; it is young"),
             ({"command": ["sh", "-c", "a b"]}, "command", "sh -c 'a b'"),
@@ -290,6 +297,7 @@ class TestAnswers:
             (["list"], {"jobs": [JOB, IDLE]}),
             (["show", "a"], {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [LIVE, RECORD]}),
             (["show", "a@142"], RECORD),
+            (["history"], {"runs": [LIVE, RECORD]}),
         ],
     )
     def test_json(self, tmp_path: Path, arguments: list[str], answer: Message) -> None:
@@ -360,8 +368,95 @@ class TestRun:
         assert run("--root", tmp_path, "run", "b", JOBQUEUE_RUN="a@1").returncode == 0
 
 
+class TestHistory:
+    def test_table(self, daemon: Daemon, tmp_path: Path) -> None:
+        """One run a line, with its local time and why it ended so; several skips in a row are one line."""
+        skips = {**RECORD, "state": "skipped", "started": None, "ended": None, "reason": "paused", "count": 5}
+        done = {**RECORD, "state": "succeeded", "reason": None, "exit_code": 0}
+        daemon.answers("History", {"runs": [LIVE, RECORD, skips, done], "next": None})
+        shown = run("--root", tmp_path, "history", TZ="Europe/Berlin")
+        lines = [re.split("  +", line.rstrip()) for line in shown.stdout.splitlines()]
+        time = "2026-11-24 02:00:00"
+        expected = [
+            ["RUN", "STATE", "STARTED", "TOOK", "WHY"],
+            ["nightly-backup@143", "running", time, "-", "-"],
+            ["nightly-backup@142", "failed", time, "2 min 3 s", "exit code 3"],
+            ["nightly-backup@142", "skipped", time, "-", "5 times, paused"],
+            ["nightly-backup@142", "succeeded", time, "2 min 3 s", "-"],
+        ]
+        assert (expected, 0, "") == (lines, shown.returncode, shown.stderr)
+
+    def test_asked(self, daemon: Daemon, tmp_path: Path) -> None:
+        """What is asked for reaches the daemon as states and instants, page after page, until there are enough."""
+        asked: list[Message] = []
+
+        def page(parameters: Message) -> Message:
+            asked.append(parameters)
+            return {"runs": [RECORD] * 2, "next": f"1/a@{len(asked)}"}
+
+        daemon.methods["History"] = page
+        options = ["--failed", "-s", "skipped", "--since", "2026-11-24", "--until", "2026-11-24T05:00+01:00", "-n", 5]
+        shown = run("--root", tmp_path, "history", "a", "--json", *options, TZ="Europe/Berlin")
+        first = {
+            "job": "a", "states": ["failed", "killed", "lost", "skipped", "timed_out"], "limit": 5,
+            "since": "2026-11-23T23:00:00.000000Z", "until": "2026-11-24T04:00:00.000000Z",
+        }  # fmt: skip
+        assert [first, {**first, "before": "1/a@1"}, {**first, "before": "1/a@2"}] == asked
+        assert 5 == len(json.loads(shown.stdout)["runs"])
+
+    @pytest.mark.parametrize(
+        ("text", "seconds"), [("2h", 7200), ("1d12h", 129600), ("today", None), ("2026-11-24 02:00", None)]
+    )
+    def test_times(self, daemon: Daemon, tmp_path: Path, text: str, seconds: int | None) -> None:
+        """Times are said as people say them."""
+        asked: list[str] = []
+        daemon.methods["History"] = lambda p: asked.append(p["since"]) or {"runs": [], "next": None}  # type: ignore[func-returns-value]
+        before = time.time()
+        shown = run("--root", tmp_path, "history", "--since", text)
+        assert (0, "no such runs\n") == (shown.returncode, shown.stdout)
+        since = datetime.fromisoformat(asked[0]).timestamp()
+        if seconds is not None:
+            assert before - seconds <= since <= time.time() - seconds
+        else:
+            assert 0 == since % 3600
+
+    @pytest.mark.parametrize("text", ["2", "2x", "tomorrow", "2026-13-01", "99999999d", ""])
+    def test_no_time(self, text: str) -> None:
+        """What is no time is said so, with what is."""
+        shown = run("history", "--since", text)
+        assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), today" in shown.stderr), shown.stderr
+
+
+RELOADED: Message = {"jobs": 2, "added": ["a", "b"], "edited": [], "removed": ["c"], "stale": [], "problems": []}
+
+
+class TestReload:
+    def test_changes(self, daemon: Daemon, tmp_path: Path) -> None:
+        """What became of which jobs is told."""
+        daemon.answers("Reload", RELOADED)
+        shown = run("--root", tmp_path, "reload")
+        assert (0, "added: a, b\nremoved: c\n2 jobs\n") == (shown.returncode, shown.stdout)
+
+    def test_refused(self, daemon: Daemon, tmp_path: Path) -> None:
+        """A refused file is told, and the answer is no; a warning is only told."""
+        for severity, code in (("error", 1), ("warning", 0)):
+            problem = {**PROBLEM, "severity": severity}
+            daemon.answers("Reload", {**RELOADED, "stale": [PROBLEM["file"]], "problems": [problem]})
+            shown = run("--root", tmp_path, "reload")
+            assert (code, True) == (shown.returncode, "b.yaml:3:5: schedule: found 'x'" in shown.stdout)
+            assert f"{PROBLEM['file']}: stale, its last good jobs go on" in shown.stdout
+
+    def test_nothing_changed(self, daemon: Daemon, tmp_path: Path) -> None:
+        """That nothing changed is said, too."""
+        daemon.answers("Reload", {**RELOADED, "added": [], "removed": []})
+        shown = run("--root", tmp_path, "reload")
+        assert "2 jobs, none of which changed since they were last read\n" == shown.stdout
+
+
 class TestDaemonDown:
-    @pytest.mark.parametrize("arguments", [["status"], ["list"], ["run", "a"], ["list", "--json"]], ids=str)
+    @pytest.mark.parametrize(
+        "arguments", [["reload"], ["list"], ["run", "a"], ["list", "--json"], ["history"]], ids=str
+    )
     def test_said(self, tmp_path: Path, arguments: list[str]) -> None:
         """Who needs the daemon says where it was expected and what to do, with exit status 2."""
         shown = run("--root", tmp_path, *arguments)
@@ -388,7 +483,7 @@ class TestDaemonDown:
         runs = [record["number"] for record in json.loads(shown.stdout)["runs"]]
         assert (0, [12, 10, 9]) == (shown.returncode, runs)
         assert "it is not running" in shown.stderr
-        assert f"the records in {records}/logs" in shown.stderr
+        assert f"This is what the files in {records}/logs and {records}/run say." in shown.stderr
 
     def test_show_run(self, records: Path) -> None:
         """`show JOB@N` looks the same as with the daemon."""
@@ -400,6 +495,79 @@ class TestDaemonDown:
         """What has no whole record can't be told, and no name leads out of the log directory."""
         shown = run("--root", records, "show", name)
         assert (2, "", True) == (shown.returncode, shown.stdout, "There is no record" in shown.stderr)
+
+    def test_history(self, records: Path) -> None:
+        """`history` merges the jobs' records, newest first, and asks of them the same."""
+        (records / "logs" / "a").mkdir()
+        for number, hour in ((1, 0), (2, 2)):
+            record = {**RECORD, "job": "a", "number": number, "run": f"a@{number}", "state": "succeeded"}
+            record["queued"] = f"2026-11-24T0{hour}:00:00.000000Z"
+            (records / "logs" / "a" / f"{number}.json").write_text(json.dumps(record))
+        asked = ("--root", records, "history", "--json")
+
+        def found(*options: str) -> list[str]:
+            return [record["run"] for record in json.loads(run(*asked, *options).stdout)["runs"]]
+
+        assert ["a@2", "nightly-backup@12", "nightly-backup@10"] == found("-n", "3")
+        assert ["a@2", "a@1"] == found("a")
+        assert ["a@2", "a@1"] == found("-s", "succeeded")
+        assert ["a@2"] == found("--since", "2026-11-24T01:30")
+        assert ["a@1"] == found("--until", "2026-11-24T00:30")
+        assert run(*asked, "nobody").returncode == 2
+
+    def test_list(self, records: Path) -> None:
+        """`list` has the jobs of the files with what their records say, and what that leaves open is null."""
+        (records / "jobqueue.d").mkdir()
+        names = {"nightly-backup": "", "b": "enabled: false, ", "c": "user: no-such-user, ", "d": "every: 36h, "}
+        text = "\n".join(f"  {name}: {{{more}command: x, schedule: '* * * * *'}}" for name, more in names.items())
+        (records / "jobqueue.d" / "a.yaml").write_text(f"jobs:\n{text}\n")
+        shown = run("--root", records, "list", "--json")
+        jobs = {job["id"]: job for job in json.loads(shown.stdout)["jobs"]}
+        assert (0, [*sorted(names)]) == (shown.returncode, list(jobs))
+        assert set(JOB) == set(jobs["b"])
+        stands = {"nightly-backup": "Failed", "b": "Disabled", "c": "Invalid", "d": "Idle"}
+        assert stands == {name: job["status"] for name, job in jobs.items()}
+        assert {"b", "c"} == {name for name, job in jobs.items() if job["next"] is None}
+        assert [RECORD["started"], "failed"] == [jobs["nightly-backup"][name] for name in ("last_run", "last_state")]
+        assert ["* * * * *", "every 1 d 12 h"] == jobs["d"]["schedule"]
+        assert [None] * 3 == [jobs["d"][name] for name in ("paused", "due", "waiting")]
+        assert "it is not running" in shown.stderr
+        assert "They don't tell which jobs are paused, nor what waits." in shown.stderr
+
+    def test_show_defined_job(self, records: Path) -> None:
+        """`show JOB` has the definition from its file too."""
+        (records / "jobqueue.d").mkdir()
+        (records / "jobqueue.d" / "a.yaml").write_text("jobs: {nightly-backup: {command: [echo, a b], timeout: 5m}}")
+        shown = run("--root", records, "show", "nightly-backup")
+        found = facts(shown.stdout)
+        assert ("echo 'a b'", "5 min", "Failed") == (found["command"], found["timeout"], found["status"])
+        assert "runs so far" not in found
+
+    def test_live(self, host: Host) -> None:
+        """Runs that go on without the daemon are known from the run directory, in each command."""
+        host.write("a.yaml", "jobs: {a: {command: exec sleep 1000}}")
+        host.start()
+        name = host.run("a")
+        (pid,) = wait_for(lambda: [p.read_text().split()[0] for p in host.root.glob("run/runs/*/*/pid")])
+        host.kill()
+        status = run("--root", host.root, "status")
+        assert (2, True) == (status.returncode, "1 running, without the daemon" in status.stdout)
+        assert ["a@1", "running"] == status.stdout.splitlines()[-1].split()[:2]
+        answers = {
+            command: json.loads(run("--root", host.root, *command.split(), "--json").stdout)
+            for command in ("status", "list", "show a", f"show {name}", "history")
+        }
+        records = [answers[command]["runs"] for command in ("status", "show a", "history")]
+        for record in (*(record for [record] in records), answers[f"show {name}"]):
+            assert (name, "running", int(pid), 1) == (
+                record["run"], record["state"], record["pid"], record["usage"]["processes"],
+            )  # fmt: skip
+        assert "Running" == answers["list"]["jobs"][0]["status"] == answers["show a"]["job"]["status"]
+        os.kill(int(pid), 9)
+        wait_for(lambda: host.record(name))
+        ended = wait_for(lambda: (r := run("--root", host.root, "history", "--json")) and json.loads(r.stdout)["runs"])
+        assert [(name, "failed")] == [(record["run"], record["state"]) for record in ended]
+        assert "0 running" in run("--root", host.root, "status").stdout
 
     def test_logs_option(self, records: Path) -> None:
         """--logs and --run say where things are without --root, which the environment can say too."""
@@ -661,6 +829,7 @@ class TestTerminal:
         definition = {**DEFINITION, "command": NASTY, "environment": {NASTY: NASTY}}
         daemon.answers("Describe", {"job": nasty, "definition": definition, "stats": STATS, "runs": [record]})
         daemon.answers("Show", {"record": record})
+        daemon.answers("History", {"runs": [{**record, "run": NASTY, "state": NASTY}], "next": None})
         shown = run("--root", tmp_path, *arguments, *more)
         assert (set(), "") == (harmful(shown.stdout), shown.stderr)
 
@@ -701,11 +870,12 @@ class TestHelp:
         """--version is the package's."""
         assert f"jobqueuectl {__version__}\n" == run("--version").stdout
 
-    @pytest.mark.parametrize("command", [[], ["status"], ["list"], ["show"], ["run"], ["check"]], ids=str)
+    @pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))], ids=str)
     def test_help(self, command: list[str]) -> None:
         """-h and --help are the same, of each command."""
         short, long = run(*command, "-h"), run(*command, "--help")
         assert (0, short.stdout) == (short.returncode, long.stdout)
+        assert not command or re.search(f"\n  Examples?:\n    jobqueuectl {command[0]}\\b", short.stdout)
 
     def test_summaries(self) -> None:
         """No command's summary is cut in the list of commands."""

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.model import SECOND, JobMemory, JobStats, Record, Run, RunId, RunState
-from jobqueued.store import BALLAST, VERSION, CommitFailed, Store, StoreError
+from jobqueued.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError
 from tests.host import DEADLINE, REPO, Host, wait_for
 
 ENDS = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST)
@@ -349,6 +349,59 @@ class TestBroken:
             Store(tmp_path)
 
 
+ENDED = st.builds(
+    Run,
+    id=st.builds(RunId, st.sampled_from("abc"), st.integers(1, 40)), key=WORDS, due=INSTANTS,
+    queued=st.integers(0, 5) | INSTANTS, arrival=COUNTS, state=st.sampled_from([*ENDS, *UNFINISHED]),
+)  # fmt: skip
+
+
+class TestHistory:
+    @given(
+        st.lists(ENDED, max_size=30, unique_by=lambda run: run.id),
+        st.integers(1, 4), st.integers(0, 6), st.sets(st.sampled_from(ENDS)), st.none() | st.sampled_from("abcd"),
+    )  # fmt: skip
+    @settings(max_examples=60, deadline=None)
+    def test_pages(self, runs: list[Run], limit: int, since: int, states: set[RunState], job: str | None) -> None:
+        """Page after page, every record that is wanted comes once, in the one order, however many a page has."""
+        with tempfile.TemporaryDirectory() as directory:
+            store = Store(Path(directory))
+            rows = [(run, {"id": list(run.id)} if run.state in ENDS else None) for run in runs]
+            store.commit({run.id: (run, record) for run, record in rows}, {})
+            found: list[Any] = []
+            place: Mark | None = NEWEST
+            while place is not None:
+                page = store.ended(place, since, limit, lambda _, state: state in states, job)
+                assert len(page.records) <= limit
+                found += page.records
+                place = page.end
+            store.close()
+        wanted = [run for run in runs if run.state in states and run.queued >= since and job in (None, run.id.job)]
+        order = (lambda run: run.id.number) if job else (lambda run: (run.queued, *run.id))
+        assert [list(run.id) for run in sorted(wanted, key=order, reverse=True)] == [record["id"] for record in found]
+
+    @pytest.mark.parametrize("job", [None, "job"])
+    def test_rare(self, store: Store, monkeypatch: pytest.MonkeyPatch, job: str | None) -> None:
+        """A call passes over so many at most, however rare what is wanted is; the next goes on behind them."""
+        monkeypatch.setattr("jobqueued.store._LOOKS", 10)
+        monkeypatch.setattr("jobqueued.store._LOOKS_AT_ROWS", 10)
+        save_ended(store, *range(1, 26))
+        looked: list[int] = []
+        place: Mark | None = NEWEST
+        pages = []
+        while place is not None:
+            before = len(looked)
+            page = store.ended(place, 0, 5, lambda mark, _: looked.append(mark.number) or mark.number == 3, job)  # type: ignore[func-returns-value]
+            pages.append((len(looked) - before, [record["number"] for record in page.records]))
+            place = page.end
+        assert [(10, []), (10, []), (5, [3])] == pages
+
+    def test_index(self, store: Store) -> None:
+        """What is passed over is read from the index alone: a record is some pages of the disk."""
+        plan = store._db.execute(f"EXPLAIN QUERY PLAN {_ALL_ENDED}", (1, "", 1, 0)).fetchall()
+        assert ["SEARCH run USING COVERING INDEX history"] == [row[3].partition(" (")[0] for row in plan]
+
+
 FORMAT_1 = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE job (
@@ -389,6 +442,7 @@ def test_a_state_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
             store.knows_boot("abc"),
             store.is_new,
         )
+        assert [{"run": "backup@6"}] == store.ended(NEWEST, 0, 9, lambda *_: True).records
         assert ({"a.yaml": b"x"} if turn else {}) == store.files()
         store.commit({}, {}, {"a.yaml": b"x"})
         store.close()

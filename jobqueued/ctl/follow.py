@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,13 +17,12 @@ from jobqueued.ctl.output import Source
 from jobqueued.model import Record, RunId
 
 _COMES = kernel.IN_CREATE | kernel.IN_MOVED_TO
-_IN_MARKS = kernel.IN_CLOSE_WRITE | kernel.IN_DELETE_SELF | kernel.IN_DELETE
 
 
 def follow(paths: Paths, run: RunId, source: Source, copy: Callable[[], None]) -> Record:
     """Call `copy` whenever there may be more output, and once after the run's end; its record.
 
-    The daemon tells the end; once that is gone, R and the record file do.
+    The daemon tells the end; while that is gone, the supervisor, its marks and the record file do.
     """
     with Signs(paths, run, source) as signs:
         while True:
@@ -40,6 +40,7 @@ class Signs:
     def __init__(self, paths: Paths, run: RunId, source: Source) -> None:
         self._paths, self._run, self._source = paths, run, source
         self._inotify = kernel.inotify()
+        self._supervisor: socket.socket | None = None
         self._call: Call | None = None
         with suppress(Unreachable):
             self._call = Call(paths.control, "Wait", None, run=str(run))
@@ -50,6 +51,8 @@ class Signs:
     def __exit__(self, *_: object) -> None:
         os.close(self._inotify)
         self._hang_up()
+        if self._supervisor is not None:
+            self._supervisor.close()
 
     def renew(self) -> None:
         """Watch what is there by now, from the outside in: what comes between two calls is told by the outer one."""
@@ -58,10 +61,24 @@ class Signs:
         logs, output = self._paths.logs, runlog.output_of(self._paths.logs, self._run)
         places = [(logs, _COMES), (output.parent, _COMES), (output, kernel.IN_MODIFY)]
         if self._call is None:
-            places += [(path, _IN_MARKS) for path in offline.marks_of(self._paths, self._run)]
+            places += [(path, _COMES) for path in offline.marks_of(self._paths, self._run)]
+            self._heed_supervisor()
         for path, mask in places:
             with suppress(OSError):  # not there, or not ours to read
                 kernel.watch(self._inotify, str(path), mask)
+
+    def _heed_supervisor(self) -> None:
+        if self._supervisor is None:
+            self._supervisor = offline.supervisor_of(self._paths, self._run)
+        try:
+            has_left = self._supervisor is not None and not self._supervisor.recv(64)
+        except BlockingIOError:
+            has_left = False
+        except OSError:
+            has_left = True
+        if self._supervisor is not None and has_left:
+            self._supervisor.close()
+            self._supervisor = None
 
     def end(self) -> Record | None:
         """The record, once the run has ended."""
@@ -85,6 +102,8 @@ class Signs:
         poll.register(sys.stdout, 0)
         if self._call is not None:
             poll.register(self._call, select.POLLIN)
+        if self._supervisor is not None:
+            poll.register(self._supervisor, select.POLLIN)
         if any(bits & select.POLLERR for descriptor, bits in poll.poll() if descriptor == sys.stdout.fileno()):
             raise BrokenPipeError(32, "nobody reads")
 

@@ -21,7 +21,7 @@ from jobqueued.spelling import parse_duration
 from jobqueued.varlink import Message
 
 _STATES = [state.value for state in RunState if state not in UNSTARTED]
-_PAGE = 100
+_PAGE = 50
 
 
 def _told(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:

@@ -84,10 +84,19 @@ def so_far(marks: Marks, name: Name) -> Record | None:
 
 
 def _is_attended(directory: int) -> bool:
-    with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
-        connection.connect(wire.address(directory))
+    with contextlib.suppress(OSError), _supervisor(directory):
         return True
     return False
+
+
+def _supervisor(directory: int) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        connection.connect(wire.address(directory))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def record(paths: Paths, run: RunId) -> Record | None:
@@ -101,6 +110,16 @@ def end(paths: Paths, run: RunId) -> Record | None:
     """The final record of a run; None: it goes on."""
     found = _from_marks(paths, run) or runlog.read(paths.logs, run)
     return found if found is not None and found["state"] not in LIVE | UNSTARTED else None
+
+
+def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
+    """A connection to the supervisor of a run, which can be read when the run ends or it dies; None: nobody answers."""
+    marks = Marks(paths.runs, paths.logs)
+    for path in reversed(marks_of(paths, run)):
+        with contextlib.suppress(OSError), marks.opened(Name.parse(path.name)) as directory:
+            if directory is not None:
+                return _supervisor(directory)
+    return None
 
 
 def marks_of(paths: Paths, run: RunId) -> list[Path]:

@@ -115,12 +115,13 @@ class Sink:
     def __init__(self, *, colour: bool) -> None:
         self._terminal, self._colour = sys.stdout.isatty(), colour
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        self._held = ""
+        self._held, self._fresh = "", True
 
     def write(self, data: bytes) -> None:
         """Pass on a piece of output."""
         if self._terminal:
             sys.stdout.write(self._harmless(self._decoder.decode(data)))
+            self._fresh = data.endswith(b"\n")
         else:
             sys.stdout.buffer.write(data)
         sys.stdout.flush()
@@ -129,7 +130,7 @@ class Sink:
         """That was all: what was held back, the terminal's own colour, and a fresh line."""
         if self._terminal:
             rest = self._held + self._decoder.decode(b"", final=True)
-            sys.stdout.write(printable(rest, keep="\n\t") + (_RESET if self._colour else ""))
+            sys.stdout.write(printable(rest, keep="\n\t") + (_RESET if self._colour else "") + "\n" * (not self._fresh))
             sys.stdout.flush()
 
     def _harmless(self, text: str) -> str:

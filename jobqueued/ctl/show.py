@@ -107,7 +107,7 @@ def _job(paths: Paths, job: str, count: int) -> Message:
         offline.say(paths, down, "its counters, whether it is paused, nor what waits")
         if defined is None:
             return {"runs": runs}
-        row = offline.job_row(paths, defined, runs, time.time_ns())
+        row = offline.job_row(paths, defined, offline.live(paths), time.time_ns())
         return {"job": row, "definition": _plain(answers.definition(defined)), "runs": runs}
 
 
