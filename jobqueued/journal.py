@@ -46,12 +46,12 @@ def _ended(fields: Fields) -> str:
     text += f": {record['reason']}" if record["reason"] else ""
     if record["state"] != "succeeded" and (tail := record["output"]["tail"].strip()):
         text += f"; its last output: {printable(tail.splitlines()[-1])[:200]}"
-    return text + "".join(f" ({warning})" for warning in [*record["warnings"], *_lost_output(record["output"])])
+    return text + "".join(f" ({warning})" for warning in [*record.get("warnings", ()), *_lost_output(record["output"])])
 
 
 def _lost_output(output: Fields) -> list[str]:
     error = f": {output['error']}" if output.get("error") else ", more than its output_limit"
-    return [f"{output['dropped']} bytes of its output were dropped{error}"] if output["dropped"] else []
+    return [f"{output['dropped']} bytes of its output were dropped{error}"] if output.get("dropped") else []
 
 
 def _skipped(fields: Fields) -> str:

@@ -185,6 +185,11 @@ class TestVocabulary:
         """An end tells state, duration and reason, and of a failure the last line of its output."""
         assert said(capsys, "text", "run_ended", record=record(**fields)).rstrip().endswith(text.rstrip())
 
+    def test_end_of_an_older_supervisor(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A record that was begun before records had warnings is told all the same: the daemon starts beside it."""
+        old = {name: value for name, value in FAILED.items() if name != "warnings"}
+        assert "backup@142 failed after 0.310 s: exit code 1" in said(capsys, "text", "run_ended", record=old)
+
     def test_skips_in_a_row(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A skip that joined others tells how many there are."""
         fields = {"run": "a@1", "reason": "missed", "due": MIDNIGHT, "count": 12}
