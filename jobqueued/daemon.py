@@ -60,7 +60,7 @@ class Daemon:
         self._upkeep = Upkeep(store, paths.logs, config.retention)
         self._alive_at: int | None = None
         self._reconnect_at: int | None = None
-        self._stop = self._hung_up = False
+        self._stop = False
         self._timer = kernel.realtime_timer()
         self._armed: int | None = None
         self._offset = kernel.realtime_offset()
@@ -91,10 +91,7 @@ class Daemon:
         signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
 
     def _note_signal(self, number: int, _frame: object) -> None:
-        if number == signal.SIGHUP:
-            self._hung_up = True
-        else:
-            self._stop = True
+        self._stop |= number != signal.SIGHUP
 
     def _begin(self, boot_id: str) -> None:
         memories, runs = self._store.load()
@@ -325,9 +322,7 @@ class Daemon:
         self._offset = offset
 
     def _signalled(self) -> None:
-        self._signals[0].recv(4096)
-        if self._hung_up:
-            self._hung_up = False
+        if signal.SIGHUP in self._signals[0].recv(4096):
             self._systemd.reloading(_now().mono)
             self._reload.begin()
 

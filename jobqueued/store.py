@@ -35,7 +35,7 @@ CREATE TABLE run (
 CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
-_ENDED = "state NOT IN ('due', 'waiting', 'starting', 'running')"
+_ENDED = "state NOT IN ('due', 'waiting', 'starting', 'running', 'stopping')"
 
 _STEPS = {
     1: """

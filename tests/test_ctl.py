@@ -29,6 +29,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued import __version__
+from jobqueued.control import Peer
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.main import main
 from jobqueued.ctl.terminal import printable, size, span
@@ -72,7 +73,7 @@ LIVE: Message = {
 STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
     "reason": None, "jobs": 2, "due": 0, "waiting": 1, "running": 3, "max_running": 8, "next": JOB["next"],
-    "next_job": JOB["id"], "stale": [], "problems": [],
+    "next_job": JOB["id"], "left": [], "stale": [], "problems": [],
 }  # fmt: skip
 PROBLEM: Message = {
     "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",
@@ -267,6 +268,7 @@ class TestAnswers:
                 "below 1.0 MiB, less than can be told",
             ),
             ({"asked_by": "uid 7", "trigger": "manual"}, "trigger", "manual by uid 7"),
+            ({"warnings": ["a", "b\x1b"]}, "warning", r"a; b\x1b"),
             ({"waits_for": ["a@1 runs", "it is young"]}, "waits for", "a@1 runs; it is young"),
             ({"command": ["sh", "-c", "a b"]}, "command", "sh -c 'a b'"),
         ],
@@ -425,6 +427,59 @@ class TestHistory:
         """What is no time is said so, with what is."""
         shown = run("history", "--since", text)
         assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), today" in shown.stderr), shown.stderr
+
+
+class TestStop:
+    @pytest.fixture
+    def asked(self, daemon: Daemon) -> list[str]:
+        """The runs that the daemon was asked to stop; it refuses nightly-backup@1."""
+        runs: list[str] = []
+
+        def stop(parameters: Message) -> Message:
+            if parameters["run"].endswith("@1"):
+                raise VarlinkError("Refused", {"reason": "it has ended: failed"})
+            runs.append(parameters["run"])
+            return {"state": "stopping"}
+
+        daemon.methods["Stop"] = stop
+        return runs
+
+    @pytest.mark.parametrize(
+        ("names", "runs", "code", "told"),
+        [
+            (["a@7"], ["a@7"], 0, ""),
+            (["nightly-backup"], ["nightly-backup@143"], 0, ""),
+            (["a@7", "a@1", "a@8"], ["a@7", "a@8"], 1, "Error: refused: it has ended: failed\n"),
+        ],
+        ids=str,
+    )
+    def test_stop(
+        self, asked: list[str], tmp_path: Path, names: list[str], runs: list[str], code: int, told: str
+    ) -> None:
+        """Each run is stopped, of a job those that are live; one that can't be is told, and the others are stopped."""
+        shown = run("--root", tmp_path, "stop", *names)
+        assert (runs, "".join(f"{run} stopping\n" for run in runs)) == (asked, shown.stdout)
+        assert (code, told) == (shown.returncode, shown.stderr)
+
+    def test_nothing(self, asked: list[str], daemon: Daemon, tmp_path: Path) -> None:
+        """Nothing of a job to be stopped is a no."""
+        daemon.answers("History", {"runs": [RECORD], "next": None})
+        shown = run("--root", tmp_path, "stop", "nightly-backup")
+        told = "Error: nothing of nightly-backup is running; runs that wait are stopped by name\n"
+        assert (1, "", told, []) == (shown.returncode, shown.stdout, shown.stderr, asked)
+
+    def test_wait(self, host: Host) -> None:
+        """--wait comes back when nothing of them is left, and tells how they ended: as was wanted, exit status 0."""
+        host.write("a.yaml", "jobs: {a: {command: exec sleep 1000, concurrency: 2}}")
+        host.start()
+        runs = [host.run("a"), host.run("a")]
+        wait_for(lambda: len(list(host.root.glob("run/runs/*/*/pid"))) == 2)
+        shown = run("--root", host.root, "stop", "--wait", "a")
+        assert (0, {f"{name} stopping" for name in runs}) == (shown.returncode, set(shown.stdout.splitlines()))
+        ourselves = Peer(os.geteuid(), frozenset()).name
+        verdicts = sorted(re.sub(" after .*:", ":", line) for line in shown.stderr.splitlines())
+        assert [f"{name} killed: stopped by {ourselves}" for name in runs] == verdicts
+        assert ["killed"] * 2 == [record["state"] for record in host.call("History", job="a")["runs"]]
 
 
 RELOADED: Message = {"jobs": 2, "added": ["a", "b"], "edited": [], "removed": ["c"], "stale": [], "problems": []}

@@ -226,6 +226,7 @@ def _outcome(record: Record) -> list[Fact]:
         ("state", styled(record["state"])),
         ("reason", record["reason"]),
         ("ended with", end(record)),
+        ("warning", "; ".join(record.get("warnings", [])) or None),
         ("waits for", "; ".join(record.get("waits_for", [])) or None),
         ("trigger", f"{record['trigger']}{asker}"),
     ]

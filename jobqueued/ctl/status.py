@@ -65,6 +65,7 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("reason", answer["reason"]),
             ("jobs", str(answer["jobs"])),
             ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due"),
+            ("left behind", ", ".join(answer["left"]) or None),
             ("next", soonest or "nothing"),
             ("problems", str(len(problems))),
         ]

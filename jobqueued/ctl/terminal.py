@@ -21,7 +21,8 @@ _GAP = 2
 _STYLES = {
     "Running": "cyan", "Waiting": "yellow", "Failed": "red", "Disabled": "dim", "Paused": "yellow",
     "Invalid": "red", "Completed": "green", "ok": "green", "degraded": "red", "down": "red",
-    "running": "cyan", "starting": "cyan", "waiting": "yellow", "due": "yellow", "succeeded": "green", "failed": "red",
+    "running": "cyan", "starting": "cyan", "stopping": "yellow", "waiting": "yellow", "due": "yellow",
+    "succeeded": "green", "failed": "red",
     "timed_out": "red", "killed": "red", "lost": "red", "skipped": "yellow", "error": "red", "warning": "yellow",
 }  # fmt: skip
 
