@@ -27,7 +27,7 @@ units:
 	for unit in systemd/jobqueue*; do sed 's,=/usr/bin/jobqueued,=/usr/bin/true,' $$unit >$$t/$${unit#systemd/}; done && \
 	! systemd-analyze verify --man=no $$t/* 2>&1 | grep .
 
-# The JSON Schema and the keys in jobqueue.d(5), from jobqueued/keys.py.
+# The JSON Schema and the keys in jobqueue.d(5) from jobqueued/keys.py, the commands in jobqueuectl(1) from jobqueued/ctl.
 generate: $(VENV)/.installed
 	$(BIN)/python -m man.generate
 
@@ -65,7 +65,7 @@ install:
 	echo "$$JOBQUEUED" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueued
 	echo "$$JOBQUEUECTL" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueuectl
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/jobqueued jobqueued/job-file.schema.json
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 man/*.5
+	for page in man/*.[1-9]; do install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jobqueue*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d systemd/sysusers.d/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d systemd/tmpfiles.d/*

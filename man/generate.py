@@ -1,15 +1,19 @@
-"""Writes what is generated from the table of keys: the JSON Schema, and the keys in jobqueue.d(5).
+"""Writes what is generated: the JSON Schema and jobqueue.d(5) from the table of keys, jobqueuectl(1) from its commands.
 
-python -m man.generate           rewrites both; `make generate` does that
+python -m man.generate           rewrites them; `make generate` does that
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import click
+
+from jobqueued.ctl.main import main
 from jobqueued.keys import GROUPS, JOB_KEYS
 from jobqueued.kinds import Key
 from jobqueued.schema import job_file_schema
@@ -17,8 +21,9 @@ from jobqueued.schema import job_file_schema
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = REPOSITORY / "jobqueued" / "job-file.schema.json"
 PAGE = REPOSITORY / "man" / "jobqueue.d.5"
+CTL_PAGE = REPOSITORY / "man" / "jobqueuectl.1"
 
-_BEGIN, _END = '.\\" generated from jobqueued/keys.py\n', '.\\" end of what is generated\n'
+_BEGIN, _END = '.\\" generated from {}\n', '.\\" end of what is generated\n'
 
 
 def schema_text() -> str:
@@ -27,11 +32,54 @@ def schema_text() -> str:
 
 
 def page_text(page: str) -> str:
-    """A manual page with the keys as they are now."""
-    before, _, rest = page.partition(_BEGIN)
+    """jobqueue.d(5) with the keys as they are now."""
+    return _with(page, "jobqueued/keys.py", [*_groups(), *_reserved()])
+
+
+def ctl_page_text(page: str) -> str:
+    """jobqueuectl(1) with the options and commands as they are now."""
+    options = [line for option in _options(main) for line in option]
+    page = _with(page, "jobqueued/ctl/main.py", options)
+    return _with(page, "jobqueued/ctl", [line for name in sorted(main.commands) for line in _command(name)])
+
+
+def _with(page: str, source: str, lines: Iterable[str]) -> str:
+    begin = _BEGIN.format(source)
+    before, _, rest = page.partition(begin)
     _, _, after = rest.partition(_END)
-    lines = [*_groups(), *_reserved()]
-    return before + _BEGIN + "".join(f"{line}\n" for line in lines) + _END + after
+    return before + begin + "".join(f"{line}\n" for line in lines) + _END + after
+
+
+def _command(name: str) -> Iterator[str]:
+    """A command: how it is written, its help, its options, its examples."""
+    command = main.commands[name]
+    *text, examples = inspect.cleandoc(command.help or "").split("\n\n")
+    options = list(_options(command))
+    yield f".SS jobqueuectl {_roff(' '.join([name, *(['[options]'] if options else []), *_arguments(command)]))}"
+    for number, paragraph in enumerate(text):
+        yield from [".PP"] * (number > 0)
+        yield from map(_roff, paragraph.split("\n"))
+    for option in options:
+        yield from option
+    yield from (".PP", ".RS", ".EX")
+    yield from (_roff(line.removeprefix("  ")) for line in examples.split("\n")[2:])
+    yield from (".EE", ".RE")
+
+
+def _arguments(command: click.Command) -> Iterator[str]:
+    for argument in command.params:
+        if isinstance(argument, click.Argument):
+            name = argument.metavar or str(argument.name).upper()
+            yield name if argument.required or name.startswith("[") else f"[{name}]"
+
+
+def _options(command: click.Command) -> Iterator[list[str]]:
+    for option in command.params:
+        if isinstance(option, click.Option) and option.help is not None:
+            names = ", ".join(f"\\fB{_roff(name)}\\fR" for name in option.opts)
+            value = "" if option.is_flag or option.metavar is None else f" \\fI{_roff(option.metavar)}\\fR"
+            default = f"  [{option.default}]" if option.show_default else ""
+            yield [".TP", names + value, _roff(option.help + default)]
 
 
 def _groups() -> Iterator[str]:
@@ -77,3 +125,4 @@ def _roff(text: str) -> str:
 if __name__ == "__main__":
     SCHEMA.write_text(schema_text())
     PAGE.write_text(page_text(PAGE.read_text()))
+    CTL_PAGE.write_text(ctl_page_text(CTL_PAGE.read_text()))

@@ -43,7 +43,9 @@ def _instant(text: str) -> int:
 
 @click.command()
 @click.argument("job", required=False)
-@click.option("-n", "--runs", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option(
+    "-n", "--runs", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many at most."
+)
 @click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
               help=f"Only those in this state, one of {', '.join(_STATES)}; may be given again.")  # fmt: skip
 @click.option("--failed", is_flag=True, help=f"Only those that ended badly: {', '.join(sorted(FAILURES))}.")

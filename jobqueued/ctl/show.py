@@ -40,7 +40,9 @@ Fact = tuple[str, str | Text | None]
 
 @click.command()
 @click.argument("name", metavar="JOB|JOB@N")
-@click.option("-n", "--runs", type=click.IntRange(1, 1000), default=10, show_default=True, help="That many of a JOB.")
+@click.option(
+    "-n", "--runs", type=click.IntRange(1, 1000), default=10, show_default=True, metavar="N", help="That many of a JOB."
+)
 @json_option
 @click.pass_obj
 def show(paths: Paths, name: str, runs: int, as_json: bool) -> None:
