@@ -98,8 +98,8 @@ method Show(run: string) -> (record: object)
 method Next(job: string, count: int) -> (timezone: string, next: []string)
 
 # Records, newest first by when the run was queued: of one job or all, in some states, queued from since on and before
-# until. First come the runs that are live. A reply has at most limit of the others (50, also unless told), or fewer
-# where many were passed over; the next as before gets what follows, where it is null there is no more.
+# until. First come the runs that are live. A reply has at most limit runs (50, also unless told), fewer where many
+# were passed over; its next, as before, gets what follows, and where it is null there is no more.
 method History(job: ?string, states: ?[]string, since: ?string, until: ?string, before: ?string, limit: ?int) -> (
   runs: []object,
   next: ?string

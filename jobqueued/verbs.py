@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from jobqueued.varlink import Method, VarlinkError
 
 _MOST_RUNS = 1000
 _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
+_LIVE_PLACE = "live/"
 
 Ticket = Callable[[], int]
 
@@ -115,25 +117,29 @@ class Verbs:
 
     def _history(self, asked: dict[str, Any]) -> dict[str, Any]:
         job, limit = asked.get("job"), max(1, min(asked.get("limit", _PAGE_RUNS), _PAGE_RUNS))
-        states, since = asked.get("states"), _instant(asked, "since", 0)
-        until, before = _instant(asked, "until", 2**63 - 1), _place(asked)
+        states, since, until = asked.get("states"), _instant(asked, "since", 0), _instant(asked, "until", 2**63 - 1)
 
         def wanted(mark: Mark, state: str) -> bool:
             return since <= mark.queued < until and (states is None or state in states)
 
-        live: list[Record] = []
-        if before is None:
-            runs = sorted(self._live(job), key=lambda run: (run.queued, run.id), reverse=True)
-            live = [self._begun(run) for run in runs if wanted(Mark(run.queued, *run.id), run.state)]
-            before = NEWEST._replace(queued=until)
-        page = self._store.ended(before, since, limit, wanted, job)
+        place, among_live = _place(asked.get("before", _LIVE_PLACE))
+        live: list[Run] = []
+        if among_live:
+            live = [run for run in self._live(job, place) if wanted(Mark(run.queued, *run.id), run.state)][:limit]
+            place = NEWEST._replace(queued=until)
+        runs = [self._begun(run) for run in live]
+        if len(live) == limit:
+            return {"runs": runs, "next": _LIVE_PLACE + _place_text(Mark(live[-1].queued, *live[-1].id))}
+        page = self._store.ended(place, since, limit - len(live), wanted, job)
         if job is not None and not (live or page.records or page.end or self._knows(job)):
             raise VarlinkError("NoSuchJob", {"job": job})
-        return {"runs": [*live, *page.records], "next": None if page.end is None else _place_text(page.end)}
+        return {"runs": runs + page.records, "next": None if page.end is None else _place_text(page.end)}
 
-    def _live(self, job: str | None) -> Iterable[Run]:
-        runs = self._scheduler.runs.values()
-        return (run for run in runs if run.state in LIVE and job in (None, run.id.job))
+    def _live(self, job: str | None, before: Mark) -> list[Run]:
+        """The live runs that come after a place, newest first."""
+        runs = (run for run in self._scheduler.runs.values() if run.state in LIVE and job in (None, run.id.job))
+        marks = sorted(((Mark(run.queued, *run.id), run) for run in runs), key=itemgetter(0), reverse=True)
+        return [run for mark, run in marks if mark < before]
 
     def _knows(self, job: str) -> bool:
         return job in self._scheduler.catalog or bool(self._store.history(job, 1))
@@ -142,10 +148,12 @@ class Verbs:
         run, offset = _named(asked["run"]), max(0, asked.get("offset", 0))
         limit = max(0, min(asked.get("limit", _PAGE_BYTES), _PAGE_BYTES))
         live = run in self._scheduler.runs
-        document = self._begun(self._scheduler.runs[run]) if live else self._show(asked["run"])
+        document = {} if live else self._show(asked["run"])
         try:
             data, size = runlog.read_output(self._logs, run, offset, limit)
         except FileNotFoundError:
+            if live:
+                return {"data": "", "size": 0, "live": True}
             raise VarlinkError("NoOutput", {"run": str(run), "reason": runlog.no_output(document)}) from None
         except OSError as error:
             raise VarlinkError("NoOutput", {"run": str(run), "reason": f"it can't be read: {error.strerror}"}) from None
@@ -196,11 +204,12 @@ def _place_text(mark: Mark) -> str:
     return f"{mark.queued}/{RunId(mark.job, mark.number)}"
 
 
-def _place(asked: dict[str, Any]) -> Mark | None:
-    """Where a page of history begins, as the page before has told; None: with the newest."""
-    queued, _, run = asked.get("before", "").partition("/")
+def _place(text: str) -> tuple[Mark, bool]:
+    """Where a page of history begins, as the page before has told, and whether that is among the live runs."""
+    among_live = text.startswith(_LIVE_PLACE)
+    queued, _, run = text.removeprefix(_LIVE_PLACE).partition("/")
     try:
-        return Mark(int(queued), *RunId.parse(run)) if "before" in asked else None
+        return NEWEST if text == _LIVE_PLACE else Mark(int(queued), *RunId.parse(run)), among_live
     except ValueError:
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "before"}) from None
 

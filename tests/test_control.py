@@ -22,6 +22,7 @@ from jobqueued.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
 from jobqueued.control import Control, Peer
 from jobqueued.events import PauseAsked, RunAsked
 from jobqueued.model import SECOND, Run, RunId, RunState
+from jobqueued.record import begin
 from jobqueued.store import Store
 from jobqueued.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.verbs import Verbs
@@ -463,16 +464,22 @@ class TestVerbs:
         found = {n: client.ask("Describe", job="backup", runs=n)["parameters"]["runs"] for n in (-5, 0, 1, 2**62)}
         assert {-5: 0, 0: 0, 1: 1, 2**62: 1} == {n: len(runs) for n, runs in found.items()}
 
-    def test_history(self, real: Real) -> None:
-        """All records come, newest first, once, in pages; live runs come first, and only on the first page."""
-        real.world.run("backup")
+    @pytest.mark.parametrize("limit", [1, 3, 4, 7, 50])
+    def test_history(self, real: Real, limit: int) -> None:
+        """All records come, newest first, once, in pages; live runs come first, and only on the first pages."""
+        names = [f"job{number}" for number in range(3)]
+        real.world.write("more.yaml", *(job(name, file="more.yaml") for name in names))
+        for name in names:
+            real.world.run(name)
         client, place, pages = real.client(), None, []
         while not pages or place is not None:
-            answer = client.ask("History", limit=7, before=place)["parameters"]
+            answer = client.ask("History", limit=limit, before=place)["parameters"]
             pages.append([record["run"] for record in answer["runs"]])
             place = answer["next"]
+        live = [f"{name}@1" for name in reversed(names)]
         runs = [f"old@{number}" for number in range(20, 0, -1)]
-        assert (["backup@1", *runs], [8, 7, 6]) == ([run for page in pages for run in page], [*map(len, pages)])
+        assert [*live, *runs] == [run for page in pages for run in page]
+        assert limit >= max(map(len, pages))
 
     @pytest.mark.parametrize(
         ("asked", "runs"),
@@ -484,8 +491,8 @@ class TestVerbs:
             ({"states": ["failed"], "limit": 1}, ["old@20"]),
             ({"since": "2026-03-02T00:00:00.000001Z"}, []),
             ({"until": "2026-03-02T01:00:00+01:00"}, []),
-            ({"until": "2026-03-02T01:00:01+01:00", "limit": 1}, ["backup@1", "old@20"]),
-            ({"limit": -3}, ["backup@1", "old@20"]),
+            ({"until": "2026-03-02T01:00:01+01:00", "limit": 2}, ["backup@1", "old@20"]),
+            ({"limit": -3}, ["backup@1"]),
         ],
         ids=str,
     )
@@ -503,7 +510,8 @@ class TestVerbs:
     @pytest.mark.parametrize(
         ("name", "value"),
         [
-            ("before", "x"), ("before", "1/old"), ("before", "old@1"), ("since", "2026-03-02T00:00:00"), ("until", "x"),
+            ("before", "x"), ("before", "1/old"), ("before", "old@1"), ("before", "live/x"),
+            ("since", "2026-03-02T00:00:00"), ("until", "x"),
             ("states", "failed"), ("states", [1]), ("limit", "1"),
         ],
     )  # fmt: skip
@@ -531,9 +539,12 @@ class TestVerbs:
         """Why there is no output is told; a run that never was is another error."""
         client = real.client()
         real.world.run("backup")
-        answer = client.ask("Logs", run="backup@1")
+        assert {"data": "", "size": 0, "live": True} == client.ask("Logs", run="backup@1")["parameters"]
+        row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
+        real.store.commit({row.id: (row, {**begin(row, None, "host"), "state": "failed"})}, {})
+        answer = client.ask("Logs", run="old@30")
         assert "io.jobqueue.NoOutput" == answer["error"]
-        assert {"run": "backup@1", "reason": "it has written nothing so far"} == answer["parameters"]
+        assert {"run": "old@30", "reason": "it wrote nothing"} == answer["parameters"]
         for run in ("backup@2", "../logs@1", "x"):
             assert "io.jobqueue.NoSuchRun" == client.ask("Logs", run=run)["error"]
         (real.logs / "backup").mkdir()

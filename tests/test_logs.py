@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,9 @@ class TestFollow:
         os.kill(int(supervisor), signal.SIGKILL)
         code, _, said = follower.end()
         assert (1, True) == (code, "echo@1 lost: its supervisor is gone" in said), said
+        command = [*PROGRAM, "--root", str(host.root), "history", "--json"]
+        shown = subprocess.run(command, env=environment(), capture_output=True, timeout=60, check=True)
+        assert [("echo@1", "lost")] == [(run["run"], run["state"]) for run in json.loads(shown.stdout)["runs"]]
 
     def test_reader_leaves(self, host: Host, fifo: int) -> None:
         """When nobody reads any more it ends, without waiting for the next byte."""
@@ -399,6 +403,20 @@ class TestUsers:
         assert (0, "secret\n") == as_user(STRANGER, [GROUP], "--root", open_host.root, "logs", "a@1")
         code, text = as_user(STRANGER, [GROUP], "--root", open_host.root, "logs", "-f", "a")
         assert (0, True) == (code, "secret\n" in text and "a@1 succeeded" in text)
+
+    def test_group_follows(self, open_host: Host) -> None:
+        """Where the file is not for it, a follower is told that it gets all at the end, and gets it."""
+        (open_host.root / "logs").chmod(0o700)
+        os.mkfifo(fifo := open_host.root / "fifo")
+        open_host.write("b.yaml", f"jobs: {{b: {{command: 'read x < {fifo}; echo late'}}}}")
+        open_host.call("Reload")
+        run = open_host.run("b")
+        writing = os.open(fifo, os.O_RDWR)
+        threading.Timer(0.2, os.write, (writing, b"go\n")).start()
+        code, text = as_user(STRANGER, [GROUP], "--root", open_host.root, "logs", "-f", run)
+        os.close(writing)
+        assert (0, True) == (code, "late\n" in text and "b@1 succeeded" in text), text
+        assert "its file is not yours to read, so the rest follows when it ends" in text
 
     def test_what_is_hidden(self, open_host: Host) -> None:
         """Without the daemon, a user who may not look into the run directory is told that runs are not shown."""

@@ -24,7 +24,7 @@ _STATES = [state.value for state in RunState if state not in UNSTARTED]
 _PAGE = 50
 
 
-def _told(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+def _meant(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
     """A time as people say it, as an instant."""
     try:
         return None if text is None else _instant(text)
@@ -49,8 +49,8 @@ def _instant(text: str) -> int:
 @click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
               help=f"Only those in this state, one of {', '.join(_STATES)}; may be given again.")  # fmt: skip
 @click.option("--failed", is_flag=True, help=f"Only those that ended badly: {', '.join(sorted(FAILURES))}.")
-@click.option("--since", callback=_told, metavar="T", help="Only those queued since then: 2h, today, 2026-11-24.")
-@click.option("--until", callback=_told, metavar="T", help="Only those queued before.")
+@click.option("--since", callback=_meant, metavar="T", help="Only those queued since then: 2h, today, 2026-11-24.")
+@click.option("--until", callback=_meant, metavar="T", help="Only those queued before.")
 @json_option
 @click.pass_obj
 def history(
@@ -70,7 +70,7 @@ def history(
     wanted = sorted({*states, *(FAILURES if failed else ())}) or None
     asked = {"job": job, "states": wanted, "limit": min(runs, _PAGE)}
     try:
-        found = list(islice(_asked(paths, asked, since, until), runs))
+        found = list(islice(told(paths, asked, since, until), runs))
     except Unreachable as down:
         found = list(islice(_kept(paths, down, asked, since, until), runs))
     if as_json:
@@ -81,8 +81,8 @@ def history(
         print_line("no such runs")
 
 
-def _asked(paths: Paths, asked: Message, since: int | None, until: int | None) -> Iterator[Record]:
-    """What the daemon tells, page by page."""
+def told(paths: Paths, asked: Message, since: int | None = None, until: int | None = None) -> Iterator[Record]:
+    """What the daemon tells of the runs that are asked for (`job`, `states`), page by page as they are taken."""
     asked = {**asked, "since": since and to_text(since), "until": until and to_text(until)}
     place = None
     while True:

@@ -13,6 +13,7 @@ from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.follow import follow as follow_run
+from jobqueued.ctl.history import told
 from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_of
 from jobqueued.ctl.show import parsed, verdict
 from jobqueued.ctl.terminal import distance, local, printable, size
@@ -92,20 +93,13 @@ def _newest(paths: Paths, job: str, follow: bool) -> Record:
 
 
 def _history(paths: Paths, job: str) -> Iterator[Record]:
-    place = None
     try:
-        page = ask(paths.control, "History", job=job)
+        yield from told(paths, {"job": job})
     except Unreachable as down:
         if next(offline.history(paths, job), None) is None:
             raise offline.nothing(paths, down, f"no record of {job}") from None
         offline.say(paths, down)
         yield from offline.history(paths, job)
-        return
-    while True:
-        yield from page["runs"]
-        if (place := page["next"]) is None:
-            return
-        page = ask(paths.control, "History", job=job, before=place)
 
 
 def _when(record: Record) -> str:

@@ -54,10 +54,14 @@ def _shown(path: Path) -> str:
 
 def live(paths: Paths) -> list[Record]:
     """The records so far of the runs that have an R and no end in it, by name."""
+    return [record for record in _marked(paths) if record["state"] in LIVE]
+
+
+def _marked(paths: Paths) -> list[Record]:
+    """What the R's tell."""
     marks = Marks(paths.runs, paths.logs)
     with contextlib.suppress(OSError):  # none since the host is up; or hidden, as `say` says
-        found = (so_far(marks, name) for name in marks.names())
-        return [record for record in found if record is not None and record["state"] in LIVE]
+        return [record for name in marks.names() if (record := so_far(marks, name)) is not None]
     return []
 
 
@@ -140,8 +144,9 @@ def _from_marks(paths: Paths, run: RunId) -> Record | None:
 
 
 def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[Record]:
-    """Live runs, then the records of one job or all, newest first by when they were queued, from `since` on."""
-    running = sorted(live(paths), key=_queued, reverse=True)
+    """Runs without a record file, mostly live, then those with one, newest first by when they were queued."""
+    marked = (record for record in _marked(paths) if record["state"] in LIVE or not _has_file(paths, record))
+    running = sorted(marked, key=_queued, reverse=True)
     yield from (record for record in running if job in (None, record["job"]) and _queued(record) >= since)
     jobs = [name for name in runlog.jobs(paths.logs) if job in (None, name)]
     records = heapq.merge(*(_records(paths, name) for name in jobs), key=_queued, reverse=True)
@@ -151,6 +156,10 @@ def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[R
 def _records(paths: Paths, job: str) -> Iterator[Record]:
     records = (runlog.read(paths.logs, RunId(job, number)) for number in reversed(runlog.numbers(paths.logs, job)))
     return (record for record in records if record is not None)
+
+
+def _has_file(paths: Paths, record: Record) -> bool:
+    return runlog.read(paths.logs, RunId.parse(record["run"])) is not None
 
 
 def _queued(record: Record) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import takewhile
 
 import click
 
 from jobqueued.config import Paths
 from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.history import told
 from jobqueued.ctl.show import verdict
 from jobqueued.ctl.terminal import printable
 from jobqueued.model import LIVE
@@ -47,8 +49,7 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool) -> None:
 
 
 def _live(paths: Paths, job: str) -> list[str]:
-    runs = ask(paths.control, "History", job=job, limit=1)["runs"]
-    live = [record["run"] for record in runs if record["state"] in LIVE]
+    live = [record["run"] for record in takewhile(lambda record: record["state"] in LIVE, told(paths, {"job": job}))]
     if not live:
         raise Refused(f"nothing of {printable(job)} is running; runs that wait are stopped by name")
     return live
