@@ -20,7 +20,7 @@ from jobqueued.child import wire
 from jobqueued.control import _CLIENTS as CLIENTS
 from jobqueued.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
 from jobqueued.control import Control, Peer
-from jobqueued.events import PauseAsked, RunAsked
+from jobqueued.events import PauseAsked, RunAsked, UserKnown
 from jobqueued.model import SECOND, Run, RunId, RunState
 from jobqueued.record import begin
 from jobqueued.store import Store
@@ -435,6 +435,19 @@ class TestVerbs:
         assert 1000 == len(client.ask("Next", job="on", count=10**9)["parameters"]["next"])
         assert [] == client.ask("Next", job="off", count=2)["parameters"]["next"]
         assert "io.jobqueue.NoSuchJob" == client.ask("Next", job="none", count=1)["error"]
+
+    def test_no_next(self, real: Real) -> None:
+        """What the clock will not start as things stand has no next: the paused, the disabled, the invalid."""
+        daily = {
+            name: job(name, "0 3 * * *", enabled=name != "off", user=name) for name in ("on", "off", "idle", "bad")
+        }
+        real.world.write("jobs.yaml", *daily.values())
+        real.world.happen(PauseAsked(1, "idle", "root", pause=True), UserKnown("bad", "no user 'bad' on this host"))
+        client = real.client()
+        found = {row["id"]: row["next"] for row in client.ask("List")["parameters"]["jobs"]}
+        assert {"on": "2026-03-02T03:00:00.000000Z", "off": None, "idle": None, "bad": None} == found
+        status = client.ask("Status")["parameters"]
+        assert ("on", found["on"]) == (status["next_job"], status["next"])
 
     def test_show_and_wait(self, real: Real) -> None:
         """A live run is shown as it is and waited for; of one that has ended both give the record."""

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -363,9 +362,17 @@ def as_user(uid: int, groups: list[int], *arguments: str | Path) -> tuple[int, s
         os.setgroups(groups)
         os.setgid(uid)
         os.setuid(uid)
-        result = CliRunner().invoke(main, list(map(str, arguments)))
-        os.write(writing, result.output.encode())
-        os._exit(result.exit_code)
+        os.dup2(writing, 1)
+        with open(1, "w", encoding="utf-8") as screen:
+            sys.stdout = sys.stderr = screen
+            code = 99
+            try:
+                main([*map(str, arguments)])
+            except SystemExit as left:
+                code = int(left.code or 0)
+            finally:
+                screen.flush()
+                os._exit(code)
     os.close(writing)
     with open(reading) as answer:
         text = answer.read()
