@@ -9,10 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from hypothesis import given
@@ -354,8 +353,8 @@ class TestHuge:
         assert b"" == output.Daemon(control, RunId.parse(huge)).read(self.SIZE + 19, 9)
 
 
-def as_user(uid: int, groups: list[int], *arguments: str | Path) -> tuple[int, str]:
-    """``jobqueuectl`` run by another user: exit status and all it wrote.  A fork: the user might not see our files."""
+def begin_as_user(uid: int, groups: list[int], *arguments: str | Path) -> tuple[int, TextIO]:
+    """``jobqueuectl`` run by another user: its process and all it writes.  A fork: the user might not see our files."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -374,9 +373,19 @@ def as_user(uid: int, groups: list[int], *arguments: str | Path) -> tuple[int, s
                 screen.flush()
                 os._exit(code)
     os.close(writing)
-    with open(reading) as answer:
-        text = answer.read()
+    return child, open(reading, encoding="utf-8")
+
+
+def ended(child: int, screen: TextIO) -> tuple[int, str]:
+    """Its exit status, and what it wrote until its end."""
+    with screen:
+        text = screen.read()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
+
+
+def as_user(uid: int, groups: list[int], *arguments: str | Path) -> tuple[int, str]:
+    """``jobqueuectl`` run by another user to its end: exit status and all it wrote."""
+    return ended(*begin_as_user(uid, groups, *arguments))
 
 
 @NEEDS_ROOT
@@ -418,12 +427,11 @@ class TestUsers:
         open_host.write("b.yaml", f"jobs: {{b: {{command: 'read x < {fifo}; echo late'}}}}")
         open_host.call("Reload")
         run = open_host.run("b")
-        writing = os.open(fifo, os.O_RDWR)
-        threading.Timer(0.2, os.write, (writing, b"go\n")).start()
-        code, text = as_user(STRANGER, [GROUP], "--root", open_host.root, "logs", "-f", run)
-        os.close(writing)
-        assert (0, True) == (code, "late\n" in text and "b@1 succeeded" in text), text
-        assert "its file is not yours to read, so the rest follows when it ends" in text
+        child, screen = begin_as_user(STRANGER, [GROUP], "--root", open_host.root, "logs", "-f", run)
+        assert "its file is not yours to read, so the rest follows when it ends\n" == screen.readline()
+        fifo.write_text("go\n")
+        code, text = ended(child, screen)
+        assert (0, "late\n") == (code, text.partition("b@1 succeeded after ")[0])
 
     def test_what_is_hidden(self, open_host: Host) -> None:
         """Without the daemon, a user who may not look into the run directory is told that runs are not shown."""
