@@ -1,4 +1,4 @@
-"""Writes what is generated: the JSON Schema and jobqueue.d(5) from the table of keys, jobqueuectl(1) from its commands.
+"""Writes what is generated: the JSON Schema, and what the manual pages say of keys, commands and states.
 
 python -m man.generate           rewrites them; `make generate` does that
 """
@@ -13,15 +13,19 @@ from pathlib import Path
 
 import click
 
+from jobqueued.config import CONFIG_KEYS
 from jobqueued.ctl.main import main
 from jobqueued.keys import GROUPS, JOB_KEYS
 from jobqueued.kinds import Key
+from jobqueued.lifecycle import TABLE
 from jobqueued.schema import job_file_schema
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = REPOSITORY / "jobqueued" / "job-file.schema.json"
 PAGE = REPOSITORY / "man" / "jobqueue.d.5"
 CTL_PAGE = REPOSITORY / "man" / "jobqueuectl.1"
+DAEMON_PAGE = REPOSITORY / "man" / "jobqueued.8"
+CONFIG_PAGE = REPOSITORY / "man" / "jobqueued.yaml.5"
 
 _BEGIN, _END = '.\\" generated from {}\n', '.\\" end of what is generated\n'
 
@@ -41,6 +45,28 @@ def ctl_page_text(page: str) -> str:
     options = [line for option in _options(main) for line in option]
     page = _with(page, "jobqueued/ctl/main.py", options)
     return _with(page, "jobqueued/ctl", [line for name in sorted(main.commands) for line in _command(name)])
+
+
+def daemon_page_text(page: str) -> str:
+    """jobqueued(8) with the life of a run as it is now."""
+    return _with(page, "jobqueued/lifecycle.py", _life())
+
+
+def config_page_text(page: str) -> str:
+    """jobqueued.yaml(5) with the keys as they are now."""
+    live = [key for key in CONFIG_KEYS.values() if not key.planned]
+    return _with(page, "jobqueued/config.py", [line for key in live for line in _key(key)])
+
+
+def _life() -> Iterator[str]:
+    """The table of lifecycle.py: a state and a step a row, the same steps of several states together."""
+    yield from (".TS", "lB lB lB", "l l l.", "in the state\tif it should\tit becomes")
+    rows: dict[tuple[str, str], list[str]] = {}
+    for (state, step), after in TABLE.items():
+        rows.setdefault((step.value, after.value), []).append(state.value)
+    for (step, after), states in rows.items():
+        yield "\t".join(map(_roff, (", ".join(states), step.replace("_", " "), after)))
+    yield ".TE"
 
 
 def _with(page: str, source: str, lines: Iterable[str]) -> str:
@@ -126,3 +152,5 @@ if __name__ == "__main__":
     SCHEMA.write_text(schema_text())
     PAGE.write_text(page_text(PAGE.read_text()))
     CTL_PAGE.write_text(ctl_page_text(CTL_PAGE.read_text()))
+    DAEMON_PAGE.write_text(daemon_page_text(DAEMON_PAGE.read_text()))
+    CONFIG_PAGE.write_text(config_page_text(CONFIG_PAGE.read_text()))

@@ -56,6 +56,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         {"run": "backup@142", "pid": 4711, "late": 2 * SECOND},
         "backup@142 started: pid 4711, 2.0 s after it was due",
     ),
+    ("run_stopping", {"run": "backup@142", "reason": "stopped by root"}, "backup@142 is stopping: stopped by root"),
     ("run_ended", {"record": FAILED}, "backup@142 failed after 0.310 s: exit code 1"),
     (
         "run_skipped",

@@ -13,7 +13,18 @@ from jobqueued.keys import JOB_KEYS
 from jobqueued.kinds import Key, Wrong, plain
 from jobqueued.schema import job_file_schema
 from jobqueued.yamltext import Mapping, read_tree
-from man.generate import CTL_PAGE, PAGE, SCHEMA, ctl_page_text, page_text, schema_text
+from man.generate import (
+    CONFIG_PAGE,
+    CTL_PAGE,
+    DAEMON_PAGE,
+    PAGE,
+    SCHEMA,
+    config_page_text,
+    ctl_page_text,
+    daemon_page_text,
+    page_text,
+    schema_text,
+)
 from tests.test_jobfile import SECTIONS, VALUES
 from tests.test_keys import GOOD
 
@@ -38,11 +49,14 @@ def test_the_schema_is_one() -> None:
     Draft7Validator.check_schema(job_file_schema())
 
 
-@pytest.mark.parametrize("path", [SCHEMA, PAGE, CTL_PAGE], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [SCHEMA, PAGE, CTL_PAGE, DAEMON_PAGE, CONFIG_PAGE], ids=lambda path: path.name)
 def test_what_is_generated_is_current(path: Any) -> None:
     """The committed files are what `make generate` writes."""
     text = path.read_text()
-    made = {SCHEMA: lambda _: schema_text(), PAGE: page_text, CTL_PAGE: ctl_page_text}
+    made = {
+        SCHEMA: lambda _: schema_text(), PAGE: page_text, CTL_PAGE: ctl_page_text, DAEMON_PAGE: daemon_page_text,
+        CONFIG_PAGE: config_page_text,
+    }  # fmt: skip
     assert text == made[path](text)
 
 

@@ -82,7 +82,7 @@ class Launcher:
             self._flush()
 
     def _needless(self) -> bool:
-        return self._visited and not (self._lines or self._backlog or len(self._idle) < len(self._seats))
+        return self._visited and not (self._lines or self._backlog or self._lost or len(self._idle) < len(self._seats))
 
     def _take(self, descriptor: int) -> None:
         if descriptor in self._seats:

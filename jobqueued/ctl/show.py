@@ -260,6 +260,7 @@ def _consumption(record: Record) -> list[Fact]:
         ("now", now),
         ("output", f"{size(output['bytes'])} in {output['file']}" if output["file"] else None),
         ("dropped", size(output["dropped"]) if output["dropped"] else None),
+        ("lost output", output.get("error")),
     ]
 
 
