@@ -48,7 +48,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jobqueued {__version__}")
     parser.add_argument("--root", type=Path, metavar="D", help="keep everything below D: jobqueue.d, state, run, logs")
-    for name, kind in (("config", "F"), ("jobs", "D"), ("state", "D"), ("run", "D"), ("logs", "D")):
+    for name, kind in (
+        ("config", "F"),
+        ("jobs", "D"),
+        ("state", "D"),
+        ("run", "D"),
+        ("logs", "D"),
+        ("journal", "SOCKET"),
+    ):
         parser.add_argument(f"--{name}", type=Path, metavar=kind, help=f"use this path for {name}")
     parser.add_argument(
         "--launcher", type=Path, metavar="SOCKET", help="use the launcher that listens here; never start one"
@@ -73,8 +80,9 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     from jobqueued.store import Store, StoreError
 
     paths = Paths.chosen(
-        options.root, config=options.config, jobs=options.jobs, state=options.state, run=options.run, logs=options.logs
-    )
+        options.root, config=options.config, jobs=options.jobs, state=options.state, run=options.run, logs=options.logs,
+        journal=options.journal,
+    )  # fmt: skip
     journal = Journal(options.log)
     config, problems = read_config(paths.config)
     for problem in problems:
@@ -98,7 +106,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         _write_pid(options.pid_file)
     own = None if options.launcher else launcher or LAUNCHER
     try:
-        link = Link(options.launcher or paths.launcher, paths.runs, paths.logs, own)
+        link = Link(paths, options.launcher or paths.launcher, own)
         daemon = Daemon(paths, config, Store(paths.state), link, journal, platform.node())
     except StoreError as error:
         raise CannotStart(str(error)) from None

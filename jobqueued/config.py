@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from jobqueued.child.journald import ADDRESS
 from jobqueued.keys import RETENTION, ZONE
 from jobqueued.kinds import ANYTHING, Key, Kind, Wrong, integer, mapping, optional, read_keys, section, table
 from jobqueued.model import DAY, Problem
@@ -25,17 +26,21 @@ class Paths:
     state: Path
     run: Path
     logs: Path
+    journal: Path
+    """The socket of journald."""
 
     @classmethod
     def system(cls) -> Paths:
         """Those of the system's own daemon."""
         state, logs = Path("/var/lib/jobqueue"), Path("/var/log/jobqueue")
-        return cls(Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, Path("/run/jobqueue"), logs)
+        run, journal = Path("/run/jobqueue"), Path(ADDRESS)
+        return cls(Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, run, logs, journal)
 
     @classmethod
     def under(cls, root: Path) -> Paths:
-        """All in one directory, as ``--root`` has it."""
-        return cls(root / "jobqueued.yaml", root / "jobqueue.d", root / "state", root / "run", root / "logs")
+        """All in one directory, as ``--root`` has it; so nothing goes to the host's journal."""
+        state, logs = root / "state", root / "logs"
+        return cls(root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal")
 
     @classmethod
     def chosen(cls, root: Path | None, **options: Path | None) -> Paths:

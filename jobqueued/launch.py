@@ -18,6 +18,7 @@ from typing import Any
 from jobqueued import events, runlog
 from jobqueued.child import wire
 from jobqueued.commands import Launch
+from jobqueued.config import Paths
 from jobqueued.marks import IDENTITY, Marks, Name
 from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.settle import GONE, Settlement
@@ -32,8 +33,11 @@ class LauncherError(Exception):
     """There is no launcher to be had; the message says what to look at."""
 
 
-def order(launch: Launch, logs: Path) -> dict[str, Any]:
-    """What the supervisor is told: the job as it is now, the run it belongs to, and the record so far."""
+def order(launch: Launch, logs: Path, journal: Path) -> dict[str, Any]:
+    """What the supervisor is told: the job as it is now, the run it belongs to, and the record so far.
+
+    `journal`: the socket of journald.
+    """
     run, job = launch.run, launch.job
     identity = {
         "JOBQUEUE_JOB": job.id,
@@ -61,7 +65,10 @@ def order(launch: Launch, logs: Path) -> dict[str, Any]:
         "stop_signal": job.stop_signal,
         "leave_children": job.leave_children,
         "success_codes": job.success_codes,
+        "output": job.output,
         "output_limit": job.output_limit,
+        "journal_rate": job.journal_rate,
+        "journal": str(journal),
         "logs": str(runlog.path_of(logs, run.id)),
         "run": {field: getattr(run, field) for field in IDENTITY},
         "record": launch.record,
@@ -108,9 +115,10 @@ def _question(number: int, user: str) -> bytes:
 class Link:
     """The connection to the launcher.  `own`: the program to start where none answers; None: PID 1 keeps one there."""
 
-    def __init__(self, address: Path, runs: Path, logs: Path, own: Path | None = LAUNCHER) -> None:
-        self._address, self._runs, self._logs, self._own = address, runs, logs, own
-        self.marks = Marks(runs, logs)
+    def __init__(self, paths: Paths, address: Path, own: Path | None = LAUNCHER) -> None:
+        self._address, self._own = address, own
+        self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
+        self.marks = Marks(self._runs, self._logs)
         self._connection: socket.socket | None = None
         self._lines: wire.Lines
         self._outbox = b""
@@ -231,7 +239,9 @@ class Link:
 
     def launch(self, command: Launch) -> None:
         """Queue the order for the next `flush`."""
-        self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(order(command, self._logs))
+        self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
+            order(command, self._logs, self._journal)
+        )
 
     def stop(self, name: Name, reason: str) -> None:
         """Tell its supervisor, whosever it is; one that does not listen yet is told again when it has started."""

@@ -142,7 +142,9 @@ class Job:
     cpu_scheduling: str = "other"
     oom_score_adj: int = 0
     no_new_privs: bool = False
+    output: str = "both"
     output_limit: int = 64 << 20
+    journal_rate: int = 100
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] | None = None
     file: str = ""

@@ -16,13 +16,17 @@ ROOT = Path("/r")
 def test_the_systems_paths() -> None:
     """The system's daemon lives where the design says."""
     expected = ["/etc/jobqueued.yaml", "/etc/jobqueue.d", "/var/lib/jobqueue", "/run/jobqueue", "/var/log/jobqueue"]
+    expected += ["/run/systemd/journal/socket"]
     paths = Paths.system()
-    assert expected == [str(path) for path in (paths.config, paths.jobs, paths.state, paths.run, paths.logs)]
+    assert expected == [
+        str(path) for path in (paths.config, paths.jobs, paths.state, paths.run, paths.logs, paths.journal)
+    ]
 
 
 def test_a_root_holds_everything() -> None:
     """Below a root there is one place for each thing."""
-    expected = Paths(ROOT / "jobqueued.yaml", ROOT / "jobqueue.d", ROOT / "state", ROOT / "run", ROOT / "logs")
+    names = ("jobqueued.yaml", "jobqueue.d", "state", "run", "logs", "journal")
+    expected = Paths(*(ROOT / name for name in names))
     assert expected == Paths.under(ROOT)
 
 

@@ -82,7 +82,7 @@ def test_keys_without_effect_get_fewer() -> None:
         escalation exclusive overlap locks resources placement dependencies dependency_timeout on_dependency_failure
         drain
         retries retry_delay retry_backoff retry_max_delay retry_on failover enforce
-        output journal_rate retention notify telemetry_hooks"""
+        retention notify telemetry_hooks"""
     assert sorted(names.split()) == sorted(key.name for key in JOB_KEYS.values() if key.planned)
     assert ["event", "job", "path", "result"] == sorted(k.name for k in JOB_KEYS["on"].kind.keys.values() if k.planned)
     limits = "cpu memory memory_high swap tasks io_read io_write"

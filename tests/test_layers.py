@@ -34,7 +34,7 @@ SMALL = {
     "select", "signal", "socket", "stat", "sys", "time", "typing",
 }  # fmt: skip
 
-MODULES_OF_THE_SMALL_WORLD = 90
+MODULES_OF_THE_SMALL_WORLD = 92
 """The start-up budget of the launcher, in modules loaded; every supervisor shares their memory."""
 
 
@@ -103,10 +103,10 @@ def test_the_small_world_starts_small() -> None:
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     ours = sorted(name for name in modules if name.startswith("jobqueued"))
     assert ours == [
-        "jobqueued", "jobqueued.child", "jobqueued.child.attempt", "jobqueued.child.environment",
-        "jobqueued.child.identity", "jobqueued.child.launcher", "jobqueued.child.output", "jobqueued.child.report",
-        "jobqueued.child.shutdown", "jobqueued.child.spawn", "jobqueued.child.supervisor", "jobqueued.child.tree",
-        "jobqueued.child.wire",
+        "jobqueued", "jobqueued.child", "jobqueued.child.attempt", "jobqueued.child.budget",
+        "jobqueued.child.environment", "jobqueued.child.identity", "jobqueued.child.journald",
+        "jobqueued.child.launcher", "jobqueued.child.output", "jobqueued.child.report", "jobqueued.child.shutdown",
+        "jobqueued.child.spawn", "jobqueued.child.supervisor", "jobqueued.child.tree", "jobqueued.child.wire",
     ]  # fmt: skip
     assert len(modules) <= MODULES_OF_THE_SMALL_WORLD, modules
 

@@ -55,8 +55,9 @@ class TestUsage:
         """--help names every option, on stdout."""
         status, output, errors = jobqueued("--help")
         assert (0, "") == (status, errors)
-        options = {"root", "config", "jobs", "state", "run", "logs", "launcher", "log", "detach", "pid-file", "version"}
-        assert options | {"help"} == set(re.findall(r"^  (?:-h, )?--([a-z-]+)", output, re.M))
+        options = {"root", "config", "jobs", "state", "run", "logs", "journal"}
+        options |= {"launcher", "log", "detach", "pid-file", "version", "help"}
+        assert options == set(re.findall(r"^  (?:-h, )?--([a-z-]+)", output, re.M))
 
     def test_version(self) -> None:
         """--version tells the version, on stdout."""

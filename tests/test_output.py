@@ -24,9 +24,14 @@ def pumped(path: Path | str, *chunks: bytes, limit: int = MEBI) -> dict[str, Any
     for chunk in chunks:
         assert len(chunk) == os.write(output.writing, chunk)
         assert output.pump()
-    output.started()
+    output.started(1)
     while output.pump():
         pass
+    return shut(output)
+
+
+def shut(output: Output) -> dict[str, Any]:
+    """Close it; what it had reported."""
     found = output.report()
     output.shut()
     return found
@@ -34,7 +39,14 @@ def pumped(path: Path | str, *chunks: bytes, limit: int = MEBI) -> dict[str, Any
 
 def said(path: Path | None, offset: int, kept: int, dropped: int, tail: str) -> dict[str, Any]:
     """The record's part."""
-    return {"file": path and str(path), "offset": offset, "bytes": kept, "dropped": dropped, "tail": tail}
+    return {
+        "file": path and str(path),
+        "offset": offset,
+        "bytes": kept,
+        "dropped": dropped,
+        "tail": tail,
+        "journal": None,
+    }
 
 
 @pytest.fixture
@@ -83,18 +95,18 @@ class TestKept:
         filled = os.write(output.writing, b"x" * MEBI)
         assert output.pump()
         assert log.stat().st_size <= filled == 1 << 16
-        output.started()
+        output.started(1)
         assert not output.pump()
-        assert filled == output.close()["bytes"]
+        assert filled == shut(output)["bytes"]
 
     def test_descriptors(self, log: Path) -> None:
-        """Nothing is inheritable, and close() leaves nothing open."""
+        """Nothing is inheritable, and shut() leaves nothing open."""
         before = descriptors()
         output = Output(str(log), MEBI)
         os.write(output.writing, b"x")
         output.pump()
         assert [False] * 3 == [os.get_inheritable(number) for number in descriptors() - before]
-        output.close()
+        output.shut()
         assert before == descriptors()
 
 
@@ -151,7 +163,7 @@ class TestTrouble:
             output.pump()
         os.write(output.writing, b"kept")
         output.pump()
-        assert {**said(log, 0, 4, 4, "lostkept"), "error": f"{log}: File too large"} == output.close()
+        assert {**said(log, 0, 4, 4, "lostkept"), "error": f"{log}: File too large"} == shut(output)
 
     def test_a_link(self, log: Path) -> None:
         """A link in the log's place is not followed."""

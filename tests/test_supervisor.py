@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobqueued import launch, record
-from jobqueued.child import supervisor, wire
+from jobqueued.child import budget, supervisor, wire
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Job, Run, RunId, RunState
 from tests.host import wait_for
@@ -36,7 +36,7 @@ class Pool:
             for name in os.listdir("/proc/self/fd"):  # what the tests were started with; the launcher closes it
                 if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
                     os.set_inheritable(int(name), False)
-            supervisor.become(theirs, [ours.fileno()])
+            supervisor.become(theirs, budget.common(), [ours.fileno()])
         theirs.close()
         ours.settimeout(30)
         self.number = 0
@@ -48,7 +48,7 @@ class Pool:
         run = Run(id=RunId("job", self.number), key="x", due=0, queued=0, arrival=1, state=RunState.STARTING, attempt=1)
         path = self.root / run.attempt_name
         path.mkdir()
-        spec = launch.order(Launch(run, job, record.begin(run, job, "host")), self.root / "logs")
+        spec = launch.order(Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal")
         (path / wire.SPEC).write_bytes(wire.encode(spec))
         directory = wire.open_directory(str(path))
         socket.send_fds(self.socket, [run.attempt_name.encode()], [directory])

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.child import report, spawn, tree, wire
+from jobqueued.child.budget import Common
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.output import Output
 from jobqueued.child.shutdown import Shutdown
@@ -33,12 +34,13 @@ class Attempt:
     """One attempt, from the claim of its R to the mark of its end."""
 
     def __init__(
-        self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, *, last: bool
-    ) -> None:
+        self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, common: Common,
+        *, last: bool,
+    ) -> None:  # fmt: skip
         """`last`: afterwards this supervisor leaves the pool."""
         self.name, self.directory = name, directory
         self.leaves = last
-        self._launcher, self._wakeups, self._shutdown = launcher, wakeups, shutdown
+        self._launcher, self._wakeups, self._shutdown, self._common = launcher, wakeups, shutdown, common
         self._followers: list[socket.socket] = []
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], object]] = {}
@@ -66,7 +68,7 @@ class Attempt:
             self.leaves = False
             return ""
         with listener:
-            self._output = Output(f"{self._order['logs']}.log", self._order["output_limit"])
+            self._output = Output.of(self._order, self._common)
             try:
                 return self._live(listener)
             finally:
@@ -127,7 +129,7 @@ class Attempt:
         started = spawn.spawn(self._order, self._output.writing)
         after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._pid, self._warnings = started.pid, started.warnings
-        self._output.started()
+        self._output.started(self._pid)
         if self._order["timeout"] is not None:
             self._deadline = time.monotonic() + self._order["timeout"]
         self._write_pid(before, after)
@@ -182,7 +184,7 @@ class Attempt:
             self._kill(now)
         if now >= self._drain_until:
             self._drain_until = _NEVER
-            if self._output.reading in self._ready and not self._left:
+            if not self._output.ended and self._output.reading in self._ready and not self._left:
                 self._warnings.append("its output is still open in a process of another run or service: not awaited")
             self._give_up_output()
 
@@ -336,7 +338,7 @@ class Attempt:
 
     def _finished(self, state: str, reason: str | None, **facts: Any) -> dict[str, Any]:
         """The record so far with this attempt added; the run's own fields are those of its last attempt."""
-        output = self._output.report()
+        output = self._output.report(over=not self._left)
         attempt = {
             "attempt": self._order["attempt"], "started": report.stamp(self._started),
             "ended": report.stamp(self._ended), "state": state, "reason": reason, "warnings": self._warnings, **facts,

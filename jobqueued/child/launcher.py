@@ -21,7 +21,7 @@ from collections import deque
 if __name__ == "__main__":  # run by path: find jobqueued.child beside us, after the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from jobqueued.child import spawn, supervisor, tree, wire
+from jobqueued.child import budget, spawn, supervisor, tree, wire
 
 POOL = 8
 ASKING = 4
@@ -48,7 +48,7 @@ class Launcher:
 
     def __init__(self, listener: socket.socket, runs: str, *, exit_when_idle: bool) -> None:
         self._runs, self._exit_when_idle = runs, exit_when_idle
-        self._listener = listener
+        self._listener, self._common = listener, budget.common()
         self._scheduler: socket.socket | None = None
         self._lines: dict[int, tuple[socket.socket, wire.Lines]] = {}
         self._seats: dict[int, Seat] = {}
@@ -263,7 +263,7 @@ class Launcher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if not pid:
-            supervisor.become(theirs, [ours.fileno(), *self._own_descriptors()])
+            supervisor.become(theirs, self._common, [ours.fileno(), *self._own_descriptors()])
         theirs.close()
         ours.setblocking(False)
         seat = self._seats[ours.fileno()] = Seat(pid, ours)

@@ -1,10 +1,13 @@
-"""The output of one attempt: from a pipe to the run's log file, capped, counted, never holding the job up."""
+"""The output of one attempt: from a pipe to the run's log file and to journald, capped, counted, holding nobody up."""
 
 from __future__ import annotations
 
 import os
 import re
 from typing import Any
+
+from jobqueued.child.budget import Common
+from jobqueued.child.journald import Stream
 
 _CHUNK = 1 << 16
 _TAIL = 2048
@@ -13,67 +16,119 @@ _UNSHOWABLE = re.compile("[\0\ufdd0-\ufdef\ufffe\uffff]")
 
 
 class Output:
-    """Pumps one pipe.  The log file is made at the first byte; what does not fit or can't be written is counted."""
+    """Pumps one pipe.  The log file is made at the first byte; what does not fit or can't be written is counted.
 
-    __slots__ = ("_dropped", "_error", "_file", "_limit", "_offset", "_path", "_tail", "_written", "reading", "writing")
+    `path` None: there is to be no file; `stream` None: no lines in the journal.  The tail is always kept.
+    """
 
-    def __init__(self, path: str, limit: int) -> None:
-        self.reading, self.writing = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.reading, False)
-        self._path, self._limit = path, limit
+    __slots__ = (
+        "_dropped", "_error", "_file", "_limit", "_offset", "_path", "_pipe", "_stream", "_tail", "_written", "ended",
+        "reading", "writing",
+    )  # fmt: skip
+
+    def __init__(self, path: str | None, limit: int, stream: Stream | None = None) -> None:
+        self._pipe, self.writing = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._pipe, False)
+        self._path, self._limit, self._stream = path, limit, stream
         self._file = -1
         self._offset = self._written = self._dropped = 0
         self._tail = b""
         self._error: str | None = None
+        self.reading = self._pipe if stream is None else stream.watch(self._pipe)
+        """Readable when there is something to pump."""
+        self.ended = False
+        """Whether nobody has the pipe any more; journald may not yet have taken all of it."""
+
+    @classmethod
+    def of(cls, order: dict[str, Any], common: Common) -> Output:
+        """Where an order says."""
+        where, stream = order["output"], None
+        if where in ("both", "journal"):
+            run = {f"JOBQUEUE_{name.upper()}": order["record"][name] for name in ("job", "run")}
+            identity = {"SYSLOG_IDENTIFIER": order["record"]["job"], **run, "JOBQUEUE_ATTEMPT": order["attempt"]}
+            stream = Stream(order["journal"], identity, order["journal_rate"], common)
+        return cls(f"{order['logs']}.log" if where in ("both", "file") else None, order["output_limit"], stream)
 
     def pump(self) -> bool:
-        """Move one pipeful at most, so that a chatty job can't keep its supervisor from its timeout; False: EOF."""
+        """Move one pipeful at most, so that a chatty job can't keep its supervisor from its timeout; False: the end."""
+        if self._stream is not None:
+            self._stream.flush()
         try:
-            data = os.read(self.reading, _CHUNK)
+            data = os.read(self._pipe, _CHUNK)
         except BlockingIOError:
             return True
         if data:
-            self._tail = (self._tail + data)[-_TAIL:]
-            kept = self._store(data)
+            self._take(data)
+            return True
+        self.ended = True
+        if self._stream is None:
+            return False
+        self._stream.end(self._pipe)
+        return self._stream.waiting
+
+    def _take(self, data: bytes) -> None:
+        self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
+        if self._path is not None:
+            kept = self._store(self._path, data)
             self._written += kept
             self._dropped += len(data) - kept
-        return bool(data)
+        if self._stream is not None:
+            self._stream.feed(data)
 
-    def _store(self, data: bytes) -> int:
+    def _store(self, path: str, data: bytes) -> int:
         try:
             if self._file < 0:
-                self._file = self._open()
+                self._file = _open(path)
                 self._offset = os.fstat(self._file).st_size
             room = self._limit - self._offset - self._written
             return os.write(self._file, data[:room]) if room > 0 else 0
         except OSError as error:
-            self._error = f"{self._path}: {error.strerror}"
+            self._error = f"{path}: {error.strerror}"
             return 0
 
-    def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            return os.open(self._path, flags, 0o640)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(self._path), 0o750, exist_ok=True)
-            return os.open(self._path, flags, 0o640)
-
-    def started(self) -> None:
+    def started(self, pid: int) -> None:
         """The job has the pipe now: without our own writing end its last exit is our EOF."""
         os.close(self.writing)
         self.writing = -1
+        if self._stream is not None:
+            self._stream.started(pid)
 
     def shut(self) -> None:
         """Close what is open."""
-        for descriptor in (self.reading, self.writing, self._file):
+        if self._stream is not None:
+            self._stream.end(self._pipe)
+            self._stream.close(self._where())
+            self._stream = None
+        for descriptor in (self._pipe, self.writing, self._file):
             if descriptor >= 0:
                 os.close(descriptor)
-        self.reading = self.writing = self._file = -1
+        self._pipe = self.writing = self._file = -1
 
-    def report(self) -> dict[str, Any]:
-        """What the record says of this attempt's output (`tail` is cut at 2 KiB)."""
+    def report(self, *, over: bool = True) -> dict[str, Any]:
+        """What the record says of this attempt's output (`tail` is cut at 2 KiB).  `over`: no more of it will come."""
+        journal = None
+        if self._stream is not None:
+            if over:
+                self._stream.end(self._pipe)
+            journal = self._stream.report()
         said = {
-            "file": self._path if self._written else None, "offset": self._offset, "bytes": self._written,
-            "dropped": self._dropped, "tail": _UNSHOWABLE.sub("\ufffd", self._tail.decode(errors="replace")),
+            "file": self._path if self._written else None,
+            "offset": self._offset, "bytes": self._written, "dropped": self._dropped,
+            "tail": _UNSHOWABLE.sub("\ufffd", self._tail.decode(errors="replace")), "journal": journal,
         }  # fmt: skip
         return said if self._error is None else {**said, "error": self._error}
+
+    def _where(self) -> str:
+        """Where all of the output is, in words."""
+        if not self._written:
+            return f"the record has the last {_TAIL:,} bytes"
+        return f"all of the output is in {self._path}" + (f", but {self._dropped:,} bytes" if self._dropped else "")
+
+
+def _open(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o640)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
+        return os.open(path, flags, 0o640)

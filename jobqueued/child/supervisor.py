@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from jobqueued.child import identity, spawn, wire
 from jobqueued.child.attempt import Attempt
+from jobqueued.child.budget import Common
 from jobqueued.child.shutdown import Shutdown
 
 MOST_ATTEMPTS = 1000
@@ -30,7 +31,7 @@ QUESTION = "user "
 _ASKING_SECONDS = 60
 
 
-def become(launcher: socket.socket, inherited: list[int]) -> NoReturn:
+def become(launcher: socket.socket, common: Common, inherited: list[int]) -> NoReturn:
     """Turn a fork of the launcher into a supervisor; `inherited` are the launcher's own descriptors."""
     status = 1
     try:
@@ -40,7 +41,7 @@ def become(launcher: socket.socket, inherited: list[int]) -> NoReturn:
             signal.signal(number, signal.SIG_IGN)
         wire.limit_files(JOB_NOFILE)
         spawn.become_subreaper()
-        serve(launcher)
+        serve(launcher, common)
         status = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -48,7 +49,7 @@ def become(launcher: socket.socket, inherited: list[int]) -> NoReturn:
         os._exit(status)
 
 
-def serve(launcher: socket.socket) -> None:
+def serve(launcher: socket.socket, common: Common) -> None:
     """Carry out attempts, one after another, until the launcher is gone."""
     wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -66,7 +67,7 @@ def serve(launcher: socket.socket) -> None:
         if shutdown.began():
             return  # nothing was begun, and nothing should be
         attempts += 1
-        attempt = Attempt(name, directory, launcher, wakeups, shutdown, last=attempts >= MOST_ATTEMPTS)
+        attempt = Attempt(name, directory, launcher, wakeups, shutdown, common, last=attempts >= MOST_ATTEMPTS)
         try:
             last = attempt.carry_out()
         finally:

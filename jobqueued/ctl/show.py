@@ -252,6 +252,7 @@ def _process(record: Record) -> list[Fact]:
 
 def _consumption(record: Record) -> list[Fact]:
     usage, output, cpu = record.get("usage"), record["output"], record["cpu_user"]
+    unsent = (output.get("journal") or {}).get("dropped")
     now = usage and f"{span(usage['cpu'])} CPU, {size(usage['memory'])}, {usage['processes']} processes"
     bound = _told("below {}, less than can be told", record["memory_peak_below"], size)
     return [
@@ -261,6 +262,7 @@ def _consumption(record: Record) -> list[Fact]:
         ("output", f"{size(output['bytes'])} in {output['file']}" if output["file"] else None),
         ("dropped", size(output["dropped"]) if output["dropped"] else None),
         ("lost output", output.get("error")),
+        ("not in journal", f"{unsent:,} lines" if unsent else None),
     ]
 
 

@@ -1,0 +1,261 @@
+"""The lines of a job to journald, by its native protocol, never waiting for it.
+
+Fields and framing: systemd.journal-fields(7) and https://systemd.io/JOURNAL_NATIVE_PROTOCOL/.  Lines are what journald
+makes of the stdout of a service: they end at a newline, empty ones are none, longer ones than LINE_MAX are cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.child import wire
+from jobqueued.child.budget import Common
+
+ADDRESS = "/run/systemd/journal/socket"
+LINE_MAX = 48 << 10
+"""Bytes; journald's own LineMax."""
+BURST_SECONDS = 10
+"""A run may send what its `journal_rate` allows in this time at once."""
+OUTPUT_ID, UNSENT_ID = "0f5c3a86e2bd4c7196d1b24f7ae85d30", "9be1d7423c6f4f0aa85e60c1d4f3972b"
+"""MESSAGE_ID of a line of output, and of the line that tells how many were not sent."""
+
+_KEPT = 1 << 20
+"""Bytes that wait for a journald that is slower than the job."""
+_HALF_LIFE = 20.0
+_PATIENCE = 0.25
+_CUT, _EOF = b"JOBQUEUE_LINE_BREAK=line-max\n", b"JOBQUEUE_LINE_BREAK=eof\n"
+"""In the words of journald's own field _LINE_BREAK."""
+_SEND_BUFFER = 8 << 20
+_SO_SNDBUFFORCE = 32
+_INFO, _WARNING = 6, 4
+_OVER_RATE, _OVER_COMMON, _NOT_TAKEN = "journal_rate", "all_runs", "journald"
+_WORDS = {
+    _OVER_RATE: "over its journal_rate", _OVER_COMMON: "over what all runs together may send",
+    _NOT_TAKEN: "not taken by journald",
+}  # fmt: skip
+
+
+def _datagram(fields: bytes, message: bytes) -> bytes:
+    """One entry.  The message, whatever it holds, goes with its length: it can't forge a field or an entry."""
+    return b"".join((fields, b"MESSAGE\n", len(message).to_bytes(8, "little"), message, b"\n"))
+
+
+class Stream:
+    """The output of one attempt, line by line, within its budget; what does not go out is counted by its reason."""
+
+    def __init__(
+        self, address: str, identity: dict[str, object], rate: int, common: Common,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._address, self._rate, self._common, self._clock = address, rate, common, clock
+        self._identity = {**identity, "OBJECT_SYSTEMD_UNIT": "jobqueued.service"} if os.geteuid() == 0 else identity
+        self._fields = self._headed(_INFO, "output", OUTPUT_ID)
+        self._rest = b""
+        self._tokens, self._lately, self._looked = float(rate * BURST_SECONDS), 0.0, clock()
+        self._sent = 0
+        self._unsent: dict[str, int] = {}
+        self._found = False
+        self._socket: socket.socket | None = None
+        self._kept: deque[bytes] = deque()
+        self._kept_bytes = 0
+        self._ended = False
+        self._poll = select.epoll()
+        self._watched: socket.socket | None = None
+
+    def watch(self, pipe: int) -> int:
+        """A descriptor that is readable when the pipe is, or when journald takes again what it did not take before."""
+        self._poll.register(pipe, select.EPOLLIN)
+        return self._poll.fileno()
+
+    def started(self, pid: int) -> None:
+        """The process whose output it is."""
+        self._identity = {**self._identity, "SYSLOG_PID": pid, "JOBQUEUE_PID": pid}
+        self._fields = self._headed(_INFO, "output", OUTPUT_ID)
+
+    def _headed(self, priority: int, event: str, message_id: str) -> bytes:
+        """All fields but the message; their values are ours, none has a newline."""
+        fields = {"PRIORITY": priority, "JOBQUEUE_EVENT": event, "MESSAGE_ID": message_id, **self._identity}
+        return "".join(f"{name}={value}\n" for name, value in fields.items()).encode()
+
+    def feed(self, data: bytes) -> None:
+        """The next piece of output; its last line, if it is not whole, waits for the rest."""
+        data = self._rest + data
+        lines = data.split(b"\n")
+        self._rest = lines.pop()
+        self._offer(list(filter(None, lines)), b"", long=_may_be_long(data))
+        if len(self._rest) > LINE_MAX:
+            whole = (len(self._rest) - 1) // LINE_MAX * LINE_MAX
+            head, self._rest = self._rest[:whole], self._rest[whole:]
+            self._offer([head], _CUT, long=True)
+        self._watch()
+
+    def end(self, pipe: int) -> None:
+        """Nothing more comes; the last line may have no newline."""
+        if not self._ended:
+            self._ended = True
+            self._poll.unregister(pipe)
+            self._offer([self._rest] if self._rest else [], _EOF)
+            self._watch()
+
+    def flush(self) -> None:
+        """Send what waits, as far as journald takes it."""
+        while self._kept and self._put(self._kept[0]):
+            self._kept_bytes -= len(self._kept.popleft())
+        self._watch()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether journald has not yet taken all."""
+        return bool(self._kept)
+
+    def report(self) -> dict[str, Any] | None:
+        """What the record says: what waits now counts as not taken; None: there is no journald."""
+        why = dict(self._unsent)
+        if self._kept:
+            why[_NOT_TAKEN] = why.get(_NOT_TAKEN, 0) + len(self._kept)
+        unsent = sum(why.values())
+        return {"lines": self._sent, "dropped": unsent, "why": why} if self._found or not unsent else None
+
+    def close(self, kept: str) -> None:
+        """Say what was not sent, and what is `kept` where, and let go of journald."""
+        self._count(_NOT_TAKEN, len(self._kept))
+        unsent = sum(self._unsent.values())
+        if unsent and self._found and self._common.notes.take(1, 0):
+            with contextlib.suppress(OSError):  # the record tells it too
+                self._say(self._note(unsent, kept))
+        self._disconnect()
+        self._poll.close()
+
+    def _note(self, unsent: int, kept: str) -> bytes:
+        parts = [f"{count:,} {_WORDS[reason]}" for reason, count in self._unsent.items()]
+        why = _WORDS[next(iter(self._unsent))] if len(parts) == 1 else ", ".join(parts)
+        text = f"{unsent:,} {'line was' if unsent == 1 else 'lines were'} not sent to the journal ({why}); {kept}"
+        return _datagram(self._headed(_WARNING, "output_unsent", UNSENT_ID), os.fsencode(text))
+
+    def _say(self, note: bytes) -> None:
+        """The job is over and nothing else to be done: where journald is busy, give it a moment."""
+        until, room = time.monotonic() + _PATIENCE, select.poll()
+        while not self._try(note) and (left := until - time.monotonic()) > 0:
+            room.register(self._connected(), select.POLLOUT)
+            room.poll(left * 1000)
+
+    # the budget
+
+    def _offer(self, lines: list[bytes], end: bytes, *, long: bool = False) -> None:
+        """Send as many of these lines as may go, some of which may be `long`; `end` marks how the last of them ended.
+
+        A long line uses up the rate of one more for each KiB, so that a job can't fill the journal with few lines.
+        """
+        pieces = sum(-(-len(line) // LINE_MAX) for line in lines) if long else len(lines)
+        granted = self._granted(pieces) if pieces else 0
+        for line in lines:
+            for start in range(0, len(line), LINE_MAX):
+                if not granted:
+                    return
+                granted -= 1
+                stop = start + LINE_MAX
+                piece = line[start:stop]
+                self._tokens -= 1 + len(piece) // 1024
+                self._lately += 1
+                self._send(piece, _CUT if stop < len(line) else end)
+
+    def _granted(self, wanted: int) -> int:
+        now = self._clock()
+        passed, self._looked = now - self._looked, now
+        self._tokens = min(self._rate * BURST_SECONDS, self._tokens + passed * self._rate)
+        self._lately *= 0.5 ** (passed / _HALF_LIFE)
+        affordable = max(0, min(wanted, int(self._tokens)))
+        granted = self._common.lines.take(affordable, self._lately) if affordable else 0
+        self._count(_OVER_RATE, wanted - affordable)
+        self._count(_OVER_COMMON, affordable - granted)
+        return granted
+
+    def _count(self, reason: str, lines: int) -> None:
+        if lines:
+            self._unsent[reason] = self._unsent.get(reason, 0) + lines
+
+    # the socket
+
+    def _send(self, text: bytes, mark: bytes) -> None:
+        datagram = _datagram(self._fields + mark, text)
+        if not self._kept and self._put(datagram):
+            return
+        if self._kept_bytes + len(datagram) > _KEPT:
+            self._count(_NOT_TAKEN, 1)
+            return
+        self._kept.append(datagram)
+        self._kept_bytes += len(datagram)
+
+    def _put(self, datagram: bytes) -> bool:
+        """Send a line, or count it as lost; False: it has to wait."""
+        try:
+            taken = self._try(datagram)
+        except OSError:
+            self._count(_NOT_TAKEN, 1)
+            return True
+        self._sent += taken
+        return taken
+
+    def _try(self, datagram: bytes) -> bool:
+        """False: journald's queue is full; OSError: it is gone.  One that went may be back by now."""
+        reused = self._socket is not None
+        try:
+            self._connected().send(datagram)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._disconnect()
+            if reused:
+                return self._try(datagram)
+            raise
+        return True
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            try:
+                _connect(sender, self._address)
+            except OSError:
+                sender.close()
+                raise
+            self._socket, self._found = sender, True
+        return self._socket
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close()  # which takes it out of the poll too
+            self._socket = self._watched = None
+
+    def _watch(self) -> None:
+        """Be woken by journald only while something waits for it."""
+        wanted = self._socket if self._kept else None
+        if wanted is not self._watched:
+            if self._watched is not None:
+                self._poll.unregister(self._watched)
+            if wanted is not None:
+                self._poll.register(wanted, select.EPOLLOUT)
+            self._watched = wanted
+
+
+def _may_be_long(data: bytes) -> bool:
+    """Whether a line of it may be over LINE_MAX, without a look at each: then half as much has no newline in it."""
+    half = LINE_MAX // 2 or 1
+    return any(data.find(b"\n", start, start + half) < 0 for start in range(0, len(data), half))
+
+
+def _connect(sender: socket.socket, path: str) -> None:
+    directory = wire.open_directory(os.path.dirname(path))
+    try:
+        sender.connect(wire.address(directory, os.path.basename(path)))
+    finally:
+        os.close(directory)
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+    with contextlib.suppress(PermissionError):
+        sender.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER)
