@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
-python -m bench [burst] [idle] [load] [--json FILE]
+python -m bench [burst] [idle] [load] [pump] [--json FILE]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from bench.pump import pump
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, switches, wait_for
 from jobqueued.ctl.client import ask
 
@@ -156,7 +157,7 @@ def _all_changed(rig: Rig, files: dict[str, str]) -> tuple[float, list[float]]:
     return time.monotonic() - begin, waits
 
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"burst": burst, "idle": idle, "load": load}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"burst": burst, "idle": idle, "load": load, "pump": pump}
 
 
 def main() -> None:
