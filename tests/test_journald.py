@@ -534,6 +534,22 @@ class TestPump:
             assert ready(output.reading)
         assert told(SHARE, all_runs=5000 - SHARE) == shut(output)["journal"]
 
+    def test_what_is_left_goes_on(self, world: World, output: Output) -> None:
+        """Where processes outlive their run, the record tells what there was, and later lines arrive all the same."""
+        os.write(output.writing, b"one\nhalf")
+        left = os.dup(output.writing)
+        output.started(1)
+        output.pump()
+        assert told(1) == output.report(over=False)["journal"]
+        os.write(left, b" a line\nlast")
+        os.close(left)
+        while output.pump():
+            pass
+        assert output.ended
+        output.shut()
+        assert world.sink is not None
+        assert [b"one", b"half a line", b"last"] == world.sink.messages
+
     def test_cut_short(self, world: World, output: Output) -> None:
         """Closed before the end of the pipe, the last piece is sent all the same."""
         os.write(output.writing, b"no newline")
