@@ -32,7 +32,7 @@ from jobqueued.ctl.terminal import (
     span,
     styled,
 )
-from jobqueued.model import Record, RunId
+from jobqueued.model import Job, Record, RunId
 from jobqueued.varlink import Message
 
 Fact = tuple[str, str | Text | None]
@@ -122,7 +122,7 @@ def _plain(document: Message) -> Message:
 # a job
 
 _SHOWN_APART = frozenset({"id", "description", "enabled"})
-_SILENT_AT_ZERO = frozenset({"spread", "offset"})
+_DEFAULTS = {**json.loads(json.dumps(answers.definition(Job(id="", command="")))), "timezone": None}
 
 
 def _print_job(answer: Message) -> None:
@@ -150,10 +150,11 @@ def _no_next(job: Message) -> str:
 
 
 def _definition(definition: Message) -> list[Fact]:
-    left_out = _SHOWN_APART | {key for key in _SILENT_AT_ZERO if not definition.get(key)}
-    left_out |= set() if definition.get("every") else {"anchor"}
-    found = {key: value for key, value in definition.items() if value not in (None, "", [], {})}
-    return [(key.replace("_", " "), _setting(key, value)) for key, value in found.items() if key not in left_out]
+    """What the file says: a setting that is as without it is not shown."""
+    left_out = _SHOWN_APART | (set() if definition.get("every") else {"anchor"})
+    left_out |= set() if definition.get("schedule") or definition.get("at") else {"timezone"}
+    found = {key: value for key, value in definition.items() if key not in left_out and value != _DEFAULTS.get(key)}
+    return [(key.replace("_", " "), _setting(key, value)) for key, value in found.items()]
 
 
 def _setting(key: str, value: Any) -> str:
