@@ -50,8 +50,10 @@ def _ended(fields: Fields) -> str:
 
 
 def _lost_output(output: Fields) -> list[str]:
-    error = f": {output['error']}" if output.get("error") else ", more than its output_limit"
-    return [f"{output['dropped']} bytes of its output were dropped{error}"] if output.get("dropped") else []
+    error, dropped = output.get("error"), output.get("dropped")
+    if not dropped:
+        return [f"its output is lost: {error}"] if error else []
+    return [f"{dropped} bytes of its output were dropped{f': {error}' if error else ', more than its output_limit'}"]
 
 
 def _skipped(fields: Fields) -> str:

@@ -116,7 +116,10 @@ class Output:
             "offset": self._offset, "bytes": self._written, "dropped": self._dropped,
             "tail": _UNSHOWABLE.sub("\ufffd", self._tail.decode(errors="replace")), "journal": journal,
         }  # fmt: skip
-        return said if self._error is None else {**said, "error": self._error}
+        error = self._error
+        if self._file >= 0 and not os.fstat(self._file).st_nlink:
+            error = f"{self._path}: removed while it was written"
+        return said if error is None else {**said, "error": error}
 
     def _where(self) -> str:
         """Where all of the output is, in words."""
