@@ -97,6 +97,9 @@ def _next(scheduler: Scheduler, job: Job) -> int | None:
 
 def next_job(scheduler: Scheduler) -> tuple[int, str] | None:
     """The soonest due time of any job, and whose it is."""
+    first = scheduler.soonest()
+    if first is None or _next(scheduler, scheduler.catalog[first[1]]) == first[0]:
+        return first
     times = ((_next(scheduler, job), job.id) for job in scheduler.catalog)
     return min(((due, name) for due, name in times if due is not None), default=None)
 

@@ -34,11 +34,16 @@ class Clock:
         """When the clock starts a job next."""
         return self._next[job][0] if job in self._next else None
 
-    def soonest(self) -> int | None:
-        """When the clock starts anything next."""
+    def first(self) -> tuple[int, str] | None:
+        """When the clock starts anything next, and which job."""
         while self._heap and self._next.get(self._heap[0][2]) != self._heap[0][:2]:
             heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        return (self._heap[0][0], self._heap[0][2]) if self._heap else None
+
+    def soonest(self) -> int | None:
+        """When the clock starts anything next."""
+        first = self.first()
+        return None if first is None else first[0]
 
     def take(self, wall: int, limit: int) -> list[str]:
         """At most `limit` jobs whose start has come, by time and priority; whoever takes one sets it anew."""

@@ -16,12 +16,12 @@ import time
 from functools import partial
 from typing import Any
 
-from jobqueued import __version__, answers, events, kernel, runlog
+from jobqueued import __version__, events, kernel, runlog
 from jobqueued.commands import Command, Launch, LookUp, RemoveMarks, Reply, SaveBoot, SaveRun, Say, Stop, WriteRecord
 from jobqueued.config import Config, Paths, machine_id
 from jobqueued.control import Control
 from jobqueued.jobfile import read_jobs
-from jobqueued.journal import Journal, local_time
+from jobqueued.journal import Journal
 from jobqueued.launch import LauncherError, Link
 from jobqueued.lifecycle import IllegalStep
 from jobqueued.marks import Name
@@ -29,7 +29,7 @@ from jobqueued.model import LIVE, SECOND, JobMemory, Now, Record, RunId, to_text
 from jobqueued.reload import Reload, refused
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import CommitFailed, Store
-from jobqueued.systemd import Systemd
+from jobqueued.systemd import Systemd, summary
 from jobqueued.unsaved import Unsaved
 from jobqueued.upkeep import Upkeep
 from jobqueued.verbs import Verbs
@@ -75,6 +75,7 @@ class Daemon:
         while not self._stop:
             self._turn()
             self._tell_reloaded()
+            self._systemd.follow(_now().mono, self._summary)
             self._wait()
         self._end()
 
@@ -129,19 +130,16 @@ class Daemon:
         return run not in self._scheduler.runs and (run in self._unsaved.runs or self._store.record(run) is not None)
 
     def _summary(self) -> str:
-        jobs, counts = len(self._scheduler.catalog), answers.counts(self._scheduler)
-        soonest = answers.next_job(self._scheduler)
-        text = f"{jobs} job{'s' * (jobs != 1)}, {counts['running']} running"
-        if self._watch.problems:
-            text += f", {len(self._watch.problems)} refused file{'s' * (len(self._watch.problems) != 1)}"
-        return text + (f", next {soonest[1]} at {local_time(soonest[0])}" if soonest else "")
+        if self._degraded:
+            return f"degraded: {self._degraded}"
+        return summary(self._scheduler, len(self._watch.problems))
 
     def _end(self) -> None:
         live = [run for run in self._scheduler.runs.values() if run.state in LIVE]
         names = ", ".join(f"{run.id} (pid {run.pid})" if run.pid else str(run.id) for run in live)
-        summary = f"{names} go on and are taken up again at the next start" if live else "nothing was running"
-        self._systemd.stopping(summary)
-        self._journal.say("stopped", summary=summary)
+        said = f"{names} go on and are taken up again at the next start" if live else "nothing was running"
+        self._systemd.stopping(said)
+        self._journal.say("stopped", summary=said)
         self._control.close()
         self._link.close()
         self._store.close()
@@ -191,7 +189,6 @@ class Daemon:
         if self._degraded:
             self._degraded = None
             self._journal.say("recovered", text=f"{self._paths.state}: state is saved again")
-            self._systemd.status(self._summary())
         held_back, self._held_back = self._held_back, []
         for command in held_back:
             self._remove_marks(command)
@@ -209,7 +206,6 @@ class Daemon:
     def _degrade(self, text: str) -> None:
         if self._degraded is None:
             self._journal.say("degraded", text=text)
-            self._systemd.status(f"degraded: {text}")
         self._degraded = text
 
     def _act(self, command: Command, committed: bool) -> None:
@@ -269,7 +265,7 @@ class Daemon:
         self._look_at_the_clock()
 
     def _wake_at(self, now: Now) -> int | None:
-        deadlines = [self._watch.deadline, self._upkeep.at, self._alive_at, self._reconnect_at]
+        deadlines = [self._watch.deadline, self._upkeep.at, self._alive_at, self._reconnect_at, self._systemd.due]
         if self._degraded:
             deadlines.append(now.mono + _RETRY_COMMIT)
         times = [now.wall + max(0, deadline - now.mono) for deadline in deadlines if deadline is not None]

@@ -72,6 +72,10 @@ class Scheduler:
         """The wall instant (ns) at which the clock starts a job next; None: never."""
         return self._book.clock.next(job)
 
+    def soonest(self) -> tuple[int, str] | None:
+        """The soonest start (wall, ns) of all jobs by the clock, and whose it is; None: there is none."""
+        return self._book.clock.first()
+
     def invalid(self, job: Job) -> str:
         """Why a job can't run, whatever its file says; "" if nothing is known."""
         return self._book.invalid(job)

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import sdnotify
 
+from jobqueued import answers
+from jobqueued.journal import local_time
 from jobqueued.model import SECOND
+from jobqueued.scheduler import Scheduler
+
+
+def summary(scheduler: Scheduler, refused: int) -> str:
+    """One line for ``systemctl status``: ``3 jobs, 1 running, 2 waiting, next backup at 2026-11-24 02:00:00``."""
+    jobs, counts, soonest = len(scheduler.catalog), answers.counts(scheduler), answers.next_job(scheduler)
+    waiting = counts["due"] + counts["waiting"]
+    words = [f"{jobs} job{'s' * (jobs != 1)}", f"{counts['running']} running"]
+    words += [f"{waiting} waiting"] * bool(waiting)
+    words += [f"{refused} refused file{'s' * (refused != 1)}"] * bool(refused)
+    words += [f"next {soonest[1]} at {local_time(soonest[0])}"] if soonest else []
+    return ", ".join(words)
 
 
 class Systemd:
@@ -14,22 +29,39 @@ class Systemd:
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
+        self._told = ""
+        self._quiet_until = 0
+        self.due: int | None = None
+        """When (monotonic, ns) `follow` wants to be called again; None: not before something happens."""
         ours = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = int(os.environ.pop("WATCHDOG_USEC", "0")) if ours else 0
         self.watchdog: int | None = microseconds * 1000 // 2 or None
         """How often `alive` has to be called (ns); None: nobody watches."""
 
     def ready(self, status: str) -> None:
-        """Start-up (or a reload) is complete."""
+        """Start-up (or a reload) is complete.  Only this waits while PID 1 is too busy to listen."""
+        if self._notifier.socket is None:
+            return
+        self._notifier.socket.setblocking(True)
         self._notifier.notify(f"READY=1\nSTATUS={status}")
+        self._notifier.socket.setblocking(False)
+        self._told = status
 
     def reloading(self, mono: int) -> None:
         """A reload begins; `mono` is CLOCK_MONOTONIC in ns (Type=notify-reload wants to know)."""
         self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={mono * 1_000_000 // SECOND}")
 
-    def status(self, text: str) -> None:
-        """One line for ``systemctl status``."""
-        self._notifier.notify(f"STATUS={text}")
+    def follow(self, mono: int, status: Callable[[], str]) -> None:
+        """After each turn: tell the line for ``systemctl status`` if it has changed, and look at most once a second."""
+        if self._notifier.socket is None:
+            return
+        if mono < self._quiet_until:
+            self.due = self._quiet_until
+            return
+        self.due, self._quiet_until = None, mono + SECOND
+        if (text := status()) != self._told:
+            self._told = text
+            self._notifier.notify(f"STATUS={text}")
 
     def alive(self) -> None:
         """The loop makes progress."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -11,6 +12,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -394,27 +396,68 @@ def test_a_deep_directory_is_fine(tmp_path: Path) -> None:
         host.close()
 
 
-def test_the_watchdog_is_fed_by_the_loop(host: Host, tmp_path: Path) -> None:
+@pytest.fixture
+def notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What PID 1 would read; daemons that are started now write there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield listener
+
+
+def test_the_watchdog_is_fed_by_the_loop(host: Host, notices: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """With NOTIFY_SOCKET the daemon says READY, a status, and WATCHDOG as often as asked."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
-        notices.bind(str(tmp_path / "notify"))
-        notices.settimeout(20)
-        os.environ.update(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
-        try:
-            host.start()
-        finally:
-            del os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"]
-        said = [notices.recv(4096).decode() for _ in range(4)]
-        assert said[0].startswith("READY=1\nSTATUS=0 jobs, 0 running")
-        assert said[1:] == ["WATCHDOG=1"] * 3
-        assert host.daemon is not None
-        host.daemon.send_signal(signal.SIGHUP)
-        until = time.monotonic() + 20
-        while not (line := notices.recv(4096).decode()).startswith("RELOADING=1\nMONOTONIC_USEC="):
-            assert time.monotonic() < until, line
-        host.stop()
-        while not notices.recv(4096).decode().startswith("STOPPING=1\nSTATUS=nothing was running"):
-            assert time.monotonic() < until
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    host.start()
+    said = [notices.recv(4096).decode() for _ in range(4)]
+    assert said[0].startswith("READY=1\nSTATUS=0 jobs, 0 running")
+    assert said[1:] == ["WATCHDOG=1"] * 3
+    assert host.daemon is not None
+    host.daemon.send_signal(signal.SIGHUP)
+    until = time.monotonic() + 20
+    while not (line := notices.recv(4096).decode()).startswith("RELOADING=1\nMONOTONIC_USEC="):
+        assert time.monotonic() < until, line
+    host.stop()
+    while not notices.recv(4096).decode().startswith("STOPPING=1\nSTATUS=nothing was running"):
+        assert time.monotonic() < until
+
+
+def test_the_status_follows_what_happens(host: Host, notices: socket.socket) -> None:
+    """STATUS tells how many jobs there are and run, once a second at most; when nothing happens, nothing is told."""
+    host.start()
+    assert "READY=1\nSTATUS=0 jobs, 0 running" == notices.recv(4096).decode()
+    command = f"until [ -e {host.root}/go ]; do sleep 0.05; done"
+    host.write("a.yaml", f"jobs: {{a: {{command: '{command}', max_waiting: 2}}}}")
+    begin = time.monotonic()
+    assert "STATUS=1 job, 0 running" == notices.recv(4096).decode()
+    runs = [host.run("a") for _ in range(3)]
+    assert "STATUS=1 job, 1 running, 2 waiting" == notices.recv(4096).decode()
+    (host.root / "go").touch()
+    for run in runs:
+        host.wait(run)
+    assert "STATUS=1 job, 0 running" == notices.recv(4096).decode()
+    host.write("b.yaml", "jobs: [")
+    assert "STATUS=1 job, 0 running, 1 refused file" == notices.recv(4096).decode()
+    assert time.monotonic() - begin >= 3
+    notices.settimeout(2.5)
+    with pytest.raises(TimeoutError):
+        print(notices.recv(4096))
+
+
+def test_a_pid_1_that_hangs_does_not_hold_the_daemon_up(
+    host: Host, notices: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads NOTIFY_SOCKET any more, and its queue is full: jobs run all the same."""
+    monkeypatch.setenv("WATCHDOG_USEC", "2000")
+    host.write("a.yaml", "jobs: {a: {command: 'true'}}")
+    host.start()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, contextlib.suppress(BlockingIOError):
+        other.setblocking(False)
+        while other.sendto(b"X=1", notices.getsockname()):
+            pass
+    for _ in range(3):
+        assert "succeeded" == host.wait(host.run("a"))["state"]
 
 
 def test_a_broken_file_keeps_its_jobs_over_a_crash(host: Host) -> None:
