@@ -8,6 +8,7 @@ import fcntl
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from jobqueued import __version__
@@ -23,7 +24,10 @@ class CannotStart(Exception):
 def main(arguments: list[str] | None = None, launcher: Path | None = None) -> int:
     """Run the daemon; the exit status.  `launcher` is the program of the launcher, None: our own."""
     _open_standard_descriptors()
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.detach and options.log in ("text", "json"):
+        parser.error(f"argument --log: {options.log} is for stderr, which a detached daemon has not")
     for name, value in vars(options).items():
         if isinstance(value, Path):
             setattr(options, name, value.absolute())
@@ -39,6 +43,8 @@ def _open_standard_descriptors() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(_STDERR, "w", closefd=False)  # noqa: SIM115
 
 
@@ -62,12 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--log", choices=("auto", "text", "json", "journal"), default="auto",
-        help="how lines go to stderr: for people, as JSON, or to journald with fields (default: what fits stderr)",
+        help="how lines are said: to stderr for people, to stderr as JSON, or to journald with fields, without one to"
+        " syslog (default: what fits stderr)",
     )  # fmt: skip
-    parser.add_argument("--detach", action="store_true", help="go into the background, as daemons did before systemd")
     parser.add_argument(
-        "--pid-file", type=Path, metavar="F", help="write the PID here, once no other daemon uses the state"
-    )
+        "--detach", action="store_true",
+        help="go into the background once jobs run, as daemons did before systemd; lines then go to journald or syslog",
+    )  # fmt: skip
+    parser.add_argument("--pid-file", type=Path, metavar="F", help="write the PID here, and remove the file at the end")
     return parser
 
 
@@ -75,7 +83,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     from jobqueued.child.wire import limit_files
     from jobqueued.config import Paths, read_config
     from jobqueued.daemon import Daemon
-    from jobqueued.journal import Journal
+    from jobqueued.journal import Journal, somebody_listens
     from jobqueued.launch import LAUNCHER, LauncherError, Link
     from jobqueued.store import Store, StoreError
 
@@ -94,30 +102,28 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     os.umask(0o022)
     _make_directories({paths.state: 0o750, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711})
     os.umask(0o027)  # state.db holds commands and output
-    lock = _lock(paths.state)
-    if options.detach:
-        from jobqueued.detach import detach
+    with _alone(paths.state, options.pid_file) as held:
+        ready = None
+        if options.detach:
+            from jobqueued.detach import detach
 
-        detach(lock)
-    limit_files(None)
-    with contextlib.suppress(OSError):  # on a full disk nobody learns who holds the lock, and it holds all the same
-        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
-    if options.pid_file:
-        _write_pid(options.pid_file)
-    own = None if options.launcher else launcher or LAUNCHER
-    try:
-        link = Link(paths, options.launcher or paths.launcher, own)
-        daemon = Daemon(paths, config, Store(paths.state), link, journal, platform.node())
-    except StoreError as error:
-        raise CannotStart(str(error)) from None
-    except OSError as error:
-        raise CannotStart(f"{error.filename or paths.run}: {error.strerror}") from None
-    try:
-        daemon.run(paths.runs.name)
-    except LauncherError as error:
-        raise CannotStart(str(error)) from None
-    finally:
-        os.close(lock)
+            ready, journal = detach(held), Journal("journal")
+            if not somebody_listens():
+                print("jobqueued: here is neither journald nor a syslogd: its lines are lost", file=sys.stderr)
+        limit_files(None)
+        _write_pid(*held)
+        own = None if options.launcher else launcher or LAUNCHER
+        try:
+            link = Link(paths, options.launcher or paths.launcher, own)
+            daemon = Daemon(paths, config, Store(paths.state), link, journal, platform.node())
+        except StoreError as error:
+            raise CannotStart(str(error)) from None
+        except OSError as error:
+            raise CannotStart(f"{error.filename or paths.run}: {error.strerror}") from None
+        try:
+            daemon.run(paths.runs.name, ready)
+        except LauncherError as error:
+            raise CannotStart(str(error)) from None
     return 0
 
 
@@ -131,30 +137,46 @@ def _make_directories(directories: dict[Path, int]) -> None:
             raise CannotStart(f"{directory}: {error.strerror}; jobqueued must be able to write there") from None
 
 
-def _write_pid(file: Path) -> None:
-    temporary = file.with_name(f"{file.name}.tmp")
+@contextlib.contextmanager
+def _alone(state: Path, pid_file: Path | None) -> Iterator[list[int]]:
+    """Hold the state directory and the PID file; the kernel lets go of both when we end, however we end."""
+    held = [_lock(state / "lock", f"{state}", "--state")]
+    if pid_file is not None:
+        held.append(_lock(pid_file, f"{pid_file}", "--pid-file"))
     try:
-        temporary.write_text(f"{os.getpid()}\n")
-        temporary.chmod(0o644)
-        temporary.replace(file)
-    except OSError as error:
-        raise CannotStart(f"{file}: {error.strerror}; jobqueued must be able to write there") from None
+        yield held
+    finally:
+        if pid_file is not None:
+            pid_file.unlink(missing_ok=True)
+        for descriptor in held:
+            os.close(descriptor)
 
 
-def _lock(state: Path) -> int:
-    """Hold the state directory alone; the kernel lets go of it when we end, however we end."""
+def _lock(file: Path, name: str, option: str) -> int:
     try:
-        descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)
+        os.fchmod(descriptor, 0o644)
     except BlockingIOError:
         holder = os.read(descriptor, 32).decode().strip() or "unknown"
         raise CannotStart(
-            f"{state} is in use by another jobqueued (pid {holder}); stop that one, or use another --state"
+            f"{name} is in use by another jobqueued (pid {holder}); stop that one, or use another {option}"
         ) from None
     except OSError as error:
-        raise CannotStart(f"{state / 'lock'}: {error.strerror}; jobqueued must be able to write there") from None
+        raise CannotStart(f"{file}: {error.strerror}; jobqueued must be able to write there") from None
     return descriptor
+
+
+def _write_pid(lock: int, pid_file: int | None = None) -> None:
+    text = b"%d\n" % os.getpid()
+    with contextlib.suppress(OSError):  # on a full disk nobody learns who holds the lock, and it holds all the same
+        os.pwrite(lock, text, 0)
+    if pid_file is not None:
+        try:
+            os.pwrite(pid_file, text, 0)
+        except OSError as error:
+            raise CannotStart(f"the PID file can't be written: {error.strerror}") from None
 
 
 if __name__ == "__main__":

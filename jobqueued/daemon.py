@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -65,11 +66,13 @@ class Daemon:
         self._armed: int | None = None
         self._offset = kernel.realtime_offset()
 
-    def run(self, boot_id: str) -> None:
-        """From start to stop."""
+    def run(self, boot_id: str, ready: Callable[[], None] | None = None) -> None:
+        """From start to stop; `ready` is called once jobs run."""
         self._catch_signals()
         gc.disable()
         self._begin(boot_id)
+        if ready is not None:
+            ready()
         gc.freeze()  # a collection that looks at every job again takes 60 ms
         gc.enable()
         while not self._stop:

@@ -1,13 +1,53 @@
-"""Classic daemonising for hosts without a service manager: ``jobqueued --detach``."""
+"""Classic daemonising for hosts without a service manager: ``jobqueued --detach`` (daemon(7), "SysV daemons")."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+
 import daemon
 
+_READY = b"\0"
+"""The last byte to the one at the terminal; what comes before it, or without it, is text for people."""
 
-def detach(kept: int) -> None:
+
+def detach(kept: list[int]) -> Callable[[], None]:
     """Go into the background: double fork, new session, directory /, /dev/null for stdio; only `kept` stays open.
 
-    To be called before any thread runs, and after all that a person at the terminal should hear of.
+    Whoever called stays in the foreground until the function returned here is called ("ready"; exit status 0) or the
+    daemon ends before that (1), and prints what sys.stderr gets until then.  To be called before any thread runs.
     """
-    daemon.DaemonContext(umask=0o027, detach_process=True, signal_map={}, files_preserve=[kept]).open()
+    reading, writing = os.pipe()
+    if os.fork():
+        os.close(writing)
+        os._exit(_attend(reading))
+    os.close(reading)
+    # No limit on core files: jobs would inherit it.
+    daemon.DaemonContext(
+        umask=0o027, detach_process=True, prevent_core=False, signal_map={}, files_preserve=[*kept, writing]
+    ).open()
+    os.set_inheritable(writing, False)
+    terminal = os.fdopen(writing, "w", buffering=1, errors="backslashreplace")
+    nowhere, sys.stderr = sys.stderr, terminal
+
+    def ready() -> None:
+        sys.stderr = nowhere
+        with contextlib.suppress(OSError), terminal:  # whoever waited may have gone
+            terminal.write(_READY.decode())
+
+    return ready
+
+
+def _attend(reading: int) -> int:
+    """Print what the daemon says until it is ready or gone; the exit status."""
+    text = b""
+    while data := os.read(reading, 4096):
+        text += data
+        os.write(2, data.removesuffix(_READY))
+    if text.endswith(_READY):
+        return 0
+    if not text:
+        os.write(2, b"jobqueued: the daemon ended before it was ready, without a word\n")
+    return 1

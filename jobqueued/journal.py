@@ -23,7 +23,9 @@ if _rich is not None:
 
 from jobqueued.model import SECOND, to_text  # noqa: E402
 
-_JOURNAL = "/run/systemd/journal/socket"
+_JOURNAL, _SYSLOG = "/run/systemd/journal/socket", "/dev/log"
+_DAEMON = 3 << 3
+"""syslog's facility."""
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 Fields = MutableMapping[str, Any]
@@ -207,15 +209,33 @@ def _to_json(_logger: object, _method: str, fields: Fields) -> str:
 
 
 def _to_journald(_logger: object, _method: str, fields: Fields) -> tuple[tuple[()], dict[str, Any]] | str:
+    """journald with fields; where there is none syslog(3)'s form at /dev/log; else JSON."""
     entry = b"".join(_field(name, value) for name, value in _journal_fields(fields).items())
+    if _sent(_JOURNAL, entry) or _sent(_SYSLOG, _syslog_line(fields)):
+        return (), {}
+    return _to_json(_logger, _method, fields)
+
+
+def somebody_listens() -> bool:
+    """Whether journald or a syslogd is there."""
+    return os.path.exists(_JOURNAL) or os.path.exists(_SYSLOG)
+
+
+def _sent(address: str, datagram: bytes) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         try:
-            sender.sendto(entry, socket.MSG_DONTWAIT, _JOURNAL)
+            sender.sendto(datagram, socket.MSG_DONTWAIT, address)
         except BlockingIOError:
             pass  # a journald that does not read must not stop the loop; the records tell the same story
         except OSError:
-            return _to_json(_logger, _method, fields)
-    return (), {}
+            return False
+    return True
+
+
+def _syslog_line(fields: Fields) -> bytes:
+    priority = _DAEMON | _PRIORITY[fields["level"]]
+    now = time.strftime("%b %e %H:%M:%S", time.localtime(time.time()))
+    return f"<{priority}>{now} jobqueued[{os.getpid()}]: {fields['message']}".encode(errors="replace")
 
 
 def _journal_fields(fields: Fields) -> dict[str, str]:

@@ -7,7 +7,9 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -205,24 +207,41 @@ class TestLife:
 
 
 class Detached:
-    """Daemons in the background, each known by its PID file."""
+    """A daemon in the background, with a syslogd of its own, known by its PID file."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.pids: list[int] = []
-        self.file = root.parent / "pid"
+        self.root, self.file = root, root.parent / "pid"
+        self.syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.syslog.bind(str(root.parent / "log"))
+        self.syslog.settimeout(DEADLINE)
 
-    def start(self, *arguments: str | Path, cwd: Path = REPO) -> int:
-        """Start one, wait for its PID file and its socket; its pid."""
-        command = [sys.executable, "-m", "jobqueued", *map(str, arguments), "--detach"]
-        subprocess.run(command, cwd=cwd, env=FROM_ANYWHERE, check=True, timeout=DEADLINE, capture_output=True)
-        pid = int(wait_for(lambda: self.file.exists() and self.file.read_text()))
-        self.pids.append(pid)
-        return pid
+    def command(self, *arguments: str | Path, before: str = "pass") -> list[str]:
+        """What starts one: `main` with other addresses for lines, and what is to be done before."""
+        addresses = f"journal._JOURNAL, journal._SYSLOG = '/none', {str(self.root.parent / 'log')!r}"
+        program = (
+            f"import os, sys; from jobqueued import __main__, journal; {addresses}; {before}; sys.exit(__main__.main())"
+        )
+        options = ["--root", self.root, "--pid-file", self.file, "--detach"]
+        return [sys.executable, "-c", program, *map(str, arguments or options)]
 
-    def ready(self) -> bool:
-        """Whether the one on `root` answers."""
-        return (self.root / "run" / "control").exists() and (self.root / "state" / "state.db").exists()
+    def start(self, *arguments: str | Path, before: str = "pass", cwd: Path = REPO) -> tuple[int, str]:
+        """Start one; the exit status of who waits for it in the foreground, and what that one said."""
+        command = self.command(*arguments, before=before)
+        done = subprocess.run(
+            command, cwd=cwd, env=FROM_ANYWHERE, check=False, timeout=DEADLINE, capture_output=True, text=True
+        )
+        assert "" == done.stdout
+        return done.returncode, done.stderr
+
+    def pid(self) -> int:
+        """The running one's."""
+        return int(self.file.read_text())
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        pid = self.pid()
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not alive(pid))
 
 
 @pytest.fixture
@@ -230,9 +249,10 @@ def detached(root: Path) -> Iterator[Detached]:
     """What it started is ended afterwards."""
     detached = Detached(root)
     yield detached
-    for pid in filter(alive, detached.pids):
+    detached.syslog.close()
+    if detached.file.exists() and alive(pid := int(detached.file.read_text() or 0)):
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda pid=pid: not alive(pid))
+        wait_for(lambda: not alive(pid))
     ended = Host(root.parent / "other")
     ended.root = root
     ended.close()
@@ -247,39 +267,118 @@ def alive(pid: int) -> bool:
 
 
 class TestDetach:
-    def test_background(self, root: Path, detached: Detached) -> None:
-        """--detach leaves a daemon of its own session in /, known by its PID file, that SIGTERM stops in order."""
-        pid = detached.start("--root", root, "--pid-file", detached.file)
-        wait_for(detached.ready)
+    def test_background(self, detached: Detached) -> None:
+        """Once jobs run, --detach leaves a daemon of its own session in /, known by its PID file, told to syslog."""
+        assert (0, "") == detached.start()
+        pid = detached.pid()
         assert "/" == os.readlink(f"/proc/{pid}/cwd")
         assert ["/dev/null"] * 3 == [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)]
-        assert pid not in (os.getpid(), os.getsid(0))
-        assert os.getsid(pid) != os.getsid(0)
-        os.kill(pid, signal.SIGTERM)
-        wait_for(lambda: not alive(pid))
-        assert not (root / "state" / "state.db-wal").exists()
+        assert os.getsid(pid) not in (os.getsid(0), pid)
+        assert str(os.getpid()) != Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        line = detached.syslog.recv(4096).decode()
+        assert re.fullmatch(
+            rf"<30>... [ \d]\d ..:..:.. jobqueued\[{pid}\]: ready: jobqueued .*, 0 jobs, 0 running", line
+        )
+        detached.stop()
+        assert "stopped: nothing was running" in detached.syslog.recv(4096).decode()
+        assert not detached.file.exists()
+        assert not (detached.root / "state" / "state.db-wal").exists()
+
+    def test_jobs_run_when_it_returns(self, detached: Detached) -> None:
+        """Who calls it may ask for a run at once; the job's limits are those of the caller, core files too."""
+        (detached.root / "jobqueue.d" / "a.yaml").write_text("jobs: {a: {command: 'ulimit -c; ulimit -Hc; umask'}}")
+        core = resource.getrlimit(resource.RLIMIT_CORE)
+        assert (0, "") == detached.start()
+        host = Host(detached.root.parent / "host")
+        host.root = detached.root
+        host.wait(host.run("a"))
+        words = ["unlimited" if limit == resource.RLIM_INFINITY else str(limit) for limit in core]
+        assert [*words, "0022"] == host.output("a@1").decode().split()
 
     def test_relative_paths(self, root: Path, detached: Detached) -> None:
         """Relative paths are those of where it was started, though the daemon itself goes to /."""
         wrong = Path("/", root.name)
         try:
-            detached.start("--root", root.name, "--pid-file", detached.file.name, cwd=root.parent)
-            wait_for(lambda: detached.ready() or wrong.exists() or not alive(detached.pids[0]))
-            assert detached.ready()
+            arguments = "--root", root.name, "--pid-file", detached.file.name, "--detach"
+            assert (0, "") == detached.start(*arguments, cwd=root.parent)
+            assert (root / "run" / "control").exists()
+            assert alive(detached.pid())
+            assert not wrong.exists()
         finally:
-            if wrong.exists():
-                os.kill(detached.pids[0], signal.SIGKILL)
-                shutil.rmtree(wrong)
+            shutil.rmtree(wrong, ignore_errors=True)
 
-    def test_the_pid_file_is_the_running_one_s(self, root: Path, detached: Detached) -> None:
-        """A second daemon, which can't start, leaves the first one's PID file alone."""
-        first = detached.start("--root", root, "--pid-file", detached.file)
-        wait_for(detached.ready)
-        done = root.parent / "done"
-        arguments = ["--root", str(root), "--detach", "--pid-file", str(detached.file)]
-        again = (
-            f"from jobqueued.__main__ import main; code = main({arguments}); open({str(done)!r}, 'w').write(str(code))"
+    def test_the_pid_file_is_the_running_one_s(self, detached: Detached) -> None:
+        """A second daemon is refused, on this state and on another with this PID file, and leaves the file alone."""
+        detached.start()
+        first = detached.pid()
+        message = "jobqueued: {} is in use by another jobqueued (pid {}); stop that one, or use another {}\n"
+        assert (1, message.format(detached.root / "state", first, "--state")) == detached.start()
+        other = detached.root.parent / "other-root"
+        assert (1, message.format(detached.file, first, "--pid-file")) == detached.start(
+            "--root", other, "--pid-file", detached.file, "--detach"
         )
-        subprocess.run([sys.executable, "-c", again], cwd=REPO, check=True, timeout=DEADLINE, capture_output=True)
-        wait_for(lambda: done.exists() and done.read_text())
-        assert ("1", f"{first}\n") == (done.read_text(), detached.file.read_text())
+        assert first == detached.pid()
+
+    def test_a_stale_pid_file_is_replaced(self, detached: Detached) -> None:
+        """The file of a killed daemon, whoever has its pid now, is taken over."""
+        detached.file.write_text(f"{os.getpid()} is somebody else by now\n")
+        assert (0, "") == detached.start()
+        assert f"{detached.pid()}\n" == detached.file.read_text()
+        assert 0o644 == stat.S_IMODE(detached.file.stat().st_mode)
+        os.kill(killed := detached.pid(), signal.SIGKILL)
+        wait_for(lambda: not alive(killed))
+        assert f"{killed}\n" == detached.file.read_text()
+        assert (0, "") == detached.start()
+        assert killed != detached.pid()
+
+    def test_what_fails_in_the_background_is_told_in_the_foreground(self, detached: Detached) -> None:
+        """A start that fails after the fork is exit status 1, and its reason; no PID file is left."""
+        status, said = detached.start(
+            before="from jobqueued import launch; launch.LAUNCHER = '/none'; launch.HELLO_SECONDS = 0.1"
+        )
+        assert 1 == status
+        assert re.fullmatch("jobqueued: the launcher at .* does not answer; see: .*\n", said)
+        assert not detached.file.exists()
+
+    def test_a_bug_at_the_start_is_told_in_the_foreground(self, detached: Detached) -> None:
+        """Even a stack trace of the start is not lost."""
+        before = "from jobqueued import daemon; daemon.Daemon.run = lambda *_: 1 / 0"
+        status, said = detached.start(before=before)
+        assert (1, "ZeroDivisionError: division by zero") == (status, said.splitlines()[-1])
+
+    def test_a_daemon_that_is_killed_at_the_start(self, detached: Detached) -> None:
+        """Who waits in the foreground hears of it, and that there was no word."""
+        before = "from jobqueued import daemon; daemon.Daemon.run = lambda *_: os.kill(os.getpid(), 9)"
+        assert (1, "jobqueued: the daemon ended before it was ready, without a word\n") == detached.start(before=before)
+
+    def test_nobody_waits_any_more(self, detached: Detached) -> None:
+        """A daemon starts although whoever waited in the foreground was killed."""
+        before = "from jobqueued import detach; detach._attend = lambda _: os.kill(os.getpid(), 9)"
+        assert -signal.SIGKILL == detached.start(before=before)[0]
+        assert "ready" in detached.syslog.recv(4096).decode()
+        assert alive(detached.pid())
+
+    def test_nobody_to_tell(self, detached: Detached) -> None:
+        """Without journald and syslogd it says that its lines are lost, and starts; a later syslogd hears it."""
+        os.rename(detached.root.parent / "log", detached.root.parent / "away")
+        status, said = detached.start()
+        assert (0, "jobqueued: here is neither journald nor a syslogd: its lines are lost") == (
+            status,
+            said.splitlines()[0],
+        )
+        os.rename(detached.root.parent / "away", detached.root.parent / "log")
+        detached.stop()
+        assert "stopped" in detached.syslog.recv(4096).decode()
+
+    @pytest.mark.parametrize("log", ["text", "json"])
+    def test_no_stderr(self, root: Path, log: str) -> None:
+        """Dresses for stderr make no sense without one."""
+        status, _output, errors = jobqueued("--root", root, "--detach", "--log", log)
+        assert 2 == status
+        assert f"argument --log: {log} is for stderr, which a detached daemon has not" in errors
+
+    def test_closed_descriptors(self, detached: Detached) -> None:
+        """Started with 0, 1 and 2 closed, as some init scripts do."""
+        command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *detached.command()]
+        assert 0 == subprocess.run(command, cwd=REPO, env=FROM_ANYWHERE, timeout=DEADLINE, check=False).returncode
+        assert alive(detached.pid())
