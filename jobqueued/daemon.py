@@ -133,9 +133,7 @@ class Daemon:
         return run not in self._scheduler.runs and (run in self._unsaved.runs or self._store.record(run) is not None)
 
     def _summary(self) -> str:
-        if self._degraded:
-            return f"degraded: {self._degraded}"
-        return summary(self._scheduler, len(self._watch.problems))
+        return summary(self._scheduler, len(self._watch.problems), self._degraded)
 
     def _end(self) -> None:
         live = [run for run in self._scheduler.runs.values() if run.state in LIVE]

@@ -13,8 +13,10 @@ from jobqueued.model import SECOND
 from jobqueued.scheduler import Scheduler
 
 
-def summary(scheduler: Scheduler, refused: int) -> str:
+def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
     """One line for ``systemctl status``: ``3 jobs, 1 running, 2 waiting, next backup at 2026-11-24 02:00:00``."""
+    if degraded:
+        return f"degraded: {degraded}"
     jobs, counts, soonest = len(scheduler.catalog), answers.counts(scheduler), answers.next_job(scheduler)
     waiting = counts["due"] + counts["waiting"]
     words = [f"{jobs} job{'s' * (jobs != 1)}", f"{counts['running']} running"]
