@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -21,6 +22,7 @@ class Shutdown:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         mask = ctypes.create_string_buffer(_SIZE_OF_SIGSET)
         libc = ctypes.CDLL(None, use_errno=True)
+        self._began = False
         libc.sigemptyset(mask)
         libc.sigaddset(mask, signal.SIGTERM)
         self.descriptor = libc.signalfd(-1, mask, _SFD_NONBLOCK | _SFD_CLOEXEC)
@@ -29,13 +31,10 @@ class Shutdown:
             raise OSError(number, f"signalfd: {os.strerror(number)}")
 
     def began(self, patience: float = 0) -> bool:
-        """Whether PID 1 has sent SIGTERM, or does so within `patience` seconds; from others it means nothing."""
-        if patience:
+        """Whether PID 1 has ever sent SIGTERM, or does so within `patience` seconds; from others it means nothing."""
+        if patience and not self._began:
             select.select([self.descriptor], [], [], patience)
-        found = False
-        while True:
-            try:
-                said = os.read(self.descriptor, _SIZE_OF_SIGINFO)
-            except BlockingIOError:
-                return found
-            found = found or int.from_bytes(said[_SENDER], "little") == 1
+        with contextlib.suppress(BlockingIOError):
+            while said := os.read(self.descriptor, _SIZE_OF_SIGINFO):
+                self._began = self._began or int.from_bytes(said[_SENDER], "little") == 1
+        return self._began
