@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import fcntl
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jobqueued import __version__
@@ -103,13 +104,14 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     _make_directories({paths.state: 0o750, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711})
     os.umask(0o027)  # state.db holds commands and output
     with _alone(paths.state, options.pid_file) as held:
-        ready = None
+        ready: Callable[[], None] = _nobody_waits
         if options.detach:
             from jobqueued.detach import detach
 
             ready, journal = detach(held), Journal("journal")
             if not somebody_listens():
                 print("jobqueued: here is neither journald nor a syslogd: its lines are lost", file=sys.stderr)
+        faulthandler.enable(_STDERR)  # SIGABRT is the watchdog's: the journal then tells where the loop hung
         limit_files(None)
         _write_pid(*held)
         own = None if options.launcher else launcher or LAUNCHER
@@ -125,6 +127,10 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         except LauncherError as error:
             raise CannotStart(str(error)) from None
     return 0
+
+
+def _nobody_waits() -> None:
+    """Whoever started us goes on at once."""
 
 
 def _make_directories(directories: dict[Path, int]) -> None:

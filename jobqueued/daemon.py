@@ -36,7 +36,7 @@ from jobqueued.upkeep import Upkeep
 from jobqueued.verbs import Verbs
 from jobqueued.watch import Watch
 
-_RETRY_COMMIT, _RECONNECT = 10 * SECOND, 5 * SECOND
+_RETRY_COMMIT, _CALL_AGAIN = 10 * SECOND, 10 * SECOND
 _SLEW = SECOND // 2
 """Less than this between two turns is NTP's slewing, not a step."""
 
@@ -60,19 +60,18 @@ class Daemon:
         self._degraded: str | None = None
         self._upkeep = Upkeep(store, paths.logs, config.retention)
         self._alive_at: int | None = None
-        self._reconnect_at: int | None = None
+        self._call_again_at: int | None = None
         self._stop = False
         self._timer = kernel.realtime_timer()
         self._armed: int | None = None
         self._offset = kernel.realtime_offset()
 
-    def run(self, boot_id: str, ready: Callable[[], None] | None = None) -> None:
+    def run(self, boot_id: str, ready: Callable[[], None]) -> None:
         """From start to stop; `ready` is called once jobs run."""
         self._catch_signals()
         gc.disable()
         self._begin(boot_id)
-        if ready is not None:
-            ready()
+        ready()
         gc.freeze()  # a collection that looks at every job again takes 60 ms
         gc.enable()
         while not self._stop:
@@ -85,9 +84,7 @@ class Daemon:
     # start and stop
 
     def _catch_signals(self) -> None:
-        reading, writing = socket.socketpair()
-        for end in (reading, writing):
-            end.setblocking(False)
+        reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._signals = reading, writing
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note_signal)
@@ -105,7 +102,8 @@ class Daemon:
             self._look_at_files()
         self._turn(admit=False)
         known = self._store.knows_boot(boot_id)
-        self._connect(same_boot=known)
+        self._link.connect()
+        self._settle(same_boot=known)
         if found:  # state.db is lost, so nobody knows what this boot has made due
             self._unsaved.take(SaveBoot(boot_id))
         complete = all(self._watch.last_good(path) for path in self._watch.problems)
@@ -125,8 +123,7 @@ class Daemon:
             self._journal.say("trouble", text=f"{lost}; run numbers go on from the records in {self._paths.logs}")
         return found
 
-    def _connect(self, *, same_boot: bool) -> None:
-        self._link.connect()
+    def _settle(self, *, same_boot: bool) -> None:
         self._happened += self._link.settle(self._scheduler.runs, self._is_final, same_boot=same_boot)
 
     def _is_final(self, run: RunId) -> bool:
@@ -266,7 +263,7 @@ class Daemon:
         self._look_at_the_clock()
 
     def _wake_at(self, now: Now) -> int | None:
-        deadlines = [self._watch.deadline, self._upkeep.at, self._alive_at, self._reconnect_at, self._systemd.due]
+        deadlines = [self._watch.deadline, self._upkeep.at, self._alive_at, self._call_again_at, self._systemd.due]
         if self._degraded:
             deadlines.append(now.mono + _RETRY_COMMIT)
         times = [now.wall + max(0, deadline - now.mono) for deadline in deadlines if deadline is not None]
@@ -334,20 +331,23 @@ class Daemon:
     def _hear_launcher(self, descriptor: int) -> None:
         self._link.flush()
         heard = self._link.read(descriptor)
-        if heard is not None:
-            self._happened += heard
+        if heard is None:
+            if self._link.greeted:
+                self._journal.say("trouble", text="the launcher is gone; its live runs go on, a new one is called")
+            self._call_launcher()
             return
-        self._journal.say("trouble", text="the launcher is gone; its live runs go on, a new one is called")
-        self._reconnect()
+        self._happened += heard
+        if self._call_again_at is not None and self._link.greeted:
+            self._call_again_at = None
+            self._settle(same_boot=True)
 
-    def _reconnect(self) -> None:
-        """A new launcher; while there is none what is admitted stays `starting`, and is sent once it has settled."""
-        self._reconnect_at = None
+    def _call_launcher(self) -> None:
+        """A new launcher; until one answers what is admitted stays `starting`, and is sent once it has settled."""
         try:
-            self._connect(same_boot=True)
+            self._link.call()
         except LauncherError as error:
-            self._journal.say("trouble", text=f"{error}; tried again in {_RECONNECT // SECOND} s")
-            self._reconnect_at = _now().mono + _RECONNECT
+            self._journal.say("trouble", text=f"{error}; tried again in {_CALL_AGAIN // SECOND} s")
+        self._call_again_at = _now().mono + _CALL_AGAIN
 
     def _look_at_the_clock(self) -> None:
         now = _now()
@@ -359,8 +359,8 @@ class Daemon:
             self._look_at_files()
         if self._upkeep.at is not None and self._upkeep.at <= now.mono:
             self._keep_up(now)
-        if self._reconnect_at is not None and self._reconnect_at <= now.mono:
-            self._reconnect()
+        if self._call_again_at is not None and self._call_again_at <= now.mono:
+            self._call_launcher()
         self._tell_alive(now)
 
     def _keep_up(self, now: Now) -> None:

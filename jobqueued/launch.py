@@ -25,6 +25,7 @@ from jobqueued.settle import GONE, Settlement
 
 LAUNCHER = Path(__file__).parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
+CALLS = 3
 NOTICES = 4096
 """Bytes of notices taken a turn: a hundred or so, so that no turn takes long."""
 
@@ -120,6 +121,9 @@ class Link:
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
         self.marks = Marks(self._runs, self._logs)
         self._connection: socket.socket | None = None
+        self._calls = 0
+        self.greeted = False
+        """Whether the launcher has answered; until then orders are not sent, and those of before are not kept."""
         self._lines: wire.Lines
         self._outbox = b""
         self._held: set[Name] = set()
@@ -131,18 +135,32 @@ class Link:
     # the connection
 
     def connect(self) -> None:
-        """Say hello; afterwards everything that an older scheduler sent either has its R or will never be read."""
+        """Call a launcher and wait for its answer; only for the start, when nobody else waits for us."""
+        while not self.greeted:
+            connection = self.call()
+            until = time.monotonic() + HELLO_SECONDS
+            while not self.greeted and (patience := until - time.monotonic()) > 0:
+                if select.select([connection], [], [], patience)[0] and self.read(connection.fileno()) is None:
+                    break
+
+    def call(self) -> socket.socket:
+        """Say hello; it has answered once `greeted` is true, after a `read` of its descriptor.
+
+        From then on everything that an older scheduler sent either has its R or will never be read.  LauncherError:
+        nobody is there, or calls in a row have had no answer.
+        """
         self.close()
-        for _ in range(3):
-            connection = self._reach()
-            if self._greeted(connection):
-                connection.setblocking(False)
-                self._connection, self._outbox = connection, b"".join(starmap(_question, self._asked.items()))
-                return
-            connection.close()
-        raise LauncherError(
-            f"the launcher at {self._address} does not answer; see: systemctl status jobqueued-launcher"
-        )
+        self._calls += 1
+        if self._calls > CALLS:
+            self._calls = 0
+            remedy = "see: systemctl status jobqueued-launcher"
+            raise LauncherError(f"the launcher at {self._address} does not answer; {remedy}")
+        self._connection = connection = self._reach()
+        self._lines, self._held, self._early = wire.Lines(connection, NOTICES), set(), []
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):  # a launcher that is gone shows at the next read
+            connection.sendall(b"hello %d\n" % wire.VERSION)
+        return connection
 
     def _reach(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -186,26 +204,16 @@ class Link:
         connection.connect(wire.address(directory, self._address.name))
         return connection
 
-    def _greeted(self, connection: socket.socket) -> bool:
-        """Say hello and read up to the launcher's; False: it is gone, silent, or of another version and leaving."""
-        self._lines, self._held, self._early = wire.Lines(connection, NOTICES), set(), []
-        try:
-            connection.sendall(b"hello %d\n" % wire.VERSION)
-        except OSError:
-            return False
-        until = time.monotonic() + HELLO_SECONDS
-        while (patience := until - time.monotonic()) > 0 and select.select([connection], [], [], patience)[0]:
-            lines = self._lines.read()
-            if lines is None:
-                return False
-            for index, line in enumerate(lines):
-                verb, _, rest = line.decode().partition(" ")
-                if verb == "hello":
-                    self._early = lines[index + 1 :]
-                    return True
-                if verb == "holds":
-                    self._held.add(Name.parse(rest))
-        return False
+    def _hear_greeting(self, lines: list[bytes]) -> None:
+        """What it holds, and its hello; what follows that is for after the settling."""
+        for index, line in enumerate(lines):
+            verb, _, rest = line.decode().partition(" ")
+            if verb == "hello":
+                self.greeted, self._calls, self._early = True, 0, lines[index + 1 :]
+                self._outbox = b"".join(starmap(_question, self._asked.items()))
+                return
+            if verb == "holds":
+                self._held.add(Name.parse(rest))
 
     def settle(
         self, runs: dict[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
@@ -223,7 +231,7 @@ class Link:
             self._connection.close()
         for _name, connection in self._followed.values():
             connection.close()
-        self._connection, self._followed = None, {}
+        self._connection, self._followed, self.greeted = None, {}, False
 
     # orders and notices
 
@@ -235,7 +243,7 @@ class Link:
     @property
     def unsent(self) -> int | None:
         """The descriptor that has to become writable before all orders are sent; None: they are."""
-        return self._connection.fileno() if self._outbox and self._connection is not None else None
+        return self._connection.fileno() if self._outbox and self._connection is not None and self.greeted else None
 
     def launch(self, command: Launch) -> None:
         """Queue the order for the next `flush`."""
@@ -264,16 +272,21 @@ class Link:
 
     def flush(self) -> None:
         """Send what the socket takes now."""
-        if self._outbox and self._connection is not None:
+        if self._outbox and self._connection is not None and self.greeted:
             with contextlib.suppress(OSError):  # a dead launcher shows at the next read
                 self._outbox = self._outbox[self._connection.send(self._outbox) :]
 
     def read(self, descriptor: int) -> Iterator[events.Event] | None:
-        """The events behind a readable descriptor; None: the launcher is gone, so connect and settle again."""
+        """The events behind a readable descriptor; None: the launcher is gone, so call and settle again."""
         if descriptor in self._followed:
             return self._follow(descriptor)
         lines = self._lines.read()
-        return None if lines is None else self._hear(lines)
+        if lines is None:
+            return None
+        if not self.greeted:
+            self._hear_greeting(lines)
+            return iter(())
+        return self._hear(lines)
 
     def _hear(self, lines: list[bytes]) -> Iterator[events.Event]:
         for line in lines:

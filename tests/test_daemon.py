@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -18,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.host import REPO, Host, wait_for
+from jobqueued.child import wire
+from tests.host import DEADLINE, REPO, Host, wait_for
 
 
 def read_when_whole(path: Path) -> str:
@@ -575,3 +577,32 @@ def test_a_question_outlives_its_supervisor(host: Host) -> None:
     for pid in set(ours) - {launcher}:
         os.kill(pid, signal.SIGKILL)
     assert host.wait(host.run("a"))["reason"].startswith("invalid: no user")
+
+
+def test_a_launcher_that_does_not_answer_holds_nobody_up(host: Host) -> None:
+    """While the next launcher is silent people are answered; what was asked for meanwhile is sent when it speaks."""
+    host.write("a.yaml", "jobs: {a: {command: 'true'}}")
+    address = str(host.root / "launcher")
+    with socket.socket(socket.AF_UNIX) as listener, concurrent.futures.ThreadPoolExecutor() as pool:
+        listener.bind(address)
+        listener.listen()
+        listener.settimeout(DEADLINE)
+
+        def answered(connection: socket.socket) -> socket.socket:
+            assert f"hello {wire.VERSION}\n".encode() == connection.recv(64)
+            connection.sendall(b"hello\n")
+            return connection
+
+        first = pool.submit(lambda: answered(listener.accept()[0]))
+        host.start("--launcher", address)
+        first.result().close()
+        silent = listener.accept()[0]
+        wait_for(lambda: host.said("trouble"))
+        begin = time.monotonic()
+        run = host.run("a")
+        assert "starting" == host.call("Show", run=run)["record"]["state"]
+        assert time.monotonic() - begin < 5
+        silent.settimeout(DEADLINE)
+        answered(silent)
+        assert f"launch {run}.1 ".encode() in silent.recv(4096)
+        silent.close()
