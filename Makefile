@@ -42,8 +42,13 @@ soak: $(VENV)/.tested
 realcron: $(VENV)/.installed
 	$(BIN)/python -m tests.realcron
 
+# Each file of tests in a machine of its own, two at a time.  A line "# vm-run: …" in it is for vm-run.
+SYSTEM = $(wildcard tests/system/test_*.py)
 system:
-	tests/system/vm-run -- python3 -m pytest -p no:cacheprovider -v tests/system
+	$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(SYSTEM:%=vm/%)
+
+vm/%:
+	tests/system/vm-run $$(sed -n 's/^# vm-run: //p' $*) -- python3 -m pytest -p no:cacheprovider -v $*
 
 define SCRIPT
 #!/usr/bin/python3 -I

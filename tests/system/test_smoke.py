@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +12,8 @@ from tests.system.vm import (
     JOBS,
     LOGS,
     ctl,
-    events,
     jobs,
     journal,
-    kill_main,
     output,
     record_file,
     sh,
@@ -28,8 +24,6 @@ from tests.system.vm import (
     until,
 )
 
-GO = Path("/run/smoke")
-
 JOB_FILE = """
 jobs:
   hello:
@@ -38,11 +32,6 @@ jobs:
   minutely:
     command: [/bin/true]
     schedule: "* * * * *"
-  long:
-    command: |
-      echo $$ >/run/smoke/pid
-      until [ -e /run/smoke/go ]; do sleep 0.05; done
-      exit 7
   curious:
     command: |
       grep -E '^(CapEff|NoNewPrivs|Seccomp|SigIgn|SigBlk):' /proc/self/status
@@ -56,32 +45,7 @@ jobs:
 @pytest.fixture(scope="module", autouse=True)
 def started() -> None:
     start(JOB_FILE)
-    assert "4 jobs" in state("jobqueued", "StatusText"), "start returned before READY"
-
-
-@pytest.fixture
-def live_run() -> Iterator[tuple[str, int]]:
-    """A run of `long` and its pid.  It ends, with exit code 7, when GO/go appears."""
-    GO.mkdir(exist_ok=True)
-    for name in GO.iterdir():
-        name.unlink()
-    run = sh("jobqueuectl", "run", "long").strip()
-    pid = until("its process writes its pid", lambda: (GO / "pid").exists() and (GO / "pid").read_text())
-    yield run, int(pid)
-    (GO / "go").touch()
-
-
-def assert_went_on(run: str, pid: int) -> None:
-    """The run is the same process as before; it ends with its exact exit code, recorded and told once."""
-    os.kill(pid, 0)
-    assert ctl("show", run)["pid"] == pid
-    (GO / "go").touch()
-    until(f"the journal tells the end of {run}", lambda: "run_ended" in events(run))
-    assert events(run) == ["run_started", "run_ended"]
-    assert story(run, "JOBQUEUE_EVENT=run_ended")[0]["JOBQUEUE_EXIT_CODE"] == "7"
-    record = ctl("show", run)
-    assert (record["state"], record["exit_code"], record["pid"], len(record["attempts"])) == ("failed", 7, pid, 1)
-    assert record_file(run) == record
+    assert "3 jobs" in state("jobqueued", "StatusText"), "start returned before READY"
 
 
 def test_a_run_is_told_in_the_journal_and_recorded() -> None:
@@ -123,43 +87,6 @@ def test_a_job_sees_no_sandbox() -> None:
     assert lines[5:7] == ["0", "1024"]
     assert lines[7].startswith("0::/jobqueue.slice/jobqueue-")
     assert Path("/tmp/curious").exists()
-
-
-@pytest.mark.parametrize("signal", ["KILL", "ABRT"])
-def test_a_run_survives_the_scheduler(live_run: tuple[str, int], signal: str) -> None:
-    """A scheduler that is killed comes back and takes the run up again."""
-    kill_main(signal, "jobqueued")
-    assert_went_on(*live_run)
-
-
-@pytest.mark.parametrize(
-    "action",
-    [
-        "restart jobqueued",
-        "restart jobqueued-launcher",
-        "restart jobqueued-launcher.socket",
-        "restart jobqueued jobqueued-launcher",
-        "kill -s KILL jobqueued-launcher",
-        "daemon-reexec",
-    ],
-)
-def test_a_run_survives_what_administrators_do(live_run: tuple[str, int], action: str) -> None:
-    """No restart ends a run, and afterwards the next one starts as usual."""
-    sh("systemctl", *action.split())
-    sh("systemctl", "start", "jobqueued")  # returns at once, or when a restart that the action brought along is done
-    sh("jobqueuectl", "run", "hello", "--wait")
-    assert_went_on(*live_run)
-
-
-def test_a_run_that_ends_while_the_scheduler_is_stopped(live_run: tuple[str, int]) -> None:
-    """Its supervisor keeps the exit code, and the next scheduler tells it."""
-    run, _pid = live_run
-    sh("systemctl", "stop", "jobqueued")
-    (GO / "go").touch()
-    record = until("the supervisor's record", lambda: record_file(run))
-    sh("systemctl", "start", "jobqueued")
-    assert (record["state"], record["exit_code"]) == ("failed", 7)
-    until("its end in the journal", lambda: events(run) == ["run_started", "run_ended"])
 
 
 def test_reload_returns_when_new_files_are_read() -> None:
@@ -206,20 +133,6 @@ def test_a_mount_over_the_directory_is_seen() -> None:
     finally:
         sh("umount", str(JOBS))
     until("they are back", lambda: {"hello", "minutely"} <= {job["id"] for job in jobs()})
-
-
-def test_a_launcher_that_dies_again_and_again_comes_back() -> None:
-    """Neither the service nor its socket runs into a start limit."""
-    for _ in range(8):
-        kill_main("KILL", "jobqueued-launcher")
-        sh("jobqueuectl", "run", "hello", "--wait")
-    assert sh("systemctl", "list-units", "--failed", "--no-legend", "jobqueue*") == ""
-
-
-def test_empty_scopes_go_away() -> None:
-    """Each launcher has a scope of its own; only the newest is left when no run is live."""
-    scopes = ("systemctl", "list-units", "--no-legend", "--plain", "jobqueue-*.scope")
-    until("one scope is left", lambda: len(sh(*scopes).splitlines()) == 1)
 
 
 def test_the_scheduler_is_hardened() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,7 +11,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 JOBS, STATE, LOGS = Path("/etc/jobqueue.d"), Path("/var/lib/jobqueue"), Path("/var/log/jobqueue")
-DEADLINE = 30.0
+LIVE = Path("/run/live")
+LONG = """
+jobs:
+  long:
+    command: |
+      echo $$ >/run/live/pid
+      until [ -e /run/live/go ]; do sleep 0.05; done
+      exit 7
+"""
+"""A job file whose run ends, with exit code 7, when LIVE/go appears."""
+FAILURES: list[str] = []
+"""Tests of this boot that have failed."""
+DEADLINE = 120.0 if "vm-run=tcg" in Path("/proc/cmdline").read_text() else 30.0
 T = TypeVar("T")
 
 
@@ -59,12 +72,62 @@ def state(unit: str, name: str) -> str:
     return sh("systemctl", "show", f"--property={name}", "--value", unit).strip()
 
 
-def kill_main(signal: str, unit: str) -> None:
-    """Send a deadly signal to the unit's main process, and wait until systemd has started it again."""
+def pids(unit: str) -> set[int]:
+    """All processes in the unit's cgroup and below it."""
+    files = Path("/sys/fs/cgroup" + state(unit, "ControlGroup")).rglob("cgroup.procs")
+    return {int(pid) for file in files for pid in file.read_text().split()}
+
+
+def scopes() -> list[str]:
+    """The scopes of launchers and their runs."""
+    lines = sh("systemctl", "list-units", "--all", "--no-legend", "--plain", "jobqueue-*.scope").splitlines()
+    return [line.split()[0] for line in lines]
+
+
+def failed() -> str:
+    """The units of ours that systemd counts as failed."""
+    return sh("systemctl", "list-units", "--failed", "--no-legend", "--plain", "jobqueue*")
+
+
+def ask_for_boot(how: str) -> None:
+    """After this boot, which ends by a `reboot` or, now, by a `power-cut`, vm-run shall start another from the disk."""
+    assert not FAILURES, "tests of this boot have failed, so there is no next one"
+    Path("/out/.vm-run/again").write_text(how)
+
+
+def restarted_main(name: str, unit: str) -> int:
+    """Send a deadly signal to the unit's main process; the pid of the next one, which need not be ready yet."""
     before = int(state(unit, "MainPID"))
-    sh("systemctl", "kill", "--kill-whom=main", "-s", signal, unit)
-    until(f"a new process of {unit}", lambda: int(state(unit, "MainPID")) not in (0, before))
+    sh("systemctl", "kill", "--kill-whom=main", "-s", name, unit)
+    return until(f"a new process of {unit}", lambda: (new := int(state(unit, "MainPID"))) not in (0, before) and new)
+
+
+def kill_main(name: str, unit: str) -> None:
+    """Send a deadly signal to the unit's main process, and wait until systemd has started it again."""
+    restarted_main(name, unit)
     until("it is ready", lambda: state(unit, "SubState") == "running")
+
+
+def long_run() -> tuple[str, int]:
+    """A live run of LONG, and its pid."""
+    LIVE.mkdir(exist_ok=True)
+    for name in LIVE.iterdir():
+        name.unlink()
+    run = sh("jobqueuectl", "run", "long").strip()
+    return run, int(until("it writes its pid", lambda: (LIVE / "pid").exists() and (LIVE / "pid").read_text()))
+
+
+def assert_went_on(run: str, pid: int) -> None:
+    """The run is the same process as before; it ends with its exact exit code, recorded and told once."""
+    os.kill(pid, 0)
+    assert ctl("show", run)["pid"] == pid
+    (LIVE / "go").touch()
+    until(f"the journal tells the end of {run}", lambda: "run_ended" in events(run))
+    assert events(run) == ["run_started", "run_ended"]
+    assert story(run, "JOBQUEUE_EVENT=run_ended")[0]["JOBQUEUE_EXIT_CODE"] == "7"
+    record = ctl("show", run)
+    assert (record["state"], record["exit_code"], record["pid"], len(record["attempts"])) == ("failed", 7, pid, 1)
+    assert record_file(run) == record
 
 
 def journal(*matches: str) -> list[dict[str, str]]:

@@ -1,0 +1,80 @@
+"""Two CPUs at once, which User-mode Linux has not; and deaths in the midst of a fork, which it does not survive.
+
+# vm-run: --engine tcg
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.system.vm import (
+    LIVE,
+    LONG,
+    assert_went_on,
+    failed,
+    journal,
+    record_file,
+    restarted_main,
+    scopes,
+    start,
+    state,
+    until,
+)
+
+JOB_FILE = f"""{LONG}
+  many:
+    command: echo $JOBQUEUE_RUN >>/run/live/many
+    concurrency: 8
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def started() -> None:
+    start(JOB_FILE)
+
+
+def test_the_machine_is_what_this_is_for() -> None:
+    """Two CPUs, pressure stall information, cpuset."""
+    assert os.cpu_count() == 2
+    assert Path("/proc/pressure/cpu").exists()
+    assert "cpuset" in Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
+
+
+def many(count: int) -> list[str]:
+    """So many runs of `many`, asked for in one connection."""
+    calls = b"".join(
+        json.dumps({"method": "io.jobqueue.Run", "parameters": {"job": "many"}}).encode() + b"\0" for _ in range(count)
+    )
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect("/run/jobqueue/control")
+        control.sendall(calls)
+        answers = b""
+        while answers.count(b"\0") < count:
+            answers += control.recv(1 << 16)
+    return [json.loads(answer)["parameters"]["run"] for answer in answers.split(b"\0") if answer]
+
+
+@pytest.mark.parametrize(("unit", "deaths"), [("jobqueued", 3), ("jobqueued-launcher", 10)])
+def test_deaths_among_many_runs(live_run: tuple[str, int], unit: str, deaths: int) -> None:
+    """Killed again and again while runs start and end on both CPUs: each runs exactly once, none is told twice."""
+    (LIVE / "many").write_text("")
+    runs: list[str] = []
+    for _ in range(deaths):
+        until("the scheduler is ready", lambda: state("jobqueued", "SubState") == "running")
+        runs += many(8)
+        restarted_main("KILL", unit)
+    until("all have ended", lambda: all(record_file(run) for run in runs))
+    assert {record_file(run)["state"] for run in runs} == {"succeeded"}
+    assert sorted((LIVE / "many").read_text().split()) == sorted(runs)
+    until("it is ready", lambda: state(unit, "SubState") == "running")
+    told = Counter(entry["JOBQUEUE_RUN"] for entry in journal("JOBQUEUE_EVENT=run_ended"))
+    assert max(told.values()) == 1
+    assert failed() == ""
+    assert_went_on(*live_run)
+    until("one scope is left", lambda: len(scopes()) == 1)
