@@ -17,7 +17,7 @@ exec >$1 2>&1
 id -un; id -gn; id -Gn
 umask; pwd
 readlink /proc/$$/fd/0
-ls /proc/$$/fd | tr '\\n' ' '; echo
+ls /proc/$$/fd | sort -n | tr '\\n' ' '; echo
 cut -d' ' -f5,6,7,19 /proc/$$/stat
 grep -E '^(SigBlk|SigIgn|CapEff|NoNewPrivs|Seccomp):' /proc/$$/status | tr '\\n\\t' '  '; echo
 cat /proc/$$/oom_score_adj; ulimit -Sn; ulimit -Hn
@@ -93,7 +93,7 @@ def test_what_a_command_gets_beside_cron() -> None:
     assert ours[:6] == ["alice", "alice", "alice games", "0022", "/home/alice", "/dev/null"]
     assert [*crons[:3], crons[3], crons[4]] == [*ours[:3], "0002", ours[4]], "pam_umask: the user's group is private"
     assert crons[5].startswith("pipe:")
-    assert ours[6].split()[:3] == crons[6].split()[:3] == ["0", "1", "2"]
+    assert ours[6].split() == crons[6].split() == ["0", "1", "2", "10"], "10 is the shell's own, for the script"
     assert ours[7].split()[2:] == crons[7].split()[2:] == ["0", "0"], "no terminal, nice 0"
     assert ours[8] == crons[8], "signals, capabilities, NoNewPrivs, seccomp"
     assert ours[9:11] == crons[9:11] == ["0", "1024"]
