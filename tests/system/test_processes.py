@@ -28,7 +28,7 @@ env | sort
 
 JOB_FILE = """
 jobs:
-  looker: {command: look /run/look/job, user: alice}
+  looker: {command: [look, /run/look/job], user: alice}
   rich:
     command: cat /proc/self/oom_score_adj; cut -d' ' -f19 /proc/self/stat
     user: alice
