@@ -6,10 +6,14 @@ import psutil
 
 
 def usage(pid: int) -> dict[str, float | int] | None:
-    """CPU seconds, resident bytes and number of the processes of a job's tree; None: it is gone."""
+    """CPU seconds, resident bytes, number of the processes of a job's tree, and whether the main one is stopped.
+
+    None: it is gone.
+    """
     try:
         main = psutil.Process(pid)
         family = [main, *main.children(recursive=True)]
+        stopped = main.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
     except psutil.Error:
         return None
     cpu, memory, processes = 0.0, 0, 0
@@ -22,4 +26,4 @@ def usage(pid: int) -> dict[str, float | int] | None:
         cpu += times.user + times.system + times.children_user + times.children_system
         memory += resident
         processes += 1
-    return {"cpu": round(cpu, 3), "memory": memory, "processes": processes}
+    return {"cpu": round(cpu, 3), "memory": memory, "processes": processes, "stopped": stopped}

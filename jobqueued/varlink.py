@@ -91,7 +91,7 @@ method Describe(job: string, runs: ?int) -> (
   runs: []object
 )
 
-# The record of a run; that of a live run so far, with its present usage {cpu, memory, processes}.
+# The record of a run; that of a live run so far, with its present usage {cpu, memory, processes, stopped}.
 method Show(run: string) -> (record: object)
 
 # When the clock starts a job next, in its zone: at most count times.

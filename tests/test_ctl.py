@@ -68,7 +68,7 @@ RECORD: Message = {
 }  # fmt: skip
 LIVE: Message = {
     **RECORD, "run": "nightly-backup@143", "state": "running", "ended": None, "exit_code": None, "reason": None,
-    "cpu_user": None, "memory_peak": None, "usage": {"cpu": 2.0, "memory": 5 << 20, "processes": 2},
+    "cpu_user": None, "memory_peak": None, "usage": {"cpu": 2.0, "memory": 5 << 20, "processes": 2, "stopped": True},
 }  # fmt: skip
 STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
@@ -256,7 +256,10 @@ class TestAnswers:
     def test_show_live_run(self, tmp_path: Path) -> None:
         """A live run is shown with what it uses now."""
         shown = facts(run("--root", tmp_path, "show", "nightly-backup@143").stdout)
-        assert ("running", "2 s CPU, 5.0 MiB, 2 processes") == (shown["state"], shown["now"])
+        assert ("running", "2 s CPU, 5.0 MiB, 2 processes, stopped by a signal (SIGCONT lets it go on)") == (
+            shown["state"],
+            shown["now"],
+        )
 
     @pytest.mark.parametrize(
         ("change", "name", "value"),

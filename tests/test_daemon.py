@@ -28,6 +28,16 @@ def read_when_whole(path: Path) -> str:
     return wait_for(lambda: path.exists() and path.read_text().endswith("\n") and path.read_text())
 
 
+def test_a_job_that_has_stopped_itself_shows(host: Host) -> None:
+    """It runs and does nothing, and whoever looks is told why; SIGCONT lets it go on."""
+    host.write("jobs.yaml", "jobs: {a: {command: 'kill -STOP $$; exit 5'}}")
+    host.start()
+    run = host.run("a")
+    record = wait_for(lambda: (r := host.call("Show", run=run)["record"]) and (r["usage"] or {}).get("stopped") and r)
+    os.kill(record["pid"], signal.SIGCONT)
+    assert host.wait(run)["exit_code"] == 5
+
+
 def test_the_descriptors_of_a_job(host: Host) -> None:
     """Nothing to read, one pipe for all that it writes, and nothing else, by way of the real launcher."""
     host.write("jobs.yaml", "jobs: {a: {command: 'exec ls -l /proc/self/fd'}}")

@@ -254,7 +254,9 @@ def _process(record: Record) -> list[Fact]:
 def _consumption(record: Record) -> list[Fact]:
     usage, output, cpu = record.get("usage"), record["output"], record["cpu_user"]
     unsent = (output.get("journal") or {}).get("dropped")
-    now = usage and f"{span(usage['cpu'])} CPU, {size(usage['memory'])}, {usage['processes']} processes"
+    now = usage and f"{span(usage['cpu'])} CPU, {size(usage['memory'])}, {usage['processes']} processes" + (
+        ", stopped by a signal (SIGCONT lets it go on)" * usage["stopped"]
+    )
     bound = _told("below {}, less than can be told", record["memory_peak_below"], size)
     return [
         ("CPU", None if cpu is None else f"{span(cpu)} user, {span(record['cpu_system'])} system"),
