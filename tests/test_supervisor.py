@@ -160,6 +160,14 @@ def test_what_is_left_may_go_on_writing(pool: Pool) -> None:
     assert pool.output() == "early\nlate\n"
 
 
+def test_nobody_looks_at_what_is_left(pool: Pool) -> None:
+    """A supervisor that waits for what has closed its output sleeps until it ends."""
+    pool.run(command="sleep 1 >/dev/null 2>&1 &", leave_children=True)
+    os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOWAIT)
+    status = Path(f"/proc/{pool.pid}/status").read_text()
+    assert int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)$", status, re.M)[0]) < 200
+
+
 def test_a_stopped_run_leaves_nothing(pool: Pool) -> None:
     """`leave_children` is for a command that has ended by itself."""
     said, document = pool.run(command="sleep 600 & sleep 600", leave_children=True, timeout=SECOND // 10)

@@ -266,6 +266,7 @@ class Attempt:
 
     def _outlive(self) -> None:
         """What `leave_children` left stays our child, and its output flows, until the last of it has ended."""
+        self._drain_until = _NEVER
         self._on(self._output.reading, self._pump)
         while not self._empty:
             self._wait()
