@@ -79,7 +79,8 @@ def test_a_wrong_line_is_named(tmp_path: Path, text: str, line: int, words: str)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    """A FIFO does not hang, a directory, a huge and a binary file are refused with their names."""
+    """A FIFO does not hang, a directory, a huge and a binary file are refused with their names; none stays open."""
+    before = os.listdir("/proc/self/fd")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "huge").write_bytes(b"A=1\n" * (1 << 19))
     (tmp_path / "binary").write_bytes(b"A=\0\n")
@@ -89,6 +90,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(StartFailed, match=f"^environment_file: {tmp_path / name}: .*{words}"):
             list(environment.read(str(tmp_path / name)))
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:

@@ -92,10 +92,13 @@ def _wrong(path: str, text: str, place: int, accepted: str) -> StartFailed:
 def _content(path: str) -> str:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
-            data = file.read(_MOST + 1)
+        try:
+            with open(descriptor, "rb", closefd=False) as file:  # it would not close a directory
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise OSError(errno.EINVAL, "not a regular file")
+                data = file.read(_MOST + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise StartFailed("environment_file", error.errno or 0, f"{path}: {error.strerror}") from None
     if len(data) > _MOST or b"\0" in data:
