@@ -270,6 +270,15 @@ class TestUsers:
         assert ("1\n1\n", 0) == Way("other user").run(become)
 
     @NEEDS_ROOT
+    def test_keys(self) -> None:
+        """A job of another user has a session keyring, but not the one that the jobs of root have."""
+        spawn._join_keyring()
+        ours = f"{spawn._LIBC.syscall(spawn._KEYCTL[os.uname().machine], 0, -3, 0):08x}"  # KEYCTL_GET_KEYRING_ID
+        seen = [Way(name).run("grep ' _ses:' /proc/keys")[0] for name in ("posix_spawn", "other user")]
+        assert [ours in keyrings for keyrings in seen] == [True, False]
+        assert len(seen[1].splitlines()) == 1
+
+    @NEEDS_ROOT
     def test_directory_as_the_user(self, public: Path) -> None:
         """The directory is entered as the job's user: root's rights don't help."""
         public.chmod(0o700)

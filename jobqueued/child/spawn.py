@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -17,6 +18,12 @@ _ALL_SIGNALS = sorted(signal.valid_signals())
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _IOPRIO_SET = {"x86_64": 251, "i686": 289, "aarch64": 30, "armv7l": 314, "riscv64": 30, "ppc64le": 273, "s390x": 282}
+_WIDE = sys.maxsize > 1 << 32
+_KEYCTL = {
+    "x86_64": 250 if _WIDE else 288, "i686": 288, "aarch64": 219 if _WIDE else 311, "armv8l": 311, "armv7l": 311,
+    "riscv64": 219, "ppc64le": 271, "s390x": 280,
+}  # fmt: skip
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 _IOPRIO_CLASSES = {"realtime": 1, "best-effort": 2, "idle": 3}
 _POLICIES = {
     "other": os.SCHED_OTHER, "batch": os.SCHED_BATCH, "idle": os.SCHED_IDLE, "fifo": os.SCHED_FIFO, "rr": os.SCHED_RR,
@@ -212,6 +219,9 @@ class _Steps:
             return
         gid, groups = self._plan.groups
         uid = self._plan.user.uid
+        if not self._plan.user.is_us:
+            self.step = "keyring"
+            _join_keyring()
         self.step = "setgroups"
         os.setgroups(groups)
         self.step = "setgid"
@@ -297,6 +307,18 @@ def _ionice(text: str) -> None:
     if _LIBC.syscall(number, 1, 0, _IOPRIO_CLASSES[name] << 13 | int(level or 0)):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def _join_keyring() -> None:
+    """A session keyring of its own (keyrings(7)): whoever has ours may read the keys that other jobs put there.
+
+    It stays root's, so that it counts for no quota of the user's.
+    """
+    number = _KEYCTL.get(os.uname().machine, -1)
+    if _LIBC.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None) < 0:
+        number = ctypes.get_errno()
+        if number not in (errno.ENOSYS, errno.EPERM):  # no keyrings here, or a container that keeps everybody from them
+            raise OSError(number, os.strerror(number))
 
 
 def _schedule(text: str) -> None:
