@@ -21,7 +21,7 @@ from jobqueued.commands import Launch
 from jobqueued.config import Paths
 from jobqueued.marks import IDENTITY, Marks, Name
 from jobqueued.model import SECOND, Job, Run, RunId
-from jobqueued.settle import GONE, Settlement
+from jobqueued.settle import DEAD, GONE, NO_DIRECTORY, Settlement
 
 LAUNCHER = Path(__file__).parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
@@ -307,7 +307,8 @@ class Link:
                     if end is not None:
                         yield end
                 case "lost":
-                    yield self.marks.lost(name, "its supervisor died", wire.parse_status(detail))
+                    reason = DEAD if name in self.marks else NO_DIRECTORY
+                    yield self.marks.lost(name, reason, wire.parse_status(detail))
                 case "unstarted":
                     yield events.NeverStarted(*name, detail)
 

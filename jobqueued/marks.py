@@ -54,6 +54,10 @@ class Marks:
                     names.append(Name.parse(entry.name))
         return sorted(names)
 
+    def __contains__(self, name: Name) -> bool:
+        """Whether the attempt has an R."""
+        return os.path.isdir(f"{self._runs}/{name}")
+
     @contextlib.contextmanager
     def opened(self, name: Name) -> Iterator[int | None]:
         """A descriptor for R; None: there is none."""

@@ -25,6 +25,8 @@ from jobqueued.model import LIVE, Run, RunId, RunState
 SILENT_SECONDS = 10.0
 
 GONE = "its supervisor is gone"
+DEAD = "its supervisor died"
+NO_DIRECTORY = "its run directory is gone"
 
 
 class Settlement:
@@ -78,7 +80,7 @@ class Settlement:
             if status is not None:
                 return [
                     *self._started(name),
-                    self._marks.lost(name, "its supervisor died", wire.parse_status(status.decode())),
+                    self._marks.lost(name, DEAD, wire.parse_status(status.decode())),
                 ]
             if wire.read_mark(directory, wire.SPAWNING) is not None:
                 return None
@@ -134,7 +136,7 @@ class Settlement:
             return self._marks.lost(name, "the host went down")
         if run.state is RunState.STARTING:
             return events.NeverStarted(*name)
-        return self._marks.lost(name, "its run directory is gone")
+        return self._marks.lost(name, NO_DIRECTORY)
 
 
 def _answers(connection: socket.socket) -> bool:

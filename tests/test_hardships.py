@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from jobqueued.child import wire
 from jobqueued.varlink import encode
@@ -114,6 +117,27 @@ def test_what_a_lost_run_left_is_ended(host: Host) -> None:
     host.start()
     assert host.wait(run)["state"] == "lost"
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the leftover lives on")
+
+
+@pytest.mark.parametrize("after", ["the command's end", "the supervisor's death", "a restart"])
+def test_a_run_directory_that_is_removed(host: Host, after: str) -> None:
+    """A run whose R somebody removes is lost when it ends, and holds its place no longer."""
+    host.write("job.yaml", f"jobs: {{work: {{command: '{WAITER.format(root=host.root)}'}}}}")
+    host.start()
+    run = host.run("work")
+    main = live(host, run)
+    supervisor = int(Path(f"/proc/{main}/stat").read_text().rpartition(")")[2].split()[1])
+    if after == "a restart":
+        host.kill()
+        host.start()
+    shutil.rmtree(next(host.root.glob("run/runs/*/*")))
+    if after == "the supervisor's death":
+        os.kill(supervisor, signal.SIGKILL)
+    (host.root / "go").touch()
+    record = host.wait(run)
+    assert (record["state"], host.call("List")["jobs"][0]["running"]) == ("lost", 0)
+    assert after != "the command's end" or record["exit_code"] == 0, "it is known all the same"
+    wait_for(lambda: not Path(f"/proc/{main}").exists(), why="the job lives on")
 
 
 def test_a_stranger_in_the_run_directory(host: Host) -> None:

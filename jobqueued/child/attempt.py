@@ -92,12 +92,13 @@ class Attempt:
         return path
 
     def _is_ours(self) -> bool:
-        """Whether R is still there; a scheduler that got no answer from us may have judged the run without us."""
+        """Whether R is still there.  Without it the run is lost, also for a scheduler that did not judge it so."""
         try:
             os.stat(wire.SPAWNING, dir_fd=self.directory)
         except FileNotFoundError:
-            self._say(f"idle {self.name}")
-            self.leaves = False
+            self._say(f"lost {self.name} {'-' if self._status is None else self._status}")
+            self._hang_up()
+            self.leaves = self._left
             return False
         return True
 
@@ -386,7 +387,11 @@ class Attempt:
     def _farewell(self) -> None:
         for follower in self._followers:
             self._send(follower, "ended")
+        self._hang_up()
+        self._say(f"{'left' if self.leaves else 'ended'} {self.name}")
+
+    def _hang_up(self) -> None:
+        for follower in self._followers:
             self._off(follower.fileno())
             follower.close()
         self._followers.clear()
-        self._say(f"{'left' if self.leaves else 'ended'} {self.name}")

@@ -325,8 +325,9 @@ class Launcher:
         """Its supervisor is dead: how far did the attempt come?"""
         try:
             directory = wire.open_directory(f"{self._runs}/{name}")
-        except FileNotFoundError:
-            return  # settled already
+        except FileNotFoundError:  # settled already, or somebody removed it
+            self._lost[name] = 0, None
+            return
         try:
             if wire.read_document(directory, wire.ENDED) is not None:
                 self._tell(f"ended {name}")
