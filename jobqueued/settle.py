@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.marks import Marks, Name
-from jobqueued.model import LIVE, Run, RunId, RunState
+from jobqueued.model import LIVE, Run, RunId
 
 SILENT_SECONDS = 10.0
 
@@ -134,7 +134,7 @@ class Settlement:
         name = Name(run.id, run.attempt)
         if not same_boot:
             return self._marks.lost(name, "the host went down")
-        if run.state is RunState.STARTING:
+        if run.pid is None:
             return events.NeverStarted(*name)
         return self._marks.lost(name, NO_DIRECTORY)
 

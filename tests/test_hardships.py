@@ -119,6 +119,24 @@ def test_what_a_lost_run_left_is_ended(host: Host) -> None:
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the leftover lives on")
 
 
+def test_a_stop_of_what_never_started(host: Host) -> None:
+    """A run that was to stop before the launcher had read of it is skipped, also when all of ours die over it."""
+    host.write("job.yaml", "jobs: {work: {command: 'true'}}")
+    host.start()
+    small = host.small_ones()
+    for pid in small:
+        os.kill(pid, signal.SIGSTOP)
+    run = host.run("work")
+    assert host.call("Stop", run=run) == {"state": "stopping"}
+    host.kill()
+    for pid in small:
+        os.kill(pid, signal.SIGKILL)
+    host.start()
+    record = wait_for(lambda: host.record(run))
+    assert record["state"] == "skipped"
+    assert record["reason"].startswith("stopped by ")
+
+
 @pytest.mark.parametrize("after", ["the command's end", "the supervisor's death", "a restart"])
 def test_a_run_directory_that_is_removed(host: Host, after: str) -> None:
     """A run whose R somebody removes is lost when it ends, and holds its place no longer."""
