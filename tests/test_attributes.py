@@ -80,6 +80,18 @@ def test_memory_too_small_to_begin() -> None:
     assert WAY.run(["true"], **attributes(resource_limits={"address_space": 4096}))[1] != 0
 
 
+def test_files_too_few_to_begin(tmp_path: Path) -> None:
+    """The limit is the program's: what is opened on the way to it, or to say why it is none, does not count."""
+    few = {"open_files": 1}
+    assert ("", 0) == WAY.run(["/bin/sh", "-c", ":"], **attributes(resource_limits={"open_files": 4}, oom_score_adj=5))
+    (tmp_path / "script").write_text("#!/no/such\n")
+    (tmp_path / "script").chmod(0o755)
+    for program, said in ((tmp_path / "script", "No such file or directory"), ("/no/such", "No such file or directory")):
+        failure = WAY.refused([str(program)], **attributes(resource_limits=few, oom_score_adj=5))
+        assert str(failure) == f"exec: {program}: {said}"
+        assert not is_system_trouble(failure)
+
+
 @NEEDS_ROOT
 def test_too_many_processes() -> None:
     """A user who has more processes already than the job's own limit: that is said, and not tried for ever."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -28,7 +29,7 @@ _IOPRIO_CLASSES = {"realtime": 1, "best-effort": 2, "idle": 3}
 _POLICIES = {
     "other": os.SCHED_OTHER, "batch": os.SCHED_BATCH, "idle": os.SCHED_IDLE, "fifo": os.SCHED_FIFO, "rr": os.SCHED_RR,
 }  # fmt: skip
-_OF_OURSELVES = ("RLIMIT_AS", "RLIMIT_DATA")
+_OF_OURSELVES = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NOFILE")
 """Limits that this interpreter itself could fail by, between their setting and the exec."""
 
 
@@ -257,13 +258,18 @@ def _explained(program: str, error: OSError) -> str:
     if error.errno == errno.ENOEXEC:
         return f"{error.strerror}: a script needs a first line such as #!/bin/sh"
     if error.errno == errno.ENOENT and os.path.exists(program):
-        with open(program, "rb") as file:
-            line = file.readline(256)
-        if not line.startswith(b"#!"):
-            return "the loader that it was built for is missing"
-        dos = "; the file has the line ends of DOS" if line.endswith(b"\r\n") else ""
-        return f"its interpreter {line[2:].strip().decode(errors='replace')} is missing{dos}"
+        with contextlib.suppress(OSError):  # the user may not read it, the job may open no file
+            return _what_is_missing(program)
     return str(error.strerror)
+
+
+def _what_is_missing(program: str) -> str:
+    with open(program, "rb") as file:
+        line = file.readline(256)
+    if not line.startswith(b"#!"):
+        return "the loader that it was built for is missing"
+    dos = "; the file has the line ends of DOS" if line.endswith(b"\r\n") else ""
+    return f"its interpreter {line[2:].strip().decode(errors='replace')} is missing{dos}"
 
 
 _USED_UP = {
