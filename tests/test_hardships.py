@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -17,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from jobqueued.child import wire
+from jobqueued.child.supervisor import JOB_NOFILE
 from jobqueued.varlink import encode
-from tests.host import REPO, Host, wait_for
+from tests.host import DEADLINE, REPO, Host, wait_for
 from tests.world import World, job
 
 WAITER = "while [ ! -e {root}/go ]; do sleep 0.05; done"
@@ -45,6 +48,28 @@ def test_followers_that_hang_up_harm_nobody(host: Host) -> None:
     (host.root / "go").touch()
     assert host.wait(run)["state"] == "succeeded"
     assert host.said("trouble") == []
+
+
+def test_more_followers_than_descriptors(host: Host) -> None:
+    """However many follow a run and never hang up, the first is kept, and the run can be stopped."""
+    host.write("job.yaml", "jobs: {work: {command: sleep 600}}")
+    host.start()
+    run = host.run("work")
+    live(host, run)
+    directory = wire.open_directory(str(next(host.root.glob("run/runs/*/*"))))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wire.limit_files(None)
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        stack.callback(os.close, directory)
+        followers = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(JOB_NOFILE + 50)]
+        for follower in followers:
+            follower.settimeout(DEADLINE)
+            wait_for(lambda follower=follower: follower.connect_ex(wire.address(directory)) == 0)
+        assert host.call("Stop", run=run) == {"state": "stopping"}
+        assert host.wait(run)["state"] == "killed"
+        with followers[0].makefile() as said:
+            assert [line.split()[0] for line in said] == ["live", "stopping", "ended"]
 
 
 def test_a_launcher_that_does_not_read_harms_no_followed_run(host: Host) -> None:

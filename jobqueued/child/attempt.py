@@ -25,6 +25,8 @@ _NEVER = float("inf")
 _LONGEST_POLL = 2**31 - 1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 """Between one SIGKILL to all and the next: a fork bomb may have children that we did not see."""
+_MOST_FOLLOWERS = 500
+"""Then the newest makes room for a newer one: a supervisor without a descriptor left could not end its run."""
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 _SIGNAL_OF_INIT = 0.2
 """A job that SIGTERM ended without our doing: PID 1, which signals one after the other, may be about to come to us."""
@@ -97,7 +99,8 @@ class Attempt:
             os.stat(wire.SPAWNING, dir_fd=self.directory)
         except FileNotFoundError:
             self._say(f"lost {self.name} {'-' if self._status is None else self._status}")
-            self._hang_up()
+            for follower in list(self._followers):
+                self._drop(follower)
             self.leaves = self._left
             return False
         return True
@@ -114,7 +117,7 @@ class Attempt:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             listener.bind(wire.address(self.directory))
-            listener.listen(8)
+            listener.listen()
         except OSError:
             listener.close()
             raise
@@ -281,11 +284,14 @@ class Attempt:
         with contextlib.suppress(OSError):
             follower, _address = listener.accept()
             follower.setblocking(False)
+            if len(self._followers) == _MOST_FOLLOWERS:
+                self._drop(self._followers[-1])
             self._followers.append(follower)
             self._on(follower.fileno(), lambda: self._hear(follower))
             self._send(follower, "live")
             if self._stopping:
                 self._send(follower, f"stopping {self._stopping}")
+            self._hear(follower)
 
     def _hear(self, follower: socket.socket) -> None:
         """``stop REASON``, or its hanging up."""
@@ -296,15 +302,18 @@ class Attempt:
         except OSError:
             said = b""
         if not said:
-            self._off(follower.fileno())
-            self._followers.remove(follower)
-            follower.close()
+            self._drop(follower)
             return
         verb, _, reason = said.decode(errors="replace").partition("\n")[0].partition(" ")
         if verb == "stop":
             self._reap()
             if self._status is None:
                 self._stop("killed", reason)
+
+    def _drop(self, follower: socket.socket) -> None:
+        self._off(follower.fileno())
+        self._followers.remove(follower)
+        follower.close()
 
     def _send(self, follower: socket.socket, line: str) -> None:
         with contextlib.suppress(OSError):
@@ -385,13 +394,7 @@ class Attempt:
             os.rename(wire.CONTROL, self.name + wire.LEFT, src_dir_fd=self.directory, dst_dir_fd=self._beside)
 
     def _farewell(self) -> None:
-        for follower in self._followers:
+        for follower in list(self._followers):
             self._send(follower, "ended")
-        self._hang_up()
+            self._drop(follower)
         self._say(f"{'left' if self.leaves else 'ended'} {self.name}")
-
-    def _hang_up(self) -> None:
-        for follower in self._followers:
-            self._off(follower.fileno())
-            follower.close()
-        self._followers.clear()
