@@ -116,6 +116,10 @@ class TestGiven:
         assert ("1\n2\n3\n", 0) == way.run("echo 1; echo 2 >&2; cat; echo 3")
         assert ("/dev/null\n", 0) == way.run("readlink /proc/self/fd/0")
 
+    def test_output_by_name(self, way: Way) -> None:
+        """What scripts write to /dev/stdout and /dev/stderr is output like any other."""
+        assert ("out\nerror\n", 0) == way.run("echo out >/dev/stdout; echo error >/dev/stderr")
+
     def test_no_other_descriptor(self, way: Way, tmp_path: Path) -> None:
         """The job has the three descriptors, whatever we have open."""
         for number in map(int, os.listdir("/proc/self/fd")):

@@ -221,6 +221,8 @@ class _Steps:
         gid, groups = self._plan.groups
         uid = self._plan.user.uid
         if not self._plan.user.is_us:
+            self.step = "stdio"
+            os.fchown(self._plan.output, uid, gid)  # who opens /dev/stderr opens the pipe anew
             self.step = "keyring"
             _join_keyring()
         self.step = "setgroups"
