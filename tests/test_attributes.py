@@ -86,7 +86,10 @@ def test_files_too_few_to_begin(tmp_path: Path) -> None:
     assert ("", 0) == WAY.run(["/bin/sh", "-c", ":"], **attributes(resource_limits={"open_files": 4}, oom_score_adj=5))
     (tmp_path / "script").write_text("#!/no/such\n")
     (tmp_path / "script").chmod(0o755)
-    for program, said in ((tmp_path / "script", "No such file or directory"), ("/no/such", "No such file or directory")):
+    for program, said in (
+        (tmp_path / "script", "No such file or directory"),
+        ("/no/such", "No such file or directory"),
+    ):
         failure = WAY.refused([str(program)], **attributes(resource_limits=few, oom_score_adj=5))
         assert str(failure) == f"exec: {program}: {said}"
         assert not is_system_trouble(failure)

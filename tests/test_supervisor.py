@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,22 @@ def test_what_left_the_session_is_asked_before_its_parent_is_gone(pool: Pool) ->
     assert started.exists()
     assert (document["state"], document["signal"], document["warnings"]) == ("timed_out", 15, [])
     assert "asked\n" in pool.output()
+
+
+def test_a_job_that_wants_to_be_traced(pool: Pool) -> None:
+    """As if nobody traced it: its signals reach it, what it becomes runs, and its end is its own."""
+    trace = "import ctypes, os, signal; ctypes.CDLL(None).ptrace(0, 0, 0, 0); "
+    handle = (
+        "signal.signal(signal.SIGUSR1, lambda *_: print('asked', flush=True)); os.kill(os.getpid(), signal.SIGUSR1); "
+    )
+    for leave in (False, True):
+        command = [sys.executable, "-c", trace + handle + "os.execvp('sh', ['sh', '-c', 'exit 5'])"]
+        _said, document = pool.run(command=command, leave_children=leave)
+        assert (document["state"], document["exit_code"], document["warnings"]) == ("failed", 5, [])
+        assert pool.output() == "asked\n"
+    command = [sys.executable, "-c", trace + "signal.pause()"]
+    _said, document = pool.run(command=command, timeout=SECOND, kill_grace=20 * SECOND)
+    assert (document["state"], document["signal"], document["warnings"]) == ("timed_out", signal.SIGTERM, [])
 
 
 def test_every_exit_code(pool: Pool) -> None:

@@ -241,13 +241,13 @@ class Attempt:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeups, 512)
         try:
-            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-                if found.si_pid == self._pid:
+            while (pid := tree.ended()) is not None:
+                if pid == self._pid:
                     self._ended = time.time_ns()
                     _pid, self._status, self._usage = os.wait4(self._pid, 0)
                     self._deadline = _NEVER
                 else:
-                    os.waitpid(found.si_pid, 0)
+                    os.waitpid(pid, 0)
         except ChildProcessError:
             if not self._empty:
                 self._empty, self._kill_at = True, _NEVER

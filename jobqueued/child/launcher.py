@@ -292,9 +292,8 @@ class Launcher:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeups, 512)
         with contextlib.suppress(ChildProcessError):
-            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-                _pid, status = os.waitpid(found.si_pid, 0)
-                self._bury(found.si_pid, status)
+            while (pid := tree.ended()) is not None:
+                self._bury(*os.waitpid(pid, 0))
         self._end_strays()
 
     def _bury(self, pid: int, status: int) -> None:

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+
+_LIBC = ctypes.CDLL(None)
+_PTRACE_DETACH = 17
 
 
 def children() -> list[int]:
     """Our children, the inherited ones included."""
     return _children(os.getpid(), os.getpid())
+
+
+def ended() -> int | None:
+    """A child that has ended and is still to be reaped; None: there is none now.  ChildProcessError: no child at all.
+
+    By PTRACE_TRACEME a child makes its parent its tracer: it stops at each signal, and waits tell that too.  It is let go.
+    """
+    while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+        if found.si_code != os.CLD_TRAPPED:
+            return found.si_pid
+        number = 0 if found.si_status == signal.SIGTRAP else found.si_status
+        _LIBC.ptrace(_PTRACE_DETACH, found.si_pid, None, ctypes.c_void_p(number))
+    return None
 
 
 def _children(pid: int, task: int) -> list[int]:
