@@ -289,6 +289,15 @@ class TestUsers:
         failure = str(Way("other user").refused("true", working_directory=str(public)))
         assert f"chdir: {public}: Permission denied" == failure
 
+    def test_a_step_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody waits for ever for a file system, also not where the child had something to tell before."""
+        monkeypatch.setattr(spawn, "_START_SECONDS", 0.5)
+        monkeypatch.setattr(spawn, "_spawn", lambda _plan: None)
+        monkeypatch.setattr(spawn, "_change_directory", lambda _order, _user, warn: (warn("slow"), signal.pause()))
+        failure = Way("fork").refused("true")
+        assert str(failure) == "start: its directory or program did not answer in 0.5 s"
+        assert not is_system_trouble(failure)
+
     @NEEDS_ROOT
     def test_a_step_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A step of the privilege drop that fails is named, and the job is not started."""

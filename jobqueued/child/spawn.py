@@ -7,8 +7,10 @@ import ctypes
 import errno
 import os
 import resource
+import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -129,14 +131,21 @@ def _change_directory(order: dict[str, Any], user: User, warn: Callable[[str], o
 
 def _fork(plan: _Plan) -> Started:
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    with open(reading, "rb") as report:
+    try:
         try:
             pid = _forked()
             if not pid:
                 _become(plan, writing)
         finally:
             os.close(writing)
-        warnings, failed, failure = report.read().decode(errors="replace").partition(_FAILED)
+        report = _report(reading)
+    finally:
+        os.close(reading)
+    if report is None:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise StartFailed("start", errno.ETIMEDOUT, f"its directory or program did not answer in {_START_SECONDS:g} s")
+    warnings, failed, failure = report.decode(errors="replace").partition(_FAILED)
     if failed:
         os.waitpid(pid, 0)
         number, step, detail = failure.split("\n", 2)
@@ -145,6 +154,18 @@ def _fork(plan: _Plan) -> Started:
 
 
 _FAILED = "\0"
+_START_SECONDS = 60.0
+"""A file system that does not answer (a user's own, say) must not keep a supervisor from its run's timeout and stop."""
+
+
+def _report(reading: int) -> bytes | None:
+    """What the forked child tells up to its exec; None: it does not come to it."""
+    report, until = b"", time.monotonic() + _START_SECONDS
+    while select.select([reading], [], [], max(0.0, until - time.monotonic()))[0]:
+        if not (more := os.read(reading, select.PIPE_BUF)):
+            return report
+        report += more
+    return None
 
 
 def _forked() -> int:
