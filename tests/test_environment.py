@@ -14,6 +14,7 @@ from jobqueued.child import environment
 from jobqueued.child.identity import StartFailed, User
 
 GOOD = [
+    ("A=a\\ \nB='b'\\  \nC=c\\\\  \n", {"A": "a ", "B": "b ", "C": "c\\"}),
     ("A=1\n", {"A": "1"}),
     ("A=1", {"A": "1"}),
     ("# comment\n; comment\n\n  A=1\n\tB=2\n", {"A": "1", "B": "2"}),

@@ -72,8 +72,15 @@ def read(path: str) -> Iterator[tuple[str, str]]:
             raise _wrong(path, text, place, "accepted: NAME=VALUE, quotes closed")
         if any(part[4] for part in _QUOTED.finditer(found[2])):
             raise _wrong(path, text, place, "whether # begins a comment there is unclear; put the value into quotes")
-        yield found[1], _QUOTED.sub(_plain, found[2].strip(" \t\r"))
+        yield found[1], _QUOTED.sub(_plain, _stripped(found[2]))
         place = found.end()
+
+
+def _stripped(value: str) -> str:
+    """Without the blanks around it; an escaped one belongs to it."""
+    stripped = value.strip(" \t\r")
+    escaped = (len(stripped) - len(stripped.rstrip("\\"))) % 2
+    return stripped + value.lstrip(" \t\r")[len(stripped) :][:escaped]
 
 
 def _plain(part: re.Match[str]) -> str:
