@@ -19,7 +19,7 @@ def children() -> list[int]:
 def ended() -> int | None:
     """A child that has ended and is still to be reaped; None: there is none now.  ChildProcessError: no child at all.
 
-    By PTRACE_TRACEME a child makes its parent its tracer: it stops at each signal, and waits tell that too.  It is let go.
+    By PTRACE_TRACEME a child makes us its tracer: it stops at each signal, which waits tell as well.  It is let go.
     """
     while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
         if found.si_code != os.CLD_TRAPPED:
