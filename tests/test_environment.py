@@ -103,7 +103,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 def order(**fields: Any) -> dict[str, Any]:
     return {
         "command": "env -0", "shell": "/bin/sh", "environment": {}, "environment_file": [], "login_environment": False,
-        **fields,
+        "working_directory": None, **fields,
     }  # fmt: skip
 
 
@@ -149,6 +149,17 @@ def test_a_login_reads_what_the_system_sets(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(environment, "_OF_A_LOGIN", (f"{tmp_path}/system", f"{tmp_path}/missing"))
     env = found(order(login_environment=True), user(tmp_path))
     assert {"LANG": "de_DE.UTF-8", "A": "profile"}.items() <= env.items()
+
+
+def test_a_login_that_goes_elsewhere(tmp_path: Path) -> None:
+    """Where a profile goes the command starts, unless the job says where."""
+    (tmp_path / ".profile").write_text("cd /usr\n")
+    (tmp_path / "it's").mkdir()
+    for directory in (None, f"{tmp_path}/it's"):
+        keys = order(login_environment=True, working_directory=directory, command="pwd")
+        env, argv = environment.build(keys, user(tmp_path))
+        said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+        assert f"{directory or '/usr'}\n" == said.stdout
 
 
 def test_a_login_of_a_list(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def build(order: dict[str, Any], user: User) -> tuple[dict[str, str], list[str]]
         given |= read(path)
     profile = shell if os.path.basename(shell) in _LOGIN_SHELLS else "/bin/sh"
     exports = "\n".join(f"export {name}={_shell_quoted(value)}" for name, value in own.items())
+    if order["working_directory"]:  # a profile may have gone elsewhere
+        exports += f"\ncd {_shell_quoted(order['working_directory'])}"
     return given | own | {"JOBQUEUE_ENVIRONMENT": exports}, [profile, "-l", "-c", _LOGIN, "jobqueued", *argv]
 
 
