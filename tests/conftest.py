@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,14 @@ def host(tmp_path: Path) -> Iterator[Host]:
     yield host
     host.close()
     print(host.log())
+
+
+@pytest.fixture(autouse=True)
+def where_we_are() -> Iterator[None]:
+    """Starting a process leads to /, where nobody else is to find himself."""
+    before = os.getcwd()
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture(scope="session", autouse=True)
