@@ -6,27 +6,22 @@ import contextlib
 import errno
 import os
 import resource
-import select
 import signal
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 from jobqueued.child import report, spawn, tree, wire
 from jobqueued.child.budget import Common
+from jobqueued.child.followers import Followers, Loop
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.output import Output
 from jobqueued.child.shutdown import Shutdown
 
-_IN = select.POLLIN
 _DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
 _NEVER = float("inf")
-_LONGEST_POLL = 2**31 - 1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 """Between one SIGKILL to all and the next: a fork bomb may have children that we did not see."""
-_MOST_FOLLOWERS = 500
-"""Then the newest makes room for a newer one: a supervisor without a descriptor left could not end its run."""
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 _SIGNAL_OF_INIT = 0.2
 """A job that SIGTERM ended without our doing: PID 1, which signals one after the other, may be about to come to us."""
@@ -43,9 +38,7 @@ class Attempt:
         self.name, self.directory = name, directory
         self.leaves = last
         self._launcher, self._wakeups, self._shutdown, self._common = launcher, wakeups, shutdown, common
-        self._followers: list[socket.socket] = []
-        self._poll = select.poll()
-        self._ready: dict[int, Callable[[], object]] = {}
+        self._loop = Loop()
         self._pid = 0
         self._status: int | None = None
         self._usage: resource.struct_rusage | None = None
@@ -62,27 +55,35 @@ class Attempt:
         """All of it; the path of the record, "" when the attempt turned out to be another's."""
         try:
             self._order = self._read_order()
-            listener = self._listen()
+            self._followers = self._listen()
+        except OSError as error:
+            return self._not_ours(error)
+        try:
             self._claim()
-        except OSError as error:  # not ours (any more), or no room in R: nothing was started
-            theirs = error.errno in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT)
-            self._say(f"idle {self.name}" if theirs else f"unstarted {self.name} run directory: {error.strerror}")
-            self.leaves = False
-            return ""
-        with listener:
-            self._output = Output.of(self._order, self._common)
-            try:
-                return self._live(listener)
-            finally:
-                self._output.shut()
+        except OSError as error:
+            self._followers.close()
+            return self._not_ours(error)
+        self._output = Output.of(self._order, self._common)
+        try:
+            return self._live()
+        finally:
+            self._output.shut()
+            self._followers.close()
 
-    def _live(self, listener: socket.socket) -> str:
+    def _not_ours(self, error: OSError) -> str:
+        """It is another's, or was settled, or there is no room in R: nothing was started."""
+        theirs = error.errno in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT)
+        self._say(f"idle {self.name}" if theirs else f"unstarted {self.name} run directory: {error.strerror}")
+        self.leaves = False
+        return ""
+
+    def _live(self) -> str:
         try:
             self._start()
         except StartFailed as failure:
             record = self._not_started(failure)
         else:
-            self._watch(listener)
+            self._watch()
             record = self._record()
         if not self._is_ours():
             return ""
@@ -99,8 +100,7 @@ class Attempt:
             os.stat(wire.SPAWNING, dir_fd=self.directory)
         except FileNotFoundError:
             self._say(f"lost {self.name} {'-' if self._status is None else self._status}")
-            for follower in list(self._followers):
-                self._drop(follower)
+            self._followers.hang_up()
             self.leaves = self._left
             return False
         return True
@@ -113,15 +113,8 @@ class Attempt:
             raise OSError(errno.ENODATA, "its order is not whole")
         return order
 
-    def _listen(self) -> socket.socket:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            listener.bind(wire.address(self.directory))
-            listener.listen()
-        except OSError:
-            listener.close()
-            raise
-        return listener
+    def _listen(self) -> Followers:
+        return Followers(self.directory, self._loop, self._greeting, self._asked)
 
     def _claim(self) -> None:
         """The token that decides who starts this attempt: from here on it may have run."""
@@ -146,12 +139,12 @@ class Attempt:
 
     # its life
 
-    def _watch(self, listener: socket.socket) -> None:
+    def _watch(self) -> None:
         """Until the main process has ended, nothing of the run is left, and its output is drained (or given up)."""
-        self._on(self._wakeups, self._reap)
-        self._on(self._output.reading, self._pump)
-        self._on(self._shutdown.descriptor, self._look_for_shutdown)
-        self._on(listener.fileno(), lambda: self._accept(listener))
+        self._loop.on(self._wakeups, self._reap)
+        self._loop.on(self._output.reading, self._pump)
+        self._loop.on(self._shutdown.descriptor, self._look_for_shutdown)
+        self._followers.accept()
         self._reap()
         while not self._is_over():
             self._wait()
@@ -159,24 +152,10 @@ class Attempt:
 
     def _is_over(self) -> bool:
         ended = self._empty or self._left
-        return ended and self._status is not None and self._output.reading not in self._ready
+        return ended and self._status is not None and self._output.reading not in self._loop
 
     def _wait(self) -> None:
-        for descriptor, _bits in self._poll.poll(self._patience()):
-            if descriptor in self._ready:
-                self._ready[descriptor]()
-
-    def _on(self, descriptor: int, action: Callable[[], object]) -> None:
-        self._ready[descriptor] = action
-        self._poll.register(descriptor, _IN)
-
-    def _off(self, descriptor: int) -> None:
-        self._poll.unregister(descriptor)
-        del self._ready[descriptor]
-
-    def _patience(self) -> float | None:
-        until = min(self._deadline, self._kill_at, self._drain_until)
-        return None if until == _NEVER else min(max(0.0, until - time.monotonic()) * 1000 + 1, _LONGEST_POLL)
+        self._loop.turn(min(self._deadline, self._kill_at, self._drain_until) - time.monotonic())
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
@@ -188,17 +167,13 @@ class Attempt:
             self._kill(now)
         if now >= self._drain_until:
             self._drain_until = _NEVER
-            if not self._output.ended and self._output.reading in self._ready and not self._left:
+            if not self._output.ended and self._output.reading in self._loop and not self._left:
                 self._warnings.append("its output is still open in a process of another run or service: not awaited")
-            self._give_up_output()
-
-    def _give_up_output(self) -> None:
-        if self._output.reading in self._ready:
-            self._off(self._output.reading)
+            self._loop.off(self._output.reading)
 
     def _pump(self) -> None:
         if not self._output.pump():
-            self._off(self._output.reading)
+            self._loop.off(self._output.reading)
 
     # its end
 
@@ -213,8 +188,7 @@ class Attempt:
         if state is not None:
             self._cause = state, reason
         self._say(f"stopping {self.name} {reason}")
-        for follower in self._followers:
-            self._send(follower, f"stopping {reason}")
+        self._followers.tell(f"stopping {reason}")
         number = report.signal_number(self._order["stop_signal"])
         if not told or number != signal.SIGTERM:
             tree.signal_all(number)
@@ -229,6 +203,11 @@ class Attempt:
         tree.signal_all(signal.SIGKILL)
         self._kill_at = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _asked(self, reason: str) -> None:
+        self._reap()
+        if self._status is None:
+            self._stop("killed", reason)
 
     def _look_for_shutdown(self) -> None:
         if self._shutdown.began():
@@ -271,53 +250,17 @@ class Attempt:
     def _outlive(self) -> None:
         """What `leave_children` left stays our child, and its output flows, until the last of it has ended."""
         self._drain_until = _NEVER
-        self._on(self._output.reading, self._pump)
+        self._loop.on(self._output.reading, self._pump)
         while not self._empty:
             self._wait()
         with contextlib.suppress(OSError):
             os.unlink(self.name + wire.LEFT, dir_fd=self._beside)
         os.close(self._beside)
 
-    # those who follow
+    # what is told
 
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            follower, _address = listener.accept()
-            follower.setblocking(False)
-            if len(self._followers) == _MOST_FOLLOWERS:
-                self._drop(self._followers[-1])
-            self._followers.append(follower)
-            self._on(follower.fileno(), lambda: self._hear(follower))
-            self._send(follower, "live")
-            if self._stopping:
-                self._send(follower, f"stopping {self._stopping}")
-            self._hear(follower)
-
-    def _hear(self, follower: socket.socket) -> None:
-        """``stop REASON``, or its hanging up."""
-        try:
-            said = follower.recv(wire.NOTICE)
-        except BlockingIOError:
-            return
-        except OSError:
-            said = b""
-        if not said:
-            self._drop(follower)
-            return
-        verb, _, reason = said.decode(errors="replace").partition("\n")[0].partition(" ")
-        if verb == "stop":
-            self._reap()
-            if self._status is None:
-                self._stop("killed", reason)
-
-    def _drop(self, follower: socket.socket) -> None:
-        self._off(follower.fileno())
-        self._followers.remove(follower)
-        follower.close()
-
-    def _send(self, follower: socket.socket, line: str) -> None:
-        with contextlib.suppress(OSError):
-            follower.send(f"{line}\n".encode())
+    def _greeting(self) -> list[str]:
+        return ["live", *([f"stopping {self._stopping}"] if self._stopping else [])]
 
     def _say(self, notice: str) -> None:
         with contextlib.suppress(OSError):  # no launcher: R tells it
@@ -394,7 +337,6 @@ class Attempt:
             os.rename(wire.CONTROL, self.name + wire.LEFT, src_dir_fd=self.directory, dst_dir_fd=self._beside)
 
     def _farewell(self) -> None:
-        for follower in list(self._followers):
-            self._send(follower, "ended")
-            self._drop(follower)
+        self._followers.tell("ended")
+        self._followers.hang_up()
         self._say(f"{'left' if self.leaves else 'ended'} {self.name}")

@@ -1,0 +1,118 @@
+"""The small loop of a supervisor, and those who follow an attempt on R/control: each may ask it to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections.abc import Callable
+
+from jobqueued.child import wire
+
+_MOST = 500
+"""Then the newest makes room for a newer one: a supervisor without a descriptor left could not end its run."""
+_LONGEST_POLL = 2**31 - 1
+
+
+class Loop:
+    """What is to be done when a descriptor is readable."""
+
+    __slots__ = ("_poll", "_ready")
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._ready: dict[int, Callable[[], object]] = {}
+
+    def on(self, descriptor: int, action: Callable[[], object]) -> None:
+        """From now on."""
+        self._ready[descriptor] = action
+        self._poll.register(descriptor, select.POLLIN)
+
+    def off(self, descriptor: int) -> None:
+        """No longer."""
+        if self._ready.pop(descriptor, None):
+            self._poll.unregister(descriptor)
+
+    def __contains__(self, descriptor: int) -> bool:
+        """Whether it is waited for."""
+        return descriptor in self._ready
+
+    def turn(self, seconds: float) -> None:
+        """Wait at most so long (infinity: for ever), and do what there is to do."""
+        patience = None if seconds == float("inf") else min(max(0.0, seconds) * 1000 + 1, _LONGEST_POLL)
+        for descriptor, _bits in self._poll.poll(patience):
+            if descriptor in self._ready:
+                self._ready[descriptor]()
+
+
+class Followers:
+    """The listening R/control and who has connected; `greeting` are the lines for a new one, `stop` takes a reason."""
+
+    def __init__(
+        self, directory: int, loop: Loop, greeting: Callable[[], list[str]], stop: Callable[[str], None]
+    ) -> None:
+        self._loop, self._greeting, self._stop = loop, greeting, stop
+        self._connections: list[socket.socket] = []
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            self._listener.bind(wire.address(directory))
+            self._listener.listen()
+        except OSError:
+            self._listener.close()
+            raise
+
+    def accept(self) -> None:
+        """Take who connects, from now on."""
+        self._loop.on(self._listener.fileno(), self._accept)
+
+    def tell(self, line: str) -> None:
+        """All of them; who does not read misses it."""
+        for connection in self._connections:
+            _send(connection, line)
+
+    def hang_up(self) -> None:
+        """On all of them; new ones may come."""
+        for connection in list(self._connections):
+            self._drop(connection)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._loop.off(self._listener.fileno())
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _address = self._listener.accept()
+            connection.setblocking(False)
+            if len(self._connections) == _MOST:
+                self._drop(self._connections[-1])
+            self._connections.append(connection)
+            self._loop.on(connection.fileno(), lambda: self._hear(connection))
+            for line in self._greeting():
+                _send(connection, line)
+            self._hear(connection)
+
+    def _hear(self, connection: socket.socket) -> None:
+        """``stop REASON``, or its hanging up."""
+        try:
+            said = connection.recv(wire.NOTICE)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if not said:
+            self._drop(connection)
+            return
+        verb, _, reason = said.decode(errors="replace").partition("\n")[0].partition(" ")
+        if verb == "stop":
+            self._stop(reason)
+
+    def _drop(self, connection: socket.socket) -> None:
+        self._loop.off(connection.fileno())
+        self._connections.remove(connection)
+        connection.close()
+
+
+def _send(connection: socket.socket, line: str) -> None:
+    with contextlib.suppress(OSError):
+        connection.send(f"{line}\n".encode())
