@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jobqueued.child import environment
+from jobqueued.child.environment import Environment, arguments
 from jobqueued.child.identity import StartFailed, User
 
 GOOD = [
@@ -113,8 +114,10 @@ def user(home: Path, shell: str = "/bin/sh") -> User:
 
 def found(order: dict[str, Any], who: User) -> dict[str, str]:
     """What a job finds in its environment."""
-    env, argv = environment.build(order, who)
-    said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True, errors="surrogateescape")
+    environment = Environment(order, who)
+    said = subprocess.run(
+        arguments(order), env=environment.whole(), capture_output=True, text=True, check=True, errors="surrogateescape"
+    )
     assert not said.stderr
     return dict(line.split("=", 1) for line in said.stdout.split("\0") if line)
 
@@ -139,7 +142,6 @@ def test_a_login(tmp_path: Path, shell: str) -> None:
     assert {**given, "A": "profile", "SHELL": shell or "/bin/sh", "PATH": "/from/profile:/usr/bin:/bin"}.items() <= (
         env.items()
     )
-    assert "JOBQUEUE_ENVIRONMENT" not in env
 
 
 def test_a_login_reads_what_the_system_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,29 +153,46 @@ def test_a_login_reads_what_the_system_sets(tmp_path: Path, monkeypatch: pytest.
     assert {"LANG": "de_DE.UTF-8", "A": "profile"}.items() <= env.items()
 
 
-def test_a_login_that_goes_elsewhere(tmp_path: Path) -> None:
-    """Where a profile goes the command starts, unless the job says where."""
-    (tmp_path / ".profile").write_text("cd /usr\n")
-    (tmp_path / "it's").mkdir()
-    for directory in (None, f"{tmp_path}/it's"):
-        keys = order(login_environment=True, working_directory=directory, command="pwd")
-        env, argv = environment.build(keys, user(tmp_path))
-        said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
-        assert f"{directory or '/usr'}\n" == said.stdout
+@pytest.mark.parametrize(
+    ("profile", "how"),
+    [
+        ("exit 0", "ended with exit code 0"), ("exit 3", "ended with exit code 3"), ("exec true", "with exit code 0"),
+        ("kill -9 $$", "was ended by signal 9"), ("set -e; false", "ended with exit code 1"),
+    ],
+)  # fmt: skip
+def test_a_profile_that_ends(tmp_path: Path, profile: str, how: str) -> None:
+    """The command is not taken for run where its environment could not be had."""
+    (tmp_path / ".profile").write_text(f"{profile}\n")
+    with pytest.raises(
+        StartFailed, match=f"^login_environment: the profile, read by /bin/sh, .*{how} before"
+    ) as failed:
+        Environment(order(login_environment=True), user(tmp_path)).whole()
+    assert failed.value.number == 0
 
 
-def test_a_login_of_a_list(tmp_path: Path) -> None:
-    """A list is executed as it is, after the profile was read; its exit status is the job's."""
-    (tmp_path / ".profile").write_text("export A=profile\n")
-    env, argv = environment.build(
-        order(login_environment=True, command=["sh", "-c", 'echo "$A" "$0" "$@"; exit 7', "a  b", "*"]), user(tmp_path)
+def test_only_variables_come_from_a_profile(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It reads nothing of the job's input, and what it does to itself is its own; what it prints is output."""
+    (tmp_path / ".profile").write_text(
+        "cat; cd /usr; umask 0777; echo welcome; export A=1 BIG=$(seq 20000 | tr -d '\\n')\n"
     )
-    said = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
-    assert ("profile a  b *\n", 7) == (said.stdout, said.returncode)
+    env = Environment(order(login_environment=True), user(tmp_path)).whole()
+    assert (env["A"], len(env["BIG"])) == ("1", 88_894)
+    assert not {"PWD", "OLDPWD", "SHLVL", "_"} & set(env)
+    assert capfd.readouterr().out == "welcome\n"
+
+
+def test_what_a_profile_starts_is_not_awaited(tmp_path: Path) -> None:
+    """An agent in the background does not keep the command from starting."""
+    (tmp_path / ".profile").write_text("sleep 60 & export AGENT=$!\n")
+    agent = Environment(order(login_environment=True), user(tmp_path)).whole()["AGENT"]
+    os.kill(int(agent), 9)
 
 
 def test_secrets_stay_out_of_the_command_line(tmp_path: Path) -> None:
     """What everybody may read of a process has nothing of its environment."""
     (tmp_path / "env").write_text("TOKEN=secret\n")
-    _env, argv = environment.build(order(login_environment=True, environment_file=[f"{tmp_path}/env"]), user(tmp_path))
-    assert "secret" not in "\0".join(argv)
+    (tmp_path / ".profile").write_text(f"tr '\\0' ' ' </proc/$$/cmdline >{tmp_path}/seen\n")
+    keys = order(login_environment=True, environment_file=[f"{tmp_path}/env"])
+    assert found(keys, user(tmp_path))["TOKEN"] == "secret"
+    assert (tmp_path / "seen").read_text().startswith("/bin/sh -l -c ")
+    assert "secret" not in (tmp_path / "seen").read_text()

@@ -295,7 +295,7 @@ class TestUsers:
         monkeypatch.setattr(spawn, "_spawn", lambda _plan: None)
         monkeypatch.setattr(spawn, "_change_directory", lambda _order, _user, warn: (warn("slow"), signal.pause()))
         failure = Way("fork").refused("true")
-        assert str(failure) == "start: its directory or program did not answer in 0.5 s"
+        assert str(failure) == "start: its directory, program or profile did not answer in 0.5 s"
         assert not is_system_trouble(failure)
 
     @NEEDS_ROOT

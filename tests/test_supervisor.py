@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import signal
 import socket
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from jobqueued import launch, record
-from jobqueued.child import budget, supervisor, wire
+from jobqueued.child import budget, identity, supervisor, wire
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Job, Run, RunId, RunState
 from tests.host import wait_for
@@ -174,6 +175,24 @@ def test_a_stopped_run_leaves_nothing(pool: Pool) -> None:
     said, document = pool.run(command="sleep 600 & sleep 600", leave_children=True, timeout=SECOND // 10)
     assert said == ["started", "stopping", "ended"]
     assert (document["state"], document["warnings"]) == ("timed_out", [])
+
+
+def test_a_profile_that_ends_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run failed to start, the profile's own child is ended, and the supervisor takes the next run."""
+    entry = pwd.getpwuid(os.geteuid())
+    home = pwd.struct_passwd((*entry[:5], str(tmp_path), "/bin/sh"))
+    monkeypatch.setattr(identity, "_OWN", identity.User(home))
+    (tmp_path / ".profile").write_text(f"setsid sleep 600 & echo $! >{tmp_path}/child; exit 3\n")
+    pool = Pool(tmp_path)
+    said, document = pool.run(command="true", login_environment=True)
+    assert (said, document["state"]) == (["ended"], "failed")
+    how = "the profile, read by /bin/sh, ended with exit code 3 before it was through"
+    assert document["reason"] == f"start_failed: login_environment: {how}"
+    assert not Path(f"/proc/{(tmp_path / 'child').read_text().strip()}").exists()
+    (tmp_path / ".profile").write_text("export A=profile\n")
+    pool.run(command='echo "$A"', login_environment=True)
+    assert pool.output() == "profile\n"
+    pool.close()
 
 
 def test_a_tree_is_signalled_to_its_leaves(pool: Pool) -> None:

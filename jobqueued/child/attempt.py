@@ -81,6 +81,7 @@ class Attempt:
         try:
             self._start()
         except StartFailed as failure:
+            self._clear()
             record = self._not_started(failure)
         else:
             self._watch()
@@ -131,6 +132,14 @@ class Attempt:
             self._deadline = time.monotonic() + self._order["timeout"]
         self._write_pid(before, after)
         self._say(f"started {self.name} {self._pid} {self._started}")
+
+    def _clear(self) -> None:
+        """A start that failed may have begun something: a profile, and what it started."""
+        self._loop.on(self._wakeups, self._reap)
+        self._reap()
+        while not self._empty:
+            tree.signal_all(signal.SIGKILL)
+            self._loop.turn(_FIRST_PAUSE)
 
     def _write_pid(self, before: int, after: int) -> None:
         mark = b"%d %d %d %d\n" % (self._pid, self._started, before, after)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import stat
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,9 @@ _OF_A_LOGIN = ("/etc/environment", "/etc/default/locale")
 """What pam_env(8) reads at a login, as Debian has it."""
 _LOGIN_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"})
 """Shells that know ``-l -c``; for users of others /bin/sh reads the profile."""
-_LOGIN = 'eval "$JOBQUEUE_ENVIRONMENT"; unset JOBQUEUE_ENVIRONMENT; exec "$@"'
+_TOLD = 3
+_TELL = f"exec /usr/bin/env -0 >&{_TOLD}"
+_OF_THE_SHELL = frozenset({"_", "OLDPWD", "PWD", "SHLVL"})
 _MOST = 1 << 20
 
 _ASSIGNMENT = re.compile(
@@ -30,34 +33,52 @@ _QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([ \t][#])""", re.S
 _ESCAPED = re.compile(r'\\(["\\$`\n])')
 
 
-def build(order: dict[str, Any], user: User) -> tuple[dict[str, str], list[str]]:
-    """The environment, and the command as it is executed in it; StartFailed says which file is wrong, and where."""
-    own = {name: value for path in order["environment_file"] for name, value in read(path)}
-    own |= order["environment"]
-    login = order["login_environment"]
-    shell = user.shell or "/bin/sh" if login else order["shell"]
-    given = {"PATH": _PATH, "HOME": user.home, "SHELL": shell, "LOGNAME": user.name, "USER": user.name,
-             "LANG": "C.UTF-8"}  # fmt: skip
-    argv = arguments(order)
-    if not login:
-        return given | own, argv
-    for path in filter(os.path.exists, _OF_A_LOGIN):
-        given |= read(path)
-    profile = shell if os.path.basename(shell) in _LOGIN_SHELLS else "/bin/sh"
-    exports = "\n".join(f"export {name}={_shell_quoted(value)}" for name, value in own.items())
-    if order["working_directory"]:  # a profile may have gone elsewhere
-        exports += f"\ncd {_shell_quoted(order['working_directory'])}"
-    return given | own | {"JOBQUEUE_ENVIRONMENT": exports}, [profile, "-l", "-c", _LOGIN, "jobqueued", *argv]
+class Environment:
+    """`given` by us, and the job's `own` settings; StartFailed says which file is wrong, and where."""
+
+    __slots__ = ("given", "login", "own")
+
+    def __init__(self, order: dict[str, Any], user: User) -> None:
+        self.own = {name: value for path in order["environment_file"] for name, value in read(path)}
+        self.own |= order["environment"]
+        self.login = order["login_environment"]
+        self.given = {
+            "PATH": _PATH, "HOME": user.home, "SHELL": user.shell or "/bin/sh" if self.login else order["shell"],
+            "LOGNAME": user.name, "USER": user.name, "LANG": "C.UTF-8",
+        }  # fmt: skip
+        if self.login:
+            for path in filter(os.path.exists, _OF_A_LOGIN):
+                self.given |= read(path)
+
+    def whole(self) -> dict[str, str]:
+        """All of it; at a login the user's profile is read for it, by a shell that is this process's child."""
+        return (self._of_profile() if self.login else self.given) | self.own
+
+    def _of_profile(self) -> dict[str, str]:
+        """Only the variables count: the command has its own directory, umask and input, and what ends it is its own."""
+        shell = self.given["SHELL"]
+        shell = shell if os.path.basename(shell) in _LOGIN_SHELLS else "/bin/sh"
+        memory = os.memfd_create("environment")
+        actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, memory, _TOLD)]
+        pid = os.posix_spawn(
+            shell, [shell, "-l", "-c", _TELL], self.given | self.own, file_actions=actions, setsigmask=(),
+            setsigdef=sorted(signal.valid_signals()),
+        )  # fmt: skip
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.lseek(memory, 0, os.SEEK_SET)
+        with open(memory, "rb") as file:
+            told = os.fsdecode(file.read())
+        if code or not told:
+            how = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
+            raise StartFailed("login_environment", 0, f"the profile, read by {shell}, {how} before it was through")
+        variables = dict(variable.split("=", 1) for variable in told.split("\0")[:-1])
+        return {name: value for name, value in variables.items() if name not in _OF_THE_SHELL}
 
 
 def arguments(order: dict[str, Any]) -> list[str]:
     """A list is executed as it is; a string goes to the shell."""
     command = order["command"]
     return [order["shell"], "-c", command] if isinstance(command, str) else command
-
-
-def _shell_quoted(value: str) -> str:
-    return "'" + value.replace("'", "'\\''") + "'"
 
 
 def read(path: str) -> Iterator[tuple[str, str]]:

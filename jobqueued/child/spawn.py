@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from jobqueued.child import environment, wire
+from jobqueued.child import wire
+from jobqueued.child.environment import Environment, arguments
 from jobqueued.child.identity import StartFailed, User, groups_of, user_of
 
 _ALL_SIGNALS = sorted(signal.valid_signals())
@@ -47,7 +48,7 @@ class Started:
 class _Plan:
     """All that is known before the fork; looked up here, as a user database has no business in the forked child."""
 
-    __slots__ = ("argv", "attributes", "env", "groups", "order", "output", "stdin", "user")
+    __slots__ = ("argv", "attributes", "environment", "groups", "order", "output", "stdin", "user")
 
     def __init__(self, order: dict[str, Any], output: int) -> None:
         self.order, self.output = order, output
@@ -55,7 +56,8 @@ class _Plan:
         self.user = user_of(order["user"])
         other = not self.user.is_us or order["group"] is not None or order["groups"] is not None
         self.groups = groups_of(order, self.user) if other else None
-        self.env, self.argv = environment.build(order, self.user)
+        self.environment = Environment(order, self.user)
+        self.argv = arguments(order)
         self.stdin = _stdin(order["stdin"])
 
 
@@ -63,7 +65,7 @@ def spawn(order: dict[str, Any], output: int) -> Started:
     """Start the job with `output` (a descriptor) as stdout and stderr, in a session of its own."""
     plan = _Plan(order, output)
     try:
-        if plan.groups is None and not plan.attributes:
+        if plan.groups is None and not plan.attributes and not plan.environment.login:
             started = _spawn(plan)
             if started is not None:
                 return started
@@ -105,9 +107,10 @@ def _spawn(plan: _Plan) -> Started | None:
     warnings: list[str] = []
     try:
         _change_directory(plan.order, plan.user, warnings.append)
-        program = find(plan.argv[0], plan.env["PATH"])
+        env = plan.environment.whole()
+        program = find(plan.argv[0], env["PATH"])
         pid = os.posix_spawn(
-            program, plan.argv, plan.env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
+            program, plan.argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
         )
     except (OSError, StartFailed):
         return None
@@ -144,7 +147,8 @@ def _fork(plan: _Plan) -> Started:
     if report is None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        raise StartFailed("start", errno.ETIMEDOUT, f"its directory or program did not answer in {_START_SECONDS:g} s")
+        what = "its directory, program or profile"
+        raise StartFailed("start", errno.ETIMEDOUT, f"{what} did not answer in {_START_SECONDS:g} s")
     warnings, failed, failure = report.decode(errors="replace").partition(_FAILED)
     if failed:
         os.waitpid(pid, 0)
@@ -219,7 +223,9 @@ class _Steps:
             os.dup2(source, target)
         self.step = "chdir"
         _change_directory(plan.order, plan.user, self._warn)
-        self._execute()
+        self.step = "login_environment"
+        env = plan.environment.whole()
+        self._execute(env)
 
     def _warn(self, text: str) -> None:
         os.write(self._report, f"{text}\n".encode(errors="replace"))
@@ -253,10 +259,10 @@ class _Steps:
         self.step = "setuid"
         os.setresuid(uid, uid, uid)
 
-    def _execute(self) -> None:
+    def _execute(self, env: dict[str, str]) -> None:
         plan, limits = self._plan, self._plan.attributes.get("limits", {})
         self.step = "exec"
-        program = find(plan.argv[0], plan.env["PATH"])
+        program = find(plan.argv[0], env["PATH"])
         self.detail = f"{program}: "
         for number in _ALL_SIGNALS:
             if number not in (signal.SIGKILL, signal.SIGSTOP):
@@ -266,7 +272,7 @@ class _Steps:
             for name in _OF_OURSELVES:
                 if name in limits:
                     resource.setrlimit(getattr(resource, name), limits[name][1:])
-            os.execve(program, plan.argv, plan.env)
+            os.execve(program, plan.argv, env)
         except OSError as error:
             used_up = [key for name, (key, _, _) in limits.items() if error.errno in _USED_UP.get(name, ())]
             if used_up:  # the job's own doing, not the host's
