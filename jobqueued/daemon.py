@@ -135,7 +135,7 @@ class Daemon:
     def _end(self) -> None:
         live = [run for run in self._scheduler.runs.values() if run.state in LIVE]
         names = ", ".join(f"{run.id} (pid {run.pid})" if run.pid else str(run.id) for run in live)
-        said = f"{names} go on and are taken up again at the next start" if live else "nothing was running"
+        said = f"left running, and taken up again at the next start: {names}" if live else "nothing was running"
         self._systemd.stopping(said)
         self._journal.say("stopped", summary=said)
         self._control.close()

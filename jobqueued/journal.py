@@ -60,7 +60,7 @@ def _lost_output(output: Fields) -> list[str]:
 
 def _skipped(fields: Fields) -> str:
     row = f", {fields['count']} in a row" if fields["count"] > 1 else ""
-    return f"{fields['run']} skipped: {fields['reason']}, due {to_text(fields['due'])}{row}"
+    return f"{fields['run']} skipped: {fields['reason']}, due {local_time(fields['due'])}{row}"
 
 
 def _seconds_between(first: str, last: str) -> float:
@@ -87,8 +87,10 @@ def printable(text: str) -> str:
 
 
 def _read(fields: Fields) -> str:
-    changes = [f"{fields[name]} {name}" for name in ("added", "edited", "removed") if fields.get(name)]
-    return f"{fields['file']}: jobs {', '.join(changes)}"
+    changes = [(fields[name], name) for name in ("added", "edited", "removed") if fields.get(name)]
+    words = [f"{count} {change}" for count, change in changes]
+    words[0] = f"{changes[0][0]} {'job' if changes[0][0] == 1 else 'jobs'} {changes[0][1]}"
+    return f"{fields['file']}: {', '.join(words)}"
 
 
 def _refused(fields: Fields) -> str:
@@ -146,6 +148,10 @@ VOCABULARY: dict[str, Entry] = {
     "recovered": Entry("info", "9f3c6d0e8a1b47d5a2e7b4c9f0d3586e", lambda f: f["text"]),
     "bug": Entry("critical", "2d8e5b7a4f1c4e90b6a3c8d5e7f2091b", lambda f: f["text"]),
 }  # fmt: skip
+
+
+_STATES = {"run_started": "running", "run_stopping": "stopping", "run_skipped": "skipped"}
+"""What a run is by then, where no record tells it."""
 
 
 class Journal:
@@ -249,7 +255,7 @@ def _journal_fields(fields: Fields) -> dict[str, str]:
         "JOBQUEUE_EVENT": event,
         "JOBQUEUE_RUN": run,
         "JOBQUEUE_JOB": run.rpartition("@")[0] if run else None,
-        "JOBQUEUE_STATE": record.get("state"),
+        "JOBQUEUE_STATE": record.get("state") or _STATES.get(event),
         "JOBQUEUE_EXIT_CODE": record.get("exit_code"),
         "JOBQUEUE_SIGNAL": record.get("signal"),
         "JOBQUEUE_REASON": fields.get("reason") or record.get("reason"),

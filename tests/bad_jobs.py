@@ -238,7 +238,7 @@ def _cell(lines: list[str]) -> str:
 
 
 _VARYING = [
-    (r"pid \d+", "pid N"), (r"(after|before) [\d.]+ (ms|s)(?!econds)", r"\1 T"), (r"due \S+Z", "due T"),
+    (r"pid \d+", "pid N"), (r"(after|before) [\d.]+ (ms|s)(?!econds)", r"\1 T"), (r"due [\d-]{10} [\d:]{8}", "due T"),
     (r"\w+ \(pid N\)(, \w+ \(pid N\))+", "sh (pid N), …"), (r"(x{100})x*", "xxx…"), (r"uid \d+", "root"),
     (r"[\d.]+ (MiB|KiB|B)\b", "N B"), (r"output\.dropped: \d+", "output.dropped: N"),
     (r"\d+ bytes", "N bytes"), (r"last output: \d+", "last output: N"),

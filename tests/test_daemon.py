@@ -97,7 +97,7 @@ def test_a_running_job_survives_an_orderly_stop(host: Host) -> None:
     pid = wait_for(lambda: host.call("Show", run=run)["record"]["pid"])
     assert host.stop(signal.SIGINT) == 0
     assert host.said("stopped")[-1]["message"] == (
-        f"stopped: {run} (pid {pid}) go on and are taken up again at the next start"
+        f"stopped: left running, and taken up again at the next start: {run} (pid {pid})"
     )
     assert Path(f"/proc/{pid}").exists()
     host.start()

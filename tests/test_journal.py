@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jobqueued import journal
-from jobqueued.journal import VOCABULARY, Journal, duration, printable
+from jobqueued.journal import VOCABULARY, Journal, duration, local_time, printable
 from jobqueued.model import HOUR, SECOND, Run, RunId, RunState, to_instant
 from jobqueued.record import begin
 from tests.host import DEADLINE, REPO
@@ -42,7 +42,7 @@ FAILED = record(state="failed", reason="exit code 1", exit_code=1, pid=4711)
 SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("ready", {"summary": "2 jobs"}, "ready: 2 jobs"),
     ("stopped", {"summary": "nothing was running"}, "stopped: nothing was running"),
-    ("jobs_read", {"file": "/a.yaml", "added": 2, "removed": 1}, "/a.yaml: jobs 2 added, 1 removed"),
+    ("jobs_read", {"file": "/a.yaml", "added": 2, "removed": 1}, "/a.yaml: 2 jobs added, 1 removed"),
     ("problem", {"text": "/a.yaml:1:2: no", "file": "/a.yaml"}, "/a.yaml:1:2: no"),
     ("odd", {"text": "/a.yaml:1:2: odd", "file": "/a.yaml"}, "/a.yaml:1:2: odd"),
     (
@@ -61,7 +61,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "run_skipped",
         {"run": "backup@142", "reason": "missed", "due": MIDNIGHT, "count": 1},
-        "backup@142 skipped: missed, due 2026-03-02T00:00:00.000000Z",
+        f"backup@142 skipped: missed, due {local_time(MIDNIGHT)}",
     ),
     (
         "run_returned",
@@ -191,6 +191,10 @@ class TestVocabulary:
         old = {name: value for name, value in FAILED.items() if name != "warnings"}
         assert "backup@142 failed after 0.310 s: exit code 1" in said(capsys, "text", "run_ended", record=old)
 
+    def test_jobs_read(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """What changed in a file is counted in words."""
+        assert said(capsys, "text", "jobs_read", file="/a.yaml", edited=1).endswith(" /a.yaml: 1 job edited\n")
+
     def test_skips_in_a_row(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A skip that joined others tells how many there are."""
         fields = {"run": "a@1", "reason": "missed", "due": MIDNIGHT, "count": 12}
@@ -277,6 +281,14 @@ class TestJournald:
         assert (text, priority, event, VOCABULARY[event].id) == tuple(
             found[name] for name in ("MESSAGE", "PRIORITY", "JOBQUEUE_EVENT", "MESSAGE_ID")
         )
+
+    @pytest.mark.parametrize(
+        ("event", "state"), [("run_started", "running"), ("run_stopping", "stopping"), ("run_skipped", "skipped")]
+    )
+    def test_state(self, journald: Reader, event: str, state: str) -> None:
+        """Whatever happens to a run, the line can be found by the state that the run is in from then on."""
+        Journal("journal").say(event, **next(fields for name, fields, _ in SAMPLES if name == event))
+        assert state == dict(journald.entry())["JOBQUEUE_STATE"]
 
     def test_nothing_on_stderr(self, journald: Reader, capsys: pytest.CaptureFixture[str]) -> None:
         """What journald has is not told twice."""
