@@ -29,6 +29,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued import __version__
+from jobqueued.config import Paths
 from jobqueued.control import Peer
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.main import main
@@ -626,6 +627,40 @@ class TestDaemonDown:
         ended = wait_for(lambda: (r := run("--root", host.root, "history", "--json")) and json.loads(r.stdout)["runs"])
         assert [(name, "failed")] == [(record["run"], record["state"]) for record in ended]
         assert "0 running" in run("--root", host.root, "status").stdout
+
+    def test_left_behind(self, host: Host) -> None:
+        """What a run left behind is named while the daemon is down too."""
+        host.write("a.yaml", "jobs: {a: {command: sleep 1000 & echo $!, leave_children: true}}")
+        host.start()
+        host.wait(name := host.run("a"))
+        host.kill()
+        shown = run("--root", host.root, "status")
+        answer = json.loads(run("--root", host.root, "status", "--json").stdout)
+        os.kill(int(host.output(name)), 9)
+        assert (name, [name], 0) == (facts(shown.stdout)["left behind"], answer["left"], answer["running"])
+        wait_for(lambda: not json.loads(run("--root", host.root, "status", "--json").stdout)["left"])
+
+    def test_not_ours_to_see(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """To whom the live runs are hidden nobody says that there are none."""
+        scan = os.scandir
+
+        def refuse(directory: Path) -> Any:
+            if directory == Paths.under(tmp_path).runs:
+                raise PermissionError
+            return scan(directory)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(SystemExit, match="2"):
+            main(["--root", str(tmp_path), "status"])
+        shown = capsys.readouterr()
+        with pytest.raises(SystemExit, match="2"):
+            main(["--root", str(tmp_path), "status", "--json"])
+        answer = json.loads(capsys.readouterr().out)
+        assert [None] * 3 == [answer[name] for name in ("running", "left", "runs")]
+        assert {"state": "down"} == facts(shown.out)
+        assert "is not yours to read" in shown.err
 
     def test_logs_option(self, records: Path) -> None:
         """--logs and --run say where things are without --root, which the environment can say too."""

@@ -33,11 +33,17 @@ def say(paths: Paths, down: Unreachable, unknown: str = "") -> None:
     if unknown:
         click.echo(f"They don't tell {unknown}.", err=True)
     for directory, what in ((paths.logs, "records"), (paths.runs, "live runs")):
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                os.scandir(directory).close()
-            except PermissionError:
-                click.echo(f"Not the {what}: {_shown(directory)} is not yours to read.", err=True)
+        if is_hidden(directory):
+            click.echo(f"Not the {what}: {_shown(directory)} is not yours to read.", err=True)
+
+
+def is_hidden(directory: Path) -> bool:
+    """Whether this user may not see what is in a directory."""
+    try:
+        os.scandir(directory).close()
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
 
 
 def nothing(paths: Paths, down: Unreachable, what: str) -> Unreachable:
@@ -55,6 +61,13 @@ def _shown(path: Path) -> str:
 def live(paths: Paths) -> list[Record]:
     """The records so far of the runs that have an R and no end in it, by name."""
     return [record for record in _marked(paths) if record["state"] in LIVE]
+
+
+def left(paths: Paths) -> list[str]:
+    """The runs that have ended and left processes behind which live on."""
+    with contextlib.suppress(OSError):
+        return [str(name.run) for name in Marks(paths.runs, paths.logs).left()]
+    return []
 
 
 def _marked(paths: Paths) -> list[Record]:

@@ -42,12 +42,15 @@ def status(paths: Paths, as_json: bool) -> None:
 
 
 def _print_down(paths: Paths, down: Unreachable, as_json: bool) -> None:
-    live = offline.live(paths)
+    hidden = offline.is_hidden(paths.runs)
+    live, left = (None, None) if hidden else (offline.live(paths), offline.left(paths))
     offline.say(paths, down)
     if as_json:
-        print_json({"state": "down", "reason": down.message, "running": len(live), "runs": live})
+        running = None if live is None else len(live)
+        print_json({"state": "down", "reason": down.message, "running": running, "left": left, "runs": live})
         return
-    print_facts([("state", styled("down")), ("runs", f"{len(live)} running, without the daemon")])
+    runs = None if live is None else f"{len(live)} running, without the daemon"
+    print_facts([("state", styled("down")), ("runs", runs), ("left behind", ", ".join(left or ()) or None)])
     if live:
         print_line("")
         print_runs("RUN", "run", live)
