@@ -269,8 +269,10 @@ class TestAnswers:
             (
                 {"memory_peak": None, "memory_peak_below": 1 << 20},
                 "memory peak",
-                "below 1.0 MiB, less than can be told",
+                "below 1.0 MiB, too small to be measured",
             ),
+            ({"usage": {"cpu": 2.0, "memory": 1, "processes": 1, "stopped": False}}, "now", "2 s CPU, 1 B, 1 process"),
+            ({"output": {**RECORD["output"], "journal": {"dropped": 1}}}, "not in journal", "1 line"),
             ({"asked_by": "uid 7", "trigger": "manual"}, "trigger", "manual by uid 7"),
             ({"warnings": ["a", "b\x1b"]}, "warning", r"a; b\x1b"),
             ({"waits_for": ["a@1 runs", "it is young"]}, "waits for", "a@1 runs; it is young"),
@@ -288,6 +290,12 @@ class TestAnswers:
         daemon.answers("Show", {"record": {**RECORD, **skips}})
         shown = facts(run("--root", tmp_path, "show", "a@1").stdout)
         assert shown["skipped in a row"].startswith("5, the last due 2026-11-24 01:05:00 (")
+
+    def test_skips_of_a_job(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Among a job's runs too one line is several skips."""
+        skips = {**RECORD, "state": "skipped", "started": None, "reason": "paused", "count": 5}
+        daemon.answers("Describe", {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [skips]})
+        assert run("--root", tmp_path, "show", "a").stdout.rstrip().endswith("5 times, paused")
 
     def test_attempts(self, daemon: Daemon, tmp_path: Path) -> None:
         """Several attempts are listed."""
@@ -384,10 +392,10 @@ class TestHistory:
         lines = [re.split("  +", line.rstrip()) for line in shown.stdout.splitlines()]
         time = "2026-11-24 02:00:00"
         expected = [
-            ["RUN", "STATE", "STARTED", "TOOK", "WHY"],
+            ["RUN", "STATE", "STARTED (DUE)", "TOOK", "WHY"],
             ["nightly-backup@143", "running", time, "-", "-"],
             ["nightly-backup@142", "failed", time, "2 min 3 s", "exit code 3"],
-            ["nightly-backup@142", "skipped", time, "-", "5 times, paused"],
+            ["nightly-backup@142", "skipped", f"({time})", "-", "5 times, paused"],
             ["nightly-backup@142", "succeeded", time, "2 min 3 s", "-"],
         ]
         assert (expected, 0, "") == (lines, shown.returncode, shown.stderr)

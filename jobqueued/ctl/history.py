@@ -14,7 +14,7 @@ from jobqueued.answers import FAILURES
 from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
-from jobqueued.ctl.show import end, took
+from jobqueued.ctl.show import end, repeated, took
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
 from jobqueued.model import UNSTARTED, Record, RunState, to_instant, to_text
 from jobqueued.spelling import parse_duration
@@ -59,8 +59,8 @@ def history(
 ) -> None:  # fmt: skip
     """List the runs of JOB, or of all jobs, newest first.
 
-    At first come live ones, then those that have ended, and skips, by when they were queued.  While the daemon is down,
-    the records are read instead.
+    At first come live ones, then those that have ended, and skips, by when they were queued.  What never started has
+    in brackets when it was due.  While the daemon is down, the records are read instead.
 
     \b
     Examples:
@@ -108,7 +108,7 @@ def _kept(paths: Paths, down: Unreachable, asked: Message, since: int | None, un
 
 def _print(records: Sequence[Record]) -> None:
     print_table(
-        ("RUN", "STATE", "STARTED", "TOOK", "WHY"),
+        ("RUN", "STATE", "STARTED (DUE)", "TOOK", "WHY"),
         (
             (record["run"], styled(record["state"]), _when(record), took(record) or "-", _why(record))
             for record in records
@@ -117,10 +117,9 @@ def _print(records: Sequence[Record]) -> None:
 
 
 def _when(record: Record) -> str:
-    """When it started; what never did, when it was due."""
-    return local(record["started"] or record["due"])
+    """When it started; what did not, when it was due, in brackets."""
+    return local(record["started"]) if record["started"] else f"({local(record['due'])})"
 
 
 def _why(record: Record) -> str:
-    times = f"{record['count']} times, " if record.get("count", 1) > 1 else ""
-    return times + (record["reason"] or (record["exit_code"] != 0 and end(record)) or "-")
+    return repeated(record) + (record["reason"] or (record["exit_code"] != 0 and end(record)) or "-")

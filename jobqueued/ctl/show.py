@@ -205,7 +205,7 @@ def print_runs(heading: str, name: str, records: Iterable[Record]) -> None:
                 distance(record["started"]),
                 took(record) or "-",
                 end(record) or "-",
-                record["reason"] or "-",
+                repeated(record) + (record["reason"] or "-"),
             )
             for record in records
         ),
@@ -254,10 +254,12 @@ def _process(record: Record) -> list[Fact]:
 def _consumption(record: Record) -> list[Fact]:
     usage, output, cpu = record.get("usage"), record["output"], record["cpu_user"]
     unsent = (output.get("journal") or {}).get("dropped")
-    now = usage and f"{span(usage['cpu'])} CPU, {size(usage['memory'])}, {usage['processes']} processes" + (
-        ", stopped by a signal (SIGCONT lets it go on)" * usage["stopped"]
+    now = (
+        usage
+        and f"{span(usage['cpu'])} CPU, {size(usage['memory'])}, {_count(usage['processes'], 'process', 'es')}"
+        + (", stopped by a signal (SIGCONT lets it go on)" * usage["stopped"])
     )
-    bound = _told("below {}, less than can be told", record["memory_peak_below"], size)
+    bound = _told("below {}, too small to be measured", record["memory_peak_below"], size)
     return [
         ("CPU", None if cpu is None else f"{span(cpu)} user, {span(record['cpu_system'])} system"),
         ("memory peak", _told("{}", record["memory_peak"], size) or bound),
@@ -265,7 +267,7 @@ def _consumption(record: Record) -> list[Fact]:
         ("output", f"{size(output['bytes'])} in {output['file']}" if output["file"] else None),
         ("dropped", size(output["dropped"]) if output["dropped"] else None),
         ("lost output", output.get("error")),
-        ("not in journal", f"{unsent:,} lines" if unsent else None),
+        ("not in journal", _count(unsent, "line") if unsent else None),
     ]
 
 
@@ -276,8 +278,17 @@ def _labels(record: Record) -> list[Fact]:
     ]
 
 
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number:,} {noun}{plural * (number != 1)}"
+
+
 def _told(text: str, value: Any, form: Callable[[Any], str] = str) -> str | None:
     return None if value is None else text.format(form(value))
+
+
+def repeated(record: Record) -> str:
+    """Of several skips in a row how many: ``12 times, ``."""
+    return f"{record['count']} times, " if record.get("count", 1) > 1 else ""
 
 
 def took(record: Record) -> str | None:
