@@ -13,8 +13,10 @@ from pathlib import Path
 
 import click
 
+from jobqueued.child.journald import OUTPUT_ID, UNSENT_ID
 from jobqueued.config import CONFIG_KEYS
 from jobqueued.ctl.main import main
+from jobqueued.journal import VOCABULARY
 from jobqueued.keys import GROUPS, JOB_KEYS
 from jobqueued.kinds import Key
 from jobqueued.lifecycle import TABLE
@@ -48,8 +50,9 @@ def ctl_page_text(page: str) -> str:
 
 
 def daemon_page_text(page: str) -> str:
-    """jobqueued(8) with the life of a run as it is now."""
-    return _with(page, "jobqueued/lifecycle.py", _life())
+    """jobqueued(8) with the life of a run and the kinds of lines as they are now."""
+    page = _with(page, "jobqueued/lifecycle.py", _life())
+    return _with(page, "jobqueued/journal.py", _lines())
 
 
 def config_page_text(page: str) -> str:
@@ -66,6 +69,15 @@ def _life() -> Iterator[str]:
         rows.setdefault((step.value, after.value), []).append(state.value)
     for (step, after), states in rows.items():
         yield "\t".join(map(_roff, (", ".join(states), step.replace("_", " "), after)))
+    yield ".TE"
+
+
+def _lines() -> Iterator[str]:
+    """Every kind of line: its name, its level, its MESSAGE_ID."""
+    own = [(event, entry.level, entry.id) for event, entry in VOCABULARY.items()]
+    yield from (".TS", "lB lB lB", "l l l.", "JOBQUEUE_EVENT\tlevel\tMESSAGE_ID")
+    for row in [*own, ("output", "info", OUTPUT_ID), ("output_unsent", "warning", UNSENT_ID)]:
+        yield "\t".join(map(_roff, row))
     yield ".TE"
 
 
