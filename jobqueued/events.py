@@ -88,12 +88,15 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class RunLost:
-    """The attempt may have run, but whoever watched it is gone.  `wait_status` as of wait(2), where it is known."""
+    """The attempt may have run, but whoever watched it is gone.  `wait_status` as of wait(2), where it is known;
+    `output` as the record has it: what there is in the file.
+    """
 
     run: RunId
     attempt: int
     reason: str
     wait_status: int | None = None
+    output: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)

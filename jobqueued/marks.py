@@ -117,7 +117,7 @@ class Marks:
         attempts = [] if document is None else document.get("attempts", [])
         if document is not None and any(attempt.get("attempt") == name.attempt for attempt in attempts):
             return ended(name, document)
-        return events.RunLost(*name, reason, status)
+        return events.RunLost(*name, reason, status, runlog.found_output(self._logs, name.run))
 
     def kill(self, name: Name) -> None:
         """End what is left of the session that R/pid names.

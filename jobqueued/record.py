@@ -49,16 +49,17 @@ def skipped(run: Run, job: Job | None, host: str) -> Record:
     }
 
 
-def lost(run: Run, job: Job | None, host: str, wait_status: int | None) -> Record:
+def lost(run: Run, job: Job | None, host: str, wait_status: int | None, output: Record | None = None) -> Record:
     """The record of a run whose attempt lost its supervisor: what the scheduler knows, with the status if any does."""
+    begun = begin(run, job, host)
     exit_code, signal = _split(wait_status)
     attempt = {
         **_UNKNOWN_ATTEMPT, "attempt": run.attempt, "pid": run.pid, "exit_code": exit_code, "signal": signal,
         "started": None if run.started is None else to_text(run.started), "ended": None,
-        "state": RunState.LOST.value, "reason": run.reason,
+        "state": RunState.LOST.value, "reason": run.reason, "output": output or begun["output"],
     }  # fmt: skip
     flat = {key: value for key, value in attempt.items() if key != "attempt"}
-    return {**begin(run, job, host), **flat, "attempts": [attempt]}
+    return {**begun, **flat, "attempts": [{**attempt, "output": {**attempt["output"], "offset": 0}}]}
 
 
 def _split(wait_status: int | None) -> tuple[int | None, int | None]:

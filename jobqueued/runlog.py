@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from jobqueued.child.output import TAIL, shown
 from jobqueued.config import Retention
 from jobqueued.model import LIVE, MAX_DIGITS, UNSTARTED, JobMemory, Record, RunId
 
@@ -40,6 +41,18 @@ def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes,
         return os.pread(descriptor, limit, offset), os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
+
+
+def found_output(logs: Path, run: RunId) -> Record | None:
+    """What the file tells of the output of a run whose supervisor did not come to record it; None: there is none."""
+    try:
+        size = read_output(logs, run, 0, 0)[1]
+        tail = read_output(logs, run, max(0, size - TAIL), TAIL)[0]
+    except OSError:
+        return None
+    return {
+        "file": str(output_of(logs, run)), "bytes": size, "dropped": None, "tail": shown(tail), "journal": None,
+    }  # fmt: skip
 
 
 def no_output(document: Record) -> str:

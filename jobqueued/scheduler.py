@@ -183,7 +183,8 @@ class Scheduler:
         run = self._live(event.run, event.attempt)
         if run is not None:
             lost = replace(run, state=lifecycle.after(run.state, Step.LOSE), reason=event.reason)
-            document = record.lost(lost, self.catalog.get(run.id.job), self.host, event.wait_status)
+            job = self.catalog.get(run.id.job)
+            document = record.lost(lost, job, self.host, event.wait_status, event.output)
             yield from self._end(run, document, now)
             yield WriteRecord(document)
         yield RemoveMarks(event.run, event.attempt)

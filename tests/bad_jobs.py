@@ -163,7 +163,7 @@ CASES = [
         "resource_limits": {"file_size": "1M", "core": "0"}}),
     Case("needs more than resource_limits.address_space",
          {"command": ["/bin/true"], "resource_limits": {"address_space": "512K"}}),
-    Case("its supervisor is killed", {"command": "sleep 0.5; kill -KILL $PPID; sleep 600"}),
+    Case("its supervisor is killed", {"command": "echo half done; sleep 0.5; kill -KILL $PPID; sleep 600"}),
     Case("ends while the scheduler is dead", {"command": _UNTIL_USR1}, _kill_scheduler),
 ]  # fmt: skip
 

@@ -288,6 +288,22 @@ class TestFollow:
         shown = subprocess.run(command, env=environment(), capture_output=True, timeout=60, check=True)
         assert [("echo@1", "lost")] == [(run["run"], run["state"]) for run in json.loads(shown.stdout)["runs"]]
 
+    def test_of_a_lost_run(self, host: Host) -> None:
+        """The record of a lost run has what the file has of its output, as a whole and of its attempt."""
+        host.write("a.yaml", "jobs: {a: {command: 'echo one; printf two; sleep 0.5; kill -KILL $PPID; sleep 600'}}")
+        host.start()
+        record = host.wait(run := host.run("a"))
+        found = {"file": f"{host.root}/logs/a/1.log", "bytes": 7, "dropped": None, "tail": "one\ntwo", "journal": None}
+        assert ("lost", found) == (record["state"], record["output"])
+        assert [{**found, "offset": 0}] == [attempt["output"] for attempt in record["attempts"]]
+        for options in ([], ["-a", "1"]):
+            assert (0, b"one\ntwo") == ((shown := logs(host.root, run, *options)).returncode, shown.stdout)
+
+    def test_an_attempt_whose_record_is_silent(self, kept: Path) -> None:
+        """Records of lost runs did not always have an output."""
+        amend(kept, state="lost", attempts=[{"attempt": 1}])
+        assert (0, b"one 1\ntwo 2\n") == ((s := logs(kept, "nightly-backup@142", "-a", "1")).returncode, s.stdout)
+
     def test_reader_leaves(self, host: Host, fifo: int) -> None:
         """When nobody reads any more it ends, without waiting for the next byte."""
         host.start()

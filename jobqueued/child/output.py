@@ -10,7 +10,8 @@ from jobqueued.child.budget import Common
 from jobqueued.child.journald import Stream
 
 _CHUNK = 1 << 16
-_TAIL = 2048
+TAIL = 2048
+"""Bytes of output that the record has itself."""
 _UNSHOWABLE = re.compile("[\0\ufdd0-\ufdef\ufffe\uffff]")
 """Characters that JSON may hold but its readers refuse: the record is to be the same text everywhere."""
 
@@ -67,7 +68,7 @@ class Output:
         return self._stream.waiting
 
     def _take(self, data: bytes) -> None:
-        self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
+        self._tail = (self._tail + data[-TAIL:])[-TAIL:]
         if self._path is not None:
             kept = self._store(self._path, data)
             self._written += kept
@@ -114,7 +115,7 @@ class Output:
         said = {
             "file": self._path if self._written else None,
             "offset": self._offset, "bytes": self._written, "dropped": self._dropped,
-            "tail": _UNSHOWABLE.sub("\ufffd", self._tail.decode(errors="replace")), "journal": journal,
+            "tail": shown(self._tail), "journal": journal,
         }  # fmt: skip
         error = self._error
         if self._file >= 0 and not os.fstat(self._file).st_nlink:
@@ -124,8 +125,13 @@ class Output:
     def _where(self) -> str:
         """Where all of the output is, in words."""
         if not self._written:
-            return f"the record has the last {_TAIL:,} bytes"
+            return f"the record has the last {TAIL:,} bytes"
         return f"all of the output is in {self._path}" + (f", but {self._dropped:,} bytes" if self._dropped else "")
+
+
+def shown(tail: bytes) -> str:
+    """The end of an output as the record has it."""
+    return _UNSHOWABLE.sub("\ufffd", tail.decode(errors="replace"))
 
 
 def _open(path: str) -> int:

@@ -20,6 +20,8 @@ from jobqueued.ctl.terminal import distance, local, printable, size
 from jobqueued.model import LIVE, UNSTARTED, Record, RunId
 
 _UNBOUNDED = 1 << 62
+_ALL = {"offset": 0, "bytes": _UNBOUNDED}
+"""Where the output of an attempt is whose record does not tell."""
 
 
 @click.command()
@@ -146,7 +148,7 @@ class Piece:
 
 def _bounds(record: Record, attempt: int) -> tuple[int, int]:
     """Where an attempt's output begins and ends; a live one's begins behind all others and is not yet at its end."""
-    pieces = {known["attempt"]: known["output"] for known in record["attempts"]}
+    pieces = {known["attempt"]: known.get("output", _ALL) for known in record["attempts"]}
     if attempt in pieces:
         offset = pieces[attempt]["offset"]
         return offset, offset + pieces[attempt]["bytes"]
