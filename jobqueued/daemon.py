@@ -182,7 +182,7 @@ class Daemon:
             if trouble := self._unsaved.commit():
                 self._journal.say("trouble", text=trouble)
         except CommitFailed as error:
-            self._degrade(f"{self._paths.state}: state can't be saved ({error}); runs go on, and R keeps their ends")
+            self._degrade(str(error))
             return False
         if self._degraded:
             self._degraded = None
@@ -201,7 +201,9 @@ class Daemon:
             "left": [str(name.run) for name in self._link.marks.left()], **refused(self._watch),
         }  # fmt: skip
 
-    def _degrade(self, text: str) -> None:
+    def _degrade(self, error: str) -> None:
+        cost = f"what starts and ends meanwhile is only in {self._paths.run}, and may run again if the host goes down"
+        text = f"{self._paths.state}: state can't be saved ({error}); runs go on, but {cost}"
         if self._degraded is None:
             self._journal.say("degraded", text=text)
         self._degraded = text
@@ -367,7 +369,7 @@ class Daemon:
         try:
             self._upkeep.turn(now, self._scheduler.runs)
         except CommitFailed as error:
-            self._degrade(f"{self._paths.state}: state can't be saved ({error})")
+            self._degrade(str(error))
 
     def _tell_alive(self, now: Now) -> None:
         if self._systemd.watchdog and (self._alive_at is None or self._alive_at <= now.mono):

@@ -281,6 +281,7 @@ def test_a_full_disk_stops_nothing(host: Host) -> None:
     assert record["exit_code"] == 3
     status = host.call("Status")
     assert (status["state"], status["reason"].startswith(f"{host.root}/state: ")) == ("degraded", True)
+    assert "may run again if the host goes down" in status["reason"]
     assert host.marks() == ["work@1.1"]
     free_disk(host)
     host.wait(host.run("work"))
