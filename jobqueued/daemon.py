@@ -53,9 +53,11 @@ class Daemon:
         self._watch = Watch(paths.jobs, reader, store.files())
         self._happened: list[events.Event] = []
         self._reload = Reload(self._watch, self._scheduler.catalog)
-        self._verbs = Verbs(self._scheduler, store, self._status, self._happened.append, paths.logs, self._reload.begin)
-        self._control = Control(paths.control, self._verbs.of)
         self._unsaved = Unsaved(store)
+        self._verbs = Verbs(
+            self._scheduler, store, self._unsaved, self._status, self._happened.append, paths.logs, self._reload.begin
+        )  # fmt: skip
+        self._control = Control(paths.control, self._verbs.of)
         self._held_back: list[RemoveMarks] = []
         self._degraded: str | None = None
         self._upkeep = Upkeep(store, paths.logs, config.retention)

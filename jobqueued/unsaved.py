@@ -37,6 +37,16 @@ class Unsaved:
         """Keep the texts of accepted files, by name; None: it is gone."""
         self._files |= files
 
+    def record(self, run: RunId) -> Record | None:
+        """The record of a run that has ended, durable or not; StoreError."""
+        return self.runs.get(run, (None, None))[1] or self._store.record(run)
+
+    def history(self, job: str, limit: int) -> list[Record]:
+        """The newest records of a job, newest first, durable or not; StoreError."""
+        ended = {run.number: record for run, (_, record) in self.runs.items() if run.job == job and record is not None}
+        found = {RunId.parse(record["run"]).number: record for record in self._store.history(job, limit)} | ended
+        return [found[number] for number in sorted(found, reverse=True)][:limit]
+
     def commit(self) -> str:
         """Make all of it durable: CommitFailed, and it stays.  Files give way where there is no room for everything.
 

@@ -16,6 +16,7 @@ from jobqueued.events import PauseAsked, RunAsked, StopAsked
 from jobqueued.model import LIVE, Record, Run, RunId, to_instant, to_text
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import NEWEST, Mark, Store, StoreError
+from jobqueued.unsaved import Unsaved
 from jobqueued.usage import usage
 from jobqueued.varlink import Method, VarlinkError
 
@@ -30,10 +31,10 @@ class Verbs:
     """Answers from memory and state.db.  `waiters` are the tickets that wait for a run's end."""
 
     def __init__(
-        self, scheduler: Scheduler, store: Store, status: Callable[[], dict[str, Any]],
+        self, scheduler: Scheduler, store: Store, unsaved: Unsaved, status: Callable[[], dict[str, Any]],
         happen: Callable[[RunAsked | StopAsked | PauseAsked], None], logs: Path, reload: Callable[[int], None],
     ) -> None:  # fmt: skip
-        self._scheduler, self._store, self._logs = scheduler, store, logs
+        self._scheduler, self._store, self._unsaved, self._logs = scheduler, store, unsaved, logs
         self._status, self._happen, self._reload = status, happen, reload
         self.waiters: dict[RunId, list[int]] = {}
 
@@ -89,7 +90,7 @@ class Verbs:
         state = self._scheduler[name]
         limit = max(0, min(limit, _MOST_RUNS))
         unfinished = sorted([*state.live, *state.waiting, *state.due], reverse=True)
-        runs = [self._so_far(self._scheduler.runs[run]) for run in unfinished] + self._store.history(name, limit)
+        runs = [self._so_far(self._scheduler.runs[run]) for run in unfinished] + self._unsaved.history(name, limit)
         return {
             "job": answers.job_row(self._scheduler, job), "definition": answers.definition(job),
             "stats": answers.stats(state),
@@ -100,7 +101,7 @@ class Verbs:
         run = _named(text)
         if run in self._scheduler.runs:
             return self._so_far(self._scheduler.runs[run])
-        document = self._store.record(run)
+        document = self._unsaved.record(run)
         if document is None:
             raise VarlinkError("NoSuchRun", {"run": text})
         return document
@@ -142,7 +143,7 @@ class Verbs:
         return [run for mark, run in marks if mark < before]
 
     def _knows(self, job: str) -> bool:
-        return job in self._scheduler.catalog or bool(self._store.history(job, 1))
+        return job in self._scheduler.catalog or bool(self._unsaved.history(job, 1))
 
     def _logs_of(self, asked: dict[str, Any]) -> dict[str, Any]:
         run, offset = _named(asked["run"]), max(0, asked.get("offset", 0))

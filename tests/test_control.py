@@ -24,6 +24,7 @@ from jobqueued.events import PauseAsked, RunAsked, UserKnown
 from jobqueued.model import SECOND, Run, RunId, RunState
 from jobqueued.record import begin
 from jobqueued.store import Store
+from jobqueued.unsaved import Unsaved
 from jobqueued.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.verbs import Verbs
 from tests.host import DEADLINE
@@ -368,8 +369,9 @@ class Real(Service):
         self.happened: list[RunAsked | PauseAsked] = []
         self.reloads: list[int] = []
         self.verbs = Verbs(
-            self.world.scheduler, self.store, lambda: {"pid": 1}, self.happened.append, self.logs, self.reloads.append
-        )
+            self.world.scheduler, self.store, Unsaved(self.store), lambda: {"pid": 1}, self.happened.append, self.logs,
+            self.reloads.append,
+        )  # fmt: skip
         super().__init__(directory, self.verbs.of)
 
 
