@@ -37,13 +37,18 @@ class Unsaved:
         """Keep the texts of accepted files, by name; None: it is gone."""
         self._files |= files
 
+    @property
+    def ended(self) -> dict[RunId, Record]:
+        """The records that are not durable yet."""
+        return {run: record for run, (_, record) in self.runs.items() if record is not None}
+
     def record(self, run: RunId) -> Record | None:
         """The record of a run that has ended, durable or not; StoreError."""
-        return self.runs.get(run, (None, None))[1] or self._store.record(run)
+        return self.ended.get(run) or self._store.record(run)
 
     def history(self, job: str, limit: int) -> list[Record]:
         """The newest records of a job, newest first, durable or not; StoreError."""
-        ended = {run.number: record for run, (_, record) in self.runs.items() if run.job == job and record is not None}
+        ended = {run.number: record for run, record in self.ended.items() if run.job == job}
         found = {RunId.parse(record["run"]).number: record for record in self._store.history(job, limit)} | ended
         return [found[number] for number in sorted(found, reverse=True)][:limit]
 

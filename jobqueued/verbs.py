@@ -124,23 +124,26 @@ class Verbs:
             return since <= mark.queued < until and (states is None or state in states)
 
         place, among_live = _place(asked.get("before", _LIVE_PLACE))
-        live: list[Run] = []
+        fresh: list[tuple[Mark, Run]] = []
         if among_live:
-            live = [run for run in self._live(job, place) if wanted(Mark(run.queued, *run.id), run.state)][:limit]
+            fresh = [(mark, run) for mark, run in self._fresh(job, place) if wanted(mark, run.state)][:limit]
             place = NEWEST._replace(queued=until)
-        runs = [self._begun(run) for run in live]
-        if len(live) == limit:
-            return {"runs": runs, "next": _LIVE_PLACE + _place_text(Mark(live[-1].queued, *live[-1].id))}
-        page = self._store.ended(place, since, limit - len(live), wanted, job)
-        if job is not None and not (live or page.records or page.end or self._knows(job)):
+        ended = self._unsaved.ended
+        runs = [ended.get(run.id) or self._begun(run) for _, run in fresh]
+        if len(fresh) == limit:
+            return {"runs": runs, "next": _LIVE_PLACE + _place_text(fresh[-1][0])}
+        page = self._store.ended(place, since, limit - len(fresh), wanted, job)
+        if job is not None and not (fresh or page.records or page.end or self._knows(job)):
             raise VarlinkError("NoSuchJob", {"job": job})
-        return {"runs": runs + page.records, "next": None if page.end is None else _place_text(page.end)}
+        runs += [known for known in page.records if RunId.parse(known["run"]) not in ended]
+        return {"runs": runs, "next": None if page.end is None else _place_text(page.end)}
 
-    def _live(self, job: str | None, before: Mark) -> list[Run]:
-        """The live runs that come after a place, newest first."""
-        runs = (run for run in self._scheduler.runs.values() if run.state in LIVE and job in (None, run.id.job))
-        marks = sorted(((Mark(run.queued, *run.id), run) for run in runs), key=itemgetter(0), reverse=True)
-        return [run for mark, run in marks if mark < before]
+    def _fresh(self, job: str | None, before: Mark) -> list[tuple[Mark, Run]]:
+        """The live runs, and those whose end is not saved yet, that come after a place, newest first."""
+        live = [run for run in self._scheduler.runs.values() if run.state in LIVE]
+        runs = live + [run for run, record in self._unsaved.runs.values() if record is not None]
+        marks = ((Mark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
+        return sorted((found for found in marks if found[0] < before), key=itemgetter(0), reverse=True)
 
     def _knows(self, job: str) -> bool:
         return job in self._scheduler.catalog or bool(self._unsaved.history(job, 1))

@@ -283,7 +283,7 @@ def test_a_full_disk_stops_nothing(host: Host) -> None:
     assert (status["state"], status["reason"].startswith(f"{host.root}/state: ")) == ("degraded", True)
     assert "may run again if the host goes down" in status["reason"]
     assert host.marks() == ["work@1.1"]
-    assert [record] == host.call("Describe", job="work")["runs"]
+    assert [record] == host.call("Describe", job="work")["runs"] == host.call("History")["runs"]
     assert record == host.call("Show", run="work@1")["record"] == host.wait("work@1")
     free_disk(host)
     host.wait(host.run("work"))
