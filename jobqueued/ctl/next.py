@@ -55,7 +55,7 @@ def next_times(
         zone_info = ZoneInfo(answer["timezone"])
         print_table(("NEXT", "IN"), ((_wall(text, zone_info), distance(text)) for text in answer["next"]))
     else:
-        print_line("the clock starts it no more")
+        print_line("the clock does not start it")
     raise SystemExit(not answer["next"])
 
 
