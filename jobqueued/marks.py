@@ -43,7 +43,7 @@ class Marks:
     """All R's of this boot, and the record files that their supervisors write."""
 
     def __init__(self, runs: Path, logs: Path) -> None:
-        self._runs, self._logs = runs, logs
+        self._runs, self.logs = runs, logs
 
     def names(self) -> list[Name]:
         """The attempts that have an R."""
@@ -113,11 +113,11 @@ class Marks:
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.Event:
         """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost."""
-        document = runlog.read(self._logs, name.run)
+        document = runlog.read(self.logs, name.run)
         attempts = [] if document is None else document.get("attempts", [])
         if document is not None and any(attempt.get("attempt") == name.attempt for attempt in attempts):
             return ended(name, document)
-        return events.RunLost(*name, reason, status, runlog.found_output(self._logs, name.run))
+        return events.RunLost(*name, reason, status, runlog.found_output(self.logs, name.run))
 
     def kill(self, name: Name) -> None:
         """End what is left of the session that R/pid names.

@@ -107,8 +107,9 @@ class Verbs:
         return document
 
     def _so_far(self, run: Run) -> Record:
+        begun = self._begun(run)
         return {
-            **self._begun(run),
+            **begun, "output": runlog.found_output(self._logs, run.id) or begun["output"],
             "usage": usage(run.pid) if run.pid else None, "waits_for": self._scheduler.explain(run.id),
         }  # fmt: skip
 

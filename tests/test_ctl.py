@@ -636,6 +636,20 @@ class TestDaemonDown:
         assert [(name, "failed")] == [(record["run"], record["state"]) for record in ended]
         assert "0 running" in run("--root", host.root, "status").stdout
 
+    def test_stopping(self, host: Host) -> None:
+        """A run that is being stopped shows as such, with the reason, and with its output so far."""
+        host.write("a.yaml", "jobs: {a: {command: \"trap '' TERM; echo here; while :; do sleep 1; done\"}}")
+        host.start()
+        name = host.run("a")
+        wait_for(lambda: host.call("Show", run=name)["record"]["output"]["tail"] == "here\n")
+        host.call("Stop", run=name)
+        wait_for(lambda: host.said("run_stopping"))
+        host.kill()
+        shown = json.loads(run("--root", host.root, "show", name, "--json").stdout)
+        assert (shown["state"], shown["output"]["tail"]) == ("stopping", "here\n")
+        assert shown["reason"].startswith("stopped by ")
+        assert shown["pid"] is not None
+
     def test_left_behind(self, host: Host) -> None:
         """What a run left behind is named while the daemon is down too."""
         host.write("a.yaml", "jobs: {a: {command: sleep 1000 & echo $!, leave_children: true}}")

@@ -28,6 +28,18 @@ def read_when_whole(path: Path) -> str:
     return wait_for(lambda: path.exists() and path.read_text().endswith("\n") and path.read_text())
 
 
+def test_a_live_run_shows_what_it_has_written(host: Host) -> None:
+    """The end of its output so far, and where it is; the daemon's ps has names for its helpers."""
+    host.write("jobs.yaml", "jobs: {a: {command: 'echo so far; exec sleep 600'}}")
+    host.start()
+    run = host.run("a")
+    output = wait_for(lambda: (o := host.call("Show", run=run)["record"]["output"]) and o["file"] and o)
+    assert (output["tail"], output["bytes"], output["dropped"]) == ("so far\n", 7, None)
+    names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in host.small_ones()]
+    assert sorted(set(names)) == ["jq-launcher", "jq-supervisor"]
+    assert names.count("jq-launcher") == 1
+
+
 def test_a_job_that_has_stopped_itself_shows(host: Host) -> None:
     """It runs and does nothing, and whoever looks is told why; SIGCONT lets it go on."""
     host.write("jobs.yaml", "jobs: {a: {command: 'kill -STOP $$; exit 5'}}")

@@ -88,8 +88,7 @@ class Followers:
                 self._drop(self._connections[-1])
             self._connections.append(connection)
             self._loop.on(connection.fileno(), lambda: self._hear(connection))
-            for line in self._greeting():
-                _send(connection, line)
+            _send(connection, "\n".join(self._greeting()))
             self._hear(connection)
 
     def _hear(self, connection: socket.socket) -> None:

@@ -376,6 +376,7 @@ def main(arguments: list[str]) -> None:
     os.makedirs(runs, 0o711, exist_ok=True)
     os.umask(0o022)
     os.chdir("/")
+    spawn.call_ourselves("jq-launcher")
     os.closerange(_LISTEN_FD + 1, 1 << 16)  # whatever our starter forgot to close is not for jobs
     wire.limit_files(None)
     spawn.forgo_oom_protection()

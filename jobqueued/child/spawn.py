@@ -382,6 +382,12 @@ def forgo_oom_protection() -> None:
         _write("/proc/self/oom_score_adj", 0)
 
 
+def call_ourselves(name: str) -> None:
+    """What ps(1), top(1) and the journal's _COMM show; at most 15 bytes."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
+        file.write(name)
+
+
 def become_subreaper() -> None:
     """Orphans below this process come to it instead of PID 1."""
     _prctl(_PR_SET_CHILD_SUBREAPER)

@@ -39,6 +39,7 @@ def become(launcher: socket.socket, common: Common, inherited: list[int]) -> NoR
             os.close(descriptor)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        spawn.call_ourselves("jq-supervisor")
         wire.limit_files(JOB_NOFILE)
         spawn.become_subreaper()
         serve(launcher, common)

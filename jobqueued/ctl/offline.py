@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import os
+import select
 import socket
 from collections.abc import Iterator
 from itertools import takewhile
@@ -25,6 +26,8 @@ from jobqueued.marks import Marks, Name
 from jobqueued.model import LIVE, UNSTARTED, Job, JobStatus, Record, RunId, RunState, to_text
 from jobqueued.usage import usage
 from jobqueued.varlink import Message
+
+_GREETING_SECONDS = 1.0
 
 
 def say(paths: Paths, down: Unreachable, unknown: str = "") -> None:
@@ -83,7 +86,7 @@ def so_far(marks: Marks, name: Name) -> Record | None:
     with marks.opened(name) as directory:
         if directory is None:
             return None
-        attended = _is_attended(directory)  # before its end is looked for, which it writes before it leaves
+        greeting = _greeting(directory)  # before its end is looked for, which it writes before it leaves
         ended, spec = wire.read_document(directory, wire.ENDED), wire.read_document(directory, wire.SPEC)
         if ended is not None:
             return None if ended["state"] == wire.UNSTARTED else ended
@@ -92,18 +95,25 @@ def so_far(marks: Marks, name: Name) -> Record | None:
         spawning = wire.read_mark(directory, wire.SPAWNING) is not None
     record: Record = spec["record"]
     started = marks.started(name)
-    if not attended and spawning:
+    if greeting is None and spawning:
         return {**record, "state": RunState.LOST.value, "reason": "its supervisor is gone"}
     if started is None:
         return {**record, "state": RunState.STARTING.value}
-    so_far = {"state": RunState.RUNNING.value, "pid": started.pid, "started": to_text(started.started)}
-    return {**record, **so_far, "usage": usage(started.pid)}
+    _live, _, stopping = (greeting or "").partition("\nstopping ")
+    return {
+        **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,
+        "pid": started.pid, "started": to_text(started.started), "usage": usage(started.pid),
+        "output": runlog.found_output(marks.logs, name.run) or record["output"],
+    }  # fmt: skip
 
 
-def _is_attended(directory: int) -> bool:
-    with contextlib.suppress(OSError), _supervisor(directory):
-        return True
-    return False
+def _greeting(directory: int) -> str | None:
+    """What its supervisor says first; "" where it takes its time, None: there is none."""
+    with contextlib.suppress(OSError), _supervisor(directory) as connection:
+        if not select.select([connection], [], [], _GREETING_SECONDS)[0]:
+            return ""
+        return connection.recv(wire.NOTICE).decode(errors="replace")
+    return None
 
 
 def _supervisor(directory: int) -> socket.socket:
