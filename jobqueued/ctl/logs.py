@@ -11,7 +11,7 @@ import click
 from jobqueued import runlog
 from jobqueued.config import Paths
 from jobqueued.ctl import offline
-from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.client import Refused, Unreachable
 from jobqueued.ctl.follow import follow as follow_run
 from jobqueued.ctl.history import told
 from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_of
@@ -51,7 +51,7 @@ def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int 
       jobqueuectl logs nightly-backup@142 | grep -i error
       jobqueuectl logs -n 20 --attempt 1 nightly-backup@142
     """
-    record = _record(paths, parsed(name)) if "@" in name else _newest(paths, name, follow)
+    record = offline.asked_record(paths, parsed(name)) if "@" in name else _newest(paths, name, follow)
     run = RunId.parse(record["run"])
     source = source_of(paths, run)
     piece = Piece(source, record, attempt, Sink(colour=colour))
@@ -70,18 +70,6 @@ def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int 
     if follow:
         click.echo(f"{run} {verdict(record)}", err=True)
         sys.exit(record["state"] != "succeeded")
-
-
-def _record(paths: Paths, run: RunId) -> Record:
-    try:
-        record: Record = ask(paths.control, "Show", run=str(run))["record"]
-    except Unreachable as down:
-        found = offline.record(paths, run)
-        if found is None:
-            raise offline.nothing(paths, down, f"no record of {run}") from None
-        offline.say(paths, down)
-        return found
-    return record
 
 
 def _newest(paths: Paths, job: str, follow: bool) -> Record:

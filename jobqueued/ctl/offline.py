@@ -19,7 +19,7 @@ import click
 from jobqueued import answers, runlog
 from jobqueued.child import wire
 from jobqueued.config import Paths
-from jobqueued.ctl.client import Unreachable
+from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.files import read_files, user_exists
 from jobqueued.ctl.terminal import printable
 from jobqueued.marks import Marks, Name
@@ -124,6 +124,19 @@ def _supervisor(directory: int) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def asked_record(paths: Paths, run: RunId) -> Record:
+    """The record of a run, from the daemon, or from the files while it is down."""
+    try:
+        answer: Record = ask(paths.control, "Show", run=str(run))["record"]
+    except Unreachable as down:
+        found = record(paths, run)
+        if found is None:
+            raise nothing(paths, down, f"no record of {run}") from None
+        say(paths, down)
+        return found
+    return answer
 
 
 def record(paths: Paths, run: RunId) -> Record | None:

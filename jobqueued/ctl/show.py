@@ -59,7 +59,7 @@ def show(paths: Paths, name: str, runs: int, as_json: bool) -> None:
       jobqueuectl show nightly-backup@142 --json
     """
     run = parsed(name) if "@" in name else None
-    answer = _job(paths, name, runs) if run is None else _record(paths, run)
+    answer = _job(paths, name, runs) if run is None else offline.asked_record(paths, run)
     if as_json:
         print_json(answer)
     elif run is None:
@@ -84,18 +84,6 @@ def parsed(name: str) -> RunId:
         return RunId.parse(name)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _record(paths: Paths, run: RunId) -> Record:
-    try:
-        record: Record = ask(paths.control, "Show", run=str(run))["record"]
-    except Unreachable as down:
-        found = offline.record(paths, run)
-        if found is None:
-            raise offline.nothing(paths, down, f"no record of {run}") from None
-        offline.say(paths, down)
-        return found
-    return record
 
 
 def _job(paths: Paths, job: str, count: int) -> Message:
