@@ -27,7 +27,7 @@ from jobqueued.launch import LauncherError, Link
 from jobqueued.lifecycle import IllegalStep
 from jobqueued.marks import Name
 from jobqueued.model import LIVE, SECOND, JobMemory, Now, Record, RunId, to_text
-from jobqueued.reload import Reload, refused
+from jobqueued.reload import Reload, refused, tell_changes
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import CommitFailed, Store
 from jobqueued.systemd import Systemd, summary
@@ -268,6 +268,7 @@ class Daemon:
 
     def _wake_at(self, now: Now) -> int | None:
         deadlines = [self._watch.deadline, self._upkeep.at, self._alive_at, self._call_again_at, self._systemd.due]
+        deadlines.append(self._link.overdue)
         if self._degraded:
             deadlines.append(now.mono + _RETRY_COMMIT)
         times = [now.wall + max(0, deadline - now.mono) for deadline in deadlines if deadline is not None]
@@ -341,6 +342,8 @@ class Daemon:
             self._call_launcher()
             return
         self._happened += heard
+        if self._link.answers_again():
+            self._journal.say("recovered", text="the launcher answers again")
         if self._call_again_at is not None and self._link.greeted:
             self._call_again_at = None
             self._settle(same_boot=True)
@@ -365,6 +368,9 @@ class Daemon:
             self._keep_up(now)
         if self._call_again_at is not None and self._call_again_at <= now.mono:
             self._call_launcher()
+        overdue = self._link.overdue
+        if overdue is not None and overdue <= now.mono and (silence := self._link.silence()):
+            self._journal.say("trouble", text=silence)
         self._tell_alive(now)
 
     def _keep_up(self, now: Now) -> None:
@@ -382,17 +388,7 @@ class Daemon:
     def _look_at_files(self) -> None:
         self._happened += self._watch.scan(_now().mono)
         self._unsaved.take_files(self._watch.accepted)
-        refused = self._watch.problems if self._watch.changes else {}
-        for path, problems in self._watch.changes.items():
-            for problem in problems:
-                if problem.severity == "warning":
-                    self._journal.say("odd", text=str(problem), file=path)
-                else:
-                    self._journal.say("problem", text=str(problem), file=path)
-            if path in refused:
-                self._journal.say("refused", file=path, jobs=[job.id for job in self._watch.last_good(path)])
-            elif not problems:
-                self._journal.say("mended", file=path)
+        tell_changes(self._watch, self._journal)
 
 
 def _now() -> Now:

@@ -25,6 +25,7 @@ from jobqueued.settle import DEAD, GONE, NO_DIRECTORY, Settlement
 
 LAUNCHER = Path(__file__).parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
+SILENT = 10 * SECOND
 CALLS = 3
 NOTICES = 4096
 """Bytes of notices taken a turn: a hundred or so, so that no turn takes long."""
@@ -129,6 +130,9 @@ class Link:
         self._held: set[Name] = set()
         self._early: list[bytes] = []
         self._followed: dict[int, tuple[Name, socket.socket]] = {}
+        self._unanswered: set[Name] = set()
+        self._heard_at: int | None = None
+        self._told = False
         self._asked: dict[int, str] = {}
         self._questions = 0
 
@@ -232,6 +236,7 @@ class Link:
         for _name, connection in self._followed.values():
             connection.close()
         self._connection, self._followed, self.greeted = None, {}, False
+        self._unanswered.clear()
 
     # orders and notices
 
@@ -247,9 +252,34 @@ class Link:
 
     def launch(self, command: Launch) -> None:
         """Queue the order for the next `flush`."""
+        if not self._unanswered:
+            self._heard_at = time.monotonic_ns()
+        self._unanswered.add(Name(command.run.id, command.run.attempt))
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
             order(command, self._logs, self._journal)
         )
+
+    @property
+    def overdue(self) -> int | None:
+        """When (CLOCK_MONOTONIC, ns) `silence` is to be told; None: nothing waits for an answer, or it was told."""
+        return self._heard_at + SILENT if self._heard_at is not None and self._unanswered and not self._told else None
+
+    def silence(self) -> str:
+        """A launcher that hangs is no failure of any run, so it is told here; "" if it took all orders, but no more."""
+        self._unanswered = {name for name in self._unanswered if name not in self.marks}
+        if not self._unanswered:
+            return ""
+        self._told = True
+        number = len(self._unanswered)
+        runs = "1 run waits" if number == 1 else f"{number} runs wait"
+        remedy = "see: systemctl status jobqueued-launcher"
+        return f"the launcher has not answered for {SILENT // SECOND} s; {runs} to be started; {remedy}"
+
+    def answers_again(self) -> bool:
+        """Whether it does after a silence that was told; true once."""
+        again = self._told and not self._unanswered
+        self._told = self._told and not again
+        return again
 
     def stop(self, name: Name, reason: str) -> None:
         """Tell its supervisor, whosever it is; one that does not listen yet is told again when it has started."""
@@ -296,6 +326,8 @@ class Link:
                     yield events.UserKnown(user, "".join(rest))
                 continue
             name, detail = Name.parse(text), "".join(rest)
+            self._unanswered.discard(name)
+            self._heard_at = time.monotonic_ns()
             match verb:
                 case "started":
                     pid, instant = detail.split()

@@ -1,10 +1,11 @@
-"""A reload by hand: from the asking, by signal or verb, to the answer that every changed file was read and counts."""
+"""A reload by hand, from the asking to the answer that every changed file counts; and what is told of files read."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from jobqueued.catalog import Catalog
+from jobqueued.journal import Journal
 from jobqueued.model import Job
 from jobqueued.watch import Watch
 
@@ -44,6 +45,21 @@ class Reload:
             "removed": sorted(before.keys() - jobs.keys()),
             **refused(self._watch),
         }
+
+
+def tell_changes(watch: Watch, journal: Journal) -> None:
+    """What the last scan found wrong, or mended, in files."""
+    refused_files = watch.problems if watch.changes else {}
+    for path, problems in watch.changes.items():
+        for problem in problems:
+            if problem.severity == "warning":
+                journal.say("odd", text=str(problem), file=path)
+            else:
+                journal.say("problem", text=str(problem), file=path)
+        if path in refused_files:
+            journal.say("refused", file=path, jobs=[job.id for job in watch.last_good(path)])
+        elif not problems:
+            journal.say("mended", file=path)
 
 
 def refused(watch: Watch) -> dict[str, Any]:

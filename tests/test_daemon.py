@@ -604,6 +604,28 @@ def test_a_question_outlives_its_supervisor(host: Host) -> None:
     assert host.wait(host.run("a"))["reason"].startswith("invalid: no user")
 
 
+def test_a_launcher_that_hangs_is_told(host: Host, tmp_path: Path) -> None:
+    """Nothing of it shows in any run, so the daemon says it, once, and when it is over; a slow start is no hang."""
+    program = tmp_path / "daemon.py"
+    program.write_text(
+        f"import sys\nsys.path.insert(0, {str(REPO)!r})\nfrom jobqueued import launch\n"
+        "from jobqueued.__main__ import main\n"
+        "launch.SILENT = 10**9\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    host.program = (sys.executable, str(program))
+    host.write("jobs.yaml", "jobs: {a: {command: exit 3}, b: {command: exit 4}}")
+    host.start()
+    (launcher,) = (p for p in host.small_ones() if Path(f"/proc/{p}/comm").read_text() == "jq-launcher\n")
+    os.kill(launcher, signal.SIGSTOP)
+    runs = [host.run("a"), host.run("b")]
+    (told,) = wait_for(lambda: host.said("trouble"))
+    assert told["message"].startswith("the launcher has not answered for 1 s; 2 runs wait to be started; see: ")
+    os.kill(launcher, signal.SIGCONT)
+    assert [host.wait(run)["exit_code"] for run in runs] == [3, 4]
+    assert [entry["message"] for entry in host.said("recovered")] == ["the launcher answers again"]
+    assert len(host.said("trouble")) == 1
+
+
 def test_a_launcher_that_does_not_answer_holds_nobody_up(host: Host) -> None:
     """While the next launcher is silent people are answered; what was asked for meanwhile is sent when it speaks."""
     host.write("a.yaml", "jobs: {a: {command: 'true'}}")
