@@ -8,19 +8,23 @@ import os
 import pty
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -150,9 +154,46 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(*arguments: str | int | Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """The program, run to its end, its output piped."""
-    command = [*PROGRAM, *map(str, arguments)]
-    return subprocess.run(command, env=environment(**more), capture_output=True, text=True, timeout=60, check=False)
+    """The program, run to its end."""
+    done = run_raw(*arguments, **more)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_raw(*arguments: str | int | Path, **more: str) -> subprocess.CompletedProcess[bytes]:
+    """The program, run to its end, its output in files: a fork of us, which has it loaded already."""
+    words = [str(argument) for argument in arguments]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # our other thread serves a socket, and holds no lock
+        pid = os.fork()
+        if not pid:
+            become(words, environment(**more), out.fileno(), err.fileno())
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+def become(words: list[str], env: dict[str, str], out: int, err: int) -> NoReturn:
+    """The program itself."""
+    status: object = 1
+    try:
+        signal.alarm(60)
+        os.environ.clear()
+        os.environ.update(env)
+        time.tzset()
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        sys.stdout = open(1, "w", encoding=env.get("PYTHONIOENCODING", "utf-8"), closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        main(words, prog_name="jobqueuectl")
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else 1)
 
 
 def on_terminal(columns: int, *arguments: str | Path, **more: str) -> str:

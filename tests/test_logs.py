@@ -24,7 +24,7 @@ from jobqueued.ctl.main import main
 from jobqueued.ctl.output import beginning_of_last
 from jobqueued.model import RunId
 from tests.host import DEADLINE, Host, wait_for
-from tests.test_ctl import PROGRAM, RECORD, environment, harmful, on_terminal
+from tests.test_ctl import PROGRAM, RECORD, environment, harmful, on_terminal, run_raw
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 STRANGER, GROUP = 65534, 54321
@@ -33,8 +33,7 @@ HOSTILE = r"\033]0;owned\007\033[2J\033[31mred\033[0m\r\033[1A\342\200\256evil\3
 
 def logs(root: Path, *arguments: str | int) -> subprocess.CompletedProcess[bytes]:
     """``jobqueuectl logs``, run to its end."""
-    command = [*PROGRAM, "--root", str(root), "logs", *map(str, arguments)]
-    return subprocess.run(command, env=environment(), capture_output=True, timeout=60, check=False)
+    return run_raw("--root", root, "logs", *arguments)
 
 
 class Follower:
