@@ -55,15 +55,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jobqueued {__version__}")
     parser.add_argument("--root", type=Path, metavar="D", help="keep everything below D: jobqueue.d, state, run, logs")
-    for name, kind in (
-        ("config", "F"),
-        ("jobs", "D"),
-        ("state", "D"),
-        ("run", "D"),
-        ("logs", "D"),
-        ("journal", "SOCKET"),
+    for name, kind, what in (
+        ("config", "F", "its settings  [/etc/jobqueued.yaml]"),
+        ("jobs", "D", "the job files  [/etc/jobqueue.d]"),
+        ("state", "D", "what it has to remember  [/var/lib/jobqueue]"),
+        ("run", "D", "sockets and live runs  [/run/jobqueue]"),
+        ("logs", "D", "records and output of runs  [/var/log/jobqueue]"),
+        ("journal", "SOCKET", "where journald listens for the output of runs  [/run/systemd/journal/socket]"),
     ):
-        parser.add_argument(f"--{name}", type=Path, metavar=kind, help=f"use this path for {name}")
+        parser.add_argument(f"--{name}", type=Path, metavar=kind, help=what)
     parser.add_argument(
         "--launcher", type=Path, metavar="SOCKET", help="use the launcher that listens here; never start one"
     )

@@ -277,7 +277,7 @@ GROUPS: dict[str, dict[str, Key]] = {
     ),
     "How it ends": table(
         Key("timeout", optional(duration("1s", "365d")), "none", "How long a run may take.", "2h"),
-        Key("kill_grace", duration("0s", "1h"), "10s", "The time between SIGTERM and SIGKILL.", "30s"),
+        Key("kill_grace", duration("0s", "1h"), "10s", "The time between `stop_signal` and SIGKILL.", "30s"),
         Key("stop_signal", _SIGNAL, "SIGTERM", "The signal that asks a run to stop.", "SIGINT"),
         Key("success_codes", sequence(integer(0, 255)), "[0]", "Exit codes that mean success.", "[0, 24]"),
         Key("retries", integer(0, 1000), "0", "How often a run that failed is tried again.", "3", planned=True),
