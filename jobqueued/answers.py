@@ -6,14 +6,16 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from jobqueued.book import JobState
-from jobqueued.model import DAY, HOUR, LIVE, MINUTE, SECOND, Job, JobStatus, RunState, to_text
+from jobqueued.locks import CPU
+from jobqueued.model import DAY, FAILURES, HOUR, LIVE, MINUTE, SECOND, Claim, Job, JobStatus, On, RunState, to_text
 from jobqueued.scheduler import Scheduler
 
-_DURATIONS = frozenset({"every", "spread", "offset", "catch_up_window", "grace", "timeout", "kill_grace"})
-_INSTANTS = frozenset({"anchor", "at"})
-_INTERNAL = frozenset({"triggers", "file", "line"})
-FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST})
-"""The ends that need somebody's attention."""
+_DURATIONS = (
+    "every", "spread", "offset", "catch_up_window", "grace", "start_deadline", "timeout", "kill_grace", "drain",
+    "dependency_timeout", "retry_delay", "retry_max_delay",
+)  # fmt: skip
+_INSTANTS = ("anchor", "at")
+_INTERNAL = ("triggers", "file", "line", "at_boot")
 
 
 def _moment(instant: int | None) -> str | None:
@@ -26,10 +28,12 @@ def status_of(scheduler: Scheduler, job: Job) -> JobStatus:
     ended = state.memory.stats.last_state
     facts = (
         (bool(state.live), JobStatus.RUNNING),
+        (any(scheduler.runs[run].state is RunState.RETRYING for run in state.later), JobStatus.RETRYING),
         (bool(scheduler.invalid(job)), JobStatus.INVALID),
         (state.memory.paused, JobStatus.PAUSED),
-        (bool(state.held), JobStatus.WAITING),
+        (bool(state.held or state.later), JobStatus.WAITING),
         (not job.enabled, JobStatus.DISABLED),
+        (scheduler.is_completed(job), JobStatus.COMPLETED),
         (ended in FAILURES, JobStatus.FAILED),
         (
             bool(job.triggers and ended) and scheduler.next_start(job.id) is None and not job.at_boot,
@@ -44,7 +48,16 @@ def rhythms(job: Job) -> list[str]:
     words = [f"{expression}, seconds {job.seconds}" if job.seconds else expression for expression in job.schedule]
     words += [] if job.every is None else [f"every {_length(job.every)}"]
     words += [] if job.at is None else [f"at {to_text(job.at)}"]
+    words += [f"after {', '.join(job.dependencies)}"] if job.dependencies and not job.triggers else []
+    words += [_event(on) for on in job.on]
     return words + ["at boot"] * (job.at_boot and not any(e.strip().lower() == "@reboot" for e in job.schedule))
+
+
+def _event(on: On) -> str:
+    if on.kind == "event":
+        return f"at event {on.name}"
+    result = {"success": "", "failure": "failure of ", "any": "any end of "}[on.result]
+    return f"after {result}{on.name}"
 
 
 def _length(duration: int) -> str:
@@ -66,7 +79,8 @@ def job_row(scheduler: Scheduler, job: Job) -> dict[str, Any]:
         "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
         "next": _moment(_next(scheduler, job)), "last_run": _moment(stats.last_run),
         "last_state": None if stats.last_state is None else str(stats.last_state), "due": len(state.due),
-        "waiting": len(state.waiting), "running": len(state.live), "file": job.file, "line": job.line,
+        "waiting": len(state.waiting), "retrying": len(state.later), "running": len(state.live), "file": job.file,
+        "line": job.line,
     }  # fmt: skip
 
 
@@ -77,16 +91,36 @@ def definition(job: Job) -> dict[str, Any]:
         found[name] = None if found[name] is None else found[name] / SECOND
     for name in _INSTANTS:
         found[name] = _moment(found[name])
+    found["locks"] = [_lock(claim) for claim in job.locks]
+    found["resources"] = {claim.resource: _amount(claim) for claim in job.resources}
+    found["on"] = [*(["boot"] if job.at_boot else []), *(_on(on) for on in job.on)]
+    if job.escalation is not None:
+        found["escalation"] = {"points": job.escalation.points, "every": job.escalation.every / SECOND}
     limits = dict(job.resource_limits)
     if limits.get("cpu_time") is not None:
         limits["cpu_time"] /= SECOND
     return {**found, "environment": dict(job.environment), "resource_limits": limits}
 
 
+def _lock(claim: Claim) -> dict[str, Any]:
+    kind = "path" if claim.resource.startswith("/") else "name"
+    how = {"units": claim.units} if claim.units else {"mode": "exclusive" if claim.exclusive else "shared"}
+    return {kind: claim.resource, **how}
+
+
+def _amount(claim: Claim) -> float:
+    return claim.units / 1000 if claim.resource == CPU else claim.units
+
+
+def _on(on: On) -> dict[str, str]:
+    return {on.kind: on.name, **({"result": on.result} if on.kind == "job" else {})}
+
+
 def stats(state: JobState) -> dict[str, Any]:
     """The job's counters."""
     counters = state.memory.stats
-    return {**asdict(counters), "last_run": _moment(counters.last_run)}
+    usual = None if counters.usual is None else counters.usual / SECOND
+    return {**asdict(counters), "last_run": _moment(counters.last_run), "usual": usual}
 
 
 def _next(scheduler: Scheduler, job: Job) -> int | None:
@@ -105,7 +139,8 @@ def next_job(scheduler: Scheduler) -> tuple[int, str] | None:
 
 
 def counts(scheduler: Scheduler) -> dict[str, int]:
-    """How many runs are due (held by their job's concurrency), waiting for admission, and running."""
+    """How many runs are due (held by their job's concurrency or dependencies), waiting, retrying, and running."""
     states = [run.state for run in scheduler.runs.values()]
     live = sum(state in LIVE for state in states)
-    return {"due": states.count(RunState.DUE), "waiting": states.count(RunState.WAITING), "running": live}
+    counted = {state.value: states.count(state) for state in (RunState.DUE, RunState.WAITING, RunState.RETRYING)}
+    return {**counted, "running": live}

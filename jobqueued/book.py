@@ -4,56 +4,100 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobqueued import lifecycle
+from jobqueued.admission import OUTPUT_DRAIN, Admission
 from jobqueued.catalog import Catalog
 from jobqueued.clock import Clock
 from jobqueued.lifecycle import Step
-from jobqueued.locks import SLOT, Claim, Locks
-from jobqueued.model import LIVE, Job, JobMemory, Occurrence, Run, RunId, RunState
-from jobqueued.waiting import Waiting
+from jobqueued.locks import SLOT, Locks, claims_of
+from jobqueued.model import LIVE, Escalation, Hold, Job, JobMemory, Now, Occurrence, Outcome, Run, RunId, RunState
+from jobqueued.placement import Placement
+from jobqueued.timers import Timers
+from jobqueued.waiting import Terms
+
+OUTCOMES = 16
+"""So many of a job's newest occurrences can still decide on a run that depends on it."""
+
+
+class HostLimits(NamedTuple):
+    """What jobqueued.yaml and the host say: its name, `max_running` (None: no limit), how many units there are of each
+    resource (CPU in thousandths of a core, memory in bytes), the numbers of its CPUs, how what waits ages.
+    """
+
+    name: str = "localhost"
+    max_running: int | None = None
+    resources: dict[str, int] = {}  # noqa: RUF012
+    cpus: tuple[int, ...] = ()
+    escalation: Escalation = Escalation()
 
 
 @dataclass(slots=True)
 class JobState:
     """What is kept of a job id beside its definition; it outlives the job's removal.
 
-    `skip` is the newest run if that is a skip: the next skip for the same reason joins it.
+    `later` are the runs that wait for a pause to end (monotonic, ns): before the next attempt, or after trouble of the
+    system.  `skip` is the newest run if that is a skip: the next skip for the same reason joins it.  `trouble` is why
+    the job can't run on this host as things stand.  `fresh`: how many of the clock's occurrences came since when
+    (monotonic, ns), for the fuse.
     """
 
     memory: JobMemory
     due: list[RunId] = field(default_factory=list)
     waiting: set[RunId] = field(default_factory=set)
+    later: dict[RunId, int] = field(default_factory=dict)
     live: set[RunId] = field(default_factory=set)
     skip: Run | None = None
+    trouble: str = ""
+    fresh: tuple[int, int] = (0, 0)
+    fuse_blown: bool = False
 
     @property
     def held(self) -> int:
         """How many runs have not started."""
         return len(self.due) + len(self.waiting)
 
+    @property
+    def under_way(self) -> int:
+        """How many runs count against `concurrency`."""
+        return len(self.waiting) + len(self.later) + len(self.live)
+
+    @property
+    def unfinished(self) -> list[RunId]:
+        """All runs before their end."""
+        return [*self.due, *self.waiting, *self.later, *self.live]
+
 
 class Book:
-    """The catalog, the clock, the runs, the queue and the locks, and the moves that keep them consistent."""
+    """The catalog, the clock, the runs and the queue, and the moves that keep them consistent."""
 
-    def __init__(self, max_running: int | None, host: str) -> None:
-        self.host = host
+    def __init__(self, limits: HostLimits) -> None:
+        self.host, self.limits = limits.name, limits
         self.catalog = Catalog()
         self.clock = Clock()
+        self.timers = Timers()
         self.users: dict[str, str | None] = {}
         """What is wrong with a user of jobs: "" nothing, None: nobody knows yet."""
         self.runs: dict[RunId, Run] = {}
-        self.waiting = Waiting()
+        slots = {} if limits.max_running is None else {SLOT: limits.max_running}
+        self.admission = Admission(Locks({**limits.resources, **slots}))
+        self.placement = Placement(limits.resources, limits.cpus)
         self.blocked = False
         """Nothing that waits can start before something ends or joins; so nobody needs to look."""
-        self._locks = Locks({} if max_running is None else {SLOT: max_running})
+        self.stirred: dict[str, None] = {}
+        """The jobs whose runs may have become free to join the queue."""
+        self.finished: list[Run] = []
+        """Runs that have ended, and may make other jobs due."""
         self._jobs: dict[str, JobState] = {}
+        self._terms: dict[str, Terms] = {}
         self._arrivals = 0
+        self.loaded = False
+        """Whether every job file was read, so that it is known which jobs there are."""
+        self.hold: Hold | None = None
 
-    def restore(self, memories: Iterable[JobMemory], runs: Iterable[Run]) -> None:
-        """Take over what was kept: live runs have their claims back, unstarted ones wait for their jobs to be read."""
+    def restore(self, memories: Iterable[JobMemory], runs: Iterable[Run], now: Now) -> None:
+        """Take over what was kept: live runs have their claims back, others wait for their jobs to be read."""
         for memory in memories:
             self._jobs[memory.job] = JobState(memory)
         for run in sorted(runs, key=lambda run: run.arrival):
@@ -61,7 +105,9 @@ class Book:
             if run.state is RunState.SKIPPED:
                 self[run.id.job].skip = run
             elif run.state in LIVE:
-                self.put_live(run)
+                self.put_live(run, now)
+            elif run.state is RunState.RETRYING:
+                self.put_later(run, now)
             else:
                 self[run.id.job].due.append(run.id)
                 self.runs[run.id] = replace(run, state=RunState.DUE)
@@ -71,6 +117,68 @@ class Book:
         if job not in self._jobs:
             self._jobs[job] = JobState(JobMemory(job=job))
         return self._jobs[job]
+
+    def stir(self, job: str) -> None:
+        """Something has changed that may have held back runs of a job, or of those that depend on it."""
+        self.stirred[job] = None
+        for name in self.catalog.dependents(job):
+            self.stirred[name] = None
+
+    def note_outcome(self, run: Run, now: Now) -> None:
+        """How an occurrence went counts for the jobs that depend on it; the job's memory is saved by who says so."""
+        self.stir(run.id.job)
+        if run.state is not RunState.SKIPPED:
+            self.finished.append(run)
+        if self.catalog.dependents(run.id.job):
+            state, due = self[run.id.job], run.due if run.last_due is None else run.last_due
+            others = [known for known in state.memory.outcomes if known.run != run.id.number]
+            outcome = Outcome(run.id.number, due, now.wall, run.state.value)
+            state.memory = replace(state.memory, outcomes=(*others, outcome)[-OUTCOMES:])
+
+    # jobs
+
+    def define(self, job: Job) -> None:
+        """A definition is new: what follows from it is worked out anew."""
+        self._terms.pop(job.id, None)
+
+    def terms(self, job: Job) -> Terms:
+        """The terms on which a job's runs wait."""
+        found = self._terms.get(job.id)
+        if found is None:
+            bound = None if job.timeout is None else job.timeout + job.kill_grace + OUTPUT_DRAIN
+            claims = claims_of(job, slots=self.limits.max_running is not None)
+            escalation = job.escalation or self.limits.escalation
+            found = self._terms[job.id] = Terms(claims, escalation, bound, job.drain)
+        return found
+
+    def wind(self, job: Job) -> None:
+        """Set the clock to the first occurrence that is not covered; a job that is completed has none."""
+        if self.is_completed(job):
+            self.clock.clear(job.id)
+        else:
+            self.clock.set(job, self[job.id].memory.cursor)
+
+    def is_completed(self, job: Job) -> bool:
+        """Whether `max_runs` have started."""
+        state = self[job.id]
+        started = state.memory.stats.started + len(state.live) + len(state.later)
+        return job.max_runs is not None and started >= job.max_runs
+
+    def invalid(self, job: Job) -> str:
+        """Why a job can't run, whatever its file says; "" if nothing is known."""
+        return self[job.id].trouble or (job.user and self.users.get(job.user)) or ""
+
+    def holds(self, job: Job) -> str:
+        """Why no run of a job may join the queue now; "" if it may."""
+        memory = self[job.id].memory
+        if memory.paused:
+            return f"job {job.id} is paused; to go on: jobqueuectl resume {job.id}"
+        if job.user is None or self.users.get(job.user) == "":
+            return ""
+        before = f"job {job.id} was invalid ({self.invalid(job)}); " if self.invalid(job) else ""
+        return f"{before}the user {job.user} is being looked up"
+
+    # runs
 
     def number(self, occurrence: Occurrence, queued: int, trigger: str, asked_by: str | None) -> Run:
         """A new run with its job's next number; it is in no place yet."""
@@ -95,124 +203,108 @@ class Book:
         return stepped
 
     def put_due(self, run: Run) -> None:
-        """Behind the job's other unstarted runs, until `promote` moves it on."""
+        """Behind the job's other unstarted runs, until nothing holds it back."""
         self.runs[run.id] = run
         self[run.id.job].due.append(run.id)
 
-    def invalid(self, job: Job) -> str:
-        """Why a job can't run, whatever its file says; "" if nothing is known."""
-        return (job.user and self.users.get(job.user)) or ""
-
-    def holds(self, job: Job) -> str:
-        """Why no run of a job may join the queue now; "" if it may."""
-        if self[job.id].memory.paused:
-            return f"job {job.id} is paused; to go on: jobqueuectl resume {job.id}"
-        if job.user is None or self.users.get(job.user) == "":
-            return ""
-        before = f"job {job.id} was invalid ({self.invalid(job)}); " if self.invalid(job) else ""
-        return f"{before}the user {job.user} is being looked up"
-
-    def hold(self, run: Run) -> Run:
-        """From the queue to the front of its job's other unstarted runs, until `promote` moves it on."""
-        held = self.step(run, Step.HOLD)
-        self.waiting.remove(run.id)
-        self[run.id.job].waiting.discard(run.id)
+    def put_back(self, run: Run, now: Now) -> Run:
+        """Back to the front of its job's other unstarted runs, where it does not age."""
+        aged = run.waited + (max(0, now.wall - run.since) if run.since else 0)
+        held = self.step(run, Step.HOLD, waited=aged, since=0)
+        self._take_out(run.id)
         self[run.id.job].due.insert(0, run.id)
         return held
 
-    def promote(self, name: str) -> None:
-        """Runs that only their job's `concurrency` held back join the queue, unless the job is held."""
-        job, state = self.catalog.get(name), self[name]
-        if job is None or self.holds(job):
-            return
-        while state.due and len(state.live) + len(state.waiting) < job.concurrency:
-            self.enqueue(self.step(self.runs[state.due.pop(0)], Step.QUEUE))
+    def put_later(self, run: Run, now: Now) -> None:
+        """It waits for the end of its pause, and is looked at then."""
+        self.runs[run.id] = run
+        self._take_out(run.id)
+        until = self[run.id.job].later[run.id] = now.mono + max(0, run.not_before - now.wall)
+        self.timers.after(until, run.id)
 
-    def enqueue(self, run: Run) -> None:
-        """Into the queue, at the place that its job's priority gives it (anew, if it is there already)."""
-        job = self.catalog.get(run.id.job)
-        self[run.id.job].waiting.add(run.id)
-        self.waiting.add(run.id, job.priority if job else 0, run.due, run.arrival)
+    def enqueue(self, run: Run, now: Now) -> Run:
+        """Into the queue, at the place that its job's terms give it (anew, if it is there already); it ages."""
+        job, state = self.catalog[run.id.job], self[run.id.job]
+        if not run.since:
+            run = self.runs[run.id] = replace(run, since=now.wall)
+        if run.id in state.due:
+            state.due.remove(run.id)
+        state.later.pop(run.id, None)
+        state.waiting.add(run.id)
+        since = now.mono - max(0, now.wall - run.since) - run.waited
+        self.admission.waiting.add(run.id, self.terms(job), job.priority, since, run.due, run.arrival)
         self.blocked = False
+        return run
 
-    def put_live(self, run: Run) -> None:
+    def put_live(self, run: Run, now: Now) -> None:
         """A live run that was found: it holds its claims, even beyond today's capacity."""
         self.runs[run.id] = run
         self[run.id.job].live.add(run.id)
-        self._locks.grant(run.id, self.claims(), found=True)
+        ends_at = None if run.ends_by is None else now.mono + run.ends_by - now.wall
+        self.admission.hold(run.id, run.claims, ends_at, found=True)
+        self.placement.take(run.placed, run.claims, now.mono)
 
-    def admit(self, run: Run) -> None:
-        """From the queue to the live ones, with all its claims."""
-        self._locks.grant(run.id, self.claims())
-        self.waiting.remove(run.id)
-        self[run.id.job].waiting.discard(run.id)
+    def admit(self, run: Run, now: Now) -> Run:
+        """From the queue to the live ones, with all its claims and the units that it is given of them."""
+        job = self.catalog[run.id.job]
+        claims, _, bound, _ = self.terms(job)
+        placed = self.placement.choose(job, claims, now.mono) if job.resources or job.locks else ()
+        started = self.step(
+            run, Step.ADMIT, attempt=max(1, run.attempt), claims=claims, placed=placed,
+            ends_by=None if bound is None else now.wall + bound,
+        )  # fmt: skip
+        self.admission.hold(run.id, claims, None if bound is None else now.mono + bound)
+        self.placement.take(placed, claims, now.mono)
+        self._take_out(run.id)
         self[run.id.job].live.add(run.id)
+        return started
 
-    def release(self, run: RunId) -> None:
+    def release(self, run: Run, now: Now) -> None:
         """A live run gives its claims back and is nowhere."""
-        self[run.job].live.discard(run)
-        self._locks.release(run)
+        self[run.id.job].live.discard(run.id)
+        self.admission.release(run.id)
+        self.placement.give_back(run.placed, run.claims, now.mono)
         self.blocked = False
 
     def drop(self, run: RunId) -> None:
         """Out of the book: it has ended, or will never start."""
+        self._take_out(run)
+        del self.runs[run]
+        self.blocked = False
+
+    def _take_out(self, run: RunId) -> None:
+        """From wherever it waits."""
         state = self[run.job]
+        self.admission.waiting.remove(run)
         state.waiting.discard(run)
-        self.waiting.remove(run)
+        state.later.pop(run, None)
         if run in state.due:
             state.due.remove(run)
-        del self.runs[run]
-
-    def claims(self) -> tuple[Claim, ...]:
-        """What every run needs."""
-        return (Claim(SLOT),)
 
     @property
     def is_limited(self) -> bool:
         """Whether it can matter who is admitted first."""
-        return self._locks.capacity(SLOT) is not None
-
-    def missing(self) -> Claim | None:
-        """What keeps the first of the queue from starting."""
-        return self._locks.missing(self.claims())
-
-    def explain(self, run: RunId) -> list[str]:
-        """Why a run has not started, a reason a line; [] for a live one.  KeyError: no such run, or it has ended."""
-        found = self.runs[run]
-        if found.state is RunState.DUE:
-            return [self._why_due(found)]
-        if found.state is not RunState.WAITING:
-            return []
-        ahead = [str(other) for other in takewhile(lambda other: other != run, self.waiting)]
-        missing = self.missing()
-        reasons = [f"waits behind {', '.join(ahead)}"] if ahead else []
-        if missing is not None:
-            holders = ", ".join(str(holder) for holder in self._locks.holders(missing.resource))
-            reasons.append(f"{missing.resource} {self._locks.capacity(missing.resource)} is used up by {holders}")
-        if found.not_before:
-            reasons.append("its last start failed by the system's fault; it is tried again after a pause")
-        return reasons
-
-    def _why_due(self, run: Run) -> str:
-        job, state = self.catalog.get(run.id.job), self[run.id.job]
-        if job is None:
-            return f"job {run.id.job} is not defined in any file that could be read"
-        if held := self.holds(job):
-            return held
-        return f"concurrency {job.concurrency} is used up by {', '.join(map(str, sorted(state.live | state.waiting)))}"
+        return self.limits.max_running is not None
 
     def validate(self) -> None:
         """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
         for name, state in self._jobs.items():
-            places = [*state.due, *state.waiting, *state.live]
+            places = state.unfinished
             assert len(places) == len(set(places)), f"{name}: a run in two places: {places}"
             for place, runs in ((RunState.DUE, state.due), (RunState.WAITING, state.waiting)):
                 assert all(self.runs[run].state is place for run in runs), f"{name}: {runs} not {place}"
+            pausing = (RunState.WAITING, RunState.RETRYING)
+            assert all(self.runs[run].state in pausing for run in state.later), f"{name}: {state.later} not later"
             assert all(self.runs[run].state in LIVE for run in state.live), f"{name}: {state.live} not live"
             numbers = [run.number for run in places]
             assert state.memory.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
-        assert set(self.runs) == {run for s in self._jobs.values() for run in (*s.due, *s.waiting, *s.live)}
-        assert {run for run in self.runs if self.runs[run].state is RunState.WAITING} == set(self.waiting)
-        live = {run for run in self.runs if self.runs[run].state in LIVE}
-        assert len(self._locks) == len(live), "claims outlive their runs"
-        assert all(run in self._locks for run in live), "a live run without its claims"
+        assert set(self.runs) == {run for state in self._jobs.values() for run in state.unfinished}
+        assert {run for state in self._jobs.values() for run in state.waiting} == set(self.admission.waiting)
+        self._validate_claims()
+
+    def _validate_claims(self) -> None:
+        locks = self.admission.locks
+        live = [run for run in self.runs.values() if run.state in LIVE]
+        assert len(locks) == len(live), "claims outlive their runs"
+        assert all(locks.held(run.id) == run.claims for run in live), "a live run without its claims"
+        locks.validate()

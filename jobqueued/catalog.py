@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from collections.abc import Mapping as Map
 from dataclasses import fields
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ class Catalog:
         self._jobs: dict[str, Job] = {}
         self._ids: dict[str, set[str]] = {}
         self._users: dict[str, set[str]] = {}
+        self._dependents: dict[str, set[str]] = {}
+        self._listeners: dict[tuple[str, str], set[str]] = {}
         for job in jobs:
             self.add(job)
 
@@ -59,6 +62,31 @@ class Catalog:
     def of_user(self, user: str) -> tuple[Job, ...]:
         """The jobs that run as a user, by id."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._users.get(user, ())))
+
+    def dependents(self, job_id: str) -> tuple[str, ...]:
+        """The ids of the jobs that depend on a job, there or not."""
+        found = self._dependents.get(job_id)
+        return tuple(sorted(found)) if found else ()
+
+    def listeners(self, kind: str, name: str) -> tuple[Job, ...]:
+        """The jobs that an event makes due, by id; its kind and name are those of `On`."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
+
+    def depending(self) -> list[Job]:
+        """The jobs that depend on others in any way."""
+        ids = {*chain.from_iterable(self._dependents.values())}
+        ids.update(*(found for (kind, _), found in self._listeners.items() if kind == "job"))
+        return [self._jobs[job_id] for job_id in sorted(ids)]
+
+    def cycle(self, job: Job) -> tuple[str, ...]:
+        """The ids on the shortest way from a job over those it waits for, back to itself; () where there is none."""
+        ways: dict[str, tuple[str, ...]] = {name: (job.id, name) for name in awaited(job)}
+        seen: set[str] = set()
+        while ways and job.id not in ways:
+            seen |= ways.keys()
+            further = ((name, way) for last, way in ways.items() if last in self for name in awaited(self[last]))
+            ways = {name: (*way, name) for name, way in further if name not in seen}
+        return ways.get(job.id, ())
 
     def add(self, job: Job) -> None:
         """Add a job; ValueError if its id is taken."""
@@ -146,20 +174,37 @@ class Catalog:
 
     def _pop(self, job_id: str) -> Job:
         job = self._jobs.pop(job_id)
-        if job.user is not None:
-            self._users[job.user].discard(job_id)
+        self._forget(job)
         return job
 
     def _put(self, job: Job) -> None:
         old = self._jobs.get(job.id)
         if old is not None and old.file in self._ids:
             self._ids[old.file].discard(job.id)
-        if old is not None and old.user is not None:
-            self._users[old.user].discard(job.id)
+        if old is not None:
+            self._forget(old)
         self._jobs[job.id] = job
         if job.user is not None:
             self._users.setdefault(job.user, set()).add(job.id)
+        for name in job.dependencies:
+            self._dependents.setdefault(name, set()).add(job.id)
+        for on in job.on:
+            self._listeners.setdefault((on.kind, on.name), set()).add(job.id)
         self._ids.setdefault(job.file, set()).add(job.id)
+
+    def _forget(self, job: Job) -> None:
+        """Out of the indexes."""
+        if job.user is not None:
+            self._users[job.user].discard(job.id)
+        for name in job.dependencies:
+            self._dependents[name].discard(job.id)
+        for on in job.on:
+            self._listeners[on.kind, on.name].discard(job.id)
+
+
+def awaited(job: Job) -> tuple[str, ...]:
+    """The ids of the jobs whose runs a job waits for, or is made due by."""
+    return (*job.dependencies, *(on.name for on in job.on if on.kind == "job"))
 
 
 _PLACE_AND_COMPILED = {"file", "line", "triggers"}

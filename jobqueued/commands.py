@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.model import Job, JobMemory, Record, Run, RunId
+from jobqueued.model import Hold, Job, JobMemory, Record, Run, RunId
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,13 @@ class SaveBoot:
     """Durably keep that this boot of the host was noticed."""
 
     boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveHold:
+    """Durably keep that nothing new starts on this host; None: that it does again."""
+
+    hold: Hold | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +103,4 @@ class Reply:
     error: str | None = None
 
 
-Command = SaveRun | SaveJob | SaveBoot | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | Reply
+Command = SaveRun | SaveJob | SaveBoot | SaveHold | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | Reply

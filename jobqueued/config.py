@@ -9,10 +9,24 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobqueued.child.journald import ADDRESS
+from jobqueued.claims import AMOUNTS, ESCALATION
 from jobqueued.keys import RETENTION, ZONE
-from jobqueued.kinds import ANYTHING, Key, Kind, Wrong, integer, mapping, optional, read_keys, section, table
-from jobqueued.model import DAY, Problem
-from jobqueued.yamltext import MAX_BYTES, read_tree
+from jobqueued.kinds import (
+    ANYTHING,
+    Key,
+    Kind,
+    Wrong,
+    integer,
+    mapping,
+    optional,
+    read_keys,
+    refused,
+    section,
+    table,
+)
+from jobqueued.locks import CPU, MEMORY
+from jobqueued.model import DAY, ONE_A_MINUTE, Escalation, Problem
+from jobqueued.yamltext import MAX_BYTES, Entry, Mapping, quoted, read_tree
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -93,8 +107,20 @@ class Config:
     """The settings of jobqueued.yaml; without `max_running` any number of runs may be live."""
 
     max_running: int | None = None
+    resources: dict[str, int] = field(default_factory=dict)
+    reserve: dict[str, int] = field(default_factory=dict)
+    escalation: Escalation = ONE_A_MINUTE
     timezone: str = field(default_factory=host_timezone)
     retention: Retention = Retention()
+
+
+def capacity(config: Config, cores: int, memory: int) -> dict[str, int]:
+    """How many units of each resource jobs have: what the settings say, else the host's own without the reserve.
+
+    `cores` and `memory` (bytes) are the host's; of CPU the units are thousandths of a core.
+    """
+    own = {CPU: cores * 1000 - config.reserve.get(CPU, 0), MEMORY: memory - config.reserve.get(MEMORY, 0)}
+    return {**{name: max(0, amount) for name, amount in own.items()}, **config.resources}
 
 
 def read_config(path: Path) -> tuple[Config, list[Problem]]:
@@ -133,13 +159,27 @@ def _retention() -> Kind:
     return Kind(keys.name, keys.accepted, lambda node: Retention(**keys.read(node)), keys.schema, keys.keys)
 
 
+def _reserved(entries: dict[str, Entry]) -> dict[str, int]:
+    problems = [refused(key, "cpu or memory", quoted(key.text)) for key, _ in entries.values() if key.text not in _BOTH]
+    if problems:
+        raise Wrong(problems)
+    return dict(AMOUNTS.read(Mapping(0, 0, entries)))
+
+
+_BOTH = ("cpu", "memory")
+_RESERVE = mapping("a mapping with the keys cpu and memory", _reserved)
+
 CONFIG_KEYS = table(
     Key("max_running", optional(integer(1, 100_000)), "none", "How many runs may be live on this host at a time.", "8"),
     Key("timezone", ZONE, "", "The zone of jobs that name none; else the host's.", "Europe/Berlin"),
     Key("retention", _retention(), "{}", "How much history each job keeps.", "{runs: 500, age: 365d, bytes: 10G}"),
-    Key("resources", ANYTHING, "", "What there is for jobs that ask for it, in units.", "{gpu: 2}", planned=True),
-    Key("reserve", ANYTHING, "", "What is kept back for all that is no job.", "{memory: 1G}", planned=True),
-    Key("escalation", ANYTHING, "", "How the priority of what waits grows.", "{points: 1}", planned=True),
+    Key("resources", AMOUNTS, "{}", "How much there is for jobs that ask for it: of cpu and memory, else what the host "
+        "has; of whatever else comes in units, for `resources` and `locks`.", "{gpu: 2, license: 5, memory: 16G}"),
+    Key("reserve", _RESERVE, "{}", "How much of the host's cpu and memory is kept for all that is no job.",
+        "{cpu: 0.5, memory: 1G}"),
+    Key("escalation", ESCALATION, "{points: 1, every: 1m}",
+        "How the priority of a waiting run grows, where its job does not say.",
+        "{points: 2, every: 5m}"),
     Key("notify", ANYTHING, "", "The channels for notices.", "{smtp: localhost}", planned=True),
     Key("users", ANYTHING, "", "Who may have job files of their own.", "{allow: all}", planned=True),
     Key("metrics", ANYTHING, "", "Where figures are offered.", "{listen: 9100}", planned=True),

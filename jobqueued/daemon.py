@@ -18,8 +18,9 @@ from functools import partial
 from typing import Any
 
 from jobqueued import __version__, events, kernel, runlog
+from jobqueued.book import HostLimits
 from jobqueued.commands import Command, Launch, LookUp, RemoveMarks, Reply, SaveBoot, SaveRun, Say, Stop, WriteRecord
-from jobqueued.config import Config, Paths, machine_id
+from jobqueued.config import Config, Paths, capacity, machine_id
 from jobqueued.control import Control
 from jobqueued.jobfile import read_jobs
 from jobqueued.journal import Journal
@@ -33,6 +34,7 @@ from jobqueued.store import CommitFailed, Store
 from jobqueued.systemd import Systemd, summary
 from jobqueued.unsaved import Unsaved
 from jobqueued.upkeep import Upkeep
+from jobqueued.usage import host_has
 from jobqueued.verbs import Verbs
 from jobqueued.watch import Watch
 
@@ -47,7 +49,10 @@ class Daemon:
     def __init__(self, paths: Paths, config: Config, store: Store, link: Link, journal: Journal, host: str) -> None:
         self._paths, self._config, self._store, self._link, self._journal = paths, config, store, link, journal
         self._host, self._since = host, time.time_ns()
-        self._scheduler = Scheduler(max_running=config.max_running, host=host)
+        cpus, memory = host_has()
+        resources = capacity(config, len(cpus), memory)
+        limits = HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation)
+        self._scheduler = Scheduler(limits)
         self._systemd = Systemd()
         reader = partial(read_jobs, timezone=config.timezone, seed=machine_id())
         self._watch = Watch(paths.jobs, reader, store.files())
@@ -55,7 +60,8 @@ class Daemon:
         self._reload = Reload(self._watch, self._scheduler.catalog)
         self._unsaved = Unsaved(store)
         self._verbs = Verbs(
-            self._scheduler, store, self._unsaved, self._status, self._happened.append, paths.logs, self._reload.begin
+            self._scheduler, store, self._unsaved, self._status, self._happened.append, paths.logs, self._reload.begin,
+            _now, paths.runs.name,
         )  # fmt: skip
         self._control = Control(paths.control, self._verbs.of)
         self._held_back: list[RemoveMarks] = []
@@ -99,7 +105,7 @@ class Daemon:
     def _begin(self, boot_id: str) -> None:
         memories, runs = self._store.load()
         found = self._numbers_of_records() if self._store.is_new else []
-        self._scheduler.restore(found or memories, runs)
+        self._scheduler.restore(found or memories, runs, _now(), self._store.hold())
         while self._watch.has_more:
             self._look_at_files()
         self._turn(admit=False)
@@ -199,7 +205,7 @@ class Daemon:
         return {
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
             "state": "degraded" if self._degraded else "ok", "reason": self._degraded,
-            "max_running": self._config.max_running,
+            "max_running": self._config.max_running, **_held(self._scheduler),
             "left": [str(name.run) for name in self._link.marks.left()], **refused(self._watch),
         }  # fmt: skip
 
@@ -389,6 +395,12 @@ class Daemon:
         self._happened += self._watch.scan(_now().mono)
         self._unsaved.take_files(self._watch.accepted)
         tell_changes(self._watch, self._journal)
+
+
+def _held(scheduler: Scheduler) -> dict[str, Any]:
+    hold = scheduler.hold
+    until = None if hold is None or hold.until is None else to_text(hold.until)
+    return {"held_by": None if hold is None else hold.asked_by, "held_until": until}
 
 
 def _now() -> Now:

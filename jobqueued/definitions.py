@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from jobqueued import dues, events
+from jobqueued import dues, events, trouble
 from jobqueued.book import Book
-from jobqueued.commands import Command, LookUp, Reply, SaveJob, SaveRun, Say
-from jobqueued.model import SECOND, UNSTARTED, Job, Now, Occurrence
-from jobqueued.skips import skip, skip_run
+from jobqueued.commands import Command, LookUp, Reply, SaveHold, SaveJob, SaveRun, Say
+from jobqueued.ends import give_up
+from jobqueued.gate import HOLD, empty, look, released, resumed, watch_over
+from jobqueued.model import PENDING, SECOND, Job, Now, Occurrence, to_text
+from jobqueued.skips import skip
 
 
 def read(book: Book, event: events.JobsRead, now: Now) -> Iterator[Command]:
@@ -26,6 +28,8 @@ def read(book: Book, event: events.JobsRead, now: Now) -> Iterator[Command]:
         yield from _removed(book, job, now)
     for job in (*change.added, *change.edited):
         yield from _defined(book, job, before.get(job.id), now)
+    if book.loaded:
+        yield from judged(book, trouble.to_be_judged(book, change))
     yield from _looked_up(event.jobs)
     counts = {name: len(jobs) for name, jobs in change._asdict().items() if jobs}
     if counts:
@@ -34,12 +38,33 @@ def read(book: Book, event: events.JobsRead, now: Now) -> Iterator[Command]:
 
 def loaded(book: Book, event: events.JobsLoaded, now: Now) -> Iterator[Command]:
     """All files were read at start: what waits for a job that is nowhere any more never runs."""
+    book.loaded = True
+    yield from judged(book, book.catalog)
     if event.complete:
         for run in list(book.runs.values()):
-            if run.state in UNSTARTED and run.id.job not in book.catalog:
-                yield from skip_run(book, run, "job_removed")
+            if run.state in PENDING and run.id.job not in book.catalog:
+                yield from give_up(book, run, "job_removed", now)
     if event.boot is not None:
+        if book.hold is not None and book.hold.boot not in (None, event.boot):
+            yield from released(book, "the boot of the host")
         yield from dues.booted(book, event.boot, now)
+
+
+def judged(book: Book, jobs: Iterable[Job]) -> Iterator[Command]:
+    """What can't run on this host is invalid, and said to be; what can again is let go on."""
+    for job in jobs:
+        state, before = book[job.id], book[job.id].trouble
+        state.trouble = trouble.judge(book, job)
+        if state.trouble != before:
+            book.stir(job.id)
+        if state.trouble and state.trouble != before:
+            yield _invalid(job, state.trouble)
+        elif before and not state.trouble:
+            yield Say("job_valid", {"job": job.id})
+
+
+def _invalid(job: Job, reason: str) -> Say:
+    return Say("job_invalid", {"job": job.id, "reason": reason, "file": job.file, "line": job.line})
 
 
 def reloaded(book: Book) -> Iterator[Command]:
@@ -47,17 +72,16 @@ def reloaded(book: Book) -> Iterator[Command]:
     return _looked_up(book.catalog)
 
 
-def user_known(book: Book, event: events.UserKnown) -> Iterator[Command]:
+def user_known(book: Book, event: events.UserKnown, now: Now) -> Iterator[Command]:
     """The word on a user is in: jobs of one that there is not are invalid, and what they hold never runs."""
     before = book.users.get(event.user)
     book.users[event.user] = event.trouble
     for job in book.catalog.of_user(event.user):
         if event.trouble:
-            yield from _hold_nothing(book, job, f"invalid: {event.trouble}")
-        else:
-            yield from _promoted(book, job)
+            yield from empty(book, job, f"invalid: {event.trouble}", now)
+        book.stir(job.id)
         if event.trouble and not before:
-            yield Say("job_invalid", {"job": job.id, "reason": event.trouble, "file": job.file, "line": job.line})
+            yield _invalid(job, event.trouble)
         elif before and not event.trouble:
             yield Say("job_valid", {"job": job.id})
 
@@ -70,16 +94,60 @@ def paused(book: Book, event: events.PauseAsked, now: Now) -> Iterator[Command]:
         return
     yield from dues.catch_clock(book, job, now)
     state = book[event.job]
-    if state.memory.paused != event.pause:
-        state.memory = replace(state.memory, paused=event.pause)
-        yield SaveJob(state.memory)
-        yield from _held(book, job, event.asked_by) if event.pause else _resumed(book, job, event.asked_by)
+    if event.pause and (not state.memory.paused or state.memory.paused_until != event.until):
+        yield from _paused(book, job, event, now)
+    elif state.memory.paused and not event.pause:
+        yield from resumed(book, job.id, event.asked_by)
+    yield Reply(event.ticket, {})
+
+
+def _paused(book: Book, job: Job, event: events.PauseAsked, now: Now) -> Iterator[Command]:
+    state = book[job.id]
+    state.memory = replace(state.memory, paused=True, paused_until=event.until)
+    book.stir(job.id)
+    yield SaveJob(state.memory)
+    for run in sorted(state.waiting, reverse=True):
+        yield SaveRun(book.put_back(book.runs[run], now))
+    if event.until is not None:
+        book.timers.at(event.until, job.id)
+    yield Say("job_paused", {"job": job.id, "asked_by": event.asked_by, "until": event.until})
+
+
+def skip_next(book: Book, event: events.SkipAsked, now: Now) -> Iterator[Command]:
+    """The clock's next occurrence of a job is to be skipped; asked again, one more."""
+    job = book.catalog.get(event.job)
+    if job is None:
+        yield Reply(event.ticket, {"job": event.job}, "NoSuchJob")
+        return
+    yield from dues.catch_clock(book, job, now)
+    state = book[job.id]
+    starts = job.next_starts(now.wall, state.memory.skip_next + 1) if job.enabled else []
+    if len(starts) <= state.memory.skip_next:
+        yield Reply(event.ticket, {"reason": f"the clock does not start {job.id} any more"}, "Refused")
+        return
+    state.memory = replace(state.memory, skip_next=state.memory.skip_next + 1)
+    yield SaveJob(state.memory)
+    yield Say("skips_next", {"job": job.id, "asked_by": event.asked_by, "due": starts[-1]})
+    yield Reply(event.ticket, {"due": to_text(starts[-1])})
+
+
+def held(book: Book, event: events.HoldAsked) -> Iterator[Command]:
+    """Nothing new starts on this host from now on, or it does again."""
+    if event.hold is not None:
+        book.hold = event.hold
+        if event.hold.until is not None:
+            book.timers.at(event.hold.until, HOLD)
+        yield SaveHold(event.hold)
+        yield Say("held", {"asked_by": event.asked_by, "until": event.hold.until})
+    elif book.hold is not None:
+        yield from released(book, event.asked_by)
     yield Reply(event.ticket, {})
 
 
 def _defined(book: Book, job: Job, old: Job | None, now: Now) -> Iterator[Command]:
     state = book[job.id]
-    rhythm = job.rhythm if job.enabled else ""
+    book.define(job)
+    rhythm = job.rhythm if job.enabled and not book.is_completed(job) else ""
     if old is not None and state.memory.rhythm != rhythm:
         yield from dues.forgo(book, old, "edited", now)
     if state.memory.cursor > now.wall + dues.STEP_LIMIT:
@@ -93,44 +161,33 @@ def _defined(book: Book, job: Job, old: Job | None, now: Now) -> Iterator[Comman
         yield SaveJob(state.memory)
         if job.enabled and job.at is not None and covered < job.at <= now.wall:
             yield from skip(book, job, [Occurrence.clock(job.id, state.memory.era, job.at)], "past", now)
-    book.clock.set(job, state.memory.cursor)
-    for run in state.waiting:
-        book.enqueue(book.runs[run])
-    book.promote(job.id)
+    book.wind(job)
+    yield from _taken_up(book, job, now)
+
+
+def _taken_up(book: Book, job: Job, now: Now) -> Iterator[Command]:
+    """Its runs that are not live go by the new definition."""
+    state = book[job.id]
+    for run in sorted(state.waiting):
+        book.enqueue(book.runs[run], now)
+    for run in [*state.due, *state.waiting]:
+        watch_over(book, job, book.runs[run], now)
+    for run in sorted(state.later):
+        yield from look(book, run, now)
+    if state.memory.paused and state.memory.paused_until is not None:
+        book.timers.at(state.memory.paused_until, job.id)
+    book.stir(job.id)
 
 
 def _removed(book: Book, job: Job, now: Now) -> Iterator[Command]:
     state = book[job.id]
     yield from dues.forgo(book, job, "job_removed", now)
     book.clock.clear(job.id)
-    state.memory = replace(state.memory, rhythm="")
+    state.memory, state.trouble = replace(state.memory, rhythm=""), ""
+    book.stir(job.id)
     yield SaveJob(state.memory)
-    for run in [*state.due, *state.waiting]:
-        yield from skip_run(book, book.runs[run], "job_removed", job)
+    yield from empty(book, job, "job_removed", now)
 
 
 def _looked_up(jobs: Iterable[Job]) -> Iterator[Command]:
     yield from map(LookUp, dict.fromkeys(job.user for job in jobs if job.user is not None))
-
-
-def _hold_nothing(book: Book, job: Job, reason: str) -> Iterator[Command]:
-    state = book[job.id]
-    for run in sorted([*state.due, *state.waiting]):
-        yield from skip_run(book, book.runs[run], reason, job)
-
-
-def _held(book: Book, job: Job, asked_by: str) -> Iterator[Command]:
-    for run in sorted(book[job.id].waiting, reverse=True):
-        yield SaveRun(book.hold(book.runs[run]))
-    yield Say("job_paused", {"job": job.id, "asked_by": asked_by})
-
-
-def _resumed(book: Book, job: Job, asked_by: str) -> Iterator[Command]:
-    yield from _promoted(book, job)
-    yield Say("job_resumed", {"job": job.id, "asked_by": asked_by})
-
-
-def _promoted(book: Book, job: Job) -> Iterator[Command]:
-    held = list(book[job.id].due)
-    book.promote(job.id)
-    yield from (SaveRun(book.runs[run]) for run in held if run not in book[job.id].due)

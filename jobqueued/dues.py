@@ -1,4 +1,4 @@
-"""Occurrences: what the clock, a boot or a person makes due becomes a run, or a skip."""
+"""Occurrences: what the clock, a boot, an event, another job or a person makes due becomes a run, or a skip."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from jobqueued import catchup, events
+from jobqueued import catchup, dependencies, events
 from jobqueued.book import Book
 from jobqueued.commands import Command, LookUp, Reply, SaveBoot, SaveJob, SaveRun, Say
-from jobqueued.model import HOUR, SECOND, CatchUp, Job, Now, Occurrence, RunState
+from jobqueued.ends import give_up
+from jobqueued.gate import watch_over
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Now, Occurrence, Overlap, Run, RunState
 from jobqueued.skips import CLOCK, Cause, skip
+from jobqueued.stops import stop
 
 JOBS_A_TURN = 64
 DUES_A_TURN = 1000
 STEP_LIMIT = 3 * HOUR
 HELD_FROM_CLOCK, HELD_FROM_OTHERS = 1, 100
+FUSE = 100
+"""So many new occurrences a minute a job may get from the clock; more are a defect, here or in its file."""
 
 
 def woke(book: Book, now: Now) -> Iterator[Command]:
@@ -52,10 +57,10 @@ def _dues(job: Job, cursor: int, wall: int) -> tuple[list[int], int | None]:
 def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
     """Every instant from the cursor to now becomes a run or a skip, and the cursor moves past them."""
     state = book[job.id]
-    wall = now.wall - job.offset
-    dues, due = _dues(job, state.memory.cursor, wall)
+    wall, cursor = now.wall - job.offset, state.memory.cursor
+    dues, due = _dues(job, cursor, wall)
     state.memory = replace(state.memory, cursor=dues[-1])
-    book.clock.set(job, state.memory.cursor)
+    book.wind(job)
     named = partial(Occurrence.clock, job.id, state.memory.era)
     if state.memory.paused:
         yield from skip(book, job, list(map(named, dues)), "paused", now)
@@ -64,13 +69,49 @@ def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
     if todo.missed:
         yield from skip(book, job, list(map(named, todo.missed)), "missed", now)
     limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK
+    before = dict(zip(dues, [cursor, *dues], strict=False))
+    fresh = sum(wall - instant <= job.grace for instant in todo.run)
+    if fresh and _blows_fuse(book, job, fresh, now):
+        yield Say("fuse", {"job": job.id}) if not state.fuse_blown else SaveJob(state.memory)
+        state.fuse_blown = True
+        yield from skip(book, job, list(map(named, todo.run)), "fuse", now)
+        return
     for instant in todo.run:
-        yield from _new(book, job, named(instant), limit, now, CLOCK)
+        yield from _new_of_clock(book, job, named(instant), limit, now, before[instant])
+
+
+def _blows_fuse(book: Book, job: Job, fresh: int, now: Now) -> bool:
+    """Whether these occurrences are too many; a minute with fewer mends it."""
+    state = book[job.id]
+    count, since = state.fresh
+    if now.mono - since >= MINUTE:
+        state.fuse_blown = state.fuse_blown and count > FUSE
+        count, since = 0, now.mono
+    state.fresh = count + fresh, since
+    return state.fuse_blown or count + fresh > FUSE
+
+
+def _new_of_clock(
+    book: Book, job: Job, occurrence: Occurrence, limit: int, now: Now, previous: int
+) -> Iterator[Command]:
+    """What the clock makes due may have been asked to be skipped, and takes the place of one that waits for others."""
+    state = book[job.id]
+    if state.memory.skip_next:
+        state.memory = replace(state.memory, skip_next=state.memory.skip_next - 1)
+        yield from skip(book, job, [occurrence], "skip_next", now)
+        return
+    for run in [book.runs[held] for held in state.due if book.runs[held].held]:
+        yield from give_up(book, run, "superseded", now)
+    yield from _new(book, job, occurrence, limit, now, CLOCK, previous)
 
 
 def clock_stepped(book: Book, event: events.ClockStepped, now: Now) -> Iterator[Command]:
     """Steps up to 3 h are gaps like any other (backward: the cursor stays).  A larger one is a correction."""
     yield Say("clock_stepped", {"seconds": event.step / SECOND})
+    for run in list(book.runs.values()):
+        if (shifted := run.shifted(event.step)) != run:
+            book.runs[run.id] = shifted
+            yield SaveRun(shifted)
     if abs(event.step) <= STEP_LIMIT:
         return
     for job in book.catalog:
@@ -81,7 +122,7 @@ def clock_stepped(book: Book, event: events.ClockStepped, now: Now) -> Iterator[
         yield SaveJob(state.memory)
         if start is not None and start <= now.wall:
             yield from skip(book, job, [Occurrence.clock(job.id, era, start - job.offset)], "clock", now)
-        book.clock.set(job, state.memory.cursor)
+        book.wind(job)
 
 
 def booted(book: Book, boot: str, now: Now) -> Iterator[Command]:
@@ -98,29 +139,99 @@ def asked(book: Book, event: events.RunAsked, now: Now) -> Iterator[Command]:
     if job is None:
         yield Reply(event.ticket, {"job": event.job}, "NoSuchJob")
         return
-    occurrence = Occurrence(job.id, event.key, now.wall)
-    made = list(_new(book, job, occurrence, HELD_FROM_OTHERS, now, Cause("manual", event.asked_by)))
+    cause = Cause("manual" if event.again is None else f"rerun of {event.again}", event.asked_by)
+    made = list(_new(book, job, Occurrence(job.id, event.key, now.wall), HELD_FROM_OTHERS, now, cause))
     yield from made
-    run = next(command.run for command in reversed(made) if isinstance(command, SaveRun))
+    run = _made(made, event.key)
     if run.state is RunState.SKIPPED:
         yield Reply(event.ticket, {"reason": f"{run.id} was skipped: {run.reason}"}, "Refused")
     else:
         yield Reply(event.ticket, {"run": str(run.id)})
 
 
-def _new(book: Book, job: Job, occurrence: Occurrence, limit: int, now: Now, cause: Cause) -> Iterator[Command]:
-    """A run for the occurrence; a skip where the job is paused, or holds its limit of runs that have not started."""
+def emitted(book: Book, event: events.Emitted, now: Now) -> Iterator[Command]:
+    """Something has happened that jobs wait for; the answer names their runs, skipped ones too."""
+    runs = []
+    for job in book.catalog.listeners("event", event.event):
+        if job.enabled:
+            occurrence = Occurrence(job.id, event.key, now.wall)
+            made = list(
+                _new(book, job, occurrence, HELD_FROM_OTHERS, now, Cause(f"event {event.event}", event.asked_by))
+            )
+            yield from made
+            runs.append(str(_made(made, event.key).id))
+    yield Say("emitted", {"name": event.event, "asked_by": event.asked_by, "runs": runs})
+    yield Reply(event.ticket, {"runs": runs})
+
+
+def _made(commands: list[Command], key: str) -> Run:
+    """The run, or the skip, that became of an occurrence; a skip may be part of an earlier one."""
+    saved = [command.run for command in commands if isinstance(command, SaveRun)]
+    return next((run for run in saved if run.key == key), saved[-1])
+
+
+def followed(book: Book, ended: Run, now: Now) -> Iterator[Command]:
+    """A run has ended for good: what other jobs do about it."""
+    result = "success" if ended.state is RunState.SUCCEEDED else "failure"
+    for job in book.catalog.listeners("job", ended.id.job):
+        if job.enabled and any(on.name == ended.id.job and on.result in (result, "any") for on in job.on):
+            occurrence = Occurrence(job.id, f"j{ended.id}", now.wall)
+            yield from _new(book, job, occurrence, HELD_FROM_OTHERS, now, Cause(f"end of {ended.id}"))
+    for name in book.catalog.dependents(ended.id.job):
+        job = book.catalog[name]
+        if job.enabled and not job.triggers and (result == "success" or job.on_dependency_failure == "run"):
+            is_due = dependencies.satisfy(book, ended.id.job, job)
+            yield SaveJob(book[name].memory)
+            if is_due:
+                occurrence = Occurrence(name, f"d{ended.id}", now.wall)
+                yield from _new(book, job, occurrence, HELD_FROM_OTHERS, now, Cause(f"end of {ended.id}"))
+
+
+def _refusal(book: Book, job: Job, limit: int) -> str:
+    """Why an occurrence of a job becomes no run; "" if nothing is against it."""
     state = book[job.id]
     if state.memory.paused:
-        yield from skip(book, job, [occurrence], "paused", now, cause)
-        return
-    if state.held >= (limit if job.max_waiting is None else job.max_waiting):
-        yield from skip(book, job, [occurrence], "queue_full", now, cause)
+        return "paused"
+    if state.trouble:
+        return f"invalid: {state.trouble}"
+    if book.is_completed(job):
+        return "max_runs"
+    if job.overlap is Overlap.SKIP and state.under_way >= job.concurrency:
+        return "overlap"
+    replaces = job.overlap is Overlap.REPLACE
+    if not replaces and state.held >= (limit if job.max_waiting is None else job.max_waiting):
+        return "queue_full"
+    return ""
+
+
+def _new(
+    book: Book, job: Job, occurrence: Occurrence, limit: int, now: Now, cause: Cause, previous: int = 0
+) -> Iterator[Command]:
+    """A run for the occurrence, or a skip with the reason; `previous`: the instant before it in the job's rhythm."""
+    state = book[job.id]
+    state.memory = replace(state.memory, satisfied=())
+    if refusal := _refusal(book, job, limit):
+        yield from skip(book, job, [occurrence], refusal, now, cause)
         return
     run = book.number(occurrence, now.wall, *cause)
+    if job.overlap is Overlap.REPLACE:
+        yield from _replaced(book, job, run, now)
+    held = now.wall if cause == CLOCK and dependencies.hold_back(job) else 0
+    run = replace(run, previous=previous, held=held)
     book.put_due(run)
-    book.promote(job.id)
-    yield SaveRun(book.runs[run.id])
+    book.stir(job.id)
+    watch_over(book, job, run, now)
+    yield SaveRun(run)
     yield SaveJob(state.memory)
     if job.user is not None and book.users.get(job.user) != "":
         yield LookUp(job.user)
+
+
+def _replaced(book: Book, job: Job, run: Run, now: Now) -> Iterator[Command]:
+    """A new run takes the place of one that is under way, and of those that have not started."""
+    state, reason = book[job.id], f"replaced by {run.id}"
+    for pending in sorted([*state.due, *state.waiting, *state.later]):
+        yield from give_up(book, book.runs[pending], reason, now, stopped=True)
+    going = sorted(live for live in state.live if book.runs[live].state is not RunState.STOPPING)
+    for live in going[: max(0, len(state.live) + 1 - job.concurrency)]:
+        yield from stop(book, book.runs[live], reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobqueued.model import Job, Record, RunId
+from jobqueued.model import Claim, Hold, Job, Record, RunId
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +122,32 @@ class Found:
     queued: int
     trigger: str
     asked_by: str | None
+    claims: tuple[Claim, ...] = ()
+    placed: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    ends_by: int | None = None
+    failover: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunAsked:
-    """Somebody wants a job to run now.  `key` was drawn by the asker's side; the answer goes to `ticket`."""
+    """Somebody wants a job to run now, maybe once more (`again`, a run of it that has ended).
+
+    `key` was drawn by the asker's side; the answer goes to `ticket`.
+    """
 
     ticket: int
     job: str
+    asked_by: str
+    key: str
+    again: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """Somebody says that something has happened, which jobs may wait for (`on: {event: …}`).  `key` as of RunAsked."""
+
+    ticket: int
+    event: str
     asked_by: str
     key: str
 
@@ -145,12 +163,34 @@ class StopAsked:
 
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
-    """Somebody wants a job to be paused (`pause`) or resumed; the answer goes to `ticket`."""
+    """Somebody wants a job to be paused (`pause`), maybe until an instant (wall), or resumed.
+
+    The answer goes to `ticket`.
+    """
 
     ticket: int
     job: str
     asked_by: str
     pause: bool
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SkipAsked:
+    """Somebody wants the clock's next occurrence of a job to be skipped; the answer goes to `ticket`."""
+
+    ticket: int
+    job: str
+    asked_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAsked:
+    """Somebody wants nothing new to start on this host, or again (None); the answer goes to `ticket`."""
+
+    ticket: int
+    asked_by: str
+    hold: Hold | None
 
 
 Event = (
@@ -170,4 +210,7 @@ Event = (
     | RunAsked
     | StopAsked
     | PauseAsked
+    | SkipAsked
+    | HoldAsked
+    | Emitted
 )

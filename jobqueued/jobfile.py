@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.keys import AT_THE_TOP, ELSEWHERE, FILE_KEYS, ID, JOB_KEYS
+from jobqueued.claims import ID
+from jobqueued.keys import AT_THE_TOP, ELSEWHERE, FILE_KEYS, JOB_KEYS
 from jobqueued.kinds import MAX_PROBLEMS, Key, Kind, Wrong, mapping, read_keys, refused
-from jobqueued.model import Job, Problem, Trigger, to_instant
+from jobqueued.model import Job, On, Problem, Trigger, to_instant
 from jobqueued.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
 from jobqueued.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
 
@@ -144,9 +145,11 @@ class _Reading:
         self._warn_of_no_effect(entries, "seconds", "schedule")
         self._warn_of_no_effect(entries, "anchor", "every")
         self._warn_of_variables(own)
-        boot = any(schedule.at_boot for schedule in schedules) or "boot" in values.get("on", ())
+        on = values.get("on", ())
+        boot = any(schedule.at_boot for schedule in schedules) or "boot" in on
         shift = offset(values["spread"], job, self.seed) if "spread" in values else 0
-        return {**when, "on": ("boot",) if boot else (), "triggers": tuple(triggers), "offset": shift}
+        events = tuple(event for event in on if isinstance(event, On))
+        return {**when, "on": events, "at_boot": boot, "triggers": tuple(triggers), "offset": shift}
 
     def _schedules(self, expressions: Iterable[Scalar], *rest: Any) -> Iterator[Schedule]:
         for expression in expressions:

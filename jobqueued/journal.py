@@ -58,6 +58,25 @@ def _lost_output(output: Fields) -> list[str]:
     return [f"{dropped} bytes of its output were dropped{f': {error}' if error else ', more than its output_limit'}"]
 
 
+def _lateness(fields: Fields) -> str:
+    if "late" in fields:
+        return f"{duration(fields['late'] / SECOND)} after it was due"
+    return "its failover" if fields["failover"] else f"attempt {fields['attempt']}"
+
+
+def _in(seconds: float) -> str:
+    return f"in {duration(seconds)}" if seconds else "at once"
+
+
+def _until(fields: Fields) -> str:
+    return f" until {local_time(fields['until'])}" if fields.get("until") else ""
+
+
+def _emitted(fields: Fields) -> str:
+    runs = ", ".join(fields["runs"]) or "no job waits for it"
+    return f"event {fields['name']} by {fields['asked_by']}: {runs}"
+
+
 def _skipped(fields: Fields) -> str:
     row = f", {fields['count']} in a row" if fields["count"] > 1 else ""
     return f"{fields['run']} skipped: {fields['reason']}, due {local_time(fields['due'])}{row}"
@@ -111,7 +130,11 @@ VOCABULARY: dict[str, Entry] = {
     "mended": Entry("info", "37e5f2f64ed34b6a8f38f1e6b8b9a1c4", lambda f: f"{f['file']}: accepted again"),
     "run_started": Entry(
         "info", "8d1f0c6a6e7b4d31b0d9a6f1c2e35a97",
-        lambda f: f"{f['run']} started: pid {f['pid']}, {duration(f['late'] / SECOND)} after it was due",
+        lambda f: f"{f['run']} started: pid {f['pid']}, {_lateness(f)}",
+    ),
+    "run_retrying": Entry(
+        "warning", "d0c5b86f2f5c4b0a9c6e8b1f7a3d4e52",
+        lambda f: f"{_ended(f)}; {'its failover' if f['failover'] else 'tried again'} {_in(f['again_in'])}",
     ),
     "run_stopping": Entry(
         "info", "4c8f1e0a7d3b4b62a9e5d2c6f7b80a93", lambda f: f"{f['run']} is stopping: {f['reason']}"
@@ -133,7 +156,28 @@ VOCABULARY: dict[str, Entry] = {
         lambda f: f"{f['job']}: was last due {duration(f['seconds'])} from now, by a wrong clock; it goes on from now",
     ),
     "job_paused": Entry(
-        "info", "e2c9a4f17d3b4a68905fb1d7c6e38a24", lambda f: f"{f['job']}: paused by {f['asked_by']}"
+        "info", "e2c9a4f17d3b4a68905fb1d7c6e38a24", lambda f: f"{f['job']}: paused by {f['asked_by']}{_until(f)}"
+    ),
+    "skips_next": Entry(
+        "info", "3a7de9f04c6b4f1d8be25a90c7d1f683",
+        lambda f: f"{f['job']}: {f['asked_by']} wants the one due {local_time(f['due'])} to be skipped",
+    ),
+    "held": Entry(
+        "warning", "9e0b4a6d1c7f4825b3d6e8f2a5c01974",
+        lambda f: f"nothing new starts{_until(f)}: held by {f['asked_by']}; to go on: jobqueuectl release",
+    ),
+    "released": Entry(
+        "info", "6f2d8c0b9a3e47d1a5b7c4e8d9f01326", lambda f: f"runs start again: released by {f['asked_by']}"
+    ),
+    "emitted": Entry("info", "b5e8d1a7c2f34069a8d4e6b3f7c91052", _emitted),
+    "held_up": Entry(
+        "warning", "c4d7a2e9f8b64135907ed3c6b1a8f520",
+        lambda f: f"{f['run']} is late: it waits for {', '.join(f['holders'])}, of which nobody knows when it ends"
+        " (it has no timeout); meanwhile others may go first",
+    ),
+    "fuse": Entry(
+        "error", "e7a1c9d4b3f54e62870bd5f8a6c3e291",
+        lambda f: f"{f['job']}: due more than 100 times in a minute; its occurrences are skipped until a quiet minute",
     ),
     "job_resumed": Entry(
         "info", "7a1d5e93b0c64f28a6f4c8e2d9b3170f", lambda f: f"{f['job']}: resumed by {f['asked_by']}"

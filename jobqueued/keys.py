@@ -11,6 +11,19 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from jobqueued.claims import (
+    A_NAME,
+    CAUSE,
+    CPU_AMOUNT,
+    ESCALATION,
+    EVENT,
+    ID,
+    LOCKS,
+    NAME,
+    PATH,
+    RESOURCES,
+    UNITS,
+)
 from jobqueued.kinds import (
     ANYTHING,
     FLAG,
@@ -20,7 +33,6 @@ from jobqueued.kinds import (
     choice,
     duration,
     each,
-    either,
     integer,
     mapping,
     named_key,
@@ -35,14 +47,13 @@ from jobqueued.kinds import (
     table,
     text,
 )
-from jobqueued.model import CatchUp
+from jobqueued.model import CatchUp, Overlap
 from jobqueued.schedule import similar_zones
 from jobqueued.spelling import Instead
-from jobqueued.yamltext import Entry, Node, Scalar, Sequence, is_null, meaning, quoted
+from jobqueued.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
 
 _OCTAL = re.compile("0[0-7]{2,3}")
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-_PERCENT = re.compile("([0-9]{1,6})%")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?", re.ASCII)
 
@@ -95,15 +106,6 @@ def _instant(node: Scalar) -> datetime:
     return moment if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _cores(node: Scalar) -> float:
-    """Cores as a float, of ``0.5`` or ``50%``."""
-    percent = _PERCENT.fullmatch(node.text)
-    cores = int(percent[1]) / 100 if percent else meaning(node)
-    if not isinstance(cores, int | float) or not 0.01 <= cores <= 4096:
-        raise ValueError
-    return float(cores)
-
-
 def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
     rule = "a name of letters, digits and _ that does not start with a digit"
     return tuple(_named(entries, _WORD, _VARIABLE, rule).items())
@@ -122,16 +124,11 @@ def _named(entries: dict[str, Entry], value: Kind, name: re.Pattern[str], rule: 
 
 
 def _by_name(value: Kind) -> Callable[[dict[str, Entry]], dict[str, Any]]:
-    return lambda entries: _named(entries, value, re.compile(_NAME), _A_NAME)
+    return lambda entries: _named(entries, value, re.compile(NAME), A_NAME)
 
 
-_NAME = "[a-z0-9][a-z0-9._-]{0,63}"
-_A_NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
-
-ID = text("an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9", _NAME, "id")
 ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)
 _MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
-_PATH = text("an absolute path", "/[^\0]*", "path")
 _WORD = text('a text (nothing at all is written "")', "(?s).*")
 _ACCOUNT = text("the name of an account", r"[^\s:/\x00-\x1f\x7f]{1,64}", "name")
 _COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
@@ -139,56 +136,32 @@ _COMMAND = Kind("command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND
 _EXPRESSION = scalar("cron expression", 'a cron expression such as "0 2 * * *"', _expression)
 _SECONDS = scalar("seconds field", 'a field of seconds such as "*/10" or "0,30"', _expression)
 _WHEN = scalar("instant", "an instant such as 2027-01-31T02:00 or 2027-01-31T02:00+01:00, from 1970 to 2199", _instant)
-_CPU = scalar("CPU", "a number of cores such as 0.5, or a percentage of one core such as 50%", _cores)
 _BYTES = optional(size("0", "999999999T"), "unlimited")
 _RATE = size("1K", "999999999T")
-_LOCK = text(_A_NAME, _NAME, "name")
 _SIGNALS = "HUP INT QUIT ABRT KILL USR1 USR2 PIPE ALRM TERM WINCH IO PWR SYS XCPU XFSZ VTALRM PROF TRAP"
 _SIGNAL = text("a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN+3",
     rf"SIG(?:{_SIGNALS.replace(' ', '|')}|RTMIN\+[1-9]|RTMIN\+[12][0-9]|RTMIN)", "signal")  # fmt: skip
-_CAUSE = text("an exit code, a signal such as SIGSEGV, or timeout", r"timeout|SIG[A-Z][A-Z0-9+-]{1,11}|[0-9]{1,3}")
-_UNITS = integer(1, 1_000_000)
-_AMOUNT = text("an amount such as 2, 0.5, 50% or 400M", r"[0-9]{1,9}(\.[0-9]{1,9})?|[0-9]{1,9}[%KMGT]", "amount")
 
 _RESOURCE_LIMITS = table(
-    Key("cpu", _CPU, "", "How much CPU the run may use at a time.", "0.5", planned=True),
+    Key("cpu", CPU_AMOUNT, "", "How much CPU the run may use at a time.", "0.5", planned=True),
     Key("memory", _RATE, "", "How much memory it may use, page cache included, or be killed.", "512M", planned=True),
     Key("memory_high", _RATE, "", "How much memory it may use before it is slowed.", "400M", planned=True),
     Key("swap", _BYTES, "", "How much it may swap out.", "0", planned=True),
-    Key("tasks", _UNITS, "", "How many processes and threads it may have.", "64", planned=True),
+    Key("tasks", UNITS, "", "How many processes and threads it may have.", "64", planned=True),
     Key("io_read", _RATE, "", "How many bytes it may read from disks a second.", "20M", planned=True),
     Key("io_write", _RATE, "", "How many bytes it may write to disks a second.", "20M", planned=True),
-    Key("open_files", _UNITS, "", "RLIMIT_NOFILE of each of its processes.", "1024"),
+    Key("open_files", UNITS, "", "RLIMIT_NOFILE of each of its processes.", "1024"),
     Key("file_size", _BYTES, "", "RLIMIT_FSIZE: how large a file may become.", "1G"),
     Key("core", _BYTES, "", "RLIMIT_CORE: how large a core dump may become.", "0"),
-    Key("cpu_time", duration("1s", "365d"), "", "RLIMIT_CPU of each of its processes.", "1h"),
+    Key("cpu_time", duration("1s", "365d"), "", "RLIMITCPU_AMOUNT of each of its processes.", "1h"),
     Key("stack", _BYTES, "", "RLIMIT_STACK of each of its processes.", "8M"),
     Key("locked_memory", _BYTES, "", "RLIMIT_MEMLOCK of each of its processes.", "64K"),
     Key("address_space", _BYTES, "", "RLIMIT_AS of each of its processes.", "4G"),
-    Key("processes", _UNITS, "", "RLIMIT_NPROC: how many processes its user may have.", "256"),
+    Key("processes", UNITS, "", "RLIMIT_NPROC: how many processes its user may have.", "256"),
     Key("data", _BYTES, "", "RLIMIT_DATA of each of its processes.", "1G"),
     Key("msgqueue", _BYTES, "", "RLIMIT_MSGQUEUE of its user.", "800K"),
-    Key("sigpending", _UNITS, "", "RLIMIT_SIGPENDING of its user.", "1000"),
+    Key("sigpending", UNITS, "", "RLIMIT_SIGPENDING of its user.", "1000"),
 )  # fmt: skip
-
-_LOCKS = table(
-    Key("name", _LOCK, "", "The name of the lock.", "tape"),
-    Key("path", _PATH, "", "A file to be locked with flock(2), instead of a name.", "/run/lock/backup.lock"),
-    Key("mode", choice("exclusive", "shared"), "exclusive", "Whether others may hold it too.", "shared"),
-    Key("units", _UNITS, "", "How many units of a counted lock.", "2"),
-)
-
-_ESCALATION = table(
-    Key("points", integer(0, 1000), "1", "How much the priority grows.", "5"),
-    Key("every", duration("1s", "1d"), "1m", "After how much waiting it grows.", "10m"),
-)
-
-_EVENTS = table(
-    Key("path", _PATH, "", "A file that matches appeared.", "/srv/in/*.csv", planned=True),
-    Key("event", _LOCK, "", "Somebody emitted the event.", "deployed", planned=True),
-    Key("job", ID, "", "A run of this job ended.", "rotate-logs", planned=True),
-    Key("result", choice("success", "failure", "any"), "success", "How that run ended.", "any", planned=True),
-)
 
 RETENTION = table(
     Key("runs", integer(1, 1_000_000), "100", "How many records are kept.", "500"),
@@ -207,19 +180,19 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("description", _WORD, '""', "What the job is for, in a few words.", "Dump the databases"),
         Key("command", _COMMAND, "", "What to run: a list is executed as it is, a text is given to `shell` -c.",
             "[/usr/local/bin/backup, --full]"),
-        Key("shell", _PATH, "/bin/sh", "The program that runs a `command` that is a text.", "/bin/bash"),
+        Key("shell", PATH, "/bin/sh", "The program that runs a `command` that is a text.", "/bin/bash"),
         Key("stdin", _WORD, '""', "What the command reads from its standard input.", "hello"),
-        Key("working_directory", _PATH, "", "Where the command starts; else the user's home.", "/srv"),
+        Key("working_directory", PATH, "", "Where the command starts; else the user's home.", "/srv"),
         Key("environment", mapping("a mapping of names to texts", _environment, {"additionalProperties": _WORD.schema}),
             "{}", "Variables for the command, beside those that every run gets.", "{LANG: C.UTF-8}"),
-        Key("environment_file", some(_PATH), "", "Files of variables for the command.", "/etc/default/backup"),
+        Key("environment_file", some(PATH), "", "Files of variables for the command.", "/etc/default/backup"),
         Key("umask", _MODE, "", "The mode bits that new files do not get.", "0027"),
         Key("user", _ACCOUNT, "", "Who runs the command; else the daemon's own user.", "backup"),
         Key("group", _ACCOUNT, "", "The group of the command; else the user's primary one.", "backup"),
         Key("groups", sequence(_ACCOUNT, least=0), "", "Its supplementary groups; else those of the user.",
             "[tape, adm]"),
         Key("login_environment", FLAG, "false", "Whether the command gets what a login of the user would get.", "true"),
-        Key("credentials", mapping("a mapping of names to absolute paths", _by_name(_PATH)), "{}",
+        Key("credentials", mapping("a mapping of names to absolute paths", _by_name(PATH)), "{}",
             "Secret files that only the run can read, below $CREDENTIALS_DIRECTORY.", "{token: /etc/backup/token}",
             planned=True),
     ),
@@ -235,7 +208,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Due at each multiple of this elapsed time since `anchor`.", "90m"),
         Key("anchor", _WHEN, "1970-01-01T00:00Z", "Where `every` counts from.", "2027-01-31T02:00"),
         Key("at", _WHEN, "", "Due once, at this instant.", "2027-01-31T02:00"),
-        Key("on", some(either(choice("boot"), section(_EVENTS))), "",
+        Key("on", some(EVENT), "",
             "Due at an event: `boot` is the first start of the daemon after each boot of the host.", "boot"),
         Key("spread", duration("0s", "1d"), "0s",
             "Starts later by a part of this time that is the job's own, so that jobs due together do not all start "
@@ -245,50 +218,45 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("catch_up_window", duration("1m", "365d"), "1d", "How far back `catch_up` looks.", "12h"),
         Key("grace", duration("0s", "1d"), "1m", "How late an occurrence may start without being missed.", "5m"),
         Key("start_deadline", optional(duration("1s", "365d")), "none",
-            "How long after it was due an occurrence may still start.", "1h", planned=True),
+            "How long after it was due an occurrence may still start.", "1h"),
         Key("enabled", FLAG, "true", "Whether the clock or an event may start the job.", "false"),
-        Key("max_runs", optional(integer(1, 1_000_000_000)), "none", "After how many runs the job is completed.", "100",
-            planned=True),
+        Key("max_runs", optional(integer(1, 1_000_000_000)), "none", "After how many runs the job is completed.",
+            "100"),
     ),
     "Who goes next": table(
         Key("priority", integer(-1000, 1000), "0", "Who goes first when not all can run: higher does.", "10"),
-        Key("escalation", section(_ESCALATION), "{points: 1, every: 1m}", "How the priority grows while a run waits.",
-            "{points: 5, every: 1m}", planned=True),
-        Key("exclusive", FLAG, "false", "Whether a run is alone on this host.", "true", planned=True),
+        Key("escalation", ESCALATION, "{points: 1, every: 1m}", "How the priority grows while a run waits.",
+            "{points: 5, every: 1m}"),
+        Key("exclusive", FLAG, "false", "Whether a run is alone on this host.", "true"),
         Key("concurrency", integer(1, 1000), "1", "How many runs of this job may be live at a time.", "2"),
-        Key("overlap", choice("queue", "skip", "replace"), "queue",
-            "What happens to a run that is due while the job is at its `concurrency`.", "skip", planned=True),
+        Key("overlap", choice(*Overlap), "queue",
+            "What happens to a run that is due while the job is at its `concurrency`.", "skip"),
         Key("max_waiting", optional(integer(1, 100_000)), "none",
             "How many of its runs may wait, more are skipped; else 1 from the clock, 100 from others.", "5"),
-        Key("locks", sequence(either(_LOCK, section(_LOCKS))), "", "Locks that a run holds while it is live.",
-            "[database, {name: tape, mode: shared}, {name: license, units: 2}]", planned=True),
-        Key("resources", mapping("a mapping of resources to amounts", _by_name(_AMOUNT)), "{}",
+        Key("locks", LOCKS, "", "Locks that a run holds while it is live.",
+            "[database, {name: tape, mode: shared}, {name: license, units: 2}]"),
+        Key("resources", RESOURCES, "{}",
             "What a run asks for at its admission: cpu, memory, and the units of jobqueued.yaml.",
-            "{cpu: 1, memory: 400M, gpu: 1}", planned=True),
+            "{cpu: 1, memory: 400M, gpu: 1}"),
         Key("placement", choice("spread", "pack", "none"), "none", "Which CPUs and units of a resource runs get.",
-            "spread", planned=True),
-        Key("dependencies", sequence(ID), "", "Jobs that must have succeeded before.", "[rotate-logs]", planned=True),
-        Key("dependency_timeout", duration("1s", "365d"), "1d", "How long a run waits for its `dependencies`.", "2h",
-            planned=True),
-        Key("on_dependency_failure", choice("skip", "run"), "skip", "What a run does when one of them failed.", "run",
-            planned=True),
+            "spread"),
+        Key("dependencies", sequence(ID), "", "Jobs that must have succeeded before.", "[rotate-logs]"),
+        Key("dependency_timeout", duration("1s", "365d"), "1d", "How long a run waits for its `dependencies`.", "2h"),
+        Key("on_dependency_failure", choice("skip", "run"), "skip", "What a run does when one of them failed.", "run"),
         Key("drain", duration("1s", "365d"), "1h",
-            "How long others are held back for a run that waits for one without `timeout`.", "10m", planned=True),
+            "How long others are held back for a run that waits for one without `timeout`.", "10m"),
     ),
     "How it ends": table(
         Key("timeout", optional(duration("1s", "365d")), "none", "How long a run may take.", "2h"),
         Key("kill_grace", duration("0s", "1h"), "10s", "The time between `stop_signal` and SIGKILL.", "30s"),
         Key("stop_signal", _SIGNAL, "SIGTERM", "The signal that asks a run to stop.", "SIGINT"),
         Key("success_codes", sequence(integer(0, 255)), "[0]", "Exit codes that mean success.", "[0, 24]"),
-        Key("retries", integer(0, 1000), "0", "How often a run that failed is tried again.", "3", planned=True),
-        Key("retry_delay", duration("0s", "30d"), "1m", "How long it waits before that.", "5m", planned=True),
-        Key("retry_backoff", number(1, 10), "1", "By what `retry_delay` is multiplied each time.", "2", planned=True),
-        Key("retry_max_delay", optional(duration("1s", "30d")), "none", "What the delay may grow to.", "1h",
-            planned=True),
-        Key("retry_on", sequence(_CAUSE), "", "Which failures are tried again; else all.", "[75, timeout]",
-            planned=True),
-        Key("failover", _COMMAND, "", "What runs instead when the last retry failed.", "/usr/local/bin/backup-to-disk",
-            planned=True),
+        Key("retries", integer(0, 1000), "0", "How often a run that failed is tried again.", "3"),
+        Key("retry_delay", duration("0s", "30d"), "1m", "How long it waits before that.", "5m"),
+        Key("retry_backoff", number(1, 10), "1", "By what `retry_delay` is multiplied each time.", "2"),
+        Key("retry_max_delay", optional(duration("1s", "30d")), "none", "What the delay may grow to.", "1h"),
+        Key("retry_on", sequence(CAUSE), "", "Which failures are tried again; else all.", "[75, timeout]"),
+        Key("failover", _COMMAND, "", "What runs instead when the last retry failed.", "/usr/local/bin/backup-to-disk"),
         Key("leave_children", FLAG, "false", "Whether processes that outlive the command are left alone.", "true"),
     ),
     "What it may use": table(
@@ -315,7 +283,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             planned=True),
         Key("notify", section(_NOTIFY), "{}", "Who is told what.", "{on: failure, email: ops@example.org}",
             planned=True),
-        Key("telemetry_hooks", sequence(_PATH), "", "Programs that are given the record of each run.",
+        Key("telemetry_hooks", sequence(PATH), "", "Programs that are given the record of each run.",
             "[/usr/local/bin/push-metrics]", planned=True),
         Key("tags", sequence(text("a text that is not empty")), "", "Words to find jobs by.", "[backup, nightly]"),
         Key("metadata", ANYTHING, "", "Anything; each record gets a copy.", "{owner: ops}"),
@@ -373,6 +341,6 @@ FILE_KEYS = table(
     Key("defaults", mapping("a mapping of job keys", dict, {"allOf": [_JOB]}), "{}", "What the file's jobs share.",
         "{user: backup}"),
     Key("jobs", mapping("a mapping of ids to jobs", dict,
-        {"propertyNames": {"pattern": f"^(?:{_NAME})$"}, "additionalProperties": _JOB}), "{}", "The jobs by id.",
+        {"propertyNames": {"pattern": f"^(?:{NAME})$"}, "additionalProperties": _JOB}), "{}", "The jobs by id.",
         "{hello: {command: echo hi}}"),
 )  # fmt: skip

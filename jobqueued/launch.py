@@ -21,6 +21,7 @@ from jobqueued.commands import Launch
 from jobqueued.config import Paths
 from jobqueued.marks import IDENTITY, Marks, Name
 from jobqueued.model import SECOND, Job, Run, RunId
+from jobqueued.placement import CPUS
 from jobqueued.settle import DEAD, GONE, NO_DIRECTORY, Settlement
 
 LAUNCHER = Path(__file__).parent / "child" / "launcher.py"
@@ -50,17 +51,19 @@ def order(launch: Launch, logs: Path, journal: Path) -> dict[str, Any]:
     return {
         "v": wire.VERSION,
         "attempt": run.attempt,
-        "command": job.command,
+        "command": job.failover if run.failover else job.command,
+        "failover": run.failover,
         "shell": job.shell,
         "user": job.user,
         "group": job.group,
         "groups": job.groups,
         "working_directory": job.working_directory,
         "stdin": job.stdin,
-        "environment": {**dict(job.environment), **identity},
+        "environment": {**dict(job.environment), **_units(run), **identity},
         "environment_file": job.environment_file,
         "login_environment": job.login_environment,
-        "attributes": _attributes(job),
+        "locks": [(claim.resource, claim.exclusive) for claim in run.claims if claim.resource.startswith("/")],
+        "attributes": _attributes(job, dict(run.placed).get(CPUS)),
         "umask": 0o022 if job.umask is None else job.umask,
         "timeout": None if job.timeout is None else job.timeout / SECOND,
         "kill_grace": job.kill_grace / SECOND,
@@ -87,10 +90,17 @@ _CPU_TIME_GRACE = 5
 """Seconds of CPU time between SIGXCPU, which tells what is wrong, and the kernel's SIGKILL."""
 
 
-def _attributes(job: Job) -> dict[str, Any]:
+def _units(run: Run) -> dict[str, str]:
+    """Which units of resources the run was given: ``JOBQUEUE_GPU=1``."""
+    name = str.maketrans("abcdefghijklmnopqrstuvwxyz.-", "ABCDEFGHIJKLMNOPQRSTUVWXYZ__")
+    return {f"JOBQUEUE_{key.translate(name)}": ",".join(map(str, numbers)) for key, numbers in run.placed}
+
+
+def _attributes(job: Job, cpus: tuple[int, ...] | None) -> dict[str, Any]:
     """What the process gets beyond identity and environment; only what the job asks for, as each costs a fork."""
     asked = {
         "limits": {_RLIMITS[key]: [key, *_limit(key, value)] for key, value in job.resource_limits.items()},
+        "cpus": cpus,
         "nice": job.nice,
         "cpu_scheduling": job.cpu_scheduling if job.cpu_scheduling != "other" else None,
         "ionice": job.ionice,

@@ -16,6 +16,7 @@ class Step(StrEnum):
     START = "start"
     STOP = "stop"
     RETURN = "return"
+    RETRY = "retry"
     SKIP = "skip"
     SUCCEED = "succeed"
     FAIL = "fail"
@@ -31,9 +32,11 @@ class IllegalStep(Exception):
 _S = RunState
 
 TABLE: dict[tuple[RunState, Step], RunState] = {
-    (_S.DUE, Step.QUEUE): _S.WAITING,  # one of its job's `concurrency` is free
+    (_S.DUE, Step.QUEUE): _S.WAITING,  # one of its job's `concurrency` is free, its dependencies have succeeded
     (_S.DUE, Step.SKIP): _S.SKIPPED,
     (_S.WAITING, Step.HOLD): _S.DUE,  # its job was paused
+    (_S.RETRYING, Step.QUEUE): _S.WAITING,  # the delay is over
+    (_S.RETRYING, Step.HOLD): _S.DUE,
     (_S.WAITING, Step.SKIP): _S.SKIPPED,
     (_S.WAITING, Step.ADMIT): _S.STARTING,  # all claims granted, committed before it is sent
     (_S.STARTING, Step.RETURN): _S.WAITING,  # certainly never started, by no fault of the job
@@ -44,11 +47,23 @@ TABLE: dict[tuple[RunState, Step], RunState] = {
     (_S.STARTING, Step.STOP): _S.STOPPING,
     (_S.RUNNING, Step.STOP): _S.STOPPING,
     (_S.STOPPING, Step.STOP): _S.STOPPING,
+    # the attempt failed, and another is to come
+    **{(state, Step.RETRY): _S.RETRYING for state in (_S.STARTING, _S.RUNNING, _S.STOPPING)},
     **{
         (state, step): end
         for state in (_S.STARTING, _S.RUNNING, _S.STOPPING)  # an end may arrive without the news of its start
         for step, end in (
             (Step.SUCCEED, _S.SUCCEEDED),
+            (Step.FAIL, _S.FAILED),
+            (Step.TIME_OUT, _S.TIMED_OUT),
+            (Step.KILL, _S.KILLED),
+            (Step.LOSE, _S.LOST),
+        )
+    },
+    **{
+        (state, step): end
+        for state in (_S.DUE, _S.WAITING, _S.RETRYING)  # given up after an attempt that failed
+        for step, end in (
             (Step.FAIL, _S.FAILED),
             (Step.TIME_OUT, _S.TIMED_OUT),
             (Step.KILL, _S.KILLED),

@@ -9,13 +9,14 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobqueued import events, runlog
 from jobqueued.child import wire
 from jobqueued.model import SECOND, Record, RunId
+from jobqueued.store import claims_from, placed_from
 
-IDENTITY = ("key", "due", "queued", "trigger", "asked_by")
+IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "failover", "claims", "placed", "ends_by")
 """The fields of a Run that its launch order carries, so that R alone can tell whose it is."""
 
 _KILL_SECONDS = 2.0
@@ -104,7 +105,7 @@ class Marks:
         """Whose attempt it is, by its launch order; None: the launcher did not come to write it."""
         with self.opened(name) as directory:
             spec = None if directory is None else wire.read_document(directory, wire.SPEC)
-        return None if spec is None else events.Found(*name, **{field: spec["run"][field] for field in IDENTITY})
+        return None if spec is None else events.Found(*name, **_identity(spec["run"]))
 
     def started(self, name: Name) -> events.RunStarted | None:
         """What R/pid says; None: the process was not started, or its supervisor did not come to write it."""
@@ -144,6 +145,13 @@ class Marks:
             return None
         pid, started, before, after = map(int, data.split())
         return pid, started, before, after
+
+
+def _identity(told: Record) -> dict[str, Any]:
+    """The fields of a Run in a launch order, which may be an older version's."""
+    known = {field: told[field] for field in IDENTITY if field in told}
+    claims, placed = claims_from(known.get("claims", ())), placed_from(known.get("placed", ()))
+    return {**known, "claims": claims, "placed": placed}
 
 
 def _connected(directory: int, name: str) -> socket.socket | None:

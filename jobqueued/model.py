@@ -6,7 +6,7 @@ too.  In JSON (records, control socket) instants are RFC 3339 UTC with microseco
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
@@ -59,6 +59,7 @@ class RunState(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
+    RETRYING = "retrying"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
@@ -68,7 +69,10 @@ class RunState(StrEnum):
 
 
 LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
-UNSTARTED = frozenset({RunState.DUE, RunState.WAITING})
+PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})
+"""Not ended, and without a live attempt."""
+FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST})
+"""The ends that need somebody's attention."""
 
 
 class JobStatus(StrEnum):
@@ -77,6 +81,7 @@ class JobStatus(StrEnum):
     IDLE = "Idle"
     WAITING = "Waiting"
     RUNNING = "Running"
+    RETRYING = "Retrying"
     FAILED = "Failed"
     COMPLETED = "Completed"
     PAUSED = "Paused"
@@ -92,12 +97,58 @@ class CatchUp(StrEnum):
     ALL = "all"
 
 
+class Overlap(StrEnum):
+    """What becomes of an occurrence that is due while its job is at its `concurrency`."""
+
+    QUEUE = "queue"
+    SKIP = "skip"
+    REPLACE = "replace"
+
+
+class Claim(NamedTuple):
+    """What a run needs while it runs, of one resource: all of it, or `units`; 0 units: a share, beside other shares.
+
+    `resource` is the name of a lock or a resource, the absolute path of a lock file, or one of `locks.HOST` and `SLOT`.
+    """
+
+    resource: str
+    units: int = 0
+    exclusive: bool = False
+
+
+class Escalation(NamedTuple):
+    """By how many points the priority of a waiting run grows, each `every` ns."""
+
+    points: int = 1
+    every: int = MINUTE
+
+
+ONE_A_MINUTE = Escalation()
+
+
+class On(NamedTuple):
+    """What makes a job due beside the clock: `kind` is event, job or path; `result` is of a job's run."""
+
+    kind: str
+    name: str
+    result: str = "success"
+
+
+class Outcome(NamedTuple):
+    """How an occurrence went, for the jobs that depend on its job; `ended` on the wall."""
+
+    run: int
+    due: int
+    ended: int
+    state: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A definition: what to run, when, under which rules.  `keys.JOB_KEYS` documents the fields of the same name.
 
-    `triggers` are the compiled form of all that the clock does, `offset` (ns) is the job's own part of `spread`; `file`
-    and `line` say where the job was defined.
+    `triggers` are the compiled form of all that the clock does, `offset` (ns) is the job's own part of `spread`;
+    without `escalation` the host's counts; `file` and `line` say where the job was defined.
     """
 
     id: str
@@ -109,7 +160,8 @@ class Job:
     every: int | None = None
     anchor: int = 0
     at: int | None = None
-    on: tuple[str, ...] = ()
+    at_boot: bool = False
+    on: tuple[On, ...] = ()
     spread: int = 0
     triggers: tuple[Trigger, ...] = ()
     offset: int = 0
@@ -125,9 +177,21 @@ class Job:
     login_environment: bool = False
     umask: int | None = None
     enabled: bool = True
+    start_deadline: int | None = None
+    max_runs: int | None = None
     priority: int = 0
+    escalation: Escalation | None = None
+    exclusive: bool = False
     concurrency: int = 1
+    overlap: Overlap = Overlap.QUEUE
     max_waiting: int | None = None
+    locks: tuple[Claim, ...] = ()
+    resources: tuple[Claim, ...] = ()
+    placement: str = "none"
+    dependencies: tuple[str, ...] = ()
+    dependency_timeout: int = DAY
+    on_dependency_failure: str = "skip"
+    drain: int = HOUR
     catch_up: CatchUp = CatchUp.LATEST
     catch_up_window: int = DAY
     grace: int = MINUTE
@@ -136,6 +200,12 @@ class Job:
     stop_signal: str = "SIGTERM"
     leave_children: bool = False
     success_codes: tuple[int, ...] = (0,)
+    retries: int = 0
+    retry_delay: int = MINUTE
+    retry_backoff: float = 1.0
+    retry_max_delay: int | None = None
+    retry_on: tuple[str, ...] | None = None
+    failover: str | tuple[str, ...] | None = None
     resource_limits: dict[str, Any] = field(default_factory=dict)
     nice: int = 0
     ionice: str | None = None
@@ -163,11 +233,6 @@ class Job:
         while len(starts) < count and due is not None and (due := self.next_after(due)) is not None:
             starts.append(due + self.offset)
         return starts
-
-    @property
-    def at_boot(self) -> bool:
-        """Whether the first start of the daemon after a boot of the host makes it due."""
-        return "boot" in self.on
 
     @property
     def rhythm(self) -> str:
@@ -213,13 +278,23 @@ class RunId(NamedTuple):
         return cls(job, int(number))
 
 
+Record = dict[str, Any]
+"""The JSON document about one run with all its attempts (the seed's JobLog); `docs/records.md` lists its fields."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One occurrence being carried out (or skipped), with as much of its story as the scheduler needs.
 
-    `reason` is why it is stopping, or ended as it did.  `attempt` counts from 1 (0: none was ever sent).  `arrival`
-    orders runs that are equal otherwise.  A skip that covers several occurrences has `due` of the first, `last_due` and
-    `count`.
+    `reason` is why it is stopping, or ended as it did.  `attempt` counts from 1 (0: none was ever sent); `failover`:
+    that attempt is the failover; `stop_asked`: nobody wants another.  `arrival` orders runs that are equal otherwise.
+    A skip that covers several occurrences has `due` of the first, `last_due` and `count`.
+
+    It ages since `since` (wall; 0: it does not), and has aged for `waited` ns before that.  Nothing is tried before
+    `not_before`.  Its dependencies hold it back since `held`; `previous` is the instant before `due` in its job's
+    rhythm. A live run holds `claims`, of which it was given the units in `placed`, and has ended by `ends_by` (None:
+    nobody knows).  `so_far` is the record of the attempts that have ended.  All instants are on the wall; a step of the
+    clock shifts those from which durations count.
     """
 
     id: RunId
@@ -236,17 +311,29 @@ class Run:
     started: int | None = None
     not_before: int = 0
     failures: int = 0
+    failover: bool = False
+    stop_asked: bool = False
+    since: int = 0
+    waited: int = 0
+    held: int = 0
+    previous: int = 0
+    claims: tuple[Claim, ...] = ()
+    placed: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    ends_by: int | None = None
+    so_far: Record | None = None
     last_due: int | None = None
     count: int = 1
+
+    def shifted(self, step: int) -> Run:
+        """The run after a step of the wall clock: what durations count from moves with it."""
+        moments = {name: getattr(self, name) for name in ("since", "not_before", "held", "ends_by")}
+        return replace(self, **{name: moment + step for name, moment in moments.items() if moment})
 
     @property
     def attempt_name(self) -> str:
         """The live attempt's name, also that of its directory R: ``backup@142.2``."""
         return f"{self.id}.{self.attempt}"
 
-
-Record = dict[str, Any]
-"""The JSON document about one run with all its attempts (the seed's JobLog); `docs/records.md` lists its fields."""
 
 RECORD_VERSION = 1
 
@@ -261,13 +348,17 @@ class JobStats:
     skipped: int = 0
     last_run: int | None = None
     last_state: RunState | None = None
+    usual: int | None = None
+    """How long a run takes (ns): the mean of those that succeeded, in which the newest counts for a quarter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobMemory:
     """What is kept of a job id beside its definition: where its clock stands and which numbers are used.
 
-    `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.
+    `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.  `outcomes`:
+    the newest, where other jobs depend on it.  `satisfied`: the dependencies that have succeeded since it was due last,
+    where they make it due.  `skip_next`: how many of the clock's occurrences are skipped next.
     """
 
     job: str
@@ -276,7 +367,21 @@ class JobMemory:
     era: int = 0
     last_number: int = 0
     paused: bool = False
+    paused_until: int | None = None
+    skip_next: int = 0
+    outcomes: tuple[Outcome, ...] = ()
+    satisfied: tuple[str, ...] = ()
     stats: JobStats = JobStats()
+
+
+class Hold(NamedTuple):
+    """Nothing new starts on this host, until somebody releases it, or until an instant (wall), or, where `boot` is set,
+    until another boot of the host than that one.
+    """
+
+    asked_by: str
+    until: int | None = None
+    boot: str | None = None
 
 
 class Problem(NamedTuple):

@@ -11,7 +11,9 @@ _UNKNOWN_ATTEMPT: Record = {
 
 
 def begin(run: Run, job: Job | None, host: str) -> Record:
-    """The record of a run that has no attempt yet; `job` None: it was removed before the run could start."""
+    """The record of a run as it goes on, with the attempts that have ended; `job` None: it is not defined any more."""
+    if run.so_far is not None:
+        return {**run.so_far, "state": run.state.value, "reason": run.reason}
     return {
         "version": RECORD_VERSION,
         "job": run.id.job,
@@ -54,12 +56,18 @@ def lost(run: Run, job: Job | None, host: str, wait_status: int | None, output: 
     begun = begin(run, job, host)
     exit_code, signal = _split(wait_status)
     attempt = {
-        **_UNKNOWN_ATTEMPT, "attempt": run.attempt, "pid": run.pid, "exit_code": exit_code, "signal": signal,
+        **_UNKNOWN_ATTEMPT, "attempt": run.attempt, "failover": run.failover, "pid": run.pid,
+        "exit_code": exit_code, "signal": signal,
         "started": None if run.started is None else to_text(run.started), "ended": None,
         "state": RunState.LOST.value, "reason": run.reason, "output": output or begun["output"],
     }  # fmt: skip
-    flat = {key: value for key, value in attempt.items() if key != "attempt"}
-    return {**begun, **flat, "attempts": [{**attempt, "output": {**attempt["output"], "offset": 0}}]}
+    flat = {key: value for key, value in attempt.items() if key not in ("attempt", "failover")}
+    before = begun["attempts"]
+    offset = sum(known["output"]["bytes"] for known in before)
+    return {
+        **begun, **flat, "started": before[0]["started"] if before else flat["started"],
+        "attempts": [*before, {**attempt, "output": {**attempt["output"], "offset": offset}}],
+    }  # fmt: skip
 
 
 def _split(wait_status: int | None) -> tuple[int | None, int | None]:

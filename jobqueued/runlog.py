@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from jobqueued.child.output import TAIL, shown
 from jobqueued.config import Retention
-from jobqueued.model import LIVE, MAX_DIGITS, UNSTARTED, JobMemory, Record, RunId
+from jobqueued.model import LIVE, MAX_DIGITS, PENDING, JobMemory, Record, RunId
 
 _END = ".json"
 
@@ -59,7 +59,7 @@ def no_output(document: Record) -> str:
     """Why there is no output file of the run with this record."""
     output, state = document["output"], document["state"]
     facts = (
-        (state in UNSTARTED, "it has not started yet"),
+        (state in PENDING, "it has not started yet"),
         (state in LIVE, "it has written nothing so far"),
         (state == "skipped", f"it did not run: {document['reason']}"),
         (output.get("error"), f"it could not be kept: {output.get('error')}"),

@@ -9,40 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from heapq import heappop, heappush
 from typing import Any
 
-from jobqueued import definitions, dues, events, lifecycle, record, stops
-from jobqueued.book import Book, JobState
+from jobqueued import definitions, dues, ends, events, gate, lifecycle, record, stops, why
+from jobqueued.book import Book, HostLimits, JobState
 from jobqueued.catalog import Catalog
 from jobqueued.commands import Command, Launch, RemoveMarks, SaveJob, SaveRun, Say, Stop, WriteRecord
 from jobqueued.lifecycle import Step
-from jobqueued.model import LIVE, SECOND, Job, JobMemory, JobStats, Now, Record, Run, RunId, RunState
-from jobqueued.skips import CLOCK, skip_run
+from jobqueued.model import LIVE, SECOND, Hold, Job, JobMemory, Now, Run, RunId, RunState
 
 LAUNCHES_A_TURN = 64
 BACKOFF_MAX = 60 * SECOND
+PATH_BUSY = "path busy"
+"""How the reason begins for which an attempt was not started because somebody else has its lock file: lockfile.BUSY."""
 
 
 class Scheduler:
     """All decisions about one host's jobs.  `validate` states the invariants that hold after every event."""
 
-    def __init__(self, *, max_running: int | None = None, host: str = "localhost") -> None:
-        book = self._book = Book(max_running, host)
-        self._timers: list[tuple[int, RunId]] = []
+    def __init__(self, limits: HostLimits | None = None) -> None:
+        book = self._book = Book(limits or HostLimits())
         self._deciders: dict[type, Callable[[Any, Now], Iterator[Command]]] = {
             events.JobsRead: lambda event, now: definitions.read(book, event, now),
             events.FileGone: lambda event, now: definitions.read(book, events.JobsRead(event.file, ()), now),
             events.JobsLoaded: lambda event, now: definitions.loaded(book, event, now),
             events.Reloaded: lambda _event, _now: definitions.reloaded(book),
-            events.UserKnown: lambda event, _now: definitions.user_known(book, event),
+            events.UserKnown: lambda event, now: definitions.user_known(book, event, now),
             events.PauseAsked: lambda event, now: definitions.paused(book, event, now),
+            events.SkipAsked: lambda event, now: definitions.skip_next(book, event, now),
+            events.HoldAsked: lambda event, _now: definitions.held(book, event),
             events.RunAsked: lambda event, now: dues.asked(book, event, now),
+            events.Emitted: lambda event, now: dues.emitted(book, event, now),
             events.ClockStepped: lambda event, now: dues.clock_stepped(book, event, now),
             events.Woke: self._woke,
             events.RunStarted: self._run_started,
             events.RunStopping: self._run_stopping,
-            events.StopAsked: lambda event, _now: stops.asked(book, event),
+            events.StopAsked: lambda event, now: stops.asked(book, event, now),
             events.RunEnded: self._run_ended,
             events.RunLost: self._run_lost,
             events.NeverStarted: self._never_started,
@@ -50,9 +52,9 @@ class Scheduler:
         }
 
     @property
-    def host(self) -> str:
-        """The host's name, for records."""
-        return self._book.host
+    def limits(self) -> HostLimits:
+        """What this host is called, and what it has."""
+        return self._book.limits
 
     @property
     def catalog(self) -> Catalog:
@@ -63,6 +65,11 @@ class Scheduler:
     def runs(self) -> dict[RunId, Run]:
         """Every run before its end."""
         return self._book.runs
+
+    @property
+    def hold(self) -> Hold | None:
+        """Who has asked that nothing new starts; None: nobody."""
+        return self._book.hold
 
     def __getitem__(self, job: str) -> JobState:
         """Where a job stands."""
@@ -80,27 +87,43 @@ class Scheduler:
         """Why a job can't run, whatever its file says; "" if nothing is known."""
         return self._book.invalid(job)
 
-    def restore(self, memories: Iterable[JobMemory], runs: Iterable[Run]) -> None:
+    def is_completed(self, job: Job) -> bool:
+        """Whether `max_runs` of a job have started."""
+        return self._book.is_completed(job)
+
+    def restore(self, memories: Iterable[JobMemory], runs: Iterable[Run], now: Now, hold: Hold | None = None) -> None:
         """Take over what an earlier scheduler kept, before the first event."""
-        self._book.restore(memories, runs)
+        self._book.restore(memories, runs, now)
+        self._book.hold = hold
+        if hold is not None and hold.until is not None:
+            self._book.timers.at(hold.until, gate.HOLD)
 
     def handle(self, event: events.Event, now: Now) -> list[Command]:
         """What is to be done about `event`; lifecycle.IllegalStep, and nothing changed, if it can't have happened."""
-        return list(self._deciders[type(event)](event, now))
+        commands = list(self._deciders[type(event)](event, now))
+        book = self._book
+        while book.finished or book.stirred:
+            if book.finished:
+                commands += dues.followed(book, book.finished.pop(0), now)
+            else:
+                name = next(iter(book.stirred))
+                del book.stirred[name]
+                commands += gate.promote(book, name, now)
+        return commands
 
     def next_wakeup(self, now: Now) -> int | None:
         """The wall instant (ns) before which only an event can change anything; None: no such instant."""
-        due = self._book.clock.soonest()
-        times = [] if due is None else [due]
-        if self._timers:
-            times.append(now.wall + max(0, self._timers[0][0] - now.mono))
-        if not self._book.blocked and len(self._book.waiting):
-            times.append(now.wall)
-        return min(times, default=None)
+        book = self._book
+        times = [book.clock.soonest(), book.timers.soonest(now)]
+        if len(book.admission.waiting) and book.hold is None:
+            look_at = book.admission.look_at
+            times.append(now.wall if not book.blocked else None)
+            times.append(None if look_at is None else now.wall + max(0, look_at - now.mono))
+        return min((time for time in times if time is not None), default=None)
 
-    def explain(self, run: RunId) -> list[str]:
-        """Why a run has not started, a reason a line; [] for a live one.  KeyError: no such run, or it has ended."""
-        return self._book.explain(run)
+    def explain(self, run: RunId, now: Now) -> dict[str, Any]:
+        """Why a run has not started (why.explain).  KeyError: no such run, or it has ended."""
+        return why.explain(self._book, run, now)
 
     def validate(self) -> None:
         """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
@@ -108,39 +131,37 @@ class Scheduler:
 
     def _woke(self, _event: events.Woke, now: Now) -> Iterator[Command]:
         yield from dues.woke(self._book, now)
-        while self._timers and self._timers[0][0] <= now.mono:
-            heappop(self._timers)
-            self._book.blocked = False
+        for whom in self._book.timers.due(now):
+            yield from gate.look(self._book, whom, now)
 
     def admit(self, now: Now) -> list[Command]:
         """Start those whose turn it is, in their order, as far as claims can be granted; at most 64 a turn.
 
         Where claims are scarce, all that are due join the queue before the first is chosen.
         """
-        due = self._book.clock.soonest()
-        if self._book.is_limited and due is not None and due <= now.wall:
+        book, due = self._book, self._book.clock.soonest()
+        look_at = book.admission.look_at
+        book.blocked = book.blocked and (look_at is None or look_at > now.mono)
+        if book.hold is not None or book.blocked or (book.is_limited and due is not None and due <= now.wall):
             return []
         commands: list[Command] = []
-        later: list[Run] = []
         launched = 0
-        while launched < LAUNCHES_A_TURN and (first := self._book.waiting.first()) and self._book.missing() is None:
-            run = self.runs[first]
-            if run.not_before > now.mono:
-                self._book.waiting.remove(first)
-                later.append(run)
-                continue
-            commands += self._start(run)
+        for run in book.admission.turn(now.mono, LAUNCHES_A_TURN):
+            commands += self._start(self.runs[run], now)
             launched += 1
-        for run in later:
-            self._book.enqueue(run)
-        self._book.blocked = launched < LAUNCHES_A_TURN
+        book.blocked = launched < LAUNCHES_A_TURN
+        for run in book.admission.newly_lapsed(now.mono):
+            holders = book.admission.holders(book.admission.waiting.terms(run).claims)
+            commands.append(Say("held_up", {"run": str(run), "holders": [str(holder) for holder in holders]}))
         return commands
 
-    def _start(self, run: Run) -> list[Command]:
+    def _start(self, run: Run, now: Now) -> Iterator[Command]:
         job = self.catalog[run.id.job]
-        self._book.admit(run)
-        started = self._book.step(run, Step.ADMIT, attempt=max(1, run.attempt))
-        return [SaveRun(started), Launch(started, job, record.begin(started, job, self._book.host))]
+        started = self._book.admit(run, now)
+        yield SaveRun(started)
+        yield Launch(started, job, record.begin(started, job, self._book.host))
+        if job.max_runs is not None and self._book.is_completed(job):
+            yield from gate.complete(self._book, job, now)
 
     # runs from their start to their end
 
@@ -157,26 +178,25 @@ class Scheduler:
         run = self._book.step(run, Step.START, pid=event.pid, started=event.started)
         if not known:
             yield SaveRun(run)
-            yield Say(
-                "run_started", {"run": str(run.id), "pid": run.pid, "late": max(0, event.started - self._planned(run))}
-            )
+            yield Say("run_started", {"run": str(run.id), "pid": run.pid, **self._lateness(run, event.started)})
         if run.state is RunState.STOPPING:  # its supervisor may not have been there to be told
             yield Stop(run.id, run.attempt, run.reason or "")
+
+    def _lateness(self, run: Run, started: int) -> dict[str, Any]:
+        """How late it started; of a further attempt, which one it is."""
+        if run.so_far is not None:
+            return {"attempt": run.attempt, "failover": run.failover}
+        return {"late": max(0, started - gate.planned(self._book, run))}
 
     def _run_stopping(self, event: events.RunStopping, _now: Now) -> Iterator[Command]:
         run = self._live(event.run, event.attempt)
         if run is not None and run.state is not RunState.STOPPING:
             yield from stops.stopping(self._book, run, event.reason)
 
-    def _planned(self, run: Run) -> int:
-        """When it should have started: for the clock's runs `spread` comes on top."""
-        job = self.catalog.get(run.id.job)
-        return run.due + (job.offset if job is not None and run.trigger == CLOCK.trigger else 0)
-
     def _run_ended(self, event: events.RunEnded, now: Now) -> Iterator[Command]:
         run = self._live(event.run, event.attempt)
         if run is not None:
-            yield from self._end(run, event.record, now)
+            yield from ends.attempt_ended(self._book, run, event.record, now)
         yield RemoveMarks(event.run, event.attempt)
 
     def _run_lost(self, event: events.RunLost, now: Now) -> Iterator[Command]:
@@ -184,22 +204,11 @@ class Scheduler:
         if run is not None:
             lost = replace(run, state=lifecycle.after(run.state, Step.LOSE), reason=event.reason)
             job = self.catalog.get(run.id.job)
-            document = record.lost(lost, job, self.host, event.wait_status, event.output)
-            yield from self._end(run, document, now)
-            yield WriteRecord(document)
+            document = record.lost(lost, job, self._book.host, event.wait_status, event.output)
+            yield from ends.attempt_ended(self._book, run, document, now)
+            if run.id not in self.runs:
+                yield WriteRecord(document)
         yield RemoveMarks(event.run, event.attempt)
-
-    def _end(self, run: Run, document: Record, now: Now) -> Iterator[Command]:
-        step = lifecycle.ENDS[document["state"]]
-        ended = self._book.step(run, step, reason=document["reason"], pid=document["pid"])
-        self._book.release(run.id)
-        self._book.drop(run.id)
-        state = self._book[run.id.job]
-        state.memory = replace(state.memory, stats=_counted(state.memory.stats, ended, now))
-        yield SaveRun(ended, document)
-        yield SaveJob(state.memory)
-        yield Say("run_ended", {"record": document})
-        self._book.promote(run.id.job)
 
     def _never_started(self, event: events.NeverStarted, now: Now) -> Iterator[Command]:
         """The same attempt again: at once if nothing was wrong, else with a pause that doubles up to a minute."""
@@ -207,26 +216,34 @@ class Scheduler:
         yield RemoveMarks(event.run, event.attempt, again=True)
         if run is None:
             return
-        pause = min(BACKOFF_MAX, SECOND << min(run.failures, 6)) if event.reason else 0
-        failures = run.failures + 1 if event.reason else run.failures
+        pause, failures = self._pause(run, event.reason)
         back = self._book.step(
-            run, Step.RETURN, not_before=now.mono + pause if pause else 0, failures=failures, pid=None
-        )
-        self._book.release(run.id)
-        self._book.enqueue(back)
+            run, Step.RETURN, not_before=now.wall + pause, failures=failures, pid=None, claims=(), placed=(),
+            ends_by=None,
+        )  # fmt: skip
+        self._book.release(run, now)
         job = self.catalog.get(run.id.job)
-        if job is not None and self._book.holds(job):
-            back = self._book.hold(back)
-        if pause:
-            heappush(self._timers, (back.not_before, run.id))
+        if pause or job is None:
+            self._book.put_later(back, now)
+        else:
+            back = self._book.put_back(back, now) if self._book.holds(job) else self._book.enqueue(back, now)
+        if pause and (failures != run.failures or not event.reason.startswith(PATH_BUSY)):
             yield Say("run_returned", {"run": str(run.id), "reason": event.reason, "again_in": pause / SECOND})
         yield SaveRun(back)
-        if run.state is RunState.STOPPING:
-            yield from stops.stopped_before_its_start(self._book, back, run.reason or "")
-        elif run.id.job not in self.catalog:
-            yield from skip_run(self._book, back, "job_removed")
+        if run.stop_asked:
+            yield from ends.give_up(self._book, back, run.reason or "", now, stopped=True)
+        elif run.id.job not in self.catalog and self._book.loaded:
+            yield from ends.give_up(self._book, back, "job_removed", now)
 
-    def _found(self, event: events.Found, _now: Now) -> Iterator[Command]:
+    def _pause(self, run: Run, reason: str) -> tuple[int, int]:
+        """How long (ns) to wait before the attempt is sent again, and how often it failed so (a busy path: once)."""
+        if not reason:
+            return 0, run.failures
+        if reason.startswith(PATH_BUSY):
+            return SECOND, max(run.failures, 1)
+        return min(BACKOFF_MAX, SECOND << min(run.failures, 6)), run.failures + 1
+
+    def _found(self, event: events.Found, now: Now) -> Iterator[Command]:
         """An attempt whose commit was never made: it counts as if it had been, its number and occurrence are used."""
         if event.run in self.runs:
             return
@@ -240,18 +257,11 @@ class Scheduler:
         run = Run(
             id=event.run, key=event.key, due=event.due, queued=event.queued, arrival=self._book.arrival(),
             trigger=event.trigger, asked_by=event.asked_by, state=RunState.STARTING, attempt=event.attempt,
+            claims=event.claims, placed=event.placed, ends_by=event.ends_by, failover=event.failover,
         )  # fmt: skip
-        self._book.put_live(run)
+        self._book.put_live(run, now)
         job = self.catalog.get(run.id.job)
         if job is not None:
-            self._book.clock.set(job, state.memory.cursor)
+            self._book.wind(job)
         yield SaveRun(run)
         yield SaveJob(state.memory)
-
-
-def _counted(stats: JobStats, run: Run, now: Now) -> JobStats:
-    succeeded = run.state is RunState.SUCCEEDED
-    return replace(
-        stats, started=stats.started + 1, succeeded=stats.succeeded + succeeded, failed=stats.failed + (not succeeded),
-        last_run=run.started if run.started is not None else now.wall, last_state=run.state,
-    )  # fmt: skip

@@ -36,18 +36,19 @@ def skip(
         skipped = lifecycle.after(run.state, Step.SKIP)
         run = replace(run, state=skipped, reason=reason, last_due=last, count=len(occurrences))
     state.skip = run
-    yield from _skipped(book, run, job, len(occurrences))
+    yield from _skipped(book, run, job, len(occurrences), now)
 
 
-def skip_run(book: Book, run: Run, reason: str, job: Job | None = None) -> Iterator[Command]:
+def skip_run(book: Book, run: Run, reason: str, now: Now, job: Job | None) -> Iterator[Command]:
     """A run that was due or waiting and will not start."""
     skipped = book.step(run, Step.SKIP, reason=reason)
     book.drop(run.id)
-    yield from _skipped(book, skipped, job, 1)
+    yield from _skipped(book, skipped, job, 1, now)
 
 
-def _skipped(book: Book, run: Run, job: Job | None, count: int) -> Iterator[Command]:
+def _skipped(book: Book, run: Run, job: Job | None, count: int, now: Now) -> Iterator[Command]:
     state = book[run.id.job]
+    book.note_outcome(run, now)
     stats = state.memory.stats
     state.memory = replace(state.memory, stats=replace(stats, skipped=stats.skipped + count))
     document = record.skipped(run, job, book.host)

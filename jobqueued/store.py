@@ -15,9 +15,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobqueued.model import JobMemory, JobStats, Record, Run, RunId, RunState
+from jobqueued.model import Claim, Hold, JobMemory, JobStats, Outcome, Record, Run, RunId, RunState
+from jobqueued.placement import Placed
 
-VERSION = 3
+VERSION = 4
 BALLAST = 4 << 20
 
 _SCHEMA = """
@@ -35,7 +36,7 @@ CREATE TABLE run (
 CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
-_ENDED = "state NOT IN ('due', 'waiting', 'starting', 'running', 'stopping')"
+_ENDED = "state NOT IN ('due', 'waiting', 'starting', 'running', 'stopping', 'retrying')"
 
 _STEPS = {
     1: """
@@ -43,6 +44,12 @@ ALTER TABLE job ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE file (name TEXT PRIMARY KEY, text BLOB NOT NULL) WITHOUT ROWID;
 """,
     2: f"CREATE INDEX history ON run (queued, job, number, state) WHERE {_ENDED};",
+    3: f"""
+ALTER TABLE run ADD COLUMN more TEXT NOT NULL DEFAULT '{{}}';
+ALTER TABLE job ADD COLUMN more TEXT NOT NULL DEFAULT '{{}}';
+DROP INDEX history;
+CREATE INDEX history ON run (queued, job, number, state) WHERE {_ENDED};
+""",
 }
 """What each format needs to become the next."""
 
@@ -50,10 +57,16 @@ _RUN_FIELDS = (
     "key", "due", "queued", "arrival", "trigger", "asked_by", "state", "reason", "attempt", "pid", "started",
     "failures", "last_due", "count",
 )  # fmt: skip
-_RUN_COLUMNS = f"job, number, {', '.join(_RUN_FIELDS)}"
-_PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 3))})"
-_JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats"
-_PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_MORE_OF_RUN = (
+    "not_before", "failover", "stop_asked", "since", "waited", "held", "previous", "claims", "placed", "ends_by",
+    "so_far",
+)  # fmt: skip
+"""What few runs have, and none once it has ended: in one JSON object, without what is as in any other."""
+_RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
+_PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
+_MORE_OF_JOB = ("paused_until", "skip_next", "outcomes", "satisfied")
+_JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"
+_PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 _ALL_ENDED = f"""
@@ -142,24 +155,31 @@ class Store:
         row = self._db.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
         return row is not None and row[0] == boot_id
 
+    def hold(self) -> Hold | None:
+        """Who has asked that nothing new starts."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'hold'").fetchone()
+        return None if row is None else Hold(**json.loads(row[0]))
+
     def files(self) -> dict[str, bytes]:
         """The texts of the job files that were accepted last, by name."""
         return dict(self._db.execute("SELECT name, text FROM file ORDER BY name"))
 
     def commit(
         self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, JobMemory],
-        files: Mapping[str, bytes | None] | None = None, boot: str | None = None,
+        files: Mapping[str, bytes | None] | None = None, meta: Mapping[str, str | None] | None = None,
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
 
-        A file of None is gone.  `boot`: all that was live in an earlier boot of the host is settled.
+        A file of None is gone, and so is a value of `meta`: "boot", before which all that was live is settled, or
+        "hold".
         """
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
             (_PUT_RUN, [_run_row(run, record) for run, record in runs.values()]),
             (_PUT_JOB, [_job_row(memory) for memory in jobs.values()]),
             ("DELETE FROM file WHERE name = ?", [(name,) for name, text in (files or {}).items() if text is None]),
             ("INSERT OR REPLACE INTO file VALUES (?, ?)", [row for row in (files or {}).items() if row[1] is not None]),
-            ("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", [] if boot is None else [(boot,)]),
+            ("DELETE FROM meta WHERE name = ?", [(name,) for name, value in (meta or {}).items() if value is None]),
+            ("INSERT OR REPLACE INTO meta VALUES (?, ?)", [row for row in (meta or {}).items() if row[1] is not None]),
         ]
         try:
             self._write(changes)
@@ -167,7 +187,7 @@ class Store:
             if not self._ballast.exists():
                 raise CommitFailed(str(error)) from None
             self._ballast.unlink()
-            self.commit(runs, jobs, files, boot)
+            self.commit(runs, jobs, files, meta)
 
     def _write(self, changes: Iterable[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
         with self._db:
@@ -264,22 +284,45 @@ def _load(db: sqlite3.Connection) -> tuple[list[JobMemory], list[Run]]:
     memories = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
     unfinished = db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")
     skips = db.execute(
-        f"SELECT {_RUN_COLUMNS} FROM run JOIN job USING (job) WHERE number = last_number AND state = 'skipped'"
+        f"SELECT {_RUN_COLUMNS} FROM run WHERE (job, number) IN (SELECT job, last_number FROM job) AND state = 'skipped'"
     )
     return memories, [_run(*row) for rows in (unfinished, skips) for row in rows]
 
 
 def _run_row(run: Run, record: Record | None) -> tuple[object, ...]:
-    document = None if record is None else json.dumps(record, separators=(",", ":"))
-    return (*run.id, *_run_fields(run), document)
+    if record is not None:
+        return (*run.id, "{}", *_run_fields(run), json.dumps(record, separators=(",", ":")))
+    return (*run.id, _more(_MORE_OF_RUN, _more_of_run(run), _COMMON_RUN), *_run_fields(run), None)
 
 
-_run_fields = attrgetter(*_RUN_FIELDS)
+def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ...]) -> str:
+    """What is not as in any other, as JSON."""
+    if values == common:
+        return "{}"
+    rare = {name: value for name, value, usual in zip(names, values, common, strict=True) if value != usual}
+    return json.dumps(rare, separators=(",", ":"))
 
 
-def _run(job: str, number: int, *rest: Any) -> Run:
-    fields = dict(zip(_RUN_FIELDS, rest, strict=True))
-    return Run(id=RunId(job, number), **{**fields, "state": RunState(fields["state"])})
+_run_fields, _more_of_run, _more_of_job = attrgetter(*_RUN_FIELDS), attrgetter(*_MORE_OF_RUN), attrgetter(*_MORE_OF_JOB)
+_COMMON_RUN = _more_of_run(Run(id=RunId("", 1), key="", due=0, queued=0, arrival=0))
+_COMMON_JOB = _more_of_job(JobMemory(job=""))
+
+
+def _run(job: str, number: int, more: str, *rest: Any) -> Run:
+    fields = dict(zip(_RUN_FIELDS, rest, strict=True)) | json.loads(more)
+    claims, placed = claims_from(fields.pop("claims", ())), placed_from(fields.pop("placed", ()))
+    fields["state"] = RunState(fields["state"])
+    return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
+
+
+def claims_from(plain: Iterable[Any]) -> tuple[Claim, ...]:
+    """Claims as JSON has them."""
+    return tuple(Claim(*claim) for claim in plain)
+
+
+def placed_from(plain: Iterable[Any]) -> Placed:
+    """What a run was given, as JSON has it."""
+    return tuple((name, tuple(numbers)) for name, numbers in plain)
 
 
 _stats_fields = attrgetter(*JobStats.__slots__)
@@ -287,11 +330,17 @@ _stats_fields = attrgetter(*JobStats.__slots__)
 
 def _job_row(memory: JobMemory) -> tuple[object, ...]:
     stats = json.dumps(dict(zip(JobStats.__slots__, _stats_fields(memory.stats), strict=True)), separators=(",", ":"))
-    return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, int(memory.paused), stats
+    more = _more(_MORE_OF_JOB, _more_of_job(memory), _COMMON_JOB)
+    return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, int(memory.paused), stats, more
 
 
-def _memory(job: str, rhythm: str, cursor: int, era: int, last_number: int, paused: int, stats: str) -> JobMemory:
+def _memory(
+    job: str, rhythm: str, cursor: int, era: int, last_number: int, paused: int, stats: str, more: str
+) -> JobMemory:
+    rare = json.loads(more)
     return JobMemory(
         job=job, rhythm=rhythm, cursor=cursor, era=era, last_number=last_number, paused=bool(paused),
-        stats=JobStats(**json.loads(stats)),
+        stats=JobStats(**json.loads(stats)), paused_until=rare.get("paused_until"), skip_next=rare.get("skip_next", 0),
+        outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
+        satisfied=tuple(rare.get("satisfied", ())),
     )  # fmt: skip

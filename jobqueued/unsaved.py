@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
-from jobqueued.commands import Command, SaveBoot, SaveJob, SaveRun
+from jobqueued.commands import Command, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.model import JobMemory, Record, Run, RunId
 from jobqueued.store import CommitFailed, Store
 
@@ -17,11 +18,11 @@ class Unsaved:
         self.runs: dict[RunId, tuple[Run, Record | None]] = {}
         self._jobs: dict[str, JobMemory] = {}
         self._files: dict[str, bytes | None] = {}
-        self._boot: str | None = None
+        self._meta: dict[str, str | None] = {}
         self._files_wait = False
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self._jobs or self._files or self._boot)
+        return bool(self.runs or self._jobs or self._files or self._meta)
 
     def take(self, command: Command) -> None:
         """Keep what a command says, if it is one of those."""
@@ -31,7 +32,9 @@ class Unsaved:
             case SaveJob(memory):
                 self._jobs[memory.job] = memory
             case SaveBoot(boot):
-                self._boot = boot
+                self._meta["boot"] = boot
+            case SaveHold(hold):
+                self._meta["hold"] = None if hold is None else json.dumps(hold._asdict())
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Keep the texts of accepted files, by name; None: it is gone."""
@@ -61,13 +64,13 @@ class Unsaved:
             return ""
         trouble = ""
         try:
-            self._store.commit(self.runs, self._jobs, self._files, self._boot)
+            self._store.commit(self.runs, self._jobs, self._files, self._meta)
             self._files, self._files_wait = {}, False
         except CommitFailed as error:
             if not self._files:
                 raise
-            self._store.commit(self.runs, self._jobs, {}, self._boot)
+            self._store.commit(self.runs, self._jobs, {}, self._meta)
             trouble = "" if self._files_wait else f"no room for the last good text of {', '.join(self._files)}: {error}"
             self._files_wait = True
-        self.runs, self._jobs, self._boot = {}, {}, None
+        self.runs, self._jobs, self._meta = {}, {}, {}
         return trouble

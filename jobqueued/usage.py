@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import psutil
+
+
+def host_has() -> tuple[list[int], int]:
+    """The numbers of the CPUs that this process may use, and the bytes of memory of the host."""
+    return sorted(os.sched_getaffinity(0)), psutil.virtual_memory().total
 
 
 def usage(pid: int) -> dict[str, float | int] | None:

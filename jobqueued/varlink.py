@@ -43,6 +43,7 @@ type Job (
   last_state: ?string,
   due: int,
   waiting: int,
+  retrying: int,
   running: int,
   file: string,
   line: int
@@ -60,7 +61,7 @@ type Problem (
 
 # The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
 # Left are the runs that have ended and left processes behind, as their jobs are allowed to.
-# The state is ok or degraded, the reason says why.
+# The state is ok or degraded, the reason says why. Nothing new starts while it is held by somebody.
 method Status() -> (
   version: string,
   pid: int,
@@ -71,9 +72,12 @@ method Status() -> (
   jobs: int,
   due: int,
   waiting: int,
+  retrying: int,
   running: int,
   max_running: ?int,
   left: []string,
+  held_by: ?string,
+  held_until: ?string,
   next: ?string,
   next_job: ?string,
   stale: []string,
@@ -115,8 +119,30 @@ method Run(job: string) -> (run: string)
 # End a live run, or let one that waits never start; the state is stopping or skipped.
 method Stop(run: string) -> (state: string)
 
-# Let nothing of a job start until it is resumed; what comes due meanwhile is skipped, what waits is held.
-method Pause(job: string) -> ()
+# Make the job of a run due once more, whether that run has ended or not.
+method Rerun(run: string) -> (run: string)
+
+# Something has happened: make the jobs due that wait for this event. The runs are theirs, skipped ones too.
+method Emit(event: string) -> (runs: []string)
+
+# Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
+# mode, units, capacity, holders: {run, mode, units, since, ends_by}}; ahead, the runs that go first, and behind, that
+# of them for which what it needs is kept; effective_priority by now, which grows by points each every seconds;
+# expected, when it is likely to start.
+method Why(run: string) -> (why: object)
+
+# Let nothing of a job start until it is resumed, or until an instant; what comes due meanwhile is skipped, what waits
+# is held.
+method Pause(job: string, until: ?string) -> ()
+
+# Skip what the clock makes due of a job next; due is when that would have started.
+method SkipNext(job: string) -> (due: string)
+
+# Start nothing new on this host: until Release, until an instant, and where boot is true at most until the next boot.
+method Hold(until: ?string, boot: ?bool) -> ()
+
+# Let new runs start again on this host.
+method Release() -> ()
 
 # Let a paused job go on; this fires nothing.
 method Resume(job: string) -> ()

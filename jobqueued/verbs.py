@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from jobqueued import answers, record, runlog
+from jobqueued.claims import is_name
 from jobqueued.control import Peer
-from jobqueued.events import PauseAsked, RunAsked, StopAsked
-from jobqueued.model import LIVE, Record, Run, RunId, to_instant, to_text
+from jobqueued.events import Emitted, Event, HoldAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
+from jobqueued.model import LIVE, Hold, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import NEWEST, Mark, Store, StoreError
 from jobqueued.unsaved import Unsaved
@@ -32,10 +33,10 @@ class Verbs:
 
     def __init__(
         self, scheduler: Scheduler, store: Store, unsaved: Unsaved, status: Callable[[], dict[str, Any]],
-        happen: Callable[[RunAsked | StopAsked | PauseAsked], None], logs: Path, reload: Callable[[int], None],
+        happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._unsaved, self._logs = scheduler, store, unsaved, logs
-        self._status, self._happen, self._reload = status, happen, reload
+        self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
         self.waiters: dict[RunId, list[int]] = {}
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
@@ -53,10 +54,18 @@ class Verbs:
             "History": trusted(self._history),
             "Logs": trusted(self._logs_of),
             "Reload": trusted(lambda _: self._reload(ticket())),
-            "Run": trusted(lambda p: self._ask_for_run(p["job"], peer, ticket())),
+            "Run": trusted(lambda p: self._happen(RunAsked(ticket(), p["job"], peer.name, _key()))),
+            "Rerun": trusted(lambda p: self._ask_for_rerun(p["run"], peer, ticket)),
+            "Emit": trusted(lambda p: self._happen(Emitted(ticket(), _event(p["event"]), peer.name, _key()))),
+            "Why": trusted(lambda p: self._why(p["run"])),
             "Stop": trusted(lambda p: self._ask_for_stop(p["run"], peer, ticket)),
-            "Pause": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True))),
+            "Pause": trusted(
+                lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True, until=_until(p)))
+            ),
             "Resume": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
+            "SkipNext": trusted(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name))),
+            "Hold": trusted(lambda p: self._ask_for_hold(p, peer, ticket())),
+            "Release": trusted(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
             "Wait": trusted(lambda p: self._await_end(p["run"], ticket)),
         }
 
@@ -110,11 +119,12 @@ class Verbs:
         begun = self._begun(run)
         return {
             **begun, "output": runlog.found_output(self._logs, run.id) or begun["output"],
-            "usage": usage(run.pid) if run.pid else None, "waits_for": self._scheduler.explain(run.id),
+            "usage": usage(run.pid) if run.pid else None,
+            "waits_for": self._scheduler.explain(run.id, self._now())["reasons"],
         }  # fmt: skip
 
     def _begun(self, run: Run) -> Record:
-        begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.host)
+        begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits.name)
         return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None}
 
     def _history(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -164,8 +174,23 @@ class Verbs:
             raise VarlinkError("NoOutput", {"run": str(run), "reason": f"it can't be read: {error.strerror}"}) from None
         return {"data": base64.b64encode(data).decode(), "size": size, "live": live}
 
-    def _ask_for_run(self, job: str, peer: Peer, ticket: int) -> None:
-        self._happen(RunAsked(ticket, job, peer.name, f"x{os.urandom(8).hex()}"))
+    def _ask_for_rerun(self, text: str, peer: Peer, ticket: Ticket) -> None:
+        run = _named(text)
+        if run not in self._scheduler.runs:
+            self._show(text)
+        self._happen(RunAsked(ticket(), run.job, peer.name, _key(), again=run))
+
+    def _ask_for_hold(self, asked: dict[str, Any], peer: Peer, ticket: int) -> None:
+        boot = self._boot if asked.get("boot") else None
+        self._happen(HoldAsked(ticket, peer.name, Hold(peer.name, _until(asked), boot)))
+
+    def _why(self, text: str) -> dict[str, Any]:
+        run = _named(text)
+        if run in self._scheduler.runs:
+            return {"why": self._scheduler.explain(run, self._now())}
+        record = self._show(text)
+        said = f"{run} has ended: {record['state']}" + (f", {record['reason']}" if record["reason"] else "")
+        return {"why": {"run": text, "state": record["state"], "reasons": [said]}}
 
     def _ask_for_stop(self, text: str, peer: Peer, ticket: Ticket) -> None:
         run = _named(text)
@@ -197,9 +222,25 @@ def _denied(_parameters: dict[str, Any]) -> dict[str, Any]:
     raise VarlinkError("PermissionDenied")
 
 
+def _key() -> str:
+    """Of an occurrence that no clock makes."""
+    return f"x{os.urandom(8).hex()}"
+
+
+def _event(name: str) -> str:
+    if not is_name(name):
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "event"})
+    return name
+
+
+def _until(asked: dict[str, Any]) -> int | None:
+    until = _instant(asked, "until", 0)
+    return until or None
+
+
 def _instant(asked: dict[str, Any], name: str, otherwise: int) -> int:
     try:
-        moment = datetime.fromisoformat(asked[name]) if name in asked else None
+        moment = datetime.fromisoformat(asked[name]) if asked.get(name) is not None else None
         return otherwise if moment is None else to_instant(moment)
     except (ValueError, TypeError, OverflowError):  # TypeError: without a zone
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": name}) from None

@@ -60,11 +60,11 @@ def test_editing_the_rest_makes_no_new_past() -> None:
 
 def test_a_boot_makes_due_once() -> None:
     """The first start after a boot runs the job, later starts and reloads in this boot don't, another boot does."""
-    world = World(job("a", on=("boot",)), job("off", on=("boot",), enabled=False))
+    world = World(job("a", at_boot=True), job("off", at_boot=True, enabled=False))
     assert (["a@1"], {"boot1"}) == ([run for run, _ in world.launched], world.boots)
     world.pass_time(60)
     world.boot()
-    world.write("more.yaml", job("late", on=("boot",), file="more.yaml"))
+    world.write("more.yaml", job("late", at_boot=True, file="more.yaml"))
     world.pass_time(60)
     assert ["a@1"] == [run for run, _ in world.launched]
     world.boot_id = "boot2"
@@ -77,7 +77,7 @@ def test_a_boot_makes_due_once() -> None:
 def test_a_boot_and_its_runs_are_known_together() -> None:
     """A daemon that dies before its first commit has noticed no boot; after it, the run is not made again."""
     world = World()
-    world.files["jobs.yaml"] = (job("a", on=("boot",)),)
+    world.files["jobs.yaml"] = (job("a", at_boot=True),)
     world.boot_id = "boot2"
     world.scheduler.handle(events.JobsLoaded(complete=True, boot="boot2"), world.now)
     world.boot()
@@ -143,7 +143,7 @@ def test_pause_holds_what_waits_and_leaves_what_is_live() -> None:
     for ticket, name in enumerate(["a", "a", "a", "b"]):
         world.run(name, ticket)
     world.pause("a")
-    assert ["job a is paused; to go on: jobqueuectl resume a"] == world.scheduler.explain(RunId("a", 2))
+    assert ["job a is paused; to go on: jobqueuectl resume a"] == world.why(RunId("a", 2))
     world.pass_time(60)
     world.boot()
     world.pass_time(60)
@@ -212,7 +212,7 @@ def test_an_invalid_job_is_judged_anew_when_it_is_due() -> None:
     world.happen(events.UserKnown("alice", "no user"))
     world.pass_time(3600)
     [run] = world.scheduler.runs
-    assert ["job a was invalid (no user); the user alice is being looked up"] == world.scheduler.explain(run)
+    assert ["job a was invalid (no user); the user alice is being looked up"] == world.why(run)
     world.happen(events.UserKnown("alice", ""))
     world.pass_time(60)
     assert {"a@1": "succeeded"} == world.states()
@@ -254,7 +254,7 @@ def test_runs_wait_until_their_user_is_known() -> None:
     world = World(job("a", "0 * * * *", user="alice"))
     world.pass_time(3660)
     [run] = world.scheduler.runs
-    assert ["the user alice is being looked up"] == world.scheduler.explain(run)
+    assert ["the user alice is being looked up"] == world.why(run)
     world.happen(events.UserKnown("alice", ""))
     world.pass_time(60)
     assert {"a@1": "succeeded"} == world.states()

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.lifecycle import ENDS, TABLE, IllegalStep, Step, after
-from jobqueued.model import LIVE, UNSTARTED, RunState
+from jobqueued.model import LIVE, PENDING, RunState
 
-FINAL = frozenset(RunState) - LIVE - UNSTARTED
+FINAL = frozenset(RunState) - LIVE - PENDING
 
 
 @pytest.mark.parametrize(("state", "step"), list(itertools.product(RunState, Step)))
@@ -35,7 +35,7 @@ def test_any_history(steps: list[Step]) -> None:
             continue
         assert told[-1] not in FINAL
         assert not (state is RunState.RUNNING and told[-1] not in LIVE)
-        assert not (state is RunState.SKIPPED and told[-1] not in UNSTARTED)
+        assert not (state is RunState.SKIPPED and told[-1] not in PENDING)
         told.append(state)
 
 
@@ -45,7 +45,7 @@ def test_every_state_is_reached() -> None:
     while (more := {end for (state, _), end in TABLE.items() if state in reached} | reached) != reached:
         reached = more
     assert set(RunState) == reached
-    assert {state for state, _ in TABLE} == LIVE | UNSTARTED
+    assert {state for state, _ in TABLE} == LIVE | PENDING
 
 
 def test_the_way_of_most_runs() -> None:

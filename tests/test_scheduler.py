@@ -261,7 +261,7 @@ def test_found_attempts_count_as_used() -> None:
     assert due is not None
     world.pass_time(3600, scheduler=False)
     world.scheduler = type(world.scheduler)()
-    world.scheduler.restore(world.memories.values(), [])
+    world.scheduler.restore(world.memories.values(), [], world.now)
     world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
     world.processes[RunId("a", 7), 1] = world.now.wall + 10**9
     found = events.Found(RunId("a", 7), 1, f"c0.{due // 10**9}", due, due, "schedule", None)
@@ -323,7 +323,8 @@ def test_an_idle_scheduler_sleeps_until_the_next_due_time() -> None:
 
 def test_a_blocked_queue_does_not_spin() -> None:
     """While runs wait for a slot, nothing wakes the scheduler but the next due time."""
-    world = World(job("a", "0 1 * * *"), job("b", "0 1 * * *"), seconds={"a": 9e9, "b": 9e9}, max_running=1)
+    jobs = [job(name, "0 1 * * *", timeout=30 * HOUR) for name in "ab"]
+    world = World(*jobs, seconds={"a": 9e9, "b": 9e9}, max_running=1)
     world.pass_time(3600)
     assert world.scheduler.next_wakeup(world.now) == world.now.wall + 24 * HOUR
 
@@ -333,10 +334,16 @@ def test_explain_names_who_is_in_the_way() -> None:
     world = World(job("a"), job("b"), job("c", priority=3), seconds={"a": 99, "b": 99, "c": 99}, max_running=1)
     for name in "aabc":
         world.run(name)
-    explain = world.scheduler.explain
-    assert explain(RunId("a", 2)) == ["concurrency 1 is used up by a@1"]
-    assert explain(RunId("c", 1)) == ["max_running 1 is used up by a@1"]
-    assert explain(RunId("b", 1)) == ["waits behind c@1", "max_running 1 is used up by a@1"]
+
+    def reasons(name: str, number: int) -> list[str]:
+        return list(world.scheduler.explain(RunId(name, number), world.now)["reasons"])
+
+    growth = "1 each 60 s"
+    assert reasons("a", 2) == ["concurrency 1 is used up by a@1"]
+    assert reasons("c", 1) == ["max_running 1 is used up by a@1", f"its priority is 3 by now, from 3, {growth}"]
+    assert reasons("b", 1) == [
+        "max_running 1 is used up by a@1", "waits behind c@1", f"its priority is 0 by now, from 0, {growth}",
+    ]  # fmt: skip
 
 
 def test_an_impossible_event_changes_nothing() -> None:

@@ -1,56 +1,100 @@
-"""Who goes next: by priority, then due time, then arrival, however often places change."""
+"""Who goes next: by effective priority, then due time, then arrival, however often places change and time passes."""
 
 from __future__ import annotations
+
+from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.model import RunId
-from jobqueued.waiting import Waiting
+from jobqueued.model import SECOND, Claim, Escalation, RunId
+from jobqueued.waiting import Terms, Waiting
 
 SMALL = st.integers(-3, 3)
-ACTS = st.tuples(st.sampled_from(["add", "add", "remove", "first"]), st.integers(1, 5), SMALL, SMALL)
+RATES = st.builds(Escalation, st.integers(0, 5), st.sampled_from([SECOND, 7 * SECOND, 60 * SECOND, 86399 * SECOND]))
+ACTS = st.tuples(st.sampled_from(["add", "add", "remove", "look"]), st.integers(1, 5), SMALL, SMALL, RATES)
+
+
+def terms(rate: Escalation = Escalation(), *claims: Claim) -> Terms:  # noqa: B008
+    """Terms with this rate."""
+    return Terms(claims, rate, None, 3600 * SECOND)
+
+
+def order(waiting: Waiting, mono: int) -> list[RunId]:
+    """The queue, taken head by head."""
+    found = []
+    while heads := waiting.heads(mono):
+        found.append(heads[0][3])
+        waiting.remove(heads[0][3])
+    return found
 
 
 @given(st.lists(ACTS))
-def test_any_history(acts: list[tuple[str, int, int, int]]) -> None:
-    """Whoever joins, moves and leaves: the first is that of the sorted queue, which lists each once."""
+def test_any_history(acts: list[tuple[str, int, int, int, Escalation]]) -> None:
+    """Whoever joins, moves and leaves: the heads, and the queue, are those of the exact fractions, at any time."""
     waiting, model = Waiting(), {}
-    for arrival, (act, number, priority, due) in enumerate(acts):
+
+    def exactly(run: RunId, mono: int) -> tuple[Fraction, int, int, RunId]:
+        priority, since, due, arrival, rate = model[run]
+        return (-priority - Fraction(rate.points * (mono - since), rate.every), due, arrival, run)
+
+    mono = 0
+    for arrival, (act, number, priority, due, rate) in enumerate(acts):
+        mono += number * SECOND
         run = RunId("job", number)
         if act == "add":
-            waiting.add(run, priority, due, arrival)
-            model[run] = (-priority, due, arrival)
+            waiting.add(run, terms(rate), priority, mono, due, arrival)
+            model[run] = (priority, mono, due, arrival, rate)
         elif act == "remove":
             waiting.remove(run)
             model.pop(run, None)
         else:
-            assert min(model, key=lambda run: model[run], default=None) == waiting.first()
+            first = min(model, key=lambda run: exactly(run, mono), default=None)
+            heads = waiting.heads(mono)
+            assert first == (heads[0][3] if heads else None)
         assert len(model) == len(waiting)
         assert (run in model) == (run in waiting)
-    assert sorted(model, key=lambda run: model[run]) == list(waiting)
-    order = []
-    while (first := waiting.first()) is not None:
-        order.append(first)
-        waiting.remove(first)
-    assert sorted(model, key=lambda run: model[run]) == order
+    expected = sorted(model, key=lambda run: exactly(run, mono))
+    assert expected == list(waiting.ordered(mono))
+    for run in model:
+        assert abs(float(-exactly(run, mono)[0]) - waiting.priority(run, mono)) < 1e-9
+    assert expected == order(waiting, mono)
 
 
 def test_order() -> None:
     """A higher priority goes first, then the earlier due time, then who came first."""
     waiting = Waiting()
     for name, place in (("d", (0, 5, 2)), ("c", (0, 5, 1)), ("b", (0, 4, 3)), ("a", (1, 9, 4)), ("e", (-1, 1, 0))):
-        waiting.add(RunId(name, 1), *place)
-    assert ["a", "b", "c", "d", "e"] == [run.job for run in waiting]
+        priority, due, arrival = place
+        waiting.add(RunId(name, 1), terms(), priority, 0, due, arrival)
+    assert ["a", "b", "c", "d", "e"] == [run.job for run in order(waiting, 0)]
 
 
 def test_an_old_place_is_void() -> None:
-    """A run that moved back does not go by its old place, nor one that left and came again."""
+    """A run that moved back does not go by its old place, nor one that left and came again, nor on other terms."""
     waiting, moved, other = Waiting(), RunId("moved", 1), RunId("other", 1)
-    waiting.add(moved, 9, 0, 0)
-    waiting.add(other, 5, 0, 1)
-    waiting.add(moved, 1, 0, 2)
-    assert other == waiting.first()
+    waiting.add(moved, terms(), 9, 0, 0, 0)
+    waiting.add(other, terms(), 5, 0, 0, 1)
+    waiting.add(moved, terms(Escalation(2)), 1, 0, 0, 2)
+    assert other == waiting.heads(0)[0][3]
     waiting.remove(other)
-    waiting.add(other, 0, 0, 3)
-    assert moved == waiting.first()
+    waiting.add(other, terms(), 0, 0, 0, 3)
+    assert [moved, other] == order(waiting, 0)
+
+
+def test_ageing_overtakes() -> None:
+    """A low run that has waited long goes before a high one that has just come, from the very nanosecond on."""
+    waiting, old, new = Waiting(), RunId("old", 1), RunId("new", 1)
+    waiting.add(old, terms(), 0, 0, 0, 0)
+    waiting.add(new, terms(Escalation(0)), 10, 600 * SECOND, 0, 1)
+    assert [new, old] == list(waiting.ordered(600 * SECOND - 1))
+    assert [old, new] == list(waiting.ordered(600 * SECOND + 1))
+
+
+def test_exactness() -> None:
+    """Rates that differ by less than any float can tell are still told apart, after a year."""
+    waiting, slow, fast = Waiting(), RunId("a", 1), RunId("b", 1)
+    waiting.add(slow, terms(Escalation(1000, 86400 * SECOND)), 0, 0, 0, 0)
+    waiting.add(fast, terms(Escalation(1000, 86400 * SECOND)), 0, -1, 0, 1)
+    year = 365 * 86400 * SECOND
+    assert [fast, slow] == list(waiting.ordered(year))

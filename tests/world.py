@@ -13,13 +13,15 @@ from jobqueued.commands import (
     RemoveMarks,
     Reply,
     SaveBoot,
+    SaveHold,
     SaveJob,
     SaveRun,
     Say,
     Stop,
     WriteRecord,
 )
-from jobqueued.model import LIVE, SECOND, Job, JobMemory, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.book import HostLimits
+from jobqueued.model import LIVE, SECOND, Hold, Job, JobMemory, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.schedule import Schedule
 from jobqueued.scheduler import Scheduler
 
@@ -48,7 +50,9 @@ class World:
     ) -> None:
         self.now = Now(start, 10**15)
         self.seconds = seconds or {}
-        self.options = options
+        self.limits = HostLimits(**options)
+        self.ends: dict[str, list[str]] = {}
+        self.hold: Hold | None = None
         self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
         self.memories: dict[str, JobMemory] = {}
@@ -69,11 +73,11 @@ class World:
 
     def boot(self) -> None:
         """Start a scheduler on what the disk has; live attempts are found again before anything is admitted."""
-        self.scheduler = Scheduler(**self.options)
+        self.scheduler = Scheduler(self.limits)
         self.record_files.clear()  # upkeep writes those anew that a crash left older than their rows
         unfinished = [run for run, record in self.rows.values() if record is None]
         skips = [run for run, _ in self.rows.values() if run.state == "skipped" and self._newest(run)]
-        self.scheduler.restore(self.memories.values(), [*unfinished, *skips])
+        self.scheduler.restore(self.memories.values(), [*unfinished, *skips], self.now, self.hold)
         for file, jobs in self.files.items():
             self.happen(events.JobsRead(file, jobs), admit=False)
         for run in list(self.scheduler.runs.values()):
@@ -113,16 +117,21 @@ class World:
                 self.memories[command.memory.job] = command.memory
             elif isinstance(command, SaveBoot):
                 self.boots.add(command.boot)
-        acts = [command for command in commands if not isinstance(command, SaveRun | SaveJob | SaveBoot)]
+            elif isinstance(command, SaveHold):
+                self.hold = command.hold
+        acts = [command for command in commands if not isinstance(command, SaveRun | SaveJob | SaveBoot | SaveHold)]
         for command in acts[:die_after]:
             self._act(command)
         if die_after is None:
             for run, record in self.record_files.items():
-                assert self.rows[run][1] == record, "a record file that is older than its row"
+                row, known = self.rows[run]
+                assert known in (record, None), "a record file that is older than its row"
+                assert known is not None or row.so_far is not None, "a record file of a run that is not so far"
 
     def _act(self, command: Command) -> None:
         match command:
-            case Launch(run, job):
+            case Launch(run, job, record):
+                assert len(record["attempts"]) == run.attempt - 1, "the attempts before are not in the record"
                 assert self.rows[run.id][0].state == "starting", "launched before its intent was committed"
                 name = run.id, run.attempt
                 assert name not in self.processes, f"{name} launched twice"
@@ -138,7 +147,8 @@ class World:
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
             case WriteRecord(record):
                 run = RunId(record["job"], record["number"])
-                assert self.rows[run][1] is not None, "record file before the commit"
+                row, known = self.rows[run]
+                assert known is not None or row.so_far is not None, "record file before the commit"
                 self.record_files[run] = record
             case Reply(ticket):
                 self.replies[ticket] = command
@@ -171,11 +181,25 @@ class World:
     def _end_one(self, end: int, scheduler: bool) -> None:
         name = next(name for name, time in self.processes.items() if time == end)
         del self.processes[name]
-        record = ended(name[0], "killed" if name in self.killed else "succeeded")
+        record = self._left(name)
         if scheduler:
             self.happen(events.RunEnded(*name, record))
         else:
             self.ended_unseen[name] = record
+
+    def _left(self, name: tuple[RunId, int]) -> Record:
+        """The record that its supervisor leaves: `ends` tells how the attempts of a job end, the last one for ever."""
+        run, attempt = name
+        ends = self.ends.get(run.job, ["succeeded"])
+        state, _, code = ends[min(attempt, len(ends)) - 1].partition(" ")
+        if name in self.killed:
+            state, code = "killed", ""
+        before = self.rows[run][0].so_far or {"attempts": []}
+        one = {"attempt": attempt, "state": state, "output": {"bytes": 0}, "started": None, "ended": None}
+        return ended(
+            run, state, reason=f"exit code {code}" if code else None, exit_code=int(code) if code else None,
+            attempts=[*before["attempts"], one],
+        )  # fmt: skip
 
     def step_clock(self, seconds: float) -> None:
         """Somebody sets the wall clock; monotonic time and the processes' remaining time stay."""
@@ -203,10 +227,15 @@ class World:
         """The news of its start arrives."""
         self.happen(events.RunStarted(RunId.parse(run), attempt, 4711, self.now.wall))
 
-    def pause(self, job: str, *, pause: bool = True, ticket: int = 1) -> Reply:
+    def pause(self, job: str, *, pause: bool = True, ticket: int = 1, until: int | None = None) -> Reply:
         """Somebody pauses or resumes a job."""
-        self.happen(events.PauseAsked(ticket, job, "root", pause))
+        self.happen(events.PauseAsked(ticket, job, "root", pause, until))
         return self.replies[ticket]
+
+    def why(self, run: RunId | str) -> list[str]:
+        """Why a run has not started, in words."""
+        name = RunId.parse(run) if isinstance(run, str) else run
+        return list(self.scheduler.explain(name, self.now)["reasons"])
 
     def states(self) -> dict[str, str]:
         """Every run there is or was, and where it stands."""
@@ -228,4 +257,4 @@ def _due(run: Run) -> str:
 
 def ended(run: RunId, state: str = "succeeded", **fields: Any) -> Record:
     """The record that a supervisor leaves."""
-    return {"job": run.job, "number": run.number, "state": state, "reason": None, "pid": 4711, "attempts": [], **fields}
+    return {"job": run.job, "number": run.number, "state": state, "reason": None, "pid": 4711, "attempts": [], "started": None, **fields}

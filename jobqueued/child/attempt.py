@@ -15,6 +15,7 @@ from jobqueued.child import report, spawn, tree, wire
 from jobqueued.child.budget import Common
 from jobqueued.child.followers import Followers, Loop
 from jobqueued.child.identity import StartFailed
+from jobqueued.child.lockfile import BUSY, Busy, LockFiles
 from jobqueued.child.output import Output
 from jobqueued.child.shutdown import Shutdown
 
@@ -55,12 +56,18 @@ class Attempt:
         """All of it; the path of the record, "" when the attempt turned out to be another's."""
         try:
             self._order = self._read_order()
+            self._locks = LockFiles(self._order["locks"])
             self._followers = self._listen()
         except OSError as error:
             return self._not_ours(error)
         try:
+            self._locks.take()
             self._claim()
+        except Busy as busy:
+            self._followers.close()
+            return self._not_now(f"{BUSY}: {busy}")
         except OSError as error:
+            self._locks.free()
             self._followers.close()
             return self._not_ours(error)
         self._output = Output.of(self._order, self._common)
@@ -69,11 +76,18 @@ class Attempt:
         finally:
             self._output.shut()
             self._followers.close()
+            self._locks.free()
 
     def _not_ours(self, error: OSError) -> str:
         """It is another's, or was settled, or there is no room in R: nothing was started."""
-        theirs = error.errno in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT)
-        self._say(f"idle {self.name}" if theirs else f"unstarted {self.name} run directory: {error.strerror}")
+        if error.errno not in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT):
+            return self._not_now(f"run directory: {error.strerror}")
+        self._say(f"idle {self.name}")
+        self.leaves = False
+        return ""
+
+    def _not_now(self, reason: str) -> str:
+        self._say(f"unstarted {self.name} {reason}")
         self.leaves = False
         return ""
 
@@ -88,6 +102,7 @@ class Attempt:
             record = self._record()
         if not self._is_ours():
             return ""
+        self._locks.free()
         path = self._write_record(record)
         self._mark_end(record)
         self._farewell()
@@ -124,6 +139,8 @@ class Attempt:
     def _start(self) -> None:
         before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._started = time.time_ns()
+        if self._locks.trouble is not None:
+            raise self._locks.trouble
         started = spawn.spawn(self._order, self._output.writing)
         after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._pid, self._warnings = started.pid, started.warnings
@@ -305,10 +322,10 @@ class Attempt:
         attempt = {
             "attempt": self._order["attempt"], "started": report.stamp(self._started),
             "ended": report.stamp(self._ended), "state": state, "reason": reason, "warnings": self._warnings, **facts,
-            "output": output,
+            "failover": self._order["failover"], "output": output,
         }  # fmt: skip
         record: dict[str, Any] = self._order["record"]
-        flat = {key: value for key, value in attempt.items() if key not in ("attempt", "rusage")}
+        flat = {key: value for key, value in attempt.items() if key not in ("attempt", "failover", "rusage")}
         flat["output"] = {key: value for key, value in output.items() if key != "offset"}
         flat["started"] = record["attempts"][0]["started"] if record["attempts"] else flat["started"]
         return {**record, **flat, "attempts": [*record["attempts"], attempt]}

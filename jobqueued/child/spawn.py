@@ -362,6 +362,7 @@ def _schedule(text: str) -> None:
 
 
 _ATTRIBUTES: tuple[tuple[str, Callable[[Any], None]], ...] = (
+    ("cpus", lambda cpus: os.sched_setaffinity(0, cpus)),
     ("nice", _nice),
     ("cpu_scheduling", _schedule),
     ("ionice", _ionice),

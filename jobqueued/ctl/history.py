@@ -10,17 +10,16 @@ from itertools import islice
 
 import click
 
-from jobqueued.answers import FAILURES
 from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.show import end, repeated, took
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
-from jobqueued.model import UNSTARTED, Record, RunState, to_instant, to_text
+from jobqueued.model import FAILURES, PENDING, Record, RunState, to_instant, to_text
 from jobqueued.spelling import parse_duration
 from jobqueued.varlink import Message
 
-_STATES = [state.value for state in RunState if state not in UNSTARTED]
+_STATES = [state.value for state in RunState if state not in PENDING]
 _PAGE = 50
 
 

@@ -17,7 +17,7 @@ from jobqueued.ctl.history import told
 from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_of
 from jobqueued.ctl.show import parsed, verdict
 from jobqueued.ctl.terminal import distance, local, printable, size
-from jobqueued.model import LIVE, UNSTARTED, Record, RunId
+from jobqueued.model import LIVE, PENDING, Record, RunId
 
 _UNBOUNDED = 1 << 62
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}
@@ -55,7 +55,7 @@ def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int 
     run = RunId.parse(record["run"])
     source = source_of(paths, run)
     piece = Piece(source, record, attempt, Sink(colour=colour))
-    is_live = record["state"] in LIVE | UNSTARTED
+    is_live = record["state"] in LIVE | PENDING
     try:
         piece.skip_to_last(lines)
         piece.copy()
@@ -151,7 +151,7 @@ def _no_output(record: Record) -> Refused:
 
 def _tell_of(record: Record, source: Source) -> None:
     """What a follower should know who sees nothing."""
-    if record["state"] in UNSTARTED:
+    if record["state"] in PENDING:
         click.echo(f"{record['run']} has not started yet", err=True)
     if source.watched is None:
         click.echo("its file is not yours to read, so the rest follows when it ends", err=True)

@@ -23,7 +23,7 @@ from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.files import read_files, user_exists
 from jobqueued.ctl.terminal import printable
 from jobqueued.marks import Marks, Name
-from jobqueued.model import LIVE, UNSTARTED, Job, JobStatus, Record, RunId, RunState, to_text
+from jobqueued.model import FAILURES, LIVE, PENDING, Job, JobStatus, Record, RunId, RunState, to_text
 from jobqueued.usage import usage
 from jobqueued.varlink import Message
 
@@ -149,7 +149,7 @@ def record(paths: Paths, run: RunId) -> Record | None:
 def end(paths: Paths, run: RunId) -> Record | None:
     """The final record of a run; None: it goes on."""
     found = _from_marks(paths, run) or runlog.read(paths.logs, run)
-    return found if found is not None and found["state"] not in LIVE | UNSTARTED else None
+    return found if found is not None and found["state"] not in LIVE | PENDING else None
 
 
 def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
@@ -222,7 +222,7 @@ def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
         "enabled": job.enabled, "paused": None, "invalid": invalid, "priority": job.priority,
         "concurrency": job.concurrency, "schedule": answers.rhythms(job), "timezone": job.timezone,
         "next": to_text(starts[0]) if starts else None, "last_run": newest and newest["started"], "last_state": ended,
-        "due": None, "waiting": None, "running": len(live), "file": job.file, "line": job.line,
+        "due": None, "waiting": None, "retrying": None, "running": len(live), "file": job.file, "line": job.line,
     }  # fmt: skip
 
 
@@ -231,7 +231,7 @@ def _status(job: Job, live: bool, invalid: str | None, ended: str | None, starts
         (live, JobStatus.RUNNING),
         (invalid, JobStatus.INVALID),
         (not job.enabled, JobStatus.DISABLED),
-        (ended in answers.FAILURES, JobStatus.FAILED),
+        (ended in FAILURES, JobStatus.FAILED),
         (ended and job.triggers and not starts, JobStatus.COMPLETED),
     )
     return next((status for fact, status in facts if fact), JobStatus.IDLE).value

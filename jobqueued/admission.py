@@ -1,0 +1,153 @@
+"""Admission: one ordered pass over the queue grants all that can be granted.
+
+The first run that can't be admitted *reserves* what it needs, as if it had it: lower ones may take what is left.  So
+do further ones that only live runs keep from starting; a run that has to wait for a reservation itself reserves
+nothing, as it could not use it.  So nobody overtakes for ever, and what is not needed yet is not kept idle.
+
+A lower run that needs what is reserved may still pass (backfill) if it has certainly ended by the time at which the
+holders of that have.  Of a holder without `timeout` nobody knows when it ends: then there is no backfill, and after
+`drain` the reservation lapses for as long, lest one run stop the host.  Before H, the latest such end, the holders have
+ended; whoever reserved starts by then, unless a higher one came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heapreplace
+from typing import NamedTuple
+
+from jobqueued.locks import Claims, Locks
+from jobqueued.model import Claim, RunId
+from jobqueued.waiting import Group, Head, Waiting
+
+OUTPUT_DRAIN = 2_000_000_000
+"""How long a run may take from its last process's end to its record (ns)."""
+
+
+class Reservation(NamedTuple):
+    """What a run that can't be admitted yet is promised.  `until`: H (monotonic, ns); None: nobody knows."""
+
+    run: RunId
+    group: Group
+    rank: int
+    until: int | None
+
+    def touches(self, claims: Claims) -> bool:
+        """Whether a run with these claims could delay it."""
+        mine = {claim.resource: claim for claim in self.group.terms.claims}
+        return any(_conflict(mine[claim.resource], claim) for claim in claims if claim.resource in mine)
+
+
+def _conflict(one: Claim, other: Claim) -> bool:
+    return one.exclusive or other.exclusive or bool(one.units and other.units)
+
+
+class Admission:
+    """The queue, the lock manager, and when each live run has ended at the latest (monotonic, ns; None: unknown)."""
+
+    def __init__(self, locks: Locks) -> None:
+        self.locks, self.waiting = locks, Waiting()
+        self._ends: dict[RunId, int | None] = {}
+        self._drains: dict[RunId, int] = {}
+        self._lapsed: set[RunId] = set()
+        self.reservations: list[Reservation] = []
+        self.look_at: int | None = None
+        """When (monotonic, ns) a pass may grant more though nothing has happened; None: never."""
+
+    def hold(self, run: RunId, claims: Claims, ends_at: int | None, *, found: bool = False) -> None:
+        """A run is live, with these claims."""
+        self.locks.grant(run, claims, found=found)
+        self._ends[run] = ends_at
+
+    def release(self, run: RunId) -> None:
+        """It is not any more."""
+        self.locks.release(run)
+        del self._ends[run]
+
+    def ends_at(self, run: RunId) -> int | None:
+        """When (monotonic, ns) a live run has ended at the latest; None: nobody knows."""
+        return self._ends[run]
+
+    def turn(self, mono: int, limit: int) -> Iterator[RunId]:
+        """Whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims."""
+        reserved = Locks(self.locks.capacities)
+        self.reservations, self.look_at = [], None
+        before, self._drains = self._drains, {}
+        heads, granted = self.waiting.heads(mono), 0
+        while heads and granted < limit:
+            run, group = heads[0][3], heads[0][5]
+            if run in self.waiting and not self._may_start(group, reserved, mono):
+                self._refused(heappop(heads), reserved, before, mono)
+                continue
+            if run in self.waiting:
+                granted += 1
+                yield run
+            following = self.waiting.head(group, mono)
+            heapreplace(heads, following) if following is not None else heappop(heads)
+        if heads:
+            self._drains = before | self._drains
+        self._lapsed &= self._drains.keys()
+
+    def _may_start(self, group: Group, reserved: Locks, mono: int) -> bool:
+        claims, _, bound, _ = group.terms
+        if self.locks.missing(claims, reserved) is None:
+            return True
+        if bound is None or not self.reservations or self.locks.missing(claims) is not None:
+            return False
+        ends = [promise.until for promise in self.reservations if promise.touches(claims)]
+        return all(until is not None and mono + bound <= until for until in ends)
+
+    def _refused(self, head: Head, reserved: Locks, before: dict[RunId, int], mono: int) -> None:
+        *_, run, rank, group = head
+        claims = group.terms.claims
+        if self.locks.missing(claims) is None:
+            self._note_overtaking(rank, group)
+            return
+        if reserved.missing(claims) is not None:
+            return
+        until = self.honoured_by(claims)
+        if until is None and self._has_lapsed(run, group, before, mono):
+            return
+        self.reservations.append(Reservation(run, group, rank, until))
+        reserved.grant(run, claims, found=True)
+
+    def holders(self, claims: Claims) -> list[RunId]:
+        """The live runs that keep a run with these claims from starting."""
+        short = [claim for claim in claims if self.locks.missing((claim,)) is not None]
+        found = {holder: None for claim in short for holder in self.locks.holders(claim.resource)}
+        return [holder for holder in found if isinstance(holder, RunId)]
+
+    def honoured_by(self, claims: Claims) -> int | None:
+        """H: when (monotonic, ns) all that hold what is missing of the claims have ended; None: nobody knows."""
+        ends = [self._ends.get(holder) for holder in self.holders(claims)]
+        known = [end for end in ends if end is not None]
+        return max(known) if known and len(known) == len(ends) else None
+
+    def _has_lapsed(self, run: RunId, group: Group, before: dict[RunId, int], mono: int) -> bool:
+        """Whether others go first for a while: by turns for as long as they were held back."""
+        began = self._drains[run] = before.get(run, mono)
+        turns = (mono - began) // group.terms.drain
+        self._look_again(began + (turns + 1) * group.terms.drain)
+        return bool(turns % 2)
+
+    def _note_overtaking(self, rank: int, group: Group) -> None:
+        """It could start but for those before it: when does it overtake one that ages more slowly?"""
+        points, every = group.terms.escalation
+        for promise in self.reservations:
+            their_points, their_every = promise.group.terms.escalation
+            faster = points * their_every - their_points * every
+            if faster > 0:
+                self._look_again((rank * their_every - promise.rank * every) // faster + 1)
+
+    def _look_again(self, mono: int) -> None:
+        self.look_at = mono if self.look_at is None else min(self.look_at, mono)
+
+    def newly_lapsed(self, mono: int) -> list[RunId]:
+        """The runs whose reservation has lapsed and that were not told of yet; told once each time they wait."""
+        found = [run for run, began in self._drains.items() if run in self.waiting and self._is_over(run, began, mono)]
+        fresh = [run for run in found if run not in self._lapsed]
+        self._lapsed.update(fresh)
+        return fresh
+
+    def _is_over(self, run: RunId, began: int, mono: int) -> bool:
+        return mono - began >= self.waiting.terms(run).drain

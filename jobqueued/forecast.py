@@ -1,0 +1,74 @@
+"""When a waiting run is likely to start: the queue is played forward, each run taking as long as its job usually
+does."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+
+from jobqueued.book import Book
+from jobqueued.locks import Locks
+from jobqueued.model import SECOND, Now, RunId
+
+MOST = 2000
+"""Of a longer queue nobody can say."""
+
+
+def expected_start(book: Book, asked: RunId, now: Now) -> int | None:
+    """The wall instant (ns) at which a waiting run is likely to start; None: nobody can say.
+
+    What comes due later is not foreseen; a job that has never succeeded takes its `timeout`, or nobody knows.
+    """
+    waiting, locks = book.admission.waiting, book.admission.locks
+    if len(waiting) > MOST or book.hold is not None:
+        return None
+    ends = [(end, run) for run in book.runs if run in locks if (end := _end(book, run, now)) is not None]
+    heapify(ends)
+    then = Locks(locks.capacities)
+    for run in book.runs:
+        if run in locks:
+            then.grant(run, locks.held(run), found=True)
+    queue, mono = list(waiting.ordered(now.mono)), now.mono
+    while True:
+        started = _admit(book, queue, then)
+        if asked in started:
+            return now.wall + mono - now.mono
+        for run in started:
+            queue.remove(run)
+            if (took := _usual(book, run.job)) is not None:
+                heappush(ends, (mono + took, run))
+        if not ends:
+            return None
+        mono, ended = heappop(ends)
+        then.release(ended)
+
+
+def _admit(book: Book, queue: list[RunId], then: Locks) -> list[RunId]:
+    """Who starts at that moment: in their order, past the first that can't only what does not touch its needs."""
+    reserved, started = Locks(then.capacities), []
+    for run in queue:
+        claims = book.admission.waiting.terms(run).claims
+        if then.missing(claims, reserved) is None:
+            then.grant(run, claims)
+            started.append(run)
+        elif then.missing(claims) is not None and reserved.missing(claims) is None:
+            reserved.grant(run, claims, found=True)
+    return started
+
+
+def _usual(book: Book, job: str) -> int | None:
+    """How long a run of a job takes (ns)."""
+    usual, defined = book[job].memory.stats.usual, book.catalog.get(job)
+    if usual is not None:
+        return max(usual, 1)
+    return None if defined is None else defined.timeout
+
+
+def _end(book: Book, run: RunId, now: Now) -> int | None:
+    """When (monotonic, ns) a live run is likely to end; one that is late already, soon."""
+    took, started = _usual(book, run.job), book.runs[run].started
+    bound = book.admission.ends_at(run)
+    if took is None:
+        return bound
+    begun = now.mono if started is None else now.mono - max(0, now.wall - started)
+    likely = max(begun + took, now.mono + SECOND)
+    return likely if bound is None else min(likely, max(bound, now.mono + SECOND))

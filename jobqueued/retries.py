@@ -1,0 +1,66 @@
+"""Another attempt: whether a run that failed is tried again, when, and when its failover takes over."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from signal import Signals
+from typing import NamedTuple
+
+from jobqueued.model import Job, Record, Run, RunState
+
+JITTER = 10
+"""The pause is longer by up to a tenth, so that what failed together does not come back together."""
+
+
+class Again(NamedTuple):
+    """The next attempt: after how long (ns), and whether it is the failover."""
+
+    delay: int
+    failover: bool
+
+
+def another(job: Job, run: Run, record: Record) -> Again | None:
+    """What follows an attempt that ended with this record; None: it was the last.
+
+    A person's stop, and the host's going down, are the end of a run, not failures of it.  What was lost may have done
+    its work, and is tried again only where `retry_on` says so.
+    """
+    state = record["state"]
+    if run.failover or state not in (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST):
+        return None
+    if state == RunState.LOST and "lost" not in (job.retry_on or ()):
+        return None
+    if run.attempt <= job.retries and _is_named(job, record):
+        return Again(_delay(job, run), failover=False)
+    return None if job.failover is None else Again(0, failover=True)
+
+
+def _is_named(job: Job, record: Record) -> bool:
+    if job.retry_on is None:
+        return True
+    match record["state"]:
+        case RunState.TIMED_OUT:
+            cause = "timeout"
+        case RunState.LOST:
+            cause = "lost"
+        case _ if record.get("signal") is not None:
+            cause = signal_name(record["signal"])
+        case _:
+            cause = "start" if record.get("exit_code") is None else str(record["exit_code"])
+    return cause in job.retry_on
+
+
+def signal_name(number: int) -> str:
+    """``SIGSEGV``; of real-time signals ``SIGRTMIN+3``."""
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - Signals.SIGRTMIN}"
+
+
+def _delay(job: Job, run: Run) -> int:
+    """The pause before the next attempt: `retry_delay`, longer each time by `retry_backoff`, and a little by chance."""
+    most = 2**62 if job.retry_max_delay is None else job.retry_max_delay
+    pause = min(most, round(job.retry_delay * min(job.retry_backoff ** (run.attempt - 1), 2.0**62)))
+    draw = int.from_bytes(sha256(run.attempt_name.encode()).digest()[:4], "big")
+    return min(most, pause + pause * draw // JITTER // 2**32)

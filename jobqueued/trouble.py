@@ -1,0 +1,74 @@
+"""What makes a job invalid on this host, whatever its file says: jobs and resources that there are not, cycles.
+
+It is judged anew whenever something changes that it depends on; a job's file is never refused for it.
+"""
+
+from __future__ import annotations
+
+from jobqueued.book import Book
+from jobqueued.catalog import Change, awaited
+from jobqueued.locks import CPU, MEMORY
+from jobqueued.model import Claim, Job
+from jobqueued.spelling import nearest
+
+
+def judge(book: Book, job: Job) -> str:
+    """Why a job can't run on this host as things stand; "" if nothing is known."""
+    return _impossible(book, job) or _unknown(book, job) or _circular(book, job)
+
+
+def to_be_judged(book: Book, change: Change) -> list[Job]:
+    """The jobs of which a change of definitions may have changed the verdict."""
+    names = {job.id: None for job in (*change.added, *change.edited)}
+    for job in (*change.added, *change.edited, *change.removed):
+        names |= dict.fromkeys(book.catalog.dependents(job.id))
+        names |= dict.fromkeys(found.id for found in book.catalog.listeners("job", job.id))
+        if awaited(job):
+            names |= dict.fromkeys(book.catalog.cycle(job))
+    names |= dict.fromkeys(job.id for job in book.catalog if book[job.id].trouble)
+    return [book.catalog[name] for name in names if name in book.catalog]
+
+
+def _unknown(book: Book, job: Job) -> str:
+    for name in awaited(job):
+        if name not in book.catalog:
+            near = nearest(name, [known.id for known in book.catalog])
+            return f"it depends on {name}, and there is no such job" + (f"; did you mean {near}?" if near else "")
+    return ""
+
+
+def _circular(book: Book, job: Job) -> str:
+    way = book.catalog.cycle(job) if awaited(job) else ()
+    return f"it depends on itself: {' → '.join(way)}" if way else ""
+
+
+def _impossible(book: Book, job: Job) -> str:
+    claim = book.admission.locks.impossible(book.terms(job).claims)
+    return "" if claim is None else impossible(claim, book.limits.resources)
+
+
+def impossible(claim: Claim, resources: dict[str, int]) -> str:
+    """What is said of a claim for more units than there are, with the remedy."""
+    name, there = claim.resource, resources.get(claim.resource)
+    if name in (CPU, MEMORY):
+        return f"impossible: it asks for {amount(name, claim.units)}, and jobs have {amount(name, there or 0)} here"
+    remedy = f"to have more: resources: {{{name}: {claim.units}}} in jobqueued.yaml"
+    if there is None:
+        return f"impossible: it asks for {claim.units} of {name}, of which this host has none; {remedy}"
+    return f"impossible: it asks for {claim.units} of {name}, of which there are {there}; {remedy}"
+
+
+def amount(resource: str, units: int) -> str:
+    """Units of a resource, for people: ``0.5 CPUs``, ``400 MiB``, ``2 of gpu``."""
+    if resource == CPU:
+        return f"{units / 1000:g} CPU" + "s" * (units != 1000)
+    if resource == MEMORY:
+        return _bytes(units)
+    return f"{units} of {resource}"
+
+
+def _bytes(size: int) -> str:
+    for unit, length in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= length:
+            return f"{size / length:.4g} {unit}"
+    return f"{size} B"

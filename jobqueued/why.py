@@ -1,0 +1,144 @@
+"""Why a run has not started: what it lacks and who has that, who goes first, how its priority grows, and about when."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import Any
+
+from jobqueued import dependencies
+from jobqueued.admission import Reservation
+from jobqueued.book import Book
+from jobqueued.forecast import expected_start
+from jobqueued.locks import CPU, HOST, MEMORY, SLOT
+from jobqueued.model import SECOND, Claim, Job, Now, Run, RunId, RunState, to_text
+from jobqueued.trouble import amount
+
+Why = dict[str, Any]
+
+
+def explain(book: Book, name: RunId, now: Now) -> Why:
+    """All of it as the interface has it (`varlink.INTERFACE`); `reasons` says it in words, and is [] for a live run.
+
+    KeyError: no such run, or it has ended.
+    """
+    run = book.runs[name]
+    why: Why = {
+        "run": str(name), "state": run.state.value, "reasons": [], "missing": [], "ahead": [], "behind": None,
+        "priority": None, "effective_priority": None, "points": None, "every": None, "waited": None, "expected": None,
+        "dependencies": [],
+    }  # fmt: skip
+    if run.state is RunState.DUE:
+        return why | _of_due(book, run, now)
+    if name in book[name.job].later:
+        return why | {"reasons": [_pause(run)]}
+    if run.state is RunState.WAITING:
+        return why | _of_waiting(book, run, now)
+    return why
+
+
+def _of_due(book: Book, run: Run, now: Now) -> Why:
+    job, state = book.catalog.get(run.id.job), book[run.id.job]
+    if job is None:
+        return {"reasons": [f"job {run.id.job} is not defined in any file that could be read"]}
+    if held := book.holds(job):
+        return {"reasons": [held]}
+    if state.under_way >= job.concurrency:
+        others = ", ".join(map(str, sorted([*state.live, *state.waiting, *state.later])))
+        return {"reasons": [f"concurrency {job.concurrency} is used up by {others}"]}
+    word, reason = dependencies.verdict(book, job, run, now)
+    if word is dependencies.WAITS:
+        until = to_text(run.held + job.dependency_timeout)
+        return {"reasons": [f"{reason}; at the latest at {until} it waits no longer"], "dependencies": [reason]}
+    return {}
+
+
+def _pause(run: Run) -> str:
+    until = to_text(run.not_before)
+    if run.state is RunState.RETRYING:
+        kind = "its failover" if run.failover else f"attempt {run.attempt}"
+        return f"its last attempt failed ({run.reason}); {kind} follows at {until}"
+    return f"its last start failed by the system's fault; it is tried again at {until}"
+
+
+def _of_waiting(book: Book, run: Run, now: Now) -> Why:
+    admission = book.admission
+    job, terms = book.catalog[run.id.job], admission.waiting.terms(run.id)
+    ahead = list(takewhile(lambda other: other != run.id, admission.waiting.ordered(now.mono)))
+    short = [claim for claim in terms.claims if admission.locks.missing((claim,)) is not None]
+    missing = [_missing(book, claim, now) for claim in short]
+    behind = next((one for one in admission.reservations if one.run in ahead and one.touches(terms.claims)), None)
+    points, every = terms.escalation
+    effective = admission.waiting.priority(run.id, now.mono)
+    expected = expected_start(book, run.id, now)
+    return {
+        "reasons": [*_words(book, missing, ahead, behind), *_growth(job, effective, points, every)],
+        "missing": missing, "ahead": [str(other) for other in ahead], "behind": behind and str(behind.run),
+        "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
+        "waited": (now.wall - run.since + run.waited) / SECOND if run.since else run.waited / SECOND,
+        "expected": None if expected is None else to_text(expected),
+    }  # fmt: skip
+
+
+def _missing(book: Book, claim: Claim, now: Now) -> Why:
+    """One claim that can't be granted now: how much there is, and who holds it since when."""
+    locks = book.admission.locks
+    holders = [holder for holder in locks.holders(claim.resource) if isinstance(holder, RunId)]
+    return {
+        "resource": claim.resource.removeprefix(":"), "mode": _mode(claim), "units": claim.units,
+        "capacity": None if claim.resource == HOST else locks.capacity(claim.resource),
+        "holders": [_holder(book, holder, claim.resource, now) for holder in holders],
+    }  # fmt: skip
+
+
+def _holder(book: Book, holder: RunId, resource: str, now: Now) -> Why:
+    run, ends_at = book.runs[holder], book.admission.ends_at(holder)
+    claim = next(held for held in run.claims if held.resource == resource)
+    return {
+        "run": str(holder), "mode": _mode(claim), "units": claim.units,
+        "since": None if run.started is None else to_text(run.started),
+        "ends_by": None if ends_at is None else to_text(now.wall + ends_at - now.mono),
+    }  # fmt: skip
+
+
+def _mode(claim: Claim) -> str:
+    return "exclusive" if claim.exclusive else "units" if claim.units else "shared"
+
+
+def _words(book: Book, missing: list[Why], ahead: list[RunId], behind: Reservation | None) -> list[str]:
+    words = [_lacks(each) for each in missing]
+    if book.hold is not None:
+        words.insert(0, f"nothing new starts on this host: held by {book.hold.asked_by}; to go on: jobqueuectl release")
+    if behind is not None and not missing:
+        words.append(f"what it needs is kept for {behind.run}, which goes first")
+    elif ahead:
+        first = ", ".join(map(str, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")
+        words.append(f"waits behind {first}")
+    return words
+
+
+def _lacks(missing: Why) -> str:
+    holders = [f"{holder['run']}{_since(holder)}" for holder in missing["holders"]]
+    who = ", ".join(holders[:5]) + (f" and {len(holders) - 5} more" if len(holders) > 5 else "")
+    match missing["resource"], missing["mode"]:
+        case resource, "exclusive" if resource == HOST[1:]:
+            return f"it is exclusive, and not alone on this host: {who}"
+        case resource, _ if resource == HOST[1:]:
+            return f"an exclusive run is live: {who}"
+        case resource, _ if resource == SLOT[1:]:
+            return f"max_running {missing['capacity']} is used up by {who}"
+        case ((("cpu" | "memory") as resource), _):
+            name = CPU if resource == "cpu" else MEMORY
+            needs, there = amount(name, missing["units"]), amount(name, missing["capacity"])
+            return f"it asks for {needs} of the {there} that jobs have; taken by {who}"
+        case resource, "units" if missing["capacity"] > 1:
+            return f"it asks for {missing['units']} of the {missing['capacity']} {resource}; taken by {who}"
+    return f"lock {missing['resource']} is held by {who}"
+
+
+def _since(holder: Why) -> str:
+    return f" (since {holder['since'][:19].replace('T', ' ')} UTC)" if holder["since"] else ""
+
+
+def _growth(job: Job, effective: float, points: int, every: int) -> list[str]:
+    growth = f"{points} each {every / SECOND:g} s" if points else "not growing"
+    return [f"its priority is {effective:.4g} by now, from {job.priority}, {growth}"]

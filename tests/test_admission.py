@@ -1,0 +1,263 @@
+"""Admission: who waits is not overtaken for ever, and nothing that nobody needs is kept idle.
+
+Each of these was done to jobqueued/admission.py by hand once, and each was noticed here:
+
+- backfill of anything; of what ends 1 ns after H; without looking at what is reserved; H of the first holder, or without
+  the holders that have none
+- only the first waiter reserves; a waiter for a reservation reserves too
+- no lapse; a lapse for ever; units that don't touch each other
+- no look when a faster run overtakes; a turn without a limit
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobqueued.admission import Admission
+from jobqueued.locks import HOST, SLOT, Claims, Locks
+from jobqueued.model import SECOND, Claim, Escalation, RunId
+from jobqueued.waiting import Terms
+
+MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
+FLAT = Escalation(0)
+SHARE = Claim(HOST)
+ALONE = Claim(HOST, exclusive=True)
+SLOT1 = Claim(SLOT, 1)
+TAPE, DB = Claim("tape", exclusive=True), Claim("db", exclusive=True)
+
+
+@dataclass
+class Hall:
+    """A queue and its claims, run by hand: `ask` for a run, let it `end`, and see who starts."""
+
+    admission: Admission
+    mono: int = 10**15
+    arrivals: int = 0
+    bounds: dict[RunId, int | None] = field(default_factory=dict)
+
+    def ask(
+        self, name: str, *claims: Claim, priority: int = 0, bound: int | None = None, drain: int = HOUR,
+        rate: Escalation = FLAT,
+    ) -> RunId:  # fmt: skip
+        """A run joins the queue."""
+        self.arrivals += 1
+        run = RunId(name, 1)
+        terms = Terms(claims, rate, bound, drain)
+        self.admission.waiting.add(run, terms, priority, self.mono, self.mono, self.arrivals)
+        return run
+
+    def turn(self, limit: int = 64) -> list[str]:
+        """Who starts now."""
+        started = []
+        for run in self.admission.turn(self.mono, limit):
+            terms = self.admission.waiting.terms(run)
+            ends_at = None if terms.bound is None else self.mono + terms.bound
+            self.admission.hold(run, terms.claims, ends_at)
+            self.admission.waiting.remove(run)
+            started.append(run.job)
+        return started
+
+    def end(self, name: str) -> None:
+        """A live run ends."""
+        self.admission.release(RunId(name, 1))
+
+
+def hall(**capacity: int) -> Hall:
+    """An empty hall; `slots` is `max_running`."""
+    slots = {SLOT: capacity.pop("slots")} if "slots" in capacity else {}
+    return Hall(Admission(Locks({**capacity, **slots})))
+
+
+def test_an_exclusive_run_gets_its_turn() -> None:
+    """An exclusive run lets nobody lower pass, starts when the last has ended, and is alone meanwhile."""
+    h = hall()
+    h.ask("a", SHARE)
+    h.ask("b", SHARE)
+    assert ["a", "b"] == h.turn()
+    h.ask("alone", ALONE)
+    h.ask("c", SHARE)
+    assert [] == h.turn()
+    h.end("a")
+    assert [] == h.turn()
+    h.end("b")
+    assert ["alone"] == h.turn()
+    assert [] == h.turn()
+    h.end("alone")
+    assert ["c"] == h.turn()
+
+
+def test_what_is_not_needed_is_not_reserved() -> None:
+    """A run that waits for the tape reserves its slot too; the other slots are there for all."""
+    h = hall(slots=3)
+    h.ask("tape", SHARE, SLOT1, TAPE)
+    assert ["tape"] == h.turn()
+    h.ask("second", SHARE, SLOT1, TAPE)
+    for name in "xyz":
+        h.ask(name, SHARE, SLOT1)
+    assert ["x"] == h.turn()
+    h.end("x")
+    assert ["y"] == h.turn()
+
+
+def test_a_run_that_waits_for_a_reservation_reserves_nothing() -> None:
+    """An exclusive run behind one that waits for the tape can't start before it; so the host is not kept idle for it."""
+    h = hall()
+    h.ask("tape", SHARE, TAPE)
+    h.turn()
+    h.ask("second", SHARE, TAPE, priority=9)
+    h.ask("alone", ALONE, priority=5)
+    h.ask("plain", SHARE)
+    assert ["plain"] == h.turn()
+
+
+def test_independent_waiters_both_reserve() -> None:
+    """Who waits for the database is not overtaken there because somebody else, before him, waits for the tape."""
+    h = hall()
+    shared = Claim("db")
+    h.ask("tape", SHARE, TAPE)
+    h.ask("reader", SHARE, shared)
+    assert ["tape", "reader"] == h.turn()
+    h.ask("second", SHARE, TAPE, priority=9)
+    h.ask("writer", SHARE, DB, priority=5)
+    h.ask("late-reader", SHARE, shared)
+    assert [] == h.turn()
+    h.end("reader")
+    assert ["writer"] == h.turn()
+
+
+def test_backfill() -> None:
+    """A lower run may pass who waits if it has certainly ended before he can start; not one that may be late."""
+    h = hall(gpu=2)
+    two, one = Claim("gpu", 2), Claim("gpu", 1)
+    h.ask("holder", SHARE, one, bound=10 * MINUTE)
+    h.turn()
+    h.ask("big", SHARE, two, priority=5)
+    h.ask("long", SHARE, one, bound=10 * MINUTE + 1)
+    h.ask("unknown", SHARE, one)
+    h.ask("short", SHARE, one, bound=10 * MINUTE)
+    assert ["short"] == h.turn()
+    h.end("short")
+    h.mono += MINUTE
+    h.ask("next", SHARE, one, bound=9 * MINUTE + 1)
+    assert [] == h.turn()
+    h.ask("fits", SHARE, one, bound=9 * MINUTE)
+    assert ["fits"] == h.turn()
+
+
+def test_no_backfill_beside_a_holder_without_an_end() -> None:
+    """Of a holder without `timeout` nobody knows when it ends, so nobody can be sure to be gone by then."""
+    h = hall(gpu=3)
+    h.ask("holder", SHARE, Claim("gpu", 1))
+    h.ask("known", SHARE, Claim("gpu", 1), bound=HOUR)
+    h.turn()
+    h.ask("big", SHARE, Claim("gpu", 3), priority=5)
+    h.ask("short", SHARE, Claim("gpu", 1), bound=SECOND)
+    assert [] == h.turn()
+
+
+def test_the_last_holder_decides_on_backfill() -> None:
+    """Who waits for two holders can't start before both have ended, so there is time until the later end."""
+    h = hall(gpu=3)
+    h.ask("five", SHARE, Claim("gpu", 1), bound=5 * MINUTE)
+    h.ask("ten", SHARE, Claim("gpu", 1), bound=10 * MINUTE)
+    h.turn()
+    h.ask("big", SHARE, Claim("gpu", 3), priority=5)
+    h.ask("seven", SHARE, Claim("gpu", 1), bound=7 * MINUTE)
+    assert ["seven"] == h.turn()
+
+
+def test_a_reservation_lapses_by_turns() -> None:
+    """A holder without an end can't stop the host: after `drain` others go first for as long; then it is kept again."""
+    h = hall()
+    h.ask("endless", SHARE)
+    h.turn()
+    h.ask("alone", ALONE, priority=5, drain=HOUR)
+    h.ask("one", SHARE)
+    assert [] == h.turn()
+    assert h.mono + HOUR == h.admission.look_at
+    h.mono += HOUR - 1
+    assert [] == h.turn()
+    assert [] == h.admission.newly_lapsed(h.mono)
+    h.mono += 1
+    assert ["one"] == h.turn()
+    assert [RunId("alone", 1)] == h.admission.newly_lapsed(h.mono)
+    assert [] == h.admission.newly_lapsed(h.mono)
+    assert h.mono + HOUR == h.admission.look_at
+    h.mono += HOUR
+    h.ask("two", SHARE)
+    assert [] == h.turn()
+
+
+def test_a_faster_run_overtakes_who_has_reserved() -> None:
+    """Who ages faster goes before who has reserved from the nanosecond on at which his priority is higher."""
+    h = hall(gpu=2)
+    h.ask("holder", SHARE, Claim("gpu", 1))
+    h.turn()
+    h.ask("big", SHARE, Claim("gpu", 2), priority=10, rate=Escalation(1, MINUTE))
+    h.ask("small", SHARE, Claim("gpu", 1), rate=Escalation(3, MINUTE))
+    start = h.mono
+    assert [] == h.turn()
+    assert start + 5 * MINUTE + 1 == h.admission.look_at
+    h.mono = start + 5 * MINUTE
+    assert [] == h.turn()
+    h.mono += 1
+    assert ["small"] == h.turn()
+
+
+def test_a_turn_is_bounded() -> None:
+    """A turn starts at most so many as it was told, in the order of the queue."""
+    h = hall()
+    for number in range(10):
+        h.ask(f"r{number}", SHARE, priority=number)
+    assert ["r9", "r8", "r7"] == h.turn(3)
+    assert ["r6", "r5", "r4"] == h.turn(3)
+
+
+CLAIMS = st.lists(
+    st.one_of(
+        st.builds(Claim, st.sampled_from(["tape", "db", HOST]), st.just(0), st.booleans()),
+        st.builds(Claim, st.sampled_from(["gpu", SLOT]), st.integers(1, 2), st.just(False)),
+    ),
+    min_size=1, max_size=3, unique_by=lambda claim: claim.resource,
+).map(lambda claims: tuple(claims) if any(c.resource == HOST for c in claims) else (SHARE, *claims))  # fmt: skip
+BOUNDS = st.integers(1, 20).map(lambda minutes: minutes * MINUTE)
+
+
+STREAM = st.lists(st.tuples(CLAIMS, BOUNDS, st.floats(0.01, 1)), min_size=1, max_size=10)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(CLAIMS, BOUNDS), max_size=5), CLAIMS, STREAM)
+def test_nobody_starves(
+    holders: list[tuple[Claims, int]], asked: Claims, stream: list[tuple[Claims, int, float]]
+) -> None:
+    """Under an endless stream of lower runs of any kind the first that has to wait starts by H: when the holders end.
+
+    H is worked out from those that are live when it comes; each run of the stream takes a part of its own bound.
+    """
+    h = hall(gpu=2, slots=2)
+    takes: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    for number, (claims, bound) in enumerate(holders):
+        h.ask(f"holder{number}", *claims, bound=bound)
+        takes[f"holder{number}"] = bound
+        ends |= {name: h.mono + takes[name] for name in h.turn()}
+        h.admission.waiting.remove(RunId(f"holder{number}", 1))
+    honoured_by = max(ends.values(), default=h.mono)
+    h.ask("first", *asked, priority=10, bound=MINUTE)
+    number = 0
+    while "first" not in (started := h.turn()):
+        ends |= {name: h.mono + takes[name] for name in started}
+        assert h.mono < honoured_by, f"it was to start by then, and {sorted(ends)} are live"
+        h.mono = min([h.mono + MINUTE // 2, *ends.values()])
+        for name in [name for name, end in ends.items() if end <= h.mono]:
+            h.end(name)
+            del ends[name]
+        for _ in range(2):
+            claims, bound, part = stream[number % len(stream)]
+            takes[f"lower{number}"] = round(bound * part)
+            h.ask(f"lower{number}", *claims, bound=bound)
+            number += 1
