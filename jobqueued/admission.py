@@ -38,6 +38,13 @@ class Reservation(NamedTuple):
         return any(_conflict(mine[claim.resource], claim) for claim in claims if claim.resource in mine)
 
 
+class Lapse(NamedTuple):
+    """A run for which others were held back for `drain`, and those it waits for."""
+
+    run: RunId
+    holders: list[RunId]
+
+
 def _conflict(one: Claim, other: Claim) -> bool:
     return one.exclusive or other.exclusive or bool(one.units and other.units)
 
@@ -50,6 +57,8 @@ class Admission:
         self._ends: dict[RunId, int | None] = {}
         self._drains: dict[RunId, int] = {}
         self._lapsed: set[RunId] = set()
+        self.lapses: list[Lapse] = []
+        """The reservations that have lapsed in the last pass: told once each time that a run waits."""
         self.reservations: list[Reservation] = []
         self.look_at: int | None = None
         """When (monotonic, ns) a pass may grant more though nothing has happened; None: never."""
@@ -71,7 +80,7 @@ class Admission:
     def turn(self, mono: int, limit: int) -> Iterator[RunId]:
         """Whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims."""
         reserved = Locks(self.locks.capacities)
-        self.reservations, self.look_at = [], None
+        self.reservations, self.lapses, self.look_at = [], [], None
         before, self._drains = self._drains, {}
         heads, granted = self.waiting.heads(mono), 0
         while heads and granted < limit:
@@ -128,6 +137,9 @@ class Admission:
         began = self._drains[run] = before.get(run, mono)
         turns = (mono - began) // group.terms.drain
         self._look_again(began + (turns + 1) * group.terms.drain)
+        if turns and run not in self._lapsed:
+            self._lapsed.add(run)
+            self.lapses.append(Lapse(run, self.holders(group.terms.claims)))
         return bool(turns % 2)
 
     def _note_overtaking(self, rank: int, group: Group) -> None:
@@ -141,13 +153,3 @@ class Admission:
 
     def _look_again(self, mono: int) -> None:
         self.look_at = mono if self.look_at is None else min(self.look_at, mono)
-
-    def newly_lapsed(self, mono: int) -> list[RunId]:
-        """The runs whose reservation has lapsed and that were not told of yet; told once each time they wait."""
-        found = [run for run, began in self._drains.items() if run in self.waiting and self._is_over(run, began, mono)]
-        fresh = [run for run in found if run not in self._lapsed]
-        self._lapsed.update(fresh)
-        return fresh
-
-    def _is_over(self, run: RunId, began: int, mono: int) -> bool:
-        return mono - began >= self.waiting.terms(run).drain

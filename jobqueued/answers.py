@@ -36,7 +36,7 @@ def status_of(scheduler: Scheduler, job: Job) -> JobStatus:
         (scheduler.is_completed(job), JobStatus.COMPLETED),
         (ended in FAILURES, JobStatus.FAILED),
         (
-            bool(job.triggers and ended) and scheduler.next_start(job.id) is None and not job.at_boot,
+            bool(job.triggers and (ended or state.memory.stats.skipped)) and scheduler.next_start(job.id) is None and not job.at_boot,
             JobStatus.COMPLETED,
         ),
     )

@@ -37,7 +37,7 @@ def attempt_ended(book: Book, run: Run, document: Record, now: Now) -> Iterator[
 def finish(book: Book, run: Run, step: Step, document: Record, now: Now) -> Iterator[Command]:
     """The end of a run, whose last attempt left `document`."""
     if run.failover and step is Step.SUCCEED:
-        document = {**document, "reason": "failover"}
+        document = {**document, "reason": "by its failover"}
     ended = book.step(run, step, reason=document["reason"], pid=document["pid"], so_far=None)
     if run.state in LIVE:
         book.release(run, now)

@@ -37,6 +37,15 @@ def to_text(instant: int) -> str:
     return to_datetime(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def span(duration: int) -> str:
+    """A duration for people, its two largest parts: ``1 d 12 h``, ``2 min 5 s``, ``0 s``."""
+    words, rest = list[str](), duration
+    for unit, length in (("d", DAY), ("h", HOUR), ("min", MINUTE), ("s", SECOND)):
+        count, rest = divmod(rest, length)
+        words += [f"{count} {unit}"] if count else []
+    return " ".join(words[:2]) or "0 s"
+
+
 class Now(NamedTuple):
     """One reading of both clocks: `wall` for due times, `mono` (CLOCK_MONOTONIC) for durations; never mixed."""
 

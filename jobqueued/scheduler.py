@@ -150,9 +150,8 @@ class Scheduler:
             commands += self._start(self.runs[run], now)
             launched += 1
         book.blocked = launched < LAUNCHES_A_TURN
-        for run in book.admission.newly_lapsed(now.mono):
-            holders = book.admission.holders(book.admission.waiting.terms(run).claims)
-            commands.append(Say("held_up", {"run": str(run), "holders": [str(holder) for holder in holders]}))
+        for run, holders in book.admission.lapses:
+            commands.append(Say("held_up", {"run": str(run), "holders": list(map(str, holders))}))
         return commands
 
     def _start(self, run: Run, now: Now) -> Iterator[Command]:

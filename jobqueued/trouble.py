@@ -43,7 +43,8 @@ def _circular(book: Book, job: Job) -> str:
 
 
 def _impossible(book: Book, job: Job) -> str:
-    claim = book.admission.locks.impossible(book.terms(job).claims)
+    unknown = next((claim for claim in job.resources if claim.resource not in book.limits.resources), None)
+    claim = unknown or book.admission.locks.impossible(book.terms(job).claims)
     return "" if claim is None else impossible(claim, book.limits.resources)
 
 

@@ -126,8 +126,8 @@ method Rerun(run: string) -> (run: string)
 method Emit(event: string) -> (runs: []string)
 
 # Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
-# mode, units, capacity, holders: {run, mode, units, since, ends_by}}; ahead, the runs that go first, and behind, that
-# of them for which what it needs is kept; effective_priority by now, which grows by points each every seconds;
+# mode, units, capacity, holders: {run, mode, units, since, held, ends_by}}; ahead, the runs that go first, and behind,
+# that of them for which what it needs is kept; effective_priority by now, which grows by points each every seconds;
 # expected, when it is likely to start.
 method Why(run: string) -> (why: object)
 

@@ -10,7 +10,7 @@ from jobqueued.admission import Reservation
 from jobqueued.book import Book
 from jobqueued.forecast import expected_start
 from jobqueued.locks import CPU, HOST, MEMORY, SLOT
-from jobqueued.model import SECOND, Claim, Job, Now, Run, RunId, RunState, to_text
+from jobqueued.model import MINUTE, SECOND, Claim, Job, Now, Run, RunId, RunState, span, to_text
 from jobqueued.trouble import amount
 
 Why = dict[str, Any]
@@ -30,7 +30,7 @@ def explain(book: Book, name: RunId, now: Now) -> Why:
     if run.state is RunState.DUE:
         return why | _of_due(book, run, now)
     if name in book[name.job].later:
-        return why | {"reasons": [_pause(run)]}
+        return why | {"reasons": [_pause(run, now)]}
     if run.state is RunState.WAITING:
         return why | _of_waiting(book, run, now)
     return why
@@ -47,17 +47,17 @@ def _of_due(book: Book, run: Run, now: Now) -> Why:
         return {"reasons": [f"concurrency {job.concurrency} is used up by {others}"]}
     word, reason = dependencies.verdict(book, job, run, now)
     if word is dependencies.WAITS:
-        until = to_text(run.held + job.dependency_timeout)
-        return {"reasons": [f"{reason}; at the latest at {until} it waits no longer"], "dependencies": [reason]}
+        more = span(max(0, run.held + job.dependency_timeout - now.wall))
+        return {"reasons": [f"{reason}; it waits for {more} more at most"], "dependencies": [reason]}
     return {}
 
 
-def _pause(run: Run) -> str:
-    until = to_text(run.not_before)
+def _pause(run: Run, now: Now) -> str:
+    pause = span(max(0, run.not_before - now.wall))
     if run.state is RunState.RETRYING:
         kind = "its failover" if run.failover else f"attempt {run.attempt}"
-        return f"its last attempt failed ({run.reason}); {kind} follows at {until}"
-    return f"its last start failed by the system's fault; it is tried again at {until}"
+        return f"its last attempt failed ({run.reason}); {kind} follows in {pause}"
+    return f"its last start failed by no fault of its own; it is tried again in {pause}"
 
 
 def _of_waiting(book: Book, run: Run, now: Now) -> Why:
@@ -96,6 +96,7 @@ def _holder(book: Book, holder: RunId, resource: str, now: Now) -> Why:
     return {
         "run": str(holder), "mode": _mode(claim), "units": claim.units,
         "since": None if run.started is None else to_text(run.started),
+        "held": None if run.started is None else span(max(0, now.wall - run.started)),
         "ends_by": None if ends_at is None else to_text(now.wall + ends_at - now.mono),
     }  # fmt: skip
 
@@ -117,7 +118,7 @@ def _words(book: Book, missing: list[Why], ahead: list[RunId], behind: Reservati
 
 
 def _lacks(missing: Why) -> str:
-    holders = [f"{holder['run']}{_since(holder)}" for holder in missing["holders"]]
+    holders = [holder["run"] + (f" for {holder['held']}" if holder["held"] else "") for holder in missing["holders"]]
     who = ", ".join(holders[:5]) + (f" and {len(holders) - 5} more" if len(holders) > 5 else "")
     match missing["resource"], missing["mode"]:
         case resource, "exclusive" if resource == HOST[1:]:
@@ -131,14 +132,13 @@ def _lacks(missing: Why) -> str:
             needs, there = amount(name, missing["units"]), amount(name, missing["capacity"])
             return f"it asks for {needs} of the {there} that jobs have; taken by {who}"
         case resource, "units" if missing["capacity"] > 1:
-            return f"it asks for {missing['units']} of the {missing['capacity']} {resource}; taken by {who}"
+            return f"it asks for {missing['units']} of the {missing['capacity']} units of {resource}; taken by {who}"
     return f"lock {missing['resource']} is held by {who}"
 
 
-def _since(holder: Why) -> str:
-    return f" (since {holder['since'][:19].replace('T', ' ')} UTC)" if holder["since"] else ""
-
-
 def _growth(job: Job, effective: float, points: int, every: int) -> list[str]:
-    growth = f"{points} each {every / SECOND:g} s" if points else "not growing"
-    return [f"its priority is {effective:.4g} by now, from {job.priority}, {growth}"]
+    if not points:
+        return [f"its priority is {job.priority}, and does not grow"]
+    each = "minute" if every == MINUTE else span(every)
+    growth = f"{points} point{'s' * (points != 1)} for each {each} it has waited"
+    return [f"its priority is {effective:.4g} by now: {job.priority}, and {growth}"]

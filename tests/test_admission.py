@@ -180,15 +180,15 @@ def test_a_reservation_lapses_by_turns() -> None:
     assert h.mono + HOUR == h.admission.look_at
     h.mono += HOUR - 1
     assert [] == h.turn()
-    assert [] == h.admission.newly_lapsed(h.mono)
+    assert [] == h.admission.lapses
     h.mono += 1
     assert ["one"] == h.turn()
-    assert [RunId("alone", 1)] == h.admission.newly_lapsed(h.mono)
-    assert [] == h.admission.newly_lapsed(h.mono)
+    assert [(RunId("alone", 1), [RunId("endless", 1)])] == h.admission.lapses
     assert h.mono + HOUR == h.admission.look_at
     h.mono += HOUR
     h.ask("two", SHARE)
     assert [] == h.turn()
+    assert [] == h.admission.lapses
 
 
 def test_a_faster_run_overtakes_who_has_reserved() -> None:

@@ -52,6 +52,7 @@ class World:
         self.seconds = seconds or {}
         self.limits = HostLimits(**options)
         self.ends: dict[str, list[str]] = {}
+        self.begun: dict[tuple[RunId, int], int] = {}
         self.hold: Hold | None = None
         self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
@@ -136,6 +137,7 @@ class World:
                 name = run.id, run.attempt
                 assert name not in self.processes, f"{name} launched twice"
                 self.launched.append((str(run.id), self.now.wall))
+                self.begun[name] = self.now.wall
                 self.processes[name] = self.now.wall + round(self.seconds.get(job.id, 1) * SECOND)
             case Stop(run, attempt):
                 assert self.rows[run][0].state == "stopping", "told to stop before the intent was committed"
@@ -190,16 +192,26 @@ class World:
     def _left(self, name: tuple[RunId, int]) -> Record:
         """The record that its supervisor leaves: `ends` tells how the attempts of a job end, the last one for ever."""
         run, attempt = name
+        self.record_files.pop(run, None)  # the supervisor's takes its place
         ends = self.ends.get(run.job, ["succeeded"])
         state, _, code = ends[min(attempt, len(ends)) - 1].partition(" ")
         if name in self.killed:
             state, code = "killed", ""
         before = self.rows[run][0].so_far or {"attempts": []}
-        one = {"attempt": attempt, "state": state, "output": {"bytes": 0}, "started": None, "ended": None}
+        one = {
+            "attempt": attempt, "state": state, "output": {"bytes": 0}, "started": to_text(self.begun[name]),
+            "ended": to_text(self.now.wall),
+        }  # fmt: skip
         return ended(
             run, state, reason=f"exit code {code}" if code else None, exit_code=int(code) if code else None,
             attempts=[*before["attempts"], one],
         )  # fmt: skip
+
+    def went_down(self, run: RunId) -> Record:
+        """The record of a run that was live when the host went down."""
+        attempts = (self.rows[run][0].so_far or {"attempts": []})["attempts"]
+        one = {"attempt": len(attempts) + 1, "state": "lost", "output": {"bytes": 0}, "started": None, "ended": None}
+        return ended(run, "lost", reason="the host went down", attempts=[*attempts, one])
 
     def step_clock(self, seconds: float) -> None:
         """Somebody sets the wall clock; monotonic time and the processes' remaining time stay."""
