@@ -77,7 +77,7 @@ def _nothing() -> str:
     raise ValueError
 
 
-_LOCK = scalar("name", A_NAME, _lock_name, {"type": ["string", "number"], "pattern": f"^(?:{NAME})$"})
+_LOCK = scalar("name", A_NAME, _lock_name, {"type": ["string", "number", "boolean"], "pattern": f"^(?:{NAME})$"})
 _LOCK_KEYS = table(
     Key("name", _LOCK, "", "The name of the lock.", "tape"),
     Key("path", scalar("path", "an absolute path", _lock_path, PATH.schema), "",

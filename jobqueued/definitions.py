@@ -157,7 +157,8 @@ def _defined(book: Book, job: Job, old: Job | None, now: Now) -> Iterator[Comman
         yield SaveJob(state.memory)
     if state.memory.rhythm != rhythm or not state.memory.cursor:
         covered = state.memory.cursor  # what is due by then has a record, of whatever rhythm
-        state.memory = replace(state.memory, rhythm=rhythm, cursor=now.wall)
+        # after a small step back the cursor is ahead: what was due until there has had its run, by any rhythm
+        state.memory = replace(state.memory, rhythm=rhythm, cursor=max(covered, now.wall))
         yield SaveJob(state.memory)
         if job.enabled and job.at is not None and covered < job.at <= now.wall:
             yield from skip(book, job, [Occurrence.clock(job.id, state.memory.era, job.at)], "past", now)

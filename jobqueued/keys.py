@@ -153,7 +153,7 @@ _RESOURCE_LIMITS = table(
     Key("open_files", UNITS, "", "RLIMIT_NOFILE of each of its processes.", "1024"),
     Key("file_size", _BYTES, "", "RLIMIT_FSIZE: how large a file may become.", "1G"),
     Key("core", _BYTES, "", "RLIMIT_CORE: how large a core dump may become.", "0"),
-    Key("cpu_time", duration("1s", "365d"), "", "RLIMITCPU_AMOUNT of each of its processes.", "1h"),
+    Key("cpu_time", duration("1s", "365d"), "", "RLIMIT_CPU of each of its processes.", "1h"),
     Key("stack", _BYTES, "", "RLIMIT_STACK of each of its processes.", "8M"),
     Key("locked_memory", _BYTES, "", "RLIMIT_MEMLOCK of each of its processes.", "64K"),
     Key("address_space", _BYTES, "", "RLIMIT_AS of each of its processes.", "4G"),

@@ -1,4 +1,6 @@
-"""What will not run, and the record that says why.  Consecutive skips of one job for one reason share a record."""
+"""What will not run, and the record that says why.  Consecutive skips of one job, made due by the same and for one
+reason, share a record.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ def skip(
     """Occurrences that never become runs."""
     state, last = book[job.id], occurrences[-1].due
     run = state.skip
-    if run is not None and run.reason == reason:
+    if run is not None and (run.reason, run.trigger, run.asked_by) == (reason, *cause):
         run = replace(run, last_due=last, count=run.count + len(occurrences))
     else:
         run = book.number(occurrences[0], now.wall, *cause)

@@ -284,8 +284,7 @@ def _load(db: sqlite3.Connection) -> tuple[list[JobMemory], list[Run]]:
     memories = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
     unfinished = db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")
     skips = db.execute(
-        f"SELECT {_RUN_COLUMNS} FROM run WHERE (job, number) IN (SELECT job, last_number FROM job) AND state =
-        'skipped'"
+        f"SELECT {_RUN_COLUMNS} FROM run WHERE state = 'skipped' AND (job, number) IN (SELECT job, last_number FROM job)"
     )
     return memories, [_run(*row) for rows in (unfinished, skips) for row in rows]
 

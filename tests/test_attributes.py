@@ -38,9 +38,9 @@ LIMITS: list[tuple[str, Any, str, str, str]] = [
 ]
 
 
-def attributes(**keys: Any) -> dict[str, Any]:
-    """What the launch order has for a job with these keys."""
-    return {"attributes": _attributes(Job(id="a", command="b", **keys))}
+def attributes(cpus: tuple[int, ...] | None = None, **keys: Any) -> dict[str, Any]:
+    """What the launch order has for a job with these keys, on these CPUs."""
+    return {"attributes": _attributes(Job(id="a", command="b", **keys), cpus)}
 
 
 @pytest.mark.parametrize(("key", "value", "name", "soft", "hard"), LIMITS)
@@ -120,6 +120,27 @@ def test_nice() -> None:
     first, *rest = output.splitlines()
     assert first == "7"
     assert all(line.endswith("nice 7") for line in rest)
+
+
+def test_cpus() -> None:
+    """A process runs on the CPUs that were chosen for it and on no others; we stay as we were."""
+    before = os.sched_getaffinity(0)
+    for cpus in ((max(before),), tuple(sorted(before))):
+        output, code = WAY.run("grep Cpus_allowed_list /proc/self/status", **attributes(cpus))
+        assert (0, set(cpus)) == (code, listed(output.split()[1]))
+    assert before == os.sched_getaffinity(0)
+
+
+def listed(text: str) -> set[int]:
+    """The numbers of a list as the kernel writes it: ``0-2,5``."""
+    ranges = [part.split("-") for part in text.split(",")]
+    return {number for first, *last in ranges for number in range(int(first), int(last[0] if last else first) + 1)}
+
+
+def test_cpus_that_are_gone() -> None:
+    """CPUs that the host does not have any more are named; nothing is started."""
+    failure = WAY.refused("true", **attributes((1023,)))
+    assert "cpus: (1023,): Invalid argument" == str(failure)
 
 
 @pytest.mark.skipif(ROOT, reason="needs an ordinary user")

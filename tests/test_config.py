@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from jobqueued.config import Config, Paths, Retention, host_timezone, read_config
-from jobqueued.model import DAY
+from jobqueued.config import CONFIG_KEYS, Config, Paths, Retention, capacity, host_timezone, read_config
+from jobqueued.model import DAY, MINUTE, Escalation
 
 ROOT = Path("/r")
 
@@ -69,8 +70,44 @@ def test_the_shipped_file_shows_the_defaults() -> None:
 def test_settings_are_read(tmp_path: Path) -> None:
     """Each setting is read with the job files' types; what is left out keeps its default."""
     file = tmp_path / "jobqueued.yaml"
-    file.write_text("max_running: 8\ntimezone: Asia/Tokyo\nretention: {runs: 5, age: 1d}\n")
-    assert (Config(8, "Asia/Tokyo", Retention(5, DAY, 1 << 30)), []) == read_config(file)
+    file.write_text("""\
+max_running: 8
+timezone: Asia/Tokyo
+retention: {runs: 5, age: 1d}
+resources: {gpu: 2, license: 5, cpu: 1.5, memory: 16G}
+reserve: {cpu: 50%, memory: 1G}
+escalation: {points: 5}
+""")
+    expected = Config(
+        max_running=8,
+        timezone="Asia/Tokyo",
+        retention=Retention(5, DAY, 1 << 30),
+        resources={"gpu": 2, "license": 5, "cpu": 1500, "memory": 16 << 30},
+        reserve={"cpu": 500, "memory": 1 << 30},
+        escalation=Escalation(points=5, every=MINUTE),
+    )
+    assert (expected, []) == read_config(file)
+
+
+def test_every_setting_is_read() -> None:
+    """Every key with an effect has its field, and every field its key."""
+    assert {key.name for key in CONFIG_KEYS.values() if not key.planned} == {field.name for field in fields(Config)}
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (Config(), {"cpu": 4000, "memory": 8 << 30}),
+        (Config(reserve={"cpu": 500, "memory": 1 << 30}), {"cpu": 3500, "memory": 7 << 30}),
+        (Config(reserve={"cpu": 9000, "memory": 9 << 30}), {"cpu": 0, "memory": 0}),
+        (Config(resources={"cpu": 1000, "gpu": 2}), {"cpu": 1000, "memory": 8 << 30, "gpu": 2}),
+        (Config(resources={"memory": 1 << 30}, reserve={"memory": 1 << 30}), {"cpu": 4000, "memory": 1 << 30}),
+    ],
+    ids=["host", "reserve", "too-much", "told", "told-and-reserve"],
+)
+def test_what_jobs_have(config: Config, found: dict[str, int]) -> None:
+    """Of cpu and memory jobs have what the host has without the reserve, or what is written; of all else what is."""
+    assert found == capacity(config, cores=4, memory=8 << 30)
 
 
 BAD = {
@@ -83,7 +120,20 @@ BAD = {
     "retention: {byte: 5}": "1:13: retention.byte: found an unknown key; accepted: 'bytes'",
     "max_runing: 5": "1:1: max_runing: found an unknown key; accepted: 'max_running'",
     "users: {}": "1:1: users: found a key that this version does not carry out; accepted: the file without it",
-    "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention",
+    "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention, resources, "
+    "reserve, escalation",
+    "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts",
+    "resources: {gpu: 0}": "1:18: resources.gpu: found 0; accepted: a whole number from 1 to 1000000",
+    "resources: {memory: 16}": "1:21: resources.memory: found 16; accepted: a size such as 512K, 512M or 2G, from 1K "
+    "to 999999999T",
+    "resources: {GPU: 1}": "1:13: resources: found 'GPU'; accepted: a name such as db-1: at most 64 of a-z 0-9 . _ -, "
+    "first one of a-z 0-9",
+    "reserve: {disk: 1G}": "1:11: reserve: found 'disk'; accepted: cpu or memory",
+    "reserve: {cpu: 1G}": "1:16: reserve.cpu: found '1G'; accepted: a number of cores such as 0.5, or a percentage of "
+    "one core such as 50%",
+    "escalation: 5": "1:13: escalation: found 5; accepted: a mapping with the keys points, every",
+    "escalation: {every: 0s}": "1:21: escalation.every: found '0s'; accepted: a duration such as 90s, 5m, 2h or "
+    "1d12h, from 1s to 1d",
     "a: !x 1\n": "1:4: found the tag '!x'; accepted: values without a tag, or one that starts with ! in quotes",
 }
 

@@ -6,11 +6,13 @@ import base64
 import contextlib
 import json
 import os
+import re
 import select
 import socket
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,20 @@ from jobqueued.child import wire
 from jobqueued.control import _CLIENTS as CLIENTS
 from jobqueued.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
 from jobqueued.control import Control, Peer
-from jobqueued.events import PauseAsked, RunAsked, UserKnown
-from jobqueued.model import SECOND, Run, RunId, RunState
+from jobqueued.events import Emitted, Event, HoldAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
+from jobqueued.model import SECOND, Hold, Run, RunId, RunState, to_instant
 from jobqueued.record import begin
 from jobqueued.store import Store
 from jobqueued.unsaved import Unsaved
-from jobqueued.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
+from jobqueued.varlink import INTERFACE, LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.verbs import Verbs
 from tests.host import DEADLINE
 from tests.world import MIDNIGHT, World, job
 
 STRANGER, GROUP = 65534, 54321
+ME = Peer(os.geteuid(), frozenset()).name
+UNTIL = "2026-03-03T00:00:00+01:00"
+END = to_instant(datetime.fromisoformat(UNTIL))
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -366,11 +371,11 @@ class Real(Service):
             run = RunId("old", number)
             row = Run(id=run, key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
             self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
-        self.happened: list[RunAsked | PauseAsked] = []
+        self.happened: list[Event] = []
         self.reloads: list[int] = []
         self.verbs = Verbs(
             self.world.scheduler, self.store, Unsaved(self.store), lambda: {"pid": 1}, self.happened.append, self.logs,
-            self.reloads.append,
+            self.reloads.append, lambda: self.world.now, "boot1",
         )  # fmt: skip
         super().__init__(directory, self.verbs.of)
 
@@ -413,6 +418,109 @@ class TestVerbs:
             assert PauseAsked(asked.ticket, "backup", name, pause) == asked
             real.control.reply(asked.ticket, {})
             assert [{"parameters": {}}] == client.replies(1)
+
+    @pytest.mark.parametrize(
+        ("verb", "asked", "event"),
+        [
+            (
+                "Pause",
+                {"job": "backup", "until": UNTIL},
+                lambda ticket, me: PauseAsked(ticket, "backup", me, True, END),
+            ),
+            ("SkipNext", {"job": "backup"}, lambda ticket, me: SkipAsked(ticket, "backup", me)),
+            ("Hold", {}, lambda ticket, me: HoldAsked(ticket, me, Hold(me))),
+            ("Hold", {"until": UNTIL}, lambda ticket, me: HoldAsked(ticket, me, Hold(me, END))),
+            ("Hold", {"boot": True}, lambda ticket, me: HoldAsked(ticket, me, Hold(me, None, "boot1"))),
+            ("Hold", {"boot": False}, lambda ticket, me: HoldAsked(ticket, me, Hold(me))),
+            ("Release", {}, lambda ticket, me: HoldAsked(ticket, me, None)),
+        ],
+        ids=["pause-until", "skip-next", "hold", "hold-until", "hold-boot", "hold-no-boot", "release"],
+    )
+    def test_asks(self, real: Real, verb: str, asked: Message, event: Callable[[int, str], Event]) -> None:
+        """Each is an event with the asker's name, what was asked for, and this boot; the answer is the scheduler's."""
+        client = real.client()
+        client.send(call(verb, **asked))
+        real.until(lambda: real.happened)
+        (happened,) = real.happened
+        assert event(happened.ticket, ME) == happened
+        client.nothing_more()
+        real.control.reply(happened.ticket, {"due": "x"})
+        assert [{"parameters": {"due": "x"}}] == client.replies(1)
+
+    @pytest.mark.parametrize(
+        ("verb", "asked", "wrong"),
+        [
+            ("Pause", {"job": "backup", "until": "tomorrow"}, "until"),
+            ("Hold", {"until": "2026-03-03T00:00:00"}, "until"),
+            ("Hold", {"boot": "yes"}, "boot"),
+            ("Emit", {"event": "Deployed"}, "event"), ("Emit", {"event": ""}, "event"),
+            ("Emit", {"event": "x" * 65}, "event"), ("Emit", {}, "event"),
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_nonsense(self, real: Real, verb: str, asked: Message, wrong: str) -> None:
+        """What makes no sense is named, and nothing happens."""
+        answer = real.client().ask(verb, **asked)
+        assert ("org.varlink.service.InvalidParameter", {"parameter": wrong}) == tuple(answer.values())
+        assert [] == real.happened
+
+    def test_emit(self, real: Real) -> None:
+        """An event that is emitted twice happened twice: each has a key of its own."""
+        client = real.client()
+        for count in (1, 2):
+            client.send(call("Emit", event="deployed"))
+            real.until(lambda count=count: len(real.happened) == count)
+            asked = real.happened[-1]
+            assert Emitted(asked.ticket, "deployed", ME, asked.key) == asked
+            real.control.reply(asked.ticket, {"runs": []})
+            assert [{"parameters": {"runs": []}}] == client.replies(1)
+        assert 2 == len({asked.key for asked in real.happened})
+
+    def test_rerun(self, real: Real) -> None:
+        """A run is asked for once more, whether it has ended or not; one that never was is an error."""
+        real.world.run("backup")
+        client = real.client()
+        for name in ("backup@1", "old@3"):
+            client.send(call("Rerun", run=name))
+            real.until(lambda: real.happened)
+            asked = real.happened.pop()
+            assert RunAsked(asked.ticket, name.partition("@")[0], ME, asked.key, again=RunId.parse(name)) == asked
+            real.control.reply(asked.ticket, {"run": "x@9"})
+            assert [{"parameters": {"run": "x@9"}}] == client.replies(1)
+        assert "io.jobqueue.NoSuchRun" == client.ask("Rerun", run="old@21")["error"]
+        assert [] == real.happened
+
+    def test_stop(self, real: Real) -> None:
+        """What has not ended can be stopped; what has is refused with its end, what never was is not known."""
+        real.world.run("backup")
+        client = real.client()
+        client.send(call("Stop", run="backup@1"))
+        real.until(lambda: real.happened)
+        (asked,) = real.happened
+        assert StopAsked(asked.ticket, RunId("backup", 1), ME) == asked
+        real.control.reply(asked.ticket, {"state": "stopping"})
+        assert [{"parameters": {"state": "stopping"}}] == client.replies(1)
+        row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
+        real.store.commit({row.id: (row, {**begin(row, None, "host"), "state": "failed"})}, {})
+        refused = client.ask("Stop", run="old@30")
+        assert ("io.jobqueue.Refused", {"reason": "old@30 has ended: failed"}) == tuple(refused.values())
+        assert "io.jobqueue.NoSuchRun" == client.ask("Stop", run="old@21")["error"]
+
+    def test_why(self, real: Real) -> None:
+        """Why tells what a run waits for, that a live one waits for nothing, and how an older one has ended."""
+        real.world.write("jobs.yaml", job("backup"))
+        real.world.run("backup")
+        real.world.run("backup", ticket=2)
+        client = real.client()
+        why = client.ask("Why", run="backup@2")["parameters"]["why"]
+        assert ("due", ["concurrency 1 is used up by backup@1"]) == (why["state"], why["reasons"])
+        why = client.ask("Why", run="backup@1")["parameters"]["why"]
+        assert ("starting", []) == (why["state"], why["reasons"])
+        row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
+        ended = {**begin(row, None, "host"), "state": "failed", "reason": "exit code 1"}
+        real.store.commit({row.id: (row, ended)}, {})
+        why = client.ask("Why", run="old@30")["parameters"]["why"]
+        assert {"run": "old@30", "state": "failed", "reasons": ["old@30 has ended: failed, exit code 1"]} == why
 
     def test_next(self, real: Real) -> None:
         """The next starts of a job in its zone, as many as asked for, at most a thousand; none of a disabled one."""
@@ -468,7 +576,7 @@ class TestVerbs:
     @pytest.mark.parametrize("run", ["backup@77", "backup@0", "backup", "", "@1", "../x@1", "backup@" + "9" * 30])
     def test_no_such_run(self, real: Real, run: str) -> None:
         """Whatever is no run is answered so."""
-        for verb in ("Show", "Wait"):
+        for verb in ("Show", "Wait", "Why", "Rerun", "Stop"):
             assert {"error": "io.jobqueue.NoSuchRun", "parameters": {"run": run}} == real.client().ask(verb, run=run)
 
     def test_describe(self, real: Real) -> None:
@@ -608,8 +716,16 @@ def peer(uid: int, *groups: int) -> Iterator[None]:
 ASKS = [
     call("Describe", job="backup"), call("Show", run="old@1"), call("Run", job="backup"), call("Wait", run="old@1"),
     call("Next", job="backup", count=1), call("Pause", job="backup"), call("Resume", job="backup"),
-    call("History"), call("Logs", run="old@1"), call("Reload"),
+    call("History"), call("Logs", run="old@1"), call("Reload"), call("Stop", run="old@1"), call("Rerun", run="old@1"),
+    call("Emit", event="deployed"), call("Why", run="old@1"), call("SkipNext", job="backup"), call("Hold"),
+    call("Release"),
 ]  # fmt: skip
+
+
+def test_every_verb_is_asked_by_a_stranger() -> None:
+    """What the next tests ask for is the whole interface, but for what anybody may see."""
+    asked = {json.loads(message[:-1])["method"].rpartition(".")[2] for message in ASKS}
+    assert set(re.findall(r"^method (\w+)", INTERFACE, re.MULTILINE)) == asked | {"Status", "List"}
 
 
 class TestPermission:

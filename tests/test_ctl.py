@@ -51,14 +51,16 @@ JOB: Message = {
     "paused": False, "invalid": None,
     "priority": 10, "concurrency": 1, "schedule": ["0 2 * * *", "0 14 * * sun"], "timezone": "Europe/Berlin",
     "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed", "due": 0,
-    "waiting": 1, "running": 0, "file": "/etc/jobqueue.d/backup.yaml", "line": 5,
+    "waiting": 1, "retrying": 0, "running": 0, "file": "/etc/jobqueue.d/backup.yaml", "line": 5,
 }  # fmt: skip
 IDLE = {**JOB, "id": "x", "status": "Idle", "enabled": False, "next": None, "last_run": None, "last_state": None}
 DEFINITION: Message = {
     "id": "nightly-backup", "command": ["backup", "--to", "a b"], "timeout": 7200.0, "umask": 18, "user": None,
     "success_codes": [0, 3], "environment": {"A": "b"}, "output_limit": 64 << 20, "enabled": True,
 }  # fmt: skip
-STATS: Message = {"started": 3, "succeeded": 1, "failed": 2, "skipped": 4, "last_run": None, "last_state": "failed"}
+STATS: Message = {
+    "started": 3, "succeeded": 1, "failed": 2, "skipped": 4, "last_run": None, "last_state": "failed", "usual": 61.5,
+}  # fmt: skip
 ATTEMPT: Message = {
     "attempt": 1, "started": "2026-11-24T01:00:00.000000Z", "ended": "2026-11-24T01:02:03.500000Z", "state": "failed",
     "exit_code": 3, "signal": None, "reason": "exit code 3",
@@ -77,8 +79,9 @@ LIVE: Message = {
 }  # fmt: skip
 STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
-    "reason": None, "jobs": 2, "due": 0, "waiting": 1, "running": 3, "max_running": 8, "next": JOB["next"],
-    "next_job": JOB["id"], "left": [], "stale": [], "problems": [],
+    "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8,
+    "next": JOB["next"], "next_job": JOB["id"], "left": [], "held_by": None, "held_until": None, "stale": [],
+    "problems": [],
 }  # fmt: skip
 PROBLEM: Message = {
     "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",
@@ -638,7 +641,7 @@ class TestDaemonDown:
         assert {"b", "c"} == {name for name, job in jobs.items() if job["next"] is None}
         assert [RECORD["started"], "failed"] == [jobs["nightly-backup"][name] for name in ("last_run", "last_state")]
         assert ["* * * * *", "every 1 d 12 h"] == jobs["d"]["schedule"]
-        assert [None] * 3 == [jobs["d"][name] for name in ("paused", "due", "waiting")]
+        assert [None] * 4 == [jobs["d"][name] for name in ("paused", "due", "waiting", "retrying")]
         assert "it is not running" in shown.stderr
         assert "They don't tell which jobs are paused, nor what waits." in shown.stderr
 

@@ -56,6 +56,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         {"run": "backup@142", "pid": 4711, "late": 2 * SECOND},
         "backup@142 started: pid 4711, 2.0 s after it was due",
     ),
+    (
+        "run_retrying",
+        {"record": FAILED, "again_in": 300.0, "failover": False},
+        "backup@142 failed after 0.310 s: exit code 1; tried again in 5 min 0 s",
+    ),
     ("run_stopping", {"run": "backup@142", "reason": "stopped by root"}, "backup@142 is stopping: stopped by root"),
     ("run_ended", {"record": FAILED}, "backup@142 failed after 0.310 s: exit code 1"),
     (
@@ -74,7 +79,38 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         {"job": "backup", "seconds": 7500.0},
         "backup: was last due 2 h 5 min from now, by a wrong clock; it goes on from now",
     ),
-    ("job_paused", {"job": "backup", "asked_by": "root"}, "backup: paused by root"),
+    (
+        "job_paused",
+        {"job": "backup", "asked_by": "root", "until": MIDNIGHT},
+        f"backup: paused by root until {local_time(MIDNIGHT)}",
+    ),
+    (
+        "skips_next",
+        {"job": "backup", "asked_by": "root", "due": MIDNIGHT},
+        f"backup: root wants the one due {local_time(MIDNIGHT)} to be skipped",
+    ),
+    (
+        "held",
+        {"asked_by": "root", "until": MIDNIGHT},
+        f"nothing new starts until {local_time(MIDNIGHT)}: held by root; to go on: jobqueuectl release",
+    ),
+    ("released", {"asked_by": "root"}, "runs start again: released by root"),
+    (
+        "emitted",
+        {"name": "deployed", "asked_by": "root", "runs": ["backup@142", "test@7"]},
+        "event deployed by root: backup@142, test@7",
+    ),
+    (
+        "held_up",
+        {"run": "backup@142", "holders": ["a@1", "b@2"]},
+        "backup@142 is late: it waits for a@1, b@2, of which nobody knows when it ends (it has no timeout); "
+        "meanwhile others may go first",
+    ),
+    (
+        "fuse",
+        {"job": "backup"},
+        "backup: due more than 100 times in a minute; its occurrences are skipped until a quiet minute",
+    ),
     ("job_resumed", {"job": "backup", "asked_by": "root"}, "backup: resumed by root"),
     (
         "job_invalid",
@@ -88,8 +124,8 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("bug", {"text": "event dropped"}, "event dropped"),
 ]
 
-OPTIONAL = {"added", "edited", "removed"}
-"""What jobs_read has only where it is not 0."""
+OPTIONAL = {"added", "edited", "removed", "late"}
+"""What jobs_read has only where it is not 0, and run_started has of a first attempt."""
 
 
 def said(capsys: pytest.CaptureFixture[str], dress: str, event: str, **fields: Any) -> str:
@@ -190,6 +226,39 @@ class TestVocabulary:
         """A record that was begun before records had warnings is told all the same: the daemon starts beside it."""
         old = {name: value for name, value in FAILED.items() if name != "warnings"}
         assert "backup@142 failed after 0.310 s: exit code 1" in said(capsys, "text", "run_ended", record=old)
+
+    @pytest.mark.parametrize(
+        ("failover", "text"),
+        [(False, "backup@142 started: pid 4711, attempt 3"), (True, "backup@142 started: pid 4711, its failover")],
+    )
+    def test_another_attempt(self, capsys: pytest.CaptureFixture[str], failover: bool, text: str) -> None:
+        """Of a further attempt is told which one has started, not how late the run is by now."""
+        fields = {"run": "backup@142", "pid": 4711, "attempt": 3, "failover": failover}
+        assert said(capsys, "text", "run_started", **fields).endswith(f" {text}\n")
+
+    @pytest.mark.parametrize(
+        ("again_in", "failover", "text"),
+        [
+            (0.0, False, "tried again at once"),
+            (0.0, True, "its failover at once"),
+            (1.5, False, "tried again in 1.5 s"),
+        ],
+    )
+    def test_what_follows(self, capsys: pytest.CaptureFixture[str], again_in: float, failover: bool, text: str) -> None:
+        """An attempt that is not the last tells what follows, and when."""
+        line = said(capsys, "text", "run_retrying", record=FAILED, again_in=again_in, failover=failover)
+        assert line.endswith(f"failed after 0.310 s: exit code 1; {text}\n")
+
+    def test_without_an_end(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A pause and a hold that nobody has set an end to have none."""
+        assert said(capsys, "text", "job_paused", job="a", asked_by="root", until=None).endswith(" a: paused by root\n")
+        held = said(capsys, "text", "held", asked_by="root", until=None)
+        assert held.endswith(" nothing new starts: held by root; to go on: jobqueuectl release\n")
+
+    def test_an_event_that_nobody_waits_for(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """That an event makes nothing due is told, as it may be a typo."""
+        line = said(capsys, "text", "emitted", name="deployd", asked_by="root", runs=[])
+        assert line.endswith(" event deployd by root: no job waits for it\n")
 
     def test_jobs_read(self, capsys: pytest.CaptureFixture[str]) -> None:
         """What changed in a file is counted in words."""

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.config import CONFIG_KEYS
+from jobqueued.config import CONFIG_KEYS, Config
 from jobqueued.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.kinds import Key, Wrong, read_keys
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Job
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Claim, Escalation, Job, On, Overlap
 from jobqueued.spelling import meant_duration, meant_size, parse_duration, parse_size
 from jobqueued.yamltext import Mapping, Node, Scalar, read_tree
 
@@ -77,27 +77,52 @@ def test_the_list_of_keys_is_closed() -> None:
 
 def test_keys_without_effect_get_fewer() -> None:
     """What is only checked yet is this list, which may only shrink: a key with an effect leaves it."""
-    names = """
-        credentials start_deadline max_runs
-        escalation exclusive overlap locks resources placement dependencies dependency_timeout on_dependency_failure
-        drain
-        retries retry_delay retry_backoff retry_max_delay retry_on failover enforce
-        retention notify telemetry_hooks"""
+    names = "credentials enforce retention notify telemetry_hooks"
     assert sorted(names.split()) == sorted(key.name for key in JOB_KEYS.values() if key.planned)
-    assert ["event", "job", "path", "result"] == sorted(k.name for k in JOB_KEYS["on"].kind.keys.values() if k.planned)
+    assert ["path"] == [k.name for k in JOB_KEYS["on"].kind.keys.values() if k.planned]
     limits = "cpu memory memory_high swap tasks io_read io_write"
     assert limits.split() == [k.name for k in JOB_KEYS["resource_limits"].kind.keys.values() if k.planned]
 
 
-@pytest.mark.parametrize("key", [key for key in LIVE if key.default and key.name != "anchor"], ids=lambda key: key.name)
+ELSEWHERE = {"anchor", "escalation"}
+"""Whose default no Job has: see test_jobfile, and below."""
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in LIVE if key.default and key.name not in ELSEWHERE], ids=lambda key: key.name
+)
 def test_the_documented_default_is_the_real_one(key: Key) -> None:
-    """What the table calls the default is what a Job has without the key (`anchor`: see test_jobfile)."""
+    """What the table calls the default is what a Job has without the key."""
     assert getattr(Job(id="a", command="b"), key.name) == key.kind.read(node(key.default))
+
+
+def test_the_escalation_of_the_host_counts() -> None:
+    """A job that does not say how its runs age leaves it to jobqueued.yaml, whose default is the documented one."""
+    assert Job(id="a", command="b").escalation is None
+    for text in (JOB_KEYS["escalation"].default, CONFIG_KEYS["escalation"].default, "{}"):
+        if text:
+            assert Config().escalation == JOB_KEYS["escalation"].kind.read(node(text))
+
+
+@pytest.mark.parametrize("name", ["escalation", "locks", "on"])
+def test_what_a_mapping_leaves_out_has_its_documented_default(name: str) -> None:
+    """Each key of a value with keys of its own that has a default may be left out, and means the same."""
+    wholes = {
+        "escalation": "{points: 1, every: 1m}",
+        "locks": "[{name: a, mode: exclusive}]",
+        "on": "[{job: a, result: success}]",
+    }
+    kind, whole = JOB_KEYS[name].kind, wholes[name]
+    for key in kind.keys.values():
+        if key.default:
+            assert f"{key.name}: {key.default}" in whole
+            without = re.sub(rf"(, )?{key.name}: {key.default}", "", whole).replace("{, ", "{")
+            assert kind.read(node(whole)) == kind.read(node(without))
 
 
 def test_each_key_is_a_field_of_the_job() -> None:
     """Every key with an effect has its field, and every field but those of the place and the compiled form its key."""
-    own = {"id", "triggers", "offset", "file", "line"}
+    own = {"id", "triggers", "offset", "at_boot", "file", "line"}
     assert {field.name for field in fields(Job)} - own == {key.name for key in LIVE}
 
 
@@ -110,6 +135,29 @@ GOOD = [
     ("environment: {A: 8080, B: no, C: ''}", (("A", "8080"), ("B", "no"), ("C", ""))), ("environment:", ()),
     ("success_codes: [0, 0x18]", (0, 24)), ("tags: [a, 1]", ("a", "1")), ("user: www-data", "www-data"),
     ("metadata: {a: [1, 1.5, no, ~, 12:30]}", {"a": [1, 1.5, "no", None, "12:30"]}), ("dst: both", "both"),
+    ("exclusive: true", True), ("overlap: replace", Overlap.REPLACE), ("placement: pack", "pack"),
+    ("start_deadline: none", None), ("start_deadline: 1h", HOUR), ("max_runs: 1", 1), ("max_runs: none", None),
+    ("escalation: {points: 0}", Escalation(points=0)), ("escalation: {every: 1s}", Escalation(every=SECOND)),
+    ("escalation:", Escalation()),
+    ("locks: [a, {name: b, mode: shared}, {name: c, units: 2}, {name: d}, 7]",
+        (Claim("a", exclusive=True), Claim("b"), Claim("c", units=2), Claim("d", exclusive=True),
+            Claim("7", exclusive=True))),
+    ("locks: [{path: /run/a.lock}, {path: /b, mode: shared}]", (Claim("/run/a.lock", exclusive=True), Claim("/b"))),
+    ("resources: {cpu: 1, memory: 1G, gpu: 2}", (Claim("cpu", 1000), Claim("memory", 1 << 30), Claim("gpu", 2))),
+    ("locks: [true]", (Claim("true", exclusive=True),)),
+    ("resources: {cpu: 50%}", (Claim("cpu", 500),)), ("resources: {cpu: 1.5}", (Claim("cpu", 1500),)),
+    ("resources: {cpu: 0.01}", (Claim("cpu", 10),)), ("resources:", ()),
+    ("dependencies: [a, b-1]", ("a", "b-1")), ("dependency_timeout: 90m", 90 * MINUTE),
+    ("on_dependency_failure: run", "run"), ("drain: 1s", SECOND),
+    ("retries: 1000", 1000), ("retry_delay: 0s", 0), ("retry_backoff: 1.5", 1.5), ("retry_backoff: 2", 2.0),
+    ("retry_max_delay: none", None), ("retry_max_delay: 30d", 30 * DAY),
+    ("retry_on: [75, 0x10, timeout, lost, start, SIGSEGV, SIGRTMIN+3]",
+        ("75", "16", "timeout", "lost", "start", "SIGSEGV", "SIGRTMIN+3")),
+    ("failover: echo broken", "echo broken"), ("failover: [/bin/echo, broken]", ("/bin/echo", "broken")),
+    ("on: boot", ("boot",)),
+    ("on: [boot, {event: a}, {job: b}, {job: c, result: any}]",
+        ("boot", On("event", "a"), On("job", "b"), On("job", "c", "any"))),
+    ("on: {job: b, result: failure}", (On("job", "b", "failure"),)),
 ]  # fmt: skip
 
 
@@ -130,6 +178,11 @@ LINE = "accepted: a command for the shell, or a list of the program and its argu
 VARIABLE = "accepted: a name of letters, digits and _ that does not start with a digit"
 WORD = 'accepted: a text (nothing at all is written "")'
 LATER = "found a key that this version does not carry out; accepted: the file without it"
+CORES = "accepted: a number of cores such as 0.5, or a percentage of one core such as 50%"
+NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+LOCK = f"accepted: {NAME}, or a mapping with the keys name, path, mode, units"
+IDENTIFIER = "accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+CAUSES = "accepted: an exit code, a signal such as SIGSEGV, timeout, lost, or start (it could not be started)"
 ANY = "accepted: a key of jobqueue.d(5), such as command, schedule or user"
 BAD = [
     ("timeout: 90", f"f:1:10: timeout: found 90; {SPAN.replace('a dur', '90s (a dur')}1s to 365d, or none)"),
@@ -173,9 +226,22 @@ BAD = [
     ("metadata: {a: {b: [.inf]}}", f"f:1:20: metadata.a.b[0]: found .inf; {FINITE}"),
     ("metadata: {a: 18446744073709551616}", f"f:1:15: metadata.a: found 18446744073709551616; {FINITE}"),
     ("shcedule: x", "f:1:1: shcedule: found an unknown key; accepted: 'schedule'"),
-    ("exclusive: true", f"f:1:1: exclusive: {LATER}"),
-    ("exclusiv: true", "f:1:1: exclusiv: found an unknown key; accepted: 'exclusive', which this version does not "
+    ("enforce: required", f"f:1:1: enforce: {LATER}"),
+    ("enforc: required", "f:1:1: enforc: found an unknown key; accepted: 'enforce', which this version does not "
         "carry out"),
+    ("on: {path: /srv/in}", f"f:1:6: on.path: {LATER}"),
+    ("exclusiv: true", "f:1:1: exclusiv: found an unknown key; accepted: 'exclusive'"),
+    ("exclusive: 1", "f:1:12: exclusive: found 1; accepted: true or false"),
+    ("retry_backoff: .nan", "f:1:16: retry_backoff: found .nan; accepted: a number from 1 to 10"),
+    ("retry_backoff: 0.5", "f:1:16: retry_backoff: found 0.5; accepted: a number from 1 to 10"),
+    ("resources: {cpu: 4097}", f"f:1:18: resources.cpu: found 4097; {CORES}"),
+    ("resources: {cpu: .inf}", f"f:1:18: resources.cpu: found .inf; {CORES}"),
+    ("resources: {cpu: 0%}", f"f:1:18: resources.cpu: found '0%'; {CORES}"),
+    ("locks: [':host']", f"f:1:9: locks[0]: found ':host'; {LOCK}"),
+    ("locks: [~]", f"f:1:9: locks[0]: found ~, which means nothing; {LOCK}"),
+    ("dependencies: ['a@1']", f"f:1:16: dependencies[0]: found 'a@1'; {IDENTIFIER}"),
+    ("retry_on: [256]", f"f:1:12: retry_on[0]: found 256; {CAUSES}"),
+    ("retry_on: [true]", f"f:1:12: retry_on[0]: found true; {CAUSES}"),
     ('"a\\e[2J": 1', rf"f:1:1: a\x1b[2J: found an unknown key; {ANY}"),
 ]  # fmt: skip
 

@@ -263,7 +263,8 @@ def test_found_attempts_count_as_used() -> None:
     world.scheduler = type(world.scheduler)()
     world.scheduler.restore(world.memories.values(), [], world.now)
     world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
-    world.processes[RunId("a", 7), 1] = world.now.wall + 10**9
+    attempt = RunId("a", 7), 1
+    world.processes[attempt], world.begun[attempt], world.holding[attempt] = world.now.wall + 10**9, world.now.wall, ()
     found = events.Found(RunId("a", 7), 1, f"c0.{due // 10**9}", due, due, "schedule", None)
     world.happen(found, events.RunStarted(RunId("a", 7), 1, 4711, world.now.wall), events.Woke())
     world.pass_time(3600)

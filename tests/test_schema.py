@@ -87,7 +87,14 @@ def test_the_schema_refuses_nothing_that_the_parser_accepts(defaults: str, jobs:
 
 REFUSED = {
     "5": "", "job: {}": "", "jobs: [a]": "jobs", "jobs: {A: {command: x}}": "jobs", "jobs: {a: {}}": "jobs/a",
-    "jobs: {a: {command: x, shcedule: x}}": "jobs/a", "jobs: {a: {command: x, locks: [x]}}": "jobs/a",
+    "jobs: {a: {command: x, shcedule: x}}": "jobs/a", "jobs: {a: {command: x, enforce: required}}": "jobs/a",
+    "jobs: {a: {command: x, locks: x}}": "jobs/a/locks", "jobs: {a: {command: x, locks: [X]}}": "jobs/a/locks/0",
+    "jobs: {a: {command: x, locks: [{name: x, mode: no}]}}": "jobs/a/locks/0",
+    "jobs: {a: {command: x, resources: {cpu: one}}}": "jobs/a/resources/cpu",
+    "jobs: {a: {command: x, escalation: {per: 1m}}}": "jobs/a/escalation",
+    "jobs: {a: {command: x, dependencies: x}}": "jobs/a/dependencies",
+    "jobs: {a: {command: x, overlap: Forbid}}": "jobs/a/overlap",
+    "jobs: {a: {command: x, on: {event: X}}}": "jobs/a/on",
     "jobs: {a: {command: x, on: [{path: /srv/in}]}}": "jobs/a/on",
     "jobs: {a: {command: x, timeout: 90}}": "jobs/a/timeout", "jobs: {a: {command: x, grace: 1h5d}}": "jobs/a/grace",
     "jobs: {a: {command: []}}": "jobs/a/command", "jobs: {a: {command: x, enabled: no}}": "jobs/a/enabled",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +19,43 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.model import SECOND, JobMemory, JobStats, Record, Run, RunId, RunState
+from jobqueued.model import SECOND, Claim, Hold, JobMemory, JobStats, Outcome, Record, Run, RunId, RunState
 from jobqueued.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError
 from tests.host import DEADLINE, REPO, Host, wait_for
 
 ENDS = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST)
-UNFINISHED = (RunState.DUE, RunState.WAITING, RunState.STARTING, RunState.RUNNING)
+UNFINISHED = (RunState.DUE, RunState.WAITING, RunState.STARTING, RunState.RUNNING, RunState.RETRYING)
 
 NAMES = st.sampled_from(["a", "b", "nightly-backup", "u1000+x"])
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 INSTANTS = st.integers(0, 2**63 - 1)
 COUNTS = st.integers(0, 2**31)
+DOCUMENTS = st.dictionaries(
+    WORDS, st.recursive(st.none() | st.booleans() | st.integers() | WORDS, lambda inner: st.lists(inner, max_size=3))
+)
+CLAIMS = st.lists(st.builds(Claim, WORDS, COUNTS, st.booleans()), max_size=3).map(tuple)
+PLACED = st.lists(st.tuples(WORDS, st.lists(COUNTS, max_size=3).map(tuple)), max_size=2).map(tuple)
 RUNS = st.builds(
     Run,
     id=st.builds(RunId, NAMES, st.integers(1, 10**18)), key=WORDS, due=INSTANTS, queued=INSTANTS, arrival=COUNTS,
     trigger=WORDS, asked_by=st.none() | WORDS, state=st.sampled_from(UNFINISHED), reason=st.none() | WORDS,
     attempt=COUNTS, pid=st.none() | COUNTS, started=st.none() | INSTANTS, failures=COUNTS,
-    last_due=st.none() | INSTANTS, count=COUNTS,
+    last_due=st.none() | INSTANTS, count=COUNTS, not_before=INSTANTS, failover=st.booleans(), stop_asked=st.booleans(),
+    since=INSTANTS, waited=INSTANTS, held=INSTANTS, previous=INSTANTS, claims=CLAIMS, placed=PLACED,
+    ends_by=st.none() | INSTANTS, so_far=st.none() | DOCUMENTS,
 )  # fmt: skip
 STATS = st.builds(
     JobStats,
     started=COUNTS, succeeded=COUNTS, failed=COUNTS, skipped=COUNTS, last_run=st.none() | INSTANTS,
-    last_state=st.none() | st.sampled_from(ENDS),
+    last_state=st.none() | st.sampled_from(ENDS), usual=st.none() | INSTANTS,
 )  # fmt: skip
+OUTCOMES = st.lists(st.builds(Outcome, COUNTS, INSTANTS, INSTANTS, st.sampled_from(list(map(str, ENDS)))), max_size=3)
 MEMORIES = st.builds(
     JobMemory,
     job=NAMES, rhythm=WORDS, cursor=INSTANTS, era=COUNTS, last_number=st.integers(0, 10**18),
-    paused=st.booleans(), stats=STATS,
+    paused=st.booleans(), paused_until=st.none() | INSTANTS, skip_next=COUNTS, outcomes=OUTCOMES.map(tuple),
+    satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
 )  # fmt: skip
-DOCUMENTS = st.dictionaries(
-    WORDS, st.recursive(st.none() | st.booleans() | st.integers() | WORDS, lambda inner: st.lists(inner, max_size=3))
-)
 
 
 def a_run(number: int = 1, job: str = "job", **fields: Any) -> Run:
@@ -95,6 +102,11 @@ class TestRoundTrip:
             again.close()
         assert sorted(memories, key=lambda memory: memory.job) == sorted(loaded[0], key=lambda memory: memory.job)
         assert sorted(runs, key=lambda run: run.id) == sorted(loaded[1], key=lambda run: run.id)
+
+    def test_every_field_has_its_place(self) -> None:
+        """What this test draws at random are all fields of a run, of a job's memory and of its counters."""
+        for drawn, kind in ((RUNS, Run), (MEMORIES, JobMemory), (STATS, JobStats)):
+            assert {field.name for field in fields(kind)} == set(drawn.wrapped_strategy.kwargs)
 
     def test_a_state_is_a_state_again(self, store: Store) -> None:
         """A loaded run's state is a RunState, which code tells apart by identity."""
@@ -426,17 +438,52 @@ INSERT INTO run VALUES ('backup', 6, 'c1.4', 4, 4, 1, 'schedule', NULL, 'failed'
 """What the first version wrote, as it wrote it."""
 
 
-def test_a_state_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
+FORMAT_3 = """
+CREATE TABLE file (name TEXT PRIMARY KEY, text BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE job (
+    job TEXT PRIMARY KEY, rhythm TEXT NOT NULL, cursor INTEGER NOT NULL, era INTEGER NOT NULL,
+    last_number INTEGER NOT NULL, stats TEXT NOT NULL
+, paused INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+INSERT INTO job VALUES('backup','0 2 * * *',5,1,7,
+    '{"started":3,"succeeded":1,"failed":2,"skipped":0,"last_run":5,"last_state":"failed"}',0);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES('boot','abc');
+CREATE TABLE run (
+    job TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, due INTEGER NOT NULL, queued INTEGER NOT NULL,
+    arrival INTEGER NOT NULL, trigger TEXT NOT NULL, asked_by TEXT, state TEXT NOT NULL, reason TEXT,
+    attempt INTEGER NOT NULL, pid INTEGER, started INTEGER, failures INTEGER NOT NULL, last_due INTEGER,
+    count INTEGER NOT NULL, record TEXT, PRIMARY KEY (job, number)
+) WITHOUT ROWID;
+INSERT INTO run VALUES('backup',6,'c1.4',4,4,1,'schedule',NULL,'failed','exit code 1',1,41,4,0,NULL,1,
+    '{"run":"backup@6"}');
+INSERT INTO run VALUES('backup',7,'c1.5',5,6,1,'schedule',NULL,'running',NULL,1,42,6,0,NULL,1,NULL);
+CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
+CREATE INDEX history ON run (queued, job, number, state)
+    WHERE state NOT IN ('due', 'waiting', 'starting', 'running', 'stopping');
+PRAGMA user_version = 3;
+"""
+"""The same as the third wrote it, which had files, pauses and an index of history."""
+
+
+@pytest.mark.parametrize("script", [FORMAT_1, FORMAT_3], ids=["1", "3"])
+def test_a_state_of_an_older_format_is_taken_over(tmp_path: Path, script: str) -> None:
     """An old state.db loads whole, is of today's format afterwards, and takes what today's format has more."""
     with sqlite3.connect(tmp_path / "state.db") as db:
-        db.executescript(FORMAT_1)
+        db.executescript(script)
     db.close()
-    for turn in range(2):
+    stats = JobStats(started=3, succeeded=1, failed=2, last_run=5, last_state=RunState.FAILED)
+    memory = JobMemory(job="backup", rhythm="0 2 * * *", cursor=5, era=1, last_number=7, stats=stats)
+    run = a_run(
+        7, "backup", key="c1.5", due=5, queued=6, arrival=1, state=RunState.RUNNING, attempt=1, pid=42, started=6
+    )
+    more = [
+        (memory, run),
+        (replace(memory, paused=True, paused_until=9, satisfied=("a",), stats=replace(stats, usual=8)),
+            replace(run, claims=(Claim("tape", exclusive=True),), so_far={"attempts": []})),
+    ]  # fmt: skip
+    for turn, (expected_memory, expected_run) in enumerate([*more, more[-1]]):
         store = Store(tmp_path)
-        (memory,), (run,) = store.load()
-        stats = JobStats(started=3, succeeded=1, failed=2, last_run=5, last_state=RunState.FAILED)
-        expected = JobMemory(job="backup", rhythm="0 2 * * *", cursor=5, era=1, last_number=7, stats=stats)
-        assert (expected, RunId("backup", 7), RunState.RUNNING) == (memory, run.id, run.state)
+        assert ([expected_memory], [expected_run]) == store.load()
         assert ({"run": "backup@6"}, True, False) == (
             store.record(RunId("backup", 6)),
             store.knows_boot("abc"),
@@ -444,8 +491,25 @@ def test_a_state_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
         )
         assert [{"run": "backup@6"}] == store.ended(NEWEST, 0, 9, lambda *_: True).records
         assert ({"a.yaml": b"x"} if turn else {}) == store.files()
-        store.commit({}, {}, {"a.yaml": b"x"})
+        store.commit({run.id: (more[1][1], None)}, {"backup": more[1][0]}, {"a.yaml": b"x"})
         store.close()
+
+
+@pytest.mark.parametrize("script", [FORMAT_1, FORMAT_3], ids=["1", "3"])
+def test_an_older_state_becomes_one_of_today(tmp_path: Path, script: str) -> None:
+    """Once it was taken over, tables and indexes are those of a state that is new."""
+    schemas = []
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        if name == "old":
+            with sqlite3.connect(tmp_path / name / "state.db") as db:
+                db.executescript(script)
+            db.close()
+        store = Store(tmp_path / name)
+        found = store._db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
+        schemas.append([(what, " ".join(sql.split())) for what, sql in found])
+        store.close()
+    assert schemas[0] == schemas[1]
 
 
 def test_files(store: Store) -> None:
@@ -463,9 +527,23 @@ def test_boot(tmp_path: Path) -> None:
     for boot in ("one", "one", "two", "two", "one"):
         store = Store(tmp_path)
         told.append(store.knows_boot(boot))
-        store.commit({}, {}, boot=boot)
+        store.commit({}, {}, meta={"boot": boot})
         store.close()
     assert [False, True, False, True, False] == told
+
+
+@pytest.mark.parametrize("hold", [Hold("root"), Hold("uid 7", until=5), Hold("ä", until=None, boot="one")], ids=str)
+def test_hold(tmp_path: Path, hold: Hold) -> None:
+    """Who has asked that nothing new starts is known over restarts, until it is taken back; the boot stays known."""
+    known = []
+    for meta in ({"boot": "one"}, {"hold": json.dumps(hold._asdict())}, {}, {"hold": None}, {"hold": None}):
+        store = Store(tmp_path)
+        store.commit({}, {}, meta=meta)
+        store.close()
+        store = Store(tmp_path)
+        known.append((store.hold(), store.knows_boot("one")))
+        store.close()
+    assert [(None, True), (hold, True), (hold, True), (None, True), (None, True)] == known
 
 
 TIGHT = """
@@ -504,7 +582,7 @@ from jobqueued.store import CommitFailed, Store
 store = Store(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 try:
-    store.commit({}, {}, boot="new")
+    store.commit({}, {}, meta={"boot": "new"})
 except CommitFailed as error:
     print(error, store.knows_boot("new"))
 """

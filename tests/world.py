@@ -21,7 +21,8 @@ from jobqueued.commands import (
     WriteRecord,
 )
 from jobqueued.book import HostLimits
-from jobqueued.model import LIVE, SECOND, Hold, Job, JobMemory, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.locks import SLOT
+from jobqueued.model import LIVE, SECOND, Claim, Hold, Job, JobMemory, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.schedule import Schedule
 from jobqueued.scheduler import Scheduler
 
@@ -53,6 +54,8 @@ class World:
         self.limits = HostLimits(**options)
         self.ends: dict[str, list[str]] = {}
         self.begun: dict[tuple[RunId, int], int] = {}
+        self.over: set[tuple[RunId, int]] = set()
+        self.holding: dict[tuple[RunId, int], tuple[Claim, ...]] = {}
         self.hold: Hold | None = None
         self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
@@ -136,9 +139,14 @@ class World:
                 assert self.rows[run.id][0].state == "starting", "launched before its intent was committed"
                 name = run.id, run.attempt
                 assert name not in self.processes, f"{name} launched twice"
+                assert name not in self.over, f"{name} launched again"
+                self.holding[name] = run.claims
                 self.launched.append((str(run.id), self.now.wall))
                 self.begun[name] = self.now.wall
                 self.processes[name] = self.now.wall + round(self.seconds.get(job.id, 1) * SECOND)
+                of_job = [other for other, _ in self.processes if other.job == job.id]
+                assert len(of_job) <= job.concurrency, f"{of_job} are more than the concurrency of {job.id}"
+                self.check_claims()
             case Stop(run, attempt):
                 assert self.rows[run][0].state == "stopping", "told to stop before the intent was committed"
                 self.stopped.append(str(run))
@@ -160,6 +168,20 @@ class World:
                 self.looked_up.append(user)
                 if self.users is not None:
                     self.happen(events.UserKnown(user, self.users.get(user, "")))
+
+    def check_claims(self) -> None:
+        """Nobody is beside who is to be alone, and no more units are in use than there are: by the processes."""
+        used: dict[str, list[Claim]] = {}
+        for name in self.processes:
+            for claim in self.holding[name]:
+                used.setdefault(claim.resource, []).append(claim)
+        for resource, claims in used.items():
+            if any(claim.exclusive for claim in claims):
+                assert len(claims) == 1, f"{resource}: {claims} at a time"
+            there = self.limits.resources.get(resource, 1)
+            if resource == SLOT:
+                there = self.limits.max_running or 0
+            assert sum(claim.units for claim in claims) <= there, f"{resource}: {claims} of {there}"
 
     def pass_time(self, seconds: float, *, scheduler: bool = True) -> None:
         """Let time pass, jumping from one thing to the next; without `scheduler` it is down, and only processes end."""
@@ -192,6 +214,7 @@ class World:
     def _left(self, name: tuple[RunId, int]) -> Record:
         """The record that its supervisor leaves: `ends` tells how the attempts of a job end, the last one for ever."""
         run, attempt = name
+        self.over.add(name)
         self.record_files.pop(run, None)  # the supervisor's takes its place
         ends = self.ends.get(run.job, ["succeeded"])
         state, _, code = ends[min(attempt, len(ends)) - 1].partition(" ")
@@ -269,4 +292,7 @@ def _due(run: Run) -> str:
 
 def ended(run: RunId, state: str = "succeeded", **fields: Any) -> Record:
     """The record that a supervisor leaves."""
-    return {"job": run.job, "number": run.number, "state": state, "reason": None, "pid": 4711, "attempts": [], "started": None, **fields}
+    return {
+        "job": run.job, "number": run.number, "state": state, "reason": None, "pid": 4711, "attempts": [], "started": None,
+        "output": {"bytes": 0, "tail": ""}, **fields,
+    }  # fmt: skip
