@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
-python -m bench [burst] [idle] [load] [pump] [--json FILE]
+python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [--json FILE]
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 
 import yaml
 
+from bench.admission import admission
+from bench.evenness import evenness
 from bench.pump import pump
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, switches, wait_for
 from jobqueued.ctl.client import ask
@@ -157,7 +159,9 @@ def _all_changed(rig: Rig, files: dict[str, str]) -> tuple[float, list[float]]:
     return time.monotonic() - begin, waits
 
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"burst": burst, "idle": idle, "load": load, "pump": pump}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "burst": burst, "idle": idle, "load": load, "pump": pump, "admission": admission, "evenness": evenness,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -170,9 +174,15 @@ def main() -> None:
     for name in options.names or BENCHMARKS:
         results[name] = BENCHMARKS[name]()
         for figure, value in results[name].items():
-            print(f"{name:8} {figure:20} {value:.4g}" if isinstance(value, float) else f"{name:8} {figure:20} {value}")
+            print(f"{name:9} {figure:25} {_shown(value)}")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{name} {_shown(figure)}" for name, figure in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -35,12 +35,16 @@ def status_of(scheduler: Scheduler, job: Job) -> JobStatus:
         (not job.enabled, JobStatus.DISABLED),
         (scheduler.is_completed(job), JobStatus.COMPLETED),
         (ended in FAILURES, JobStatus.FAILED),
-        (
-            bool(job.triggers and (ended or state.memory.stats.skipped)) and scheduler.next_start(job.id) is None and not job.at_boot,
-            JobStatus.COMPLETED,
-        ),
+        (_is_over(scheduler, job), JobStatus.COMPLETED),
     )
     return next((status for fact, status in facts if fact), JobStatus.IDLE)
+
+
+def _is_over(scheduler: Scheduler, job: Job) -> bool:
+    """Whether the clock was all that made it due, and does so no more."""
+    stats = scheduler[job.id].memory.stats
+    had_some = bool(job.triggers and (stats.last_state or stats.skipped))
+    return had_some and scheduler.next_start(job.id) is None and not (job.at_boot or job.on)
 
 
 def rhythms(job: Job) -> list[str]:
@@ -144,3 +148,9 @@ def counts(scheduler: Scheduler) -> dict[str, int]:
     live = sum(state in LIVE for state in states)
     counted = {state.value: states.count(state) for state in (RunState.DUE, RunState.WAITING, RunState.RETRYING)}
     return {**counted, "running": live}
+
+
+def hold(scheduler: Scheduler) -> dict[str, Any]:
+    """Who has asked that nothing new starts, and until when."""
+    held = scheduler.hold
+    return {"held_by": held and held.asked_by, "held_until": _moment(held.until) if held else None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -11,14 +11,18 @@ from jobqueued.admission import OUTPUT_DRAIN, Admission
 from jobqueued.catalog import Catalog
 from jobqueued.clock import Clock
 from jobqueued.lifecycle import Step
-from jobqueued.locks import SLOT, Locks, claims_of
-from jobqueued.model import LIVE, Escalation, Hold, Job, JobMemory, Now, Occurrence, Outcome, Run, RunId, RunState
+from jobqueued.locks import SLOT, Claims, Locks, claims_of, least_claims
+from jobqueued.memory import Hold, JobMemory, Outcome
+from jobqueued.model import LIVE, Escalation, Job, Now, Occurrence, Run, RunId, RunState
 from jobqueued.placement import Placement
 from jobqueued.timers import Timers
 from jobqueued.waiting import Terms
 
 OUTCOMES = 16
 """So many of a job's newest occurrences can still decide on a run that depends on it."""
+
+
+_PLAIN = least_claims(slots=False)
 
 
 class HostLimits(NamedTuple):
@@ -31,6 +35,14 @@ class HostLimits(NamedTuple):
     resources: dict[str, int] = {}  # noqa: RUF012
     cpus: tuple[int, ...] = ()
     escalation: Escalation = Escalation()
+
+
+class Guest(NamedTuple):
+    """A person's command that wants or has claims; `ticket` is answered when they are granted (0: they were)."""
+
+    claims: Claims
+    asked_by: str
+    ticket: int
 
 
 @dataclass(slots=True)
@@ -80,6 +92,8 @@ class Book:
         self.users: dict[str, str | None] = {}
         """What is wrong with a user of jobs: "" nothing, None: nobody knows yet."""
         self.runs: dict[RunId, Run] = {}
+        self.guests: dict[RunId, Guest] = {}
+        """By names that look like a run's, of a job that no file can define."""
         slots = {} if limits.max_running is None else {SLOT: limits.max_running}
         self.admission = Admission(Locks({**limits.resources, **slots}))
         self.placement = Placement(limits.resources, limits.cpus)
@@ -117,6 +131,11 @@ class Book:
         if job not in self._jobs:
             self._jobs[job] = JobState(JobMemory(job=job))
         return self._jobs[job]
+
+    def called(self, holder: Hashable) -> str:
+        """What people call who holds something."""
+        known = self.guests.get(holder) if isinstance(holder, RunId) else None
+        return str(holder) if known is None else f"a command of {known.asked_by} (with-lock)"
 
     def stir(self, job: str) -> None:
         """Something has changed that may have held back runs of a job, or of those that depend on it."""
@@ -237,8 +256,12 @@ class Book:
         return run
 
     def put_live(self, run: Run, now: Now) -> None:
-        """A live run that was found: it holds its claims, even beyond today's capacity."""
-        self.runs[run.id] = run
+        """A live run that was found: it holds its claims, even beyond today's capacity.
+
+        One that an older version started claims what any run does.
+        """
+        claims = run.claims or least_claims(slots=self.limits.max_running is not None)
+        run = self.runs[run.id] = replace(run, claims=claims)
         self[run.id.job].live.add(run.id)
         ends_at = None if run.ends_by is None else now.mono + run.ends_by - now.wall
         self.admission.hold(run.id, run.claims, ends_at, found=True)
@@ -283,8 +306,10 @@ class Book:
 
     @property
     def is_limited(self) -> bool:
-        """Whether it can matter who is admitted first."""
-        return self.limits.max_running is not None
+        """Whether it can matter who of those that wait is admitted first."""
+        if self.limits.max_running is not None:
+            return True
+        return any(terms.claims != _PLAIN for terms in self.admission.waiting.all_terms())
 
     def validate(self) -> None:
         """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
@@ -299,12 +324,15 @@ class Book:
             numbers = [run.number for run in places]
             assert state.memory.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
         assert set(self.runs) == {run for state in self._jobs.values() for run in state.unfinished}
-        assert {run for state in self._jobs.values() for run in state.waiting} == set(self.admission.waiting)
+        guests = {guest for guest, known in self.guests.items() if known.ticket}
+        waiting = {run for state in self._jobs.values() for run in state.waiting}
+        assert waiting | guests == set(self.admission.waiting)
         self._validate_claims()
 
     def _validate_claims(self) -> None:
         locks = self.admission.locks
         live = [run for run in self.runs.values() if run.state in LIVE]
-        assert len(locks) == len(live), "claims outlive their runs"
+        guests = [guest for guest, known in self.guests.items() if not known.ticket]
+        assert set(locks) == {run.id for run in live} | set(guests), "claims outlive their runs"
         assert all(locks.held(run.id) == run.claims for run in live), "a live run without its claims"
         locks.validate()

@@ -89,7 +89,8 @@ _LOCK_KEYS = table(
 
 def _lock(node: Node, values: dict[str, Any]) -> Claim:
     if ("name" in values) == ("path" in values):
-        raise Wrong([refused(node, "either name or path", "both" if "name" in values else "neither name nor path")])
+        found = "name and path" if "name" in values else "neither name nor path"
+        raise Wrong([refused(node, "either name or path", found)])
     if "units" in values and ("path" in values or "mode" in values):
         other = "path" if "path" in values else "mode"
         raise Wrong([refused(node, f"either units or {other}", f"units and {other}")])
@@ -124,7 +125,7 @@ def _without_twins(kind: Kind) -> Kind:
     return Kind(kind.name, kind.accepted, read, kind.schema, kind.keys)
 
 
-LOCKS = _without_twins(sequence(_ONE_LOCK))
+LOCKS = _without_twins(sequence(_ONE_LOCK, least=0))
 
 # ── resources ──
 
@@ -187,21 +188,35 @@ _EVENTS = table(
 def _event(node: Node, values: dict[str, Any]) -> On:
     kinds = [kind for kind in ("event", "job") if kind in values]
     if len(kinds) != 1:
-        raise Wrong([refused(node, "either event or job", "both" if kinds else "neither event nor job")])
+        raise Wrong([refused(node, "either event or job", "event and job" if kinds else "neither event nor job")])
     if "result" in values and "job" not in values:
         raise Wrong([refused(node, "result beside job only", "result beside event")])
     return On(kinds[0], values[kinds[0]], values.get("result", "success"))
 
 
-EVENT = either(choice("boot"), made(section(_EVENTS), _event))
+def _boot(node: Scalar) -> str:
+    if node.text != "boot" and is_name(node.text) and not is_null(node):
+        raise Instead(f"{{event: {node.text}}}")
+    return node.text if node.text == "boot" else _nothing()
 
-_SIGNAL_CAUSE = re.compile(r"SIGRTMIN\+[1-9][0-9]?")
+
+EVENT = either(scalar("boot", "boot", _boot, {"enum": ["boot"]}), made(section(_EVENTS), _event))
+
+_REAL_TIME = re.compile(r"SIGRTMIN\+([1-9]|[12][0-9])")
+
+
+def _is_cause(word: str) -> bool:
+    """Whether a record can tell it so: a signal has one name."""
+    named = word in Signals.__members__ and Signals[word].name == word
+    return named or word in ("timeout", "lost", "start") or bool(_REAL_TIME.fullmatch(word))
 
 
 def _cause(node: Scalar) -> str:
-    word = node.text
-    if word in ("timeout", "lost", "start") or word in Signals.__members__ or _SIGNAL_CAUSE.fullmatch(word):
-        return word
+    if _is_cause(node.text):
+        return node.text
+    for meant in (node.text.lower(), node.text.upper(), f"SIG{node.text.upper()}"):
+        if _is_cause(meant):
+            raise Instead(meant)
     number = meaning(node)
     if type(number) is not int or not 0 <= number <= 255:
         raise ValueError

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.model import Hold, Job, JobMemory, Record, Run, RunId
+from jobqueued.memory import Hold, JobMemory
+from jobqueued.model import Claim, Job, Record, Run, RunId
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,15 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class Welcome:
+    """Mark that a person's command holds these claims.  Before it is told: what is marked is found again."""
+
+    guest: RunId
+    claims: tuple[Claim, ...]
+    asked_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer the asker with this ticket: `error` names the varlink error, else `value` is the reply."""
 
@@ -103,4 +113,6 @@ class Reply:
     error: str | None = None
 
 
-Command = SaveRun | SaveJob | SaveBoot | SaveHold | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | Reply
+Command = (
+    SaveRun | SaveJob | SaveBoot | SaveHold | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | Welcome | Reply
+)

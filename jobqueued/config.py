@@ -159,6 +159,13 @@ def _retention() -> Kind:
     return Kind(keys.name, keys.accepted, lambda node: Retention(**keys.read(node)), keys.schema, keys.keys)
 
 
+def _resources(entries: dict[str, Entry]) -> dict[str, int]:
+    taken = [entry.key for entry in entries.values() if entry.key.text in ("cpus", "job", "run", "attempt", "due")]
+    if taken:
+        raise Wrong([refused(key, f"another name, as {_TAKEN} mean something else", quoted(key.text)) for key in taken])
+    return dict(AMOUNTS.read(Mapping(0, 0, entries)))
+
+
 def _reserved(entries: dict[str, Entry]) -> dict[str, int]:
     problems = [refused(key, "cpu or memory", quoted(key.text)) for key, _ in entries.values() if key.text not in _BOTH]
     if problems:
@@ -167,14 +174,17 @@ def _reserved(entries: dict[str, Entry]) -> dict[str, int]:
 
 
 _BOTH = ("cpu", "memory")
+_TAKEN = "cpus, job, run, attempt and due"
+"""Whose variables (JOBQUEUE_JOB …) tell a command other things."""
+_RESOURCES = mapping(AMOUNTS.accepted, _resources, AMOUNTS.schema)
 _RESERVE = mapping("a mapping with the keys cpu and memory", _reserved)
 
 CONFIG_KEYS = table(
     Key("max_running", optional(integer(1, 100_000)), "none", "How many runs may be live on this host at a time.", "8"),
     Key("timezone", ZONE, "", "The zone of jobs that name none; else the host's.", "Europe/Berlin"),
     Key("retention", _retention(), "{}", "How much history each job keeps.", "{runs: 500, age: 365d, bytes: 10G}"),
-    Key("resources", AMOUNTS, "{}", "How much there is for jobs that ask for it: of cpu and memory, else what the host "
-        "has; of whatever else comes in units, for `resources` and `locks`.", "{gpu: 2, license: 5, memory: 16G}"),
+    Key("resources", _RESOURCES, "{}", "How much there is for jobs that ask for it: of cpu and memory, else what the "
+        "host has; of whatever else comes in units, for `resources` and `locks`.", "{gpu: 2, license: 5, memory: 16G}"),
     Key("reserve", _RESERVE, "{}", "How much of the host's cpu and memory is kept for all that is no job.",
         "{cpu: 0.5, memory: 1G}"),
     Key("escalation", ESCALATION, "{points: 1, every: 1m}",

@@ -25,15 +25,16 @@ class Peer(NamedTuple):
 
     uid: int
     gids: frozenset[int]
+    pid: int = 0
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
         """SO_PEERCRED and SO_PEERGROUPS of a connected Unix socket (unix(7))."""
-        _pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         groups = b""
         with contextlib.suppress(OSError):  # in more groups than Python can ask for: only the first counts
             groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
-        return cls(uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}))
+        return cls(uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}), pid)
 
     @property
     def name(self) -> str:

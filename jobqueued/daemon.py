@@ -6,7 +6,6 @@ descriptor is ready or the timer of the next wake-up fires; nothing ticks.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import select
@@ -17,9 +16,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from jobqueued import __version__, events, kernel, runlog
+from jobqueued import __version__, commands, events, runlog
+from jobqueued.alarm import Alarm
 from jobqueued.book import HostLimits
-from jobqueued.commands import Command, Launch, LookUp, RemoveMarks, Reply, SaveBoot, SaveRun, Say, Stop, WriteRecord
+from jobqueued.commands import Command, RemoveMarks, SaveRun, Welcome
+from jobqueued.company import Company
 from jobqueued.config import Config, Paths, capacity, machine_id
 from jobqueued.control import Control
 from jobqueued.jobfile import read_jobs
@@ -27,11 +28,12 @@ from jobqueued.journal import Journal
 from jobqueued.launch import LauncherError, Link
 from jobqueued.lifecycle import IllegalStep
 from jobqueued.marks import Name
-from jobqueued.model import LIVE, SECOND, JobMemory, Now, Record, RunId, to_text
+from jobqueued.memory import JobMemory
+from jobqueued.model import SECOND, Now, Record, RunId, to_text
 from jobqueued.reload import Reload, refused, tell_changes
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import CommitFailed, Store
-from jobqueued.systemd import Systemd, summary
+from jobqueued.systemd import Systemd, farewell, summary
 from jobqueued.unsaved import Unsaved
 from jobqueued.upkeep import Upkeep
 from jobqueued.usage import host_has
@@ -39,8 +41,6 @@ from jobqueued.verbs import Verbs
 from jobqueued.watch import Watch
 
 _RETRY_COMMIT, _CALL_AGAIN = 10 * SECOND, 10 * SECOND
-_SLEW = SECOND // 2
-"""Less than this between two turns is NTP's slewing, not a step."""
 
 
 class Daemon:
@@ -59,9 +59,10 @@ class Daemon:
         self._happened: list[events.Event] = []
         self._reload = Reload(self._watch, self._scheduler.catalog)
         self._unsaved = Unsaved(store)
+        self._company = Company(paths.run / "with-lock")
         self._verbs = Verbs(
             self._scheduler, store, self._unsaved, self._status, self._happened.append, paths.logs, self._reload.begin,
-            _now, paths.runs.name,
+            _now, paths.runs.name, self._company,
         )  # fmt: skip
         self._control = Control(paths.control, self._verbs.of)
         self._held_back: list[RemoveMarks] = []
@@ -70,9 +71,7 @@ class Daemon:
         self._alive_at: int | None = None
         self._call_again_at: int | None = None
         self._stop = False
-        self._timer = kernel.realtime_timer()
-        self._armed: int | None = None
-        self._offset = kernel.realtime_offset()
+        self._alarm = Alarm()
 
     def run(self, boot_id: str, ready: Callable[[], None]) -> None:
         """From start to stop; `ready` is called once jobs run."""
@@ -110,10 +109,11 @@ class Daemon:
             self._look_at_files()
         self._turn(admit=False)
         known = self._store.knows_boot(boot_id)
+        self._happened += self._company.found()
         self._link.connect()
         self._settle(same_boot=known)
         if found:  # state.db is lost, so nobody knows what this boot has made due
-            self._unsaved.take(SaveBoot(boot_id))
+            self._unsaved.take(commands.SaveBoot(boot_id))
         complete = all(self._watch.last_good(path) for path in self._watch.problems)
         self._happened.append(events.JobsLoaded(complete, None if known or found else boot_id))
         self._turn(admit=False)
@@ -141,9 +141,7 @@ class Daemon:
         return summary(self._scheduler, len(self._watch.problems), self._degraded)
 
     def _end(self) -> None:
-        live = [run for run in self._scheduler.runs.values() if run.state in LIVE]
-        names = ", ".join(f"{run.id} (pid {run.pid})" if run.pid else str(run.id) for run in live)
-        said = f"left running, and taken up again at the next start: {names}" if live else "nothing was running"
+        said = farewell(self._scheduler)
         self._systemd.stopping(said)
         self._journal.say("stopped", summary=said)
         self._control.close()
@@ -153,16 +151,17 @@ class Daemon:
     # one turn
 
     def _turn(self, *, admit: bool = True) -> None:
-        self._notice_step()
+        if step := self._alarm.step():  # before all else: what is due must not be judged by the new clock
+            self._happened.insert(0, events.ClockStepped(step))
         happened, self._happened[:] = self._happened[:], []
         now = _now()
-        commands: list[Command] = []
+        decided: list[Command] = []
         for event in happened:
-            commands += self._decide(event, now)
+            decided += self._decide(event, now)
         if admit:
-            commands += self._scheduler.admit(now)
-        if commands or self._unsaved or self._degraded:
-            self._carry_out(commands)
+            decided += self._scheduler.admit(now)
+        if decided or self._unsaved or self._degraded:
+            self._carry_out(decided)
 
     def _decide(self, event: events.Event, now: Now) -> list[Command]:
         try:
@@ -171,15 +170,15 @@ class Daemon:
             self._journal.say("bug", text=f"{error}; event dropped: {event}")
             return []
 
-    def _carry_out(self, commands: list[Command]) -> None:
+    def _carry_out(self, decided: list[Command]) -> None:
         """Commit first, then act, in the order given."""
         ended: list[tuple[RunId, Record]] = []
-        for command in commands:
+        for command in decided:
             self._unsaved.take(command)
             if isinstance(command, SaveRun) and command.record is not None:
                 ended.append((command.run.id, command.record))
         committed = self._commit()
-        for command in commands:
+        for command in decided:
             self._act(command, committed)
         self._link.flush()
         for run, record in ended:
@@ -205,7 +204,7 @@ class Daemon:
         return {
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
             "state": "degraded" if self._degraded else "ok", "reason": self._degraded,
-            "max_running": self._config.max_running, **_held(self._scheduler),
+            "max_running": self._config.max_running,
             "left": [str(name.run) for name in self._link.marks.left()], **refused(self._watch),
         }  # fmt: skip
 
@@ -218,22 +217,24 @@ class Daemon:
 
     def _act(self, command: Command, committed: bool) -> None:
         match command:
-            case Launch():
+            case commands.Launch():
                 self._link.launch(command)
-            case Stop(run, attempt, reason):
+            case commands.Stop(run, attempt, reason):
                 self._link.stop(Name(run, attempt), reason)
-            case LookUp(user):
+            case commands.LookUp(user):
                 self._link.look_up(user)
             case RemoveMarks():
                 if committed or command.again:
                     self._remove_marks(command)
                 else:
                     self._held_back.append(command)
-            case WriteRecord(record):
+            case commands.WriteRecord(record):
                 self._write_record(record)
-            case Say(event, fields):
+            case Welcome():
+                self._welcome(command)
+            case commands.Say(event, fields):
                 self._journal.say(event, **fields)
-            case Reply(ticket, value, error):
+            case commands.Reply(ticket, value, error):
                 self._control.reply(ticket, value, error)
 
     def _remove_marks(self, command: RemoveMarks) -> None:
@@ -242,6 +243,13 @@ class Daemon:
             self._link.marks.remove(name)
         except OSError as error:
             self._journal.say("trouble", text=f"the run directory of {name} can't be removed: {error}")
+
+    def _welcome(self, command: Welcome) -> None:
+        try:
+            self._company.welcome(command)
+        except OSError as error:
+            said = f"the lock of a with-lock can't be marked, and is not known after a restart: {error}"
+            self._journal.say("trouble", text=said)
 
     def _write_record(self, record: Record) -> None:
         try:
@@ -264,7 +272,7 @@ class Daemon:
         wake = self._wake_at(now)
         at_once = bool(self._happened) or self._watch.has_more or self._control.has_more or self._stop
         if wake is not None:
-            at_once = at_once or wake <= now.wall or not self._arm(wake)
+            at_once = at_once or wake <= now.wall or not self._alarm.set(wake)
         for descriptor, _bits in self._interests().poll(0 if at_once else None):
             self._take(descriptor)
         if self._watch.has_more:
@@ -281,15 +289,10 @@ class Daemon:
         wake = self._scheduler.next_wakeup(now)
         return min([*times, *([] if wake is None else [wake])], default=None)
 
-    def _arm(self, wake: int) -> bool:
-        """Whether the timer stands; if not, the clock was set just now, and `wake` may be of the old one."""
-        if wake != self._armed:
-            self._armed = wake if kernel.arm(self._timer, wake) else None
-        return self._armed is not None
-
     def _interests(self) -> select.poll:
         """What counts now; made anew each time, as a number may be another file's by the next."""
-        fixed = dict.fromkeys((self._timer, self._watch.fileno(), self._signals[0].fileno()), False)
+        own = self._alarm.fileno(), self._watch.fileno(), self._signals[0].fileno()
+        fixed = dict.fromkeys((*own, *self._company.descriptors()), False)
         link = {number: number == self._link.unsent for number in self._link.descriptors()}
         poll = select.poll()
         for descriptor, writing in {**fixed, **link, **self._control.descriptors()}.items():
@@ -299,8 +302,8 @@ class Daemon:
         return poll
 
     def _take(self, descriptor: int) -> None:
-        if descriptor == self._timer:
-            self._timer_fired()
+        if descriptor == self._alarm.fileno():
+            self._alarm.rang()
         elif descriptor == self._signals[0].fileno():
             self._signalled()
         elif descriptor == self._watch.fileno():
@@ -311,20 +314,10 @@ class Daemon:
             self._look_at_files()
         elif descriptor in self._link.descriptors():
             self._hear_launcher(descriptor)
+        elif descriptor in self._company.descriptors():
+            self._happened.append(self._company.left(descriptor))
         else:
             self._control.ready(descriptor)
-
-    def _timer_fired(self) -> None:
-        self._armed = None
-        with contextlib.suppress(OSError):  # ECANCELED: the clock was set, which the next turn notices
-            os.read(self._timer, 8)
-
-    def _notice_step(self) -> None:
-        """A step of the clock comes before all else that happened: due times must not be judged by the new clock."""
-        offset = kernel.realtime_offset()
-        if abs(offset - self._offset) > _SLEW:
-            self._happened.insert(0, events.ClockStepped(offset - self._offset))
-        self._offset = offset
 
     def _signalled(self) -> None:
         if signal.SIGHUP in self._signals[0].recv(4096):
@@ -395,12 +388,6 @@ class Daemon:
         self._happened += self._watch.scan(_now().mono)
         self._unsaved.take_files(self._watch.accepted)
         tell_changes(self._watch, self._journal)
-
-
-def _held(scheduler: Scheduler) -> dict[str, Any]:
-    hold = scheduler.hold
-    until = None if hold is None or hold.until is None else to_text(hold.until)
-    return {"held_by": None if hold is None else hold.asked_by, "held_until": until}
 
 
 def _now() -> Now:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from jobqueued.book import Book
-from jobqueued.model import LIVE, Job, Now, Outcome, Run, RunState
+from jobqueued.memory import Outcome
+from jobqueued.model import LIVE, Job, Now, Run, RunState
 
 WAITS, MET, FAILED = "waits", "met", "failed"
 

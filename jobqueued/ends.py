@@ -10,7 +10,8 @@ from jobqueued import retries
 from jobqueued.book import Book
 from jobqueued.commands import Command, SaveJob, SaveRun, Say, WriteRecord
 from jobqueued.lifecycle import ENDS, Step
-from jobqueued.model import LIVE, SECOND, Job, JobStats, Now, Record, Run, RunState
+from jobqueued.memory import JobStats
+from jobqueued.model import LIVE, SECOND, Job, Now, Record, Run, RunState
 from jobqueued.skips import skip_run
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobqueued.model import Claim, Hold, Job, Record, RunId
+from jobqueued.memory import Hold
+from jobqueued.model import Claim, Job, Record, RunId
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,33 @@ class HoldAsked:
     hold: Hold | None
 
 
+@dataclass(frozen=True, slots=True)
+class LockAsked:
+    """A person's command wants to hold locks as long as it lives; `at_once`: or not at all.  The answer to `ticket`."""
+
+    ticket: int
+    guest: RunId
+    claims: tuple[Claim, ...]
+    asked_by: str
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LockFound:
+    """A command that was granted its locks by an earlier scheduler lives on."""
+
+    guest: RunId
+    claims: tuple[Claim, ...]
+    asked_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockOver:
+    """A command that wanted or had locks has ended."""
+
+    guest: RunId
+
+
 Event = (
     JobsRead
     | FileGone
@@ -213,4 +241,7 @@ Event = (
     | SkipAsked
     | HoldAsked
     | Emitted
+    | LockAsked
+    | LockFound
+    | LockOver
 )

@@ -21,12 +21,12 @@ def expected_start(book: Book, asked: RunId, now: Now) -> int | None:
     waiting, locks = book.admission.waiting, book.admission.locks
     if len(waiting) > MOST or book.hold is not None:
         return None
-    ends = [(end, run) for run in book.runs if run in locks if (end := _end(book, run, now)) is not None]
+    live = [holder for holder in locks if isinstance(holder, RunId)]
+    ends = [(end, holder) for holder in live if (end := _end(book, holder, now)) is not None]
     heapify(ends)
     then = Locks(locks.capacities)
-    for run in book.runs:
-        if run in locks:
-            then.grant(run, locks.held(run), found=True)
+    for holder in live:
+        then.grant(holder, locks.held(holder), found=True)
     queue, mono = list(waiting.ordered(now.mono)), now.mono
     while True:
         started = _admit(book, queue, then)
@@ -65,6 +65,8 @@ def _usual(book: Book, job: str) -> int | None:
 
 def _end(book: Book, run: RunId, now: Now) -> int | None:
     """When (monotonic, ns) a live run is likely to end; one that is late already, soon."""
+    if run not in book.runs:
+        return None
     took, started = _usual(book, run.job), book.runs[run].started
     bound = book.admission.ends_at(run)
     if took is None:

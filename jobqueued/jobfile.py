@@ -105,10 +105,19 @@ class _Reading:
         if "command" not in entries and not any("accepted: 'command'" in problem.message for problem in self.errors):
             accepted = JOB_KEYS["command"].kind.accepted
             self.errors.add(refused(key, accepted, "no command")._replace(key="command"))
+        self._check_claims(values, entries)
         when = self._when(key.text, values, entries, own)
         if "command" not in values:
             return None
         return Job(id=key.text, file=self.file, line=key.line, **{"timezone": self.timezone, **values, **when})
+
+    def _check_claims(self, values: dict[str, Any], entries: Entries) -> None:
+        """Locks and resources are of one kind: a run claims each once."""
+        locks = {claim.resource for claim in values.get("locks", ())}
+        for claim in values.get("resources", ()):
+            if claim.resource in locks:
+                found = f"found {claim.resource!r} among the locks and the resources; accepted: one of both"
+                self.errors.add(_about(entries["resources"].key, "resources", found))
 
     def _own(self, defaults: Entries, given: Entries) -> Entries:
         """The entries of a job, maps with what the default has more."""

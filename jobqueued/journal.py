@@ -169,11 +169,19 @@ VOCABULARY: dict[str, Entry] = {
     "released": Entry(
         "info", "6f2d8c0b9a3e47d1a5b7c4e8d9f01326", lambda f: f"runs start again: released by {f['asked_by']}"
     ),
+    "lock_granted": Entry(
+        "info", "a6c1e8f3d9b74250b3e7c5d1f8a20694",
+        lambda f: f"{f['asked_by']} has {', '.join(f['locks'])}, as long as a command of theirs lives (with-lock)",
+    ),
+    "lock_released": Entry(
+        "info", "1c9d5e7b3a8f4062a4d6b8e0f2c71953",
+        lambda f: f"{f['asked_by']} has given back {', '.join(f['locks'])} (with-lock)",
+    ),
     "emitted": Entry("info", "b5e8d1a7c2f34069a8d4e6b3f7c91052", _emitted),
     "held_up": Entry(
         "warning", "c4d7a2e9f8b64135907ed3c6b1a8f520",
-        lambda f: f"{f['run']} is late: it waits for {', '.join(f['holders'])}, of which nobody knows when it ends"
-        " (it has no timeout); meanwhile others may go first",
+        lambda f: f"{f['run']} is late: it waits for {', '.join(f['holders'])}, which may never end (no timeout);"
+        " meanwhile others may go first",
     ),
     "fuse": Entry(
         "error", "e7a1c9d4b3f54e62870bd5f8a6c3e291",
@@ -194,8 +202,10 @@ VOCABULARY: dict[str, Entry] = {
 }  # fmt: skip
 
 
-_STATES = {"run_started": "running", "run_stopping": "stopping", "run_skipped": "skipped"}
-"""What a run is by then, where no record tells it."""
+_STATES = {
+    "run_started": "running", "run_stopping": "stopping", "run_skipped": "skipped", "run_retrying": "retrying",
+}  # fmt: skip
+"""What a run is by then, where no record tells it, or another state than that of its last attempt."""
 
 
 class Journal:
@@ -298,8 +308,8 @@ def _journal_fields(fields: Fields) -> dict[str, str]:
         "MESSAGE_ID": VOCABULARY[event].id,
         "JOBQUEUE_EVENT": event,
         "JOBQUEUE_RUN": run,
-        "JOBQUEUE_JOB": run.rpartition("@")[0] if run else None,
-        "JOBQUEUE_STATE": record.get("state") or _STATES.get(event),
+        "JOBQUEUE_JOB": run.rpartition("@")[0] if run else fields.get("job"),
+        "JOBQUEUE_STATE": _STATES.get(event) or record.get("state"),
         "JOBQUEUE_EXIT_CODE": record.get("exit_code"),
         "JOBQUEUE_SIGNAL": record.get("signal"),
         "JOBQUEUE_REASON": fields.get("reason") or record.get("reason"),

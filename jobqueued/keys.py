@@ -225,7 +225,7 @@ GROUPS: dict[str, dict[str, Key]] = {
     ),
     "Who goes next": table(
         Key("priority", integer(-1000, 1000), "0", "Who goes first when not all can run: higher does.", "10"),
-        Key("escalation", ESCALATION, "{points: 1, every: 1m}", "How the priority grows while a run waits.",
+        Key("escalation", ESCALATION, "", "How the priority grows while a run waits; else as jobqueued.yaml says.",
             "{points: 5, every: 1m}"),
         Key("exclusive", FLAG, "false", "Whether a run is alone on this host.", "true"),
         Key("concurrency", integer(1, 1000), "1", "How many runs of this job may be live at a time.", "2"),
@@ -240,7 +240,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "{cpu: 1, memory: 400M, gpu: 1}"),
         Key("placement", choice("spread", "pack", "none"), "none", "Which CPUs and units of a resource runs get.",
             "spread"),
-        Key("dependencies", sequence(ID), "", "Jobs that must have succeeded before.", "[rotate-logs]"),
+        Key("dependencies", sequence(ID, least=0), "", "Jobs that must have succeeded before.", "[rotate-logs]"),
         Key("dependency_timeout", duration("1s", "365d"), "1d", "How long a run waits for its `dependencies`.", "2h"),
         Key("on_dependency_failure", choice("skip", "run"), "skip", "What a run does when one of them failed.", "run"),
         Key("drain", duration("1s", "365d"), "1h",

@@ -10,7 +10,7 @@ crash the scheduler grants them again to the runs it finds before it admits anyt
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 
 from jobqueued.model import Claim, Job
 
@@ -28,6 +28,11 @@ def claims_of(job: Job, *, slots: bool) -> Claims:
     """What each run of a job claims; `slots`: there is a `max_running`."""
     host = _ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST
     return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources)
+
+
+def least_claims(*, slots: bool) -> Claims:
+    """What any run claims at least."""
+    return (_SHARE_OF_HOST, *((_ONE_SLOT,) if slots else ()))
 
 
 class _Use:
@@ -111,6 +116,9 @@ class Locks:
 
     def __contains__(self, holder: Hashable) -> bool:
         return holder in self._held
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(self._held)
 
     def __len__(self) -> int:
         return len(self._held)

@@ -128,7 +128,7 @@ class Marks:
         mark = self._pid(name)
         if mark is None:
             return
-        born = _birth(mark[0])
+        born = birth(mark[0])
         if born is not None and not _between(born, mark[2], mark[3]):
             return
         for pid in _session(mark[0], mark[2]):
@@ -194,7 +194,7 @@ def _stat(pid: int) -> list[bytes] | None:
         return None
 
 
-def _birth(pid: int) -> int | None:
+def birth(pid: int) -> int | None:
     """When a process was started, in clock ticks since boot."""
     fields = _stat(pid)
     return None if fields is None else int(fields[19])

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from jobqueued.child.output import TAIL, shown
 from jobqueued.config import Retention
-from jobqueued.model import LIVE, MAX_DIGITS, PENDING, JobMemory, Record, RunId
+from jobqueued.memory import JobMemory
+from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
 
 _END = ".json"
 

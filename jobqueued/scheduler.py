@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from jobqueued import definitions, dues, ends, events, gate, lifecycle, record, stops, why
+from jobqueued import definitions, dues, ends, events, gate, guests, lifecycle, record, stops, why
 from jobqueued.book import Book, HostLimits, JobState
 from jobqueued.catalog import Catalog
 from jobqueued.commands import Command, Launch, RemoveMarks, SaveJob, SaveRun, Say, Stop, WriteRecord
 from jobqueued.lifecycle import Step
-from jobqueued.model import LIVE, SECOND, Hold, Job, JobMemory, Now, Run, RunId, RunState
+from jobqueued.memory import Hold, JobMemory
+from jobqueued.model import LIVE, SECOND, Job, Now, Run, RunId, RunState
 
 LAUNCHES_A_TURN = 64
 BACKOFF_MAX = 60 * SECOND
@@ -44,6 +45,9 @@ class Scheduler:
             events.Woke: self._woke,
             events.RunStarted: self._run_started,
             events.RunStopping: self._run_stopping,
+            events.LockAsked: lambda event, now: guests.asked(book, event, now),
+            events.LockFound: lambda event, _now: guests.found(book, event),
+            events.LockOver: lambda event, _now: guests.over(book, event),
             events.StopAsked: lambda event, now: stops.asked(book, event, now),
             events.RunEnded: self._run_ended,
             events.RunLost: self._run_lost,
@@ -147,11 +151,11 @@ class Scheduler:
         commands: list[Command] = []
         launched = 0
         for run in book.admission.turn(now.mono, LAUNCHES_A_TURN):
-            commands += self._start(self.runs[run], now)
+            commands += guests.granted(book, run) if run in book.guests else self._start(self.runs[run], now)
             launched += 1
         book.blocked = launched < LAUNCHES_A_TURN
         for run, holders in book.admission.lapses:
-            commands.append(Say("held_up", {"run": str(run), "holders": list(map(str, holders))}))
+            commands.append(Say("held_up", {"run": str(run), "holders": list(map(book.called, holders))}))
         return commands
 
     def _start(self, run: Run, now: Now) -> Iterator[Command]:

@@ -15,7 +15,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobqueued.model import Claim, Hold, JobMemory, JobStats, Outcome, Record, Run, RunId, RunState
+from jobqueued.memory import Hold, JobMemory, JobStats, Outcome
+from jobqueued.model import Claim, Record, Run, RunId, RunState
 from jobqueued.placement import Placed
 
 VERSION = 4
@@ -283,9 +284,8 @@ def _prepared(db: sqlite3.Connection, path: Path) -> bool:
 def _load(db: sqlite3.Connection) -> tuple[list[JobMemory], list[Run]]:
     memories = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
     unfinished = db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")
-    skips = db.execute(
-        f"SELECT {_RUN_COLUMNS} FROM run WHERE state = 'skipped' AND (job, number) IN (SELECT job, last_number FROM job)"
-    )
+    newest = "(job, number) IN (SELECT job, last_number FROM job)"
+    skips = db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE state = 'skipped' AND {newest}")
     return memories, [_run(*row) for rows in (unfinished, skips) for row in rows]
 
 

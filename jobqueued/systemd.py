@@ -9,7 +9,7 @@ import sdnotify
 
 from jobqueued import answers
 from jobqueued.journal import local_time
-from jobqueued.model import SECOND
+from jobqueued.model import LIVE, SECOND
 from jobqueued.scheduler import Scheduler
 
 
@@ -24,6 +24,13 @@ def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
     words += [f"{refused} refused file{'s' * (refused != 1)}"] * bool(refused)
     words += [f"next {soonest[1]} at {local_time(soonest[0])}"] if soonest else []
     return ", ".join(words)
+
+
+def farewell(scheduler: Scheduler) -> str:
+    """What becomes of the live runs when the daemon stops."""
+    live = [run for run in scheduler.runs.values() if run.state in LIVE]
+    names = ", ".join(f"{run.id} (pid {run.pid})" if run.pid else str(run.id) for run in live)
+    return f"left running, and taken up again at the next start: {names}" if live else "nothing was running"
 
 
 class Systemd:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 
 from jobqueued.commands import Command, SaveBoot, SaveHold, SaveJob, SaveRun
-from jobqueued.model import JobMemory, Record, Run, RunId
+from jobqueued.memory import JobMemory
+from jobqueued.model import Record, Run, RunId
 from jobqueued.store import CommitFailed, Store
 
 

@@ -144,6 +144,10 @@ method Hold(until: ?string, boot: ?bool) -> ()
 # Let new runs start again on this host.
 method Release() -> ()
 
+# Hold a lock for the process that asks, until it ends: alone, shared, or some units of it. The answer comes when it is
+# granted; with no_wait it is Refused if that is not at once.
+method Lock(lock: string, shared: ?bool, units: ?int, no_wait: ?bool) -> (holder: string)
+
 # Let a paused job go on; this fires nothing.
 method Resume(job: string) -> ()
 

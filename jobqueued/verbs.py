@@ -12,9 +12,11 @@ from typing import Any
 
 from jobqueued import answers, record, runlog
 from jobqueued.claims import is_name
+from jobqueued.company import Company
 from jobqueued.control import Peer
-from jobqueued.events import Emitted, Event, HoldAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
-from jobqueued.model import LIVE, Hold, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
+from jobqueued.memory import Hold
+from jobqueued.model import LIVE, Claim, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import NEWEST, Mark, Store, StoreError
 from jobqueued.unsaved import Unsaved
@@ -34,9 +36,11 @@ class Verbs:
     def __init__(
         self, scheduler: Scheduler, store: Store, unsaved: Unsaved, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
+        company: Company,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._unsaved, self._logs = scheduler, store, unsaved, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
+        self._company = company
         self.waiters: dict[RunId, list[int]] = {}
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
@@ -65,6 +69,7 @@ class Verbs:
             "Resume": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
             "SkipNext": trusted(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name))),
             "Hold": trusted(lambda p: self._ask_for_hold(p, peer, ticket())),
+            "Lock": trusted(lambda p: self._ask_for_lock(p, peer, ticket)),
             "Release": trusted(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
             "Wait": trusted(lambda p: self._await_end(p["run"], ticket)),
         }
@@ -76,7 +81,8 @@ class Verbs:
     def _whole_status(self) -> dict[str, Any]:
         soonest = answers.next_job(self._scheduler)
         return {
-            **self._status(), **answers.counts(self._scheduler), "jobs": len(self._scheduler.catalog),
+            **self._status(), **answers.hold(self._scheduler), **answers.counts(self._scheduler),
+            "jobs": len(self._scheduler.catalog),
             "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
         }  # fmt: skip
 
@@ -98,7 +104,7 @@ class Verbs:
             raise VarlinkError("NoSuchJob", {"job": name})
         state = self._scheduler[name]
         limit = max(0, min(limit, _MOST_RUNS))
-        unfinished = sorted([*state.live, *state.waiting, *state.due], reverse=True)
+        unfinished = sorted(state.unfinished, reverse=True)
         runs = [self._so_far(self._scheduler.runs[run]) for run in unfinished] + self._unsaved.history(name, limit)
         return {
             "job": answers.job_row(self._scheduler, job), "definition": answers.definition(job),
@@ -183,6 +189,17 @@ class Verbs:
     def _ask_for_hold(self, asked: dict[str, Any], peer: Peer, ticket: int) -> None:
         boot = self._boot if asked.get("boot") else None
         self._happen(HoldAsked(ticket, peer.name, Hold(peer.name, _until(asked), boot)))
+
+    def _ask_for_lock(self, asked: dict[str, Any], peer: Peer, ticket: Ticket) -> None:
+        name, units = asked["lock"], asked.get("units") or 0
+        if not is_name(name) or units < 0:
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units" if units < 0 else "lock"})
+        claim = Claim(name, units, exclusive=not (units or asked.get("shared")))
+        try:
+            guest = self._company.come(peer.pid)
+        except OSError:
+            raise VarlinkError("Refused", {"reason": "the process that asks can't be seen from here"}) from None
+        self._happen(LockAsked(ticket(), guest, (claim,), peer.name, bool(asked.get("no_wait"))))
 
     def _why(self, text: str) -> dict[str, Any]:
         run = _named(text)

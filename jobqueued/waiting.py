@@ -7,7 +7,7 @@ the heads of the groups have to be compared when time has passed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -100,6 +100,10 @@ class Waiting:
     def terms(self, run: RunId) -> Terms:
         """The terms of a run; KeyError: it is not here."""
         return self._places[run][0].terms
+
+    def all_terms(self) -> Iterable[Terms]:
+        """The terms on which runs wait, or did lately."""
+        return self._groups
 
     def ordered(self, mono: int) -> Iterator[RunId]:
         """All of them in their order at an instant."""

@@ -91,6 +91,8 @@ def _missing(book: Book, claim: Claim, now: Now) -> Why:
 
 
 def _holder(book: Book, holder: RunId, resource: str, now: Now) -> Why:
+    if holder in book.guests:
+        return _guest(book, holder, resource)
     run, ends_at = book.runs[holder], book.admission.ends_at(holder)
     claim = next(held for held in run.claims if held.resource == resource)
     return {
@@ -98,6 +100,15 @@ def _holder(book: Book, holder: RunId, resource: str, now: Now) -> Why:
         "since": None if run.started is None else to_text(run.started),
         "held": None if run.started is None else span(max(0, now.wall - run.started)),
         "ends_by": None if ends_at is None else to_text(now.wall + ends_at - now.mono),
+    }  # fmt: skip
+
+
+def _guest(book: Book, holder: RunId, resource: str) -> Why:
+    known = book.guests[holder]
+    claim = next(held for held in known.claims if held.resource == resource)
+    return {
+        "run": book.called(holder), "mode": _mode(claim), "units": claim.units, "since": None, "held": None,
+        "ends_by": None,
     }  # fmt: skip
 
 
@@ -109,7 +120,7 @@ def _words(book: Book, missing: list[Why], ahead: list[RunId], behind: Reservati
     words = [_lacks(each) for each in missing]
     if book.hold is not None:
         words.insert(0, f"nothing new starts on this host: held by {book.hold.asked_by}; to go on: jobqueuectl release")
-    if behind is not None and not missing:
+    if behind is not None and not missing and book.hold is None:
         words.append(f"what it needs is kept for {behind.run}, which goes first")
     elif ahead:
         first = ", ".join(map(str, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")
@@ -118,7 +129,10 @@ def _words(book: Book, missing: list[Why], ahead: list[RunId], behind: Reservati
 
 
 def _lacks(missing: Why) -> str:
-    holders = [holder["run"] + (f" for {holder['held']}" if holder["held"] else "") for holder in missing["holders"]]
+    holders = [
+        holder["run"] + (f" for {holder['held']}" if holder["held"] not in (None, "0 s") else "")
+        for holder in missing["holders"]
+    ]
     who = ", ".join(holders[:5]) + (f" and {len(holders) - 5} more" if len(holders) > 5 else "")
     match missing["resource"], missing["mode"]:
         case resource, "exclusive" if resource == HOST[1:]:
@@ -141,4 +155,4 @@ def _growth(job: Job, effective: float, points: int, every: int) -> list[str]:
         return [f"its priority is {job.priority}, and does not grow"]
     each = "minute" if every == MINUTE else span(every)
     growth = f"{points} point{'s' * (points != 1)} for each {each} it has waited"
-    return [f"its priority is {effective:.4g} by now: {job.priority}, and {growth}"]
+    return [f"its priority is {round(effective, 2):g} by now: {job.priority}, and {growth}"]

@@ -22,7 +22,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from jobqueued import events
@@ -30,7 +30,8 @@ from jobqueued.answers import status_of
 from jobqueued.commands import Command, Launch, Reply, Say, Stop
 from jobqueued.jobfile import read_jobs
 from jobqueued.journal import VOCABULARY
-from jobqueued.model import MINUTE, SECOND, Hold, RunId, to_datetime
+from jobqueued.memory import Hold
+from jobqueued.model import MINUTE, SECOND, RunId, to_datetime
 from jobqueued.spelling import parse_duration
 from tests.world import MIDNIGHT, World
 
@@ -260,7 +261,7 @@ def acts(text: str) -> Iterator[tuple[str, list[str]]]:
             begun = True
             body = []
             for more in lines[number + 1 :]:
-                if not more.startswith("  ") or more.startswith("    ") and not line.startswith("> file"):
+                if not more.startswith("  ") or (more.startswith("    ") and not line.startswith("> file")):
                     break
                 body.append(more[2:])
             yield line, body

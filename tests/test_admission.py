@@ -2,8 +2,8 @@
 
 Each of these was done to jobqueued/admission.py by hand once, and each was noticed here:
 
-- backfill of anything; of what ends 1 ns after H; without looking at what is reserved; H of the first holder, or without
-  the holders that have none
+- backfill of anything; of what ends 1 ns after H; without looking at what is reserved; H of the first holder, or
+  without the holders that have none
 - only the first waiter reserves; a waiter for a reservation reserves too
 - no lapse; a lapse for ever; units that don't touch each other
 - no look when a faster run overtakes; a turn without a limit
@@ -103,7 +103,8 @@ def test_what_is_not_needed_is_not_reserved() -> None:
 
 
 def test_a_run_that_waits_for_a_reservation_reserves_nothing() -> None:
-    """An exclusive run behind one that waits for the tape can't start before it; so the host is not kept idle for it."""
+    """An exclusive run behind one that waits for the tape can't start before it; so the host is not kept idle for
+    it."""
     h = hall()
     h.ask("tape", SHARE, TAPE)
     h.turn()

@@ -23,7 +23,8 @@ from jobqueued.control import _CLIENTS as CLIENTS
 from jobqueued.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
 from jobqueued.control import Control, Peer
 from jobqueued.events import Emitted, Event, HoldAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
-from jobqueued.model import SECOND, Hold, Run, RunId, RunState, to_instant
+from jobqueued.memory import Hold
+from jobqueued.model import SECOND, Run, RunId, RunState, to_instant
 from jobqueued.record import begin
 from jobqueued.store import Store
 from jobqueued.unsaved import Unsaved

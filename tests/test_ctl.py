@@ -239,9 +239,19 @@ class TestAnswers:
     def test_status(self, tmp_path: Path) -> None:
         """A healthy daemon's status is shown, and the exit status is 0."""
         shown = run("--root", tmp_path, "status")
-        expected = {"state": "ok", "runs": "3 running of at most 8, 1 waiting, 0 due", "jobs": "2", "problems": "0"}
+        runs = "3 running of at most 8, 1 waiting, 0 due, 0 retrying"
+        expected = {"state": "ok", "runs": runs, "jobs": "2", "problems": "0"}
         assert expected == {name: facts(shown.stdout)[name] for name in expected}
-        assert (0, "") == (shown.returncode, shown.stderr)
+        assert (0, "", False) == (shown.returncode, shown.stderr, "held" in facts(shown.stdout))
+
+    def test_status_while_held(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Who holds the host is told, and how to go on; it is no trouble, so the exit status is 0."""
+        daemon.answers("Status", {**STATUS, "held_by": "root"})
+        shown = run("--root", tmp_path, "status")
+        held = "by root: nothing new starts; to go on: jobqueuectl release"
+        assert (0, held) == (shown.returncode, facts(shown.stdout)["held"])
+        daemon.answers("Status", {**STATUS, "held_by": "root", "held_until": JOB["next"]})
+        assert facts(run("--root", tmp_path, "status").stdout)["held"].startswith("by root until ")
 
     @pytest.mark.parametrize(
         ("trouble", "code"),

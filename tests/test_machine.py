@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from jobqueued import events
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Escalation, Hold, Job, Now, On, Overlap, Run
+from jobqueued.memory import Hold
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Escalation, Job, Now, On, Overlap, Run
 from tests.world import World, job
 
 NAMES = ["a", "b", "c", "d", "e"]
@@ -31,7 +32,8 @@ LOCKS = st.lists(
 GPUS = st.sampled_from([(), (), (Claim("gpu", 1),), (Claim("gpu", 2),), (Claim("gpu", 3),)])
 ONS = st.lists(
     st.one_of(
-        st.just(On("event", "go")), st.builds(On, st.just("job"), st.sampled_from(NAMES), st.sampled_from(["any", "success"]))
+        st.just(On("event", "go")),
+        st.builds(On, st.just("job"), st.sampled_from(NAMES), st.sampled_from(["any", "success"])),
     ),
     max_size=1,
 ).map(tuple)  # fmt: skip
@@ -267,7 +269,12 @@ class Machine(RuleBasedStateMachine):
             covered = sum(run.count for run in rows if run.id.job == name and run.key.startswith("c"))
             rhythm, era, cursor, before = self.seen.get(name, ("", -1, 0, 0))
             defined = self.world.scheduler.catalog.get(name)
-            if rhythm and (rhythm, era) == (memory.rhythm, memory.era) and defined is not None and cursor != memory.cursor:
+            if (
+                rhythm
+                and (rhythm, era) == (memory.rhythm, memory.era)
+                and defined is not None
+                and cursor != memory.cursor
+            ):
                 instants = _instants(defined, cursor, memory.cursor)
                 assert covered - before == instants, f"{name}: {covered - before} of {instants} covered"
             self.seen[name] = memory.rhythm, memory.era, memory.cursor, covered
@@ -315,4 +322,3 @@ TestMachine = Machine.TestCase
 TestMachine.settings = settings(
     max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
 )
-

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.model import SECOND, Claim, Hold, JobMemory, JobStats, Outcome, Record, Run, RunId, RunState
+from jobqueued.memory import Hold, JobMemory, JobStats, Outcome
+from jobqueued.model import SECOND, Claim, Record, Run, RunId, RunState
 from jobqueued.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError
 from tests.host import DEADLINE, REPO, Host, wait_for
 

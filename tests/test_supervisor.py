@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
@@ -18,7 +19,8 @@ import pytest
 from jobqueued import launch, record
 from jobqueued.child import budget, identity, supervisor, wire
 from jobqueued.commands import Launch
-from jobqueued.model import SECOND, Job, Run, RunId, RunState
+from jobqueued.model import SECOND, Claim, Job, Run, RunId, RunState
+from jobqueued.placement import CPUS
 from tests.host import wait_for
 from tests.test_spawn import ROOT
 
@@ -45,9 +47,14 @@ class Pool:
 
     def run(self, **keys: Any) -> tuple[list[str], dict[str, Any]]:
         """Carry out one attempt: the verbs that were said, and the record."""
+        said, path = self.order(Job(id="job", **keys))
+        return [line.split(" ")[0] for line in said], json.loads((path / wire.ENDED).read_bytes())
+
+    def order(self, job: Job, **fields: Any) -> tuple[list[str], Path]:
+        """Carry out one attempt of a run: what was said, and its R."""
         self.number += 1
-        job = Job(id="job", **keys)
-        run = Run(id=RunId("job", self.number), key="x", due=0, queued=0, arrival=1, state=RunState.STARTING, attempt=1)
+        identity = {"id": RunId("job", self.number), "key": "x", "due": 0, "queued": 0, "arrival": 1, "attempt": 1}
+        run = Run(**{**identity, "state": RunState.STARTING, **fields})
         path = self.root / run.attempt_name
         path.mkdir()
         spec = launch.order(Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal")
@@ -55,11 +62,10 @@ class Pool:
         directory = wire.open_directory(str(path))
         socket.send_fds(self.socket, [run.attempt_name.encode()], [directory])
         os.close(directory)
-        said = []
-        while not said or said[-1] not in ("ended", "left", "unstarted"):
-            said.append(self.socket.recv(wire.NOTICE).decode().split(" ")[0])
-        document = json.loads((path / wire.ENDED).read_bytes())
-        return said, document
+        said = [self.socket.recv(wire.NOTICE).decode()]
+        while said[-1].split(" ")[0] not in ("ended", "left", "unstarted"):
+            said.append(self.socket.recv(wire.NOTICE).decode())
+        return said, path
 
     def output(self) -> str:
         """Of the last run."""
@@ -168,6 +174,83 @@ def test_nobody_looks_at_what_is_left(pool: Pool) -> None:
     os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOWAIT)
     status = Path(f"/proc/{pool.pid}/status").read_text()
     assert int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)$", status, re.M)[0]) < 200
+
+
+def test_the_failover_runs_instead_of_the_command(pool: Pool) -> None:
+    """Its record has the attempts before it, and says which one was the failover."""
+    job = Job(id="job", command="echo never; exit 3", failover=["sh", "-c", "echo $JOBQUEUE_ATTEMPT $0", "instead"])
+    first = {"attempt": 1, "started": "2026-03-02T00:00:00.000000Z", "failover": False, "output": {"bytes": 0}}
+    so_far = {**record.begin(Run(id=RunId("job", 1), key="x", due=0, queued=0, arrival=1), job, "host")}
+    _said, path = pool.order(job, attempt=2, failover=True, so_far={**so_far, "attempts": [first]})
+    document = json.loads((path / wire.ENDED).read_bytes())
+    assert "2 instead\n" == pool.output()
+    assert ("succeeded", first["started"]) == (document["state"], document["started"])
+    assert [(1, False), (2, True)] == [(one["attempt"], one["failover"]) for one in document["attempts"]]
+
+
+def test_which_units_it_was_given(pool: Pool) -> None:
+    """The numbers of its units are in the environment, by the name of the resource; it can't choose others itself."""
+    job = Job(id="job", command="env | grep -v _RUN | grep ^JOBQUEUE_ | sort", environment=(("JOBQUEUE_GPU", "7"),))
+    pool.order(job, placed=(("gpu", (0, 2)), ("db-1.x", (0,))))
+    expected = ["ATTEMPT=1", "DB_1_X=0", "DUE=1970-01-01T00:00:00.000000Z", "GPU=0,2", "JOB=job"]
+    assert [f"JOBQUEUE_{line}" for line in expected] == pool.output().splitlines()
+
+
+def test_the_cpus_it_was_given(pool: Pool) -> None:
+    """It runs on these CPUs, and knows their numbers."""
+    cpu = max(os.sched_getaffinity(0))
+    pool.order(Job(id="job", command="echo $JOBQUEUE_CPUS; nproc"), placed=((CPUS, (cpu,)),))
+    assert f"{cpu}\n1\n" == pool.output()
+
+
+class TestLockFiles:
+    def locks(self, pool: Pool, **paths: bool) -> dict[str, Any]:
+        """The claims of a run for files below the pool's directory, each to be had alone or not; and another one."""
+        files = (Claim(f"{pool.root}/{name}", exclusive=alone) for name, alone in paths.items())
+        return {"claims": (Claim(":host"), Claim("tape", exclusive=True), *files)}
+
+    def test_held(self, pool: Pool) -> None:
+        """While it runs, others can't have what it has alone, and what it shares only as a share; afterwards all."""
+        ask = "for l in a b; do for how in -s -x; do flock -n $how {0}/$l true; echo $l$how $?; done; done"
+        pool.order(Job(id="job", command=ask.format(pool.root)), **self.locks(pool, a=True, b=False))
+        assert ["a-s 1", "a-x 1", "b-s 0", "b-x 1"] == pool.output().splitlines()
+        for name in ("a", "b"):
+            with open(pool.root / name) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert 0o644 == (pool.root / name).stat().st_mode & 0o777
+
+    def test_busy(self, pool: Pool) -> None:
+        """Where somebody else has one, nothing is started, none is held, and the path is told."""
+        with open(pool.root / "b", "w") as other:
+            fcntl.flock(other, fcntl.LOCK_SH)
+            said, path = pool.order(Job(id="job", command="touch started"), **self.locks(pool, a=True, b=True))
+            assert [f"unstarted job@1.1 path busy: {pool.root}/b"] == said
+            assert (False, False) == ((path / wire.SPAWNING).exists(), (path / wire.ENDED).exists())
+            with open(pool.root / "a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            said, _path = pool.order(Job(id="job", command="true"), **self.locks(pool, a=True, b=False))
+            assert ["started", "ended"] == [line.split(" ")[0] for line in said]
+
+    def test_nobody_can_have_it(self, pool: Pool) -> None:
+        """A path at which there can be no lock is the job's own failure, and named."""
+        (pool.root / "link").symlink_to(pool.root / "elsewhere")
+        for name, why in (("link", "Too many levels of symbolic links"), ("none/x", "No such file or directory")):
+            _said, path = pool.order(Job(id="job", command="true"), **self.locks(pool, **{name: True}))
+            document = json.loads((path / wire.ENDED).read_bytes())
+            assert ("failed", f"start_failed: lock: {pool.root}/{name}: {why}") == (
+                document["state"],
+                document["reason"],
+            )
+        assert not (pool.root / "elsewhere").exists()
+
+    def test_the_job_does_not_have_it(self, pool: Pool) -> None:
+        """What the job leaves behind does not go on holding it: the lock is the supervisor's, and goes with the run."""
+        job = Job(id="job", command="sleep 600 >/dev/null 2>&1 & echo $!", leave_children=True)
+        said, _path = pool.order(job, **self.locks(pool, a=True))
+        assert "left" == said[-1].split(" ")[0]
+        with open(pool.root / "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.kill(int(pool.output()), signal.SIGKILL)
 
 
 def test_a_stopped_run_leaves_nothing(pool: Pool) -> None:

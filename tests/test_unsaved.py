@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobqueued.commands import SaveBoot, SaveJob
-from jobqueued.model import JobMemory
+from jobqueued.memory import JobMemory
 from jobqueued.store import CommitFailed, Store
 from jobqueued.unsaved import Unsaved
 from tests.test_store import limit_pages

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobqueued import events
+from jobqueued.book import HostLimits
 from jobqueued.commands import (
     Command,
     Launch,
@@ -18,11 +19,12 @@ from jobqueued.commands import (
     SaveRun,
     Say,
     Stop,
+    Welcome,
     WriteRecord,
 )
-from jobqueued.book import HostLimits
 from jobqueued.locks import SLOT
-from jobqueued.model import LIVE, SECOND, Claim, Hold, Job, JobMemory, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.memory import Hold, JobMemory
+from jobqueued.model import LIVE, SECOND, Claim, Job, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.schedule import Schedule
 from jobqueued.scheduler import Scheduler
 
@@ -57,6 +59,7 @@ class World:
         self.over: set[tuple[RunId, int]] = set()
         self.holding: dict[tuple[RunId, int], tuple[Claim, ...]] = {}
         self.hold: Hold | None = None
+        self.marked: list[str] = []
         self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
         self.memories: dict[str, JobMemory] = {}
@@ -155,6 +158,8 @@ class World:
                     self.killed.add((run, attempt))
             case RemoveMarks(run, attempt):
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
+            case Welcome(guest):
+                self.marked.append(str(guest))
             case WriteRecord(record):
                 run = RunId(record["job"], record["number"])
                 row, known = self.rows[run]
@@ -293,6 +298,6 @@ def _due(run: Run) -> str:
 def ended(run: RunId, state: str = "succeeded", **fields: Any) -> Record:
     """The record that a supervisor leaves."""
     return {
-        "job": run.job, "number": run.number, "state": state, "reason": None, "pid": 4711, "attempts": [], "started": None,
-        "output": {"bytes": 0, "tail": ""}, **fields,
+        "job": run.job, "number": run.number, "state": state, "reason": None, "pid": 4711, "attempts": [],
+        "started": None, "output": {"bytes": 0, "tail": ""}, **fields,
     }  # fmt: skip

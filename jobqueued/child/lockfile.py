@@ -10,6 +10,7 @@ import os
 
 from jobqueued.child.identity import StartFailed
 
+_FLAGS = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 BUSY = "path busy"
 """How the reason begins for which an attempt was not started because somebody else has one of its files."""
 
@@ -32,7 +33,7 @@ class LockFiles:
         """All of them, without waiting; Busy, and none is held, where somebody else has one."""
         for path, alone in self._wanted:
             try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+                descriptor = os.open(path, _FLAGS, 0o644)
                 self._held.append(descriptor)
                 fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             except BlockingIOError:

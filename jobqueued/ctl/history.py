@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
 from itertools import islice
 
 import click
@@ -13,31 +10,14 @@ import click
 from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.moments import past
 from jobqueued.ctl.show import end, repeated, took
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
-from jobqueued.model import FAILURES, PENDING, Record, RunState, to_instant, to_text
-from jobqueued.spelling import parse_duration
+from jobqueued.model import FAILURES, PENDING, Record, RunState, to_text
 from jobqueued.varlink import Message
 
 _STATES = [state.value for state in RunState if state not in PENDING]
 _PAGE = 50
-
-
-def _meant(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
-    """A time as people say it, as an instant."""
-    try:
-        return None if text is None else _instant(text)
-    except (ValueError, OverflowError):
-        accepted = "2h or 1d12h (ago), today, yesterday, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
-        raise click.BadParameter(f"{text!r}; accepted: {accepted}") from None
-
-
-def _instant(text: str) -> int:
-    if re.fullmatch("[0-9]+[dhms].*", text):
-        return time.time_ns() - parse_duration(text)
-    midnight = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    words = {"today": midnight, "yesterday": midnight - timedelta(days=1)}
-    return to_instant((words.get(text) or datetime.fromisoformat(text)).astimezone())
 
 
 @click.command()
@@ -48,8 +28,8 @@ def _instant(text: str) -> int:
 @click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
               help=f"Only those in this state, one of {', '.join(_STATES)}; may be given again.")  # fmt: skip
 @click.option("--failed", is_flag=True, help=f"Only those that ended badly: {', '.join(sorted(FAILURES))}.")
-@click.option("--since", callback=_meant, metavar="T", help="Only those queued since then: 2h, today, 2026-11-24.")
-@click.option("--until", callback=_meant, metavar="T", help="Only those queued before.")
+@click.option("--since", callback=past, metavar="T", help="Only those queued since then: 2h, today, 2026-11-24.")
+@click.option("--until", callback=past, metavar="T", help="Only those queued before.")
 @json_option
 @click.pass_obj
 def history(

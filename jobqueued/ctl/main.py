@@ -11,16 +11,20 @@ import click
 from jobqueued import __version__
 from jobqueued.config import Paths
 from jobqueued.ctl.check import check
+from jobqueued.ctl.emit import emit
 from jobqueued.ctl.history import history
+from jobqueued.ctl.hold import drain, hold, release
 from jobqueued.ctl.list import list_jobs
 from jobqueued.ctl.logs import logs
 from jobqueued.ctl.next import next_times
-from jobqueued.ctl.pause import pause, resume
+from jobqueued.ctl.pause import pause, resume, skip_next
 from jobqueued.ctl.reload import reload
-from jobqueued.ctl.run import run_job
+from jobqueued.ctl.run import rerun, run_job
 from jobqueued.ctl.show import show
 from jobqueued.ctl.status import status
 from jobqueued.ctl.stop import stop
+from jobqueued.ctl.why import why
+from jobqueued.ctl.withlock import with_lock
 
 _DIRECTORY = click.Path(path_type=Path, readable=False)
 
@@ -54,5 +58,8 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
     context.obj = Paths.chosen(root, **paths)
 
 
-for command in (status, list_jobs, show, history, logs, next_times, run_job, stop, pause, resume, reload, check):
+for command in (
+    status, list_jobs, show, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next, hold,
+    drain, release, with_lock, reload, check,
+):  # fmt: skip
     main.add_command(command)

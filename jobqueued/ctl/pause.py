@@ -1,4 +1,4 @@
-"""jobqueuectl pause, resume: let nothing of a job start for a while."""
+"""jobqueuectl pause, resume, skip-next: let nothing of a job start for a while, or once."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ import click
 
 from jobqueued.config import Paths
 from jobqueued.ctl.client import ask
+from jobqueued.ctl.moments import coming
+from jobqueued.ctl.terminal import local
+from jobqueued.model import to_text
 
 
 @click.command()
 @click.argument("job")
+@click.option("--until", callback=coming, metavar="T", help="Resume it then: 2h, 18:00, tomorrow, 2026-11-24.")
 @click.pass_obj
-def pause(paths: Paths, job: str) -> None:
+def pause(paths: Paths, job: str, until: int | None) -> None:
     """Let nothing of JOB start until it is resumed.
 
     What comes due meanwhile is skipped, which its records say; what waits is held; live runs go on.  The pause outlives
     restarts, edits and even the removal of the job.
 
     \b
-    Example:
+    Examples:
       jobqueuectl pause nightly-backup
+      jobqueuectl pause nightly-backup --until tomorrow
     """
-    ask(paths.control, "Pause", job=job)
+    ask(paths.control, "Pause", job=job, until=until and to_text(until))
 
 
 @click.command()
@@ -37,3 +42,18 @@ def resume(paths: Paths, job: str) -> None:
       jobqueuectl resume nightly-backup
     """
     ask(paths.control, "Resume", job=job)
+
+
+@click.command("skip-next")
+@click.argument("job")
+@click.pass_obj
+def skip_next(paths: Paths, job: str) -> None:
+    """Skip what the clock makes due of JOB next, and print when that would have started.
+
+    Asked again, one more is skipped.  Each leaves a record with the reason `skip_next`.
+
+    \b
+    Example:
+      jobqueuectl skip-next nightly-backup
+    """
+    click.echo(local(ask(paths.control, "SkipNext", job=job)["due"]))

@@ -1,4 +1,4 @@
-"""jobqueuectl run: make a job due now."""
+"""jobqueuectl run, rerun: make a job due now."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import sys
 import click
 
 from jobqueued.config import Paths
-from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.client import TIMEOUT, Unreachable, ask
 from jobqueued.ctl.show import verdict
+
+_wait = click.option("-w", "--wait", is_flag=True, help="Wait for the run's end; exit 0 if it succeeded, else 1.")
 
 
 @click.command("run")
 @click.argument("job")
-@click.option("-w", "--wait", is_flag=True, help="Wait for the run's end; exit 0 if it succeeded, else 1.")
+@_wait
 @click.pass_obj
 def run_job(paths: Paths, job: str, wait: bool) -> None:
     """Make JOB due now and print the run's id.
@@ -26,9 +28,29 @@ def run_job(paths: Paths, job: str, wait: bool) -> None:
       jobqueuectl run nightly-backup
       jobqueuectl run --wait nightly-backup && echo done
     """
+    _ask(paths, wait, "Run", job=job)
+
+
+@click.command("rerun")
+@click.argument("run")
+@_wait
+@click.pass_obj
+def rerun(paths: Paths, run: str, wait: bool) -> None:
+    """Make the job of RUN due once more, as its file says now, and print the new run's id.
+
+    It is a run of its own, whose record names RUN as its trigger.
+
+    \b
+    Example:
+      jobqueuectl rerun --wait nightly-backup@142
+    """
+    _ask(paths, wait, "Rerun", run=run)
+
+
+def _ask(paths: Paths, wait: bool, method: str, **parameters: object) -> None:
     if wait and "JOBQUEUE_RUN" in os.environ:
         raise click.UsageError("a run can't wait for another one: both might need the same slot. Leave out --wait.")
-    run = ask(paths.control, "Run", job=job)["run"]
+    run = ask(paths.control, method, TIMEOUT, **parameters)["run"]
     click.echo(run)
     if wait:
         sys.exit(not _succeeds(paths, run))

@@ -67,7 +67,8 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("state", styled(answer["state"])),
             ("reason", answer["reason"]),
             ("jobs", str(answer["jobs"])),
-            ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due"),
+            ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due, {answer['retrying']} retrying"),
+            ("held", _held(answer)),
             ("left behind", ", ".join(answer["left"]) or None),
             ("next", soonest or "nothing"),
             ("problems", str(len(problems))),
@@ -77,3 +78,10 @@ def _print(answer: Message, problems: list[Problem]) -> None:
         print_line(f"{file}: stale, its last good jobs go on", "warning")
     for problem in problems:
         print_line(str(problem), problem.severity)
+
+
+def _held(answer: Message) -> str | None:
+    if answer["held_by"] is None:
+        return None
+    until = f" until {moment(answer['held_until'])}" if answer["held_until"] else ""
+    return f"by {answer['held_by']}{until}: nothing new starts; to go on: jobqueuectl release"

@@ -19,10 +19,10 @@ _COLUMN_WIDTH = 24
 _GAP = 2
 
 _STYLES = {
-    "Running": "cyan", "Waiting": "yellow", "Failed": "red", "Disabled": "dim", "Paused": "yellow",
-    "Invalid": "red", "Completed": "green", "ok": "green", "degraded": "red", "down": "red",
+    "Running": "cyan", "Waiting": "yellow", "Retrying": "yellow", "Failed": "red", "Disabled": "dim",
+    "Paused": "yellow", "Invalid": "red", "Completed": "green", "ok": "green", "degraded": "red", "down": "red",
     "running": "cyan", "starting": "cyan", "stopping": "yellow", "waiting": "yellow", "due": "yellow",
-    "succeeded": "green", "failed": "red",
+    "retrying": "yellow", "succeeded": "green", "failed": "red",
     "timed_out": "red", "killed": "red", "lost": "red", "skipped": "yellow", "error": "red", "warning": "yellow",
 }  # fmt: skip
 

@@ -1,0 +1,75 @@
+"""What a turn of admission costs, by how many runs wait and in how many groups; beside sorting those runs once."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.admission import Admission
+from jobqueued.locks import HOST, SLOT, Locks
+from jobqueued.model import SECOND, Claim, Escalation, RunId
+from jobqueued.waiting import Terms
+
+ROUNDS = 15
+
+
+def admission() -> dict[str, Any]:
+    """Turns in which nothing can start (every slot is taken), in which 64 start, and in which all but one group
+    wait."""
+    figures: dict[str, Any] = {}
+    for runs, groups in ((10_000, 100), (10_000, 1000), (100_000, 100), (100_000, 1000), (100_000, 10_000)):
+        hall = _filled(runs, groups)
+        keys = [(-number % 97, number) for number in range(runs)]
+        figures[f"{runs} runs, {groups} groups"] = {
+            "turn_ms": _milliseconds(lambda hall=hall: list(hall.turn(10**15, 64))),  # type: ignore[misc]
+            "turn_of_64_ms": _milliseconds(lambda hall=hall: _turn_of_64(hall)),  # type: ignore[misc]
+            "sort_ms": _milliseconds(lambda keys=keys: sorted(keys)),  # type: ignore[misc]
+            "add_us": _milliseconds(lambda hall=hall: _add(hall)) * 1000,  # type: ignore[misc]
+        }
+    return figures
+
+
+def _filled(runs: int, groups: int) -> Admission:
+    """A queue in which each group wants a lock of its own, and somebody has it."""
+    hall = Admission(Locks({SLOT: 1000}))
+    for group in range(groups):
+        hall.hold(RunId("holder", group + 1), (Claim(f"lock-{group}", exclusive=True),), 10**15 + 3600 * SECOND)
+    for number in range(runs):
+        hall.waiting.add(RunId("job", number + 1), _terms(number % groups), number % 7, 10**15 - number, number, number)
+    return hall
+
+
+def _terms(group: int) -> Terms:
+    claims = (Claim(HOST), Claim(SLOT, 1), Claim(f"lock-{group}", exclusive=True))
+    return Terms(claims, Escalation(1, 60 * SECOND), 600 * SECOND, 3600 * SECOND)
+
+
+def _turn_of_64(hall: Admission) -> None:
+    """64 holders end, 64 start in their place, and are put back as they were."""
+    for group in range(64):
+        hall.release(RunId("holder", group + 1))
+    for run in hall.turn(10**15, 64):
+        terms = hall.waiting.terms(run)
+        hall.hold(run, terms.claims, None)
+        hall.waiting.remove(run)
+        hall.release(run)
+        hall.waiting.add(run, terms, 0, 10**15, run.number, run.number)
+    for group in range(64):
+        hall.hold(RunId("holder", group + 1), (Claim(f"lock-{group}", exclusive=True),), 10**15 + 3600 * SECOND)
+
+
+def _add(hall: Admission) -> None:
+    hall.waiting.add(RunId("new", 1), _terms(0), 0, 10**15, 0, 0)
+    hall.waiting.remove(RunId("new", 1))
+
+
+def _milliseconds(act: Callable[[], object]) -> float:
+    """The median of some rounds, after one that warms up."""
+    times = []
+    for _ in range(ROUNDS + 1):
+        start = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:]) * 1000

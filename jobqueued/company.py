@@ -1,0 +1,89 @@
+"""The processes of people that hold locks, or wait for some (jobqueuectl with-lock), and the marks of those that do.
+
+A mark is a file in the run directory: it tells the next scheduler who holds what, and is good while its process lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from jobqueued.commands import Welcome
+from jobqueued.events import LockFound, LockOver
+from jobqueued.marks import birth
+from jobqueued.model import RunId
+from jobqueued.store import claims_from
+
+NAME = ":with-lock"
+
+
+class Company:
+    """Who is here.  `directory` holds the marks, a file for each, named by its number."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._processes: dict[int, RunId] = {}
+        self._pids: dict[RunId, tuple[int, int]] = {}
+        self._last = 0
+
+    def found(self) -> list[LockFound]:
+        """Those of before who live on; the marks of the others are removed."""
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        return [event for path in sorted(self._directory.iterdir()) if (event := self._found(path)) is not None]
+
+    def _found(self, path: Path) -> LockFound | None:
+        try:
+            mark = json.loads(path.read_text())
+            guest = RunId(NAME, int(path.name))
+        except (OSError, ValueError):
+            path.unlink(missing_ok=True)
+            return None
+        self._last = max(self._last, guest.number)
+        if birth(mark["pid"]) != mark["birth"] or not self._follow(guest, mark["pid"]):
+            path.unlink(missing_ok=True)
+            return None
+        return LockFound(guest, claims_from(mark["claims"]), mark["asked_by"])
+
+    def come(self, pid: int) -> RunId:
+        """A name for a process that asks for locks; it is followed to its end.  OSError: it is gone."""
+        self._last += 1
+        guest = RunId(NAME, self._last)
+        if not self._follow(guest, pid):
+            raise ProcessLookupError
+        return guest
+
+    def _follow(self, guest: RunId, pid: int) -> bool:
+        born = birth(pid)
+        if born is None:
+            return False
+        try:
+            self._processes[os.pidfd_open(pid)] = guest
+        except OSError:
+            return False
+        self._pids[guest] = pid, born
+        return True
+
+    def welcome(self, command: Welcome) -> None:
+        """Mark what it holds: OSError, if there is no room for that."""
+        if command.guest not in self._pids:
+            return  # it has just left, which is about to be heard
+        pid, born = self._pids[command.guest]
+        mark = {"pid": pid, "birth": born, "claims": command.claims, "asked_by": command.asked_by}
+        path = self._directory / str(command.guest.number)
+        path.with_suffix(".new").write_text(json.dumps(mark))
+        path.with_suffix(".new").rename(path)
+
+    def descriptors(self) -> list[int]:
+        """What the loop waits on: each is readable once its process has ended."""
+        return list(self._processes)
+
+    def left(self, descriptor: int) -> LockOver:
+        """The process behind a readable descriptor has ended."""
+        guest = self._processes.pop(descriptor)
+        os.close(descriptor)
+        del self._pids[guest]
+        with contextlib.suppress(FileNotFoundError):
+            (self._directory / str(guest.number)).unlink()
+        return LockOver(guest)

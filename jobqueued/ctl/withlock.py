@@ -1,0 +1,68 @@
+"""jobqueuectl with-lock: run a command of one's own while it holds a lock that jobs know."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+import click
+
+from jobqueued.config import Paths
+from jobqueued.ctl.client import Call, Refused
+from jobqueued.ctl.terminal import printable
+from jobqueued.spelling import parse_duration
+
+
+def _duration(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    try:
+        return None if text is None else parse_duration(text) / 1e9
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; accepted: a duration such as 30s, 5m or 2h") from None
+
+
+@click.command("with-lock", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-s", "--shared", is_flag=True, help="Share it with others who share it.")
+@click.option(
+    "-u", "--units", type=click.IntRange(1), metavar="N", help="Hold so many units of a lock that has several."
+)
+@click.option("-n", "--no-wait", is_flag=True, help="Exit 1 if it can't be had at once.")
+@click.option("-w", "--wait", callback=_duration, metavar="D", help="Exit 1 if it can't be had in this time: 30s, 5m.")
+@click.argument("lock")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
+@click.pass_obj
+def with_lock(
+    paths: Paths,
+    shared: bool,
+    units: int | None,
+    no_wait: bool,
+    wait: float | None,
+    lock: str,
+    command: tuple[str, ...],
+) -> None:
+    """Run COMMAND while it holds LOCK, one of the locks and resources of jobs.
+
+    It waits in the queue like a run, ages, and is not overtaken for ever.  The lock is held until the process that
+    COMMAND becomes has ended, whatever becomes of the daemon.  Exits with the status of COMMAND; 127 if there is no
+    such command.
+
+    In a job name the lock in its file instead.
+
+    \b
+    Examples:
+      jobqueuectl with-lock database -- pg_restore dump
+      jobqueuectl with-lock --no-wait --shared tape -- mt status
+    """
+    if "JOBQUEUE_RUN" in os.environ:
+        raise click.UsageError("a run gets all its locks together, at its start: name this one in the job's `locks`.")
+    asked = {"lock": lock, "shared": shared, "units": units, "no_wait": no_wait}
+    with Call(paths.control, "Lock", None, **asked) as call:
+        if not select.select([call], [], [], wait)[0]:
+            raise Refused(f"lock {printable(lock)} could not be had in time")
+        call.answer()
+    program, *_ = arguments = command[1:] if command[0] == "--" else command
+    try:
+        os.execvp(program, arguments)
+    except OSError as error:
+        click.echo(f"jobqueuectl: {printable(program)}: {error.strerror}", err=True)
+        sys.exit(127)

@@ -1,0 +1,70 @@
+"""People's own commands that take part in the locks (jobqueuectl with-lock): they wait, hold and give back as runs do.
+
+A guest is a process, and holds its claims as long as it lives; the shell tells when that is over, and finds the guests
+again after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobqueued.book import Book, Guest
+from jobqueued.commands import Command, Reply, Say, Welcome
+from jobqueued.events import LockAsked, LockFound, LockOver
+from jobqueued.locks import Claims
+from jobqueued.model import HOUR, Now, RunId
+from jobqueued.waiting import Terms
+
+
+def asked(book: Book, event: LockAsked, now: Now) -> Iterator[Command]:
+    """A guest joins the queue; one that will not wait is refused if it would have to."""
+    locks = book.admission.locks
+    if (claim := locks.impossible(event.claims)) is not None:
+        there = f"there {'is 1' if locks.capacity(claim.resource) == 1 else f'are {locks.capacity(claim.resource)}'}"
+        yield Reply(event.ticket, {"reason": f"of {claim.resource} {there}"}, "Refused")
+        return
+    if event.at_once and (claim := locks.missing(event.claims)) is not None:
+        holders = ", ".join(map(book.called, locks.holders(claim.resource)))
+        yield Reply(event.ticket, {"reason": f"lock {claim.resource} is held by {holders}"}, "Refused")
+        return
+    book.guests[event.guest] = Guest(event.claims, event.asked_by, event.ticket)
+    terms = Terms(event.claims, book.limits.escalation, None, HOUR)
+    book.admission.waiting.add(event.guest, terms, 0, now.mono, now.wall, book.arrival())
+    book.blocked = False
+
+
+def granted(book: Book, guest: RunId) -> Iterator[Command]:
+    """It has its claims: that is marked before it is told."""
+    known = book.guests[guest]
+    book.admission.waiting.remove(guest)
+    book.admission.hold(guest, known.claims, None)
+    book.guests[guest] = known._replace(ticket=0)
+    yield Welcome(guest, known.claims, known.asked_by)
+    yield Say("lock_granted", {"guest": str(guest), "locks": _names(known.claims), "asked_by": known.asked_by})
+    yield Reply(known.ticket, {"holder": str(guest)})
+
+
+def found(book: Book, event: LockFound) -> Iterator[Command]:
+    """One that was granted its claims by an earlier scheduler lives on: before anything is admitted it has them
+    again."""
+    book.guests[event.guest] = Guest(event.claims, event.asked_by, 0)
+    book.admission.hold(event.guest, event.claims, None, found=True)
+    return iter(())
+
+
+def over(book: Book, event: LockOver) -> Iterator[Command]:
+    """Its process has ended, whether it had its claims yet or not."""
+    known = book.guests.pop(event.guest, None)
+    if known is None:
+        return
+    book.admission.waiting.remove(event.guest)
+    if event.guest in book.admission.locks:
+        book.admission.release(event.guest)
+        yield Say(
+            "lock_released", {"guest": str(event.guest), "locks": _names(known.claims), "asked_by": known.asked_by}
+        )
+    book.blocked = False
+
+
+def _names(claims: Claims) -> list[str]:
+    return [claim.resource for claim in claims]

@@ -1,0 +1,64 @@
+"""What is kept beside definitions and runs, over restarts: of each job id where it stands, of the host that it is
+held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jobqueued.model import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class JobStats:
+    """Counters of one job over its whole life; they outlive edits, removal and restarts (the seed's JobStats)."""
+
+    started: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    last_run: int | None = None
+    last_state: RunState | None = None
+    usual: int | None = None
+    """How long a run takes (ns): the mean of those that succeeded, in which the newest counts for a quarter."""
+
+
+class Outcome(NamedTuple):
+    """How an occurrence went, for the jobs that depend on its job; `ended` on the wall."""
+
+    run: int
+    due: int
+    ended: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobMemory:
+    """What is kept of a job id beside its definition: where its clock stands and which numbers are used.
+
+    `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.  `outcomes`:
+    the newest, where other jobs depend on it.  `satisfied`: the dependencies that have succeeded since it was due last,
+    where they make it due.  `skip_next`: how many of the clock's occurrences are skipped next.
+    """
+
+    job: str
+    rhythm: str = ""
+    cursor: int = 0
+    era: int = 0
+    last_number: int = 0
+    paused: bool = False
+    paused_until: int | None = None
+    skip_next: int = 0
+    outcomes: tuple[Outcome, ...] = ()
+    satisfied: tuple[str, ...] = ()
+    stats: JobStats = JobStats()
+
+
+class Hold(NamedTuple):
+    """Nothing new starts on this host, until somebody releases it, or until an instant (wall), or, where `boot` is set,
+    until another boot of the host than that one.
+    """
+
+    asked_by: str
+    until: int | None = None
+    boot: str | None = None
