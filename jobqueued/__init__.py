@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Catalog": "catalog",
+    "HostLimits": "book",
     "Job": "model",
     "Now": "model",
     "Run": "model",
@@ -17,9 +18,15 @@ _HOME = {
     "Schedule": "schedule",
     "ScheduleError": "schedule",
     "Scheduler": "scheduler",
+    "read_jobs": "jobfile",
+    "to_instant": "model",
+    "to_text": "model",
 }
 
-__all__ = ["Catalog", "Job", "Now", "Run", "RunState", "Schedule", "ScheduleError", "Scheduler", "__version__"]
+__all__ = [
+    "Catalog", "HostLimits", "Job", "Now", "Run", "RunState", "Schedule", "ScheduleError", "Scheduler", "__version__",
+    "read_jobs", "to_instant", "to_text",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

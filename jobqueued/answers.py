@@ -58,8 +58,8 @@ def rhythms(job: Job) -> list[str]:
 
 
 def _event(on: On) -> str:
-    if on.kind == "event":
-        return f"at event {on.name}"
+    if on.kind in ("event", "path"):
+        return f"at {on.kind} {on.name}"
     result = {"success": "", "failure": "failure of ", "any": "any end of "}[on.result]
     return f"after {result}{on.name}"
 

@@ -72,6 +72,10 @@ class Catalog:
         """The jobs that an event makes due, by id; its kind and name are those of `On`."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
 
+    def awaited_paths(self) -> list[str]:
+        """The paths for whose files jobs wait."""
+        return sorted(name for (kind, name), ids in self._listeners.items() if kind == "path" and ids)
+
     def depending(self) -> list[Job]:
         """The jobs that depend on others in any way."""
         ids = {*chain.from_iterable(self._dependents.values())}

@@ -177,8 +177,19 @@ _ESCALATION = table(
 
 ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**values))
 
+
+def _glob(node: Scalar) -> str:
+    """An absolute path whose last part may match several names."""
+    directory, _, name = node.text.rpartition("/")
+    if not node.text.startswith("/") or not name or re.search(r"[*?\[\0]", directory) or "\0" in name:
+        raise ValueError
+    return node.text
+
+
+_GLOB = scalar("path", "an absolute path, with * ? and [] in its last part only", _glob)
+
 _EVENTS = table(
-    Key("path", PATH, "", "A file that matches appeared.", "/srv/in/*.csv", planned=True),
+    Key("path", _GLOB, "", "A file that matches has appeared, and is complete.", "/srv/in/*.csv"),
     Key("event", EVENT_NAME, "", "Somebody emitted the event: `jobqueuectl emit NAME`.", "deployed"),
     Key("job", ID, "", "A run of this job has ended for good.", "rotate-logs"),
     Key("result", choice("success", "failure", "any"), "success", "How that run ended.", "any"),
@@ -186,11 +197,12 @@ _EVENTS = table(
 
 
 def _event(node: Node, values: dict[str, Any]) -> On:
-    kinds = [kind for kind in ("event", "job") if kind in values]
+    kinds = [kind for kind in ("path", "event", "job") if kind in values]
     if len(kinds) != 1:
-        raise Wrong([refused(node, "either event or job", "event and job" if kinds else "neither event nor job")])
+        found = " and ".join(kinds) or "neither path nor event nor job"
+        raise Wrong([refused(node, "one of path, event and job", found)])
     if "result" in values and "job" not in values:
-        raise Wrong([refused(node, "result beside job only", "result beside event")])
+        raise Wrong([refused(node, "result beside job only", f"result beside {kinds[0]}")])
     return On(kinds[0], values[kinds[0]], values.get("result", "success"))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from jobqueued import __version__, commands, events, runlog
 from jobqueued.alarm import Alarm
+from jobqueued.arrivals import Arrivals
 from jobqueued.book import HostLimits
 from jobqueued.commands import Command, RemoveMarks, SaveRun, Welcome
 from jobqueued.company import Company
@@ -60,6 +61,7 @@ class Daemon:
         self._reload = Reload(self._watch, self._scheduler.catalog)
         self._unsaved = Unsaved(store)
         self._company = Company(paths.run / "with-lock")
+        self._arrivals = Arrivals()
         self._verbs = Verbs(
             self._scheduler, store, self._unsaved, self._status, self._happened.append, paths.logs, self._reload.begin,
             _now, paths.runs.name, self._company,
@@ -116,6 +118,7 @@ class Daemon:
             self._unsaved.take(commands.SaveBoot(boot_id))
         complete = all(self._watch.last_good(path) for path in self._watch.problems)
         self._happened.append(events.JobsLoaded(complete, None if known or found else boot_id))
+        self._happened += self._arrivals.found()
         self._turn(admit=False)
         self._systemd.ready(self._summary())
         self._journal.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
@@ -158,6 +161,8 @@ class Daemon:
         decided: list[Command] = []
         for event in happened:
             decided += self._decide(event, now)
+        if any(isinstance(event, events.JobsRead | events.FileGone) for event in happened):
+            self._arrivals.want(self._scheduler.catalog.awaited_paths())
         if admit:
             decided += self._scheduler.admit(now)
         if decided or self._unsaved or self._degraded:
@@ -291,8 +296,8 @@ class Daemon:
 
     def _interests(self) -> select.poll:
         """What counts now; made anew each time, as a number may be another file's by the next."""
-        own = self._alarm.fileno(), self._watch.fileno(), self._signals[0].fileno()
-        fixed = dict.fromkeys((*own, *self._company.descriptors()), False)
+        own = self._alarm, self._watch, self._signals[0], self._arrivals
+        fixed = dict.fromkeys((*(each.fileno() for each in own), *self._company.descriptors()), False)
         link = {number: number == self._link.unsent for number in self._link.descriptors()}
         poll = select.poll()
         for descriptor, writing in {**fixed, **link, **self._control.descriptors()}.items():
@@ -314,6 +319,8 @@ class Daemon:
             self._look_at_files()
         elif descriptor in self._link.descriptors():
             self._hear_launcher(descriptor)
+        elif descriptor == self._arrivals.fileno():
+            self._happened += self._arrivals.take()
         elif descriptor in self._company.descriptors():
             self._happened.append(self._company.left(descriptor))
         else:

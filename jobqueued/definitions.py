@@ -162,6 +162,10 @@ def _defined(book: Book, job: Job, old: Job | None, now: Now) -> Iterator[Comman
         yield SaveJob(state.memory)
         if job.enabled and job.at is not None and covered < job.at <= now.wall:
             yield from skip(book, job, [Occurrence.clock(job.id, state.memory.era, job.at)], "past", now)
+    is_new = not state.memory.appeared or (old is not None and old.on != job.on)
+    if is_new and any(on.kind == "path" for on in job.on):  # what is there already is not
+        state.memory = replace(state.memory, appeared=now.wall)
+        yield SaveJob(state.memory)
     book.wind(job)
     yield from _taken_up(book, job, now)
 

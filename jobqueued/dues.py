@@ -164,6 +164,19 @@ def emitted(book: Book, event: events.Emitted, now: Now) -> Iterator[Command]:
     yield Reply(event.ticket, {"runs": runs})
 
 
+def appeared(book: Book, event: events.PathAppeared, now: Now) -> Iterator[Command]:
+    """A file has appeared that jobs wait for; a run of theirs that has yet to start will find it too."""
+    for job in book.catalog.listeners("path", event.path):
+        state = book[job.id]
+        if event.instant <= state.memory.appeared or not job.enabled:
+            continue
+        state.memory = replace(state.memory, appeared=max(event.instant, now.wall))
+        yield SaveJob(state.memory)
+        if not (state.due or state.waiting):
+            cause = Cause(f"path {event.path}")
+            yield from _new(book, job, Occurrence(job.id, event.key, now.wall), HELD_FROM_OTHERS, now, cause)
+
+
 def _made(commands: list[Command], key: str) -> Run:
     """The run, or the skip, that became of an occurrence; a skip may be part of an earlier one."""
     saved = [command.run for command in commands if isinstance(command, SaveRun)]

@@ -24,7 +24,7 @@ def attempt_ended(book: Book, run: Run, document: Record, now: Now) -> Iterator[
         yield from finish(book, run, step, document, now)
         return
     waiting = book.step(
-        run, Step.RETRY, reason=document["reason"], attempt=run.attempt + 1, failover=again.failover, pid=None,
+        run, Step.RETRY, reason=document.get("reason"), attempt=run.attempt + 1, failover=again.failover, pid=None,
         failures=0, not_before=now.wall + again.delay, since=0, waited=0, so_far=document,
         claims=(), placed=(), ends_by=None,
     )  # fmt: skip
@@ -39,7 +39,7 @@ def finish(book: Book, run: Run, step: Step, document: Record, now: Now) -> Iter
     """The end of a run, whose last attempt left `document`."""
     if run.failover and step is Step.SUCCEED:
         document = {**document, "reason": "by its failover"}
-    ended = book.step(run, step, reason=document["reason"], pid=document["pid"], so_far=None)
+    ended = book.step(run, step, reason=document.get("reason"), pid=document.get("pid"), so_far=None)
     if run.state in LIVE:
         book.release(run, now)
     book.drop(run.id)
@@ -81,7 +81,7 @@ def _counted(stats: JobStats, run: Run, document: Record, now: Now) -> JobStats:
 
 def _usual(usual: int | None, document: Record) -> int | None:
     """How long a run takes, now that one more has succeeded."""
-    if not document["attempts"]:
+    if not document.get("attempts"):
         return usual
     attempt = document["attempts"][-1]
     if not (attempt.get("started") and attempt.get("ended")):

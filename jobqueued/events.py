@@ -163,6 +163,15 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class PathAppeared:
+    """A file that jobs wait for (`on: {path: …}`) has appeared, at `instant` (wall).  `key` as of RunAsked."""
+
+    path: str
+    instant: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class PauseAsked:
     """Somebody wants a job to be paused (`pause`), maybe until an instant (wall), or resumed.
 
@@ -241,6 +250,7 @@ Event = (
     | SkipAsked
     | HoldAsked
     | Emitted
+    | PathAppeared
     | LockAsked
     | LockFound
     | LockOver

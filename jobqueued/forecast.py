@@ -1,5 +1,4 @@
-"""When a waiting run is likely to start: the queue is played forward, each run taking as long as its job usually
-does."""
+"""When a waiting run is likely to start: the queue is played forward, each run taking as long as is usual."""
 
 from __future__ import annotations
 
@@ -9,8 +8,8 @@ from jobqueued.book import Book
 from jobqueued.locks import Locks
 from jobqueued.model import SECOND, Now, RunId
 
-MOST = 2000
-"""Of a longer queue nobody can say."""
+MOST = 100
+"""Behind more runs nobody can say, and to find out would keep the daemon busy."""
 
 
 def expected_start(book: Book, asked: RunId, now: Now) -> int | None:
@@ -18,22 +17,22 @@ def expected_start(book: Book, asked: RunId, now: Now) -> int | None:
 
     What comes due later is not foreseen; a job that has never succeeded takes its `timeout`, or nobody knows.
     """
-    waiting, locks = book.admission.waiting, book.admission.locks
+    locks, mono = book.admission.locks, now.mono
+    waiting = _before(book, asked, now)
+    live = [holder for holder in locks if isinstance(holder, RunId)]
     if len(waiting) > MOST or book.hold is not None:
         return None
-    live = [holder for holder in locks if isinstance(holder, RunId)]
     ends = [(end, holder) for holder in live if (end := _end(book, holder, now)) is not None]
     heapify(ends)
     then = Locks(locks.capacities)
     for holder in live:
         then.grant(holder, locks.held(holder), found=True)
-    queue, mono = list(waiting.ordered(now.mono)), now.mono
     while True:
-        started = _admit(book, queue, then)
+        started = _admit(book, waiting, then, mono)
         if asked in started:
             return now.wall + mono - now.mono
         for run in started:
-            queue.remove(run)
+            waiting.remove(run)
             if (took := _usual(book, run.job)) is not None:
                 heappush(ends, (mono + took, run))
         if not ends:
@@ -42,11 +41,25 @@ def expected_start(book: Book, asked: RunId, now: Now) -> int | None:
         then.release(ended)
 
 
-def _admit(book: Book, queue: list[RunId], then: Locks) -> list[RunId]:
+def _before(book: Book, asked: RunId, now: Now) -> list[RunId]:
+    """A run, those that go before it now, and those that age faster and so may do later."""
+    queue = book.admission.waiting
+    ordered = list(queue.ordered(now.mono))
+    place, mine = ordered.index(asked), queue.terms(asked).escalation
+    faster = (run for run in ordered[place + 1 :] if _is_faster(queue.terms(run).escalation, mine))
+    return [*ordered[: place + 1], *faster]
+
+
+def _is_faster(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] * other[1] > other[0] * one[1]
+
+
+def _admit(book: Book, waiting: list[RunId], then: Locks, mono: int) -> list[RunId]:
     """Who starts at that moment: in their order, past the first that can't only what does not touch its needs."""
+    queue = book.admission.waiting
     reserved, started = Locks(then.capacities), []
-    for run in queue:
-        claims = book.admission.waiting.terms(run).claims
+    for run in sorted(waiting, key=lambda run: queue.place(run, mono)):
+        claims = queue.terms(run).claims
         if then.missing(claims, reserved) is None:
             then.grant(run, claims)
             started.append(run)

@@ -38,7 +38,8 @@ class JobMemory:
 
     `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.  `outcomes`:
     the newest, where other jobs depend on it.  `satisfied`: the dependencies that have succeeded since it was due last,
-    where they make it due.  `skip_next`: how many of the clock's occurrences are skipped next.
+    where they make it due.  `appeared`: files of its `on: {path: …}` that came until then count for nothing any more.
+    `skip_next`: how many of the clock's occurrences are skipped next.
     """
 
     job: str
@@ -49,6 +50,7 @@ class JobMemory:
     paused: bool = False
     paused_until: int | None = None
     skip_next: int = 0
+    appeared: int = 0
     outcomes: tuple[Outcome, ...] = ()
     satisfied: tuple[str, ...] = ()
     stats: JobStats = JobStats()

@@ -41,6 +41,7 @@ class Scheduler:
             events.HoldAsked: lambda event, _now: definitions.held(book, event),
             events.RunAsked: lambda event, now: dues.asked(book, event, now),
             events.Emitted: lambda event, now: dues.emitted(book, event, now),
+            events.PathAppeared: lambda event, now: dues.appeared(book, event, now),
             events.ClockStepped: lambda event, now: dues.clock_stepped(book, event, now),
             events.Woke: self._woke,
             events.RunStarted: self._run_started,

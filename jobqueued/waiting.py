@@ -97,6 +97,11 @@ class Waiting:
         group, key = self._places[run]
         return group.effective(key[0], mono) / (1 << _EXACT)
 
+    def place(self, run: RunId, mono: int) -> tuple[int, int, int]:
+        """What orders a run among the others at an instant, lowest first; KeyError: it is not here."""
+        group, key = self._places[run]
+        return -group.effective(key[0], mono), key[1], key[2]
+
     def terms(self, run: RunId) -> Terms:
         """The terms of a run; KeyError: it is not here."""
         return self._places[run][0].terms
@@ -107,8 +112,7 @@ class Waiting:
 
     def ordered(self, mono: int) -> Iterator[RunId]:
         """All of them in their order at an instant."""
-        keys = ((-group.effective(key[0], mono), *key[1:]) for group, key in self._places.values())
-        return (key[3] for key in sorted(keys))
+        return iter(sorted(self._places, key=lambda run: self.place(run, mono)))
 
     def __iter__(self) -> Iterator[RunId]:
         return iter(self._places)

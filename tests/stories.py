@@ -212,6 +212,12 @@ class Teller:
         """Somebody says that something has happened."""
         self._ask(lambda ticket: events.Emitted(ticket, event, "root", f"x{ticket:016x}"))
 
+    def do_appears(self, path: str) -> None:
+        """A file appears."""
+        self._tickets += 1
+        key = f"x{self._tickets:016x}"
+        self.story.happen(events.PathAppeared(path, self.story.now.wall, key))
+
     def do_lose(self, run: str) -> None:
         """The supervisor of a live run dies."""
         name = RunId.parse(run)

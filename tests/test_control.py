@@ -19,12 +19,13 @@ from typing import Any
 import pytest
 
 from jobqueued.child import wire
+from jobqueued.company import Company
 from jobqueued.control import _CLIENTS as CLIENTS
 from jobqueued.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
 from jobqueued.control import Control, Peer
-from jobqueued.events import Emitted, Event, HoldAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
+from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
 from jobqueued.memory import Hold
-from jobqueued.model import SECOND, Run, RunId, RunState, to_instant
+from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
 from jobqueued.record import begin
 from jobqueued.store import Store
 from jobqueued.unsaved import Unsaved
@@ -37,6 +38,7 @@ STRANGER, GROUP = 65534, 54321
 ME = Peer(os.geteuid(), frozenset()).name
 UNTIL = "2026-03-03T00:00:00+01:00"
 END = to_instant(datetime.fromisoformat(UNTIL))
+GUEST = RunId(":with-lock", 1)
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -353,9 +355,9 @@ class TestSocket:
         service.control.close()
 
     def test_peer(self, service: Service, verbs: FakeVerbs) -> None:
-        """The kernel says who is there, with all groups."""
+        """The kernel says who is there, with all groups, and which process it is."""
         service.client().ask("Describe", job="x")
-        assert [Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}))] == verbs.peers
+        assert [Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid())] == verbs.peers
         assert ("root", "uid 7") == (Peer(0, frozenset()).name, Peer(7, frozenset()).name)
 
 
@@ -376,7 +378,7 @@ class Real(Service):
         self.reloads: list[int] = []
         self.verbs = Verbs(
             self.world.scheduler, self.store, Unsaved(self.store), lambda: {"pid": 1}, self.happened.append, self.logs,
-            self.reloads.append, lambda: self.world.now, "boot1",
+            self.reloads.append, lambda: self.world.now, "boot1", Company(directory / "with-lock"),
         )  # fmt: skip
         super().__init__(directory, self.verbs.of)
 
@@ -434,8 +436,26 @@ class TestVerbs:
             ("Hold", {"boot": True}, lambda ticket, me: HoldAsked(ticket, me, Hold(me, None, "boot1"))),
             ("Hold", {"boot": False}, lambda ticket, me: HoldAsked(ticket, me, Hold(me))),
             ("Release", {}, lambda ticket, me: HoldAsked(ticket, me, None)),
+            (
+                "Lock",
+                {"lock": "tape"},
+                lambda ticket, me: LockAsked(ticket, GUEST, (Claim("tape", exclusive=True),), me),
+            ),
+            (
+                "Lock",
+                {"lock": "tape", "shared": True, "no_wait": True},
+                lambda ticket, me: LockAsked(ticket, GUEST, (Claim("tape"),), me, at_once=True),
+            ),
+            (
+                "Lock",
+                {"lock": "tape", "shared": False, "units": 2, "no_wait": False},
+                lambda ticket, me: LockAsked(ticket, GUEST, (Claim("tape", 2),), me),
+            ),
         ],
-        ids=["pause-until", "skip-next", "hold", "hold-until", "hold-boot", "hold-no-boot", "release"],
+        ids=[
+            *("pause-until", "skip-next", "hold", "hold-until", "hold-boot", "hold-no-boot", "release"),
+            *("lock", "lock-shared", "lock-units"),
+        ],
     )
     def test_asks(self, real: Real, verb: str, asked: Message, event: Callable[[int, str], Event]) -> None:
         """Each is an event with the asker's name, what was asked for, and this boot; the answer is the scheduler's."""
@@ -456,6 +476,8 @@ class TestVerbs:
             ("Hold", {"boot": "yes"}, "boot"),
             ("Emit", {"event": "Deployed"}, "event"), ("Emit", {"event": ""}, "event"),
             ("Emit", {"event": "x" * 65}, "event"), ("Emit", {}, "event"),
+            ("Lock", {"lock": "Tape"}, "lock"), ("Lock", {"lock": "/run/tape.lock"}, "lock"),
+            ("Lock", {"lock": ":host"}, "lock"), ("Lock", {"lock": "tape", "units": -1}, "units"),
         ],
         ids=str,
     )  # fmt: skip
@@ -719,7 +741,7 @@ ASKS = [
     call("Next", job="backup", count=1), call("Pause", job="backup"), call("Resume", job="backup"),
     call("History"), call("Logs", run="old@1"), call("Reload"), call("Stop", run="old@1"), call("Rerun", run="old@1"),
     call("Emit", event="deployed"), call("Why", run="old@1"), call("SkipNext", job="backup"), call("Hold"),
-    call("Release"),
+    call("Release"), call("Lock", lock="tape"),
 ]  # fmt: skip
 
 

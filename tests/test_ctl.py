@@ -488,11 +488,17 @@ class TestHistory:
         else:
             assert 0 == since % 3600
 
-    @pytest.mark.parametrize("text", ["2", "2x", "tomorrow", "2026-13-01", "99999999d", ""])
+    @pytest.mark.parametrize("text", ["2", "2x", "2026-13-01", "99999999d", ""])
     def test_no_time(self, text: str) -> None:
         """What is no time is said so, with what is."""
         shown = run("history", "--since", text)
         assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), today" in shown.stderr), shown.stderr
+
+    @pytest.mark.parametrize("option", ["--since", "--until"])
+    def test_time_to_come(self, option: str) -> None:
+        """Of what is to come there is no history, which is said so."""
+        shown = run("history", option, "tomorrow")
+        assert (2, True) == (shown.returncode, f"'{option}': 'tomorrow' is to come" in shown.stderr), shown.stderr
 
 
 class TestStop:

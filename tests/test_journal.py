@@ -96,6 +96,16 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("released", {"asked_by": "root"}, "runs start again: released by root"),
     (
+        "lock_granted",
+        {"guest": ":with-lock@1", "locks": ["tape", "db"], "asked_by": "root"},
+        "root has tape, db, as long as a command of theirs lives (with-lock)",
+    ),
+    (
+        "lock_released",
+        {"guest": ":with-lock@1", "locks": ["tape"], "asked_by": "root"},
+        "root has given back tape (with-lock)",
+    ),
+    (
         "emitted",
         {"name": "deployed", "asked_by": "root", "runs": ["backup@142", "test@7"]},
         "event deployed by root: backup@142, test@7",
@@ -103,8 +113,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "held_up",
         {"run": "backup@142", "holders": ["a@1", "b@2"]},
-        "backup@142 is late: it waits for a@1, b@2, of which nobody knows when it ends (it has no timeout); "
-        "meanwhile others may go first",
+        "backup@142 is late: it waits for a@1, b@2, which may never end (no timeout); meanwhile others may go first",
     ),
     (
         "fuse",

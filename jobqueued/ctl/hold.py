@@ -39,10 +39,10 @@ def hold(paths: Paths, until: int | None) -> None:
 @_until
 @click.pass_obj
 def drain(paths: Paths, until: int | None) -> None:
-    """Start nothing new on this host, and return when nothing is live any more: for a reboot.
+    """Start nothing new, and return when nothing is live any more.
 
-    It is a hold that ends with this boot of the host.  It stays when this command is interrupted; `jobqueuectl release`
-    ends it.
+    It is for a reboot: a hold that ends with this boot of the host.  It stays when this command is interrupted;
+    `jobqueuectl release` ends it.
 
     \b
     Example:

@@ -48,9 +48,9 @@ def resume(paths: Paths, job: str) -> None:
 @click.argument("job")
 @click.pass_obj
 def skip_next(paths: Paths, job: str) -> None:
-    """Skip what the clock makes due of JOB next, and print when that would have started.
+    """Skip what the clock makes due of JOB next.
 
-    Asked again, one more is skipped.  Each leaves a record with the reason `skip_next`.
+    When that would have started is printed.  Asked again, one more is skipped.  Each leaves a record with the reason `skip_next`.
 
     \b
     Example:

@@ -36,9 +36,9 @@ def run_job(paths: Paths, job: str, wait: bool) -> None:
 @_wait
 @click.pass_obj
 def rerun(paths: Paths, run: str, wait: bool) -> None:
-    """Make the job of RUN due once more, as its file says now, and print the new run's id.
+    """Make the job of RUN due once more, and print the new run's id.
 
-    It is a run of its own, whose record names RUN as its trigger.
+    It is carried out as its file says now: a run of its own, whose record names RUN as its trigger.
 
     \b
     Example:

@@ -16,7 +16,7 @@ from jobqueued.varlink import Message
 @json_option
 @click.pass_obj
 def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
-    """Tell why a run has not started, or each run of JOB that has not.
+    """Tell why RUN, or each run of JOB that waits, has not started.
 
     That is what it lacks and who has it since when, the runs that go first, its priority by now and how it grows, the
     dependency it waits for, and when it is likely to start: if every run takes as long as its job usually does, and

@@ -40,7 +40,7 @@ def with_lock(
     lock: str,
     command: tuple[str, ...],
 ) -> None:
-    """Run COMMAND while it holds LOCK, one of the locks and resources of jobs.
+    """Run COMMAND while it holds LOCK, a lock or resource of jobs.
 
     It waits in the queue like a run, ages, and is not overtaken for ever.  The lock is held until the process that
     COMMAND becomes has ended, whatever becomes of the daemon.  Exits with the status of COMMAND; 127 if there is no
