@@ -68,7 +68,8 @@ def _life() -> Iterator[str]:
     for (state, step), after in TABLE.items():
         rows.setdefault((step.value, after.value), []).append(state.value)
     for (step, after), states in rows.items():
-        yield "\t".join(map(_roff, (", ".join(states), step.replace("_", " "), after)))
+        for some in (states[first : first + 3] for first in range(0, len(states), 3)):  # as many as fit the page
+            yield "\t".join(map(_roff, (", ".join(some), step.replace("_", " "), after)))
     yield ".TE"
 
 
