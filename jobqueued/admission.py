@@ -59,6 +59,8 @@ class Admission:
         self._lapsed: set[RunId] = set()
         self.lapses: list[Lapse] = []
         """The reservations that have lapsed in the last pass: told once each time that a run waits."""
+        self.refusals: dict[RunId, dict[str, None]] = {}
+        """What kept each run that was ever first of its group: resources, and runs for which one was kept."""
         self.reservations: list[Reservation] = []
         self.look_at: int | None = None
         """When (monotonic, ns) a pass may grant more though nothing has happened; None: never."""
@@ -77,14 +79,20 @@ class Admission:
         """When (monotonic, ns) a live run has ended at the latest; None: nobody knows."""
         return self._ends[run]
 
-    def turn(self, mono: int, limit: int) -> Iterator[RunId]:
-        """Whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims."""
+    def turn(self, mono: int, limit: int, least: int | None = None) -> Iterator[RunId]:
+        """Whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims.
+
+        `least`: those of less effective priority are not looked at.
+        """
         reserved = Locks(self.locks.capacities)
         self.reservations, self.lapses, self.look_at = [], [], None
         before, self._drains = self._drains, {}
         heads, granted = self.waiting.heads(mono), 0
         while heads and granted < limit:
             run, group = heads[0][3], heads[0][5]
+            if least is not None and not group.reaches(least, heads[0][4], mono):
+                self._note_reaching(least, heads)
+                break
             if run in self.waiting and not self._may_start(group, reserved, mono):
                 self._refused(heappop(heads), reserved, before, mono)
                 continue
@@ -109,7 +117,9 @@ class Admission:
     def _refused(self, head: Head, reserved: Locks, before: dict[RunId, int], mono: int) -> None:
         *_, run, rank, group = head
         claims = group.terms.claims
-        if self.locks.missing(claims) is None:
+        missing = self.locks.missing(claims)
+        self._note_refusal(run, claims, missing)
+        if missing is None:
             self._note_overtaking(rank, group)
             return
         if reserved.missing(claims) is not None:
@@ -119,6 +129,13 @@ class Admission:
             return
         self.reservations.append(Reservation(run, group, rank, until))
         reserved.grant(run, claims, found=True)
+
+    def _note_refusal(self, run: RunId, claims: Claims, missing: Claim | None) -> None:
+        known = self.refusals.setdefault(run, {})
+        if missing is not None:
+            known[missing.resource] = None
+        elif (promise := next((one for one in self.reservations if one.touches(claims)), None)) is not None:
+            known[f"what is kept for {promise.run}"] = None
 
     def holders(self, claims: Claims) -> list[RunId]:
         """The live runs that keep a run with these claims from starting."""
@@ -150,6 +167,13 @@ class Admission:
             faster = points * their_every - their_points * every
             if faster > 0:
                 self._look_again((rank * their_every - promise.rank * every) // faster + 1)
+
+    def _note_reaching(self, least: int, heads: list[Head]) -> None:
+        """When has the first of those that are too low grown enough?"""
+        times = (group.reaching(least, rank) for *_, rank, group in heads)
+        for time in times:
+            if time is not None:
+                self._look_again(time)
 
     def _look_again(self, mono: int) -> None:
         self.look_at = mono if self.look_at is None else min(self.look_at, mono)

@@ -6,9 +6,11 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from jobqueued.book import JobState
-from jobqueued.locks import CPU
-from jobqueued.model import DAY, FAILURES, HOUR, LIVE, MINUTE, SECOND, Claim, Job, JobStatus, On, RunState, to_text
+from jobqueued.locks import CPU, HOST, SLOT
+from jobqueued.model import DAY, FAILURES, HOUR, LIVE, MINUTE, SECOND, Claim, Job, JobStatus, On, Run, RunState, to_text
+from jobqueued.placement import CPUS
 from jobqueued.scheduler import Scheduler
+from jobqueued.trouble import amount
 
 _DURATIONS = (
     "every", "spread", "offset", "catch_up_window", "grace", "start_deadline", "timeout", "kill_grace", "drain",
@@ -110,6 +112,21 @@ def _lock(claim: Claim) -> dict[str, Any]:
     kind = "path" if claim.resource.startswith("/") else "name"
     how = {"units": claim.units} if claim.units else {"mode": "exclusive" if claim.exclusive else "shared"}
     return {kind: claim.resource, **how}
+
+
+def holds(run: Run) -> list[dict[str, Any]]:
+    """What a live run holds beside its share of the host and its slot, for people and programs."""
+    given = dict(run.placed)
+    return [
+        {
+            "resource": claim.resource.removeprefix(":"),
+            "mode": "exclusive" if claim.exclusive else "units" if claim.units else "shared",
+            "units": claim.units, "amount": amount(claim.resource, claim.units),
+            "given": list(given.get(CPUS if claim.resource == CPU else claim.resource, ())),
+        }
+        for claim in run.claims
+        if claim.exclusive or claim.resource not in (HOST, SLOT)
+    ]  # fmt: skip
 
 
 def _amount(claim: Claim) -> float:

@@ -35,6 +35,8 @@ class HostLimits(NamedTuple):
     resources: dict[str, int] = {}  # noqa: RUF012
     cpus: tuple[int, ...] = ()
     escalation: Escalation = Escalation()
+    calm: int = 0
+    """Under pressure only runs of at least this effective priority start."""
 
 
 class Guest(NamedTuple):
@@ -109,6 +111,8 @@ class Book:
         self.loaded = False
         """Whether every job file was read, so that it is known which jobs there are."""
         self.hold: Hold | None = None
+        self.pressure: dict[str, int] = {}
+        """Until when (monotonic, ns) there is pressure, by its name."""
 
     def restore(self, memories: Iterable[JobMemory], runs: Iterable[Run], now: Now) -> None:
         """Take over what was kept: live runs have their claims back, others wait for their jobs to be read."""
@@ -136,6 +140,10 @@ class Book:
         """What people call who holds something."""
         known = self.guests.get(holder) if isinstance(holder, RunId) else None
         return str(holder) if known is None else f"a command of {known.asked_by} (with-lock)"
+
+    def pressed(self, mono: int) -> list[str]:
+        """For what work waits too long on this host."""
+        return [name for name, until in self.pressure.items() if until > mono]
 
     def stir(self, job: str) -> None:
         """Something has changed that may have held back runs of a job, or of those that depend on it."""
@@ -299,6 +307,7 @@ class Book:
         """From wherever it waits."""
         state = self[run.job]
         self.admission.waiting.remove(run)
+        self.admission.refusals.pop(run, None)
         state.waiting.discard(run)
         state.later.pop(run, None)
         if run in state.due:

@@ -65,15 +65,19 @@ class Company:
         self._pids[guest] = pid, born
         return True
 
-    def welcome(self, command: Welcome) -> None:
-        """Mark what it holds: OSError, if there is no room for that."""
+    def welcome(self, command: Welcome) -> str:
+        """Mark what it holds; why that can't be, "" where it can."""
         if command.guest not in self._pids:
-            return  # it has just left, which is about to be heard
+            return ""  # it has just left, which is about to be heard
         pid, born = self._pids[command.guest]
         mark = {"pid": pid, "birth": born, "claims": command.claims, "asked_by": command.asked_by}
         path = self._directory / str(command.guest.number)
-        path.with_suffix(".new").write_text(json.dumps(mark))
-        path.with_suffix(".new").rename(path)
+        try:
+            path.with_suffix(".new").write_text(json.dumps(mark))
+            path.with_suffix(".new").rename(path)
+        except OSError as error:
+            return f"{path}: {error.strerror}; after a restart nobody knows of that with-lock"
+        return ""
 
     def descriptors(self) -> list[int]:
         """What the loop waits on: each is readable once its process has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from jobqueued.kinds import (
     optional,
     read_keys,
     refused,
+    scalar,
     section,
     table,
 )
 from jobqueued.locks import CPU, MEMORY
 from jobqueued.model import DAY, ONE_A_MINUTE, Escalation, Problem
-from jobqueued.yamltext import MAX_BYTES, Entry, Mapping, quoted, read_tree
+from jobqueued.yamltext import MAX_BYTES, Entry, Mapping, Scalar, quoted, read_tree
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -110,6 +112,7 @@ class Config:
     resources: dict[str, int] = field(default_factory=dict)
     reserve: dict[str, int] = field(default_factory=dict)
     escalation: Escalation = ONE_A_MINUTE
+    pressure: dict[str, int] = field(default_factory=dict)
     timezone: str = field(default_factory=host_timezone)
     retention: Retention = Retention()
 
@@ -179,6 +182,26 @@ _TAKEN = "cpus, job, run, attempt and due"
 _RESOURCES = mapping(AMOUNTS.accepted, _resources, AMOUNTS.schema)
 _RESERVE = mapping("a mapping with the keys cpu and memory", _reserved)
 
+_PERCENT = re.compile("([1-9][0-9]?)%")
+
+
+def _percent(node: Scalar) -> int:
+    found = _PERCENT.fullmatch(node.text)
+    if found is None:
+        raise ValueError
+    return int(found[1])
+
+
+_PART = scalar("percentage", "a percentage such as 40%, from 1% to 99%", _percent)
+_PRESSURE = section(
+    table(
+        Key("cpu", _PART, "", "In how much of the time work may wait for CPU.", "80%"),
+        Key("memory", _PART, "", "In how much of the time work may wait for memory.", "10%"),
+        Key("io", _PART, "", "In how much of the time work may wait for disks.", "40%"),
+        Key("below", integer(-1000, 1000), "0", "Runs of less priority, as far as it has grown, wait then.", "10"),
+    )
+)
+
 CONFIG_KEYS = table(
     Key("max_running", optional(integer(1, 100_000)), "none", "How many runs may be live on this host at a time.", "8"),
     Key("timezone", ZONE, "", "The zone of jobs that name none; else the host's.", "Europe/Berlin"),
@@ -190,6 +213,9 @@ CONFIG_KEYS = table(
     Key("escalation", ESCALATION, "{points: 1, every: 1m}",
         "How the priority of a waiting run grows, where its job does not say.",
         "{points: 2, every: 5m}"),
+    Key("pressure", _PRESSURE, "{}",
+        "When the host has too much to do for runs of low priority to start (the kernel's PSI).",
+        "{cpu: 80%, io: 40%, below: 10}"),
     Key("notify", ANYTHING, "", "The channels for notices.", "{smtp: localhost}", planned=True),
     Key("users", ANYTHING, "", "Who may have job files of their own.", "{allow: all}", planned=True),
     Key("metrics", ANYTHING, "", "Where figures are offered.", "{listen: 9100}", planned=True),

@@ -20,7 +20,7 @@ from jobqueued import __version__, commands, events, runlog
 from jobqueued.alarm import Alarm
 from jobqueued.arrivals import Arrivals
 from jobqueued.book import HostLimits
-from jobqueued.commands import Command, RemoveMarks, SaveRun, Welcome
+from jobqueued.commands import Command, RemoveMarks, SaveRun
 from jobqueued.company import Company
 from jobqueued.config import Config, Paths, capacity, machine_id
 from jobqueued.control import Control
@@ -31,6 +31,7 @@ from jobqueued.lifecycle import IllegalStep
 from jobqueued.marks import Name
 from jobqueued.memory import JobMemory
 from jobqueued.model import SECOND, Now, Record, RunId, to_text
+from jobqueued.pressure import Pressure
 from jobqueued.reload import Reload, refused, tell_changes
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import CommitFailed, Store
@@ -52,8 +53,10 @@ class Daemon:
         self._host, self._since = host, time.time_ns()
         cpus, memory = host_has()
         resources = capacity(config, len(cpus), memory)
-        limits = HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation)
+        calm = config.pressure.get("below", 0)
+        limits = HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation, calm)
         self._scheduler = Scheduler(limits)
+        self._pressure = Pressure({name: part for name, part in config.pressure.items() if name != "below"})
         self._systemd = Systemd()
         reader = partial(read_jobs, timezone=config.timezone, seed=machine_id())
         self._watch = Watch(paths.jobs, reader, store.files())
@@ -121,6 +124,8 @@ class Daemon:
         self._happened += self._arrivals.found()
         self._turn(admit=False)
         self._systemd.ready(self._summary())
+        for trouble in self._pressure.troubles:
+            self._journal.say("trouble", text=trouble)
         self._journal.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
         self._upkeep.begin(_now())
@@ -235,8 +240,9 @@ class Daemon:
                     self._held_back.append(command)
             case commands.WriteRecord(record):
                 self._write_record(record)
-            case Welcome():
-                self._welcome(command)
+            case commands.Welcome():
+                if trouble := self._company.welcome(command):
+                    self._journal.say("trouble", text=trouble)
             case commands.Say(event, fields):
                 self._journal.say(event, **fields)
             case commands.Reply(ticket, value, error):
@@ -248,13 +254,6 @@ class Daemon:
             self._link.marks.remove(name)
         except OSError as error:
             self._journal.say("trouble", text=f"the run directory of {name} can't be removed: {error}")
-
-    def _welcome(self, command: Welcome) -> None:
-        try:
-            self._company.welcome(command)
-        except OSError as error:
-            said = f"the lock of a with-lock can't be marked, and is not known after a restart: {error}"
-            self._journal.say("trouble", text=said)
 
     def _write_record(self, record: Record) -> None:
         try:
@@ -302,8 +301,9 @@ class Daemon:
         poll = select.poll()
         for descriptor, writing in {**fixed, **link, **self._control.descriptors()}.items():
             poll.register(descriptor, select.POLLIN | (select.POLLOUT if writing else 0))
-        if self._watch.mounts is not None:
-            poll.register(self._watch.mounts, select.POLLPRI)
+        mounts = [] if self._watch.mounts is None else [self._watch.mounts]
+        for descriptor in (*mounts, *self._pressure.descriptors()):
+            poll.register(descriptor, select.POLLPRI)
         return poll
 
     def _take(self, descriptor: int) -> None:
@@ -321,6 +321,8 @@ class Daemon:
             self._hear_launcher(descriptor)
         elif descriptor == self._arrivals.fileno():
             self._happened += self._arrivals.take()
+        elif descriptor in self._pressure.descriptors():
+            self._happened.append(self._pressure.event(descriptor, _now().mono))
         elif descriptor in self._company.descriptors():
             self._happened.append(self._company.left(descriptor))
         else:

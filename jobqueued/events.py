@@ -204,6 +204,14 @@ class HoldAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class UnderPressure:
+    """Work waits too long for `name` (cpu, memory or io) on this host, and until then (monotonic, ns) at least."""
+
+    name: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class LockAsked:
     """A person's command wants to hold locks as long as it lives; `at_once`: or not at all.  The answer to `ticket`."""
 
@@ -254,4 +262,5 @@ Event = (
     | LockAsked
     | LockFound
     | LockOver
+    | UnderPressure
 )

@@ -13,8 +13,8 @@ from jobqueued.lifecycle import Step
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
 
 DEADLINE = "start_deadline"
-HOLD = ":hold"
-"""What the timer of the host's hold is called."""
+HOLD, PRESSURE = ":hold", ":pressure"
+"""What the timers of the host's hold and of pressure on it are called."""
 
 
 def promote(book: Book, name: str, now: Now) -> Iterator[Command]:
@@ -72,6 +72,8 @@ def look(book: Book, whom: str | RunId, now: Now) -> Iterator[Command]:
     if isinstance(whom, RunId):
         if whom in book.runs:
             yield from _look_at_run(book, book.runs[whom], now)
+    elif whom == PRESSURE:
+        book.blocked = False
     elif whom == HOLD:
         if book.hold is not None and book.hold.until is not None and book.hold.until <= now.wall:
             yield from released(book, "its --until")

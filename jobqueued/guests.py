@@ -37,6 +37,7 @@ def granted(book: Book, guest: RunId) -> Iterator[Command]:
     """It has its claims: that is marked before it is told."""
     known = book.guests[guest]
     book.admission.waiting.remove(guest)
+    book.admission.refusals.pop(guest, None)
     book.admission.hold(guest, known.claims, None)
     book.guests[guest] = known._replace(ticket=0)
     yield Welcome(guest, known.claims, known.asked_by)
@@ -58,6 +59,7 @@ def over(book: Book, event: LockOver) -> Iterator[Command]:
     if known is None:
         return
     book.admission.waiting.remove(event.guest)
+    book.admission.refusals.pop(event.guest, None)
     if event.guest in book.admission.locks:
         book.admission.release(event.guest)
         yield Say(

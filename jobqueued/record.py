@@ -33,6 +33,8 @@ def begin(run: Run, job: Job | None, host: str) -> Record:
         "command": job.command if job else None,
         "host": host,
         "priority": job.priority if job else None,
+        "effective_priority": None,
+        "waited_for": [],
         "output": {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None},
         "tags": list(job.tags) if job else [],
         "metadata": (job.metadata or {}) if job else {},

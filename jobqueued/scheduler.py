@@ -43,6 +43,7 @@ class Scheduler:
             events.Emitted: lambda event, now: dues.emitted(book, event, now),
             events.PathAppeared: lambda event, now: dues.appeared(book, event, now),
             events.ClockStepped: lambda event, now: dues.clock_stepped(book, event, now),
+            events.UnderPressure: self._under_pressure,
             events.Woke: self._woke,
             events.RunStarted: self._run_started,
             events.RunStopping: self._run_stopping,
@@ -134,6 +135,12 @@ class Scheduler:
         """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
         self._book.validate()
 
+    def _under_pressure(self, event: events.UnderPressure, _now: Now) -> Iterator[Command]:
+        """Looked at again when it is over, unless it is told again before."""
+        self._book.pressure[event.name] = event.until
+        self._book.timers.after(event.until, gate.PRESSURE)
+        return iter(())
+
     def _woke(self, _event: events.Woke, now: Now) -> Iterator[Command]:
         yield from dues.woke(self._book, now)
         for whom in self._book.timers.due(now):
@@ -151,7 +158,8 @@ class Scheduler:
             return []
         commands: list[Command] = []
         launched = 0
-        for run in book.admission.turn(now.mono, LAUNCHES_A_TURN):
+        least = book.limits.calm if book.pressed(now.mono) else None
+        for run in book.admission.turn(now.mono, LAUNCHES_A_TURN, least):
             commands += guests.granted(book, run) if run in book.guests else self._start(self.runs[run], now)
             launched += 1
         book.blocked = launched < LAUNCHES_A_TURN
@@ -160,10 +168,14 @@ class Scheduler:
         return commands
 
     def _start(self, run: Run, now: Now) -> Iterator[Command]:
-        job = self.catalog[run.id.job]
+        job, admission = self.catalog[run.id.job], self._book.admission
+        queued = {
+            "effective_priority": round(admission.waiting.priority(run.id, now.mono), 3),
+            "waited_for": [name.removeprefix(":") for name in admission.refusals.get(run.id, ())],
+        }
         started = self._book.admit(run, now)
         yield SaveRun(started)
-        yield Launch(started, job, record.begin(started, job, self._book.host))
+        yield Launch(started, job, record.begin(started, job, self._book.host) | queued)
         if job.max_runs is not None and self._book.is_completed(job):
             yield from gate.complete(self._book, job, now)
 

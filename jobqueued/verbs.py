@@ -125,7 +125,7 @@ class Verbs:
         begun = self._begun(run)
         return {
             **begun, "output": runlog.found_output(self._logs, run.id) or begun["output"],
-            "usage": usage(run.pid) if run.pid else None,
+            "usage": usage(run.pid) if run.pid else None, "holds": answers.holds(run) if run.state in LIVE else [],
             "waits_for": self._scheduler.explain(run.id, self._now())["reasons"],
         }  # fmt: skip
 

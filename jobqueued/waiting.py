@@ -48,6 +48,16 @@ class Group:
         points, every = self.terms.escalation
         return ((points * mono - rank) << _EXACT) // every
 
+    def reaches(self, priority: int, rank: int, mono: int) -> bool:
+        """Whether a run with this rank has at least this effective priority."""
+        points, every = self.terms.escalation
+        return points * mono - rank >= priority * every
+
+    def reaching(self, priority: int, rank: int) -> int | None:
+        """When (monotonic, ns) it has; None: never, or it does not grow."""
+        points, every = self.terms.escalation
+        return -(-(priority * every + rank) // points) if points else None
+
 
 Head = tuple[int, int, int, RunId, int, Group]
 """What orders the first run of a group among those of the others, and its rank: of an instant, lowest first."""

@@ -71,7 +71,7 @@ def _of_waiting(book: Book, run: Run, now: Now) -> Why:
     effective = admission.waiting.priority(run.id, now.mono)
     expected = expected_start(book, run.id, now)
     return {
-        "reasons": [*_words(book, missing, ahead, behind), *_growth(job, effective, points, every)],
+        "reasons": [*_words(book, missing, ahead, behind, effective, now), *_growth(job, effective, points, every)],
         "missing": missing, "ahead": [str(other) for other in ahead], "behind": behind and str(behind.run),
         "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
         "waited": (now.wall - run.since + run.waited) / SECOND if run.since else run.waited / SECOND,
@@ -116,10 +116,15 @@ def _mode(claim: Claim) -> str:
     return "exclusive" if claim.exclusive else "units" if claim.units else "shared"
 
 
-def _words(book: Book, missing: list[Why], ahead: list[RunId], behind: Reservation | None) -> list[str]:
+def _words(
+    book: Book, missing: list[Why], ahead: list[RunId], behind: Reservation | None, effective: float, now: Now
+) -> list[str]:
     words = [_lacks(each) for each in missing]
     if book.hold is not None:
         words.insert(0, f"nothing new starts on this host: held by {book.hold.asked_by}; to go on: jobqueuectl release")
+    if (pressed := book.pressed(now.mono)) and effective < book.limits.calm:
+        calm = book.limits.calm
+        words.insert(0, f"work waits for {', '.join(pressed)} on this host: only priorities from {calm} on start now")
     if behind is not None and not missing and book.hold is None:
         words.append(f"what it needs is kept for {behind.run}, which goes first")
     elif ahead:

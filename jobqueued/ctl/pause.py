@@ -50,7 +50,8 @@ def resume(paths: Paths, job: str) -> None:
 def skip_next(paths: Paths, job: str) -> None:
     """Skip what the clock makes due of JOB next.
 
-    When that would have started is printed.  Asked again, one more is skipped.  Each leaves a record with the reason `skip_next`.
+    When that would have started is printed.  Asked again, one more is skipped.  Each leaves a record with the reason
+    `skip_next`.
 
     \b
     Example:

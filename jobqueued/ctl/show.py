@@ -236,7 +236,16 @@ def _process(record: Record) -> list[Fact]:
         ("host", record["host"]),
         ("pid", _told("{}", record["pid"])),
         ("priority", _told("{}", record["priority"])),
+        ("waited for", ", ".join(record.get("waited_for", [])) or None),
+        ("holds", ", ".join(map(_held, record.get("holds", []))) or None),
     ]
+
+
+def _held(claim: Message) -> str:
+    """A claim of a live run: ``lock database``, ``2 of gpu (0, 1)``."""
+    given = f" ({', '.join(map(str, claim['given']))})" if claim["given"] else ""
+    how = {"exclusive": "all of", "shared": "a share of"}.get(claim["mode"], str(claim["amount"]))
+    return f"{how} {claim['resource']}{given}" if claim["mode"] != "units" else f"{claim['amount']}{given}"
 
 
 def _consumption(record: Record) -> list[Fact]:

@@ -1,0 +1,47 @@
+"""Pressure on the host (PSI, Documentation/accounting/psi.rst): the kernel tells when work waits too long for
+something.
+
+A trigger fires at most once in its window, while the part of the time in which some work was stalled is above the
+limit; so pressure that is not told again is over.  Nobody polls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from jobqueued.events import UnderPressure
+
+_WINDOW = 2_000_000
+"""Microseconds; whoever lacks CAP_SYS_RESOURCE may only use multiples of 2 s."""
+_LASTS = 2 * _WINDOW * 1000
+
+DIRECTORY = Path("/proc/pressure")
+
+
+class Pressure:
+    """The triggers; `limits` are percent of the time by name: cpu, memory, io.  `troubles`: which can't be had, and
+    why."""
+
+    def __init__(self, limits: Mapping[str, int], directory: Path = DIRECTORY) -> None:
+        self._triggers: dict[int, str] = {}
+        self.troubles: list[str] = []
+        for name, percent in limits.items():
+            path = directory / name
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+                self._triggers[descriptor] = name
+                os.write(descriptor, b"some %d %d\0" % (_WINDOW * percent // 100, _WINDOW))
+            except OSError as error:
+                self.troubles.append(
+                    f"pressure of {name} can't be watched, and holds nothing back: {path}: {error.strerror}"
+                )
+
+    def descriptors(self) -> list[int]:
+        """What the loop waits on: each has POLLPRI once its limit is exceeded."""
+        return list(self._triggers)
+
+    def event(self, descriptor: int, mono: int) -> UnderPressure:
+        """What a trigger that fired means."""
+        return UnderPressure(self._triggers[descriptor], mono + _LASTS)

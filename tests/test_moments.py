@@ -1,0 +1,149 @@
+"""Times as people say them: what is gone by, what is to come, and at which instant, by a clock that stands still."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, tzinfo
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
+
+import click
+import pytest
+
+from jobqueued.ctl import moments
+from jobqueued.ctl.moments import coming, past
+from jobqueued.model import to_instant
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOON = datetime(2026, 11, 24, 12, 0, 0, 1, BERLIN)
+"""A microsecond after, so that noon is past."""
+
+Option = Callable[[click.Context, click.Parameter, str | None], int | None]
+
+
+def at(moment: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clock of a host in Berlin stand still."""
+
+    class Standing(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            """As the host's clock shows it."""
+            assert tz is None
+            return moment.replace(tzinfo=None)
+
+    monkeypatch.setattr(moments, "datetime", Standing)
+    monkeypatch.setattr(moments, "time", SimpleNamespace(time_ns=lambda: to_instant(moment)))
+
+
+@pytest.fixture(autouse=True)
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """It is noon in Berlin, in winter; afterwards the zone is the host's own again."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    at(NOON, monkeypatch)
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def said(option: Option, text: str | None) -> int | None:
+    """What an option takes a text for."""
+    context = click.Context(click.Command("x"))
+    return option(context, click.Option(["--when"]), text)
+
+
+def refusal(option: Option, text: str) -> str:
+    """What is said of a text that an option does not take."""
+    with pytest.raises(click.BadParameter) as refused:
+        said(option, text)
+    return refused.value.message
+
+
+def instant(text: str) -> int:
+    """An instant in Berlin."""
+    return to_instant(datetime.fromisoformat(text).replace(tzinfo=BERLIN))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1s", "2026-11-24 12:00:01.000001"), ("2h", "2026-11-24 14:00:00.000001"),
+        ("1d12h", "2026-11-26 00:00:00.000001"),
+        ("18:00", "2026-11-24 18:00"), ("12:01", "2026-11-24 12:01"), ("12:00", "2026-11-25 12:00"),
+        ("8:30", "2026-11-25 08:30"), ("0:00", "2026-11-25 00:00"), ("00:00", "2026-11-25 00:00"),
+        ("tomorrow", "2026-11-25"), ("2026-11-25", "2026-11-25"), ("2026-11-24 12:01", "2026-11-24 12:01"),
+        ("2026-11-24T18:00:30", "2026-11-24 18:00:30"), ("2026-11-24T18:00:00Z", "2026-11-24 19:00"),
+        ("2026-11-24T12:00+00:00", "2026-11-24 13:00"),
+    ],
+)  # fmt: skip
+def test_to_come(text: str, expected: str) -> None:
+    """A duration counts from now on, a time of day is the next such time, a day begins at its midnight here."""
+    assert instant(expected) == said(coming, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1s", "2026-11-24 11:59:59.000001"), ("2h", "2026-11-24 10:00:00.000001"),
+        ("1d12h", "2026-11-23 00:00:00.000001"), ("0s", "2026-11-24 12:00:00.000001"),
+        ("today", "2026-11-24"), ("yesterday", "2026-11-23"), ("2026-11-24", "2026-11-24"),
+        ("2026-11-24 12:00", "2026-11-24 12:00"), ("2026-11-24T10:59:00Z", "2026-11-24 11:59"),
+    ],
+)  # fmt: skip
+def test_gone_by(text: str, expected: str) -> None:
+    """A duration means so long ago, a day begins at its midnight here."""
+    assert instant(expected) == said(past, text)
+
+
+@pytest.mark.xfail(strict=True, reason="moments._word makes a time of day the next one for past(), too")
+@pytest.mark.parametrize(("text", "expected"), [("8:30", "2026-11-24 08:30"), ("18:00", "2026-11-23 18:00")])
+def test_time_of_day_gone_by(text: str, expected: str) -> None:
+    """Of what is gone by, a time of day is the last such time."""
+    assert instant(expected) == said(past, text)
+
+
+def test_clock_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day begins at midnight by the clock on the wall, also where the clock changes meanwhile; durations elapse."""
+    at(datetime(2026, 10, 24, 12, tzinfo=BERLIN), monkeypatch)
+    assert instant("2026-10-25 00:00") == said(coming, "tomorrow")
+    assert instant("2026-10-25 11:00") == said(coming, "1d")
+    at(datetime(2026, 10, 25, 12, tzinfo=BERLIN), monkeypatch)
+    assert instant("2026-10-25 00:00") == said(past, "today")
+    assert instant("2026-10-24 00:00") == said(past, "yesterday")
+    assert instant("2026-10-24 13:00") == said(past, "1d")
+
+
+@pytest.mark.parametrize("option", [past, coming])
+def test_nothing(option: Option) -> None:
+    """What is not given is nothing."""
+    assert said(option, None) is None
+
+
+@pytest.mark.parametrize("text", ["today", "yesterday", "0s", "2026-11-24", "2026-11-24 12:00", "1970-01-01"])
+def test_past(text: str) -> None:
+    """What is to come is not past."""
+    assert f"{text!r} is past" == refusal(coming, text)
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2026-11-25", "2026-11-24 12:01", "2026-11-24T11:01Z"])
+def test_future(text: str) -> None:
+    """What is gone by is not to come."""
+    assert f"{text!r} is to come" == refusal(past, text)
+
+
+@pytest.mark.parametrize("text", ["", "2", "2x", "1d2x", "99999999d", "24:00", "12:60", "noon", "2026-13-01", "1:2:3"])
+@pytest.mark.parametrize(
+    ("option", "accepted"),
+    [(past, "2h or 1d12h (ago), today, yesterday"), (coming, "2h or 1d12h (from now on), 18:00, tomorrow")],
+)
+def test_no_time(option: Option, accepted: str, text: str) -> None:
+    """What is no time is answered with what is."""
+    forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
+    assert f"{text!r}; accepted: {forms}" == refusal(option, text)
+
+
+@pytest.mark.xfail(strict=True, reason="an instant before the year 1, at which to_text raises OverflowError")
+def test_before_all_time() -> None:
+    """So long ago that there was no calendar yet is no time."""
+    assert refusal(past, "999999d").startswith("'999999d'")
