@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A demonstration: a real daemon, real processes, and a queue in which `jobqueuectl why` foretells the order of the starts.
+"""A demonstration: a real daemon, real processes, and a queue in which `jobqueuectl why` foretells the order.
 
     python docs/demo.py [--quick]
 
 First each job runs once, so that it is known how long it takes.  Then all are asked for at once: two that want the same
-lock, one that wants to be alone on the host, one of low priority that ages fast, and a chain of two.  What `why` says of
-those that wait is printed, and beside it what happened.
+lock, one that wants to be alone on the host, one of low priority that ages fast, and a chain of two.  What `why` says
+of those that wait is printed, and beside it what happened.
 """
 
 from __future__ import annotations

@@ -116,6 +116,11 @@ class Config:
     timezone: str = field(default_factory=host_timezone)
     retention: Retention = Retention()
 
+    @property
+    def calm(self) -> int:
+        """The effective priority from which on runs start under pressure, too."""
+        return self.pressure.get("below", 0)
+
 
 def capacity(config: Config, cores: int, memory: int) -> dict[str, int]:
     """How many units of each resource jobs have: what the settings say, else the host's own without the reserve.

@@ -53,8 +53,7 @@ class Daemon:
         self._host, self._since = host, time.time_ns()
         cpus, memory = host_has()
         resources = capacity(config, len(cpus), memory)
-        calm = config.pressure.get("below", 0)
-        limits = HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation, calm)
+        limits = HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation, config.calm)
         self._scheduler = Scheduler(limits)
         self._pressure = Pressure({name: part for name, part in config.pressure.items() if name != "below"})
         self._systemd = Systemd()
@@ -234,10 +233,7 @@ class Daemon:
             case commands.LookUp(user):
                 self._link.look_up(user)
             case RemoveMarks():
-                if committed or command.again:
-                    self._remove_marks(command)
-                else:
-                    self._held_back.append(command)
+                self._remove_marks(command) if committed or command.again else self._held_back.append(command)
             case commands.WriteRecord(record):
                 self._write_record(record)
             case commands.Welcome():
@@ -301,9 +297,9 @@ class Daemon:
         poll = select.poll()
         for descriptor, writing in {**fixed, **link, **self._control.descriptors()}.items():
             poll.register(descriptor, select.POLLIN | (select.POLLOUT if writing else 0))
-        mounts = [] if self._watch.mounts is None else [self._watch.mounts]
-        for descriptor in (*mounts, *self._pressure.descriptors()):
-            poll.register(descriptor, select.POLLPRI)
+        for urgent in (self._watch.mounts, *self._pressure.descriptors()):
+            if urgent is not None:
+                poll.register(urgent, select.POLLPRI)
         return poll
 
     def _take(self, descriptor: int) -> None:

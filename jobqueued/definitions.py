@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from jobqueued import dues, events, trouble
+from jobqueued import dependencies, dues, events, trouble
 from jobqueued.book import Book
 from jobqueued.commands import Command, LookUp, Reply, SaveHold, SaveJob, SaveRun, Say
 from jobqueued.ends import give_up
@@ -40,6 +40,9 @@ def loaded(book: Book, event: events.JobsLoaded, now: Now) -> Iterator[Command]:
     """All files were read at start: what waits for a job that is nowhere any more never runs."""
     book.loaded = True
     yield from judged(book, book.catalog)
+    for job in book.catalog:
+        if book[job.id].due:
+            book.stir(job.id)
     if event.complete:
         for run in list(book.runs.values()):
             if run.state in PENDING and run.id.job not in book.catalog:
@@ -175,6 +178,13 @@ def _taken_up(book: Book, job: Job, now: Now) -> Iterator[Command]:
     state = book[job.id]
     for run in sorted(state.waiting):
         book.enqueue(book.runs[run], now)
+    beyond = max(0, state.under_way - job.concurrency)
+    for run in sorted(state.waiting, reverse=True)[:beyond]:
+        yield SaveRun(book.put_back(book.runs[run], now))
+    for known in [book.runs[due] for due in state.due]:
+        if dependencies.hold_back(job) and not known.held and known.so_far is None and known.trigger == "schedule":
+            book.runs[known.id] = replace(known, held=now.wall)
+            yield SaveRun(book.runs[known.id])
     for run in [*state.due, *state.waiting]:
         watch_over(book, job, book.runs[run], now)
     for run in sorted(state.later):

@@ -63,7 +63,10 @@ def _of(book: Book, name: str, run: Run) -> Verdict:
         return _MET
     if newest is not None and newest.state != RunState.SKIPPED:
         return Verdict(FAILED, f"dependency {name}: {name}@{newest.run} {newest.state.replace('_', ' ')}")
-    if any(known.state == RunState.SUCCEEDED and known.ended >= run.queued for known in book[name].memory.outcomes):
+    if any(
+        known.state == RunState.SUCCEEDED and known.ended >= (run.held or run.queued)
+        for known in book[name].memory.outcomes
+    ):
         return _MET
     return _next_success(book, name, moving)
 

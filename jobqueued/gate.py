@@ -26,6 +26,8 @@ def promote(book: Book, name: str, now: Now) -> Iterator[Command]:
         yield from empty(book, job, f"invalid: {trouble}", now)
     if book.holds(job):
         return
+    if not book.loaded and dependencies.hold_back(job):
+        return  # nobody knows yet which jobs there are
     for run in [book.runs[found] for found in state.due]:
         if state.under_way >= job.concurrency:
             return
@@ -98,7 +100,11 @@ def _look_at_run(book: Book, run: Run, now: Now) -> Iterator[Command]:
 
 def _go_on(book: Book, job: Job, run: Run, now: Now) -> Iterator[Command]:
     """The pause of a run is over: it ages from now on, or is held if its job is."""
-    if book.holds(job):
+    state = book[job.id]
+    if run.failover and job.failover is None:
+        yield from give_up(book, run, "its job has no failover any more", now)
+        return
+    if book.holds(job) or len(state.waiting) + len(state.live) >= job.concurrency:
         yield SaveRun(book.put_back(run, now))
         return
     if run.state is RunState.RETRYING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from math import log2
 from signal import Signals
 from typing import NamedTuple
 
@@ -61,6 +62,9 @@ def signal_name(number: int) -> str:
 def _delay(job: Job, run: Run) -> int:
     """The pause before the next attempt: `retry_delay`, longer each time by `retry_backoff`, and a little by chance."""
     most = 2**62 if job.retry_max_delay is None else job.retry_max_delay
-    pause = min(most, round(job.retry_delay * min(job.retry_backoff ** (run.attempt - 1), 2.0**62)))
+    growth: float = 2.0 ** min(
+        62.0, log2(job.retry_backoff) * (run.attempt - 1)
+    )  # a power of it could be no float any more
+    pause = min(most, round(job.retry_delay * growth))
     draw = int.from_bytes(sha256(run.attempt_name.encode()).digest()[:4], "big")
     return min(most, pause + pause * draw // JITTER // 2**32)

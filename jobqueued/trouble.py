@@ -12,6 +12,10 @@ from jobqueued.model import Claim, Job
 from jobqueued.spelling import nearest
 
 
+MANY = 200
+"""Among more jobs nobody looks for one of a similar name: that takes long, and the daemon has other things to do."""
+
+
 def judge(book: Book, job: Job) -> str:
     """Why a job can't run on this host as things stand; "" if nothing is known."""
     return _impossible(book, job) or _unknown(book, job) or _circular(book, job)
@@ -32,7 +36,7 @@ def to_be_judged(book: Book, change: Change) -> list[Job]:
 def _unknown(book: Book, job: Job) -> str:
     for name in awaited(job):
         if name not in book.catalog:
-            near = nearest(name, [known.id for known in book.catalog])
+            near = nearest(name, [known.id for known in book.catalog]) if len(book.catalog) <= MANY else ""
             return f"it depends on {name}, and there is no such job" + (f"; did you mean {near}?" if near else "")
     return ""
 

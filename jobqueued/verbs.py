@@ -105,7 +105,9 @@ class Verbs:
         state = self._scheduler[name]
         limit = max(0, min(limit, _MOST_RUNS))
         unfinished = sorted(state.unfinished, reverse=True)
-        runs = [self._so_far(self._scheduler.runs[run]) for run in unfinished] + self._unsaved.history(name, limit)
+        runs = [self._so_far(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._unsaved.history(
+            name, limit
+        )
         return {
             "job": answers.job_row(self._scheduler, job), "definition": answers.definition(job),
             "stats": answers.stats(state),
