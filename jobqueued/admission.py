@@ -56,6 +56,7 @@ class Admission:
         self.locks, self.waiting = locks, Waiting()
         self._ends: dict[RunId, int | None] = {}
         self._drains: dict[RunId, int] = {}
+        self._promises: dict[RunId, int] = {}
         self._lapsed: set[RunId] = set()
         self.lapses: list[Lapse] = []
         """The reservations that have lapsed in the last pass: told once each time that a run waits."""
@@ -104,6 +105,8 @@ class Admission:
         if heads:
             self._drains = before | self._drains
         self._lapsed &= self._drains.keys()
+        if len(self._promises) > len(self.reservations):
+            self._promises = {run: until for run, until in self._promises.items() if run in self.waiting}
 
     def _may_start(self, group: Group, reserved: Locks, mono: int) -> bool:
         claims, _, bound, _ = group.terms
@@ -124,7 +127,7 @@ class Admission:
             return
         if reserved.missing(claims) is not None:
             return
-        until = self.honoured_by(claims)
+        until = self._promised(run, claims)
         if until is None and self._has_lapsed(run, group, before, mono):
             return
         self.reservations.append(Reservation(run, group, rank, until))
@@ -136,6 +139,13 @@ class Admission:
             known[missing.resource] = None
         elif (promise := next((one for one in self.reservations if one.touches(claims)), None)) is not None:
             known[f"what is kept for {promise.run}"] = None
+
+    def _promised(self, run: RunId, claims: Claims) -> int | None:
+        """H never grows while a run waits: who backfills must not hold what lets others backfill longer."""
+        until, before = self.honoured_by(claims), self._promises.get(run)
+        if until is not None:
+            until = self._promises[run] = until if before is None else min(until, before)
+        return until
 
     def holders(self, claims: Claims) -> list[RunId]:
         """The live runs that keep a run with these claims from starting."""

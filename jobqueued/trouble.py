@@ -11,7 +11,6 @@ from jobqueued.locks import CPU, MEMORY
 from jobqueued.model import Claim, Job
 from jobqueued.spelling import nearest
 
-
 MANY = 200
 """Among more jobs nobody looks for one of a similar name: that takes long, and the daemon has other things to do."""
 

@@ -230,7 +230,7 @@ BOUNDS = st.integers(1, 20).map(lambda minutes: minutes * MINUTE)
 STREAM = st.lists(st.tuples(CLAIMS, BOUNDS, st.floats(0.01, 1)), min_size=1, max_size=10)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(CLAIMS, BOUNDS), max_size=5), CLAIMS, STREAM)
 def test_nobody_starves(
     holders: list[tuple[Claims, int]], asked: Claims, stream: list[tuple[Claims, int, float]]
