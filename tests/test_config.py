@@ -121,7 +121,7 @@ BAD = {
     "max_runing: 5": "1:1: max_runing: found an unknown key; accepted: 'max_running'",
     "users: {}": "1:1: users: found a key that this version does not carry out; accepted: the file without it",
     "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention, resources, "
-    "reserve, escalation",
+    "reserve, escalation, pressure",
     "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts",
     "resources: {gpu: 0}": "1:18: resources.gpu: found 0; accepted: a whole number from 1 to 1000000",
     "resources: {memory: 16}": "1:21: resources.memory: found 16; accepted: a size such as 512K, 512M or 2G, from 1K "

@@ -39,7 +39,8 @@ def test_begin() -> None:
         "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
         "memory_peak_below": None, "warnings": [], "user": "backup", "command": ("/bin/backup", "--full"),
         "host": "host",
-        "priority": 10, "output": {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None},
+        "priority": 10, "effective_priority": None, "waited_for": [],
+        "output": {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None},
         "tags": ["a", "b"], "metadata": {"owner": "ops"}, "attempts": [],
     }  # fmt: skip
 

@@ -95,7 +95,7 @@ REFUSED = {
     "jobs: {a: {command: x, dependencies: x}}": "jobs/a/dependencies",
     "jobs: {a: {command: x, overlap: Forbid}}": "jobs/a/overlap",
     "jobs: {a: {command: x, on: {event: X}}}": "jobs/a/on",
-    "jobs: {a: {command: x, on: [{path: /srv/in}]}}": "jobs/a/on",
+    "jobs: {a: {command: x, on: [{pathe: /srv/in}]}}": "jobs/a/on",
     "jobs: {a: {command: x, timeout: 90}}": "jobs/a/timeout", "jobs: {a: {command: x, grace: 1h5d}}": "jobs/a/grace",
     "jobs: {a: {command: []}}": "jobs/a/command", "jobs: {a: {command: x, enabled: no}}": "jobs/a/enabled",
     "jobs: {a: {command: x, priority: 1001}}": "jobs/a/priority", "jobs: {a: {command: x, shell: sh}}": "jobs/a/shell",

@@ -54,7 +54,8 @@ OUTCOMES = st.lists(st.builds(Outcome, COUNTS, INSTANTS, INSTANTS, st.sampled_fr
 MEMORIES = st.builds(
     JobMemory,
     job=NAMES, rhythm=WORDS, cursor=INSTANTS, era=COUNTS, last_number=st.integers(0, 10**18),
-    paused=st.booleans(), paused_until=st.none() | INSTANTS, skip_next=COUNTS, outcomes=OUTCOMES.map(tuple),
+    paused=st.booleans(), paused_until=st.none() | INSTANTS, skip_next=COUNTS,
+    appeared=COUNTS, outcomes=OUTCOMES.map(tuple),
     satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
 )  # fmt: skip
 
