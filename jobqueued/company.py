@@ -36,15 +36,16 @@ class Company:
     def _found(self, path: Path) -> LockFound | None:
         try:
             mark = json.loads(path.read_text())
-            guest = RunId(NAME, int(path.name))
-        except (OSError, ValueError):
+            guest, found = RunId(NAME, int(path.name)), (mark["pid"], mark["birth"])
+            claims, asked_by = claims_from(mark["claims"]), str(mark["asked_by"])
+        except (OSError, ValueError, KeyError, TypeError):
             path.unlink(missing_ok=True)
             return None
         self._last = max(self._last, guest.number)
-        if birth(mark["pid"]) != mark["birth"] or not self._follow(guest, mark["pid"]):
+        if birth(found[0]) != found[1] or not self._follow(guest, found[0]):
             path.unlink(missing_ok=True)
             return None
-        return LockFound(guest, claims_from(mark["claims"]), mark["asked_by"])
+        return LockFound(guest, claims, asked_by)
 
     def come(self, pid: int) -> RunId:
         """A name for a process that asks for locks; it is followed to its end.  OSError: it is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 
 import click
@@ -61,6 +62,8 @@ def with_lock(
             raise Refused(f"lock {printable(lock)} could not be had in time")
         call.answer()
     program, *_ = arguments = command[1:] if command[0] == "--" else command
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(program, arguments)
     except OSError as error:
