@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -27,8 +28,9 @@ def test_the_example_of_the_documentation() -> None:
 
 def test_the_demonstration() -> None:
     """Real processes start in the order that `why` foretells."""
-    demo = Path(__file__).parent.parent / "docs" / "demo.py"
+    root = Path(__file__).parent.parent
+    demo, env = root / "docs" / "demo.py", {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run(
-        [sys.executable, str(demo), "--quick"], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, str(demo), "--quick"], capture_output=True, text=True, check=False, timeout=60, env=env
     )
     assert (0, "") == (done.returncode, done.stderr), done.stdout
