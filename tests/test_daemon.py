@@ -277,8 +277,9 @@ def test_a_reload_fires_nothing(host: Host) -> None:
 def fill_disk(host: Host) -> None:
     """From now on state.db can't grow, as on a full disk (RLIMIT_FSIZE of the scheduler alone)."""
     assert host.daemon is not None
-    size = (host.root / "state" / "state.db-wal").stat().st_size
-    resource.prlimit(host.daemon.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    log = host.root / "state" / "state.db-wal"
+    wait_for(lambda: log.stat().st_size == 0, why="tidied up after the start")
+    resource.prlimit(host.daemon.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
 
 def free_disk(host: Host) -> None:
