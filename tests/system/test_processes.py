@@ -17,7 +17,7 @@ exec >$1 2>&1
 id -un; id -gn; id -Gn
 umask; pwd
 readlink /proc/$$/fd/0
-ls /proc/$$/fd | sort -n | tr '\\n' ' '; echo
+ls -vxw0 /proc/$$/fd
 cut -d' ' -f5,6,7,19 /proc/$$/stat
 grep -E '^(SigBlk|SigIgn|CapEff|NoNewPrivs|Seccomp):' /proc/$$/status | tr '\\n\\t' '  '; echo
 cat /proc/$$/oom_score_adj; ulimit -Sn; ulimit -Hn
