@@ -56,6 +56,9 @@ class Admission:
         self.locks, self.waiting = locks, Waiting()
         self._ends: dict[RunId, int | None] = {}
         self._drains: dict[RunId, int] = {}
+        self.new_drains: list[RunId] = []
+        """The runs for which others are held back, since the last pass, beside a holder of which nobody knows the
+        end."""
         self._promises: dict[RunId, int] = {}
         self._lapsed: set[RunId] = set()
         self.lapses: list[Lapse] = []
@@ -76,6 +79,10 @@ class Admission:
         self.locks.release(run)
         del self._ends[run]
 
+    def drains(self, run: RunId, began: int) -> None:
+        """An earlier scheduler has held others back for a run since then (monotonic, ns)."""
+        self._drains.setdefault(run, began)
+
     def ends_at(self, run: RunId) -> int | None:
         """When (monotonic, ns) a live run has ended at the latest; None: nobody knows."""
         return self._ends[run]
@@ -86,7 +93,7 @@ class Admission:
         `least`: those of less effective priority are not looked at.
         """
         reserved = Locks(self.locks.capacities)
-        self.reservations, self.lapses, self.look_at = [], [], None
+        self.reservations, self.lapses, self.new_drains, self.look_at = [], [], [], None
         before, self._drains = self._drains, {}
         heads, granted = self.waiting.heads(mono), 0
         while heads and granted < limit:
@@ -161,6 +168,8 @@ class Admission:
 
     def _has_lapsed(self, run: RunId, group: Group, before: dict[RunId, int], mono: int) -> bool:
         """Whether others go first for a while: by turns for as long as they were held back."""
+        if run not in before:
+            self.new_drains.append(run)
         began = self._drains[run] = before.get(run, mono)
         turns = (mono - began) // group.terms.drain
         self._look_again(began + (turns + 1) * group.terms.drain)

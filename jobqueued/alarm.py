@@ -18,7 +18,7 @@ class Alarm:
     def __init__(self) -> None:
         self._timer = kernel.realtime_timer()
         self._armed: int | None = None
-        self._offset = kernel.realtime_offset()
+        self._offset, self._asleep = kernel.realtime_offset(), kernel.time_asleep()
 
     def fileno(self) -> int:
         """Readable once it rings, or the clock was set."""
@@ -35,6 +35,12 @@ class Alarm:
         self._armed = None
         with contextlib.suppress(OSError):  # ECANCELED: the clock was set, which `step` tells
             os.read(self._timer, 8)
+
+    def slept(self) -> int:
+        """For how long (ns) the host was suspended since this was asked last."""
+        asleep, before = kernel.time_asleep(), self._asleep
+        self._asleep = asleep
+        return asleep - before if asleep - before > _SLEW else 0
 
     def step(self) -> int:
         """By how much (ns) the clock was set since this was asked last; 0: it was not."""

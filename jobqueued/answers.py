@@ -7,7 +7,7 @@ from typing import Any
 
 from jobqueued.book import JobState
 from jobqueued.locks import CPU, HOST, SLOT
-from jobqueued.model import DAY, FAILURES, HOUR, LIVE, MINUTE, SECOND, Claim, Job, JobStatus, On, Run, RunState, to_text
+from jobqueued.model import FAILURES, LIVE, SECOND, Claim, Job, JobStatus, On, Run, RunState, span, to_text
 from jobqueued.placement import CPUS
 from jobqueued.scheduler import Scheduler
 from jobqueued.trouble import amount
@@ -52,7 +52,7 @@ def _is_over(scheduler: Scheduler, job: Job) -> bool:
 def rhythms(job: Job) -> list[str]:
     """What makes the job due, in words."""
     words = [f"{expression}, seconds {job.seconds}" if job.seconds else expression for expression in job.schedule]
-    words += [] if job.every is None else [f"every {_length(job.every)}"]
+    words += [] if job.every is None else [f"every {span(job.every, 4)}"]
     words += [] if job.at is None else [f"at {to_text(job.at)}"]
     words += [f"after {', '.join(job.dependencies)}"] if job.dependencies and not job.triggers else []
     words += [_event(on) for on in job.on]
@@ -64,15 +64,6 @@ def _event(on: On) -> str:
         return f"at {on.kind} {on.name}"
     result = {"success": "", "failure": "failure of ", "any": "any end of "}[on.result]
     return f"after {result}{on.name}"
-
-
-def _length(duration: int) -> str:
-    """A duration, exactly: ``1 d 12 h``."""
-    words, rest = [], duration
-    for unit, length in (("d", DAY), ("h", HOUR), ("min", MINUTE), ("s", SECOND)):
-        count, rest = divmod(rest, length)
-        words += [f"{count} {unit}"] if count else []
-    return " ".join(words)
 
 
 def job_row(scheduler: Scheduler, job: Job) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class JobState:
 
     @property
     def held(self) -> int:
-        """How many runs have not started."""
+        """How many runs are due or waiting."""
         return len(self.due) + len(self.waiting)
 
     @property
@@ -108,6 +108,9 @@ class Book:
         self._jobs: dict[str, JobState] = {}
         self._terms: dict[str, Terms] = {}
         self._arrivals = 0
+        self.unjudged: dict[str, None] | None = None
+        """The jobs of which it has to be judged whether they can run here; None: all."""
+        self.troubled: set[str] = set()
         self.loaded = False
         """Whether every job file was read, so that it is known which jobs there are."""
         self.hold: Hold | None = None
@@ -124,11 +127,11 @@ class Book:
                 self[run.id.job].skip = run
             elif run.state in LIVE:
                 self.put_live(run, now)
-            elif run.state is RunState.RETRYING:
+            elif run.state is RunState.RETRYING or (run.state is RunState.WAITING and run.not_before > now.wall):
                 self.put_later(run, now)
             else:
                 self[run.id.job].due.append(run.id)
-                self.runs[run.id] = replace(run, state=RunState.DUE)
+                self.runs[run.id] = replace(run, state=RunState.DUE, waited=run.age(now.wall), since=0)
 
     def __getitem__(self, job: str) -> JobState:
         """The state of a job id, heard of or not."""
@@ -187,9 +190,19 @@ class Book:
 
     def is_completed(self, job: Job) -> bool:
         """Whether `max_runs` have started."""
+        return job.max_runs is not None and self._started(job) >= job.max_runs
+
+    def is_used_up(self, job: Job) -> bool:
+        """Whether `max_runs` have started, or are about to."""
+        if job.max_runs is None:
+            return False
+        starting = sum(not _has_started(self.runs[run]) for run in self[job.id].live)
+        return self._started(job) + starting >= job.max_runs
+
+    def _started(self, job: Job) -> int:
         state = self[job.id]
-        started = state.memory.stats.started + len(state.live) + len(state.later)
-        return job.max_runs is not None and started >= job.max_runs
+        under_way = [self.runs[run] for run in state.unfinished]
+        return state.memory.stats.started + sum(_has_started(run) for run in under_way)
 
     def invalid(self, job: Job) -> str:
         """Why a job can't run, whatever its file says; "" if nothing is known."""
@@ -236,8 +249,7 @@ class Book:
 
     def put_back(self, run: Run, now: Now) -> Run:
         """Back to the front of its job's other unstarted runs, where it does not age."""
-        aged = run.waited + (max(0, now.wall - run.since) if run.since else 0)
-        held = self.step(run, Step.HOLD, waited=aged, since=0)
+        held = self.step(run, Step.HOLD, waited=run.age(now.wall), since=0, drains_since=0)
         self._take_out(run.id)
         self[run.id.job].due.insert(0, run.id)
         return held
@@ -258,7 +270,9 @@ class Book:
             state.due.remove(run.id)
         state.later.pop(run.id, None)
         state.waiting.add(run.id)
-        since = now.mono - max(0, now.wall - run.since) - run.waited
+        since = now.mono - run.age(now.wall)
+        if run.drains_since:
+            self.admission.drains(run.id, now.mono - max(0, now.wall - run.drains_since))
         self.admission.waiting.add(run.id, self.terms(job), job.priority, since, run.due, run.arrival)
         self.blocked = False
         return run
@@ -345,3 +359,8 @@ class Book:
         assert set(locks) == {run.id for run in live} | set(guests), "claims outlive their runs"
         assert all(locks.held(run.id) == run.claims for run in live), "a live run without its claims"
         locks.validate()
+
+
+def _has_started(run: Run) -> bool:
+    """Whether it is certain that a run has had a process."""
+    return run.pid is not None or run.so_far is not None

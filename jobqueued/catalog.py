@@ -76,21 +76,26 @@ class Catalog:
         """The paths for whose files jobs wait."""
         return sorted(name for (kind, name), ids in self._listeners.items() if kind == "path" and ids)
 
+    def awaiting_paths(self) -> tuple[Job, ...]:
+        """The jobs that wait for files."""
+        return tuple(job for path in self.awaited_paths() for job in self.listeners("path", path))
+
     def depending(self) -> list[Job]:
         """The jobs that depend on others in any way."""
         ids = {*chain.from_iterable(self._dependents.values())}
         ids.update(*(found for (kind, _), found in self._listeners.items() if kind == "job"))
         return [self._jobs[job_id] for job_id in sorted(ids)]
 
-    def cycle(self, job: Job) -> tuple[str, ...]:
-        """The ids on the shortest way from a job over those it waits for, back to itself; () where there is none."""
-        ways: dict[str, tuple[str, ...]] = {name: (job.id, name) for name in awaited(job)}
-        seen: set[str] = set()
-        while ways and job.id not in ways:
-            seen |= ways.keys()
-            further = ((name, way) for last, way in ways.items() if last in self for name in awaited(self[last]))
-            ways = {name: (*way, name) for name, way in further if name not in seen}
-        return ways.get(job.id, ())
+    def circles(self) -> dict[str, tuple[str, ...]]:
+        """For each job that waits for itself by way of others, the way: its id first and last."""
+        edges = {job.id: set(awaited(job)) for job in self.depending()}
+        core = _core(_reversed(_core(edges)))
+        ways: dict[str, tuple[str, ...]] = {}
+        for name in sorted(core):
+            if name not in ways and (ring := _ring(name, {known: edges[known] & core.keys() for known in core})):
+                for place, member in enumerate(ring):
+                    ways.setdefault(member, (*ring[place:], *ring[: place + 1]))
+        return ways
 
     def add(self, job: Job) -> None:
         """Add a job; ValueError if its id is taken."""
@@ -218,3 +223,44 @@ _definition = attrgetter(*(field.name for field in fields(Job) if field.name not
 def _same(old: Job, new: Job) -> bool:
     """Whether nothing changed but the place; compiled triggers follow from the rest."""
     return bool(_definition(old) == _definition(new))
+
+
+_Edges = dict[str, set[str]]
+
+
+def _core(edges: _Edges) -> _Edges:
+    """What is left of a graph when nodes without an edge to another are taken away, again and again."""
+    left = {name: {other for other in others if other in edges} for name, others in edges.items()}
+    back = _reversed(left)
+    ends = [name for name, others in left.items() if not others]
+    while ends:
+        end = ends.pop()
+        del left[end]
+        for name in back.get(end, ()):
+            left[name].discard(end)
+            if not left[name]:
+                ends.append(name)
+    return left
+
+
+def _reversed(edges: _Edges) -> _Edges:
+    back: _Edges = {name: set() for name in edges}
+    for name, others in edges.items():
+        for other in others:
+            back.setdefault(other, set()).add(name)
+    return back
+
+
+def _ring(start: str, edges: _Edges) -> list[str]:
+    """The nodes on a shortest way from one back to itself; [] where there is none."""
+    came: dict[str, str] = {}
+    reached = [start]
+    while reached and start not in came:
+        further = [(name, last) for last in reached for name in sorted(edges[last]) if name not in came]
+        came.update(reversed(further))
+        reached = list(dict.fromkeys(name for name, _ in further))
+    ring, name = [], came.get(start)
+    while name is not None and name != start:
+        ring.append(name)
+        name = came[name]
+    return [start, *reversed(ring)] if start in came else []

@@ -160,6 +160,8 @@ class Daemon:
     def _turn(self, *, admit: bool = True) -> None:
         if step := self._alarm.step():  # before all else: what is due must not be judged by the new clock
             self._happened.insert(0, events.ClockStepped(step))
+        if slept := self._alarm.slept():
+            self._happened.insert(0, events.Slept(slept))
         happened, self._happened[:] = self._happened[:], []
         now = _now()
         decided: list[Command] = []
@@ -167,8 +169,7 @@ class Daemon:
             decided += self._decide(event, now)
         if any(isinstance(event, events.JobsRead | events.FileGone) for event in happened):
             self._arrivals.want(self._scheduler.catalog.awaited_paths())
-        if admit:
-            decided += self._scheduler.admit(now)
+        decided += self._scheduler.admit(now) if admit else self._scheduler.settle(now)
         if decided or self._unsaved or self._degraded:
             self._carry_out(decided)
 

@@ -13,7 +13,7 @@ from jobqueued.book import Book
 from jobqueued.commands import Command, LookUp, Reply, SaveHold, SaveJob, SaveRun, Say
 from jobqueued.ends import give_up
 from jobqueued.gate import HOLD, empty, look, released, resumed, watch_over
-from jobqueued.model import PENDING, SECOND, Job, Now, Occurrence, to_text
+from jobqueued.model import PENDING, SECOND, Job, Now, Occurrence, Run, to_text
 from jobqueued.skips import skip
 
 
@@ -28,8 +28,8 @@ def read(book: Book, event: events.JobsRead, now: Now) -> Iterator[Command]:
         yield from _removed(book, job, now)
     for job in (*change.added, *change.edited):
         yield from _defined(book, job, before.get(job.id), now)
-    if book.loaded:
-        yield from judged(book, trouble.to_be_judged(book, change))
+    if book.unjudged is not None:
+        book.unjudged |= dict.fromkeys(trouble.to_be_judged(book, change))
     yield from _looked_up(event.jobs)
     counts = {name: len(jobs) for name, jobs in change._asdict().items() if jobs}
     if counts:
@@ -38,8 +38,7 @@ def read(book: Book, event: events.JobsRead, now: Now) -> Iterator[Command]:
 
 def loaded(book: Book, event: events.JobsLoaded, now: Now) -> Iterator[Command]:
     """All files were read at start: what waits for a job that is nowhere any more never runs."""
-    book.loaded = True
-    yield from judged(book, book.catalog)
+    book.loaded, book.unjudged = True, None
     for job in book.catalog:
         if book[job.id].due:
             book.stir(job.id)
@@ -53,11 +52,18 @@ def loaded(book: Book, event: events.JobsLoaded, now: Now) -> Iterator[Command]:
         yield from dues.booted(book, event.boot, now)
 
 
-def judged(book: Book, jobs: Iterable[Job]) -> Iterator[Command]:
+def judged(book: Book) -> Iterator[Command]:
     """What can't run on this host is invalid, and said to be; what can again is let go on."""
-    for job in jobs:
+    unjudged, book.unjudged = book.unjudged, {}
+    if unjudged == {}:
+        return
+    for job, told in trouble.verdicts(book, unjudged):
         state, before = book[job.id], book[job.id].trouble
-        state.trouble = trouble.judge(book, job)
+        state.trouble = told
+        if told:
+            book.troubled.add(job.id)
+        else:
+            book.troubled.discard(job.id)
         if state.trouble != before:
             book.stir(job.id)
         if state.trouble and state.trouble != before:
@@ -80,6 +86,8 @@ def user_known(book: Book, event: events.UserKnown, now: Now) -> Iterator[Comman
     before = book.users.get(event.user)
     book.users[event.user] = event.trouble
     for job in book.catalog.of_user(event.user):
+        if event.trouble == before and not book[job.id].due:
+            continue
         if event.trouble:
             yield from empty(book, job, f"invalid: {event.trouble}", now)
         book.stir(job.id)
@@ -124,14 +132,14 @@ def skip_next(book: Book, event: events.SkipAsked, now: Now) -> Iterator[Command
         return
     yield from dues.catch_clock(book, job, now)
     state = book[job.id]
-    starts = job.next_starts(now.wall, state.memory.skip_next + 1) if job.enabled else []
-    if len(starts) <= state.memory.skip_next:
-        yield Reply(event.ticket, {"reason": f"the clock does not start {job.id} any more"}, "Refused")
+    due = job.next_after(max(state.memory.cursor, *state.memory.skips, 0))
+    if due is None or book.clock.next(job.id) is None:
+        yield Reply(event.ticket, {"reason": f"nothing of {job.id} is due by the clock"}, "Refused")
         return
-    state.memory = replace(state.memory, skip_next=state.memory.skip_next + 1)
+    state.memory = replace(state.memory, skips=(*state.memory.skips, due))
     yield SaveJob(state.memory)
-    yield Say("skips_next", {"job": job.id, "asked_by": event.asked_by, "due": starts[-1]})
-    yield Reply(event.ticket, {"due": to_text(starts[-1])})
+    yield Say("skips_next", {"job": job.id, "asked_by": event.asked_by, "due": due + job.offset})
+    yield Reply(event.ticket, {"due": to_text(due + job.offset)})
 
 
 def held(book: Book, event: events.HoldAsked) -> Iterator[Command]:
@@ -151,8 +159,12 @@ def _defined(book: Book, job: Job, old: Job | None, now: Now) -> Iterator[Comman
     state = book[job.id]
     book.define(job)
     rhythm = job.rhythm if job.enabled and not book.is_completed(job) else ""
-    if old is not None and state.memory.rhythm != rhythm:
+    if old is not None and (state.memory.rhythm != rhythm or _comes_sooner(old, job, state.memory.cursor, now)):
         yield from dues.forgo(book, old, "edited", now)
+    edges = set(job.dependencies) & set(job.dependencies if old is None else old.dependencies)
+    if not edges.issuperset(state.memory.satisfied):
+        state.memory = replace(state.memory, satisfied=tuple(sorted(edges & {*state.memory.satisfied})))
+        yield SaveJob(state.memory)
     if state.memory.cursor > now.wall + dues.STEP_LIMIT:
         # the clock was far ahead, and was put right while we were down
         yield Say("clock_was_ahead", {"job": job.id, "seconds": (state.memory.cursor - now.wall) / SECOND})
@@ -173,16 +185,23 @@ def _defined(book: Book, job: Job, old: Job | None, now: Now) -> Iterator[Comman
     yield from _taken_up(book, job, now)
 
 
+def _comes_sooner(old: Job, job: Job, cursor: int, now: Now) -> bool:
+    """Whether an occurrence that `spread` has put off would start by the very edit."""
+    due = old.next_after(cursor) if old.offset > job.offset else None
+    return due is not None and due + job.offset <= now.wall
+
+
 def _taken_up(book: Book, job: Job, now: Now) -> Iterator[Command]:
     """Its runs that are not live go by the new definition."""
     state = book[job.id]
-    for run in sorted(state.waiting):
-        book.enqueue(book.runs[run], now)
     beyond = max(0, state.under_way - job.concurrency)
-    for run in sorted(state.waiting, reverse=True)[:beyond]:
-        yield SaveRun(book.put_back(book.runs[run], now))
+    for place, run in enumerate(sorted(state.waiting, reverse=True)):
+        if place < beyond or _is_newly_held(job, book.runs[run]):
+            yield SaveRun(book.put_back(book.runs[run], now))
+        else:
+            book.enqueue(book.runs[run], now)
     for known in [book.runs[due] for due in state.due]:
-        if dependencies.hold_back(job) and not known.held and known.so_far is None and known.trigger == "schedule":
+        if _is_newly_held(job, known):
             book.runs[known.id] = replace(known, held=now.wall)
             yield SaveRun(book.runs[known.id])
     for run in [*state.due, *state.waiting]:
@@ -194,11 +213,17 @@ def _taken_up(book: Book, job: Job, now: Now) -> Iterator[Command]:
     book.stir(job.id)
 
 
+def _is_newly_held(job: Job, run: Run) -> bool:
+    """Whether dependencies, which its job did not have when it came to be, hold back a run."""
+    return dependencies.hold_back(job) and not run.held and run.so_far is None and run.trigger == "schedule"
+
+
 def _removed(book: Book, job: Job, now: Now) -> Iterator[Command]:
     state = book[job.id]
     yield from dues.forgo(book, job, "job_removed", now)
     book.clock.clear(job.id)
-    state.memory, state.trouble = replace(state.memory, rhythm=""), ""
+    state.memory, state.trouble = replace(state.memory, rhythm="", satisfied=()), ""
+    book.troubled.discard(job.id)
     book.stir(job.id)
     yield SaveJob(state.memory)
     yield from empty(book, job, "job_removed", now)

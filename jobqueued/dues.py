@@ -10,7 +10,7 @@ from jobqueued import catchup, dependencies, events
 from jobqueued.book import Book
 from jobqueued.commands import Command, LookUp, Reply, SaveBoot, SaveJob, SaveRun, Say
 from jobqueued.ends import give_up
-from jobqueued.gate import watch_over
+from jobqueued.gate import UNTIL, resumed, watch_over
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Now, Occurrence, Overlap, Run, RunState
 from jobqueued.skips import CLOCK, Cause, skip
 from jobqueued.stops import stop
@@ -59,17 +59,24 @@ def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
     state = book[job.id]
     wall, cursor = now.wall - job.offset, state.memory.cursor
     dues, due = _dues(job, cursor, wall)
-    state.memory = replace(state.memory, cursor=dues[-1])
+    before = dict(zip(dues, [cursor, *dues], strict=False))
+    skips = tuple(due for due in state.memory.skips if due > cursor)
+    state.memory = replace(state.memory, cursor=dues[-1], skips=skips)
     book.wind(job)
     named = partial(Occurrence.clock, job.id, state.memory.era)
     if state.memory.paused:
-        yield from skip(book, job, list(map(named, dues)), "paused", now)
-        return
+        until = now.wall if state.memory.paused_until is None else min(state.memory.paused_until, now.wall)
+        during = [due for due in dues if due + job.offset <= until]
+        if during:
+            yield from skip(book, job, list(map(named, during)), "paused", now)
+        if until == now.wall:
+            return
+        yield from resumed(book, job.id, UNTIL)
+        dues = dues[len(during) :]
     todo = catchup.sort_out(job, dues, wall, complete=due is None or due > wall)
     if todo.missed:
         yield from skip(book, job, list(map(named, todo.missed)), "missed", now)
     limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK
-    before = dict(zip(dues, [cursor, *dues], strict=False))
     fresh = sum(wall - instant <= job.grace for instant in todo.run)
     if fresh and _blows_fuse(book, job, fresh, now):
         yield Say("fuse", {"job": job.id}) if not state.fuse_blown else SaveJob(state.memory)
@@ -85,7 +92,7 @@ def _blows_fuse(book: Book, job: Job, fresh: int, now: Now) -> bool:
     state = book[job.id]
     count, since = state.fresh
     if now.mono - since >= MINUTE:
-        state.fuse_blown = state.fuse_blown and count > FUSE
+        state.fuse_blown = state.fuse_blown and count > FUSE and now.mono - since < 2 * MINUTE
         count, since = 0, now.mono
     state.fresh = count + fresh, since
     return state.fuse_blown or count + fresh > FUSE
@@ -95,23 +102,29 @@ def _new_of_clock(
     book: Book, job: Job, occurrence: Occurrence, limit: int, now: Now, previous: int
 ) -> Iterator[Command]:
     """What the clock makes due may have been asked to be skipped, and takes the place of one that waits for others."""
-    state = book[job.id]
-    if state.memory.skip_next:
-        state.memory = replace(state.memory, skip_next=state.memory.skip_next - 1)
+    if occurrence.due in book[job.id].memory.skips:
         yield from skip(book, job, [occurrence], "skip_next", now)
         return
-    for run in [book.runs[held] for held in state.due if book.runs[held].held]:
-        yield from give_up(book, run, "superseded", now)
+    waits = [run for run in map(book.runs.__getitem__, book[job.id].due) if _waits(book, job, run, now)]
+    if not _refusal(book, job, limit + len(waits)):
+        for run in waits:
+            yield from give_up(book, run, "superseded", now)
     yield from _new(book, job, occurrence, limit, now, CLOCK, previous)
+
+
+def _waits(book: Book, job: Job, run: Run, now: Now) -> bool:
+    return bool(run.held) and dependencies.verdict(book, job, run, now).word is dependencies.WAITS
 
 
 def clock_stepped(book: Book, event: events.ClockStepped, now: Now) -> Iterator[Command]:
     """Steps up to 3 h are gaps like any other (backward: the cursor stays).  A larger one is a correction."""
     yield Say("clock_stepped", {"seconds": event.step / SECOND})
-    for run in list(book.runs.values()):
-        if (shifted := run.shifted(event.step)) != run:
-            book.runs[run.id] = shifted
-            yield SaveRun(shifted)
+    yield from _shifted(book, event.step)
+    for job in book.catalog.awaiting_paths():
+        memory = book[job.id].memory
+        if memory.appeared > now.wall:  # else no file would be new until the clock is there again
+            book[job.id].memory = replace(memory, appeared=now.wall)
+            yield SaveJob(book[job.id].memory)
     if abs(event.step) <= STEP_LIMIT:
         return
     for job in book.catalog:
@@ -123,6 +136,23 @@ def clock_stepped(book: Book, event: events.ClockStepped, now: Now) -> Iterator[
         if start is not None and start <= now.wall:
             yield from skip(book, job, [Occurrence.clock(job.id, era, start - job.offset)], "clock", now)
         book.wind(job)
+
+
+def slept(book: Book, event: events.Slept) -> Iterator[Command]:
+    """What durations count from moves with the clock; what was due meanwhile is caught up like after any gap."""
+    return _shifted(book, event.duration)
+
+
+def _shifted(book: Book, step: int) -> Iterator[Command]:
+    for run in list(book.runs.values()):
+        if (shifted := run.shifted(step)) != run:
+            book.runs[run.id] = shifted
+            yield SaveRun(shifted)
+    for state in map(book.__getitem__, (job.id for job in book.catalog)):
+        if state.memory.outcomes:  # a dependency's success counts from when a run was held
+            outcomes = tuple(known._replace(ended=known.ended + step) for known in state.memory.outcomes)
+            state.memory = replace(state.memory, outcomes=outcomes)
+            yield SaveJob(state.memory)
 
 
 def booted(book: Book, boot: str, now: Now) -> Iterator[Command]:
@@ -209,10 +239,11 @@ def _refusal(book: Book, job: Job, limit: int) -> str:
         return f"invalid: {state.trouble}"
     if book.is_completed(job):
         return "max_runs"
-    if job.overlap is Overlap.SKIP and state.under_way >= job.concurrency:
+    if job.overlap is Overlap.SKIP and state.under_way + len(state.due) >= job.concurrency:
         return "overlap"
     replaces = job.overlap is Overlap.REPLACE
-    if not replaces and state.held >= (limit if job.max_waiting is None else job.max_waiting):
+    waiting = sum(book.runs[run].so_far is None for run in (*state.due, *state.waiting))
+    if not replaces and waiting >= (limit if job.max_waiting is None else job.max_waiting):
         return "queue_full"
     return ""
 
@@ -241,10 +272,12 @@ def _new(
 
 
 def _replaced(book: Book, job: Job, run: Run, now: Now) -> Iterator[Command]:
-    """A new run takes the place of one that is under way, and of those that have not started."""
+    """At its job's `concurrency` a new run takes the place of those that are not live, then of the oldest that are."""
     state, reason = book[job.id], f"replaced by {run.id}"
-    for pending in sorted([*state.due, *state.waiting, *state.later]):
-        yield from give_up(book, book.runs[pending], reason, now, stopped=True)
     going = sorted(live for live in state.live if book.runs[live].state is not RunState.STOPPING)
-    for live in going[: max(0, len(state.live) + 1 - job.concurrency)]:
+    pending = sorted([*state.due, *state.waiting, *state.later])
+    beyond = len(going) + len(pending) + 1 - job.concurrency
+    for older in pending[: max(0, beyond)]:
+        yield from give_up(book, book.runs[older], reason, now, stopped=True)
+    for live in going[: max(0, beyond - len(pending))]:
         yield from stop(book, book.runs[live], reason)

@@ -60,6 +60,14 @@ class ClockStepped:
 
 
 @dataclass(frozen=True, slots=True)
+class Slept:
+    """The host was suspended for `duration` nanoseconds, in which no duration grows: nothing aged, nothing is
+    nearer."""
+
+    duration: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     """The attempt's process exists."""
 
@@ -246,6 +254,7 @@ Event = (
     | UserKnown
     | Woke
     | ClockStepped
+    | Slept
     | RunStarted
     | RunStopping
     | RunEnded

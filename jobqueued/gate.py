@@ -13,6 +13,9 @@ from jobqueued.lifecycle import Step
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
 
 DEADLINE = "start_deadline"
+IMPOSSIBLE = "impossible"
+"""How the trouble begins of a job whose runs can never be admitted; what else is wrong only keeps new ones away."""
+UNTIL = "its --until"
 HOLD, PRESSURE = ":hold", ":pressure"
 """What the timers of the host's hold and of pressure on it are called."""
 
@@ -22,15 +25,17 @@ def promote(book: Book, name: str, now: Now) -> Iterator[Command]:
     job, state = book.catalog.get(name), book[name]
     if job is None:
         return
-    if book.loaded and (trouble := state.trouble):
-        yield from empty(book, job, f"invalid: {trouble}", now)
+    if state.trouble.startswith(IMPOSSIBLE):
+        yield from empty(book, job, f"invalid: {state.trouble}", now)
+    if book.is_completed(job):
+        yield from complete(book, job, now)
     if book.holds(job):
         return
-    if not book.loaded and dependencies.hold_back(job):
-        return  # nobody knows yet which jobs there are
     for run in [book.runs[found] for found in state.due]:
         if state.under_way >= job.concurrency:
             return
+        if run.so_far is None and book.is_used_up(job):
+            continue  # until it is known whether the last of `max_runs` has started
         word, reason = dependencies.verdict(book, job, run, now)
         if word is dependencies.MET:
             yield SaveRun(book.enqueue(book.step(run, Step.QUEUE), now))
@@ -49,14 +54,17 @@ def complete(book: Book, job: Job, now: Now) -> Iterator[Command]:
     """The last of a job's `max_runs` has started: nothing more is due."""
     state = book[job.id]
     book.clock.clear(job.id)
-    state.memory = replace(state.memory, rhythm="")
-    yield SaveJob(state.memory)
-    for run in sorted([*state.due, *state.waiting]):
-        yield from give_up(book, book.runs[run], "max_runs", now)
+    if state.memory.rhythm:
+        state.memory = replace(state.memory, rhythm="")
+        yield SaveJob(state.memory)
+    for run in [book.runs[found] for found in sorted([*state.due, *state.waiting])]:
+        if run.so_far is None:
+            yield from give_up(book, run, "max_runs", now)
 
 
 def watch_over(book: Book, job: Job, run: Run, now: Now) -> None:
     """Look at a run that has not started when its time is up."""
+    book.timers.forget(book.runs)
     if run.so_far is None and job.start_deadline is not None:
         book.timers.at(planned(book, run) + job.start_deadline, run.id)
     if run.held:
@@ -78,11 +86,11 @@ def look(book: Book, whom: str | RunId, now: Now) -> Iterator[Command]:
         book.blocked = False
     elif whom == HOLD:
         if book.hold is not None and book.hold.until is not None and book.hold.until <= now.wall:
-            yield from released(book, "its --until")
+            yield from released(book, UNTIL)
     else:
         memory = book[whom].memory
         if memory.paused and memory.paused_until is not None and memory.paused_until <= now.wall:
-            yield from resumed(book, whom, "its --until")
+            yield from resumed(book, whom, UNTIL)
 
 
 def _look_at_run(book: Book, run: Run, now: Now) -> Iterator[Command]:
@@ -103,6 +111,9 @@ def _go_on(book: Book, job: Job, run: Run, now: Now) -> Iterator[Command]:
     state = book[job.id]
     if run.failover and job.failover is None:
         yield from give_up(book, run, "its job has no failover any more", now)
+        return
+    if state.trouble.startswith(IMPOSSIBLE):
+        yield from give_up(book, run, f"invalid: {state.trouble}", now)
         return
     if book.holds(job) or len(state.waiting) + len(state.live) >= job.concurrency:
         yield SaveRun(book.put_back(run, now))

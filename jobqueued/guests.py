@@ -23,14 +23,24 @@ def asked(book: Book, event: LockAsked, now: Now) -> Iterator[Command]:
         there = f"there {'is 1' if locks.capacity(claim.resource) == 1 else f'are {locks.capacity(claim.resource)}'}"
         yield Reply(event.ticket, {"reason": f"of {claim.resource} {there}"}, "Refused")
         return
-    if event.at_once and (claim := locks.missing(event.claims)) is not None:
-        holders = ", ".join(map(book.called, locks.holders(claim.resource)))
-        yield Reply(event.ticket, {"reason": f"lock {claim.resource} is held by {holders}"}, "Refused")
+    if event.at_once and (reason := _keeps_waiting(book, event.claims)):
+        yield Reply(event.ticket, {"reason": reason}, "Refused")
         return
     book.guests[event.guest] = Guest(event.claims, event.asked_by, event.ticket)
     terms = Terms(event.claims, book.limits.escalation, None, HOUR)
     book.admission.waiting.add(event.guest, terms, 0, now.mono, now.wall, book.arrival())
     book.blocked = False
+
+
+def _keeps_waiting(book: Book, claims: Claims) -> str:
+    """Why a guest with these claims would have to wait; "" if it would not."""
+    if book.hold is not None:
+        return f"nothing new starts on this host: held by {book.hold.asked_by}"
+    if (claim := book.admission.locks.missing(claims)) is not None:
+        holders = ", ".join(map(book.called, book.admission.locks.holders(claim.resource)))
+        return f"lock {claim.resource} is held by {holders}"
+    first = next((one.run for one in book.admission.reservations if one.touches(claims)), None)
+    return "" if first is None else f"it is kept for {book.called(first)}, which goes first"
 
 
 def granted(book: Book, guest: RunId) -> Iterator[Command]:

@@ -76,6 +76,11 @@ def realtime_offset() -> int:
     return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
+def time_asleep() -> int:
+    """BOOTTIME − MONOTONIC (ns): for how long the host was suspended since it is up."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+
+
 def inotify() -> int:
     """A non-blocking inotify(7) descriptor."""
     return _checked("inotify_init1", _libc.inotify_init1(_TFD_NONBLOCK_CLOEXEC))

@@ -39,7 +39,7 @@ class JobMemory:
     `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.  `outcomes`:
     the newest, where other jobs depend on it.  `satisfied`: the dependencies that have succeeded since it was due last,
     where they make it due.  `appeared`: files of its `on: {path: …}` that came until then count for nothing any more.
-    `skip_next`: how many of the clock's occurrences are skipped next.
+    `skips`: the due times of its clock that somebody wants to be skipped.
     """
 
     job: str
@@ -49,7 +49,7 @@ class JobMemory:
     last_number: int = 0
     paused: bool = False
     paused_until: int | None = None
-    skip_next: int = 0
+    skips: tuple[int, ...] = ()
     appeared: int = 0
     outcomes: tuple[Outcome, ...] = ()
     satisfied: tuple[str, ...] = ()

@@ -37,13 +37,13 @@ def to_text(instant: int) -> str:
     return to_datetime(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def span(duration: int) -> str:
-    """A duration for people, its two largest parts: ``1 d 12 h``, ``2 min 5 s``, ``0 s``."""
+def span(duration: int, parts: int = 2) -> str:
+    """A duration for people, its largest parts: ``1 d 12 h``, ``2 min 5 s``, ``0 s``."""
     words, rest = list[str](), duration
     for unit, length in (("d", DAY), ("h", HOUR), ("min", MINUTE), ("s", SECOND)):
         count, rest = divmod(rest, length)
         words += [f"{count} {unit}"] if count else []
-    return " ".join(words[:2]) or "0 s"
+    return " ".join(words[:parts]) or "0 s"
 
 
 class Now(NamedTuple):
@@ -291,10 +291,10 @@ class Run:
     A skip that covers several occurrences has `due` of the first, `last_due` and `count`.
 
     It ages since `since` (wall; 0: it does not), and has aged for `waited` ns before that.  Nothing is tried before
-    `not_before`.  Its dependencies hold it back since `held`; `previous` is the instant before `due` in its job's
-    rhythm. A live run holds `claims`, of which it was given the units in `placed`, and has ended by `ends_by` (None:
-    nobody knows).  `so_far` is the record of the attempts that have ended.  All instants are on the wall; a step of the
-    clock shifts those from which durations count.
+    `not_before`.  Others are held back for it since `drains_since`.  Its dependencies hold it back since `held`;
+    `previous` is the instant before `due` in its job's rhythm. A live run holds `claims`, of which it was given the
+    units in `placed`, and has ended by `ends_by` (None: nobody knows).  `so_far` is the record of the attempts that
+    have ended.  All instants are on the wall; a step of the clock shifts those from which durations count.
     """
 
     id: RunId
@@ -316,6 +316,7 @@ class Run:
     since: int = 0
     waited: int = 0
     held: int = 0
+    drains_since: int = 0
     previous: int = 0
     claims: tuple[Claim, ...] = ()
     placed: tuple[tuple[str, tuple[int, ...]], ...] = ()
@@ -324,9 +325,13 @@ class Run:
     last_due: int | None = None
     count: int = 1
 
+    def age(self, wall: int) -> int:
+        """For how long (ns) it has aged by now."""
+        return self.waited + (max(0, wall - self.since) if self.since else 0)
+
     def shifted(self, step: int) -> Run:
         """The run after a step of the wall clock: what durations count from moves with it."""
-        moments = {name: getattr(self, name) for name in ("since", "not_before", "held", "ends_by")}
+        moments = {name: getattr(self, name) for name in ("since", "not_before", "held", "drains_since", "ends_by")}
         return replace(self, **{name: moment + step for name, moment in moments.items() if moment})
 
     @property

@@ -20,6 +20,7 @@ from jobqueued.memory import Hold, JobMemory
 from jobqueued.model import LIVE, SECOND, Job, Now, Run, RunId, RunState
 
 LAUNCHES_A_TURN = 64
+STEPS_A_TURN = 500
 BACKOFF_MAX = 60 * SECOND
 PATH_BUSY = "path busy"
 """How the reason begins for which an attempt was not started because somebody else has its lock file: lockfile.BUSY."""
@@ -44,6 +45,7 @@ class Scheduler:
             events.PathAppeared: lambda event, now: dues.appeared(book, event, now),
             events.ClockStepped: lambda event, now: dues.clock_stepped(book, event, now),
             events.UnderPressure: self._under_pressure,
+            events.Slept: lambda event, _now: dues.slept(book, event),
             events.Woke: self._woke,
             events.RunStarted: self._run_started,
             events.RunStopping: self._run_stopping,
@@ -106,21 +108,34 @@ class Scheduler:
 
     def handle(self, event: events.Event, now: Now) -> list[Command]:
         """What is to be done about `event`; lifecycle.IllegalStep, and nothing changed, if it can't have happened."""
-        commands = list(self._deciders[type(event)](event, now))
+        return list(self._deciders[type(event)](event, now))
+
+    def settle(self, now: Now) -> list[Command]:
+        """What follows from what has been handled, once a turn and before its commit: `admit` begins with it.
+
+        Definitions that came together are judged together, ends make other jobs due, what was held back goes on.
+        """
         book = self._book
-        while book.finished or book.stirred:
-            if book.finished:
+        if not book.loaded:
+            return []
+        commands = list(definitions.judged(book))
+        steps = 0
+        while book.finished or (book.stirred and steps < STEPS_A_TURN):
+            if book.finished:  # all of them: what follows from an end is committed with it
                 commands += dues.followed(book, book.finished.pop(0), now)
-            else:
-                name = next(iter(book.stirred))
-                del book.stirred[name]
-                commands += gate.promote(book, name, now)
+                continue
+            steps += 1
+            name = next(iter(book.stirred))
+            del book.stirred[name]
+            commands += gate.promote(book, name, now)
         return commands
 
     def next_wakeup(self, now: Now) -> int | None:
         """The wall instant (ns) before which only an event can change anything; None: no such instant."""
         book = self._book
         times = [book.clock.soonest(), book.timers.soonest(now)]
+        if book.loaded and (book.finished or book.stirred):
+            times.append(now.wall)
         if len(book.admission.waiting) and book.hold is None:
             look_at = book.admission.look_at
             times.append(now.wall if not book.blocked else None)
@@ -143,7 +158,7 @@ class Scheduler:
 
     def _woke(self, _event: events.Woke, now: Now) -> Iterator[Command]:
         yield from dues.woke(self._book, now)
-        for whom in self._book.timers.due(now):
+        for whom in self._book.timers.due(now, STEPS_A_TURN):
             yield from gate.look(self._book, whom, now)
 
     def admit(self, now: Now) -> list[Command]:
@@ -151,23 +166,30 @@ class Scheduler:
 
         Where claims are scarce, all that are due join the queue before the first is chosen.
         """
+        commands = self.settle(now)
         book, due = self._book, self._book.clock.soonest()
         look_at = book.admission.look_at
         book.blocked = book.blocked and (look_at is None or look_at > now.mono)
         if book.hold is not None or book.blocked or (book.is_limited and due is not None and due <= now.wall):
-            return []
-        commands: list[Command] = []
+            return commands
         launched = 0
         least = book.limits.calm if book.pressed(now.mono) else None
         for run in book.admission.turn(now.mono, LAUNCHES_A_TURN, least):
             commands += guests.granted(book, run) if run in book.guests else self._start(self.runs[run], now)
             launched += 1
         book.blocked = launched < LAUNCHES_A_TURN
+        for run in book.admission.new_drains:
+            if run in self.runs:
+                self.runs[run] = kept = replace(self.runs[run], drains_since=now.wall)
+                commands.append(SaveRun(kept))
         for run, holders in book.admission.lapses:
             commands.append(Say("held_up", {"run": str(run), "holders": list(map(book.called, holders))}))
         return commands
 
     def _start(self, run: Run, now: Now) -> Iterator[Command]:
+        if run.so_far is None and self._book.is_used_up(self.catalog[run.id.job]):  # until it is known what starts
+            yield SaveRun(self._book.put_back(run, now))
+            return
         job, admission = self.catalog[run.id.job], self._book.admission
         queued = {
             "effective_priority": round(admission.waiting.priority(run.id, now.mono), 3),
@@ -176,8 +198,6 @@ class Scheduler:
         started = self._book.admit(run, now)
         yield SaveRun(started)
         yield Launch(started, job, record.begin(started, job, self._book.host) | queued)
-        if job.max_runs is not None and self._book.is_completed(job):
-            yield from gate.complete(self._book, job, now)
 
     # runs from their start to their end
 
@@ -195,6 +215,7 @@ class Scheduler:
         if not known:
             yield SaveRun(run)
             yield Say("run_started", {"run": str(run.id), "pid": run.pid, **self._lateness(run, event.started)})
+            self._book.stir(run.id.job)
         if run.state is RunState.STOPPING:  # its supervisor may not have been there to be told
             yield Stop(run.id, run.attempt, run.reason or "")
 
@@ -243,6 +264,8 @@ class Scheduler:
             self._book.put_later(back, now)
         else:
             back = self._book.put_back(back, now) if self._book.holds(job) else self._book.enqueue(back, now)
+            gate.watch_over(self._book, job, back, now)
+            self._book.stir(run.id.job)
         if pause and (failures != run.failures or not event.reason.startswith(PATH_BUSY)):
             yield Say("run_returned", {"run": str(run.id), "reason": event.reason, "again_in": pause / SECOND})
         yield SaveRun(back)

@@ -59,13 +59,14 @@ _RUN_FIELDS = (
     "failures", "last_due", "count",
 )  # fmt: skip
 _MORE_OF_RUN = (
-    "not_before", "failover", "stop_asked", "since", "waited", "held", "previous", "claims", "placed", "ends_by",
+    "not_before", "failover", "stop_asked", "since", "waited", "held", "drains_since",
+    "previous", "claims", "placed", "ends_by",
     "so_far",
 )  # fmt: skip
 """What few runs have, and none once it has ended: in one JSON object, without what is as in any other."""
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 _PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
-_MORE_OF_JOB = ("paused_until", "skip_next", "appeared", "outcomes", "satisfied")
+_MORE_OF_JOB = ("paused_until", "skips", "appeared", "outcomes", "satisfied")
 _JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"
 _PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -341,7 +342,7 @@ def _memory(
     return JobMemory(
         job=job, rhythm=rhythm, cursor=cursor, era=era, last_number=last_number, paused=bool(paused),
         stats=JobStats(**json.loads(stats)), paused_until=rare.get("paused_until"),
-        skip_next=rare.get("skip_next", 0), appeared=rare.get("appeared", 0),
+        skips=tuple(rare.get("skips", ())), appeared=rare.get("appeared", 0),
         outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
         satisfied=tuple(rare.get("satisfied", ())),
     )  # fmt: skip

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from collections.abc import Container
+from heapq import heapify, heappop, heappush
 
 from jobqueued.model import Now, RunId
+
+Whom = str | RunId
+_Heap = list[tuple[int, int, Whom]]
+
+_MANY = 1000
 
 
 class Timers:
     """Runs and jobs (by id) to look at.  A timer that is not needed any more is let fire: who looks finds nothing."""
 
     def __init__(self) -> None:
-        self._wall: list[tuple[int, str | RunId]] = []
-        self._mono: list[tuple[int, str | RunId]] = []
+        self._wall: _Heap = []
+        self._mono: _Heap = []
+        self._set = 0
+        self._many = _MANY
 
-    def at(self, wall: int, whom: str | RunId) -> None:
+    def at(self, wall: int, whom: Whom) -> None:
         """Look at it at this instant of the wall clock."""
-        heappush(self._wall, (wall, whom))
+        self._push(self._wall, wall, whom)
 
-    def after(self, mono: int, whom: str | RunId) -> None:
+    def after(self, mono: int, whom: Whom) -> None:
         """Look at it at this instant of the monotonic clock."""
-        heappush(self._mono, (mono, whom))
+        self._push(self._mono, mono, whom)
 
-    def due(self, now: Now) -> list[str | RunId]:
-        """Those to be looked at now, each once, by their time."""
-        found: dict[str | RunId, None] = {}
+    def _push(self, heap: _Heap, time: int, whom: Whom) -> None:
+        self._set += 1
+        heappush(heap, (time, self._set, whom))
+
+    def forget(self, alive: Container[RunId]) -> None:
+        """Drop the timers of runs that are over, where they have become many."""
+        if len(self) <= self._many:
+            return
+        for heap in (self._wall, self._mono):
+            heap[:] = [timer for timer in heap if isinstance(timer[2], str) or timer[2] in alive]
+            heapify(heap)
+        self._many = 2 * len(self) + _MANY
+
+    def due(self, now: Now, limit: int) -> list[Whom]:
+        """Those to be looked at now, each once, by their time; at most `limit`."""
+        found: dict[Whom, None] = {}
         for heap, time in ((self._wall, now.wall), (self._mono, now.mono)):
-            while heap and heap[0][0] <= time:
-                found[heappop(heap)[1]] = None
+            while heap and heap[0][0] <= time and len(found) < limit:
+                found[heappop(heap)[2]] = None
         return list(found)
 
     def soonest(self, now: Now) -> int | None:
@@ -35,3 +56,6 @@ class Timers:
         times = [self._wall[0][0]] if self._wall else []
         times += [now.wall + max(0, self._mono[0][0] - now.mono)] if self._mono else []
         return min(times, default=None)
+
+    def __len__(self) -> int:
+        return len(self._wall) + len(self._mono)

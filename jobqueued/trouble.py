@@ -5,6 +5,8 @@ It is judged anew whenever something changes that it depends on; a job's file is
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from jobqueued.book import Book
 from jobqueued.catalog import Change, awaited
 from jobqueued.locks import CPU, MEMORY
@@ -15,21 +17,29 @@ MANY = 200
 """Among more jobs nobody looks for one of a similar name: that takes long, and the daemon has other things to do."""
 
 
-def judge(book: Book, job: Job) -> str:
-    """Why a job can't run on this host as things stand; "" if nothing is known."""
-    return _impossible(book, job) or _unknown(book, job) or _circular(book, job)
+def verdicts(book: Book, names: Iterable[str] | None) -> Iterator[tuple[Job, str]]:
+    """Why each of these jobs (None: of all) can't run on this host as things stand; "" where nothing is known.
+
+    Circles concern others too: where somebody waits for somebody all that are in one, or were, are judged.
+    """
+    jobs = [job for name in names if (job := book.catalog.get(name))] if names is not None else list(book.catalog)
+    circles: dict[str, tuple[str, ...]] = {}
+    if any(map(awaited, jobs)):
+        circles = book.catalog.circles()
+        others = {*circles, *book.troubled} - {job.id for job in jobs}
+        jobs += [job for name in sorted(others) if (job := book.catalog.get(name))]
+    for job in jobs:
+        yield job, _impossible(book, job) or _unknown(book, job) or _circular(circles.get(job.id, ()))
 
 
-def to_be_judged(book: Book, change: Change) -> list[Job]:
-    """The jobs of which a change of definitions may have changed the verdict."""
-    names = {job.id: None for job in (*change.added, *change.edited)}
+def to_be_judged(book: Book, change: Change) -> Iterator[str]:
+    """The ids of the jobs of which a change of definitions may have changed the verdict."""
+    yield from (job.id for job in (*change.added, *change.edited))
     for job in (*change.added, *change.edited, *change.removed):
-        names |= dict.fromkeys(book.catalog.dependents(job.id))
-        names |= dict.fromkeys(found.id for found in book.catalog.listeners("job", job.id))
-        if awaited(job):
-            names |= dict.fromkeys(book.catalog.cycle(job))
-    names |= dict.fromkeys(job.id for job in book.catalog if book[job.id].trouble)
-    return [book.catalog[name] for name in names if name in book.catalog]
+        yield from book.catalog.dependents(job.id)
+        yield from (found.id for found in book.catalog.listeners("job", job.id))
+    if any(map(awaited, change.removed)):
+        yield from book.troubled
 
 
 def _unknown(book: Book, job: Job) -> str:
@@ -40,8 +50,7 @@ def _unknown(book: Book, job: Job) -> str:
     return ""
 
 
-def _circular(book: Book, job: Job) -> str:
-    way = book.catalog.cycle(job) if awaited(job) else ()
+def _circular(way: tuple[str, ...]) -> str:
     return f"it depends on itself: {' → '.join(way)}" if way else ""
 
 

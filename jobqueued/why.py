@@ -45,6 +45,8 @@ def _of_due(book: Book, run: Run, now: Now) -> Why:
     if state.under_way >= job.concurrency:
         others = ", ".join(map(str, sorted([*state.live, *state.waiting, *state.later])))
         return {"reasons": [f"concurrency {job.concurrency} is used up by {others}"]}
+    if run.so_far is None and book.is_used_up(job):
+        return {"reasons": [f"max_runs {job.max_runs} may be used up by what is about to start"]}
     word, reason = dependencies.verdict(book, job, run, now)
     if word is dependencies.WAITS:
         more = span(max(0, run.held + job.dependency_timeout - now.wall))
@@ -74,7 +76,7 @@ def _of_waiting(book: Book, run: Run, now: Now) -> Why:
         "reasons": [*_words(book, missing, ahead, behind, effective, now), *_growth(job, effective, points, every)],
         "missing": missing, "ahead": [str(other) for other in ahead], "behind": behind and str(behind.run),
         "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
-        "waited": (now.wall - run.since + run.waited) / SECOND if run.since else run.waited / SECOND,
+        "waited": run.age(now.wall) / SECOND,
         "expected": None if expected is None else to_text(expected),
     }  # fmt: skip
 

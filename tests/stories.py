@@ -128,6 +128,14 @@ class Teller:
         if not any(problem.severity == "error" for problem in problems):
             self.story.write(name, *jobs)
 
+    def do_files(self, *names: str, body: list[str]) -> None:
+        """Several job files are saved together; their lines are parted by ---."""
+        texts = "\n".join(body).split("\n---\n")
+        pairs = zip(names, texts, strict=True)
+        read = [events.JobsRead(name, read_jobs(text.encode(), name)[0]) for name, text in pairs]
+        self.story.files |= {event.file: event.jobs for event in read}
+        self.story.happen(*read)
+
     def do_takes(self, job: str, time: str) -> None:
         """How long each attempt of a job takes."""
         self.story.seconds[job] = parse_duration(time) / SECOND
@@ -164,7 +172,7 @@ class Teller:
         story, slept = self.story, parse_duration(time)
         story.processes = {name: end + slept for name, end in story.processes.items()}
         story.now = story.now._replace(wall=story.now.wall + slept)
-        story.happen(events.Woke())
+        story.happen(events.Slept(slept), events.Woke())
 
     def do_clock(self, step: str) -> None:
         """Somebody sets the clock: +1h, -30m."""

@@ -326,7 +326,7 @@ class TestSkipNext:
         assert (0, "skip_next", due.strip()) == (code, skip["reason"], skip["due"][:19].replace("T", " "))
 
     @pytest.mark.parametrize(
-        ("name", "told"), [("nobody", "there is no job nobody"), ("plain", "the clock does not start plain")]
+        ("name", "told"), [("nobody", "there is no job nobody"), ("plain", "nothing of plain is due by the clock")]
     )
     def test_refused(self, idle: Host, name: str, told: str) -> None:
         """What the clock does not start can't be skipped."""

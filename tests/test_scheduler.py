@@ -266,7 +266,8 @@ def test_found_attempts_count_as_used() -> None:
     attempt = RunId("a", 7), 1
     world.processes[attempt], world.begun[attempt], world.holding[attempt] = world.now.wall + 10**9, world.now.wall, ()
     found = events.Found(RunId("a", 7), 1, f"c0.{due // 10**9}", due, due, "schedule", None)
-    world.happen(found, events.RunStarted(RunId("a", 7), 1, 4711, world.now.wall), events.Woke())
+    started = events.RunStarted(RunId("a", 7), 1, 4711, world.now.wall)
+    world.happen(found, started, events.JobsLoaded(complete=True), events.Woke())
     world.pass_time(3600)
     assert world.covered("a") == ["01:00", "02:00"]
     assert [run for run, _ in world.launched] == ["a@8"]

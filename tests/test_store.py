@@ -42,8 +42,8 @@ RUNS = st.builds(
     trigger=WORDS, asked_by=st.none() | WORDS, state=st.sampled_from(UNFINISHED), reason=st.none() | WORDS,
     attempt=COUNTS, pid=st.none() | COUNTS, started=st.none() | INSTANTS, failures=COUNTS,
     last_due=st.none() | INSTANTS, count=COUNTS, not_before=INSTANTS, failover=st.booleans(), stop_asked=st.booleans(),
-    since=INSTANTS, waited=INSTANTS, held=INSTANTS, previous=INSTANTS, claims=CLAIMS, placed=PLACED,
-    ends_by=st.none() | INSTANTS, so_far=st.none() | DOCUMENTS,
+    since=INSTANTS, waited=INSTANTS, held=INSTANTS, drains_since=INSTANTS, previous=INSTANTS,
+    claims=CLAIMS, placed=PLACED, ends_by=st.none() | INSTANTS, so_far=st.none() | DOCUMENTS,
 )  # fmt: skip
 STATS = st.builds(
     JobStats,
@@ -54,7 +54,7 @@ OUTCOMES = st.lists(st.builds(Outcome, COUNTS, INSTANTS, INSTANTS, st.sampled_fr
 MEMORIES = st.builds(
     JobMemory,
     job=NAMES, rhythm=WORDS, cursor=INSTANTS, era=COUNTS, last_number=st.integers(0, 10**18),
-    paused=st.booleans(), paused_until=st.none() | INSTANTS, skip_next=COUNTS,
+    paused=st.booleans(), paused_until=st.none() | INSTANTS, skips=st.lists(INSTANTS, max_size=3).map(tuple),
     appeared=COUNTS, outcomes=OUTCOMES.map(tuple),
     satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
 )  # fmt: skip

@@ -109,8 +109,7 @@ class World:
         commands: list[Command] = []
         for event in happened:
             commands += self.scheduler.handle(event, self.now)
-        if admit:
-            commands += self.scheduler.admit(self.now)
+        commands += self.scheduler.admit(self.now) if admit else self.scheduler.settle(self.now)
         self.scheduler.validate()
         self._carry_out(commands, die_after)
 
