@@ -20,7 +20,7 @@ def expected_start(book: Book, asked: RunId, now: Now) -> int | None:
     locks, mono = book.admission.locks, now.mono
     waiting = _before(book, asked, now)
     live = [holder for holder in locks if isinstance(holder, RunId)]
-    if len(waiting) > MOST or book.hold is not None:
+    if len(waiting) > MOST or book.hold is not None or book.pressed(mono):
         return None
     ends = [(end, holder) for holder in live if (end := _end(book, holder, now)) is not None]
     heapify(ends)

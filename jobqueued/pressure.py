@@ -30,9 +30,7 @@ class Pressure:
         for name, percent in limits.items():
             path = directory / name
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-                self._triggers[descriptor] = name
-                os.write(descriptor, b"some %d %d\0" % (_WINDOW * percent // 100, _WINDOW))
+                self._triggers[_trigger(path, percent)] = name
             except OSError as error:
                 self.troubles.append(
                     f"pressure of {name} can't be watched, and holds nothing back: {path}: {error.strerror}"
@@ -45,3 +43,13 @@ class Pressure:
     def event(self, descriptor: int, mono: int) -> UnderPressure:
         """What a trigger that fired means."""
         return UnderPressure(self._triggers[descriptor], mono + _LASTS)
+
+
+def _trigger(path: Path, percent: int) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, b"some %d %d\0" % (_WINDOW * percent // 100, _WINDOW))
+    except OSError:  # without a trigger it would be told all the time
+        os.close(descriptor)
+        raise
+    return descriptor

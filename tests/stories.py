@@ -216,6 +216,10 @@ class Teller:
         """Somebody lets new runs start again."""
         self._ask(lambda ticket: events.HoldAsked(ticket, "root", None))
 
+    def do_pressure(self, name: str, time: str) -> None:
+        """Work waits too long for something on this host, for a time."""
+        self.story.happen(events.UnderPressure(name, self.story.now.mono + parse_duration(time)))
+
     def do_emit(self, event: str) -> None:
         """Somebody says that something has happened."""
         self._ask(lambda ticket: events.Emitted(ticket, event, "root", f"x{ticket:016x}"))
