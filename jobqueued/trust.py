@@ -56,7 +56,7 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
         raise
     try:
         check_trusted(os.fstat(descriptor), daemon)
-        if daemon is not None and not closed and _has_writer(descriptor):
+        if daemon is not None and not closed and has_writer(descriptor):
             raise InWriting
         with open(descriptor, "rb", closefd=False) as file:
             return file.read(MAX_BYTES + 1)
@@ -80,7 +80,7 @@ def check_trusted(found: os.stat_result, daemon: int | None) -> None:
         raise Refused(f"found a file that group {found.st_gid} may write; accepted: write permission for its owner")
 
 
-def _has_writer(descriptor: int) -> bool:
+def has_writer(descriptor: int) -> bool:
     """Whether the kernel refuses a read lease because of a writer (fcntl(2)); False where it gives no leases at all.
 
     A writer that comes while we hold it waits for these microseconds, and we are told by a signal that does nothing.
