@@ -56,14 +56,12 @@ class Daemon:
         limits = HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation, config.calm)
         self._scheduler = Scheduler(limits)
         self._pressure = Pressure({name: part for name, part in config.pressure.items() if name != "below"})
-        self._systemd = Systemd()
         reader = partial(read_jobs, timezone=config.timezone, seed=machine_id())
         self._watch = Watch(paths.jobs, reader, store.files())
         self._happened: list[events.Event] = []
         self._reload = Reload(self._watch, self._scheduler.catalog)
         self._unsaved = Unsaved(store)
-        self._company = Company(paths.run / "with-lock")
-        self._arrivals = Arrivals()
+        self._company, self._arrivals = Company(paths.run / "with-lock"), Arrivals()
         self._verbs = Verbs(
             self._scheduler, store, self._unsaved, self._status, self._happened.append, paths.logs, self._reload.begin,
             _now, paths.runs.name, self._company,
@@ -74,8 +72,8 @@ class Daemon:
         self._upkeep = Upkeep(store, paths.logs, config.retention)
         self._alive_at: int | None = None
         self._call_again_at: int | None = None
-        self._stop = False
-        self._alarm = Alarm()
+        self._complete, self._stop = True, False
+        self._systemd, self._alarm = Systemd(), Alarm()
 
     def run(self, boot_id: str, ready: Callable[[], None]) -> None:
         """From start to stop; `ready` is called once jobs run."""
@@ -118,8 +116,8 @@ class Daemon:
         self._settle(same_boot=known)
         if found:  # state.db is lost, so nobody knows what this boot has made due
             self._unsaved.take(commands.SaveBoot(boot_id))
-        complete = all(self._watch.last_good(path) for path in self._watch.problems)
-        self._happened.append(events.JobsLoaded(complete, None if known or found else boot_id))
+        self._complete = self._watch.complete
+        self._happened.append(events.JobsLoaded(self._complete, None if known or found else boot_id))
         self._happened += self._arrivals.found()
         self._turn(admit=False)
         self._systemd.ready(self._summary())
@@ -182,11 +180,9 @@ class Daemon:
 
     def _carry_out(self, decided: list[Command]) -> None:
         """Commit first, then act, in the order given."""
-        ended: list[tuple[RunId, Record]] = []
+        ended = [(each.run.id, each.record) for each in decided if isinstance(each, SaveRun) and each.record]
         for command in decided:
             self._unsaved.take(command)
-            if isinstance(command, SaveRun) and command.record is not None:
-                ended.append((command.run.id, command.record))
         committed = self._commit()
         for command in decided:
             self._act(command, committed)
@@ -394,6 +390,9 @@ class Daemon:
         self._happened += self._watch.scan(_now().mono)
         self._unsaved.take_files(self._watch.accepted)
         tell_changes(self._watch, self._journal)
+        if not self._complete and self._watch.complete:  # what is nowhere never comes
+            self._complete = True
+            self._happened.append(events.JobsLoaded(True))
 
 
 def _now() -> Now:

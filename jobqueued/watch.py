@@ -108,6 +108,11 @@ class Watch:
         return self._catalog.of_file(path)
 
     @property
+    def complete(self) -> bool:
+        """Whether it is known which jobs there are: each file that is refused has its last good ones."""
+        return all(map(self.last_good, self.problems))
+
+    @property
     def deadline(self) -> int | None:
         """When (CLOCK_MONOTONIC) the next vanished file counts as gone."""
         return min(self._vanished.values(), default=None)

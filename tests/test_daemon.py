@@ -324,6 +324,22 @@ def test_a_crash_while_the_disk_is_full_starts_nothing_twice(host: Host) -> None
     assert (host.root / "starts").read_text() == "x\nx\n"
 
 
+def test_what_is_nowhere_any_more_is_known_once_all_files_are_read(host: Host) -> None:
+    """A file that is refused at the start may have the job of a run that waits; once it is mended nobody has."""
+    host.write("job.yaml", "jobs: {work: {command: 'true'}}")
+    host.start()
+    host.call("Hold")
+    run = host.run("work")
+    host.stop()
+    (host.root / "jobqueue.d" / "job.yaml").unlink()
+    host.write("moved.yaml", "jobs: {work: {command: [}}")
+    host.start()
+    reason = "job work is not defined in any file that could be read"
+    assert host.call("Why", run=run)["why"]["reasons"] == [reason]
+    host.write("moved.yaml", "jobs: {other: {command: 'true'}}")
+    assert host.wait(run)["reason"] == "job_removed"
+
+
 def test_a_read_only_state_directory(host: Host) -> None:
     """A state directory that can't be written is one clear message, and exit status 1."""
     if os.geteuid() == 0:
