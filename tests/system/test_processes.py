@@ -19,7 +19,7 @@ umask; pwd
 readlink /proc/$$/fd/0
 ls -vxw0 /proc/$$/fd
 cut -d' ' -f5,6,7,19 /proc/$$/stat
-grep -E '^(SigBlk|SigIgn|CapEff|NoNewPrivs|Seccomp):' /proc/$$/status | tr '\\n\\t' '  '; echo
+grep -E '^(SigBlk|SigIgn|CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr '\\n\\t' '  '; echo
 cat /proc/$$/oom_score_adj; ulimit -Sn; ulimit -Hn
 cat /proc/$$/cgroup
 echo "leader $$ $(cut -d' ' -f6 /proc/$$/stat)"
