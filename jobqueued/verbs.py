@@ -15,6 +15,7 @@ from jobqueued.claims import is_name
 from jobqueued.company import Company
 from jobqueued.control import Peer
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
+from jobqueued.locks import CPU, MEMORY
 from jobqueued.memory import Hold
 from jobqueued.model import LIVE, Claim, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.scheduler import Scheduler
@@ -194,8 +195,10 @@ class Verbs:
 
     def _ask_for_lock(self, asked: dict[str, Any], peer: Peer, ticket: Ticket) -> None:
         name, units = asked["lock"], asked.get("units") or 0
-        if not is_name(name) or units < 0:
-            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units" if units < 0 else "lock"})
+        if not is_name(name) or name in (CPU, MEMORY):
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "lock"})
+        if units < 0 or (units and asked.get("shared")):
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units"})
         claim = Claim(name, units, exclusive=not (units or asked.get("shared")))
         try:
             guest = self._company.come(peer.pid)

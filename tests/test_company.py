@@ -292,12 +292,21 @@ class TestWithLock:
         told = "jobqueuectl: /none/such: No such file or directory\n"
         assert (127, "", told) == with_lock(busy, "tape", "--", "/none/such")
         wait_for(lambda: busy.said("lock_released"))
+        assert (126, "", "jobqueuectl: /: Permission denied\n") == with_lock(busy, "tape", "--", "/")
 
-    @pytest.mark.parametrize("lock", ["Tape", "/run/tape.lock", ""])
-    def test_no_name(self, busy: Host, lock: str) -> None:
-        """What can't be the name of a lock is refused, and nothing is run."""
-        code, said, told = with_lock(busy, lock, "--", "echo", "in")
-        assert (2, "", True) == (code, said, "lock" in told)
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            (["Tape"], "'Tape'; accepted: a name such as"), (["/run/tape.lock"], "accepted: a name such as"),
+            ([""], "accepted: a name such as"), (["cpu"], "'cpu' is given to runs alone; accepted: a lock"),
+            (["--shared", "--units", "2", "tape"], "either --shared or --units"),
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_no_lock(self, busy: Host, options: list[str], told: str) -> None:
+        """What can't be a lock is refused with what can be, and nothing is run."""
+        code, said, refused = with_lock(busy, *options, "--", "echo", "in")
+        assert (2, "", True) == (code, said, told in refused), refused
 
     def test_inside_a_run(self, tmp_path: Path) -> None:
         """A run is refused a lock beside those it has, lest two of them wait for each other, and told what to do."""

@@ -478,6 +478,7 @@ class TestVerbs:
             ("Emit", {"event": "x" * 65}, "event"), ("Emit", {}, "event"),
             ("Lock", {"lock": "Tape"}, "lock"), ("Lock", {"lock": "/run/tape.lock"}, "lock"),
             ("Lock", {"lock": ":host"}, "lock"), ("Lock", {"lock": "tape", "units": -1}, "units"),
+            ("Lock", {"lock": "cpu"}, "lock"), ("Lock", {"lock": "tape", "units": 1, "shared": True}, "units"),
         ],
         ids=str,
     )  # fmt: skip

@@ -492,7 +492,9 @@ class TestHistory:
     def test_no_time(self, text: str) -> None:
         """What is no time is said so, with what is."""
         shown = run("history", "--since", text)
-        assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), today" in shown.stderr), shown.stderr
+        assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), 18:00, today" in shown.stderr), (
+            shown.stderr
+        )
 
     @pytest.mark.parametrize("option", ["--since", "--until"])
     def test_time_to_come(self, option: str) -> None:

@@ -6,10 +6,11 @@ import click
 
 from jobqueued.config import Paths
 from jobqueued.ctl.client import ask
+from jobqueued.ctl.names import named
 
 
 @click.command()
-@click.argument("event")
+@click.argument("event", callback=named)
 @click.pass_obj
 def emit(paths: Paths, event: str) -> None:
     """Make the jobs due that wait for EVENT, and print their runs.

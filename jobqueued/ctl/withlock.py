@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -10,6 +11,7 @@ import sys
 import click
 
 from jobqueued.config import Paths
+from jobqueued.ctl import names
 from jobqueued.ctl.client import Call, Refused
 from jobqueued.ctl.terminal import printable
 from jobqueued.spelling import parse_duration
@@ -29,7 +31,7 @@ def _duration(_context: click.Context, _parameter: click.Parameter, text: str | 
 )
 @click.option("-n", "--no-wait", is_flag=True, help="Exit 1 if it can't be had at once.")
 @click.option("-w", "--wait", callback=_duration, metavar="D", help="Exit 1 if it can't be had in this time: 30s, 5m.")
-@click.argument("lock")
+@click.argument("lock", callback=names.lock)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.pass_obj
 def with_lock(
@@ -45,7 +47,7 @@ def with_lock(
 
     It waits in the queue like a run, ages, and is not overtaken for ever.  The lock is held until the process that
     COMMAND becomes has ended, whatever becomes of the daemon.  Exits with the status of COMMAND; 127 if there is no
-    such command.
+    such command, 126 if it can't be executed.
 
     In a job name the lock in its file instead.
 
@@ -56,6 +58,8 @@ def with_lock(
     """
     if "JOBQUEUE_RUN" in os.environ:
         raise click.UsageError("a run gets all its locks together, at its start: name this one in the job's `locks`.")
+    if shared and units:
+        raise click.UsageError("who shares a lock holds no units of it: either --shared or --units.")
     asked = {"lock": lock, "shared": shared, "units": units, "no_wait": no_wait}
     with Call(paths.control, "Lock", None, **asked) as call:
         if not select.select([call], [], [], wait)[0]:
@@ -68,4 +72,4 @@ def with_lock(
         os.execvp(program, arguments)
     except OSError as error:
         click.echo(f"jobqueuectl: {printable(program)}: {error.strerror}", err=True)
-        sys.exit(127)
+        sys.exit(127 if error.errno == errno.ENOENT else 126)
