@@ -26,7 +26,7 @@ from jobqueued.kinds import (
 )
 from jobqueued.locks import CPU, MEMORY
 from jobqueued.model import Claim, Escalation, On
-from jobqueued.spelling import Instead
+from jobqueued.spelling import Instead, nearest
 from jobqueued.yamltext import Entry, Node, Scalar, is_null, meaning, quoted
 
 NAME = "[a-z0-9][a-z0-9._-]{0,63}"
@@ -70,11 +70,9 @@ def _lock_name(node: Scalar) -> str:
 def _lock_path(node: Scalar) -> str:
     if _NAME_PATTERN.fullmatch(node.text) and not is_null(node):
         raise Instead(f"{{name: {node.text}}}")
-    return str(PATH.read(node)) if node.text.startswith("/") else _nothing()
-
-
-def _nothing() -> str:
-    raise ValueError
+    if not node.text.startswith("/"):
+        raise ValueError
+    return str(PATH.read(node))
 
 
 _LOCK = scalar("name", A_NAME, _lock_name, {"type": ["string", "number", "boolean"], "pattern": f"^(?:{NAME})$"})
@@ -207,9 +205,11 @@ def _event(node: Node, values: dict[str, Any]) -> On:
 
 
 def _boot(node: Scalar) -> str:
-    if node.text != "boot" and is_name(node.text) and not is_null(node):
-        raise Instead(f"{{event: {node.text}}}")
-    return node.text if node.text == "boot" else _nothing()
+    if node.text == "boot":
+        return node.text
+    if is_null(node) or not is_name(node.text) or nearest(node.text, ["boot"]):
+        raise ValueError
+    raise Instead(f"{{event: {node.text}}}")
 
 
 EVENT = either(scalar("boot", "boot", _boot, {"enum": ["boot"]}), made(section(_EVENTS), _event))

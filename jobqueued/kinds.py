@@ -269,7 +269,7 @@ def either(simple: Kind, structured: Kind) -> Kind:
     plain_one = _reworded(simple, accepted)
 
     def read(node: Node) -> Any:
-        return structured.read(node) if isinstance(node, Mapping) and node.entries else plain_one.read(node)
+        return (structured if isinstance(node, Mapping) and node.entries else plain_one).read(node)
 
     schema = {"anyOf": [simple.schema, structured.schema]}
     return Kind(f"{simple.name} or mapping", accepted, read, schema, structured.keys)
@@ -365,8 +365,8 @@ def _reworded(kind: Kind, accepted: str) -> Kind:
 
 
 def _in_words_of(problem: Problem, narrow: str, wide: str) -> Problem:
-    found, separator, told = problem.message.rpartition("; accepted: ")
-    return problem if problem.key else problem._replace(message=found + separator + told.replace(narrow, wide))
+    whole = rf"(?<=[ (]){re.escape(narrow)}(?=\)?$)"
+    return problem if problem.key else problem._replace(message=re.sub(whole, lambda _: wide, problem.message))
 
 
 def _inside(low: Number, value: Number, high: Number) -> Number:

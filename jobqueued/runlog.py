@@ -56,9 +56,21 @@ def found_output(logs: Path, run: RunId) -> Record | None:
     }  # fmt: skip
 
 
+def whole_output(document: Record) -> Record:
+    """The output of all attempts of a run; its record's own is the last one's, or what the file has so far."""
+    last = document["output"]
+    pieces = [attempt["output"] for attempt in document["attempts"] if "output" in attempt]
+    return {
+        **last,
+        "file": next((piece["file"] for piece in [last, *pieces] if piece.get("file")), None),
+        "bytes": max(last["bytes"], sum(piece["bytes"] for piece in pieces)),
+        "dropped": max(last["dropped"] or 0, sum(piece.get("dropped") or 0 for piece in pieces)),
+    }
+
+
 def no_output(document: Record) -> str:
     """Why there is no output file of the run with this record."""
-    output, state = document["output"], document["state"]
+    output, state = whole_output(document), document["state"]
     facts = (
         (state in PENDING, "it has not started yet"),
         (state in LIVE, "it has written nothing so far"),

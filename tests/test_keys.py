@@ -168,6 +168,7 @@ def test_values_are_read(text: str, value: object) -> None:
     assert ({name: value}, []) == read(text)
 
 
+EVENTS = "boot, or a mapping with the keys path, event, job, result, or a list of them"
 CRON = 'accepted: a cron expression such as "0 2 * * *", or a list of them'
 FINITE = "accepted: a finite number of at most 64 bits, or a text in quotes"
 OCTAL = "accepted: an octal mode with a leading zero, such as 0022"
@@ -231,6 +232,10 @@ BAD = [
         "carry out"),
     ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; accepted: an absolute path, with * ? and [] in its "
         "last part only"),
+    ("on: boots", f"f:1:5: on: found 'boots'; accepted: {EVENTS}"),
+    ("on: rebooted", f"f:1:5: on: found 'rebooted'; accepted: {{event: rebooted}} ({EVENTS})"),
+    ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; accepted: {event: deployed} (boot, or a mapping with the keys "
+        "path, event, job, result)"),
     ("exclusiv: true", "f:1:1: exclusiv: found an unknown key; accepted: 'exclusive'"),
     ("exclusive: 1", "f:1:12: exclusive: found 1; accepted: true or false"),
     ("retry_backoff: .nan", "f:1:16: retry_backoff: found .nan; accepted: a number from 1 to 10"),

@@ -141,6 +141,20 @@ class TestWhole:
         assert [0, 0, 1] == [answer.returncode for answer in shown]
         assert b"has no attempt 3; it has 2" in shown[2].stderr
 
+    def test_only_an_earlier_attempt_wrote(self, host: Host) -> None:
+        """What any attempt wrote is output of the run, for the job's newest output and for the size in show."""
+        tries = '[ "$JOBQUEUE_ATTEMPT" = 2 ] || { echo first; exit 1; }'
+        host.write("a.yaml", f"jobs: {{tries: {{command: {json.dumps(tries)}, retries: 1, retry_delay: 1s}}}}")
+        host.start()
+        record = host.wait(host.run("tries"))
+        assert ("succeeded", None, 2) == (record["state"], record["output"]["file"], len(record["attempts"]))
+        shown = logs(host.root, "tries")
+        assert (0, b"first\n") == (shown.returncode, shown.stdout)
+        shown = run_raw("--root", host.root, "show", "tries@1")
+        assert f"6 B in {host.root}/logs/tries/1.log".encode() in shown.stdout
+        (host.root / "logs/tries/1.log").unlink()
+        assert b"1.log is gone" in logs(host.root, "tries@1").stderr
+
     @pytest.mark.parametrize(
         ("lines", "text"), [(0, b""), (1, b"two 2\n"), (2, b"one 1\ntwo 2\n"), (99, b"one 1\ntwo 2\n")]
     )
@@ -195,7 +209,7 @@ class TestNone:
     def test_why(self, kept: Path, change: dict[str, Any], told: str) -> None:
         """Why there is no output is said, and the answer is no."""
         (kept / "logs/nightly-backup/142.log").unlink()
-        amend(kept, **change)
+        amend(kept, **{"attempts": [], **change})
         shown = logs(kept, "nightly-backup@142")
         assert (1, b"") == (shown.returncode, shown.stdout)
         assert shown.stderr.decode().endswith(f"Error: there is no output of nightly-backup@142: {told}\n")

@@ -76,7 +76,7 @@ def _newest(paths: Paths, job: str, follow: bool) -> Record:
     """The newest run of a job that has output, or is about to."""
     for record in _history(paths, job):
         is_live = record["state"] in LIVE
-        if record["output"]["file"] or (is_live and (follow or _has_output(paths, record))):
+        if runlog.whole_output(record)["file"] or (is_live and (follow or _has_output(paths, record))):
             click.echo(f"{record['run']}, {record['state']} {_when(record)}", err=True)
             return record
     raise Refused(f"no run of {printable(job)} has output")

@@ -14,7 +14,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from jobqueued import answers
+from jobqueued import answers, runlog
 from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
@@ -249,7 +249,7 @@ def _held(claim: Message) -> str:
 
 
 def _consumption(record: Record) -> list[Fact]:
-    usage, output, cpu = record.get("usage"), record["output"], record["cpu_user"]
+    usage, output, cpu = record.get("usage"), runlog.whole_output(record), record["cpu_user"]
     unsent = (output.get("journal") or {}).get("dropped")
     now = (
         usage
