@@ -63,7 +63,7 @@ class Admission:
         self._lapsed: set[RunId] = set()
         self.lapses: list[Lapse] = []
         """The reservations that have lapsed in the last pass: told once each time that a run waits."""
-        self.refusals: dict[RunId, dict[str, None]] = {}
+        self.refusals: dict[RunId, dict[str | RunId, None]] = {}
         """What kept each run that was ever first of its group: resources, and runs for which one was kept."""
         self.reservations: list[Reservation] = []
         self.look_at: int | None = None
@@ -145,7 +145,7 @@ class Admission:
         if missing is not None:
             known[missing.resource] = None
         elif (promise := next((one for one in self.reservations if one.touches(claims)), None)) is not None:
-            known[f"what is kept for {promise.run}"] = None
+            known[promise.run] = None
 
     def _promised(self, run: RunId, claims: Claims) -> int | None:
         """H never grows while a run waits: who backfills must not hold what lets others backfill longer."""

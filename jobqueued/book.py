@@ -96,6 +96,8 @@ class Book:
         self.runs: dict[RunId, Run] = {}
         self.guests: dict[RunId, Guest] = {}
         """By names that look like a run's, of a job that no file can define."""
+        self.hasty: list[RunId] = []
+        """The guests that leave unless they are granted their claims in the next turn."""
         slots = {} if limits.max_running is None else {SLOT: limits.max_running}
         self.admission = Admission(Locks({**limits.resources, **slots}))
         self.placement = Placement(limits.resources, limits.cpus)
@@ -143,6 +145,10 @@ class Book:
         """What people call who holds something."""
         known = self.guests.get(holder) if isinstance(holder, RunId) else None
         return str(holder) if known is None else f"a command of {known.asked_by} (with-lock)"
+
+    def told(self, obstacle: str | RunId) -> str:
+        """What people call what kept a run from starting: a resource, or a run for which one was kept."""
+        return obstacle.removeprefix(":") if isinstance(obstacle, str) else f"what is kept for {self.called(obstacle)}"
 
     def pressed(self, mono: int) -> list[str]:
         """For what work waits too long on this host."""

@@ -17,37 +17,52 @@ from jobqueued.waiting import Terms
 
 
 def asked(book: Book, event: LockAsked, now: Now) -> Iterator[Command]:
-    """A guest joins the queue; one that will not wait is refused if it would have to."""
+    """A guest joins the queue; one that will not wait leaves it unless it is granted its claims in the next turn."""
     locks = book.admission.locks
     if (claim := locks.impossible(event.claims)) is not None:
         there = f"there {'is 1' if locks.capacity(claim.resource) == 1 else f'are {locks.capacity(claim.resource)}'}"
         yield Reply(event.ticket, {"reason": f"of {claim.resource} {there}"}, "Refused")
         return
-    if event.at_once and (reason := _keeps_waiting(book, event.claims)):
-        yield Reply(event.ticket, {"reason": reason}, "Refused")
-        return
     book.guests[event.guest] = Guest(event.claims, event.asked_by, event.ticket)
     terms = Terms(event.claims, book.limits.escalation, None, HOUR)
     book.admission.waiting.add(event.guest, terms, 0, now.mono, now.wall, book.arrival())
+    if event.at_once:
+        book.hasty.append(event.guest)
     book.blocked = False
 
 
-def _keeps_waiting(book: Book, claims: Claims) -> str:
-    """Why a guest with these claims would have to wait; "" if it would not."""
+def refused(book: Book, now: Now) -> Iterator[Command]:
+    """After a turn: who would not wait leaves the queue, and what was kept for it goes to others."""
+    while book.hasty:
+        guest = book.hasty.pop()
+        if guest in book.admission.waiting:
+            known = book.guests.pop(guest)
+            yield Reply(known.ticket, {"reason": _keeps_waiting(book, known.claims, now)}, "Refused")
+            _leave(book, guest)
+
+
+def _leave(book: Book, guest: RunId) -> None:
+    book.admission.waiting.remove(guest)
+    book.admission.refusals.pop(guest, None)
+    book.blocked = False
+
+
+def _keeps_waiting(book: Book, claims: Claims, now: Now) -> str:
     if book.hold is not None:
         return f"nothing new starts on this host: held by {book.hold.asked_by}"
+    if (pressed := book.pressed(now.mono)) and book.limits.calm > 0:
+        return f"work waits for {', '.join(pressed)} on this host"
     if (claim := book.admission.locks.missing(claims)) is not None:
         holders = ", ".join(map(book.called, book.admission.locks.holders(claim.resource)))
         return f"lock {claim.resource} is held by {holders}"
     first = next((one.run for one in book.admission.reservations if one.touches(claims)), None)
-    return "" if first is None else f"it is kept for {book.called(first)}, which goes first"
+    return "others go first" if first is None else f"it is kept for {book.called(first)}, which goes first"
 
 
 def granted(book: Book, guest: RunId) -> Iterator[Command]:
     """It has its claims: that is marked before it is told."""
     known = book.guests[guest]
-    book.admission.waiting.remove(guest)
-    book.admission.refusals.pop(guest, None)
+    _leave(book, guest)
     book.admission.hold(guest, known.claims, None)
     book.guests[guest] = known._replace(ticket=0)
     yield Welcome(guest, known.claims, known.asked_by)
@@ -68,14 +83,12 @@ def over(book: Book, event: LockOver) -> Iterator[Command]:
     known = book.guests.pop(event.guest, None)
     if known is None:
         return
-    book.admission.waiting.remove(event.guest)
-    book.admission.refusals.pop(event.guest, None)
+    _leave(book, event.guest)
     if event.guest in book.admission.locks:
         book.admission.release(event.guest)
         yield Say(
             "lock_released", {"guest": str(event.guest), "locks": _names(known.claims), "asked_by": known.asked_by}
         )
-    book.blocked = False
 
 
 def _names(claims: Claims) -> list[str]:

@@ -170,21 +170,27 @@ class Scheduler:
         book, due = self._book, self._book.clock.soonest()
         look_at = book.admission.look_at
         book.blocked = book.blocked and (look_at is None or look_at > now.mono)
-        if book.hold is not None or book.blocked or (book.is_limited and due is not None and due <= now.wall):
+        if book.is_limited and due is not None and due <= now.wall:
             return commands
-        launched = 0
+        if book.hold is None and not book.blocked:
+            commands += self._turn(now)
+        if book.hold is not None or book.blocked:
+            commands += guests.refused(book, now)
+        return commands
+
+    def _turn(self, now: Now) -> Iterator[Command]:
+        book, launched = self._book, 0
         least = book.limits.calm if book.pressed(now.mono) else None
         for run in book.admission.turn(now.mono, LAUNCHES_A_TURN, least):
-            commands += guests.granted(book, run) if run in book.guests else self._start(self.runs[run], now)
+            yield from guests.granted(book, run) if run in book.guests else self._start(self.runs[run], now)
             launched += 1
         book.blocked = launched < LAUNCHES_A_TURN
         for run in book.admission.new_drains:
             if run in self.runs:
                 self.runs[run] = kept = replace(self.runs[run], drains_since=now.wall)
-                commands.append(SaveRun(kept))
+                yield SaveRun(kept)
         for run, holders in book.admission.lapses:
-            commands.append(Say("held_up", {"run": str(run), "holders": list(map(book.called, holders))}))
-        return commands
+            yield Say("held_up", {"run": book.called(run), "holders": list(map(book.called, holders))})
 
     def _start(self, run: Run, now: Now) -> Iterator[Command]:
         if run.so_far is None and self._book.is_used_up(self.catalog[run.id.job]):  # until it is known what starts
@@ -193,7 +199,7 @@ class Scheduler:
         job, admission = self.catalog[run.id.job], self._book.admission
         queued = {
             "effective_priority": round(admission.waiting.priority(run.id, now.mono), 3),
-            "waited_for": [name.removeprefix(":") for name in admission.refusals.get(run.id, ())],
+            "waited_for": list(map(self._book.told, admission.refusals.get(run.id, ()))),
         }
         started = self._book.admit(run, now)
         yield SaveRun(started)

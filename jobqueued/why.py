@@ -74,7 +74,7 @@ def _of_waiting(book: Book, run: Run, now: Now) -> Why:
     expected = expected_start(book, run.id, now)
     return {
         "reasons": [*_words(book, missing, ahead, behind, effective, now), *_growth(job, effective, points, every)],
-        "missing": missing, "ahead": [str(other) for other in ahead], "behind": behind and str(behind.run),
+        "missing": missing, "ahead": list(map(book.called, ahead)), "behind": behind and book.called(behind.run),
         "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
         "waited": run.age(now.wall) / SECOND,
         "expected": None if expected is None else to_text(expected),
@@ -128,9 +128,9 @@ def _words(
         calm = book.limits.calm
         words.insert(0, f"work waits for {', '.join(pressed)} on this host: only priorities from {calm} on start now")
     if behind is not None and not missing and book.hold is None:
-        words.append(f"what it needs is kept for {behind.run}, which goes first")
+        words.append(f"what it needs is kept for {book.called(behind.run)}, which goes first")
     elif ahead:
-        first = ", ".join(map(str, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")
+        first = ", ".join(map(book.called, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")
         words.append(f"waits behind {first}")
     return words
 

@@ -31,13 +31,14 @@ from jobqueued.commands import Command, Launch, Reply, Say, Stop
 from jobqueued.jobfile import read_jobs
 from jobqueued.journal import VOCABULARY
 from jobqueued.memory import Hold
-from jobqueued.model import MINUTE, SECOND, RunId, to_datetime
+from jobqueued.model import MINUTE, SECOND, Claim, RunId, to_datetime
 from jobqueued.spelling import parse_duration
 from tests.world import MIDNIGHT, World
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 TOLD = ("run_ended", "run_retrying", "run_skipped", "run_returned", "run_stopping", "job_invalid", "job_valid")
-TOLD += ("held", "released", "held_up", "fuse", "clock_stepped", "job_paused", "job_resumed", "emitted", "skips_next")
+TOLD += ("held", "released", "held_up", "lock_granted", "lock_released", "fuse", "clock_stepped")
+TOLD += ("job_paused", "job_resumed", "emitted", "skips_next")
 
 
 class Story(World):
@@ -91,7 +92,7 @@ class Teller:
 
     def __init__(self) -> None:
         self.story = Story()
-        self._tickets = 0
+        self._tickets = self._guests = 0
 
     def act(self, line: str, body: list[str]) -> list[str]:
         """What happens after an act."""
@@ -164,6 +165,7 @@ class Teller:
         for run, attempt in list(story.processes):
             del story.processes[run, attempt]
             story.ended_unseen[run, attempt] = story.went_down(run)
+        story.guests.clear()
         story.now = story.now._replace(wall=story.now.wall + parse_duration(time), mono=5 * SECOND)
         story.boot()
 
@@ -219,6 +221,19 @@ class Teller:
     def do_pressure(self, name: str, time: str) -> None:
         """Work waits too long for something on this host, for a time."""
         self.story.happen(events.UnderPressure(name, self.story.now.mono + parse_duration(time)))
+
+    def do_lock(self, name: str, *how: str) -> None:
+        """Somebody's command asks for a lock: shared, units=2, now (or not at all)."""
+        told = dict(word.partition("=")[::2] for word in how)
+        claim = Claim(name, int(told.get("units", 0)), exclusive=not told.keys() & {"shared", "units"})
+        self._guests += 1
+        guest = RunId(":with-lock", self._guests)
+        self._tickets += 1
+        self.story.happen(events.LockAsked(self._tickets, guest, (claim,), "alice", "now" in told))
+
+    def do_unlock(self, number: str) -> None:
+        """The first, second ... such command ends."""
+        self.story.unlock(RunId(":with-lock", int(number)))
 
     def do_emit(self, event: str) -> None:
         """Somebody says that something has happened."""

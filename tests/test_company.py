@@ -225,7 +225,10 @@ class TestWithLock:
         (busy.root / "go").touch()
         holder.has_it()
         assert [f"lock tape is held by {A_COMMAND}"] == why(busy, low)[:1]
+        second = hold("tape")
+        wait_for(lambda: f"waits behind {A_COMMAND}" in why(busy, low))
         holder.go()
+        second.has_it().go()
         assert "succeeded" == busy.wait(low)["state"]
 
     def test_no_wait(self, busy: Host, hold: Callable[..., Holder]) -> None:

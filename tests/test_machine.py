@@ -18,17 +18,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from jobqueued import events
 from jobqueued.memory import Hold
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Escalation, Job, Now, On, Overlap, Run
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Escalation, Job, Now, On, Overlap, Run, RunId
 from tests.world import World, job
 
 NAMES = ["a", "b", "c", "d", "e"]
 FILES = ["one.yaml", "two.yaml"]
 SOAK = bool(os.environ.get("JOBQUEUED_SOAK"))
 
-LOCKS = st.lists(
-    st.builds(Claim, st.sampled_from(["db", "tape", "/run/x.lock"]), st.just(0), st.booleans()),
-    max_size=2, unique_by=lambda claim: claim.resource,
-).map(tuple)  # fmt: skip
+LOCK = st.builds(Claim, st.sampled_from(["db", "tape", "/run/x.lock"]), st.just(0), st.booleans())
+LOCKS = st.lists(LOCK, max_size=2, unique_by=lambda claim: claim.resource).map(tuple)
 GPUS = st.sampled_from([(), (), (Claim("gpu", 1),), (Claim("gpu", 2),), (Claim("gpu", 3),)])
 ONS = st.lists(
     st.one_of(
@@ -162,6 +160,24 @@ class Machine(RuleBasedStateMachine):
                 event = events.HoldAsked(self.ticket(), "root", hold)
         self._happen(event, None)
 
+    @rule(
+        claim=st.one_of(LOCK, st.sampled_from([Claim("gpu", 1), Claim("gpu", 2)])), at_once=st.booleans(),
+        die=st.sampled_from([None, None, -1, 0, 1, 2, 3]),
+    )  # fmt: skip
+    def lock(self, claim: Claim, at_once: bool, die: int | None) -> None:
+        """A person's command asks for a lock, or for units."""
+        ticket = self.ticket()
+        self._happen(events.LockAsked(ticket, RunId(":with-lock", ticket), (claim,), "alice", at_once), die)
+
+    @precondition(lambda self: self.world.scheduler._book.guests)
+    @rule(pick=st.integers(0, 30), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def unlock(self, pick: int, die: int | None) -> None:
+        """Such a command ends, whether it has its claims or waits."""
+        guests = sorted(self.world.scheduler._book.guests)
+        self.world.unlock(guests[pick % len(guests)], die)
+        if die is not None:
+            self.world.boot()
+
     # what the world does
 
     @rule(minutes=st.floats(0, 100), ends=ENDS)
@@ -247,6 +263,7 @@ class Machine(RuleBasedStateMachine):
             del world.processes[run, attempt]
             world.over.add((run, attempt))
             world.ended_unseen[run, attempt] = world.went_down(run)
+        world.guests.clear()
         world.now = Now(world.now.wall + round(minutes * MINUTE), 5 * SECOND)
         world.boot()
 
@@ -291,6 +308,14 @@ class Machine(RuleBasedStateMachine):
             for run in list(admission.waiting.ordered(now.mono))[:1]:
                 terms = admission.waiting.terms(run)
                 assert admission.locks.missing(terms.claims) is not None, f"{run} could start"
+
+    @invariant()
+    def who_would_not_wait_does_not(self) -> None:
+        """A command that wants its lock at once has it or is gone when the turn is over."""
+        if not hasattr(self, "world"):
+            return
+        wake = self.world.scheduler.next_wakeup(self.world.now)
+        assert not self.world.scheduler._book.hasty or (wake is not None and wake <= self.world.now.wall)
 
     @invariant()
     def who_waits_can_be_told_why(self) -> None:

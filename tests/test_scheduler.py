@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jobqueued import events
 from jobqueued.lifecycle import IllegalStep
-from jobqueued.model import HOUR, MINUTE, CatchUp, RunId, to_text
+from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, RunId, to_text
 from jobqueued.scheduler import LAUNCHES_A_TURN
 from tests.world import MIDNIGHT, World, ended, job
 
@@ -313,6 +313,16 @@ def test_a_burst_is_launched_in_slices_of_a_turn() -> None:
     assert world.scheduler.next_wakeup(world.now) == world.now.wall
     world.pass_time(0)
     assert len(world.launched) == 200
+
+
+def test_who_would_not_wait_may_be_behind_a_burst() -> None:
+    """A command that wants its lock at once is refused only when all whose turn is before its own have started."""
+    world = World(*[job(f"j{n:03}", priority=9) for n in range(100)])
+    asks = [events.RunAsked(n, f"j{n:03}", "root", f"x{n:016x}") for n in range(100)]
+    world.happen(*asks, events.LockAsked(100, RunId(":with-lock", 1), (Claim("tape"),), "alice", at_once=True))
+    assert (LAUNCHES_A_TURN, False) == (len(world.launched), 100 in world.replies)
+    world.happen(events.Woke())
+    assert (100, None) == (len(world.launched), world.replies[100].error)
 
 
 def test_an_idle_scheduler_sleeps_until_the_next_due_time() -> None:

@@ -59,7 +59,8 @@ class World:
         self.over: set[tuple[RunId, int]] = set()
         self.holding: dict[tuple[RunId, int], tuple[Claim, ...]] = {}
         self.hold: Hold | None = None
-        self.marked: list[str] = []
+        self.marked: dict[RunId, tuple[Claim, ...]] = {}
+        self.guests: dict[RunId, tuple[Claim, ...]] = {}
         self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
         self.memories: dict[str, JobMemory] = {}
@@ -90,6 +91,9 @@ class World:
         for run in list(self.scheduler.runs.values()):
             if run.state in LIVE:
                 self.happen(self._verdict(run), admit=False)
+        self.marked = dict(self.guests)  # who was marked and not told is gone with its connection
+        for guest, claims in self.guests.items():
+            self.happen(events.LockFound(guest, claims, "alice"), admit=False)
         boot = None if self.boot_id in self.boots else self.boot_id
         self.happen(events.JobsLoaded(complete=True, boot=boot), events.Woke())
 
@@ -157,15 +161,19 @@ class World:
                     self.killed.add((run, attempt))
             case RemoveMarks(run, attempt):
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
-            case Welcome(guest):
-                self.marked.append(str(guest))
+            case Welcome(guest, claims):
+                self.marked[guest] = claims
             case WriteRecord(record):
                 run = RunId(record["job"], record["number"])
                 row, known = self.rows[run]
                 assert known is not None or row.so_far is not None, "record file before the commit"
                 self.record_files[run] = record
-            case Reply(ticket):
+            case Reply(ticket, value):
                 self.replies[ticket] = command
+                if "holder" in value:
+                    guest = RunId.parse(value["holder"])
+                    self.guests[guest] = self.marked[guest]
+                    self.check_claims()
             case Say():
                 self.said.append(command)
             case LookUp(user):
@@ -176,8 +184,8 @@ class World:
     def check_claims(self) -> None:
         """Nobody is beside who is to be alone, and no more units are in use than there are: by the processes."""
         used: dict[str, list[Claim]] = {}
-        for name in self.processes:
-            for claim in self.holding[name]:
+        for held in [*(self.holding[name] for name in self.processes), *self.guests.values()]:
+            for claim in held:
                 used.setdefault(claim.resource, []).append(claim)
         for resource, claims in used.items():
             if any(claim.exclusive for claim in claims):
@@ -261,6 +269,12 @@ class World:
         """Somebody asks for a run to stop."""
         self.happen(events.StopAsked(ticket, RunId.parse(run), "root"))
         return self.replies[ticket]
+
+    def unlock(self, guest: RunId, die_after: int | None = None) -> None:
+        """A person's command ends."""
+        self.guests.pop(guest, None)
+        self.marked.pop(guest, None)
+        self.happen(events.LockOver(guest), die_after=die_after)
 
     def start(self, run: str, attempt: int = 1) -> None:
         """The news of its start arrives."""
