@@ -27,6 +27,7 @@ jobs:
   long:
     command: echo $$ >/run/long.pid; exec sleep 1000
   tidy:
+    kill_grace: 30s
     command: |
       trap 'while [ $(date +%s) -le $(cat /root/due) ]; do sleep 0.2; done; ls /run/network-is-up; exit 9' TERM
       echo $$ >/run/tidy.pid
