@@ -1,13 +1,14 @@
 """Admission: one ordered pass over the queue grants all that can be granted.
 
-The first run that can't be admitted *reserves* what it needs, as if it had it: lower ones may take what is left.  So
-do further ones that only live runs keep from starting; a run that has to wait for a reservation itself reserves
-nothing, as it could not use it.  So nobody overtakes for ever, and what is not needed yet is not kept idle.
+The first run that can't be admitted *reserves* what it needs, as if it had it: lower ones may take what is left.
+Further ones that only live runs keep from starting reserve what they have lacked so far, but no slot: whoever goes
+before them needs one too.  A run that has to wait for a reservation itself reserves nothing, as it could not use it.
+So nobody overtakes for ever, and what is not needed yet is not kept idle.
 
 A lower run that needs what is reserved may still pass (backfill) if it has certainly ended by the time at which the
 holders of that have.  Of a holder without `timeout` nobody knows when it ends: then there is no backfill, and after
-`drain` the reservation lapses for as long, lest one run stop the host.  Before H, the latest such end, the holders have
-ended; whoever reserved starts by then, unless a higher one came.
+`drain` the reservation lapses for as long, lest one run stop the host (drains.py).  Before H, the latest such end, the
+holders have ended; the first that reserved starts by then, unless a higher one came.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from collections.abc import Iterator
 from heapq import heappop, heapreplace
 from typing import NamedTuple
 
-from jobqueued.locks import Claims, Locks
+from jobqueued.drains import Drains
+from jobqueued.locks import SLOT, Claims, Locks
 from jobqueued.model import Claim, RunId
 from jobqueued.waiting import Group, Head, Waiting
 
@@ -30,11 +32,12 @@ class Reservation(NamedTuple):
     run: RunId
     group: Group
     rank: int
+    claims: Claims
     until: int | None
 
     def touches(self, claims: Claims) -> bool:
         """Whether a run with these claims could delay it."""
-        mine = {claim.resource: claim for claim in self.group.terms.claims}
+        mine = {claim.resource: claim for claim in self.claims}
         return any(_conflict(mine[claim.resource], claim) for claim in claims if claim.resource in mine)
 
 
@@ -55,14 +58,10 @@ class Admission:
     def __init__(self, locks: Locks) -> None:
         self.locks, self.waiting = locks, Waiting()
         self._ends: dict[RunId, int | None] = {}
-        self._drains: dict[RunId, int] = {}
-        self.new_drains: list[RunId] = []
-        """The runs for which others are held back, since the last pass, beside a holder of which nobody knows the
-        end."""
-        self._promises: dict[RunId, int] = {}
-        self._lapsed: set[RunId] = set()
+        self.drains = Drains()
         self.lapses: list[Lapse] = []
-        """The reservations that have lapsed in the last pass: told once each time that a run waits."""
+        """The reservations that have lapsed in the last pass: told once while a run waits."""
+        self._promises: dict[RunId, int] = {}
         self.refusals: dict[RunId, dict[str | RunId, None]] = {}
         """What kept each run that was ever first of its group: resources, and runs for which one was kept."""
         self.reservations: list[Reservation] = []
@@ -79,10 +78,6 @@ class Admission:
         self.locks.release(run)
         del self._ends[run]
 
-    def drains(self, run: RunId, began: int) -> None:
-        """An earlier scheduler has held others back for a run since then (monotonic, ns)."""
-        self._drains.setdefault(run, began)
-
     def ends_at(self, run: RunId) -> int | None:
         """When (monotonic, ns) a live run has ended at the latest; None: nobody knows."""
         return self._ends[run]
@@ -93,8 +88,8 @@ class Admission:
         `least`: those of less effective priority are not looked at.
         """
         reserved = Locks(self.locks.capacities)
-        self.reservations, self.lapses, self.new_drains, self.look_at = [], [], [], None
-        before, self._drains = self._drains, {}
+        self.reservations, self.lapses, self.look_at = [], [], None
+        self.drains.begin(mono, self.waiting)
         heads, granted = self.waiting.heads(mono), 0
         while heads and granted < limit:
             run, group = heads[0][3], heads[0][5]
@@ -102,16 +97,15 @@ class Admission:
                 self._note_reaching(least, heads)
                 break
             if run in self.waiting and not self._may_start(group, reserved, mono):
-                self._refused(heappop(heads), reserved, before, mono)
+                self._refused(heappop(heads), reserved, mono)
                 continue
             if run in self.waiting:
                 granted += 1
                 yield run
             following = self.waiting.head(group, mono)
             heapreplace(heads, following) if following is not None else heappop(heads)
-        if heads:
-            self._drains = before | self._drains
-        self._lapsed &= self._drains.keys()
+        self.drains.end(complete=not heads)
+        self._look_again(self.drains.look_at)
         if len(self._promises) > len(self.reservations):
             self._promises = {run: until for run, until in self._promises.items() if run in self.waiting}
 
@@ -124,28 +118,36 @@ class Admission:
         ends = [promise.until for promise in self.reservations if promise.touches(claims)]
         return all(until is not None and mono + bound <= until for until in ends)
 
-    def _refused(self, head: Head, reserved: Locks, before: dict[RunId, int], mono: int) -> None:
+    def _refused(self, head: Head, reserved: Locks, mono: int) -> None:
         *_, run, rank, group = head
         claims = group.terms.claims
         missing = self.locks.missing(claims)
-        self._note_refusal(run, claims, missing)
+        lacked = self._note_refusal(run, claims, missing)
         if missing is None:
             self._note_overtaking(rank, group)
             return
         if reserved.missing(claims) is not None:
             return
+        kept = claims
+        if self.reservations:
+            kept = tuple(claim for claim in claims if claim.resource in lacked and claim.resource != SLOT)
+            if not kept:
+                return
         until = self._promised(run, claims)
-        if until is None and self._has_lapsed(run, group, before, mono):
+        if until is None and not self.drains.hold_back(run, group.terms.drain, mono):
+            if self.drains.tell(run):
+                self.lapses.append(Lapse(run, self.holders(claims)))
             return
-        self.reservations.append(Reservation(run, group, rank, until))
-        reserved.grant(run, claims, found=True)
+        self.reservations.append(Reservation(run, group, rank, kept, until))
+        reserved.grant(run, kept, found=True)
 
-    def _note_refusal(self, run: RunId, claims: Claims, missing: Claim | None) -> None:
+    def _note_refusal(self, run: RunId, claims: Claims, missing: Claim | None) -> dict[str | RunId, None]:
         known = self.refusals.setdefault(run, {})
         if missing is not None:
             known[missing.resource] = None
-        elif (promise := next((one for one in self.reservations if one.touches(claims)), None)) is not None:
+        elif promise := next((one for one in self.reservations if one.touches(claims)), None):
             known[promise.run] = None
+        return known
 
     def _promised(self, run: RunId, claims: Claims) -> int | None:
         """H never grows while a run waits: who backfills must not hold what lets others backfill longer."""
@@ -156,7 +158,7 @@ class Admission:
 
     def holders(self, claims: Claims) -> list[RunId]:
         """The live runs that keep a run with these claims from starting."""
-        short = [claim for claim in claims if self.locks.missing((claim,)) is not None]
+        short = self.locks.all_missing(claims)
         found = {holder: None for claim in short for holder in self.locks.holders(claim.resource)}
         return [holder for holder in found if isinstance(holder, RunId)]
 
@@ -165,18 +167,6 @@ class Admission:
         ends = [self._ends.get(holder) for holder in self.holders(claims)]
         known = [end for end in ends if end is not None]
         return max(known) if known and len(known) == len(ends) else None
-
-    def _has_lapsed(self, run: RunId, group: Group, before: dict[RunId, int], mono: int) -> bool:
-        """Whether others go first for a while: by turns for as long as they were held back."""
-        if run not in before:
-            self.new_drains.append(run)
-        began = self._drains[run] = before.get(run, mono)
-        turns = (mono - began) // group.terms.drain
-        self._look_again(began + (turns + 1) * group.terms.drain)
-        if turns and run not in self._lapsed:
-            self._lapsed.add(run)
-            self.lapses.append(Lapse(run, self.holders(group.terms.claims)))
-        return bool(turns % 2)
 
     def _note_overtaking(self, rank: int, group: Group) -> None:
         """It could start but for those before it: when does it overtake one that ages more slowly?"""
@@ -189,10 +179,9 @@ class Admission:
 
     def _note_reaching(self, least: int, heads: list[Head]) -> None:
         """When has the first of those that are too low grown enough?"""
-        times = (group.reaching(least, rank) for *_, rank, group in heads)
-        for time in times:
-            if time is not None:
-                self._look_again(time)
+        for *_, rank, group in heads:
+            self._look_again(group.reaching(least, rank))
 
-    def _look_again(self, mono: int) -> None:
-        self.look_at = mono if self.look_at is None else min(self.look_at, mono)
+    def _look_again(self, mono: int | None) -> None:
+        if mono is not None:
+            self.look_at = mono if self.look_at is None else min(self.look_at, mono)

@@ -278,7 +278,8 @@ class Book:
         state.waiting.add(run.id)
         since = now.mono - run.age(now.wall)
         if run.drains_since:
-            self.admission.drains(run.id, now.mono - max(0, now.wall - run.drains_since))
+            began = now.mono - max(0, now.wall - run.drains_since)
+            self.admission.drains.found(run.id, job.drain, began, now.mono)
         self.admission.waiting.add(run.id, self.terms(job), job.priority, since, run.due, run.arrival)
         self.blocked = False
         return run

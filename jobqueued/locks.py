@@ -68,6 +68,10 @@ class Locks:
                 return claim
         return None
 
+    def all_missing(self, claims: Claims) -> list[Claim]:
+        """Those that can't be granted now."""
+        return [claim for claim in claims if self.missing((claim,)) is not None]
+
     def impossible(self, claims: Claims) -> Claim | None:
         """The first claim for more units than there are, None: all can be granted one day."""
         return next((claim for claim in claims if claim.units > self.capacities.get(claim.resource, 1)), None)

@@ -185,11 +185,15 @@ class Scheduler:
             yield from guests.granted(book, run) if run in book.guests else self._start(self.runs[run], now)
             launched += 1
         book.blocked = launched < LAUNCHES_A_TURN
-        for run in book.admission.new_drains:
+        yield from self._drained(now)
+
+    def _drained(self, now: Now) -> Iterator[Command]:
+        book, admission = self._book, self._book.admission
+        for run in admission.drains.new:
             if run in self.runs:
                 self.runs[run] = kept = replace(self.runs[run], drains_since=now.wall)
                 yield SaveRun(kept)
-        for run, holders in book.admission.lapses:
+        for run, holders in admission.lapses:
             yield Say("held_up", {"run": book.called(run), "holders": list(map(book.called, holders))})
 
     def _start(self, run: Run, now: Now) -> Iterator[Command]:

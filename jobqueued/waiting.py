@@ -130,5 +130,5 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._places)
 
-    def __contains__(self, run: RunId) -> bool:
+    def __contains__(self, run: object) -> bool:
         return run in self._places

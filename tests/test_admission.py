@@ -5,7 +5,8 @@ Each of these was done to jobqueued/admission.py by hand once, and each was noti
 - backfill of anything; of what ends 1 ns after H; without looking at what is reserved; H of the first holder, or
   without the holders that have none
 - only the first waiter reserves; a waiter for a reservation reserves too
-- no lapse; a lapse for ever; units that don't touch each other
+- no lapse; a lapse for ever; lapses of each run alone; a drain that begins anew with each waiter, or at a restart
+- further waiters reserve all they need, or a slot, or only what they lack now; units that don't touch each other
 - no look when a faster run overtakes; a turn without a limit
 """
 
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.admission import Admission
+from jobqueued.drains import Drains
 from jobqueued.locks import HOST, SLOT, Claims, Locks
 from jobqueued.model import SECOND, Claim, Escalation, RunId
 from jobqueued.waiting import Terms
@@ -127,6 +129,117 @@ def test_independent_waiters_both_reserve() -> None:
     assert [] == h.turn()
     h.end("reader")
     assert ["writer"] == h.turn()
+
+
+def test_a_further_waiter_keeps_no_slot() -> None:
+    """Behind the first that waits, who waits for another lock keeps that, and leaves slots to those after him."""
+    h = hall(slots=4)
+    for name, *locks in (("tape", TAPE), ("db", DB), ("f",), ("g",)):
+        h.ask(name, SHARE, SLOT1, *locks)
+    assert ["tape", "db", "f", "g"] == h.turn()
+    h.ask("second", SHARE, SLOT1, TAPE, priority=9)
+    h.ask("writer", SHARE, SLOT1, DB, priority=5)
+    h.ask("third", SHARE, SLOT1, priority=3)
+    assert [] == h.turn(), "now all three have lacked a slot"
+    assert ["second"] == [kept.run.job for kept in h.admission.reservations]
+    h.end("f")
+    h.end("g")
+    h.ask("x", SHARE, SLOT1)
+    assert ["third"] == h.turn()
+    assert [("second", TAPE), ("writer", DB)] == [(kept.run.job, kept.claims[-1]) for kept in h.admission.reservations]
+
+
+def test_a_further_waiter_keeps_only_what_it_lacked() -> None:
+    """What it could have had at any time is left to others meanwhile."""
+    h = hall(gpu=2)
+    h.ask("tape", SHARE, TAPE)
+    h.ask("db", SHARE, DB)
+    h.turn()
+    h.ask("second", SHARE, TAPE, priority=9)
+    h.ask("writer", SHARE, DB, Claim("gpu", 1), priority=5)
+    h.ask("low", SHARE, Claim("gpu", 2))
+    assert ["low"] == h.turn()
+
+
+def test_a_further_waiter_gets_all_that_it_lacked() -> None:
+    """Two locks that lower runs hold in turn, one or the other always: it keeps both once it has lacked both."""
+    h = hall()
+    other = Claim("other", exclusive=True)
+    h.ask("tape", SHARE, TAPE, bound=HOUR)
+    h.ask("low0", SHARE, DB, bound=2 * MINUTE)
+    h.turn()
+    h.ask("second", SHARE, TAPE, priority=9)
+    h.ask("both", SHARE, DB, other, priority=5)
+    started: list[str] = []
+    for number in range(1, 6):
+        h.ask(f"low{number}", SHARE, (DB, other)[number % 2], bound=2 * MINUTE)
+        started += h.turn()
+        h.mono += MINUTE
+        if f"low{number - 1}" in ["low0", *started]:
+            h.end(f"low{number - 1}")
+    assert ["low1", "both"] == [name for name in started if name == "both" or name < "low2"][:2]
+
+
+def test_turns_are_the_hosts() -> None:
+    """Two that wait beside an endless run, with drains of their own, do not hold others back in turns for ever."""
+    h = hall()
+    h.ask("endless", SHARE)
+    h.turn()
+    h.ask("one", ALONE, priority=5, drain=HOUR)
+    h.ask("two", ALONE, priority=4, drain=10 * MINUTE)
+    h.ask("low", SHARE)
+    assert [] == h.turn()
+    h.mono += HOUR
+    assert ["low"] == h.turn()
+    h.end("low")
+    h.ask("lower", SHARE)
+    assert ["lower"] == h.turn()
+    h.end("lower")
+    h.mono += HOUR
+    h.ask("lowest", SHARE)
+    assert [] == h.turn()
+
+
+def test_a_chain_of_waiters_holds_nobody_back_for_ever() -> None:
+    """They come and go, one always there before the last one has gone: the time counts on, and then others go first."""
+    h = hall()
+    h.ask("endless", SHARE)
+    h.turn()
+    passes = ""
+    for number in range(24):
+        h.ask(f"alone{number}", ALONE, drain=HOUR)
+        h.admission.waiting.remove(RunId(f"alone{number - 1}", 1))
+        h.ask(f"low{number}", SHARE, priority=-5)
+        passes += "o" if f"low{number}" in h.turn() else "."
+        h.mono += 10 * MINUTE
+    assert "......oooooo......oooooo" == passes
+
+
+def test_drains_go_on_over_a_restart() -> None:
+    """Whose turn it is, and until when, follows from when others were first held back; that is not told again."""
+    run, other, start = RunId("alone", 1), RunId("other", 1), 10**15
+    for minutes, held in ((30, True), (90, False), (150, True)):
+        drains = Drains()
+        drains.found(run, HOUR, start, start + minutes * MINUTE)
+        drains.begin(start + minutes * MINUTE, [run, other])
+        assert (held, minutes) == (drains.hold_back(run, HOUR, start + minutes * MINUTE), minutes)
+        assert ([], False) == (drains.new, drains.tell(run))
+        drains.end(complete=False)
+        assert start + (minutes + 30) * MINUTE == drains.look_at
+        drains.begin(start + (minutes + 30) * MINUTE, [run, other])
+        assert (not held, minutes) == (drains.hold_back(run, HOUR, start + (minutes + 30) * MINUTE), minutes)
+        assert (minutes == 30) == drains.tell(run)
+
+
+def test_who_was_not_looked_at_still_drains() -> None:
+    """A turn that ends before it comes to a waiter changes nothing for it."""
+    run, drains = RunId("alone", 1), Drains()
+    for complete in (True, False, True):
+        drains.begin(0, [run])
+        if complete:
+            assert drains.hold_back(run, HOUR, 0)
+        drains.end(complete=complete)
+        assert ([run], HOUR) == (list(drains.runs), drains.look_at)
 
 
 def test_backfill() -> None:

@@ -1,0 +1,80 @@
+"""Drains: beside a holder whose end nobody knows, others are held back for a while, and then go first for as long.
+
+The whole host takes turns together: were each run's turns its own, two that wait could between them hold others back
+for ever.  While others go first nobody holds them back, whoever waits; when they have, it begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from jobqueued.model import RunId
+
+
+class Drains:
+    """Whose turn it is now.  Instants are monotonic, in ns."""
+
+    def __init__(self) -> None:
+        self.runs: dict[RunId, int] = {}
+        """For whom others are held back, or were in the turn that has just passed, and how long they may be."""
+        self.lapsed = False
+        """Whether others go first."""
+        self._told: set[RunId] = set()
+        self._since: int | None = None
+        self._lapse = 0
+        self._before: dict[RunId, int] = {}
+
+    def found(self, run: RunId, drain: int, began: int, mono: int) -> None:
+        """An earlier scheduler has held others back for a run since then: the turns go on."""
+        turns = (mono - began) // drain
+        if self._since is None:
+            self._since, self._lapse, self.lapsed = began + turns * drain, drain, bool(turns % 2)
+        self.runs[run] = drain
+        if turns:
+            self._told.add(run)
+
+    def begin(self, mono: int, waiting: Collection[RunId]) -> None:
+        """A pass over those that wait begins."""
+        longest = max(self.runs.values(), default=0)
+        self._before, self.runs = self.runs, {}
+        if self._since is None:
+            return
+        if not waiting or (self.lapsed and mono - self._since >= self._lapse):
+            self._since, self.lapsed = None, False
+        elif not self.lapsed and mono - self._since >= longest:
+            self._since, self._lapse, self.lapsed = mono, longest, True
+
+    def hold_back(self, run: RunId, drain: int, mono: int) -> bool:
+        """Whether others are held back for a run that waits for such a holder."""
+        if not self.lapsed or run in self._before:
+            self.runs[run] = drain
+        if self._since is None:
+            self._since = mono
+        return not self.lapsed
+
+    def end(self, *, complete: bool) -> None:
+        """The pass is over; unless it was `complete`, those it did not come to still hold others back."""
+        if not complete:
+            self.runs = self._before | self.runs
+        self._told &= self.runs.keys()
+        if not self.runs and not self.lapsed:
+            self._since = None
+
+    @property
+    def new(self) -> list[RunId]:
+        """For whom others are held back since this pass."""
+        return [] if self.lapsed else [run for run in self.runs if run not in self._before]
+
+    def tell(self, run: RunId) -> bool:
+        """Whether it is to be told now that others go before a run, for which they were held back."""
+        news = self.lapsed and run in self.runs and run not in self._told
+        if news:
+            self._told.add(run)
+        return news
+
+    @property
+    def look_at(self) -> int | None:
+        """When the turns change; None: there are none."""
+        if self._since is None:
+            return None
+        return self._since + (self._lapse if self.lapsed else max(self.runs.values(), default=0))
