@@ -14,7 +14,7 @@ from jobqueued.lifecycle import Step
 from jobqueued.locks import SLOT, Claims, Locks, claims_of, least_claims
 from jobqueued.memory import Hold, JobMemory, Outcome
 from jobqueued.model import LIVE, Escalation, Job, Now, Occurrence, Run, RunId, RunState
-from jobqueued.placement import Placement
+from jobqueued.placement import Placed, Placement
 from jobqueued.timers import Timers
 from jobqueued.waiting import Terms
 
@@ -45,6 +45,7 @@ class Guest(NamedTuple):
     claims: Claims
     asked_by: str
     ticket: int
+    placed: Placed = ()
 
 
 @dataclass(slots=True)
@@ -300,7 +301,7 @@ class Book:
         """From the queue to the live ones, with all its claims and the units that it is given of them."""
         job = self.catalog[run.id.job]
         claims, _, bound, _ = self.terms(job)
-        placed = self.placement.choose(job, claims, now.mono) if job.resources or job.locks else ()
+        placed = self.placement.choose(job.placement, claims, now.mono) if job.resources or job.locks else ()
         started = self.step(
             run, Step.ADMIT, attempt=max(1, run.attempt), claims=claims, placed=placed,
             ends_by=None if bound is None else now.wall + bound,

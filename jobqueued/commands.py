@@ -97,10 +97,14 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Mark that a person's command holds these claims.  Before it is told: what is marked is found again."""
+    """Mark that a person's command holds these claims, and which units it was given.
+
+    Before it is told: what is marked is found again.
+    """
 
     guest: RunId
     claims: tuple[Claim, ...]
+    placed: tuple[tuple[str, tuple[int, ...]], ...]
     asked_by: str
 
 

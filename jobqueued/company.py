@@ -14,7 +14,7 @@ from jobqueued.commands import Welcome
 from jobqueued.events import LockFound, LockOver
 from jobqueued.marks import birth
 from jobqueued.model import RunId
-from jobqueued.store import claims_from
+from jobqueued.store import claims_from, placed_from
 
 NAME = ":with-lock"
 
@@ -37,7 +37,7 @@ class Company:
         try:
             mark = json.loads(path.read_text())
             guest, found = RunId(NAME, int(path.name)), (mark["pid"], mark["birth"])
-            claims, asked_by = claims_from(mark["claims"]), str(mark["asked_by"])
+            claims, placed = claims_from(mark["claims"]), placed_from(mark.get("placed", ()))
         except (OSError, ValueError, KeyError, TypeError):
             path.unlink(missing_ok=True)
             return None
@@ -45,7 +45,7 @@ class Company:
         if birth(found[0]) != found[1] or not self._follow(guest, found[0]):
             path.unlink(missing_ok=True)
             return None
-        return LockFound(guest, claims, asked_by)
+        return LockFound(guest, claims, placed, str(mark["asked_by"]))
 
     def come(self, pid: int) -> RunId:
         """A name for a process that asks for locks; it is followed to its end.  OSError: it is gone."""
@@ -71,7 +71,10 @@ class Company:
         if command.guest not in self._pids:
             return ""  # it has just left, which is about to be heard
         pid, born = self._pids[command.guest]
-        mark = {"pid": pid, "birth": born, "claims": command.claims, "asked_by": command.asked_by}
+        mark = {
+            "pid": pid, "birth": born, "claims": command.claims, "placed": command.placed,
+            "asked_by": command.asked_by,
+        }  # fmt: skip
         path = self._directory / str(command.guest.number)
         try:
             path.with_suffix(".new").write_text(json.dumps(mark))

@@ -236,6 +236,7 @@ class LockFound:
 
     guest: RunId
     claims: tuple[Claim, ...]
+    placed: tuple[tuple[str, tuple[int, ...]], ...]
     asked_by: str
 
 

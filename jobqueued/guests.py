@@ -13,6 +13,7 @@ from jobqueued.commands import Command, Reply, Say, Welcome
 from jobqueued.events import LockAsked, LockFound, LockOver
 from jobqueued.locks import Claims
 from jobqueued.model import HOUR, Now, RunId
+from jobqueued.placement import environment
 from jobqueued.waiting import Terms
 
 
@@ -59,26 +60,29 @@ def _keeps_waiting(book: Book, claims: Claims, now: Now) -> str:
     return "others go first" if first is None else f"it is kept for {book.called(first)}, which goes first"
 
 
-def granted(book: Book, guest: RunId) -> Iterator[Command]:
+def granted(book: Book, guest: RunId, now: Now) -> Iterator[Command]:
     """It has its claims: that is marked before it is told."""
     known = book.guests[guest]
     _leave(book, guest)
+    placed = book.placement.choose("spread", known.claims, now.mono)
     book.admission.hold(guest, known.claims, None)
-    book.guests[guest] = known._replace(ticket=0)
-    yield Welcome(guest, known.claims, known.asked_by)
+    book.placement.take(placed, known.claims, now.mono)
+    book.guests[guest] = known._replace(ticket=0, placed=placed)
+    yield Welcome(guest, known.claims, placed, known.asked_by)
     yield Say("lock_granted", {"guest": str(guest), "locks": _names(known.claims), "asked_by": known.asked_by})
-    yield Reply(known.ticket, {"holder": str(guest)})
+    yield Reply(known.ticket, {"holder": str(guest), "environment": environment(placed)})
 
 
-def found(book: Book, event: LockFound) -> Iterator[Command]:
+def found(book: Book, event: LockFound, now: Now) -> Iterator[Command]:
     """One that was granted its claims by an earlier scheduler lives on: before anything is admitted it has them
     again."""
-    book.guests[event.guest] = Guest(event.claims, event.asked_by, 0)
+    book.guests[event.guest] = Guest(event.claims, event.asked_by, 0, event.placed)
     book.admission.hold(event.guest, event.claims, None, found=True)
+    book.placement.take(event.placed, event.claims, now.mono)
     return iter(())
 
 
-def over(book: Book, event: LockOver) -> Iterator[Command]:
+def over(book: Book, event: LockOver, now: Now) -> Iterator[Command]:
     """Its process has ended, whether it had its claims yet or not."""
     known = book.guests.pop(event.guest, None)
     if known is None:
@@ -86,6 +90,7 @@ def over(book: Book, event: LockOver) -> Iterator[Command]:
     _leave(book, event.guest)
     if event.guest in book.admission.locks:
         book.admission.release(event.guest)
+        book.placement.give_back(known.placed, known.claims, now.mono)
         yield Say(
             "lock_released", {"guest": str(event.guest), "locks": _names(known.claims), "asked_by": known.asked_by}
         )

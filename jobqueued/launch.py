@@ -21,7 +21,7 @@ from jobqueued.commands import Launch
 from jobqueued.config import Paths
 from jobqueued.marks import IDENTITY, Marks, Name
 from jobqueued.model import SECOND, Job, Run, RunId
-from jobqueued.placement import CPUS
+from jobqueued.placement import CPUS, environment
 from jobqueued.settle import DEAD, GONE, NO_DIRECTORY, Settlement
 
 LAUNCHER = Path(__file__).parent / "child" / "launcher.py"
@@ -59,7 +59,7 @@ def order(launch: Launch, logs: Path, journal: Path) -> dict[str, Any]:
         "groups": job.groups,
         "working_directory": job.working_directory,
         "stdin": job.stdin,
-        "environment": {**dict(job.environment), **_units(run), **identity},
+        "environment": {**dict(job.environment), **environment(run.placed), **identity},
         "environment_file": job.environment_file,
         "login_environment": job.login_environment,
         "locks": [(claim.resource, claim.exclusive) for claim in run.claims if claim.resource.startswith("/")],
@@ -88,12 +88,6 @@ _RLIMITS = {
 }  # fmt: skip
 _CPU_TIME_GRACE = 5
 """Seconds of CPU time between SIGXCPU, which tells what is wrong, and the kernel's SIGKILL."""
-
-
-def _units(run: Run) -> dict[str, str]:
-    """Which units of resources the run was given: ``JOBQUEUE_GPU=1``."""
-    name = str.maketrans("abcdefghijklmnopqrstuvwxyz.-", "ABCDEFGHIJKLMNOPQRSTUVWXYZ__")
-    return {f"JOBQUEUE_{key.translate(name)}": ",".join(map(str, numbers)) for key, numbers in run.placed}
 
 
 def _attributes(job: Job, cpus: tuple[int, ...] | None) -> dict[str, Any]:

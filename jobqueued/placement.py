@@ -10,15 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobqueued.locks import CPU, MEMORY
-from jobqueued.model import Claim, Job
+from jobqueued.model import Claim
 
 CORE = 1000
 """The share of one CPU, in thousandths of a core."""
 
 CPUS = "cpus"
 
+NUMBERED = 1024
+"""Of a resource with more units than these none has a number: they are only counted."""
+
 Placed = tuple[tuple[str, tuple[int, ...]], ...]
 """Numbers of units by the name of their resource, those of CPUs as `CPUS`."""
+
+
+_VARIABLE = str.maketrans("abcdefghijklmnopqrstuvwxyz.-", "ABCDEFGHIJKLMNOPQRSTUVWXYZ__")
+
+
+def environment(placed: Placed) -> dict[str, str]:
+    """How a command is told which units it was given: ``JOBQUEUE_GPU=1``."""
+    return {f"JOBQUEUE_{name.translate(_VARIABLE)}": ",".join(map(str, numbers)) for name, numbers in placed}
 
 
 class _Units:
@@ -45,19 +56,20 @@ class Placement:
     """The numbered units of the host: `named` how many there are by resource, `cpus` the numbers of its CPUs."""
 
     def __init__(self, named: dict[str, int], cpus: Iterable[int]) -> None:
-        self._units = {name: _Units(range(count)) for name, count in named.items() if name not in (CPU, MEMORY)}
+        numbered = {name: count for name, count in named.items() if name not in (CPU, MEMORY) and count <= NUMBERED}
+        self._units = {name: _Units(range(count)) for name, count in numbered.items()}
         self._units[CPUS] = _Units(cpus)
 
-    def choose(self, job: Job, claims: Iterable[Claim], mono: int) -> Placed:
-        """Which units a run of the job gets; it has them once it is told to `take` them."""
+    def choose(self, placement: str, claims: Iterable[Claim], mono: int) -> Placed:
+        """Which units who asks for these claims gets; it has them once it is told to `take` them."""
         chosen = [
-            (claim.resource, self._free(claim, job.placement, mono))
+            (claim.resource, self._free(claim, placement, mono))
             for claim in claims
             if claim.resource in self._units and (claim.units or claim.exclusive)
         ]
         asked = next((claim.units for claim in claims if claim.resource == CPU), 0)
-        if asked and job.placement != "none" and self._units[CPUS].load:
-            chosen.append((CPUS, self._cpus(asked, job.placement, mono)))
+        if asked and placement != "none" and self._units[CPUS].load:
+            chosen.append((CPUS, self._cpus(asked, placement, mono)))
         return tuple(chosen)
 
     def take(self, placed: Placed, claims: Iterable[Claim], mono: int) -> None:

@@ -50,8 +50,8 @@ class Scheduler:
             events.RunStarted: self._run_started,
             events.RunStopping: self._run_stopping,
             events.LockAsked: lambda event, now: guests.asked(book, event, now),
-            events.LockFound: lambda event, _now: guests.found(book, event),
-            events.LockOver: lambda event, _now: guests.over(book, event),
+            events.LockFound: lambda event, now: guests.found(book, event, now),
+            events.LockOver: lambda event, now: guests.over(book, event, now),
             events.StopAsked: lambda event, now: stops.asked(book, event, now),
             events.RunEnded: self._run_ended,
             events.RunLost: self._run_lost,
@@ -182,7 +182,7 @@ class Scheduler:
         book, launched = self._book, 0
         least = book.limits.calm if book.pressed(now.mono) else None
         for run in book.admission.turn(now.mono, LAUNCHES_A_TURN, least):
-            yield from guests.granted(book, run) if run in book.guests else self._start(self.runs[run], now)
+            yield from guests.granted(book, run, now) if run in book.guests else self._start(self.runs[run], now)
             launched += 1
         book.blocked = launched < LAUNCHES_A_TURN
         yield from self._drained(now)

@@ -146,7 +146,7 @@ method Release() -> ()
 
 # Hold a lock for the process that asks, until it ends: alone, shared, or some units of it. The answer comes when it is
 # granted; with no_wait it is Refused if that is not at once.
-method Lock(lock: string, shared: ?bool, units: ?int, no_wait: ?bool) -> (holder: string)
+method Lock(lock: string, shared: ?bool, units: ?int, no_wait: ?bool) -> (holder: string, environment: [string]string)
 
 # Let a paused job go on; this fires nothing.
 method Resume(job: string) -> ()

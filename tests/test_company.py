@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.host import DEADLINE, Host, wait_for
 from tests.test_ctl import PROGRAM, environment, run
 
 CLAIMS = (Claim("tape", exclusive=True), Claim("license", 2))
+PLACED = (("license", (0, 2)),)
 ME = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
 A_COMMAND = f"a command of {ME} (with-lock)"
 
@@ -53,9 +55,9 @@ class TestMarks:
     def test_found_again(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
         """Who was granted its locks is found again by the next company, with what it holds, and followed to its end."""
         guest = company.come(sleeper.pid)
-        company.welcome(Welcome(guest, CLAIMS, "root"))
+        company.welcome(Welcome(guest, CLAIMS, PLACED, "root"))
         following = Company(tmp_path / "with-lock")
-        assert [LockFound(guest, CLAIMS, "root")] == following.found()
+        assert [LockFound(guest, CLAIMS, PLACED, "root")] == following.found()
         (descriptor,) = following.descriptors()
         assert ([], [], []) == select.select([descriptor], [], [], 0)
         sleeper.kill()
@@ -72,7 +74,9 @@ class TestMarks:
     def test_names(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
         """Each has a name of its own, also beside those of before, and also one process that asks twice."""
         assert [RunId(NAME, 1), RunId(NAME, 2)] == [company.come(sleeper.pid) for _ in range(2)]
-        (tmp_path / "with-lock" / "7").write_text(json.dumps({"pid": 0, "birth": 0, "claims": [], "asked_by": "root"}))
+        (tmp_path / "with-lock" / "7").write_text(
+            json.dumps({"pid": 0, "birth": 0, "claims": [], "placed": [], "asked_by": "root"})
+        )
         following = Company(tmp_path / "with-lock")
         assert [] == following.found()
         assert RunId(NAME, 8) == following.come(sleeper.pid)
@@ -86,17 +90,17 @@ class TestMarks:
         with pytest.raises(ProcessLookupError):
             company.come(sleeper.pid)
         company.left(*company.descriptors())
-        company.welcome(Welcome(guest, CLAIMS, "root"))
+        company.welcome(Welcome(guest, CLAIMS, PLACED, "root"))
         assert [] == marks(tmp_path / "with-lock")
 
     def test_not_for_everybody(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
         """Nobody else can make marks, nor see who holds what."""
-        company.welcome(Welcome(company.come(sleeper.pid), CLAIMS, "root"))
+        company.welcome(Welcome(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         assert 0o700 == (tmp_path / "with-lock").stat().st_mode & 0o777
 
     def test_dead(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
         """The mark of a process that ended while nobody looked is removed."""
-        company.welcome(Welcome(company.come(sleeper.pid), CLAIMS, "root"))
+        company.welcome(Welcome(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         sleeper.kill()
         sleeper.wait(DEADLINE)
         following = Company(tmp_path / "with-lock")
@@ -106,7 +110,7 @@ class TestMarks:
         self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]
     ) -> None:
         """A number that is another process's by now is not taken for the holder."""
-        company.welcome(Welcome(company.come(sleeper.pid), CLAIMS, "root"))
+        company.welcome(Welcome(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         path = tmp_path / "with-lock" / "1"
         mark = json.loads(path.read_text())
         path.write_text(json.dumps({**mark, "birth": mark["birth"] - 1}))
@@ -119,11 +123,11 @@ class TestMarks:
             ("1", b""),
             ("1", b'{"pid": 1, "bir'),
             ("1", b"\xff\0"),
-            ("1.new", b'{"pid": 1, "birth": 1, "claims": [], "asked_by": "root"}'),
-            ("x", b'{"pid": 1, "birth": 1, "claims": [], "asked_by": "root"}'),
+            ("1.new", b'{"pid": 1, "birth": 1, "claims": [], "placed": [], "asked_by": "root"}'),
+            ("x", b'{"pid": 1, "birth": 1, "claims": [], "placed": [], "asked_by": "root"}'),
             ("1", b"{}"),
             ("1", b"[]"),
-            ("1", b'{"pid": "x", "birth": 1, "claims": [], "asked_by": "root"}'),
+            ("1", b'{"pid": "x", "birth": 1, "claims": [], "placed": [], "asked_by": "root"}'),
         ],
         ids=str,
     )
@@ -303,6 +307,7 @@ class TestWithLock:
             (["Tape"], "'Tape'; accepted: a name such as"), (["/run/tape.lock"], "accepted: a name such as"),
             ([""], "accepted: a name such as"), (["cpu"], "'cpu' is given to runs alone; accepted: a lock"),
             (["--shared", "--units", "2", "tape"], "either --shared or --units"),
+            (["-w", "2", "tape"], "accepted: a duration such as 30s"),
         ],
         ids=str,
     )  # fmt: skip
@@ -310,6 +315,34 @@ class TestWithLock:
         """What can't be a lock is refused with what can be, and nothing is run."""
         code, said, refused = with_lock(busy, *options, "--", "echo", "in")
         assert (2, "", True) == (code, said, told in refused), refused
+
+    def test_no_command(self, busy: Host) -> None:
+        """Without a command nothing is asked for."""
+        for words in (["tape"], ["tape", "--"]):
+            code, said, refused = with_lock(busy, *words)
+            assert (2, "", True) == (code, said, "COMMAND" in refused), refused
+        assert [] == busy.said("lock_granted")
+
+    def test_units_are_told(self, busy: Host) -> None:
+        """The command is told which units it has, as a job is; no job is given those meanwhile."""
+        busy.write("units.yaml", "jobs: {one: {command: echo $JOBQUEUE_LICENSE, resources: {license: 1}}}")
+        ask = f"echo $JOBQUEUE_LICENSE; {shlex.join([*PROGRAM, '--root', str(busy.root)])} run one --wait"
+        code, said, told = with_lock(busy, "--units", "2", "license", "--", "sh", "-c", ask)
+        mine = said.split()[0]
+        assert (0, "one@1") == (code, said.split()[1]), told
+        assert {"0", "1", "2"} == {*mine.split(","), busy.output("one@1").decode().strip()}
+
+    def test_a_second_lock(self, busy: Host) -> None:
+        """Who holds a lock may ask for another if it does not wait for ever, as its holder may wait for the first."""
+
+        def asks(*options: str) -> list[str]:
+            inner = [*PROGRAM, "--root", str(busy.root), "with-lock", *options, "db", "--", "echo", "both"]
+            return ["tape", "--", *inner]
+
+        code, said, told = with_lock(busy, *asks())
+        assert (2, "", True) == (code, said, "lock tape is held already" in told)
+        for options in (["--no-wait"], ["--wait", "999999d"]):
+            assert (0, "both\n", "") == with_lock(busy, *asks(*options))
 
     def test_inside_a_run(self, tmp_path: Path) -> None:
         """A run is refused a lock beside those it has, lest two of them wait for each other, and told what to do."""
@@ -368,7 +401,7 @@ class TestRestart:
         born = birth(os.getpid())
         assert born is not None
         dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-        mark = {"birth": born, "claims": [["tape", 0, True]], "asked_by": "root"}
+        mark = {"birth": born, "claims": [["tape", 0, True]], "placed": [], "asked_by": "root"}
         (directory / "1").write_text(json.dumps({**mark, "pid": int(dead.stdout)}))
         (directory / "2").write_text(json.dumps({**mark, "pid": os.getpid(), "birth": born - 1}))
         (directory / "3").write_bytes(b"\xff{")

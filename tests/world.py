@@ -25,6 +25,7 @@ from jobqueued.commands import (
 from jobqueued.locks import SLOT
 from jobqueued.memory import Hold, JobMemory
 from jobqueued.model import LIVE, SECOND, Claim, Job, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.placement import CPUS, Placed
 from jobqueued.schedule import Schedule
 from jobqueued.scheduler import Scheduler
 
@@ -57,10 +58,10 @@ class World:
         self.ends: dict[str, list[str]] = {}
         self.begun: dict[tuple[RunId, int], int] = {}
         self.over: set[tuple[RunId, int]] = set()
-        self.holding: dict[tuple[RunId, int], tuple[Claim, ...]] = {}
+        self.holding: dict[tuple[RunId, int], tuple[tuple[Claim, ...], Placed]] = {}
         self.hold: Hold | None = None
-        self.marked: dict[RunId, tuple[Claim, ...]] = {}
-        self.guests: dict[RunId, tuple[Claim, ...]] = {}
+        self.marked: dict[RunId, Welcome] = {}
+        self.guests: dict[RunId, Welcome] = {}
         self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
         self.memories: dict[str, JobMemory] = {}
@@ -92,8 +93,8 @@ class World:
             if run.state in LIVE:
                 self.happen(self._verdict(run), admit=False)
         self.marked = dict(self.guests)  # who was marked and not told is gone with its connection
-        for guest, claims in self.guests.items():
-            self.happen(events.LockFound(guest, claims, "alice"), admit=False)
+        for mark in self.guests.values():
+            self.happen(events.LockFound(mark.guest, mark.claims, mark.placed, mark.asked_by), admit=False)
         boot = None if self.boot_id in self.boots else self.boot_id
         self.happen(events.JobsLoaded(complete=True, boot=boot), events.Woke())
 
@@ -146,7 +147,7 @@ class World:
                 name = run.id, run.attempt
                 assert name not in self.processes, f"{name} launched twice"
                 assert name not in self.over, f"{name} launched again"
-                self.holding[name] = run.claims
+                self.holding[name] = run.claims, run.placed
                 self.launched.append((str(run.id), self.now.wall))
                 self.begun[name] = self.now.wall
                 self.processes[name] = self.now.wall + round(self.seconds.get(job.id, 1) * SECOND)
@@ -161,8 +162,8 @@ class World:
                     self.killed.add((run, attempt))
             case RemoveMarks(run, attempt):
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
-            case Welcome(guest, claims):
-                self.marked[guest] = claims
+            case Welcome(guest):
+                self.marked[guest] = command
             case WriteRecord(record):
                 run = RunId(record["job"], record["number"])
                 row, known = self.rows[run]
@@ -184,9 +185,16 @@ class World:
     def check_claims(self) -> None:
         """Nobody is beside who is to be alone, and no more units are in use than there are: by the processes."""
         used: dict[str, list[Claim]] = {}
-        for held in [*(self.holding[name] for name in self.processes), *self.guests.values()]:
-            for claim in held:
+        given: set[tuple[str, int]] = set()
+        for claims, placed in [
+            *(self.holding[name] for name in self.processes),
+            *((mark.claims, mark.placed) for mark in self.guests.values()),
+        ]:
+            for claim in claims:
                 used.setdefault(claim.resource, []).append(claim)
+            for resource, numbers in placed:
+                assert resource == CPUS or not given & {(resource, number) for number in numbers}, f"{placed} twice"
+                given |= {(resource, number) for number in numbers}
         for resource, claims in used.items():
             if any(claim.exclusive for claim in claims):
                 assert len(claims) == 1, f"{resource}: {claims} at a time"

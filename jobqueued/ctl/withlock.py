@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+from typing import NoReturn
 
 import click
 
@@ -16,12 +17,19 @@ from jobqueued.ctl.client import Call, Refused
 from jobqueued.ctl.terminal import printable
 from jobqueued.spelling import parse_duration
 
+_FOR_EVER = 1e9
+"""Seconds; select(2) takes no more than some centuries."""
+
 
 def _duration(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
     try:
-        return None if text is None else parse_duration(text) / 1e9
+        return None if text is None else min(parse_duration(text) / 1e9, _FOR_EVER)
     except ValueError as error:
         raise click.BadParameter(f"{error}; accepted: a duration such as 30s, 5m or 2h") from None
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise click.UsageError(reason)
 
 
 @click.command("with-lock", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -49,6 +57,9 @@ def with_lock(
     COMMAND becomes has ended, whatever becomes of the daemon.  Exits with the status of COMMAND; 127 if there is no
     such command, 126 if it can't be executed.
 
+    COMMAND is told which units it was given as a job is (JOBQUEUE_GPU=1), and which lock it holds (JOBQUEUE_LOCK).
+    If it asks for another lock it has to say --no-wait or --wait, as two that wait for each other would do so for ever.
+
     In a job name the lock in its file instead.
 
     \b
@@ -57,15 +68,17 @@ def with_lock(
       jobqueuectl with-lock --no-wait --shared tape -- mt status
     """
     if "JOBQUEUE_RUN" in os.environ:
-        raise click.UsageError("a run gets all its locks together, at its start: name this one in the job's `locks`.")
+        _refuse("a run gets all its locks together, at its start: name this one in the job's `locks`.")
+    program, *_ = arguments = command[command[0] == "--" :] or _refuse("no COMMAND is given.")
+    if (held := os.environ.get("JOBQUEUE_LOCK")) is not None and wait is None and not no_wait:
+        _refuse(f"lock {printable(held)} is held already, so to wait could be for ever: --no-wait or --wait.")
     if shared and units:
-        raise click.UsageError("who shares a lock holds no units of it: either --shared or --units.")
+        _refuse("who shares a lock holds no units of it: either --shared or --units.")
     asked = {"lock": lock, "shared": shared, "units": units, "no_wait": no_wait}
     with Call(paths.control, "Lock", None, **asked) as call:
         if not select.select([call], [], [], wait)[0]:
             raise Refused(f"lock {printable(lock)} could not be had in time")
-        call.answer()
-    program, *_ = arguments = command[1:] if command[0] == "--" else command
+        os.environ.update(call.answer()["environment"], JOBQUEUE_LOCK=lock)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
         signal.signal(number, signal.SIG_DFL)
     try:
