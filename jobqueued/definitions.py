@@ -204,7 +204,7 @@ def _taken_up(book: Book, job: Job, now: Now) -> Iterator[Command]:
         if _is_newly_held(job, known):
             book.runs[known.id] = replace(known, held=now.wall)
             yield SaveRun(book.runs[known.id])
-    for run in [*state.due, *state.waiting]:
+    for run in [*state.due, *state.waiting, *state.later]:
         watch_over(book, job, book.runs[run], now)
     for run in sorted(state.later):
         yield from look(book, run, now)

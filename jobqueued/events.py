@@ -108,6 +108,10 @@ class RunLost:
     output: Record | None = None
 
 
+PATH_BUSY = "path busy"
+"""How the reason begins for which an attempt was not started because somebody else has its lock file: lockfile.BUSY."""
+
+
 @dataclass(frozen=True, slots=True)
 class NeverStarted:
     """The attempt was sent but certainly never started; `reason` names the system's trouble, "" where there is none."""

@@ -109,8 +109,10 @@ def _look_at_run(book: Book, run: Run, now: Now) -> Iterator[Command]:
 def _go_on(book: Book, job: Job, run: Run, now: Now) -> Iterator[Command]:
     """The pause of a run is over: it ages from now on, or is held if its job is."""
     state = book[job.id]
-    if run.failover and job.failover is None:
-        yield from give_up(book, run, "its job has no failover any more", now)
+    if run.state is RunState.RETRYING and run.attempt > job.retries + 1 and job.failover is not None:
+        run = book.runs[run.id] = replace(run, failover=True)
+    if gone := _gone(job, run):
+        yield from give_up(book, run, gone, now)
         return
     if state.trouble.startswith(IMPOSSIBLE):
         yield from give_up(book, run, f"invalid: {state.trouble}", now)
@@ -121,6 +123,13 @@ def _go_on(book: Book, job: Job, run: Run, now: Now) -> Iterator[Command]:
     if run.state is RunState.RETRYING:
         run = book.step(run, Step.QUEUE)
     yield SaveRun(book.enqueue(run, now))
+
+
+def _gone(job: Job, run: Run) -> str:
+    """What a further attempt was to be, of which the job knows nothing any more; "" if it does."""
+    if run.failover:
+        return "" if job.failover is not None else "its job has no failover any more"
+    return "its job has fewer retries by now" if run.attempt > job.retries + 1 else ""
 
 
 def resumed(book: Book, name: str, asked_by: str) -> Iterator[Command]:

@@ -22,8 +22,6 @@ from jobqueued.model import LIVE, SECOND, Job, Now, Run, RunId, RunState
 LAUNCHES_A_TURN = 64
 STEPS_A_TURN = 500
 BACKOFF_MAX = 60 * SECOND
-PATH_BUSY = "path busy"
-"""How the reason begins for which an attempt was not started because somebody else has its lock file: lockfile.BUSY."""
 
 
 class Scheduler:
@@ -266,7 +264,7 @@ class Scheduler:
         pause, failures = self._pause(run, event.reason)
         back = self._book.step(
             run, Step.RETURN, not_before=now.wall + pause, failures=failures, pid=None, claims=(), placed=(),
-            ends_by=None,
+            ends_by=None, reason=event.reason or run.reason,
         )  # fmt: skip
         self._book.release(run, now)
         job = self.catalog.get(run.id.job)
@@ -276,7 +274,7 @@ class Scheduler:
             back = self._book.put_back(back, now) if self._book.holds(job) else self._book.enqueue(back, now)
             gate.watch_over(self._book, job, back, now)
             self._book.stir(run.id.job)
-        if pause and (failures != run.failures or not event.reason.startswith(PATH_BUSY)):
+        if pause and (failures != run.failures or not event.reason.startswith(events.PATH_BUSY)):
             yield Say("run_returned", {"run": str(run.id), "reason": event.reason, "again_in": pause / SECOND})
         yield SaveRun(back)
         if run.stop_asked:
@@ -288,7 +286,7 @@ class Scheduler:
         """How long (ns) to wait before the attempt is sent again, and how often it failed so (a busy path: once)."""
         if not reason:
             return 0, run.failures
-        if reason.startswith(PATH_BUSY):
+        if reason.startswith(events.PATH_BUSY):
             return SECOND, max(run.failures, 1)
         return min(BACKOFF_MAX, SECOND << min(run.failures, 6)), run.failures + 1
 

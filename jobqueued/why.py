@@ -8,6 +8,7 @@ from typing import Any
 from jobqueued import dependencies
 from jobqueued.admission import Reservation
 from jobqueued.book import Book
+from jobqueued.events import PATH_BUSY
 from jobqueued.forecast import expected_start
 from jobqueued.locks import CPU, HOST, MEMORY, SLOT
 from jobqueued.model import MINUTE, SECOND, Claim, Job, Now, Run, RunId, RunState, span, to_text
@@ -59,7 +60,10 @@ def _pause(run: Run, now: Now) -> str:
     if run.state is RunState.RETRYING:
         kind = "its failover" if run.failover else f"attempt {run.attempt}"
         return f"its last attempt failed ({run.reason}); {kind} follows in {pause}"
-    return f"its last start failed by no fault of its own; it is tried again in {pause}"
+    if run.reason and run.reason.startswith(PATH_BUSY):
+        path = run.reason.removeprefix(f"{PATH_BUSY}: ")
+        return f"lock file {path} is held by another program; it is tried again in {pause}"
+    return f"its last start failed by no fault of its own ({run.reason}); it is tried again in {pause}"
 
 
 def _of_waiting(book: Book, run: Run, now: Now) -> Why:
