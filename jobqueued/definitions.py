@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from jobqueued import dependencies, dues, events, trouble
 from jobqueued.book import Book
-from jobqueued.commands import Command, LookUp, Reply, SaveHold, SaveJob, SaveRun, Say
+from jobqueued.commands import Command, LookUp, Reply, SaveJob, SaveRun, Say
 from jobqueued.ends import give_up
-from jobqueued.gate import HOLD, empty, look, released, resumed, watch_over
+from jobqueued.gate import empty, hold, hold_over, look, released, resumed, watch_over
 from jobqueued.model import PENDING, SECOND, Job, Now, Occurrence, Run, to_text
 from jobqueued.skips import skip
 
@@ -48,7 +48,7 @@ def loaded(book: Book, event: events.JobsLoaded, now: Now) -> Iterator[Command]:
                 yield from give_up(book, run, "job_removed", now)
     if event.boot is not None:
         if book.hold is not None and book.hold.boot not in (None, event.boot):
-            yield from released(book, "the boot of the host")
+            yield from hold_over(book, "the boot of the host", now)
         yield from dues.booted(book, event.boot, now)
 
 
@@ -145,11 +145,12 @@ def skip_next(book: Book, event: events.SkipAsked, now: Now) -> Iterator[Command
 def held(book: Book, event: events.HoldAsked) -> Iterator[Command]:
     """Nothing new starts on this host from now on, or it does again."""
     if event.hold is not None:
-        book.hold = event.hold
-        if event.hold.until is not None:
-            book.timers.at(event.hold.until, HOLD)
-        yield SaveHold(event.hold)
-        yield Say("held", {"asked_by": event.asked_by, "until": event.hold.until})
+        before = book.hold
+        if before is not None and event.hold.boot is not None:  # one that lasts longer is still there afterwards
+            before = before.below if before.boot is not None else before
+            yield from hold(book, event.hold._replace(below=before))
+        else:
+            yield from hold(book, event.hold)
     elif book.hold is not None:
         yield from released(book, event.asked_by)
     yield Reply(event.ticket, {})

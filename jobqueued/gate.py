@@ -10,6 +10,7 @@ from jobqueued.book import Book
 from jobqueued.commands import Command, SaveHold, SaveJob, SaveRun, Say
 from jobqueued.ends import give_up
 from jobqueued.lifecycle import Step
+from jobqueued.memory import Hold
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
 
 DEADLINE = "start_deadline"
@@ -85,8 +86,8 @@ def look(book: Book, whom: str | RunId, now: Now) -> Iterator[Command]:
     elif whom == PRESSURE:
         book.blocked = False
     elif whom == HOLD:
-        if book.hold is not None and book.hold.until is not None and book.hold.until <= now.wall:
-            yield from released(book, UNTIL)
+        if book.hold is not None and not book.hold.lasts(now.wall):
+            yield from hold_over(book, UNTIL, now)
     else:
         memory = book[whom].memory
         if memory.paused and memory.paused_until is not None and memory.paused_until <= now.wall:
@@ -139,6 +140,24 @@ def resumed(book: Book, name: str, asked_by: str) -> Iterator[Command]:
     book.stir(name)
     yield SaveJob(state.memory)
     yield Say("job_resumed", {"job": name, "asked_by": asked_by})
+
+
+def hold(book: Book, hold: Hold) -> Iterator[Command]:
+    """Nothing new starts on this host from now on."""
+    book.hold = hold
+    if hold.until is not None:
+        book.timers.at(hold.until, HOLD)
+    yield SaveHold(hold)
+    yield Say("held", {"asked_by": hold.asked_by, "until": hold.until})
+
+
+def hold_over(book: Book, why: str, now: Now) -> Iterator[Command]:
+    """A hold has ended by itself; one that was there before it goes on."""
+    below = None if book.hold is None else book.hold.below
+    if below is not None and below.lasts(now.wall):
+        yield from hold(book, below)
+    else:
+        yield from released(book, why)
 
 
 def released(book: Book, asked_by: str) -> Iterator[Command]:

@@ -58,9 +58,14 @@ class JobMemory:
 
 class Hold(NamedTuple):
     """Nothing new starts on this host, until somebody releases it, or until an instant (wall), or, where `boot` is set,
-    until another boot of the host than that one.
+    until another boot of the host than that one.  Then the host is held by `below`.
     """
 
     asked_by: str
     until: int | None = None
     boot: str | None = None
+    below: Hold | None = None
+
+    def lasts(self, wall: int) -> bool:
+        """Whether its time is not over."""
+        return self.until is None or self.until > wall

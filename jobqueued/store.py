@@ -160,7 +160,7 @@ class Store:
     def hold(self) -> Hold | None:
         """Who has asked that nothing new starts."""
         row = self._db.execute("SELECT value FROM meta WHERE name = 'hold'").fetchone()
-        return None if row is None else Hold(**json.loads(row[0]))
+        return None if row is None else _hold(json.loads(row[0]))
 
     def files(self) -> dict[str, bytes]:
         """The texts of the job files that were accepted last, by name."""
@@ -314,6 +314,11 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
     claims, placed = claims_from(fields.pop("claims", ())), placed_from(fields.pop("placed", ()))
     fields["state"] = RunState(fields["state"])
     return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
+
+
+def _hold(plain: list[Any]) -> Hold:
+    asked_by, until, boot, below = plain
+    return Hold(asked_by, until, boot, None if below is None else _hold(below))
 
 
 def claims_from(plain: Iterable[Any]) -> tuple[Claim, ...]:

@@ -35,7 +35,7 @@ class Unsaved:
             case SaveBoot(boot):
                 self._meta["boot"] = boot
             case SaveHold(hold):
-                self._meta["hold"] = None if hold is None else json.dumps(hold._asdict())
+                self._meta["hold"] = None if hold is None else json.dumps(hold)
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Keep the texts of accepted files, by name; None: it is gone."""

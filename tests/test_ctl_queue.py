@@ -436,6 +436,19 @@ class TestDrain:
         ctl(busy, "release")
         assert "succeeded" == busy.wait(waiting)["state"]
 
+    @pytest.mark.parametrize("options", [["--until", "1s"], []], ids=str)
+    def test_ends_before(self, busy: Host, drain: Drain, options: list[str]) -> None:
+        """Whoever or whatever ends the hold before all has ended: nothing is drained, and the answer is no."""
+        first = live(busy, "one")
+        draining = drain(*options)
+        assert f"waits for {first}\n" == line(draining)
+        if not options:
+            ctl(busy, "release")
+        wait_for(lambda: busy.call("Status")["held_by"] is None)
+        go(busy)
+        _, told = draining.communicate(timeout=DEADLINE)
+        assert (1, True) == (draining.returncode, "the hold has ended" in told), told
+
     def test_interrupted(self, busy: Host, drain: Drain) -> None:
         """When the command is ended, or the daemon is killed, the hold stays, over a restart too."""
         live(busy, "one")

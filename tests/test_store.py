@@ -534,11 +534,13 @@ def test_boot(tmp_path: Path) -> None:
     assert [False, True, False, True, False] == told
 
 
-@pytest.mark.parametrize("hold", [Hold("root"), Hold("uid 7", until=5), Hold("ä", until=None, boot="one")], ids=str)
+@pytest.mark.parametrize(
+    "hold", [Hold("root"), Hold("uid 7", until=5), Hold("ä", boot="one", below=Hold("b", 7))], ids=str
+)
 def test_hold(tmp_path: Path, hold: Hold) -> None:
     """Who has asked that nothing new starts is known over restarts, until it is taken back; the boot stays known."""
     known = []
-    for meta in ({"boot": "one"}, {"hold": json.dumps(hold._asdict())}, {}, {"hold": None}, {"hold": None}):
+    for meta in ({"boot": "one"}, {"hold": json.dumps(hold)}, {}, {"hold": None}, {"hold": None}):
         store = Store(tmp_path)
         store.commit({}, {}, meta=meta)
         store.close()

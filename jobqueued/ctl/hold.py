@@ -7,7 +7,7 @@ import os
 import click
 
 from jobqueued.config import Paths
-from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.history import told
 from jobqueued.ctl.moments import coming
 from jobqueued.ctl.terminal import printable
@@ -42,7 +42,7 @@ def drain(paths: Paths, until: int | None) -> None:
     """Start nothing new, and return when nothing is live any more.
 
     It is for a reboot: a hold that ends with this boot of the host.  It stays when this command is interrupted;
-    `jobqueuectl release` ends it.
+    `jobqueuectl release` ends it.  Exits 1 if it has ended before all was done.
 
     \b
     Example:
@@ -51,7 +51,7 @@ def drain(paths: Paths, until: int | None) -> None:
     if "JOBQUEUE_RUN" in os.environ:
         raise click.UsageError("a run can't wait until no run is live. Use `jobqueuectl hold`.")
     ask(paths.control, "Hold", until=until and to_text(until), boot=True)
-    while live := _live(paths):
+    while live := _live_and_held(paths):
         click.echo(f"waits for {', '.join(map(printable, live))}", err=True)
         try:
             ask(paths.control, "Wait", timeout=None, run=live[0])
@@ -59,7 +59,9 @@ def drain(paths: Paths, until: int | None) -> None:
             raise Unreachable(f"{error.message}\nnew runs stay held until `jobqueuectl release`") from None
 
 
-def _live(paths: Paths) -> list[str]:
+def _live_and_held(paths: Paths) -> list[str]:
+    if ask(paths.control, "Status")["held_by"] is None:
+        raise Refused("the hold has ended, and new runs start again: nothing is drained")
     states = [state.value for state in LIVE]
     return [record["run"] for record in told(paths, {"states": states, "limit": 50}) if record["state"] in states]
 
