@@ -12,15 +12,11 @@ from jobqueued.catalog import Catalog
 from jobqueued.clock import Clock
 from jobqueued.lifecycle import Step
 from jobqueued.locks import SLOT, Claims, Locks, claims_of, least_claims
-from jobqueued.memory import Hold, JobMemory, Outcome
+from jobqueued.memory import Hold, JobMemory
 from jobqueued.model import LIVE, Escalation, Job, Now, Occurrence, Run, RunId, RunState
 from jobqueued.placement import Placed, Placement
 from jobqueued.timers import Timers
 from jobqueued.waiting import Terms
-
-OUTCOMES = 16
-"""So many of a job's newest occurrences can still decide on a run that depends on it."""
-
 
 _PLAIN = least_claims(slots=False)
 
@@ -160,17 +156,6 @@ class Book:
         self.stirred[job] = None
         for name in self.catalog.dependents(job):
             self.stirred[name] = None
-
-    def note_outcome(self, run: Run, now: Now) -> None:
-        """How an occurrence went counts for the jobs that depend on it; the job's memory is saved by who says so."""
-        self.stir(run.id.job)
-        if run.state is not RunState.SKIPPED:
-            self.finished.append(run)
-        if self.catalog.dependents(run.id.job):
-            state, due = self[run.id.job], run.due if run.last_due is None else run.last_due
-            others = [known for known in state.memory.outcomes if known.run != run.id.number]
-            outcome = Outcome(run.id.number, due, now.wall, run.state.value)
-            state.memory = replace(state.memory, outcomes=(*others, outcome)[-OUTCOMES:])
 
     # jobs
 

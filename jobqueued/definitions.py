@@ -132,7 +132,9 @@ def skip_next(book: Book, event: events.SkipAsked, now: Now) -> Iterator[Command
         return
     yield from dues.catch_clock(book, job, now)
     state = book[job.id]
-    due = job.next_after(max(state.memory.cursor, *state.memory.skips, 0))
+    due = job.next_after(state.memory.cursor)
+    while due in state.memory.skips:
+        due = job.next_after(due)
     if due is None or book.clock.next(job.id) is None:
         yield Reply(event.ticket, {"reason": f"nothing of {job.id} is due by the clock"}, "Refused")
         return
@@ -169,12 +171,15 @@ def _defined(book: Book, job: Job, old: Job | None, now: Now) -> Iterator[Comman
     if state.memory.cursor > now.wall + dues.STEP_LIMIT:
         # the clock was far ahead, and was put right while we were down
         yield Say("clock_was_ahead", {"job": job.id, "seconds": (state.memory.cursor - now.wall) / SECOND})
-        state.memory = replace(state.memory, cursor=now.wall, era=state.memory.era + 1)
+        state.memory = replace(state.memory, cursor=now.wall, previous=0, era=state.memory.era + 1)
         yield SaveJob(state.memory)
     if state.memory.rhythm != rhythm or not state.memory.cursor:
         covered = state.memory.cursor  # what is due by then has a record, of whatever rhythm
         # after a small step back the cursor is ahead: what was due until there has had its run, by any rhythm
-        state.memory = replace(state.memory, rhythm=rhythm, cursor=max(covered, now.wall))
+        state.memory = replace(
+            state.memory, rhythm=rhythm, cursor=max(covered, now.wall), previous=state.memory.previous or covered,
+            skips=tuple(due for due in state.memory.skips if job.next_after(due - 1) == due),
+        )  # fmt: skip
         yield SaveJob(state.memory)
         if job.enabled and job.at is not None and covered < job.at <= now.wall:
             yield from skip(book, job, [Occurrence.clock(job.id, state.memory.era, job.at)], "past", now)

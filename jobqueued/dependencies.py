@@ -47,13 +47,43 @@ def verdict(book: Book, job: Job, run: Run, now: Now) -> Verdict:
     return waits or _MET
 
 
+def note_outcome(book: Book, run: Run, now: Now) -> None:
+    """How an occurrence went, for jobs that depend on it now or one day; its job's memory is saved by the caller."""
+    name, due = run.id.job, run.due if run.last_due is None else run.last_due
+    book.stir(name)
+    if run.state is not RunState.SKIPPED:
+        book.finished.append(run)
+    state = book[name]
+    others = [known for known in state.memory.outcomes if known.run != run.id.number]
+    outcome = Outcome(run.id.number, due, now.wall, run.state.value)
+    state.memory = replace(state.memory, outcomes=_needed(book, name, (*others, outcome)))
+
+
+def _needed(book: Book, name: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """The newest outcome, the last success, and what runs that have yet to start, or are about to be due, go by."""
+    spans = [(-1, max(known.due for known in outcomes))]
+    for job in map(book.catalog.__getitem__, book.catalog.dependents(name)):
+        state, start = book[job.id], book.clock.next(job.id)
+        pending = map(book.runs.__getitem__, (*state.due, *state.waiting, *state.later))
+        spans += [(run.previous, run.due) for run in pending]
+        if start is not None:
+            spans.append((state.memory.cursor, start - job.offset))
+    needed = {_newest(outcomes, *span) for span in spans}
+    needed.add(max((known for known in outcomes if known.state == RunState.SUCCEEDED), key=_ended, default=None))
+    return tuple(known for known in outcomes if known in needed)
+
+
+def _ended(outcome: Outcome) -> int:
+    return outcome.ended
+
+
 def _of(book: Book, name: str, run: Run) -> Verdict:
     """The verdict of one dependency: that of its newest occurrence due after `run.previous`, and not after the run."""
     coming = book.clock.next(name)
     job = book.catalog.get(name)
     if job is not None and coming is not None and coming - job.offset <= run.due:
         return Verdict(WAITS, f"dependency {name}: it is due, and about to start as `spread` has it")
-    newest = _newest(book[name].memory.outcomes, run)
+    newest = _newest(book[name].memory.outcomes, run.previous, run.due)
     moving = _moving(book, name)
     inside = [other for other in moving if run.previous < other.due <= run.due]
     last = max(inside, key=lambda other: (other.due, other.id.number), default=None)
@@ -71,8 +101,8 @@ def _of(book: Book, name: str, run: Run) -> Verdict:
     return _next_success(book, name, moving)
 
 
-def _newest(outcomes: tuple[Outcome, ...], run: Run) -> Outcome | None:
-    inside = [known for known in outcomes if run.previous < known.due <= run.due]
+def _newest(outcomes: tuple[Outcome, ...], previous: int, due: int) -> Outcome | None:
+    inside = [known for known in outcomes if previous < known.due <= due]
     return max(inside, key=lambda known: (known.due, known.run), default=None)
 
 

@@ -19,8 +19,8 @@ JOBS_A_TURN = 64
 DUES_A_TURN = 1000
 STEP_LIMIT = 3 * HOUR
 HELD_FROM_CLOCK, HELD_FROM_OTHERS = 1, 100
-FUSE = 100
-"""So many new occurrences a minute a job may get from the clock; more are a defect, here or in its file."""
+FUSE, NEW = 100, 10 * SECOND
+"""So many occurrences a minute, not older than that, a job may get from the clock; more are a defect."""
 
 
 def woke(book: Book, now: Now) -> Iterator[Command]:
@@ -59,9 +59,9 @@ def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
     state = book[job.id]
     wall, cursor = now.wall - job.offset, state.memory.cursor
     dues, due = _dues(job, cursor, wall)
-    before = dict(zip(dues, [cursor, *dues], strict=False))
+    before = dict(zip(dues, [state.memory.previous or cursor, *dues], strict=False))
     skips = tuple(due for due in state.memory.skips if due > cursor)
-    state.memory = replace(state.memory, cursor=dues[-1], skips=skips)
+    state.memory = replace(state.memory, cursor=dues[-1], previous=0, skips=skips)
     book.wind(job)
     named = partial(Occurrence.clock, job.id, state.memory.era)
     if state.memory.paused:
@@ -77,7 +77,7 @@ def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
     if todo.missed:
         yield from skip(book, job, list(map(named, todo.missed)), "missed", now)
     limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK
-    fresh = sum(wall - instant <= job.grace for instant in todo.run)
+    fresh = sum(wall - instant <= NEW for instant in todo.run)
     if fresh and _blows_fuse(book, job, fresh, now):
         yield Say("fuse", {"job": job.id}) if not state.fuse_blown else SaveJob(state.memory)
         state.fuse_blown = True
@@ -131,7 +131,7 @@ def clock_stepped(book: Book, event: events.ClockStepped, now: Now) -> Iterator[
         state = book[job.id]
         start = book.clock.next(job.id)
         era = state.memory.era + (event.step < 0)
-        state.memory = replace(state.memory, cursor=now.wall, era=era)
+        state.memory = replace(state.memory, cursor=now.wall, previous=0, era=era)
         yield SaveJob(state.memory)
         if start is not None and start <= now.wall:
             yield from skip(book, job, [Occurrence.clock(job.id, era, start - job.offset)], "clock", now)

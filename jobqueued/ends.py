@@ -9,6 +9,7 @@ from datetime import datetime
 from jobqueued import retries
 from jobqueued.book import Book
 from jobqueued.commands import Command, SaveJob, SaveRun, Say, WriteRecord
+from jobqueued.dependencies import note_outcome
 from jobqueued.lifecycle import ENDS, Step
 from jobqueued.memory import JobStats
 from jobqueued.model import LIVE, SECOND, Job, Now, Record, Run, RunState
@@ -45,7 +46,7 @@ def finish(book: Book, run: Run, step: Step, document: Record, now: Now) -> Iter
     book.drop(run.id)
     state = book[run.id.job]
     state.memory = replace(state.memory, stats=_counted(state.memory.stats, ended, document, now))
-    book.note_outcome(ended, now)
+    note_outcome(book, ended, now)
     yield SaveRun(ended, document)
     yield SaveJob(state.memory)
     if run.failover:

@@ -36,15 +36,17 @@ class Outcome(NamedTuple):
 class JobMemory:
     """What is kept of a job id beside its definition: where its clock stands and which numbers are used.
 
-    `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.  `outcomes`:
-    the newest, where other jobs depend on it.  `satisfied`: the dependencies that have succeeded since it was due last,
-    where they make it due.  `appeared`: files of its `on: {path: …}` that came until then count for nothing any more.
+    `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.
+    `previous`: the one that was the last before its rhythm was changed, until it is due by the new one.  `outcomes`:
+    those by which jobs that depend on it go, or may one day.  `satisfied`: the dependencies that have succeeded since
+    it was due last, where they make it due.  `appeared`: files of its `on: {path: …}` that came until then count for nothing any more.
     `skips`: the due times of its clock that somebody wants to be skipped.
     """
 
     job: str
     rhythm: str = ""
     cursor: int = 0
+    previous: int = 0
     era: int = 0
     last_number: int = 0
     paused: bool = False

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from jobqueued import lifecycle, record
 from jobqueued.book import Book
 from jobqueued.commands import Command, SaveJob, SaveRun, Say, WriteRecord
+from jobqueued.dependencies import note_outcome
 from jobqueued.lifecycle import Step
 from jobqueued.model import Job, Now, Occurrence, Run
 
@@ -50,7 +51,7 @@ def skip_run(book: Book, run: Run, reason: str, now: Now, job: Job | None) -> It
 
 def _skipped(book: Book, run: Run, job: Job | None, count: int, now: Now) -> Iterator[Command]:
     state = book[run.id.job]
-    book.note_outcome(run, now)
+    note_outcome(book, run, now)
     stats = state.memory.stats
     state.memory = replace(state.memory, stats=replace(stats, skipped=stats.skipped + count))
     document = record.skipped(run, job, book.host)

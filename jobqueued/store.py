@@ -66,7 +66,7 @@ _MORE_OF_RUN = (
 """What few runs have, and none once it has ended: in one JSON object, without what is as in any other."""
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 _PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
-_MORE_OF_JOB = ("paused_until", "skips", "appeared", "outcomes", "satisfied")
+_MORE_OF_JOB = ("paused_until", "previous", "skips", "appeared", "outcomes", "satisfied")
 _JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"
 _PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -349,5 +349,5 @@ def _memory(
         stats=JobStats(**json.loads(stats)), paused_until=rare.get("paused_until"),
         skips=tuple(rare.get("skips", ())), appeared=rare.get("appeared", 0),
         outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
-        satisfied=tuple(rare.get("satisfied", ())),
+        satisfied=tuple(rare.get("satisfied", ())), previous=rare.get("previous", 0),
     )  # fmt: skip

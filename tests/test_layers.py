@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "jobqueued"
 PURE = [
     "model", "memory", "events", "commands", "cronexpr", "schedule", "yamltext", "spelling", "kinds", "locks", "claims",
     "keys", "schema", "jobfile", "catalog", "waiting", "drains", "admission", "placement", "lifecycle", "catchup",
-    "retries", "record", "clock", "timers", "book", "skips", "ends", "dependencies", "trouble", "gate", "stops", "dues",
+    "retries", "record", "clock", "timers", "book", "dependencies", "skips", "ends", "trouble", "gate", "stops", "dues",
     "definitions", "guests", "forecast", "why", "scheduler", "answers", "varlink",
 ]  # fmt: skip
 """In the order of the house: each may import those before it."""

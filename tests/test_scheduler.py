@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued import events
+from jobqueued.jobfile import read_jobs
 from jobqueued.lifecycle import IllegalStep
 from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, RunId, to_text
 from jobqueued.scheduler import LAUNCHES_A_TURN
@@ -323,6 +324,53 @@ def test_who_would_not_wait_may_be_behind_a_burst() -> None:
     assert (LAUNCHES_A_TURN, False) == (len(world.launched), 100 in world.replies)
     world.happen(events.Woke())
     assert (100, None) == (len(world.launched), world.replies[100].error)
+
+
+def test_the_fuse() -> None:
+    """More than 100 new occurrences in a minute are skipped, with one word of it, until a minute with fewer is over."""
+    jobs, _ = read_jobs(b"jobs: {a: {command: x, max_waiting: 500, schedule: '* * * * *', seconds: '*'}}", "jobs.yaml")
+    world = World(*jobs, seconds={"a": 0.01})
+    world.pass_time(60)
+    for _ in range(20):  # a clock that runs nine times too fast
+        world.step_clock(8)
+        world.pass_time(1)
+    before = len(world.launched)
+    assert (1, True) == (len([say for say in world.said if say.event == "fuse"]), before < 60 + 20 * 9)
+    assert any("fuse ×" in line for line in world.covered("a"))
+    world.pass_time(180)
+    assert (80, 1) == (len(world.launched) - before, len([say for say in world.said if say.event == "fuse"]))
+
+
+@pytest.mark.parametrize(
+    ("when", "step", "down"),
+    [("schedule: '* * * * *', catch_up: all, grace: 1d", 60, 10800), ("schedule: '* * * * *', seconds: '*'", 1, 50)],
+)
+def test_what_was_due_during_a_downtime_blows_no_fuse(when: str, step: int, down: int) -> None:
+    """It is due when the daemon comes up, but not newly."""
+    jobs, _ = read_jobs(f"jobs: {{a: {{command: x, max_waiting: 500, {when}}}}}".encode(), "jobs.yaml")
+    world = World(*jobs, seconds={"a": 0.01})
+    world.pass_time(60)
+    world.pass_time(down, scheduler=False)
+    world.boot()
+    world.pass_time(600)
+    assert "skipped" not in world.states().values()
+    assert len(world.launched) == (60 + down + 600) // step
+
+
+def test_an_outcome_is_kept_for_the_run_that_goes_by_it() -> None:
+    """However many occurrences of a dependency follow until its dependent's turn comes."""
+    world = World(
+        job("dep", "*/5 * * * *"), job("rep", "0 1,2 * * *", dependencies=("dep",)), seconds={"rep": 150 * 60}
+    )
+    world.pass_time(115 * 60)
+    world.ends["dep"] = ["failed 1"]
+    world.pass_time(6 * 60)
+    world.ends["dep"] = ["succeeded"]
+    world.pass_time(200 * 60)
+    assert ["rep@1"] == [run for run, _ in world.launched if run.startswith("rep")]
+    skipped = world.rows[RunId("rep", 2)][0]
+    assert ("skipped", "dependency dep: dep@24 failed") == (skipped.state, skipped.reason)
+    assert len(world.memories["dep"].outcomes) <= 2, "what nobody goes by is not kept"
 
 
 def test_an_idle_scheduler_sleeps_until_the_next_due_time() -> None:

@@ -55,7 +55,7 @@ MEMORIES = st.builds(
     JobMemory,
     job=NAMES, rhythm=WORDS, cursor=INSTANTS, era=COUNTS, last_number=st.integers(0, 10**18),
     paused=st.booleans(), paused_until=st.none() | INSTANTS, skips=st.lists(INSTANTS, max_size=3).map(tuple),
-    appeared=COUNTS, outcomes=OUTCOMES.map(tuple),
+    appeared=COUNTS, previous=INSTANTS, outcomes=OUTCOMES.map(tuple),
     satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
 )  # fmt: skip
 
