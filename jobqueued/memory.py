@@ -39,7 +39,8 @@ class JobMemory:
     `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.
     `previous`: the one that was the last before its rhythm was changed, until it is due by the new one.  `outcomes`:
     those by which jobs that depend on it go, or may one day.  `satisfied`: the dependencies that have succeeded since
-    it was due last, where they make it due.  `appeared`: files of its `on: {path: …}` that came until then count for nothing any more.
+    it was due last, where they make it due.  `appeared`: files of its `on: {path: …}` that came until then count for
+    nothing any more.
     `skips`: the due times of its clock that somebody wants to be skipped.
     """
 
