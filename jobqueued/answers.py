@@ -72,7 +72,8 @@ def job_row(scheduler: Scheduler, job: Job) -> dict[str, Any]:
     stats = state.memory.stats
     return {
         "id": job.id, "description": job.description, "status": status_of(scheduler, job).value,
-        "enabled": job.enabled, "paused": state.memory.paused, "invalid": scheduler.invalid(job) or None,
+        "enabled": job.enabled, "paused": state.memory.paused, "paused_until": _moment(state.memory.paused_until),
+        "skips": [to_text(due + job.offset) for due in state.memory.skips], "invalid": scheduler.invalid(job) or None,
         "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
         "next": _moment(_next(scheduler, job)), "last_run": _moment(stats.last_run),
         "last_state": None if stats.last_state is None else str(stats.last_state), "due": len(state.due),
@@ -138,7 +139,17 @@ def stats(state: JobState) -> dict[str, Any]:
 def _next(scheduler: Scheduler, job: Job) -> int | None:
     """When the clock starts the job next; None: never, or not as things stand."""
     barred = scheduler[job.id].memory.paused or not job.enabled or scheduler.invalid(job)
-    return None if barred else scheduler.next_start(job.id)
+    start = None if barred else scheduler.next_start(job.id)
+    if start is not None and start - job.offset in scheduler[job.id].memory.skips:
+        return next(iter(starts(scheduler, job, 1)), None)
+    return start
+
+
+def starts(scheduler: Scheduler, job: Job, count: int) -> list[int]:
+    """When the clock starts the job next, past what is to be skipped: at most `count` times."""
+    memory = scheduler[job.id].memory
+    found = job.next_starts(memory.cursor + job.offset, count + len(memory.skips))
+    return [start for start in found if start - job.offset not in memory.skips][:count]
 
 
 def next_job(scheduler: Scheduler) -> tuple[int, str] | None:

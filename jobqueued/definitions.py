@@ -125,13 +125,16 @@ def _paused(book: Book, job: Job, event: events.PauseAsked, now: Now) -> Iterato
 
 
 def skip_next(book: Book, event: events.SkipAsked, now: Now) -> Iterator[Command]:
-    """The clock's next occurrence of a job is to be skipped; asked again, one more."""
+    """The clock's next occurrence of a job is to be skipped; asked again, one more; or the last of them not."""
     job = book.catalog.get(event.job)
     if job is None:
         yield Reply(event.ticket, {"job": event.job}, "NoSuchJob")
         return
     yield from dues.catch_clock(book, job, now)
     state = book[job.id]
+    if event.undo:
+        yield from _not_skipped(book, job, event)
+        return
     due = job.next_after(state.memory.cursor)
     while due in state.memory.skips:
         due = job.next_after(due)
@@ -141,6 +144,18 @@ def skip_next(book: Book, event: events.SkipAsked, now: Now) -> Iterator[Command
     state.memory = replace(state.memory, skips=(*state.memory.skips, due))
     yield SaveJob(state.memory)
     yield Say("skips_next", {"job": job.id, "asked_by": event.asked_by, "due": due + job.offset})
+    yield Reply(event.ticket, {"due": to_text(due + job.offset)})
+
+
+def _not_skipped(book: Book, job: Job, event: events.SkipAsked) -> Iterator[Command]:
+    memory = book[job.id].memory
+    if not memory.skips:
+        yield Reply(event.ticket, {"reason": f"nothing of {job.id} is to be skipped"}, "Refused")
+        return
+    *skips, due = memory.skips
+    book[job.id].memory = replace(memory, skips=tuple(skips))
+    yield SaveJob(book[job.id].memory)
+    yield Say("skips_not", {"job": job.id, "asked_by": event.asked_by, "due": due + job.offset})
     yield Reply(event.ticket, {"due": to_text(due + job.offset)})
 
 

@@ -199,11 +199,15 @@ class PauseAsked:
 
 @dataclass(frozen=True, slots=True)
 class SkipAsked:
-    """Somebody wants the clock's next occurrence of a job to be skipped; the answer goes to `ticket`."""
+    """Somebody wants the clock's next occurrence of a job to be skipped, or the last that was to be so not to be.
+
+    The answer goes to `ticket`.
+    """
 
     ticket: int
     job: str
     asked_by: str
+    undo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

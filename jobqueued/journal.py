@@ -162,6 +162,10 @@ VOCABULARY: dict[str, Entry] = {
         "info", "3a7de9f04c6b4f1d8be25a90c7d1f683",
         lambda f: f"{f['job']}: {f['asked_by']} wants the one due {local_time(f['due'])} to be skipped",
     ),
+    "skips_not": Entry(
+        "info", "8d1f6b3e5a0c4927b4e8c2f7d9a61b35",
+        lambda f: f"{f['job']}: {f['asked_by']} wants the one due {local_time(f['due'])} not to be skipped after all",
+    ),
     "held": Entry(
         "warning", "9e0b4a6d1c7f4825b3d6e8f2a5c01974",
         lambda f: f"nothing new starts{_until(f)}: held by {f['asked_by']}; to go on: jobqueuectl release",

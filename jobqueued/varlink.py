@@ -26,13 +26,16 @@ INTERFACE = """\
 # Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is written JOB@NUMBER.
 interface io.jobqueue
 
-# A job, where it stands, and where it was defined. Next is null while it is paused, disabled or invalid, too.
+# A job, where it stands, and where it was defined. Next is null while it is paused, disabled or invalid, too; skips are
+# the starts that SkipNext has taken out.
 type Job (
   id: string,
   description: string,
   status: string,
   enabled: bool,
   paused: bool,
+  paused_until: ?string,
+  skips: []string,
   invalid: ?string,
   priority: int,
   concurrency: int,
@@ -135,8 +138,9 @@ method Why(run: string) -> (why: object)
 # is held.
 method Pause(job: string, until: ?string) -> ()
 
-# Skip what the clock makes due of a job next; due is when that would have started.
-method SkipNext(job: string) -> (due: string)
+# Skip what the clock makes due of a job next; due is when that would have started. Undo: start the last of those after
+# all.
+method SkipNext(job: string, undo: ?bool) -> (due: string)
 
 # Start nothing new on this host: until Release, until an instant, and where boot is true at most until the next boot.
 method Hold(until: ?string, boot: ?bool) -> ()

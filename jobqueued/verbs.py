@@ -68,7 +68,7 @@ class Verbs:
                 lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True, until=_until(p)))
             ),
             "Resume": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
-            "SkipNext": trusted(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name))),
+            "SkipNext": trusted(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name, bool(p.get("undo"))))),
             "Hold": trusted(lambda p: self._ask_for_hold(p, peer, ticket())),
             "Lock": trusted(lambda p: self._ask_for_lock(p, peer, ticket)),
             "Release": trusted(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
@@ -96,8 +96,7 @@ class Verbs:
         if job is None:
             raise VarlinkError("NoSuchJob", {"job": name})
         count = max(0, min(count, _MOST_RUNS)) if job.enabled else 0
-        starts = job.next_starts(self._scheduler[name].memory.cursor + job.offset, count)
-        return {"timezone": job.timezone, "next": [to_text(start) for start in starts]}
+        return {"timezone": job.timezone, "next": list(map(to_text, answers.starts(self._scheduler, job, count)))}
 
     def _describe(self, name: str, limit: int) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)

@@ -267,7 +267,9 @@ class TestPause:
             assert (0, "", "") == ctl(busy, *words)
         assert "succeeded" == busy.wait(busy.run("plain"))["state"]
         ctl(busy, "pause", "plain", "--until", "1h")
+        assert re.fullmatch(rf"not while it is paused, until {TIME} \(.+\)", facts(ctl(busy, "show", "plain")[1])["next"])
         ctl(busy, "pause", "plain")
+        assert "not while it is paused" == facts(ctl(busy, "show", "plain")[1])["next"]
         assert [True, True, False] == [" until " in line["message"] for line in busy.said("job_paused")]
 
     def test_until_over_a_restart(self, busy: Host) -> None:
@@ -324,6 +326,21 @@ class TestSkipNext:
         skip = wait_for(lambda: next((r for r in ended(busy, "often")[1:] if r["state"] == "skipped"), None))
         assert skip is not None
         assert (0, "skip_next", due.strip()) == (code, skip["reason"], skip["due"][:19].replace("T", " "))
+
+    def test_told_and_undone(self, busy: Host) -> None:
+        """What is to be skipped is not what is next; `show` tells it; the last of them is taken back by --undo."""
+        before = busy.call("Next", job="nightly", count=3)["next"]
+        two = [ctl(busy, "skip-next", "nightly")[1].strip() for _ in range(2)]
+        assert before[2] == busy.call("Next", job="nightly", count=1)["next"][0]
+        assert before[2] == busy.call("Describe", job="nightly")["job"]["next"]
+        assert ", ".join(two) == facts(ctl(busy, "show", "nightly")[1])["skip-next"]
+        for number in (1, 0):
+            assert (0, f"{two[number]}\n", "") == ctl(busy, "skip-next", "--undo", "nightly")
+            assert before[number] == busy.call("Next", job="nightly", count=1)["next"][0]
+        code, shown, told = ctl(busy, "skip-next", "--undo", "nightly")
+        assert (1, "", True) == (code, shown, "nothing of nightly is to be skipped" in told)
+        assert "skip-next" not in facts(ctl(busy, "show", "nightly")[1])
+        assert busy.said("skips_not")[0]["message"].endswith("not to be skipped after all")
 
     @pytest.mark.parametrize(
         ("name", "told"), [("nobody", "there is no job nobody"), ("plain", "nothing of plain is due by the clock")]

@@ -90,6 +90,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         f"backup: root wants the one due {local_time(MIDNIGHT)} to be skipped",
     ),
     (
+        "skips_not",
+        {"job": "backup", "asked_by": "root", "due": MIDNIGHT},
+        f"backup: root wants the one due {local_time(MIDNIGHT)} not to be skipped after all",
+    ),
+    (
         "held",
         {"asked_by": "root", "until": MIDNIGHT},
         f"nothing new starts until {local_time(MIDNIGHT)}: held by root; to go on: jobqueuectl release",

@@ -219,7 +219,8 @@ def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
     ended = None if newest is None else str(newest["state"])
     return {
         "id": job.id, "description": job.description, "status": _status(job, bool(live), invalid, ended, starts),
-        "enabled": job.enabled, "paused": None, "invalid": invalid, "priority": job.priority,
+        "enabled": job.enabled, "paused": None, "paused_until": None, "skips": None, "invalid": invalid,
+        "priority": job.priority,
         "concurrency": job.concurrency, "schedule": answers.rhythms(job), "timezone": job.timezone,
         "next": to_text(starts[0]) if starts else None, "last_run": newest and newest["started"], "last_state": ended,
         "due": None, "waiting": None, "retrying": None, "running": len(live), "file": job.file, "line": job.line,

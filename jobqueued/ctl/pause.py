@@ -46,15 +46,17 @@ def resume(paths: Paths, job: str) -> None:
 
 @click.command("skip-next")
 @click.argument("job")
+@click.option("--undo", is_flag=True, help="Start the last that is to be skipped after all.")
 @click.pass_obj
-def skip_next(paths: Paths, job: str) -> None:
+def skip_next(paths: Paths, job: str, undo: bool) -> None:
     """Skip what the clock makes due of JOB next.
 
     When that would have started is printed.  Asked again, one more is skipped.  Each leaves a record with the reason
-    `skip_next`.
+    `skip_next`.  `show` tells what is to be skipped.
 
     \b
-    Example:
+    Examples:
       jobqueuectl skip-next nightly-backup
+      jobqueuectl skip-next --undo nightly-backup
     """
-    click.echo(local(ask(paths.control, "SkipNext", job=job)["due"]))
+    click.echo(local(ask(paths.control, "SkipNext", job=job, undo=undo)["due"]))

@@ -129,12 +129,14 @@ def _standing(job: Message) -> list[Fact]:
         ("status", styled(job["status"])),
         ("invalid", job["invalid"]),
         ("next", moment(job["next"]) if job["next"] else _no_next(job)),
+        ("skip-next", ", ".join(map(local, job["skips"] or [])) or None),
         ("defined in", f"{job['file']}:{job['line']}"),
     ]
 
 
 def _no_next(job: Message) -> str:
-    return "disabled" if not job["enabled"] else "not while it is paused" if job["paused"] else "-"
+    until = f", until {moment(job['paused_until'])}" if job["paused_until"] else ""
+    return "disabled" if not job["enabled"] else f"not while it is paused{until}" if job["paused"] else "-"
 
 
 def _definition(definition: Message) -> list[Fact]:
