@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from jobqueued.book import HostLimits
 from jobqueued.child.journald import ADDRESS
 from jobqueued.claims import AMOUNTS, ESCALATION
 from jobqueued.keys import RETENTION, ZONE
@@ -129,6 +130,12 @@ def capacity(config: Config, cores: int, memory: int) -> dict[str, int]:
     """
     own = {CPU: cores * 1000 - config.reserve.get(CPU, 0), MEMORY: memory - config.reserve.get(MEMORY, 0)}
     return {**{name: max(0, amount) for name, amount in own.items()}, **config.resources}
+
+
+def limits_of(config: Config, host: str, cpus: list[int], memory: int) -> HostLimits:
+    """What the queue may give out on a host of this name, with CPUs of these numbers and so many bytes of memory."""
+    resources = capacity(config, len(cpus), memory)
+    return HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation, config.calm)
 
 
 def read_config(path: Path) -> tuple[Config, list[Problem]]:

@@ -19,10 +19,9 @@ from typing import Any
 from jobqueued import __version__, commands, events, runlog
 from jobqueued.alarm import Alarm
 from jobqueued.arrivals import Arrivals
-from jobqueued.book import HostLimits
 from jobqueued.commands import Command, RemoveMarks, SaveRun
 from jobqueued.company import Company
-from jobqueued.config import Config, Paths, capacity, machine_id
+from jobqueued.config import Config, Paths, limits_of, machine_id
 from jobqueued.control import Control
 from jobqueued.jobfile import read_jobs
 from jobqueued.journal import Journal
@@ -51,10 +50,7 @@ class Daemon:
     def __init__(self, paths: Paths, config: Config, store: Store, link: Link, journal: Journal, host: str) -> None:
         self._paths, self._config, self._store, self._link, self._journal = paths, config, store, link, journal
         self._host, self._since = host, time.time_ns()
-        cpus, memory = host_has()
-        resources = capacity(config, len(cpus), memory)
-        limits = HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation, config.calm)
-        self._scheduler = Scheduler(limits)
+        self._scheduler = Scheduler(limits_of(config, host, *host_has()))
         self._pressure = Pressure({name: part for name, part in config.pressure.items() if name != "below"})
         reader = partial(read_jobs, timezone=config.timezone, seed=machine_id())
         self._watch = Watch(paths.jobs, reader, store.files())

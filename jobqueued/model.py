@@ -354,5 +354,5 @@ class Problem(NamedTuple):
     severity: str = "error"
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{where}: {self.key + ': ' if self.key else ''}{self.message}"
+        where = [self.file, *(str(number) for number in (self.line, self.column) if number)]
+        return f"{':'.join(where)}: {self.key + ': ' if self.key else ''}{self.message}"

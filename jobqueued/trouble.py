@@ -64,9 +64,14 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
     """What is said of a claim for more units than there are, with the remedy."""
     name, there = claim.resource, resources.get(claim.resource)
     if name in (CPU, MEMORY):
-        return f"impossible: it asks for {amount(name, claim.units)}, and jobs have {amount(name, there or 0)} here"
+        units = f"{claim.units / 1000:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"
+        asked, given = amount(name, claim.units), amount(name, there or 0)
+        remedy = f"to give out more all the same: resources: {{{name}: {units}}} in jobqueued.yaml"
+        return f"impossible: it asks for {asked}, and jobs have {given} here; {remedy}"
     remedy = f"to have more: resources: {{{name}: {claim.units}}} in jobqueued.yaml"
     if there is None:
+        near = nearest(name, [known for known in resources if known not in (CPU, MEMORY)] or [""])
+        remedy = f"did you mean {near}? {remedy}" if near else remedy
         return f"impossible: it asks for {claim.units} of {name}, of which this host has none; {remedy}"
     return f"impossible: it asks for {claim.units} of {name}, of which there are {there}; {remedy}"
 

@@ -833,6 +833,42 @@ class TestCheck:
         assert (0, "2 jobs, 1 problem") == (shown.returncode, shown.stdout.splitlines()[-1].strip())
         assert shown.stdout.splitlines()[0].endswith("(warning)")
 
+    def test_impossible(self, tmp_path: Path) -> None:
+        """Jobs that can't run on this host are told with the way out, and harm nothing; the daemon's own jobs count."""
+        (tmp_path / "jobqueue.d").mkdir()
+        own = "jobs: {own: {command: x}, fine: {command: x, resources: {tpu: 1}}}"
+        (tmp_path / "jobqueue.d" / "own.yaml").write_text(own)
+        (tmp_path / "jobqueued.yaml").write_text("resources: {gpu: 2}")
+        (tmp_path / "a.yaml").write_text(
+            "jobs:\n"
+            "  a: {command: x, resources: {gpuu: 1}, schedule: '* * * * *'}\n"
+            "  b: {command: x, locks: [{name: gpu, units: 3}]}\n"
+            "  c: {command: x, resources: {cpu: 4000}}\n"
+            "  d: {command: x, dependencies: [e]}\n"
+            "  e: {command: x, dependencies: [d, own]}\n"
+            "  f: {command: x, dependencies: [pwn]}\n"
+            "  fine: {command: x, dependencies: [own], resources: {gpu: 2}, schedule: '* * * * *'}\n"
+        )
+        shown = run("--root", tmp_path, "check", tmp_path / "a.yaml")
+        told = shown.stdout.splitlines()
+        assert (0, "7 jobs, 6 problems") == (shown.returncode, told[-1].strip())
+        for line, job, reason in (
+            (
+                2,
+                "a",
+                "impossible: it asks for 1 of gpuu, of which this host has none; did you mean gpu? ",
+            ),
+            (3, "b", "impossible: it asks for 3 of gpu, of which there are 2; to have more: resources: {gpu: 3} in "),
+            (4, "c", "impossible: it asks for 4000 CPUs, and jobs have "),
+            (5, "d", "it depends on itself: d → e → d"),
+            (6, "e", "it depends on itself: e → d → e"),
+            (7, "f", "it depends on pwn, and there is no such job; did you mean own?"),
+        ):
+            assert told[line - 2].startswith(f"{tmp_path}/a.yaml:{line}: job {job} does not run: {reason}")
+            assert told[line - 2].endswith(" (warning)")
+        nexts = dict(line.split()[:2] for line in told[-8:-1])
+        assert ("-", "in") == (nexts["a"], nexts["fine"])
+
     def test_directory(self, tmp_path: Path) -> None:
         """Of a directory the job files count, in byte order of their names: the first to have an id keeps it."""
         (tmp_path / "B.yml").write_text(CLEAN)

@@ -267,7 +267,9 @@ class TestPause:
             assert (0, "", "") == ctl(busy, *words)
         assert "succeeded" == busy.wait(busy.run("plain"))["state"]
         ctl(busy, "pause", "plain", "--until", "1h")
-        assert re.fullmatch(rf"not while it is paused, until {TIME} \(.+\)", facts(ctl(busy, "show", "plain")[1])["next"])
+        assert re.fullmatch(
+            rf"not while it is paused, until {TIME} \(.+\)", facts(ctl(busy, "show", "plain")[1])["next"]
+        )
         ctl(busy, "pause", "plain")
         assert "not while it is paused" == facts(ctl(busy, "show", "plain")[1])["next"]
         assert [True, True, False] == [" until " in line["message"] for line in busy.said("job_paused")]

@@ -22,9 +22,10 @@ from jobqueued.varlink import Message
 def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
     """Check job files, without the daemon.
 
-    Lists what is wrong with them, and the jobs that the daemon would accept, with the next time each starts.  Of a DIR
-    the *.yaml and *.yml files are read, as the daemon does; without arguments, those of the daemon's own directory,
-    whose owners and permissions are checked too.
+    Lists what is wrong with them, and the jobs that the daemon would accept, with the next time each starts.  A job
+    that can't run on this host (it asks for more than there is, or depends on what there is not) is a warning: its file
+    is accepted.  Of a DIR the *.yaml and *.yml files are read, as the daemon does; without arguments, those of the
+    daemon's own directory, whose owners and permissions are checked too.
 
     Exits 1 if there is an error (a warning is only printed), 2 if a file can't be read.
 
@@ -33,9 +34,9 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
       jobqueuectl check
       jobqueuectl check new/*.yaml && cp new/*.yaml /etc/jobqueue.d/
     """
-    jobs, problems, unreadable = read_files(paths, files or (paths.jobs,))
+    jobs, invalid, problems, unreadable = read_files(paths, files or (paths.jobs,))
     now = time.time_ns()
-    rows = [_row(job, now) for job in jobs]
+    rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
     if as_json:
         print_json({"jobs": rows, "problems": [problem._asdict() for problem in problems]})
     else:
@@ -43,8 +44,8 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
     sys.exit(2 if unreadable else int(any(problem.severity == "error" for problem in problems)))
 
 
-def _row(job: Job, now: int) -> Message:
-    starts = job.next_starts(now, 1) if job.enabled else []
+def _row(job: Job, now: int, *, runs: bool) -> Message:
+    starts = job.next_starts(now, 1) if runs else []
     return {"id": job.id, "line": job.line, "next": to_text(starts[0]) if starts else None}
 
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from jobqueued import trouble
+from jobqueued.book import Book
 from jobqueued.catalog import Catalog
-from jobqueued.config import Paths, machine_id, read_config
+from jobqueued.config import Config, Paths, limits_of, machine_id, read_config
 from jobqueued.jobfile import read_jobs
 from jobqueued.model import Job, Problem
 from jobqueued.trust import UNREAD, Refused, is_job_file, is_meant, read_trusted
+from jobqueued.usage import host_has
 from jobqueued.yamltext import MAX_BYTES
 
 
 class Reading(NamedTuple):
-    """The jobs that the daemon would accept, all problems, and whether something could not even be read."""
+    """The jobs that the daemon would accept, those that can't run here, all problems, and if a file was unreadable."""
 
     jobs: list[Job]
+    invalid: set[str]
     problems: list[Problem]
     unreadable: bool
 
@@ -44,10 +49,12 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
         else:
             jobs, found = read_jobs(data, name, timezone=config.timezone, seed=seed)
             clashes = catalog.conflicts(name, jobs)
-            problems += found + clashes + list(_unknown_users(jobs))
+            problems += found + clashes
             if not clashes:
                 catalog.replace_file(name, jobs)
-    return Reading(list(catalog), problems, unreadable)
+    jobs = tuple(catalog)
+    warnings = [*_unknown_users(jobs), *_impossible(jobs, paths, config)]
+    return Reading(list(jobs), {job for job, _ in warnings}, problems + [told for _, told in warnings], unreadable)
 
 
 def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
@@ -74,12 +81,30 @@ def _reader(file: Path, own: Path) -> int | None:
     return own.stat().st_uid if file.parent.absolute() == own else None
 
 
-def _unknown_users(jobs: Iterable[Job]) -> Iterator[Problem]:
+def _unknown_users(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:
     """It refuses no file: the job itself is Invalid on a host without the user."""
     for job in jobs:
         if job.user is not None and not user_exists(job.user):
             message = f"found {job.user!r}; accepted: a user of this host; without it job {job.id} does not run"
-            yield Problem(job.file, job.line, 0, "user", message, "warning")
+            yield job.id, Problem(job.file, job.line, 0, "user", message, "warning")
+
+
+def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Config) -> Iterator[tuple[str, Problem]]:
+    """What else makes jobs Invalid on this host; they may depend on others that the daemon has already."""
+    book = Book(limits_of(config, "", *host_has()))
+    book.catalog.replace_file("", [*_others(jobs, paths), *jobs])
+    for job, reason in trouble.verdicts(book, [job.id for job in jobs]):
+        if reason and job in jobs:
+            yield job.id, Problem(job.file, job.line, 0, "", f"job {job.id} does not run: {reason}", "warning")
+
+
+def _others(jobs: tuple[Job, ...], paths: Paths) -> Iterator[Job]:
+    """The jobs of the daemon's own directory, but those of these ids."""
+    ids = {job.id for job in jobs}
+    for file, listed in _job_files((paths.jobs,)):
+        if listed and not is_meant(file.name):
+            with suppress(OSError):
+                yield from (job for job in read_jobs(_read(file), str(file))[0] if job.id not in ids)
 
 
 def user_exists(user: str) -> bool:
