@@ -10,6 +10,8 @@ import pytest
 
 from tests.host import Host
 
+os.environ.pop("COLUMNS", None)  # what is printed is as wide as it is, whoever starts the tests
+
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
