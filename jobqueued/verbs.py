@@ -105,7 +105,7 @@ class Verbs:
         state = self._scheduler[name]
         limit = max(0, min(limit, _MOST_RUNS))
         unfinished = sorted(state.unfinished, reverse=True)
-        runs = [self._so_far(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._unsaved.history(
+        runs = [self._begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._unsaved.history(
             name, limit
         )
         return {
