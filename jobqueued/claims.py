@@ -70,7 +70,8 @@ def _lock_name(node: Scalar) -> str:
 def _lock_path(node: Scalar) -> str:
     if _NAME_PATTERN.fullmatch(node.text) and not is_null(node):
         raise Instead(f"{{name: {node.text}}}")
-    if not node.text.startswith("/"):
+    root, *parts = node.text.split("/")
+    if root or not parts or {"", ".", ".."}.intersection(parts):  # else one file could have two names, and be two locks
         raise ValueError
     return str(PATH.read(node))
 
@@ -78,7 +79,7 @@ def _lock_path(node: Scalar) -> str:
 _LOCK = scalar("name", A_NAME, _lock_name, {"type": ["string", "number", "boolean"], "pattern": f"^(?:{NAME})$"})
 _LOCK_KEYS = table(
     Key("name", _LOCK, "", "The name of the lock.", "tape"),
-    Key("path", scalar("path", "an absolute path", _lock_path, PATH.schema), "",
+    Key("path", scalar("path", "the absolute path of a file, without . and ..", _lock_path, PATH.schema), "",
         "A file to be locked with flock(2), instead of a name.", "/run/lock/backup.lock"),
     Key("mode", choice("exclusive", "shared"), "exclusive", "Whether others may hold it too.", "shared"),
     Key("units", UNITS, "", "How many units of a lock that has several, as `resources` of jobqueued.yaml says.", "2"),

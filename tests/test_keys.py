@@ -168,6 +168,7 @@ def test_values_are_read(text: str, value: object) -> None:
     assert ({name: value}, []) == read(text)
 
 
+FILE = "the absolute path of a file, without . and .."
 EVENTS = "boot, or a mapping with the keys path, event, job, result, or a list of them"
 CRON = 'accepted: a cron expression such as "0 2 * * *", or a list of them'
 FINITE = "accepted: a finite number of at most 64 bits, or a text in quotes"
@@ -244,6 +245,9 @@ BAD = [
     ("resources: {cpu: .inf}", f"f:1:18: resources.cpu: found .inf; {CORES}"),
     ("resources: {cpu: 0%}", f"f:1:18: resources.cpu: found '0%'; {CORES}"),
     ("locks: [':host']", f"f:1:9: locks[0]: found ':host'; {LOCK}"),
+    ("locks: [{path: /}]", f"f:1:16: locks[0].path: found '/'; accepted: {FILE}"),
+    ("locks: [{path: /run/../x}]", f"f:1:16: locks[0].path: found '/run/../x'; accepted: {FILE}"),
+    ("locks: [{path: /run/x/}]", f"f:1:16: locks[0].path: found '/run/x/'; accepted: {FILE}"),
     ("locks: [~]", f"f:1:9: locks[0]: found ~, which means nothing; {LOCK}"),
     ("dependencies: ['a@1']", f"f:1:16: dependencies[0]: found 'a@1'; {IDENTIFIER}"),
     ("retry_on: [256]", f"f:1:12: retry_on[0]: found 256; {CAUSES}"),
