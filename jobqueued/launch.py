@@ -204,12 +204,12 @@ class Link:
                 file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3)],
                 setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),
             )  # fmt: skip
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.connect(wire.address(directory, self._address.name))  # while we listen: it may end at once
         except OSError as error:
             raise LauncherError(f"the launcher can't be started: {sys.executable}: {error.strerror}") from None
         finally:
             listener.close()
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.connect(wire.address(directory, self._address.name))
         return connection
 
     def _hear_greeting(self, lines: list[bytes]) -> None:
