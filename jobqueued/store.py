@@ -316,9 +316,18 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
     return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
 
 
-def _hold(plain: list[Any]) -> Hold:
-    asked_by, until, boot, below = plain
-    return Hold(asked_by, until, boot, None if below is None else _hold(below))
+def hold_text(hold: Hold | None) -> str | None:
+    """What `commit` takes for "hold"."""
+    return None if hold is None else json.dumps(_plain_hold(hold))
+
+
+def _plain_hold(hold: Hold) -> dict[str, Any]:
+    return {**hold._asdict(), "below": None if hold.below is None else _plain_hold(hold.below)}
+
+
+def _hold(plain: dict[str, Any]) -> Hold:
+    below = plain.get("below")
+    return Hold(**{**plain, "below": None if below is None else _hold(below)})
 
 
 def claims_from(plain: Iterable[Any]) -> tuple[Claim, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from jobqueued.commands import Command, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.memory import JobMemory
 from jobqueued.model import Record, Run, RunId
-from jobqueued.store import CommitFailed, Store
+from jobqueued.store import CommitFailed, Store, hold_text
 
 
 class Unsaved:
@@ -35,7 +34,7 @@ class Unsaved:
             case SaveBoot(boot):
                 self._meta["boot"] = boot
             case SaveHold(hold):
-                self._meta["hold"] = None if hold is None else json.dumps(hold)
+                self._meta["hold"] = hold_text(hold)
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Keep the texts of accepted files, by name; None: it is gone."""

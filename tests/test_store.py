@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from jobqueued.memory import Hold, JobMemory, JobStats, Outcome
 from jobqueued.model import SECOND, Claim, Record, Run, RunId, RunState
-from jobqueued.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError
+from jobqueued.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError, hold_text
 from tests.host import DEADLINE, REPO, Host, wait_for
 
 ENDS = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST)
@@ -540,7 +540,7 @@ def test_boot(tmp_path: Path) -> None:
 def test_hold(tmp_path: Path, hold: Hold) -> None:
     """Who has asked that nothing new starts is known over restarts, until it is taken back; the boot stays known."""
     known = []
-    for meta in ({"boot": "one"}, {"hold": json.dumps(hold)}, {}, {"hold": None}, {"hold": None}):
+    for meta in ({"boot": "one"}, {"hold": hold_text(hold)}, {}, {"hold": None}, {"hold": None}):
         store = Store(tmp_path)
         store.commit({}, {}, meta=meta)
         store.close()
