@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from jobqueued.admission import Admission
@@ -366,6 +366,44 @@ def test_nobody_starves(
     while "first" not in (started := h.turn()):
         ends |= {name: h.mono + takes[name] for name in started}
         assert h.mono < honoured_by, f"it was to start by then, and {sorted(ends)} are live"
+        h.mono = min([h.mono + MINUTE // 2, *ends.values()])
+        for name in [name for name, end in ends.items() if end <= h.mono]:
+            h.end(name)
+            del ends[name]
+        for _ in range(2):
+            claims, bound, part = stream[number % len(stream)]
+            takes[f"lower{number}"] = round(bound * part)
+            h.ask(f"lower{number}", *claims, bound=bound)
+            number += 1
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, phases=[Phase.generate])
+@given(st.lists(st.tuples(CLAIMS, BOUNDS), max_size=5), CLAIMS, STREAM)
+def test_nobody_starves_behind_one_that_waits_for_ever(
+    holders: list[tuple[Claims, int]], asked: Claims, stream: list[tuple[Claims, int, float]]
+) -> None:
+    """While a first waits for an endless run, a further one that has nothing to do with it starts in time.
+
+    That is once the holders of each claim have ended that he may come to lack: 20 minutes for each.
+    """
+    endless = Claim("endless", exclusive=True)
+    second = tuple(claim for claim in asked if claim.resource not in (SLOT, HOST))
+    h = hall(gpu=2, slots=3)
+    h.ask("endless", SHARE, SLOT1, endless)
+    takes: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    assert ["endless"] == h.turn()
+    for number, (claims, bound) in enumerate(holders):
+        h.ask(f"holder{number}", *claims, bound=bound)
+        takes[f"holder{number}"] = bound
+        ends |= {name: h.mono + takes[name] for name in h.turn()}
+        h.admission.waiting.remove(RunId(f"holder{number}", 1))
+    h.ask("first", SHARE, SLOT1, endless, priority=10, bound=MINUTE)
+    h.ask("second", SHARE, SLOT1, *second, priority=5, bound=MINUTE)
+    until, number = h.mono + (len(second) + 2) * 20 * MINUTE, 0
+    while "second" not in (started := h.turn()):
+        ends |= {name: h.mono + takes[name] for name in started}
+        assert h.mono < until, f"it was to start by then, and {sorted(ends)} are live"
         h.mono = min([h.mono + MINUTE // 2, *ends.values()])
         for name in [name for name, end in ends.items() if end <= h.mono]:
             h.end(name)
