@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from jobqueued.child import identity, spawn
+from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.spawn import is_system_trouble
 from jobqueued.keys import JOB_KEYS
 from jobqueued.launch import _RLIMITS, _attributes
@@ -257,7 +258,8 @@ def test_a_home_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "_OWN", identity.User(home))
     for way in ("posix_spawn", "fork"):
         reading, writing = os.pipe()
-        started = spawn.spawn({**order("pwd"), **(attributes(no_new_privs=True) if way == "fork" else {})}, writing)
+        more = attributes(no_new_privs=True) if way == "fork" else {}
+        started = spawn.spawn({**order("pwd"), **more}, writing, Cgroup(-1, ""))
         os.close(writing)
         with open(reading) as output:
             assert output.read() == "/\n"

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import spawn
+from jobqueued.child import posixspawn, spawn
+from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.identity import StartFailed, User
 from jobqueued.child.spawn import find, is_system_trouble
 from tests.host import DEADLINE, REPO, wait_for
@@ -26,7 +27,10 @@ NEEDS_ROOT = pytest.mark.skipif(not ROOT, reason="needs root")
 ME = pwd.getpwuid(os.geteuid())
 OTHER = "nobody"
 
-WAYS = [pytest.param("posix_spawn"), pytest.param("fork"), pytest.param("other user", marks=NEEDS_ROOT)]
+WAYS = [
+    pytest.param("posix_spawn"), pytest.param("as into a cgroup"), pytest.param("fork"),
+    pytest.param("other user", marks=NEEDS_ROOT),
+]  # fmt: skip
 
 
 def order(command: str | list[str], **fields: Any) -> dict[str, Any]:
@@ -48,7 +52,7 @@ class Way:
 
     def start(self, order: dict[str, Any], output: int) -> int:
         """The pid."""
-        return spawn.spawn({**order, "user": self.user or order["user"]}, output).pid
+        return spawn.spawn({**order, "user": self.user or order["user"]}, output, Cgroup(-1, "")).pid
 
     def run(self, command: str | list[str], **fields: Any) -> tuple[str, int]:
         """The output of a job and its exit code (negative: the signal)."""
@@ -69,12 +73,18 @@ class Way:
         return failed.value
 
 
+def _as_into_a_cgroup(plan: Any, program: str, env: dict[str, str]) -> int:
+    return posixspawn.spawn(program, plan.argv, env, (plan.stdin, plan.output, plan.output), -1)
+
+
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
     """Each way to start a job, from a directory that the job should not see, which is / afterwards as before."""
     way = Way(request.param)
     if way.name == "fork":
         monkeypatch.setattr(spawn, "_spawn", lambda _plan: None)
+    if way.name == "as into a cgroup":
+        monkeypatch.setattr(spawn, "_posix_spawn", _as_into_a_cgroup)
     before, mask = os.getcwd(), os.umask(0o022)
     os.chdir("/")
     yield way

@@ -40,7 +40,7 @@ class Pool:
             for name in os.listdir("/proc/self/fd"):  # what the tests were started with; the launcher closes it
                 if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
                     os.set_inheritable(int(name), False)
-            supervisor.become(theirs, budget.common(), [ours.fileno()])
+            supervisor.become(theirs, budget.common(), -1, [ours.fileno()])
         theirs.close()
         ours.settimeout(30)
         self.number = 0

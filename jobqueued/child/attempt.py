@@ -13,6 +13,7 @@ from typing import Any
 
 from jobqueued.child import report, spawn, tree, wire
 from jobqueued.child.budget import Common
+from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.followers import Followers, Loop
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.lockfile import BUSY, Busy, LockFiles
@@ -33,13 +34,14 @@ class Attempt:
 
     def __init__(
         self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, common: Common,
-        *, last: bool,
+        home: int, *, last: bool,
     ) -> None:  # fmt: skip
-        """`last`: afterwards this supervisor leaves the pool."""
+        """`home`: where cgroups are (cgroup.settle).  `last`: afterwards this supervisor leaves the pool."""
         self.name, self.directory = name, directory
         self.leaves = last
         self._launcher, self._wakeups, self._shutdown, self._common = launcher, wakeups, shutdown, common
         self._loop = Loop()
+        self._cgroup = Cgroup(home, name)
         self._pid = 0
         self._status: int | None = None
         self._usage: resource.struct_rusage | None = None
@@ -141,7 +143,11 @@ class Attempt:
         self._started = time.time_ns()
         if self._locks.trouble is not None:
             raise self._locks.trouble
-        started = spawn.spawn(self._order, self._output.writing)
+        try:
+            self._cgroup.make()
+        except OSError as error:
+            raise StartFailed("cgroup", error.errno or 0) from None
+        started = spawn.spawn(self._order, self._output.writing, self._cgroup)
         after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._pid, self._warnings = started.pid, started.warnings
         self._output.started(self._pid)
@@ -157,6 +163,7 @@ class Attempt:
         while not self._empty:
             tree.signal_all(signal.SIGKILL)
             self._loop.turn(_FIRST_PAUSE)
+        self._cgroup.remove()
 
     def _write_pid(self, before: int, after: int) -> None:
         mark = b"%d %d %d %d\n" % (self._pid, self._started, before, after)
@@ -226,6 +233,7 @@ class Attempt:
             grace, name = self._order["kill_grace"], self._order["stop_signal"]
             if grace and name != "SIGKILL":
                 self._warnings.append(f"did not end on {name}: SIGKILL after {grace:g} s")
+        self._cgroup.kill()
         tree.signal_all(signal.SIGKILL)
         self._kill_at = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
@@ -279,6 +287,7 @@ class Attempt:
         self._loop.on(self._output.reading, self._pump)
         while not self._empty:
             self._wait()
+        self._cgroup.remove()
         with contextlib.suppress(OSError):
             os.unlink(self.name + wire.LEFT, dir_fd=self._beside)
         os.close(self._beside)
@@ -298,7 +307,10 @@ class Attempt:
         assert self._status is not None
         assert self._usage is not None
         state, reason = self._verdict(self._status)
-        return self._finished(state, reason, pid=self._pid, **report.end(self._status, self._usage))
+        facts = {**report.end(self._status, self._usage), **self._cgroup.figures()}
+        if not self._left and not self._cgroup.remove():
+            self._warnings.append("its cgroup can't be removed: something in it does not end")
+        return self._finished(state, reason, pid=self._pid, **facts)
 
     def _verdict(self, status: int) -> tuple[str, str | None]:
         code = os.waitstatus_to_exitcode(status)

@@ -21,7 +21,8 @@ from collections import deque
 if __name__ == "__main__":  # run by path: find jobqueued.child beside us, after the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from jobqueued.child import budget, spawn, supervisor, tree, wire
+from jobqueued.child import budget, cgroup, spawn, supervisor, tree, wire
+from jobqueued.child.cgroup import Cgroup
 
 POOL = 8
 ASKING = 4
@@ -46,8 +47,9 @@ class Seat:
 class Launcher:
     """The pool, the backlog, and the one scheduler that may give orders."""
 
-    def __init__(self, listener: socket.socket, runs: str, *, exit_when_idle: bool) -> None:
-        self._runs, self._exit_when_idle = runs, exit_when_idle
+    def __init__(self, listener: socket.socket, runs: str, home: int, *, exit_when_idle: bool) -> None:
+        """`home`: where attempts have their cgroups (cgroup.settle)."""
+        self._runs, self._home, self._exit_when_idle = runs, home, exit_when_idle
         self._listener, self._common = listener, budget.common()
         self._scheduler: socket.socket | None = None
         self._lines: dict[int, tuple[socket.socket, wire.Lines]] = {}
@@ -263,7 +265,7 @@ class Launcher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if not pid:
-            supervisor.become(theirs, self._common, [ours.fileno(), *self._own_descriptors()])
+            supervisor.become(theirs, self._common, self._home, [ours.fileno(), *self._own_descriptors()])
         theirs.close()
         ours.setblocking(False)
         seat = self._seats[ours.fileno()] = Seat(pid, ours)
@@ -347,6 +349,8 @@ class Launcher:
         for pid in strays:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for name in self._lost:
+            Cgroup.find(self._home, name).remove(0)
         if not strays:
             for name, (_main, status) in self._lost.items():
                 self._tell_lost(name, "-" if status is None else str(status))
@@ -383,7 +387,7 @@ def main(arguments: list[str]) -> None:
     spawn.become_subreaper()
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)
-    Launcher(listener, runs, exit_when_idle="--exit-when-idle" in arguments).serve()
+    Launcher(listener, runs, cgroup.settle(), exit_when_idle="--exit-when-idle" in arguments).serve()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from jobqueued.child import wire
+from jobqueued.child import posixspawn, wire
+from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.environment import Environment, arguments
 from jobqueued.child.identity import StartFailed, User, groups_of, user_of
 
@@ -48,10 +49,10 @@ class Started:
 class _Plan:
     """All that is known before the fork; looked up here, as a user database has no business in the forked child."""
 
-    __slots__ = ("argv", "attributes", "environment", "groups", "order", "output", "stdin", "user")
+    __slots__ = ("argv", "attributes", "cgroup", "environment", "groups", "order", "output", "stdin", "user")
 
-    def __init__(self, order: dict[str, Any], output: int) -> None:
-        self.order, self.output = order, output
+    def __init__(self, order: dict[str, Any], output: int, cgroup: Cgroup) -> None:
+        self.order, self.output, self.cgroup = order, output, cgroup
         self.attributes: dict[str, Any] = order["attributes"]
         self.user = user_of(order["user"])
         other = not self.user.is_us or order["group"] is not None or order["groups"] is not None
@@ -61,11 +62,12 @@ class _Plan:
         self.stdin = _stdin(order["stdin"])
 
 
-def spawn(order: dict[str, Any], output: int) -> Started:
-    """Start the job with `output` (a descriptor) as stdout and stderr, in a session of its own."""
-    plan = _Plan(order, output)
+def spawn(order: dict[str, Any], output: int, cgroup: Cgroup) -> Started:
+    """Start the job with `output` (a descriptor) as stdout and stderr, in a session of its own, inside its cgroup."""
+    plan = _Plan(order, output, cgroup)
     try:
-        if plan.groups is None and not plan.attributes and not plan.environment.login:
+        able = cgroup.directory < 0 or posixspawn.AVAILABLE
+        if able and plan.groups is None and not plan.attributes and not plan.environment.login:
             started = _spawn(plan)
             if started is not None:
                 return started
@@ -101,23 +103,29 @@ def find(program: str, path: str) -> str:
 
 def _spawn(plan: _Plan) -> Started | None:
     """None: it failed somewhere; the forked child repeats it and names the step."""
-    streams = ((plan.stdin, 0), (plan.output, 1), (plan.output, 2))
-    actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in streams]
     previous = os.umask(plan.order["umask"])
     warnings: list[str] = []
     try:
         _change_directory(plan.order, plan.user, warnings.append)
         env = plan.environment.whole()
         program = find(plan.argv[0], env["PATH"])
-        pid = os.posix_spawn(
-            program, plan.argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
-        )
+        pid = _posix_spawn(plan, program, env)
     except (OSError, StartFailed):
         return None
     finally:
         os.umask(previous)
         os.chdir("/")
     return Started(pid, warnings)
+
+
+def _posix_spawn(plan: _Plan, program: str, env: dict[str, str]) -> int:
+    streams = (plan.stdin, plan.output, plan.output)
+    if plan.cgroup.directory >= 0:
+        return posixspawn.spawn(program, plan.argv, env, streams, plan.cgroup.directory)
+    actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(streams)]
+    return os.posix_spawn(
+        program, plan.argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
+    )
 
 
 def _change_directory(order: dict[str, Any], user: User, warn: Callable[[str], object]) -> None:
@@ -203,8 +211,10 @@ class _Steps:
         self._plan, self._report = plan, report
 
     def take(self) -> None:
-        """Session, limits, attributes, identity, streams, directory, exec."""
+        """Cgroup, session, limits, attributes, identity, streams, directory, exec."""
         plan, attributes = self._plan, self._plan.attributes
+        self.step = "cgroup"
+        plan.cgroup.join()
         self.step = "setsid"
         os.setsid()
         os.umask(plan.order["umask"])

@@ -31,7 +31,7 @@ QUESTION = "user "
 _ASKING_SECONDS = 60
 
 
-def become(launcher: socket.socket, common: Common, inherited: list[int]) -> NoReturn:
+def become(launcher: socket.socket, common: Common, home: int, inherited: list[int]) -> NoReturn:
     """Turn a fork of the launcher into a supervisor; `inherited` are the launcher's own descriptors."""
     status = 1
     try:
@@ -42,7 +42,7 @@ def become(launcher: socket.socket, common: Common, inherited: list[int]) -> NoR
         spawn.call_ourselves("jq-supervisor")
         wire.limit_files(JOB_NOFILE)
         spawn.become_subreaper()
-        serve(launcher, common)
+        serve(launcher, common, home)
         status = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -50,8 +50,8 @@ def become(launcher: socket.socket, common: Common, inherited: list[int]) -> NoR
         os._exit(status)
 
 
-def serve(launcher: socket.socket, common: Common) -> None:
-    """Carry out attempts, one after another, until the launcher is gone."""
+def serve(launcher: socket.socket, common: Common, home: int) -> None:
+    """Carry out attempts, one after another, until the launcher is gone; their cgroups are in `home`."""
     wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
@@ -68,7 +68,7 @@ def serve(launcher: socket.socket, common: Common) -> None:
         if shutdown.began():
             return  # nothing was begun, and nothing should be
         attempts += 1
-        attempt = Attempt(name, directory, launcher, wakeups, shutdown, common, last=attempts >= MOST_ATTEMPTS)
+        attempt = Attempt(name, directory, launcher, wakeups, shutdown, common, home, last=attempts >= MOST_ATTEMPTS)
         try:
             last = attempt.carry_out()
         finally:

@@ -262,12 +262,18 @@ def _consumption(record: Record) -> list[Fact]:
     return [
         ("CPU", None if cpu is None else f"{span(cpu)} user, {span(record['cpu_system'])} system"),
         ("memory peak", _told("{}", record["memory_peak"], size) or bound),
+        ("tasks", _told("{} at most", record.get("tasks_peak"))),
+        ("disks", None if record.get("io_read") is None else _disks(record)),
         ("now", now),
         ("output", f"{size(output['bytes'])} in {output['file']}" if output["file"] else None),
         ("dropped", size(output["dropped"]) if output["dropped"] else None),
         ("lost output", output.get("error")),
         ("not in journal", _count(unsent, "line") if unsent else None),
     ]
+
+
+def _disks(record: Record) -> str:
+    return f"{size(record['io_read'])} read, {size(record['io_write'])} written"
 
 
 def _labels(record: Record) -> list[Fact]:

@@ -1,0 +1,161 @@
+"""cgroup v2: each attempt is started in a cgroup of its own, measured by it, and ended by it.
+
+They are made below the launcher's own cgroup, where that was delegated to it (``Delegate=`` of its scope).  Launcher
+and supervisors live beside them in ``self``, as a cgroup that passes controllers on may have no processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from typing import Any
+
+_MOUNT = "/sys/fs/cgroup"
+_CONTROLLERS = ("memory", "pids", "io")
+_DELEGATED = ("trusted.delegate", "user.delegate")
+"""What systemd notes at a cgroup that it leaves to others (CGROUP_DELEGATION.md)."""
+_SELF = "self"
+_PATIENCE = 1.0
+"""How long (s) to wait until the kernel has taken away what was killed."""
+
+
+def settle() -> int:
+    """Move this process to `self`; a descriptor for where attempts get theirs, -1: nothing is delegated to us."""
+    base = _own()
+    if base is None or not any(_attribute(base, name) == b"1" for name in _DELEGATED):
+        return -1
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(f"{base}/{_SELF}")
+    home = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _write(home, f"{_SELF}/cgroup.procs", b"0")
+    for controller in _CONTROLLERS:
+        with contextlib.suppress(OSError):  # the host's kernel, or who delegates, does not have it
+            _write(home, "cgroup.subtree_control", b"+" + controller.encode())
+    return home
+
+
+def _own() -> str | None:
+    """The directory of our cgroup; None: this host has no unified hierarchy."""
+    with open("/proc/self/cgroup") as file:
+        path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
+    if path is None or not os.path.exists(f"{_MOUNT}{path}/cgroup.procs"):
+        return None
+    return f"{_MOUNT}{path}"
+
+
+def _attribute(path: str, name: str) -> bytes:
+    try:
+        return os.getxattr(path, name)
+    except OSError:
+        return b""
+
+
+class Cgroup:
+    """That of one attempt.  `home`: where it is, as `settle` gave it; -1: there is none, and nothing is measured."""
+
+    def __init__(self, home: int, name: str) -> None:
+        self._home, self._name = home, name
+        self.directory = -1
+
+    def make(self) -> None:
+        """OSError: it can't be made."""
+        if self._home >= 0:
+            with contextlib.suppress(FileExistsError):  # of a start that came to nothing
+                os.mkdir(self._name, 0o755, dir_fd=self._home)
+            self.directory = os.open(self._name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._home)
+
+    @classmethod
+    def find(cls, home: int, name: str) -> Cgroup:
+        """That of an attempt whose supervisor is gone, if there is one."""
+        found = cls(home, name)
+        if home >= 0:
+            with contextlib.suppress(OSError):
+                found.directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=home)
+        return found
+
+    def join(self) -> None:
+        """This process is the attempt's from now on."""
+        if self.directory >= 0:
+            _write(self.directory, "cgroup.procs", b"0")
+
+    def kill(self) -> None:
+        """SIGKILL to all that is in it, at once: no process forks faster than that."""
+        if self.directory >= 0:
+            with contextlib.suppress(OSError):  # a kernel before 5.14
+                _write(self.directory, "cgroup.kill", b"1")
+
+    def figures(self) -> dict[str, Any]:
+        """What all its processes used: seconds, bytes, tasks; what the kernel does not tell is left out."""
+        if self.directory < 0:
+            return {}
+        cpu, disks = self._pairs("cpu.stat"), self._read("io.stat")
+        figures = {
+            "cpu_user": cpu["user_usec"] / 1e6 if "user_usec" in cpu else None,
+            "cpu_system": cpu["system_usec"] / 1e6 if "system_usec" in cpu else None,
+            "memory_peak": self._number("memory.peak"),
+            "tasks_peak": self._number("pids.peak"),
+            "io_read": None if disks is None else _sum(disks, b"rbytes"),
+            "io_write": None if disks is None else _sum(disks, b"wbytes"),
+        }
+        known = {name: figure for name, figure in figures.items() if figure is not None}
+        return {**known, "memory_peak_below": None} if "memory_peak" in known else known
+
+    def remove(self, patience: float = _PATIENCE) -> bool:
+        """End what is still in it, and take it away, which may need so long (s); whether that was done."""
+        if self.directory < 0:
+            return True
+        until = time.monotonic() + patience
+        while not (gone := self._removed()):
+            self.kill()
+            if time.monotonic() >= until:
+                break
+            time.sleep(0.005)
+        os.close(self.directory)
+        self.directory = -1
+        return gone
+
+    def _removed(self) -> bool:
+        """Those that the job made in it go first."""
+        for path, _names, _files, _fd in os.fwalk(".", topdown=False, dir_fd=self.directory):
+            if path != ".":
+                with contextlib.suppress(OSError):
+                    os.rmdir(path, dir_fd=self.directory)
+        try:
+            os.rmdir(self._name, dir_fd=self._home)
+        except OSError as error:
+            return error.errno == errno.ENOENT
+        return True
+
+    def _read(self, name: str) -> bytes | None:
+        """None: this kernel has no such file."""
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.directory)
+        except OSError:
+            return None
+        try:
+            return os.read(descriptor, 1 << 16)
+        finally:
+            os.close(descriptor)
+
+    def _number(self, name: str) -> int | None:
+        text = (self._read(name) or b"").strip()
+        return int(text) if text.isdigit() else None
+
+    def _pairs(self, name: str) -> dict[str, int]:
+        words = (self._read(name) or b"").decode().split()
+        return {key: int(value) for key, value in zip(words[::2], words[1::2], strict=False) if value.isdigit()}
+
+
+def _sum(disks: bytes, key: bytes) -> int:
+    """Of all disks: ``8:0 rbytes=1 wbytes=2``."""
+    return sum(int(value) for name, _, value in (word.partition(b"=") for word in disks.split()) if name == key)
+
+
+def _write(directory: int, name: str, data: bytes) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
