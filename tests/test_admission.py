@@ -388,18 +388,18 @@ def test_nobody_starves_behind_one_that_waits_for_ever(
     """
     endless = Claim("endless", exclusive=True)
     second = tuple(claim for claim in asked if claim.resource not in (SLOT, HOST))
-    h = hall(gpu=2, slots=3)
-    h.ask("endless", SHARE, SLOT1, endless)
+    h = hall(gpu=2)
+    h.ask("endless", SHARE, endless)
     takes: dict[str, int] = {}
     ends: dict[str, int] = {}
     assert ["endless"] == h.turn()
     for number, (claims, bound) in enumerate(holders):
-        h.ask(f"holder{number}", *_with_a_slot(claims), bound=bound)
+        h.ask(f"holder{number}", *_without_a_slot(claims), bound=bound)
         takes[f"holder{number}"] = bound
         ends |= {name: h.mono + takes[name] for name in h.turn()}
         h.admission.waiting.remove(RunId(f"holder{number}", 1))
-    h.ask("first", SHARE, SLOT1, endless, priority=10, bound=MINUTE)
-    h.ask("second", SHARE, SLOT1, *second, priority=5, bound=MINUTE)
+    h.ask("first", SHARE, endless, priority=10, bound=MINUTE)
+    h.ask("second", SHARE, *second, priority=5, bound=MINUTE)
     until, number = h.mono + (len(second) + 2) * 20 * MINUTE, 0
     while "second" not in (started := h.turn()):
         ends |= {name: h.mono + takes[name] for name in started}
@@ -411,10 +411,10 @@ def test_nobody_starves_behind_one_that_waits_for_ever(
         for _ in range(2):
             claims, bound, part = stream[number % len(stream)]
             takes[f"lower{number}"] = round(bound * part)
-            h.ask(f"lower{number}", *_with_a_slot(claims), bound=bound)
+            h.ask(f"lower{number}", *_without_a_slot(claims), bound=bound)
             number += 1
 
 
-def _with_a_slot(claims: Claims) -> Claims:
-    """As runs claim where there is a `max_running`."""
-    return (SLOT1, *(claim for claim in claims if claim.resource != SLOT))
+def _without_a_slot(claims: Claims) -> Claims:
+    """As runs claim where there is no `max_running`."""
+    return tuple(claim for claim in claims if claim.resource != SLOT)
