@@ -221,7 +221,7 @@ _REAL_TIME = re.compile(r"SIGRTMIN\+([1-9]|[12][0-9])")
 def _is_cause(word: str) -> bool:
     """Whether a record can tell it so: a signal has one name."""
     named = word in Signals.__members__ and Signals[word].name == word
-    return named or word in ("timeout", "lost", "start") or bool(_REAL_TIME.fullmatch(word))
+    return named or word in ("timeout", "oom", "lost", "start") or bool(_REAL_TIME.fullmatch(word))
 
 
 def _cause(node: Scalar) -> str:
@@ -236,5 +236,6 @@ def _cause(node: Scalar) -> str:
     return str(number)
 
 
-CAUSE = scalar("cause", "an exit code, a signal such as SIGSEGV, timeout, lost, or start (it could not be started)",
-    _cause)  # fmt: skip
+CAUSE = scalar("cause",
+    "an exit code, a signal such as SIGSEGV, timeout, oom, lost, or start (it could not be started)", _cause,
+)  # fmt: skip

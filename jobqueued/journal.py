@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 def _ended(fields: Fields) -> str:
     """``backup@142 failed after 0.31 s: exit code 1; its last output: No space left on device``"""
     record = fields["record"]
-    text = f"{record['run']} {record['state'].replace('_', ' ')}"
+    text = f"{record['run']} {record['state'].removeprefix('oom_').replace('_', ' ')}"
     if record["started"] and record["ended"]:
         text += f" after {duration(_seconds_between(record['started'], record['ended']))}"
     text += f": {record['reason']}" if record["reason"] else ""

@@ -143,11 +143,11 @@ _SIGNAL = text("a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN
     rf"SIG(?:{_SIGNALS.replace(' ', '|')}|RTMIN\+[1-9]|RTMIN\+[12][0-9]|RTMIN)", "signal")  # fmt: skip
 
 _RESOURCE_LIMITS = table(
-    Key("cpu", CPU_AMOUNT, "", "How much CPU the run may use at a time.", "0.5", planned=True),
-    Key("memory", _RATE, "", "How much memory it may use, page cache included, or be killed.", "512M", planned=True),
-    Key("memory_high", _RATE, "", "How much memory it may use before it is slowed.", "400M", planned=True),
-    Key("swap", _BYTES, "", "How much it may swap out.", "0", planned=True),
-    Key("tasks", UNITS, "", "How many processes and threads it may have.", "64", planned=True),
+    Key("cpu", CPU_AMOUNT, "", "How much CPU the run may use at a time.", "0.5"),
+    Key("memory", _RATE, "", "How much memory it may use, page cache included, or be killed.", "512M"),
+    Key("memory_high", _RATE, "", "How much memory it may use before it is slowed.", "400M"),
+    Key("swap", _BYTES, "", "How much it may swap out.", "0"),
+    Key("tasks", UNITS, "", "How many processes and threads it may have.", "64"),
     Key("io_read", _RATE, "", "How many bytes it may read from disks a second.", "20M", planned=True),
     Key("io_write", _RATE, "", "How many bytes it may write to disks a second.", "20M", planned=True),
     Key("open_files", UNITS, "", "RLIMIT_NOFILE of each of its processes.", "1024"),
@@ -263,7 +263,7 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("resource_limits", section(_RESOURCE_LIMITS), "{}", "What the kernel lets a run have at most.",
             "{open_files: 4096, core: 0}"),
         Key("enforce", choice("required", "best_effort"), "best_effort",
-            "What happens where a limit can't be enforced: `required` starts nothing.", "required", planned=True),
+            "What happens where a limit can't be enforced: `required` starts nothing.", "required"),
         Key("nice", integer(-20, 19), "0", "The scheduling priority of the command: less is more.", "10"),
         Key("ionice", text("idle, or best-effort:N or realtime:N, N from 0 to 7", "idle|(best-effort|realtime):[0-7]"),
             "", "The I/O scheduling class of the command.", "idle"),

@@ -63,6 +63,8 @@ def order(launch: Launch, logs: Path, journal: Path) -> dict[str, Any]:
         "environment_file": job.environment_file,
         "login_environment": job.login_environment,
         "locks": [(claim.resource, claim.exclusive) for claim in run.claims if claim.resource.startswith("/")],
+        "caps": [cap for key, value in job.resource_limits.items() for cap in _caps(key, value)],
+        "enforce": job.enforce,
         "attributes": _attributes(job, dict(run.placed).get(CPUS)),
         "umask": 0o022 if job.umask is None else job.umask,
         "timeout": None if job.timeout is None else job.timeout / SECOND,
@@ -93,7 +95,9 @@ _CPU_TIME_GRACE = 5
 def _attributes(job: Job, cpus: tuple[int, ...] | None) -> dict[str, Any]:
     """What the process gets beyond identity and environment; only what the job asks for, as each costs a fork."""
     asked = {
-        "limits": {_RLIMITS[key]: [key, *_limit(key, value)] for key, value in job.resource_limits.items()},
+        "limits": {
+            _RLIMITS[key]: [key, *_limit(key, value)] for key, value in job.resource_limits.items() if key in _RLIMITS
+        },
         "cpus": cpus,
         "nice": job.nice,
         "cpu_scheduling": job.cpu_scheduling if job.cpu_scheduling != "other" else None,
@@ -102,6 +106,21 @@ def _attributes(job: Job, cpus: tuple[int, ...] | None) -> dict[str, Any]:
         "no_new_privs": job.no_new_privs,
     }
     return {name: value for name, value in asked.items() if value}
+
+
+_CAPS = {
+    "memory": "memory.max", "memory_high": "memory.high", "swap": "memory.swap.max", "tasks": "pids.max",
+}  # fmt: skip
+_CPU_PERIOD = 100_000
+"""In which a run uses up its share of CPU time, and then waits for the next (µs)."""
+
+
+def _caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
+    """What is written to which files of a run's cgroup for a limit; that of memory ends the run as a whole."""
+    if key == "cpu" and value is not None:
+        return [(key, "cpu.max", f"{round(value * _CPU_PERIOD)} {_CPU_PERIOD}")]
+    whole = [(key, "memory.oom.group", "1")] if key == "memory" else []
+    return [(key, _CAPS[key], "max" if value is None else str(value)), *whole] if key in _CAPS else []
 
 
 def _limit(key: str, value: int | None) -> tuple[int, int]:

@@ -73,6 +73,7 @@ class RunState(StrEnum):
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     KILLED = "killed"
+    OOM_KILLED = "oom_killed"
     LOST = "lost"
     SKIPPED = "skipped"
 
@@ -80,7 +81,7 @@ class RunState(StrEnum):
 LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
 PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})
 """Not ended, and without a live attempt."""
-FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST})
+FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST})
 """The ends that need somebody's attention."""
 
 
@@ -210,6 +211,7 @@ class Job:
     nice: int = 0
     ionice: str | None = None
     cpu_scheduling: str = "other"
+    enforce: str = "best_effort"
     oom_score_adj: int = 0
     no_new_privs: bool = False
     output: str = "both"

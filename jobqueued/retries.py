@@ -27,7 +27,7 @@ def another(job: Job, run: Run, record: Record) -> Again | None:
     its work, and is tried again only where `retry_on` says so.
     """
     state = record["state"]
-    if run.failover or state not in (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST):
+    if run.failover or state not in (RunState.FAILED, RunState.TIMED_OUT, RunState.OOM_KILLED, RunState.LOST):
         return None
     if state == RunState.LOST and "lost" not in (job.retry_on or ()):
         return None
@@ -42,6 +42,8 @@ def _is_named(job: Job, record: Record) -> bool:
     match record["state"]:
         case RunState.TIMED_OUT:
             cause = "timeout"
+        case RunState.OOM_KILLED:
+            cause = "oom"
         case RunState.LOST:
             cause = "lost"
         case _ if record.get("signal") is not None:

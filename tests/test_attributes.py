@@ -17,7 +17,7 @@ from jobqueued.child import identity, spawn
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.spawn import is_system_trouble
 from jobqueued.keys import JOB_KEYS
-from jobqueued.launch import _RLIMITS, _attributes
+from jobqueued.launch import _CAPS, _RLIMITS, _attributes
 from jobqueued.model import SECOND, Job
 from tests.test_spawn import NEEDS_ROOT, OTHER, ROOT, Way, order
 
@@ -54,9 +54,9 @@ def test_limit(key: str, value: Any, name: str, soft: str, hard: str) -> None:
 
 
 def test_every_limit_of_the_process_has_its_key() -> None:
-    """The keys of `resource_limits` that have an effect are those that setrlimit(2) carries out."""
-    keys = JOB_KEYS["resource_limits"].kind.keys.values()
-    assert {key.name for key in keys if not key.planned} == set(_RLIMITS) == {row[0] for row in LIMITS}
+    """The keys of `resource_limits` that have an effect are those that setrlimit(2) or a cgroup carries out."""
+    keys = {key.name for key in JOB_KEYS["resource_limits"].kind.keys.values() if not key.planned}
+    assert keys - {"cpu", *_CAPS} == set(_RLIMITS) == {row[0] for row in LIMITS}
 
 
 def test_limits_together() -> None:

@@ -466,7 +466,7 @@ class TestHistory:
         options = ["--failed", "-s", "skipped", "--since", "2026-11-24", "--until", "2026-11-24T05:00+01:00", "-n", 5]
         shown = run("--root", tmp_path, "history", "a", "--json", *options, TZ="Europe/Berlin")
         first = {
-            "job": "a", "states": ["failed", "killed", "lost", "skipped", "timed_out"], "limit": 5,
+            "job": "a", "states": ["failed", "killed", "lost", "oom_killed", "skipped", "timed_out"], "limit": 5,
             "since": "2026-11-23T23:00:00.000000Z", "until": "2026-11-24T04:00:00.000000Z",
         }  # fmt: skip
         assert [first, {**first, "before": "1/a@1"}, {**first, "before": "1/a@2"}] == asked

@@ -225,6 +225,7 @@ class TestVocabulary:
         ("fields", "text"),
         [
             ({"state": "succeeded"}, "backup@142 succeeded after 0.310 s"),
+            ({"state": "oom_killed", "reason": "out of memory"}, "backup@142 killed after 0.310 s: out of memory"),
             ({"state": "timed_out", "reason": "timeout 1 s"}, "backup@142 timed out after 0.310 s: timeout 1 s"),
             ({"state": "lost", "ended": None, "reason": "gone"}, "backup@142 lost: gone"),
             ({"state": "failed", "reason": "r", "output": {"tail": "a\n b \n\n"}}, "0.310 s: r; its last output:  b "),

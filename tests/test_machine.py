@@ -38,7 +38,9 @@ ONS = st.lists(
 
 
 ENDS = st.lists(
-    st.sampled_from(["succeeded", "succeeded", "failed 1", "failed 2", "timed_out"]), min_size=1, max_size=4
+    st.sampled_from(["succeeded", "succeeded", "failed 1", "failed 2", "timed_out", "oom_killed"]),
+    min_size=1,
+    max_size=4,
 )
 
 

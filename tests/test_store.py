@@ -24,7 +24,7 @@ from jobqueued.model import SECOND, Claim, Record, Run, RunId, RunState
 from jobqueued.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError, hold_text
 from tests.host import DEADLINE, REPO, Host, wait_for
 
-ENDS = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.LOST)
+ENDS = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST)
 UNFINISHED = (RunState.DUE, RunState.WAITING, RunState.STARTING, RunState.RUNNING, RunState.RETRYING)
 
 NAMES = st.sampled_from(["a", "b", "nightly-backup", "u1000+x"])

@@ -278,6 +278,30 @@ def test_a_profile_that_ends_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     pool.close()
 
 
+def test_memory_is_sampled_without_a_cgroup(pool: Pool) -> None:
+    """A run that uses more than its limit is ended, all of it counted; that it was only sampled is told."""
+    eat = [sys.executable, "-c", "import os, time; os.fork(); x = bytearray(80 << 20); time.sleep(600)"]
+    said, document = pool.run(command=eat, resource_limits={"memory": 100 << 20}, kill_grace=0)
+    assert (said, document["state"], document["enforced"]) == (
+        ["started", "stopping", "ended"], "oom_killed", {"memory": "sampled"},
+    )  # fmt: skip
+    assert re.fullmatch("out of memory: it used [0-9.]+ MiB, and its limit is 100 MiB", document["reason"])
+    assert document["warnings"] == ["its resource_limits.memory was only sampled: its run has no cgroup"]
+    _said, document = pool.run(command="true", resource_limits={"memory": 100 << 20})
+    assert (document["state"], document["enforced"]) == ("succeeded", {"memory": "sampled"})
+
+
+@pytest.mark.parametrize("key", ["cpu", "memory_high", "swap", "tasks"])
+def test_what_cannot_be_enforced(pool: Pool, key: str) -> None:
+    """Without a cgroup that is told, or nothing is started where it has to be enforced."""
+    said, document = pool.run(command="true", resource_limits={key: 1 << 20})
+    assert (said, document["state"], document["enforced"]) == (["started", "ended"], "succeeded", {key: "no"})
+    assert document["warnings"] == [f"its resource_limits.{key} was not enforced: its run has no cgroup"]
+    said, document = pool.run(command="true", resource_limits={key: 1 << 20}, enforce="required")
+    told = f"start_failed: resource_limits: {key}: can't be enforced on this host: its run has no cgroup"
+    assert (said, document["state"], document["reason"]) == (["ended"], "failed", told)
+
+
 def test_a_tree_is_signalled_to_its_leaves(pool: Pool) -> None:
     """Also what has left the session and still has its parent: it gets the stop signal, not only the SIGKILL."""
     (pool.root / "leaf").write_text("trap 'echo leaf; exit' TERM; while :; do sleep 0.02; done")

@@ -13,6 +13,7 @@ from typing import Any
 
 from jobqueued.child import report, spawn, tree, wire
 from jobqueued.child.budget import Common
+from jobqueued.child.caps import SAMPLE_SECONDS, Caps
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.followers import Followers, Loop
 from jobqueued.child.identity import StartFailed
@@ -49,7 +50,7 @@ class Attempt:
         self._cause: tuple[str, str] | None = None
         self._stopping = ""
         self._started = self._ended = 0
-        self._deadline = self._kill_at = self._drain_until = _NEVER
+        self._deadline = self._kill_at = self._drain_until = self._sample_at = _NEVER
         self._pause = _FIRST_PAUSE
         self._empty = self._left = False
         self._beside = -1
@@ -59,6 +60,7 @@ class Attempt:
         try:
             self._order = self._read_order()
             self._locks = LockFiles(self._order["locks"])
+            self._caps = Caps(self._order, self._cgroup)
             self._followers = self._listen()
         except OSError as error:
             return self._not_ours(error)
@@ -147,10 +149,13 @@ class Attempt:
             self._cgroup.make()
         except OSError as error:
             raise StartFailed("cgroup", error.errno or 0) from None
+        self._caps.apply()
         started = spawn.spawn(self._order, self._output.writing, self._cgroup)
         after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._pid, self._warnings = started.pid, started.warnings
+        self._pid, self._warnings = started.pid, [*self._caps.warnings, *started.warnings]
         self._output.started(self._pid)
+        if self._caps.sampled is not None:
+            self._sample_at = time.monotonic() + SAMPLE_SECONDS
         if self._order["timeout"] is not None:
             self._deadline = time.monotonic() + self._order["timeout"]
         self._write_pid(before, after)
@@ -188,7 +193,7 @@ class Attempt:
         return ended and self._status is not None and self._output.reading not in self._loop
 
     def _wait(self) -> None:
-        self._loop.turn(min(self._deadline, self._kill_at, self._drain_until) - time.monotonic())
+        self._loop.turn(min(self._deadline, self._kill_at, self._drain_until, self._sample_at) - time.monotonic())
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
@@ -196,6 +201,10 @@ class Attempt:
             self._reap()  # what has ended in time has not timed out, however late we look
         if now >= self._deadline:
             self._stop("timed_out", f"timeout after {self._order['timeout']:g} s")
+        if now >= self._sample_at:
+            self._sample_at = now + SAMPLE_SECONDS
+            if used := self._caps.exceeded():
+                self._stop("oom_killed", used)
         if now >= self._kill_at:
             self._kill(now)
         if now >= self._drain_until:
@@ -226,7 +235,8 @@ class Attempt:
         if not told or number != signal.SIGTERM:
             tree.signal_all(number)
         tree.signal_all(signal.SIGCONT)  # what is stopped does not act on it
-        self._deadline, self._kill_at = _NEVER, time.monotonic() + self._order["kill_grace"]
+        self._deadline = self._sample_at = _NEVER
+        self._kill_at = time.monotonic() + self._order["kill_grace"]
 
     def _kill(self, now: float) -> None:
         if self._pause == _FIRST_PAUSE:
@@ -271,6 +281,9 @@ class Attempt:
 
     def _end_leftovers(self) -> None:
         """The command has ended, and processes of it have not."""
+        if self._status == signal.SIGKILL and self._caps.killed():
+            self._cgroup.kill()  # as the kernel does where memory is limited: it goes with its command
+            return
         pids = tree.children()
         names = ", ".join(tree.names(pids)[:5]) or "some"
         if self._order["leave_children"]:
@@ -318,6 +331,8 @@ class Attempt:
             self._cause = "killed", "shutdown"
         if self._cause is not None:
             return self._cause
+        if code == -signal.SIGKILL and (reason := self._caps.killed()):
+            return "oom_killed", reason
         if code in self._order["success_codes"]:
             return "succeeded", None
         return "failed", report.failure(status, self._order["attributes"].get("limits", {}))
@@ -334,7 +349,7 @@ class Attempt:
         attempt = {
             "attempt": self._order["attempt"], "started": report.stamp(self._started),
             "ended": report.stamp(self._ended), "state": state, "reason": reason, "warnings": self._warnings, **facts,
-            "failover": self._order["failover"], "output": output,
+            "enforced": self._caps.enforced, "failover": self._order["failover"], "output": output,
         }  # fmt: skip
         record: dict[str, Any] = self._order["record"]
         flat = {key: value for key, value in attempt.items() if key not in ("attempt", "failover", "rusage")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import time
 from typing import Any
@@ -57,7 +58,7 @@ class Cgroup:
 
     def __init__(self, home: int, name: str) -> None:
         self._home, self._name = home, name
-        self.directory = -1
+        self.directory = self._cpu = -1
 
     def make(self) -> None:
         """OSError: it can't be made."""
@@ -80,6 +81,41 @@ class Cgroup:
         if self.directory >= 0:
             _write(self.directory, "cgroup.procs", b"0")
 
+    def cap(self, file: str, text: str) -> str:
+        """Write a limit; why that can't be, "" where it can."""
+        if self.directory < 0:
+            return "its run has no cgroup"
+        try:
+            _write(self.directory, file, text.encode())
+        except FileNotFoundError:
+            return f"its cgroup has no {file}"
+        except OSError as error:
+            return f"{file}: {error.strerror}"
+        return ""
+
+    def share_cpu(self) -> None:
+        """CPU time is shared out by cgroups from now on, until the last attempt that needs it is over.
+
+        Without need it is not: the nice of processes would count inside of their runs only.
+        """
+        if self.directory >= 0:
+            self._cpu = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._home)
+            fcntl.flock(self._cpu, fcntl.LOCK_SH)
+            with contextlib.suppress(OSError):  # it is not delegated, which `cap` will tell
+                _write(self._home, "cgroup.subtree_control", b"+cpu")
+
+    def _unshare_cpu(self) -> None:
+        if self._cpu >= 0:
+            with contextlib.suppress(OSError):  # others need it
+                fcntl.flock(self._cpu, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _write(self._home, "cgroup.subtree_control", b"-cpu")
+            os.close(self._cpu)
+            self._cpu = -1
+
+    def events(self) -> dict[str, int]:
+        """How often memory was short in it (memory.events)."""
+        return self._pairs("memory.events") if self.directory >= 0 else {}
+
     def kill(self) -> None:
         """SIGKILL to all that is in it, at once: no process forks faster than that."""
         if self.directory >= 0:
@@ -91,10 +127,12 @@ class Cgroup:
         if self.directory < 0:
             return {}
         cpu, disks = self._pairs("cpu.stat"), self._read("io.stat")
+        throttled = cpu.get("throttled_usec")
         figures = {
             "cpu_user": cpu["user_usec"] / 1e6 if "user_usec" in cpu else None,
             "cpu_system": cpu["system_usec"] / 1e6 if "system_usec" in cpu else None,
             "memory_peak": self._number("memory.peak"),
+            "throttled": None if throttled is None else throttled / 1e6,
             "tasks_peak": self._number("pids.peak"),
             "io_read": None if disks is None else _sum(disks, b"rbytes"),
             "io_write": None if disks is None else _sum(disks, b"wbytes"),
@@ -112,6 +150,7 @@ class Cgroup:
             if time.monotonic() >= until:
                 break
             time.sleep(0.005)
+        self._unshare_cpu()
         os.close(self.directory)
         self.directory = -1
         return gone

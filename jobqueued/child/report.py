@@ -26,7 +26,7 @@ def end(status: int, usage: resource.struct_rusage) -> dict[str, Any]:
     return {
         "exit_code": code if code >= 0 else None, "signal": -code if code < 0 else None,
         "cpu_user": round(usage.ru_utime, 6), "cpu_system": round(usage.ru_stime, 6), **_memory(usage),
-        "tasks_peak": None, "io_read": None, "io_write": None,
+        "throttled": None, "tasks_peak": None, "io_read": None, "io_write": None,
         "rusage": {name[3:]: getattr(usage, name) for name in _COUNTS},
     }  # fmt: skip
 

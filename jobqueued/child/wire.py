@@ -32,7 +32,7 @@ import resource
 import socket
 from typing import Any
 
-VERSION = 4
+VERSION = 5
 NOTICE = 1024
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"

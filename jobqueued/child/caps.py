@@ -1,0 +1,68 @@
+"""What the kernel lets a run have at most, by its cgroup; and what is done where that can't be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobqueued.child import tree
+from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.identity import StartFailed
+
+SAMPLE_SECONDS = 1.0
+"""How often memory is looked at where the kernel does not watch it."""
+
+
+class Caps:
+    """The caps of an attempt: `order["caps"]` has the key of each, the file of its cgroup, and what is written there.
+
+    `enforced` tells by what each key is: ``cgroup``, ``sampled`` (memory alone) or ``no``.
+    """
+
+    def __init__(self, order: dict[str, Any], cgroup: Cgroup) -> None:
+        self._caps: list[tuple[str, str, str]] = order["caps"]
+        self._required, self._cgroup = order["enforce"] == "required", cgroup
+        self.enforced: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self.sampled: int | None = None
+        """The bytes of memory that are looked after by sampling."""
+
+    def apply(self) -> None:
+        """Before the start.  StartFailed: a cap can't be enforced here, and has to be."""
+        if any(key == "cpu" for key, _, _ in self._caps):
+            self._cgroup.share_cpu()
+        for key, file, text in self._caps:
+            trouble = self._cgroup.cap(file, text)
+            if trouble and self._required:
+                raise StartFailed("resource_limits", 0, f"{key}: can't be enforced on this host: {trouble}")
+            if not trouble:
+                self.enforced.setdefault(key, "cgroup")
+            elif key not in self.enforced:
+                self._do_without(key, file, text, trouble)
+
+    def _do_without(self, key: str, file: str, text: str, trouble: str) -> None:
+        if file == "memory.max":
+            self.sampled, self.enforced[key] = int(text), "sampled"
+        else:
+            self.enforced[key] = "no"
+        how = "only sampled" if self.sampled is not None and key == "memory" else "not enforced"
+        self.warnings.append(f"its resource_limits.{key} was {how}: {trouble}")
+
+    def exceeded(self) -> str:
+        """What the processes below us use too much of, by a sample; "" if nothing."""
+        if self.sampled is None or (used := tree.resident()) <= self.sampled:
+            return ""
+        return f"out of memory: it used {_size(used)}, and its limit is {_size(self.sampled)}"
+
+    def killed(self) -> str:
+        """What the kernel killed a process of it for; "" if it did not."""
+        events = self._cgroup.events()
+        if not events.get("oom_kill"):
+            return ""
+        limit = next((int(text) for _, file, text in self._caps if file == "memory.max"), None)
+        if limit is None or not events.get("oom"):
+            return "out of memory: the host had no more"
+        return f"out of memory: its limit is {_size(limit)}"
+
+
+def _size(amount: int) -> str:
+    return f"{amount / (1 << 20):.4g} MiB"
