@@ -117,7 +117,7 @@ class Daemon:
         self._happened += self._arrivals.found()
         self._turn(admit=False)
         self._systemd.ready(self._summary())
-        for trouble in self._pressure.troubles:
+        for trouble in [*self._pressure.troubles, *self._link.shortfall(self._scheduler.catalog)]:
             self._journal.say("trouble", text=trouble)
         self._journal.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
@@ -206,7 +206,7 @@ class Daemon:
         return {
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
             "state": "degraded" if self._degraded else "ok", "reason": self._degraded,
-            "max_running": self._config.max_running,
+            "max_running": self._config.max_running, "cgroups": self._link.has_cgroups,
             "left": [str(name.run) for name in self._link.marks.left()], **refused(self._watch),
         }  # fmt: skip
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import starmap
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,8 @@ class Link:
         self._calls = 0
         self.greeted = False
         """Whether the launcher has answered; until then orders are not sent, and those of before are not kept."""
+        self.has_cgroups = False
+        """Whether runs have cgroups, as it has said."""
         self._lines: wire.Lines
         self._outbox = b""
         self._held: set[Name] = set()
@@ -169,6 +171,15 @@ class Link:
             while not self.greeted and (patience := until - time.monotonic()) > 0:
                 if select.select([connection], [], [], patience)[0] and self.read(connection.fileno()) is None:
                     break
+
+    def shortfall(self, jobs: Iterable[Job]) -> list[str]:
+        """What is to be said of limits that the kernel can't enforce here."""
+        capped = [job.id for job in jobs if any(_caps(key, value) for key, value in job.resource_limits.items())]
+        if self.has_cgroups or not capped:
+            return []
+        whose = f"{', '.join(capped[:3])}{' …' * (len(capped) > 3)}"
+        lost = "memory is only sampled, cpu, memory_high, swap and tasks are not enforced"
+        return [f"runs have no cgroups on this host, so of resource_limits ({whose}) {lost}"]
 
     def call(self) -> socket.socket:
         """Say hello; it has answered once `greeted` is true, after a `read` of its descriptor.
@@ -237,6 +248,7 @@ class Link:
             verb, _, rest = line.decode().partition(" ")
             if verb == "hello":
                 self.greeted, self._calls, self._early = True, 0, lines[index + 1 :]
+                self.has_cgroups = wire.CGROUPS in rest.split()
                 self._outbox = b"".join(starmap(_question, self._asked.items()))
                 return
             if verb == "holds":

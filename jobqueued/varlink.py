@@ -64,7 +64,8 @@ type Problem (
 
 # The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
 # Left are the runs that have ended and left processes behind, as their jobs are allowed to.
-# The state is ok or degraded, the reason says why. Nothing new starts while it is held by somebody.
+# The state is ok or degraded, the reason says why. Where runs have no cgroups, memory is sampled, and other limits of
+# cgroups are not enforced. Nothing new starts while it is held by somebody.
 method Status() -> (
   version: string,
   pid: int,
@@ -78,6 +79,7 @@ method Status() -> (
   retrying: int,
   running: int,
   max_running: ?int,
+  cgroups: bool,
   left: []string,
   held_by: ?string,
   held_until: ?string,

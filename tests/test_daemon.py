@@ -598,6 +598,21 @@ def test_a_name_of_any_characters_is_only_a_name(host: Host) -> None:
     assert set(ours) <= set(host.small_ones())
 
 
+def test_limits_without_cgroups(host: Host) -> None:
+    """Which limits the kernel can't enforce here is told once, at the start, and in the status; memory is sampled."""
+    eat = f"{sys.executable} -c 'x = bytearray(90 << 20); import time; time.sleep(600)'"
+    host.write("job.yaml", f'jobs: {{eats: {{command: "{eat}", resource_limits: {{memory: 60M, tasks: 9}}}}}}')
+    host.start()
+    (told,) = host.said("trouble")
+    assert told["message"].startswith(
+        "runs have no cgroups on this host, so of resource_limits (eats) memory is only s"
+    )
+    assert host.call("Status")["cgroups"] is False
+    record = host.wait(host.run("eats"))
+    assert ("oom_killed", {"memory": "sampled", "tasks": "no"}) == (record["state"], record["enforced"])
+    assert 1 == len(host.said("trouble"))
+
+
 def test_questions_hold_no_run_up(host: Host) -> None:
     """With more unknown users than supervisors other jobs run at once, and no supervisor is hired for a question."""
     users = "".join(f"  j{n}: {{command: 'true', user: nobody-{n}}}\n" for n in range(300))

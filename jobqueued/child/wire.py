@@ -13,7 +13,7 @@ Beside R, ``<job>@<n>.<a>.left`` is R/control of an attempt that has ended, whil
 
 Between scheduler and launcher go lines over a stream socket:
 
-    → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID
+    → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID CGROUPS (or -)
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
                                  | stopping NAME REASON | ended NAME | lost NAME STATUS
     → user NUMBER "USER"       ← user NUMBER TROUBLE (nothing: jobs can run as that user)
@@ -38,6 +38,9 @@ NOTICE = 1024
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"
 LEFT = ".left"
 MARKS = (SPEC, CONTROL, SPAWNING, PID, ENDED, LOST)
+
+CGROUPS = "cgroups"
+"""What the launcher says where each attempt has a cgroup."""
 
 SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 """Failures to start that say nothing about the job: the attempt goes back to waiting and counts for nothing."""
