@@ -21,6 +21,7 @@ from tests.system.vm import (
     sh,
     start,
     state,
+    status,
     until,
 )
 
@@ -77,6 +78,12 @@ def started() -> None:
     Path("/usr/local/bin/nest").chmod(0o755)
     Path("/run/live").mkdir()
     start(JOB_FILE)
+
+
+def test_told() -> None:
+    """That runs have cgroups is told, and nothing of what would not be enforced without."""
+    assert status()["cgroups"] is True
+    assert "have no cgroups" not in sh("journalctl", "-u", "jobqueued", "-o", "cat")
 
 
 def home() -> Path:
