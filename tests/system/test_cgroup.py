@@ -36,12 +36,6 @@ JOB_FILE = (
     command: [/usr/bin/python3, -c, "import os, time; os.fork(); x = bytearray(60 << 20); time.sleep(0.5)"]
   burns: {command: "(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done) & wait"}
   writes: {command: dd if=/dev/zero of=/root/written bs=1M count=20 conv=fsync status=none}
-  multiplies:
-    command: |
-      trap "" TERM
-      while :; do (trap "" TERM; setsid sh -c 'trap "" TERM; sleep 600' &); sleep 0.02; done
-    timeout: 1s
-    kill_grace: 1s
   nests: {command: nest}
   leaves: {command: setsid sleep 600 &, leave_children: true}
   over:
@@ -50,11 +44,6 @@ JOB_FILE = (
   neighbour:
     command: [/usr/bin/python3, -c, "import time; x = bytearray(80 << 20); time.sleep(2)"]
     resource_limits: {memory: 150M}
-  bomb:
-    command: "b() { b | b & }; b; sleep 600"
-    resource_limits: {tasks: 30}
-    timeout: 3s
-    kill_grace: 0s
   spins: {command: "while :; do :; done", resource_limits: {cpu: 0.2}, timeout: 10s}
   capped: {command: sleep 600, resource_limits: {cpu: 0.5, memory: 64M, memory_high: 48M, swap: 1M, tasks: 20}}
   capped-alice: {command: sleep 600, user: alice, resource_limits: {memory: 64M, tasks: 20}, enforce: required}
@@ -131,14 +120,6 @@ def test_figures() -> None:
     assert "at most" in shown
 
 
-def test_what_multiplies_is_ended() -> None:
-    """Processes that leave session and parent, ignore SIGTERM and fork on are ended all at once."""
-    record = finished("multiplies")
-    assert (record["state"], record["reason"]) == ("timed_out", "timeout after 1 s")
-    assert left() == ["self"]
-    assert "sleep 600" not in sh("ps", "-eo", "args")
-
-
 def test_cgroups_below() -> None:
     """What a job has made below its own cgroup goes with it, and what is in there too."""
     record = finished("nests")
@@ -202,13 +183,6 @@ def test_over_its_memory() -> None:
     assert "survived" not in record["output"]["tail"]
     assert until("the neighbour ends", lambda: record_file(neighbour))["state"] == "succeeded"
     assert daemons == [state(unit, "MainPID") for unit in ("jobqueued", "jobqueued-launcher")]
-
-
-def test_a_fork_bomb() -> None:
-    """It stops at its tasks, and is ended."""
-    record = finished("bomb")
-    assert (record["state"], record["tasks_peak"]) == ("timed_out", 30)
-    assert left() == ["self"]
 
 
 def test_a_spinning_job() -> None:

@@ -10,6 +10,7 @@ import os
 import socket
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,16 +23,31 @@ from tests.system.vm import (
     record_file,
     restarted_main,
     scopes,
+    sh,
     start,
     state,
     until,
 )
 
-JOB_FILE = f"""{LONG}
+JOB_FILE = (
+    LONG
+    + """
   many:
     command: echo $JOBQUEUE_RUN >>/run/live/many
     concurrency: 8
+  multiplies:
+    command: |
+      trap "" TERM
+      while :; do (trap "" TERM; setsid sh -c 'trap "" TERM; sleep 600' &); sleep 0.02; done
+    timeout: 1s
+    kill_grace: 1s
+  bomb:
+    command: "b() { b | b & }; b; sleep 600"
+    resource_limits: {tasks: 30}
+    timeout: 10s
+    kill_grace: 0s
 """
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,3 +94,29 @@ def test_deaths_among_many_runs(live_run: tuple[str, int], unit: str, deaths: in
     assert failed() == ""
     assert_went_on(*live_run)
     until("one scope is left", lambda: len(scopes()) == 1)
+
+
+def left() -> list[str]:
+    """The cgroups that there are beside the launcher's."""
+    (scope,) = scopes()
+    return [path.name for path in Path("/sys/fs/cgroup" + state(scope, "ControlGroup")).iterdir() if path.is_dir()]
+
+
+def finished(job: str) -> Any:
+    run = sh("jobqueuectl", "run", job).strip()
+    return until(f"{run} ends", lambda: record_file(run))
+
+
+def test_what_multiplies_is_ended() -> None:
+    """Processes that leave session and parent, ignore SIGTERM and fork on are ended all at once."""
+    record = finished("multiplies")
+    assert (record["state"], record["reason"]) == ("timed_out", "timeout after 1 s")
+    assert left() == ["self"]
+    assert "sleep 600" not in sh("ps", "-eo", "args")
+
+
+def test_a_fork_bomb() -> None:
+    """It stops at its tasks, and is ended."""
+    record = finished("bomb")
+    assert (record["state"], record["tasks_peak"]) == ("timed_out", 30)
+    assert left() == ["self"]
