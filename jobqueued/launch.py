@@ -111,6 +111,7 @@ def _attributes(job: Job, cpus: tuple[int, ...] | None) -> dict[str, Any]:
 _CAPS = {
     "memory": "memory.max", "memory_high": "memory.high", "swap": "memory.swap.max", "tasks": "pids.max",
 }  # fmt: skip
+_DISKS = {"io_read": "rbps", "io_write": "wbps"}
 _CPU_PERIOD = 100_000
 """In which a run uses up its share of CPU time, and then waits for the next (µs)."""
 
@@ -119,6 +120,8 @@ def _caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
     """What is written to which files of a run's cgroup for a limit; that of memory ends the run as a whole."""
     if key == "cpu" and value is not None:
         return [(key, "cpu.max", f"{round(value * _CPU_PERIOD)} {_CPU_PERIOD}")]
+    if key in _DISKS:
+        return [(key, "io.max", f"{_DISKS[key]}={value}")]
     whole = [(key, "memory.oom.group", "1")] if key == "memory" else []
     return [(key, _CAPS[key], "max" if value is None else str(value)), *whole] if key in _CAPS else []
 
@@ -178,7 +181,7 @@ class Link:
         if self.has_cgroups or not capped:
             return []
         whose = f"{', '.join(capped[:3])}{' …' * (len(capped) > 3)}"
-        lost = "memory is only sampled, cpu, memory_high, swap and tasks are not enforced"
+        lost = "memory is only sampled, cpu, memory_high, swap, tasks and io are not enforced"
         return [f"runs have no cgroups on this host, so of resource_limits ({whose}) {lost}"]
 
     def call(self) -> socket.socket:

@@ -291,7 +291,7 @@ def test_memory_is_sampled_without_a_cgroup(pool: Pool) -> None:
     assert (document["state"], document["enforced"]) == ("succeeded", {"memory": "sampled"})
 
 
-@pytest.mark.parametrize("key", ["cpu", "memory_high", "swap", "tasks"])
+@pytest.mark.parametrize("key", ["cpu", "memory_high", "swap", "tasks", "io_read", "io_write"])
 def test_what_cannot_be_enforced(pool: Pool, key: str) -> None:
     """Without a cgroup that is told, or nothing is started where it has to be enforced."""
     said, document = pool.run(command="true", resource_limits={key: 1 << 20})

@@ -18,6 +18,7 @@ _CONTROLLERS = ("memory", "pids", "io")
 _DELEGATED = ("trusted.delegate", "user.delegate")
 """What systemd notes at a cgroup that it leaves to others (CGROUP_DELEGATION.md)."""
 _SELF = "self"
+_BLOCK = "/sys/block"
 _PATIENCE = 1.0
 """How long (s) to wait until the kernel has taken away what was killed."""
 
@@ -27,10 +28,13 @@ def settle() -> int:
     base = _own()
     if base is None or not any(_attribute(base, name) == b"1" for name in _DELEGATED):
         return -1
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(f"{base}/{_SELF}")
-    home = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    _write(home, f"{_SELF}/cgroup.procs", b"0")
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(f"{base}/{_SELF}")
+        home = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        _write(home, f"{_SELF}/cgroup.procs", b"0")
+    except OSError:  # delegated in name only
+        return -1
     for controller in _CONTROLLERS:
         with contextlib.suppress(OSError):  # the host's kernel, or who delegates, does not have it
             _write(home, "cgroup.subtree_control", b"+" + controller.encode())
@@ -86,12 +90,14 @@ class Cgroup:
         if self.directory < 0:
             return "its run has no cgroup"
         try:
-            _write(self.directory, file, text.encode())
+            whole = [f"{disk} {text}" for disk in _disks()] if file == "io.max" else [text]
+            for line in whole:
+                _write(self.directory, file, line.encode())
         except FileNotFoundError:
             return f"its cgroup has no {file}"
         except OSError as error:
             return f"{file}: {error.strerror}"
-        return ""
+        return "" if whole else "this host has no disk"
 
     def share_cpu(self) -> None:
         """CPU time is shared out by cgroups from now on, until the last attempt that needs it is over.
@@ -190,6 +196,16 @@ class Cgroup:
 def _sum(disks: bytes, key: bytes) -> int:
     """Of all disks: ``8:0 rbytes=1 wbytes=2``."""
     return sum(int(value) for name, _, value in (word.partition(b"=") for word in disks.split()) if name == key)
+
+
+def _disks() -> list[str]:
+    """The numbers of this host's disks, ``8:0``; what is made of them (partitions, mappings, loops) is not limited."""
+    names = [name for name in os.listdir(_BLOCK) if os.path.exists(f"{_BLOCK}/{name}/device")]
+    found = []
+    for name in names:
+        with open(f"{_BLOCK}/{name}/dev") as file:
+            found.append(file.read().strip())
+    return found
 
 
 def _write(directory: int, name: str, data: bytes) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ JOB_FILE = (
       while :; do (trap "" TERM; setsid sh -c 'trap "" TERM; sleep 600' &); sleep 0.02; done
     timeout: 1s
     kill_grace: 1s
+  writes:
+    command: dd if=/dev/zero of=/root/written bs=256K count=16 oflag=direct status=none
+    resource_limits: {io_write: 1M}
+    enforce: required
   bomb:
     command: "b() { b | b & }; b; sleep 600"
     resource_limits: {tasks: 30}
@@ -113,6 +118,14 @@ def test_what_multiplies_is_ended() -> None:
     assert (record["state"], record["reason"]) == ("timed_out", "timeout after 1 s")
     assert left() == ["self"]
     assert "sleep 600" not in sh("ps", "-eo", "args")
+
+
+def test_a_writer() -> None:
+    """4 MiB at 1 MiB a second take it as long as that."""
+    record = finished("writes")
+    assert (record["state"], record["enforced"], record["io_write"]) == ("succeeded", {"io_write": "cgroup"}, 4 << 20)
+    began, ended = (datetime.fromisoformat(record[name]) for name in ("started", "ended"))
+    assert 3 <= (ended - began).total_seconds() <= 10
 
 
 def test_a_fork_bomb() -> None:
