@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +195,29 @@ def test_a_spinning_job() -> None:
     assert "cpu" not in (home() / "cgroup.subtree_control").read_text().split()
 
 
-@pytest.mark.parametrize("unit", ["jobqueued", "jobqueued-launcher"])
-def test_caps_over_a_death(unit: str) -> None:
-    """They stay as they were, whoever dies."""
+def _stop_and_start() -> None:
+    sh("systemctl", "stop", "jobqueued")
+    sh("systemctl", "start", "jobqueued")
+
+
+def _upgrade() -> None:
+    sh("make", "install", "PREFIX=/usr")
+    sh("systemctl", "daemon-reload")
+    sh("systemctl", "restart", "jobqueued-launcher", "jobqueued")
+
+
+WAYS: dict[str, Callable[[], None]] = {
+    "the scheduler dies": lambda: kill_main("KILL", "jobqueued"),
+    "the launcher dies": lambda: kill_main("KILL", "jobqueued-launcher"),
+    "a restart": lambda: print(sh("systemctl", "restart", "jobqueued")),
+    "a stop": _stop_and_start,
+    "an upgrade": _upgrade,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_caps_stay(way: str) -> None:
+    """They are as they were, whatever happens to scheduler, launcher and systemd."""
     runs = [sh("jobqueuectl", "run", job).strip() for job in ("capped", "capped-alice")]
     for run in runs:
         until(f"{run} runs", lambda run=run: ctl("show", run)["state"] == "running")
@@ -206,7 +227,7 @@ def test_caps_over_a_death(unit: str) -> None:
         "memory.swap.max": str(1 << 20), "memory.oom.group": "1", "pids.max": "20",
     }  # fmt: skip
     assert (before[1]["memory.max"], before[1]["pids.max"]) == (str(64 << 20), "20")
-    kill_main("KILL", unit)
+    WAYS[way]()
     sh("systemctl", "reload", "jobqueued")
     sh("systemctl", "daemon-reload")
     sh("systemctl", "daemon-reexec")
