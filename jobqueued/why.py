@@ -70,8 +70,7 @@ def _of_waiting(book: Book, run: Run, now: Now) -> Why:
     admission = book.admission
     job, terms = book.catalog[run.id.job], admission.waiting.terms(run.id)
     ahead = list(takewhile(lambda other: other != run.id, admission.waiting.ordered(now.mono)))
-    short = [claim for claim in terms.claims if admission.locks.missing((claim,)) is not None]
-    missing = [_missing(book, claim, now) for claim in short]
+    missing = [_missing(book, claim, now) for claim in admission.locks.all_missing(terms.claims)]
     behind = next((one for one in admission.reservations if one.run in ahead and one.touches(terms.claims)), None)
     points, every = terms.escalation
     effective = admission.waiting.priority(run.id, now.mono)

@@ -343,6 +343,34 @@ BOUNDS = st.integers(1, 20).map(lambda minutes: minutes * MINUTE)
 STREAM = st.lists(st.tuples(CLAIMS, BOUNDS, st.floats(0.01, 1)), min_size=1, max_size=10)
 
 
+class Flood:
+    """Holders, and then an endless stream of lower runs, each of which takes a part of its own bound."""
+
+    def __init__(self, h: Hall, holders: list[tuple[Claims, int]], stream: list[tuple[Claims, int, float]]) -> None:
+        self.hall, self.stream, self.ends = h, stream, dict[str, int]()
+        self.takes = {f"holder{number}": bound for number, (_, bound) in enumerate(holders)}
+        for number, (claims, bound) in enumerate(holders):
+            h.ask(f"holder{number}", *claims, bound=bound)
+            self.ends |= {name: h.mono + self.takes[name] for name in h.turn()}
+            h.admission.waiting.remove(RunId(f"holder{number}", 1))
+
+    def until(self, name: str, latest: int) -> None:
+        """A run starts before `latest` (monotonic, ns)."""
+        h, number = self.hall, 0
+        while name not in (started := h.turn()):
+            self.ends |= {run: h.mono + self.takes[run] for run in started}
+            assert h.mono < latest, f"it was to start by then, and {sorted(self.ends)} are live"
+            h.mono = min([h.mono + MINUTE // 2, *self.ends.values()])
+            for run in [run for run, end in self.ends.items() if end <= h.mono]:
+                h.end(run)
+                del self.ends[run]
+            for _ in range(2):
+                claims, bound, part = self.stream[number % len(self.stream)]
+                self.takes[f"lower{number}"] = round(bound * part)
+                h.ask(f"lower{number}", *claims, bound=bound)
+                number += 1
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(CLAIMS, BOUNDS), max_size=5), CLAIMS, STREAM)
 def test_nobody_starves(
@@ -350,31 +378,11 @@ def test_nobody_starves(
 ) -> None:
     """Under an endless stream of lower runs of any kind the first that has to wait starts by H: when the holders end.
 
-    H is worked out from those that are live when it comes; each run of the stream takes a part of its own bound.
+    H is worked out from those that are live when it comes.
     """
-    h = hall(gpu=2, slots=2)
-    takes: dict[str, int] = {}
-    ends: dict[str, int] = {}
-    for number, (claims, bound) in enumerate(holders):
-        h.ask(f"holder{number}", *claims, bound=bound)
-        takes[f"holder{number}"] = bound
-        ends |= {name: h.mono + takes[name] for name in h.turn()}
-        h.admission.waiting.remove(RunId(f"holder{number}", 1))
-    honoured_by = max(ends.values(), default=h.mono)
-    h.ask("first", *asked, priority=10, bound=MINUTE)
-    number = 0
-    while "first" not in (started := h.turn()):
-        ends |= {name: h.mono + takes[name] for name in started}
-        assert h.mono < honoured_by, f"it was to start by then, and {sorted(ends)} are live"
-        h.mono = min([h.mono + MINUTE // 2, *ends.values()])
-        for name in [name for name, end in ends.items() if end <= h.mono]:
-            h.end(name)
-            del ends[name]
-        for _ in range(2):
-            claims, bound, part = stream[number % len(stream)]
-            takes[f"lower{number}"] = round(bound * part)
-            h.ask(f"lower{number}", *claims, bound=bound)
-            number += 1
+    flood = Flood(hall(gpu=2, slots=2), holders, stream)
+    flood.hall.ask("first", *asked, priority=10, bound=MINUTE)
+    flood.until("first", max(flood.ends.values(), default=flood.hall.mono))
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, phases=[Phase.generate])
@@ -390,29 +398,15 @@ def test_nobody_starves_behind_one_that_waits_for_ever(
     second = tuple(claim for claim in asked if claim.resource not in (SLOT, HOST))
     h = hall(gpu=2)
     h.ask("endless", SHARE, endless)
-    takes: dict[str, int] = {}
-    ends: dict[str, int] = {}
     assert ["endless"] == h.turn()
-    for number, (claims, bound) in enumerate(holders):
-        h.ask(f"holder{number}", *_without_a_slot(claims), bound=bound)
-        takes[f"holder{number}"] = bound
-        ends |= {name: h.mono + takes[name] for name in h.turn()}
-        h.admission.waiting.remove(RunId(f"holder{number}", 1))
+    flood = Flood(
+        h,
+        [(_without_a_slot(claims), bound) for claims, bound in holders],
+        [(_without_a_slot(claims), bound, part) for claims, bound, part in stream],
+    )
     h.ask("first", SHARE, endless, priority=10, bound=MINUTE)
     h.ask("second", SHARE, *second, priority=5, bound=MINUTE)
-    until, number = h.mono + (len(second) + 2) * 20 * MINUTE, 0
-    while "second" not in (started := h.turn()):
-        ends |= {name: h.mono + takes[name] for name in started}
-        assert h.mono < until, f"it was to start by then, and {sorted(ends)} are live"
-        h.mono = min([h.mono + MINUTE // 2, *ends.values()])
-        for name in [name for name, end in ends.items() if end <= h.mono]:
-            h.end(name)
-            del ends[name]
-        for _ in range(2):
-            claims, bound, part = stream[number % len(stream)]
-            takes[f"lower{number}"] = round(bound * part)
-            h.ask(f"lower{number}", *_without_a_slot(claims), bound=bound)
-            number += 1
+    flood.until("second", h.mono + (len(second) + 2) * 20 * MINUTE)
 
 
 def _without_a_slot(claims: Claims) -> Claims:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from jobqueued import trouble
 from jobqueued.book import Book
-from jobqueued.catalog import Catalog
+from jobqueued.catalog import Catalog, awaited
 from jobqueued.config import Config, Paths, limits_of, machine_id, read_config
 from jobqueued.jobfile import read_jobs
 from jobqueued.model import Job, Problem
@@ -91,16 +91,16 @@ def _unknown_users(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:
 
 def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Config) -> Iterator[tuple[str, Problem]]:
     """What else makes jobs Invalid on this host; they may depend on others that the daemon has already."""
-    book = Book(limits_of(config, "", *host_has()))
-    book.catalog.replace_file("", [*_others(jobs, paths), *jobs])
+    book, ids = Book(limits_of(config, "", *host_has())), {job.id for job in jobs}
+    others = [] if ids.issuperset(name for job in jobs for name in awaited(job)) else _others(paths, ids)
+    book.catalog.replace_file("", [*others, *jobs])
     for job, reason in trouble.verdicts(book, [job.id for job in jobs]):
-        if reason and job in jobs:
+        if reason and job.id in ids:
             yield job.id, Problem(job.file, job.line, 0, "", f"job {job.id} does not run: {reason}", "warning")
 
 
-def _others(jobs: tuple[Job, ...], paths: Paths) -> Iterator[Job]:
+def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
     """The jobs of the daemon's own directory, but those of these ids."""
-    ids = {job.id for job in jobs}
     for file, listed in _job_files((paths.jobs,)):
         if listed and not is_meant(file.name):
             with suppress(OSError):
