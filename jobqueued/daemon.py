@@ -206,7 +206,7 @@ class Daemon:
         return {
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
             "state": "degraded" if self._degraded else "ok", "reason": self._degraded,
-            "max_running": self._config.max_running, "cgroups": self._link.has_cgroups,
+            "max_running": self._config.max_running, "controllers": self._link.controllers,
             "left": [str(name.run) for name in self._link.marks.left()], **refused(self._watch),
         }  # fmt: skip
 

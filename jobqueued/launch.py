@@ -13,15 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import starmap
 from pathlib import Path
-from typing import Any
 
-from jobqueued import events, runlog
+from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.commands import Launch
 from jobqueued.config import Paths
-from jobqueued.marks import IDENTITY, Marks, Name
+from jobqueued.marks import Marks, Name
 from jobqueued.model import SECOND, Job, Run, RunId
-from jobqueued.placement import CPUS, environment
+from jobqueued.orders import caps, order
 from jobqueued.settle import DEAD, GONE, NO_DIRECTORY, Settlement
 
 LAUNCHER = Path(__file__).parent / "child" / "launcher.py"
@@ -36,104 +35,8 @@ class LauncherError(Exception):
     """There is no launcher to be had; the message says what to look at."""
 
 
-def order(launch: Launch, logs: Path, journal: Path) -> dict[str, Any]:
-    """What the supervisor is told: the job as it is now, the run it belongs to, and the record so far.
-
-    `journal`: the socket of journald.
-    """
-    run, job = launch.run, launch.job
-    identity = {
-        "JOBQUEUE_JOB": job.id,
-        "JOBQUEUE_RUN": str(run.id),
-        "JOBQUEUE_ATTEMPT": str(run.attempt),
-        "JOBQUEUE_DUE": launch.record["due"],
-    }
-    return {
-        "v": wire.VERSION,
-        "attempt": run.attempt,
-        "command": job.failover if run.failover else job.command,
-        "failover": run.failover,
-        "shell": job.shell,
-        "user": job.user,
-        "group": job.group,
-        "groups": job.groups,
-        "working_directory": job.working_directory,
-        "stdin": job.stdin,
-        "environment": {**dict(job.environment), **environment(run.placed), **identity},
-        "environment_file": job.environment_file,
-        "login_environment": job.login_environment,
-        "locks": [(claim.resource, claim.exclusive) for claim in run.claims if claim.resource.startswith("/")],
-        "caps": [cap for key, value in job.resource_limits.items() for cap in _caps(key, value)],
-        "enforce": job.enforce,
-        "attributes": _attributes(job, dict(run.placed).get(CPUS)),
-        "umask": 0o022 if job.umask is None else job.umask,
-        "timeout": None if job.timeout is None else job.timeout / SECOND,
-        "kill_grace": job.kill_grace / SECOND,
-        "stop_signal": job.stop_signal,
-        "leave_children": job.leave_children,
-        "success_codes": job.success_codes,
-        "output": job.output,
-        "output_limit": job.output_limit,
-        "journal_rate": job.journal_rate,
-        "journal": str(journal),
-        "logs": str(runlog.path_of(logs, run.id)),
-        "run": {field: getattr(run, field) for field in IDENTITY},
-        "record": launch.record,
-    }
-
-
-_RLIMITS = {
-    "open_files": "RLIMIT_NOFILE", "file_size": "RLIMIT_FSIZE", "core": "RLIMIT_CORE", "cpu_time": "RLIMIT_CPU",
-    "stack": "RLIMIT_STACK", "locked_memory": "RLIMIT_MEMLOCK", "address_space": "RLIMIT_AS",
-    "processes": "RLIMIT_NPROC", "data": "RLIMIT_DATA", "msgqueue": "RLIMIT_MSGQUEUE",
-    "sigpending": "RLIMIT_SIGPENDING",
-}  # fmt: skip
-_CPU_TIME_GRACE = 5
-"""Seconds of CPU time between SIGXCPU, which tells what is wrong, and the kernel's SIGKILL."""
-
-
-def _attributes(job: Job, cpus: tuple[int, ...] | None) -> dict[str, Any]:
-    """What the process gets beyond identity and environment; only what the job asks for, as each costs a fork."""
-    asked = {
-        "limits": {
-            _RLIMITS[key]: [key, *_limit(key, value)] for key, value in job.resource_limits.items() if key in _RLIMITS
-        },
-        "cpus": cpus,
-        "nice": job.nice,
-        "cpu_scheduling": job.cpu_scheduling if job.cpu_scheduling != "other" else None,
-        "ionice": job.ionice,
-        "oom_score_adj": job.oom_score_adj,
-        "no_new_privs": job.no_new_privs,
-    }
-    return {name: value for name, value in asked.items() if value}
-
-
-_CAPS = {
-    "memory": "memory.max", "memory_high": "memory.high", "swap": "memory.swap.max", "tasks": "pids.max",
-}  # fmt: skip
-_DISKS = {"io_read": "rbps", "io_write": "wbps"}
-_CPU_PERIOD = 100_000
-"""In which a run uses up its share of CPU time, and then waits for the next (µs)."""
-
-
-def _caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
-    """What is written to which files of a run's cgroup for a limit; that of memory ends the run as a whole."""
-    if key == "cpu" and value is not None:
-        return [(key, "cpu.max", f"{round(value * _CPU_PERIOD)} {_CPU_PERIOD}")]
-    if key in _DISKS:
-        return [(key, "io.max", f"{_DISKS[key]}={value}")]
-    whole = [(key, "memory.oom.group", "1")] if key == "memory" else []
-    return [(key, _CAPS[key], "max" if value is None else str(value)), *whole] if key in _CAPS else []
-
-
-def _limit(key: str, value: int | None) -> tuple[int, int]:
-    """The soft and the hard limit as setrlimit(2) takes them; -1: unlimited."""
-    if value is None:
-        return -1, -1
-    if key == "cpu_time":
-        seconds = -(-value // SECOND)
-        return seconds, seconds + _CPU_TIME_GRACE
-    return value, value
+def _some(ids: list[str]) -> str:
+    return f"{', '.join(ids[:3])}{' …' * (len(ids) > 3)}"
 
 
 def _question(number: int, user: str) -> bytes:
@@ -151,8 +54,8 @@ class Link:
         self._calls = 0
         self.greeted = False
         """Whether the launcher has answered; until then orders are not sent, and those of before are not kept."""
-        self.has_cgroups = False
-        """Whether runs have cgroups, as it has said."""
+        self.controllers: list[str] | None = None
+        """Those that the cgroups of runs have, as it has said; None: runs have no cgroups."""
         self._lines: wire.Lines
         self._outbox = b""
         self._held: set[Name] = set()
@@ -177,12 +80,19 @@ class Link:
 
     def shortfall(self, jobs: Iterable[Job]) -> list[str]:
         """What is to be said of limits that the kernel can't enforce here."""
-        capped = [job.id for job in jobs if any(_caps(key, value) for key, value in job.resource_limits.items())]
-        if self.has_cgroups or not capped:
+        short: dict[str, list[str]] = {}
+        for job in jobs:
+            for key, value in job.resource_limits.items():
+                needed = {file.partition(".")[0] for _, file, _ in caps(key, value)}
+                if not needed <= set(self.controllers or ()):
+                    short.setdefault(key, []).append(job.id)
+        if not short:
             return []
-        whose = f"{', '.join(capped[:3])}{' …' * (len(capped) > 3)}"
-        lost = "memory is only sampled, cpu, memory_high, swap, tasks and io are not enforced"
-        return [f"runs have no cgroups on this host, so of resource_limits ({whose}) {lost}"]
+        found = None if self.controllers is None else ", ".join(self.controllers) or "no controller"
+        why = "have no cgroups" if found is None else f"have cgroups with {found} only"
+        how = {"memory": "only sampled"}
+        lost = [f"{key} is {how.get(key, 'not enforced')} ({_some(ids)})" for key, ids in short.items()]
+        return [f"runs {why} on this host, so of resource_limits {', '.join(lost)}"]
 
     def call(self) -> socket.socket:
         """Say hello; it has answered once `greeted` is true, after a `read` of its descriptor.
@@ -251,7 +161,7 @@ class Link:
             verb, _, rest = line.decode().partition(" ")
             if verb == "hello":
                 self.greeted, self._calls, self._early = True, 0, lines[index + 1 :]
-                self.has_cgroups = wire.CGROUPS in rest.split()
+                self.controllers = wire.controllers(rest)
                 self._outbox = b"".join(starmap(_question, self._asked.items()))
                 return
             if verb == "holds":

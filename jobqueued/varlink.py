@@ -62,10 +62,48 @@ type Problem (
   severity: string
 )
 
+# What is used: CPUs on the mean since the sample before (the first of a run: since its start), memory and tasks, and
+# bytes a second from and to disks, null where that is not known.
+type Sample (
+  time: string,
+  cpu: float,
+  memory: int,
+  tasks: int,
+  io_read: ?float,
+  io_write: ?float
+)
+
+# What all of the host uses, of so many CPUs and so much memory.
+type HostUsage (
+  cpus: int,
+  memory: int,
+  now: Sample,
+  history: []Sample
+)
+
+# What a live run uses, by its cgroup or, where it has none, by its processes. The limits are those that its cgroup has,
+# null for what it has not. So far it has used seconds of CPU time, and been throttled for some. It may be stopped by a
+# signal.
+type RunUsage (
+  run: string,
+  job: string,
+  state: string,
+  pid: int,
+  started: string,
+  by: string,
+  limits: (cpu: ?float, memory: ?int, tasks: ?int),
+  cpu_seconds: float,
+  throttled: ?float,
+  stopped: bool,
+  now: Sample,
+  history: []Sample
+)
+
 # The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
 # Left are the runs that have ended and left processes behind, as their jobs are allowed to.
-# The state is ok or degraded, the reason says why. Where runs have no cgroups, memory is sampled, and other limits of
-# cgroups are not enforced. Nothing new starts while it is held by somebody.
+# The state is ok or degraded, the reason says why. Controllers are those of the cgroups that runs have, null where they
+# have none: then memory is sampled, and other limits of cgroups are not enforced. Nothing new starts while it is held
+# by somebody.
 method Status() -> (
   version: string,
   pid: int,
@@ -79,7 +117,7 @@ method Status() -> (
   retrying: int,
   running: int,
   max_running: ?int,
-  cgroups: bool,
+  controllers: ?[]string,
   left: []string,
   held_by: ?string,
   held_until: ?string,

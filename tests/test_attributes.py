@@ -17,8 +17,8 @@ from jobqueued.child import identity, spawn
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.spawn import is_system_trouble
 from jobqueued.keys import JOB_KEYS
-from jobqueued.launch import _CAPS, _RLIMITS, _attributes
 from jobqueued.model import SECOND, Job
+from jobqueued.orders import _CAPS, _RLIMITS, _attributes
 from tests.test_spawn import NEEDS_ROOT, OTHER, ROOT, Way, order
 
 WAY = Way("fork")
@@ -41,7 +41,8 @@ LIMITS: list[tuple[str, Any, str, str, str]] = [
 
 def attributes(cpus: tuple[int, ...] | None = None, **keys: Any) -> dict[str, Any]:
     """What the launch order has for a job with these keys, on these CPUs."""
-    return {"attributes": _attributes(Job(id="a", command="b", **keys), cpus)}
+    found = _attributes(Job(id="a", command="b", **keys))
+    return {"attributes": {**found, "cpus": cpus} if cpus else found}
 
 
 @pytest.mark.parametrize(("key", "value", "name", "soft", "hard"), LIMITS)

@@ -80,7 +80,7 @@ LIVE: Message = {
 STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
     "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8,
-    "cgroups": True,
+    "controllers": ["memory", "pids", "io", "cpu"],
     "next": JOB["next"], "next_job": JOB["id"], "left": [], "held_by": None, "held_until": None, "stale": [],
     "problems": [],
 }  # fmt: skip

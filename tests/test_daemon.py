@@ -605,9 +605,9 @@ def test_limits_without_cgroups(host: Host) -> None:
     host.start()
     (told,) = host.said("trouble")
     assert told["message"].startswith(
-        "runs have no cgroups on this host, so of resource_limits (eats) memory is only s"
+        "runs have no cgroups on this host, so of resource_limits memory is only sampled (eats), tasks is not enf"
     )
-    assert host.call("Status")["cgroups"] is False
+    assert host.call("Status")["controllers"] is None
     record = host.wait(host.run("eats"))
     assert ("oom_killed", {"memory": "sampled", "tasks": "no"}) == (record["state"], record["enforced"])
     assert 1 == len(host.said("trouble"))

@@ -104,8 +104,8 @@ def test_the_small_world_starts_small() -> None:
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     ours = sorted(name for name in modules if name.startswith("jobqueued"))
     names = [
-        "attempt", "budget", "caps", "cgroup", "environment", "followers", "identity", "journald", "launcher",
-        "lockfile", "output", "posixspawn", "report", "shutdown", "spawn", "supervisor", "tree", "wire",
+        "account", "attempt", "budget", "caps", "cgroup", "environment", "followers", "identity", "journald",
+        "launcher", "lockfile", "output", "posixspawn", "report", "shutdown", "spawn", "supervisor", "tree", "wire",
     ]  # fmt: skip
     assert ours == ["jobqueued", "jobqueued.child", *(f"jobqueued.child.{name}" for name in names)]
     assert len(modules) - len(ours) <= MODULES_OF_THE_SMALL_WORLD, modules

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued import launch, record
+from jobqueued import orders, record
 from jobqueued.child import budget, identity, supervisor, wire
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Claim, Job, Run, RunId, RunState
@@ -57,7 +57,7 @@ class Pool:
         run = Run(**{**identity, "state": RunState.STARTING, **fields})
         path = self.root / run.attempt_name
         path.mkdir()
-        spec = launch.order(Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal")
+        spec = orders.order(Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal")
         (path / wire.SPEC).write_bytes(wire.encode(spec))
         directory = wire.open_directory(str(path))
         socket.send_fds(self.socket, [run.attempt_name.encode()], [directory])

@@ -12,8 +12,9 @@ import time
 from typing import Any
 
 from jobqueued.child import report, spawn, tree, wire
+from jobqueued.child.account import NEVER, Account
 from jobqueued.child.budget import Common
-from jobqueued.child.caps import SAMPLE_SECONDS, Caps
+from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.followers import Followers, Loop
 from jobqueued.child.identity import StartFailed
@@ -22,7 +23,6 @@ from jobqueued.child.output import Output
 from jobqueued.child.shutdown import Shutdown
 
 _DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
-_NEVER = float("inf")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 """Between one SIGKILL to all and the next: a fork bomb may have children that we did not see."""
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
@@ -43,6 +43,7 @@ class Attempt:
         self._launcher, self._wakeups, self._shutdown, self._common = launcher, wakeups, shutdown, common
         self._loop = Loop()
         self._cgroup = Cgroup(home, name)
+        self._account = Account(self._cgroup)
         self._pid = 0
         self._status: int | None = None
         self._usage: resource.struct_rusage | None = None
@@ -50,7 +51,7 @@ class Attempt:
         self._cause: tuple[str, str] | None = None
         self._stopping = ""
         self._started = self._ended = 0
-        self._deadline = self._kill_at = self._drain_until = self._sample_at = _NEVER
+        self._deadline = self._kill_at = self._drain_until = NEVER
         self._pause = _FIRST_PAUSE
         self._empty = self._left = False
         self._beside = -1
@@ -154,8 +155,7 @@ class Attempt:
         after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._pid, self._warnings = started.pid, [*self._caps.warnings, *started.warnings]
         self._output.started(self._pid)
-        if self._caps.sampled is not None:
-            self._sample_at = time.monotonic() + SAMPLE_SECONDS
+        self._account.begin(time.monotonic(), watched=self._caps.sampled is not None)
         if self._order["timeout"] is not None:
             self._deadline = time.monotonic() + self._order["timeout"]
         self._write_pid(before, after)
@@ -193,7 +193,7 @@ class Attempt:
         return ended and self._status is not None and self._output.reading not in self._loop
 
     def _wait(self) -> None:
-        self._loop.turn(min(self._deadline, self._kill_at, self._drain_until, self._sample_at) - time.monotonic())
+        self._loop.turn(min(self._deadline, self._kill_at, self._drain_until, self._account.at) - time.monotonic())
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
@@ -201,14 +201,12 @@ class Attempt:
             self._reap()  # what has ended in time has not timed out, however late we look
         if now >= self._deadline:
             self._stop("timed_out", f"timeout after {self._order['timeout']:g} s")
-        if now >= self._sample_at:
-            self._sample_at = now + SAMPLE_SECONDS
-            if used := self._caps.exceeded():
-                self._stop("oom_killed", used)
+        if now >= self._account.at and (excess := self._caps.exceeded(self._account.sample(now))):
+            self._stop("oom_killed", excess)
         if now >= self._kill_at:
             self._kill(now)
         if now >= self._drain_until:
-            self._drain_until = _NEVER
+            self._drain_until = NEVER
             if not self._output.ended and self._output.reading in self._loop and not self._left:
                 self._warnings.append("its output is still open in a process of another run or service: not awaited")
             self._loop.off(self._output.reading)
@@ -235,7 +233,7 @@ class Attempt:
         if not told or number != signal.SIGTERM:
             tree.signal_all(number)
         tree.signal_all(signal.SIGCONT)  # what is stopped does not act on it
-        self._deadline = self._sample_at = _NEVER
+        self._deadline = NEVER
         self._kill_at = time.monotonic() + self._order["kill_grace"]
 
     def _kill(self, now: float) -> None:
@@ -268,12 +266,12 @@ class Attempt:
                 if pid == self._pid:
                     self._ended = time.time_ns()
                     _pid, self._status, self._usage = os.wait4(self._pid, 0)
-                    self._deadline = _NEVER
+                    self._deadline = NEVER
                 else:
-                    os.waitpid(pid, 0)
+                    self._account.add(os.wait4(pid, 0)[2])
         except ChildProcessError:
             if not self._empty:
-                self._empty, self._kill_at = True, _NEVER
+                self._empty, self._kill_at, self._account.at = True, NEVER, NEVER
                 self._drain_until = time.monotonic() + _DRAIN
             return
         if self._status is not None and not self._stopping and not self._left:
@@ -296,7 +294,7 @@ class Attempt:
 
     def _outlive(self) -> None:
         """What `leave_children` left stays our child, and its output flows, until the last of it has ended."""
-        self._drain_until = _NEVER
+        self._drain_until = self._account.at = NEVER
         self._loop.on(self._output.reading, self._pump)
         while not self._empty:
             self._wait()
@@ -320,7 +318,9 @@ class Attempt:
         assert self._status is not None
         assert self._usage is not None
         state, reason = self._verdict(self._status)
-        facts = {**report.end(self._status, self._usage), **self._cgroup.figures()}
+        facts = {**report.end(self._status, self._usage), **self._account.figures(self._usage)}
+        if state != "oom_killed" and (killed := self._caps.killed()):
+            self._warnings.append(killed)
         if not self._left and not self._cgroup.remove():
             self._warnings.append("its cgroup can't be removed: something in it does not end")
         return self._finished(state, reason, pid=self._pid, **facts)

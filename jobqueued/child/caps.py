@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from jobqueued.child import tree
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.identity import StartFailed
-
-SAMPLE_SECONDS = 1.0
-"""How often memory is looked at where the kernel does not watch it."""
 
 
 class Caps:
     """The caps of an attempt: `order["caps"]` has the key of each, the file of its cgroup, and what is written there.
 
-    `enforced` tells by what each key is: ``cgroup``, ``sampled`` (memory alone) or ``no``.
+    `enforced` tells by what each key is: ``cgroup``, ``sampled`` (memory alone), ``affinity`` (cpus alone) or ``no``.
     """
 
     def __init__(self, order: dict[str, Any], cgroup: Cgroup) -> None:
-        self._caps: list[tuple[str, str, str]] = order["caps"]
+        self._order, self._caps = order, cast("list[tuple[str, str, str]]", order["caps"])
         self._required, self._cgroup = order["enforce"] == "required", cgroup
         self.enforced: dict[str, str] = {}
         self.warnings: list[str] = []
@@ -29,7 +25,8 @@ class Caps:
     def apply(self) -> None:
         """Before the start.  StartFailed: a cap can't be enforced here, and has to be."""
         if any(key == "cpu" for key, _, _ in self._caps):
-            self._cgroup.share_cpu()
+            self._cgroup.share("cpu")
+        self._place()
         for key, file, text in self._caps:
             trouble = self._cgroup.cap(file, text)
             if trouble and self._required:
@@ -39,6 +36,16 @@ class Caps:
             elif key not in self.enforced:
                 self._do_without(key, file, text, trouble)
 
+    def _place(self) -> None:
+        """On the CPUs that it was given, which its processes can't leave; by their affinity alone they could."""
+        cpus = self._order["cpus"]
+        if cpus:
+            self._cgroup.share("cpuset")
+            confined = not self._cgroup.cap("cpuset.cpus", ",".join(map(str, cpus)))
+            self.enforced["cpus"] = "cgroup" if confined else "affinity"
+            if not confined:
+                self._order["attributes"]["cpus"] = cpus
+
     def _do_without(self, key: str, file: str, text: str, trouble: str) -> None:
         if file == "memory.max":
             self.sampled, self.enforced[key] = int(text), "sampled"
@@ -47,21 +54,23 @@ class Caps:
         how = "only sampled" if self.sampled is not None and key == "memory" else "not enforced"
         self.warnings.append(f"its resource_limits.{key} was {how}: {trouble}")
 
-    def exceeded(self) -> str:
-        """What the processes below us use too much of, by a sample; "" if nothing."""
-        if self.sampled is None or (used := tree.resident()) <= self.sampled:
+    def exceeded(self, used: int) -> str:
+        """What is to be said if it uses so much memory; "" if it may."""
+        if self.sampled is None or used <= self.sampled:
             return ""
         return f"out of memory: it used {_size(used)}, and its limit is {_size(self.sampled)}"
 
     def killed(self) -> str:
-        """What the kernel killed a process of it for; "" if it did not."""
+        """What the kernel killed processes of it for, with the evidence of memory.events; "" if it did not."""
         events = self._cgroup.events()
-        if not events.get("oom_kill"):
+        if not (count := events.get("oom_kill")):
             return ""
         limit = next((int(text) for _, file, text in self._caps if file == "memory.max"), None)
-        if limit is None or not events.get("oom"):
-            return "out of memory: the host had no more"
-        return f"out of memory: its limit is {_size(limit)}"
+        if not events.get("oom"):
+            why = "the host had no more"
+        else:
+            why = "a limit below its own cgroup" if limit is None else f"its limit is {_size(limit)}"
+        return f"out of memory: {why} (memory.events: oom_kill {count})"
 
 
 def _size(amount: int) -> str:

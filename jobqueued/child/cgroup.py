@@ -13,20 +13,23 @@ import os
 import time
 from typing import Any
 
-_MOUNT = "/sys/fs/cgroup"
+_MOUNT, _SELF = "/sys/fs/cgroup", "self"
+_MEMBERSHIP = "/proc/{}/cgroup"
 _CONTROLLERS = ("memory", "pids", "io")
+_SHARED = {"cpu": ".", "cpuset": _SELF}
+"""Controllers that are on only while an attempt needs them: each of these holds a lock on a directory of ours."""
 _DELEGATED = ("trusted.delegate", "user.delegate")
 """What systemd notes at a cgroup that it leaves to others (CGROUP_DELEGATION.md)."""
-_SELF = "self"
 _BLOCK = "/sys/block"
+_ROUNDS = 10
 _PATIENCE = 1.0
 """How long (s) to wait until the kernel has taken away what was killed."""
 
 
 def settle() -> int:
     """Move this process to `self`; a descriptor for where attempts get theirs, -1: nothing is delegated to us."""
-    base = _own()
-    if base is None or not any(_attribute(base, name) == b"1" for name in _DELEGATED):
+    base = _delegated()
+    if base is None:
         return -1
     try:
         with contextlib.suppress(FileExistsError):
@@ -35,15 +38,48 @@ def settle() -> int:
         _write(home, f"{_SELF}/cgroup.procs", b"0")
     except OSError:  # delegated in name only
         return -1
+    _clear(home)
     for controller in _CONTROLLERS:
         with contextlib.suppress(OSError):  # the host's kernel, or who delegates, does not have it
             _write(home, "cgroup.subtree_control", b"+" + controller.encode())
     return home
 
 
-def _own() -> str | None:
-    """The directory of our cgroup; None: this host has no unified hierarchy."""
-    with open("/proc/self/cgroup") as file:
+def _clear(home: int) -> None:
+    """Move what else was delegated together with us, a scheduler that has started us, say, or all of a container."""
+    for _round in range(_ROUNDS):  # they may fork meanwhile
+        if not (others := (_read(home, "cgroup.procs") or b"").split()):
+            return
+        for pid in others:
+            with contextlib.suppress(OSError):  # it has ended, or is not ours to move
+                _write(home, f"{_SELF}/cgroup.procs", pid)
+
+
+def controllers(home: int) -> list[str] | None:
+    """Those that the attempts' cgroups have, or get while they need them; None: there are no cgroups."""
+    if home < 0:
+        return None
+    offered = (_read(home, "cgroup.controllers") or b"").decode().split()
+    always = (_read(home, "cgroup.subtree_control") or b"").decode().split()
+    return [name for name in (*_CONTROLLERS, *_SHARED) if name in (always if name in _CONTROLLERS else offered)]
+
+
+def _delegated() -> str | None:
+    """The cgroup that is ours to divide: our own, or the one above if it was divided before.
+
+    By systemd's note at it, or as it is the root of a container, that is of a cgroup namespace.
+    """
+    own = _directory_of("self")
+    for path in () if own is None else (own, own.removesuffix(f"/{_SELF}")):
+        is_root = path.rstrip("/") == _MOUNT and os.path.exists(f"{_MOUNT}/cgroup.type")  # the host's own has no type
+        if is_root or any(_attribute(path, name) == b"1" for name in _DELEGATED):
+            return path
+    return None
+
+
+def _directory_of(process: str) -> str | None:
+    """The directory of the cgroup of a process; None: this host has no unified hierarchy."""
+    with open(_MEMBERSHIP.format(process)) as file:
         path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
     if path is None or not os.path.exists(f"{_MOUNT}{path}/cgroup.procs"):
         return None
@@ -62,7 +98,8 @@ class Cgroup:
 
     def __init__(self, home: int, name: str) -> None:
         self._home, self._name = home, name
-        self.directory = self._cpu = -1
+        self.directory = -1
+        self._shared: dict[str, int] = {}
 
     def make(self) -> None:
         """OSError: it can't be made."""
@@ -79,6 +116,22 @@ class Cgroup:
             with contextlib.suppress(OSError):
                 found.directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=home)
         return found
+
+    @classmethod
+    def of(cls, pid: int, name: str) -> Cgroup:
+        """That of an attempt, for a look from outside, by a process of it, which may have gone deeper."""
+        found = cls(-1, name)
+        with contextlib.suppress(OSError):
+            above, has_one, _below = f"{_directory_of(str(pid))}/".partition(f"/{name}/")
+            if has_one:
+                found.directory = os.open(f"{above}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return found
+
+    def close(self) -> None:
+        """Let go of it, as it is."""
+        if self.directory >= 0:
+            os.close(self.directory)
+            self.directory = -1
 
     def join(self) -> None:
         """This process is the attempt's from now on."""
@@ -99,28 +152,42 @@ class Cgroup:
             return f"{file}: {error.strerror}"
         return "" if whole else "this host has no disk"
 
-    def share_cpu(self) -> None:
-        """CPU time is shared out by cgroups from now on, until the last attempt that needs it is over.
+    def share(self, controller: str) -> None:
+        """`cpu` or `cpuset` is shared out by cgroups from now on, until the last attempt that needs it is over.
 
-        Without need it is not: the nice of processes would count inside of their runs only.
+        Without need they are not: the nice of processes would count inside of their runs only.
         """
         if self.directory >= 0:
-            self._cpu = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._home)
-            fcntl.flock(self._cpu, fcntl.LOCK_SH)
+            lock = os.open(_SHARED[controller], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._home)
+            self._shared[controller] = lock
+            fcntl.flock(lock, fcntl.LOCK_SH)
             with contextlib.suppress(OSError):  # it is not delegated, which `cap` will tell
-                _write(self._home, "cgroup.subtree_control", b"+cpu")
+                _write(self._home, "cgroup.subtree_control", b"+" + controller.encode())
 
-    def _unshare_cpu(self) -> None:
-        if self._cpu >= 0:
+    def _unshare(self) -> None:
+        while self._shared:
+            controller, lock = self._shared.popitem()
             with contextlib.suppress(OSError):  # others need it
-                fcntl.flock(self._cpu, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _write(self._home, "cgroup.subtree_control", b"-cpu")
-            os.close(self._cpu)
-            self._cpu = -1
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _write(self._home, "cgroup.subtree_control", b"-" + controller.encode())
+            os.close(lock)
+
+    def now(self) -> tuple[int, int] | None:
+        """Bytes of memory and tasks that it has at present; None: there is no such figure."""
+        if self.directory < 0:
+            return None
+        memory, tasks = self._number("memory.current"), self._number("pids.current")
+        return None if memory is None or tasks is None else (memory, tasks)
 
     def events(self) -> dict[str, int]:
         """How often memory was short in it (memory.events)."""
         return self._pairs("memory.events") if self.directory >= 0 else {}
+
+    def limits(self) -> dict[str, Any]:
+        """What it may have at most of memory (bytes), cpu (CPUs), tasks; None: as much as there is."""
+        limit, _, period = (_read(self.directory, "cpu.max") or b"max").partition(b" ")
+        cpu = int(limit) / int(period) if limit.isdigit() else None
+        return {"cpu": cpu, "memory": self._number("memory.max"), "tasks": self._number("pids.max")}
 
     def kill(self) -> None:
         """SIGKILL to all that is in it, at once: no process forks faster than that."""
@@ -132,7 +199,7 @@ class Cgroup:
         """What all its processes used: seconds, bytes, tasks; what the kernel does not tell is left out."""
         if self.directory < 0:
             return {}
-        cpu, disks = self._pairs("cpu.stat"), self._read("io.stat")
+        cpu, disks = self._pairs("cpu.stat"), _read(self.directory, "io.stat")
         throttled = cpu.get("throttled_usec")
         figures = {
             "cpu_user": cpu["user_usec"] / 1e6 if "user_usec" in cpu else None,
@@ -156,9 +223,8 @@ class Cgroup:
             if time.monotonic() >= until:
                 break
             time.sleep(0.005)
-        self._unshare_cpu()
-        os.close(self.directory)
-        self.directory = -1
+        self._unshare()
+        self.close()
         return gone
 
     def _removed(self) -> bool:
@@ -173,23 +239,12 @@ class Cgroup:
             return error.errno == errno.ENOENT
         return True
 
-    def _read(self, name: str) -> bytes | None:
-        """None: this kernel has no such file."""
-        try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.directory)
-        except OSError:
-            return None
-        try:
-            return os.read(descriptor, 1 << 16)
-        finally:
-            os.close(descriptor)
-
     def _number(self, name: str) -> int | None:
-        text = (self._read(name) or b"").strip()
+        text = (_read(self.directory, name) or b"").strip()
         return int(text) if text.isdigit() else None
 
     def _pairs(self, name: str) -> dict[str, int]:
-        words = (self._read(name) or b"").decode().split()
+        words = (_read(self.directory, name) or b"").decode().split()
         return {key: int(value) for key, value in zip(words[::2], words[1::2], strict=False) if value.isdigit()}
 
 
@@ -206,6 +261,17 @@ def _disks() -> list[str]:
         with open(f"{_BLOCK}/{name}/dev") as file:
             found.append(file.read().strip())
     return found
+
+
+def _read(directory: int, name: str) -> bytes | None:
+    """None: there is no such file, or no such cgroup any more."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            return os.read(descriptor, 1 << 16)
+        finally:
+            os.close(descriptor)
+    return None
 
 
 def _write(directory: int, name: str, data: bytes) -> None:

@@ -136,7 +136,7 @@ class Launcher:
         attempts = [seat.name for seat in self._seats.values() if seat.name and not _is_question(seat.name)]
         for name in [*self._backlog, *attempts, *self._lost]:
             self._tell(f"holds {name}")
-        self._tell(f"hello {wire.VERSION} {os.getpid()} {wire.CGROUPS if self._home >= 0 else '-'}")
+        self._tell(f"hello {wire.VERSION} {os.getpid()} {wire.cgroups(cgroup.controllers(self._home))}")
 
     def _drop(self, connection: socket.socket) -> None:
         self._poll.unregister(connection)

@@ -25,8 +25,6 @@ def end(status: int, usage: resource.struct_rusage) -> dict[str, Any]:
     code = os.waitstatus_to_exitcode(status)
     return {
         "exit_code": code if code >= 0 else None, "signal": -code if code < 0 else None,
-        "cpu_user": round(usage.ru_utime, 6), "cpu_system": round(usage.ru_stime, 6), **_memory(usage),
-        "throttled": None, "tasks_peak": None, "io_read": None, "io_write": None,
         "rusage": {name[3:]: getattr(usage, name) for name in _COUNTS},
     }  # fmt: skip
 
@@ -55,11 +53,13 @@ def _signal_name(number: int) -> str:
         return f"SIGRTMIN+{number - signal.SIGRTMIN}"
 
 
-def _memory(usage: resource.struct_rusage) -> dict[str, int | None]:
-    """The peak of the largest process, in bytes; it starts from the supervisor's own, so below that only a bound."""
-    peak, floor = usage.ru_maxrss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    known = peak > floor
-    return {"memory_peak": peak * 1024 if known else None, "memory_peak_below": None if known else floor * 1024}
+def largest(processes: list[resource.struct_rusage]) -> tuple[int | None, int]:
+    """The peak of the largest process, and that of this one, in bytes.
+
+    It starts from ours, so where it did not exceed that nothing else is known (None).
+    """
+    peak, floor = max(usage.ru_maxrss for usage in processes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * 1024 if peak > floor else None, floor * 1024
 
 
 def replace(path: str, data: bytes) -> None:

@@ -38,7 +38,7 @@ def _children(pid: int, task: int) -> list[int]:
         return []
 
 
-def _descendants(pids: list[int]) -> dict[int, int]:
+def descendants(pids: list[int]) -> dict[int, int]:
     """All below these processes, parents first, with the parent of each."""
     parents: dict[int, int] = {}
     queue = list(pids)
@@ -55,18 +55,15 @@ def _descendants(pids: list[int]) -> dict[int, int]:
     return parents
 
 
-def resident() -> int:
-    """How many bytes of memory all below us have; what they share counts for each."""
+def usage() -> tuple[int, int]:
+    """Bytes of memory and tasks of all below us; memory that they share counts for each."""
     ours = children()
-    return sum(map(_resident, [*ours, *_descendants(ours)]))
-
-
-def _resident(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * _PAGE
-    except OSError:
-        return 0
+    memory = tasks = 0
+    for pid in [*ours, *descendants(ours)]:
+        if (fields := _stat(pid)) is not None:
+            memory += int(fields[22]) * _PAGE
+            tasks += int(fields[18])
+    return memory, tasks
 
 
 def names(pids: list[int]) -> list[str]:
@@ -78,6 +75,18 @@ def names(pids: list[int]) -> list[str]:
             name = "".join(c if c.isprintable() else "?" for c in fields[0].decode(errors="replace"))
             found.append(f"{name} (pid {pid})")
     return found
+
+
+def parent(pid: int) -> int | None:
+    """Of a process; None: it is gone."""
+    fields = _stat(pid)
+    return None if fields is None else int(fields[2])
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal, or who traces it, has stopped the process."""
+    fields = _stat(pid)
+    return fields is not None and fields[1] in (b"T", b"t")
 
 
 def _stat(pid: int) -> list[bytes] | None:
@@ -97,7 +106,7 @@ def signal_all(number: int) -> None:
     reap, so its number may be a stranger's by now: it is held, and looked at again, before it is signalled.
     """
     ours = children()
-    below = _descendants(ours)  # before anybody dies and leaves them to us
+    below = descendants(ours)  # before anybody dies and leaves them to us
     groups = {os.getpgid(child) for child in ours} - {os.getpgrp()}
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):

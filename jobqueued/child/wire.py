@@ -13,13 +13,14 @@ Beside R, ``<job>@<n>.<a>.left`` is R/control of an attempt that has ended, whil
 
 Between scheduler and launcher go lines over a stream socket:
 
-    → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID CGROUPS (or -)
+    → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID CGROUPS
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
                                  | stopping NAME REASON | ended NAME | lost NAME STATUS
     → user NUMBER "USER"       ← user NUMBER TROUBLE (nothing: jobs can run as that user)
 
 Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above; "left"
 is the "ended" of a supervisor that leaves the pool.
+CGROUPS is "cgroups" with the controllers that those of attempts have (``cgroups,memory,pids``), or "-" for none at all.
 On R/control a follower reads "live", "stopping REASON", and "ended" at the end; it may write "stop REASON".
 """
 
@@ -32,21 +33,31 @@ import resource
 import socket
 from typing import Any
 
-VERSION = 5
+VERSION = 6
 NOTICE = 1024
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"
 LEFT = ".left"
 MARKS = (SPEC, CONTROL, SPAWNING, PID, ENDED, LOST)
 
-CGROUPS = "cgroups"
-"""What the launcher says where each attempt has a cgroup."""
+_CGROUPS = "cgroups"
 
 SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 """Failures to start that say nothing about the job: the attempt goes back to waiting and counts for nothing."""
 
 UNSTARTED = "unstarted"
 """The `state` in R/ended of an attempt that such trouble kept from starting."""
+
+
+def cgroups(controllers: list[str] | None) -> str:
+    """What the launcher says in its hello of the cgroups of attempts; None: they have none."""
+    return "-" if controllers is None else ",".join([_CGROUPS, *controllers])
+
+
+def controllers(hello: str) -> list[str] | None:
+    """The same from VERSION PID CGROUPS."""
+    name, *found = hello.rpartition(" ")[2].split(",")
+    return found if name == _CGROUPS else None
 
 
 def limit_files(soft: int | None) -> None:

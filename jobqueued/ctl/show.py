@@ -262,6 +262,7 @@ def _consumption(record: Record) -> list[Fact]:
     return [
         ("CPU", None if cpu is None else f"{span(cpu)} user, {span(record['cpu_system'])} system"),
         ("memory peak", _told("{}", record["memory_peak"], size) or bound),
+        ("memory mean", _told("{}", record.get("memory_mean"), size)),
         ("throttled", _told("for {}", record.get("throttled") or None, span)),
         ("tasks", _told("{} at most", record.get("tasks_peak"))),
         ("disks", None if record.get("io_read") is None else _disks(record)),

@@ -46,6 +46,18 @@ JOB_FILE = (
     command: dd if=/dev/zero of=/root/written bs=256K count=16 oflag=direct status=none
     resource_limits: {io_write: 1M}
     enforce: required
+  placed:
+    command:
+      - /usr/bin/python3
+      - -c
+      - |
+        import os, time
+        os.sched_setaffinity(0, {0, 1})
+        print(*os.sched_getaffinity(0), flush=True)
+        while not os.path.exists("/run/live/placed"): time.sleep(0.05)
+    concurrency: 2
+    resources: {cpu: 1}
+    placement: spread
   bomb:
     command: "b() { b | b & }; b; sleep 600"
     resource_limits: {tasks: 30}
@@ -118,6 +130,26 @@ def test_what_multiplies_is_ended() -> None:
     assert (record["state"], record["reason"]) == ("timed_out", "timeout after 1 s")
     assert left() == ["self"]
     assert "sleep 600" not in sh("ps", "-eo", "args")
+
+
+def test_runs_stay_on_their_cpus() -> None:
+    """Each is on the CPU it was given and can't leave it; the controller is on only as long as there is such a run."""
+    runs = [sh("jobqueuectl", "run", "placed").strip() for _ in range(2)]
+    until("both are placed", lambda: all(map(written, runs)))
+    assert sorted(map(written, runs)) == ["0", "1"]
+    (scope,) = scopes()
+    control = Path("/sys/fs/cgroup" + state(scope, "ControlGroup"), "cgroup.subtree_control")
+    assert "cpuset" in control.read_text().split()
+    (LIVE / "placed").touch()
+    for run in runs:
+        record = until(f"{run} ends", lambda run=run: record_file(run))
+        assert (record["state"], record["enforced"]) == ("succeeded", {"cpus": "cgroup"})
+    assert "cpuset" not in control.read_text().split()
+
+
+def written(run: str) -> str:
+    """What the run has written so far."""
+    return sh("jobqueuectl", "logs", run).strip()
 
 
 def test_a_writer() -> None:

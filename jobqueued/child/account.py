@@ -1,0 +1,68 @@
+"""What an attempt uses: the figures of its cgroup; where it has none, samples and the rusage of all that was reaped."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+from jobqueued.child import report, tree
+from jobqueued.child.cgroup import Cgroup
+
+NEVER = float("inf")
+_FIRST, _LONGEST, _WATCHED = 0.1, 60.0, 1.0
+_DENSITY = 4
+"""No time between two samples is longer than that part of the run's age: a long run costs no more than a short one."""
+_BLOCK = 512
+"""The unit of ru_inblock and ru_oublock, whatever the file system's is (getrusage(2), kernel/sys.c)."""
+
+
+class Account:
+    """Of one attempt.  `at`: when `sample` is to be called (monotonic)."""
+
+    def __init__(self, cgroup: Cgroup) -> None:
+        self._cgroup = cgroup
+        self.at = NEVER
+        self._began = self._last = self._area = 0.0
+        self._longest = _LONGEST
+        self._memory = self._peak = self._tasks_peak = 0
+        self._orphans: list[resource.struct_rusage] = []
+
+    def begin(self, now: float, *, watched: bool) -> None:
+        """It has started.  `watched`: nobody else looks after its limit of memory, so once a second at least."""
+        self._began = self._last = now
+        self._longest = _WATCHED if watched else _LONGEST
+        self.at = now + _FIRST
+
+    def sample(self, now: float) -> int:
+        """The bytes of memory that it has."""
+        used, tasks = self._cgroup.now() or tree.usage()
+        before = self._memory if self._area else used
+        self._area += (before + used) / 2 * (now - self._last)
+        self._memory, self._last = used, now
+        self._peak, self._tasks_peak = max(self._peak, used), max(self._tasks_peak, tasks)
+        self.at = now + min(max(_FIRST, (now - self._began) / _DENSITY), self._longest)
+        return used
+
+    def add(self, orphan: resource.struct_rusage) -> None:
+        """One of its processes that was reaped apart from the main one."""
+        self._orphans.append(orphan)
+
+    def figures(self, main: resource.struct_rusage) -> dict[str, Any]:
+        """Seconds, bytes, tasks; None: not known.  `main`: the rusage of its main process."""
+        lived = self._last - self._began
+        mean = round(self._area / lived) if lived else None
+        return {**self._without_cgroup(main), "memory_mean": mean, **self._cgroup.figures()}
+
+    def _without_cgroup(self, main: resource.struct_rusage) -> dict[str, Any]:
+        """The peak is of all of it if a sample is the highest, else of its largest process."""
+        of_all = [main, *self._orphans]
+        peak, floor = report.largest(of_all)
+        peak = max(peak or 0, self._peak) or None
+        return {
+            "cpu_user": round(sum(each.ru_utime for each in of_all), 6),
+            "cpu_system": round(sum(each.ru_stime for each in of_all), 6),
+            "memory_peak": peak, "memory_peak_below": floor if peak is None else None,
+            "throttled": None, "tasks_peak": self._tasks_peak or None,
+            "io_read": sum(each.ru_inblock for each in of_all) * _BLOCK,
+            "io_write": sum(each.ru_oublock for each in of_all) * _BLOCK,
+        }  # fmt: skip
