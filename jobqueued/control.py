@@ -49,7 +49,7 @@ Methods = Callable[[Peer, Callable[[], int]], Mapping[str, Method]]
 
 
 class _Client:
-    __slots__ = ("connection", "decoder", "oneway", "outbox", "pending", "queue", "service", "uid")
+    __slots__ = ("connection", "decoder", "more", "oneway", "outbox", "pending", "queue", "service", "uid")
 
     def __init__(self, connection: socket.socket, uid: int) -> None:
         self.connection, self.uid = connection, uid
@@ -58,7 +58,7 @@ class _Client:
         self.outbox = b""
         self.queue: list[dict[str, Any]] = []
         self.pending: int | None = None
-        self.oneway = False
+        self.more = self.oneway = False
 
 
 class Control:
@@ -103,6 +103,19 @@ class Control:
             self._accept()
         elif descriptor in self._clients:
             self._exchange(self._clients[descriptor])
+
+    def stream(self, ticket: int, value: dict[str, Any]) -> bool:
+        """One answer of many to who asked for more of them, the only one to others; whether the caller still waits.
+
+        One that has not read the last answer misses this one.
+        """
+        client = self._tickets.get(ticket)
+        if client is None or not client.more or client.oneway:
+            self.reply(ticket, value)
+            return False
+        if not client.outbox:
+            self._send(client, {"parameters": value, "continues": True})
+        return ticket in self._tickets
 
     def reply(self, ticket: int, value: dict[str, Any], error: str | None = None) -> None:
         """Answer a call that had to wait; a caller that has left is fine."""
@@ -156,7 +169,7 @@ class Control:
     def _answer(self, client: _Client) -> None:
         """Calls of one connection are answered in order: the next waits until the one before has its answer."""
         call = client.queue.pop(0)
-        client.oneway = call.get("oneway") is True
+        client.oneway, client.more = call.get("oneway") is True, call.get("more") is True
         reply = client.service.answer(call)
         if reply is not None:
             self._send(client, reply)

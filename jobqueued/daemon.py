@@ -28,8 +28,8 @@ from jobqueued.journal import Journal
 from jobqueued.launch import LauncherError, Link
 from jobqueued.lifecycle import IllegalStep
 from jobqueued.marks import Name
-from jobqueued.memory import JobMemory
 from jobqueued.model import SECOND, Now, Record, RunId, to_text
+from jobqueued.monitor import Monitor, processes
 from jobqueued.pressure import Pressure
 from jobqueued.reload import Reload, refused, tell_changes
 from jobqueued.scheduler import Scheduler
@@ -58,11 +58,13 @@ class Daemon:
         self._reload = Reload(self._watch, self._scheduler.catalog)
         self._unsaved = Unsaved(store)
         self._company, self._arrivals = Company(paths.run / "with-lock"), Arrivals()
+        self._monitor = Monitor(partial(processes, self._scheduler))
         self._verbs = Verbs(
             self._scheduler, store, self._unsaved, self._status, self._happened.append, paths.logs, self._reload.begin,
-            _now, paths.runs.name, self._company,
+            _now, paths.runs.name, self._company, self._monitor,
         )  # fmt: skip
         self._control = Control(paths.control, self._verbs.of)
+        self._monitor.reply = self._control.stream
         self._held_back: list[RemoveMarks] = []
         self._degraded: str | None = None
         self._upkeep = Upkeep(store, paths.logs, config.retention)
@@ -101,7 +103,10 @@ class Daemon:
 
     def _begin(self, boot_id: str) -> None:
         memories, runs = self._store.load()
-        found = self._numbers_of_records() if self._store.is_new else []
+        found = runlog.memories(self._paths.logs) if self._store.is_new else []
+        if found:
+            lost = self._store.lost or f"{self._paths.state}/state.db was not there; runs that waited are lost"
+            self._journal.say("trouble", text=f"{lost}; run numbers go on from the records in {self._paths.logs}")
         self._scheduler.restore(found or memories, runs, _now(), self._store.hold())
         while self._watch.has_more:
             self._look_at_files()
@@ -123,14 +128,6 @@ class Daemon:
         self._happened.append(events.Woke())
         self._upkeep.begin(_now())
         self._tell_alive(_now())
-
-    def _numbers_of_records(self) -> list[JobMemory]:
-        """Where state.db was lost the records tell which numbers are used."""
-        found = runlog.memories(self._paths.logs)
-        if found:
-            lost = self._store.lost or f"{self._paths.state}/state.db was not there; runs that waited are lost"
-            self._journal.say("trouble", text=f"{lost}; run numbers go on from the records in {self._paths.logs}")
-        return found
 
     def _settle(self, *, same_boot: bool) -> None:
         self._happened += self._link.settle(self._scheduler.runs, self._is_final, same_boot=same_boot)
@@ -263,7 +260,13 @@ class Daemon:
         """Sleep until something is ready, and take it."""
         now = _now()
         wake = self._wake_at(now)
-        at_once = bool(self._happened) or self._watch.has_more or self._control.has_more or self._stop
+        at_once = (
+            bool(self._happened)
+            or self._watch.has_more
+            or self._control.has_more
+            or self._monitor.has_more
+            or self._stop
+        )
         if wake is not None:
             at_once = at_once or wake <= now.wall or not self._alarm.set(wake)
         for descriptor, _bits in self._interests().poll(0 if at_once else None):
@@ -271,11 +274,12 @@ class Daemon:
         if self._watch.has_more:
             self._look_at_files()
         self._control.go_on()
+        self._monitor.turn(_now())
         self._look_at_the_clock()
 
     def _wake_at(self, now: Now) -> int | None:
         deadlines = [self._watch.deadline, self._upkeep.at, self._alive_at, self._call_again_at, self._systemd.due]
-        deadlines.append(self._link.overdue)
+        deadlines += [self._link.overdue, self._monitor.at]
         if self._degraded:
             deadlines.append(now.mono + _RETRY_COMMIT)
         times = [now.wall + max(0, deadline - now.mono) for deadline in deadlines if deadline is not None]

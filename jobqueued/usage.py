@@ -1,10 +1,30 @@
-"""What live runs use now, read from /proc only when somebody asks."""
+"""What live runs and the host use now, read only when somebody asks: from cgroups, where there is none from /proc."""
 
 from __future__ import annotations
 
 import os
+import time
+from typing import Any, NamedTuple
 
 import psutil
+
+from jobqueued.child import tree
+from jobqueued.child.cgroup import Cgroup
+
+
+class Usage(NamedTuple):
+    """At an instant (CLOCK_MONOTONIC, ns): seconds of CPU time, and bytes read from and written to disks, so far; bytes
+    of memory and tasks now.  None: not known.
+    """
+
+    at: int
+    cpu_seconds: float
+    memory: int
+    tasks: int
+    io_read: int | None
+    io_write: int | None
+    throttled: float | None = None
+    stopped: bool = False
 
 
 def host_has() -> tuple[list[int], int]:
@@ -12,25 +32,80 @@ def host_has() -> tuple[list[int], int]:
     return sorted(os.sched_getaffinity(0)), psutil.virtual_memory().total
 
 
-def usage(pid: int) -> dict[str, float | int] | None:
-    """CPU seconds, resident bytes, number of the processes of a job's tree, and whether the main one is stopped.
+def host() -> Usage:
+    """Memory is what could not be had by others at once; CPU time is that of all CPUs, and not that spent waiting."""
+    times, memory, disks = psutil.cpu_times(), psutil.virtual_memory(), psutil.disk_io_counters(perdisk=True)
+    real = [counters for name, counters in disks.items() if os.path.exists(f"/sys/block/{name}/device")]
+    with open("/proc/loadavg") as file:
+        tasks = int(file.read().split()[3].partition("/")[2])
+    guests = times.guest + times.guest_nice  # which user and nice contain
+    return Usage(
+        time.monotonic_ns(), sum(times) - times.idle - times.iowait - guests, memory.total - memory.available, tasks,
+        sum(each.read_bytes for each in real), sum(each.write_bytes for each in real),
+    )  # fmt: skip
 
-    None: it is gone.
-    """
+
+def usage(pid: int, attempt: str) -> dict[str, Any] | None:
+    """The fields of Usage, of an attempt by its main process and name; None: it is gone."""
+    meter = Meter(pid, attempt)
     try:
-        main = psutil.Process(pid)
-        family = [main, *main.children(recursive=True)]
-        stopped = main.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        used = meter.read()
+        return None if used is None else {name: value for name, value in used._asdict().items() if name != "at"}
+    finally:
+        meter.close()
+
+
+class Meter:
+    """Of one attempt.  `by`: ``cgroup`` or ``processes``; `limits`: what the cgroup may have of cpu, memory, tasks."""
+
+    def __init__(self, pid: int, attempt: str) -> None:
+        self._pid, self._supervisor = pid, tree.parent(pid)
+        self._cgroup = Cgroup.of(pid, attempt)
+        has_one = self._cgroup.now() is not None
+        self.by = "cgroup" if has_one else "processes"
+        self.limits = self._cgroup.limits() if has_one else {"cpu": None, "memory": None, "tasks": None}
+
+    def close(self) -> None:
+        """No more reading."""
+        self._cgroup.close()
+
+    def read(self) -> Usage | None:
+        """None: it is gone."""
+        if self.by == "processes":
+            return self._of_processes()
+        at, found, now = time.monotonic_ns(), self._cgroup.figures(), self._cgroup.now()
+        if now is None or "cpu_user" not in found:
+            return None
+        used = found["cpu_user"] + found["cpu_system"], *now, found.get("io_read"), found.get("io_write")
+        return Usage(at, *used, found.get("throttled"), tree.is_stopped(self._pid))
+
+    def _of_processes(self) -> Usage | None:
+        """All below the supervisor, to which those come that have lost their parent."""
+        if self._supervisor is None or tree.parent(self._pid) != self._supervisor:
+            return None
+        at = time.monotonic_ns()
+        read = [found for pid in tree.descendants([self._supervisor]) if (found := _of_process(pid)) is not None]
+        if not read:
+            return None
+        cpu, memory, tasks, io_read, io_write = map(_total, zip(*read, strict=True))
+        return Usage(at, cpu, memory, tasks, io_read, io_write, None, tree.is_stopped(self._pid))
+
+
+def _total(column: tuple[Any, ...]) -> Any:
+    """None: of some it is not known."""
+    return None if None in column else sum(column)
+
+
+def _of_process(pid: int) -> tuple[float, int, int, int | None, int | None] | None:
+    """As in Usage, with CPU time of children that it has waited for.  Not everybody may see what it does to disks."""
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            cpu, memory, tasks = sum(process.cpu_times()[:4]), process.memory_info().rss, process.num_threads()
+            try:
+                disks = process.io_counters()
+            except psutil.AccessDenied:
+                return cpu, memory, tasks, None, None
     except psutil.Error:
         return None
-    cpu, memory, processes = 0.0, 0, 0
-    for process in family:
-        try:
-            with process.oneshot():
-                times, resident = process.cpu_times(), process.memory_info().rss
-        except psutil.Error:
-            continue
-        cpu += times.user + times.system + times.children_user + times.children_system
-        memory += resident
-        processes += 1
-    return {"cpu": round(cpu, 3), "memory": memory, "processes": processes, "stopped": stopped}
+    return cpu, memory, tasks, disks.read_bytes, disks.write_bytes

@@ -1,7 +1,8 @@
 """The varlink wire (https://varlink.org) and the interface that jobqueued serves.  It touches no socket.
 
-A message is a JSON object ended by a NUL byte.  A call is ``{"method", "parameters", "oneway"}``, its reply
-``{"parameters"}`` or ``{"error", "parameters"}``; a connection carries one call after the other, answered in order.
+A message is a JSON object ended by a NUL byte.  A call is ``{"method", "parameters", "oneway", "more"}``, its
+reply ``{"parameters", "continues"}`` or ``{"error", "parameters"}``; a connection carries one call after the other,
+answered in order.
 """
 
 from __future__ import annotations
@@ -138,8 +139,13 @@ method Describe(job: string, runs: ?int) -> (
   runs: []object
 )
 
-# The record of a run; that of a live run so far, with its present usage {cpu, memory, processes, stopped}.
+# The record of a run; that of a live run so far, with its present usage {cpu_seconds, memory, tasks,
+# io_read, io_write, throttled, stopped}.
 method Show(run: string) -> (record: object)
+
+# What the host and all live runs use: once, measured over a quarter of a second, or with more a reply each second. The
+# first has on demand the history too, at most a minute of it, as far as somebody looked.
+method Usage(history: ?bool) -> (host: HostUsage, runs: []RunUsage)
 
 # When the clock starts a job next, in its zone: at most count times.
 method Next(job: string, count: int) -> (timezone: string, next: []string)

@@ -18,6 +18,7 @@ from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, R
 from jobqueued.locks import CPU, MEMORY
 from jobqueued.memory import Hold
 from jobqueued.model import LIVE, Claim, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.monitor import Monitor
 from jobqueued.scheduler import Scheduler
 from jobqueued.store import NEWEST, Mark, Store, StoreError
 from jobqueued.unsaved import Unsaved
@@ -37,11 +38,11 @@ class Verbs:
     def __init__(
         self, scheduler: Scheduler, store: Store, unsaved: Unsaved, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
-        company: Company,
+        company: Company, monitor: Monitor,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._unsaved, self._logs = scheduler, store, unsaved, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
-        self._company = company
+        self._company, self._monitor = company, monitor
         self.waiters: dict[RunId, list[int]] = {}
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
@@ -55,6 +56,7 @@ class Verbs:
             "List": lambda _: {"jobs": self._list()},
             "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10))),
             "Show": trusted(lambda p: {"record": self._show(p["run"])}),
+            "Usage": trusted(lambda p: self._monitor.join(ticket(), bool(p.get("history")), self._now())),
             "Next": trusted(lambda p: self._next(p["job"], p["count"])),
             "History": trusted(self._history),
             "Logs": trusted(self._logs_of),
@@ -127,7 +129,8 @@ class Verbs:
         begun = self._begun(run)
         return {
             **begun, "output": runlog.found_output(self._logs, run.id) or begun["output"],
-            "usage": usage(run.pid) if run.pid else None, "holds": answers.holds(run) if run.state in LIVE else [],
+            "usage": usage(run.pid, run.attempt_name) if run.pid else None,
+            "holds": answers.holds(run) if run.state in LIVE else [],
             "waits_for": self._scheduler.explain(run.id, self._now())["reasons"],
         }  # fmt: skip
 

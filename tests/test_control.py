@@ -26,6 +26,7 @@ from jobqueued.control import Control, Peer
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
 from jobqueued.memory import Hold
 from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
+from jobqueued.monitor import Monitor
 from jobqueued.record import begin
 from jobqueued.store import Store
 from jobqueued.unsaved import Unsaved
@@ -291,6 +292,23 @@ class TestLater:
         service.control.reply(verbs.tickets["b@1"], {"reason": "full"}, "Refused")
         assert [{"error": "io.jobqueue.Refused", "parameters": {"reason": "full"}}] == other.replies(1)
 
+    def test_many_answers(self, service: Service, verbs: FakeVerbs) -> None:
+        """Who asks for more gets them until it leaves, and misses those that come while it does not read."""
+        client, other = service.client(), service.client()
+        client.send(encode({"method": "io.jobqueue.Wait", "parameters": {"run": "a@1"}, "more": True}))
+        other.send(call("Wait", run="b@1"))
+        service.until(lambda: len(verbs.tickets) == 2)
+        more, once = verbs.tickets["a@1"], verbs.tickets["b@1"]
+        assert [True, True, False] == [service.control.stream(ticket, {"n": 1}) for ticket in (more, more, once)]
+        assert [{"parameters": {"n": 1}, "continues": True}] * 2 == client.replies(2)
+        assert [{"parameters": {"n": 1}}] == other.replies(1)
+        big = {"n": "x" * 300_000}
+        assert all(service.control.stream(more, big) for _ in range(100))
+        assert 1 <= len(client.replies(1)) < 10
+        client.socket.close()
+        service.until(lambda: service.held == 1)
+        assert not service.control.stream(more, big)
+
     def test_twice(self, service: Service, verbs: FakeVerbs) -> None:
         """A ticket answers once; one that never was, never."""
         client = service.client()
@@ -379,6 +397,7 @@ class Real(Service):
         self.verbs = Verbs(
             self.world.scheduler, self.store, Unsaved(self.store), lambda: {"pid": 1}, self.happened.append, self.logs,
             self.reloads.append, lambda: self.world.now, "boot1", Company(directory / "with-lock"),
+            Monitor(list),
         )  # fmt: skip
         super().__init__(directory, self.verbs.of)
 
@@ -742,7 +761,7 @@ ASKS = [
     call("Next", job="backup", count=1), call("Pause", job="backup"), call("Resume", job="backup"),
     call("History"), call("Logs", run="old@1"), call("Reload"), call("Stop", run="old@1"), call("Rerun", run="old@1"),
     call("Emit", event="deployed"), call("Why", run="old@1"), call("SkipNext", job="backup"), call("Hold"),
-    call("Release"), call("Lock", lock="tape"),
+    call("Release"), call("Lock", lock="tape"), call("Usage"),
 ]  # fmt: skip
 
 

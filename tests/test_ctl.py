@@ -75,7 +75,8 @@ RECORD: Message = {
 }  # fmt: skip
 LIVE: Message = {
     **RECORD, "run": "nightly-backup@143", "state": "running", "ended": None, "exit_code": None, "reason": None,
-    "cpu_user": None, "memory_peak": None, "usage": {"cpu": 2.0, "memory": 5 << 20, "processes": 2, "stopped": True},
+    "cpu_user": None, "memory_peak": None,
+    "usage": {"cpu_seconds": 2.0, "memory": 5 << 20, "tasks": 2, "stopped": True},
 }  # fmt: skip
 STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
@@ -312,7 +313,7 @@ class TestAnswers:
     def test_show_live_run(self, tmp_path: Path) -> None:
         """A live run is shown with what it uses now."""
         shown = facts(run("--root", tmp_path, "show", "nightly-backup@143").stdout)
-        assert ("running", "2 s CPU, 5.0 MiB, 2 processes, stopped by a signal (SIGCONT lets it go on)") == (
+        assert ("running", "2 s CPU, 5.0 MiB, 2 tasks, stopped by a signal (SIGCONT lets it go on)") == (
             shown["state"],
             shown["now"],
         )
@@ -326,7 +327,7 @@ class TestAnswers:
                 "memory peak",
                 "below 1.0 MiB, too small to be measured",
             ),
-            ({"usage": {"cpu": 2.0, "memory": 1, "processes": 1, "stopped": False}}, "now", "2 s CPU, 1 B, 1 process"),
+            ({"usage": {"cpu_seconds": 2.0, "memory": 1, "tasks": 1, "stopped": False}}, "now", "2 s CPU, 1 B, 1 task"),
             ({"output": {**RECORD["output"], "journal": {"dropped": 1}}}, "not in journal", "1 line"),
             ({"asked_by": "uid 7", "trigger": "manual"}, "trigger", "manual by uid 7"),
             ({"warnings": ["a", "b\x1b"]}, "warning", r"a; b\x1b"),
@@ -690,7 +691,7 @@ class TestDaemonDown:
         records = [answers[command]["runs"] for command in ("status", "show a", "history")]
         for record in (*(record for [record] in records), answers[f"show {name}"]):
             assert (name, "running", int(pid), 1) == (
-                record["run"], record["state"], record["pid"], record["usage"]["processes"],
+                record["run"], record["state"], record["pid"], record["usage"]["tasks"],
             )  # fmt: skip
         assert "Running" == answers["list"]["jobs"][0]["status"] == answers["show a"]["job"]["status"]
         os.kill(int(pid), 9)

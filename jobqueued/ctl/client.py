@@ -50,12 +50,16 @@ def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameter
 class Call:
     """A call on a connection of its own; `answer` waits for the reply, poll(2) on `fileno` tells that it has come."""
 
+    _more = False
+
     def __init__(self, control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> None:
         self._control = control
+        self._decoder, self._replies = Decoder(_LIMIT), list[Message]()
         with self._told():
             self._peer = _connected(control, timeout)
         with self._told():
-            self._peer.sendall(encode({"method": f"{NAME}.{method}", "parameters": parameters}))
+            call = {"method": f"{NAME}.{method}", "parameters": parameters, "more": self._more}
+            self._peer.sendall(encode(call))
 
     def __enter__(self) -> Call:
         return self
@@ -68,13 +72,20 @@ class Call:
         return self._peer.fileno()
 
     def answer(self) -> Message:
-        """The reply's parameters."""
+        """The next reply's parameters."""
         with self._told():
-            reply = _reply(self._peer)
+            reply = self._reply()
         if "error" in reply:
             raise _refusal(reply)
         answer: Message = reply["parameters"]
         return answer
+
+    def _reply(self) -> Message:
+        while not self._replies:
+            if not (data := self._peer.recv(1 << 20)):
+                raise ConnectionError(0, "it hung up without an answer")
+            self._replies += self._decoder.feed(data)
+        return self._replies.pop(0)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -83,6 +94,12 @@ class Call:
         except (OSError, MessageError) as error:
             where = printable(str(self._control))
             raise Unreachable(f"the daemon is not reachable at {where}: {_remedy(error)}") from None
+
+
+class Stream(Call):
+    """A call to which there is one reply after the other."""
+
+    _more = True
 
 
 def _connected(control: Path, timeout: float | None) -> socket.socket:
@@ -98,14 +115,6 @@ def _connected(control: Path, timeout: float | None) -> socket.socket:
     finally:
         os.close(directory)
     return peer
-
-
-def _reply(peer: socket.socket) -> Message:
-    decoder = Decoder(_LIMIT)
-    while data := peer.recv(1 << 20):
-        if messages := decoder.feed(data):
-            return messages[0]
-    raise ConnectionError(0, "it hung up without an answer")
 
 
 def _remedy(error: OSError | MessageError) -> str:

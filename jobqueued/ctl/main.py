@@ -23,6 +23,7 @@ from jobqueued.ctl.run import rerun, run_job
 from jobqueued.ctl.show import show
 from jobqueued.ctl.status import status
 from jobqueued.ctl.stop import stop
+from jobqueued.ctl.top import top
 from jobqueued.ctl.why import why
 from jobqueued.ctl.withlock import with_lock
 
@@ -59,7 +60,7 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 
 for command in (
-    status, list_jobs, show, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next, hold,
-    drain, release, with_lock, reload, check,
+    status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
+    hold, drain, release, with_lock, reload, check,
 ):  # fmt: skip
     main.add_command(command)

@@ -24,6 +24,7 @@ from jobqueued.ctl.files import read_files, user_exists
 from jobqueued.ctl.terminal import printable
 from jobqueued.marks import Marks, Name
 from jobqueued.model import FAILURES, LIVE, PENDING, Job, JobStatus, Record, RunId, RunState, to_text
+from jobqueued.monitor import Process
 from jobqueued.usage import usage
 from jobqueued.varlink import Message
 
@@ -66,6 +67,16 @@ def live(paths: Paths) -> list[Record]:
     return [record for record in _marked(paths) if record["state"] in LIVE]
 
 
+def processes(paths: Paths) -> list[Process]:
+    """Those of the live runs, and of some that have just ended."""
+    marks = Marks(paths.runs, paths.logs)
+    with contextlib.suppress(OSError):
+        found = ((name, marks.started(name)) for name in marks.names())
+        running = RunState.RUNNING.value
+        return [Process(name.run, str(name), running, it.pid, it.started) for name, it in found if it is not None]
+    return []
+
+
 def left(paths: Paths) -> list[str]:
     """The runs that have ended and left processes behind which live on."""
     with contextlib.suppress(OSError):
@@ -102,7 +113,7 @@ def so_far(marks: Marks, name: Name) -> Record | None:
     _live, _, stopping = (greeting or "").partition("\nstopping ")
     return {
         **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,
-        "pid": started.pid, "started": to_text(started.started), "usage": usage(started.pid),
+        "pid": started.pid, "started": to_text(started.started), "usage": usage(started.pid, str(name)),
         "output": runlog.found_output(marks.logs, name.run) or record["output"],
     }  # fmt: skip
 

@@ -253,10 +253,8 @@ def _held(claim: Message) -> str:
 def _consumption(record: Record) -> list[Fact]:
     usage, output, cpu = record.get("usage"), runlog.whole_output(record), record["cpu_user"]
     unsent = (output.get("journal") or {}).get("dropped")
-    now = (
-        usage
-        and f"{span(usage['cpu'])} CPU, {size(usage['memory'])}, {_count(usage['processes'], 'process', 'es')}"
-        + (", stopped by a signal (SIGCONT lets it go on)" * usage["stopped"])
+    now = usage and f"{span(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {_count(usage['tasks'], 'task')}" + (
+        ", stopped by a signal (SIGCONT lets it go on)" * usage["stopped"]
     )
     bound = _told("below {}, too small to be measured", record["memory_peak_below"], size)
     return [

@@ -47,32 +47,36 @@ def styled(word: str | None) -> Text:
 
 def print_line(line: str, style: str = "") -> None:
     """One line of text, as long as it is."""
-    _console().print(Text(printable(line), style), soft_wrap=True)
+    console().print(Text(printable(line), style), soft_wrap=True)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
     """Rows under headings.  Columns go from the right until the rest fits the terminal; a pipe gets all of them."""
-    console = _console()
+    console().print(table(headings, rows))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """The same, to be printed."""
     cells = [[_text(cell) for cell in row] for row in rows]
     widths = [max(cell.cell_len for cell in column) for column in zip(_texts(headings), *cells, strict=True)]
-    shown = _fitting(widths, console.width)
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    shown = _fitting(widths, console().width)
+    found = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for heading in headings[:shown]:
-        table.add_column(heading, overflow="fold")
+        found.add_column(heading, overflow="fold")
     for row in cells:
-        table.add_row(*row[:shown])
-    console.print(table)
+        found.add_row(*row[:shown])
+    return found
 
 
 def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
     """One fact a line, its name before it; those that are None are left out."""
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    found = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_header=False)
+    found.add_column(style="bold", no_wrap=True)
+    found.add_column(overflow="fold")
     for name, value in facts:
         if value is not None:
-            table.add_row(name, _text(value))
-    _console().print(table)
+            found.add_row(name, _text(value))
+    console().print(found)
 
 
 def moment(text: str | None) -> str:
@@ -110,7 +114,7 @@ def size(count: float) -> str:
     return f"{count / 1024**exponent:.1f} {'KMGTPE'[exponent - 1]}iB"
 
 
-def _console() -> Console:
+def console() -> Console:
     """As wide as $COLUMNS says, else the terminal, else no matter how wide; rich knows of $NO_COLOR."""
     unknown = 80 if sys.stdout.isatty() else _PIPE_WIDTH
     width, height = shutil.get_terminal_size((unknown, 24))

@@ -1,0 +1,317 @@
+"""Live monitoring: what is shown is what the kernel counts; nobody looks, nothing is done."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued.child import wire
+from jobqueued.model import SECOND, Now, RunId
+from jobqueued.monitor import _FIRST as FIRST
+from jobqueued.monitor import _SLICE as SLICE
+from jobqueued.monitor import EVERY, HISTORY, Monitor, Process, Trace
+from jobqueued.usage import Usage
+from jobqueued.varlink import Decoder, encode
+from tests.host import DEADLINE, REPO, Host, wait_for
+
+JOBS = """
+jobs:
+  spins: {command: "while :; do :; done"}
+  eats: {command: [python3, -c, "import time; x = bytearray(60 << 20); time.sleep(600)"]}
+  forks: {command: "sleep 600 & sleep 600 & wait"}
+"""
+
+
+class Here:
+    """A monitor of children of ours, on a clock of its own; `replies` by ticket, until `patience` has run out."""
+
+    def __init__(self, count: int) -> None:
+        self.children = [subprocess.Popen(["sleep", "600"]) for _ in range(count)]
+        self.gone: set[int] = set()
+        self.now = Now(1_000 * SECOND, 5 * SECOND)
+        self.replies: dict[int, list[Any]] = {}
+        self.patience: dict[int, int] = {}
+        self.monitor = Monitor(self.live)
+        self.monitor.reply = self.reply
+
+    def live(self) -> list[Process]:
+        found = [(RunId("a", number), child) for number, child in enumerate(self.children, 1)]
+        runs = [(run, child) for run, child in found if run.number not in self.gone]
+        return [Process(run, f"{run}.1", "running", child.pid, self.now.wall) for run, child in runs]
+
+    def reply(self, ticket: int, value: Any) -> bool:
+        self.replies.setdefault(ticket, []).append(value)
+        return len(self.replies[ticket]) < self.patience.get(ticket, 10**9)
+
+    def wait(self, nanoseconds: int) -> None:
+        """So much time passes, in which the monitor does what it has to."""
+        until = self.now.mono + nanoseconds
+        while self.monitor.has_more or (self.monitor.at is not None and self.monitor.at <= until):
+            ahead = max(0, (self.monitor.at or 0) - self.now.mono) if not self.monitor.has_more else 0
+            self.now = Now(self.now.wall + ahead, self.now.mono + ahead)
+            self.monitor.turn(self.now)
+        self.now = Now(self.now.wall + until - self.now.mono, until)
+
+    def close(self) -> None:
+        for child in self.children:
+            child.kill()
+            child.wait()
+
+
+@pytest.fixture
+def here() -> Iterator[Here]:
+    found = Here(3)
+    yield found
+    found.close()
+
+
+def test_nobody_looks(here: Here) -> None:
+    """There is nothing to wake up for, before the first has looked and after the last."""
+    assert here.monitor.at is None
+    here.monitor.turn(here.now)
+    here.patience = {1: 1, 2: 3}
+    here.monitor.join(1, False, here.now)
+    here.monitor.join(2, False, here.now)
+    here.wait(60 * SECOND)
+    assert {1: 1, 2: 3} == {ticket: len(replies) for ticket, replies in here.replies.items()}
+    assert here.monitor.at is None
+    assert not here.monitor.has_more
+
+
+def test_rhythm(here: Here) -> None:
+    """The first answer after a quarter of a second, then one a second; one that comes later fits in."""
+    here.monitor.join(1, False, here.now)
+    here.wait(FIRST - 1)
+    assert {} == here.replies
+    here.wait(1)
+    assert 1 == len(here.replies[1])
+    here.wait(EVERY // 2)
+    here.monitor.join(2, False, here.now)
+    here.wait(9 * EVERY)
+    assert (10, 9) == (len(here.replies[1]), len(here.replies[2]))
+    assert {"a@1", "a@2", "a@3"} == {run["run"] for run in here.replies[1][0]["runs"]}
+
+
+def test_history(here: Here) -> None:
+    """Who wants it gets it once, with what others have seen before, and no more than is kept."""
+    here.monitor.join(1, True, here.now)
+    here.wait(3 * HISTORY * EVERY)
+    here.monitor.join(2, True, here.now)
+    here.wait(2 * EVERY)
+    first, second = here.replies[2]
+    for known in (first["host"], *first["runs"]):
+        assert HISTORY == len(known["history"])
+        assert known["now"] == known["history"][-1]
+    assert [[]] * 4 == [known["history"] for known in (second["host"], *second["runs"])]
+    assert 2 == len(here.replies[1][0]["runs"][0]["history"]), "since its start, and since then"
+
+
+def test_a_run_that_has_ended(here: Here) -> None:
+    """It is not shown, whether that is known already or not."""
+    here.monitor.join(1, False, here.now)
+    here.wait(SECOND)
+    here.children[0].kill()
+    here.children[0].wait()
+    here.wait(SECOND)
+    assert ["a@2", "a@3"] == [run["run"] for run in here.replies[1][-1]["runs"]]
+    here.gone.add(1)
+    here.wait(SECOND)
+    assert ["a@2", "a@3"] == [run["run"] for run in here.replies[1][-1]["runs"]]
+
+
+def test_many_are_looked_at_in_slices() -> None:
+    """No turn of the loop looks at more than so many; an answer has all of them."""
+    here = Here(1)
+    here.children *= 2 * SLICE + 1
+    try:
+        here.monitor.join(1, False, here.now)
+        turns = 1
+        while here.monitor.has_more:
+            here.monitor.turn(here.now)
+            turns += 1
+        assert 3 == turns
+        here.wait(SECOND)
+        assert 2 * SLICE + 1 == len(here.replies[1][-1]["runs"])
+    finally:
+        del here.children[1:]
+        here.close()
+
+
+def test_rates() -> None:
+    """By the time between two looks at this run; a counter that has gone down, as a child's went with it, is none."""
+    trace = Trace(Usage(0, 1.0, 5, 1, 0, None))
+    trace.add(Usage(2 * SECOND, 1.5, 7, 2, 1000, None), SECOND)
+    trace.add(Usage(3 * SECOND, 1.2, 7, 2, 1000, 5), 2 * SECOND)
+    assert trace.samples[0] == {
+        "time": "1970-01-01T00:00:01.000000Z", "cpu": 0.25, "memory": 7, "tasks": 2, "io_read": 500.0,
+        "io_write": None,
+    }  # fmt: skip
+    assert (0.0, 0.0, None) == tuple(trace.samples[1][name] for name in ("cpu", "io_read", "io_write"))
+
+
+# through the daemon
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    found = Host(tmp_path / "host")
+    found.write("a.yaml", JOBS)
+    found.start()
+    yield found
+    found.close()
+
+
+def live(host: Host, *jobs: str) -> list[int]:
+    """Pids of runs of these jobs."""
+    runs = [host.run(job) for job in jobs]
+    return [wait_for(lambda run=run: host.call("Show", run=run)["record"]["pid"]) for run in runs]  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def stream(host: Host, **parameters: Any) -> Iterator[Iterator[dict[str, Any]]]:
+    """The replies of Usage, one after the other."""
+    directory = wire.open_directory(str(host.root / "run"))
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(DEADLINE)
+        connection.connect(wire.address(directory))
+        os.close(directory)
+        connection.sendall(encode({"method": "io.jobqueue.Usage", "parameters": parameters, "more": True}))
+        decoder = Decoder()
+        yield (message for data in iter(lambda: connection.recv(1 << 16), b"") for message in decoder.feed(data))
+
+
+def switches(pid: int) -> int:
+    """How often it has been woken up so far."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if "voluntary_ctxt_switches" in line)
+
+
+def test_once(host: Host) -> None:
+    """Figures of each run's whole tree; what stands still is told."""
+    pids = live(host, "spins", "eats", "forks")
+    os.kill(pids[1], signal.SIGSTOP)
+
+    def usage() -> Any:
+        runs = {run["job"]: run for run in host.call("Usage")["runs"]}
+        return runs if runs["eats"]["stopped"] and runs["forks"]["now"]["tasks"] == 3 else None
+
+    runs = wait_for(usage)
+    assert dict(zip(["spins", "eats", "forks"], pids, strict=True)) == {job: run["pid"] for job, run in runs.items()}
+    assert {("processes", "running", False)} == {(r["by"], r["state"], "history" in r["now"]) for r in runs.values()}
+    assert 0.2 < runs["spins"]["now"]["cpu"] <= 1.2, "of one CPU, which others want as well"
+    assert runs["eats"]["now"]["cpu"] < 0.2
+    assert runs["spins"]["cpu_seconds"] > 0
+    assert "continues" not in host.call("Usage")
+
+
+def test_a_stream(host: Host) -> None:
+    """Replies until the client leaves; then the daemon sleeps as soundly as before."""
+    (pid,) = live(host, "forks")
+    assert host.daemon is not None
+    with stream(host, history=True) as replies:
+        several = [next(replies) for _ in range(3)]
+    assert {True} == {reply["continues"] for reply in several}
+    assert [[pid]] * 3 == [[run["pid"] for run in reply["parameters"]["runs"]] for reply in several]
+    assert [True, False, False] == [bool(reply["parameters"]["host"]["history"]) for reply in several]
+    looks: list[tuple[float, int]] = []
+
+    def quiet() -> bool:
+        looks.append((time.monotonic(), switches(host.daemon.pid)))  # type: ignore[union-attr]
+        return any(count == looks[-1][1] and looks[-1][0] - at > 2.5 for at, count in looks)
+
+    wait_for(quiet, why="no wake-up in more than two of its rhythms")
+
+
+def test_who_does_not_read_makes_nobody_wait(host: Host) -> None:
+    """Others get theirs."""
+    live(host, "forks")
+    with stream(host), stream(host) as replies:
+        for _ in range(3):
+            next(replies)
+        assert host.call("Status")["running"] == 1
+
+
+# jobqueuectl top
+
+
+PROGRAM = [sys.executable, "-c", "from jobqueued.ctl.main import main; main()"]
+
+
+def top(host: Host, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [*PROGRAM, "--root", str(host.root), "top", *arguments]
+    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+
+def test_top_once(host: Host) -> None:
+    """A table where stdout is no terminal, in the order that was asked for; also while the daemon is down."""
+    live(host, "spins", "eats", "forks")
+    wait_for(lambda: "60." in top(host, "--sort", "memory").stdout or "68." in top(host).stdout, why="eats has eaten")
+    for state in ("up", "down"):
+        shown = top(host, "--sort", "memory")
+        assert shown.returncode == 0, shown.stderr
+        lines = shown.stdout.splitlines()
+        assert lines[0].startswith("CPU ")
+        assert lines[3].split()[:4] == ["RUN", "CPU", "MEMORY", "TASKS"]
+        assert lines[4].split()[0] == "eats@1"
+        assert {"eats@1", "spins@1", "forks@1"} == {line.split()[0] for line in lines[4:]}
+        assert ("it is not running" in shown.stderr) == (state == "down")
+        some = json.loads(top(host, "--json", "--sort", "tasks", "forks", "spins").stdout)
+        assert ["forks@1", "spins@1"] == [run["run"] for run in some["runs"]]
+        host.kill() if state == "up" else None
+
+
+def test_top_of_nothing(host: Host) -> None:
+    """That is said."""
+    assert top(host).stdout.splitlines()[-1] == "No run is live."
+    assert top(host, "--sort", "colour").returncode == 2
+
+
+def test_top_on_a_terminal(host: Host) -> None:
+    """It lasts until q; a key sorts; over a death and a restart of the daemon the runs stay in sight."""
+    live(host, "spins", "eats")
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(REPO)
+        os.environ.update(TERM="xterm", COLUMNS="110", LINES="20")
+        os.execv(PROGRAM[0], [*PROGRAM, "--root", str(host.root), "top"])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 110, 0, 0))
+    screen = b""
+
+    def sees(text: str) -> bool:
+        nonlocal screen
+        while select.select([terminal], [], [], 0)[0]:
+            screen = (screen + os.read(terminal, 1 << 16))[-20_000:]
+        return text.encode() in screen
+
+    try:
+        wait_for(lambda: sees("2 live, by cpu"))
+        os.write(terminal, b"m")
+        wait_for(lambda: sees("2 live, by memory"))
+        for change in (host.kill, host.start):
+            screen = b""
+            change()
+            wait_for(lambda: sees("eats@1") and sees("2 live, by memory"))
+        os.write(terminal, b"q")
+        ended = wait_for(lambda: sees("") or (os.waitpid(pid, os.WNOHANG)[0] and True))
+        assert ended
+    finally:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(terminal)
