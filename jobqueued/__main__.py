@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
     options = parser.parse_args(arguments)
     if options.detach and options.log in ("text", "json"):
         parser.error(f"argument --log: {options.log} is for stderr, which a detached daemon has not")
+    if options.delegated and options.launcher:
+        parser.error("argument --delegated: the launcher of --launcher is elsewhere, and looks there itself")
     for name, value in vars(options).items():
         if isinstance(value, Path):
             setattr(options, name, value.absolute())
@@ -67,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--launcher", type=Path, metavar="SOCKET", help="use the launcher that listens here; never start one"
     )
+    parser.add_argument(
+        "--delegated", action="store_true",
+        help="the cgroup in which this is started is its own to divide (Delegate=yes in a user's session, of which"
+        " nothing else tells): each run gets one below it",
+    )  # fmt: skip
     parser.add_argument(
         "--log", choices=("auto", "text", "json", "journal"), default="auto",
         help="how lines are said: to stderr for people, to stderr as JSON, or to journald with fields, without one to"
@@ -116,7 +123,8 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         _write_pid(*held)
         own = None if options.launcher else launcher or LAUNCHER
         try:
-            link = Link(paths, options.launcher or paths.launcher, own)
+            words = ("--delegated",) if options.delegated else ()
+            link = Link(paths, options.launcher or paths.launcher, own, words)
             daemon = Daemon(paths, config, Store(paths.state), link, journal, platform.node())
         except StoreError as error:
             raise CannotStart(str(error)) from None

@@ -44,10 +44,13 @@ def _question(number: int, user: str) -> bytes:
 
 
 class Link:
-    """The connection to the launcher.  `own`: the program to start where none answers; None: PID 1 keeps one there."""
+    """The connection to the launcher.  `own`: the program to start where none answers; None: PID 1 keeps one there.
 
-    def __init__(self, paths: Paths, address: Path, own: Path | None = LAUNCHER) -> None:
-        self._address, self._own = address, own
+    `words` are further arguments for it.
+    """
+
+    def __init__(self, paths: Paths, address: Path, own: Path | None = LAUNCHER, words: tuple[str, ...] = ()) -> None:
+        self._address, self._own, self._words = address, own, words
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
         self.marks = Marks(self._runs, self._logs)
         self._connection: socket.socket | None = None
@@ -142,7 +145,7 @@ class Link:
         try:
             os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", str(program), str(self._runs.parent), "--exit-when-idle"],
+                [sys.executable, "-I", "-S", str(program), str(self._runs.parent), "--exit-when-idle", *self._words],
                 {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ},
                 file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3)],
                 setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),

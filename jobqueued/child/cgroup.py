@@ -26,9 +26,12 @@ _PATIENCE = 1.0
 """How long (s) to wait until the kernel has taken away what was killed."""
 
 
-def settle() -> int:
-    """Move this process to `self`; a descriptor for where attempts get theirs, -1: nothing is delegated to us."""
-    base = _delegated()
+def settle(*, delegated: bool = False) -> int:
+    """Move this process to `self`; a descriptor for where attempts get theirs, -1: nothing is delegated to us.
+
+    `delegated`: our cgroup is, though nothing says so (a user's systemd leaves no note).
+    """
+    base = _divided(delegated)
     if base is None:
         return -1
     try:
@@ -64,17 +67,18 @@ def controllers(home: int) -> list[str] | None:
     return [name for name in (*_CONTROLLERS, *_SHARED) if name in (always if name in _CONTROLLERS else offered)]
 
 
-def _delegated() -> str | None:
-    """The cgroup that is ours to divide: our own, or the one above if it was divided before.
+def _divided(delegated: bool) -> str | None:
+    """The cgroup that is ours to divide: our own, or the one above if we are in `self` of it already.
 
     By systemd's note at it, or as it is the root of a container, that is of a cgroup namespace.
     """
     own = _directory_of("self")
-    for path in () if own is None else (own, own.removesuffix(f"/{_SELF}")):
-        is_root = path.rstrip("/") == _MOUNT and os.path.exists(f"{_MOUNT}/cgroup.type")  # the host's own has no type
-        if is_root or any(_attribute(path, name) == b"1" for name in _DELEGATED):
-            return path
-    return None
+    if own is None:
+        return None
+    base = own.removesuffix(f"/{_SELF}")
+    is_root = base.rstrip("/") == _MOUNT and os.path.exists(f"{_MOUNT}/cgroup.type")  # the host's own has no type
+    noted = any(_attribute(base, name) == b"1" for name in _DELEGATED)
+    return base if delegated or is_root or noted else None
 
 
 def _directory_of(process: str) -> str | None:

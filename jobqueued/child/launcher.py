@@ -1,6 +1,6 @@
 """The launcher: gives each attempt its R and a supervisor.
 
-    python3 -I -S launcher.py RUNS_PARENT [--exit-when-idle]
+    python3 -I -S launcher.py RUNS_PARENT [--exit-when-idle] [--delegated]
 
 Takes its listening socket as descriptor 3 (systemd's LISTEN_FDS, or the daemon's own doing).  It decides nothing: it
 makes R, hands it to a supervisor of its pool, and passes on what supervisors say.  When a supervisor dies, its run is
@@ -385,9 +385,10 @@ def main(arguments: list[str]) -> None:
     wire.limit_files(None)
     spawn.forgo_oom_protection()
     spawn.become_subreaper()
+    home = cgroup.settle(delegated="--delegated" in arguments)
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)
-    Launcher(listener, runs, cgroup.settle(), exit_when_idle="--exit-when-idle" in arguments).serve()
+    Launcher(listener, runs, home, exit_when_idle="--exit-when-idle" in arguments).serve()
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ jobs:
   chatty-2: {command: CHATTER}
   chatty-3: {command: CHATTER}
   quiet: {command: "for i in 1 2 3 4 5; do echo line $i; done", journal_rate: 100}
-  endless: {command: "head -c 200000000 /dev/zero | tr '\\\\0' x", journal_rate: 100}
+  endless: {command: "head -c 1000000000 /dev/zero | tr '\\\\0' x", journal_rate: 100}
   told:
     command: |
       echo before
@@ -156,14 +156,14 @@ def test_chatty_runs_do_not_silence_a_neighbour() -> None:
     assert entries(f"MESSAGE_ID={SUPPRESSED}") == []
 
 
-def test_200_mb_without_a_newline() -> None:
+def test_a_gigabyte_without_a_newline() -> None:
     """The supervisor needs no more memory for them, a neighbour runs meanwhile, and the journal is not filled."""
     run = sh("jobqueuectl", "run", "endless").strip()
     ran("quiet")
     record = until(f"the end of {run}", lambda: record_file(run))
     output = record["output"]
-    assert (record["state"], output["bytes"], output["dropped"]) == ("succeeded", 4 << 20, 200_000_000 - (4 << 20))
-    assert output["journal"]["lines"] + output["journal"]["dropped"] == -(-200_000_000 // 49152)
+    assert (record["state"], output["bytes"], output["dropped"]) == ("succeeded", 4 << 20, 1_000_000_000 - (4 << 20))
+    assert output["journal"]["lines"] + output["journal"]["dropped"] == -(-1_000_000_000 // 49152)
     assert output["journal"]["why"].keys() == {"journal_rate"}
     assert sum(map(len, lines(f"JOBQUEUE_RUN={run}"))) < 8 << 20
     assert max(map(peak_kib, sh("pgrep", "-f", "child/launcher.py").split())) < 48 << 10
