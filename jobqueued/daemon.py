@@ -122,7 +122,7 @@ class Daemon:
         self._happened += self._arrivals.found()
         self._turn(admit=False)
         self._systemd.ready(self._summary())
-        for trouble in [*self._pressure.troubles, *self._link.shortfall(self._scheduler.catalog)]:
+        for trouble in self._status()["troubles"]:
             self._journal.say("trouble", text=trouble)
         self._journal.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
@@ -203,8 +203,9 @@ class Daemon:
         return {
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
             "state": "degraded" if self._degraded else "ok", "reason": self._degraded,
-            "max_running": self._config.max_running, "controllers": self._link.controllers,
-            "left": [str(name.run) for name in self._link.marks.left()], **refused(self._watch),
+            "max_running": self._config.max_running, "launcher": self._link.greeted, **refused(self._watch),
+            "troubles": [*self._pressure.troubles, *self._link.shortfall(self._scheduler.catalog)],
+            "left": [str(name.run) for name in self._link.marks.left()], "controllers": self._link.controllers,
         }  # fmt: skip
 
     def _degrade(self, error: str) -> None:

@@ -103,8 +103,8 @@ type RunUsage (
 # The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
 # Left are the runs that have ended and left processes behind, as their jobs are allowed to.
 # The state is ok or degraded, the reason says why. Controllers are those of the cgroups that runs have, null where they
-# have none: then memory is sampled, and other limits of cgroups are not enforced. Nothing new starts while it is held
-# by somebody.
+# have none: then memory is sampled, and other limits of cgroups are not enforced. Troubles tell what can't be done here
+# of what jobs or settings ask for. Nothing new starts while the launcher does not answer, or somebody holds it.
 method Status() -> (
   version: string,
   pid: int,
@@ -119,6 +119,8 @@ method Status() -> (
   running: int,
   max_running: ?int,
   controllers: ?[]string,
+  launcher: bool,
+  troubles: []string,
   left: []string,
   held_by: ?string,
   held_until: ?string,

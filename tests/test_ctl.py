@@ -81,7 +81,7 @@ LIVE: Message = {
 STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
     "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8,
-    "controllers": ["memory", "pids", "io", "cpu"],
+    "controllers": ["memory", "pids", "io", "cpu", "cpuset"], "launcher": True, "troubles": [],
     "next": JOB["next"], "next_job": JOB["id"], "left": [], "held_by": None, "held_until": None, "stale": [],
     "problems": [],
 }  # fmt: skip
@@ -1161,3 +1161,76 @@ class TestVarlinkctl:
         """A oneway call is carried out."""
         called = varlinkctl("call", "--oneway", f"unix:{tmp_path}/run/control", "io.jobqueue.Run", '{"job": "x"}')
         assert (0, "") == (called.returncode, called.stdout)
+
+
+class TestDoctor:
+    """Each thing that is not as it should be is found, with its remedy; the rest is ok."""
+
+    def findings(self, tmp_path: Path, *options: str | Path) -> tuple[int, dict[str, list[str]]]:
+        """The exit status, and by verdict what was told."""
+        done = run("--root", tmp_path, *options, "doctor", "--json")
+        found: dict[str, list[str]] = {"ok": [], "warning": [], "error": []}
+        for each in json.loads(done.stdout)["findings"]:
+            found[each["verdict"]].append(f"{each['what']}: {each['seen']}; {each['remedy']}")
+        return done.returncode, found
+
+    @pytest.fixture(autouse=True)
+    def directories(self, tmp_path: Path) -> None:
+        for name in ("state", "logs", "jobqueue.d"):
+            (tmp_path / name).mkdir(exist_ok=True)
+
+    @pytest.mark.usefixtures("daemon")
+    def test_all_is_well(self, tmp_path: Path) -> None:
+        """But perhaps for the clock of the host."""
+        code, found = self.findings(tmp_path)
+        assert (0, []) == (code, found["error"])
+        assert [] == [told for told in found["warning"] if not told.startswith("clock: ")]
+        for what in ("daemon", "launcher", "cgroups", "job files", "directory", "journal"):
+            assert any(told.startswith(f"{what}: ") for told in found["ok"]), what
+        shown = run("--root", tmp_path, "doctor").stdout
+        assert "ok       launcher   it answers" in shown
+
+    @pytest.mark.parametrize(
+        ("status", "verdict", "told"),
+        [
+            ({"controllers": None}, "warning", "cgroups: runs have none: memory is sampled"),
+            ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have memory, pids, but not io, cpu,"),
+            ({"troubles": ["runs have no cgroups"]}, "warning", "troubles: runs have no cgroups; "),
+            ({"launcher": False}, "error", "launcher: it does not answer: nothing starts; systemctl status"),
+            ({"reason": "disk full"}, "error", "state: disk full; make room"),
+            ({"held_by": "root"}, "warning", "queue: held by root: nothing new starts; jobqueuectl release"),
+            ({"version": "0.0.9"}, "warning", "daemon: the daemon is version 0.0.9, jobqueuectl is "),
+            ({"problems": [PROBLEM]}, "error", "job files: /etc/jobqueue.d/b.yaml:3:5: schedule: found 'x'; "),
+        ],
+    )  # fmt: skip
+    def test_status(self, daemon: Daemon, tmp_path: Path, status: Message, verdict: str, told: str) -> None:
+        """What the daemon says of itself."""
+        daemon.answers("Status", {**STATUS, **status})
+        code, found = self.findings(tmp_path)
+        assert [told] == [each[: len(told)] for each in found[verdict] if each.startswith(told.partition(":")[0])]
+        assert code == (verdict == "error")
+
+    def test_an_invalid_job(self, daemon: Daemon, tmp_path: Path) -> None:
+        """It is named, with its place."""
+        daemon.answers("List", {"jobs": [{**JOB, "invalid": "no user x"}]})
+        code, found = self.findings(tmp_path)
+        assert (1, [f"job: {JOB['id']} does not run: no user x; {JOB['file']}:{JOB['line']}"]) == (code, found["error"])
+
+    def test_a_stranger(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Who may not see jobs is told the rest."""
+        daemon.refuses("List", VarlinkError("PermissionDenied"))
+        assert 0 == self.findings(tmp_path)[0]
+
+    def test_down(self, tmp_path: Path) -> None:
+        """Files, settings and directories are looked at without the daemon."""
+        (tmp_path / "jobqueue.d" / "a.yaml").write_text("jobs: {a: {comand: b}}")
+        (tmp_path / "jobqueued.yaml").write_text("max_runing: 3")
+        (tmp_path / "logs").rmdir()
+        (tmp_path / "run").mkdir()
+        code, found = self.findings(tmp_path)
+        assert 2 == code
+        for told in (
+            "daemon: the daemon is not reachable at ", f"job files: {tmp_path}/jobqueue.d/a.yaml:1:", "settings: ",
+            f"directory: {tmp_path}/logs: No such file or directory; systemd-tmpfiles --create jobqueue.conf",
+        ):  # fmt: skip
+            assert 1 <= len([each for each in found["error"] if each.startswith(told)]), (told, found)

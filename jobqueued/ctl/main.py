@@ -11,6 +11,7 @@ import click
 from jobqueued import __version__
 from jobqueued.config import Paths
 from jobqueued.ctl.check import check
+from jobqueued.ctl.doctor import doctor
 from jobqueued.ctl.emit import emit
 from jobqueued.ctl.history import history
 from jobqueued.ctl.hold import drain, hold, release
@@ -61,6 +62,6 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    hold, drain, release, with_lock, reload, check,
+    hold, drain, release, with_lock, reload, check, doctor,
 ):  # fmt: skip
     main.add_command(command)

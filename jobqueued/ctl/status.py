@@ -68,7 +68,7 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("reason", answer["reason"]),
             ("jobs", str(answer["jobs"])),
             ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due, {answer['retrying']} retrying"),
-            ("limits", None if answer["controllers"] else "runs have no cgroups; see: jobqueuectl doctor"),
+            ("troubles", f"{len(answer['troubles'])}; see: jobqueuectl doctor" if answer["troubles"] else None),
             ("held", _held(answer)),
             ("left behind", ", ".join(answer["left"]) or None),
             ("next", soonest or "nothing"),

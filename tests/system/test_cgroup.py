@@ -88,6 +88,8 @@ def test_told() -> None:
     """That runs have cgroups is told, and nothing of what would not be enforced without."""
     assert status()["controllers"] == ["memory", "pids", "io", "cpu"]
     assert "have no cgroups" not in sh("journalctl", "-u", "jobqueued", "-o", "cat")
+    (found,) = (each for each in ctl("doctor")["findings"] if each["what"] == "cgroups")
+    assert found["seen"] == "runs have memory, pids, io, cpu, but not cpuset", "which this kernel has not"
 
 
 def home() -> Path:

@@ -126,6 +126,8 @@ def assert_capped(place: Place) -> None:
 
 def assert_sampled(place: Place) -> None:
     """Runs have none; that is told, and memory is looked after."""
+    (found,) = (each for each in place.ctl("doctor")["findings"] if each["what"] == "cgroups")
+    assert (found["verdict"], found["seen"][:14]) == ("warning", "runs have none")
     assert place.ctl("status")["controllers"] is None
     record = place.finished("capped")
     assert (record["state"], record["enforced"]) == ("succeeded", {"memory": "sampled", "tasks": "no", "swap": "no"})

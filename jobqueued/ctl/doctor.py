@@ -1,0 +1,177 @@
+"""jobqueuectl doctor: is everything here as a job queue needs it?"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from jobqueued import __version__
+from jobqueued.child import posixspawn
+from jobqueued.config import Paths, read_config
+from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.files import read_files
+from jobqueued.ctl.terminal import json_option, print_json, print_table, size, styled
+from jobqueued.model import Problem
+from jobqueued.varlink import Message
+
+_SCARCE = 100 << 20
+_CGROUPS = Path("/sys/fs/cgroup")
+_WANTED = ("memory", "pids", "io", "cpu", "cpuset")
+_TIMEX_BYTES, _TIME_ERROR = 512, 5
+_OK, _WARNING, _ERROR = "ok", "warning", "error"
+
+
+class Finding(NamedTuple):
+    """What was looked at, whether it is as it should be, what was seen, and what to do about it."""
+
+    what: str
+    verdict: str
+    seen: str
+    remedy: str = ""
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def doctor(paths: Paths, as_json: bool) -> None:
+    """Look for what keeps the daemon or limits from working.
+
+    Each finding is ok, a warning (something is not done, or done in another way), or an error, with its remedy.  Exits
+    1 if there is an error, 2 if the daemon is down; then the rest is looked at all the same.
+
+    \b
+    Example:
+      jobqueuectl doctor --json | jq '.findings[] | select(.verdict != "ok")'
+    """
+    down = 0
+    try:
+        status = ask(paths.control, "Status")
+        findings = [*_daemon(status), *_jobs(paths, status), *_limits(status), *_host(paths)]
+    except Unreachable as error:
+        down = error.exit_code
+        findings = [Finding("daemon", _ERROR, *_split(error.message)), *_files(paths), *_host(paths)]
+    if as_json:
+        print_json({"findings": [finding._asdict() for finding in findings]})
+    else:
+        told = (f"{it.seen}; {it.remedy}" if it.remedy else it.seen for it in findings)
+        rows = zip((styled(it.verdict) for it in findings), (it.what for it in findings), told, strict=True)
+        print_table(("", "WHAT", "FOUND"), rows)
+    sys.exit(down or any(finding.verdict == _ERROR for finding in findings))
+
+
+def _split(message: str) -> tuple[str, str]:
+    seen, _, remedy = message.partition("; ")
+    return seen, remedy
+
+
+def _daemon(status: Message) -> Iterator[Finding]:
+    if status["version"] == __version__:
+        yield Finding("daemon", _OK, f"jobqueued {status['version']} on {status['host']}, pid {status['pid']}")
+    else:
+        seen = f"the daemon is version {status['version']}, jobqueuectl is {__version__}"
+        yield Finding("daemon", _WARNING, seen, "systemctl restart jobqueued")
+    if status["reason"] is not None:
+        yield Finding("state", _ERROR, status["reason"], "make room")
+    if status["launcher"]:
+        yield Finding("launcher", _OK, "it answers")
+    else:
+        yield Finding("launcher", _ERROR, "it does not answer: nothing starts", "systemctl status jobqueued-launcher")
+    if status["held_by"] is not None:
+        yield Finding("queue", _WARNING, f"held by {status['held_by']}: nothing new starts", "jobqueuectl release")
+
+
+def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
+    yield from _problems([Problem(**problem) for problem in status["problems"]])
+    try:
+        rows = ask(paths.control, "List")["jobs"]
+    except Refused:
+        rows = []
+    for row in rows:
+        if row["invalid"]:
+            yield Finding("job", _ERROR, f"{row['id']} does not run: {row['invalid']}", f"{row['file']}:{row['line']}")
+    if not status["problems"]:
+        yield Finding("job files", _OK, f"{status['jobs']} jobs")
+
+
+def _files(paths: Paths) -> Iterator[Finding]:
+    """The same without the daemon."""
+    found = read_files(paths, (paths.jobs,))
+    yield from _problems(found.problems)
+    if not found.problems:
+        yield Finding("job files", _OK, f"{len(found.jobs)} jobs")
+
+
+def _problems(problems: list[Problem]) -> Iterator[Finding]:
+    for problem in problems:
+        yield Finding("job files", problem.severity, str(problem), "jobqueuectl check")
+
+
+def _limits(status: Message) -> Iterator[Finding]:
+    """What becomes of `resource_limits`."""
+    found = status["controllers"]
+    missing = [name for name in _WANTED if name not in (found or ())]
+    if found is None:
+        seen = "runs have none: memory is sampled, other limits of cgroups are not enforced, figures are of processes"
+        yield Finding("cgroups", _WARNING, seen, _cgroup_remedy())
+    elif missing:
+        seen = f"runs have {', '.join(found) or 'no controller'}, but not {', '.join(missing)}"
+        yield Finding("cgroups", _WARNING, seen, "the kernel, or who delegates, does not give it")
+    else:
+        yield Finding("cgroups", _OK, f"runs have {', '.join(found)}")
+    for trouble in status["troubles"]:
+        yield Finding("troubles", _WARNING, trouble)
+    if found is not None and not posixspawn.AVAILABLE:
+        yield Finding("start", _OK, "this C library can't start processes in a cgroup: they are forked, some ms slower")
+
+
+def _cgroup_remedy() -> str:
+    if not (_CGROUPS / "cgroup.controllers").exists():
+        return "cgroup v2 is not mounted here; boot with systemd.unified_cgroup_hierarchy=1 (kernel command line)"
+    if os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
+        return "/sys/fs/cgroup is read-only here: a container needs it writable"
+    if os.geteuid():
+        return "systemd-run --user --scope --property=Delegate=yes jobqueued --delegated ..."
+    return "run it as installed: systemctl start jobqueued"
+
+
+def _host(paths: Paths) -> Iterator[Finding]:
+    _, problems = read_config(paths.config)
+    for problem in problems:
+        yield Finding("settings", problem.severity, str(problem))
+    for path in (paths.state, paths.run, paths.logs):
+        yield _directory(path)
+    yield _journal(paths.journal)
+    if ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)) == _TIME_ERROR:
+        yield Finding("clock", _WARNING, "nothing keeps it right; jobs are due by it", "apt install systemd-timesyncd")
+    else:
+        yield Finding("clock", _OK, "it is synchronised")
+
+
+def _directory(path: Path) -> Finding:
+    try:
+        found = os.statvfs(path)
+    except OSError as error:
+        return Finding("directory", _ERROR, f"{path}: {error.strerror}", "systemd-tmpfiles --create jobqueue.conf")
+    free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    scarce = free < min(_SCARCE, total // 10) or (found.f_files and not found.f_favail)
+    if found.f_flag & os.ST_RDONLY:
+        return Finding("directory", _ERROR, f"{path} is on a read-only file system")
+    seen = f"{path}: {size(free)} free"
+    return Finding("directory", _WARNING, seen, "make room") if scarce else Finding("directory", _OK, seen)
+
+
+def _journal(path: Path) -> Finding:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        try:
+            peer.connect(str(path))
+        except OSError as error:
+            verdict = _WARNING if path == Paths.system().journal else _OK  # one of its own need not be there
+            return Finding("journal", verdict, f"output goes to files only: {path}: {error.strerror}")
+    return Finding("journal", _OK, f"{path} listens")
