@@ -39,10 +39,14 @@ jobs:
 
 
 class Here:
-    """A monitor of children of ours, on a clock of its own; `replies` by ticket, until `patience` has run out."""
+    """A monitor of processes, each with a parent as runs have, on a clock of its own; `replies` by ticket, until its
+    `patience` has run out.
+    """
 
     def __init__(self, count: int) -> None:
-        self.children = [subprocess.Popen(["sleep", "600"]) for _ in range(count)]
+        parent = "sleep 600 & echo $!; wait"
+        self.parents = [subprocess.Popen(["sh", "-c", parent], stdout=subprocess.PIPE) for _ in range(count)]
+        self.pids = [int(parent.stdout.readline()) for parent in self.parents]  # type: ignore[union-attr]
         self.gone: set[int] = set()
         self.now = Now(1_000 * SECOND, 5 * SECOND)
         self.replies: dict[int, list[Any]] = {}
@@ -51,9 +55,9 @@ class Here:
         self.monitor.reply = self.reply
 
     def live(self) -> list[Process]:
-        found = [(RunId("a", number), child) for number, child in enumerate(self.children, 1)]
-        runs = [(run, child) for run, child in found if run.number not in self.gone]
-        return [Process(run, f"{run}.1", "running", child.pid, self.now.wall) for run, child in runs]
+        found = [(RunId("a", number), pid) for number, pid in enumerate(self.pids, 1)]
+        runs = [(run, pid) for run, pid in found if run.number not in self.gone]
+        return [Process(run, f"{run}.1", "running", pid, self.now.wall) for run, pid in runs]
 
     def reply(self, ticket: int, value: Any) -> bool:
         self.replies.setdefault(ticket, []).append(value)
@@ -69,9 +73,11 @@ class Here:
         self.now = Now(self.now.wall + until - self.now.mono, until)
 
     def close(self) -> None:
-        for child in self.children:
-            child.kill()
-            child.wait()
+        for pid in set(self.pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for parent in self.parents:
+            parent.communicate()
 
 
 @pytest.fixture
@@ -126,8 +132,8 @@ def test_a_run_that_has_ended(here: Here) -> None:
     """It is not shown, whether that is known already or not."""
     here.monitor.join(1, False, here.now)
     here.wait(SECOND)
-    here.children[0].kill()
-    here.children[0].wait()
+    os.kill(here.pids[0], signal.SIGKILL)
+    here.parents[0].wait()
     here.wait(SECOND)
     assert ["a@2", "a@3"] == [run["run"] for run in here.replies[1][-1]["runs"]]
     here.gone.add(1)
@@ -138,7 +144,7 @@ def test_a_run_that_has_ended(here: Here) -> None:
 def test_many_are_looked_at_in_slices() -> None:
     """No turn of the loop looks at more than so many; an answer has all of them."""
     here = Here(1)
-    here.children *= 2 * SLICE + 1
+    here.pids *= 2 * SLICE + 1
     try:
         here.monitor.join(1, False, here.now)
         turns = 1
@@ -149,7 +155,6 @@ def test_many_are_looked_at_in_slices() -> None:
         here.wait(SECOND)
         assert 2 * SLICE + 1 == len(here.replies[1][-1]["runs"])
     finally:
-        del here.children[1:]
         here.close()
 
 

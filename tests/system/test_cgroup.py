@@ -188,6 +188,14 @@ def caps(run: str) -> dict[str, str]:
     return {file.name: file.read_text().strip() for file in files if file.exists()}
 
 
+def counters(run: str) -> list[int]:
+    """What a live run has used so far, as the kernel counts it: µs of CPU time, the peaks of memory and tasks."""
+    cgroup = next(Path("/sys/fs/cgroup/jobqueue.slice").rglob(f"{run}.1"))
+    cpu = dict(line.split() for line in (cgroup / "cpu.stat").read_text().splitlines())
+    peaks = [int((cgroup / name).read_text()) for name in ("memory.peak", "pids.peak")]
+    return [int(cpu["usage_usec"]), *peaks]
+
+
 def test_over_its_memory() -> None:
     """All of the run is killed by the kernel; its neighbour and the daemon live, and it is told what it was."""
     daemons = [state(unit, "MainPID") for unit in ("jobqueued", "jobqueued-launcher")]
@@ -254,11 +262,14 @@ def test_caps_stay(way: str) -> None:
         "memory.swap.max": str(1 << 20), "memory.oom.group": "1", "pids.max": "20",
     }  # fmt: skip
     assert (before[1]["memory.max"], before[1]["pids.max"]) == (str(64 << 20), "20")
+    counted = [counters(run) for run in runs]
     WAYS[way]()
     sh("systemctl", "reload", "jobqueued")
     sh("systemctl", "daemon-reload")
     sh("systemctl", "daemon-reexec")
     assert [caps(run) for run in runs] == before
+    for run, figures in zip(runs, counted, strict=True):
+        assert all(now >= then > 0 for now, then in zip(counters(run), figures, strict=True)), "none began anew"
     for run in runs:
         sh("jobqueuectl", "stop", run)
         assert until(f"{run} ends", lambda run=run: record_file(run))["state"] == "killed"
