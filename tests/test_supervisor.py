@@ -52,6 +52,14 @@ class Pool:
 
     def order(self, job: Job, **fields: Any) -> tuple[list[str], Path]:
         """Carry out one attempt of a run: what was said, and its R."""
+        path = self.send(job, **fields)
+        said = [self.socket.recv(wire.NOTICE).decode()]
+        while said[-1].split(" ")[0] not in ("ended", "left", "unstarted"):
+            said.append(self.socket.recv(wire.NOTICE).decode())
+        return said, path
+
+    def send(self, job: Job, **fields: Any) -> Path:
+        """Let one attempt of a run begin: its R."""
         self.number += 1
         identity = {"id": RunId("job", self.number), "key": "x", "due": 0, "queued": 0, "arrival": 1, "attempt": 1}
         run = Run(**{**identity, "state": RunState.STARTING, **fields})
@@ -62,10 +70,7 @@ class Pool:
         directory = wire.open_directory(str(path))
         socket.send_fds(self.socket, [run.attempt_name.encode()], [directory])
         os.close(directory)
-        said = [self.socket.recv(wire.NOTICE).decode()]
-        while said[-1].split(" ")[0] not in ("ended", "left", "unstarted"):
-            said.append(self.socket.recv(wire.NOTICE).decode())
-        return said, path
+        return path
 
     def output(self) -> str:
         """Of the last run."""
@@ -355,3 +360,18 @@ def test_every_signal(pool: Pool) -> None:
         _said, document = pool.run(command=f"kill -{number:d} $$", resource_limits={"core": 0})
         assert (document["exit_code"], document["signal"], document["state"]) == (None, number, "failed")
         assert document["reason"].startswith(f"signal {number} (SIG")
+
+
+def test_what_a_run_without_its_directory_left_is_ended(pool: Pool, tmp_path: Path) -> None:
+    """Where R is gone the run was judged without us: what `leave_children` would let live nobody would ever end."""
+    left, go = tmp_path / "left", tmp_path / "go"
+    command = f"sleep 600 & echo $! >{left}; until [ -e {go} ]; do sleep 0.01; done"
+    path = pool.send(Job(id="job", command=command, leave_children=True))
+    assert pool.socket.recv(wire.NOTICE).startswith(b"started ")
+    pid = int(wait_for(lambda: left.exists() and left.read_text()))
+    for mark in path.iterdir():
+        mark.unlink()
+    path.rmdir()
+    go.touch()
+    assert pool.socket.recv(wire.NOTICE).startswith(b"lost ")
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())

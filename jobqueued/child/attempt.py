@@ -106,6 +106,7 @@ class Attempt:
             self._watch()
             record = self._record()
         if not self._is_ours():
+            self._clear()  # nobody would know of what it has left
             return ""
         self._locks.free()
         path = self._write_record(record)
