@@ -112,6 +112,12 @@ class Marks:
         mark = self._pid(name)
         return None if mark is None else events.RunStarted(*name, mark[0], mark[1])
 
+    def lives(self, name: Name) -> bool:
+        """Whether the process that R/pid names does; its number may be another's by now."""
+        mark = self._pid(name)
+        born = None if mark is None else birth(mark[0])
+        return mark is not None and born is not None and _between(born, mark[2], mark[3])
+
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.Event:
         """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost."""
         document = runlog.read(self.logs, name.run)
@@ -128,8 +134,7 @@ class Marks:
         mark = self._pid(name)
         if mark is None:
             return
-        born = birth(mark[0])
-        if born is not None and not _between(born, mark[2], mark[3]):
+        if birth(mark[0]) is not None and not self.lives(name):
             return
         for pid in _session(mark[0], mark[2]):
             with contextlib.suppress(OSError):

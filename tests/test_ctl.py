@@ -700,6 +700,19 @@ class TestDaemonDown:
         assert [(name, "failed")] == [(record["run"], record["state"]) for record in ended]
         assert "0 running" in run("--root", host.root, "status").stdout
 
+    def test_a_number_that_is_anothers_by_now(self, host: Host) -> None:
+        """`top` shows no stranger's figures for a run whose supervisor did not come to tell its end."""
+        host.write("a.yaml", "jobs: {a: {command: exec sleep 1000}}")
+        host.start()
+        host.run("a")
+        (mark,) = wait_for(lambda: list(host.root.glob("run/runs/*/*/pid")))
+        host.kill()
+        assert ["a@1"] == [each["run"] for each in json.loads(run("--root", host.root, "top", "--json").stdout)["runs"]]
+        pid, started, *boot = mark.read_text().split()
+        mark.write_text(f"{os.getpid()} {started} {' '.join(boot)}\n")
+        assert [] == json.loads(run("--root", host.root, "top", "--json").stdout)["runs"]
+        os.kill(int(pid), signal.SIGKILL)
+
     def test_stopping(self, host: Host) -> None:
         """A run that is being stopped shows as such, with the reason, and with its output so far."""
         host.write("a.yaml", "jobs: {a: {command: \"trap '' TERM; echo here; while :; do sleep 1; done\"}}")

@@ -68,10 +68,10 @@ def live(paths: Paths) -> list[Record]:
 
 
 def processes(paths: Paths) -> list[Process]:
-    """Those of the live runs, and of some that have just ended."""
+    """Those of the live runs."""
     marks = Marks(paths.runs, paths.logs)
     with contextlib.suppress(OSError):
-        found = ((name, marks.started(name)) for name in marks.names())
+        found = ((name, marks.started(name)) for name in marks.names() if marks.lives(name))
         running = RunState.RUNNING.value
         return [Process(name.run, str(name), running, it.pid, it.started) for name, it in found if it is not None]
     return []
