@@ -40,6 +40,17 @@ class Name(NamedTuple):
         return cls(RunId.parse(run), int(attempt))
 
 
+class _Pid(NamedTuple):
+    """What R/pid says: two processes, when the first was started (wall, ns), and between which instants (BOOTTIME)."""
+
+    pid: int
+    started: int
+    before: int
+    after: int
+    supervisor: int | None = None
+    """Which supervisors of older versions did not say."""
+
+
 class Marks:
     """All R's of this boot, and the record files that their supervisors write."""
 
@@ -110,13 +121,15 @@ class Marks:
     def started(self, name: Name) -> events.RunStarted | None:
         """What R/pid says; None: the process was not started, or its supervisor did not come to write it."""
         mark = self._pid(name)
-        return None if mark is None else events.RunStarted(*name, mark[0], mark[1])
+        return None if mark is None else events.RunStarted(*name, mark.pid, mark.started)
 
-    def lives(self, name: Name) -> bool:
-        """Whether the process that R/pid names does; its number may be another's by now."""
+    def supervisor(self, name: Name) -> int | None:
+        """The process that R/pid says; None: it says none, or that has ended, or R has its end."""
         mark = self._pid(name)
-        born = None if mark is None else birth(mark[0])
-        return mark is not None and born is not None and _between(born, mark[2], mark[3])
+        if mark is None or mark.supervisor is None or self._has_ended(name):
+            return None
+        born = birth(mark.supervisor)
+        return mark.supervisor if born is not None and born <= mark.after // _TICK + 1 else None
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.Event:
         """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost."""
@@ -134,22 +147,24 @@ class Marks:
         mark = self._pid(name)
         if mark is None:
             return
-        if birth(mark[0]) is not None and not self.lives(name):
+        born = birth(mark.pid)
+        if born is not None and not _between(born, mark.before, mark.after):
             return
-        for pid in _session(mark[0], mark[2]):
+        for pid in _session(mark.pid, mark.before):
             with contextlib.suppress(OSError):
                 process = os.pidfd_open(pid)
                 os.kill(pid, signal.SIGKILL)
                 select.select([process], [], [], _KILL_SECONDS)
                 os.close(process)
 
-    def _pid(self, name: Name) -> tuple[int, int, int, int] | None:
+    def _has_ended(self, name: Name) -> bool:
+        with self.opened(name) as directory:
+            return directory is None or wire.read_mark(directory, wire.ENDED) is not None
+
+    def _pid(self, name: Name) -> _Pid | None:
         with self.opened(name) as directory:
             data = None if directory is None else wire.read_mark(directory, wire.PID)
-        if not data or not data.endswith(b"\n"):
-            return None
-        pid, started, before, after = map(int, data.split())
-        return pid, started, before, after
+        return _Pid(*map(int, data.split())) if data and data.endswith(b"\n") else None
 
 
 def _identity(told: Record) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobqueued.child import cgroup, wire
 from jobqueued.child.account import Account
-from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.cgroup import NOWHERE, Cgroup
 from tests.test_supervisor import Pool, pool
 
 __all__ = ["pool"]
@@ -24,7 +24,7 @@ class Kernel(Cgroup):
     """A cgroup whose memory goes by `uses`, from second to bytes."""
 
     def __init__(self, uses: Any) -> None:
-        super().__init__(-1, "")
+        super().__init__(NOWHERE, "")
         self.uses, self.clock = uses, 0.0
 
     def now(self) -> tuple[int, int] | None:
@@ -122,5 +122,16 @@ def test_a_host_without_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file = tmp_path / "cgroup"
     file.write_text(text)
     monkeypatch.setattr(cgroup, "_MEMBERSHIP", str(file))
-    assert cgroup.settle() == -1
-    assert cgroup.controllers(-1) is None
+    assert cgroup.settle(str(tmp_path)) == NOWHERE
+    assert cgroup.controllers(NOWHERE) is None
+
+
+def test_which_disks_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole ones; one path of several to a disk (native NVMe multipath) has no number, and is capped with that disk."""
+    for name, number in (("nvme0n1", "259:1"), ("nvme0c0n1", ""), ("loop0", "7:0"), ("sda", "8:0")):
+        (tmp_path / name / "device").mkdir(parents=True)
+        if number:
+            (tmp_path / name / "dev").write_text(number + "\n")
+    (tmp_path / "loop0" / "device").rmdir()
+    monkeypatch.setattr(cgroup, "_BLOCK", str(tmp_path))
+    assert sorted(cgroup._disks()) == ["259:1", "8:0"]

@@ -18,6 +18,7 @@ import pytest
 
 from jobqueued import orders, record
 from jobqueued.child import budget, identity, supervisor, wire
+from jobqueued.child.cgroup import NOWHERE
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Claim, Job, Run, RunId, RunState
 from jobqueued.placement import CPUS
@@ -40,7 +41,7 @@ class Pool:
             for name in os.listdir("/proc/self/fd"):  # what the tests were started with; the launcher closes it
                 if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
                     os.set_inheritable(int(name), False)
-            supervisor.become(theirs, budget.common(), -1, [ours.fileno()])
+            supervisor.become(theirs, budget.common(), NOWHERE, [ours.fileno()])
         theirs.close()
         ours.settimeout(30)
         self.number = 0
@@ -375,3 +376,13 @@ def test_what_a_run_without_its_directory_left_is_ended(pool: Pool, tmp_path: Pa
     go.touch()
     assert pool.socket.recv(wire.NOTICE).startswith(b"lost ")
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_shared_memory_counts_once(pool: Pool) -> None:
+    """Processes that share what they were forked with are not ended for it: six of them with 100 MiB are no 300."""
+    forks = "import os, time; x = bytearray(100 << 20); [os.fork() or time.sleep(600) for _ in range(5)]; time.sleep(2)"
+    _said, document = pool.run(
+        command=[sys.executable, "-c", forks], resource_limits={"memory": 300 << 20}, kill_grace=0
+    )
+    assert (document["state"], document["tasks_peak"]) == ("succeeded", 6), document["reason"]
+    assert 100 << 20 <= document["memory_peak"] < 200 << 20

@@ -15,7 +15,7 @@ from jobqueued.child import report, spawn, tree, wire
 from jobqueued.child.account import NEVER, Account
 from jobqueued.child.budget import Common
 from jobqueued.child.caps import Caps
-from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.cgroup import Cgroup, Home
 from jobqueued.child.followers import Followers, Loop
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.lockfile import BUSY, Busy, LockFiles
@@ -35,7 +35,7 @@ class Attempt:
 
     def __init__(
         self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, common: Common,
-        home: int, *, last: bool,
+        home: Home, *, last: bool,
     ) -> None:  # fmt: skip
         """`home`: where cgroups are (cgroup.settle).  `last`: afterwards this supervisor leaves the pool."""
         self.name, self.directory = name, directory
@@ -172,7 +172,7 @@ class Attempt:
         self._cgroup.remove()
 
     def _write_pid(self, before: int, after: int) -> None:
-        mark = b"%d %d %d %d\n" % (self._pid, self._started, before, after)
+        mark = b"%d %d %d %d %d\n" % (self._pid, self._started, before, after, os.getpid())
         with contextlib.suppress(OSError):  # no room in R: we know it all the same
             wire.write_mark(self.directory, wire.PID, mark)
 
@@ -242,6 +242,9 @@ class Attempt:
             grace, name = self._order["kill_grace"], self._order["stop_signal"]
             if grace and name != "SIGKILL":
                 self._warnings.append(f"did not end on {name}: SIGKILL after {grace:g} s")
+        self._kill_all(now)
+
+    def _kill_all(self, now: float) -> None:
         self._cgroup.kill()
         tree.signal_all(signal.SIGKILL)
         self._kill_at = now + self._pause
@@ -281,7 +284,8 @@ class Attempt:
     def _end_leftovers(self) -> None:
         """The command has ended, and processes of it have not."""
         if self._status == signal.SIGKILL and self._caps.killed():
-            self._cgroup.kill()  # as the kernel does where memory is limited: it goes with its command
+            if self._kill_at == NEVER:  # as the kernel does where memory is limited: it goes with its command
+                self._kill_all(time.monotonic())
             return
         pids = tree.children()
         names = ", ".join(tree.names(pids)[:5]) or "some"

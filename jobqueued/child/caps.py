@@ -67,7 +67,7 @@ class Caps:
             return ""
         limit = next((int(text) for _, file, text in self._caps if file == "memory.max"), None)
         if not events.get("oom"):
-            why = "the host had no more"
+            why = "the host, or a limit above its own cgroup, had no more"
         else:
             why = "a limit below its own cgroup" if limit is None else f"its limit is {_size(limit)}"
         return f"out of memory: {why} (memory.events: oom_kill {count})"

@@ -11,13 +11,13 @@ import errno
 import fcntl
 import os
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 _MOUNT, _SELF = "/sys/fs/cgroup", "self"
 _MEMBERSHIP = "/proc/{}/cgroup"
 _CONTROLLERS = ("memory", "pids", "io")
-_SHARED = {"cpu": ".", "cpuset": _SELF}
-"""Controllers that are on only while an attempt needs them: each of these holds a lock on a directory of ours."""
+_SHARED = ("cpu", "cpuset")
+"""Controllers that are on only while an attempt needs them."""
 _DELEGATED = ("trusted.delegate", "user.delegate")
 """What systemd notes at a cgroup that it leaves to others (CGROUP_DELEGATION.md)."""
 _BLOCK = "/sys/block"
@@ -26,25 +26,40 @@ _PATIENCE = 1.0
 """How long (s) to wait until the kernel has taken away what was killed."""
 
 
-def settle(*, delegated: bool = False) -> int:
-    """Move this process to `self`; a descriptor for where attempts get theirs, -1: nothing is delegated to us.
+class Home(NamedTuple):
+    """Where attempts have their cgroups: a directory, -1: nowhere.  `locks`: a file that nobody else can open, in which
+    each that needs a controller of _SHARED has a lock of the byte of that number.
+    """
 
-    `delegated`: our cgroup is, though nothing says so (a user's systemd leaves no note).
+    directory: int
+    locks: int
+
+
+NOWHERE = Home(-1, -1)
+
+
+def settle(locks: str, *, delegated: bool = False) -> Home:
+    """Move this process to `self`, and say where attempts get theirs; NOWHERE: nothing is delegated to us.
+
+    `locks`: how the names of files begin in which we lock.  `delegated`: our cgroup is, though nothing says so: the
+    systemd of a user leaves no note.
     """
     base = _divided(delegated)
     if base is None:
-        return -1
+        return NOWHERE
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(f"{base}/{_SELF}")
-        home = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        _write(home, f"{_SELF}/cgroup.procs", b"0")
+        directory = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        file = f"{locks}{os.fstat(directory).st_ino}"
+        home = Home(directory, os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        _write(directory, f"{_SELF}/cgroup.procs", b"0")
     except OSError:  # delegated in name only
-        return -1
-    _clear(home)
+        return NOWHERE
+    _clear(directory)
     for controller in _CONTROLLERS:
         with contextlib.suppress(OSError):  # the host's kernel, or who delegates, does not have it
-            _write(home, "cgroup.subtree_control", b"+" + controller.encode())
+            _write(directory, "cgroup.subtree_control", b"+" + controller.encode())
     return home
 
 
@@ -58,12 +73,12 @@ def _clear(home: int) -> None:
                 _write(home, f"{_SELF}/cgroup.procs", pid)
 
 
-def controllers(home: int) -> list[str] | None:
+def controllers(home: Home) -> list[str] | None:
     """Those that the attempts' cgroups have, or get while they need them; None: there are no cgroups."""
-    if home < 0:
+    if home.directory < 0:
         return None
-    offered = (_read(home, "cgroup.controllers") or b"").decode().split()
-    always = (_read(home, "cgroup.subtree_control") or b"").decode().split()
+    offered = (_read(home.directory, "cgroup.controllers") or b"").decode().split()
+    always = (_read(home.directory, "cgroup.subtree_control") or b"").decode().split()
     return [name for name in (*_CONTROLLERS, *_SHARED) if name in (always if name in _CONTROLLERS else offered)]
 
 
@@ -98,37 +113,43 @@ def _attribute(path: str, name: str) -> bytes:
 
 
 class Cgroup:
-    """That of one attempt.  `home`: where it is, as `settle` gave it; -1: there is none, and nothing is measured."""
+    """That of one attempt.  `home`: where it is, as `settle` gave it; NOWHERE: it has none, and nothing is measured."""
 
-    def __init__(self, home: int, name: str) -> None:
+    def __init__(self, home: Home, name: str) -> None:
         self._home, self._name = home, name
         self.directory = -1
-        self._shared: dict[str, int] = {}
+        self._shared: list[str] = []
 
     def make(self) -> None:
         """OSError: it can't be made."""
-        if self._home >= 0:
+        if self._home.directory >= 0:
             with contextlib.suppress(FileExistsError):  # of a start that came to nothing
-                os.mkdir(self._name, 0o755, dir_fd=self._home)
-            self.directory = os.open(self._name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._home)
+                os.mkdir(self._name, 0o755, dir_fd=self._home.directory)
+            self.directory = _opened(self._home.directory, self._name)
 
     @classmethod
-    def find(cls, home: int, name: str) -> Cgroup:
-        """That of an attempt whose supervisor is gone, if there is one."""
+    def find(cls, home: Home, name: str) -> Cgroup:
+        """That of an attempt whose supervisor is gone, if there is one; what it needed nobody needs any more."""
         found = cls(home, name)
-        if home >= 0:
+        if home.directory >= 0:
             with contextlib.suppress(OSError):
-                found.directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=home)
+                found.directory = _opened(home.directory, name)
+                found._shared = list(_SHARED)
         return found
 
     @classmethod
-    def of(cls, pid: int, name: str) -> Cgroup:
-        """That of an attempt, for a look from outside, by a process of it, which may have gone deeper."""
-        found = cls(-1, name)
+    def of(cls, name: str, pid: int, supervisor: int | None) -> Cgroup:
+        """That of an attempt, for a look from outside: beside its supervisor's; where nobody knows that, the one of its
+        main process.
+        """
+        found = cls(NOWHERE, name)
         with contextlib.suppress(OSError):
-            above, has_one, _below = f"{_directory_of(str(pid))}/".partition(f"/{name}/")
-            if has_one:
-                found.directory = os.open(f"{above}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if supervisor is None:
+                home, inside, _below = f"{_directory_of(str(pid))}/".partition(f"/{name}/")
+            else:
+                home, inside = (_directory_of(str(supervisor)) or "").removesuffix(f"/{_SELF}"), name
+            if home and inside:
+                found.directory = os.open(f"{home}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return found
 
     def close(self) -> None:
@@ -162,19 +183,19 @@ class Cgroup:
         Without need they are not: the nice of processes would count inside of their runs only.
         """
         if self.directory >= 0:
-            lock = os.open(_SHARED[controller], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._home)
-            self._shared[controller] = lock
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            fcntl.lockf(self._home.locks, fcntl.LOCK_SH, 1, _SHARED.index(controller))
+            self._shared.append(controller)
             with contextlib.suppress(OSError):  # it is not delegated, which `cap` will tell
-                _write(self._home, "cgroup.subtree_control", b"+" + controller.encode())
+                _write(self._home.directory, "cgroup.subtree_control", b"+" + controller.encode())
 
     def _unshare(self) -> None:
         while self._shared:
-            controller, lock = self._shared.popitem()
+            controller = self._shared.pop()
+            byte = _SHARED.index(controller)
             with contextlib.suppress(OSError):  # others need it
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _write(self._home, "cgroup.subtree_control", b"-" + controller.encode())
-            os.close(lock)
+                fcntl.lockf(self._home.locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+                _write(self._home.directory, "cgroup.subtree_control", b"-" + controller.encode())
+            fcntl.lockf(self._home.locks, fcntl.LOCK_UN, 1, byte)
 
     def now(self) -> tuple[int, int] | None:
         """Bytes of memory and tasks that it has at present; None: there is no such figure."""
@@ -238,7 +259,7 @@ class Cgroup:
                 with contextlib.suppress(OSError):
                     os.rmdir(path, dir_fd=self.directory)
         try:
-            os.rmdir(self._name, dir_fd=self._home)
+            os.rmdir(self._name, dir_fd=self._home.directory)
         except OSError as error:
             return error.errno == errno.ENOENT
         return True
@@ -252,6 +273,10 @@ class Cgroup:
         return {key: int(value) for key, value in zip(words[::2], words[1::2], strict=False) if value.isdigit()}
 
 
+def _opened(home: int, name: str) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=home)
+
+
 def _sum(disks: bytes, key: bytes) -> int:
     """Of all disks: ``8:0 rbytes=1 wbytes=2``."""
     return sum(int(value) for name, _, value in (word.partition(b"=") for word in disks.split()) if name == key)
@@ -259,11 +284,11 @@ def _sum(disks: bytes, key: bytes) -> int:
 
 def _disks() -> list[str]:
     """The numbers of this host's disks, ``8:0``; what is made of them (partitions, mappings, loops) is not limited."""
-    names = [name for name in os.listdir(_BLOCK) if os.path.exists(f"{_BLOCK}/{name}/device")]
     found = []
-    for name in names:
-        with open(f"{_BLOCK}/{name}/dev") as file:
-            found.append(file.read().strip())
+    for name in os.listdir(_BLOCK):
+        if os.path.exists(f"{_BLOCK}/{name}/device"):
+            with contextlib.suppress(FileNotFoundError), open(f"{_BLOCK}/{name}/dev") as file:  # one path of several
+                found.append(file.read().strip())
     return found
 
 

@@ -22,7 +22,7 @@ if __name__ == "__main__":  # run by path: find jobqueued.child beside us, after
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from jobqueued.child import budget, cgroup, spawn, supervisor, tree, wire
-from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.cgroup import Cgroup, Home
 
 POOL = 8
 ASKING = 4
@@ -47,7 +47,7 @@ class Seat:
 class Launcher:
     """The pool, the backlog, and the one scheduler that may give orders."""
 
-    def __init__(self, listener: socket.socket, runs: str, home: int, *, exit_when_idle: bool) -> None:
+    def __init__(self, listener: socket.socket, runs: str, home: Home, *, exit_when_idle: bool) -> None:
         """`home`: where attempts have their cgroups (cgroup.settle)."""
         self._runs, self._home, self._exit_when_idle = runs, home, exit_when_idle
         self._listener, self._common = listener, budget.common()
@@ -385,7 +385,7 @@ def main(arguments: list[str]) -> None:
     wire.limit_files(None)
     spawn.forgo_oom_protection()
     spawn.become_subreaper()
-    home = cgroup.settle(delegated="--delegated" in arguments)
+    home = cgroup.settle(f"{runs}/cgroup-", delegated="--delegated" in arguments)
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)
     Launcher(listener, runs, home, exit_when_idle="--exit-when-idle" in arguments).serve()

@@ -6,10 +6,13 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
+from collections.abc import Iterator
 
 _LIBC = ctypes.CDLL(None)
 _PTRACE_DETACH = 17
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def children() -> list[int]:
@@ -38,10 +41,10 @@ def _children(pid: int, task: int) -> list[int]:
         return []
 
 
-def descendants(pids: list[int]) -> dict[int, int]:
-    """All below these processes, parents first, with the parent of each."""
-    parents: dict[int, int] = {}
+def walk(pids: list[int]) -> Iterator[tuple[int, int]]:
+    """All below these processes, each with its parent, which comes before it; as they are found."""
     queue = list(pids)
+    seen = set(queue)
     for pid in queue:
         try:
             tasks = os.listdir(f"/proc/{pid}/task")
@@ -49,21 +52,28 @@ def descendants(pids: list[int]) -> dict[int, int]:
             continue
         for task in tasks:
             for child in _children(pid, int(task)):
-                if child not in parents:
-                    parents[child] = pid
+                if child not in seen:
+                    seen.add(child)
                     queue.append(child)
-    return parents
+                    yield child, pid
 
 
 def usage() -> tuple[int, int]:
-    """Bytes of memory and tasks of all below us; memory that they share counts for each."""
-    ours = children()
+    """Bytes of memory and tasks of all below us."""
     memory = tasks = 0
-    for pid in [*ours, *descendants(ours)]:
+    for pid in (found := [pid for pid, _parent in walk([os.getpid()])]):
         if (fields := _stat(pid)) is not None:
-            memory += int(fields[22]) * _PAGE
+            alone = len(found) == 1
+            memory += int(fields[22]) * _PAGE if alone else _share(pid, int(fields[22]) * _PAGE)
             tasks += int(fields[18])
     return memory, tasks
+
+
+def _share(pid: int, resident: int) -> int:
+    """Its memory, of what others have too a share; all that is resident where that is not to be known."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith(b"Pss:")) << 10
+    return resident
 
 
 def names(pids: list[int]) -> list[str]:
@@ -81,6 +91,12 @@ def parent(pid: int) -> int | None:
     """Of a process; None: it is gone."""
     fields = _stat(pid)
     return None if fields is None else int(fields[2])
+
+
+def age(pid: int) -> int | None:
+    """For how long a process has been there (ns), by a clock that nobody sets; None: it is gone."""
+    fields = _stat(pid)
+    return None if fields is None else time.clock_gettime_ns(time.CLOCK_BOOTTIME) - int(fields[20]) * _TICK
 
 
 def is_stopped(pid: int) -> bool:
@@ -106,7 +122,7 @@ def signal_all(number: int) -> None:
     reap, so its number may be a stranger's by now: it is held, and looked at again, before it is signalled.
     """
     ours = children()
-    below = descendants(ours)  # before anybody dies and leaves them to us
+    below = dict(walk(ours))  # before anybody dies and leaves them to us
     groups = {os.getpgid(child) for child in ours} - {os.getpgrp()}
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):

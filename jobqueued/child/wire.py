@@ -5,7 +5,7 @@ R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
     spec      the launch order, one JSON object                                   launcher
     control   Unix socket; whoever connects follows the attempt, and may stop it  supervisor
     spawning  made with O_EXCL: whoever makes it decides alone whether to start   supervisor (or the settling scheduler)
-    pid       "<pid> <started ns, wall> <before> <after>", the last two on BOOTTIME   supervisor
+    pid       "<pid> <started ns, wall> <before> <after> <supervisor>", before and after on BOOTTIME   supervisor
     ended     the record as one line, complete only with its newline              supervisor
     lost      the wait status of a job whose supervisor died                      launcher
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,23 @@ JOB_FILE = (
     command: [/usr/bin/python3, -c, "import time; x = bytearray(80 << 20); time.sleep(2)"]
     resource_limits: {memory: 150M}
   spins: {command: "while :; do :; done", resource_limits: {cpu: 0.2}, timeout: 10s}
-  capped: {command: sleep 600, resource_limits: {cpu: 0.5, memory: 64M, memory_high: 48M, swap: 1M, tasks: 20}}
-  capped-alice: {command: sleep 600, user: alice, resource_limits: {memory: 64M, tasks: 20}, enforce: required}
-  orphan: {command: "echo $PPID >/run/live/supervisor; setsid sleep 600 & exec sleep 600"}
+  capped:
+    command: seq 50000 >/dev/null; exec sleep 600
+    resource_limits: {cpu: 0.5, memory: 64M, memory_high: 48M, swap: 1M, tasks: 20}
+  capped-alice:
+    command: seq 50000 >/dev/null; exec sleep 600
+    user: alice
+    resource_limits: {memory: 64M, tasks: 20}
+    enforce: required
+  orphan:
+    command: "echo $PPID >/run/live/supervisor; setsid sleep 600 & exec sleep 600"
+    resource_limits: {cpu: 0.5}
+  over-and-away:
+    command: |
+      systemd-run --quiet --scope sleep 600 &
+      python3 -c 'x = bytearray(200 << 20)'
+    resource_limits: {memory: 50M, swap: 0}
+  shares: {command: "true", resource_limits: {cpu: 0.5}, timeout: 20s}
 """
 )
 
@@ -164,6 +179,7 @@ def test_a_dead_supervisor_ends_its_cgroup() -> None:
     assert record["state"] == "lost"
     until("the cgroup is gone", lambda: left() == ["self"])
     assert "sleep 600" not in sh("ps", "-eo", "args")
+    assert "cpu" not in (home() / "cgroup.subtree_control").read_text().split(), "nobody needs it any more"
 
 
 @pytest.mark.parametrize("unit", ["jobqueued", "jobqueued-launcher"])
@@ -208,6 +224,23 @@ def test_over_its_memory() -> None:
     assert "survived" not in record["output"]["tail"]
     assert until("the neighbour ends", lambda: record_file(neighbour))["state"] == "succeeded"
     assert daemons == [state(unit, "MainPID") for unit in ("jobqueued", "jobqueued-launcher")]
+
+
+def test_what_had_gone_elsewhere_when_memory_ran_out() -> None:
+    """What has left the run's cgroup, but is below its supervisor, goes with it."""
+    record = finished("over-and-away")
+    assert record["state"] == "oom_killed", record["reason"]
+    assert "sleep 600" not in sh("ps", "-eo", "args")
+
+
+def test_nobody_holds_up_who_needs_cpu() -> None:
+    """Locks that users can take (on directories, which all may read) are none of ours."""
+    command = ["runuser", "-u", "alice", "--", "flock", "--exclusive", str(home())]
+    with subprocess.Popen([*command, "sleep", "600"]) as stranger:
+        until("it has the lock", lambda: subprocess.run(["flock", "-n", str(home()), "true"], check=False).returncode)
+        assert finished("shares")["state"] == "succeeded"
+        sh("pkill", "-u", "alice", "sleep")
+        stranger.wait()
 
 
 def test_a_child_over_its_memory() -> None:
