@@ -1176,6 +1176,16 @@ class TestVarlinkctl:
         assert (0, "") == (called.returncode, called.stdout)
 
 
+@pytest.mark.parametrize("command", ["status", "list", "doctor", "show nightly-backup@142", "status --json"])
+@pytest.mark.usefixtures("daemon")
+def test_a_full_disk_under_the_answer(tmp_path: Path, command: str) -> None:
+    """That is told in a sentence."""
+    with open("/dev/full", "w") as full:
+        words = [*PROGRAM, "--root", str(tmp_path), *command.split()]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
+    assert (2, "Error: the answer can't be written: No space left on device\n") == (done.returncode, done.stderr)
+
+
 class TestDoctor:
     """Each thing that is not as it should be is found, with its remedy; the rest is ok."""
 

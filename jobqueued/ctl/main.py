@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import click
 from jobqueued import __version__
 from jobqueued.config import Paths
 from jobqueued.ctl.check import check
+from jobqueued.ctl.client import Unreachable
 from jobqueued.ctl.doctor import doctor
 from jobqueued.ctl.emit import emit
 from jobqueued.ctl.history import history
@@ -28,10 +31,24 @@ from jobqueued.ctl.top import top
 from jobqueued.ctl.why import why
 from jobqueued.ctl.withlock import with_lock
 
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        """A full disk under stdout is told in a sentence."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where the rest of it goes
+            raise Unreachable(f"the answer can't be written: {error.strerror}") from None
+
+
 _DIRECTORY = click.Path(path_type=Path, readable=False)
 
 
 @click.group(
+    cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Exit status:
