@@ -17,7 +17,7 @@ _CLIENTS = 256
 _CLIENTS_OF_A_USER = 16
 """For users other than root and our own, so that nobody can keep the others out."""
 _BACKLOG = 1 << 22
-"""Unread replies (bytes) after which a client that does not read is dropped."""
+"""Unread replies (bytes) after which a client that gets one more is dropped; a single one may be longer."""
 
 
 class Peer(NamedTuple):
@@ -104,27 +104,30 @@ class Control:
         elif descriptor in self._clients:
             self._exchange(self._clients[descriptor])
 
-    def stream(self, ticket: int, value: dict[str, Any]) -> bool:
+    def stream(self, ticket: int, parameters: str) -> bool:
         """One answer of many to who asked for more of them, the only one to others; whether the caller still waits.
 
-        One that has not read the last answer misses this one.
+        Parameters come as JSON, as many may get the same.  One that has not read the last answer misses this one.
         """
         client = self._tickets.get(ticket)
         if client is None or not client.more or client.oneway:
-            self.reply(ticket, value)
+            self._reply(ticket, f'{{"parameters":{parameters}}}\0'.encode())
             return False
         if not client.outbox:
-            self._send(client, {"parameters": value, "continues": True})
+            self._send(client, f'{{"parameters":{parameters},"continues":true}}\0'.encode())
         return ticket in self._tickets
 
     def reply(self, ticket: int, value: dict[str, Any], error: str | None = None) -> None:
         """Answer a call that had to wait; a caller that has left is fine."""
+        self._reply(ticket, encode({"parameters": value} if error is None else VarlinkError(error, value).reply()))
+
+    def _reply(self, ticket: int, message: bytes) -> None:
         client = self._tickets.pop(ticket, None)
         if client is None or client.pending != ticket:
             return
         client.pending = None
         if not client.oneway:
-            self._send(client, {"parameters": value} if error is None else VarlinkError(error, value).reply())
+            self._send(client, message)
 
     def close(self) -> None:
         """Hang up."""
@@ -155,6 +158,8 @@ class Control:
 
     def _exchange(self, client: _Client) -> None:
         self._send(client)
+        if client.connection.fileno() < 0:
+            return
         try:
             data = client.connection.recv(1 << 16)
             if not data:
@@ -172,21 +177,24 @@ class Control:
         client.oneway, client.more = call.get("oneway") is True, call.get("more") is True
         reply = client.service.answer(call)
         if reply is not None:
-            self._send(client, reply)
+            self._send(client, encode(reply))
 
-    def _send(self, client: _Client, message: dict[str, Any] | None = None) -> None:
-        client.outbox += b"" if message is None else encode(message)
+    def _send(self, client: _Client, message: bytes = b"") -> None:
+        unread = len(client.outbox)
+        client.outbox += message
         try:
             client.outbox = client.outbox[client.connection.send(client.outbox) :] if client.outbox else b""
         except BlockingIOError:
             pass
-        except OSError:
-            client.outbox = b""  # the end of file comes with the next read
-        if len(client.outbox) > _BACKLOG:
+        except OSError:  # it has left; nobody looks for its end of file while calls of it are queued
+            self._drop(client)
+            return
+        if message and unread > _BACKLOG:
             self._drop(client)
 
     def _drop(self, client: _Client) -> None:
         self._clients.pop(client.connection.fileno(), None)
+        client.queue, client.outbox = [], b""
         if client.pending is not None:
             self._tickets.pop(client.pending, None)
         client.connection.close()

@@ -58,7 +58,7 @@ class Daemon:
         self._reload = Reload(self._watch, self._scheduler.catalog)
         self._unsaved = Unsaved(store)
         self._company, self._arrivals = Company(paths.run / "with-lock"), Arrivals()
-        self._monitor = Monitor(partial(processes, self._scheduler))
+        self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         self._verbs = Verbs(
             self._scheduler, store, self._unsaved, self._status, self._happened.append, paths.logs, self._reload.begin,
             _now, paths.runs.name, self._company, self._monitor,

@@ -58,6 +58,12 @@ class Scheduler:
         }
 
     @property
+    def live(self) -> list[Run]:
+        """The runs that hold their claims."""
+        runs = self._book.runs
+        return [runs[holder] for holder in self._book.admission.locks if isinstance(holder, RunId) and holder in runs]
+
+    @property
     def limits(self) -> HostLimits:
         """What this host is called, and what it has."""
         return self._book.limits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import psutil
@@ -45,22 +46,25 @@ def host() -> Usage:
     )  # fmt: skip
 
 
-def usage(pid: int, attempt: str) -> dict[str, Any] | None:
-    """The fields of Usage, of an attempt by its main process and name; None: it is gone."""
-    meter = Meter(pid, attempt)
+def usage(attempt: str, pid: int, supervisor: int | None) -> dict[str, Any] | None:
+    """The fields of Usage, of an attempt by its name and processes; None: it is gone."""
+    meter = Meter(attempt, pid, supervisor)
     try:
-        used = meter.read()
+        *_, used = meter.read()
         return None if used is None else {name: value for name, value in used._asdict().items() if name != "at"}
     finally:
         meter.close()
 
 
 class Meter:
-    """Of one attempt.  `by`: ``cgroup`` or ``processes``; `limits`: what the cgroup may have of cpu, memory, tasks."""
+    """Of one attempt, by its main process and its supervisor, None: it did not say.
 
-    def __init__(self, pid: int, attempt: str) -> None:
-        self._pid, self._supervisor = pid, tree.parent(pid)
-        self._cgroup = Cgroup.of(pid, attempt)
+    `by`: ``cgroup`` or ``processes``; `limits`: what the cgroup may have of cpu, memory, tasks.
+    """
+
+    def __init__(self, attempt: str, pid: int, supervisor: int | None) -> None:
+        self._pid, self._supervisor = pid, supervisor or tree.parent(pid)
+        self._cgroup = Cgroup.of(attempt, pid, supervisor)
         has_one = self._cgroup.now() is not None
         self.by = "cgroup" if has_one else "processes"
         self.limits = self._cgroup.limits() if has_one else {"cpu": None, "memory": None, "tasks": None}
@@ -69,26 +73,30 @@ class Meter:
         """No more reading."""
         self._cgroup.close()
 
-    def read(self) -> Usage | None:
-        """None: it is gone."""
+    def read(self) -> Iterator[Usage | None]:
+        """Piece by piece: None while there is more to be read; at last what is used, None: it is gone."""
         if self.by == "processes":
-            return self._of_processes()
+            yield from self._of_processes()
+            return
         at, found, now = time.monotonic_ns(), self._cgroup.figures(), self._cgroup.now()
         if now is None or "cpu_user" not in found:
-            return None
+            yield None
+            return
         used = found["cpu_user"] + found["cpu_system"], *now, found.get("io_read"), found.get("io_write")
-        return Usage(at, *used, found.get("throttled"), tree.is_stopped(self._pid))
+        yield Usage(at, *used, found.get("throttled"), tree.is_stopped(self._pid))
 
-    def _of_processes(self) -> Usage | None:
+    def _of_processes(self) -> Iterator[Usage | None]:
         """All below the supervisor, to which those come that have lost their parent."""
-        if self._supervisor is None or tree.parent(self._pid) != self._supervisor:
-            return None
-        at = time.monotonic_ns()
-        read = [found for pid in tree.descendants([self._supervisor]) if (found := _of_process(pid)) is not None]
-        if not read:
-            return None
-        cpu, memory, tasks, io_read, io_write = map(_total, zip(*read, strict=True))
-        return Usage(at, cpu, memory, tasks, io_read, io_write, None, tree.is_stopped(self._pid))
+        at, read = time.monotonic_ns(), []
+        for pid, _parent in tree.walk([] if self._supervisor is None else [self._supervisor]):
+            read.append(_of_process(pid))
+            yield None
+        known = [each for each in read if each is not None]
+        if known:
+            cpu, memory, tasks, io_read, io_write = map(_total, zip(*known, strict=True))
+            yield Usage(at, cpu, memory, tasks, io_read, io_write, None, tree.is_stopped(self._pid))
+        else:
+            yield None
 
 
 def _total(column: tuple[Any, ...]) -> Any:
@@ -97,14 +105,16 @@ def _total(column: tuple[Any, ...]) -> Any:
 
 
 def _of_process(pid: int) -> tuple[float, int, int, int | None, int | None] | None:
-    """As in Usage, with CPU time of children that it has waited for.  Not everybody may see what it does to disks."""
+    """As in Usage, with CPU time of children that it has waited for.  What it does to disks not everybody may see, nor
+    does every kernel tell.
+    """
     try:
         process = psutil.Process(pid)
         with process.oneshot():
             cpu, memory, tasks = sum(process.cpu_times()[:4]), process.memory_info().rss, process.num_threads()
             try:
                 disks = process.io_counters()
-            except psutil.AccessDenied:
+            except (psutil.AccessDenied, AttributeError, RuntimeError):
                 return cpu, memory, tasks, None, None
     except psutil.Error:
         return None

@@ -280,8 +280,13 @@ def encode(message: Mapping[str, Any]) -> bytes:
 
     ValueError for NaN and the infinities, which JSON lacks.
     """
-    text = json.dumps(message, allow_nan=False, separators=(",", ":"))
-    return _UNREADABLE.sub(lambda found: found[1] or r"\ufffd", text).encode() + b"\0"
+    return text_of(message).encode() + b"\0"
+
+
+def text_of(value: Any) -> str:
+    """A value as JSON, as `encode` has it."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return _UNREADABLE.sub(lambda found: found[1] or r"\ufffd", text)
 
 
 class Decoder:

@@ -16,6 +16,7 @@ from jobqueued.company import Company
 from jobqueued.control import Peer
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
 from jobqueued.locks import CPU, MEMORY
+from jobqueued.marks import Name
 from jobqueued.memory import Hold
 from jobqueued.model import LIVE, Claim, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.monitor import Monitor
@@ -129,10 +130,14 @@ class Verbs:
         begun = self._begun(run)
         return {
             **begun, "output": runlog.found_output(self._logs, run.id) or begun["output"],
-            "usage": usage(run.pid, run.attempt_name) if run.pid else None,
+            "usage": self._usage(run) if run.pid else None,
             "holds": answers.holds(run) if run.state in LIVE else [],
             "waits_for": self._scheduler.explain(run.id, self._now())["reasons"],
         }  # fmt: skip
+
+    def _usage(self, run: Run) -> dict[str, Any] | None:
+        supervisor = self._monitor.marks.supervisor(Name(run.id, run.attempt))
+        return usage(run.attempt_name, run.pid or 0, supervisor)
 
     def _begun(self, run: Run) -> Record:
         begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits.name)

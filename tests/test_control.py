@@ -24,6 +24,7 @@ from jobqueued.control import _CLIENTS as CLIENTS
 from jobqueued.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
 from jobqueued.control import Control, Peer
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
+from jobqueued.marks import Marks
 from jobqueued.memory import Hold
 from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
 from jobqueued.monitor import Monitor
@@ -299,15 +300,26 @@ class TestLater:
         other.send(call("Wait", run="b@1"))
         service.until(lambda: len(verbs.tickets) == 2)
         more, once = verbs.tickets["a@1"], verbs.tickets["b@1"]
-        assert [True, True, False] == [service.control.stream(ticket, {"n": 1}) for ticket in (more, more, once)]
+        assert [True, True, False] == [service.control.stream(ticket, '{"n":1}') for ticket in (more, more, once)]
         assert [{"parameters": {"n": 1}, "continues": True}] * 2 == client.replies(2)
         assert [{"parameters": {"n": 1}}] == other.replies(1)
-        big = {"n": "x" * 300_000}
+        big = f'{{"n":"{"x" * 300_000}"}}'
         assert all(service.control.stream(more, big) for _ in range(100))
         assert 1 <= len(client.replies(1)) < 10
         client.socket.close()
         service.until(lambda: service.held == 1)
         assert not service.control.stream(more, big)
+
+    def test_leaving_with_calls_under_way(self, service: Service, verbs: FakeVerbs) -> None:
+        """Who hangs up while calls of it wait behind one that has not been answered is noticed at the next answer."""
+        client = service.client()
+        run = {"run": "a@1"}
+        client.send(encode({"method": "io.jobqueue.Wait", "parameters": run, "more": True}) + call("List") * 3)
+        service.until(lambda: verbs.tickets)
+        client.socket.close()
+        service.until(lambda: not service.control.stream(verbs.tickets["a@1"], "{}"))
+        assert 0 == service.held
+        assert not service.control.has_more
 
     def test_twice(self, service: Service, verbs: FakeVerbs) -> None:
         """A ticket answers once; one that never was, never."""
@@ -397,7 +409,7 @@ class Real(Service):
         self.verbs = Verbs(
             self.world.scheduler, self.store, Unsaved(self.store), lambda: {"pid": 1}, self.happened.append, self.logs,
             self.reloads.append, lambda: self.world.now, "boot1", Company(directory / "with-lock"),
-            Monitor(list),
+            Monitor(list, Marks(directory / "runs", self.logs)),
         )  # fmt: skip
         super().__init__(directory, self.verbs.of)
 

@@ -708,10 +708,13 @@ class TestDaemonDown:
         (mark,) = wait_for(lambda: list(host.root.glob("run/runs/*/*/pid")))
         host.kill()
         assert ["a@1"] == [each["run"] for each in json.loads(run("--root", host.root, "top", "--json").stdout)["runs"]]
-        pid, started, *boot = mark.read_text().split()
-        mark.write_text(f"{os.getpid()} {started} {' '.join(boot)}\n")
+        pid, *instants, _supervisor = mark.read_text().split()
+        other = subprocess.Popen(["sleep", "600"])
+        mark.write_text(f"{pid} {' '.join(instants)} {other.pid}\n")
         assert [] == json.loads(run("--root", host.root, "top", "--json").stdout)["runs"]
-        os.kill(int(pid), signal.SIGKILL)
+        for each in (other.pid, int(pid)):
+            os.kill(each, signal.SIGKILL)
+        other.wait()
 
     def test_stopping(self, host: Host) -> None:
         """A run that is being stopped shows as such, with the reason, and with its output so far."""
@@ -1220,7 +1223,7 @@ class TestDoctor:
             ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have memory, pids, but not io, cpu,"),
             ({"troubles": ["runs have no cgroups"]}, "warning", "troubles: runs have no cgroups; "),
             ({"launcher": False}, "error", "launcher: it does not answer: nothing starts; systemctl status"),
-            ({"reason": "disk full"}, "error", "state: disk full; make room"),
+            ({"reason": "disk full"}, "error", "state: disk full; make it writable again, or make room"),
             ({"held_by": "root"}, "warning", "queue: held by root: nothing new starts; jobqueuectl release"),
             ({"version": "0.0.9"}, "warning", "daemon: the daemon is version 0.0.9, jobqueuectl is "),
             ({"problems": [PROBLEM]}, "error", "job files: /etc/jobqueue.d/b.yaml:3:5: schedule: found 'x'; "),
@@ -1252,6 +1255,7 @@ class TestDoctor:
         (tmp_path / "run").mkdir()
         code, found = self.findings(tmp_path)
         assert 2 == code
+        assert any(each.startswith("cgroups: ") for each in found["ok"] + found["warning"])
         for told in (
             "daemon: the daemon is not reachable at ", f"job files: {tmp_path}/jobqueue.d/a.yaml:1:", "settings: ",
             f"directory: {tmp_path}/logs: No such file or directory; systemd-tmpfiles --create jobqueue.conf",

@@ -21,7 +21,9 @@ from typing import Any
 
 import pytest
 
+from jobqueued import monitor
 from jobqueued.child import wire
+from jobqueued.marks import Marks, Name
 from jobqueued.model import SECOND, Now, RunId
 from jobqueued.monitor import _FIRST as FIRST
 from jobqueued.monitor import _SLICE as SLICE
@@ -35,6 +37,7 @@ jobs:
   spins: {command: "while :; do :; done"}
   eats: {command: [python3, -c, "import time; x = bytearray(60 << 20); time.sleep(600)"]}
   forks: {command: "sleep 600 & sleep 600 & wait"}
+  stubborn: {command: "(trap '' TERM; while :; do sleep 0.1; done) & sleep 0.2", kill_grace: 10m}
 """
 
 
@@ -51,16 +54,16 @@ class Here:
         self.now = Now(1_000 * SECOND, 5 * SECOND)
         self.replies: dict[int, list[Any]] = {}
         self.patience: dict[int, int] = {}
-        self.monitor = Monitor(self.live)
+        self.monitor = Monitor(self.live, Marks(Path("/no-such"), Path("/no-such")))
         self.monitor.reply = self.reply
 
     def live(self) -> list[Process]:
         found = [(RunId("a", number), pid) for number, pid in enumerate(self.pids, 1)]
         runs = [(run, pid) for run, pid in found if run.number not in self.gone]
-        return [Process(run, f"{run}.1", "running", pid, self.now.wall) for run, pid in runs]
+        return [Process(Name(run, 1), "running", pid, self.now.wall) for run, pid in runs]
 
-    def reply(self, ticket: int, value: Any) -> bool:
-        self.replies.setdefault(ticket, []).append(value)
+    def reply(self, ticket: int, text: str) -> bool:
+        self.replies.setdefault(ticket, []).append(json.loads(text))
         return len(self.replies[ticket]) < self.patience.get(ticket, 10**9)
 
     def wait(self, nanoseconds: int) -> None:
@@ -151,7 +154,7 @@ def test_many_are_looked_at_in_slices() -> None:
         while here.monitor.has_more:
             here.monitor.turn(here.now)
             turns += 1
-        assert 3 == turns
+        assert -(-2 * (2 * SLICE + 1) // SLICE) == turns, "the process of each, and that there are no more"
         here.wait(SECOND)
         assert 2 * SLICE + 1 == len(here.replies[1][-1]["runs"])
     finally:
@@ -161,13 +164,63 @@ def test_many_are_looked_at_in_slices() -> None:
 def test_rates() -> None:
     """By the time between two looks at this run; a counter that has gone down, as a child's went with it, is none."""
     trace = Trace(Usage(0, 1.0, 5, 1, 0, None))
-    trace.add(Usage(2 * SECOND, 1.5, 7, 2, 1000, None), SECOND)
-    trace.add(Usage(3 * SECOND, 1.2, 7, 2, 1000, 5), 2 * SECOND)
-    assert trace.samples[0] == {
+    trace.add(Usage(2 * SECOND, 1.5, 7, 2, 1000, None), SECOND, {"a": 1})
+    trace.add(Usage(3 * SECOND, 1.2, 7, 2, 1000, 5), 2 * SECOND, {"a": 2})
+    told = json.loads(trace.told(9))
+    first, second = told["history"]
+    assert (told["a"], told["now"]) == (2, second)
+    assert first == {
         "time": "1970-01-01T00:00:01.000000Z", "cpu": 0.25, "memory": 7, "tasks": 2, "io_read": 500.0,
         "io_write": None,
     }  # fmt: skip
-    assert (0.0, 0.0, None) == tuple(trace.samples[1][name] for name in ("cpu", "io_read", "io_write"))
+    assert (0.0, 0.0, None) == tuple(second[name] for name in ("cpu", "io_read", "io_write"))
+
+
+def test_a_run_of_many_processes_is_looked_at_in_slices(tmp_path: Path) -> None:
+    """One that forks on keeps the loop from nothing."""
+    pids = tmp_path / "pids"
+    forks = f"for i in $(seq {3 * SLICE}); do sleep 600 & done; echo $! >{pids}; wait"
+    parent = subprocess.Popen(["sh", "-c", forks], start_new_session=True)
+    try:
+        here = Here(0)
+        here.pids = [int(wait_for(lambda: pids.exists() and pids.read_text()))]
+        here.monitor.join(1, False, here.now)
+        turns = 1
+        while here.monitor.has_more:
+            here.monitor.turn(here.now)
+            turns += 1
+        assert turns == 4
+        here.wait(SECOND)
+        assert 3 * SLICE == here.replies[1][0]["runs"][0]["now"]["tasks"]
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+
+
+def test_a_history_is_told_as_far_as_there_is_room(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many runs less of each."""
+    monkeypatch.setattr(monitor, "_MOST_TOLD", 30)
+    here.monitor.join(1, False, here.now)
+    here.wait(20 * EVERY)
+    here.monitor.join(2, True, here.now)
+    here.wait(2 * EVERY)
+    assert [10] * 3 == [len(run["history"]) for run in here.replies[2][0]["runs"]]
+
+
+def test_a_clock_that_was_set_back(here: Here) -> None:
+    """The first figure is the mean since the start all the same."""
+    here.now = Now(here.now.wall - 900 * SECOND, here.now.mono)
+    here.monitor.join(1, True, here.now)
+    here.wait(SECOND)
+    assert all(run["history"][0]["cpu"] <= 1.1 for run in here.replies[1][0]["runs"])
+
+
+def test_a_kernel_that_does_not_count_io(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not known then, and nothing else is lost."""
+    monkeypatch.delattr("psutil.Process.io_counters")
+    here.monitor.join(1, False, here.now)
+    here.wait(SECOND)
+    assert [(1, None)] * 3 == [(run["now"]["tasks"], run["now"]["io_read"]) for run in here.replies[1][0]["runs"]]
 
 
 # through the daemon
@@ -218,7 +271,7 @@ def test_once(host: Host) -> None:
 
     runs = wait_for(usage)
     assert dict(zip(["spins", "eats", "forks"], pids, strict=True)) == {job: run["pid"] for job, run in runs.items()}
-    assert {("processes", "running", False)} == {(r["by"], r["state"], "history" in r["now"]) for r in runs.values()}
+    assert {("processes", "running", 0)} == {(r["by"], r["state"], len(r["history"])) for r in runs.values()}
     assert 0.2 < runs["spins"]["now"]["cpu"] <= 1.2, "of one CPU, which others want as well"
     assert runs["eats"]["now"]["cpu"] < 0.2
     assert runs["spins"]["cpu_seconds"] > 0
@@ -241,6 +294,17 @@ def test_a_stream(host: Host) -> None:
         return any(count == looks[-1][1] and looks[-1][0] - at > 2.5 for at, count in looks)
 
     wait_for(quiet, why="no wake-up in more than two of its rhythms")
+
+
+def test_a_run_whose_command_has_ended(host: Host) -> None:
+    """What it left is looked at until it is gone, also by who has not looked before, and while the daemon is down."""
+    run = host.run("stubborn")
+    wait_for(lambda: host.call("Show", run=run)["record"]["state"] == "stopping")
+    (shown,) = host.call("Usage")["runs"]
+    assert (shown["run"], shown["state"], shown["now"]["tasks"] >= 1) == (run, "stopping", True)
+    assert host.call("Show", run=run)["record"]["usage"]["tasks"] >= 1
+    host.kill()
+    assert [run] == [each["run"] for each in json.loads(top(host, "--json").stdout)["runs"]]
 
 
 def test_who_does_not_read_makes_nobody_wait(host: Host) -> None:
@@ -287,36 +351,95 @@ def test_top_of_nothing(host: Host) -> None:
     assert top(host, "--sort", "colour").returncode == 2
 
 
-def test_top_on_a_terminal(host: Host) -> None:
-    """It lasts until q; a key sorts; over a death and a restart of the daemon the runs stay in sight."""
-    live(host, "spins", "eats")
-    pid, terminal = pty.fork()
-    if not pid:
-        os.chdir(REPO)
-        os.environ.update(TERM="xterm", COLUMNS="110", LINES="20")
-        os.execv(PROGRAM[0], [*PROGRAM, "--root", str(host.root), "top"])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 110, 0, 0))
-    screen = b""
+def test_top_of_a_job(host: Host) -> None:
+    """Only its runs."""
+    live(host, "forks")
+    assert top(host, "eats").stdout.splitlines()[-1] == "No run of eats is live."
 
-    def sees(text: str) -> bool:
-        nonlocal screen
-        while select.select([terminal], [], [], 0)[0]:
-            screen = (screen + os.read(terminal, 1 << 16))[-20_000:]
-        return text.encode() in screen
 
-    try:
-        wait_for(lambda: sees("2 live, by cpu"))
-        os.write(terminal, b"m")
-        wait_for(lambda: sees("2 live, by memory"))
-        for change in (host.kill, host.start):
-            screen = b""
-            change()
-            wait_for(lambda: sees("eats@1") and sees("2 live, by memory"))
-        os.write(terminal, b"q")
-        ended = wait_for(lambda: sees("") or (os.waitpid(pid, os.WNOHANG)[0] and True))
-        assert ended
-    finally:
+class Screen:
+    """`top` on a terminal."""
+
+    def __init__(self, host: Host, **environment: str) -> None:
+        self.pid, self.terminal = pty.fork()
+        if not self.pid:
+            os.chdir(REPO)
+            os.environ.pop("COLUMNS", None)
+            os.environ.update({"TERM": "xterm", **environment})
+            os.execv(PROGRAM[0], [*PROGRAM, "--root", str(host.root), "top"])
+        self.seen = b""
+        self.resize(20, 110)
+
+    def resize(self, lines: int, columns: int) -> None:
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def sees(self, *texts: str) -> bool:
+        """Whether all of these are in what was drawn last."""
+        with contextlib.suppress(OSError):  # it has ended
+            while select.select([self.terminal], [], [], 0)[0] and (said := os.read(self.terminal, 1 << 16)):
+                self.seen = (self.seen + said)[-20_000:]
+        return all(text.encode() in self.seen.rpartition(b"\x1b[H")[2] for text in texts)
+
+    def has_ended(self) -> bool:
+        self.sees()
+        return os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+
+    def is_sane(self) -> bool:
+        """Whether lines are edited and echoed again."""
+        flags = termios.ICANON | termios.ECHO
+        return termios.tcgetattr(self.terminal)[3] & flags == flags
+
+    def close(self) -> None:
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        os.close(terminal)
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.terminal)
+
+
+@pytest.fixture
+def screen(host: Host) -> Iterator[Screen]:
+    live(host, "spins", "eats")
+    found = Screen(host)
+    wait_for(lambda: found.sees("2 live, by cpu"))
+    yield found
+    found.close()
+
+
+def test_top_on_a_terminal(host: Host, screen: Screen) -> None:
+    """It lasts until q; a key sorts; over a death and a restart of the daemon the runs stay in sight."""
+    assert not screen.is_sane()
+    os.write(screen.terminal, b"m")
+    wait_for(lambda: screen.sees("2 live, by memory"))
+    host.kill()
+    wait_for(lambda: screen.sees("eats@1", "measured here"))
+    host.start()
+    wait_for(lambda: screen.sees("eats@1", "2 live, by memory") and not screen.sees("measured here"))
+    os.write(screen.terminal, b"x")
+    wait_for(lambda: screen.sees("2 live"))
+    os.write(screen.terminal, b"q")
+    wait_for(screen.has_ended)
+    assert screen.is_sane()
+
+
+def test_top_is_terminated(screen: Screen) -> None:
+    """The terminal is as it was before."""
+    os.kill(screen.pid, signal.SIGTERM)
+    wait_for(screen.has_ended)
+    assert screen.is_sane()
+
+
+def test_top_on_a_terminal_that_changes(screen: Screen) -> None:
+    """It fits, however small: the head is cut, and a run is in sight."""
+    screen.resize(7, 30)
+    wait_for(lambda: screen.sees("…", "@1") and not screen.sees("STARTED"))
+    screen.resize(20, 110)
+    wait_for(lambda: screen.sees("STARTED", "LATELY"))
+
+
+def test_top_on_a_dumb_terminal(host: Host) -> None:
+    """It prints once."""
+    live(host, "forks")
+    dumb = Screen(host, TERM="dumb")
+    wait_for(dumb.has_ended)
+    assert dumb.sees("forks@1")
+    dumb.close()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import click
 
 from jobqueued import __version__
-from jobqueued.child import posixspawn
+from jobqueued.child import posixspawn, wire
 from jobqueued.config import Paths, read_config
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.files import read_files
@@ -56,7 +56,7 @@ def doctor(paths: Paths, as_json: bool) -> None:
         findings = [*_daemon(status), *_jobs(paths, status), *_limits(status), *_host(paths)]
     except Unreachable as error:
         down = error.exit_code
-        findings = [Finding("daemon", _ERROR, *_split(error.message)), *_files(paths), *_host(paths)]
+        findings = [Finding("daemon", _ERROR, *_split(error.message)), *_files(paths), *_cgroups(), *_host(paths)]
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
@@ -78,7 +78,7 @@ def _daemon(status: Message) -> Iterator[Finding]:
         seen = f"the daemon is version {status['version']}, jobqueuectl is {__version__}"
         yield Finding("daemon", _WARNING, seen, "systemctl restart jobqueued")
     if status["reason"] is not None:
-        yield Finding("state", _ERROR, status["reason"], "make room")
+        yield Finding("state", _ERROR, status["reason"], "make it writable again, or make room")
     if status["launcher"]:
         yield Finding("launcher", _OK, "it answers")
     else:
@@ -131,6 +131,14 @@ def _limits(status: Message) -> Iterator[Finding]:
         yield Finding("start", _OK, "this C library can't start processes in a cgroup: they are forked, some ms slower")
 
 
+def _cgroups() -> Iterator[Finding]:
+    """What can be said of them without the daemon."""
+    if (_CGROUPS / "cgroup.controllers").exists() and not os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
+        yield Finding("cgroups", _OK, "this host has version 2; whether runs get some the daemon tells")
+    else:
+        yield Finding("cgroups", _WARNING, "runs will have none", _cgroup_remedy())
+
+
 def _cgroup_remedy() -> str:
     if not (_CGROUPS / "cgroup.controllers").exists():
         return "cgroup v2 is not mounted here; boot with systemd.unified_cgroup_hierarchy=1 (kernel command line)"
@@ -148,9 +156,10 @@ def _host(paths: Paths) -> Iterator[Finding]:
     for path in (paths.state, paths.run, paths.logs):
         yield _directory(path)
     yield _journal(paths.journal)
-    if ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)) == _TIME_ERROR:
+    clock = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    if clock == _TIME_ERROR:
         yield Finding("clock", _WARNING, "nothing keeps it right; jobs are due by it", "apt install systemd-timesyncd")
-    else:
+    elif clock >= 0:
         yield Finding("clock", _OK, "it is synchronised")
 
 
@@ -168,10 +177,14 @@ def _directory(path: Path) -> Finding:
 
 
 def _journal(path: Path) -> Finding:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+    try:
+        directory = wire.open_directory(str(path.parent))
         try:
-            peer.connect(str(path))
-        except OSError as error:
-            verdict = _WARNING if path == Paths.system().journal else _OK  # one of its own need not be there
-            return Finding("journal", verdict, f"output goes to files only: {path}: {error.strerror}")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+                peer.connect(wire.address(directory, path.name))
+        finally:
+            os.close(directory)
+    except OSError as error:
+        verdict = _WARNING if path == Paths.system().journal else _OK  # one of its own need not be there
+        return Finding("journal", verdict, f"output goes to files only: {path}: {error.strerror}")
     return Finding("journal", _OK, f"{path} listens")

@@ -71,9 +71,9 @@ def processes(paths: Paths) -> list[Process]:
     """Those of the live runs."""
     marks = Marks(paths.runs, paths.logs)
     with contextlib.suppress(OSError):
-        found = ((name, marks.started(name)) for name in marks.names() if marks.lives(name))
+        found = ((name, marks.started(name)) for name in marks.names() if marks.supervisor(name))
         running = RunState.RUNNING.value
-        return [Process(name.run, str(name), running, it.pid, it.started) for name, it in found if it is not None]
+        return [Process(name, running, it.pid, it.started) for name, it in found if it is not None]
     return []
 
 
@@ -113,7 +113,8 @@ def so_far(marks: Marks, name: Name) -> Record | None:
     _live, _, stopping = (greeting or "").partition("\nstopping ")
     return {
         **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,
-        "pid": started.pid, "started": to_text(started.started), "usage": usage(started.pid, str(name)),
+        "pid": started.pid, "started": to_text(started.started),
+        "usage": usage(str(name), started.pid, marks.supervisor(name)),
         "output": runlog.found_output(marks.logs, name.run) or record["output"],
     }  # fmt: skip
 

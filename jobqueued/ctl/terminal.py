@@ -55,11 +55,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -
     console().print(table(headings, rows))
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """The same, to be printed."""
+def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], width: int = 0) -> Table:
+    """The same, to be printed; `width`: that of another terminal than the console's."""
     cells = [[_text(cell) for cell in row] for row in rows]
     widths = [max(cell.cell_len for cell in column) for column in zip(_texts(headings), *cells, strict=True)]
-    shown = _fitting(widths, console().width)
+    shown = _fitting(widths, width or console().width)
     found = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for heading in headings[:shown]:
         found.add_column(heading, overflow="fold")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
+import signal
 import sys
 import termios
 import time
@@ -14,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.console import Group, RenderableType
+from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -22,12 +24,14 @@ from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Stream, Unreachable
 from jobqueued.ctl.terminal import console, distance, json_option, print_json, size, span, styled, table
+from jobqueued.marks import Marks
 from jobqueued.model import Now
 from jobqueued.monitor import HISTORY, Monitor
 from jobqueued.varlink import Message
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
+_STDOUT = 1
 _HEADINGS = ("RUN", "CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "CPU TIME", "STARTED", "STATE", "CPU, LATELY")
 _KEYS = "by: (c)pu (m)emory (i)o (t)asks (s)tarted; (q)uit"
 _ORDERS = {
@@ -60,36 +64,41 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
       jobqueuectl top --sort memory
       jobqueuectl top --json | jq '.runs[] | {run, cpu: .now.cpu}'
     """
-    if as_json or once or not sys.stdout.isatty():
+    view = _View(set(jobs), sort)
+    if as_json or once or not sys.stdout.isatty() or console().is_dumb_terminal:
         with contextlib.closing(_source(paths)) as source:
-            view = _View(set(jobs), sort)
             frame = view.take(source.frame())
         print_json(frame) if as_json else console().print(view.shown())
     else:
         with contextlib.suppress(KeyboardInterrupt), _keys() as keys:
-            _look(paths, _View(set(jobs), sort, console().height), keys)
+            _look(paths, view, keys)
 
 
 def _look(paths: Paths, view: _View, keys: int | None) -> None:
     """Until the user has seen enough; from the daemon whenever it is there."""
-    source = _source(paths, history=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is put right again
+    source = _source(paths, lasts=True)
     with Live(console=console(), screen=True, auto_refresh=False) as screen:
         while True:
             ready = _ready([keys, source.descriptor], source.patience)
             if keys in ready and not view.press(os.read(keys, 1)):
                 return
-            if not ready or source.descriptor in ready:
+            if source.descriptor in ready or (source.descriptor is None and not ready):
                 try:
-                    view.take(source.frame())
+                    view.take(source.frame(), source.note)
                 except Unreachable:
                     source = _Files(paths)
                 if isinstance(source, _Files):
                     with contextlib.suppress(Unreachable):
-                        source = _Daemon(paths, history=True)
-            screen.update(view.shown(), refresh=True)
+                        source = _Daemon(paths, lasts=True)
+            elif not ready:
+                view.note = "the daemon does not answer; this is what it said last"
+            width, height = os.get_terminal_size(_STDOUT)  # $COLUMNS and $LINES are as of the start
+            screen.console.size = ConsoleDimensions(width, height)
+            screen.update(view.shown(width, height), refresh=True)
 
 
-def _ready(descriptors: list[int | None], patience: int | None) -> list[int]:
+def _ready(descriptors: list[int | None], patience: int) -> list[int]:
     """Those that can be read; none after so many milliseconds."""
     poll = select.poll()
     for descriptor in descriptors:
@@ -114,12 +123,13 @@ def _keys() -> Iterator[int | None]:
 
 
 class _Daemon:
-    """Frames from the daemon, one a second."""
+    """Frames from the daemon, one a second, with what was seen before if they last."""
 
-    patience = None
+    note = ""
+    patience = 5000
 
-    def __init__(self, paths: Paths, *, history: bool) -> None:
-        self._stream = Stream(paths.control, "Usage", None, history=history)
+    def __init__(self, paths: Paths, *, lasts: bool) -> None:
+        self._stream = Stream(paths.control, "Usage", history=lasts)
         self.descriptor: int | None = self._stream.fileno()
 
     def frame(self) -> Message:
@@ -136,31 +146,34 @@ class _Files:
     patience = 1000
 
     def __init__(self, paths: Paths) -> None:
-        self._frame: Message | None = None
-        self._monitor = Monitor(lambda: offline.processes(paths))
+        what = "live runs are not yours to see" if offline.is_hidden(paths.runs) else "measured here"
+        self.note = f"the daemon is not reachable; {what}"
+        self._frame = ""
+        self._monitor = Monitor(lambda: offline.processes(paths), Marks(paths.runs, paths.logs))
         self._monitor.reply = self._keep
         self._monitor.join(0, False, _now())
 
-    def _keep(self, _ticket: int, value: Message) -> bool:
-        self._frame = value
+    def _keep(self, _ticket: int, text: str) -> bool:
+        self._frame = text
         return True
 
     def frame(self) -> Message:
-        self._frame = None
-        while self._frame is None:
+        self._frame = ""
+        while not self._frame:
             at, now = self._monitor.at, _now()
             if at is not None and not self._monitor.has_more and at > now.mono:
                 time.sleep((at - now.mono) / 1e9)
             self._monitor.turn(_now())
-        return self._frame
+        frame: Message = json.loads(self._frame)
+        return frame
 
     def close(self) -> None:
         pass
 
 
-def _source(paths: Paths, *, history: bool = False) -> _Daemon | _Files:
+def _source(paths: Paths, *, lasts: bool = False) -> _Daemon | _Files:
     try:
-        return _Daemon(paths, history=history)
+        return _Daemon(paths, lasts=lasts)
     except Unreachable as down:
         offline.say(paths, down)
         return _Files(paths)
@@ -171,17 +184,18 @@ def _now() -> Now:
 
 
 class _View:
-    """What is shown of the frames so far.  `height`: lines of the terminal; 0: it is printed once."""
+    """What is shown of the frames so far.  `note`: what else is to be said of them."""
 
-    def __init__(self, jobs: set[str], order: str, height: int = 0) -> None:
-        self._jobs, self._order, self._height = jobs, order, height
+    def __init__(self, jobs: set[str], order: str) -> None:
+        self._jobs, self._order = jobs, order
+        self.note = ""
         self._frame: Message = {}
         self._cpu: dict[str, deque[float]] = {}
 
-    def take(self, frame: Message) -> Message:
+    def take(self, frame: Message, note: str = "") -> Message:
         """The newest frame, without what nobody wants to see."""
         runs = [run for run in frame["runs"] if not self._jobs or run["job"] in self._jobs]
-        self._frame = {**frame, "runs": sorted(runs, key=_ORDERS[self._order])}
+        self._frame, self.note = {**frame, "runs": sorted(runs, key=_ORDERS[self._order])}, note
         shown = {"": frame["host"], **{run["run"]: run for run in runs}}
         for name, usage in shown.items():
             known = self._cpu.setdefault(name, deque(maxlen=HISTORY))
@@ -197,42 +211,48 @@ class _View:
             self._frame["runs"].sort(key=_ORDERS[chosen])
         return key not in (b"q", b"")
 
-    def shown(self) -> RenderableType:
-        """For the terminal: as many runs as there is room for."""
+    def shown(self, width: int = 0, height: int = 0) -> RenderableType:
+        """For a terminal of that size as many runs as there is room for; 0: all of them, once."""
         if not self._frame:
-            return Text("measuring …")
-        head, runs = self._head(), self._frame["runs"]
-        room = max(1, self._height - len(head) - 3) if self._height else len(runs)
-        rows = [self._row(run) for run in runs[:room]]
+            return Text(self.note or "measuring …")
+        head, runs = self._head(lasts=height > 0), self._frame["runs"]
+        room = max(1, height - len(head) - 3) if height else len(runs)
+        rows = [self._row(run, lasts=height > 0) for run in runs[:room]]
         more = [Text(f"and {len(runs) - room} more", "dim")] if len(runs) > room else []
-        return Group(*head, Text(), table(_HEADINGS[: len(rows[0])], rows) if rows else Text("No run is live."), *more)
+        found = table(_HEADINGS[: len(rows[0])], rows, width) if rows else Text(self._nothing())
+        return Group(*head, Text(), found, *more)
 
-    def _head(self) -> list[Text]:
+    def _nothing(self) -> str:
+        return f"No run of {' or '.join(sorted(self._jobs))} is live." if self._jobs else "No run is live."
+
+    def _head(self, *, lasts: bool) -> list[Text]:
         host, runs = self._frame["host"], self._frame["runs"]
         now, cpus = host["now"], host["cpus"]
-        processor = f"CPU {_percent(now['cpu'])} of {_percent(cpus)}{self._bars('', cpus)}"
-        facts = [
-            f"{processor}, memory {size(now['memory'])} of {size(host['memory'])}",
+        lines = [
+            f"CPU {_percent(now['cpu'])} of {_percent(cpus)}{' ' * lasts}{self._bars('', cpus) if lasts else ''}, "
+            f"memory {size(now['memory'])} of {size(host['memory'])}",
             f"{now['tasks']} tasks, disks {_pace(now['io_read'])} read, {_pace(now['io_write'])} written",
         ]
-        live = [f"{len(runs)} live, by {self._order}; {_KEYS}"] if self._height else []
-        return [*map(Text, facts), *(Text(line, "dim") for line in live)]
+        keys = [(f"{len(runs)} live, by {self._order}; {_KEYS}", "dim")] if lasts else []
+        note = [(self.note, "yellow")] if self.note and lasts else []
+        told = [(line, "") for line in lines] + keys + note
+        return [Text(line, colour, no_wrap=lasts, overflow="ellipsis" if lasts else "fold") for line, colour in told]
 
-    def _row(self, run: Message) -> list[str | Text]:
+    def _row(self, run: Message, *, lasts: bool) -> list[str | Text]:
         now, limits = run["now"], run["limits"]
         state = Text("stopped by a signal", "yellow") if run["stopped"] else styled(run["state"])
         memory, tasks = _of(size(now["memory"]), limits["memory"], size), _of(str(now["tasks"]), limits["tasks"], str)
         return [
             run["run"], _of(_percent(now["cpu"]), limits["cpu"], _percent), memory, tasks, _pace(now["io_read"]),
             _pace(now["io_write"]), span(run["cpu_seconds"]), distance(run["started"]), state,
-            *([self._bars(run["run"], limits["cpu"] or 1)] if self._height else []),
+            *([self._bars(run["run"], limits["cpu"] or 1)] if lasts else []),
         ]  # fmt: skip
 
     def _bars(self, name: str, full: float) -> str:
         """CPU lately, the newest on the right; a full bar is the highest, or `full` where none is so high."""
-        newest = list(self._cpu[name])[-_BARS_SHOWN:] if self._height else []
+        newest = list(self._cpu[name])[-_BARS_SHOWN:]
         top = max([full, *newest])
-        return " ".join(["", "".join(_BARS[round(sample / top * (len(_BARS) - 1))] for sample in newest)]).rstrip()
+        return "".join(_BARS[round(sample / top * (len(_BARS) - 1))] for sample in newest)
 
 
 def _of(text: str, limit: Any, form: Any) -> str:
