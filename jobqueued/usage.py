@@ -35,15 +35,17 @@ def host_has() -> tuple[list[int], int]:
 
 def host() -> Usage:
     """Memory is what could not be had by others at once; CPU time is that of all CPUs, and not that spent waiting."""
-    times, memory, disks = psutil.cpu_times(), psutil.virtual_memory(), psutil.disk_io_counters(perdisk=True)
+    times, memory = psutil.cpu_times(), psutil.virtual_memory()
+    try:
+        disks = psutil.disk_io_counters(perdisk=True)
+    except NotImplementedError:  # a container that sees none
+        disks = {}
     real = [counters for name, counters in disks.items() if os.path.exists(f"/sys/block/{name}/device")]
+    io = (sum(each.read_bytes for each in real), sum(each.write_bytes for each in real)) if real else (None, None)
     with open("/proc/loadavg") as file:
         tasks = int(file.read().split()[3].partition("/")[2])
-    guests = times.guest + times.guest_nice  # which user and nice contain
-    return Usage(
-        time.monotonic_ns(), sum(times) - times.idle - times.iowait - guests, memory.total - memory.available, tasks,
-        sum(each.read_bytes for each in real), sum(each.write_bytes for each in real),
-    )  # fmt: skip
+    busy = sum(times) - times.idle - times.iowait - times.guest - times.guest_nice  # user and nice contain the last two
+    return Usage(time.monotonic_ns(), busy, memory.total - memory.available, tasks, *io)
 
 
 def usage(attempt: str, pid: int, supervisor: int | None) -> dict[str, Any] | None:

@@ -215,6 +215,18 @@ def test_a_clock_that_was_set_back(here: Here) -> None:
     assert all(run["history"][0]["cpu"] <= 1.1 for run in here.replies[1][0]["runs"])
 
 
+def test_a_host_without_disks(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may see none, nor even that."""
+
+    def none(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr("psutil.disk_io_counters", none)
+    here.monitor.join(1, False, here.now)
+    here.wait(SECOND)
+    assert (None, None) == tuple(here.replies[1][0]["host"]["now"][name] for name in ("io_read", "io_write"))
+
+
 def test_a_kernel_that_does_not_count_io(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not known then, and nothing else is lost."""
     monkeypatch.delattr("psutil.Process.io_counters")
