@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from bench.rig import Rig, daemon, wait_for
 from jobqueued import orders, record
 from jobqueued.child import cgroup, spawn
 from jobqueued.child.caps import Caps
-from jobqueued.child.cgroup import NOWHERE, Cgroup, Home
+from jobqueued.child.cgroup import Cgroup
 from jobqueued.commands import Launch
 from jobqueued.model import Job, Run, RunId, RunState
 
@@ -35,8 +34,8 @@ def caps() -> dict[str, Any]:
     """Milliseconds of a start of /bin/true, from its cgroup's making to its end, and of a whole run of the daemon's;
     each beside the same without, in turns.
     """
-    home = cgroup.settle(f"{tempfile.mkdtemp()}/")
-    if home == NOWHERE:
+    home = cgroup.settle()
+    if home < 0:
         raise SystemExit(f"bench caps: no cgroup is delegated here\n{__doc__}")
     starts = {way: _Start(home, limits) for way, limits in _WAYS.items()}
     taken: dict[str, list[float]] = {way: [] for way in _WAYS}
@@ -53,13 +52,13 @@ def caps() -> dict[str, Any]:
 class _Start:
     """One way to start it."""
 
-    def __init__(self, home: Home, limits: dict[str, Any] | None) -> None:
+    def __init__(self, home: int, limits: dict[str, Any] | None) -> None:
         job = Job(id="a", command=("/bin/true",), resource_limits=limits or {})
         run = Run(
             id=RunId("a", 1), key="x", due=0, queued=0, arrival=1, attempt=1, state=RunState.STARTING,
         )  # fmt: skip
         self._order = orders.order(Launch(run, job, record.begin(run, job, "host")), Path("/none"), Path("/none"))
-        self._home = home if limits is not None else NOWHERE
+        self._home = home if limits is not None else -1
         self._output = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
 
     def seconds(self) -> float:

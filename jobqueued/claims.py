@@ -51,7 +51,9 @@ def cores(node: Scalar) -> float:
     return float(number)
 
 
-CPU_AMOUNT = scalar("CPU", "a number of cores such as 0.5, or a percentage of one core such as 50%", cores)
+CPU_AMOUNT = scalar(
+    "CPU", "a number of cores such as 0.5, or a percentage of one core such as 50%, from 0.01 to 4096 cores", cores
+)
 
 # ── locks ──
 

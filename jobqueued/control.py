@@ -16,6 +16,8 @@ from jobqueued.varlink import Decoder, MessageError, Method, Service, VarlinkErr
 _CLIENTS = 256
 _CLIENTS_OF_A_USER = 16
 """For users other than root and our own, so that nobody can keep the others out."""
+_QUEUED = 64
+"""Calls behind one that waits for its answer."""
 _BACKLOG = 1 << 22
 """Unread replies (bytes) after which a client that gets one more is dropped; a single one may be longer."""
 
@@ -60,6 +62,10 @@ class _Client:
         self.pending: int | None = None
         self.more = self.oneway = False
 
+    def is_to_be_read(self) -> bool:
+        """Whether it is to be read: not while there is enough to answer; its end is noticed while it waits."""
+        return not self.queue or (self.pending is not None and len(self.queue) < _QUEUED)
+
 
 class Control:
     """The listening socket and its clients; the loop calls `ready` for each descriptor that has something."""
@@ -83,7 +89,7 @@ class Control:
     def descriptors(self) -> dict[int, bool]:
         """What the loop waits on, and whether for writing too."""
         clients = self._clients.items()
-        waiting = {number: bool(client.outbox) for number, client in clients if not client.queue or client.outbox}
+        waiting = {number: bool(client.outbox) for number, client in clients if client.outbox or client.is_to_be_read()}
         return waiting | ({self._listener.fileno(): False} if len(self._clients) < _CLIENTS else {})
 
     @property

@@ -84,18 +84,24 @@ class Link:
     def shortfall(self, jobs: Iterable[Job]) -> list[str]:
         """What is to be said of limits that the kernel can't enforce here."""
         short: dict[str, list[str]] = {}
+        barred: list[str] = []
         for job in jobs:
             for key, value in job.resource_limits.items():
                 needed = {file.partition(".")[0] for _, file, _ in caps(key, value)}
                 if not needed <= set(self.controllers or ()):
-                    short.setdefault(key, []).append(job.id)
-        if not short:
+                    if job.enforce == "required":
+                        barred.append(job.id)
+                    else:
+                        short.setdefault(key, []).append(job.id)
+        if not (short or barred):
             return []
         found = None if self.controllers is None else ", ".join(self.controllers) or "no controller"
         why = "have no cgroups" if found is None else f"have cgroups with {found} only"
         how = {"memory": "only sampled"}
         lost = [f"{key} is {how.get(key, 'not enforced')} ({_some(ids)})" for key, ids in short.items()]
-        return [f"runs {why} on this host, so of resource_limits {', '.join(lost)}"]
+        told = [f"of resource_limits {', '.join(lost)}"] if lost else []
+        told += [f"nothing starts of {_some(list(dict.fromkeys(barred)))} (enforce: required)"] if barred else []
+        return [f"runs {why} on this host, so {'; '.join(told)}"]
 
     def call(self) -> socket.socket:
         """Say hello; it has answered once `greeted` is true, after a `read` of its descriptor.

@@ -20,8 +20,10 @@ from jobqueued.varlink import text_of
 HISTORY = 60
 """How many samples of each run are kept, and of the host."""
 EVERY = SECOND
-_FIRST = SECOND // 4
-"""After it was found how much everybody had used before; what is used in between is shown first."""
+_FIRST = 3 * SECOND // 10
+"""After it was found how much everybody had used before; what is used in between is shown first.  CPU time is rationed
+by 100 ms, of which it is a multiple.
+"""
 _SLICE = 50
 """How much is looked at in a turn, some 5 ms: a cgroup is one, and so is each process of a run without."""
 _MOST_TOLD = 20_000

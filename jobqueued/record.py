@@ -7,7 +7,7 @@ from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, to_text
 _UNKNOWN_ATTEMPT: Record = {
     "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
     "memory_peak_below": None, "memory_mean": None, "throttled": None, "tasks_peak": None,
-    "io_read": None, "io_write": None, "enforced": {}, "warnings": [],
+    "io_read": None, "io_write": None, "enforced": None, "warnings": [],
 }  # fmt: skip
 
 

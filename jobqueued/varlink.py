@@ -145,7 +145,7 @@ method Describe(job: string, runs: ?int) -> (
 # io_read, io_write, throttled, stopped}.
 method Show(run: string) -> (record: object)
 
-# What the host and all live runs use: once, measured over a quarter of a second, or with more a reply each second. The
+# What the host and all live runs use: once, measured over 0.3 s, or with more a reply each second. The
 # first has on demand the history too, at most a minute of it, as far as somebody looked.
 method Usage(history: ?bool) -> (host: HostUsage, runs: []RunUsage)
 

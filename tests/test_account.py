@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobqueued.child import cgroup, wire
 from jobqueued.child.account import Account
-from jobqueued.child.cgroup import NOWHERE, Cgroup
+from jobqueued.child.cgroup import Cgroup
 from tests.test_supervisor import Pool, pool
 
 __all__ = ["pool"]
@@ -24,7 +24,7 @@ class Kernel(Cgroup):
     """A cgroup whose memory goes by `uses`, from second to bytes."""
 
     def __init__(self, uses: Any) -> None:
-        super().__init__(NOWHERE, "")
+        super().__init__(-1, "")
         self.uses, self.clock = uses, 0.0
 
     def now(self) -> tuple[int, int] | None:
@@ -122,8 +122,8 @@ def test_a_host_without_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file = tmp_path / "cgroup"
     file.write_text(text)
     monkeypatch.setattr(cgroup, "_MEMBERSHIP", str(file))
-    assert cgroup.settle(str(tmp_path)) == NOWHERE
-    assert cgroup.controllers(NOWHERE) is None
+    assert cgroup.settle() == -1
+    assert cgroup.controllers(-1) is None
 
 
 def test_which_disks_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

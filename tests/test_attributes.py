@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobqueued.child import identity, spawn
-from jobqueued.child.cgroup import NOWHERE, Cgroup
+from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.spawn import is_system_trouble
 from jobqueued.keys import JOB_KEYS
 from jobqueued.model import SECOND, Job
@@ -260,7 +260,7 @@ def test_a_home_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     for way in ("posix_spawn", "fork"):
         reading, writing = os.pipe()
         more = attributes(no_new_privs=True) if way == "fork" else {}
-        started = spawn.spawn({**order("pwd"), **more}, writing, Cgroup(NOWHERE, ""))
+        started = spawn.spawn({**order("pwd"), **more}, writing, Cgroup(-1, ""))
         os.close(writing)
         with open(reading) as output:
             assert output.read() == "/\n"

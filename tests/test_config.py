@@ -130,7 +130,7 @@ BAD = {
     "first one of a-z 0-9",
     "reserve: {disk: 1G}": "1:11: reserve: found 'disk'; accepted: cpu or memory",
     "reserve: {cpu: 1G}": "1:16: reserve.cpu: found '1G'; accepted: a number of cores such as 0.5, or a percentage of "
-    "one core such as 50%",
+    "one core such as 50%, from 0.01 to 4096 cores",
     "escalation: 5": "1:13: escalation: found 5; accepted: a mapping with the keys points, every",
     "escalation: {every: 0s}": "1:21: escalation.every: found '0s'; accepted: a duration such as 90s, 5m, 2h or "
     "1d12h, from 1s to 1d",

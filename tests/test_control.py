@@ -311,15 +311,26 @@ class TestLater:
         assert not service.control.stream(more, big)
 
     def test_leaving_with_calls_under_way(self, service: Service, verbs: FakeVerbs) -> None:
-        """Who hangs up while calls of it wait behind one that has not been answered is noticed at the next answer."""
+        """Who hangs up while calls of it wait behind one that has not been answered is noticed at once."""
         client = service.client()
         run = {"run": "a@1"}
         client.send(encode({"method": "io.jobqueue.Wait", "parameters": run, "more": True}) + call("List") * 3)
         service.until(lambda: verbs.tickets)
         client.socket.close()
-        service.until(lambda: not service.control.stream(verbs.tickets["a@1"], "{}"))
-        assert 0 == service.held
+        service.until(lambda: service.held == 0)
+        assert not service.control.stream(verbs.tickets["a@1"], "{}")
         assert not service.control.has_more
+
+    def test_many_calls_behind_one_that_waits(self, service: Service, verbs: FakeVerbs) -> None:
+        """No more are read than some, until it has its answer; then all are answered."""
+        client = service.client()
+        client.send(call("Wait", run="a@1") + call("Describe", job="x") * 2000)
+        service.until(lambda: verbs.tickets)
+        client.nothing_more()
+        (held,) = service.control._clients.values()
+        assert len(held.queue) < 2000
+        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        assert {"parameters": {"got": "x"}} == client.replies(2001)[-1]
 
     def test_twice(self, service: Service, verbs: FakeVerbs) -> None:
         """A ticket answers once; one that never was, never."""

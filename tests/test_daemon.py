@@ -601,11 +601,15 @@ def test_a_name_of_any_characters_is_only_a_name(host: Host) -> None:
 def test_limits_without_cgroups(host: Host) -> None:
     """Which limits the kernel can't enforce here is told once, at the start, and in the status; memory is sampled."""
     eat = f"{sys.executable} -c 'x = bytearray(90 << 20); import time; time.sleep(600)'"
-    host.write("job.yaml", f'jobs: {{eats: {{command: "{eat}", resource_limits: {{memory: 60M, tasks: 9}}}}}}')
+    strict = "strict: {command: 'true', resource_limits: {memory: 60M, cpu: 1}, enforce: required}"
+    host.write(
+        "job.yaml", f'jobs: {{eats: {{command: "{eat}", resource_limits: {{memory: 60M, tasks: 9}}}}, {strict}}}'
+    )
     host.start()
     (told,) = host.said("trouble")
-    assert told["message"].startswith(
-        "runs have no cgroups on this host, so of resource_limits memory is only sampled (eats), tasks is not enf"
+    assert told["message"] == (
+        "runs have no cgroups on this host, so of resource_limits memory is only sampled (eats), tasks is not enforced "
+        "(eats); nothing starts of strict (enforce: required)"
     )
     assert host.call("Status")["controllers"] is None
     record = host.wait(host.run("eats"))

@@ -38,7 +38,7 @@ def test_begin() -> None:
         "due": "1970-01-01T00:00:01.000000Z", "queued": "1970-01-01T00:00:02.000000Z", "started": None, "ended": None,
         "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
         "memory_peak_below": None, "throttled": None, "tasks_peak": None,
-        "io_read": None, "io_write": None, "memory_mean": None, "enforced": {}, "warnings": [],
+        "io_read": None, "io_write": None, "memory_mean": None, "enforced": None, "warnings": [],
         "user": "backup", "command": ("/bin/backup", "--full"),
         "host": "host",
         "priority": 10, "effective_priority": None, "waited_for": [],

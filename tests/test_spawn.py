@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from jobqueued.child import posixspawn, spawn
-from jobqueued.child.cgroup import NOWHERE, Cgroup
+from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.identity import StartFailed, User
 from jobqueued.child.spawn import find, is_system_trouble
 from tests.host import DEADLINE, REPO, wait_for
@@ -52,7 +52,7 @@ class Way:
 
     def start(self, order: dict[str, Any], output: int) -> int:
         """The pid."""
-        return spawn.spawn({**order, "user": self.user or order["user"]}, output, Cgroup(NOWHERE, "")).pid
+        return spawn.spawn({**order, "user": self.user or order["user"]}, output, Cgroup(-1, "")).pid
 
     def run(self, command: str | list[str], **fields: Any) -> tuple[str, int]:
         """The output of a job and its exit code (negative: the signal)."""

@@ -18,7 +18,6 @@ import pytest
 
 from jobqueued import orders, record
 from jobqueued.child import budget, identity, supervisor, wire
-from jobqueued.child.cgroup import NOWHERE
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Claim, Job, Run, RunId, RunState
 from jobqueued.placement import CPUS
@@ -41,7 +40,7 @@ class Pool:
             for name in os.listdir("/proc/self/fd"):  # what the tests were started with; the launcher closes it
                 if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
                     os.set_inheritable(int(name), False)
-            supervisor.become(theirs, budget.common(), NOWHERE, [ours.fileno()])
+            supervisor.become(theirs, budget.common(), -1, [ours.fileno()])
         theirs.close()
         ours.settimeout(30)
         self.number = 0

@@ -15,7 +15,7 @@ from jobqueued.child import report, spawn, tree, wire
 from jobqueued.child.account import NEVER, Account
 from jobqueued.child.budget import Common
 from jobqueued.child.caps import Caps
-from jobqueued.child.cgroup import Cgroup, Home
+from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.followers import Followers, Loop
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.lockfile import BUSY, Busy, LockFiles
@@ -35,7 +35,7 @@ class Attempt:
 
     def __init__(
         self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, common: Common,
-        home: Home, *, last: bool,
+        home: int, *, last: bool,
     ) -> None:  # fmt: skip
         """`home`: where cgroups are (cgroup.settle).  `last`: afterwards this supervisor leaves the pool."""
         self.name, self.directory = name, directory
@@ -150,7 +150,7 @@ class Attempt:
         try:
             self._cgroup.make()
         except OSError as error:
-            raise StartFailed("cgroup", error.errno or 0) from None
+            raise StartFailed("cgroup", error.errno or 0, str(error.strerror)) from None
         self._caps.apply()
         started = spawn.spawn(self._order, self._output.writing, self._cgroup)
         after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -324,8 +324,7 @@ class Attempt:
         assert self._usage is not None
         state, reason = self._verdict(self._status)
         facts = {**report.end(self._status, self._usage), **self._account.figures(self._usage)}
-        if state != "oom_killed" and (killed := self._caps.killed()):
-            self._warnings.append(killed)
+        self._warnings += self._caps.told(state)
         if not self._left and not self._cgroup.remove():
             self._warnings.append("its cgroup can't be removed: something in it does not end")
         return self._finished(state, reason, pid=self._pid, **facts)

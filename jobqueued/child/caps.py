@@ -72,6 +72,14 @@ class Caps:
             why = "a limit below its own cgroup" if limit is None else f"its limit is {_size(limit)}"
         return f"out of memory: {why} (memory.events: oom_kill {count})"
 
+    def told(self, state: str) -> list[str]:
+        """What it came up against without its being the end."""
+        killed = "" if state == "oom_killed" else self.killed()
+        limit = next((text for _, file, text in self._caps if file == "pids.max"), "")
+        count = self._cgroup.refused_tasks() if limit else 0
+        reached = f"it could not start more tasks than {limit} (pids.events: max {count})" if count else ""
+        return [text for text in (killed, reached) if text]
+
 
 def _size(amount: int) -> str:
-    return f"{amount / (1 << 20):.4g} MiB"
+    return f"{amount / (1 << 20):.4g} MiB" if amount >= 1 << 20 else f"{amount / (1 << 10):.4g} KiB"

@@ -11,13 +11,15 @@ import errno
 import fcntl
 import os
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 _MOUNT, _SELF = "/sys/fs/cgroup", "self"
 _MEMBERSHIP = "/proc/{}/cgroup"
 _CONTROLLERS = ("memory", "pids", "io")
-_SHARED = ("cpu", "cpuset")
-"""Controllers that are on only while an attempt needs them."""
+_SHARED = {"cpu": "cgroup.kill", "cpuset": f"{_SELF}/cgroup.kill"}
+"""Controllers that are on only while an attempt needs them: each that does has a lock on such a file, which nobody but
+its owner can open, and which all who divide this cgroup share.
+"""
 _DELEGATED = ("trusted.delegate", "user.delegate")
 """What systemd notes at a cgroup that it leaves to others (CGROUP_DELEGATION.md)."""
 _BLOCK = "/sys/block"
@@ -26,40 +28,25 @@ _PATIENCE = 1.0
 """How long (s) to wait until the kernel has taken away what was killed."""
 
 
-class Home(NamedTuple):
-    """Where attempts have their cgroups: a directory, -1: nowhere.  `locks`: a file that nobody else can open, in which
-    each that needs a controller of _SHARED has a lock of the byte of that number.
-    """
+def settle(*, delegated: bool = False) -> int:
+    """Move this process to `self`; a descriptor for where attempts get theirs, -1: nothing is delegated to us.
 
-    directory: int
-    locks: int
-
-
-NOWHERE = Home(-1, -1)
-
-
-def settle(locks: str, *, delegated: bool = False) -> Home:
-    """Move this process to `self`, and say where attempts get theirs; NOWHERE: nothing is delegated to us.
-
-    `locks`: how the names of files begin in which we lock.  `delegated`: our cgroup is, though nothing says so: the
-    systemd of a user leaves no note.
+    `delegated`: our cgroup is, though nothing says so: the systemd of a user leaves no note.
     """
     base = _divided(delegated)
     if base is None:
-        return NOWHERE
+        return -1
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(f"{base}/{_SELF}")
-        directory = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        file = f"{locks}{os.fstat(directory).st_ino}"
-        home = Home(directory, os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        _write(directory, f"{_SELF}/cgroup.procs", b"0")
+        home = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        _write(home, f"{_SELF}/cgroup.procs", b"0")
     except OSError:  # delegated in name only
-        return NOWHERE
-    _clear(directory)
+        return -1
+    _clear(home)
     for controller in _CONTROLLERS:
         with contextlib.suppress(OSError):  # the host's kernel, or who delegates, does not have it
-            _write(directory, "cgroup.subtree_control", b"+" + controller.encode())
+            _write(home, "cgroup.subtree_control", b"+" + controller.encode())
     return home
 
 
@@ -73,12 +60,12 @@ def _clear(home: int) -> None:
                 _write(home, f"{_SELF}/cgroup.procs", pid)
 
 
-def controllers(home: Home) -> list[str] | None:
+def controllers(home: int) -> list[str] | None:
     """Those that the attempts' cgroups have, or get while they need them; None: there are no cgroups."""
-    if home.directory < 0:
+    if home < 0:
         return None
-    offered = (_read(home.directory, "cgroup.controllers") or b"").decode().split()
-    always = (_read(home.directory, "cgroup.subtree_control") or b"").decode().split()
+    offered = (_read(home, "cgroup.controllers") or b"").decode().split()
+    always = (_read(home, "cgroup.subtree_control") or b"").decode().split()
     return [name for name in (*_CONTROLLERS, *_SHARED) if name in (always if name in _CONTROLLERS else offered)]
 
 
@@ -113,28 +100,31 @@ def _attribute(path: str, name: str) -> bytes:
 
 
 class Cgroup:
-    """That of one attempt.  `home`: where it is, as `settle` gave it; NOWHERE: it has none, and nothing is measured."""
+    """That of one attempt.  `home`: where it is, as `settle` gave it; -1: there is none, and nothing is measured."""
 
-    def __init__(self, home: Home, name: str) -> None:
+    def __init__(self, home: int, name: str) -> None:
         self._home, self._name = home, name
         self.directory = -1
-        self._shared: list[str] = []
+        self._shared: dict[str, int] = {}
 
     def make(self) -> None:
-        """OSError: it can't be made."""
-        if self._home.directory >= 0:
-            with contextlib.suppress(FileExistsError):  # of a start that came to nothing
-                os.mkdir(self._name, 0o755, dir_fd=self._home.directory)
-            self.directory = _opened(self._home.directory, self._name)
+        """OSError: it can't be made; EBUSY: somebody is in it."""
+        if self._home >= 0:
+            try:
+                os.mkdir(self._name, 0o755, dir_fd=self._home)
+            except FileExistsError:  # of a start that came to nothing; or of another daemon in this place
+                if b"populated 1" in (_read(self._home, f"{self._name}/cgroup.events") or b""):
+                    raise OSError(errno.EBUSY, "a run of that name of another daemon is in it") from None
+            self.directory = _opened(self._home, self._name)
 
     @classmethod
-    def find(cls, home: Home, name: str) -> Cgroup:
+    def find(cls, home: int, name: str) -> Cgroup:
         """That of an attempt whose supervisor is gone, if there is one; what it needed nobody needs any more."""
         found = cls(home, name)
-        if home.directory >= 0:
+        if home >= 0:
             with contextlib.suppress(OSError):
-                found.directory = _opened(home.directory, name)
-                found._shared = list(_SHARED)
+                found.directory = _opened(home, name)
+                found._shared = {name: found._lock(name) for name in _SHARED}
         return found
 
     @classmethod
@@ -142,7 +132,7 @@ class Cgroup:
         """That of an attempt, for a look from outside: beside its supervisor's; where nobody knows that, the one of its
         main process.
         """
-        found = cls(NOWHERE, name)
+        found = cls(-1, name)
         with contextlib.suppress(OSError):
             if supervisor is None:
                 home, inside, _below = f"{_directory_of(str(pid))}/".partition(f"/{name}/")
@@ -151,6 +141,10 @@ class Cgroup:
             if home and inside:
                 found.directory = os.open(f"{home}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return found
+
+    def refused_tasks(self) -> int:
+        """How often a fork failed as there were as many as it may have (pids.events)."""
+        return self._pairs("pids.events").get("max", 0)
 
     def close(self) -> None:
         """Let go of it, as it is."""
@@ -183,19 +177,26 @@ class Cgroup:
         Without need they are not: the nice of processes would count inside of their runs only.
         """
         if self.directory >= 0:
-            fcntl.lockf(self._home.locks, fcntl.LOCK_SH, 1, _SHARED.index(controller))
-            self._shared.append(controller)
+            lock = self._shared[controller] = self._lock(controller)
+            if lock >= 0:
+                fcntl.flock(lock, fcntl.LOCK_SH)
             with contextlib.suppress(OSError):  # it is not delegated, which `cap` will tell
-                _write(self._home.directory, "cgroup.subtree_control", b"+" + controller.encode())
+                _write(self._home, "cgroup.subtree_control", b"+" + controller.encode())
+
+    def _lock(self, controller: str) -> int:
+        """-1: a kernel before 5.14, where it stays on."""
+        with contextlib.suppress(OSError):
+            return os.open(_SHARED[controller], os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._home)
+        return -1
 
     def _unshare(self) -> None:
-        while self._shared:
-            controller = self._shared.pop()
-            byte = _SHARED.index(controller)
-            with contextlib.suppress(OSError):  # others need it
-                fcntl.lockf(self._home.locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-                _write(self._home.directory, "cgroup.subtree_control", b"-" + controller.encode())
-            fcntl.lockf(self._home.locks, fcntl.LOCK_UN, 1, byte)
+        for controller, lock in self._shared.items():
+            if lock >= 0:
+                with contextlib.suppress(OSError):  # others need it
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _write(self._home, "cgroup.subtree_control", b"-" + controller.encode())
+                os.close(lock)
+        self._shared.clear()
 
     def now(self) -> tuple[int, int] | None:
         """Bytes of memory and tasks that it has at present; None: there is no such figure."""
@@ -259,7 +260,7 @@ class Cgroup:
                 with contextlib.suppress(OSError):
                     os.rmdir(path, dir_fd=self.directory)
         try:
-            os.rmdir(self._name, dir_fd=self._home.directory)
+            os.rmdir(self._name, dir_fd=self._home)
         except OSError as error:
             return error.errno == errno.ENOENT
         return True

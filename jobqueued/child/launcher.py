@@ -22,7 +22,7 @@ if __name__ == "__main__":  # run by path: find jobqueued.child beside us, after
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from jobqueued.child import budget, cgroup, spawn, supervisor, tree, wire
-from jobqueued.child.cgroup import Cgroup, Home
+from jobqueued.child.cgroup import Cgroup
 
 POOL = 8
 ASKING = 4
@@ -36,18 +36,18 @@ _LISTEN_FD = 3
 class Seat:
     """One supervisor as its launcher sees it: process, socket, and the attempt it is busy with."""
 
-    __slots__ = ("idle_since", "name", "pid", "socket")
+    __slots__ = ("idle_since", "left", "name", "pid", "socket")
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid, self.socket = pid, connection
-        self.name = ""
+        self.name = self.left = ""
         self.idle_since = time.monotonic()
 
 
 class Launcher:
     """The pool, the backlog, and the one scheduler that may give orders."""
 
-    def __init__(self, listener: socket.socket, runs: str, home: Home, *, exit_when_idle: bool) -> None:
+    def __init__(self, listener: socket.socket, runs: str, home: int, *, exit_when_idle: bool) -> None:
         """`home`: where attempts have their cgroups (cgroup.settle)."""
         self._runs, self._home, self._exit_when_idle = runs, home, exit_when_idle
         self._listener, self._common = listener, budget.common()
@@ -255,7 +255,9 @@ class Launcher:
             with contextlib.suppress(OSError):
                 seat.socket.send(b"sync")
         seat.name = ""
-        if verb != b"left":
+        if verb == b"left":
+            seat.left = rest.decode()
+        else:
             seat.idle_since = self._freed = time.monotonic()
             self._idle.append(seat)
 
@@ -309,6 +311,8 @@ class Launcher:
                     self._questions.append(seat.name)
                 elif seat.name:
                     self._lose(seat.name)
+                elif seat.left:  # it has its record; what it left has nobody any more
+                    self._lost[seat.left] = -1, None
                 return
         for name, (main, _none) in self._lost.items():
             if main == pid:
@@ -352,8 +356,9 @@ class Launcher:
         for name in self._lost:
             Cgroup.find(self._home, name).remove(0)
         if not strays:
-            for name, (_main, status) in self._lost.items():
-                self._tell_lost(name, "-" if status is None else str(status))
+            for name, (main, status) in self._lost.items():
+                if main >= 0:
+                    self._tell_lost(name, "-" if status is None else str(status))
             self._lost.clear()
 
     def _tell_lost(self, name: str, status: str) -> None:
@@ -385,7 +390,7 @@ def main(arguments: list[str]) -> None:
     wire.limit_files(None)
     spawn.forgo_oom_protection()
     spawn.become_subreaper()
-    home = cgroup.settle(f"{runs}/cgroup-", delegated="--delegated" in arguments)
+    home = cgroup.settle(delegated="--delegated" in arguments)
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)
     Launcher(listener, runs, home, exit_when_idle="--exit-when-idle" in arguments).serve()

@@ -18,7 +18,6 @@ from typing import NoReturn
 from jobqueued.child import identity, spawn, wire
 from jobqueued.child.attempt import Attempt
 from jobqueued.child.budget import Common
-from jobqueued.child.cgroup import Home
 from jobqueued.child.shutdown import Shutdown
 
 MOST_ATTEMPTS = 1000
@@ -32,7 +31,7 @@ QUESTION = "user "
 _ASKING_SECONDS = 60
 
 
-def become(launcher: socket.socket, common: Common, home: Home, inherited: list[int]) -> NoReturn:
+def become(launcher: socket.socket, common: Common, home: int, inherited: list[int]) -> NoReturn:
     """Turn a fork of the launcher into a supervisor; `inherited` are the launcher's own descriptors."""
     status = 1
     try:
@@ -51,7 +50,7 @@ def become(launcher: socket.socket, common: Common, home: Home, inherited: list[
         os._exit(status)
 
 
-def serve(launcher: socket.socket, common: Common, home: Home) -> None:
+def serve(launcher: socket.socket, common: Common, home: int) -> None:
     """Carry out attempts, one after another, until the launcher is gone; their cgroups are in `home`."""
     wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -23,7 +23,11 @@ from jobqueued.varlink import Message
 
 _SCARCE = 100 << 20
 _CGROUPS = Path("/sys/fs/cgroup")
-_WANTED = ("memory", "pids", "io", "cpu", "cpuset")
+_WANTED = {
+    "memory": "memory is sampled, memory_high and swap are not enforced", "pids": "tasks is not enforced",
+    "io": "io_read and io_write are not enforced", "cpu": "cpu is not enforced",
+    "cpuset": "runs may leave the CPUs that their placement gave them",
+}  # fmt: skip
 _TIMEX_BYTES, _TIME_ERROR = 512, 5
 _OK, _WARNING, _ERROR = "ok", "warning", "error"
 
@@ -60,7 +64,7 @@ def doctor(paths: Paths, as_json: bool) -> None:
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
-        told = (f"{it.seen}; {it.remedy}" if it.remedy else it.seen for it in findings)
+        told = (f"{it.seen} → {it.remedy}" if it.remedy else it.seen for it in findings)
         rows = zip((styled(it.verdict) for it in findings), (it.what for it in findings), told, strict=True)
         print_table(("", "WHAT", "FOUND"), rows)
     sys.exit(down or any(finding.verdict == _ERROR for finding in findings))
@@ -121,8 +125,8 @@ def _limits(status: Message) -> Iterator[Finding]:
         seen = "runs have none: memory is sampled, other limits of cgroups are not enforced, figures are of processes"
         yield Finding("cgroups", _WARNING, seen, _cgroup_remedy())
     elif missing:
-        seen = f"runs have {', '.join(found) or 'no controller'}, but not {', '.join(missing)}"
-        yield Finding("cgroups", _WARNING, seen, "the kernel, or who delegates, does not give it")
+        lost = "; ".join(f"no {name}: {_WANTED[name]}" for name in missing)
+        yield Finding("cgroups", _WARNING, f"runs have {', '.join(found) or 'no controller'}, but {lost}")
     else:
         yield Finding("cgroups", _OK, f"runs have {', '.join(found)}")
     for trouble in status["troubles"]:

@@ -252,6 +252,7 @@ def _held(claim: Message) -> str:
 
 def _consumption(record: Record) -> list[Fact]:
     usage, output, cpu = record.get("usage"), runlog.whole_output(record), record["cpu_user"]
+    enforced = record.get("enforced") or {}
     unsent = (output.get("journal") or {}).get("dropped")
     now = usage and f"{span(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {_count(usage['tasks'], 'task')}" + (
         ", stopped by a signal (SIGCONT lets it go on)" * usage["stopped"]
@@ -262,6 +263,7 @@ def _consumption(record: Record) -> list[Fact]:
         ("memory peak", _told("{}", record["memory_peak"], size) or bound),
         ("memory mean", _told("{}", record.get("memory_mean"), size)),
         ("throttled", _told("for {}", record.get("throttled") or None, span)),
+        ("enforced", ", ".join(f"{key} {_HOW.get(how, how)}" for key, how in enforced.items()) or None),
         ("tasks", _told("{} at most", record.get("tasks_peak"))),
         ("disks", None if record.get("io_read") is None else _disks(record)),
         ("now", now),
@@ -270,6 +272,9 @@ def _consumption(record: Record) -> list[Fact]:
         ("lost output", output.get("error")),
         ("not in journal", _count(unsent, "line") if unsent else None),
     ]
+
+
+_HOW = {"cgroup": "by its cgroup", "affinity": "by affinity", "no": "not"}
 
 
 def _disks(record: Record) -> str:

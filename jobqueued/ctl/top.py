@@ -32,6 +32,7 @@ from jobqueued.varlink import Message
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
 _STDOUT = 1
+_HIDDEN = "live runs are not yours to see"
 _HEADINGS = ("RUN", "CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "CPU TIME", "STARTED", "STATE", "CPU, LATELY")
 _KEYS = "by: (c)pu (m)emory (i)o (t)asks (s)tarted; (q)uit"
 _ORDERS = {
@@ -67,7 +68,7 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
     view = _View(set(jobs), sort)
     if as_json or once or not sys.stdout.isatty() or console().is_dumb_terminal:
         with contextlib.closing(_source(paths)) as source:
-            frame = view.take(source.frame())
+            frame = view.take(source.frame(), source.note)
         print_json(frame) if as_json else console().print(view.shown())
     else:
         with contextlib.suppress(KeyboardInterrupt), _keys() as keys:
@@ -77,6 +78,7 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
 def _look(paths: Paths, view: _View, keys: int | None) -> None:
     """Until the user has seen enough; from the daemon whenever it is there."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is put right again
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # it would be left as it is
     source = _source(paths, lasts=True)
     with Live(console=console(), screen=True, auto_refresh=False) as screen:
         while True:
@@ -94,6 +96,7 @@ def _look(paths: Paths, view: _View, keys: int | None) -> None:
             elif not ready:
                 view.note = "the daemon does not answer; this is what it said last"
             width, height = os.get_terminal_size(_STDOUT)  # $COLUMNS and $LINES are as of the start
+            width, height = width or 80, height or 24  # a serial console does not know
             screen.console.size = ConsoleDimensions(width, height)
             screen.update(view.shown(width, height), refresh=True)
 
@@ -146,7 +149,7 @@ class _Files:
     patience = 1000
 
     def __init__(self, paths: Paths) -> None:
-        what = "live runs are not yours to see" if offline.is_hidden(paths.runs) else "measured here"
+        what = _HIDDEN if offline.is_hidden(paths.runs) else "measured here"
         self.note = f"the daemon is not reachable; {what}"
         self._frame = ""
         self._monitor = Monitor(lambda: offline.processes(paths), Marks(paths.runs, paths.logs))
@@ -223,6 +226,8 @@ class _View:
         return Group(*head, Text(), found, *more)
 
     def _nothing(self) -> str:
+        if _HIDDEN in self.note:
+            return f"{_HIDDEN.capitalize()}."
         return f"No run of {' or '.join(sorted(self._jobs))} is live." if self._jobs else "No run is live."
 
     def _head(self, *, lasts: bool) -> list[Text]:

@@ -22,6 +22,8 @@ jobs:
     command: [/usr/bin/python3, -c, "import time; x = bytearray(120 << 20); time.sleep(600)"]
     resource_limits: {memory: 50M}
   forks: {command: "sleep 600 & sleep 600 & wait"}
+  shared: {command: sleep 600, resource_limits: {cpu: 0.5}}
+  brief: {command: "true", resource_limits: {cpu: 0.5}}
   strict: {command: "true", resource_limits: {memory: 64M}, enforce: required}
 """
 CGROUP = Path("/sys/fs/cgroup")
@@ -183,6 +185,26 @@ def test_a_container(tmp_path: Path) -> None:
     assert sh("cat", str(CGROUP / "box-rw" / "cgroup.procs")) == ""
     assert len((CGROUP / "box-rw" / "self" / "cgroup.procs").read_text().split()) > 3
     place.close()
+
+
+def test_two_daemons_in_one_container(tmp_path: Path) -> None:
+    """Neither takes a limit of the other's away, nor ends its runs."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for root in (first, second):
+        root.mkdir()
+    one = boxed(first, "rw,nsdelegate")
+    box = CGROUP / "box-rw,nsdelegate"
+    run = one.run("shared")
+    until("it runs", (box / f"{run}.1" / "cpu.max").exists)
+    inside = f"nsenter --cgroup --mount --target {one.ctl('status')['pid']}"
+    other = Place(second, ["sh", "-c", f'echo 0 >{box}/self/cgroup.procs; exec {inside} "$@"', "sh"])
+    assert other.finished("shared")["reason"].startswith("start_failed: cgroup: a run of that name of another daemon")
+    for _ in range(2):
+        other.finished("brief")
+    assert (box / f"{run}.1" / "cpu.max").read_text() == "50000 100000\n"
+    os.kill(int(one.ctl("show", run)["pid"]), 0)
+    other.stop()
+    one.close()
 
 
 def test_a_container_that_may_not(tmp_path: Path) -> None:

@@ -164,4 +164,5 @@ def test_a_fork_bomb() -> None:
     """It stops at its tasks, and is ended."""
     record = finished("bomb")
     assert (record["state"], record["tasks_peak"]) == ("timed_out", 30)
+    assert any(told.startswith("it could not start more tasks than 30 (pids") for told in record["warnings"])
     assert left() == ["self"]

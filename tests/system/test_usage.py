@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -36,6 +37,7 @@ def started() -> None:
     start(JOB_FILE)
 
 
+@cache
 def home() -> Path:
     (scope,) = scopes()
     return Path("/sys/fs/cgroup" + state(scope, "ControlGroup"))
