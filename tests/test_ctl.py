@@ -1179,7 +1179,7 @@ class TestVarlinkctl:
         assert (0, "") == (called.returncode, called.stdout)
 
 
-@pytest.mark.parametrize("command", ["status", "list", "doctor", "show nightly-backup@142", "status --json"])
+@pytest.mark.parametrize("command", ["status", "list", "doctor", "show nightly-backup@142", "status --json", "--help"])
 @pytest.mark.usefixtures("daemon")
 def test_a_full_disk_under_the_answer(tmp_path: Path, command: str) -> None:
     """That is told in a sentence."""

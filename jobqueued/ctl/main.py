@@ -7,13 +7,13 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from jobqueued import __version__
 from jobqueued.config import Paths
 from jobqueued.ctl.check import check
-from jobqueued.ctl.client import Unreachable
 from jobqueued.ctl.doctor import doctor
 from jobqueued.ctl.emit import emit
 from jobqueued.ctl.history import history
@@ -33,15 +33,16 @@ from jobqueued.ctl.withlock import with_lock
 
 
 class _Group(click.Group):
-    def invoke(self, ctx: click.Context) -> object:
+    def main(self, *arguments: Any, **options: Any) -> Any:
         """A full disk under stdout is told in a sentence."""
         try:
-            return super().invoke(ctx)
+            return super().main(*arguments, **options)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 raise
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where the rest of it goes
-            raise Unreachable(f"the answer can't be written: {error.strerror}") from None
+            click.echo(f"Error: the answer can't be written: {error.strerror}", err=True)
+            sys.exit(2)
 
 
 _DIRECTORY = click.Path(path_type=Path, readable=False)
