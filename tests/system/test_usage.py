@@ -19,7 +19,8 @@ import pytest
 
 from tests.system.vm import DEADLINE, LIVE, journal, record_file, scopes, sh, start, state, until
 
-SECONDS = 10
+SECONDS = 20
+"""So long that a ration of CPU time more or less, 20 ms of each 100, is well below the tolerance."""
 JOB_FILE = """
 jobs:
   spins: {command: "while :; do :; done", resource_limits: {cpu: 0.2, memory: 100M, tasks: 5}}
@@ -88,7 +89,7 @@ def number(name: str, key: str = "") -> int:
 
 @pytest.mark.usefixtures("live")
 def test_beside_the_files_of_cgroups() -> None:
-    """CPU, memory, tasks and disks over ten seconds, read by the test itself at both ends: within 2 %."""
+    """CPU, memory, tasks and disks over some time, read by the test itself at both ends: within 2 %."""
     names = ("spins@1.1", "writes@1.1")
 
     def counters() -> list[float]:
@@ -116,7 +117,7 @@ def test_beside_the_files_of_cgroups() -> None:
 
 @pytest.mark.usefixtures("live")
 def test_beside_systemd_cgtop() -> None:
-    """Over the same ten seconds it shows the same, within 2 %."""
+    """At the same time it shows the same of what is steady, within 2 %."""
     command = ["systemd-cgtop", "--batch", "--iterations=2", f"--delay={SECONDS}", "--depth=5", "--raw", "-P"]
     found: list[str] = []
     other = threading.Thread(
@@ -126,8 +127,8 @@ def test_beside_systemd_cgtop() -> None:
     shown = usage(lambda: not other.is_alive())
     rows = {line.split()[0]: line.split()[1:] for line in found[0].splitlines() if "/" in line}
     rows = {name.rpartition("/")[2]: row for name, row in rows.items()}
-    told = {run: mean(r["now"]["cpu"] for r in shown[run][1:]) for run in ("spins@1", "writes@1")}
-    assert told == pytest.approx({run: float(rows[f"{run}.1"][1]) / 100 for run in told}, rel=0.02, abs=0.005)
+    told = mean(r["now"]["cpu"] for r in shown["spins@1"][1:])
+    assert told == pytest.approx(float(rows["spins@1.1"][1]) / 100, rel=0.02)
     assert shown["eats@1"][-1]["now"]["memory"] == pytest.approx(int(rows["eats@1.1"][2]), rel=0.02)
 
 
