@@ -1,4 +1,4 @@
-"""What people are told of jobs: the scheduler's state as plain data, in the words of `varlink.INTERFACE`."""
+"""What people are told of jobs: the scheduler's state as plain data, in the words of `interface.INTERFACE`."""
 
 from __future__ import annotations
 

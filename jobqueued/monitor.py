@@ -49,7 +49,7 @@ def processes(scheduler: Scheduler) -> list[Process]:
 
 
 class Trace:
-    """What one of them used over time: samples, the newest last, in the words of `varlink.INTERFACE`."""
+    """What one of them used over time: samples, the newest last, in the words of `interface.INTERFACE`."""
 
     def __init__(self, before: Usage, most: float = float("inf")) -> None:
         """`most`: so many CPUs there are; the kernel counts by ticks, at times one more than there is room for."""

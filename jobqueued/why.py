@@ -18,7 +18,7 @@ Why = dict[str, Any]
 
 
 def explain(book: Book, name: RunId, now: Now) -> Why:
-    """All of it as the interface has it (`varlink.INTERFACE`); `reasons` says it in words, and is [] for a live run.
+    """All of it as the interface has it (`interface.INTERFACE`); `reasons` says it in words, and is [] for a live run.
 
     KeyError: no such run, or it has ended.
     """

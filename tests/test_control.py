@@ -24,6 +24,7 @@ from jobqueued.control import _CLIENTS as CLIENTS
 from jobqueued.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
 from jobqueued.control import Control, Peer
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
+from jobqueued.interface import INTERFACE
 from jobqueued.marks import Marks
 from jobqueued.memory import Hold
 from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
@@ -31,7 +32,7 @@ from jobqueued.monitor import Monitor
 from jobqueued.record import begin
 from jobqueued.store import Store
 from jobqueued.unsaved import Unsaved
-from jobqueued.varlink import INTERFACE, LIMIT, Decoder, Message, Method, VarlinkError, encode
+from jobqueued.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.verbs import Verbs
 from tests.host import DEADLINE
 from tests.world import MIDNIGHT, World, job

@@ -38,7 +38,8 @@ from jobqueued.control import Peer
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.main import main
 from jobqueued.ctl.terminal import printable, size, span
-from jobqueued.varlink import INTERFACE, Decoder, Message, Method, Service, VarlinkError, encode
+from jobqueued.interface import INTERFACE
+from jobqueued.varlink import Decoder, Message, Method, Service, VarlinkError, encode
 from tests.host import Host, wait_for
 
 REPOSITORY = Path(__file__).parent.parent

@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from jobqueued.ctl.terminal import printable
-from jobqueued.varlink import NAME, Decoder, Message, MessageError, encode
+from jobqueued.interface import NAME
+from jobqueued.varlink import Decoder, Message, MessageError, encode
 
 TIMEOUT = 10.0
 _LIMIT = 1 << 28
@@ -39,7 +40,7 @@ class Refused(click.ClickException):
 
 
 def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
-    """Call a method of `varlink.INTERFACE` and return the reply's parameters.
+    """Call a method of `interface.INTERFACE` and return the reply's parameters.
 
     `timeout` (seconds) bounds each silence.  Unreachable and Refused say to a person what is wrong and what to do.
     """

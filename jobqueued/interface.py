@@ -1,0 +1,208 @@
+"""The interface that jobqueued serves on its control socket, in the language of https://varlink.org."""
+
+from __future__ import annotations
+
+NAME = "io.jobqueue"
+
+INTERFACE = """\
+# The job queue of this host.
+# Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is written JOB@NUMBER.
+interface io.jobqueue
+
+# A job, where it stands, and where it was defined. Next is null while it is paused, disabled or invalid, too; skips are
+# the starts that SkipNext has taken out.
+type Job (
+  id: string,
+  description: string,
+  status: string,
+  enabled: bool,
+  paused: bool,
+  paused_until: ?string,
+  skips: []string,
+  invalid: ?string,
+  priority: int,
+  concurrency: int,
+  schedule: []string,
+  timezone: string,
+  next: ?string,
+  last_run: ?string,
+  last_state: ?string,
+  due: int,
+  waiting: int,
+  retrying: int,
+  running: int,
+  file: string,
+  line: int
+)
+
+# One thing wrong with a file. Lines and columns count from 1; 0 means unknown.
+type Problem (
+  file: string,
+  line: int,
+  column: int,
+  key: string,
+  message: string,
+  severity: string
+)
+
+# What is used: CPUs on the mean since the sample before (the first of a run: since its start), memory and tasks, and
+# bytes a second from and to disks, null where that is not known.
+type Sample (
+  time: string,
+  cpu: float,
+  memory: int,
+  tasks: int,
+  io_read: ?float,
+  io_write: ?float
+)
+
+# What all of the host uses, of so many CPUs and so much memory.
+type HostUsage (
+  cpus: int,
+  memory: int,
+  now: Sample,
+  history: []Sample
+)
+
+# What a live run uses, by its cgroup or, where it has none, by its processes. The limits are those that its cgroup has,
+# null for what it has not. So far it has used seconds of CPU time, and been throttled for some. It may be stopped by a
+# signal.
+type RunUsage (
+  run: string,
+  job: string,
+  state: string,
+  pid: int,
+  started: string,
+  by: string,
+  limits: (cpu: ?float, memory: ?int, tasks: ?int),
+  cpu_seconds: float,
+  throttled: ?float,
+  stopped: bool,
+  now: Sample,
+  history: []Sample
+)
+
+# The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
+# Left are the runs that have ended and left processes behind, as their jobs are allowed to.
+# The state is ok or degraded, the reason says why. Controllers are those of the cgroups that runs have, null where they
+# have none: then memory is sampled, and other limits of cgroups are not enforced. Troubles tell what can't be done here
+# of what jobs or settings ask for. Nothing new starts while the launcher does not answer, or somebody holds it.
+method Status() -> (
+  version: string,
+  pid: int,
+  host: string,
+  started: string,
+  state: string,
+  reason: ?string,
+  jobs: int,
+  due: int,
+  waiting: int,
+  retrying: int,
+  running: int,
+  max_running: ?int,
+  controllers: ?[]string,
+  launcher: bool,
+  troubles: []string,
+  left: []string,
+  held_by: ?string,
+  held_until: ?string,
+  next: ?string,
+  next_job: ?string,
+  stale: []string,
+  problems: []Problem
+)
+
+# All jobs, by id.
+method List() -> (jobs: []Job)
+
+# One job with its counters and its newest records (10 unless told), newest first.
+method Describe(job: string, runs: ?int) -> (
+  job: Job,
+  definition: object,
+  stats: object,
+  runs: []object
+)
+
+# The record of a run; that of a live run so far, with its present usage {cpu_seconds, memory, tasks,
+# io_read, io_write, throttled, stopped}.
+method Show(run: string) -> (record: object)
+
+# What the host and all live runs use: once, measured over 0.3 s, or with more a reply each second. The
+# first has on demand the history too, at most a minute of it, as far as somebody looked.
+method Usage(history: ?bool) -> (host: HostUsage, runs: []RunUsage)
+
+# When the clock starts a job next, in its zone: at most count times.
+method Next(job: string, count: int) -> (timezone: string, next: []string)
+
+# Records, newest first by when the run was queued: of one job or all, in some states, queued from since on and before
+# until. First come the runs that are live. A reply has at most limit runs (50, also unless told), fewer where many
+# were passed over; its next, as before, gets what follows, and where it is null there is no more.
+method History(job: ?string, states: ?[]string, since: ?string, until: ?string, before: ?string, limit: ?int) -> (
+  runs: []object,
+  next: ?string
+)
+
+# The output of a run from a byte on (0 unless told), in base64, at most limit bytes (64 KiB, also unless told); size is
+# how much there is by now. Of a live run there may be more later.
+method Logs(run: string, offset: ?int, limit: ?int) -> (data: string, size: int, live: bool)
+
+# Make a job due now.
+method Run(job: string) -> (run: string)
+
+# End a live run, or let one that waits never start; the state is stopping or skipped.
+method Stop(run: string) -> (state: string)
+
+# Make the job of a run due once more, whether that run has ended or not.
+method Rerun(run: string) -> (run: string)
+
+# Something has happened: make the jobs due that wait for this event. The runs are theirs, skipped ones too.
+method Emit(event: string) -> (runs: []string)
+
+# Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
+# mode, units, capacity, holders: {run, mode, units, since, held, ends_by}}; ahead, the runs that go first, and behind,
+# that of them for which what it needs is kept; effective_priority by now, which grows by points each every seconds;
+# expected, when it is likely to start.
+method Why(run: string) -> (why: object)
+
+# Let nothing of a job start until it is resumed, or until an instant; what comes due meanwhile is skipped, what waits
+# is held.
+method Pause(job: string, until: ?string) -> ()
+
+# Skip what the clock makes due of a job next; due is when that would have started. Undo: start the last of those after
+# all.
+method SkipNext(job: string, undo: ?bool) -> (due: string)
+
+# Start nothing new on this host: until Release, until an instant, and where boot is true at most until the next boot.
+method Hold(until: ?string, boot: ?bool) -> ()
+
+# Let new runs start again on this host.
+method Release() -> ()
+
+# Hold a lock for the process that asks, until it ends: alone, shared, or some units of it. The answer comes when it is
+# granted; with no_wait it is Refused if that is not at once.
+method Lock(lock: string, shared: ?bool, units: ?int, no_wait: ?bool) -> (holder: string, environment: [string]string)
+
+# Let a paused job go on; this fires nothing.
+method Resume(job: string) -> ()
+
+# The record of a run, once the run has ended.
+method Wait(run: string) -> (record: object)
+
+# Read every job file that has changed, and answer when its jobs count: what became of which ids, and what is refused.
+method Reload() -> (
+  jobs: int,
+  added: []string,
+  edited: []string,
+  removed: []string,
+  stale: []string,
+  problems: []Problem
+)
+
+error NoSuchJob (job: string)
+error NoSuchRun (run: string)
+# The run is known, but there is no output of it to be read.
+error NoOutput (run: string, reason: string)
+# The request makes sense, but not now.
+error Refused (reason: string)
+error PermissionDenied ()
+"""
