@@ -27,7 +27,7 @@ units:
 	for unit in systemd/jobqueue*; do sed 's,=/usr/bin/jobqueued,=/usr/bin/true,' $$unit >$$t/$${unit#systemd/}; done && \
 	! systemd-analyze verify --man=no $$t/* 2>&1 | grep .
 
-# The JSON Schema and the keys in jobqueue.d(5) from jobqueued/keys.py, the commands in jobqueuectl(1) from jobqueued/ctl.
+# The JSON Schema and the keys in jobqueue.d(5) from jobqueued/jobfile/keys.py, the commands in jobqueuectl(1) from jobqueued/ctl.
 generate: $(VENV)/.installed
 	$(BIN)/python -m man.generate
 

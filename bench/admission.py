@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jobqueued.admission import Admission
-from jobqueued.locks import HOST, SLOT, Locks
 from jobqueued.model import SECOND, Claim, Escalation, RunId
-from jobqueued.waiting import Terms
+from jobqueued.queue.admission import Admission
+from jobqueued.queue.locks import HOST, SLOT, Locks
+from jobqueued.queue.waiting import Terms
 
 ROUNDS = 15
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.rig import Rig, daemon, wait_for
-from jobqueued import orders, record
 from jobqueued.child import cgroup, spawn
 from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.commands import Launch
+from jobqueued.core import record
 from jobqueued.model import Job, Run, RunId, RunState
+from jobqueued.runs import orders
 
 _LIMITS: dict[str, Any] = {"memory": 1 << 30, "memory_high": 1 << 29, "swap": 0, "tasks": 100}
 _WAYS: dict[str, dict[str, Any] | None] = {

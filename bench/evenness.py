@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from jobqueued.model import MINUTE, Claim
-from jobqueued.schedule import offset
+from jobqueued.timing.schedule import offset
 from tests.world import World, job
 
 JOBS, CPUS, UNITS = 200, 4, 4

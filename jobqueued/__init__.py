@@ -10,15 +10,15 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Catalog": "catalog",
-    "HostLimits": "book",
+    "HostLimits": "core.book",
     "Job": "model",
     "Now": "model",
     "Run": "model",
     "RunState": "model",
-    "Schedule": "schedule",
-    "ScheduleError": "schedule",
-    "Scheduler": "scheduler",
-    "read_jobs": "jobfile",
+    "Schedule": "timing.schedule",
+    "ScheduleError": "timing.schedule",
+    "Scheduler": "core.scheduler",
+    "read_jobs": "jobfile.jobfile",
     "to_instant": "model",
     "to_text": "model",
 }

@@ -91,9 +91,9 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     from jobqueued.child.wire import limit_files
     from jobqueued.config import Paths, read_config
     from jobqueued.daemon import Daemon
-    from jobqueued.journal import Journal, somebody_listens
-    from jobqueued.launch import LAUNCHER, LauncherError, Link
-    from jobqueued.store import Store, StoreError
+    from jobqueued.host.journal import Journal, somebody_listens
+    from jobqueued.runs.launch import LAUNCHER, LauncherError, Link
+    from jobqueued.state.store import Store, StoreError
 
     paths = Paths.chosen(
         options.root, config=options.config, jobs=options.jobs, state=options.state, run=options.run, logs=options.logs,
@@ -113,7 +113,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     with _alone(paths.state, options.pid_file) as held:
         ready: Callable[[], None] = _nobody_waits
         if options.detach:
-            from jobqueued.detach import detach
+            from jobqueued.host.detach import detach
 
             ready, journal = detach(held), Journal("journal")
             if not somebody_listens():

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobqueued.book import HostLimits
 from jobqueued.child.journald import ADDRESS
-from jobqueued.claims import AMOUNTS, ESCALATION
-from jobqueued.keys import RETENTION, ZONE
-from jobqueued.kinds import (
+from jobqueued.core.book import HostLimits
+from jobqueued.jobfile.claims import AMOUNTS, ESCALATION
+from jobqueued.jobfile.keys import RETENTION, ZONE
+from jobqueued.jobfile.kinds import (
     ANYTHING,
     Key,
     Kind,
@@ -27,9 +27,8 @@ from jobqueued.kinds import (
     section,
     table,
 )
-from jobqueued.locks import CPU, MEMORY
-from jobqueued.model import DAY, ONE_A_MINUTE, Escalation, Problem
-from jobqueued.yamltext import MAX_BYTES, Entry, Mapping, Scalar, quoted, read_tree
+from jobqueued.jobfile.yamltext import MAX_BYTES, Entry, Mapping, Scalar, quoted, read_tree
+from jobqueued.model import CPU, DAY, MEMORY, ONE_A_MINUTE, Escalation, Problem
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

@@ -16,30 +16,32 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from jobqueued import __version__, commands, events, runlog
-from jobqueued.alarm import Alarm
-from jobqueued.arrivals import Arrivals
+from jobqueued import __version__, commands, events
 from jobqueued.commands import Command, RemoveMarks, SaveRun
-from jobqueued.company import Company
 from jobqueued.config import Config, Paths, limits_of, machine_id
-from jobqueued.control import Control
-from jobqueued.jobfile import read_jobs
-from jobqueued.journal import Journal
-from jobqueued.launch import LauncherError, Link
-from jobqueued.lifecycle import IllegalStep
-from jobqueued.marks import Name
+from jobqueued.control.company import Company
+from jobqueued.control.control import Control
+from jobqueued.control.monitor import Monitor, processes
+from jobqueued.control.reload import Reload, refused, tell_changes
+from jobqueued.control.summary import farewell, summary
+from jobqueued.control.verbs import Verbs
+from jobqueued.core.lifecycle import IllegalStep
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.host.alarm import Alarm
+from jobqueued.host.journal import Journal
+from jobqueued.host.pressure import Pressure
+from jobqueued.host.systemd import Systemd
+from jobqueued.host.usage import host_has
+from jobqueued.jobdir.arrivals import Arrivals
+from jobqueued.jobdir.watch import Watch
+from jobqueued.jobfile.jobfile import read_jobs
 from jobqueued.model import SECOND, Now, Record, RunId, to_text
-from jobqueued.monitor import Monitor, processes
-from jobqueued.pressure import Pressure
-from jobqueued.reload import Reload, refused, tell_changes
-from jobqueued.scheduler import Scheduler
-from jobqueued.store import CommitFailed, Store
-from jobqueued.systemd import Systemd, farewell, summary
-from jobqueued.unsaved import Unsaved
-from jobqueued.upkeep import Upkeep
-from jobqueued.usage import host_has
-from jobqueued.verbs import Verbs
-from jobqueued.watch import Watch
+from jobqueued.runs.launch import LauncherError, Link
+from jobqueued.runs.marks import Name
+from jobqueued.state import runlog
+from jobqueued.state.store import CommitFailed, Store
+from jobqueued.state.unsaved import Unsaved
+from jobqueued.state.upkeep import Upkeep
 
 _RETRY_COMMIT, _CALL_AGAIN = 10 * SECOND, 10 * SECOND
 

@@ -126,6 +126,10 @@ class Claim(NamedTuple):
     exclusive: bool = False
 
 
+CPU, MEMORY = "cpu", "memory"
+"""The resources that every host has, in thousandths of a core and in bytes."""
+
+
 class Escalation(NamedTuple):
     """By how many points the priority of a waiting run grows, each `every` ns."""
 

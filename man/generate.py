@@ -15,12 +15,12 @@ import click
 
 from jobqueued.child.journald import OUTPUT_ID, UNSENT_ID
 from jobqueued.config import CONFIG_KEYS
+from jobqueued.core.lifecycle import TABLE
 from jobqueued.ctl.main import main
-from jobqueued.journal import VOCABULARY
-from jobqueued.keys import GROUPS, JOB_KEYS
-from jobqueued.kinds import Key
-from jobqueued.lifecycle import TABLE
-from jobqueued.schema import job_file_schema
+from jobqueued.host.journal import VOCABULARY
+from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
+from jobqueued.jobfile.kinds import Key
+from jobqueued.jobfile.schema import job_file_schema
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = REPOSITORY / "jobqueued" / "job-file.schema.json"
@@ -39,7 +39,7 @@ def schema_text() -> str:
 
 def page_text(page: str) -> str:
     """jobqueue.d(5) with the keys as they are now."""
-    return _with(page, "jobqueued/keys.py", [*_groups(), *_reserved()])
+    return _with(page, "jobqueued/jobfile/keys.py", [*_groups(), *_reserved()])
 
 
 def ctl_page_text(page: str) -> str:
@@ -51,8 +51,8 @@ def ctl_page_text(page: str) -> str:
 
 def daemon_page_text(page: str) -> str:
     """jobqueued(8) with the life of a run and the kinds of lines as they are now."""
-    page = _with(page, "jobqueued/lifecycle.py", _life())
-    return _with(page, "jobqueued/journal.py", _lines())
+    page = _with(page, "jobqueued/core/lifecycle.py", _life())
+    return _with(page, "jobqueued/host/journal.py", _lines())
 
 
 def config_page_text(page: str) -> str:

@@ -70,8 +70,9 @@ def as_daemon(arguments: list[str]) -> int:
     """The daemon with the steps of the scheduler armed."""
     from pathlib import Path
 
-    from jobqueued import launch, marks, settle, store
     from jobqueued.__main__ import main
+    from jobqueued.runs import launch, marks, settle
+    from jobqueued.state import store
 
     root = arguments[arguments.index("--root") + 1]
     settle.SILENT_SECONDS = 2.0

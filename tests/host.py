@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobqueued.child import wire
-from jobqueued.varlink import Decoder, encode
+from jobqueued.control.varlink import Decoder, encode
 
 REPO = Path(__file__).resolve().parent.parent
 DEADLINE = 30.0

@@ -26,13 +26,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobqueued import events
-from jobqueued.answers import status_of
 from jobqueued.commands import Command, Launch, Reply, Say, Stop
-from jobqueued.jobfile import read_jobs
-from jobqueued.journal import VOCABULARY
+from jobqueued.control.answers import status_of
+from jobqueued.host.journal import VOCABULARY
+from jobqueued.jobfile.jobfile import read_jobs
+from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.memory import Hold
 from jobqueued.model import MINUTE, SECOND, Claim, RunId, to_datetime
-from jobqueued.spelling import parse_duration
 from tests.world import MIDNIGHT, World
 
 SCENARIOS = Path(__file__).parent / "scenarios"

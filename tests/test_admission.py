@@ -1,6 +1,6 @@
 """Admission: who waits is not overtaken for ever, and nothing that nobody needs is kept idle.
 
-Each of these was done to jobqueued/admission.py by hand once, and each was noticed here:
+Each of these was done to jobqueued/queue/admission.py by hand once, and each was noticed here:
 
 - backfill of anything; of what ends 1 ns after H; without looking at what is reserved; H of the first holder, or
   without the holders that have none
@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.admission import Admission
-from jobqueued.drains import Drains
-from jobqueued.locks import HOST, SLOT, Claims, Locks
 from jobqueued.model import SECOND, Claim, Escalation, RunId
-from jobqueued.waiting import Terms
+from jobqueued.queue.admission import Admission
+from jobqueued.queue.drains import Drains
+from jobqueued.queue.locks import HOST, SLOT, Claims, Locks
+from jobqueued.queue.waiting import Terms
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 FLAT = Escalation(0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.arrivals import Arrivals
+from jobqueued.jobdir.arrivals import Arrivals
 from tests.host import DEADLINE
 
 

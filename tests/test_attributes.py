@@ -16,9 +16,9 @@ import pytest
 from jobqueued.child import identity, spawn
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.spawn import is_system_trouble
-from jobqueued.keys import JOB_KEYS
+from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.model import SECOND, Job
-from jobqueued.orders import _CAPS, _RLIMITS, _attributes
+from jobqueued.runs.orders import _CAPS, _RLIMITS, _attributes
 from tests.test_spawn import NEEDS_ROOT, OTHER, ROOT, Way, order
 
 WAY = Way("fork")

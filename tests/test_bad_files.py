@@ -22,10 +22,10 @@ from click.testing import CliRunner
 
 from jobqueued.ctl.main import main
 from jobqueued.ctl.terminal import printable
-from jobqueued.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.kinds import Key
+from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.kinds import Key
+from jobqueued.jobfile.yamltext import MAX_BYTES, MAX_NODES
 from jobqueued.model import Problem
-from jobqueued.yamltext import MAX_BYTES, MAX_NODES
 
 BAD = Path(__file__).parent / "bad"
 MESSAGES = BAD / "messages.txt"

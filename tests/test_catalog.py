@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobqueued.catalog import Catalog, Change
 from jobqueued.model import Job, Problem
-from jobqueued.schedule import Schedule
+from jobqueued.timing.schedule import Schedule
 
 
 def job(name: str, file: str = "f", line: int = 1, command: str = "x") -> Job:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.catchup import sort_out
 from jobqueued.model import CatchUp, Job
+from jobqueued.timing.catchup import sort_out
 
 WALL = 10_000
 

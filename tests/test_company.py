@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from jobqueued.commands import Welcome
-from jobqueued.company import NAME, Company
+from jobqueued.control.company import NAME, Company
 from jobqueued.events import LockFound, LockOver
-from jobqueued.marks import birth
 from jobqueued.model import Claim, RunId
+from jobqueued.runs.marks import birth
 from tests.host import DEADLINE, Host, wait_for
 from tests.test_ctl import PROGRAM, environment, run
 

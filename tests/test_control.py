@@ -19,21 +19,21 @@ from typing import Any
 import pytest
 
 from jobqueued.child import wire
-from jobqueued.company import Company
-from jobqueued.control import _CLIENTS as CLIENTS
-from jobqueued.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
-from jobqueued.control import Control, Peer
+from jobqueued.control.company import Company
+from jobqueued.control.control import _CLIENTS as CLIENTS
+from jobqueued.control.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
+from jobqueued.control.control import Control, Peer
+from jobqueued.control.interface import INTERFACE
+from jobqueued.control.monitor import Monitor
+from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
+from jobqueued.control.verbs import Verbs
+from jobqueued.core.record import begin
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
-from jobqueued.interface import INTERFACE
-from jobqueued.marks import Marks
 from jobqueued.memory import Hold
 from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
-from jobqueued.monitor import Monitor
-from jobqueued.record import begin
-from jobqueued.store import Store
-from jobqueued.unsaved import Unsaved
-from jobqueued.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
-from jobqueued.verbs import Verbs
+from jobqueued.runs.marks import Marks
+from jobqueued.state.store import Store
+from jobqueued.state.unsaved import Unsaved
 from tests.host import DEADLINE
 from tests.world import MIDNIGHT, World, job
 

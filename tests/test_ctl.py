@@ -34,12 +34,12 @@ from hypothesis import strategies as st
 
 from jobqueued import __version__
 from jobqueued.config import Paths
-from jobqueued.control import Peer
+from jobqueued.control.control import Peer
+from jobqueued.control.interface import INTERFACE
+from jobqueued.control.varlink import Decoder, Message, Method, Service, VarlinkError, encode
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.main import main
 from jobqueued.ctl.terminal import printable, size, span
-from jobqueued.interface import INTERFACE
-from jobqueued.varlink import Decoder, Message, Method, Service, VarlinkError, encode
 from tests.host import Host, wait_for
 
 REPOSITORY = Path(__file__).parent.parent

@@ -647,7 +647,7 @@ def test_a_launcher_that_hangs_is_told(host: Host, tmp_path: Path) -> None:
     """Nothing of it shows in any run, so the daemon says it, once, and when it is over; a slow start is no hang."""
     program = tmp_path / "daemon.py"
     program.write_text(
-        f"import sys\nsys.path.insert(0, {str(REPO)!r})\nfrom jobqueued import launch\n"
+        f"import sys\nsys.path.insert(0, {str(REPO)!r})\nfrom jobqueued.runs import launch\n"
         "from jobqueued.__main__ import main\n"
         "launch.SILENT = 10**9\nsys.exit(main(sys.argv[1:]))\n"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from jobqueued import events
 from jobqueued.model import HOUR, MINUTE, SECOND, Job, RunId, to_datetime
-from jobqueued.schedule import At, Schedule
+from jobqueued.timing.schedule import At, Schedule
 from tests.world import MIDNIGHT, World, job
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from jobqueued.child import wire
 from jobqueued.child.supervisor import JOB_NOFILE
-from jobqueued.varlink import encode
+from jobqueued.control.varlink import encode
 from tests.host import DEADLINE, REPO, Host, wait_for
 from tests.world import World, job
 

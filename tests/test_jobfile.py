@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued import jobfile, keys, schedule
-from jobqueued.jobfile import MAX_COST, read_jobs
-from jobqueued.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.kinds import MAX_PROBLEMS
+from jobqueued.jobfile import jobfile, keys
+from jobqueued.jobfile.jobfile import MAX_COST, read_jobs
+from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.kinds import MAX_PROBLEMS
 from jobqueued.model import DAY, HOUR, SECOND, CatchUp, Job
-from jobqueued.schedule import Schedule
+from jobqueued.timing import schedule
+from jobqueued.timing.schedule import Schedule
 
 NO_COMMAND = "command: found no command; accepted: a command for the shell, or a list of the program and its arguments"
 

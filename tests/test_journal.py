@@ -18,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from jobqueued import journal
-from jobqueued.journal import VOCABULARY, Journal, duration, local_time, printable
+from jobqueued.core.record import begin
+from jobqueued.host import journal
+from jobqueued.host.journal import VOCABULARY, Journal, duration, local_time, printable
 from jobqueued.model import HOUR, SECOND, Run, RunId, RunState, to_instant
-from jobqueued.record import begin
 from tests.host import DEADLINE, REPO
 from tests.world import MIDNIGHT, World, job
 
@@ -475,7 +475,7 @@ class TestTrouble:
 
 AUTO = """
 import os, sys
-from jobqueued import journal
+from jobqueued.host import journal
 journal._JOURNAL = sys.argv[1]
 if sys.argv[2] == "ours":
     found = os.fstat(2)
@@ -507,7 +507,7 @@ class TestAuto:
 def test_rich_stays_out(before: str) -> None:
     """Importing the journal does not load rich, where it is installed, and does not hide it either."""
     loaded = "any(name.split('.')[0] == 'rich' for name in sys.modules)"
-    check = f"{before}import sys; import jobqueued.journal; print({loaded}); import rich.console"
+    check = f"{before}import sys; import jobqueued.host.journal; print({loaded}); import rich.console"
     found = subprocess.run(
         [sys.executable, "-c", check], cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False
     )

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.config import CONFIG_KEYS, Config
-from jobqueued.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.kinds import Key, Wrong, read_keys
+from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.kinds import Key, Wrong, read_keys
+from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
+from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, read_tree
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Claim, Escalation, Job, On, Overlap
-from jobqueued.spelling import meant_duration, meant_size, parse_duration, parse_size
-from jobqueued.yamltext import Mapping, Node, Scalar, read_tree
 
 TABLES = [*JOB_KEYS.values(), *FILE_KEYS.values(), *CONFIG_KEYS.values()]
 TABLES += [key for table in TABLES for key in table.kind.keys.values() if not key.planned]

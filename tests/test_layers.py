@@ -1,23 +1,55 @@
-"""The house keeps its order: what is pure stays pure, each library has one room, the small programs stay small."""
+"""The house keeps its order: who may import whom, what is pure, each library has one room, the small programs stay
+small.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "jobqueued"
 
-PURE = [
-    "model", "memory", "events", "commands", "cronexpr", "schedule", "yamltext", "spelling", "kinds", "locks", "claims",
-    "keys", "schema", "jobfile", "catalog", "waiting", "drains", "admission", "placement", "lifecycle", "catchup",
-    "retries", "record", "clock", "timers", "book", "dependencies", "skips", "ends", "trouble", "gate", "stops", "dues",
-    "definitions", "guests", "forecast", "why", "scheduler", "answers", "interface", "varlink",
-]  # fmt: skip
-"""In the order of the house: each may import those before it."""
+WINGS: dict[str, list[str]] = {
+    "child": [
+        "report", "wire", "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "followers", "account",
+        "caps", "environment", "lockfile", "journald", "spawn", "output", "attempt", "supervisor", "launcher",
+    ],
+    "vocabulary": ["model", "memory", "events", "commands", "catalog"],
+    "timing": ["cronexpr", "schedule", "catchup", "clock"],
+    "jobfile": ["yamltext", "spelling", "kinds", "claims", "keys", "jobfile", "schema"],
+    "queue": ["locks", "waiting", "drains", "admission", "placement"],
+    "core": [
+        "lifecycle", "retries", "record", "timers", "book", "dependencies", "skips", "ends", "stops", "trouble", "gate",
+        "dues", "definitions", "guests", "forecast", "why", "scheduler",
+    ],
+    "settings": ["config"],
+    "host": ["kernel", "alarm", "pressure", "journal", "usage", "systemd", "detach"],
+    "state": ["store", "unsaved", "runlog", "upkeep"],
+    "runs": ["marks", "settle", "orders", "launch"],
+    "jobdir": ["trust", "watch", "arrivals"],
+    "control": [
+        "interface", "varlink", "answers", "summary", "company", "monitor", "reload", "control", "verbs",
+    ],
+    "daemon": ["daemon", "__main__"],
+    "ctl": [
+        "terminal", "moments", "names", "client", "output", "files", "offline", "follow", "check", "doctor", "emit",
+        "show", "history", "hold", "list", "logs", "next", "pause", "reload", "run", "status", "stop", "top", "why",
+        "withlock", "main", "__main__",
+    ],
+}  # fmt: skip
+"""The wings and their files in the order of allowed imports: a file imports what stands before it.
+
+vocabulary, settings and daemon (the composition root) are the files at the top of the package.
+"""
+
+AT_THE_TOP = {"vocabulary", "settings", "daemon"}
+PURE_WINGS = {"vocabulary", "timing", "jobfile", "queue", "core"}
+PURE_FILES = {"control/interface", "control/varlink", "control/answers"}
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
@@ -25,9 +57,12 @@ STANDARD = {
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 
+PURE_OF_CHILD: set[str] = set()
+"""Files of the small world that do no I/O."""
+
 ROOMS = {
-    "croniter": "cronexpr", "yaml": "yamltext", "psutil": "usage", "structlog": "journal",
-    "sdnotify": "systemd", "daemon": "detach", "sqlite3": "store",
+    "croniter": ["timing/cronexpr"], "yaml": ["jobfile/yamltext"], "psutil": ["host/usage"],
+    "structlog": ["host/journal"], "sdnotify": ["host/systemd"], "daemon": ["host/detach"], "sqlite3": ["state/store"],
 }  # fmt: skip
 
 SMALL = {
@@ -39,62 +74,105 @@ MODULES_OF_THE_SMALL_WORLD = 78
 """The start-up budget of the launcher, in modules of others; every supervisor shares their memory."""
 
 
-def files() -> list[Path]:
-    """Every file of the package."""
-    return sorted(PACKAGE.rglob("*.py"))
+def wing_of(name: str) -> str:
+    """The wing in which a file stands."""
+    wing, _, _ = name.rpartition("/")
+    return wing or next(wing for wing in AT_THE_TOP if name in WINGS[wing])
 
 
-def imports(path: Path) -> set[str]:
-    """Everything that a file imports, as full names: ``jobqueued.model``, ``os``."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+HOUSE = [name if wing in AT_THE_TOP else f"{wing}/{name}" for wing, names in WINGS.items() for name in names]
+"""Every file but the `__init__`s, without its suffix: ``model``, ``core/scheduler``."""
+
+PURE = [name for name in HOUSE if wing_of(name) in PURE_WINGS or name in PURE_FILES]
+
+
+def files() -> list[str]:
+    """Every file of the package, as HOUSE names them."""
+    return sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse((PACKAGE / f"{name}.py").read_text())
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
+    """Everything that a file imports, wherever in it, as full names: ``jobqueued.model``, ``os``."""
+    found = set[str]()
+    for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name for name in names if (PACKAGE.parent / f"{name.replace('.', '/')}.py").exists()} or {
-                str(node.module)
-            }
-    return found
+            modules = {name for name in names if (PACKAGE.parent / f"{name.replace('.', '/')}.py").exists()}
+            found |= modules or {str(node.module)}
+    return frozenset(found)
+
+
+def ours(name: str) -> set[str]:
+    """The files of the package that a file imports, as HOUSE names them; the packages themselves are nothing."""
+    own = {i.removeprefix("jobqueued.").replace(".", "/") for i in imports(name) if i.startswith("jobqueued.")}
+    return {i for i in own if not (PACKAGE / i).is_dir()}
+
+
+def others(name: str) -> set[str]:
+    """The top-level packages that a file imports, without ours."""
+    return {i.split(".")[0] for i in imports(name)} - {"jobqueued"}
+
+
+def test_every_file_has_its_place() -> None:
+    """The list of wings names every file of the package, and nothing else."""
+    assert sorted(HOUSE) == [name for name in files() if not name.endswith("__init__")]
+
+
+@pytest.mark.parametrize("name", HOUSE)
+def test_a_file_imports_only_what_stands_before_it(name: str) -> None:
+    """Imports go downward in the order of the house, so there is no cycle either."""
+    assert ours(name) - set(HOUSE[: HOUSE.index(name)]) == set()
+
+
+@pytest.mark.parametrize("name", [name for name in files() if name.endswith("__init__")])
+def test_the_doors_import_nothing(name: str) -> None:
+    """The `__init__`s have a docstring; that of the package finds its names on first use."""
+    assert ours(name) == set()
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_pure_files_import_only_what_is_above_them(name: str) -> None:
-    """A pure file imports pure files before it, its one library, and harmless parts of the standard library."""
-    above = {f"jobqueued.{other}" for other in PURE[: PURE.index(name)]} | {"jobqueued"}
-    own = {library for library, room in ROOMS.items() if room == name}
-    used = imports(PACKAGE / f"{name}.py")
-    assert {i for i in used if i.startswith("jobqueued")} - above == set()
-    assert {i.split(".")[0] for i in used if not i.startswith("jobqueued")} - STANDARD - own == set()
+def test_pure_files_use_harmless_libraries(name: str) -> None:
+    """A pure file imports its one library, and harmless parts of the standard library; of the small world nothing that
+    does I/O."""
+    own = {library for library, rooms in ROOMS.items() if name in rooms}
+    assert others(name) - STANDARD - own == set()
+    assert {i for i in ours(name) if i not in PURE} - PURE_OF_CHILD == set()
 
 
 @pytest.mark.parametrize("name", PURE)
 def test_pure_files_read_no_clock_and_no_file(name: str) -> None:
     """No now(), today(), open() or print() in a pure file."""
-    calls = [n.func for n in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())) if isinstance(n, ast.Call)]
+    calls = [node.func for node in ast.walk(tree(name)) if isinstance(node, ast.Call)]
     names = {f.id for f in calls if isinstance(f, ast.Name)} | {f.attr for f in calls if isinstance(f, ast.Attribute)}
     assert names & {"now", "today", "utcnow", "open", "print", "input", "read_text", "read_bytes"} == set()
 
 
-@pytest.mark.parametrize(("library", "room"), ROOMS.items())
-def test_each_library_has_one_room(library: str, room: str) -> None:
+@pytest.mark.parametrize(("library", "rooms"), ROOMS.items())
+def test_each_library_has_one_room(library: str, rooms: list[str]) -> None:
     """A third-party package is imported by one file only."""
-    users = [path.stem for path in files() if library in {i.split(".")[0] for i in imports(path)}]
-    assert users == [room]
+    assert rooms == [name for name in files() if library in others(name)]
 
 
-def test_nobody_outside_ctl_uses_its_libraries() -> None:
-    """click and rich are for the command line only."""
-    users = {path.parent.name for path in files() if {"click", "rich"} & {i.split(".")[0] for i in imports(path)}}
-    assert users == {"ctl"}
+def test_every_library_has_a_room() -> None:
+    """Whatever is neither ours nor Python's is in the list of rooms, or of the command line (click, rich)."""
+    foreign = {name: others(name) - sys.stdlib_module_names for name in files()}
+    assert {"click", "rich"} >= {library for name in files() if name.startswith("ctl/") for library in foreign[name]}
+    assert set(ROOMS) >= {library for name in files() if not name.startswith("ctl/") for library in foreign[name]}
 
 
-def test_the_small_world_imports_its_own_only() -> None:
+@pytest.mark.parametrize("name", [name for name in HOUSE if name.startswith("child/")])
+def test_the_small_world_imports_its_own_only(name: str) -> None:
     """launcher and supervisor import a fixed list of standard modules, and each other."""
-    for path in sorted((PACKAGE / "child").glob("*.py")):
-        used = imports(path)
-        assert {i for i in used if i.startswith("jobqueued") and not i.startswith("jobqueued.child")} == set(), path
-        assert {i.split(".")[0] for i in used if not i.startswith("jobqueued")} - SMALL == set(), path
+    assert others(name) - SMALL == set()
 
 
 def test_the_small_world_starts_small() -> None:
@@ -102,13 +180,10 @@ def test_the_small_world_starts_small() -> None:
     code = "import sys; sys.path.append(sys.argv[1]); import jobqueued.child.launcher; print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", code, str(PACKAGE.parent)]
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    ours = sorted(name for name in modules if name.startswith("jobqueued"))
-    names = [
-        "account", "attempt", "budget", "caps", "cgroup", "environment", "followers", "identity", "journald",
-        "launcher", "lockfile", "output", "posixspawn", "report", "shutdown", "spawn", "supervisor", "tree", "wire",
-    ]  # fmt: skip
-    assert ours == ["jobqueued", "jobqueued.child", *(f"jobqueued.child.{name}" for name in names)]
-    assert len(modules) - len(ours) <= MODULES_OF_THE_SMALL_WORLD, modules
+    own = sorted(name for name in modules if name.startswith("jobqueued"))
+    names = sorted(WINGS["child"])
+    assert own == ["jobqueued", "jobqueued.child", *(f"jobqueued.child.{name}" for name in names)]
+    assert len(modules) - len(own) <= MODULES_OF_THE_SMALL_WORLD, modules
 
 
 def test_the_scheduler_stays_free_of_rich() -> None:

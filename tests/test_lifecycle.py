@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.lifecycle import ENDS, TABLE, IllegalStep, Step, after
+from jobqueued.core.lifecycle import ENDS, TABLE, IllegalStep, Step, after
 from jobqueued.model import LIVE, PENDING, RunState
 
 FINAL = frozenset(RunState) - LIVE - PENDING

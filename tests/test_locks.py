@@ -1,6 +1,6 @@
 """The lock manager: all claims or none, never more than there is, and everything comes back.
 
-Each of these was done to jobqueued/locks.py by hand once, and each was noticed here:
+Each of these was done to jobqueued/queue/locks.py by hand once, and each was noticed here:
 
 - `missing` without looking at an exclusive holder (`here.alone`), or at one beside (`there.alone`)
 - an exclusive claim granted beside shares (`here.holders`), or beside those held elsewhere (`there.holders`)
@@ -22,8 +22,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobqueued.locks import HOST, SLOT, Claims, Locks, claims_of
 from jobqueued.model import Claim
+from jobqueued.queue.locks import HOST, SLOT, Claims, Locks, claims_of
 from tests.world import job
 
 CAPACITY = {"slot": 3, "license": 5}

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued import runlog
 from jobqueued.ctl import output
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.main import main
 from jobqueued.ctl.output import beginning_of_last
 from jobqueued.model import RunId
+from jobqueued.state import runlog
 from tests.host import DEADLINE, Host, wait_for
 from tests.test_ctl import PROGRAM, RECORD, environment, harmful, on_terminal, run_raw
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from jobqueued import __version__
-from jobqueued.store import VERSION, Store
+from jobqueued.state.store import VERSION, Store
 from tests.host import DEADLINE, REPO, Host, wait_for
 
 ROOT = os.geteuid() == 0
@@ -218,9 +218,8 @@ class Detached:
     def command(self, *arguments: str | Path, before: str = "pass") -> list[str]:
         """What starts one: `main` with other addresses for lines, and what is to be done before."""
         addresses = f"journal._JOURNAL, journal._SYSLOG = '/none', {str(self.root.parent / 'log')!r}"
-        program = (
-            f"import os, sys; from jobqueued import __main__, journal; {addresses}; {before}; sys.exit(__main__.main())"
-        )
+        imports = "import os, sys; from jobqueued import __main__; from jobqueued.host import journal"
+        program = f"{imports}; {addresses}; {before}; sys.exit(__main__.main())"
         options = ["--root", self.root, "--pid-file", self.file, "--detach"]
         return [sys.executable, "-c", program, *map(str, arguments or options)]
 
@@ -334,7 +333,7 @@ class TestDetach:
     def test_what_fails_in_the_background_is_told_in_the_foreground(self, detached: Detached) -> None:
         """A start that fails after the fork is exit status 1, and its reason; no PID file is left."""
         status, said = detached.start(
-            before="from jobqueued import launch; launch.LAUNCHER = '/none'; launch.HELLO_SECONDS = 0.1"
+            before="from jobqueued.runs import launch; launch.LAUNCHER = '/none'; launch.HELLO_SECONDS = 0.1"
         )
         assert 1 == status
         assert re.fullmatch("jobqueued: the launcher at .* does not answer; see: .*\n", said)
@@ -353,7 +352,7 @@ class TestDetach:
 
     def test_nobody_waits_any_more(self, detached: Detached) -> None:
         """A daemon starts although whoever waited in the foreground was killed."""
-        before = "from jobqueued import detach; detach._attend = lambda _: os.kill(os.getpid(), 9)"
+        before = "from jobqueued.host import detach; detach._attend = lambda _: os.kill(os.getpid(), 9)"
         assert -signal.SIGKILL == detached.start(before=before)[0]
         assert "ready" in detached.syslog.recv(4096).decode()
         assert alive(detached.pid())

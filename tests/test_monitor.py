@@ -21,15 +21,15 @@ from typing import Any
 
 import pytest
 
-from jobqueued import monitor
 from jobqueued.child import wire
-from jobqueued.marks import Marks, Name
+from jobqueued.control import monitor
+from jobqueued.control.monitor import _FIRST as FIRST
+from jobqueued.control.monitor import _SLICE as SLICE
+from jobqueued.control.monitor import EVERY, HISTORY, Monitor, Process, Trace
+from jobqueued.control.varlink import Decoder, encode
+from jobqueued.host.usage import Usage
 from jobqueued.model import SECOND, Now, RunId
-from jobqueued.monitor import _FIRST as FIRST
-from jobqueued.monitor import _SLICE as SLICE
-from jobqueued.monitor import EVERY, HISTORY, Monitor, Process, Trace
-from jobqueued.usage import Usage
-from jobqueued.varlink import Decoder, encode
+from jobqueued.runs.marks import Marks, Name
 from tests.host import DEADLINE, REPO, Host, wait_for
 
 JOBS = """

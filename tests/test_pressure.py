@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.host.pressure import DIRECTORY, Pressure
 from jobqueued.model import SECOND
-from jobqueued.pressure import DIRECTORY, Pressure
 from tests.host import DEADLINE
 
 

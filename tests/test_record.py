@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued import record
+from jobqueued.core import record
 from jobqueued.model import RECORD_VERSION, SECOND, Job, Run, RunId, RunState
 
 JOB = Job(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobqueued.catalog import Catalog
+from jobqueued.control.reload import Reload
 from jobqueued.events import FileGone
-from jobqueued.jobfile import read_jobs
-from jobqueued.reload import Reload
-from jobqueued.watch import PATIENCE, Watch
+from jobqueued.jobdir.watch import PATIENCE, Watch
+from jobqueued.jobfile.jobfile import read_jobs
 from tests.host import Host
 
 

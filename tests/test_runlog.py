@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued import runlog
 from jobqueued.config import Retention
 from jobqueued.model import DAY, HOUR, SECOND, Record, RunId
+from jobqueued.state import runlog
 from tests.host import Host, wait_for
 
 NOW = 1_800_000_000 * SECOND

@@ -15,9 +15,9 @@ from cronsim import CronSim
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.cronexpr import seconds_of
 from jobqueued.model import Trigger
-from jobqueued.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
+from jobqueued.timing.cronexpr import seconds_of
+from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
 
 RULES = ("cron", "once", "both", "skip")
 MINUTE = timedelta(minutes=1)

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued import events
-from jobqueued.jobfile import read_jobs
-from jobqueued.lifecycle import IllegalStep
+from jobqueued.core.lifecycle import IllegalStep
+from jobqueued.core.scheduler import LAUNCHES_A_TURN
+from jobqueued.jobfile.jobfile import read_jobs
 from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, RunId, to_text
-from jobqueued.scheduler import LAUNCHES_A_TURN
 from tests.world import MIDNIGHT, World, ended, job
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from jsonschema import Draft7Validator
 
-from jobqueued.jobfile import read_jobs
-from jobqueued.keys import JOB_KEYS
-from jobqueued.kinds import Key, Wrong, plain
-from jobqueued.schema import job_file_schema
-from jobqueued.yamltext import Mapping, read_tree
+from jobqueued.jobfile.jobfile import read_jobs
+from jobqueued.jobfile.keys import JOB_KEYS
+from jobqueued.jobfile.kinds import Key, Wrong, plain
+from jobqueued.jobfile.schema import job_file_schema
+from jobqueued.jobfile.yamltext import Mapping, read_tree
 from man.generate import (
     CONFIG_PAGE,
     CTL_PAGE,

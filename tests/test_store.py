@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from jobqueued.memory import Hold, JobMemory, JobStats, Outcome
 from jobqueued.model import SECOND, Claim, Record, Run, RunId, RunState
-from jobqueued.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError, hold_text
+from jobqueued.state.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError, hold_text
 from tests.host import DEADLINE, REPO, Host, wait_for
 
 ENDS = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST)
@@ -189,7 +189,7 @@ class TestHistory:
 ENDLESS = """
 import sys
 from pathlib import Path
-from jobqueued.store import Store
+from jobqueued.state.store import Store
 from tests.test_store import a_run, save
 store = Store(Path(sys.argv[1]))
 number = 0
@@ -397,8 +397,8 @@ class TestEnded:
     @pytest.mark.parametrize("job", [None, "job"])
     def test_rare(self, store: Store, monkeypatch: pytest.MonkeyPatch, job: str | None) -> None:
         """A call passes over so many at most, however rare what is wanted is; the next goes on behind them."""
-        monkeypatch.setattr("jobqueued.store._LOOKS", 10)
-        monkeypatch.setattr("jobqueued.store._LOOKS_AT_ROWS", 10)
+        monkeypatch.setattr("jobqueued.state.store._LOOKS", 10)
+        monkeypatch.setattr("jobqueued.state.store._LOOKS_AT_ROWS", 10)
         save_ended(store, *range(1, 26))
         looked: list[int] = []
         place: Mark | None = NEWEST
@@ -553,7 +553,7 @@ def test_hold(tmp_path: Path, hold: Hold) -> None:
 TIGHT = """
 import json, resource, sys
 from pathlib import Path
-from jobqueued.store import CommitFailed, Store
+from jobqueued.state.store import CommitFailed, Store
 from tests.test_store import save_ended
 
 state = Path(sys.argv[1])
@@ -581,7 +581,7 @@ print(json.dumps(said))
 TIGHT_BOOT = """
 import resource, sys
 from pathlib import Path
-from jobqueued.store import CommitFailed, Store
+from jobqueued.state.store import CommitFailed, Store
 
 store = Store(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))

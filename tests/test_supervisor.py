@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from jobqueued import orders, record
 from jobqueued.child import budget, identity, supervisor, wire
 from jobqueued.commands import Launch
+from jobqueued.core import record
 from jobqueued.model import SECOND, Claim, Job, Run, RunId, RunState
-from jobqueued.placement import CPUS
+from jobqueued.queue.placement import CPUS
+from jobqueued.runs import orders
 from tests.host import wait_for
 from tests.test_spawn import ROOT
 

@@ -8,8 +8,8 @@ import pytest
 
 from jobqueued.commands import SaveBoot, SaveJob
 from jobqueued.memory import JobMemory
-from jobqueued.store import CommitFailed, Store
-from jobqueued.unsaved import Unsaved
+from jobqueued.state.store import CommitFailed, Store
+from jobqueued.state.unsaved import Unsaved
 from tests.test_store import limit_pages
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.model import SECOND, Claim, Escalation, RunId
-from jobqueued.waiting import Terms, Waiting
+from jobqueued.queue.waiting import Terms, Waiting
 
 SMALL = st.integers(-3, 3)
 RATES = st.builds(Escalation, st.integers(0, 5), st.sampled_from([SECOND, 7 * SECOND, 60 * SECOND, 86399 * SECOND]))

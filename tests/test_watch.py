@@ -17,12 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobqueued import kernel, watch
 from jobqueued.events import FileGone, JobsRead
-from jobqueued.jobfile import read_jobs
+from jobqueued.host import kernel
+from jobqueued.jobdir import watch
+from jobqueued.jobdir.trust import Refused, check_trusted, is_job_file, read_trusted
+from jobqueued.jobdir.watch import PATIENCE, Watch
+from jobqueued.jobfile.jobfile import read_jobs
 from jobqueued.model import SECOND
-from jobqueued.trust import Refused, check_trusted, is_job_file, read_trusted
-from jobqueued.watch import PATIENCE, Watch
 from tests.host import DEADLINE, REPO
 
 ALICE, NOBODY = 1000, 65534

@@ -10,8 +10,18 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobqueued import yamltext
-from jobqueued.yamltext import Entry, Mapping, Node, Scalar, Sequence, described, is_null, meaning, read_tree
+from jobqueued.jobfile import yamltext
+from jobqueued.jobfile.yamltext import (
+    Entry,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    described,
+    is_null,
+    meaning,
+    read_tree,
+)
 
 PARSERS = {"python": yaml.SafeLoader, "libyaml": getattr(yaml, "CSafeLoader", yaml.SafeLoader)}
 ANY_TEXT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)

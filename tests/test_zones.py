@@ -12,7 +12,7 @@ from cronsim import CronSim
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.schedule import Schedule, ScheduleError
+from jobqueued.timing.schedule import Schedule, ScheduleError
 from tests.zones import FIRST, LAST, SOAK, Change, Window, changes, changes_of, kinds, owed, window
 
 HOUR, MINUTE, TICK = timedelta(hours=1), timedelta(minutes=1), timedelta.resolution

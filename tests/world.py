@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobqueued import events
-from jobqueued.book import HostLimits
 from jobqueued.commands import (
     Command,
     Launch,
@@ -22,12 +21,13 @@ from jobqueued.commands import (
     Welcome,
     WriteRecord,
 )
-from jobqueued.locks import SLOT
+from jobqueued.core.book import HostLimits
+from jobqueued.core.scheduler import Scheduler
 from jobqueued.memory import Hold, JobMemory
 from jobqueued.model import LIVE, SECOND, Claim, Job, Now, Record, Run, RunId, to_instant, to_text
-from jobqueued.placement import CPUS, Placed
-from jobqueued.schedule import Schedule
-from jobqueued.scheduler import Scheduler
+from jobqueued.queue.locks import SLOT
+from jobqueued.queue.placement import CPUS, Placed
+from jobqueued.timing.schedule import Schedule
 
 MIDNIGHT = to_instant(datetime(2026, 3, 2, tzinfo=UTC))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
+from jobqueued.control.interface import NAME
+from jobqueued.control.varlink import Decoder, Message, MessageError, encode
 from jobqueued.ctl.terminal import printable
-from jobqueued.interface import NAME
-from jobqueued.varlink import Decoder, Message, MessageError, encode
 
 TIMEOUT = 10.0
 _LIMIT = 1 << 28

@@ -15,11 +15,11 @@ import click
 from jobqueued import __version__
 from jobqueued.child import posixspawn, wire
 from jobqueued.config import Paths, read_config
+from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.files import read_files
 from jobqueued.ctl.terminal import json_option, print_json, print_table, size, styled
 from jobqueued.model import Problem
-from jobqueued.varlink import Message
 
 _SCARCE = 100 << 20
 _CGROUPS = Path("/sys/fs/cgroup")

@@ -9,15 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from jobqueued import trouble
-from jobqueued.book import Book
 from jobqueued.catalog import Catalog, awaited
 from jobqueued.config import Config, Paths, limits_of, machine_id, read_config
-from jobqueued.jobfile import read_jobs
+from jobqueued.core import trouble
+from jobqueued.core.book import Book
+from jobqueued.host.usage import host_has
+from jobqueued.jobdir.trust import UNREAD, Refused, is_job_file, is_meant, read_trusted
+from jobqueued.jobfile.jobfile import read_jobs
+from jobqueued.jobfile.yamltext import MAX_BYTES
 from jobqueued.model import Job, Problem
-from jobqueued.trust import UNREAD, Refused, is_job_file, is_meant, read_trusted
-from jobqueued.usage import host_has
-from jobqueued.yamltext import MAX_BYTES
 
 
 class Reading(NamedTuple):

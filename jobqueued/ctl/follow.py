@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from jobqueued import kernel, runlog
 from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Call, Unreachable
 from jobqueued.ctl.output import Source
+from jobqueued.host import kernel
 from jobqueued.model import Record, RunId
+from jobqueued.state import runlog
 
 _COMES = kernel.IN_CREATE | kernel.IN_MOVED_TO
 

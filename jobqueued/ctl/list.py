@@ -7,10 +7,10 @@ import time
 import click
 
 from jobqueued.config import Paths
+from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, styled
-from jobqueued.varlink import Message
 
 
 @click.command("list")

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import click
 
-from jobqueued import runlog
 from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Refused, Unreachable
@@ -18,6 +17,7 @@ from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_
 from jobqueued.ctl.show import parsed, verdict
 from jobqueued.ctl.terminal import distance, local, printable, size
 from jobqueued.model import LIVE, PENDING, Record, RunId
+from jobqueued.state import runlog
 
 _UNBOUNDED = 1 << 62
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}

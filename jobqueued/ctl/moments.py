@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 import click
 
+from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.model import to_instant, to_text
-from jobqueued.spelling import parse_duration
 
 
 def past(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from jobqueued.claims import A_NAME, is_name
-from jobqueued.locks import CPU, MEMORY
+from jobqueued.jobfile.claims import A_NAME, is_name
+from jobqueued.model import CPU, MEMORY
 
 
 def named(_context: click.Context, _parameter: click.Parameter, text: str) -> str:

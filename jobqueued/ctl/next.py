@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 import click
 
 from jobqueued.config import Paths, machine_id, read_config
+from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.files import read_files
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.model import Job, to_text
-from jobqueued.schedule import Schedule, ScheduleError, Seconds
-from jobqueued.varlink import Message
+from jobqueued.timing.schedule import Schedule, ScheduleError, Seconds
 
 _MOST = 1000
 

@@ -16,17 +16,18 @@ from pathlib import Path
 
 import click
 
-from jobqueued import answers, runlog
 from jobqueued.child import wire
 from jobqueued.config import Paths
+from jobqueued.control import answers
+from jobqueued.control.monitor import Process
+from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.files import read_files, user_exists
 from jobqueued.ctl.terminal import printable
-from jobqueued.marks import Marks, Name
+from jobqueued.host.usage import usage
 from jobqueued.model import FAILURES, LIVE, PENDING, Job, JobStatus, Record, RunId, RunState, to_text
-from jobqueued.monitor import Process
-from jobqueued.usage import usage
-from jobqueued.varlink import Message
+from jobqueued.runs.marks import Marks, Name
+from jobqueued.state import runlog
 
 _GREETING_SECONDS = 1.0
 

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from jobqueued import runlog
 from jobqueued.config import Paths
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.terminal import printable
 from jobqueued.model import RunId
+from jobqueued.state import runlog
 
 CHUNK = 1 << 16
 

@@ -14,8 +14,9 @@ from typing import Any
 import click
 from rich.text import Text
 
-from jobqueued import answers, runlog
 from jobqueued.config import Paths
+from jobqueued.control import answers
+from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.terminal import (
@@ -33,7 +34,7 @@ from jobqueued.ctl.terminal import (
     styled,
 )
 from jobqueued.model import Job, Record, RunId
-from jobqueued.varlink import Message
+from jobqueued.state import runlog
 
 Fact = tuple[str, str | Text | None]
 

@@ -21,13 +21,13 @@ from rich.live import Live
 from rich.text import Text
 
 from jobqueued.config import Paths
+from jobqueued.control.monitor import HISTORY, Monitor
+from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Stream, Unreachable
 from jobqueued.ctl.terminal import console, distance, json_option, print_json, size, span, styled, table
-from jobqueued.marks import Marks
 from jobqueued.model import Now
-from jobqueued.monitor import HISTORY, Monitor
-from jobqueued.varlink import Message
+from jobqueued.runs.marks import Marks
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20

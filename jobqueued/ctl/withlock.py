@@ -15,7 +15,7 @@ from jobqueued.config import Paths
 from jobqueued.ctl import names
 from jobqueued.ctl.client import Call, Refused
 from jobqueued.ctl.terminal import printable
-from jobqueued.spelling import parse_duration
+from jobqueued.jobfile.spelling import parse_duration
 
 _FOR_EVER = 1e9
 """Seconds; select(2) takes no more than some centuries."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from jobqueued.schedule import Schedule, ScheduleError
+from jobqueued.timing.schedule import Schedule, ScheduleError
 from tests.realcron.matrix import DECLARED, SETTLING, Window
 
 LATE = 40

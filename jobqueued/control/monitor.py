@@ -1,0 +1,194 @@
+"""Live monitoring: what each live run and the host use, once a second while somebody looks, and then never.
+
+A look at a thousand runs is spread over turns of the loop.  What was found is kept as JSON: all who look get the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from jobqueued.child import tree
+from jobqueued.control.varlink import text_of
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.host.usage import Meter, Usage, host, host_has
+from jobqueued.model import SECOND, Now, to_text
+from jobqueued.runs.marks import Marks, Name
+
+HISTORY = 60
+"""How many samples of each run are kept, and of the host."""
+EVERY = SECOND
+_FIRST = 3 * SECOND // 10
+"""After it was found how much everybody had used before; what is used in between is shown first.  CPU time is rationed
+by 100 ms, of which it is a multiple.
+"""
+_SLICE = 50
+"""How much is looked at in a turn, some 5 ms: a cgroup is one, and so is each process of a run without."""
+_MOST_TOLD = 20_000
+"""How many samples an answer has at most: some 2 MiB."""
+
+
+class Process(NamedTuple):
+    """That of a live run, `started` on the wall."""
+
+    name: Name
+    state: str
+    pid: int
+    started: int
+
+
+def processes(scheduler: Scheduler) -> list[Process]:
+    """Those of its live runs."""
+    return [
+        Process(Name(run.id, run.attempt), run.state.value, run.pid, run.started)
+        for run in scheduler.live
+        if run.pid and run.started
+    ]
+
+
+class Trace:
+    """What one of them used over time: samples, the newest last, in the words of `interface.INTERFACE`."""
+
+    def __init__(self, before: Usage, most: float = float("inf")) -> None:
+        """`most`: so many CPUs there are; the kernel counts by ticks, at times one more than there is room for."""
+        self._before, self._most = before, most
+        self._facts = ""
+        self.samples: deque[str] = deque(maxlen=HISTORY)
+
+    def add(self, used: Usage, wall: int, facts: dict[str, Any]) -> None:
+        """Rates are those since the time before.  `facts`: what else is told of it."""
+        seconds = max(used.at - self._before.at, 1) / SECOND
+        before, self._before, self._facts = self._before, used, text_of(facts)[:-1]
+
+        def rate(now: float | None, then: float | None) -> float | None:
+            return None if now is None or then is None else round(max(0.0, now - then) / seconds, 6)
+
+        self.samples.append(text_of({
+            "time": to_text(wall), "cpu": min(rate(used.cpu_seconds, before.cpu_seconds) or 0.0, self._most),
+            "memory": used.memory, "tasks": used.tasks, "io_read": rate(used.io_read, before.io_read),
+            "io_write": rate(used.io_write, before.io_write),
+        }))  # fmt: skip
+
+    def told(self, count: int) -> str:
+        """The facts, the newest sample, and so many for the history, in JSON."""
+        history = list(self.samples)[-count:] if count else []
+        return f'{self._facts},"now":{self.samples[-1]},"history":[{",".join(history)}]}}'
+
+
+class Host(Trace):
+    """What all of the host uses."""
+
+    def __init__(self) -> None:
+        self._all = {"cpus": os.cpu_count() or 1, "memory": host_has()[1]}
+        super().__init__(host(), self._all["cpus"])
+
+    def look(self, wall: int) -> None:
+        """Take a sample."""
+        self.add(host(), wall, self._all)
+
+
+class Live(Trace):
+    """What a live run uses; at the first look since it was started."""
+
+    def __init__(self, process: Process, now: Now, supervisor: int | None) -> None:
+        self._meter = Meter(str(process.name), process.pid, supervisor)
+        age = tree.age(process.pid)
+        super().__init__(Usage(now.mono - (now.wall - process.started if age is None else age), 0.0, 0, 0, 0, 0))
+        self.is_there = False
+        """Whether the last look found it."""
+
+    def look(self, process: Process, wall: int) -> Iterator[None]:
+        """Take a sample, if it has not just ended, piece by piece."""
+        used: Usage | None = None
+        for found in self._meter.read():
+            used = found
+            yield
+        self.is_there = used is not None
+        if used is not None:
+            self.add(used, wall, {
+                "run": str(process.name.run), "job": process.name.run.job, "state": process.state, "pid": process.pid,
+                "started": to_text(process.started), "by": self._meter.by, "limits": self._meter.limits,
+                "cpu_seconds": round(used.cpu_seconds, 6), "throttled": used.throttled, "stopped": used.stopped,
+            })  # fmt: skip
+
+    def close(self) -> None:
+        """Nobody looks any more, or it has ended."""
+        self._meter.close()
+
+
+class Monitor:
+    """`live` tells which there are.  `reply` answers a ticket, and says whether that waits for more answers."""
+
+    def __init__(self, live: Callable[[], Iterable[Process]], marks: Marks) -> None:
+        self._live, self.marks = live, marks
+        self.reply: Callable[[int, str], bool]
+        self._watchers: dict[int, bool] = {}
+        self._host: Host | None = None
+        self._traces: dict[Name, Live] = {}
+        self._rest: Iterator[None] | None = None
+        self.at: int | None = None
+        """When it looks next (CLOCK_MONOTONIC, ns); None: nobody wants to know."""
+
+    def join(self, ticket: int, with_history: bool, now: Now) -> None:
+        """Somebody looks from now on."""
+        self._watchers[ticket] = with_history
+        if self.at is None:
+            self.at = now.mono
+            self.turn(now)
+
+    def turn(self, now: Now) -> None:
+        """Go on with the present look, or begin the next if it is time."""
+        if self._rest is None and self.at is not None and self.at <= now.mono:
+            self._rest = self._look(now)
+        if self._rest is not None:
+            for done, _ in enumerate(self._rest, 1):
+                if done == _SLICE:
+                    return
+            self._rest = None
+            self._tell()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a look is not finished."""
+        return self._rest is not None
+
+    def _look(self, now: Now) -> Iterator[None]:
+        if self._host is None:
+            self._host, self.at = Host(), now.mono + _FIRST
+        else:
+            self._host.look(now.wall)
+            self.at = max(now.mono, (self.at or 0) + EVERY)
+        live = {process.name: process for process in self._live()}
+        for name in self._traces.keys() - live.keys():
+            self._traces.pop(name).close()
+        for name, process in live.items():
+            if name not in self._traces:
+                self._traces[name] = Live(process, now, self.marks.supervisor(name))
+            yield from self._traces[name].look(process, now.wall)
+
+    def _tell(self) -> None:
+        """What was found, to all who wait; with the last of them the looking ends."""
+        if self._host is None or not self._host.samples:
+            return
+        found = [trace for trace in self._traces.values() if trace.is_there]
+        most = min(HISTORY, _MOST_TOLD // (len(found) or 1))
+        texts: dict[int, str] = {}
+        for ticket, with_history in list(self._watchers.items()):
+            count = most if with_history else 0
+            if count not in texts:
+                runs = ",".join(trace.told(count) for trace in found)
+                texts[count] = f'{{"host":{self._host.told(count)},"runs":[{runs}]}}'
+            if self.reply(ticket, texts[count]):
+                self._watchers[ticket] = False
+            else:
+                del self._watchers[ticket]
+        if not self._watchers:
+            self._stop()
+
+    def _stop(self) -> None:
+        for trace in self._traces.values():
+            trace.close()
+        self._traces.clear()
+        self._host = self.at = None

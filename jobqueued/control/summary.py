@@ -1,0 +1,28 @@
+"""The scheduler in one line, for ``systemctl status`` and the journal."""
+
+from __future__ import annotations
+
+from jobqueued.control import answers
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.host.journal import local_time
+from jobqueued.model import LIVE
+
+
+def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
+    """One line for ``systemctl status``: ``3 jobs, 1 running, 2 waiting, next backup at 2026-11-24 02:00:00``."""
+    if degraded:
+        return f"degraded: {degraded}"
+    jobs, counts, soonest = len(scheduler.catalog), answers.counts(scheduler), answers.next_job(scheduler)
+    waiting = counts["due"] + counts["waiting"]
+    words = [f"{jobs} job{'s' * (jobs != 1)}", f"{counts['running']} running"]
+    words += [f"{waiting} waiting"] * bool(waiting)
+    words += [f"{refused} refused file{'s' * (refused != 1)}"] * bool(refused)
+    words += [f"next {soonest[1]} at {local_time(soonest[0])}"] if soonest else []
+    return ", ".join(words)
+
+
+def farewell(scheduler: Scheduler) -> str:
+    """What becomes of the live runs when the daemon stops."""
+    live = [run for run in scheduler.runs.values() if run.state in LIVE]
+    names = ", ".join(f"{run.id} (pid {run.pid})" if run.pid else str(run.id) for run in live)
+    return f"left running, and taken up again at the next start: {names}" if live else "nothing was running"

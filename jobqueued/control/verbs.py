@@ -1,0 +1,297 @@
+"""The verbs of the control socket: who may ask for what, and the answer."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from jobqueued.control import answers
+from jobqueued.control.company import Company
+from jobqueued.control.control import Peer
+from jobqueued.control.monitor import Monitor
+from jobqueued.control.varlink import Method, VarlinkError
+from jobqueued.core import record
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
+from jobqueued.host.usage import usage
+from jobqueued.jobfile.claims import is_name
+from jobqueued.memory import Hold
+from jobqueued.model import CPU, LIVE, MEMORY, Claim, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.runs.marks import Name
+from jobqueued.state import runlog
+from jobqueued.state.store import NEWEST, Mark, Store, StoreError
+from jobqueued.state.unsaved import Unsaved
+
+_MOST_RUNS = 1000
+_PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
+_LIVE_PLACE = "live/"
+
+Ticket = Callable[[], int]
+
+
+class Verbs:
+    """Answers from memory and state.db.  `waiters` are the tickets that wait for a run's end."""
+
+    def __init__(
+        self, scheduler: Scheduler, store: Store, unsaved: Unsaved, status: Callable[[], dict[str, Any]],
+        happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
+        company: Company, monitor: Monitor,
+    ) -> None:  # fmt: skip
+        self._scheduler, self._store, self._unsaved, self._logs = scheduler, store, unsaved, logs
+        self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
+        self._company, self._monitor = company, monitor
+        self.waiters: dict[RunId, list[int]] = {}
+
+    def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
+        """The verbs as this peer may use them; `ticket` is for an answer that comes later."""
+
+        def trusted(verb: Method) -> Method:
+            return _readable(verb) if self._trusts(peer) else _denied
+
+        return {
+            "Status": lambda _: self._whole_status(),
+            "List": lambda _: {"jobs": self._list()},
+            "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10))),
+            "Show": trusted(lambda p: {"record": self._show(p["run"])}),
+            "Usage": trusted(lambda p: self._monitor.join(ticket(), bool(p.get("history")), self._now())),
+            "Next": trusted(lambda p: self._next(p["job"], p["count"])),
+            "History": trusted(self._history),
+            "Logs": trusted(self._logs_of),
+            "Reload": trusted(lambda _: self._reload(ticket())),
+            "Run": trusted(lambda p: self._happen(RunAsked(ticket(), p["job"], peer.name, _key()))),
+            "Rerun": trusted(lambda p: self._ask_for_rerun(p["run"], peer, ticket)),
+            "Emit": trusted(lambda p: self._happen(Emitted(ticket(), _event(p["event"]), peer.name, _key()))),
+            "Why": trusted(lambda p: self._why(p["run"])),
+            "Stop": trusted(lambda p: self._ask_for_stop(p["run"], peer, ticket)),
+            "Pause": trusted(
+                lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True, until=_until(p)))
+            ),
+            "Resume": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
+            "SkipNext": trusted(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name, bool(p.get("undo"))))),
+            "Hold": trusted(lambda p: self._ask_for_hold(p, peer, ticket())),
+            "Lock": trusted(lambda p: self._ask_for_lock(p, peer, ticket)),
+            "Release": trusted(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
+            "Wait": trusted(lambda p: self._await_end(p["run"], ticket)),
+        }
+
+    def _trusts(self, peer: Peer) -> bool:
+        """Root, the daemon's own user, and the group that owns the log directory (jobqueue, as installed)."""
+        return peer.uid in (0, os.geteuid()) or self._logs.stat().st_gid in peer.gids
+
+    def _whole_status(self) -> dict[str, Any]:
+        soonest = answers.next_job(self._scheduler)
+        return {
+            **self._status(), **answers.hold(self._scheduler), **answers.counts(self._scheduler),
+            "jobs": len(self._scheduler.catalog),
+            "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
+        }  # fmt: skip
+
+    def _list(self) -> list[dict[str, Any]]:
+        jobs = sorted(self._scheduler.catalog, key=lambda job: job.id)
+        return [answers.job_row(self._scheduler, job) for job in jobs]
+
+    def _next(self, name: str, count: int) -> dict[str, Any]:
+        job = self._scheduler.catalog.get(name)
+        if job is None:
+            raise VarlinkError("NoSuchJob", {"job": name})
+        count = max(0, min(count, _MOST_RUNS)) if job.enabled else 0
+        return {"timezone": job.timezone, "next": list(map(to_text, answers.starts(self._scheduler, job, count)))}
+
+    def _describe(self, name: str, limit: int) -> dict[str, Any]:
+        job = self._scheduler.catalog.get(name)
+        if job is None:
+            raise VarlinkError("NoSuchJob", {"job": name})
+        state = self._scheduler[name]
+        limit = max(0, min(limit, _MOST_RUNS))
+        unfinished = sorted(state.unfinished, reverse=True)
+        runs = [self._begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._unsaved.history(
+            name, limit
+        )
+        return {
+            "job": answers.job_row(self._scheduler, job), "definition": answers.definition(job),
+            "stats": answers.stats(state),
+            "runs": runs[:limit],
+        }  # fmt: skip
+
+    def _show(self, text: str) -> Record:
+        run = _named(text)
+        if run in self._scheduler.runs:
+            return self._so_far(self._scheduler.runs[run])
+        document = self._unsaved.record(run)
+        if document is None:
+            raise VarlinkError("NoSuchRun", {"run": text})
+        return document
+
+    def _so_far(self, run: Run) -> Record:
+        begun = self._begun(run)
+        return {
+            **begun, "output": runlog.found_output(self._logs, run.id) or begun["output"],
+            "usage": self._usage(run) if run.pid else None,
+            "holds": answers.holds(run) if run.state in LIVE else [],
+            "waits_for": self._scheduler.explain(run.id, self._now())["reasons"],
+        }  # fmt: skip
+
+    def _usage(self, run: Run) -> dict[str, Any] | None:
+        supervisor = self._monitor.marks.supervisor(Name(run.id, run.attempt))
+        return usage(run.attempt_name, run.pid or 0, supervisor)
+
+    def _begun(self, run: Run) -> Record:
+        begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits.name)
+        return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None}
+
+    def _history(self, asked: dict[str, Any]) -> dict[str, Any]:
+        job, limit = asked.get("job"), max(1, min(asked.get("limit", _PAGE_RUNS), _PAGE_RUNS))
+        states, since, until = asked.get("states"), _instant(asked, "since", 0), _instant(asked, "until", 2**63 - 1)
+
+        def wanted(mark: Mark, state: str) -> bool:
+            return since <= mark.queued < until and (states is None or state in states)
+
+        place, among_live = _place(asked.get("before", _LIVE_PLACE))
+        fresh: list[tuple[Mark, Run]] = []
+        if among_live:
+            fresh = [(mark, run) for mark, run in self._fresh(job, place) if wanted(mark, run.state)][:limit]
+            place = NEWEST._replace(queued=until)
+        ended = self._unsaved.ended
+        runs = [ended.get(run.id) or self._begun(run) for _, run in fresh]
+        if len(fresh) == limit:
+            return {"runs": runs, "next": _LIVE_PLACE + _place_text(fresh[-1][0])}
+        page = self._store.ended(place, since, limit - len(fresh), wanted, job)
+        if job is not None and not (fresh or page.records or page.end or self._knows(job)):
+            raise VarlinkError("NoSuchJob", {"job": job})
+        runs += [known for known in page.records if RunId.parse(known["run"]) not in ended]
+        return {"runs": runs, "next": None if page.end is None else _place_text(page.end)}
+
+    def _fresh(self, job: str | None, before: Mark) -> list[tuple[Mark, Run]]:
+        """The live runs, and those whose end is not saved yet, that come after a place, newest first."""
+        live = [run for run in self._scheduler.runs.values() if run.state in LIVE]
+        runs = live + [run for run, record in self._unsaved.runs.values() if record is not None]
+        marks = ((Mark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
+        return sorted((found for found in marks if found[0] < before), key=itemgetter(0), reverse=True)
+
+    def _knows(self, job: str) -> bool:
+        return job in self._scheduler.catalog or bool(self._unsaved.history(job, 1))
+
+    def _logs_of(self, asked: dict[str, Any]) -> dict[str, Any]:
+        run, offset = _named(asked["run"]), max(0, asked.get("offset", 0))
+        limit = max(0, min(asked.get("limit", _PAGE_BYTES), _PAGE_BYTES))
+        live = run in self._scheduler.runs
+        document = {} if live else self._show(asked["run"])
+        try:
+            data, size = runlog.read_output(self._logs, run, offset, limit)
+        except FileNotFoundError:
+            if live:
+                return {"data": "", "size": 0, "live": True}
+            raise VarlinkError("NoOutput", {"run": str(run), "reason": runlog.no_output(document)}) from None
+        except OSError as error:
+            raise VarlinkError("NoOutput", {"run": str(run), "reason": f"it can't be read: {error.strerror}"}) from None
+        return {"data": base64.b64encode(data).decode(), "size": size, "live": live}
+
+    def _ask_for_rerun(self, text: str, peer: Peer, ticket: Ticket) -> None:
+        run = _named(text)
+        if run not in self._scheduler.runs:
+            self._show(text)
+        self._happen(RunAsked(ticket(), run.job, peer.name, _key(), again=run))
+
+    def _ask_for_hold(self, asked: dict[str, Any], peer: Peer, ticket: int) -> None:
+        boot = self._boot if asked.get("boot") else None
+        self._happen(HoldAsked(ticket, peer.name, Hold(peer.name, _until(asked), boot)))
+
+    def _ask_for_lock(self, asked: dict[str, Any], peer: Peer, ticket: Ticket) -> None:
+        name, units = asked["lock"], asked.get("units") or 0
+        if not is_name(name) or name in (CPU, MEMORY):
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "lock"})
+        if units < 0 or (units and asked.get("shared")):
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units"})
+        claim = Claim(name, units, exclusive=not (units or asked.get("shared")))
+        try:
+            guest = self._company.come(peer.pid)
+        except OSError:
+            raise VarlinkError("Refused", {"reason": "the process that asks can't be seen from here"}) from None
+        self._happen(LockAsked(ticket(), guest, (claim,), peer.name, bool(asked.get("no_wait"))))
+
+    def _why(self, text: str) -> dict[str, Any]:
+        run = _named(text)
+        if run in self._scheduler.runs:
+            return {"why": self._scheduler.explain(run, self._now())}
+        record = self._show(text)
+        said = f"{run} has ended: {record['state']}" + (f", {record['reason']}" if record["reason"] else "")
+        return {"why": {"run": text, "state": record["state"], "reasons": [said]}}
+
+    def _ask_for_stop(self, text: str, peer: Peer, ticket: Ticket) -> None:
+        run = _named(text)
+        if run not in self._scheduler.runs:
+            raise VarlinkError("Refused", {"reason": f"{run} has ended: {self._show(text)['state']}"})
+        self._happen(StopAsked(ticket(), run, peer.name))
+
+    def _await_end(self, text: str, ticket: Ticket) -> dict[str, Any] | None:
+        run = _named(text)
+        if run not in self._scheduler.runs:
+            return {"record": self._show(text)}
+        self.waiters.setdefault(run, []).append(ticket())
+        return None
+
+
+def _readable(verb: Method) -> Method:
+    """The verb, with a state.db that can't be read told to the asker."""
+
+    def told(parameters: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return verb(parameters)
+        except StoreError as error:
+            raise VarlinkError("Refused", {"reason": str(error)}) from None
+
+    return told
+
+
+def _denied(_parameters: dict[str, Any]) -> dict[str, Any]:
+    raise VarlinkError("PermissionDenied")
+
+
+def _key() -> str:
+    """Of an occurrence that no clock makes."""
+    return f"x{os.urandom(8).hex()}"
+
+
+def _event(name: str) -> str:
+    if not is_name(name):
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "event"})
+    return name
+
+
+def _until(asked: dict[str, Any]) -> int | None:
+    until = _instant(asked, "until", 0)
+    return until or None
+
+
+def _instant(asked: dict[str, Any], name: str, otherwise: int) -> int:
+    try:
+        moment = datetime.fromisoformat(asked[name]) if asked.get(name) is not None else None
+        return otherwise if moment is None else to_instant(moment)
+    except (ValueError, TypeError, OverflowError):  # TypeError: without a zone
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": name}) from None
+
+
+def _place_text(mark: Mark) -> str:
+    return f"{mark.queued}/{RunId(mark.job, mark.number)}"
+
+
+def _place(text: str) -> tuple[Mark, bool]:
+    """Where a page of history begins, as the page before has told, and whether that is among the live runs."""
+    among_live = text.startswith(_LIVE_PLACE)
+    queued, _, run = text.removeprefix(_LIVE_PLACE).partition("/")
+    try:
+        return NEWEST if text == _LIVE_PLACE else Mark(int(queued), *RunId.parse(run)), among_live
+    except ValueError:
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "before"}) from None
+
+
+def _named(text: str) -> RunId:
+    try:
+        return RunId.parse(text)
+    except ValueError:
+        raise VarlinkError("NoSuchRun", {"run": text}) from None

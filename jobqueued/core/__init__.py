@@ -1,0 +1,1 @@
+"""The life of runs: events in, commands out.  Pure."""

@@ -1,0 +1,1 @@
+"""What the kernel and the init system offer."""

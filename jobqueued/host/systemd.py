@@ -1,0 +1,58 @@
+"""What PID 1 is told: READY, RELOADING, STATUS, WATCHDOG, STOPPING (sd_notify(3)); nothing without NOTIFY_SOCKET."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import sdnotify
+
+from jobqueued.model import SECOND
+
+
+class Systemd:
+    """The notification socket of the unit that started us, if any."""
+
+    def __init__(self) -> None:
+        self._notifier = sdnotify.SystemdNotifier()
+        self._told = ""
+        self._quiet_until = 0
+        self.due: int | None = None
+        """When (monotonic, ns) `follow` wants to be called again; None: not before something happens."""
+        ours = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        microseconds = int(os.environ.pop("WATCHDOG_USEC", "0")) if ours else 0
+        self.watchdog: int | None = microseconds * 1000 // 2 or None
+        """How often `alive` has to be called (ns); None: nobody watches."""
+
+    def ready(self, status: str) -> None:
+        """Start-up (or a reload) is complete.  Only this waits while PID 1 is too busy to listen."""
+        if self._notifier.socket is None:
+            return
+        self._notifier.socket.setblocking(True)
+        self._notifier.notify(f"READY=1\nSTATUS={status}")
+        self._notifier.socket.setblocking(False)
+        self._told = status
+
+    def reloading(self, mono: int) -> None:
+        """A reload begins; `mono` is CLOCK_MONOTONIC in ns (Type=notify-reload wants to know)."""
+        self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={mono * 1_000_000 // SECOND}")
+
+    def follow(self, mono: int, status: Callable[[], str]) -> None:
+        """After each turn: tell the line for ``systemctl status`` if it has changed, and look at most once a second."""
+        if self._notifier.socket is None:
+            return
+        if mono < self._quiet_until:
+            self.due = self._quiet_until
+            return
+        self.due, self._quiet_until = None, mono + SECOND
+        if (text := status()) != self._told:
+            self._told = text
+            self._notifier.notify(f"STATUS={text}")
+
+    def alive(self) -> None:
+        """The loop makes progress."""
+        self._notifier.notify("WATCHDOG=1")
+
+    def stopping(self, text: str) -> None:
+        """The end begins."""
+        self._notifier.notify(f"STOPPING=1\nSTATUS={text}")

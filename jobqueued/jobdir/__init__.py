@@ -1,0 +1,1 @@
+"""The watched directories, from which job files come."""

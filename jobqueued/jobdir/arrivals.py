@@ -1,0 +1,156 @@
+"""Files that appear where jobs wait for them (`on: {path: …}`): told by inotify(7), once they are complete.
+
+A directory that is not there yet is waited for in the nearest one above it that is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Container, Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from jobqueued.events import PathAppeared
+from jobqueued.host import kernel
+from jobqueued.jobdir.trust import has_writer
+
+_DIRECTORY = 0x4000_0000
+"""IN_ISDIR."""
+_CLOCK_REALTIME_COARSE = 5
+_COMPLETE = kernel.IN_CLOSE_WRITE | kernel.IN_MOVED_TO
+_GONE = kernel.IN_DELETE_SELF | kernel.IN_MOVE_SELF | kernel.IN_IGNORED | kernel.IN_UNMOUNT
+_MASK = _COMPLETE | kernel.IN_CREATE | kernel.IN_DELETE_SELF | kernel.IN_MOVE_SELF | kernel.IN_ONLYDIR
+
+
+class Arrivals:
+    """Who waits for which files."""
+
+    def __init__(self) -> None:
+        self._inotify = kernel.inotify()
+        self._patterns: dict[str, list[str]] = {}
+        self._watches: dict[int, str] = {}
+        self._looked = _coarse()
+
+    def fileno(self) -> int:
+        """Readable once something has happened."""
+        return self._inotify
+
+    def want(self, paths: Iterable[str]) -> None:
+        """Wait for these and no others: absolute, with ``*``, ``?`` and ``[…]`` in the last part only."""
+        patterns: dict[str, list[str]] = {}
+        for path in paths:
+            patterns.setdefault(os.path.dirname(path), []).append(path)
+        if patterns != self._patterns:
+            self._patterns = patterns
+            self._watch()
+
+    def found(self) -> Iterator[PathAppeared]:
+        """What is there at the start: maybe it appeared while nobody looked."""
+        for path in self._paths():
+            if (instant := self._newest(path)) is not None:
+                yield _appeared(path, instant)
+
+    def take(self) -> list[PathAppeared]:
+        """What has appeared, each path once."""
+        found: dict[str, None] = {}
+        while changed := self._read(found):
+            fresh, lost = self._watch(), changed & kernel.IN_Q_OVERFLOW
+            found |= dict.fromkeys(self._there(fresh, 0))
+            if lost:
+                found |= dict.fromkeys(self._there(self._patterns, self._looked))
+            elif not fresh:
+                break
+        self._looked = _coarse()
+        instant = time.time_ns()
+        return [_appeared(path, instant) for path in found]
+
+    def _read(self, found: dict[str, None]) -> int:
+        """Add what the events up to now tell; what of them says that directories came or went, or events were lost."""
+        changed = 0
+        for event in kernel.inotify_events(self._inotify):
+            directory = self._watches.get(event.watch, "")
+            changed |= event.mask & (_GONE | kernel.IN_Q_OVERFLOW)
+            if directory not in self._patterns:
+                changed |= event.mask
+            if self._is_complete(f"{directory}/{event.name}", event.mask):
+                found |= dict.fromkeys(self._matching(directory, event.name))
+        return changed
+
+    def _paths(self) -> list[str]:
+        return [path for patterns in self._patterns.values() for path in patterns]
+
+    def _newest(self, path: str) -> int | None:
+        """When (wall, ns) the newest file appeared, or changed last, that is there now; None: there is none."""
+        directory, times = os.path.dirname(path), []
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                if path in self._matching(directory, entry.name) and not _is_being_written(entry):
+                    with contextlib.suppress(OSError):
+                        times.append(entry.stat(follow_symlinks=False).st_ctime_ns)
+        return max(times, default=None)
+
+    def _matching(self, directory: str, name: str) -> list[str]:
+        patterns = self._patterns.get(directory, ())
+        return [path for path in patterns if fnmatchcase(name, os.path.basename(path))]
+
+    def _is_complete(self, path: str, mask: int) -> bool:
+        """A regular file once it is closed, or moved here; a link to a complete one, and all else, at once."""
+        if not mask & kernel.IN_CREATE or mask & (_COMPLETE | _DIRECTORY):
+            return bool(mask & (_COMPLETE | _DIRECTORY))
+        with contextlib.suppress(OSError):
+            status = os.lstat(path)
+            return not stat.S_ISREG(status.st_mode) or status.st_nlink > 1
+        return False
+
+    def _there(self, directories: Container[str], since: int) -> Iterator[str]:
+        """Which of the paths in these directories have a file since then."""
+        for path in self._paths():
+            if os.path.dirname(path) in directories and (newest := self._newest(path)) is not None and newest >= since:
+                yield path
+
+    def _watch(self) -> set[str]:
+        """Each directory, or the nearest above it that is there; which of them were not watched."""
+        wanted: dict[int, str] = {}
+        for directory in self._patterns:
+            for place in _upwards(directory):
+                with contextlib.suppress(OSError):
+                    wanted[kernel.watch(self._inotify, place, _MASK)] = place
+                    break
+        for number in self._watches.keys() - wanted.keys():
+            with contextlib.suppress(OSError):  # it went with its directory
+                kernel.unwatch(self._inotify, number)
+        fresh = {place for number, place in wanted.items() if number not in self._watches}
+        self._watches = wanted
+        return fresh
+
+
+def _coarse() -> int:
+    """The clock that files are stamped with."""
+    return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
+
+
+def _is_being_written(entry: os.DirEntry[str]) -> bool:
+    """Whether it will be closed later, which is told."""
+    with contextlib.suppress(OSError):
+        if entry.is_file(follow_symlinks=False):
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                return has_writer(descriptor)
+            finally:
+                os.close(descriptor)
+    return False
+
+
+def _appeared(path: str, instant: int) -> PathAppeared:
+    return PathAppeared(path, instant, f"x{os.urandom(8).hex()}")
+
+
+def _upwards(directory: str) -> Iterator[str]:
+    """A directory, and those above it."""
+    while True:
+        yield directory or "/"
+        if directory in ("", "/"):
+            return
+        directory = os.path.dirname(directory)

@@ -1,0 +1,242 @@
+"""What files say about the queue: locks, resources, escalation, events; each a kind of value as in kinds.py."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from signal import Signals
+from typing import Any
+
+from jobqueued.jobfile.kinds import (
+    Key,
+    Kind,
+    Wrong,
+    choice,
+    duration,
+    either,
+    integer,
+    mapping,
+    refused,
+    scalar,
+    section,
+    sequence,
+    size,
+    table,
+    text,
+)
+from jobqueued.jobfile.spelling import Instead, nearest
+from jobqueued.jobfile.yamltext import Entry, Node, Scalar, is_null, meaning, quoted
+from jobqueued.model import CPU, MEMORY, Claim, Escalation, On
+
+NAME = "[a-z0-9][a-z0-9._-]{0,63}"
+A_NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+CORE = 1000
+
+_NAME_PATTERN = re.compile(NAME)
+_PERCENT = re.compile("([0-9]{1,6})%")
+
+ID = text("an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9", NAME, "id")
+PATH = text("an absolute path", "/[^\0]*", "path")
+EVENT_NAME = text(A_NAME, NAME, "name")
+UNITS = integer(1, 1_000_000)
+
+
+def cores(node: Scalar) -> float:
+    """Cores as a float, of ``0.5`` or ``50%``."""
+    percent = _PERCENT.fullmatch(node.text)
+    number = int(percent[1]) / 100 if percent else meaning(node)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0.01 <= number <= 4096:
+        raise ValueError
+    return float(number)
+
+
+CPU_AMOUNT = scalar(
+    "CPU", "a number of cores such as 0.5, or a percentage of one core such as 50%, from 0.01 to 4096 cores", cores
+)
+
+# ── locks ──
+
+
+def _lock_name(node: Scalar) -> str:
+    """The name of a lock; a resource's or a path is answered with where it belongs."""
+    if node.text.startswith("/"):
+        raise Instead(f"{{path: {node.text}}}")
+    if node.text in (CPU, MEMORY):
+        raise Instead(f"{node.text} below `resources`, as it is no lock")
+    if is_null(node) or not _NAME_PATTERN.fullmatch(node.text):
+        raise ValueError
+    return node.text
+
+
+def _lock_path(node: Scalar) -> str:
+    if _NAME_PATTERN.fullmatch(node.text) and not is_null(node):
+        raise Instead(f"{{name: {node.text}}}")
+    root, *parts = node.text.split("/")
+    if root or not parts or {"", ".", ".."}.intersection(parts):  # else one file could have two names, and be two locks
+        raise ValueError
+    return str(PATH.read(node))
+
+
+_LOCK = scalar("name", A_NAME, _lock_name, {"type": ["string", "number", "boolean"], "pattern": f"^(?:{NAME})$"})
+_LOCK_KEYS = table(
+    Key("name", _LOCK, "", "The name of the lock.", "tape"),
+    Key("path", scalar("path", "the absolute path of a file, without . and ..", _lock_path, PATH.schema), "",
+        "A file to be locked with flock(2), instead of a name.", "/run/lock/backup.lock"),
+    Key("mode", choice("exclusive", "shared"), "exclusive", "Whether others may hold it too.", "shared"),
+    Key("units", UNITS, "", "How many units of a lock that has several, as `resources` of jobqueued.yaml says.", "2"),
+)  # fmt: skip
+
+
+def _lock(node: Node, values: dict[str, Any]) -> Claim:
+    if ("name" in values) == ("path" in values):
+        found = "name and path" if "name" in values else "neither name nor path"
+        raise Wrong([refused(node, "either name or path", found)])
+    if "units" in values and ("path" in values or "mode" in values):
+        other = "path" if "path" in values else "mode"
+        raise Wrong([refused(node, f"either units or {other}", f"units and {other}")])
+    resource = values.get("name") or values["path"]
+    if "units" in values:
+        return Claim(resource, values["units"])
+    return Claim(resource, exclusive=values.get("mode") != "shared")
+
+
+def made(kind: Kind, make: Callable[[Node, dict[str, Any]], Any]) -> Kind:
+    """A section whose values become one thing; `make` raises Wrong where they don't go together."""
+    return Kind(kind.name, kind.accepted, lambda node: make(node, kind.read(node)), kind.schema, kind.keys)
+
+
+_PLAIN_LOCK = Kind(
+    _LOCK.name, _LOCK.accepted, lambda node: Claim(_LOCK.read(node), exclusive=True), _LOCK.schema, _LOCK.keys
+)
+_ONE_LOCK = either(_PLAIN_LOCK, made(section(_LOCK_KEYS), _lock))
+
+
+def _without_twins(kind: Kind) -> Kind:
+    """A list of claims of which no two are of one thing."""
+
+    def read(node: Node) -> tuple[Claim, ...]:
+        claims: tuple[Claim, ...] = kind.read(node)
+        names = [claim.resource for claim in claims]
+        twin = next((name for name in names if names.count(name) > 1), None)
+        if twin is not None:
+            raise Wrong([refused(node, "each lock once", f"{quoted(twin)} twice")])
+        return claims
+
+    return Kind(kind.name, kind.accepted, read, kind.schema, kind.keys)
+
+
+LOCKS = _without_twins(sequence(_ONE_LOCK, least=0))
+
+# ── resources ──
+
+_MEMORY_AMOUNT = size("1K", "999999999T")
+_AMOUNT = text("an amount such as 2, 0.5, 50% or 400M", r"[0-9]{1,9}(\.[0-9]{1,9})?|[0-9]{1,9}[%KMGT]", "amount")
+
+
+def _amounts(entries: dict[str, Entry]) -> dict[str, int]:
+    """Units by resource: CPU in thousandths of a core, memory in bytes."""
+    problems = [refused(key, A_NAME, quoted(key.text)) for key, _ in entries.values() if not is_name(key.text)]
+    values: dict[str, int] = {}
+    for name, entry in entries.items():
+        try:
+            values[name] = _amount_of(name)(entry.value)
+        except Wrong as wrong:
+            problems += [problem._replace(key=f".{name}{problem.key}") for problem in wrong.problems]
+    if problems:
+        raise Wrong(problems)
+    return values
+
+
+def is_name(word: str) -> bool:
+    """Whether it can be the name of a lock, a resource or an event."""
+    return bool(_NAME_PATTERN.fullmatch(word))
+
+
+def _amount_of(name: str) -> Callable[[Node], int]:
+    if name == CPU:
+        return lambda node: round(CPU_AMOUNT.read(node) * CORE)
+    kind = _MEMORY_AMOUNT if name == MEMORY else UNITS
+    return lambda node: int(kind.read(node))
+
+
+_RESOURCES = {"additionalProperties": _AMOUNT.schema}
+
+AMOUNTS = mapping("a mapping of resources to amounts", _amounts, _RESOURCES)
+RESOURCES = mapping(
+    AMOUNTS.accepted,
+    lambda entries: tuple(Claim(name, units) for name, units in _amounts(entries).items()),
+    _RESOURCES,
+)
+
+# ── the rest ──
+
+_ESCALATION = table(
+    Key("points", integer(0, 1000), "1", "How much the priority grows.", "5"),
+    Key("every", duration("1s", "1d"), "1m", "After how much waiting it grows.", "10m"),
+)
+
+ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**values))
+
+
+def _glob(node: Scalar) -> str:
+    """An absolute path whose last part may match several names."""
+    directory, _, name = node.text.rpartition("/")
+    if not node.text.startswith("/") or not name or re.search(r"[*?\[\0]", directory) or "\0" in name:
+        raise ValueError
+    return node.text
+
+
+_GLOB = scalar("path", "an absolute path, with * ? and [] in its last part only", _glob)
+
+_EVENTS = table(
+    Key("path", _GLOB, "", "A file that matches has appeared, and is complete.", "/srv/in/*.csv"),
+    Key("event", EVENT_NAME, "", "Somebody emitted the event: `jobqueuectl emit NAME`.", "deployed"),
+    Key("job", ID, "", "A run of this job has ended for good.", "rotate-logs"),
+    Key("result", choice("success", "failure", "any"), "success", "How that run ended.", "any"),
+)
+
+
+def _event(node: Node, values: dict[str, Any]) -> On:
+    kinds = [kind for kind in ("path", "event", "job") if kind in values]
+    if len(kinds) != 1:
+        found = " and ".join(kinds) or "neither path nor event nor job"
+        raise Wrong([refused(node, "one of path, event and job", found)])
+    if "result" in values and "job" not in values:
+        raise Wrong([refused(node, "result beside job only", f"result beside {kinds[0]}")])
+    return On(kinds[0], values[kinds[0]], values.get("result", "success"))
+
+
+def _boot(node: Scalar) -> str:
+    if node.text == "boot":
+        return node.text
+    if is_null(node) or not is_name(node.text) or nearest(node.text, ["boot"]):
+        raise ValueError
+    raise Instead(f"{{event: {node.text}}}")
+
+
+EVENT = either(scalar("boot", "boot", _boot, {"enum": ["boot"]}), made(section(_EVENTS), _event))
+
+_REAL_TIME = re.compile(r"SIGRTMIN\+([1-9]|[12][0-9])")
+
+
+def _is_cause(word: str) -> bool:
+    """Whether a record can tell it so: a signal has one name."""
+    named = word in Signals.__members__ and Signals[word].name == word
+    return named or word in ("timeout", "oom", "lost", "start") or bool(_REAL_TIME.fullmatch(word))
+
+
+def _cause(node: Scalar) -> str:
+    if _is_cause(node.text):
+        return node.text
+    for meant in (node.text.lower(), node.text.upper(), f"SIG{node.text.upper()}"):
+        if _is_cause(meant):
+            raise Instead(meant)
+    number = meaning(node)
+    if type(number) is not int or not 0 <= number <= 255:
+        raise ValueError
+    return str(number)
+
+
+CAUSE = scalar("cause",
+    "an exit code, a signal such as SIGSEGV, timeout, oom, lost, or start (it could not be started)", _cause,
+)  # fmt: skip

@@ -1,0 +1,222 @@
+"""One job file: bytes → Jobs, or everything that is wrong with it.
+
+The file is accepted or refused as a whole.  `defaults` apply to each job of the file: maps merge one level, lists and
+all else are replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobqueued.jobfile.claims import ID
+from jobqueued.jobfile.keys import AT_THE_TOP, ELSEWHERE, FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.kinds import MAX_PROBLEMS, Key, Kind, Wrong, mapping, read_keys, refused
+from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
+from jobqueued.model import Job, On, Problem, Trigger, to_instant
+from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
+
+_TOP = mapping("a mapping with the keys defaults and jobs", dict)
+_BODY = mapping("a mapping of job keys", dict)
+MAX_COST = 15_000
+"""Cron expressions compiled and variables copied for one file."""
+_OF_CRON = {
+    "MAILTO": "no mail is sent",
+    "CRON_TZ": "write `timezone`",
+    "SHELL": "write `shell`",
+    "RANDOM_DELAY": "write `spread`",
+}
+
+Entries = dict[str, Entry]
+
+
+def read_jobs(
+    data: bytes, file: str, *, timezone: str = "UTC", seed: str = ""
+) -> tuple[tuple[Job, ...], list[Problem]]:
+    """The jobs of a file, in its order; with any Problem of severity "error" there are none.
+
+    `timezone` is that of jobs that name none; `seed` (the machine id) settles their `H`.  Problems come errors first,
+    then by their place, at most `MAX_PROBLEMS`.  Never raises.
+    """
+    tree, problems = read_tree(data, file)
+    reading = _Reading(file, timezone, seed)
+    jobs = reading.jobs(tree) if tree is not None else ()
+    errors = {*problems, *reading.errors}
+    problems = (_in_order(errors) + _in_order(reading.warnings))[:MAX_PROBLEMS]
+    return () if errors else tuple(jobs), [problem._replace(file=file) for problem in problems]
+
+
+def _in_order(problems: set[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: problem[1:])
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One file being read, and what was found so far: in sets, as each job meets what is wrong in `defaults` again."""
+
+    file: str
+    timezone: str
+    seed: str
+    errors: set[Problem] = field(default_factory=set)
+    warnings: set[Problem] = field(default_factory=set)
+    shared: dict[str, Any] = field(default_factory=dict)
+    cost: int = 0
+
+    def jobs(self, tree: Node) -> list[Job]:
+        top = self._values(self._entries(tree, _TOP) or {}, FILE_KEYS, AT_THE_TOP)
+        defaults = top.get("defaults", {})
+        self.shared = self._values(defaults, JOB_KEYS, ELSEWHERE)
+        self._when("defaults", self.shared, defaults, defaults)
+        if self.errors:
+            self.shared.pop("schedule", None)  # what is wrong with it was said
+        jobs = []
+        for entry in top.get("jobs", {}).values():
+            job = self._job(entry, defaults)
+            if job is not None:
+                jobs.append(job)
+            if len(self.errors) >= MAX_PROBLEMS or self._costs_too_much(entry.key):
+                break
+        return jobs
+
+    def _costs_too_much(self, place: Scalar) -> bool:
+        """What `defaults` hold is worked on again for each job: a small file could keep the daemon busy for minutes."""
+        if self.cost > MAX_COST:
+            found = f"found more than {MAX_COST} cron expressions and variables (`defaults` count for each job)"
+            self.errors.add(_about(place, "", f"{found}; accepted: at most that in a file"))
+        return self.cost > MAX_COST
+
+    def _job(self, entry: Entry, defaults: Entries) -> Job | None:
+        key, body = entry
+        if key.text in JOB_KEYS and not isinstance(body, Mapping) and not is_null(body):
+            found = f"the job key {key.text!r} as an id"
+            self.errors.add(refused(key, "the id of its job above it, and the key further to the right", found))
+            return None
+        try:
+            ID.read(key)
+        except Wrong as wrong:
+            self.errors.update(wrong.problems)
+        given = self._entries(body, _BODY)
+        if given is None:
+            return None
+        own = self._own(defaults, given)
+        entries = defaults | own
+        values = {**self.shared, **self._values(own, JOB_KEYS, ELSEWHERE)}
+        if "command" not in entries and not any("accepted: 'command'" in problem.message for problem in self.errors):
+            accepted = JOB_KEYS["command"].kind.accepted
+            self.errors.add(refused(key, accepted, "no command")._replace(key="command"))
+        self._check_claims(values, entries)
+        when = self._when(key.text, values, entries, own)
+        if "command" not in values:
+            return None
+        return Job(id=key.text, file=self.file, line=key.line, **{"timezone": self.timezone, **values, **when})
+
+    def _check_claims(self, values: dict[str, Any], entries: Entries) -> None:
+        """Locks and resources are of one kind: a run claims each once."""
+        locks = {claim.resource for claim in values.get("locks", ())}
+        for claim in values.get("resources", ()):
+            if claim.resource in locks:
+                found = f"found {claim.resource!r} among the locks and the resources; accepted: one of both"
+                self.errors.add(_about(entries["resources"].key, "resources", found))
+
+    def _own(self, defaults: Entries, given: Entries) -> Entries:
+        """The entries of a job, maps with what the default has more."""
+        own = dict(given)
+        for name in defaults.keys() & given.keys():
+            key, mine = given[name]
+            shared = defaults[name].value
+            if isinstance(mine, Mapping) and isinstance(shared, Mapping):
+                self.cost += len(shared.entries)
+                own[name] = Entry(key, mine._replace(entries=shared.entries | mine.entries))
+        return own
+
+    def _when(self, job: str, values: dict[str, Any], entries: Entries, own: Entries) -> dict[str, Any]:
+        """The fields of a Job that say when it is due."""
+        expressions, seconds = values.get("schedule", ()), values.get("seconds")
+        self.cost += len(expressions)
+        if self.cost > MAX_COST:
+            return {}
+        zone, dst = values.get("timezone", self.timezone), values.get("dst", "cron")
+        dst_place = entries["dst"].value if "dst" in entries else None
+        schedules = list(self._schedules(expressions, job, zone, dst, dst_place))
+        triggers: list[Trigger] = list(schedules if seconds is None else self._with_seconds(schedules, seconds))
+        when: dict[str, Any] = {"schedule": tuple(expression.text for expression in expressions)}
+        anchor = At.read(values["anchor"], zone) if "anchor" in values else None
+        if "every" in values and values["every"] is not None:
+            triggers.append(Every(values["every"], *([anchor.instant] if anchor else [])))
+        if "at" in values:
+            triggers.append(at := At.read(values["at"], zone))
+            when["at"] = to_instant(at.instant)
+        if seconds is not None:
+            when["seconds"] = seconds.text
+        if anchor is not None:
+            when["anchor"] = to_instant(anchor.instant)
+        self._warn_of_no_effect(entries, "seconds", "schedule")
+        self._warn_of_no_effect(entries, "anchor", "every")
+        self._warn_of_variables(own)
+        on = values.get("on", ())
+        boot = any(schedule.at_boot for schedule in schedules) or "boot" in on
+        shift = offset(values["spread"], job, self.seed) if "spread" in values else 0
+        events = tuple(event for event in on if isinstance(event, On))
+        return {**when, "on": events, "at_boot": boot, "triggers": tuple(triggers), "offset": shift}
+
+    def _schedules(self, expressions: Iterable[Scalar], *rest: Any) -> Iterator[Schedule]:
+        for expression in expressions:
+            if len(self.errors) >= MAX_PROBLEMS:
+                return
+            if schedule := self._schedule(expression, *rest):
+                yield schedule
+
+    def _schedule(self, expression: Scalar, job: str, zone: str, dst: str, dst_place: Node | None) -> Schedule | None:
+        try:
+            schedule = Schedule(expression.text, zone, job, dst, seed=self.seed)
+        except ScheduleError as error:
+            if error.field == "dst" and isinstance(dst_place, Scalar):
+                self.errors.add(_about(dst_place, "dst", error.reason))
+            else:
+                self.errors.add(_about(expression, "schedule", _reason(error)))
+            return None
+        self.warnings.update(_about(expression, "schedule", text, "warning") for text in schedule.warnings)
+        return schedule
+
+    def _with_seconds(self, schedules: list[Schedule], seconds: Scalar) -> list[Seconds]:
+        try:
+            found = [Seconds(schedule, seconds.text) for schedule in schedules]
+        except ScheduleError as error:
+            self.errors.add(_about(seconds, "seconds", error.reason))
+            return []
+        texts = {text.removeprefix("seconds: ") for f in found for text in f.warnings if text.startswith("seconds: ")}
+        self.warnings.update(_about(seconds, "seconds", text, "warning") for text in texts)
+        return found
+
+    def _warn_of_no_effect(self, entries: Entries, name: str, other: str) -> None:
+        if name in entries and other not in entries:
+            self.warnings.add(_about(entries[name].key, name, f"has no effect without `{other}`", "warning"))
+
+    def _warn_of_variables(self, entries: Entries) -> None:
+        body = entries["environment"].value if "environment" in entries else None
+        for name, place in body.entries.items() if isinstance(body, Mapping) else ():
+            if name in _OF_CRON:
+                message = f"has no effect here as in a crontab; {_OF_CRON[name]}"
+                self.warnings.add(_about(place.key, f"environment.{name}", message, "warning"))
+
+    def _entries(self, node: Node, kind: Kind) -> Entries | None:
+        try:
+            entries: Entries = kind.read(node)
+        except Wrong as wrong:
+            self.errors.update(wrong.problems)
+            return None
+        return entries
+
+    def _values(self, entries: Entries, keys: dict[str, Key], elsewhere: dict[str, str]) -> dict[str, Any]:
+        values, problems = read_keys(entries, keys, elsewhere)
+        self.errors.update(problems)
+        return values
+
+
+def _reason(error: ScheduleError) -> str:
+    return error.reason if error.field == "expression" else str(error)
+
+
+def _about(place: Scalar, key: str, message: str, severity: str = "error") -> Problem:
+    return Problem("", place.line, place.column, key, message, severity)

@@ -1,0 +1,410 @@
+"""Kinds of values in YAML files: what each accepts, how it is read, and what JSON Schema says of it.
+
+A wrong value is a Problem "found X; accepted: Y".  Problems made here name no file: whoever read the file adds it.
+Where a text is wanted, a number or a word such as ``true`` means its characters as written: ``command: [sleep, 5]``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, TypeVar
+
+from jobqueued.jobfile.spelling import (
+    DURATION,
+    SIZE,
+    Instead,
+    meant_duration,
+    meant_size,
+    nearest,
+    parse_duration,
+    parse_size,
+    plain_name,
+)
+from jobqueued.jobfile.yamltext import (
+    Entry,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    described,
+    is_null,
+    meaning,
+    quoted,
+)
+from jobqueued.model import Problem
+
+MAX_PROBLEMS = 100  # of one file; who looks for more helps nobody, and each costs a search for the nearest key
+
+Value = TypeVar("Value")
+Number = TypeVar("Number", int, float)
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of value: its name, what is accepted (for people), and `read`: its node → the value, or raises Wrong.
+
+    `schema` is the part of JSON Schema for it: it accepts whatever `read` does, and maybe a little more.  `keys` are
+    those of a mapping whose keys are fixed.
+    """
+
+    name: str
+    accepted: str
+    read: Callable[[Node], Any]
+    schema: Schema = field(repr=False)
+    keys: dict[str, Key] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: `default` and `example` are YAML; the default "" means that there is none.
+
+    `planned`: its values are checked, but nothing carries it out yet; so a file that uses it is refused.
+    """
+
+    name: str
+    kind: Kind
+    default: str
+    help: str
+    example: str
+    planned: bool = False
+
+
+class Wrong(Exception):
+    """A value is not accepted.  Each Problem's `key` is the place inside the value: "", ``[2]``, ``.PATH``."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+def table(*keys: Key) -> dict[str, Key]:
+    """Keys by their names."""
+    return {key.name: key for key in keys}
+
+
+def read_keys(
+    entries: dict[str, Entry], keys: dict[str, Key], elsewhere: dict[str, str] | None = None
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The values that are right, by the name of their key, and what is wrong with the others.
+
+    `elsewhere` has the words that other programs use, plain as `plain_name` makes them, and what to write here.
+    """
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, (key, node) in entries.items():
+        if len(problems) >= MAX_PROBLEMS:
+            break
+        if name not in keys or keys[name].planned:
+            message = _PLANNED if name in keys else _unknown(name, keys, elsewhere or {})
+            problems.append(Problem("", key.line, key.column, ascii(name[:64])[1:-1], message))
+            continue
+        try:
+            values[name] = keys[name].kind.read(node)
+        except Wrong as wrong:
+            problems += [problem._replace(key=name + problem.key) for problem in wrong.problems]
+    return values, problems
+
+
+def refused(node: Node, accepted: str, found: str = "") -> Problem:
+    """The Problem with the value at `node`; `found` describes it where its type does not say what is wrong."""
+    return Problem("", node.line, node.column, "", f"found {found or described(node)}; accepted: {accepted}")
+
+
+_NONE = ("none", "null")
+
+# ── one value ──
+
+_ANY_SCALAR: Schema = {"type": ["string", "number", "boolean"]}
+
+
+def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Schema | None = None) -> Kind:
+    """A kind for one scalar; `parse` raises ValueError for what it does not accept, Instead with a better spelling."""
+
+    def read(node: Node) -> Any:
+        meant = ""
+        try:
+            if isinstance(node, Scalar):
+                return parse(node)
+        except Instead as instead:
+            meant = str(instead)
+        except ValueError:
+            pass
+        raise Wrong([refused(node, f"{meant} ({accepted})" if meant else accepted)])
+
+    return Kind(name, accepted, read, _ANY_SCALAR if schema is None else schema)
+
+
+def optional(kind: Kind, word: str = "none") -> Kind:
+    """The kind, or a word (and with "none" also null), which is None."""
+    words = _NONE if word == "none" else (word,)
+
+    def read(node: Node) -> Any:
+        if isinstance(node, Scalar) and node.text in words:
+            return None
+        return kind_or_word.read(node)
+
+    accepted = f"{kind.accepted}, or {word}"
+    kind_or_word = _reworded(kind, accepted)
+    schema = {"anyOf": [kind.schema, {"enum": [word, *([None] if word == "none" else [])]}]}
+    return Kind(kind.name, accepted, read, schema)
+
+
+def integer(low: int, high: int) -> Kind:
+    """A whole number from `low` to `high`."""
+
+    def parse(node: Scalar) -> int:
+        number = meaning(node)
+        if type(number) is not int:
+            raise ValueError
+        return _inside(low, number, high)
+
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return scalar("integer", f"a whole number from {low} to {high}", parse, schema)
+
+
+def number(low: float, high: float) -> Kind:
+    """A number from `low` to `high`, as a float."""
+
+    def parse(node: Scalar) -> float:
+        value = meaning(node)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError
+        return float(_inside(low, value, high))
+
+    schema = {"type": "number", "minimum": low, "maximum": high}
+    return scalar("number", f"a number from {low:g} to {high:g}", parse, schema)
+
+
+def duration(low: str, high: str) -> Kind:
+    """Nanoseconds from `low` to `high`."""
+    accepted = f"a duration such as 90s, 5m, 2h or 1d12h, from {low} to {high}"
+    schema = {"type": "string", "pattern": _anchored(DURATION), "minLength": 1}
+    return scalar("duration", accepted, _measure(parse_duration, meant_duration, low, high), schema)
+
+
+def size(low: str, high: str) -> Kind:
+    """Bytes from `low` to `high`."""
+    schema = {"anyOf": [{"type": "string", "pattern": _anchored(SIZE)}, {"const": 0}]}
+    accepted = f"a size such as 512K, 512M or 2G, from {low} to {high}"
+    return scalar("size", accepted, _measure(parse_size, meant_size, low, high), schema)
+
+
+def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str, high: str) -> Callable[[Scalar], int]:
+    """Reads a number with units; what is spelled as elsewhere is answered with our spelling."""
+    least, most = parse(low), parse(high)
+
+    def read(node: Scalar) -> int:
+        try:
+            return _inside(least, parse(node.text), most)
+        except ValueError:
+            spelling = meant(node.text)
+            if spelling and least <= parse(spelling) <= most:
+                raise Instead(spelling) from None
+            raise
+
+    return read
+
+
+def choice(*words: str) -> Kind:
+    """One of a few words; members of a StrEnum stay what they are."""
+    values = {str(word): word for word in words}
+    *others, last = values
+
+    def parse(node: Scalar) -> str:
+        if node.text not in values:
+            raise ValueError
+        return values[node.text]
+
+    accepted = f"{', '.join(others)} or {last}" if others else last
+    return scalar("choice", accepted, parse, {"enum": list(values)})
+
+
+def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> Kind:
+    """A text that matches as a whole."""
+    shape = re.compile(pattern)
+
+    def parse(node: Scalar) -> str:
+        if is_null(node) or not shape.fullmatch(node.text):
+            raise ValueError
+        return node.text
+
+    known = {} if pattern.startswith("(?s)") else {"pattern": _anchored(shape)}  # other dialects lack this flag
+    return scalar(name, accepted, parse, {**_ANY_SCALAR, **known})
+
+
+def _flag(node: Scalar) -> bool:
+    value = meaning(node)
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+FLAG = scalar("boolean", "true or false", _flag, {"type": "boolean"})
+
+# ── several values ──
+
+
+def sequence(item: Kind, *, least: int = 1) -> Kind:
+    """`least` or more values of a kind, as a tuple."""
+    accepted = f"a list, each item {item.accepted}"
+
+    def read(node: Node) -> tuple[Any, ...]:
+        if not isinstance(node, Sequence) or len(node.items) < least:
+            raise Wrong([refused(node, accepted)])
+        return tuple(each(((f"[{index}]", child) for index, child in enumerate(node.items)), item.read))
+
+    schema = {"type": "array", "items": item.schema, "minItems": least}
+    return Kind(f"list of {item.name}", accepted, read, schema, item.keys)
+
+
+def some(item: Kind) -> Kind:
+    """One value of a kind, or a list of them: a tuple either way."""
+    several = sequence(item)
+    accepted = f"{item.accepted}, or a list of them"
+    single = _reworded(item, accepted)
+
+    def read(node: Node) -> tuple[Any, ...]:
+        return tuple(several.read(node)) if isinstance(node, Sequence) else (single.read(node),)
+
+    return Kind(f"{item.name} or list", accepted, read, {"anyOf": [item.schema, several.schema]}, item.keys)
+
+
+def either(simple: Kind, structured: Kind) -> Kind:
+    """A scalar of one kind, or a mapping of the other."""
+    accepted = simple.accepted if _is_planned(structured) else f"{simple.accepted}, or {structured.accepted}"
+    plain_one = _reworded(simple, accepted)
+
+    def read(node: Node) -> Any:
+        return (structured if isinstance(node, Mapping) and node.entries else plain_one).read(node)
+
+    schema = {"anyOf": [simple.schema, structured.schema]}
+    return Kind(f"{simple.name} or mapping", accepted, read, schema, structured.keys)
+
+
+def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Schema | None = None) -> Kind:
+    """A mapping; nothing at all counts as an empty one."""
+
+    def read_entries(node: Node) -> Value:
+        if isinstance(node, Mapping):
+            return read(node.entries)
+        if is_null(node):
+            return read({})
+        raise Wrong([refused(node, accepted)])
+
+    return Kind("mapping", accepted, read_entries, {"type": ["object", "null"], **(schema or {})})
+
+
+def section(keys: dict[str, Key]) -> Kind:
+    """A mapping with keys of its own; the value is a dict of those given."""
+
+    def read(entries: dict[str, Entry]) -> dict[str, Any]:
+        values, problems = read_keys(entries, keys)
+        if problems:
+            raise Wrong([problem._replace(key="." * bool(problem.key) + problem.key) for problem in problems])
+        return values
+
+    names = [name for name, key in keys.items() if not key.planned] or keys
+    whole = mapping(f"a mapping with the keys {', '.join(names)}", read, schema_of(keys))
+    return Kind(whole.name, whole.accepted, whole.read, whole.schema, keys)
+
+
+def _is_planned(structured: Kind) -> bool:
+    return all(key.planned for key in structured.keys.values())
+
+
+def schema_of(keys: dict[str, Key]) -> Schema:
+    """JSON Schema's properties of a table, without what is only planned."""
+    properties = {name: _described(key) for name, key in keys.items() if not key.planned}
+    return {"properties": properties, "additionalProperties": False}
+
+
+def _described(key: Key) -> Schema:
+    default = f"  Default: {key.default}." if key.default else ""
+    return {"description": f"{key.help}  Accepted: {key.kind.accepted}.{default}", **key.kind.schema}
+
+
+def each(places: Iterable[tuple[str, Node]], read: Callable[[Node], Value]) -> list[Value]:
+    """The values at the places inside a bigger value; Wrong tells of every one that is refused."""
+    values: list[Value] = []
+    problems: list[Problem] = []
+    for place, node in places:
+        try:
+            values.append(read(node))
+        except Wrong as wrong:
+            problems += [problem._replace(key=place + problem.key) for problem in wrong.problems]
+    if problems:
+        raise Wrong(problems)
+    return values
+
+
+def _plain_entries(entries: dict[str, Entry]) -> dict[str, Any]:
+    values = each(((f".{quoted(name)[1:-1]}", entry.value) for name, entry in entries.items()), plain)
+    return dict(zip(entries, values, strict=True))
+
+
+def plain(node: Node) -> Any:
+    """The value as JSON knows it; there a number is finite."""
+    match node:
+        case Sequence():
+            return each(((f"[{index}]", item) for index, item in enumerate(node.items)), plain)
+        case Mapping():
+            return _plain_entries(node.entries)
+    value = meaning(node)
+    if isinstance(value, float) and not isfinite(value):
+        raise Wrong([refused(node, "a finite number of at most 64 bits, or a text in quotes")])
+    return value
+
+
+ANYTHING = mapping("a mapping", _plain_entries)
+
+
+def _reworded(kind: Kind, accepted: str) -> Kind:
+    """The kind, refusing a value as a whole in the words of a wider one."""
+
+    def read(node: Node) -> Any:
+        try:
+            return kind.read(node)
+        except Wrong as wrong:
+            raise Wrong([_in_words_of(problem, kind.accepted, accepted) for problem in wrong.problems]) from None
+
+    return Kind(kind.name, accepted, read, kind.schema, kind.keys)
+
+
+def _in_words_of(problem: Problem, narrow: str, wide: str) -> Problem:
+    whole = rf"(?<=[ (]){re.escape(narrow)}(?=\)?$)"
+    return problem if problem.key else problem._replace(message=re.sub(whole, lambda _: wide, problem.message))
+
+
+def _inside(low: Number, value: Number, high: Number) -> Number:
+    if not low <= value <= high:
+        raise ValueError
+    return value
+
+
+def _anchored(pattern: re.Pattern[str]) -> str:
+    """A pattern as JSON Schema wants it: it searches, and knows no groups by number."""
+    return f"^(?:{pattern.pattern})$"
+
+
+_PLANNED = "found a key that this version does not carry out; accepted: the file without it"
+
+
+def named_key(keys: dict[str, Key], name: str) -> str:
+    """A key for a message, which says if it is only planned."""
+    return f"'{name}'" + ", which this version does not carry out" * keys[name].planned
+
+
+def _unknown(name: str, keys: dict[str, Key], elsewhere: dict[str, str]) -> str:
+    """What to write instead of a key: one that is spelled nearly so, or means what it means elsewhere, or any."""
+    if plain_name(name) in elsewhere:
+        accepted = elsewhere[plain_name(name)]
+    elif near := nearest(name, keys):
+        accepted = named_key(keys, near)
+    else:
+        live = [key for key, found in keys.items() if not found.planned] or ["no mapping in this version"]
+        accepted = ", ".join(live) if len(live) <= 8 else "a key of jobqueue.d(5), such as command, schedule or user"
+    return f"found an unknown key; accepted: {accepted}"

@@ -1,0 +1,1 @@
+"""Who may run, who goes next, and on which units.  Pure."""

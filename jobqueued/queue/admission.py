@@ -1,0 +1,187 @@
+"""Admission: one ordered pass over the queue grants all that can be granted.
+
+The first run that can't be admitted *reserves* what it needs, as if it had it: lower ones may take what is left.
+Further ones that only live runs keep from starting reserve what they have lacked so far, but no slot: whoever goes
+before them needs one too.  A run that has to wait for a reservation itself reserves nothing, as it could not use it.
+So nobody overtakes for ever, and what is not needed yet is not kept idle.
+
+A lower run that needs what is reserved may still pass (backfill) if it has certainly ended by the time at which the
+holders of that have.  Of a holder without `timeout` nobody knows when it ends: then there is no backfill, and after
+`drain` the reservation lapses for as long, lest one run stop the host (drains.py).  Before H, the latest such end, the
+holders have ended; the first that reserved starts by then, unless a higher one came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heapreplace
+from typing import NamedTuple
+
+from jobqueued.model import Claim, RunId
+from jobqueued.queue.drains import Drains
+from jobqueued.queue.locks import SLOT, Claims, Locks
+from jobqueued.queue.waiting import Group, Head, Waiting
+
+OUTPUT_DRAIN = 2_000_000_000
+"""How long a run may take from its last process's end to its record (ns)."""
+
+
+class Reservation(NamedTuple):
+    """What a run that can't be admitted yet is promised.  `until`: H (monotonic, ns); None: nobody knows."""
+
+    run: RunId
+    group: Group
+    rank: int
+    claims: Claims
+    until: int | None
+
+    def touches(self, claims: Claims) -> bool:
+        """Whether a run with these claims could delay it."""
+        mine = {claim.resource: claim for claim in self.claims}
+        return any(_conflict(mine[claim.resource], claim) for claim in claims if claim.resource in mine)
+
+
+class Lapse(NamedTuple):
+    """A run for which others were held back for `drain`, and those it waits for."""
+
+    run: RunId
+    holders: list[RunId]
+
+
+def _conflict(one: Claim, other: Claim) -> bool:
+    return one.exclusive or other.exclusive or bool(one.units and other.units)
+
+
+class Admission:
+    """The queue, the lock manager, and when each live run has ended at the latest (monotonic, ns; None: unknown)."""
+
+    def __init__(self, locks: Locks) -> None:
+        self.locks, self.waiting = locks, Waiting()
+        self._ends: dict[RunId, int | None] = {}
+        self.drains = Drains()
+        self.lapses: list[Lapse] = []
+        """The reservations that have lapsed in the last pass: told once while a run waits."""
+        self._promises: dict[RunId, int] = {}
+        self.refusals: dict[RunId, dict[str | RunId, None]] = {}
+        """What kept each run that was ever first of its group: resources, and runs for which one was kept."""
+        self.reservations: list[Reservation] = []
+        self.look_at: int | None = None
+        """When (monotonic, ns) a pass may grant more though nothing has happened; None: never."""
+
+    def hold(self, run: RunId, claims: Claims, ends_at: int | None, *, found: bool = False) -> None:
+        """A run is live, with these claims."""
+        self.locks.grant(run, claims, found=found)
+        self._ends[run] = ends_at
+
+    def release(self, run: RunId) -> None:
+        """It is not any more."""
+        self.locks.release(run)
+        del self._ends[run]
+
+    def ends_at(self, run: RunId) -> int | None:
+        """When (monotonic, ns) a live run has ended at the latest; None: nobody knows."""
+        return self._ends[run]
+
+    def turn(self, mono: int, limit: int, least: int | None = None) -> Iterator[RunId]:
+        """Whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims.
+
+        `least`: those of less effective priority are not looked at.
+        """
+        reserved = Locks(self.locks.capacities)
+        self.reservations, self.lapses, self.look_at = [], [], None
+        self.drains.begin(mono, self.waiting)
+        heads, granted = self.waiting.heads(mono), 0
+        while heads and granted < limit:
+            run, group = heads[0][3], heads[0][5]
+            if least is not None and not group.reaches(least, heads[0][4], mono):
+                self._note_reaching(least, heads)
+                break
+            if run in self.waiting and not self._may_start(group, reserved, mono):
+                self._refused(heappop(heads), reserved, mono)
+                continue
+            if run in self.waiting:
+                granted += 1
+                yield run
+            following = self.waiting.head(group, mono)
+            heapreplace(heads, following) if following is not None else heappop(heads)
+        self.drains.end(complete=not heads)
+        self._look_again(self.drains.look_at)
+        if len(self._promises) > len(self.reservations):
+            self._promises = {run: until for run, until in self._promises.items() if run in self.waiting}
+
+    def _may_start(self, group: Group, reserved: Locks, mono: int) -> bool:
+        claims, _, bound, _ = group.terms
+        if self.locks.missing(claims, reserved) is None:
+            return True
+        if bound is None or not self.reservations or self.locks.missing(claims) is not None:
+            return False
+        ends = [promise.until for promise in self.reservations if promise.touches(claims)]
+        return all(until is not None and mono + bound <= until for until in ends)
+
+    def _refused(self, head: Head, reserved: Locks, mono: int) -> None:
+        *_, run, rank, group = head
+        claims = group.terms.claims
+        missing = self.locks.missing(claims)
+        lacked = self._note_refusal(run, claims, missing)
+        if missing is None:
+            self._note_overtaking(rank, group)
+            return
+        if reserved.missing(claims) is not None:
+            return
+        kept = claims
+        if self.reservations:
+            kept = tuple(claim for claim in claims if claim.resource in lacked and claim.resource != SLOT)
+            if not kept:
+                return
+        until = self._promised(run, claims)
+        if until is None and not self.drains.hold_back(run, group.terms.drain, mono):
+            if self.drains.tell(run):
+                self.lapses.append(Lapse(run, self.holders(claims)))
+            return
+        self.reservations.append(Reservation(run, group, rank, kept, until))
+        reserved.grant(run, kept, found=True)
+
+    def _note_refusal(self, run: RunId, claims: Claims, missing: Claim | None) -> dict[str | RunId, None]:
+        known = self.refusals.setdefault(run, {})
+        if missing is not None:
+            known[missing.resource] = None
+        elif promise := next((one for one in self.reservations if one.touches(claims)), None):
+            known[promise.run] = None
+        return known
+
+    def _promised(self, run: RunId, claims: Claims) -> int | None:
+        """H never grows while a run waits: who backfills must not hold what lets others backfill longer."""
+        until, before = self.honoured_by(claims), self._promises.get(run)
+        if until is not None:
+            until = self._promises[run] = until if before is None else min(until, before)
+        return until
+
+    def holders(self, claims: Claims) -> list[RunId]:
+        """The live runs that keep a run with these claims from starting."""
+        short = self.locks.all_missing(claims)
+        found = {holder: None for claim in short for holder in self.locks.holders(claim.resource)}
+        return [holder for holder in found if isinstance(holder, RunId)]
+
+    def honoured_by(self, claims: Claims) -> int | None:
+        """H: when (monotonic, ns) all that hold what is missing of the claims have ended; None: nobody knows."""
+        ends = [self._ends.get(holder) for holder in self.holders(claims)]
+        known = [end for end in ends if end is not None]
+        return max(known) if known and len(known) == len(ends) else None
+
+    def _note_overtaking(self, rank: int, group: Group) -> None:
+        """It could start but for those before it: when does it overtake one that ages more slowly?"""
+        points, every = group.terms.escalation
+        for promise in self.reservations:
+            their_points, their_every = promise.group.terms.escalation
+            faster = points * their_every - their_points * every
+            if faster > 0:
+                self._look_again((rank * their_every - promise.rank * every) // faster + 1)
+
+    def _note_reaching(self, least: int, heads: list[Head]) -> None:
+        """When has the first of those that are too low grown enough?"""
+        for *_, rank, group in heads:
+            self._look_again(group.reaching(least, rank))
+
+    def _look_again(self, mono: int | None) -> None:
+        if mono is not None:
+            self.look_at = mono if self.look_at is None else min(self.look_at, mono)

@@ -1,0 +1,134 @@
+"""The lock manager: what a run needs while it runs is granted all at once or not at all, so nothing can deadlock.
+
+There is one kind of claim for everything a run may wait for: the host, a slot of `max_running`, named locks, lock
+files, CPU, memory and named resources.  A resource has units (one, unless it was told); a claim takes some of them, all
+of it (`exclusive`: nobody else has any part), or none (a share: anybody but an exclusive holder may have some too).
+
+It decides on plain data; whoever stores claims, and where, is not its business.  Claims belong to live runs: after a
+crash the scheduler grants them again to the runs it finds before it admits anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+
+from jobqueued.model import Claim, Job
+
+HOST, SLOT = ":host", ":max_running"
+"""What no lock or resource can be called."""
+
+Claims = tuple[Claim, ...]
+
+_SHARE_OF_HOST, _ALL_OF_HOST, _ONE_SLOT = Claim(HOST), Claim(HOST, exclusive=True), Claim(SLOT, 1)
+
+
+def claims_of(job: Job, *, slots: bool) -> Claims:
+    """What each run of a job claims; `slots`: there is a `max_running`."""
+    host = _ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST
+    return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources)
+
+
+def least_claims(*, slots: bool) -> Claims:
+    """What any run claims at least."""
+    return (_SHARE_OF_HOST, *((_ONE_SLOT,) if slots else ()))
+
+
+class _Use:
+    """What is taken of one resource, and by whom."""
+
+    __slots__ = ("alone", "holders", "units")
+
+    def __init__(self) -> None:
+        self.units = self.alone = 0
+        self.holders: dict[Hashable, Claim] = {}
+
+
+_NOBODY = _Use()
+
+
+class Locks:
+    """Who holds what.  `capacity` tells how many units a resource has; of one that it does not name there is 1."""
+
+    def __init__(self, capacity: Mapping[str, int]) -> None:
+        self.capacities = dict(capacity)
+        """How many units there are of what has not just one."""
+        self._used: dict[str, _Use] = {}
+        self._held: dict[Hashable, Claims] = {}
+
+    def missing(self, claims: Claims, beside: Locks | None = None) -> Claim | None:
+        """The first claim that can't be granted now, None: all can; what is held `beside` counts as held too."""
+        for claim in claims:
+            here = self._used.get(claim.resource, _NOBODY)
+            there = _NOBODY if beside is None else beside._used.get(claim.resource, _NOBODY)
+            if here.alone or there.alone or (claim.exclusive and (here.holders or there.holders)):
+                return claim
+            if claim.units and here.units + there.units + claim.units > self.capacities.get(claim.resource, 1):
+                return claim
+        return None
+
+    def all_missing(self, claims: Claims) -> list[Claim]:
+        """Those that can't be granted now."""
+        return [claim for claim in claims if self.missing((claim,)) is not None]
+
+    def impossible(self, claims: Claims) -> Claim | None:
+        """The first claim for more units than there are, None: all can be granted one day."""
+        return next((claim for claim in claims if claim.units > self.capacities.get(claim.resource, 1)), None)
+
+    def grant(self, holder: Hashable, claims: Claims, *, found: bool = False) -> bool:
+        """Give `holder` all of `claims` or nothing; what was `found` alive holds them even beyond today's capacity."""
+        if holder in self._held:
+            raise ValueError(f"{holder} holds its claims already")
+        if not found and self.missing(claims) is not None:
+            return False
+        for claim in claims:
+            use = self._used.get(claim.resource)
+            if use is None:
+                use = self._used[claim.resource] = _Use()
+            use.units += claim.units
+            use.alone += claim.exclusive
+            use.holders[holder] = claim
+        self._held[holder] = claims
+        return True
+
+    def release(self, holder: Hashable) -> None:
+        """Take back all that `holder` has."""
+        for claim in self._held.pop(holder):
+            use = self._used[claim.resource]
+            use.units -= claim.units
+            use.alone -= claim.exclusive
+            del use.holders[holder]
+            if not use.holders:
+                del self._used[claim.resource]
+
+    def holders(self, resource: str) -> list[Hashable]:
+        """Everyone who holds some of it, in the order of the grants."""
+        return list(self._used.get(resource, _NOBODY).holders)
+
+    def held(self, holder: Hashable) -> Claims:
+        """What a holder has; KeyError: it is none."""
+        return self._held[holder]
+
+    def capacity(self, resource: str) -> int:
+        """How many units there are."""
+        return self.capacities.get(resource, 1)
+
+    def used(self, resource: str) -> int:
+        """How many units are taken."""
+        return self._used.get(resource, _NOBODY).units
+
+    def __contains__(self, holder: Hashable) -> bool:
+        return holder in self._held
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def validate(self) -> None:
+        """AssertionError unless what is used is the sum of what is held, and who is alone is alone."""
+        for resource, use in self._used.items():
+            claims = [claim for held in self._held.values() for claim in held if claim.resource == resource]
+            assert len(claims) == len(use.holders) > 0, f"{resource}: {claims} are not those of {use.holders}"
+            assert use.units == sum(claim.units for claim in claims), f"{resource}: {use.units} units of {claims}"
+            assert use.alone == sum(claim.exclusive for claim in claims), f"{resource}: {use.alone} of {claims}"

@@ -1,0 +1,113 @@
+"""Even distribution: which units of a resource, and which CPUs, a run gets.
+
+`spread` takes those that were used least, so that over time all are used alike; `pack` takes the first that are free,
+so that the others stay free.  CPUs are given only to a run that asks for CPU and for a placement: else the kernel,
+which can move it, balances better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jobqueued.model import CPU, MEMORY, Claim
+
+CORE = 1000
+"""The share of one CPU, in thousandths of a core."""
+
+CPUS = "cpus"
+
+NUMBERED = 1024
+"""Of a resource with more units than these none has a number: they are only counted."""
+
+Placed = tuple[tuple[str, tuple[int, ...]], ...]
+"""Numbers of units by the name of their resource, those of CPUs as `CPUS`."""
+
+
+_VARIABLE = str.maketrans("abcdefghijklmnopqrstuvwxyz.-", "ABCDEFGHIJKLMNOPQRSTUVWXYZ__")
+
+
+def environment(placed: Placed) -> dict[str, str]:
+    """How a command is told which units it was given: ``JOBQUEUE_GPU=1``."""
+    return {f"JOBQUEUE_{name.translate(_VARIABLE)}": ",".join(map(str, numbers)) for name, numbers in placed}
+
+
+class _Units:
+    """How much each unit is taken, and for how long it was: full-unit-nanoseconds."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.load = dict.fromkeys(numbers, 0)
+        self._busy = dict.fromkeys(self.load, 0)
+        self._since = dict.fromkeys(self.load, 0)
+
+    def change(self, number: int, share: int, mono: int) -> None:
+        """Take a share of a unit, or give it back (negative)."""
+        if number in self.load:
+            self._busy[number] += self.load[number] * max(0, mono - self._since[number])
+            self._since[number] = mono
+            self.load[number] += share
+
+    def used(self, number: int, mono: int) -> int:
+        """How much it was used so far."""
+        return self._busy[number] + self.load[number] * max(0, mono - self._since[number])
+
+
+class Placement:
+    """The numbered units of the host: `named` how many there are by resource, `cpus` the numbers of its CPUs."""
+
+    def __init__(self, named: dict[str, int], cpus: Iterable[int]) -> None:
+        numbered = {name: count for name, count in named.items() if name not in (CPU, MEMORY) and count <= NUMBERED}
+        self._units = {name: _Units(range(count)) for name, count in numbered.items()}
+        self._units[CPUS] = _Units(cpus)
+
+    def choose(self, placement: str, claims: Iterable[Claim], mono: int) -> Placed:
+        """Which units who asks for these claims gets; it has them once it is told to `take` them."""
+        chosen = [
+            (claim.resource, self._free(claim, placement, mono))
+            for claim in claims
+            if claim.resource in self._units and (claim.units or claim.exclusive)
+        ]
+        asked = next((claim.units for claim in claims if claim.resource == CPU), 0)
+        if asked and placement != "none" and self._units[CPUS].load:
+            chosen.append((CPUS, self._cpus(asked, placement, mono)))
+        return tuple(chosen)
+
+    def take(self, placed: Placed, claims: Iterable[Claim], mono: int) -> None:
+        """A run has these units from now on."""
+        self._change(placed, claims, mono, 1)
+
+    def give_back(self, placed: Placed, claims: Iterable[Claim], mono: int) -> None:
+        """It has ended."""
+        self._change(placed, claims, mono, -1)
+
+    def _change(self, placed: Placed, claims: Iterable[Claim], mono: int, sign: int) -> None:
+        asked = next((claim.units for claim in claims if claim.resource == CPU), 0)
+        for name, numbers in placed:
+            share = asked // len(numbers) if name == CPUS else 1
+            for number in numbers:
+                if name in self._units:
+                    self._units[name].change(number, sign * share, mono)
+
+    def _free(self, claim: Claim, placement: str, mono: int) -> tuple[int, ...]:
+        units = self._units[claim.resource]
+        free = [number for number, load in units.load.items() if not load]
+        if placement != "pack":
+            free.sort(key=lambda number: (units.used(number, mono), number))
+        return tuple(sorted(free if claim.exclusive else free[: claim.units]))
+
+    def _cpus(self, asked: int, placement: str, mono: int) -> tuple[int, ...]:
+        """As many as it asks for, begun ones counted."""
+        units = self._units[CPUS]
+        count = min(-(-asked // CORE), len(units.load))
+        share = asked // count
+
+        def order(number: int) -> tuple[int, int, int]:
+            load = units.load[number]
+            if placement == "pack":
+                return int(load + share > CORE), -load if load + share <= CORE else load, number
+            return load, units.used(number, mono), number
+
+        return tuple(sorted(sorted(units.load, key=order)[:count]))
+
+    def load(self, name: str = CPUS) -> dict[int, int]:
+        """How much of each unit is taken: of CPUs in thousandths, of others 0 or 1."""
+        return dict(self._units[name].load)

@@ -1,0 +1,134 @@
+"""Who goes next: the queue of runs that wait for admission, highest effective priority first.
+
+Effective priority = priority + points × waited ÷ every: exact, linear, without a cap.  Ties go by due time, then by
+arrival.  Runs on the same terms keep their order while they wait, so each group of them is a heap of its own, and only
+the heads of the groups have to be compared when time has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from jobqueued.model import Escalation, RunId
+from jobqueued.queue.locks import Claims
+
+
+class Terms(NamedTuple):
+    """All that decides on a run's admission but its age and priority.
+
+    `bound`: how long it takes at most (ns), until nothing of it is left; None: nobody knows.  `drain`: how long others
+    are held back for it, while it waits for one of which nobody knows.
+    """
+
+    claims: Claims
+    escalation: Escalation
+    bound: int | None
+    drain: int
+
+
+_Key = tuple[int, int, int, RunId]
+
+_EXACT = 96
+"""Binary places of a point: two priorities differ by at least 1/(every × every) > 2^-94 points, or not at all."""
+
+
+class Group:
+    """The runs on the same terms, by `rank`: points × since − priority × every, which does not change with time."""
+
+    __slots__ = ("heap", "terms")
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.heap: list[_Key] = []
+
+    def effective(self, rank: int, mono: int) -> int:
+        """The effective priority at an instant (monotonic, ns) of a run with this rank, in 2^-96 points."""
+        points, every = self.terms.escalation
+        return ((points * mono - rank) << _EXACT) // every
+
+    def reaches(self, priority: int, rank: int, mono: int) -> bool:
+        """Whether a run with this rank has at least this effective priority."""
+        points, every = self.terms.escalation
+        return points * mono - rank >= priority * every
+
+    def reaching(self, priority: int, rank: int) -> int | None:
+        """When (monotonic, ns) it has; None: never, or it does not grow."""
+        points, every = self.terms.escalation
+        return -(-(priority * every + rank) // points) if points else None
+
+
+Head = tuple[int, int, int, RunId, int, Group]
+"""What orders the first run of a group among those of the others, and its rank: of an instant, lowest first."""
+
+
+class Waiting:
+    """A run that left or changed its place leaves a dead entry behind, dropped when it comes to the top."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Terms, Group] = {}
+        self._places: dict[RunId, tuple[Group, _Key]] = {}
+
+    def add(self, run: RunId, terms: Terms, priority: int, since: int, due: int, arrival: int) -> None:
+        """Queue a run that has aged since `since` (monotonic, ns), or give a queued one its new place."""
+        group = self._groups.get(terms)
+        if group is None:
+            group = self._groups[terms] = Group(terms)
+        points, every = terms.escalation
+        key = points * since - priority * every, due, arrival, run
+        self._places[run] = group, key
+        heappush(group.heap, key)
+
+    def remove(self, run: RunId) -> None:
+        """Take a run out; one that isn't in is fine."""
+        self._places.pop(run, None)
+
+    def head(self, group: Group, mono: int) -> Head | None:
+        """The first run of a group; None: there is none."""
+        heap, places = group.heap, self._places
+        while heap:
+            key = heap[0]
+            place = places.get(key[3])
+            if place is not None and place[0] is group and place[1] == key:
+                return -group.effective(key[0], mono), key[1], key[2], key[3], key[0], group
+            heappop(heap)
+        self._groups.pop(group.terms, None)
+        return None
+
+    def heads(self, mono: int) -> list[Head]:
+        """A heap of the first run of each group."""
+        found = [head for group in list(self._groups.values()) if (head := self.head(group, mono)) is not None]
+        heapify(found)
+        return found
+
+    def priority(self, run: RunId, mono: int) -> float:
+        """The effective priority of a run at an instant; KeyError: it is not here."""
+        group, key = self._places[run]
+        return group.effective(key[0], mono) / (1 << _EXACT)
+
+    def place(self, run: RunId, mono: int) -> tuple[int, int, int]:
+        """What orders a run among the others at an instant, lowest first; KeyError: it is not here."""
+        group, key = self._places[run]
+        return -group.effective(key[0], mono), key[1], key[2]
+
+    def terms(self, run: RunId) -> Terms:
+        """The terms of a run; KeyError: it is not here."""
+        return self._places[run][0].terms
+
+    def all_terms(self) -> Iterable[Terms]:
+        """The terms on which runs wait, or did lately."""
+        return self._groups
+
+    def ordered(self, mono: int) -> Iterator[RunId]:
+        """All of them in their order at an instant."""
+        return iter(sorted(self._places, key=lambda run: self.place(run, mono)))
+
+    def __iter__(self) -> Iterator[RunId]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, run: object) -> bool:
+        return run in self._places

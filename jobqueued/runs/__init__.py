@@ -1,0 +1,1 @@
+"""Live attempts: their directories, their launcher, their recovery."""

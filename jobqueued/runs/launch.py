@@ -1,0 +1,323 @@
+"""Talks to the launcher and to the supervisors of earlier launchers.  A line from them is only a hint to look at R."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import starmap
+from pathlib import Path
+
+from jobqueued import events
+from jobqueued.child import wire
+from jobqueued.commands import Launch
+from jobqueued.config import Paths
+from jobqueued.model import SECOND, Job, Run, RunId
+from jobqueued.runs.marks import Marks, Name
+from jobqueued.runs.orders import caps, order
+from jobqueued.runs.settle import DEAD, GONE, NO_DIRECTORY, Settlement
+
+LAUNCHER = Path(__file__).parent.parent / "child" / "launcher.py"
+HELLO_SECONDS = 10.0
+SILENT = 10 * SECOND
+CALLS = 3
+NOTICES = 4096
+"""Bytes of notices taken a turn: a hundred or so, so that no turn takes long."""
+
+
+class LauncherError(Exception):
+    """There is no launcher to be had; the message says what to look at."""
+
+
+def _some(ids: list[str]) -> str:
+    return f"{', '.join(ids[:3])}{' …' * (len(ids) > 3)}"
+
+
+def _question(number: int, user: str) -> bytes:
+    return f"user {number} {json.dumps(user)}\n".encode()
+
+
+class Link:
+    """The connection to the launcher.  `own`: the program to start where none answers; None: PID 1 keeps one there.
+
+    `words` are further arguments for it.
+    """
+
+    def __init__(self, paths: Paths, address: Path, own: Path | None = LAUNCHER, words: tuple[str, ...] = ()) -> None:
+        self._address, self._own, self._words = address, own, words
+        self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
+        self.marks = Marks(self._runs, self._logs)
+        self._connection: socket.socket | None = None
+        self._calls = 0
+        self.greeted = False
+        """Whether the launcher has answered; until then orders are not sent, and those of before are not kept."""
+        self.controllers: list[str] | None = None
+        """Those that the cgroups of runs have, as it has said; None: runs have no cgroups."""
+        self._lines: wire.Lines
+        self._outbox = b""
+        self._held: set[Name] = set()
+        self._early: list[bytes] = []
+        self._followed: dict[int, tuple[Name, socket.socket]] = {}
+        self._unanswered: set[Name] = set()
+        self._heard_at: int | None = None
+        self._told = False
+        self._asked: dict[int, str] = {}
+        self._questions = 0
+
+    # the connection
+
+    def connect(self) -> None:
+        """Call a launcher and wait for its answer; only for the start, when nobody else waits for us."""
+        while not self.greeted:
+            connection = self.call()
+            until = time.monotonic() + HELLO_SECONDS
+            while not self.greeted and (patience := until - time.monotonic()) > 0:
+                if select.select([connection], [], [], patience)[0] and self.read(connection.fileno()) is None:
+                    break
+
+    def shortfall(self, jobs: Iterable[Job]) -> list[str]:
+        """What is to be said of limits that the kernel can't enforce here."""
+        short: dict[str, list[str]] = {}
+        barred: list[str] = []
+        for job in jobs:
+            for key, value in job.resource_limits.items():
+                needed = {file.partition(".")[0] for _, file, _ in caps(key, value)}
+                if not needed <= set(self.controllers or ()):
+                    if job.enforce == "required":
+                        barred.append(job.id)
+                    else:
+                        short.setdefault(key, []).append(job.id)
+        if not (short or barred):
+            return []
+        found = None if self.controllers is None else ", ".join(self.controllers) or "no controller"
+        why = "have no cgroups" if found is None else f"have cgroups with {found} only"
+        how = {"memory": "only sampled"}
+        lost = [f"{key} is {how.get(key, 'not enforced')} ({_some(ids)})" for key, ids in short.items()]
+        told = [f"of resource_limits {', '.join(lost)}"] if lost else []
+        told += [f"nothing starts of {_some(list(dict.fromkeys(barred)))} (enforce: required)"] if barred else []
+        return [f"runs {why} on this host, so {'; '.join(told)}"]
+
+    def call(self) -> socket.socket:
+        """Say hello; it has answered once `greeted` is true, after a `read` of its descriptor.
+
+        From then on everything that an older scheduler sent either has its R or will never be read.  LauncherError:
+        nobody is there, or calls in a row have had no answer.
+        """
+        self.close()
+        self._calls += 1
+        if self._calls > CALLS:
+            self._calls = 0
+            remedy = "see: systemctl status jobqueued-launcher"
+            raise LauncherError(f"the launcher at {self._address} does not answer; {remedy}")
+        self._connection = connection = self._reach()
+        self._lines, self._held, self._early = wire.Lines(connection, NOTICES), set(), []
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):  # a launcher that is gone shows at the next read
+            connection.sendall(b"hello %d\n" % wire.VERSION)
+        return connection
+
+    def _reach(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        directory = wire.open_directory(str(self._address.parent))
+        try:
+            connection.connect(wire.address(directory, self._address.name))
+        except OSError as error:
+            connection.close()
+            if self._own is not None:
+                return self._start_own(directory, self._own)
+            remedy = "start it: systemctl start jobqueued-launcher.socket"
+            raise LauncherError(f"no launcher at {self._address} ({error.strerror}); {remedy}") from None
+        finally:
+            os.close(directory)
+        return connection
+
+    def _start_own(self, directory: int, program: Path) -> socket.socket:
+        """A launcher of our own, which outlives us while it has work; as under systemd, it gets the socket as fd 3."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._address)
+        previous = os.umask(0o177)
+        try:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(wire.address(directory, self._address.name))
+        finally:
+            os.umask(previous)
+        listener.listen(8)
+        try:
+            os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", str(program), str(self._runs.parent), "--exit-when-idle", *self._words],
+                {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ},
+                file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3)],
+                setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),
+            )  # fmt: skip
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.connect(wire.address(directory, self._address.name))  # while we listen: it may end at once
+        except OSError as error:
+            raise LauncherError(f"the launcher can't be started: {sys.executable}: {error.strerror}") from None
+        finally:
+            listener.close()
+        return connection
+
+    def _hear_greeting(self, lines: list[bytes]) -> None:
+        """What it holds, and its hello; what follows that is for after the settling."""
+        for index, line in enumerate(lines):
+            verb, _, rest = line.decode().partition(" ")
+            if verb == "hello":
+                self.greeted, self._calls, self._early = True, 0, lines[index + 1 :]
+                self.controllers = wire.controllers(rest)
+                self._outbox = b"".join(starmap(_question, self._asked.items()))
+                return
+            if verb == "holds":
+                self._held.add(Name.parse(rest))
+
+    def settle(
+        self, runs: dict[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
+    ) -> Iterator[events.Event]:
+        """The verdicts on everything that may be live; see settle.py."""
+        settlement = Settlement(self.marks, self._held)
+        yield from settlement.verdicts(runs, is_final, same_boot=same_boot)
+        self._followed = settlement.adopted
+        early, self._early = self._early, []
+        yield from self._hear(early)
+
+    def close(self) -> None:
+        """Leave launcher and supervisors to themselves."""
+        if self._connection is not None:
+            self._connection.close()
+        for _name, connection in self._followed.values():
+            connection.close()
+        self._connection, self._followed, self.greeted = None, {}, False
+        self._unanswered.clear()
+
+    # orders and notices
+
+    def descriptors(self) -> list[int]:
+        """What the loop waits on."""
+        own = [] if self._connection is None else [self._connection.fileno()]
+        return own + list(self._followed)
+
+    @property
+    def unsent(self) -> int | None:
+        """The descriptor that has to become writable before all orders are sent; None: they are."""
+        return self._connection.fileno() if self._outbox and self._connection is not None and self.greeted else None
+
+    def launch(self, command: Launch) -> None:
+        """Queue the order for the next `flush`."""
+        if not self._unanswered:
+            self._heard_at = time.monotonic_ns()
+        self._unanswered.add(Name(command.run.id, command.run.attempt))
+        self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
+            order(command, self._logs, self._journal)
+        )
+
+    @property
+    def overdue(self) -> int | None:
+        """When (CLOCK_MONOTONIC, ns) `silence` is to be told; None: nothing waits for an answer, or it was told."""
+        return self._heard_at + SILENT if self._heard_at is not None and self._unanswered and not self._told else None
+
+    def silence(self) -> str:
+        """A launcher that hangs is no failure of any run, so it is told here; "" if it took all orders, but no more."""
+        self._unanswered = {name for name in self._unanswered if name not in self.marks}
+        if not self._unanswered:
+            return ""
+        self._told = True
+        number = len(self._unanswered)
+        runs = "1 run waits" if number == 1 else f"{number} runs wait"
+        remedy = "see: systemctl status jobqueued-launcher"
+        return f"the launcher has not answered for {SILENT // SECOND} s; {runs} to be started; {remedy}"
+
+    def answers_again(self) -> bool:
+        """Whether it does after a silence that was told; true once."""
+        again = self._told and not self._unanswered
+        self._told = self._told and not again
+        return again
+
+    def stop(self, name: Name, reason: str) -> None:
+        """Tell its supervisor, whosever it is; one that does not listen yet is told again when it has started."""
+        line = f"stop {reason}\n".encode()
+        with contextlib.suppress(OSError):
+            for followed, connection in self._followed.values():
+                if followed == name:
+                    connection.send(line)
+                    return
+            if (fresh := self.marks.follow(name)) is not None:
+                fresh.send(line)
+                fresh.close()
+
+    def look_up(self, user: str) -> None:
+        """Queue a question about a user; a new launcher is asked again."""
+        if user not in self._asked.values():
+            self._questions += 1
+            self._asked[self._questions] = user
+            self._outbox += _question(self._questions, user)
+
+    def flush(self) -> None:
+        """Send what the socket takes now."""
+        if self._outbox and self._connection is not None and self.greeted:
+            with contextlib.suppress(OSError):  # a dead launcher shows at the next read
+                self._outbox = self._outbox[self._connection.send(self._outbox) :]
+
+    def read(self, descriptor: int) -> Iterator[events.Event] | None:
+        """The events behind a readable descriptor; None: the launcher is gone, so call and settle again."""
+        if descriptor in self._followed:
+            return self._follow(descriptor)
+        lines = self._lines.read()
+        if lines is None:
+            return None
+        if not self.greeted:
+            self._hear_greeting(lines)
+            return iter(())
+        return self._hear(lines)
+
+    def _hear(self, lines: list[bytes]) -> Iterator[events.Event]:
+        for line in lines:
+            verb, text, *rest = line.decode().split(" ", 2)
+            if verb == "user":
+                if user := self._asked.pop(int(text), None):
+                    yield events.UserKnown(user, "".join(rest))
+                continue
+            name, detail = Name.parse(text), "".join(rest)
+            self._unanswered.discard(name)
+            self._heard_at = time.monotonic_ns()
+            match verb:
+                case "started":
+                    pid, instant = detail.split()
+                    yield events.RunStarted(*name, int(pid), int(instant))
+                case "stopping":
+                    yield events.RunStopping(*name, detail)
+                case "ended":
+                    end = self.marks.end(name)
+                    if end is not None:
+                        yield end
+                case "lost":
+                    reason = DEAD if name in self.marks else NO_DIRECTORY
+                    yield self.marks.lost(name, reason, wire.parse_status(detail))
+                case "unstarted":
+                    yield events.NeverStarted(*name, detail)
+
+    def _follow(self, descriptor: int) -> Iterator[events.Event]:
+        """A followed supervisor said that it has ended, or hung up without a word."""
+        name, connection = self._followed[descriptor]
+        try:
+            said = connection.recv(2 * wire.NOTICE).decode(errors="replace").splitlines()
+        except BlockingIOError:
+            return
+        except OSError:
+            said = []
+        for line in said:
+            if line.startswith("stopping "):
+                yield events.RunStopping(*name, line.removeprefix("stopping "))
+        if said and "ended" not in said:
+            return
+        del self._followed[descriptor]
+        connection.close()
+        end = self.marks.end(name)
+        if end is None:
+            self.marks.kill(name)
+        yield end or self.marks.lost(name, GONE)

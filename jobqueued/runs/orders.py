@@ -1,0 +1,113 @@
+"""The launch order: what a supervisor is told of one attempt, of the job as it is now and of the run it belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jobqueued.child import wire
+from jobqueued.commands import Launch
+from jobqueued.model import SECOND, Job
+from jobqueued.queue.placement import CPUS, environment
+from jobqueued.runs.marks import IDENTITY
+from jobqueued.state import runlog
+
+
+def order(launch: Launch, logs: Path, journal: Path) -> dict[str, Any]:
+    """What the supervisor is told: the job as it is now, the run it belongs to, and the record so far.
+
+    `journal`: the socket of journald.
+    """
+    run, job = launch.run, launch.job
+    identity = {
+        "JOBQUEUE_JOB": job.id,
+        "JOBQUEUE_RUN": str(run.id),
+        "JOBQUEUE_ATTEMPT": str(run.attempt),
+        "JOBQUEUE_DUE": launch.record["due"],
+    }
+    return {
+        "v": wire.VERSION,
+        "attempt": run.attempt,
+        "command": job.failover if run.failover else job.command,
+        "failover": run.failover,
+        "shell": job.shell,
+        "user": job.user,
+        "group": job.group,
+        "groups": job.groups,
+        "working_directory": job.working_directory,
+        "stdin": job.stdin,
+        "environment": {**dict(job.environment), **environment(run.placed), **identity},
+        "environment_file": job.environment_file,
+        "login_environment": job.login_environment,
+        "locks": [(claim.resource, claim.exclusive) for claim in run.claims if claim.resource.startswith("/")],
+        "caps": [cap for key, value in job.resource_limits.items() for cap in caps(key, value)],
+        "enforce": job.enforce,
+        "cpus": dict(run.placed).get(CPUS),
+        "attributes": _attributes(job),
+        "umask": 0o022 if job.umask is None else job.umask,
+        "timeout": None if job.timeout is None else job.timeout / SECOND,
+        "kill_grace": job.kill_grace / SECOND,
+        "stop_signal": job.stop_signal,
+        "leave_children": job.leave_children,
+        "success_codes": job.success_codes,
+        "output": job.output,
+        "output_limit": job.output_limit,
+        "journal_rate": job.journal_rate,
+        "journal": str(journal),
+        "logs": str(runlog.path_of(logs, run.id)),
+        "run": {field: getattr(run, field) for field in IDENTITY},
+        "record": launch.record,
+    }
+
+
+_RLIMITS = {
+    "open_files": "RLIMIT_NOFILE", "file_size": "RLIMIT_FSIZE", "core": "RLIMIT_CORE", "cpu_time": "RLIMIT_CPU",
+    "stack": "RLIMIT_STACK", "locked_memory": "RLIMIT_MEMLOCK", "address_space": "RLIMIT_AS",
+    "processes": "RLIMIT_NPROC", "data": "RLIMIT_DATA", "msgqueue": "RLIMIT_MSGQUEUE",
+    "sigpending": "RLIMIT_SIGPENDING",
+}  # fmt: skip
+_CPU_TIME_GRACE = 5
+"""Seconds of CPU time between SIGXCPU, which tells what is wrong, and the kernel's SIGKILL."""
+
+
+def _attributes(job: Job) -> dict[str, Any]:
+    """What the process gets beyond identity and environment; only what the job asks for, as each costs a fork."""
+    asked = {
+        "limits": {
+            _RLIMITS[key]: [key, *_limit(key, value)] for key, value in job.resource_limits.items() if key in _RLIMITS
+        },
+        "nice": job.nice,
+        "cpu_scheduling": job.cpu_scheduling if job.cpu_scheduling != "other" else None,
+        "ionice": job.ionice,
+        "oom_score_adj": job.oom_score_adj,
+        "no_new_privs": job.no_new_privs,
+    }
+    return {name: value for name, value in asked.items() if value}
+
+
+_CAPS = {
+    "memory": "memory.max", "memory_high": "memory.high", "swap": "memory.swap.max", "tasks": "pids.max",
+}  # fmt: skip
+_DISKS = {"io_read": "rbps", "io_write": "wbps"}
+_CPU_PERIOD = 100_000
+"""In which a run uses up its share of CPU time, and then waits for the next (µs)."""
+
+
+def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
+    """What is written to which files of a run's cgroup for a limit; that of memory ends the run as a whole."""
+    if key == "cpu" and value is not None:
+        return [(key, "cpu.max", f"{round(value * _CPU_PERIOD)} {_CPU_PERIOD}")]
+    if key in _DISKS:
+        return [(key, "io.max", f"{_DISKS[key]}={value}")]
+    whole = [(key, "memory.oom.group", "1")] if key == "memory" else []
+    return [(key, _CAPS[key], "max" if value is None else str(value)), *whole] if key in _CAPS else []
+
+
+def _limit(key: str, value: int | None) -> tuple[int, int]:
+    """The soft and the hard limit as setrlimit(2) takes them; -1: unlimited."""
+    if value is None:
+        return -1, -1
+    if key == "cpu_time":
+        seconds = -(-value // SECOND)
+        return seconds, seconds + _CPU_TIME_GRACE
+    return value, value

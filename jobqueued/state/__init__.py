@@ -1,0 +1,1 @@
+"""What survives a restart: state.db and the record files."""

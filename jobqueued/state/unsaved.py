@@ -1,0 +1,76 @@
+"""What was decided but is not durable yet: it goes with the next commit that succeeds, the newest state of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobqueued.commands import Command, SaveBoot, SaveHold, SaveJob, SaveRun
+from jobqueued.memory import JobMemory
+from jobqueued.model import Record, Run, RunId
+from jobqueued.state.store import CommitFailed, Store, hold_text
+
+
+class Unsaved:
+    """Collects the `Save…` commands and the accepted files of one turn, or of many while the disk is full."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.runs: dict[RunId, tuple[Run, Record | None]] = {}
+        self._jobs: dict[str, JobMemory] = {}
+        self._files: dict[str, bytes | None] = {}
+        self._meta: dict[str, str | None] = {}
+        self._files_wait = False
+
+    def __bool__(self) -> bool:
+        return bool(self.runs or self._jobs or self._files or self._meta)
+
+    def take(self, command: Command) -> None:
+        """Keep what a command says, if it is one of those."""
+        match command:
+            case SaveRun(run, record):
+                self.runs[run.id] = run, record
+            case SaveJob(memory):
+                self._jobs[memory.job] = memory
+            case SaveBoot(boot):
+                self._meta["boot"] = boot
+            case SaveHold(hold):
+                self._meta["hold"] = hold_text(hold)
+
+    def take_files(self, files: Mapping[str, bytes | None]) -> None:
+        """Keep the texts of accepted files, by name; None: it is gone."""
+        self._files |= files
+
+    @property
+    def ended(self) -> dict[RunId, Record]:
+        """The records that are not durable yet."""
+        return {run: record for run, (_, record) in self.runs.items() if record is not None}
+
+    def record(self, run: RunId) -> Record | None:
+        """The record of a run that has ended, durable or not; StoreError."""
+        return self.ended.get(run) or self._store.record(run)
+
+    def history(self, job: str, limit: int) -> list[Record]:
+        """The newest records of a job, newest first, durable or not; StoreError."""
+        ended = {run.number: record for run, record in self.ended.items() if run.job == job}
+        found = {RunId.parse(record["run"]).number: record for record in self._store.history(job, limit)} | ended
+        return [found[number] for number in sorted(found, reverse=True)][:limit]
+
+    def commit(self) -> str:
+        """Make all of it durable: CommitFailed, and it stays.  Files give way where there is no room for everything.
+
+        Why they did, if that is news; else "".
+        """
+        if not self:
+            return ""
+        trouble = ""
+        try:
+            self._store.commit(self.runs, self._jobs, self._files, self._meta)
+            self._files, self._files_wait = {}, False
+        except CommitFailed as error:
+            if not self._files:
+                raise
+            self._store.commit(self.runs, self._jobs, {}, self._meta)
+            trouble = "" if self._files_wait else f"no room for the last good text of {', '.join(self._files)}: {error}"
+            self._files_wait = True
+        self.runs, self._jobs, self._meta = {}, {}, {}
+        return trouble

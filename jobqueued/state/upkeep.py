@@ -1,0 +1,64 @@
+"""Upkeep: what retention lets go, record files that a crash left behind their rows, the write-ahead log.
+
+One job a turn, some time after there is something to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Container
+from pathlib import Path
+
+from jobqueued.config import Retention
+from jobqueued.model import MINUTE, Now, RunId
+from jobqueued.state import runlog
+from jobqueued.state.store import Store, StoreError
+
+
+class Upkeep:
+    """`at` is when (CLOCK_MONOTONIC, ns) `turn` wants to be called; None: there is nothing to do."""
+
+    def __init__(self, store: Store, logs: Path, retention: Retention) -> None:
+        self._store, self._logs, self._retention = store, logs, retention
+        self._jobs: set[str] = set()
+        self._unmended: set[str] = set()
+        self.at: int | None = None
+
+    def begin(self, now: Now) -> None:
+        """At start: look at every job, as nobody did meanwhile."""
+        self._unmended = set(self._store.jobs())
+        self._jobs = self._unmended | set(runlog.jobs(self._logs))
+        self.at = now.mono if self._jobs else None
+
+    def note(self, job: str, now: Now) -> None:
+        """A run of this job has ended."""
+        self._jobs.add(job)
+        self.at = now.mono + MINUTE if self.at is None else self.at
+
+    def turn(self, now: Now, live: Container[RunId]) -> None:
+        """One job, sparing runs that have not ended; after the last one the log: store.CommitFailed."""
+        if self._jobs:
+            job = self._jobs.pop()
+            self._mend(job)
+            self._expire(job, now, live)
+        if not self._jobs:
+            self.at = None
+            self._store.tidy()
+
+    def _mend(self, job: str) -> None:
+        """Once after the start: the scheduler writes its records after the commit, and may have died in between."""
+        if job not in self._unmended:
+            return
+        self._unmended.discard(job)
+        with contextlib.suppress(OSError, StoreError):
+            for record in self._store.of_the_scheduler(job):
+                if runlog.read(self._logs, RunId(job, record["number"])) != record:
+                    runlog.write(self._logs, record)
+
+    def _expire(self, job: str, now: Now, live: Container[RunId]) -> None:
+        expired = runlog.expired(self._logs, job, self._retention, now.wall)
+        gone = [number for number in expired if RunId(job, number) not in live]
+        for number in gone:
+            runlog.remove(self._logs, RunId(job, number))
+        if gone:
+            self._store.forget(job, gone)

@@ -1,0 +1,269 @@
+"""When a job is due: by a cron expression in a time zone, under a rule for clock changes, by elapsed time, or once.
+
+Matches are searched on naive wall time and mapped to UTC by the `dst` rule.  Wall times only ever grow in that search,
+so it cannot loop.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, cast
+from zoneinfo import ZoneInfo, available_timezones
+
+from jobqueued.timing.cronexpr import (
+    LASTING,
+    SECOND,
+    Field,
+    Pattern,
+    ScheduleError,
+    as_written,
+    drawn,
+    exists,
+    fields,
+    oversteps,
+    pattern_of,
+    seconds_of,
+    settled,
+)
+
+__all__ = ["At", "Every", "Schedule", "ScheduleError", "Seconds", "offset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A cron expression in a zone; `job_id` and `seed` (say, the machine id) settle what its `H` stand for.
+
+    `dst` says what a clock change does to it: `cron` (as Vixie: jobs at fixed hours as `once`, wildcard jobs by elapsed
+    time), `once` (each wall time once), `both` (those of a repeated hour twice), `skip` (none for a skipped hour).
+    `@reboot` is understood too: `at_boot` is true, and no clock makes it due.
+    """
+
+    expression: str
+    timezone: str = "UTC"
+    job_id: str = ""
+    dst: str = "cron"
+    seed: str = field(default="", kw_only=True, repr=False, compare=False)
+    at_boot: bool = field(init=False, repr=False, compare=False)
+    _pattern: Pattern = field(init=False, repr=False, compare=False)
+    _zone: ZoneInfo = field(init=False, repr=False, compare=False)
+    _rule: "_Rule" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raise ScheduleError unless all of it is understood and some instant matches."""
+        try:
+            pattern = self._drawn_pattern(fields(self.expression))
+        except ScheduleError as error:
+            raise ScheduleError(error.field, as_written(error.reason, self.expression)) from None
+        object.__setattr__(self, "at_boot", pattern is _NEVER)
+        object.__setattr__(self, "_pattern", pattern)
+        object.__setattr__(self, "_zone", _zone(self.timezone))
+        object.__setattr__(self, "_rule", _rule(self.dst, pattern.wild))
+        if not self.at_boot and self.after(LASTING) is None:
+            found = f"found `{self.dst}`, and the clock of {self.timezone} skips each match"
+            raise ScheduleError("dst", f"{found}: write `once`, or another hour")
+
+    def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
+        """The pattern of the fields, with `H` drawn again where a draw makes a date that does not exist."""
+        if not texts:
+            return _NEVER
+        owner = _owner(self.seed, self.job_id)
+        for draw in range(_DRAWS):
+            drawn_texts = [settled(field, text, owner + "\0" * draw) for field, text in texts]
+            if drawn_texts == [text for _, text in texts] or exists(*drawn_texts[2:]):
+                break
+        return pattern_of(" ".join(drawn_texts))
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it depends on the job: there is an `H` in it."""
+        return any(settled(f, text, "") != text for f, text in fields(self.expression))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is accepted but hardly meant: steps wider than what they step through."""
+        return tuple(oversteps(fields(self.expression)))
+
+    def after(self, instant: datetime) -> datetime | None:
+        """Return the first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
+        if instant.utcoffset() is None:
+            raise ValueError(f"naive datetime, it needs a time zone: {instant!r}")
+        if self.at_boot:
+            return None
+        instant = instant.astimezone(UTC)  # a wall time that its zone skips becomes one that exists
+        wall = instant.astimezone(self._zone).replace(tzinfo=None, fold=0)
+        early, late = _offsets(self._zone, wall)
+        if early > late:
+            return self._after_repeated(instant, wall)
+        return self._first(instant, wall)
+
+    def _first(self, instant: datetime, wall: datetime) -> datetime | None:
+        """Find the first match later than both, if no repeated hour lies between `wall` and `instant`."""
+        while (found := self._pattern.later(wall)) is not None:
+            early, late = _offsets(self._zone, found)
+            if early >= late or self._rule.in_gap:
+                due = _utc(found, early) if early >= late else _change(self._zone, found)
+                if due > instant:
+                    return due
+            wall = found
+        return None
+
+    def _after_repeated(self, instant: datetime, wall: datetime) -> datetime | None:
+        """Find the first match later than `instant`, whose wall time `wall` is one that occurs twice."""
+        early, late = _offsets(self._zone, wall)
+        change = _change(self._zone, wall)
+        start, end = (change.replace(tzinfo=None) + offset for offset in (late, early))
+        if instant < change:
+            found = self._pattern.later(wall)
+            if found is not None and found < end:
+                return _utc(found, early)
+            wall = start - _TICK
+        if self._rule.repeats:
+            found = self._pattern.later(wall)
+            if found is not None and found < end:
+                return _utc(found, late)
+        return self._first(instant, end - _TICK)
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Several seconds of each minute of a `schedule`: `seconds` is in the grammar of the minute field."""
+
+    schedule: Schedule
+    seconds: str
+    _offsets: tuple[timedelta, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raise ScheduleError unless the field is understood."""
+        if self.schedule.at_boot:
+            raise ScheduleError("seconds", "found seconds beside `@reboot`: write them beside five fields")
+        seconds = seconds_of(self.seconds, _owner(self.schedule.seed, self.schedule.job_id))
+        object.__setattr__(self, "_offsets", tuple(timedelta(seconds=second) for second in seconds))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is accepted but hardly meant."""
+        return (*self.schedule.warnings, *oversteps([(SECOND, self.seconds.strip().lower())]))
+
+    def after(self, instant: datetime) -> datetime | None:
+        """The first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
+        instant = instant.astimezone(UTC)
+        minute = self.schedule.after(instant - _MINUTE)
+        while minute is not None and minute + self._offsets[-1] <= instant:
+            minute = self.schedule.after(minute)
+        return None if minute is None else next(due for o in self._offsets if (due := minute + o) > instant)
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """An aware `anchor`, and each multiple of `interval` (ns, whole seconds) of elapsed time since it."""
+
+    interval: int
+    anchor: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+
+    def __post_init__(self) -> None:
+        """Raise ScheduleError unless time goes on."""
+        if self.interval < _SECOND or self.interval % _SECOND:
+            raise ScheduleError("every", f"found {self.interval} ns: write whole seconds, 1 or more")
+        object.__setattr__(self, "anchor", self.anchor.astimezone(UTC))  # else its zone's wall time would be added to
+
+    def after(self, instant: datetime) -> datetime:
+        """The first due instant strictly later than an aware `instant`, in UTC."""
+        step = timedelta(seconds=self.interval // _SECOND)
+        return self.anchor + max(0, (instant - self.anchor) // step + 1) * step
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """One aware instant."""
+
+    instant: datetime
+
+    @classmethod
+    def read(cls, moment: datetime, timezone: str) -> "At":
+        """An aware moment, or a wall time of the zone: one that the clock skips is the change, one of two the first."""
+        if moment.tzinfo is not None:
+            return cls(moment.astimezone(UTC))
+        zone = _zone(timezone)
+        early, late = _offsets(zone, moment)
+        return cls(_utc(moment, early) if early >= late else _change(zone, moment))
+
+    def after(self, instant: datetime) -> datetime | None:
+        """The instant, unless it is not later than `instant`."""
+        return self.instant if self.instant > instant else None
+
+
+def offset(window: int, job_id: str, seed: str) -> int:
+    """The part of a window (ns, whole seconds) by which this job starts later than it is due; the same for ever."""
+    return drawn(_owner(seed, job_id), "spread") % max(1, window // _SECOND) * _SECOND
+
+
+def _owner(seed: str, job_id: str) -> str:
+    return f"{seed}\0{job_id}"
+
+
+# ── clock changes ──
+
+
+class _Rule(NamedTuple):
+    """What a clock change does: does a match in a gap run (once, at the change), and one in a repeated hour twice?"""
+
+    in_gap: bool
+    repeats: bool
+
+
+_RULES = {"once": _Rule(True, False), "both": _Rule(True, True), "skip": _Rule(False, False)}
+_ELAPSED = _Rule(False, True)
+_TICK = timedelta.resolution
+_MINUTE = timedelta(minutes=1)
+_SECOND = 1_000_000_000
+_DRAWS = 50
+_NEVER = Pattern(0, 0, 0, (), wild=False)
+
+
+def _rule(dst: str, wild: bool) -> _Rule:
+    if dst == "cron":
+        return _ELAPSED if wild else _RULES["once"]
+    if dst not in _RULES:
+        raise ScheduleError("dst", f"found `{dst}`: write cron, once, both or skip")
+    return _RULES[dst]
+
+
+_ANY_ZONE = "a name of the tz database, like Europe/Berlin"
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # OSError: a directory of the database, like "Europe".
+        raise ScheduleError("timezone", f"found {name!a}: write {similar_zones(name) or _ANY_ZONE}") from None
+
+
+def similar_zones(name: str) -> str:
+    """The zones that a wrong name may mean, in words; "" where there is no guess."""
+    wanted = name.casefold().replace(" ", "_")
+    zones = sorted(available_timezones())
+    same = [zone for zone in zones if zone.casefold() == wanted]
+    city = wanted.rpartition("/")[2]
+    return " or ".join((same or [zone for zone in zones if zone.casefold().rpartition("/")[2] == city])[:3])
+
+
+def _offsets(zone: ZoneInfo, wall: datetime) -> tuple[timedelta, timedelta]:
+    """Return the offsets of a wall time by fold (PEP 495): in a gap the first is less, in a repeated hour more."""
+    early, late = zone.utcoffset(wall), zone.utcoffset(wall.replace(fold=1))
+    return cast("tuple[timedelta, timedelta]", (early, late))
+
+
+def _utc(wall: datetime, offset: timedelta) -> datetime:
+    return (wall - offset).replace(tzinfo=UTC)
+
+
+def _change(zone: ZoneInfo, wall: datetime) -> datetime:
+    """Return the instant of the clock change in whose gap or fold `wall` lies (zoneinfo does not list its changes)."""
+    early, late = _offsets(zone, wall)
+    low, high = sorted((_utc(wall.replace(microsecond=0), early), _utc(wall.replace(microsecond=0), late)))
+
+    def changed(second: int) -> bool:
+        return (low + timedelta(seconds=second)).astimezone(zone).utcoffset() != early
+
+    return low + timedelta(seconds=bisect_left(range((high - low) // timedelta(seconds=1)), True, key=changed))
