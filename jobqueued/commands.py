@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.memory import Hold, JobMemory
 from jobqueued.model import Claim, Job, Record, Run, RunId
+from jobqueued.saved import Hold, SavedJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class SaveRun:
 class SaveJob:
     """Durably keep a job's cursor, numbers, counters and pause."""
 
-    memory: JobMemory
+    memory: SavedJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
+class MarkLockHolder:
     """Mark that a person's command holds these claims, and which units it was given.
 
     Before it is told: what is marked is found again.
@@ -118,5 +118,16 @@ class Reply:
 
 
 Command = (
-    SaveRun | SaveJob | SaveBoot | SaveHold | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | Welcome | Reply
+    SaveRun
+    | SaveJob
+    | SaveBoot
+    | SaveHold
+    | LookUp
+    | Launch
+    | Stop
+    | RemoveMarks
+    | WriteRecord
+    | Say
+    | MarkLockHolder
+    | Reply
 )

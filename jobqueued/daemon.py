@@ -229,7 +229,7 @@ class Daemon:
                 self._remove_marks(command) if committed or command.again else self._held_back.append(command)
             case commands.WriteRecord(record):
                 self._write_record(record)
-            case commands.Welcome():
+            case commands.MarkLockHolder():
                 if trouble := self._company.welcome(command):
                     self._journal.say("trouble", text=trouble)
             case commands.Say(event, fields):

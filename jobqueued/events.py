@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobqueued.memory import Hold
 from jobqueued.model import Claim, Job, Record, RunId
+from jobqueued.saved import Hold
 
 
 @dataclass(frozen=True, slots=True)

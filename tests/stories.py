@@ -31,8 +31,8 @@ from jobqueued.control.answers import status_of
 from jobqueued.host.journal import VOCABULARY
 from jobqueued.jobfile.jobfile import read_jobs
 from jobqueued.jobfile.spelling import parse_duration
-from jobqueued.memory import Hold
 from jobqueued.model import MINUTE, SECOND, Claim, RunId, to_datetime
+from jobqueued.saved import Hold
 from tests.world import MIDNIGHT, World
 
 SCENARIOS = Path(__file__).parent / "scenarios"

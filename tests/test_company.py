@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.commands import Welcome
+from jobqueued.commands import MarkLockHolder
 from jobqueued.control.company import NAME, Company
 from jobqueued.events import LockFound, LockOver
 from jobqueued.model import Claim, RunId
@@ -55,7 +55,7 @@ class TestMarks:
     def test_found_again(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
         """Who was granted its locks is found again by the next company, with what it holds, and followed to its end."""
         guest = company.come(sleeper.pid)
-        company.welcome(Welcome(guest, CLAIMS, PLACED, "root"))
+        company.welcome(MarkLockHolder(guest, CLAIMS, PLACED, "root"))
         following = Company(tmp_path / "with-lock")
         assert [LockFound(guest, CLAIMS, PLACED, "root")] == following.found()
         (descriptor,) = following.descriptors()
@@ -90,17 +90,17 @@ class TestMarks:
         with pytest.raises(ProcessLookupError):
             company.come(sleeper.pid)
         company.left(*company.descriptors())
-        company.welcome(Welcome(guest, CLAIMS, PLACED, "root"))
+        company.welcome(MarkLockHolder(guest, CLAIMS, PLACED, "root"))
         assert [] == marks(tmp_path / "with-lock")
 
     def test_not_for_everybody(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
         """Nobody else can make marks, nor see who holds what."""
-        company.welcome(Welcome(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        company.welcome(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         assert 0o700 == (tmp_path / "with-lock").stat().st_mode & 0o777
 
     def test_dead(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
         """The mark of a process that ended while nobody looked is removed."""
-        company.welcome(Welcome(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        company.welcome(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         sleeper.kill()
         sleeper.wait(DEADLINE)
         following = Company(tmp_path / "with-lock")
@@ -110,7 +110,7 @@ class TestMarks:
         self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]
     ) -> None:
         """A number that is another process's by now is not taken for the holder."""
-        company.welcome(Welcome(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        company.welcome(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         path = tmp_path / "with-lock" / "1"
         mark = json.loads(path.read_text())
         path.write_text(json.dumps({**mark, "birth": mark["birth"] - 1}))

@@ -29,9 +29,9 @@ from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkEr
 from jobqueued.control.verbs import Verbs
 from jobqueued.core.record import begin
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
-from jobqueued.memory import Hold
 from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
 from jobqueued.runs.marks import Marks
+from jobqueued.saved import Hold
 from jobqueued.state.store import Store
 from jobqueued.state.unsaved import Unsaved
 from tests.host import DEADLINE

@@ -19,7 +19,7 @@ WINGS: dict[str, list[str]] = {
         "report", "wire", "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "followers", "account",
         "caps", "environment", "lockfile", "journald", "spawn", "output", "attempt", "supervisor", "launcher",
     ],
-    "vocabulary": ["model", "memory", "events", "commands", "catalog"],
+    "vocabulary": ["model", "saved", "events", "commands", "catalog"],
     "timing": ["cronexpr", "schedule", "catchup", "clock"],
     "jobfile": ["yamltext", "spelling", "kinds", "claims", "keys", "jobfile", "schema"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],

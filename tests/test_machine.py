@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from jobqueued import events
-from jobqueued.memory import Hold
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Escalation, Job, Now, On, Overlap, Run, RunId
+from jobqueued.saved import Hold
 from tests.world import World, job
 
 NAMES = ["a", "b", "c", "d", "e"]

@@ -19,8 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.memory import Hold, JobMemory, JobStats, Outcome
 from jobqueued.model import SECOND, Claim, Record, Run, RunId, RunState
+from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
 from jobqueued.state.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError, hold_text
 from tests.host import DEADLINE, REPO, Host, wait_for
 
@@ -52,7 +52,7 @@ STATS = st.builds(
 )  # fmt: skip
 OUTCOMES = st.lists(st.builds(Outcome, COUNTS, INSTANTS, INSTANTS, st.sampled_from(list(map(str, ENDS)))), max_size=3)
 MEMORIES = st.builds(
-    JobMemory,
+    SavedJob,
     job=NAMES, rhythm=WORDS, cursor=INSTANTS, era=COUNTS, last_number=st.integers(0, 10**18),
     paused=st.booleans(), paused_until=st.none() | INSTANTS, skips=st.lists(INSTANTS, max_size=3).map(tuple),
     appeared=COUNTS, previous=INSTANTS, outcomes=OUTCOMES.map(tuple),
@@ -73,7 +73,7 @@ def a_record(number: int, job: str = "job", **fields: Any) -> Record:
 
 def save(store: Store, *rows: tuple[Run, Record | None]) -> None:
     """One commit of these runs, and of what their jobs know then."""
-    memories = {run.id.job: JobMemory(job=run.id.job, last_number=run.id.number) for run, _ in rows}
+    memories = {run.id.job: SavedJob(job=run.id.job, last_number=run.id.number) for run, _ in rows}
     store.commit({run.id: (run, record) for run, record in rows}, memories)
 
 
@@ -93,7 +93,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 class TestRoundTrip:
     @settings(max_examples=30, deadline=None)
     @given(st.lists(RUNS, unique_by=lambda run: run.id), st.lists(MEMORIES, unique_by=lambda memory: memory.job))
-    def test_unfinished_runs_and_jobs(self, runs: list[Run], memories: list[JobMemory]) -> None:
+    def test_unfinished_runs_and_jobs(self, runs: list[Run], memories: list[SavedJob]) -> None:
         """What was committed of jobs and of runs without an end is loaded again, field by field."""
         with tempfile.TemporaryDirectory() as directory:
             store = Store(Path(directory))
@@ -107,7 +107,7 @@ class TestRoundTrip:
 
     def test_every_field_has_its_place(self) -> None:
         """What this test draws at random are all fields of a run, of a job's memory and of its counters."""
-        for drawn, kind in ((RUNS, Run), (MEMORIES, JobMemory), (STATS, JobStats)):
+        for drawn, kind in ((RUNS, Run), (MEMORIES, SavedJob), (STATS, JobStats)):
             assert {field.name for field in fields(kind)} == set(drawn.wrapped_strategy.kwargs)
 
     def test_a_state_is_a_state_again(self, store: Store) -> None:
@@ -474,7 +474,7 @@ def test_a_state_of_an_older_format_is_taken_over(tmp_path: Path, script: str) -
         db.executescript(script)
     db.close()
     stats = JobStats(started=3, succeeded=1, failed=2, last_run=5, last_state=RunState.FAILED)
-    memory = JobMemory(job="backup", rhythm="0 2 * * *", cursor=5, era=1, last_number=7, stats=stats)
+    memory = SavedJob(job="backup", rhythm="0 2 * * *", cursor=5, era=1, last_number=7, stats=stats)
     run = a_run(
         7, "backup", key="c1.5", due=5, queued=6, arrival=1, state=RunState.RUNNING, attempt=1, pid=42, started=6
     )

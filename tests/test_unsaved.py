@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobqueued.commands import SaveBoot, SaveJob
-from jobqueued.memory import JobMemory
+from jobqueued.saved import SavedJob
 from jobqueued.state.store import CommitFailed, Store
 from jobqueued.state.unsaved import Unsaved
 from tests.test_store import limit_pages
@@ -37,7 +37,7 @@ def test_what_finds_no_room_stays(tmp_path: Path) -> None:
     (tmp_path / "ballast").unlink()
     limit_pages(store, 0)
     for number in range(200):
-        unsaved.take(SaveJob(JobMemory(job=f"job{number}", rhythm="x" * 1000)))
+        unsaved.take(SaveJob(SavedJob(job=f"job{number}", rhythm="x" * 1000)))
     with pytest.raises(CommitFailed):
         unsaved.commit()
     limit_pages(store, 1000)

@@ -10,6 +10,7 @@ from jobqueued.commands import (
     Command,
     Launch,
     LookUp,
+    MarkLockHolder,
     RemoveMarks,
     Reply,
     SaveBoot,
@@ -18,15 +19,14 @@ from jobqueued.commands import (
     SaveRun,
     Say,
     Stop,
-    Welcome,
     WriteRecord,
 )
 from jobqueued.core.book import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.memory import Hold, JobMemory
 from jobqueued.model import LIVE, SECOND, Claim, Job, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.queue.locks import SLOT
 from jobqueued.queue.placement import CPUS, Placed
+from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing.schedule import Schedule
 
 MIDNIGHT = to_instant(datetime(2026, 3, 2, tzinfo=UTC))
@@ -60,11 +60,11 @@ class World:
         self.over: set[tuple[RunId, int]] = set()
         self.holding: dict[tuple[RunId, int], tuple[tuple[Claim, ...], Placed]] = {}
         self.hold: Hold | None = None
-        self.marked: dict[RunId, Welcome] = {}
-        self.guests: dict[RunId, Welcome] = {}
+        self.marked: dict[RunId, MarkLockHolder] = {}
+        self.guests: dict[RunId, MarkLockHolder] = {}
         self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
-        self.memories: dict[str, JobMemory] = {}
+        self.memories: dict[str, SavedJob] = {}
         self.record_files: dict[RunId, Record] = {}
         self.processes: dict[tuple[RunId, int], int] = {}
         self.ended_unseen: dict[tuple[RunId, int], Record] = {}
@@ -162,7 +162,7 @@ class World:
                     self.killed.add((run, attempt))
             case RemoveMarks(run, attempt):
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
-            case Welcome(guest):
+            case MarkLockHolder(guest):
                 self.marked[guest] = command
             case WriteRecord(record):
                 run = RunId(record["job"], record["number"])

@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from jobqueued.commands import Welcome
+from jobqueued.commands import MarkLockHolder
 from jobqueued.events import LockFound, LockOver
 from jobqueued.model import RunId
 from jobqueued.runs.marks import birth
@@ -66,7 +66,7 @@ class Company:
         self._pids[guest] = pid, born
         return True
 
-    def welcome(self, command: Welcome) -> str:
+    def welcome(self, command: MarkLockHolder) -> str:
         """Mark what it holds; why that can't be, "" where it can."""
         if command.guest not in self._pids:
             return ""  # it has just left, which is about to be heard

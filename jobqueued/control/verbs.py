@@ -20,9 +20,9 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
 from jobqueued.host.usage import usage
 from jobqueued.jobfile.claims import is_name
-from jobqueued.memory import Hold
 from jobqueued.model import CPU, LIVE, MEMORY, Claim, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.runs.marks import Name
+from jobqueued.saved import Hold
 from jobqueued.state import runlog
 from jobqueued.state.store import NEWEST, Mark, Store, StoreError
 from jobqueued.state.unsaved import Unsaved

@@ -10,12 +10,12 @@ from jobqueued.catalog import Catalog
 from jobqueued.core import lifecycle
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.timers import Timers
-from jobqueued.memory import Hold, JobMemory
 from jobqueued.model import LIVE, Escalation, Job, Now, Occurrence, Run, RunId, RunState
 from jobqueued.queue.admission import OUTPUT_DRAIN, Admission
 from jobqueued.queue.locks import SLOT, Claims, Locks, claims_of, least_claims
 from jobqueued.queue.placement import Placed, Placement
 from jobqueued.queue.waiting import Terms
+from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing.clock import Clock
 
 _PLAIN = least_claims(slots=False)
@@ -54,7 +54,7 @@ class JobState:
     (monotonic, ns), for the fuse.
     """
 
-    memory: JobMemory
+    memory: SavedJob
     due: list[RunId] = field(default_factory=list)
     waiting: set[RunId] = field(default_factory=set)
     later: dict[RunId, int] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Book:
         self.pressure: dict[str, int] = {}
         """Until when (monotonic, ns) there is pressure, by its name."""
 
-    def restore(self, memories: Iterable[JobMemory], runs: Iterable[Run], now: Now) -> None:
+    def restore(self, memories: Iterable[SavedJob], runs: Iterable[Run], now: Now) -> None:
         """Take over what was kept: live runs have their claims back, others wait for their jobs to be read."""
         for memory in memories:
             self._jobs[memory.job] = JobState(memory)
@@ -135,7 +135,7 @@ class Book:
     def __getitem__(self, job: str) -> JobState:
         """The state of a job id, heard of or not."""
         if job not in self._jobs:
-            self._jobs[job] = JobState(JobMemory(job=job))
+            self._jobs[job] = JobState(SavedJob(job=job))
         return self._jobs[job]
 
     def called(self, holder: Hashable) -> str:

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from jobqueued.core.book import Book
-from jobqueued.memory import Outcome
 from jobqueued.model import LIVE, Job, Now, Run, RunState
+from jobqueued.saved import Outcome
 
 WAITS, MET, FAILED = "waits", "met", "failed"
 

@@ -12,8 +12,8 @@ from jobqueued.core.book import Book
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import ENDS, Step
 from jobqueued.core.skips import skip_run
-from jobqueued.memory import JobStats
 from jobqueued.model import LIVE, SECOND, Job, Now, Record, Run, RunState
+from jobqueued.saved import JobStats
 
 
 def attempt_ended(book: Book, run: Run, document: Record, now: Now) -> Iterator[Command]:

@@ -10,8 +10,8 @@ from jobqueued.core import dependencies
 from jobqueued.core.book import Book
 from jobqueued.core.ends import give_up
 from jobqueued.core.lifecycle import Step
-from jobqueued.memory import Hold
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
+from jobqueued.saved import Hold
 
 DEADLINE = "start_deadline"
 IMPOSSIBLE = "impossible"

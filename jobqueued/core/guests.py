@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobqueued.commands import Command, Reply, Say, Welcome
+from jobqueued.commands import Command, MarkLockHolder, Reply, Say
 from jobqueued.core.book import Book, Guest
 from jobqueued.events import LockAsked, LockFound, LockOver
 from jobqueued.model import HOUR, Now, RunId
@@ -68,7 +68,7 @@ def granted(book: Book, guest: RunId, now: Now) -> Iterator[Command]:
     book.admission.hold(guest, known.claims, None)
     book.placement.take(placed, known.claims, now.mono)
     book.guests[guest] = known._replace(ticket=0, placed=placed)
-    yield Welcome(guest, known.claims, placed, known.asked_by)
+    yield MarkLockHolder(guest, known.claims, placed, known.asked_by)
     yield Say("lock_granted", {"guest": str(guest), "locks": _names(known.claims), "asked_by": known.asked_by})
     yield Reply(known.ticket, {"holder": str(guest), "environment": environment(placed)})
 

@@ -17,8 +17,8 @@ from jobqueued.commands import Command, Launch, RemoveMarks, SaveJob, SaveRun, S
 from jobqueued.core import definitions, dues, ends, gate, guests, lifecycle, record, stops, why
 from jobqueued.core.book import Book, HostLimits, JobState
 from jobqueued.core.lifecycle import Step
-from jobqueued.memory import Hold, JobMemory
 from jobqueued.model import LIVE, SECOND, Job, Now, Run, RunId, RunState
+from jobqueued.saved import Hold, SavedJob
 
 LAUNCHES_A_TURN = 64
 STEPS_A_TURN = 500
@@ -104,7 +104,7 @@ class Scheduler:
         """Whether `max_runs` of a job have started."""
         return self._book.is_completed(job)
 
-    def restore(self, memories: Iterable[JobMemory], runs: Iterable[Run], now: Now, hold: Hold | None = None) -> None:
+    def restore(self, memories: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None = None) -> None:
         """Take over what an earlier scheduler kept, before the first event."""
         self._book.restore(memories, runs, now)
         self._book.hold = hold

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from jobqueued.child.output import TAIL, shown
 from jobqueued.config import Retention
-from jobqueued.memory import JobMemory
 from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
+from jobqueued.saved import SavedJob
 
 _END = ".json"
 
@@ -115,10 +115,10 @@ def numbers(logs: Path, job: str) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS)
 
 
-def memories(logs: Path) -> list[JobMemory]:
+def memories(logs: Path) -> list[SavedJob]:
     """What the files tell of jobs whose state is lost: which numbers are used."""
     found = {job: numbers(logs, job) for job in jobs(logs)}
-    return [JobMemory(job=job, last_number=used[-1]) for job, used in found.items() if used]
+    return [SavedJob(job=job, last_number=used[-1]) for job, used in found.items() if used]
 
 
 class _Kept(NamedTuple):

@@ -15,9 +15,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobqueued.memory import Hold, JobMemory, JobStats, Outcome
 from jobqueued.model import Claim, Record, Run, RunId, RunState
 from jobqueued.queue.placement import Placed
+from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
 
 VERSION = 4
 BALLAST = 4 << 20
@@ -148,7 +148,7 @@ class Store:
             if file.tell() < BALLAST:
                 os.posix_fallocate(file.fileno(), 0, BALLAST)
 
-    def load(self) -> tuple[list[JobMemory], list[Run]]:
+    def load(self) -> tuple[list[SavedJob], list[Run]]:
         """Every job's memory, and the runs that go on: those without an end, and each job's newest if it is a skip."""
         return _load(self._db)
 
@@ -167,7 +167,7 @@ class Store:
         return dict(self._db.execute("SELECT name, text FROM file ORDER BY name"))
 
     def commit(
-        self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, JobMemory],
+        self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, SavedJob],
         files: Mapping[str, bytes | None] | None = None, meta: Mapping[str, str | None] | None = None,
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
@@ -282,7 +282,7 @@ def _prepared(db: sqlite3.Connection, path: Path) -> bool:
     return bool(version == 0)
 
 
-def _load(db: sqlite3.Connection) -> tuple[list[JobMemory], list[Run]]:
+def _load(db: sqlite3.Connection) -> tuple[list[SavedJob], list[Run]]:
     memories = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
     unfinished = db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")
     newest = "(job, number) IN (SELECT job, last_number FROM job)"
@@ -306,7 +306,7 @@ def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ..
 
 _run_fields, _more_of_run, _more_of_job = attrgetter(*_RUN_FIELDS), attrgetter(*_MORE_OF_RUN), attrgetter(*_MORE_OF_JOB)
 _COMMON_RUN = _more_of_run(Run(id=RunId("", 1), key="", due=0, queued=0, arrival=0))
-_COMMON_JOB = _more_of_job(JobMemory(job=""))
+_COMMON_JOB = _more_of_job(SavedJob(job=""))
 
 
 def _run(job: str, number: int, more: str, *rest: Any) -> Run:
@@ -343,7 +343,7 @@ def placed_from(plain: Iterable[Any]) -> Placed:
 _stats_fields = attrgetter(*JobStats.__slots__)
 
 
-def _job_row(memory: JobMemory) -> tuple[object, ...]:
+def _job_row(memory: SavedJob) -> tuple[object, ...]:
     stats = json.dumps(dict(zip(JobStats.__slots__, _stats_fields(memory.stats), strict=True)), separators=(",", ":"))
     more = _more(_MORE_OF_JOB, _more_of_job(memory), _COMMON_JOB)
     return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, int(memory.paused), stats, more
@@ -351,9 +351,9 @@ def _job_row(memory: JobMemory) -> tuple[object, ...]:
 
 def _memory(
     job: str, rhythm: str, cursor: int, era: int, last_number: int, paused: int, stats: str, more: str
-) -> JobMemory:
+) -> SavedJob:
     rare = json.loads(more)
-    return JobMemory(
+    return SavedJob(
         job=job, rhythm=rhythm, cursor=cursor, era=era, last_number=last_number, paused=bool(paused),
         stats=JobStats(**json.loads(stats)), paused_until=rare.get("paused_until"),
         skips=tuple(rare.get("skips", ())), appeared=rare.get("appeared", 0),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jobqueued.commands import Command, SaveBoot, SaveHold, SaveJob, SaveRun
-from jobqueued.memory import JobMemory
 from jobqueued.model import Record, Run, RunId
+from jobqueued.saved import SavedJob
 from jobqueued.state.store import CommitFailed, Store, hold_text
 
 
@@ -16,7 +16,7 @@ class Unsaved:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.runs: dict[RunId, tuple[Run, Record | None]] = {}
-        self._jobs: dict[str, JobMemory] = {}
+        self._jobs: dict[str, SavedJob] = {}
         self._files: dict[str, bytes | None] = {}
         self._meta: dict[str, str | None] = {}
         self._files_wait = False

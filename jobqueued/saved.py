@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobMemory:
+class SavedJob:
     """What is kept of a job id beside its definition: where its clock stands and which numbers are used.
 
     `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.
