@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.model import CatchUp, Job
-from jobqueued.timing.catchup import sort_out
+from jobqueued.timing.catch_up import sort_out
 
 WALL = 10_000
 

@@ -37,7 +37,7 @@ IDENTITY: dict[str, object] = {
 }  # fmt: skip
 
 
-class Clock:
+class DueTimes:
     """Seconds and nanoseconds that pass when a test says so."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "journal"
-        self.clock = Clock()
+        self.clock = DueTimes()
         self.common = Common(Bucket(5_000, 100, self.clock.nanoseconds), Bucket(2_500, 50, self.clock.nanoseconds))
         self.sink: Sink | None = None
         self.open: list[Stream] = []
@@ -332,7 +332,7 @@ class TestBudget:
     @given(st.lists(st.tuples(st.integers(0, 40_000), st.integers(1, 9000), st.integers(0, 300)), max_size=60))
     def test_all_together_stay_below_journalds_limit(self, steps: list[tuple[int, int, int]]) -> None:
         """Whoever takes whenever: in any 30 s at most 8,000 lines."""
-        clock, taken = Clock(), []
+        clock, taken = DueTimes(), []
         bucket = budget.common().lines
         bucket._clock = clock.nanoseconds
         for milliseconds, wanted, lately in steps:

@@ -20,7 +20,7 @@ WINGS: dict[str, list[str]] = {
         "caps", "environment", "lockfile", "journald", "spawn", "output", "attempt", "supervisor", "launcher",
     ],
     "vocabulary": ["model", "saved", "events", "commands", "catalog"],
-    "timing": ["cronexpr", "schedule", "catchup", "clock"],
+    "timing": ["cronexpr", "schedule", "catch_up", "due_times"],
     "jobfile": ["yamltext", "spelling", "kinds", "claims", "keys", "jobfile", "schema"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [

@@ -16,7 +16,7 @@ from jobqueued.queue.locks import SLOT, Claims, Locks, claims_of, least_claims
 from jobqueued.queue.placement import Placed, Placement
 from jobqueued.queue.waiting import Terms
 from jobqueued.saved import Hold, SavedJob
-from jobqueued.timing.clock import Clock
+from jobqueued.timing.due_times import DueTimes
 
 _PLAIN = least_claims(slots=False)
 
@@ -86,7 +86,7 @@ class Book:
     def __init__(self, limits: HostLimits) -> None:
         self.host, self.limits = limits.name, limits
         self.catalog = Catalog()
-        self.clock = Clock()
+        self.clock = DueTimes()
         self.timers = Timers()
         self.users: dict[str, str | None] = {}
         """What is wrong with a user of jobs: "" nothing, None: nobody knows yet."""

@@ -15,7 +15,7 @@ from jobqueued.core.gate import UNTIL, resumed, watch_over
 from jobqueued.core.skips import CLOCK, Cause, skip
 from jobqueued.core.stops import stop
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Now, Occurrence, Overlap, Run, RunState
-from jobqueued.timing import catchup
+from jobqueued.timing import catch_up
 
 JOBS_A_TURN = 64
 DUES_A_TURN = 1000
@@ -75,7 +75,7 @@ def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
             return
         yield from resumed(book, job.id, UNTIL)
         dues = dues[len(during) :]
-    todo = catchup.sort_out(job, dues, wall, complete=due is None or due > wall)
+    todo = catch_up.sort_out(job, dues, wall, complete=due is None or due > wall)
     if todo.missed:
         yield from skip(book, job, list(map(named, todo.missed)), "missed", now)
     limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK

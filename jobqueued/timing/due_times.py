@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 from jobqueued.model import Job
 
 
-class Clock:
+class DueTimes:
     """The next start of every job that has one: its next due time plus its own part of `spread`."""
 
     def __init__(self) -> None:
