@@ -18,7 +18,7 @@ _HOME = {
     "Schedule": "timing.schedule",
     "ScheduleError": "timing.schedule",
     "Scheduler": "core.scheduler",
-    "read_jobs": "jobfile.jobfile",
+    "read_jobs": "jobfile.reader",
     "to_instant": "model",
     "to_text": "model",
 }

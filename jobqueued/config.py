@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 
 from jobqueued.child.journald import ADDRESS
 from jobqueued.core.book import HostLimits
-from jobqueued.jobfile.claims import AMOUNTS, ESCALATION
 from jobqueued.jobfile.keys import RETENTION, ZONE
-from jobqueued.jobfile.kinds import (
+from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
+from jobqueued.jobfile.types import (
     ANYTHING,
     Key,
-    Kind,
+    ValueType,
     Wrong,
     integer,
     mapping,
@@ -168,9 +168,9 @@ def _linked_zone(link: Path) -> str:
     return os.path.realpath(link).partition("/zoneinfo/")[2]
 
 
-def _retention() -> Kind:
+def _retention() -> ValueType:
     keys = section(RETENTION)
-    return Kind(keys.name, keys.accepted, lambda node: Retention(**keys.read(node)), keys.schema, keys.keys)
+    return ValueType(keys.name, keys.accepted, lambda node: Retention(**keys.read(node)), keys.schema, keys.keys)
 
 
 def _resources(entries: dict[str, Entry]) -> dict[str, int]:

@@ -34,7 +34,7 @@ from jobqueued.host.systemd import Systemd
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir.arrivals import Arrivals
 from jobqueued.jobdir.watch import Watch
-from jobqueued.jobfile.jobfile import read_jobs
+from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND, Now, Record, RunId, to_text
 from jobqueued.runs.launch import LauncherError, Link
 from jobqueued.runs.marks import Name

@@ -19,8 +19,8 @@ from jobqueued.core.lifecycle import TABLE
 from jobqueued.ctl.main import main
 from jobqueued.host.journal import VOCABULARY
 from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
-from jobqueued.jobfile.kinds import Key
 from jobqueued.jobfile.schema import job_file_schema
+from jobqueued.jobfile.types import Key
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = REPOSITORY / "jobqueued" / "job-file.schema.json"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.jobfile import jobfile, keys
-from jobqueued.jobfile.jobfile import MAX_COST, read_jobs
+from jobqueued.jobfile import keys, reader
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.jobfile.kinds import MAX_PROBLEMS
+from jobqueued.jobfile.reader import MAX_COST, read_jobs
+from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.model import DAY, HOUR, SECOND, CatchUp, Job
 from jobqueued.timing import schedule
 from jobqueued.timing.schedule import Schedule
@@ -312,7 +312,7 @@ def test_no_file_is_worked_on_for_long(text: str, monkeypatch: pytest.MonkeyPatc
 
         monkeypatch.setattr(module, name, count)
 
-    counted(jobfile, "Schedule")
+    counted(reader, "Schedule")
     counted(keys, "similar_zones")
     counted(schedule, "pattern_of")
     found, said = read_jobs(text.encode(), "f")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from jobqueued.config import CONFIG_KEYS, Config
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.jobfile.kinds import Key, Wrong, read_keys
 from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
+from jobqueued.jobfile.types import Key, Wrong, read_keys
 from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, read_tree
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Claim, Escalation, Job, On, Overlap
 

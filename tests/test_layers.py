@@ -21,7 +21,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "vocabulary": ["model", "saved", "events", "commands", "catalog"],
     "timing": ["cronexpr", "schedule", "catch_up", "due_times"],
-    "jobfile": ["yamltext", "spelling", "kinds", "claims", "keys", "jobfile", "schema"],
+    "reader": ["yamltext", "spelling", "types", "queue_types", "keys", "reader", "schema"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "record", "timers", "book", "dependencies", "skips", "ends", "stops", "trouble", "gate",

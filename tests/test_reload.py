@@ -8,7 +8,7 @@ from jobqueued.catalog import Catalog
 from jobqueued.control.reload import Reload
 from jobqueued.events import FileGone
 from jobqueued.jobdir.watch import PATIENCE, Watch
-from jobqueued.jobfile.jobfile import read_jobs
+from jobqueued.jobfile.reader import read_jobs
 from tests.host import Host
 
 

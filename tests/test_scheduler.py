@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jobqueued import events
 from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.scheduler import LAUNCHES_A_TURN
-from jobqueued.jobfile.jobfile import read_jobs
+from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, RunId, to_text
 from tests.world import MIDNIGHT, World, ended, job
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from jsonschema import Draft7Validator
 
-from jobqueued.jobfile.jobfile import read_jobs
 from jobqueued.jobfile.keys import JOB_KEYS
-from jobqueued.jobfile.kinds import Key, Wrong, plain
+from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.schema import job_file_schema
+from jobqueued.jobfile.types import Key, Wrong, plain
 from jobqueued.jobfile.yamltext import Mapping, read_tree
 from man.generate import (
     CONFIG_PAGE,

@@ -22,7 +22,7 @@ from jobqueued.host import kernel
 from jobqueued.jobdir import watch
 from jobqueued.jobdir.trust import Refused, check_trusted, is_job_file, read_trusted
 from jobqueued.jobdir.watch import PATIENCE, Watch
-from jobqueued.jobfile.jobfile import read_jobs
+from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND
 from tests.host import DEADLINE, REPO
 

@@ -19,7 +19,7 @@ from jobqueued.core import record
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
 from jobqueued.host.usage import usage
-from jobqueued.jobfile.claims import is_name
+from jobqueued.jobfile.queue_types import is_name
 from jobqueued.model import CPU, LIVE, MEMORY, Claim, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.runs.marks import Name
 from jobqueued.saved import Hold

@@ -15,7 +15,7 @@ from jobqueued.core import trouble
 from jobqueued.core.book import Book
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir.trust import UNREAD, Refused, is_job_file, is_meant, read_trusted
-from jobqueued.jobfile.jobfile import read_jobs
+from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.yamltext import MAX_BYTES
 from jobqueued.model import Job, Problem
 

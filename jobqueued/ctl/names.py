@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from jobqueued.jobfile.claims import A_NAME, is_name
+from jobqueued.jobfile.queue_types import A_NAME, is_name
 from jobqueued.model import CPU, MEMORY
 
 

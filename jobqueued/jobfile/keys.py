@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobqueued.jobfile.claims import (
+from jobqueued.jobfile.queue_types import (
     A_NAME,
     CAUSE,
     CPU_AMOUNT,
@@ -24,11 +24,12 @@ from jobqueued.jobfile.claims import (
     RESOURCES,
     UNITS,
 )
-from jobqueued.jobfile.kinds import (
+from jobqueued.jobfile.spelling import Instead
+from jobqueued.jobfile.types import (
     ANYTHING,
     FLAG,
     Key,
-    Kind,
+    ValueType,
     Wrong,
     choice,
     duration,
@@ -47,7 +48,6 @@ from jobqueued.jobfile.kinds import (
     table,
     text,
 )
-from jobqueued.jobfile.spelling import Instead
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
 from jobqueued.model import CatchUp, Overlap
 from jobqueued.timing.schedule import similar_zones
@@ -111,7 +111,7 @@ def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
     return tuple(_named(entries, _WORD, _VARIABLE, rule).items())
 
 
-def _named(entries: dict[str, Entry], value: Kind, name: re.Pattern[str], rule: str) -> dict[str, Any]:
+def _named(entries: dict[str, Entry], value: ValueType, name: re.Pattern[str], rule: str) -> dict[str, Any]:
     """Values by names that people choose; what is wrong with a name does not hide what is wrong with a value."""
     problems = [refused(key, rule, quoted(key.text)) for key, _ in entries.values() if not name.fullmatch(key.text)]
     try:
@@ -123,7 +123,7 @@ def _named(entries: dict[str, Entry], value: Kind, name: re.Pattern[str], rule: 
     return dict(zip(entries, values, strict=True))
 
 
-def _by_name(value: Kind) -> Callable[[dict[str, Entry]], dict[str, Any]]:
+def _by_name(value: ValueType) -> Callable[[dict[str, Entry]], dict[str, Any]]:
     return lambda entries: _named(entries, value, re.compile(NAME), A_NAME)
 
 
@@ -132,7 +132,9 @@ _MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
 _WORD = text('a text (nothing at all is written "")', "(?s).*")
 _ACCOUNT = text("the name of an account", r"[^\s:/\x00-\x1f\x7f]{1,64}", "name")
 _COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
-_COMMAND = Kind("command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(_WORD).schema]})
+_COMMAND = ValueType(
+    "command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(_WORD).schema]}
+)
 _EXPRESSION = scalar("cron expression", 'a cron expression such as "0 2 * * *"', _expression)
 _SECONDS = scalar("seconds field", 'a field of seconds such as "*/10" or "0,30"', _expression)
 _WHEN = scalar("instant", "an instant such as 2027-01-31T02:00 or 2027-01-31T02:00+01:00, from 1970 to 2199", _instant)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from signal import Signals
 from typing import Any
 
-from jobqueued.jobfile.kinds import (
+from jobqueued.jobfile.spelling import Instead, nearest
+from jobqueued.jobfile.types import (
     Key,
-    Kind,
+    ValueType,
     Wrong,
     choice,
     duration,
@@ -24,7 +25,6 @@ from jobqueued.jobfile.kinds import (
     table,
     text,
 )
-from jobqueued.jobfile.spelling import Instead, nearest
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, is_null, meaning, quoted
 from jobqueued.model import CPU, MEMORY, Claim, Escalation, On
 
@@ -100,18 +100,18 @@ def _lock(node: Node, values: dict[str, Any]) -> Claim:
     return Claim(resource, exclusive=values.get("mode") != "shared")
 
 
-def made(kind: Kind, make: Callable[[Node, dict[str, Any]], Any]) -> Kind:
+def made(kind: ValueType, make: Callable[[Node, dict[str, Any]], Any]) -> ValueType:
     """A section whose values become one thing; `make` raises Wrong where they don't go together."""
-    return Kind(kind.name, kind.accepted, lambda node: make(node, kind.read(node)), kind.schema, kind.keys)
+    return ValueType(kind.name, kind.accepted, lambda node: make(node, kind.read(node)), kind.schema, kind.keys)
 
 
-_PLAIN_LOCK = Kind(
+_PLAIN_LOCK = ValueType(
     _LOCK.name, _LOCK.accepted, lambda node: Claim(_LOCK.read(node), exclusive=True), _LOCK.schema, _LOCK.keys
 )
 _ONE_LOCK = either(_PLAIN_LOCK, made(section(_LOCK_KEYS), _lock))
 
 
-def _without_twins(kind: Kind) -> Kind:
+def _without_twins(kind: ValueType) -> ValueType:
     """A list of claims of which no two are of one thing."""
 
     def read(node: Node) -> tuple[Claim, ...]:
@@ -122,7 +122,7 @@ def _without_twins(kind: Kind) -> Kind:
             raise Wrong([refused(node, "each lock once", f"{quoted(twin)} twice")])
         return claims
 
-    return Kind(kind.name, kind.accepted, read, kind.schema, kind.keys)
+    return ValueType(kind.name, kind.accepted, read, kind.schema, kind.keys)
 
 
 LOCKS = _without_twins(sequence(_ONE_LOCK, least=0))

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.jobfile.claims import ID
 from jobqueued.jobfile.keys import AT_THE_TOP, ELSEWHERE, FILE_KEYS, JOB_KEYS
-from jobqueued.jobfile.kinds import MAX_PROBLEMS, Key, Kind, Wrong, mapping, read_keys, refused
+from jobqueued.jobfile.queue_types import ID
+from jobqueued.jobfile.types import MAX_PROBLEMS, Key, ValueType, Wrong, mapping, read_keys, refused
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
 from jobqueued.model import Job, On, Problem, Trigger, to_instant
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
@@ -200,7 +200,7 @@ class _Reading:
                 message = f"has no effect here as in a crontab; {_OF_CRON[name]}"
                 self.warnings.add(_about(place.key, f"environment.{name}", message, "warning"))
 
-    def _entries(self, node: Node, kind: Kind) -> Entries | None:
+    def _entries(self, node: Node, kind: ValueType) -> Entries | None:
         try:
             entries: Entries = kind.read(node)
         except Wrong as wrong:

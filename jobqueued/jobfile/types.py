@@ -44,7 +44,7 @@ Schema = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueType:
     """A type of value: its name, what is accepted (for people), and `read`: its node → the value, or raises Wrong.
 
     `schema` is the part of JSON Schema for it: it accepts whatever `read` does, and maybe a little more.  `keys` are
@@ -66,7 +66,7 @@ class Key:
     """
 
     name: str
-    kind: Kind
+    kind: ValueType
     default: str
     help: str
     example: str
@@ -121,7 +121,7 @@ _NONE = ("none", "null")
 _ANY_SCALAR: Schema = {"type": ["string", "number", "boolean"]}
 
 
-def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Schema | None = None) -> Kind:
+def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Schema | None = None) -> ValueType:
     """A kind for one scalar; `parse` raises ValueError for what it does not accept, Instead with a better spelling."""
 
     def read(node: Node) -> Any:
@@ -135,10 +135,10 @@ def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Sch
             pass
         raise Wrong([refused(node, f"{meant} ({accepted})" if meant else accepted)])
 
-    return Kind(name, accepted, read, _ANY_SCALAR if schema is None else schema)
+    return ValueType(name, accepted, read, _ANY_SCALAR if schema is None else schema)
 
 
-def optional(kind: Kind, word: str = "none") -> Kind:
+def optional(kind: ValueType, word: str = "none") -> ValueType:
     """The kind, or a word (and with "none" also null), which is None."""
     words = _NONE if word == "none" else (word,)
 
@@ -150,10 +150,10 @@ def optional(kind: Kind, word: str = "none") -> Kind:
     accepted = f"{kind.accepted}, or {word}"
     kind_or_word = _reworded(kind, accepted)
     schema = {"anyOf": [kind.schema, {"enum": [word, *([None] if word == "none" else [])]}]}
-    return Kind(kind.name, accepted, read, schema)
+    return ValueType(kind.name, accepted, read, schema)
 
 
-def integer(low: int, high: int) -> Kind:
+def integer(low: int, high: int) -> ValueType:
     """A whole number from `low` to `high`."""
 
     def parse(node: Scalar) -> int:
@@ -166,7 +166,7 @@ def integer(low: int, high: int) -> Kind:
     return scalar("integer", f"a whole number from {low} to {high}", parse, schema)
 
 
-def number(low: float, high: float) -> Kind:
+def number(low: float, high: float) -> ValueType:
     """A number from `low` to `high`, as a float."""
 
     def parse(node: Scalar) -> float:
@@ -179,14 +179,14 @@ def number(low: float, high: float) -> Kind:
     return scalar("number", f"a number from {low:g} to {high:g}", parse, schema)
 
 
-def duration(low: str, high: str) -> Kind:
+def duration(low: str, high: str) -> ValueType:
     """Nanoseconds from `low` to `high`."""
     accepted = f"a duration such as 90s, 5m, 2h or 1d12h, from {low} to {high}"
     schema = {"type": "string", "pattern": _anchored(DURATION), "minLength": 1}
     return scalar("duration", accepted, _measure(parse_duration, meant_duration, low, high), schema)
 
 
-def size(low: str, high: str) -> Kind:
+def size(low: str, high: str) -> ValueType:
     """Bytes from `low` to `high`."""
     schema = {"anyOf": [{"type": "string", "pattern": _anchored(SIZE)}, {"const": 0}]}
     accepted = f"a size such as 512K, 512M or 2G, from {low} to {high}"
@@ -209,7 +209,7 @@ def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str,
     return read
 
 
-def choice(*words: str) -> Kind:
+def choice(*words: str) -> ValueType:
     """One of a few words; members of a StrEnum stay what they are."""
     values = {str(word): word for word in words}
     *others, last = values
@@ -223,7 +223,7 @@ def choice(*words: str) -> Kind:
     return scalar("choice", accepted, parse, {"enum": list(values)})
 
 
-def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> Kind:
+def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> ValueType:
     """A text that matches as a whole."""
     shape = re.compile(pattern)
 
@@ -248,7 +248,7 @@ FLAG = scalar("boolean", "true or false", _flag, {"type": "boolean"})
 # ── several values ──
 
 
-def sequence(item: Kind, *, least: int = 1) -> Kind:
+def sequence(item: ValueType, *, least: int = 1) -> ValueType:
     """`least` or more values of a kind, as a tuple."""
     accepted = f"a list, each item {item.accepted}"
 
@@ -258,10 +258,10 @@ def sequence(item: Kind, *, least: int = 1) -> Kind:
         return tuple(each(((f"[{index}]", child) for index, child in enumerate(node.items)), item.read))
 
     schema = {"type": "array", "items": item.schema, "minItems": least}
-    return Kind(f"list of {item.name}", accepted, read, schema, item.keys)
+    return ValueType(f"list of {item.name}", accepted, read, schema, item.keys)
 
 
-def some(item: Kind) -> Kind:
+def some(item: ValueType) -> ValueType:
     """One value of a kind, or a list of them: a tuple either way."""
     several = sequence(item)
     accepted = f"{item.accepted}, or a list of them"
@@ -270,10 +270,10 @@ def some(item: Kind) -> Kind:
     def read(node: Node) -> tuple[Any, ...]:
         return tuple(several.read(node)) if isinstance(node, Sequence) else (single.read(node),)
 
-    return Kind(f"{item.name} or list", accepted, read, {"anyOf": [item.schema, several.schema]}, item.keys)
+    return ValueType(f"{item.name} or list", accepted, read, {"anyOf": [item.schema, several.schema]}, item.keys)
 
 
-def either(simple: Kind, structured: Kind) -> Kind:
+def either(simple: ValueType, structured: ValueType) -> ValueType:
     """A scalar of one kind, or a mapping of the other."""
     accepted = simple.accepted if _is_planned(structured) else f"{simple.accepted}, or {structured.accepted}"
     plain_one = _reworded(simple, accepted)
@@ -282,10 +282,10 @@ def either(simple: Kind, structured: Kind) -> Kind:
         return (structured if isinstance(node, Mapping) and node.entries else plain_one).read(node)
 
     schema = {"anyOf": [simple.schema, structured.schema]}
-    return Kind(f"{simple.name} or mapping", accepted, read, schema, structured.keys)
+    return ValueType(f"{simple.name} or mapping", accepted, read, schema, structured.keys)
 
 
-def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Schema | None = None) -> Kind:
+def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Schema | None = None) -> ValueType:
     """A mapping; nothing at all counts as an empty one."""
 
     def read_entries(node: Node) -> Value:
@@ -295,10 +295,10 @@ def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Sc
             return read({})
         raise Wrong([refused(node, accepted)])
 
-    return Kind("mapping", accepted, read_entries, {"type": ["object", "null"], **(schema or {})})
+    return ValueType("mapping", accepted, read_entries, {"type": ["object", "null"], **(schema or {})})
 
 
-def section(keys: dict[str, Key]) -> Kind:
+def section(keys: dict[str, Key]) -> ValueType:
     """A mapping with keys of its own; the value is a dict of those given."""
 
     def read(entries: dict[str, Entry]) -> dict[str, Any]:
@@ -309,10 +309,10 @@ def section(keys: dict[str, Key]) -> Kind:
 
     names = [name for name, key in keys.items() if not key.planned] or keys
     whole = mapping(f"a mapping with the keys {', '.join(names)}", read, schema_of(keys))
-    return Kind(whole.name, whole.accepted, whole.read, whole.schema, keys)
+    return ValueType(whole.name, whole.accepted, whole.read, whole.schema, keys)
 
 
-def _is_planned(structured: Kind) -> bool:
+def _is_planned(structured: ValueType) -> bool:
     return all(key.planned for key in structured.keys.values())
 
 
@@ -362,7 +362,7 @@ def plain(node: Node) -> Any:
 ANYTHING = mapping("a mapping", _plain_entries)
 
 
-def _reworded(kind: Kind, accepted: str) -> Kind:
+def _reworded(kind: ValueType, accepted: str) -> ValueType:
     """The kind, refusing a value as a whole in the words of a wider one."""
 
     def read(node: Node) -> Any:
@@ -371,7 +371,7 @@ def _reworded(kind: Kind, accepted: str) -> Kind:
         except Wrong as wrong:
             raise Wrong([_in_words_of(problem, kind.accepted, accepted) for problem in wrong.problems]) from None
 
-    return Kind(kind.name, accepted, read, kind.schema, kind.keys)
+    return ValueType(kind.name, accepted, read, kind.schema, kind.keys)
 
 
 def _in_words_of(problem: Problem, narrow: str, wide: str) -> Problem:
