@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Catalog": "catalog",
-    "HostLimits": "core.book",
+    "HostLimits": "core.scheduler_state",
     "Job": "model",
     "Now": "model",
     "Run": "model",

@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobqueued.child.journald import ADDRESS
-from jobqueued.core.book import HostLimits
+from jobqueued.core.scheduler_state import HostLimits
 from jobqueued.jobfile.keys import RETENTION, ZONE
 from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.types import (

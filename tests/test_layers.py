@@ -24,8 +24,8 @@ WINGS: dict[str, list[str]] = {
     "reader": ["yamltext", "spelling", "types", "queue_types", "keys", "reader", "schema"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "retries", "record", "timers", "book", "dependencies", "skips", "ends", "stops", "trouble", "gate",
-        "dues", "definitions", "guests", "forecast", "why", "scheduler",
+        "lifecycle", "retries", "record", "timers", "scheduler_state", "dependencies", "skips", "completion", "stops", "validity", "eligibility",
+        "occurrences", "jobs", "lock_clients", "forecast", "why", "scheduler",
     ],
     "settings": ["config"],
     "host": ["kernel", "alarm", "pressure", "journal", "usage", "systemd", "detach"],

@@ -21,8 +21,8 @@ from jobqueued.commands import (
     Stop,
     WriteRecord,
 )
-from jobqueued.core.book import HostLimits
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.scheduler_state import HostLimits
 from jobqueued.model import LIVE, SECOND, Claim, Job, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.queue.locks import SLOT
 from jobqueued.queue.placement import CPUS, Placed

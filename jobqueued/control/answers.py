@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
-from jobqueued.core.book import JobState
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.trouble import amount
+from jobqueued.core.scheduler_state import JobState
+from jobqueued.core.validity import amount
 from jobqueued.model import CPU, FAILURES, LIVE, SECOND, Claim, Job, JobStatus, On, Run, RunState, span, to_text
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS

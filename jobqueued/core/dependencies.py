@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from jobqueued.core.book import Book
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.model import LIVE, Job, Now, Run, RunState
 from jobqueued.saved import Outcome
 
@@ -33,7 +33,7 @@ def hold_back(job: Job) -> bool:
     return bool(job.dependencies and job.triggers)
 
 
-def verdict(book: Book, job: Job, run: Run, now: Now) -> Verdict:
+def verdict(book: SchedulerState, job: Job, run: Run, now: Now) -> Verdict:
     """Whether the dependencies of a run let it start: one that failed decides, then one that is waited for."""
     if run.trigger != "schedule" or run.so_far is not None or not hold_back(job):
         return _MET
@@ -47,7 +47,7 @@ def verdict(book: Book, job: Job, run: Run, now: Now) -> Verdict:
     return waits or _MET
 
 
-def note_outcome(book: Book, run: Run, now: Now) -> None:
+def note_outcome(book: SchedulerState, run: Run, now: Now) -> None:
     """How an occurrence went, for jobs that depend on it now or one day; its job's memory is saved by the caller."""
     name, due = run.id.job, run.due if run.last_due is None else run.last_due
     book.stir(name)
@@ -59,7 +59,7 @@ def note_outcome(book: Book, run: Run, now: Now) -> None:
     state.memory = replace(state.memory, outcomes=_needed(book, name, (*others, outcome)))
 
 
-def _needed(book: Book, name: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+def _needed(book: SchedulerState, name: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
     """The newest outcome, the last success, and what runs that have yet to start, or are about to be due, go by."""
     spans = [(-1, max(known.due for known in outcomes))]
     for job in map(book.catalog.__getitem__, book.catalog.dependents(name)):
@@ -77,7 +77,7 @@ def _ended(outcome: Outcome) -> int:
     return outcome.ended
 
 
-def _of(book: Book, name: str, run: Run) -> Verdict:
+def _of(book: SchedulerState, name: str, run: Run) -> Verdict:
     """The verdict of one dependency: that of its newest occurrence due after `run.previous`, and not after the run."""
     coming = book.clock.next(name)
     job = book.catalog.get(name)
@@ -106,13 +106,13 @@ def _newest(outcomes: tuple[Outcome, ...], previous: int, due: int) -> Outcome |
     return max(inside, key=lambda known: (known.due, known.run), default=None)
 
 
-def _moving(book: Book, name: str) -> list[Run]:
+def _moving(book: SchedulerState, name: str) -> list[Run]:
     """The runs of a job that go on: of a paused one only those that are live."""
     runs = [book.runs[run] for run in book[name].unfinished]
     return [run for run in runs if run.state in LIVE] if book[name].memory.paused else runs
 
 
-def _next_success(book: Book, name: str, moving: list[Run]) -> Verdict:
+def _next_success(book: SchedulerState, name: str, moving: list[Run]) -> Verdict:
     """Nothing in its time has run: can there be a success later?"""
     job = book.catalog.get(name)
     if job is None:
@@ -127,7 +127,7 @@ def _next_success(book: Book, name: str, moving: list[Run]) -> Verdict:
     return Verdict(WAITS, f"dependency {name}: it has not run in time, so its next success is awaited")
 
 
-def satisfy(book: Book, name: str, job: Job) -> bool:
+def satisfy(book: SchedulerState, name: str, job: Job) -> bool:
     """A run of `name`, on which `job` depends, has succeeded; whether that makes `job` due."""
     state = book[job.id]
     satisfied = {*state.memory.satisfied, name} & set(job.dependencies)

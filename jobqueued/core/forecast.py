@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
-from jobqueued.core.book import Book
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.model import SECOND, Now, RunId
 from jobqueued.queue.locks import Locks
 
@@ -12,7 +12,7 @@ MOST = 100
 """Behind more runs nobody can say, and to find out would keep the daemon busy."""
 
 
-def expected_start(book: Book, asked: RunId, now: Now) -> int | None:
+def expected_start(book: SchedulerState, asked: RunId, now: Now) -> int | None:
     """The wall instant (ns) at which a waiting run is likely to start; None: nobody can say.
 
     What comes due later is not foreseen; a job that has never succeeded takes its `timeout`, or nobody knows.
@@ -41,7 +41,7 @@ def expected_start(book: Book, asked: RunId, now: Now) -> int | None:
         then.release(ended)
 
 
-def _before(book: Book, asked: RunId, now: Now) -> list[RunId]:
+def _before(book: SchedulerState, asked: RunId, now: Now) -> list[RunId]:
     """A run, those that go before it now, and those that age faster and so may do later."""
     queue = book.admission.waiting
     ordered = list(queue.ordered(now.mono))
@@ -54,7 +54,7 @@ def _is_faster(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return one[0] * other[1] > other[0] * one[1]
 
 
-def _admit(book: Book, waiting: list[RunId], then: Locks, mono: int) -> list[RunId]:
+def _admit(book: SchedulerState, waiting: list[RunId], then: Locks, mono: int) -> list[RunId]:
     """Who starts at that moment: in their order, past the first that can't only what does not touch its needs."""
     queue = book.admission.waiting
     reserved, started = Locks(then.capacities), []
@@ -68,7 +68,7 @@ def _admit(book: Book, waiting: list[RunId], then: Locks, mono: int) -> list[Run
     return started
 
 
-def _usual(book: Book, job: str) -> int | None:
+def _usual(book: SchedulerState, job: str) -> int | None:
     """How long a run of a job takes (ns)."""
     usual, defined = book[job].memory.stats.usual, book.catalog.get(job)
     if usual is not None:
@@ -76,7 +76,7 @@ def _usual(book: Book, job: str) -> int | None:
     return None if defined is None else defined.timeout
 
 
-def _end(book: Book, run: RunId, now: Now) -> int | None:
+def _end(book: SchedulerState, run: RunId, now: Now) -> int | None:
     """When (monotonic, ns) a live run is likely to end; one that is late already, soon."""
     if run not in book.runs:
         return None

@@ -22,7 +22,7 @@ class Step(StrEnum):
     FAIL = "fail"
     TIME_OUT = "time_out"
     KILL = "kill"
-    STARVE = "starve"
+    OOM_KILL = "oom_kill"
     LOSE = "lose"
 
 
@@ -58,7 +58,7 @@ TABLE: dict[tuple[RunState, Step], RunState] = {
             (Step.FAIL, _S.FAILED),
             (Step.TIME_OUT, _S.TIMED_OUT),
             (Step.KILL, _S.KILLED),
-            (Step.STARVE, _S.OOM_KILLED),
+            (Step.OOM_KILL, _S.OOM_KILLED),
             (Step.LOSE, _S.LOST),
         )
     },
@@ -69,7 +69,7 @@ TABLE: dict[tuple[RunState, Step], RunState] = {
             (Step.FAIL, _S.FAILED),
             (Step.TIME_OUT, _S.TIMED_OUT),
             (Step.KILL, _S.KILLED),
-            (Step.STARVE, _S.OOM_KILLED),
+            (Step.OOM_KILL, _S.OOM_KILLED),
             (Step.LOSE, _S.LOST),
         )
     },
@@ -80,7 +80,7 @@ ENDS: dict[str, Step] = {
     "failed": Step.FAIL,
     "timed_out": Step.TIME_OUT,
     "killed": Step.KILL,
-    "oom_killed": Step.STARVE,
+    "oom_killed": Step.OOM_KILL,
     "lost": Step.LOSE,
 }
 """The step that a record's `state` stands for."""

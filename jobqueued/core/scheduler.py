@@ -14,9 +14,9 @@ from typing import Any
 from jobqueued import events
 from jobqueued.catalog import Catalog
 from jobqueued.commands import Command, Launch, RemoveMarks, SaveJob, SaveRun, Say, Stop, WriteRecord
-from jobqueued.core import definitions, dues, ends, gate, guests, lifecycle, record, stops, why
-from jobqueued.core.book import Book, HostLimits, JobState
+from jobqueued.core import completion, eligibility, jobs, lifecycle, lock_clients, occurrences, record, stops, why
 from jobqueued.core.lifecycle import Step
+from jobqueued.core.scheduler_state import HostLimits, JobState, SchedulerState
 from jobqueued.model import LIVE, SECOND, Job, Now, Run, RunId, RunState
 from jobqueued.saved import Hold, SavedJob
 
@@ -29,28 +29,28 @@ class Scheduler:
     """All decisions about one host's jobs.  `validate` states the invariants that hold after every event."""
 
     def __init__(self, limits: HostLimits | None = None) -> None:
-        book = self._book = Book(limits or HostLimits())
+        book = self._book = SchedulerState(limits or HostLimits())
         self._deciders: dict[type, Callable[[Any, Now], Iterator[Command]]] = {
-            events.JobsRead: lambda event, now: definitions.read(book, event, now),
-            events.FileGone: lambda event, now: definitions.read(book, events.JobsRead(event.file, ()), now),
-            events.JobsLoaded: lambda event, now: definitions.loaded(book, event, now),
-            events.Reloaded: lambda _event, _now: definitions.reloaded(book),
-            events.UserKnown: lambda event, now: definitions.user_known(book, event, now),
-            events.PauseAsked: lambda event, now: definitions.paused(book, event, now),
-            events.SkipAsked: lambda event, now: definitions.skip_next(book, event, now),
-            events.HoldAsked: lambda event, _now: definitions.held(book, event),
-            events.RunAsked: lambda event, now: dues.asked(book, event, now),
-            events.Emitted: lambda event, now: dues.emitted(book, event, now),
-            events.PathAppeared: lambda event, now: dues.appeared(book, event, now),
-            events.ClockStepped: lambda event, now: dues.clock_stepped(book, event, now),
+            events.JobsRead: lambda event, now: jobs.read(book, event, now),
+            events.FileGone: lambda event, now: jobs.read(book, events.JobsRead(event.file, ()), now),
+            events.JobsLoaded: lambda event, now: jobs.loaded(book, event, now),
+            events.Reloaded: lambda _event, _now: jobs.reloaded(book),
+            events.UserKnown: lambda event, now: jobs.user_known(book, event, now),
+            events.PauseAsked: lambda event, now: jobs.paused(book, event, now),
+            events.SkipAsked: lambda event, now: jobs.skip_next(book, event, now),
+            events.HoldAsked: lambda event, _now: jobs.held(book, event),
+            events.RunAsked: lambda event, now: occurrences.asked(book, event, now),
+            events.Emitted: lambda event, now: occurrences.emitted(book, event, now),
+            events.PathAppeared: lambda event, now: occurrences.appeared(book, event, now),
+            events.ClockStepped: lambda event, now: occurrences.clock_stepped(book, event, now),
             events.UnderPressure: self._under_pressure,
-            events.Slept: lambda event, _now: dues.slept(book, event),
+            events.Slept: lambda event, _now: occurrences.slept(book, event),
             events.Woke: self._woke,
             events.RunStarted: self._run_started,
             events.RunStopping: self._run_stopping,
-            events.LockAsked: lambda event, now: guests.asked(book, event, now),
-            events.LockFound: lambda event, now: guests.found(book, event, now),
-            events.LockOver: lambda event, now: guests.over(book, event, now),
+            events.LockAsked: lambda event, now: lock_clients.asked(book, event, now),
+            events.LockFound: lambda event, now: lock_clients.found(book, event, now),
+            events.LockOver: lambda event, now: lock_clients.over(book, event, now),
             events.StopAsked: lambda event, now: stops.asked(book, event, now),
             events.RunEnded: self._run_ended,
             events.RunLost: self._run_lost,
@@ -109,7 +109,7 @@ class Scheduler:
         self._book.restore(memories, runs, now)
         self._book.hold = hold
         if hold is not None and hold.until is not None:
-            self._book.timers.at(hold.until, gate.HOLD)
+            self._book.timers.at(hold.until, eligibility.HOLD)
 
     def handle(self, event: events.Event, now: Now) -> list[Command]:
         """What is to be done about `event`; lifecycle.IllegalStep, and nothing changed, if it can't have happened."""
@@ -123,16 +123,16 @@ class Scheduler:
         book = self._book
         if not book.loaded:
             return []
-        commands = list(definitions.judged(book))
+        commands = list(jobs.judged(book))
         steps = 0
         while book.finished or (book.stirred and steps < STEPS_A_TURN):
             if book.finished:  # all of them: what follows from an end is committed with it
-                commands += dues.followed(book, book.finished.pop(0), now)
+                commands += occurrences.followed(book, book.finished.pop(0), now)
                 continue
             steps += 1
             name = next(iter(book.stirred))
             del book.stirred[name]
-            commands += gate.promote(book, name, now)
+            commands += eligibility.promote(book, name, now)
         return commands
 
     def next_wakeup(self, now: Now) -> int | None:
@@ -158,13 +158,13 @@ class Scheduler:
     def _under_pressure(self, event: events.UnderPressure, _now: Now) -> Iterator[Command]:
         """Looked at again when it is over, unless it is told again before."""
         self._book.pressure[event.name] = event.until
-        self._book.timers.after(event.until, gate.PRESSURE)
+        self._book.timers.after(event.until, eligibility.PRESSURE)
         return iter(())
 
     def _woke(self, _event: events.Woke, now: Now) -> Iterator[Command]:
-        yield from dues.woke(self._book, now)
+        yield from occurrences.woke(self._book, now)
         for whom in self._book.timers.due(now, STEPS_A_TURN):
-            yield from gate.look(self._book, whom, now)
+            yield from eligibility.look(self._book, whom, now)
 
     def admit(self, now: Now) -> list[Command]:
         """Start those whose turn it is, in their order, as far as claims can be granted; at most 64 a turn.
@@ -180,14 +180,14 @@ class Scheduler:
         if book.hold is None and not book.blocked:
             commands += self._turn(now)
         if book.hold is not None or book.blocked:
-            commands += guests.refused(book, now)
+            commands += lock_clients.refused(book, now)
         return commands
 
     def _turn(self, now: Now) -> Iterator[Command]:
         book, launched = self._book, 0
         least = book.limits.calm if book.pressed(now.mono) else None
         for run in book.admission.turn(now.mono, LAUNCHES_A_TURN, least):
-            yield from guests.granted(book, run, now) if run in book.guests else self._start(self.runs[run], now)
+            yield from lock_clients.granted(book, run, now) if run in book.guests else self._start(self.runs[run], now)
             launched += 1
         book.blocked = launched < LAUNCHES_A_TURN
         yield from self._drained(now)
@@ -238,7 +238,7 @@ class Scheduler:
         """How late it started; of a further attempt, which one it is."""
         if run.so_far is not None:
             return {"attempt": run.attempt, "failover": run.failover}
-        return {"late": max(0, started - gate.planned(self._book, run))}
+        return {"late": max(0, started - eligibility.planned(self._book, run))}
 
     def _run_stopping(self, event: events.RunStopping, _now: Now) -> Iterator[Command]:
         run = self._live(event.run, event.attempt)
@@ -248,7 +248,7 @@ class Scheduler:
     def _run_ended(self, event: events.RunEnded, now: Now) -> Iterator[Command]:
         run = self._live(event.run, event.attempt)
         if run is not None:
-            yield from ends.attempt_ended(self._book, run, event.record, now)
+            yield from completion.attempt_ended(self._book, run, event.record, now)
         yield RemoveMarks(event.run, event.attempt)
 
     def _run_lost(self, event: events.RunLost, now: Now) -> Iterator[Command]:
@@ -257,7 +257,7 @@ class Scheduler:
             lost = replace(run, state=lifecycle.after(run.state, Step.LOSE), reason=event.reason)
             job = self.catalog.get(run.id.job)
             document = record.lost(lost, job, self._book.host, event.wait_status, event.output)
-            yield from ends.attempt_ended(self._book, run, document, now)
+            yield from completion.attempt_ended(self._book, run, document, now)
             if run.id not in self.runs:
                 yield WriteRecord(document)
         yield RemoveMarks(event.run, event.attempt)
@@ -279,15 +279,15 @@ class Scheduler:
             self._book.put_later(back, now)
         else:
             back = self._book.put_back(back, now) if self._book.holds(job) else self._book.enqueue(back, now)
-            gate.watch_over(self._book, job, back, now)
+            eligibility.watch_over(self._book, job, back, now)
             self._book.stir(run.id.job)
         if pause and (failures != run.failures or not event.reason.startswith(events.PATH_BUSY)):
             yield Say("run_returned", {"run": str(run.id), "reason": event.reason, "again_in": pause / SECOND})
         yield SaveRun(back)
         if run.stop_asked:
-            yield from ends.give_up(self._book, back, run.reason or "", now, stopped=True)
+            yield from completion.give_up(self._book, back, run.reason or "", now, stopped=True)
         elif run.id.job not in self.catalog and self._book.loaded:
-            yield from ends.give_up(self._book, back, "job_removed", now)
+            yield from completion.give_up(self._book, back, "job_removed", now)
 
     def _pause(self, run: Run, reason: str) -> tuple[int, int]:
         """How long (ns) to wait before the attempt is sent again, and how often it failed so (a busy path: once)."""

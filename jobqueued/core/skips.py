@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from jobqueued.commands import Command, SaveJob, SaveRun, Say, WriteRecord
 from jobqueued.core import lifecycle, record
-from jobqueued.core.book import Book
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import Step
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.model import Job, Now, Occurrence, Run
 
 
@@ -27,7 +27,7 @@ CLOCK = Cause()
 
 
 def skip(
-    book: Book, job: Job, occurrences: list[Occurrence], reason: str, now: Now, cause: Cause = CLOCK
+    book: SchedulerState, job: Job, occurrences: list[Occurrence], reason: str, now: Now, cause: Cause = CLOCK
 ) -> Iterator[Command]:
     """Occurrences that never become runs."""
     state, last = book[job.id], occurrences[-1].due
@@ -42,14 +42,14 @@ def skip(
     yield from _skipped(book, run, job, len(occurrences), now)
 
 
-def skip_run(book: Book, run: Run, reason: str, now: Now, job: Job | None) -> Iterator[Command]:
+def skip_run(book: SchedulerState, run: Run, reason: str, now: Now, job: Job | None) -> Iterator[Command]:
     """A run that was due or waiting and will not start."""
     skipped = book.step(run, Step.SKIP, reason=reason)
     book.drop(run.id)
     yield from _skipped(book, skipped, job, 1, now)
 
 
-def _skipped(book: Book, run: Run, job: Job | None, count: int, now: Now) -> Iterator[Command]:
+def _skipped(book: SchedulerState, run: Run, job: Job | None, count: int, now: Now) -> Iterator[Command]:
     state = book[run.id.job]
     note_outcome(book, run, now)
     stats = state.memory.stats

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from jobqueued.commands import Command, Reply, SaveRun, Say, Stop
-from jobqueued.core.book import Book
-from jobqueued.core.ends import give_up
+from jobqueued.core.completion import give_up
 from jobqueued.core.lifecycle import Step
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.events import StopAsked
 from jobqueued.model import PENDING, Now, Run, RunState
 
 
-def asked(book: Book, event: StopAsked, now: Now) -> Iterator[Command]:
+def asked(book: SchedulerState, event: StopAsked, now: Now) -> Iterator[Command]:
     """Somebody wants a run to stop; asked again, its supervisor is told again."""
     run = book.runs.get(event.run)
     if run is None:
@@ -29,7 +29,7 @@ def asked(book: Book, event: StopAsked, now: Now) -> Iterator[Command]:
     yield Reply(event.ticket, {"state": RunState.STOPPING.value})
 
 
-def stop(book: Book, run: Run, reason: str) -> Iterator[Command]:
+def stop(book: SchedulerState, run: Run, reason: str) -> Iterator[Command]:
     """End a live run; there is no further attempt."""
     if run.state is not RunState.STOPPING:
         yield from stopping(book, replace(run, stop_asked=True), reason)
@@ -39,7 +39,7 @@ def stop(book: Book, run: Run, reason: str) -> Iterator[Command]:
     yield Stop(run.id, run.attempt, reason)
 
 
-def stopping(book: Book, run: Run, reason: str) -> Iterator[Command]:
+def stopping(book: SchedulerState, run: Run, reason: str) -> Iterator[Command]:
     """A live run begins to end, whoever wanted it."""
     stopped = book.step(run, Step.STOP, reason=reason)
     yield SaveRun(stopped)

@@ -6,9 +6,9 @@ from itertools import takewhile
 from typing import Any
 
 from jobqueued.core import dependencies
-from jobqueued.core.book import Book
 from jobqueued.core.forecast import expected_start
-from jobqueued.core.trouble import amount
+from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.core.validity import amount
 from jobqueued.events import PATH_BUSY
 from jobqueued.model import CPU, MEMORY, MINUTE, SECOND, Claim, Job, Now, Run, RunId, RunState, span, to_text
 from jobqueued.queue.admission import Reservation
@@ -17,7 +17,7 @@ from jobqueued.queue.locks import HOST, SLOT
 Why = dict[str, Any]
 
 
-def explain(book: Book, name: RunId, now: Now) -> Why:
+def explain(book: SchedulerState, name: RunId, now: Now) -> Why:
     """All of it as the interface has it (`interface.INTERFACE`); `reasons` says it in words, and is [] for a live run.
 
     KeyError: no such run, or it has ended.
@@ -37,7 +37,7 @@ def explain(book: Book, name: RunId, now: Now) -> Why:
     return why
 
 
-def _of_due(book: Book, run: Run, now: Now) -> Why:
+def _of_due(book: SchedulerState, run: Run, now: Now) -> Why:
     job, state = book.catalog.get(run.id.job), book[run.id.job]
     if job is None:
         return {"reasons": [f"job {run.id.job} is not defined in any file that could be read"]}
@@ -66,7 +66,7 @@ def _pause(run: Run, now: Now) -> str:
     return f"its last start failed by no fault of its own ({run.reason}); it is tried again in {pause}"
 
 
-def _of_waiting(book: Book, run: Run, now: Now) -> Why:
+def _of_waiting(book: SchedulerState, run: Run, now: Now) -> Why:
     admission = book.admission
     job, terms = book.catalog[run.id.job], admission.waiting.terms(run.id)
     ahead = list(takewhile(lambda other: other != run.id, admission.waiting.ordered(now.mono)))
@@ -84,7 +84,7 @@ def _of_waiting(book: Book, run: Run, now: Now) -> Why:
     }  # fmt: skip
 
 
-def _missing(book: Book, claim: Claim, now: Now) -> Why:
+def _missing(book: SchedulerState, claim: Claim, now: Now) -> Why:
     """One claim that can't be granted now: how much there is, and who holds it since when."""
     locks = book.admission.locks
     holders = [holder for holder in locks.holders(claim.resource) if isinstance(holder, RunId)]
@@ -95,7 +95,7 @@ def _missing(book: Book, claim: Claim, now: Now) -> Why:
     }  # fmt: skip
 
 
-def _holder(book: Book, holder: RunId, resource: str, now: Now) -> Why:
+def _holder(book: SchedulerState, holder: RunId, resource: str, now: Now) -> Why:
     if holder in book.guests:
         return _guest(book, holder, resource)
     run, ends_at = book.runs[holder], book.admission.ends_at(holder)
@@ -108,7 +108,7 @@ def _holder(book: Book, holder: RunId, resource: str, now: Now) -> Why:
     }  # fmt: skip
 
 
-def _guest(book: Book, holder: RunId, resource: str) -> Why:
+def _guest(book: SchedulerState, holder: RunId, resource: str) -> Why:
     known = book.guests[holder]
     claim = next(held for held in known.claims if held.resource == resource)
     return {
@@ -122,7 +122,7 @@ def _mode(claim: Claim) -> str:
 
 
 def _words(
-    book: Book, missing: list[Why], ahead: list[RunId], behind: Reservation | None, effective: float, now: Now
+    book: SchedulerState, missing: list[Why], ahead: list[RunId], behind: Reservation | None, effective: float, now: Now
 ) -> list[str]:
     words = [_lacks(each) for each in missing]
     if book.hold is not None:

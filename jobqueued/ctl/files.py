@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from jobqueued.catalog import Catalog, awaited
 from jobqueued.config import Config, Paths, limits_of, machine_id, read_config
-from jobqueued.core import trouble
-from jobqueued.core.book import Book
+from jobqueued.core import validity
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir.trust import UNREAD, Refused, is_job_file, is_meant, read_trusted
 from jobqueued.jobfile.reader import read_jobs
@@ -91,10 +91,10 @@ def _unknown_users(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:
 
 def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Config) -> Iterator[tuple[str, Problem]]:
     """What else makes jobs Invalid on this host; they may depend on others that the daemon has already."""
-    book, ids = Book(limits_of(config, "", *host_has())), {job.id for job in jobs}
+    book, ids = SchedulerState(limits_of(config, "", *host_has())), {job.id for job in jobs}
     others = [] if ids.issuperset(name for job in jobs for name in awaited(job)) else _others(paths, ids)
     book.catalog.replace_file("", [*others, *jobs])
-    for job, reason in trouble.verdicts(book, [job.id for job in jobs]):
+    for job, reason in validity.verdicts(book, [job.id for job in jobs]):
         if reason and job.id in ids:
             yield job.id, Problem(job.file, job.line, 0, "", f"job {job.id} does not run: {reason}", "warning")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from jobqueued.catalog import Change, awaited
-from jobqueued.core.book import Book
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.model import CPU, MEMORY, Claim, Job
 
@@ -16,7 +16,7 @@ MANY = 200
 """Among more jobs nobody looks for one of a similar name: that takes long, and the daemon has other things to do."""
 
 
-def verdicts(book: Book, names: Iterable[str] | None) -> Iterator[tuple[Job, str]]:
+def verdicts(book: SchedulerState, names: Iterable[str] | None) -> Iterator[tuple[Job, str]]:
     """Why each of these jobs (None: of all) can't run on this host as things stand; "" where nothing is known.
 
     Circles concern others too: where somebody waits for somebody all that are in one, or were, are judged.
@@ -31,7 +31,7 @@ def verdicts(book: Book, names: Iterable[str] | None) -> Iterator[tuple[Job, str
         yield job, _impossible(book, job) or _unknown(book, job) or _circular(circles.get(job.id, ()))
 
 
-def to_be_judged(book: Book, change: Change) -> Iterator[str]:
+def to_be_judged(book: SchedulerState, change: Change) -> Iterator[str]:
     """The ids of the jobs of which a change of definitions may have changed the verdict."""
     yield from (job.id for job in (*change.added, *change.edited))
     for job in (*change.added, *change.edited, *change.removed):
@@ -41,7 +41,7 @@ def to_be_judged(book: Book, change: Change) -> Iterator[str]:
         yield from book.troubled
 
 
-def _unknown(book: Book, job: Job) -> str:
+def _unknown(book: SchedulerState, job: Job) -> str:
     for name in awaited(job):
         if name not in book.catalog:
             near = nearest(name, [known.id for known in book.catalog]) if len(book.catalog) <= MANY else ""
@@ -53,7 +53,7 @@ def _circular(way: tuple[str, ...]) -> str:
     return f"it depends on itself: {' → '.join(way)}" if way else ""
 
 
-def _impossible(book: Book, job: Job) -> str:
+def _impossible(book: SchedulerState, job: Job) -> str:
     unknown = next((claim for claim in job.resources if claim.resource not in book.limits.resources), None)
     claim = unknown or book.admission.locks.impossible(book.terms(job).claims)
     return "" if claim is None else impossible(claim, book.limits.resources)

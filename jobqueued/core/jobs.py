@@ -10,34 +10,34 @@ from dataclasses import replace
 
 from jobqueued import events
 from jobqueued.commands import Command, LookUp, Reply, SaveJob, SaveRun, Say
-from jobqueued.core import dependencies, dues, trouble
-from jobqueued.core.book import Book
-from jobqueued.core.ends import give_up
-from jobqueued.core.gate import empty, hold, hold_over, look, released, resumed, watch_over
+from jobqueued.core import dependencies, occurrences, validity
+from jobqueued.core.completion import give_up
+from jobqueued.core.eligibility import empty, hold, hold_over, look, released, resumed, watch_over
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import skip
 from jobqueued.model import PENDING, SECOND, Job, Now, Occurrence, Run, to_text
 
 
-def read(book: Book, event: events.JobsRead, now: Now) -> Iterator[Command]:
+def read(book: SchedulerState, event: events.JobsRead, now: Now) -> Iterator[Command]:
     """The jobs of a file are these now; what the clock made due before belongs to the old ones."""
     before = {job.id: job for job in book.catalog.of_file(event.file)}
     before |= {job.id: old for job in event.jobs if (old := book.catalog.get(job.id)) is not None}
     for job in before.values():
-        yield from dues.catch_clock(book, job, now)
+        yield from occurrences.catch_clock(book, job, now)
     change = book.catalog.replace_file(event.file, event.jobs)
     for job in change.removed:
         yield from _removed(book, job, now)
     for job in (*change.added, *change.edited):
         yield from _defined(book, job, before.get(job.id), now)
     if book.unjudged is not None:
-        book.unjudged |= dict.fromkeys(trouble.to_be_judged(book, change))
+        book.unjudged |= dict.fromkeys(validity.to_be_judged(book, change))
     yield from _looked_up(event.jobs)
     counts = {name: len(jobs) for name, jobs in change._asdict().items() if jobs}
     if counts:
         yield Say("jobs_read", {"file": event.file, **counts})
 
 
-def loaded(book: Book, event: events.JobsLoaded, now: Now) -> Iterator[Command]:
+def loaded(book: SchedulerState, event: events.JobsLoaded, now: Now) -> Iterator[Command]:
     """All files were read at start: what waits for a job that is nowhere any more never runs."""
     book.loaded, book.unjudged = True, None
     for job in book.catalog:
@@ -50,15 +50,15 @@ def loaded(book: Book, event: events.JobsLoaded, now: Now) -> Iterator[Command]:
     if event.boot is not None:
         if book.hold is not None and book.hold.boot not in (None, event.boot):
             yield from hold_over(book, "the boot of the host", now)
-        yield from dues.booted(book, event.boot, now)
+        yield from occurrences.booted(book, event.boot, now)
 
 
-def judged(book: Book) -> Iterator[Command]:
+def judged(book: SchedulerState) -> Iterator[Command]:
     """What can't run on this host is invalid, and said to be; what can again is let go on."""
     unjudged, book.unjudged = book.unjudged, {}
     if unjudged == {}:
         return
-    for job, told in trouble.verdicts(book, unjudged):
+    for job, told in validity.verdicts(book, unjudged):
         state, before = book[job.id], book[job.id].trouble
         state.trouble = told
         if told:
@@ -77,12 +77,12 @@ def _invalid(job: Job, reason: str) -> Say:
     return Say("job_invalid", {"job": job.id, "reason": reason, "file": job.file, "line": job.line})
 
 
-def reloaded(book: Book) -> Iterator[Command]:
+def reloaded(book: SchedulerState) -> Iterator[Command]:
     """Somebody asked for a reload: what no file says is judged anew too."""
     return _looked_up(book.catalog)
 
 
-def user_known(book: Book, event: events.UserKnown, now: Now) -> Iterator[Command]:
+def user_known(book: SchedulerState, event: events.UserKnown, now: Now) -> Iterator[Command]:
     """The word on a user is in: jobs of one that there is not are invalid, and what they hold never runs."""
     before = book.users.get(event.user)
     book.users[event.user] = event.trouble
@@ -98,13 +98,13 @@ def user_known(book: Book, event: events.UserKnown, now: Now) -> Iterator[Comman
             yield Say("job_valid", {"job": job.id})
 
 
-def paused(book: Book, event: events.PauseAsked, now: Now) -> Iterator[Command]:
+def paused(book: SchedulerState, event: events.PauseAsked, now: Now) -> Iterator[Command]:
     """Pause a job, or resume it: what waits is held and goes on from there, what is live goes on."""
     job = book.catalog.get(event.job)
     if job is None:
         yield Reply(event.ticket, {"job": event.job}, "NoSuchJob")
         return
-    yield from dues.catch_clock(book, job, now)
+    yield from occurrences.catch_clock(book, job, now)
     state = book[event.job]
     if event.pause and (not state.memory.paused or state.memory.paused_until != event.until):
         yield from _paused(book, job, event, now)
@@ -113,7 +113,7 @@ def paused(book: Book, event: events.PauseAsked, now: Now) -> Iterator[Command]:
     yield Reply(event.ticket, {})
 
 
-def _paused(book: Book, job: Job, event: events.PauseAsked, now: Now) -> Iterator[Command]:
+def _paused(book: SchedulerState, job: Job, event: events.PauseAsked, now: Now) -> Iterator[Command]:
     state = book[job.id]
     state.memory = replace(state.memory, paused=True, paused_until=event.until)
     book.stir(job.id)
@@ -125,13 +125,13 @@ def _paused(book: Book, job: Job, event: events.PauseAsked, now: Now) -> Iterato
     yield Say("job_paused", {"job": job.id, "asked_by": event.asked_by, "until": event.until})
 
 
-def skip_next(book: Book, event: events.SkipAsked, now: Now) -> Iterator[Command]:
+def skip_next(book: SchedulerState, event: events.SkipAsked, now: Now) -> Iterator[Command]:
     """The clock's next occurrence of a job is to be skipped; asked again, one more; or the last of them not."""
     job = book.catalog.get(event.job)
     if job is None:
         yield Reply(event.ticket, {"job": event.job}, "NoSuchJob")
         return
-    yield from dues.catch_clock(book, job, now)
+    yield from occurrences.catch_clock(book, job, now)
     state = book[job.id]
     if event.undo:
         yield from _not_skipped(book, job, event)
@@ -148,7 +148,7 @@ def skip_next(book: Book, event: events.SkipAsked, now: Now) -> Iterator[Command
     yield Reply(event.ticket, {"due": to_text(due + job.offset)})
 
 
-def _not_skipped(book: Book, job: Job, event: events.SkipAsked) -> Iterator[Command]:
+def _not_skipped(book: SchedulerState, job: Job, event: events.SkipAsked) -> Iterator[Command]:
     memory = book[job.id].memory
     if not memory.skips:
         yield Reply(event.ticket, {"reason": f"nothing of {job.id} is to be skipped"}, "Refused")
@@ -160,7 +160,7 @@ def _not_skipped(book: Book, job: Job, event: events.SkipAsked) -> Iterator[Comm
     yield Reply(event.ticket, {"due": to_text(due + job.offset)})
 
 
-def held(book: Book, event: events.HoldAsked) -> Iterator[Command]:
+def held(book: SchedulerState, event: events.HoldAsked) -> Iterator[Command]:
     """Nothing new starts on this host from now on, or it does again."""
     if event.hold is not None:
         before = book.hold
@@ -174,17 +174,17 @@ def held(book: Book, event: events.HoldAsked) -> Iterator[Command]:
     yield Reply(event.ticket, {})
 
 
-def _defined(book: Book, job: Job, old: Job | None, now: Now) -> Iterator[Command]:
+def _defined(book: SchedulerState, job: Job, old: Job | None, now: Now) -> Iterator[Command]:
     state = book[job.id]
     book.define(job)
     rhythm = job.rhythm if job.enabled and not book.is_completed(job) else ""
     if old is not None and (state.memory.rhythm != rhythm or _comes_sooner(old, job, state.memory.cursor, now)):
-        yield from dues.forgo(book, old, "edited", now)
+        yield from occurrences.forgo(book, old, "edited", now)
     edges = set(job.dependencies) & set(job.dependencies if old is None else old.dependencies)
     if not edges.issuperset(state.memory.satisfied):
         state.memory = replace(state.memory, satisfied=tuple(sorted(edges & {*state.memory.satisfied})))
         yield SaveJob(state.memory)
-    if state.memory.cursor > now.wall + dues.STEP_LIMIT:
+    if state.memory.cursor > now.wall + occurrences.STEP_LIMIT:
         # the clock was far ahead, and was put right while we were down
         yield Say("clock_was_ahead", {"job": job.id, "seconds": (state.memory.cursor - now.wall) / SECOND})
         state.memory = replace(state.memory, cursor=now.wall, previous=0, era=state.memory.era + 1)
@@ -213,7 +213,7 @@ def _comes_sooner(old: Job, job: Job, cursor: int, now: Now) -> bool:
     return due is not None and due + job.offset <= now.wall
 
 
-def _taken_up(book: Book, job: Job, now: Now) -> Iterator[Command]:
+def _taken_up(book: SchedulerState, job: Job, now: Now) -> Iterator[Command]:
     """Its runs that are not live go by the new definition."""
     state = book[job.id]
     beyond = max(0, state.under_way - job.concurrency)
@@ -240,9 +240,9 @@ def _is_newly_held(job: Job, run: Run) -> bool:
     return dependencies.hold_back(job) and not run.held and run.so_far is None and run.trigger == "schedule"
 
 
-def _removed(book: Book, job: Job, now: Now) -> Iterator[Command]:
+def _removed(book: SchedulerState, job: Job, now: Now) -> Iterator[Command]:
     state = book[job.id]
-    yield from dues.forgo(book, job, "job_removed", now)
+    yield from occurrences.forgo(book, job, "job_removed", now)
     book.clock.clear(job.id)
     state.memory, state.trouble = replace(state.memory, rhythm="", satisfied=()), ""
     book.troubled.discard(job.id)

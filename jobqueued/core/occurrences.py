@@ -9,9 +9,9 @@ from functools import partial
 from jobqueued import events
 from jobqueued.commands import Command, LookUp, Reply, SaveBoot, SaveJob, SaveRun, Say
 from jobqueued.core import dependencies
-from jobqueued.core.book import Book
-from jobqueued.core.ends import give_up
-from jobqueued.core.gate import UNTIL, resumed, watch_over
+from jobqueued.core.completion import give_up
+from jobqueued.core.eligibility import UNTIL, resumed, watch_over
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import CLOCK, Cause, skip
 from jobqueued.core.stops import stop
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Now, Occurrence, Overlap, Run, RunState
@@ -25,19 +25,19 @@ FUSE, NEW = 100, 10 * SECOND
 """So many occurrences a minute, not older than that, a job may get from the clock; more are a defect."""
 
 
-def woke(book: Book, now: Now) -> Iterator[Command]:
+def woke(book: SchedulerState, now: Now) -> Iterator[Command]:
     """Whatever the clock has made due by now."""
     for name in book.clock.take(now.wall, JOBS_A_TURN):
         yield from _come_due(book, book.catalog[name], now)
 
 
-def catch_clock(book: Book, job: Job, now: Now) -> Iterator[Command]:
+def catch_clock(book: SchedulerState, job: Job, now: Now) -> Iterator[Command]:
     """All that the clock has made due of one job by now: before anything about it changes."""
     while (start := book.clock.next(job.id)) is not None and start <= now.wall:
         yield from _come_due(book, job, now)
 
 
-def forgo(book: Book, job: Job, reason: str, now: Now) -> Iterator[Command]:
+def forgo(book: SchedulerState, job: Job, reason: str, now: Now) -> Iterator[Command]:
     """Occurrences that are due but whose start `spread` has put off never run: the job is another's by now."""
     state = book[job.id]
     dues, _ = _dues(job, state.memory.cursor, now.wall) if job.offset and job.enabled else ([], None)
@@ -56,7 +56,7 @@ def _dues(job: Job, cursor: int, wall: int) -> tuple[list[int], int | None]:
     return dues, due
 
 
-def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
+def _come_due(book: SchedulerState, job: Job, now: Now) -> Iterator[Command]:
     """Every instant from the cursor to now becomes a run or a skip, and the cursor moves past them."""
     state = book[job.id]
     wall, cursor = now.wall - job.offset, state.memory.cursor
@@ -89,7 +89,7 @@ def _come_due(book: Book, job: Job, now: Now) -> Iterator[Command]:
         yield from _new_of_clock(book, job, named(instant), limit, now, before[instant])
 
 
-def _blows_fuse(book: Book, job: Job, fresh: int, now: Now) -> bool:
+def _blows_fuse(book: SchedulerState, job: Job, fresh: int, now: Now) -> bool:
     """Whether these occurrences are too many; a minute with fewer mends it."""
     state = book[job.id]
     count, since = state.fresh
@@ -101,7 +101,7 @@ def _blows_fuse(book: Book, job: Job, fresh: int, now: Now) -> bool:
 
 
 def _new_of_clock(
-    book: Book, job: Job, occurrence: Occurrence, limit: int, now: Now, previous: int
+    book: SchedulerState, job: Job, occurrence: Occurrence, limit: int, now: Now, previous: int
 ) -> Iterator[Command]:
     """What the clock makes due may have been asked to be skipped, and takes the place of one that waits for others."""
     if occurrence.due in book[job.id].memory.skips:
@@ -114,11 +114,11 @@ def _new_of_clock(
     yield from _new(book, job, occurrence, limit, now, CLOCK, previous)
 
 
-def _waits(book: Book, job: Job, run: Run, now: Now) -> bool:
+def _waits(book: SchedulerState, job: Job, run: Run, now: Now) -> bool:
     return bool(run.held) and dependencies.verdict(book, job, run, now).word is dependencies.WAITS
 
 
-def clock_stepped(book: Book, event: events.ClockStepped, now: Now) -> Iterator[Command]:
+def clock_stepped(book: SchedulerState, event: events.ClockStepped, now: Now) -> Iterator[Command]:
     """Steps up to 3 h are gaps like any other (backward: the cursor stays).  A larger one is a correction."""
     yield Say("clock_stepped", {"seconds": event.step / SECOND})
     yield from _shifted(book, event.step)
@@ -140,12 +140,12 @@ def clock_stepped(book: Book, event: events.ClockStepped, now: Now) -> Iterator[
         book.wind(job)
 
 
-def slept(book: Book, event: events.Slept) -> Iterator[Command]:
+def slept(book: SchedulerState, event: events.Slept) -> Iterator[Command]:
     """What durations count from moves with the clock; what was due meanwhile is caught up like after any gap."""
     return _shifted(book, event.duration)
 
 
-def _shifted(book: Book, step: int) -> Iterator[Command]:
+def _shifted(book: SchedulerState, step: int) -> Iterator[Command]:
     for run in list(book.runs.values()):
         if (shifted := run.shifted(step)) != run:
             book.runs[run.id] = shifted
@@ -157,7 +157,7 @@ def _shifted(book: Book, step: int) -> Iterator[Command]:
             yield SaveJob(state.memory)
 
 
-def booted(book: Book, boot: str, now: Now) -> Iterator[Command]:
+def booted(book: SchedulerState, boot: str, now: Now) -> Iterator[Command]:
     """The host was booted since the daemon last ran; this is known once and for all with the runs it makes."""
     for job in book.catalog:
         if job.at_boot and job.enabled:
@@ -165,7 +165,7 @@ def booted(book: Book, boot: str, now: Now) -> Iterator[Command]:
     yield SaveBoot(boot)
 
 
-def asked(book: Book, event: events.RunAsked, now: Now) -> Iterator[Command]:
+def asked(book: SchedulerState, event: events.RunAsked, now: Now) -> Iterator[Command]:
     """Somebody wants a job to run now."""
     job = book.catalog.get(event.job)
     if job is None:
@@ -181,7 +181,7 @@ def asked(book: Book, event: events.RunAsked, now: Now) -> Iterator[Command]:
         yield Reply(event.ticket, {"run": str(run.id)})
 
 
-def emitted(book: Book, event: events.Emitted, now: Now) -> Iterator[Command]:
+def emitted(book: SchedulerState, event: events.Emitted, now: Now) -> Iterator[Command]:
     """Something has happened that jobs wait for; the answer names their runs, skipped ones too."""
     runs = []
     for job in book.catalog.listeners("event", event.event):
@@ -196,7 +196,7 @@ def emitted(book: Book, event: events.Emitted, now: Now) -> Iterator[Command]:
     yield Reply(event.ticket, {"runs": runs})
 
 
-def appeared(book: Book, event: events.PathAppeared, now: Now) -> Iterator[Command]:
+def appeared(book: SchedulerState, event: events.PathAppeared, now: Now) -> Iterator[Command]:
     """A file has appeared that jobs wait for; a run of theirs that has yet to start will find it too."""
     for job in book.catalog.listeners("path", event.path):
         state = book[job.id]
@@ -215,7 +215,7 @@ def _made(commands: list[Command], key: str) -> Run:
     return next((run for run in saved if run.key == key), saved[-1])
 
 
-def followed(book: Book, ended: Run, now: Now) -> Iterator[Command]:
+def followed(book: SchedulerState, ended: Run, now: Now) -> Iterator[Command]:
     """A run has ended for good: what other jobs do about it."""
     result = "success" if ended.state is RunState.SUCCEEDED else "failure"
     for job in book.catalog.listeners("job", ended.id.job):
@@ -232,7 +232,7 @@ def followed(book: Book, ended: Run, now: Now) -> Iterator[Command]:
                 yield from _new(book, job, occurrence, HELD_FROM_OTHERS, now, Cause(f"end of {ended.id}"))
 
 
-def _refusal(book: Book, job: Job, limit: int) -> str:
+def _refusal(book: SchedulerState, job: Job, limit: int) -> str:
     """Why an occurrence of a job becomes no run; "" if nothing is against it."""
     state = book[job.id]
     if state.memory.paused:
@@ -251,7 +251,7 @@ def _refusal(book: Book, job: Job, limit: int) -> str:
 
 
 def _new(
-    book: Book, job: Job, occurrence: Occurrence, limit: int, now: Now, cause: Cause, previous: int = 0
+    book: SchedulerState, job: Job, occurrence: Occurrence, limit: int, now: Now, cause: Cause, previous: int = 0
 ) -> Iterator[Command]:
     """A run for the occurrence, or a skip with the reason; `previous`: the instant before it in the job's rhythm."""
     state = book[job.id]
@@ -273,7 +273,7 @@ def _new(
         yield LookUp(job.user)
 
 
-def _replaced(book: Book, job: Job, run: Run, now: Now) -> Iterator[Command]:
+def _replaced(book: SchedulerState, job: Job, run: Run, now: Now) -> Iterator[Command]:
     """At its job's `concurrency` a new run takes the place of those that are not live, then of the oldest that are."""
     state, reason = book[job.id], f"replaced by {run.id}"
     going = sorted(live for live in state.live if book.runs[live].state is not RunState.STOPPING)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobqueued.commands import Command, MarkLockHolder, Reply, Say
-from jobqueued.core.book import Book, Guest
+from jobqueued.core.scheduler_state import LockClient, SchedulerState
 from jobqueued.events import LockAsked, LockFound, LockOver
 from jobqueued.model import HOUR, Now, RunId
 from jobqueued.queue.locks import Claims
@@ -17,14 +17,14 @@ from jobqueued.queue.placement import environment
 from jobqueued.queue.waiting import Terms
 
 
-def asked(book: Book, event: LockAsked, now: Now) -> Iterator[Command]:
+def asked(book: SchedulerState, event: LockAsked, now: Now) -> Iterator[Command]:
     """A guest joins the queue; one that will not wait leaves it unless it is granted its claims in the next turn."""
     locks = book.admission.locks
     if (claim := locks.impossible(event.claims)) is not None:
         there = f"there {'is 1' if locks.capacity(claim.resource) == 1 else f'are {locks.capacity(claim.resource)}'}"
         yield Reply(event.ticket, {"reason": f"of {claim.resource} {there}"}, "Refused")
         return
-    book.guests[event.guest] = Guest(event.claims, event.asked_by, event.ticket)
+    book.guests[event.guest] = LockClient(event.claims, event.asked_by, event.ticket)
     terms = Terms(event.claims, book.limits.escalation, None, HOUR)
     book.admission.waiting.add(event.guest, terms, 0, now.mono, now.wall, book.arrival())
     if event.at_once:
@@ -32,7 +32,7 @@ def asked(book: Book, event: LockAsked, now: Now) -> Iterator[Command]:
     book.blocked = False
 
 
-def refused(book: Book, now: Now) -> Iterator[Command]:
+def refused(book: SchedulerState, now: Now) -> Iterator[Command]:
     """After a turn: who would not wait leaves the queue, and what was kept for it goes to others."""
     while book.hasty:
         guest = book.hasty.pop()
@@ -42,13 +42,13 @@ def refused(book: Book, now: Now) -> Iterator[Command]:
             _leave(book, guest)
 
 
-def _leave(book: Book, guest: RunId) -> None:
+def _leave(book: SchedulerState, guest: RunId) -> None:
     book.admission.waiting.remove(guest)
     book.admission.refusals.pop(guest, None)
     book.blocked = False
 
 
-def _keeps_waiting(book: Book, claims: Claims, now: Now) -> str:
+def _keeps_waiting(book: SchedulerState, claims: Claims, now: Now) -> str:
     if book.hold is not None:
         return f"nothing new starts on this host: held by {book.hold.asked_by}"
     if (pressed := book.pressed(now.mono)) and book.limits.calm > 0:
@@ -60,7 +60,7 @@ def _keeps_waiting(book: Book, claims: Claims, now: Now) -> str:
     return "others go first" if first is None else f"it is kept for {book.called(first)}, which goes first"
 
 
-def granted(book: Book, guest: RunId, now: Now) -> Iterator[Command]:
+def granted(book: SchedulerState, guest: RunId, now: Now) -> Iterator[Command]:
     """It has its claims: that is marked before it is told."""
     known = book.guests[guest]
     _leave(book, guest)
@@ -73,16 +73,16 @@ def granted(book: Book, guest: RunId, now: Now) -> Iterator[Command]:
     yield Reply(known.ticket, {"holder": str(guest), "environment": environment(placed)})
 
 
-def found(book: Book, event: LockFound, now: Now) -> Iterator[Command]:
+def found(book: SchedulerState, event: LockFound, now: Now) -> Iterator[Command]:
     """One that was granted its claims by an earlier scheduler lives on: before anything is admitted it has them
     again."""
-    book.guests[event.guest] = Guest(event.claims, event.asked_by, 0, event.placed)
+    book.guests[event.guest] = LockClient(event.claims, event.asked_by, 0, event.placed)
     book.admission.hold(event.guest, event.claims, None, found=True)
     book.placement.take(event.placed, event.claims, now.mono)
     return iter(())
 
 
-def over(book: Book, event: LockOver, now: Now) -> Iterator[Command]:
+def over(book: SchedulerState, event: LockOver, now: Now) -> Iterator[Command]:
     """Its process has ended, whether it had its claims yet or not."""
     known = book.guests.pop(event.guest, None)
     if known is None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from jobqueued.commands import Command, SaveHold, SaveJob, SaveRun, Say
 from jobqueued.core import dependencies
-from jobqueued.core.book import Book
-from jobqueued.core.ends import give_up
+from jobqueued.core.completion import give_up
 from jobqueued.core.lifecycle import Step
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
 from jobqueued.saved import Hold
 
@@ -21,7 +21,7 @@ HOLD, PRESSURE = ":hold", ":pressure"
 """What the timers of the host's hold and of pressure on it are called."""
 
 
-def promote(book: Book, name: str, now: Now) -> Iterator[Command]:
+def promote(book: SchedulerState, name: str, now: Now) -> Iterator[Command]:
     """Runs of a job that nothing holds back any more join the queue; those that never can are given up."""
     job, state = book.catalog.get(name), book[name]
     if job is None:
@@ -44,14 +44,14 @@ def promote(book: Book, name: str, now: Now) -> Iterator[Command]:
             yield from give_up(book, run, reason, now)
 
 
-def empty(book: Book, job: Job, reason: str, now: Now) -> Iterator[Command]:
+def empty(book: SchedulerState, job: Job, reason: str, now: Now) -> Iterator[Command]:
     """Nothing of a job that is not live goes on."""
     state = book[job.id]
     for run in sorted([*state.due, *state.waiting, *state.later]):
         yield from give_up(book, book.runs[run], reason, now, job=job)
 
 
-def complete(book: Book, job: Job, now: Now) -> Iterator[Command]:
+def complete(book: SchedulerState, job: Job, now: Now) -> Iterator[Command]:
     """The last of a job's `max_runs` has started: nothing more is due."""
     state = book[job.id]
     book.clock.clear(job.id)
@@ -63,7 +63,7 @@ def complete(book: Book, job: Job, now: Now) -> Iterator[Command]:
             yield from give_up(book, run, "max_runs", now)
 
 
-def watch_over(book: Book, job: Job, run: Run, now: Now) -> None:
+def watch_over(book: SchedulerState, job: Job, run: Run, now: Now) -> None:
     """Look at a run that has not started when its time is up."""
     book.timers.forget(book.runs)
     if run.so_far is None and job.start_deadline is not None:
@@ -72,13 +72,13 @@ def watch_over(book: Book, job: Job, run: Run, now: Now) -> None:
         book.timers.after(now.mono + max(0, run.held + job.dependency_timeout - now.wall), run.id)
 
 
-def planned(book: Book, run: Run) -> int:
+def planned(book: SchedulerState, run: Run) -> int:
     """When (wall) it should start: for the clock's runs `spread` comes on top."""
     job = book.catalog.get(run.id.job)
     return run.due + (job.offset if job is not None and run.trigger == "schedule" else 0)
 
 
-def look(book: Book, whom: str | RunId, now: Now) -> Iterator[Command]:
+def look(book: SchedulerState, whom: str | RunId, now: Now) -> Iterator[Command]:
     """A timer has fired for a run, or for a job."""
     if isinstance(whom, RunId):
         if whom in book.runs:
@@ -94,7 +94,7 @@ def look(book: Book, whom: str | RunId, now: Now) -> Iterator[Command]:
             yield from resumed(book, whom, UNTIL)
 
 
-def _look_at_run(book: Book, run: Run, now: Now) -> Iterator[Command]:
+def _look_at_run(book: SchedulerState, run: Run, now: Now) -> Iterator[Command]:
     job, state = book.catalog.get(run.id.job), book[run.id.job]
     if job is None or run.state not in PENDING:
         return
@@ -107,7 +107,7 @@ def _look_at_run(book: Book, run: Run, now: Now) -> Iterator[Command]:
         book.stir(run.id.job)
 
 
-def _go_on(book: Book, job: Job, run: Run, now: Now) -> Iterator[Command]:
+def _go_on(book: SchedulerState, job: Job, run: Run, now: Now) -> Iterator[Command]:
     """The pause of a run is over: it ages from now on, or is held if its job is."""
     state = book[job.id]
     if run.state is RunState.RETRYING and run.attempt > job.retries + 1 and job.failover is not None:
@@ -133,7 +133,7 @@ def _gone(job: Job, run: Run) -> str:
     return "its job has fewer retries by now" if run.attempt > job.retries + 1 else ""
 
 
-def resumed(book: Book, name: str, asked_by: str) -> Iterator[Command]:
+def resumed(book: SchedulerState, name: str, asked_by: str) -> Iterator[Command]:
     """A paused job goes on."""
     state = book[name]
     state.memory = replace(state.memory, paused=False, paused_until=None)
@@ -142,7 +142,7 @@ def resumed(book: Book, name: str, asked_by: str) -> Iterator[Command]:
     yield Say("job_resumed", {"job": name, "asked_by": asked_by})
 
 
-def hold(book: Book, hold: Hold) -> Iterator[Command]:
+def hold(book: SchedulerState, hold: Hold) -> Iterator[Command]:
     """Nothing new starts on this host from now on."""
     book.hold = hold
     if hold.until is not None:
@@ -151,7 +151,7 @@ def hold(book: Book, hold: Hold) -> Iterator[Command]:
     yield Say("held", {"asked_by": hold.asked_by, "until": hold.until})
 
 
-def hold_over(book: Book, why: str, now: Now) -> Iterator[Command]:
+def hold_over(book: SchedulerState, why: str, now: Now) -> Iterator[Command]:
     """A hold has ended by itself; one that was there before it goes on."""
     below = None if book.hold is None else book.hold.below
     if below is not None and below.lasts(now.wall):
@@ -160,7 +160,7 @@ def hold_over(book: Book, why: str, now: Now) -> Iterator[Command]:
         yield from released(book, why)
 
 
-def released(book: Book, asked_by: str) -> Iterator[Command]:
+def released(book: SchedulerState, asked_by: str) -> Iterator[Command]:
     """New runs start again on this host."""
     book.hold = None
     book.blocked = False

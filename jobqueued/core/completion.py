@@ -8,15 +8,15 @@ from datetime import datetime
 
 from jobqueued.commands import Command, SaveJob, SaveRun, Say, WriteRecord
 from jobqueued.core import retries
-from jobqueued.core.book import Book
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import ENDS, Step
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import skip_run
 from jobqueued.model import LIVE, SECOND, Job, Now, Record, Run, RunState
 from jobqueued.saved import JobStats
 
 
-def attempt_ended(book: Book, run: Run, document: Record, now: Now) -> Iterator[Command]:
+def attempt_ended(book: SchedulerState, run: Run, document: Record, now: Now) -> Iterator[Command]:
     """A live attempt has left its record: the run's end, or another attempt follows."""
     job = book.catalog.get(run.id.job)
     step = ENDS[document["state"]]  # KeyError, and nothing changed, where no attempt can end so
@@ -36,7 +36,7 @@ def attempt_ended(book: Book, run: Run, document: Record, now: Now) -> Iterator[
     yield Say("run_retrying", {"record": document, "again_in": again.delay / SECOND, "failover": again.failover})
 
 
-def finish(book: Book, run: Run, step: Step, document: Record, now: Now) -> Iterator[Command]:
+def finish(book: SchedulerState, run: Run, step: Step, document: Record, now: Now) -> Iterator[Command]:
     """The end of a run, whose last attempt left `document`."""
     if run.failover and step is Step.SUCCEED:
         document = {**document, "reason": "by its failover"}
@@ -55,7 +55,7 @@ def finish(book: Book, run: Run, step: Step, document: Record, now: Now) -> Iter
 
 
 def give_up(
-    book: Book, run: Run, reason: str, now: Now, *, stopped: bool = False, job: Job | None = None
+    book: SchedulerState, run: Run, reason: str, now: Now, *, stopped: bool = False, job: Job | None = None
 ) -> Iterator[Command]:
     """A run without a live attempt goes no further: skipped where it never started, else it ends as it was left.
 

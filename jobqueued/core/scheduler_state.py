@@ -35,7 +35,7 @@ class HostLimits(NamedTuple):
     """Under pressure only runs of at least this effective priority start."""
 
 
-class Guest(NamedTuple):
+class LockClient(NamedTuple):
     """A person's command that wants or has claims; `ticket` is answered when they are granted (0: they were)."""
 
     claims: Claims
@@ -80,7 +80,7 @@ class JobState:
         return [*self.due, *self.waiting, *self.later, *self.live]
 
 
-class Book:
+class SchedulerState:
     """The catalog, the clock, the runs and the queue, and the moves that keep them consistent."""
 
     def __init__(self, limits: HostLimits) -> None:
@@ -91,7 +91,7 @@ class Book:
         self.users: dict[str, str | None] = {}
         """What is wrong with a user of jobs: "" nothing, None: nobody knows yet."""
         self.runs: dict[RunId, Run] = {}
-        self.guests: dict[RunId, Guest] = {}
+        self.guests: dict[RunId, LockClient] = {}
         """By names that look like a run's, of a job that no file can define."""
         self.hasty: list[RunId] = []
         """The guests that leave unless they are granted their claims in the next turn."""
