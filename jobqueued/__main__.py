@@ -91,7 +91,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     from jobqueued.child.wire import limit_files
     from jobqueued.config import Paths, read_config
     from jobqueued.daemon import Daemon
-    from jobqueued.host.journal import Journal, somebody_listens
+    from jobqueued.host.log import Log, somebody_listens
     from jobqueued.runs.launch import LAUNCHER, LauncherError, Link
     from jobqueued.state.store import Store, StoreError
 
@@ -99,7 +99,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         options.root, config=options.config, jobs=options.jobs, state=options.state, run=options.run, logs=options.logs,
         journal=options.journal,
     )  # fmt: skip
-    journal = Journal(options.log)
+    journal = Log(options.log)
     config, problems = read_config(paths.config)
     for problem in problems:
         journal.say("problem", text=str(problem), file=str(paths.config))
@@ -115,7 +115,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         if options.detach:
             from jobqueued.host.detach import detach
 
-            ready, journal = detach(held), Journal("journal")
+            ready, journal = detach(held), Log("journal")
             if not somebody_listens():
                 print("jobqueued: here is neither journald nor a syslogd: its lines are lost", file=sys.stderr)
         faulthandler.enable(_STDERR)  # SIGABRT is the watchdog's: the journal then tells where the loop hung

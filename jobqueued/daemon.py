@@ -27,11 +27,11 @@ from jobqueued.control.summary import farewell, summary
 from jobqueued.control.verbs import Verbs
 from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.host.alarm import Alarm
-from jobqueued.host.journal import Journal
-from jobqueued.host.pressure import Pressure
-from jobqueued.host.systemd import Systemd
+from jobqueued.host.log import Log
+from jobqueued.host.psi import PressureTriggers
+from jobqueued.host.sd_notify import ServiceManager
 from jobqueued.host.usage import host_has
+from jobqueued.host.wall_timer import WallTimer
 from jobqueued.jobdir.arrivals import Arrivals
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_jobs
@@ -49,11 +49,11 @@ _RETRY_COMMIT, _CALL_AGAIN = 10 * SECOND, 10 * SECOND
 class Daemon:
     """One scheduler with everything that serves it."""
 
-    def __init__(self, paths: Paths, config: Config, store: Store, link: Link, journal: Journal, host: str) -> None:
+    def __init__(self, paths: Paths, config: Config, store: Store, link: Link, journal: Log, host: str) -> None:
         self._paths, self._config, self._store, self._link, self._journal = paths, config, store, link, journal
         self._host, self._since = host, time.time_ns()
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))
-        self._pressure = Pressure({name: part for name, part in config.pressure.items() if name != "below"})
+        self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})
         reader = partial(read_jobs, timezone=config.timezone, seed=machine_id())
         self._watch = Watch(paths.jobs, reader, store.files())
         self._happened: list[events.Event] = []
@@ -73,7 +73,7 @@ class Daemon:
         self._alive_at: int | None = None
         self._call_again_at: int | None = None
         self._complete, self._stop = True, False
-        self._systemd, self._alarm = Systemd(), Alarm()
+        self._systemd, self._alarm = ServiceManager(), WallTimer()
 
     def run(self, boot_id: str, ready: Callable[[], None]) -> None:
         """From start to stop; `ready` is called once jobs run."""

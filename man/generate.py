@@ -17,7 +17,7 @@ from jobqueued.child.journald import OUTPUT_ID, UNSENT_ID
 from jobqueued.config import CONFIG_KEYS
 from jobqueued.core.lifecycle import TABLE
 from jobqueued.ctl.main import main
-from jobqueued.host.journal import VOCABULARY
+from jobqueued.host.log import VOCABULARY
 from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
 from jobqueued.jobfile.schema import job_file_schema
 from jobqueued.jobfile.types import Key
@@ -52,7 +52,7 @@ def ctl_page_text(page: str) -> str:
 def daemon_page_text(page: str) -> str:
     """jobqueued(8) with the life of a run and the kinds of lines as they are now."""
     page = _with(page, "jobqueued/core/lifecycle.py", _life())
-    return _with(page, "jobqueued/host/journal.py", _lines())
+    return _with(page, "jobqueued/host/log.py", _lines())
 
 
 def config_page_text(page: str) -> str:

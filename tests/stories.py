@@ -28,7 +28,7 @@ from pathlib import Path
 from jobqueued import events
 from jobqueued.commands import Command, Launch, Reply, Say, Stop
 from jobqueued.control.answers import status_of
-from jobqueued.host.journal import VOCABULARY
+from jobqueued.host.log import VOCABULARY
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.model import MINUTE, SECOND, Claim, RunId, to_datetime

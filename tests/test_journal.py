@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jobqueued.core.record import begin
-from jobqueued.host import journal
-from jobqueued.host.journal import VOCABULARY, Journal, duration, local_time, printable
+from jobqueued.host import log
+from jobqueued.host.log import VOCABULARY, Log, duration, local_time, printable
 from jobqueued.model import HOUR, SECOND, Run, RunId, RunState, to_instant
 from tests.host import DEADLINE, REPO
 from tests.world import MIDNIGHT, World, job
@@ -144,7 +144,7 @@ OPTIONAL = {"added", "edited", "removed", "late"}
 
 def said(capsys: pytest.CaptureFixture[str], dress: str, event: str, **fields: Any) -> str:
     """What a journal in this dress writes to stderr."""
-    Journal(dress).say(event, **fields)
+    Log(dress).say(event, **fields)
     return capsys.readouterr().err
 
 
@@ -175,9 +175,9 @@ class Reader:
 
 @pytest.fixture
 def journald(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
-    """A journald that gets what the Journal sends."""
+    """A journald that gets what the Log sends."""
     reader = Reader(tmp_path_factory.mktemp("j") / "socket")
-    monkeypatch.setattr(journal, "_JOURNAL", str(reader.path))
+    monkeypatch.setattr(log, "_JOURNAL", str(reader.path))
     yield reader
     reader.socket.close()
 
@@ -310,7 +310,7 @@ class TestJson:
         before = to_instant_now()
         line = said(capsys, "json", "run_returned", run="backup@142", reason="fork: no", again_in=4.0)
         document = json.loads(line)
-        told = to_instant(journal.datetime.fromisoformat(document.pop("time")))
+        told = to_instant(log.datetime.fromisoformat(document.pop("time")))
         assert before - SECOND <= told <= to_instant_now()
         assert document == {
             "event": "run_returned", "level": "warning", "run": "backup@142", "reason": "fork: no", "again_in": 4.0,
@@ -334,7 +334,7 @@ class TestJson:
 class TestJournald:
     def test_fields_of_an_end(self, journald: Reader) -> None:
         """An end has what `journalctl JOBQUEUE_…=` can search for."""
-        Journal("journal").say("run_ended", record={**FAILED, "signal": 15})
+        Log("journal").say("run_ended", record={**FAILED, "signal": 15})
         assert journald.entry() == [
             ("MESSAGE", "backup@142 failed after 0.310 s: exit code 1"),
             ("PRIORITY", "4"),
@@ -352,13 +352,13 @@ class TestJournald:
 
     def test_exit_code_0(self, journald: Reader) -> None:
         """Success has its exit code too."""
-        Journal("journal").say("run_ended", record=record(state="succeeded", exit_code=0))
+        Log("journal").say("run_ended", record=record(state="succeeded", exit_code=0))
         assert "0" == dict(journald.entry())["JOBQUEUE_EXIT_CODE"]
 
     @pytest.mark.parametrize(("event", "fields", "text"), SAMPLES, ids=[sample[0] for sample in SAMPLES])
     def test_all(self, journald: Reader, event: str, fields: dict[str, Any], text: str) -> None:
         """Every event goes as one entry with its id, its level and its text."""
-        Journal("journal").say(event, **fields)
+        Log("journal").say(event, **fields)
         found = dict(journald.entry())
         priority = {"info": "6", "warning": "4", "error": "3", "critical": "2"}[VOCABULARY[event].level]
         priority = "4" if event == "run_ended" else priority
@@ -371,7 +371,7 @@ class TestJournald:
     )
     def test_state(self, journald: Reader, event: str, state: str) -> None:
         """Whatever happens to a run, the line can be found by the state that the run is in from then on."""
-        Journal("journal").say(event, **next(fields for name, fields, _ in SAMPLES if name == event))
+        Log("journal").say(event, **next(fields for name, fields, _ in SAMPLES if name == event))
         assert state == dict(journald.entry())["JOBQUEUE_STATE"]
 
     def test_nothing_on_stderr(self, journald: Reader, capsys: pytest.CaptureFixture[str]) -> None:
@@ -381,7 +381,7 @@ class TestJournald:
 
     def test_a_file(self, journald: Reader) -> None:
         """A file's lines can be found by its name."""
-        Journal("journal").say("mended", file="/a.yaml")
+        Log("journal").say("mended", file="/a.yaml")
         assert "/a.yaml" == dict(journald.entry())["JOBQUEUE_FILE"]
 
 
@@ -391,14 +391,14 @@ class TestForgery:
     @example(FORGED, FORGED, FORGED)
     def test_fields(self, journald: Reader, reason: str, tail: str, file: str) -> None:
         """Whatever a reason, output or name holds, an entry has its fields once, and the values as given."""
-        Journal("journal").say("run_ended", record=record(state="failed", reason=reason or "-", output={"tail": tail}))
+        Log("journal").say("run_ended", record=record(state="failed", reason=reason or "-", output={"tail": tail}))
         entry = journald.entry()
         assert [name for name, _ in entry] == [
             "MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "MESSAGE_ID", "JOBQUEUE_EVENT", "JOBQUEUE_RUN", "JOBQUEUE_JOB",
             "JOBQUEUE_STATE", "JOBQUEUE_REASON",
         ]  # fmt: skip
         assert (reason or "-").encode(errors="replace").decode() == dict(entry)["JOBQUEUE_REASON"]
-        Journal("journal").say("problem", text=reason, file=file)
+        Log("journal").say("problem", text=reason, file=file)
         assert file.encode(errors="replace").decode() == dict(journald.entry())["JOBQUEUE_FILE"]
 
     @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -437,7 +437,7 @@ class TestTrouble:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Without journald, lines go to stderr as JSON, each for itself: journald may be back for the next."""
-        monkeypatch.setattr(journal, "_JOURNAL", str(tmp_path / "j"))
+        monkeypatch.setattr(log, "_JOURNAL", str(tmp_path / "j"))
         assert "first" == json.loads(said(capsys, "journal", "bug", text="first"))["text"]
         reader = Reader(tmp_path / "j")
         assert "" == said(capsys, "journal", "bug", text="second")
@@ -455,7 +455,7 @@ class TestTrouble:
     @pytest.mark.usefixtures("journald")
     def test_a_hung_journald(self) -> None:
         """A journald that does not read stops nothing."""
-        hung = Journal("journal")
+        hung = Log("journal")
         thread = threading.Thread(target=lambda: [hung.say("bug", text="x" * 1000) for _ in range(3000)], daemon=True)
         thread.start()
         thread.join(5)
@@ -469,8 +469,8 @@ class TestTrouble:
                 raise BrokenPipeError
 
         monkeypatch.setattr(sys, "stderr", Broken())
-        Journal("text").say("bug", text="x")
-        Journal("json").say("bug", text="x")
+        Log("text").say("bug", text="x")
+        Log("json").say("bug", text="x")
 
 
 AUTO = """
@@ -480,7 +480,7 @@ journal._JOURNAL = sys.argv[1]
 if sys.argv[2] == "ours":
     found = os.fstat(2)
     os.environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
-journal.Journal().say("ready", summary="x")
+journal.Log().say("ready", summary="x")
 """
 
 
@@ -507,7 +507,7 @@ class TestAuto:
 def test_rich_stays_out(before: str) -> None:
     """Importing the journal does not load rich, where it is installed, and does not hide it either."""
     loaded = "any(name.split('.')[0] == 'rich' for name in sys.modules)"
-    check = f"{before}import sys; import jobqueued.host.journal; print({loaded}); import rich.console"
+    check = f"{before}import sys; import jobqueued.host.log; print({loaded}); import rich.console"
     found = subprocess.run(
         [sys.executable, "-c", check], cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False
     )
@@ -516,4 +516,4 @@ def test_rich_stays_out(before: str) -> None:
 
 def to_instant_now() -> int:
     """The wall clock, for a test of a time stamp."""
-    return journal.time.time_ns()
+    return log.time.time_ns()

@@ -22,7 +22,7 @@ from jobqueued.child import budget, journald
 from jobqueued.child.budget import Bucket, Common
 from jobqueued.child.journald import LINE_MAX, OUTPUT_ID, UNSENT_ID, Stream
 from jobqueued.child.output import Output
-from jobqueued.host.journal import VOCABULARY
+from jobqueued.host.log import VOCABULARY
 from tests.host import Host, wait_for
 from tests.sink import Sink
 from tests.test_output import descriptors, shut

@@ -28,7 +28,7 @@ WINGS: dict[str, list[str]] = {
         "occurrences", "jobs", "lock_clients", "forecast", "why", "scheduler",
     ],
     "settings": ["config"],
-    "host": ["kernel", "alarm", "pressure", "journal", "usage", "systemd", "detach"],
+    "host": ["linux", "wall_timer", "psi", "log", "usage", "sd_notify", "detach"],
     "state": ["store", "unsaved", "runlog", "upkeep"],
     "runs": ["marks", "settle", "orders", "launch"],
     "jobdir": ["trust", "watch", "arrivals"],
@@ -62,7 +62,7 @@ PURE_OF_CHILD: set[str] = set()
 
 ROOMS = {
     "croniter": ["timing/cronexpr"], "yaml": ["jobfile/yamltext"], "psutil": ["host/usage"],
-    "structlog": ["host/journal"], "sdnotify": ["host/systemd"], "daemon": ["host/detach"], "sqlite3": ["state/store"],
+    "structlog": ["host/log"], "sdnotify": ["host/sd_notify"], "daemon": ["host/detach"], "sqlite3": ["state/store"],
 }  # fmt: skip
 
 SMALL = {

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobqueued.events import FileGone, JobsRead
-from jobqueued.host import kernel
+from jobqueued.host import linux
 from jobqueued.jobdir import watch
 from jobqueued.jobdir.trust import Refused, check_trusted, is_job_file, read_trusted
 from jobqueued.jobdir.watch import PATIENCE, Watch
@@ -302,16 +302,16 @@ def test_lost_events_cost_no_change(jobs: Directory, monkeypatch: pytest.MonkeyP
     jobs.scan(0)
     jobs.write("b.yaml", "b", "d")
     (jobs.path / "c.yaml").unlink()
-    list(kernel.inotify_events(jobs.watch.fileno()))
-    overflow = [kernel.InotifyEvent(-1, kernel.IN_Q_OVERFLOW, "")]
-    monkeypatch.setattr(kernel, "inotify_events", lambda _: iter(overflow))
+    list(linux.inotify_events(jobs.watch.fileno()))
+    overflow = [linux.InotifyEvent(-1, linux.IN_Q_OVERFLOW, "")]
+    monkeypatch.setattr(linux, "inotify_events", lambda _: iter(overflow))
     assert (["b.yaml: b d"], ["b.yaml"], PATIENCE) == (jobs.scan(0), jobs.read, jobs.watch.deadline)
 
 
 def test_a_reload_sees_what_inotify_cannot(jobs: Directory) -> None:
     """After `relist` a scan finds changes without events."""
     jobs.write("a.yaml", "a")
-    list(kernel.inotify_events(jobs.watch.fileno()))
+    list(linux.inotify_events(jobs.watch.fileno()))
     assert [] == jobs.scan()
     jobs.watch.relist()
     assert ["a.yaml: a"] == jobs.scan()
@@ -323,7 +323,7 @@ def test_without_watches_every_scan_lists(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "inotify_add_watch: No space left on device")
 
-    monkeypatch.setattr(kernel, "watch", full)
+    monkeypatch.setattr(linux, "watch", full)
     directory = Directory(tmp_path)
     for name in ("a", "b"):
         directory.write(f"{name}.yaml", name)
@@ -493,7 +493,7 @@ def test_what_changes_between_slices_is_read_after_them(jobs: Directory) -> None
 def test_a_slow_rescan_finds_what_no_event_told(jobs: Directory) -> None:
     """Once a minute a wake-up that is there anyway lists the directory; between, it does not."""
     jobs.write("a.yaml", "a")
-    list(kernel.inotify_events(jobs.watch.fileno()))
+    list(linux.inotify_events(jobs.watch.fileno()))
     jobs.watch.rescan(watch.RESCAN - 1)
     assert [] == jobs.scan(watch.RESCAN - 1)
     jobs.watch.rescan(watch.RESCAN)

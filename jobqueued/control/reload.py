@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobqueued.catalog import Catalog
-from jobqueued.host.journal import Journal
+from jobqueued.host.log import Log
 from jobqueued.jobdir.watch import Watch
 from jobqueued.model import Job
 
@@ -47,7 +47,7 @@ class Reload:
         }
 
 
-def tell_changes(watch: Watch, journal: Journal) -> None:
+def tell_changes(watch: Watch, journal: Log) -> None:
     """What the last scan found wrong, or mended, in files."""
     refused_files = watch.problems if watch.changes else {}
     for path, problems in watch.changes.items():

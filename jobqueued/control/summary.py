@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobqueued.control import answers
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.host.journal import local_time
+from jobqueued.host.log import local_time
 from jobqueued.model import LIVE
 
 

@@ -13,11 +13,11 @@ from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Call, Unreachable
 from jobqueued.ctl.output import Source
-from jobqueued.host import kernel
+from jobqueued.host import linux
 from jobqueued.model import Record, RunId
 from jobqueued.state import runlog
 
-_COMES = kernel.IN_CREATE | kernel.IN_MOVED_TO
+_COMES = linux.IN_CREATE | linux.IN_MOVED_TO
 
 
 def follow(paths: Paths, run: RunId, source: Source, copy: Callable[[], None]) -> Record:
@@ -40,7 +40,7 @@ class Signs:
 
     def __init__(self, paths: Paths, run: RunId, source: Source) -> None:
         self._paths, self._run, self._source = paths, run, source
-        self._inotify = kernel.inotify()
+        self._inotify = linux.inotify()
         self._supervisor: socket.socket | None = None
         self._call: Call | None = None
         with suppress(Unreachable):
@@ -57,16 +57,16 @@ class Signs:
 
     def renew(self) -> None:
         """Watch what is there by now, from the outside in: what comes between two calls is told by the outer one."""
-        for _event in kernel.inotify_events(self._inotify):
+        for _event in linux.inotify_events(self._inotify):
             pass  # that there was one is all that counts
         logs, output = self._paths.logs, runlog.output_of(self._paths.logs, self._run)
-        places = [(logs, _COMES), (output.parent, _COMES), (output, kernel.IN_MODIFY)]
+        places = [(logs, _COMES), (output.parent, _COMES), (output, linux.IN_MODIFY)]
         if self._call is None:
             places += [(path, _COMES) for path in offline.marks_of(self._paths, self._run)]
             self._heed_supervisor()
         for path, mask in places:
             with suppress(OSError):  # not there, or not ours to read
-                kernel.watch(self._inotify, str(path), mask)
+                linux.watch(self._inotify, str(path), mask)
 
     def _heed_supervisor(self) -> None:
         if self._supervisor is None:

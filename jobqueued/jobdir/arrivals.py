@@ -13,22 +13,22 @@ from collections.abc import Container, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from jobqueued.events import PathAppeared
-from jobqueued.host import kernel
+from jobqueued.host import linux
 from jobqueued.jobdir.trust import has_writer
 
 _DIRECTORY = 0x4000_0000
 """IN_ISDIR."""
 _CLOCK_REALTIME_COARSE = 5
-_COMPLETE = kernel.IN_CLOSE_WRITE | kernel.IN_MOVED_TO
-_GONE = kernel.IN_DELETE_SELF | kernel.IN_MOVE_SELF | kernel.IN_IGNORED | kernel.IN_UNMOUNT
-_MASK = _COMPLETE | kernel.IN_CREATE | kernel.IN_DELETE_SELF | kernel.IN_MOVE_SELF | kernel.IN_ONLYDIR
+_COMPLETE = linux.IN_CLOSE_WRITE | linux.IN_MOVED_TO
+_GONE = linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_IGNORED | linux.IN_UNMOUNT
+_MASK = _COMPLETE | linux.IN_CREATE | linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_ONLYDIR
 
 
 class Arrivals:
     """Who waits for which files."""
 
     def __init__(self) -> None:
-        self._inotify = kernel.inotify()
+        self._inotify = linux.inotify()
         self._patterns: dict[str, list[str]] = {}
         self._watches: dict[int, str] = {}
         self._looked = _coarse()
@@ -56,7 +56,7 @@ class Arrivals:
         """What has appeared, each path once."""
         found: dict[str, None] = {}
         while changed := self._read(found):
-            fresh, lost = self._watch(), changed & kernel.IN_Q_OVERFLOW
+            fresh, lost = self._watch(), changed & linux.IN_Q_OVERFLOW
             found |= dict.fromkeys(self._there(fresh, 0))
             if lost:
                 found |= dict.fromkeys(self._there(self._patterns, self._looked))
@@ -69,9 +69,9 @@ class Arrivals:
     def _read(self, found: dict[str, None]) -> int:
         """Add what the events up to now tell; what of them says that directories came or went, or events were lost."""
         changed = 0
-        for event in kernel.inotify_events(self._inotify):
+        for event in linux.inotify_events(self._inotify):
             directory = self._watches.get(event.watch, "")
-            changed |= event.mask & (_GONE | kernel.IN_Q_OVERFLOW)
+            changed |= event.mask & (_GONE | linux.IN_Q_OVERFLOW)
             if directory not in self._patterns:
                 changed |= event.mask
             if self._is_complete(f"{directory}/{event.name}", event.mask):
@@ -97,7 +97,7 @@ class Arrivals:
 
     def _is_complete(self, path: str, mask: int) -> bool:
         """A regular file once it is closed, or moved here; a link to a complete one, and all else, at once."""
-        if not mask & kernel.IN_CREATE or mask & (_COMPLETE | _DIRECTORY):
+        if not mask & linux.IN_CREATE or mask & (_COMPLETE | _DIRECTORY):
             return bool(mask & (_COMPLETE | _DIRECTORY))
         with contextlib.suppress(OSError):
             status = os.lstat(path)
@@ -116,11 +116,11 @@ class Arrivals:
         for directory in self._patterns:
             for place in _upwards(directory):
                 with contextlib.suppress(OSError):
-                    wanted[kernel.watch(self._inotify, place, _MASK)] = place
+                    wanted[linux.watch(self._inotify, place, _MASK)] = place
                     break
         for number in self._watches.keys() - wanted.keys():
             with contextlib.suppress(OSError):  # it went with its directory
-                kernel.unwatch(self._inotify, number)
+                linux.unwatch(self._inotify, number)
         fresh = {place for number, place in wanted.items() if number not in self._watches}
         self._watches = wanted
         return fresh

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from jobqueued.catalog import Catalog
 from jobqueued.events import FileGone, JobsRead
-from jobqueued.host import kernel
+from jobqueued.host import linux
 from jobqueued.jobdir.trust import UNREAD, InWriting, Refused, is_job_file, is_meant, read_trusted
 from jobqueued.model import SECOND, Job, Problem
 
@@ -36,10 +36,10 @@ Content = tuple[tuple[Job, ...], list[Problem]]
 Read = Callable[[bytes, str], Content]
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")
-_SELF = kernel.IN_DELETE_SELF | kernel.IN_MOVE_SELF
-_UNWATCHED = _SELF | kernel.IN_IGNORED | kernel.IN_UNMOUNT
-_ENTRIES = kernel.IN_CREATE | kernel.IN_MOVED_TO | kernel.IN_ATTRIB
-_IN_DIRECTORY = _ENTRIES | kernel.IN_CLOSE_WRITE | kernel.IN_MOVED_FROM | kernel.IN_DELETE | kernel.IN_MODIFY
+_SELF = linux.IN_DELETE_SELF | linux.IN_MOVE_SELF
+_UNWATCHED = _SELF | linux.IN_IGNORED | linux.IN_UNMOUNT
+_ENTRIES = linux.IN_CREATE | linux.IN_MOVED_TO | linux.IN_ATTRIB
+_IN_DIRECTORY = _ENTRIES | linux.IN_CLOSE_WRITE | linux.IN_MOVED_FROM | linux.IN_DELETE | linux.IN_MODIFY
 
 
 class File(NamedTuple):
@@ -68,7 +68,7 @@ class Watch:
         self._read = read
         self._kept = {str(self._directory / name): text for name, text in (kept or {}).items()}
         self._recalled: dict[str, File] = {}
-        self._inotify = kernel.inotify()
+        self._inotify = linux.inotify()
         self._catalog = Catalog()
         self._seen: dict[str, tuple[int, ...]] = {}
         self._said: dict[str, list[Problem]] = {}
@@ -128,8 +128,8 @@ class Watch:
 
     def drain(self) -> None:
         """Take in what inotify tells by now; only `scan` acts on it."""
-        for event in kernel.inotify_events(self._inotify):
-            if event.mask & kernel.IN_Q_OVERFLOW:
+        for event in linux.inotify_events(self._inotify):
+            if event.mask & linux.IN_Q_OVERFLOW:
                 self.relist()
             elif event.watch == self._watch:
                 self._note(event.name, event.mask)
@@ -199,18 +199,18 @@ class Watch:
         if not name:
             self.relist()
         elif not is_job_file(name):
-            if is_meant(name) and mask & (kernel.IN_CLOSE_WRITE | kernel.IN_MOVED_TO):
+            if is_meant(name) and mask & (linux.IN_CLOSE_WRITE | linux.IN_MOVED_TO):
                 self._unread.add(name)
                 self._news = True
-        elif mask & kernel.IN_MODIFY:
+        elif mask & linux.IN_MODIFY:
             self._in_writing.add(name)
             self._closed.discard(name)
         else:
-            if mask & kernel.IN_CLOSE_WRITE:
+            if mask & linux.IN_CLOSE_WRITE:
                 self._closed.add(name)
             self._touched.add(name)
             self._news = True
-            if not mask & kernel.IN_ATTRIB:
+            if not mask & linux.IN_ATTRIB:
                 self._in_writing.discard(name)
 
     def _arm(self) -> None:
@@ -219,14 +219,14 @@ class Watch:
         nearest = None
         while nearest != (nearest := next(path for path in self._directory.parents if os.path.isdir(path))):
             self._parent = self._add(nearest, _ENTRIES | _SELF)
-        self._watch = self._add(self._directory, _IN_DIRECTORY | _SELF | kernel.IN_ONLYDIR)
+        self._watch = self._add(self._directory, _IN_DIRECTORY | _SELF | linux.IN_ONLYDIR)
         for number in before - {0, self._watch, self._parent}:
             with contextlib.suppress(OSError):  # gone with what it watched
-                kernel.unwatch(self._inotify, number)
+                linux.unwatch(self._inotify, number)
 
     def _add(self, path: Path, mask: int) -> int:
         try:
-            return kernel.watch(self._inotify, str(path), mask)
+            return linux.watch(self._inotify, str(path), mask)
         except OSError:
             return 0
 

@@ -212,7 +212,7 @@ _STATES = {
 """What a run is by then, where no record tells it, or another state than that of its last attempt."""
 
 
-class Journal:
+class Log:
     """Where the daemon's lines go.  `say` never raises: a dead journald must not stop anything."""
 
     def __init__(self, dress: str = "auto") -> None:

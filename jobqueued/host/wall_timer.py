@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jobqueued.host import kernel
+from jobqueued.host import linux
 from jobqueued.model import SECOND
 
 _SLEW = SECOND // 2
 """Less than this between two turns is NTP's slewing, not a step."""
 
 
-class Alarm:
+class WallTimer:
     """Rings at an instant of the wall clock, and tells by how much that was set."""
 
     def __init__(self) -> None:
-        self._timer = kernel.realtime_timer()
+        self._timer = linux.realtime_timer()
         self._armed: int | None = None
-        self._offset, self._asleep = kernel.realtime_offset(), kernel.time_asleep()
+        self._offset, self._asleep = linux.realtime_offset(), linux.time_asleep()
 
     def fileno(self) -> int:
         """Readable once it rings, or the clock was set."""
@@ -27,7 +27,7 @@ class Alarm:
     def set(self, wake: int) -> bool:
         """Whether it stands; if not, the clock was set just now, and `wake` (wall, ns) may be of the old one."""
         if wake != self._armed:
-            self._armed = wake if kernel.arm(self._timer, wake) else None
+            self._armed = wake if linux.arm(self._timer, wake) else None
         return self._armed is not None
 
     def rang(self) -> None:
@@ -38,12 +38,12 @@ class Alarm:
 
     def slept(self) -> int:
         """For how long (ns) the host was suspended since this was asked last."""
-        asleep, before = kernel.time_asleep(), self._asleep
+        asleep, before = linux.time_asleep(), self._asleep
         self._asleep = asleep
         return asleep - before if asleep - before > _SLEW else 0
 
     def step(self) -> int:
         """By how much (ns) the clock was set since this was asked last; 0: it was not."""
-        offset, before = kernel.realtime_offset(), self._offset
+        offset, before = linux.realtime_offset(), self._offset
         self._offset = offset
         return offset - before if abs(offset - before) > _SLEW else 0

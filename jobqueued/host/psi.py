@@ -1,4 +1,4 @@
-"""Pressure on the host (PSI, Documentation/accounting/psi.rst): the kernel tells when work waits too long for
+"""PressureTriggers on the host (PSI, Documentation/accounting/psi.rst): the kernel tells when work waits too long for
 something.
 
 A trigger fires at most once in its window, while the part of the time in which some work was stalled is above the
@@ -20,7 +20,7 @@ _LASTS = 2 * _WINDOW * 1000
 DIRECTORY = Path("/proc/pressure")
 
 
-class Pressure:
+class PressureTriggers:
     """The triggers; `limits` are percent of the time by name: cpu, memory, io.  `troubles`: which can't be had, and
     why."""
 

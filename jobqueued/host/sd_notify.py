@@ -10,7 +10,7 @@ import sdnotify
 from jobqueued.model import SECOND
 
 
-class Systemd:
+class ServiceManager:
     """The notification socket of the unit that started us, if any."""
 
     def __init__(self) -> None:
