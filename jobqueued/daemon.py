@@ -38,10 +38,10 @@ from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND, Now, Record, RunId, to_text
 from jobqueued.runs.launch import LauncherError, Link
 from jobqueued.runs.marks import Name
-from jobqueued.state import runlog
+from jobqueued.state import record_files
+from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.store import CommitFailed, Store
-from jobqueued.state.unsaved import Unsaved
-from jobqueued.state.upkeep import Upkeep
+from jobqueued.state.write_batch import WriteBatch
 
 _RETRY_COMMIT, _CALL_AGAIN = 10 * SECOND, 10 * SECOND
 
@@ -58,7 +58,7 @@ class Daemon:
         self._watch = Watch(paths.jobs, reader, store.files())
         self._happened: list[events.Event] = []
         self._reload = Reload(self._watch, self._scheduler.catalog)
-        self._unsaved = Unsaved(store)
+        self._unsaved = WriteBatch(store)
         self._company, self._arrivals = Company(paths.run / "with-lock"), Arrivals()
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         self._verbs = Verbs(
@@ -69,7 +69,7 @@ class Daemon:
         self._monitor.reply = self._control.stream
         self._held_back: list[RemoveMarks] = []
         self._degraded: str | None = None
-        self._upkeep = Upkeep(store, paths.logs, config.retention)
+        self._upkeep = Housekeeping(store, paths.logs, config.retention)
         self._alive_at: int | None = None
         self._call_again_at: int | None = None
         self._complete, self._stop = True, False
@@ -105,7 +105,7 @@ class Daemon:
 
     def _begin(self, boot_id: str) -> None:
         memories, runs = self._store.load()
-        found = runlog.memories(self._paths.logs) if self._store.is_new else []
+        found = record_files.memories(self._paths.logs) if self._store.is_new else []
         if found:
             lost = self._store.lost or f"{self._paths.state}/state.db was not there; runs that waited are lost"
             self._journal.say("trouble", text=f"{lost}; run numbers go on from the records in {self._paths.logs}")
@@ -246,7 +246,7 @@ class Daemon:
 
     def _write_record(self, record: Record) -> None:
         try:
-            runlog.write(self._paths.logs, record)
+            record_files.write(self._paths.logs, record)
         except OSError as error:
             self._journal.say("trouble", text=f"record of {record['run']} can't be written: {error}; it is in state.db")
 

@@ -33,7 +33,7 @@ from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
 from jobqueued.runs.marks import Marks
 from jobqueued.saved import Hold
 from jobqueued.state.store import Store
-from jobqueued.state.unsaved import Unsaved
+from jobqueued.state.write_batch import WriteBatch
 from tests.host import DEADLINE
 from tests.world import MIDNIGHT, World, job
 
@@ -419,7 +419,7 @@ class Real(Service):
         self.happened: list[Event] = []
         self.reloads: list[int] = []
         self.verbs = Verbs(
-            self.world.scheduler, self.store, Unsaved(self.store), lambda: {"pid": 1}, self.happened.append, self.logs,
+            self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append, self.logs,
             self.reloads.append, lambda: self.world.now, "boot1", Company(directory / "with-lock"),
             Monitor(list, Marks(directory / "runs", self.logs)),
         )  # fmt: skip

@@ -29,7 +29,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "settings": ["config"],
     "host": ["linux", "wall_timer", "psi", "log", "usage", "sd_notify", "detach"],
-    "state": ["store", "unsaved", "runlog", "upkeep"],
+    "state": ["store", "write_batch", "record_files", "housekeeping"],
     "runs": ["marks", "settle", "orders", "launch"],
     "jobdir": ["trust", "watch", "arrivals"],
     "control": [

@@ -22,7 +22,7 @@ from jobqueued.ctl.client import ask
 from jobqueued.ctl.main import main
 from jobqueued.ctl.output import beginning_of_last
 from jobqueued.model import RunId
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 from tests.host import DEADLINE, Host, wait_for
 from tests.test_ctl import PROGRAM, RECORD, environment, harmful, on_terminal, run_raw
 
@@ -350,7 +350,7 @@ class TestHuge:
         host.start()
         run = host.run("a")
         host.wait(run)
-        with open(runlog.output_of(host.root / "logs", RunId.parse(run)), "r+b") as log:
+        with open(record_files.output_of(host.root / "logs", RunId.parse(run)), "r+b") as log:
             log.truncate(self.SIZE)
             log.seek(self.SIZE)
             log.write(b"\nlast but one\nlast\n")

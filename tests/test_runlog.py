@@ -11,7 +11,7 @@ import pytest
 
 from jobqueued.config import Retention
 from jobqueued.model import DAY, HOUR, SECOND, Record, RunId
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 from tests.host import Host, wait_for
 
 NOW = 1_800_000_000 * SECOND
@@ -25,7 +25,7 @@ def a_record(number: int = 7, job: str = "job", **fields: object) -> Record:
 
 def keep(logs: Path, number: int, *, age: int = 0, size: int = 0, ending: str = ".json") -> None:
     """A file that a run left `age` ns ago."""
-    path = runlog.path_of(logs, RunId("job", number)).with_suffix(ending)
+    path = record_files.path_of(logs, RunId("job", number)).with_suffix(ending)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"x" * size)
     os.utime(path, ns=(NOW - age, NOW - age))
@@ -35,12 +35,12 @@ class TestWrite:
     def test_round_trip(self, tmp_path: Path) -> None:
         """What was written is read, whatever its characters; the directories are made."""
         record = a_record(text="ü \ud800 \0 \n", nested={"a": [1, 2.5, None, True]})
-        runlog.write(tmp_path / "logs", record)
-        assert record == runlog.read(tmp_path / "logs", RUN)
+        record_files.write(tmp_path / "logs", record)
+        assert record == record_files.read(tmp_path / "logs", RUN)
 
     def test_one_line(self, tmp_path: Path) -> None:
         """A record file is one line of JSON in ASCII, and nothing else is left in its directory."""
-        runlog.write(tmp_path, a_record(text="a\nb ü"))
+        record_files.write(tmp_path, a_record(text="a\nb ü"))
         assert ["7.json"] == os.listdir(tmp_path / "job")
         data = (tmp_path / "job" / "7.json").read_bytes()
         assert (1, True, True) == (data.count(b"\n"), data.endswith(b"}\n"), data.isascii())
@@ -49,9 +49,9 @@ class TestWrite:
         """Records are 0640 in directories 0750, whatever the umask."""
         previous = os.umask(0)
         try:
-            runlog.write(tmp_path, a_record())
+            record_files.write(tmp_path, a_record())
             os.umask(0o077)
-            runlog.write(tmp_path, a_record(8))
+            record_files.write(tmp_path, a_record(8))
         finally:
             os.umask(previous)
         modes = [stat.S_IMODE((tmp_path / "job" / name).stat().st_mode) for name in (".", "7.json", "8.json")]
@@ -59,26 +59,26 @@ class TestWrite:
 
     def test_a_reader_keeps_what_it_opened(self, tmp_path: Path) -> None:
         """Whoever has the old record open reads all of it: the new one is another file."""
-        runlog.write(tmp_path, a_record(state="lost", filling="x" * 100_000))
+        record_files.write(tmp_path, a_record(state="lost", filling="x" * 100_000))
         with open(tmp_path / "job" / "7.json") as reader:
             first = reader.read(10)
-            runlog.write(tmp_path, a_record(state="failed"))
+            record_files.write(tmp_path, a_record(state="failed"))
             old = json.loads(first + reader.read())
-        assert ("lost", "failed") == (old["state"], (runlog.read(tmp_path, RUN) or {})["state"])
+        assert ("lost", "failed") == (old["state"], (record_files.read(tmp_path, RUN) or {})["state"])
 
     def test_a_failure_leaves_the_old_one(self, tmp_path: Path) -> None:
         """If the new record can't be written the error says so, and the old one is still there."""
-        runlog.write(tmp_path, a_record(state="lost"))
+        record_files.write(tmp_path, a_record(state="lost"))
         (tmp_path / "job" / "7.json.tmp").mkdir()
         with pytest.raises(OSError, match="Is a directory"):
-            runlog.write(tmp_path, a_record(state="failed"))
-        assert a_record(state="lost") == runlog.read(tmp_path, RUN)
+            record_files.write(tmp_path, a_record(state="failed"))
+        assert a_record(state="lost") == record_files.read(tmp_path, RUN)
 
     def test_nowhere(self, tmp_path: Path) -> None:
         """A log directory that can't be made is an OSError."""
         (tmp_path / "logs").write_text("a file")
         with pytest.raises(NotADirectoryError):
-            runlog.write(tmp_path / "logs", a_record())
+            record_files.write(tmp_path / "logs", a_record())
 
 
 class TestRead:
@@ -94,13 +94,13 @@ class TestRead:
         """What is not one whole record is no record, and no error either."""
         (tmp_path / "job").mkdir()
         (tmp_path / "job" / "7.json").write_bytes(content)
-        assert runlog.read(tmp_path, RUN) is None
+        assert record_files.read(tmp_path, RUN) is None
 
     def test_unreadable(self, tmp_path: Path) -> None:
         """No file, and a directory in its place, are no record."""
-        assert runlog.read(tmp_path, RUN) is None
+        assert record_files.read(tmp_path, RUN) is None
         (tmp_path / "job" / "7.json").mkdir(parents=True)
-        assert runlog.read(tmp_path, RUN) is None
+        assert record_files.read(tmp_path, RUN) is None
 
 
 class TestNames:
@@ -110,31 +110,31 @@ class TestNames:
         (tmp_path / "a").mkdir()
         (tmp_path / "file").touch()
         (tmp_path / "link").symlink_to("a")
-        assert ["a", "b"] == runlog.jobs(tmp_path)
-        assert [] == runlog.jobs(tmp_path / "missing")
+        assert ["a", "b"] == record_files.jobs(tmp_path)
+        assert [] == record_files.jobs(tmp_path / "missing")
 
     def test_numbers(self, tmp_path: Path) -> None:
         """A number is used if any file has it: a record, output, or a record that was being written."""
         for name in ("10.json", "10.log", "9.log", "8.json.tmp", "notes", ".7.swp", "x6.json", "-5.json", "4x.json"):
             keep(tmp_path, 1)
             (tmp_path / "job" / name).touch()
-        assert [1, 8, 9, 10] == runlog.numbers(tmp_path, "job")
-        assert [] == runlog.numbers(tmp_path, "missing")
+        assert [1, 8, 9, 10] == record_files.numbers(tmp_path, "job")
+        assert [] == record_files.numbers(tmp_path, "missing")
 
     def test_numbers_that_no_run_can_have(self, tmp_path: Path) -> None:
         """A number of more digits than a run's, or in other digits, is a stranger's."""
         keep(tmp_path, 3)
         for name in ("9" * 19, "٤"):
             (tmp_path / "job" / f"{name}.json").touch()
-        assert [3] == runlog.numbers(tmp_path, "job")
+        assert [3] == record_files.numbers(tmp_path, "job")
 
     def test_remove(self, tmp_path: Path) -> None:
         """A removed run has no file; other runs keep theirs, and what is not there is fine."""
         for number in (1, 2, 11):
             keep(tmp_path, number)
             keep(tmp_path, number, ending=".log")
-        runlog.remove(tmp_path, RunId("job", 1))
-        runlog.remove(tmp_path, RunId("job", 3))
+        record_files.remove(tmp_path, RunId("job", 1))
+        record_files.remove(tmp_path, RunId("job", 3))
         assert ["11.json", "11.log", "2.json", "2.log"] == sorted(os.listdir(tmp_path / "job"))
 
 
@@ -143,41 +143,41 @@ class TestRetention:
         """The newest so many by number stay, whichever file was written last."""
         for number in (8, 9, 10, 11):
             keep(tmp_path, number, age=number * SECOND)
-        assert [9, 8] == runlog.expired(tmp_path, "job", Retention(runs=2), NOW)
-        assert [] == runlog.expired(tmp_path, "job", Retention(runs=4), NOW)
+        assert [9, 8] == record_files.expired(tmp_path, "job", Retention(runs=2), NOW)
+        assert [] == record_files.expired(tmp_path, "job", Retention(runs=4), NOW)
 
     def test_by_age(self, tmp_path: Path) -> None:
         """What was last written longer ago goes; output counts as much as the record."""
         for number, hours in ((1, 30), (2, 25), (3, 23), (4, 0)):
             keep(tmp_path, number, age=hours * HOUR)
         keep(tmp_path, 1, age=HOUR, ending=".log")
-        assert [2] == runlog.expired(tmp_path, "job", Retention(age=DAY), NOW)
+        assert [2] == record_files.expired(tmp_path, "job", Retention(age=DAY), NOW)
 
     def test_by_bytes(self, tmp_path: Path) -> None:
         """Records and output together stay within the bound; the oldest go."""
         for number in (1, 2, 3, 4):
             keep(tmp_path, number, size=40)
             keep(tmp_path, number, size=60, ending=".log")
-        assert [2, 1] == runlog.expired(tmp_path, "job", Retention(bytes=299), NOW)
-        assert [1] == runlog.expired(tmp_path, "job", Retention(bytes=300), NOW)
-        assert [] == runlog.expired(tmp_path, "job", Retention(bytes=400), NOW)
+        assert [2, 1] == record_files.expired(tmp_path, "job", Retention(bytes=299), NOW)
+        assert [1] == record_files.expired(tmp_path, "job", Retention(bytes=300), NOW)
+        assert [] == record_files.expired(tmp_path, "job", Retention(bytes=400), NOW)
 
     def test_the_newest_stays(self, tmp_path: Path) -> None:
         """The newest run stays, however old and large it is."""
         keep(tmp_path, 1, age=2 * DAY, size=10)
         keep(tmp_path, 2, age=9 * DAY, size=9000)
-        assert [1] == runlog.expired(tmp_path, "job", Retention(runs=1, age=DAY, bytes=1), NOW)
+        assert [1] == record_files.expired(tmp_path, "job", Retention(runs=1, age=DAY, bytes=1), NOW)
 
     def test_nothing_there(self, tmp_path: Path) -> None:
         """A job without files has nothing to let go."""
-        assert [] == runlog.expired(tmp_path, "job", Retention(), NOW)
+        assert [] == record_files.expired(tmp_path, "job", Retention(), NOW)
 
     def test_strangers_stay(self, tmp_path: Path) -> None:
         """Retention lets go of runs only."""
         for number in (1, 2):
             keep(tmp_path, number)
         (tmp_path / "job" / "README").touch()
-        assert [1] == runlog.expired(tmp_path, "job", Retention(runs=1), NOW)
+        assert [1] == record_files.expired(tmp_path, "job", Retention(runs=1), NOW)
 
     def test_a_live_run_keeps_its_files(self, host: Host) -> None:
         """Retention does not touch a run that goes on, however many newer ones have ended."""

@@ -9,14 +9,14 @@ import pytest
 from jobqueued.commands import SaveBoot, SaveJob
 from jobqueued.saved import SavedJob
 from jobqueued.state.store import CommitFailed, Store
-from jobqueued.state.unsaved import Unsaved
+from jobqueued.state.write_batch import WriteBatch
 from tests.test_store import limit_pages
 
 
 def test_texts_give_way_to_runs(tmp_path: Path) -> None:
     """Where only the job files' texts find no room, all else is committed, it is said once, and they come later."""
     store = Store(tmp_path)
-    unsaved = Unsaved(store)
+    unsaved = WriteBatch(store)
     (tmp_path / "ballast").unlink()
     limit_pages(store, 1)
     unsaved.take_files({"a.yaml": b"x" * 100_000})
@@ -33,7 +33,7 @@ def test_texts_give_way_to_runs(tmp_path: Path) -> None:
 def test_what_finds_no_room_stays(tmp_path: Path) -> None:
     """Without files to give way a commit fails, and nothing of it is forgotten."""
     store = Store(tmp_path)
-    unsaved = Unsaved(store)
+    unsaved = WriteBatch(store)
     (tmp_path / "ballast").unlink()
     limit_pages(store, 0)
     for number in range(200):

@@ -23,9 +23,9 @@ from jobqueued.jobfile.queue_types import is_name
 from jobqueued.model import CPU, LIVE, MEMORY, Claim, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.runs.marks import Name
 from jobqueued.saved import Hold
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 from jobqueued.state.store import NEWEST, Mark, Store, StoreError
-from jobqueued.state.unsaved import Unsaved
+from jobqueued.state.write_batch import WriteBatch
 
 _MOST_RUNS = 1000
 _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
@@ -38,7 +38,7 @@ class Verbs:
     """Answers from memory and state.db.  `waiters` are the tickets that wait for a run's end."""
 
     def __init__(
-        self, scheduler: Scheduler, store: Store, unsaved: Unsaved, status: Callable[[], dict[str, Any]],
+        self, scheduler: Scheduler, store: Store, unsaved: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
         company: Company, monitor: Monitor,
     ) -> None:  # fmt: skip
@@ -130,7 +130,7 @@ class Verbs:
     def _so_far(self, run: Run) -> Record:
         begun = self._begun(run)
         return {
-            **begun, "output": runlog.found_output(self._logs, run.id) or begun["output"],
+            **begun, "output": record_files.found_output(self._logs, run.id) or begun["output"],
             "usage": self._usage(run) if run.pid else None,
             "holds": answers.holds(run) if run.state in LIVE else [],
             "waits_for": self._scheduler.explain(run.id, self._now())["reasons"],
@@ -182,11 +182,11 @@ class Verbs:
         live = run in self._scheduler.runs
         document = {} if live else self._show(asked["run"])
         try:
-            data, size = runlog.read_output(self._logs, run, offset, limit)
+            data, size = record_files.read_output(self._logs, run, offset, limit)
         except FileNotFoundError:
             if live:
                 return {"data": "", "size": 0, "live": True}
-            raise VarlinkError("NoOutput", {"run": str(run), "reason": runlog.no_output(document)}) from None
+            raise VarlinkError("NoOutput", {"run": str(run), "reason": record_files.no_output(document)}) from None
         except OSError as error:
             raise VarlinkError("NoOutput", {"run": str(run), "reason": f"it can't be read: {error.strerror}"}) from None
         return {"data": base64.b64encode(data).decode(), "size": size, "live": live}

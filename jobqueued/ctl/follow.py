@@ -15,7 +15,7 @@ from jobqueued.ctl.client import Call, Unreachable
 from jobqueued.ctl.output import Source
 from jobqueued.host import linux
 from jobqueued.model import Record, RunId
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 
 _COMES = linux.IN_CREATE | linux.IN_MOVED_TO
 
@@ -59,7 +59,7 @@ class Signs:
         """Watch what is there by now, from the outside in: what comes between two calls is told by the outer one."""
         for _event in linux.inotify_events(self._inotify):
             pass  # that there was one is all that counts
-        logs, output = self._paths.logs, runlog.output_of(self._paths.logs, self._run)
+        logs, output = self._paths.logs, record_files.output_of(self._paths.logs, self._run)
         places = [(logs, _COMES), (output.parent, _COMES), (output, linux.IN_MODIFY)]
         if self._call is None:
             places += [(path, _COMES) for path in offline.marks_of(self._paths, self._run)]

@@ -17,7 +17,7 @@ from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_
 from jobqueued.ctl.show import parsed, verdict
 from jobqueued.ctl.terminal import distance, local, printable, size
 from jobqueued.model import LIVE, PENDING, Record, RunId
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 
 _UNBOUNDED = 1 << 62
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}
@@ -76,7 +76,7 @@ def _newest(paths: Paths, job: str, follow: bool) -> Record:
     """The newest run of a job that has output, or is about to."""
     for record in _history(paths, job):
         is_live = record["state"] in LIVE
-        if runlog.whole_output(record)["file"] or (is_live and (follow or _has_output(paths, record))):
+        if record_files.whole_output(record)["file"] or (is_live and (follow or _has_output(paths, record))):
             click.echo(f"{record['run']}, {record['state']} {_when(record)}", err=True)
             return record
     raise Refused(f"no run of {printable(job)} has output")
@@ -146,7 +146,7 @@ def _bounds(record: Record, attempt: int) -> tuple[int, int]:
 
 
 def _no_output(record: Record) -> Refused:
-    return Refused(printable(f"there is no output of {record['run']}: {runlog.no_output(record)}"))
+    return Refused(printable(f"there is no output of {record['run']}: {record_files.no_output(record)}"))
 
 
 def _tell_of(record: Record, source: Source) -> None:

@@ -27,7 +27,7 @@ from jobqueued.ctl.terminal import printable
 from jobqueued.host.usage import usage
 from jobqueued.model import FAILURES, LIVE, PENDING, Job, JobStatus, Record, RunId, RunState, to_text
 from jobqueued.runs.marks import Marks, Name
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 
 _GREETING_SECONDS = 1.0
 
@@ -116,7 +116,7 @@ def so_far(marks: Marks, name: Name) -> Record | None:
         **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,
         "pid": started.pid, "started": to_text(started.started),
         "usage": usage(str(name), started.pid, marks.supervisor(name)),
-        "output": runlog.found_output(marks.logs, name.run) or record["output"],
+        "output": record_files.found_output(marks.logs, name.run) or record["output"],
     }  # fmt: skip
 
 
@@ -154,14 +154,14 @@ def asked_record(paths: Paths, run: RunId) -> Record:
 
 def record(paths: Paths, run: RunId) -> Record | None:
     """The record of a run, live or not."""
-    if run.job not in runlog.jobs(paths.logs) and not any(found["run"] == str(run) for found in live(paths)):
+    if run.job not in record_files.jobs(paths.logs) and not any(found["run"] == str(run) for found in live(paths)):
         return None  # so that no name leads out of the directory
-    return _from_marks(paths, run) or runlog.read(paths.logs, run)
+    return _from_marks(paths, run) or record_files.read(paths.logs, run)
 
 
 def end(paths: Paths, run: RunId) -> Record | None:
     """The final record of a run; None: it goes on."""
-    found = _from_marks(paths, run) or runlog.read(paths.logs, run)
+    found = _from_marks(paths, run) or record_files.read(paths.logs, run)
     return found if found is not None and found["state"] not in LIVE | PENDING else None
 
 
@@ -197,18 +197,20 @@ def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[R
     marked = (record for record in _marked(paths) if record["state"] in LIVE or not _has_file(paths, record))
     running = sorted(marked, key=_queued, reverse=True)
     yield from (record for record in running if job in (None, record["job"]) and _queued(record) >= since)
-    jobs = [name for name in runlog.jobs(paths.logs) if job in (None, name)]
+    jobs = [name for name in record_files.jobs(paths.logs) if job in (None, name)]
     records = heapq.merge(*(_records(paths, name) for name in jobs), key=_queued, reverse=True)
     yield from takewhile(lambda record: _queued(record) >= since, records)
 
 
 def _records(paths: Paths, job: str) -> Iterator[Record]:
-    records = (runlog.read(paths.logs, RunId(job, number)) for number in reversed(runlog.numbers(paths.logs, job)))
+    records = (
+        record_files.read(paths.logs, RunId(job, number)) for number in reversed(record_files.numbers(paths.logs, job))
+    )
     return (record for record in records if record is not None)
 
 
 def _has_file(paths: Paths, record: Record) -> bool:
-    return runlog.read(paths.logs, RunId.parse(record["run"])) is not None
+    return record_files.read(paths.logs, RunId.parse(record["run"])) is not None
 
 
 def _queued(record: Record) -> str:

@@ -14,7 +14,7 @@ from jobqueued.config import Paths
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.terminal import printable
 from jobqueued.model import RunId
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 
 CHUNK = 1 << 16
 
@@ -76,7 +76,7 @@ class Daemon:
 
 def source_of(paths: Paths, run: RunId) -> Source:
     """The file where this user may read it, else the daemon."""
-    file = File(runlog.output_of(paths.logs, run))
+    file = File(record_files.output_of(paths.logs, run))
     try:
         file.size()
     except PermissionError:

@@ -34,7 +34,7 @@ from jobqueued.ctl.terminal import (
     styled,
 )
 from jobqueued.model import Job, Record, RunId
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 
 Fact = tuple[str, str | Text | None]
 
@@ -252,7 +252,7 @@ def _held(claim: Message) -> str:
 
 
 def _consumption(record: Record) -> list[Fact]:
-    usage, output, cpu = record.get("usage"), runlog.whole_output(record), record["cpu_user"]
+    usage, output, cpu = record.get("usage"), record_files.whole_output(record), record["cpu_user"]
     enforced = record.get("enforced") or {}
     unsent = (output.get("journal") or {}).get("dropped")
     now = usage and f"{span(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {_count(usage['tasks'], 'task')}" + (

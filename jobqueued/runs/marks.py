@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.model import SECOND, Record, RunId
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 from jobqueued.state.store import claims_from, placed_from
 
 IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "failover", "claims", "placed", "ends_by")
@@ -134,11 +134,11 @@ class Marks:
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.Event:
         """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost."""
-        document = runlog.read(self.logs, name.run)
+        document = record_files.read(self.logs, name.run)
         attempts = [] if document is None else document.get("attempts", [])
         if document is not None and any(attempt.get("attempt") == name.attempt for attempt in attempts):
             return ended(name, document)
-        return events.RunLost(*name, reason, status, runlog.found_output(self.logs, name.run))
+        return events.RunLost(*name, reason, status, record_files.found_output(self.logs, name.run))
 
     def kill(self, name: Name) -> None:
         """End what is left of the session that R/pid names.

@@ -10,7 +10,7 @@ from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Job
 from jobqueued.queue.placement import CPUS, environment
 from jobqueued.runs.marks import IDENTITY
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 
 
 def order(launch: Launch, logs: Path, journal: Path) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def order(launch: Launch, logs: Path, journal: Path) -> dict[str, Any]:
         "output_limit": job.output_limit,
         "journal_rate": job.journal_rate,
         "journal": str(journal),
-        "logs": str(runlog.path_of(logs, run.id)),
+        "logs": str(record_files.path_of(logs, run.id)),
         "run": {field: getattr(run, field) for field in IDENTITY},
         "record": launch.record,
     }

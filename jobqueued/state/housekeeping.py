@@ -1,4 +1,4 @@
-"""Upkeep: what retention lets go, record files that a crash left behind their rows, the write-ahead log.
+"""Housekeeping: what retention lets go, record files that a crash left behind their rows, the write-ahead log.
 
 One job a turn, some time after there is something to do.
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from jobqueued.config import Retention
 from jobqueued.model import MINUTE, Now, RunId
-from jobqueued.state import runlog
+from jobqueued.state import record_files
 from jobqueued.state.store import Store, StoreError
 
 
-class Upkeep:
+class Housekeeping:
     """`at` is when (CLOCK_MONOTONIC, ns) `turn` wants to be called; None: there is nothing to do."""
 
     def __init__(self, store: Store, logs: Path, retention: Retention) -> None:
@@ -27,7 +27,7 @@ class Upkeep:
     def begin(self, now: Now) -> None:
         """At start: look at every job, as nobody did meanwhile."""
         self._unmended = set(self._store.jobs())
-        self._jobs = self._unmended | set(runlog.jobs(self._logs))
+        self._jobs = self._unmended | set(record_files.jobs(self._logs))
         self.at = now.mono if self._jobs else None
 
     def note(self, job: str, now: Now) -> None:
@@ -52,13 +52,13 @@ class Upkeep:
         self._unmended.discard(job)
         with contextlib.suppress(OSError, StoreError):
             for record in self._store.of_the_scheduler(job):
-                if runlog.read(self._logs, RunId(job, record["number"])) != record:
-                    runlog.write(self._logs, record)
+                if record_files.read(self._logs, RunId(job, record["number"])) != record:
+                    record_files.write(self._logs, record)
 
     def _expire(self, job: str, now: Now, live: Container[RunId]) -> None:
-        expired = runlog.expired(self._logs, job, self._retention, now.wall)
+        expired = record_files.expired(self._logs, job, self._retention, now.wall)
         gone = [number for number in expired if RunId(job, number) not in live]
         for number in gone:
-            runlog.remove(self._logs, RunId(job, number))
+            record_files.remove(self._logs, RunId(job, number))
         if gone:
             self._store.forget(job, gone)

@@ -10,7 +10,7 @@ from jobqueued.saved import SavedJob
 from jobqueued.state.store import CommitFailed, Store, hold_text
 
 
-class Unsaved:
+class WriteBatch:
     """Collects the `Save…` commands and the accepted files of one turn, or of many while the disk is full."""
 
     def __init__(self, store: Store) -> None:
