@@ -22,7 +22,7 @@ from jobqueued.child.cgroup import Cgroup
 from jobqueued.commands import Launch
 from jobqueued.core import record
 from jobqueued.model import Job, Run, RunId, RunState
-from jobqueued.runs import orders
+from jobqueued.runs import launch_spec
 
 _LIMITS: dict[str, Any] = {"memory": 1 << 30, "memory_high": 1 << 29, "swap": 0, "tasks": 100}
 _WAYS: dict[str, dict[str, Any] | None] = {
@@ -58,7 +58,7 @@ class _Start:
         run = Run(
             id=RunId("a", 1), key="x", due=0, queued=0, arrival=1, attempt=1, state=RunState.STARTING,
         )  # fmt: skip
-        self._order = orders.order(Launch(run, job, record.begin(run, job, "host")), Path("/none"), Path("/none"))
+        self._order = launch_spec.order(Launch(run, job, record.begin(run, job, "host")), Path("/none"), Path("/none"))
         self._home = home if limits is not None else -1
         self._output = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
 

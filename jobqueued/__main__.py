@@ -92,7 +92,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     from jobqueued.config import Paths, read_config
     from jobqueued.daemon import Daemon
     from jobqueued.host.log import Log, somebody_listens
-    from jobqueued.runs.launch import LAUNCHER, LauncherError, Link
+    from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
     from jobqueued.state.store import Store, StoreError
 
     paths = Paths.chosen(
@@ -124,7 +124,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         own = None if options.launcher else launcher or LAUNCHER
         try:
             words = ("--delegated",) if options.delegated else ()
-            link = Link(paths, options.launcher or paths.launcher, own, words)
+            link = LauncherLink(paths, options.launcher or paths.launcher, own, words)
             daemon = Daemon(paths, config, Store(paths.state), link, journal, platform.node())
         except StoreError as error:
             raise CannotStart(str(error)) from None

@@ -36,8 +36,8 @@ from jobqueued.jobdir.arrivals import Arrivals
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND, Now, Record, RunId, to_text
-from jobqueued.runs.launch import LauncherError, Link
-from jobqueued.runs.marks import Name
+from jobqueued.runs.launcher_link import LauncherError, LauncherLink
+from jobqueued.runs.run_directory import Name
 from jobqueued.state import record_files
 from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.store import CommitFailed, Store
@@ -49,7 +49,7 @@ _RETRY_COMMIT, _CALL_AGAIN = 10 * SECOND, 10 * SECOND
 class Daemon:
     """One scheduler with everything that serves it."""
 
-    def __init__(self, paths: Paths, config: Config, store: Store, link: Link, journal: Log, host: str) -> None:
+    def __init__(self, paths: Paths, config: Config, store: Store, link: LauncherLink, journal: Log, host: str) -> None:
         self._paths, self._config, self._store, self._link, self._journal = paths, config, store, link, journal
         self._host, self._since = host, time.time_ns()
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))

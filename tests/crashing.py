@@ -71,15 +71,15 @@ def as_daemon(arguments: list[str]) -> int:
     from pathlib import Path
 
     from jobqueued.__main__ import main
-    from jobqueued.runs import launch, marks, settle
+    from jobqueued.runs import launcher_link, recovery, run_directory
     from jobqueued.state import store
 
     root = arguments[arguments.index("--root") + 1]
-    settle.SILENT_SECONDS = 2.0
+    recovery.SILENT_SECONDS = 2.0
     arm(store.Store, "commit", root)
-    arm(marks.Marks, "remove", root)
+    arm(run_directory.RunDirectory, "remove", root)
     for name in LINK_STEPS:
-        arm(launch.Link, name, root)
+        arm(launcher_link.LauncherLink, name, root)
     return main(arguments, launcher=Path(__file__))
 
 

@@ -18,7 +18,7 @@ from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.spawn import is_system_trouble
 from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.model import SECOND, Job
-from jobqueued.runs.orders import _CAPS, _RLIMITS, _attributes
+from jobqueued.runs.launch_spec import _CAPS, _RLIMITS, _attributes
 from tests.test_spawn import NEEDS_ROOT, OTHER, ROOT, Way, order
 
 WAY = Way("fork")

@@ -18,7 +18,7 @@ from jobqueued.commands import MarkLockHolder
 from jobqueued.control.company import NAME, Company
 from jobqueued.events import LockFound, LockOver
 from jobqueued.model import Claim, RunId
-from jobqueued.runs.marks import birth
+from jobqueued.runs.run_directory import birth
 from tests.host import DEADLINE, Host, wait_for
 from tests.test_ctl import PROGRAM, environment, run
 
@@ -395,7 +395,7 @@ class TestRestart:
         assert stderr.startswith("Error: the daemon is not reachable at ")
 
     def test_stale_marks(self, host: Host) -> None:
-        """Marks of dead processes, of other processes with their numbers, and garbage keep nothing locked."""
+        """RunDirectory of dead processes, of other processes with their numbers, and garbage keep nothing locked."""
         directory = host.root / "run" / "with-lock"
         directory.mkdir(parents=True)
         born = birth(os.getpid())

@@ -30,7 +30,7 @@ from jobqueued.control.verbs import Verbs
 from jobqueued.core.record import begin
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
 from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
-from jobqueued.runs.marks import Marks
+from jobqueued.runs.run_directory import RunDirectory
 from jobqueued.saved import Hold
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
@@ -421,7 +421,7 @@ class Real(Service):
         self.verbs = Verbs(
             self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append, self.logs,
             self.reloads.append, lambda: self.world.now, "boot1", Company(directory / "with-lock"),
-            Monitor(list, Marks(directory / "runs", self.logs)),
+            Monitor(list, RunDirectory(directory / "runs", self.logs)),
         )  # fmt: skip
         super().__init__(directory, self.verbs.of)
 

@@ -33,15 +33,15 @@ NOTHING = None, None, 0
 SCHEDULER = [
     ("Store.commit before 1", NOTHING),  # the intent
     ("Store.commit after 1", RAN),
-    ("Link.launch before 1", RAN),
-    ("Link.launch after 1", RAN),
-    ("Link.flush after 1", RAN),
+    ("LauncherLink.launch before 1", RAN),
+    ("LauncherLink.launch after 1", RAN),
+    ("LauncherLink.flush after 1", RAN),
     ("Store.commit before 2", RAN),  # the start
     ("Store.commit after 2", RAN),
     ("Store.commit before 3", RAN),  # the end
     ("Store.commit after 3", RAN),
-    ("Marks.remove before 1", RAN),
-    ("Marks.remove after 1", RAN),
+    ("RunDirectory.remove before 1", RAN),
+    ("RunDirectory.remove after 1", RAN),
 ]
 LAUNCHER = [
     ("Launcher._make_directory before 1", RAN),

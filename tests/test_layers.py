@@ -30,7 +30,7 @@ WINGS: dict[str, list[str]] = {
     "settings": ["config"],
     "host": ["linux", "wall_timer", "psi", "log", "usage", "sd_notify", "detach"],
     "state": ["store", "write_batch", "record_files", "housekeeping"],
-    "runs": ["marks", "settle", "orders", "launch"],
+    "runs": ["run_directory", "recovery", "launch_spec", "launcher_link"],
     "jobdir": ["trust", "watch", "arrivals"],
     "control": [
         "interface", "varlink", "answers", "summary", "company", "monitor", "reload", "control", "verbs",

@@ -29,7 +29,7 @@ from jobqueued.control.monitor import EVERY, HISTORY, Monitor, Process, Trace
 from jobqueued.control.varlink import Decoder, encode
 from jobqueued.host.usage import Usage
 from jobqueued.model import SECOND, Now, RunId
-from jobqueued.runs.marks import Marks, Name
+from jobqueued.runs.run_directory import Name, RunDirectory
 from tests.host import DEADLINE, REPO, Host, wait_for
 
 JOBS = """
@@ -54,7 +54,7 @@ class Here:
         self.now = Now(1_000 * SECOND, 5 * SECOND)
         self.replies: dict[int, list[Any]] = {}
         self.patience: dict[int, int] = {}
-        self.monitor = Monitor(self.live, Marks(Path("/no-such"), Path("/no-such")))
+        self.monitor = Monitor(self.live, RunDirectory(Path("/no-such"), Path("/no-such")))
         self.monitor.reply = self.reply
 
     def live(self) -> list[Process]:

@@ -21,7 +21,7 @@ from jobqueued.commands import Launch
 from jobqueued.core import record
 from jobqueued.model import SECOND, Claim, Job, Run, RunId, RunState
 from jobqueued.queue.placement import CPUS
-from jobqueued.runs import orders
+from jobqueued.runs import launch_spec
 from tests.host import wait_for
 from tests.test_spawn import ROOT
 
@@ -66,7 +66,9 @@ class Pool:
         run = Run(**{**identity, "state": RunState.STARTING, **fields})
         path = self.root / run.attempt_name
         path.mkdir()
-        spec = orders.order(Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal")
+        spec = launch_spec.order(
+            Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal"
+        )
         (path / wire.SPEC).write_bytes(wire.encode(spec))
         directory = wire.open_directory(str(path))
         socket.send_fds(self.socket, [run.attempt_name.encode()], [directory])

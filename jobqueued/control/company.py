@@ -13,7 +13,7 @@ from pathlib import Path
 from jobqueued.commands import MarkLockHolder
 from jobqueued.events import LockFound, LockOver
 from jobqueued.model import RunId
-from jobqueued.runs.marks import birth
+from jobqueued.runs.run_directory import birth
 from jobqueued.state.store import claims_from, placed_from
 
 NAME = ":with-lock"

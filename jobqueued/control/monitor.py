@@ -15,7 +15,7 @@ from jobqueued.control.varlink import text_of
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.host.usage import Meter, Usage, host, host_has
 from jobqueued.model import SECOND, Now, to_text
-from jobqueued.runs.marks import Marks, Name
+from jobqueued.runs.run_directory import Name, RunDirectory
 
 HISTORY = 60
 """How many samples of each run are kept, and of the host."""
@@ -121,7 +121,7 @@ class Live(Trace):
 class Monitor:
     """`live` tells which there are.  `reply` answers a ticket, and says whether that waits for more answers."""
 
-    def __init__(self, live: Callable[[], Iterable[Process]], marks: Marks) -> None:
+    def __init__(self, live: Callable[[], Iterable[Process]], marks: RunDirectory) -> None:
         self._live, self.marks = live, marks
         self.reply: Callable[[int, str], bool]
         self._watchers: dict[int, bool] = {}

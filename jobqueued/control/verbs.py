@@ -21,7 +21,7 @@ from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, R
 from jobqueued.host.usage import usage
 from jobqueued.jobfile.queue_types import is_name
 from jobqueued.model import CPU, LIVE, MEMORY, Claim, Now, Record, Run, RunId, to_instant, to_text
-from jobqueued.runs.marks import Name
+from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
 from jobqueued.state import record_files
 from jobqueued.state.store import NEWEST, Mark, Store, StoreError

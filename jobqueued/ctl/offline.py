@@ -26,7 +26,7 @@ from jobqueued.ctl.files import read_files, user_exists
 from jobqueued.ctl.terminal import printable
 from jobqueued.host.usage import usage
 from jobqueued.model import FAILURES, LIVE, PENDING, Job, JobStatus, Record, RunId, RunState, to_text
-from jobqueued.runs.marks import Marks, Name
+from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.state import record_files
 
 _GREETING_SECONDS = 1.0
@@ -70,7 +70,7 @@ def live(paths: Paths) -> list[Record]:
 
 def processes(paths: Paths) -> list[Process]:
     """Those of the live runs."""
-    marks = Marks(paths.runs, paths.logs)
+    marks = RunDirectory(paths.runs, paths.logs)
     with contextlib.suppress(OSError):
         found = ((name, marks.started(name)) for name in marks.names() if marks.supervisor(name))
         running = RunState.RUNNING.value
@@ -81,19 +81,19 @@ def processes(paths: Paths) -> list[Process]:
 def left(paths: Paths) -> list[str]:
     """The runs that have ended and left processes behind which live on."""
     with contextlib.suppress(OSError):
-        return [str(name.run) for name in Marks(paths.runs, paths.logs).left()]
+        return [str(name.run) for name in RunDirectory(paths.runs, paths.logs).left()]
     return []
 
 
 def _marked(paths: Paths) -> list[Record]:
     """What the R's tell."""
-    marks = Marks(paths.runs, paths.logs)
+    marks = RunDirectory(paths.runs, paths.logs)
     with contextlib.suppress(OSError):  # none since the host is up; or hidden, as `say` says
         return [record for name in marks.names() if (record := so_far(marks, name)) is not None]
     return []
 
 
-def so_far(marks: Marks, name: Name) -> Record | None:
+def so_far(marks: RunDirectory, name: Name) -> Record | None:
     """What R tells of an attempt; None: it tells nothing, or that the attempt never started."""
     with marks.opened(name) as directory:
         if directory is None:
@@ -167,7 +167,7 @@ def end(paths: Paths, run: RunId) -> Record | None:
 
 def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
     """A connection to the supervisor of a run, which can be read when the run ends or it dies; None: nobody answers."""
-    marks = Marks(paths.runs, paths.logs)
+    marks = RunDirectory(paths.runs, paths.logs)
     for path in reversed(marks_of(paths, run)):
         with contextlib.suppress(OSError), marks.opened(Name.parse(path.name)) as directory:
             if directory is not None:
@@ -178,13 +178,13 @@ def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
 def marks_of(paths: Paths, run: RunId) -> list[Path]:
     """The R's of a run that this user may see, the newest attempt's last."""
     with contextlib.suppress(OSError):
-        names = (name for name in Marks(paths.runs, paths.logs).names() if name.run == run)
+        names = (name for name in RunDirectory(paths.runs, paths.logs).names() if name.run == run)
         return [paths.runs / str(name) for name in names]
     return []
 
 
 def _from_marks(paths: Paths, run: RunId) -> Record | None:
-    marks = Marks(paths.runs, paths.logs)
+    marks = RunDirectory(paths.runs, paths.logs)
     with contextlib.suppress(OSError):
         for path in reversed(marks_of(paths, run)):
             if (found := so_far(marks, Name.parse(path.name))) is not None:

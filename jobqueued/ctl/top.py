@@ -27,7 +27,7 @@ from jobqueued.ctl import offline
 from jobqueued.ctl.client import Stream, Unreachable
 from jobqueued.ctl.terminal import console, distance, json_option, print_json, size, span, styled, table
 from jobqueued.model import Now
-from jobqueued.runs.marks import Marks
+from jobqueued.runs.run_directory import RunDirectory
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
@@ -152,7 +152,7 @@ class _Files:
         what = _HIDDEN if offline.is_hidden(paths.runs) else "measured here"
         self.note = f"the daemon is not reachable; {what}"
         self._frame = ""
-        self._monitor = Monitor(lambda: offline.processes(paths), Marks(paths.runs, paths.logs))
+        self._monitor = Monitor(lambda: offline.processes(paths), RunDirectory(paths.runs, paths.logs))
         self._monitor.reply = self._keep
         self._monitor.join(0, False, _now())
 

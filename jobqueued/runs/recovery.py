@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.model import LIVE, Run, RunId
-from jobqueued.runs.marks import Marks, Name
+from jobqueued.runs.run_directory import Name, RunDirectory
 
 SILENT_SECONDS = 10.0
 
@@ -29,10 +29,10 @@ DEAD = "its supervisor died"
 NO_DIRECTORY = "its run directory is gone"
 
 
-class Settlement:
+class Recovery:
     """One settling.  `held` are the attempts that the present launcher has; `adopted` collects whom to follow."""
 
-    def __init__(self, marks: Marks, held: set[Name]) -> None:
+    def __init__(self, marks: RunDirectory, held: set[Name]) -> None:
         self._marks, self._held = marks, held
         self.adopted: dict[int, tuple[Name, socket.socket]] = {}
 

@@ -9,7 +9,7 @@ from jobqueued.child import wire
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Job
 from jobqueued.queue.placement import CPUS, environment
-from jobqueued.runs.marks import IDENTITY
+from jobqueued.runs.run_directory import IDENTITY
 from jobqueued.state import record_files
 
 

@@ -52,7 +52,7 @@ class _Pid(NamedTuple):
     """Which supervisors of older versions did not say."""
 
 
-class Marks:
+class RunDirectory:
     """All R's of this boot, and the record files that their supervisors write."""
 
     def __init__(self, runs: Path, logs: Path) -> None:

@@ -19,9 +19,9 @@ from jobqueued.child import wire
 from jobqueued.commands import Launch
 from jobqueued.config import Paths
 from jobqueued.model import SECOND, Job, Run, RunId
-from jobqueued.runs.marks import Marks, Name
-from jobqueued.runs.orders import caps, order
-from jobqueued.runs.settle import DEAD, GONE, NO_DIRECTORY, Settlement
+from jobqueued.runs.launch_spec import caps, order
+from jobqueued.runs.recovery import DEAD, GONE, NO_DIRECTORY, Recovery
+from jobqueued.runs.run_directory import Name, RunDirectory
 
 LAUNCHER = Path(__file__).parent.parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
@@ -43,7 +43,7 @@ def _question(number: int, user: str) -> bytes:
     return f"user {number} {json.dumps(user)}\n".encode()
 
 
-class Link:
+class LauncherLink:
     """The connection to the launcher.  `own`: the program to start where none answers; None: PID 1 keeps one there.
 
     `words` are further arguments for it.
@@ -52,7 +52,7 @@ class Link:
     def __init__(self, paths: Paths, address: Path, own: Path | None = LAUNCHER, words: tuple[str, ...] = ()) -> None:
         self._address, self._own, self._words = address, own, words
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
-        self.marks = Marks(self._runs, self._logs)
+        self.marks = RunDirectory(self._runs, self._logs)
         self._connection: socket.socket | None = None
         self._calls = 0
         self.greeted = False
@@ -180,7 +180,7 @@ class Link:
         self, runs: dict[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
         """The verdicts on everything that may be live; see settle.py."""
-        settlement = Settlement(self.marks, self._held)
+        settlement = Recovery(self.marks, self._held)
         yield from settlement.verdicts(runs, is_final, same_boot=same_boot)
         self._followed = settlement.adopted
         early, self._early = self._early, []
