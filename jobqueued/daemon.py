@@ -32,7 +32,7 @@ from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager
 from jobqueued.host.usage import host_has
 from jobqueued.host.wall_timer import WallTimer
-from jobqueued.jobdir.arrivals import Arrivals
+from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND, Now, Record, RunId, to_text
@@ -59,7 +59,7 @@ class Daemon:
         self._happened: list[events.Event] = []
         self._reload = Reload(self._watch, self._scheduler.catalog)
         self._unsaved = WriteBatch(store)
-        self._company, self._arrivals = Company(paths.run / "with-lock"), Arrivals()
+        self._company, self._arrivals = Company(paths.run / "with-lock"), PathTriggers()
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         self._verbs = Verbs(
             self._scheduler, store, self._unsaved, self._status, self._happened.append, paths.logs, self._reload.begin,

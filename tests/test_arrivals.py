@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.jobdir.arrivals import Arrivals
+from jobqueued.jobdir.path_triggers import PathTriggers
 from tests.host import DEADLINE
 
 
@@ -19,7 +19,7 @@ class Waiting:
     """Somebody who waits for files that match."""
 
     def __init__(self, *paths: Path | str) -> None:
-        self.arrivals = Arrivals()
+        self.arrivals = PathTriggers()
         self.arrivals.want(map(str, paths))
 
     def told(self) -> list[str]:

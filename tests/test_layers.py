@@ -31,7 +31,7 @@ WINGS: dict[str, list[str]] = {
     "host": ["linux", "wall_timer", "psi", "log", "usage", "sd_notify", "detach"],
     "state": ["store", "write_batch", "record_files", "housekeeping"],
     "runs": ["run_directory", "recovery", "launch_spec", "launcher_link"],
-    "jobdir": ["trust", "watch", "arrivals"],
+    "jobdir": ["trust", "watch", "path_triggers"],
     "control": [
         "interface", "varlink", "answers", "summary", "company", "monitor", "reload", "control", "verbs",
     ],

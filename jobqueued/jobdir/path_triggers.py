@@ -24,7 +24,7 @@ _GONE = linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_IGNORED | linux.IN_
 _MASK = _COMPLETE | linux.IN_CREATE | linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_ONLYDIR
 
 
-class Arrivals:
+class PathTriggers:
     """Who waits for which files."""
 
     def __init__(self) -> None:
