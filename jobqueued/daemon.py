@@ -19,12 +19,12 @@ from typing import Any
 from jobqueued import __version__, commands, events
 from jobqueued.commands import Command, RemoveMarks, SaveRun
 from jobqueued.config import Config, Paths, limits_of, machine_id
-from jobqueued.control.company import Company
-from jobqueued.control.control import Control
+from jobqueued.control.lock_processes import LockProcesses
+from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor, processes
 from jobqueued.control.reload import Reload, refused, tell_changes
+from jobqueued.control.server import ControlServer
 from jobqueued.control.summary import farewell, summary
-from jobqueued.control.verbs import Verbs
 from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.host.log import Log
@@ -59,13 +59,13 @@ class Daemon:
         self._happened: list[events.Event] = []
         self._reload = Reload(self._watch, self._scheduler.catalog)
         self._unsaved = WriteBatch(store)
-        self._company, self._arrivals = Company(paths.run / "with-lock"), PathTriggers()
+        self._company, self._arrivals = LockProcesses(paths.run / "with-lock"), PathTriggers()
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
-        self._verbs = Verbs(
+        self._verbs = Methods(
             self._scheduler, store, self._unsaved, self._status, self._happened.append, paths.logs, self._reload.begin,
             _now, paths.runs.name, self._company, self._monitor,
         )  # fmt: skip
-        self._control = Control(paths.control, self._verbs.of)
+        self._control = ControlServer(paths.control, self._verbs.of)
         self._monitor.reply = self._control.stream
         self._held_back: list[RemoveMarks] = []
         self._degraded: str | None = None

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from jobqueued import events
 from jobqueued.commands import Command, Launch, Reply, Say, Stop
-from jobqueued.control.answers import status_of
+from jobqueued.control.views import status_of
 from jobqueued.host.log import VOCABULARY
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.spelling import parse_duration

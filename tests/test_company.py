@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from jobqueued.commands import MarkLockHolder
-from jobqueued.control.company import NAME, Company
+from jobqueued.control.lock_processes import NAME, LockProcesses
 from jobqueued.events import LockFound, LockOver
 from jobqueued.model import Claim, RunId
 from jobqueued.runs.run_directory import birth
@@ -37,9 +37,9 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def company(tmp_path: Path) -> Iterator[Company]:
+def company(tmp_path: Path) -> Iterator[LockProcesses]:
     """A company of nobody yet."""
-    found = Company(tmp_path / "with-lock")
+    found = LockProcesses(tmp_path / "with-lock")
     assert [] == found.found()
     yield found
     for descriptor in found.descriptors():
@@ -52,11 +52,11 @@ def marks(directory: Path) -> list[str]:
 
 
 class TestMarks:
-    def test_found_again(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
+    def test_found_again(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """Who was granted its locks is found again by the next company, with what it holds, and followed to its end."""
         guest = company.come(sleeper.pid)
         company.welcome(MarkLockHolder(guest, CLAIMS, PLACED, "root"))
-        following = Company(tmp_path / "with-lock")
+        following = LockProcesses(tmp_path / "with-lock")
         assert [LockFound(guest, CLAIMS, PLACED, "root")] == following.found()
         (descriptor,) = following.descriptors()
         assert ([], [], []) == select.select([descriptor], [], [], 0)
@@ -65,24 +65,26 @@ class TestMarks:
         assert LockOver(guest) == following.left(descriptor)
         assert ([], []) == (following.descriptors(), marks(tmp_path / "with-lock"))
 
-    def test_not_before_it_is_granted(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
+    def test_not_before_it_is_granted(
+        self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]
+    ) -> None:
         """Who still waits has no mark: after a restart it has to ask again."""
         company.come(sleeper.pid)
         assert [] == marks(tmp_path / "with-lock")
-        assert [] == Company(tmp_path / "with-lock").found()
+        assert [] == LockProcesses(tmp_path / "with-lock").found()
 
-    def test_names(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
+    def test_names(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """Each has a name of its own, also beside those of before, and also one process that asks twice."""
         assert [RunId(NAME, 1), RunId(NAME, 2)] == [company.come(sleeper.pid) for _ in range(2)]
         (tmp_path / "with-lock" / "7").write_text(
             json.dumps({"pid": 0, "birth": 0, "claims": [], "placed": [], "asked_by": "root"})
         )
-        following = Company(tmp_path / "with-lock")
+        following = LockProcesses(tmp_path / "with-lock")
         assert [] == following.found()
         assert RunId(NAME, 8) == following.come(sleeper.pid)
         os.close(*following.descriptors())
 
-    def test_gone(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
+    def test_gone(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """A process that is gone gets no name; one that goes before it is granted its locks gets no mark."""
         guest = company.come(sleeper.pid)
         sleeper.kill()
@@ -93,28 +95,28 @@ class TestMarks:
         company.welcome(MarkLockHolder(guest, CLAIMS, PLACED, "root"))
         assert [] == marks(tmp_path / "with-lock")
 
-    def test_not_for_everybody(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
+    def test_not_for_everybody(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """Nobody else can make marks, nor see who holds what."""
         company.welcome(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         assert 0o700 == (tmp_path / "with-lock").stat().st_mode & 0o777
 
-    def test_dead(self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]) -> None:
+    def test_dead(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """The mark of a process that ended while nobody looked is removed."""
         company.welcome(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         sleeper.kill()
         sleeper.wait(DEADLINE)
-        following = Company(tmp_path / "with-lock")
+        following = LockProcesses(tmp_path / "with-lock")
         assert ([], [], []) == (following.found(), following.descriptors(), marks(tmp_path / "with-lock"))
 
     def test_another_process_of_that_number(
-        self, tmp_path: Path, company: Company, sleeper: subprocess.Popen[bytes]
+        self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]
     ) -> None:
         """A number that is another process's by now is not taken for the holder."""
         company.welcome(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         path = tmp_path / "with-lock" / "1"
         mark = json.loads(path.read_text())
         path.write_text(json.dumps({**mark, "birth": mark["birth"] - 1}))
-        following = Company(tmp_path / "with-lock")
+        following = LockProcesses(tmp_path / "with-lock")
         assert ([], [], []) == (following.found(), following.descriptors(), marks(tmp_path / "with-lock"))
 
     @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ class TestMarks:
         ],
         ids=str,
     )
-    def test_garbage(self, tmp_path: Path, company: Company, name: str, text: bytes) -> None:
+    def test_garbage(self, tmp_path: Path, company: LockProcesses, name: str, text: bytes) -> None:
         """What is no mark is removed, and keeps nobody from starting."""
         (tmp_path / "with-lock" / name).write_bytes(text)
         assert ([], [], []) == (company.found(), company.descriptors(), marks(tmp_path / "with-lock"))

@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 
 from jobqueued.child import wire
-from jobqueued.control.company import Company
-from jobqueued.control.control import _CLIENTS as CLIENTS
-from jobqueued.control.control import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
-from jobqueued.control.control import Control, Peer
 from jobqueued.control.interface import INTERFACE
+from jobqueued.control.lock_processes import LockProcesses
+from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor
+from jobqueued.control.server import _CLIENTS as CLIENTS
+from jobqueued.control.server import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
+from jobqueued.control.server import ControlServer, Peer
 from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
-from jobqueued.control.verbs import Verbs
 from jobqueued.core.record import begin
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
 from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
@@ -139,11 +139,11 @@ class Client:
 
 
 class Service:
-    """A Control and a loop like the daemon's."""
+    """A ControlServer and a loop like the daemon's."""
 
     def __init__(self, directory: Path, of: Any) -> None:
         self.path = directory / "control"
-        self.control = Control(self.path, of)
+        self.control = ControlServer(self.path, of)
         self.clients: list[Client] = []
 
     def client(self) -> Client:
@@ -418,9 +418,9 @@ class Real(Service):
             self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
         self.happened: list[Event] = []
         self.reloads: list[int] = []
-        self.verbs = Verbs(
+        self.verbs = Methods(
             self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append, self.logs,
-            self.reloads.append, lambda: self.world.now, "boot1", Company(directory / "with-lock"),
+            self.reloads.append, lambda: self.world.now, "boot1", LockProcesses(directory / "with-lock"),
             Monitor(list, RunDirectory(directory / "runs", self.logs)),
         )  # fmt: skip
         super().__init__(directory, self.verbs.of)

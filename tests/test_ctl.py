@@ -34,8 +34,8 @@ from hypothesis import strategies as st
 
 from jobqueued import __version__
 from jobqueued.config import Paths
-from jobqueued.control.control import Peer
 from jobqueued.control.interface import INTERFACE
+from jobqueued.control.server import Peer
 from jobqueued.control.varlink import Decoder, Message, Method, Service, VarlinkError, encode
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.main import main

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobqueued.control import answers
+from jobqueued.control import views
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.host.log import local_time
 from jobqueued.model import LIVE
@@ -12,7 +12,7 @@ def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
     """One line for ``systemctl status``: ``3 jobs, 1 running, 2 waiting, next backup at 2026-11-24 02:00:00``."""
     if degraded:
         return f"degraded: {degraded}"
-    jobs, counts, soonest = len(scheduler.catalog), answers.counts(scheduler), answers.next_job(scheduler)
+    jobs, counts, soonest = len(scheduler.catalog), views.counts(scheduler), views.next_job(scheduler)
     waiting = counts["due"] + counts["waiting"]
     words = [f"{jobs} job{'s' * (jobs != 1)}", f"{counts['running']} running"]
     words += [f"{waiting} waiting"] * bool(waiting)

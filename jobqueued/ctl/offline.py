@@ -18,7 +18,7 @@ import click
 
 from jobqueued.child import wire
 from jobqueued.config import Paths
-from jobqueued.control import answers
+from jobqueued.control import views
 from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Unreachable, ask
@@ -236,7 +236,7 @@ def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
         "id": job.id, "description": job.description, "status": _status(job, bool(live), invalid, ended, starts),
         "enabled": job.enabled, "paused": None, "paused_until": None, "skips": None, "invalid": invalid,
         "priority": job.priority,
-        "concurrency": job.concurrency, "schedule": answers.rhythms(job), "timezone": job.timezone,
+        "concurrency": job.concurrency, "schedule": views.rhythms(job), "timezone": job.timezone,
         "next": to_text(starts[0]) if starts else None, "last_run": newest and newest["started"], "last_state": ended,
         "due": None, "waiting": None, "retrying": None, "running": len(live), "file": job.file, "line": job.line,
     }  # fmt: skip

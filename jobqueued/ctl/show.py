@@ -15,7 +15,7 @@ import click
 from rich.text import Text
 
 from jobqueued.config import Paths
-from jobqueued.control import answers
+from jobqueued.control import views
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
@@ -99,7 +99,7 @@ def _job(paths: Paths, job: str, count: int) -> Message:
         if defined is None:
             return {"runs": runs}
         row = offline.job_row(paths, defined, offline.live(paths), time.time_ns())
-        return {"job": row, "definition": _plain(answers.definition(defined)), "runs": runs}
+        return {"job": row, "definition": _plain(views.definition(defined)), "runs": runs}
 
 
 def _plain(document: Message) -> Message:
@@ -111,7 +111,7 @@ def _plain(document: Message) -> Message:
 # a job
 
 _SHOWN_APART = frozenset({"id", "description", "enabled"})
-_DEFAULTS = {**json.loads(json.dumps(answers.definition(Job(id="", command="")))), "timezone": None}
+_DEFAULTS = {**json.loads(json.dumps(views.definition(Job(id="", command="")))), "timezone": None}
 
 
 def _print_job(answer: Message) -> None:

@@ -67,7 +67,7 @@ class _Client:
         return not self.queue or (self.pending is not None and len(self.queue) < _QUEUED)
 
 
-class Control:
+class ControlServer:
     """The listening socket and its clients; the loop calls `ready` for each descriptor that has something."""
 
     def __init__(self, path: Path, methods: Methods) -> None:

@@ -19,7 +19,7 @@ from jobqueued.state.store import claims_from, placed_from
 NAME = ":with-lock"
 
 
-class Company:
+class LockProcesses:
     """Who is here.  `directory` holds the marks, a file for each, named by its number."""
 
     def __init__(self, directory: Path) -> None:

@@ -10,10 +10,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from jobqueued.control import answers
-from jobqueued.control.company import Company
-from jobqueued.control.control import Peer
+from jobqueued.control import views
+from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.monitor import Monitor
+from jobqueued.control.server import Peer
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core import record
 from jobqueued.core.scheduler import Scheduler
@@ -34,13 +34,13 @@ _LIVE_PLACE = "live/"
 Ticket = Callable[[], int]
 
 
-class Verbs:
+class Methods:
     """Answers from memory and state.db.  `waiters` are the tickets that wait for a run's end."""
 
     def __init__(
         self, scheduler: Scheduler, store: Store, unsaved: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
-        company: Company, monitor: Monitor,
+        company: LockProcesses, monitor: Monitor,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._unsaved, self._logs = scheduler, store, unsaved, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
@@ -84,23 +84,23 @@ class Verbs:
         return peer.uid in (0, os.geteuid()) or self._logs.stat().st_gid in peer.gids
 
     def _whole_status(self) -> dict[str, Any]:
-        soonest = answers.next_job(self._scheduler)
+        soonest = views.next_job(self._scheduler)
         return {
-            **self._status(), **answers.hold(self._scheduler), **answers.counts(self._scheduler),
+            **self._status(), **views.hold(self._scheduler), **views.counts(self._scheduler),
             "jobs": len(self._scheduler.catalog),
             "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
         }  # fmt: skip
 
     def _list(self) -> list[dict[str, Any]]:
         jobs = sorted(self._scheduler.catalog, key=lambda job: job.id)
-        return [answers.job_row(self._scheduler, job) for job in jobs]
+        return [views.job_row(self._scheduler, job) for job in jobs]
 
     def _next(self, name: str, count: int) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)
         if job is None:
             raise VarlinkError("NoSuchJob", {"job": name})
         count = max(0, min(count, _MOST_RUNS)) if job.enabled else 0
-        return {"timezone": job.timezone, "next": list(map(to_text, answers.starts(self._scheduler, job, count)))}
+        return {"timezone": job.timezone, "next": list(map(to_text, views.starts(self._scheduler, job, count)))}
 
     def _describe(self, name: str, limit: int) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)
@@ -113,8 +113,8 @@ class Verbs:
             name, limit
         )
         return {
-            "job": answers.job_row(self._scheduler, job), "definition": answers.definition(job),
-            "stats": answers.stats(state),
+            "job": views.job_row(self._scheduler, job), "definition": views.definition(job),
+            "stats": views.stats(state),
             "runs": runs[:limit],
         }  # fmt: skip
 
@@ -132,7 +132,7 @@ class Verbs:
         return {
             **begun, "output": record_files.found_output(self._logs, run.id) or begun["output"],
             "usage": self._usage(run) if run.pid else None,
-            "holds": answers.holds(run) if run.state in LIVE else [],
+            "holds": views.holds(run) if run.state in LIVE else [],
             "waits_for": self._scheduler.explain(run.id, self._now())["reasons"],
         }  # fmt: skip
 
