@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "jobqueued"
 
 WINGS: dict[str, list[str]] = {
     "child": [
-        "report", "wire", "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "followers", "account",
+        "report", "wire", "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "control_socket", "account",
         "caps", "environment", "lockfile", "journald", "spawn", "output", "attempt", "supervisor", "launcher",
     ],
     "vocabulary": ["model", "saved", "events", "commands", "catalog"],

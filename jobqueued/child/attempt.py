@@ -16,7 +16,7 @@ from jobqueued.child.account import NEVER, Account
 from jobqueued.child.budget import Common
 from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.followers import Followers, Loop
+from jobqueued.child.control_socket import ControlSocket, Loop
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.lockfile import BUSY, Busy, LockFiles
 from jobqueued.child.output import Output
@@ -135,8 +135,8 @@ class Attempt:
             raise OSError(errno.ENODATA, "its order is not whole")
         return order
 
-    def _listen(self) -> Followers:
-        return Followers(self.directory, self._loop, self._greeting, self._asked)
+    def _listen(self) -> ControlSocket:
+        return ControlSocket(self.directory, self._loop, self._greeting, self._asked)
 
     def _claim(self) -> None:
         """The token that decides who starts this attempt: from here on it may have run."""

@@ -45,7 +45,7 @@ class Loop:
                 self._ready[descriptor]()
 
 
-class Followers:
+class ControlSocket:
     """The listening R/control and who has connected; `greeting` are the lines for a new one, `stop` takes a reason."""
 
     def __init__(
