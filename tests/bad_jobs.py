@@ -259,7 +259,7 @@ differs; `python -m tests.bad_jobs --write` writes the table anew. *Record* is t
 lines after the one of the start, *show* what `jobqueuectl show RUN` prints of the end. T, N and ROOT stand for what
 differs each time.
 
-| The job | Record | Log | `show` |
+| The job | Record | Journal | `show` |
 |---|---|---|---|
 """
 

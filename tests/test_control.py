@@ -419,7 +419,8 @@ class Real(Service):
         self.happened: list[Event] = []
         self.reloads: list[int] = []
         self.verbs = Methods(
-            self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append, self.logs,
+            self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append,
+            self.logs,
             self.reloads.append, lambda: self.world.now, "boot1", LockProcesses(directory / "with-lock"),
             Monitor(list, RunDirectory(directory / "runs", self.logs)),
         )  # fmt: skip

@@ -175,7 +175,7 @@ class Reader:
 
 @pytest.fixture
 def journald(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
-    """A journald that gets what the Log sends."""
+    """A journald that gets what the log sends."""
     reader = Reader(tmp_path_factory.mktemp("j") / "socket")
     monkeypatch.setattr(log, "_JOURNAL", str(reader.path))
     yield reader

@@ -21,11 +21,11 @@ WINGS: dict[str, list[str]] = {
     ],
     "vocabulary": ["model", "saved", "events", "commands", "catalog"],
     "timing": ["cronexpr", "schedule", "catch_up", "due_times"],
-    "reader": ["yamltext", "spelling", "types", "queue_types", "keys", "reader", "schema"],
+    "jobfile": ["yamltext", "spelling", "types", "queue_types", "keys", "reader", "schema"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "retries", "record", "timers", "scheduler_state", "dependencies", "skips", "completion", "stops", "validity", "eligibility",
-        "occurrences", "jobs", "lock_clients", "forecast", "why", "scheduler",
+        "lifecycle", "retries", "record", "timers", "scheduler_state", "dependencies", "skips", "completion", "stops",
+        "validity", "eligibility", "occurrences", "jobs", "lock_clients", "forecast", "why", "scheduler",
     ],
     "settings": ["config"],
     "host": ["linux", "wall_timer", "psi", "log", "usage", "sd_notify", "detach"],
@@ -33,7 +33,7 @@ WINGS: dict[str, list[str]] = {
     "runs": ["run_directory", "recovery", "launch_spec", "launcher_link"],
     "jobdir": ["trust", "watch", "path_triggers"],
     "control": [
-        "interface", "varlink", "answers", "summary", "company", "monitor", "reload", "control", "verbs",
+        "interface", "varlink", "views", "summary", "lock_processes", "monitor", "reload", "server", "methods",
     ],
     "daemon": ["daemon", "__main__"],
     "ctl": [
@@ -49,7 +49,7 @@ vocabulary, settings and daemon (the composition root) are the files at the top 
 
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "queue", "core"}
-PURE_FILES = {"control/interface", "control/varlink", "control/answers"}
+PURE_FILES = {"control/interface", "control/varlink", "control/views"}
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",

@@ -56,7 +56,7 @@ def started() -> Iterator[None]:
     (GO / "lines").write_bytes(b"\n".join(LINES) + b"\n")
     (GO / "forged").write_bytes(b"\n\n".join(FORGED) + b"\n")
     LIMIT.parent.mkdir(exist_ok=True)
-    LIMIT.write_text("[Log]\nRateLimitIntervalSec=30s\nRateLimitBurst=2500\n")
+    LIMIT.write_text("[Journal]\nRateLimitIntervalSec=30s\nRateLimitBurst=2500\n")
     sh("systemctl", "restart", "systemd-journald")
     start(JOB_FILE)
     yield
