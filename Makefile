@@ -18,7 +18,7 @@ lint: $(VENV)/.linted units
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python tests/budget.py
+	$(BIN)/python tests/support/budget.py
 	! LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z man/*.[1-9] 2>&1 >/dev/null | grep .
 
 # Any word of systemd-analyze is a failure: its exit code lets unknown settings pass.
@@ -27,7 +27,7 @@ units:
 	for unit in systemd/jobqueue*; do sed 's,=/usr/bin/jobqueued,=/usr/bin/true,' $$unit >$$t/$${unit#systemd/}; done && \
 	! systemd-analyze verify --man=no $$t/* 2>&1 | grep .
 
-# The JSON Schema and the keys in jobqueue.d(5) from jobqueued/jobfile/keys.py, the commands in jobqueuectl(1) from jobqueued/ctl.
+# What is written from tables: the JSON Schema, and parts of the man pages (man/generate.py).
 generate: $(VENV)/.installed
 	$(BIN)/python -m man.generate
 
@@ -36,7 +36,7 @@ bench: $(VENV)/.tested
 
 # Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer.
 soak: $(VENV)/.tested
-	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/test_zones.py tests/test_machine.py
+	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py
 
 # Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: the table in docs/time.md.
 realcron: $(VENV)/.installed

@@ -13,7 +13,7 @@ from typing import Any
 
 from jobqueued.model import MINUTE, Claim
 from jobqueued.timing.schedule import offset
-from tests.world import World, job
+from tests.support.world import World, job
 
 JOBS, CPUS, UNITS = 200, 4, 4
 

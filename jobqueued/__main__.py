@@ -89,10 +89,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     from jobqueued.child.wire import limit_files
-    from jobqueued.config import Paths, read_config
     from jobqueued.daemon import Daemon
     from jobqueued.host.log import Log, somebody_listens
+    from jobqueued.paths import Paths
     from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
+    from jobqueued.settings import read_settings
     from jobqueued.state.store import Store, StoreError
 
     paths = Paths.chosen(
@@ -100,7 +101,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         journal=options.journal,
     )  # fmt: skip
     journal = Log(options.log)
-    config, problems = read_config(paths.config)
+    config, problems = read_settings(paths.config)
     for problem in problems:
         journal.say("problem", text=str(problem), file=str(paths.config))
     if any(problem.severity == "error" for problem in problems):

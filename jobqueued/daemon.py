@@ -18,7 +18,6 @@ from typing import Any
 
 from jobqueued import __version__, commands, events
 from jobqueued.commands import Command, RemoveMarks, SaveRun
-from jobqueued.config import Config, Paths, limits_of, machine_id
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor, processes
@@ -36,8 +35,10 @@ from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND, Now, Record, RunId, to_text
+from jobqueued.paths import Paths
 from jobqueued.runs.launcher_link import LauncherError, LauncherLink
 from jobqueued.runs.run_directory import Name
+from jobqueued.settings import Settings, limits_of, machine_id
 from jobqueued.state import record_files
 from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.store import CommitFailed, Store
@@ -49,7 +50,9 @@ _RETRY_COMMIT, _CALL_AGAIN = 10 * SECOND, 10 * SECOND
 class Daemon:
     """One scheduler with everything that serves it."""
 
-    def __init__(self, paths: Paths, config: Config, store: Store, link: LauncherLink, journal: Log, host: str) -> None:
+    def __init__(
+        self, paths: Paths, config: Settings, store: Store, link: LauncherLink, journal: Log, host: str
+    ) -> None:
         self._paths, self._config, self._store, self._link, self._journal = paths, config, store, link, journal
         self._host, self._since = host, time.time_ns()
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))

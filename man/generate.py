@@ -14,13 +14,13 @@ from pathlib import Path
 import click
 
 from jobqueued.child.journald import OUTPUT_ID, UNSENT_ID
-from jobqueued.config import CONFIG_KEYS
 from jobqueued.core.lifecycle import TABLE
 from jobqueued.ctl.main import main
-from jobqueued.host.log import VOCABULARY
+from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
 from jobqueued.jobfile.schema import job_file_schema
 from jobqueued.jobfile.types import Key
+from jobqueued.settings import SETTINGS_KEYS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = REPOSITORY / "jobqueued" / "job-file.schema.json"
@@ -52,13 +52,13 @@ def ctl_page_text(page: str) -> str:
 def daemon_page_text(page: str) -> str:
     """jobqueued(8) with the life of a run and the kinds of lines as they are now."""
     page = _with(page, "jobqueued/core/lifecycle.py", _life())
-    return _with(page, "jobqueued/host/log.py", _lines())
+    return _with(page, "jobqueued/host/messages.py", _lines())
 
 
-def config_page_text(page: str) -> str:
+def settings_page_text(page: str) -> str:
     """jobqueued.yaml(5) with the keys as they are now."""
-    live = [key for key in CONFIG_KEYS.values() if not key.planned]
-    return _with(page, "jobqueued/config.py", [line for key in live for line in _key(key)])
+    live = [key for key in SETTINGS_KEYS.values() if not key.planned]
+    return _with(page, "jobqueued/settings.py", [line for key in live for line in _key(key)])
 
 
 def _life() -> Iterator[str]:
@@ -166,4 +166,4 @@ if __name__ == "__main__":
     PAGE.write_text(page_text(PAGE.read_text()))
     CTL_PAGE.write_text(ctl_page_text(CTL_PAGE.read_text()))
     DAEMON_PAGE.write_text(daemon_page_text(DAEMON_PAGE.read_text()))
-    CONFIG_PAGE.write_text(config_page_text(CONFIG_PAGE.read_text()))
+    CONFIG_PAGE.write_text(settings_page_text(CONFIG_PAGE.read_text()))

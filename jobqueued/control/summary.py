@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobqueued.control import views
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.host.log import local_time
+from jobqueued.host.messages import local_time
 from jobqueued.model import LIVE
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.files import read_files
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.model import Job, Problem, to_text
+from jobqueued.paths import Paths
 
 
 @click.command()

@@ -14,12 +14,13 @@ import click
 
 from jobqueued import __version__
 from jobqueued.child import posixspawn, wire
-from jobqueued.config import Paths, read_config
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.files import read_files
 from jobqueued.ctl.terminal import json_option, print_json, print_table, size, styled
 from jobqueued.model import Problem
+from jobqueued.paths import Paths
+from jobqueued.settings import read_settings
 
 _SCARCE = 100 << 20
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -154,7 +155,7 @@ def _cgroup_remedy() -> str:
 
 
 def _host(paths: Paths) -> Iterator[Finding]:
-    _, problems = read_config(paths.config)
+    _, problems = read_settings(paths.config)
     for problem in problems:
         yield Finding("settings", problem.severity, str(problem))
     for path in (paths.state, paths.run, paths.logs):

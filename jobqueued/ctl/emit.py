@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.names import named
+from jobqueued.paths import Paths
 
 
 @click.command()

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.catalog import Catalog, awaited
-from jobqueued.config import Config, Paths, limits_of, machine_id, read_config
 from jobqueued.core import validity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.host.usage import host_has
@@ -18,6 +17,8 @@ from jobqueued.jobdir.trust import UNREAD, Refused, is_job_file, is_meant, read_
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.yamltext import MAX_BYTES
 from jobqueued.model import Job, Problem
+from jobqueued.paths import Paths
+from jobqueued.settings import Settings, limits_of, machine_id, read_settings
 
 
 class Reading(NamedTuple):
@@ -31,7 +32,7 @@ class Reading(NamedTuple):
 
 def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     """Read files and directories, in this order.  Those of the daemon's own directory must be trusted, as it does."""
-    (config, problems), seed = read_config(paths.config), machine_id()
+    (config, problems), seed = read_settings(paths.config), machine_id()
     catalog = Catalog()
     unreadable = False
     for file, listed in _job_files(files):
@@ -89,7 +90,7 @@ def _unknown_users(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:
             yield job.id, Problem(job.file, job.line, 0, "user", message, "warning")
 
 
-def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Config) -> Iterator[tuple[str, Problem]]:
+def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterator[tuple[str, Problem]]:
     """What else makes jobs Invalid on this host; they may depend on others that the daemon has already."""
     book, ids = SchedulerState(limits_of(config, "", *host_has())), {job.id for job in jobs}
     others = [] if ids.issuperset(name for job in jobs for name in awaited(job)) else _others(paths, ids)

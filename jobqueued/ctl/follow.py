@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Call, Unreachable
 from jobqueued.ctl.output import Source
 from jobqueued.host import linux
 from jobqueued.model import Record, RunId
+from jobqueued.paths import Paths
 from jobqueued.state import record_files
 
 _COMES = linux.IN_CREATE | linux.IN_MOVED_TO

@@ -7,7 +7,6 @@ from itertools import islice
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
@@ -15,6 +14,7 @@ from jobqueued.ctl.moments import past
 from jobqueued.ctl.show import end, repeated, took
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
 from jobqueued.model import FAILURES, PENDING, Record, RunState, to_text
+from jobqueued.paths import Paths
 
 _STATES = [state.value for state in RunState if state not in PENDING]
 _PAGE = 50

@@ -6,12 +6,12 @@ import os
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.history import told
 from jobqueued.ctl.moments import coming
 from jobqueued.ctl.terminal import printable
 from jobqueued.model import LIVE, to_text
+from jobqueued.paths import Paths
 
 _until = click.option(
     "--until", callback=coming, metavar="T", help="Let new runs start again then: 2h, 18:00, tomorrow."

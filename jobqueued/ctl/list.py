@@ -6,11 +6,11 @@ import time
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, styled
+from jobqueued.paths import Paths
 
 
 @click.command("list")

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Refused, Unreachable
 from jobqueued.ctl.follow import follow as follow_run
@@ -17,6 +16,7 @@ from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_
 from jobqueued.ctl.show import parsed, verdict
 from jobqueued.ctl.terminal import distance, local, printable, size
 from jobqueued.model import LIVE, PENDING, Record, RunId
+from jobqueued.paths import Paths
 from jobqueued.state import record_files
 
 _UNBOUNDED = 1 << 62

@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from jobqueued import __version__
-from jobqueued.config import Paths
 from jobqueued.ctl.check import check
 from jobqueued.ctl.doctor import doctor
 from jobqueued.ctl.emit import emit
@@ -30,6 +29,7 @@ from jobqueued.ctl.stop import stop
 from jobqueued.ctl.top import top
 from jobqueued.ctl.why import why
 from jobqueued.ctl.withlock import with_lock
+from jobqueued.paths import Paths
 
 
 class _Group(click.Group):

@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from jobqueued.config import Paths, machine_id, read_config
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.files import read_files
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.model import Job, to_text
+from jobqueued.paths import Paths
+from jobqueued.settings import machine_id, read_settings
 from jobqueued.timing.schedule import Schedule, ScheduleError, Seconds
 
 _MOST = 1000
@@ -60,7 +61,7 @@ def next_times(
 
 
 def _own_zone(paths: Paths) -> str:
-    config, problems = read_config(paths.config)
+    config, problems = read_settings(paths.config)
     if problems:
         raise Refused("\n".join(map(str, problems)))
     return config.timezone

@@ -17,7 +17,6 @@ from pathlib import Path
 import click
 
 from jobqueued.child import wire
-from jobqueued.config import Paths
 from jobqueued.control import views
 from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
@@ -26,6 +25,7 @@ from jobqueued.ctl.files import read_files, user_exists
 from jobqueued.ctl.terminal import printable
 from jobqueued.host.usage import usage
 from jobqueued.model import FAILURES, LIVE, PENDING, Job, JobStatus, Record, RunId, RunState, to_text
+from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.state import record_files
 

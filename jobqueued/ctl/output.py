@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from jobqueued.config import Paths
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.terminal import printable
 from jobqueued.model import RunId
+from jobqueued.paths import Paths
 from jobqueued.state import record_files
 
 CHUNK = 1 << 16

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.moments import coming
 from jobqueued.ctl.terminal import local
 from jobqueued.model import to_text
+from jobqueued.paths import Paths
 
 
 @click.command()

@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.terminal import print_line
 from jobqueued.model import Problem
+from jobqueued.paths import Paths
 
 _PATIENCE = 300.0
 

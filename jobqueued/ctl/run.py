@@ -7,9 +7,9 @@ import sys
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.ctl.client import TIMEOUT, Unreachable, ask
 from jobqueued.ctl.show import verdict
+from jobqueued.paths import Paths
 
 _wait = click.option("-w", "--wait", is_flag=True, help="Wait for the run's end; exit 0 if it succeeded, else 1.")
 

@@ -14,7 +14,6 @@ from typing import Any
 import click
 from rich.text import Text
 
-from jobqueued.config import Paths
 from jobqueued.control import views
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
@@ -34,6 +33,7 @@ from jobqueued.ctl.terminal import (
     styled,
 )
 from jobqueued.model import Job, Record, RunId
+from jobqueued.paths import Paths
 from jobqueued.state import record_files
 
 Fact = tuple[str, str | Text | None]

@@ -6,13 +6,13 @@ import sys
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.show import print_runs
 from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, styled
 from jobqueued.model import Problem
+from jobqueued.paths import Paths
 
 
 @click.command()

@@ -8,12 +8,12 @@ from itertools import takewhile
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.history import told
 from jobqueued.ctl.show import verdict
 from jobqueued.ctl.terminal import printable
 from jobqueued.model import LIVE
+from jobqueued.paths import Paths
 
 
 @click.command()

@@ -20,13 +20,13 @@ from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from jobqueued.config import Paths
 from jobqueued.control.monitor import HISTORY, Monitor
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Stream, Unreachable
 from jobqueued.ctl.terminal import console, distance, json_option, print_json, size, span, styled, table
 from jobqueued.model import Now
+from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import RunDirectory
 
 _BARS = " ▁▂▃▄▅▆▇█"

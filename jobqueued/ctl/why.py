@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from jobqueued.config import Paths
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, ask
 from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, printable, styled
+from jobqueued.paths import Paths
 
 
 @click.command()

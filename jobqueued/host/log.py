@@ -8,9 +8,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable, MutableMapping
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 # structlog.dev would pull in rich where it is installed, some 5 MiB that a daemon has no use for
 _rich = sys.modules.get("rich")
@@ -21,189 +19,13 @@ del sys.modules["rich"]
 if _rich is not None:
     sys.modules["rich"] = _rich
 
-from jobqueued.model import SECOND, to_text  # noqa: E402
+from jobqueued.host.messages import VOCABULARY, Fields, printable  # noqa: E402
+from jobqueued.model import to_text  # noqa: E402
 
 _JOURNAL, _SYSLOG = "/run/systemd/journal/socket", "/dev/log"
 _DAEMON = 3 << 3
 """syslog's facility."""
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
-
-Fields = MutableMapping[str, Any]
-
-
-class Entry(NamedTuple):
-    """One event of the vocabulary: its level, its MESSAGE_ID (for journalctl), and its text for people."""
-
-    level: str
-    id: str
-    text: Callable[[Fields], str]
-
-
-def _ended(fields: Fields) -> str:
-    """``backup@142 failed after 0.31 s: exit code 1; its last output: No space left on device``"""
-    record = fields["record"]
-    text = f"{record['run']} {record['state'].removeprefix('oom_').replace('_', ' ')}"
-    if record["started"] and record["ended"]:
-        text += f" after {duration(_seconds_between(record['started'], record['ended']))}"
-    text += f": {record['reason']}" if record["reason"] else ""
-    if record["state"] != "succeeded" and (tail := record["output"]["tail"].strip()):
-        text += f"; its last output: {printable(tail.splitlines()[-1])[:200]}"
-    return text + "".join(f" ({warning})" for warning in [*record.get("warnings", ()), *_lost_output(record["output"])])
-
-
-def _lost_output(output: Fields) -> list[str]:
-    error, dropped = output.get("error"), output.get("dropped")
-    if not dropped:
-        return [f"its output is lost: {error}"] if error else []
-    return [f"{dropped} bytes of its output were dropped{f': {error}' if error else ', more than its output_limit'}"]
-
-
-def _lateness(fields: Fields) -> str:
-    if "late" in fields:
-        return f"{duration(fields['late'] / SECOND)} after it was due"
-    return "its failover" if fields["failover"] else f"attempt {fields['attempt']}"
-
-
-def _in(seconds: float) -> str:
-    return f"in {duration(seconds)}" if seconds else "at once"
-
-
-def _until(fields: Fields) -> str:
-    return f" until {local_time(fields['until'])}" if fields.get("until") else ""
-
-
-def _emitted(fields: Fields) -> str:
-    runs = ", ".join(fields["runs"]) or "no job waits for it"
-    return f"event {fields['name']} by {fields['asked_by']}: {runs}"
-
-
-def _skipped(fields: Fields) -> str:
-    row = f", {fields['count']} in a row" if fields["count"] > 1 else ""
-    return f"{fields['run']} skipped: {fields['reason']}, due {local_time(fields['due'])}{row}"
-
-
-def _seconds_between(first: str, last: str) -> float:
-    return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
-
-
-def duration(seconds: float) -> str:
-    """A duration for people: ``0.012 s``, ``4.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if seconds < 60:
-        return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def local_time(instant: int) -> str:
-    """An instant in the host's zone, for people: ``2026-11-24 02:00:00``."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instant // SECOND))
-
-
-def printable(text: str) -> str:
-    """The text without anything that could move a cursor, forge a line or a field."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
-
-
-def _read(fields: Fields) -> str:
-    changes = [(fields[name], name) for name in ("added", "edited", "removed") if fields.get(name)]
-    words = [f"{count} {change}" for count, change in changes]
-    words[0] = f"{changes[0][0]} {'job' if changes[0][0] == 1 else 'jobs'} {changes[0][1]}"
-    return f"{fields['file']}: {', '.join(words)}"
-
-
-def _refused(fields: Fields) -> str:
-    jobs = fields["jobs"]
-    if not jobs:
-        return f"{fields['file']}: refused"
-    names = ", ".join(jobs[:10]) + (f" and {len(jobs) - 10} more" if len(jobs) > 10 else "")
-    return f"{fields['file']}: refused, stale: its last good jobs go on: {names}"
-
-
-VOCABULARY: dict[str, Entry] = {
-    "ready": Entry("info", "6c5a2b9d0f5e4c0f9a4d5b0c1f6f6d11", lambda f: f"ready: {f['summary']}"),
-    "stopped": Entry("info", "b1f43c3a52e94d4f8a3ce0f3a3a8c2d5", lambda f: f"stopped: {f['summary']}"),
-    "jobs_read": Entry("info", "1b7f5f0e9c464b5f8b8f2c7f9f3d7a02", _read),
-    "problem": Entry("error", "0a4c7de0a8c94f3d9c67d2b6a1b0e6f3", lambda f: f["text"]),
-    "odd": Entry("warning", "c0b3b1d5a6e94d0c8a5d3f1e7b2946fa", lambda f: f["text"]),
-    "refused": Entry("error", "5d9f3a7ce1b84f0693c2d8e4a1b7f605", _refused),
-    "mended": Entry("info", "37e5f2f64ed34b6a8f38f1e6b8b9a1c4", lambda f: f"{f['file']}: accepted again"),
-    "run_started": Entry(
-        "info", "8d1f0c6a6e7b4d31b0d9a6f1c2e35a97",
-        lambda f: f"{f['run']} started: pid {f['pid']}, {_lateness(f)}",
-    ),
-    "run_retrying": Entry(
-        "warning", "d0c5b86f2f5c4b0a9c6e8b1f7a3d4e52",
-        lambda f: f"{_ended(f)}; {'its failover' if f['failover'] else 'tried again'} {_in(f['again_in'])}",
-    ),
-    "run_stopping": Entry(
-        "info", "4c8f1e0a7d3b4b62a9e5d2c6f7b80a93", lambda f: f"{f['run']} is stopping: {f['reason']}"
-    ),
-    "run_ended": Entry("info", "f5e0d3b48a2c4b64a7c1e9d07b3f6c18", _ended),
-    "run_skipped": Entry(
-        "warning", "4e9b8f1d6c3a4e75b2f0d8a5c7e91b36", _skipped
-    ),
-    "run_returned": Entry(
-        "warning", "a3d6c1f97e5b4082bd4f6e1a9c8075d2",
-        lambda f: f"{f['run']} could not be started: {f['reason']}; again in {duration(f['again_in'])}",
-    ),
-    "clock_stepped": Entry(
-        "warning", "c7a9e2d15f8b4c36917d0b4e6f3a8c51", lambda f: f"the clock was set by {f['seconds']:+.3f} s"
-    ),
-    "clock_was_ahead": Entry(
-        "warning",
-        "6b5a5da011de470dbc3202b276906886",
-        lambda f: f"{f['job']}: was last due {duration(f['seconds'])} from now, by a wrong clock; it goes on from now",
-    ),
-    "job_paused": Entry(
-        "info", "e2c9a4f17d3b4a68905fb1d7c6e38a24", lambda f: f"{f['job']}: paused by {f['asked_by']}{_until(f)}"
-    ),
-    "skips_next": Entry(
-        "info", "3a7de9f04c6b4f1d8be25a90c7d1f683",
-        lambda f: f"{f['job']}: {f['asked_by']} wants the one due {local_time(f['due'])} to be skipped",
-    ),
-    "skips_not": Entry(
-        "info", "8d1f6b3e5a0c4927b4e8c2f7d9a61b35",
-        lambda f: f"{f['job']}: {f['asked_by']} wants the one due {local_time(f['due'])} not to be skipped after all",
-    ),
-    "held": Entry(
-        "warning", "9e0b4a6d1c7f4825b3d6e8f2a5c01974",
-        lambda f: f"nothing new starts{_until(f)}: held by {f['asked_by']}; to go on: jobqueuectl release",
-    ),
-    "released": Entry(
-        "info", "6f2d8c0b9a3e47d1a5b7c4e8d9f01326", lambda f: f"runs start again: released by {f['asked_by']}"
-    ),
-    "lock_granted": Entry(
-        "info", "a6c1e8f3d9b74250b3e7c5d1f8a20694",
-        lambda f: f"{f['asked_by']} has {', '.join(f['locks'])}, as long as a command of theirs lives (with-lock)",
-    ),
-    "lock_released": Entry(
-        "info", "1c9d5e7b3a8f4062a4d6b8e0f2c71953",
-        lambda f: f"{f['asked_by']} has given back {', '.join(f['locks'])} (with-lock)",
-    ),
-    "emitted": Entry("info", "b5e8d1a7c2f34069a8d4e6b3f7c91052", _emitted),
-    "held_up": Entry(
-        "warning", "c4d7a2e9f8b64135907ed3c6b1a8f520",
-        lambda f: f"{f['run']} is late: it waits for {', '.join(f['holders'])}, which may never end (no timeout);"
-        " meanwhile others may go first",
-    ),
-    "fuse": Entry(
-        "error", "e7a1c9d4b3f54e62870bd5f8a6c3e291",
-        lambda f: f"{f['job']}: due more than 100 times in a minute; its occurrences are skipped until a quiet minute",
-    ),
-    "job_resumed": Entry(
-        "info", "7a1d5e93b0c64f28a6f4c8e2d9b3170f", lambda f: f"{f['job']}: resumed by {f['asked_by']}"
-    ),
-    "job_invalid": Entry(
-        "error", "b86f2d4c0e1a4759a3d7e5c9f8b21640",
-        lambda f: f"{f['job']}: invalid, it does not run: {f['reason']} ({f['file']}:{f['line']})",
-    ),
-    "job_valid": Entry("info", "1f4e7c2ab9d8463e8c50d6a7f3b9e1c8", lambda f: f"{f['job']}: valid again"),
-    "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
-    "trouble": Entry("error", "e4f1a8c36b9d4527830fd7c2b5e6a91d", lambda f: f["text"]),
-    "recovered": Entry("info", "9f3c6d0e8a1b47d5a2e7b4c9f0d3586e", lambda f: f["text"]),
-    "bug": Entry("critical", "2d8e5b7a4f1c4e90b6a3c8d5e7f2091b", lambda f: f["text"]),
-}  # fmt: skip
 
 
 _STATES = {

@@ -17,8 +17,8 @@ from pathlib import Path
 from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.commands import Launch
-from jobqueued.config import Paths
 from jobqueued.model import SECOND, Job, Run, RunId
+from jobqueued.paths import Paths
 from jobqueued.runs.launch_spec import caps, order
 from jobqueued.runs.recovery import DEAD, GONE, NO_DIRECTORY, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory

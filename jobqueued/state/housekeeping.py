@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Container
 from pathlib import Path
 
-from jobqueued.config import Retention
 from jobqueued.model import MINUTE, Now, RunId
+from jobqueued.settings import Retention
 from jobqueued.state import record_files
 from jobqueued.state.store import Store, StoreError
 

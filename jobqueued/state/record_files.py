@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.child.output import TAIL, shown
-from jobqueued.config import Retention
 from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
 from jobqueued.saved import SavedJob
+from jobqueued.settings import Retention
 
 _END = ".json"
 

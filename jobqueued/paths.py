@@ -1,0 +1,57 @@
+"""Where things are: the paths of the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jobqueued.child.journald import ADDRESS
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The daemon's file and directories."""
+
+    config: Path
+    jobs: Path
+    state: Path
+    run: Path
+    logs: Path
+    journal: Path
+    """The socket of journald."""
+
+    @classmethod
+    def system(cls) -> Paths:
+        """Those of the system's own daemon."""
+        state, logs = Path("/var/lib/jobqueue"), Path("/var/log/jobqueue")
+        run, journal = Path("/run/jobqueue"), Path(ADDRESS)
+        return cls(Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, run, logs, journal)
+
+    @classmethod
+    def under(cls, root: Path) -> Paths:
+        """All in one directory, as ``--root`` has it; so nothing goes to the host's journal."""
+        state, logs = root / "state", root / "logs"
+        return cls(root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal")
+
+    @classmethod
+    def chosen(cls, root: Path | None, **options: Path | None) -> Paths:
+        """Those under `root` (None: the system's), each replaced by the option of its name where that is given."""
+        base = cls.system() if root is None else cls.under(root.absolute())
+        return replace(base, **{name: path.absolute() for name, path in options.items() if path is not None})
+
+    @property
+    def control(self) -> Path:
+        """The control socket."""
+        return self.run / "control"
+
+    @property
+    def launcher(self) -> Path:
+        """The launcher's socket."""
+        return self.run / "launcher"
+
+    @property
+    def runs(self) -> Path:
+        """The run directory of this boot, with one directory R for each live attempt."""
+        return self.run / "runs" / BOOT_ID.read_text().strip()

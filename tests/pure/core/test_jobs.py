@@ -1,0 +1,324 @@
+"""definitions and dues: what files and people say of jobs; once, at boot, spread, paused, invalid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from jobqueued import events
+from jobqueued.model import HOUR, MINUTE, SECOND, Job, RunId, to_datetime
+from jobqueued.timing.schedule import At, Schedule
+from tests.support.world import MIDNIGHT, World, job
+
+
+def at(moment: int, schedule: str | None = None) -> Job:
+    """A job due once, and by its schedule."""
+    scheduled = job("once", schedule, at=moment)
+    return replace(scheduled, triggers=(*scheduled.triggers, At(to_datetime(moment))))
+
+
+# ── once ──
+
+
+def test_at_runs_once() -> None:
+    """A job with `at` runs at its instant, and never again, whatever is restarted or read anew."""
+    world = World(at(MIDNIGHT + HOUR))
+    world.pass_time(7200)
+    world.boot()
+    world.write("jobs.yaml", at(MIDNIGHT + HOUR))
+    world.pass_time(7200)
+    assert ([("once@1", MIDNIGHT + HOUR)], {"once@1": "succeeded"}) == (world.launched, world.states())
+
+
+def test_at_in_the_past_is_skipped_once() -> None:
+    """An instant that is past when the file is first read does not run; the record says so, once."""
+    world = World(at(MIDNIGHT - 1))
+    world.pass_time(60)
+    world.boot()
+    assert (["23:59 past"], []) == (world.covered("once"), world.launched)
+
+
+def test_at_that_came_while_the_daemon_was_down_is_caught_up() -> None:
+    """An instant that was still to come when the file was read is an occurrence like any other."""
+    world = World(at(MIDNIGHT + HOUR))
+    world.pass_time(7200, scheduler=False)
+    world.boot()
+    assert ["01:00"] == world.covered("once")
+
+
+def test_editing_the_rest_makes_no_new_past() -> None:
+    """An `at` that ran is not skipped when the schedule beside it is edited."""
+    world = World(at(MIDNIGHT + HOUR, "0 12 * * *"))
+    world.pass_time(7200)
+    world.write("jobs.yaml", at(MIDNIGHT + HOUR, "0 13 * * *"))
+    assert ["01:00"] == world.covered("once")
+
+
+# ── at boot ──
+
+
+def test_a_boot_makes_due_once() -> None:
+    """The first start after a boot runs the job, later starts and reloads in this boot don't, another boot does."""
+    world = World(job("a", at_boot=True), job("off", at_boot=True, enabled=False))
+    assert (["a@1"], {"boot1"}) == ([run for run, _ in world.launched], world.boots)
+    world.pass_time(60)
+    world.boot()
+    world.write("more.yaml", job("late", at_boot=True, file="more.yaml"))
+    world.pass_time(60)
+    assert ["a@1"] == [run for run, _ in world.launched]
+    world.boot_id = "boot2"
+    world.boot()
+    assert ["a@1", "a@2", "late@1"] == [run for run, _ in world.launched]
+    assert {"bboot1", "bboot2"} == {run.key for run, _ in world.rows.values() if run.id.job == "a"}
+    assert {"boot"} == {run.trigger for run, _ in world.rows.values()}
+
+
+def test_a_boot_and_its_runs_are_known_together() -> None:
+    """A daemon that dies before its first commit has noticed no boot; after it, the run is not made again."""
+    world = World()
+    world.files["jobs.yaml"] = (job("a", at_boot=True),)
+    world.boot_id = "boot2"
+    world.scheduler.handle(events.JobsLoaded(complete=True, boot="boot2"), world.now)
+    world.boot()
+    world.boot()
+    assert ["a@1"] == [run for run, _ in world.launched]
+
+
+# ── spread ──
+
+
+def test_spread_shifts_the_start_not_the_occurrence() -> None:
+    """The clock starts a job its offset after it is due; the due time stays, and downtime loses nothing."""
+    world = World(job("a", "0 * * * *", spread=600 * SECOND, offset=7 * MINUTE, grace=0))
+    assert MIDNIGHT + HOUR + 7 * MINUTE == world.scheduler.next_start("a")
+    world.pass_time(3600 + 6 * 60, scheduler=False)
+    world.boot()
+    world.pass_time(3 * 60)
+    assert ([("a@1", MIDNIGHT + HOUR + 7 * MINUTE)], ["01:00"]) == (world.launched, world.covered("a"))
+
+
+def test_spread_is_judged_by_its_own_lateness() -> None:
+    """What is missed or caught up counts from the start that was planned."""
+    world = World(job("a", "0 * * * *", offset=30 * MINUTE, spread=HOUR, catch_up="none", grace=MINUTE))
+    world.pass_time(3600 + 32 * 60, scheduler=False)
+    world.boot()
+    assert ["01:00 missed"] == world.covered("a")
+
+
+def test_a_large_step_skips_the_due_time_not_the_start() -> None:
+    """A correction of the clock skips the occurrence under its nominal due time."""
+    world = World(job("a", "0 1 * * *", offset=30 * MINUTE, spread=HOUR))
+    world.step_clock(4 * 3600)
+    assert ["01:00 clock"] == world.covered("a")
+
+
+# ── pause ──
+
+
+def test_what_comes_due_while_paused_is_skipped() -> None:
+    """A paused job's occurrences are skipped under one record, over a restart too; resume fires nothing."""
+    world = World(job("a", "0 * * * *"))
+    world.pause("a")
+    world.pass_time(2 * 3600)
+    world.pass_time(2 * 3600, scheduler=False)
+    world.boot()
+    world.pause("a", pause=False)
+    assert (["01:00…04:00 paused ×4"], []) == (world.covered("a"), world.launched)
+    world.pass_time(3600)
+    assert ["01:00…04:00 paused ×4", "05:00"] == world.covered("a")
+
+
+def test_a_paused_job_is_not_run_by_hand() -> None:
+    """Somebody who asks is told, and the skip has a record."""
+    world = World(job("a"))
+    world.pause("a")
+    reply = world.run("a")
+    assert ("Refused", "a@1 was skipped: paused") == (reply.error, reply.value["reason"])
+
+
+def test_pause_holds_what_waits_and_leaves_what_is_live() -> None:
+    """Live runs go on; waiting ones stay, in their order, also over a restart, until they are resumed."""
+    world = World(job("a", max_waiting=5), job("b"), max_running=1, seconds={"a": 10, "b": 5})
+    for ticket, name in enumerate(["a", "a", "a", "b"]):
+        world.run(name, ticket)
+    world.pause("a")
+    assert ["job a is paused; to go on: jobqueuectl resume a"] == world.why(RunId("a", 2))
+    world.pass_time(60)
+    world.boot()
+    world.pass_time(60)
+    assert ["a@1", "b@1"] == [run for run, _ in world.launched]
+    assert {"a@2": "due", "a@3": "due"}.items() <= world.states().items()
+    world.pause("a", pause=False)
+    world.pass_time(60)
+    assert ["a@1", "b@1", "a@2", "a@3"] == [run for run, _ in world.launched]
+
+
+def test_a_start_that_failed_stays_held_while_paused() -> None:
+    """A run that comes back from the launcher to a paused job is held too."""
+    world = World(job("a"))
+    world.run("a")
+    world.pause("a")
+    [name] = world.processes
+    world.processes.clear()
+    world.happen(events.NeverStarted(*name, "fork: no"))
+    world.pass_time(3600)
+    assert ({"a@1": "due"}, 1) == (world.states(), len(world.launched))
+    world.pause("a", pause=False)
+    world.pass_time(60)
+    assert {"a@1": "succeeded"} == world.states()
+
+
+@pytest.mark.parametrize("pause", [True, False])
+def test_pausing_twice_changes_nothing(pause: bool) -> None:
+    """Whoever asks for what is so already gets the same answer, and nothing is said."""
+    world = World(job("a"))
+    world.pause("a", pause=pause)
+    said = len(world.said)
+    again = world.pause("a", pause=pause, ticket=2)
+    assert ({}, None) == (again.value, again.error)
+    assert ("NoSuchJob", said) == (world.pause("b").error, len(world.said))
+
+
+def test_a_removed_job_stays_paused() -> None:
+    """The pause of an id outlives its removal."""
+    world = World(job("a", "0 * * * *"))
+    world.pause("a")
+    world.write("jobs.yaml")
+    world.write("jobs.yaml", job("a", "0 * * * *"))
+    world.pass_time(3600)
+    assert (["01:00 paused"], []) == (world.covered("a"), world.launched)
+
+
+# ── invalid ──
+
+
+def test_a_job_of_an_unknown_user_is_invalid_alone() -> None:
+    """The job does not run, which its record says; its neighbours in the file do."""
+    world = World(job("a", "0 * * * *", user="alice"), job("b", "0 * * * *"))
+    assert ["alice"] == world.looked_up
+    world.happen(events.UserKnown("alice", "no user"))
+    assert ["job_invalid"] == [say.event for say in world.said if say.event.startswith("job_")]
+    assert "no user" == world.scheduler.invalid(world.scheduler.catalog["a"])
+    world.pass_time(3660)
+    assert (["alice", "alice"], {"a@1": "due", "b@1": "succeeded"}) == (world.looked_up, world.states())
+    world.happen(events.UserKnown("alice", "no user"))
+    assert (["01:00 invalid: no user"], 1) == (world.covered("a"), len(world.launched))
+
+
+def test_an_invalid_job_is_judged_anew_when_it_is_due() -> None:
+    """A user that came to be after the load costs no occurrence."""
+    world = World(job("a", "0 * * * *", user="alice"))
+    world.happen(events.UserKnown("alice", "no user"))
+    world.pass_time(3600)
+    [run] = world.scheduler.runs
+    assert ["job a was invalid (no user); the user alice is being looked up"] == world.why(run)
+    world.happen(events.UserKnown("alice", ""))
+    world.pass_time(60)
+    assert {"a@1": "succeeded"} == world.states()
+    assert ["job_invalid", "job_valid"] == [say.event for say in world.said if say.event.startswith("job_")]
+
+
+def test_what_waits_for_an_invalid_job_never_runs() -> None:
+    """When the user goes, runs that have not started are skipped with the reason, live ones go on."""
+    world = World(job("a", user="alice", max_waiting=5), max_running=1, seconds={"a": 10})
+    world.happen(events.UserKnown("alice", ""))
+    for ticket in range(3):
+        world.run("a", ticket)
+    world.happen(events.Reloaded(), events.UserKnown("alice", "no user"))
+    world.pass_time(60)
+    assert {"a@1": "succeeded", "a@2": "skipped", "a@3": "skipped"} == world.states()
+
+
+def test_each_load_and_reload_asks_again() -> None:
+    """Every file that is read, and a reload, ask for each user once."""
+    world = World(job("a", user="alice"), job("b", user="alice"), job("c", user="bob"))
+    assert ["alice", "bob"] == world.looked_up
+    world.happen(events.Reloaded())
+    world.write("jobs.yaml", job("a", user="alice"))
+    assert ["alice", "bob", "alice", "bob", "alice"] == world.looked_up
+    world.happen(events.UserKnown("nobody-asks", "no user"))
+    assert [] == [say for say in world.said if say.event == "job_invalid"]
+
+
+def test_schedules_of_a_job_that_are_due_together_are_one_occurrence() -> None:
+    """Two expressions that match the same instant make one run."""
+    both = job("a", "0 1 * * *")
+    world = World(replace(both, triggers=(*both.triggers, Schedule("0 * * * *", "UTC", "a"))))
+    world.pass_time(2 * 3600)
+    assert ["01:00", "02:00"] == world.covered("a")
+
+
+def test_runs_wait_until_their_user_is_known() -> None:
+    """After a start nothing runs as a user that nobody has looked up yet; so no run fails for want of a user."""
+    world = World(job("a", "0 * * * *", user="alice"))
+    world.pass_time(3660)
+    [run] = world.scheduler.runs
+    assert ["the user alice is being looked up"] == world.why(run)
+    world.happen(events.UserKnown("alice", ""))
+    world.pass_time(60)
+    assert {"a@1": "succeeded"} == world.states()
+    assert [] == [say for say in world.said if say.event in ("job_invalid", "job_valid")]
+
+
+# ── the clock comes first ──
+
+
+def late(world: World, seconds: float) -> None:
+    """Time passes and the scheduler has not looked yet."""
+    world.pass_time(seconds, scheduler=False)
+
+
+def test_what_was_due_before_an_edit_is_the_old_jobs() -> None:
+    """An edit that is read in the turn in which an occurrence is due does not swallow it."""
+    world = World(job("a", "0 * * * *"))
+    late(world, 3601)
+    world.write("jobs.yaml", job("a", "30 * * * *"))
+    world.pass_time(1900)
+    assert ["01:00", "01:30"] == world.covered("a")
+
+
+def test_what_was_due_before_a_removal_has_a_record() -> None:
+    """The same for a removal, which then skips the run."""
+    world = World(job("a", "0 * * * *"))
+    late(world, 3601)
+    world.write("jobs.yaml")
+    assert ["01:00 job_removed"] == world.covered("a")
+
+
+def test_what_came_due_while_paused_is_not_started_by_resume() -> None:
+    """What is due in the turn of the resume was due while paused."""
+    world = World(job("a", "0 * * * *"))
+    world.pause("a")
+    late(world, 3601)
+    world.pause("a", pause=False)
+    world.pass_time(60)
+    assert ["01:00 paused"] == world.covered("a")
+
+
+@pytest.mark.parametrize(("jobs", "reason"), [((job("a", "30 * * * *"),), "edited"), ((), "job_removed")])
+def test_what_spread_has_put_off_has_a_record(jobs: tuple[Job, ...], reason: str) -> None:
+    """An occurrence between its due time and its start, when its job is edited or removed, is a skip."""
+    world = World(job("a", "0 * * * *", offset=10 * MINUTE, spread=HOUR))
+    world.pass_time(3660)
+    world.write("jobs.yaml", *jobs)
+    assert [f"01:00 {reason}"] == world.covered("a")
+
+
+@pytest.mark.parametrize("away", [(), "disabled"])
+def test_at_has_one_record(away: tuple[Job, ...] | str) -> None:
+    """An `at` that ran is not skipped as past when the job was removed or disabled and comes back."""
+    world = World(at(MIDNIGHT + HOUR))
+    world.pass_time(7200)
+    world.write("jobs.yaml", *([replace(at(MIDNIGHT + HOUR), enabled=False)] if away else []))
+    world.pass_time(60)
+    world.write("jobs.yaml", at(MIDNIGHT + HOUR))
+    assert ["01:00"] == world.covered("once")
+
+
+def test_edits_leave_nothing_behind() -> None:
+    """However often a job is edited, the clock keeps one entry."""
+    world = World(job("a", "0 0 1 1 *"))
+    for priority in range(1000):
+        world.write("jobs.yaml", job("a", "0 0 1 1 *", priority=priority))
+    assert len(world.scheduler._book.clock._heap) < 100

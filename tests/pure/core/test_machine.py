@@ -1,0 +1,355 @@
+"""Whatever people, clocks and crashes do in whatever order: the promises hold after each step.
+
+Every occurrence is covered by exactly one record (1); no attempt is launched twice (2); exclusivity, locks, units and
+concurrency hold at every instant, by the processes that live, over crashes between any two acts of a turn (3); nobody
+who could start is left waiting (7).  `world.py` checks 2 and 3 at each launch.
+
+JOBQUEUED_SOAK=1 runs it far longer (make soak).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from jobqueued import events
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Escalation, Job, Now, On, Overlap, Run, RunId
+from jobqueued.saved import Hold
+from tests.support.world import World, job
+
+NAMES = ["a", "b", "c", "d", "e"]
+FILES = ["one.yaml", "two.yaml"]
+SOAK = bool(os.environ.get("JOBQUEUED_SOAK"))
+
+LOCK = st.builds(Claim, st.sampled_from(["db", "tape", "/run/x.lock"]), st.just(0), st.booleans())
+LOCKS = st.lists(LOCK, max_size=2, unique_by=lambda claim: claim.resource).map(tuple)
+GPUS = st.sampled_from([(), (), (Claim("gpu", 1),), (Claim("gpu", 2),), (Claim("gpu", 3),)])
+ONS = st.lists(
+    st.one_of(
+        st.just(On("event", "go")),
+        st.builds(On, st.just("job"), st.sampled_from(NAMES), st.sampled_from(["any", "success"])),
+    ),
+    max_size=1,
+).map(tuple)  # fmt: skip
+
+
+ENDS = st.lists(
+    st.sampled_from(["succeeded", "succeeded", "failed 1", "failed 2", "timed_out", "oom_killed"]),
+    min_size=1,
+    max_size=4,
+)
+
+
+@st.composite
+def definitions(draw: st.DrawFn, name: str) -> Job:
+    """A job, mostly with few of its keys set."""
+    fields: dict[str, Any] = {
+        "priority": draw(st.integers(-2, 2)),
+        "timeout": draw(st.sampled_from([None, 20 * MINUTE])),
+        "file": draw(st.sampled_from(FILES)),
+    }
+    rare = {
+        "locks": LOCKS,
+        "resources": GPUS,
+        "exclusive": st.booleans(),
+        "concurrency": st.integers(1, 3),
+        "overlap": st.sampled_from(Overlap),
+        "max_waiting": st.integers(1, 3),
+        "catch_up": st.sampled_from(CatchUp),
+        "retries": st.integers(0, 2),
+        "retry_delay": st.sampled_from([0, MINUTE, HOUR]),
+        "retry_on": st.sampled_from([None, ("1", "lost")]),
+        "failover": st.sampled_from([None, "y"]),
+        "max_runs": st.integers(1, 4),
+        "start_deadline": st.sampled_from([5 * MINUTE, HOUR]),
+        "escalation": st.builds(Escalation, st.integers(0, 3), st.sampled_from([MINUTE, HOUR])),
+        "drain": st.sampled_from([10 * MINUTE, HOUR]),
+        "dependencies": st.lists(st.sampled_from(NAMES), max_size=2, unique=True).map(tuple),
+        "on_dependency_failure": st.sampled_from(["skip", "run"]),
+        "dependency_timeout": st.sampled_from([30 * MINUTE, 24 * HOUR]),
+        "on": ONS,
+        "at_boot": st.booleans(),
+        "enabled": st.booleans(),
+        "offset": st.sampled_from([0, 7 * MINUTE]),
+    }
+    for key in draw(st.lists(st.sampled_from(sorted(rare)), max_size=5, unique=True)):
+        fields[key] = draw(rare[key])
+    schedule = draw(st.sampled_from([None, "*/7 * * * *", "*/7 * * * *", "*/20 * * * *", "5 * * * *"]))
+    return job(name, schedule, **fields)
+
+
+class Machine(RuleBasedStateMachine):
+    """One host, and all that can happen to it."""
+
+    @initialize(
+        slots=st.sampled_from([None, 1, 2]), seconds=st.integers(1, 1500),
+        jobs=st.tuples(*(definitions(name) for name in NAMES[:4])),
+    )  # fmt: skip
+    def begin(self, slots: int | None, seconds: int, jobs: tuple[Job, ...]) -> None:
+        """A host with some jobs."""
+        times = {name: seconds * (number + 1) / 3 for number, name in enumerate(NAMES)}
+        self.world = World(max_running=slots, resources={"gpu": 2, "cpu": 2000, "memory": 1 << 30}, seconds=times)
+        self.tickets = 0
+        self.seen: dict[str, tuple[str, int, int, int]] = {}
+        for file in FILES:
+            self.world.write(file, *(known for known in jobs if known.file == file))
+
+    def ticket(self) -> int:
+        """The next asker."""
+        self.tickets += 1
+        return self.tickets
+
+    # what people do
+
+    @rule(defined=st.sampled_from(NAMES).flatmap(definitions))
+    def save(self, defined: Job) -> None:
+        """A job comes, or changes, or moves to another file."""
+        world = self.world
+        for file, jobs in list(world.files.items()):
+            if file != defined.file and any(known.id == defined.id for known in jobs):
+                world.files[file] = tuple(known for known in jobs if known.id != defined.id)
+        others = [known for known in world.files.get(defined.file, ()) if known.id != defined.id]
+        world.write(defined.file, *others, defined)
+        for file, jobs in world.files.items():
+            if file != defined.file:
+                world.write(file, *jobs)
+
+    @rule(name=st.sampled_from(NAMES))
+    def remove(self, name: str) -> None:
+        """A job goes."""
+        for file, jobs in list(self.world.files.items()):
+            if any(known.id == name for known in jobs):
+                self.world.write(file, *(known for known in jobs if known.id != name))
+
+    @rule(name=st.sampled_from(NAMES), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def ask(self, name: str, die: int | None) -> None:
+        """A run by hand."""
+        ticket = self.ticket()
+        self._happen(events.RunAsked(ticket, name, "root", f"x{ticket:016x}"), die)
+
+    @rule(die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def emit(self, die: int | None) -> None:
+        """An event."""
+        ticket = self.ticket()
+        self._happen(events.Emitted(ticket, "go", "root", f"x{ticket:016x}"), die)
+
+    @precondition(lambda self: self.world.scheduler.runs)
+    @rule(pick=st.integers(0, 30), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def stop(self, pick: int, die: int | None) -> None:
+        """Somebody stops a run."""
+        runs = sorted(self.world.scheduler.runs)
+        self._happen(events.StopAsked(self.ticket(), runs[pick % len(runs)], "root"), die)
+
+    @rule(
+        what=st.sampled_from(["pause", "resume", "resume", "skip", "hold", "release", "release"]),
+        name=st.sampled_from(NAMES), minutes=st.sampled_from([None, 10, 90]),
+    )  # fmt: skip
+    def control(self, what: str, name: str, minutes: int | None) -> None:
+        """Somebody pauses or resumes a job, skips its next occurrence, holds the host, or lets it go on."""
+        until = None if minutes is None else self.world.now.wall + minutes * MINUTE
+        match what:
+            case "pause" | "resume":
+                paused = what == "pause"
+                event: events.Event = events.PauseAsked(self.ticket(), name, "root", paused, until if paused else None)
+            case "skip":
+                event = events.SkipAsked(self.ticket(), name, "root")
+            case _:
+                hold = Hold("root", until, self.world.boot_id) if what == "hold" else None
+                event = events.HoldAsked(self.ticket(), "root", hold)
+        self._happen(event, None)
+
+    @rule(
+        claim=st.one_of(LOCK, st.sampled_from([Claim("gpu", 1), Claim("gpu", 2)])), at_once=st.booleans(),
+        die=st.sampled_from([None, None, -1, 0, 1, 2, 3]),
+    )  # fmt: skip
+    def lock(self, claim: Claim, at_once: bool, die: int | None) -> None:
+        """A person's command asks for a lock, or for units."""
+        ticket = self.ticket()
+        self._happen(events.LockAsked(ticket, RunId(":with-lock", ticket), (claim,), "alice", at_once), die)
+
+    @precondition(lambda self: self.world.scheduler._book.guests)
+    @rule(pick=st.integers(0, 30), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def unlock(self, pick: int, die: int | None) -> None:
+        """Such a command ends, whether it has its claims or waits."""
+        guests = sorted(self.world.scheduler._book.guests)
+        self.world.unlock(guests[pick % len(guests)], die)
+        if die is not None:
+            self.world.boot()
+
+    # what the world does
+
+    @rule(minutes=st.floats(0, 100), ends=ENDS)
+    def time_passes(self, minutes: float, ends: list[str]) -> None:
+        """Some time, in which attempts end so."""
+        self.world.ends = {name: [ends[number % len(ends)], *ends] for number, name in enumerate(NAMES)}
+        self.world.pass_time(minutes * 60)
+
+    @rule(minutes=st.floats(60, 300), ends=ENDS)
+    def much_time_passes(self, minutes: float, ends: list[str]) -> None:
+        """Some hours."""
+        self.time_passes(minutes, ends)
+
+    @rule(name=st.sampled_from(NAMES), minutes=st.floats(0, 30), ends=ENDS)
+    def ask_and_wait(self, name: str, minutes: float, ends: list[str]) -> None:
+        """A run by hand, and some time."""
+        self.ask(name, None)
+        self.time_passes(minutes, ends)
+
+    @rule(minutes=st.floats(0, 300))
+    def down(self, minutes: float) -> None:
+        """The daemon is down for a time."""
+        self.world.pass_time(minutes * 60, scheduler=False)
+        self.world.boot()
+
+    @rule(die=st.integers(-1, 6))
+    def die_when_due(self, die: int) -> None:
+        """The daemon dies in the middle of the turn in which something is due."""
+        wake = self.world.scheduler.next_wakeup(self.world.now)
+        ends = self.world.processes.values()
+        if wake is not None and all(end > wake for end in ends):
+            self.world._advance(max(self.world.now.wall, wake))
+        self._happen(events.Woke(), die)
+
+    @precondition(lambda self: self.world.processes)
+    @rule(pick=st.integers(0, 30), die=st.integers(-1, 6), state=st.sampled_from(["succeeded", "failed 1"]))
+    def die_at_an_end(self, pick: int, die: int, state: str) -> None:
+        """The daemon dies in the middle of the turn that hears of an end."""
+        world = self.world
+        name = sorted(world.processes)[pick % len(world.processes)]
+        world.ends = {run: [state] for run in NAMES}
+        del world.processes[name]
+        record = world.ended_unseen[name] = world._left(name)
+        world.happen(events.RunEnded(*name, record), die_after=die)
+        world.boot()
+
+    @precondition(lambda self: self.world.processes)
+    @rule(pick=st.integers(0, 30), die=st.sampled_from([None, None, -1, 0, 1, 2, 3]))
+    def lose(self, pick: int, die: int | None) -> None:
+        """A supervisor dies."""
+        world = self.world
+        name = sorted(world.processes)[pick % len(world.processes)]
+        del world.processes[name]
+        world.over.add(name)
+        if die is not None:
+            world.ended_unseen[name] = world.went_down(name[0])
+        self._happen(events.RunLost(*name, "its supervisor died"), die)
+
+    @precondition(lambda self: self.world.processes)
+    @rule(pick=st.integers(0, 30), reason=st.sampled_from(["", "fork: no memory", "path busy: /run/x.lock"]))
+    def never_started(self, pick: int, reason: str) -> None:
+        """A launch comes to nothing."""
+        world = self.world
+        name = sorted(world.processes)[pick % len(world.processes)]
+        if world.scheduler.runs[name[0]].state in ("starting", "stopping") and world.rows[name[0]][0].pid is None:
+            del world.processes[name]
+            self._happen(events.NeverStarted(*name, reason), None)
+
+    @rule(minutes=st.one_of(st.floats(-170, 170), st.sampled_from([-30 * 60, -240, 240, 30 * 60])))
+    def clock_is_set(self, minutes: float) -> None:
+        """The clock is set; by more than 3 h it is a correction, and what lies between is not counted by instants."""
+        self.world.step_clock(minutes * 60)
+        self._happen(events.Woke(), None)
+        if abs(minutes) > 180:
+            self.seen.clear()
+
+    @rule(minutes=st.floats(1, 300))
+    def reboot(self, minutes: float) -> None:
+        """The host goes down with all that is live."""
+        world = self.world
+        world.boot_id += "+"
+        for run, attempt in list(world.processes):
+            del world.processes[run, attempt]
+            world.over.add((run, attempt))
+            world.ended_unseen[run, attempt] = world.went_down(run)
+        world.guests.clear()
+        world.now = Now(world.now.wall + round(minutes * MINUTE), 5 * SECOND)
+        world.boot()
+
+    def _happen(self, event: events.Event, die: int | None) -> None:
+        self.world.happen(event, die_after=die)
+        if die is not None:
+            self.world.boot()
+
+    # what always holds
+
+    @invariant()
+    def every_occurrence_has_its_record(self) -> None:
+        """While a cursor moves on under one rhythm, as many occurrences are covered as there are instants."""
+        if not hasattr(self, "world"):
+            return
+        rows = [run for run, _ in self.world.rows.values()]
+        keys = [(run.id.job, run.key) for run in rows]
+        assert len(keys) == len(set(keys)), "an occurrence with two records"
+        for name, memory in self.world.memories.items():
+            covered = sum(run.count for run in rows if run.id.job == name and run.key.startswith("c"))
+            rhythm, era, cursor, before = self.seen.get(name, ("", -1, 0, 0))
+            defined = self.world.scheduler.catalog.get(name)
+            if (
+                rhythm
+                and (rhythm, era) == (memory.rhythm, memory.era)
+                and defined is not None
+                and cursor != memory.cursor
+            ):
+                instants = _instants(defined, cursor, memory.cursor)
+                assert covered - before == instants, f"{name}: {covered - before} of {instants} covered"
+            self.seen[name] = memory.rhythm, memory.era, memory.cursor, covered
+
+    @invariant()
+    def nobody_waits_who_could_start(self) -> None:
+        """After a turn the first of the queue lacks something, unless the host is held."""
+        if not hasattr(self, "world"):
+            return
+        scheduler, now = self.world.scheduler, self.world.now
+        admission = scheduler._book.admission
+        wake = scheduler.next_wakeup(now)
+        if scheduler.hold is None and (wake is None or wake > now.wall):
+            for run in list(admission.waiting.ordered(now.mono))[:1]:
+                terms = admission.waiting.terms(run)
+                assert admission.locks.missing(terms.claims) is not None, f"{run} could start"
+
+    @invariant()
+    def who_would_not_wait_does_not(self) -> None:
+        """A command that wants its lock at once has it or is gone when the turn is over."""
+        if not hasattr(self, "world"):
+            return
+        wake = self.world.scheduler.next_wakeup(self.world.now)
+        assert not self.world.scheduler._book.hasty or (wake is not None and wake <= self.world.now.wall)
+
+    @invariant()
+    def who_waits_can_be_told_why(self) -> None:
+        """Every run that has not started has a reason for it."""
+        if not hasattr(self, "world"):
+            return
+        scheduler, now = self.world.scheduler, self.world.now
+        wake = scheduler.next_wakeup(now)
+        for run in list(scheduler.runs.values()):
+            told = scheduler.explain(run.id, now)["reasons"]
+            if _waits(run) and (wake is None or wake > now.wall):
+                assert told, f"{run.id} is {run.state}, and nobody knows why"
+
+
+def _waits(run: Run) -> bool:
+    return run.state in ("due", "waiting", "retrying")
+
+
+def _instants(defined: Job, after: int, until: int) -> int:
+    count, due = 0, defined.next_after(after)
+    while due is not None and due <= until:
+        count, due = count + 1, defined.next_after(due)
+    return count
+
+
+STEPS, EXAMPLES = (200, 5_000) if SOAK else (50, 200)
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=not SOAK,
+)

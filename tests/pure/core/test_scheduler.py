@@ -1,0 +1,469 @@
+"""The pure core in a faked world: who runs when, and that nothing is lost or doubled whatever happens."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobqueued import events
+from jobqueued.core.lifecycle import IllegalStep
+from jobqueued.core.scheduler import LAUNCHES_A_TURN
+from jobqueued.jobfile.reader import read_jobs
+from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, RunId, to_text
+from tests.support.world import MIDNIGHT, World, ended, job
+
+
+def times(world: World) -> list[str]:
+    """Who was launched, at which clock time."""
+    return [f"{to_text(at)[11:19]} {run}" for run, at in world.launched]
+
+
+def test_a_job_starts_on_its_second() -> None:
+    """A clock job is launched at its due instants and at no other."""
+    world = World(job("a", "*/20 * * * *"))
+    world.pass_time(3600)
+    assert times(world) == ["00:20:00 a@1", "00:40:00 a@2", "01:00:00 a@3"]
+
+
+def test_priority_decides_who_goes_first() -> None:
+    """With one slot, the higher priority goes first, then the order of arrival."""
+    jobs = [job("low", "0 1 * * *", priority=-5), job("mid", "0 1 * * *"), job("high", "0 1 * * *", priority=7)]
+    world = World(*jobs, max_running=1)
+    world.pass_time(2 * 3600)
+    assert times(world) == ["01:00:00 high@1", "01:00:01 mid@1", "01:00:02 low@1"]
+
+
+def test_priority_decides_among_many() -> None:
+    """However many are due at once, the highest priority goes first, with one slot or with as many as are due."""
+    jobs = [job(f"j{number:03}", "0 1 * * *", priority=number) for number in range(300)]
+    for options in ({"max_running": 1}, {}):
+        world = World(*jobs, **options)
+        world.pass_time(4000)
+        assert [run for run, _ in world.launched] == [f"j{number:03}@1" for number in reversed(range(300))]
+
+
+def test_due_time_breaks_ties() -> None:
+    """Among equals the one due earlier goes first."""
+    world = World(
+        job("b", "1 1 * * *"), job("a", "2 1 * * *"), job("hog", "0 1 * * *"), seconds={"hog": 600}, max_running=1
+    )
+    world.pass_time(2 * 3600)
+    assert times(world) == ["01:00:00 hog@1", "01:10:00 b@1", "01:10:01 a@1"]
+
+
+def test_max_running_holds() -> None:
+    """No more runs are live than `max_running` allows, and each start waits for an end."""
+    world = World(*(job(f"j{i}", "0 1 * * *") for i in range(5)), max_running=2)
+    world.pass_time(3600)
+    assert len(world.processes) == 2
+    world.pass_time(3600)
+    assert [t[:8] for t in times(world)] == ["01:00:00", "01:00:00", "01:00:01", "01:00:01", "01:00:02"]
+
+
+def test_concurrency_holds_and_the_next_waits() -> None:
+    """A job due while it runs is held until the run ends; one more due time is skipped, with a record."""
+    world = World(job("a", "*/10 * * * *"), seconds={"a": 25 * 60})
+    world.pass_time(3600)
+    assert times(world) == ["00:10:00 a@1", "00:35:00 a@2", "01:00:00 a@4"]
+    assert world.covered("a") == ["00:10", "00:20", "00:30 queue_full", "00:40", "00:50 queue_full", "01:00"]
+
+
+def test_concurrency_of_two() -> None:
+    """`concurrency: 2` lets two runs of a job live at once, not three."""
+    world = World(job("a", "*/10 * * * *", concurrency=2), seconds={"a": 25 * 60})
+    world.pass_time(1800)
+    assert [to_text(at)[11:16] for _, at in world.launched] == ["00:10", "00:20"]
+
+
+def test_consecutive_skips_share_one_record() -> None:
+    """Skips of one job for one reason in a row are one record with first, last and count."""
+    world = World(job("a", "*/5 * * * *"), seconds={"a": 3600})
+    world.pass_time(50 * 60)
+    assert world.covered("a") == ["00:05", "00:10", "00:15…00:50 queue_full ×8"]
+    record = world.rows[RunId("a", 3)][1]
+    assert record is not None
+    assert (record["first_due"][11:16], record["last_due"][11:16], record["count"]) == ("00:15", "00:50", 8)
+
+
+def test_a_restart_goes_on_with_the_shared_skip() -> None:
+    """The shared skip record is continued, not begun anew, by the next scheduler."""
+    world = World(job("a", "*/5 * * * *"), seconds={"a": 3600})
+    world.pass_time(20 * 60)
+    world.boot()
+    world.pass_time(20 * 60)
+    assert world.covered("a") == ["00:05", "00:10", "00:15…00:40 queue_full ×6"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "minutes", "covered"),
+    [
+        (CatchUp.NONE, 58, ["00:10…00:50 missed ×5"]),
+        (CatchUp.NONE, 60, ["00:10…00:50 missed ×5", "01:00"]),
+        (CatchUp.LATEST, 58, ["00:10…00:40 missed ×4", "00:50"]),
+        (CatchUp.LATEST, 60, ["00:10…00:50 missed ×5", "01:00"]),
+        (CatchUp.ALL, 58, ["00:10", "00:20", "00:30", "00:40", "00:50"]),
+    ],
+)
+def test_catch_up_after_downtime(policy: CatchUp, minutes: int, covered: list[str]) -> None:
+    """What came due while the daemon was down runs, or is recorded as missed, by `catch_up`; `grace` runs anyway."""
+    world = World(job("a", "*/10 * * * *", catch_up=policy))
+    world.pass_time(minutes * 60, scheduler=False)
+    world.boot()
+    assert world.covered("a") == covered
+
+
+def test_catch_up_window() -> None:
+    """Nothing older than `catch_up_window` is caught up."""
+    world = World(job("a", "0 * * * *", catch_up=CatchUp.ALL, catch_up_window=2 * HOUR))
+    world.pass_time(5.5 * 3600, scheduler=False)
+    world.boot()
+    assert world.covered("a") == ["01:00…03:00 missed ×3", "04:00", "05:00"]
+
+
+def test_a_year_of_downtime_keeps_turns_short_and_covers_every_instant() -> None:
+    """Half a million missed instants are taken in slices; each is counted in the one record."""
+    world = World(job("a", "* * * * *"))
+    world.pass_time(365 * 86400 + 90, scheduler=False)
+    world.boot()
+    world.pass_time(0)
+    runs = [run for run, _ in world.rows.values()]
+    assert sum(run.count for run in runs) == 365 * 1440 + 1
+    assert [run.state for run in runs if run.state != "skipped"] == ["starting"]
+
+
+def test_a_reload_fires_nothing() -> None:
+    """Reading an edited file starts no run, whatever its schedule; it counts strictly from now."""
+    world = World(job("a", "0 1 * * *"))
+    world.pass_time(2 * 3600)
+    world.write("jobs.yaml", job("a", "30 1 * * *"))
+    world.write("jobs.yaml", job("a", "0 2 * * *"))
+    assert times(world) == ["01:00:00 a@1"]
+    world.pass_time(86400)
+    assert times(world) == ["01:00:00 a@1", "02:00:00 a@2"]
+
+
+def test_an_edit_while_down_counts_from_now() -> None:
+    """A schedule edited while the daemon was down catches nothing up: its cursor was another rhythm's."""
+    world = World(job("a", "0 1 * * *"))
+    world.pass_time(3 * 3600, scheduler=False)
+    world.files["jobs.yaml"] = (job("a", "30 1 * * *"),)
+    world.boot()
+    assert world.covered("a") == []
+
+
+def test_an_edited_priority_reorders_the_queue() -> None:
+    """Until its launch a run follows the newest definition."""
+    jobs = [job("hog", "0 1 * * *", priority=9), job("a", "0 1 * * *", priority=1), job("b", "0 1 * * *")]
+    world = World(*jobs, seconds={"hog": 60}, max_running=1)
+    world.pass_time(3601)
+    world.write("jobs.yaml", jobs[0], jobs[1], job("b", "0 1 * * *", priority=2))
+    world.pass_time(3600)
+    assert [run for run, _ in world.launched] == ["hog@1", "b@1", "a@1"]
+
+
+def test_a_removed_job_leaves_no_run_waiting() -> None:
+    """Unstarted runs of a removed job are skipped, live ones go on, and its numbers are never used again."""
+    world = World(job("a", "*/10 * * * *"), seconds={"a": 3600})
+    world.pass_time(20 * 60)
+    world.write("jobs.yaml")
+    assert world.states() == {"a@1": "starting", "a@2": "skipped"}
+    world.pass_time(3600)
+    assert world.states()["a@1"] == "succeeded"
+    world.write("jobs.yaml", job("a"))
+    assert world.run("a").value == {"run": "a@3"}
+
+
+def test_a_job_removed_while_down_leaves_no_run_waiting() -> None:
+    """A run that waits for a job which is in no file any more is skipped at start, not kept for ever."""
+    world = World(job("a", "*/10 * * * *"), seconds={"a": 3600})
+    world.pass_time(20 * 60)
+    world.files["jobs.yaml"] = ()
+    world.boot()
+    assert world.states() == {"a@1": "running", "a@2": "skipped"}
+
+
+def test_a_disabled_job_runs_by_hand_only() -> None:
+    """`enabled: false` silences the clock; enabling it again counts from then."""
+    world = World(job("a", "*/10 * * * *", enabled=False))
+    world.pass_time(3600)
+    assert world.run("a").value == {"run": "a@1"}
+    world.write("jobs.yaml", job("a", "*/10 * * * *"))
+    world.pass_time(600)
+    assert world.covered("a") == ["01:00", "01:10"]
+
+
+def test_asking_for_an_unknown_job() -> None:
+    """An asker of a job that does not exist is told so."""
+    reply = World().run("nix")
+    assert (reply.error, reply.value) == ("NoSuchJob", {"job": "nix"})
+
+
+def test_asking_for_too_many_runs() -> None:
+    """Beyond `max_waiting` a request is refused, with a record, not queued for ever."""
+    world = World(job("a", max_waiting=2))
+    assert [world.run("a", ticket).error for ticket in range(1, 5)] == [None, None, None, "Refused"]
+    assert world.states()["a@4"] == "skipped"
+
+
+def test_never_started_is_sent_again_under_the_same_name() -> None:
+    """An attempt that certainly never started is sent again at once, and counts once."""
+    world = World(job("a", "0 1 * * *"))
+    world.pass_time(3600)
+    world.processes.clear()
+    world.happen(events.NeverStarted(RunId("a", 1), 1))
+    assert times(world) == ["01:00:00 a@1", "01:00:00 a@1"]
+    assert world.rows[RunId("a", 1)][0].attempt == 1
+
+
+def test_trouble_of_the_system_backs_off() -> None:
+    """A start that fails by the host's fault is tried again after 1, 2, 4 … s, and blocks nobody else meanwhile."""
+    world = World(job("a", "0 1 * * *", priority=1), job("b", "1 1 * * *"), max_running=1)
+    world.pass_time(3600)
+    for _ in range(7):
+        world.processes.clear()
+        world.happen(events.NeverStarted(RunId("a", 1), 1, "fork: Cannot allocate memory"))
+        world.pass_time(0)
+        launches = len(world.launched)
+        while len(world.launched) == launches or world.launched[-1][0] == "b@1":
+            world.pass_time(1)
+    assert [t for t in times(world) if "a@1" in t] == [
+        f"01:{m:02}:{s:02} a@1" for m, s in [(0, 0), (0, 1), (0, 3), (0, 7), (0, 15), (0, 31), (1, 3), (2, 3)]
+    ]
+    assert "01:01:00 b@1" in times(world)
+
+
+def test_a_lost_run_is_not_started_again() -> None:
+    """A run whose supervisor died may have run: it ends as lost, with what is known, and frees its claims."""
+    world = World(job("a", "0 1 * * *"), job("b", "0 2 * * *"), max_running=1)
+    world.pass_time(3600)
+    world.processes.clear()
+    world.happen(events.RunLost(RunId("a", 1), 1, "its supervisor died", 9))
+    world.pass_time(3600)
+    record = world.rows[RunId("a", 1)][1]
+    assert record is not None
+    assert (record["state"], record["reason"], record["signal"]) == ("lost", "its supervisor died", 9)
+    assert [run for run, _ in world.launched] == ["a@1", "b@1"]
+
+
+def test_news_of_an_attempt_that_is_over_changes_nothing() -> None:
+    """A second notice of the same end only removes marks."""
+    world = World(job("a", "0 1 * * *"))
+    world.pass_time(3700)
+    before = dict(world.rows)
+    world.happen(events.RunEnded(RunId("a", 1), 1, ended(RunId("a", 1), "failed")))
+    assert world.rows == before
+
+
+def test_found_attempts_count_as_used() -> None:
+    """An attempt whose commit was lost keeps its number and its due time, so neither is used again."""
+    world = World(job("a", "0 * * * *"))
+    due = world.scheduler.next_start("a")
+    assert due is not None
+    world.pass_time(3600, scheduler=False)
+    world.scheduler = type(world.scheduler)()
+    world.scheduler.restore(world.memories.values(), [], world.now)
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
+    attempt = RunId("a", 7), 1
+    world.processes[attempt], world.begun[attempt], world.holding[attempt] = world.now.wall + 10**9, world.now.wall, ()
+    found = events.Found(RunId("a", 7), 1, f"c0.{due // 10**9}", due, due, "schedule", None)
+    started = events.RunStarted(RunId("a", 7), 1, 4711, world.now.wall)
+    world.happen(found, started, events.JobsLoaded(complete=True), events.Woke())
+    world.pass_time(3600)
+    assert world.covered("a") == ["01:00", "02:00"]
+    assert [run for run, _ in world.launched] == ["a@8"]
+
+
+def test_a_small_clock_step_is_a_gap_like_any_other() -> None:
+    """An hour forward is caught up; an hour back runs nothing twice."""
+    world = World(job("a", "*/30 * * * *"))
+    world.step_clock(3600 + 60)
+    world.happen(events.Woke())
+    assert world.covered("a") == ["00:30 missed", "01:00"]
+    world.step_clock(-3600)
+    world.pass_time(3600)
+    assert [run for run, _ in world.launched] == ["a@2"]
+    world.pass_time(1800)
+    assert world.covered("a")[-1] == "01:30"
+
+
+def test_a_large_step_forward_is_a_correction() -> None:
+    """Over 3 h forward nothing is caught up; one record says why."""
+    world = World(job("a", "0 * * * *"))
+    world.step_clock(5 * 3600)
+    world.pass_time(3600)
+    assert world.covered("a") == ["01:00 clock", "06:00"]
+
+
+def test_a_large_step_backward_begins_a_new_era() -> None:
+    """Over 3 h backward the same wall times come again, as other occurrences."""
+    world = World(job("a", "0 * * * *"))
+    world.pass_time(5 * 3600)
+    world.step_clock(-4 * 3600)
+    world.pass_time(3600)
+    assert world.rows[RunId("a", 6)][0].key == f"c1.{world.now.wall // 10**9}"
+
+
+def test_a_burst_is_launched_in_slices_of_a_turn() -> None:
+    """A turn launches at most 64, and the next turn follows at once."""
+    world = World(*(job(f"j{i}", "0 1 * * *") for i in range(200)))
+    world.pass_time(3599)
+    world._advance(world.now.wall + 10**9)
+    world.happen(events.Woke())
+    assert len(world.launched) == LAUNCHES_A_TURN
+    assert world.scheduler.next_wakeup(world.now) == world.now.wall
+    world.pass_time(0)
+    assert len(world.launched) == 200
+
+
+def test_who_would_not_wait_may_be_behind_a_burst() -> None:
+    """A command that wants its lock at once is refused only when all whose turn is before its own have started."""
+    world = World(*[job(f"j{n:03}", priority=9) for n in range(100)])
+    asks = [events.RunAsked(n, f"j{n:03}", "root", f"x{n:016x}") for n in range(100)]
+    world.happen(*asks, events.LockAsked(100, RunId(":with-lock", 1), (Claim("tape"),), "alice", at_once=True))
+    assert (LAUNCHES_A_TURN, False) == (len(world.launched), 100 in world.replies)
+    world.happen(events.Woke())
+    assert (100, None) == (len(world.launched), world.replies[100].error)
+
+
+def test_the_fuse() -> None:
+    """More than 100 new occurrences in a minute are skipped, with one word of it, until a minute with fewer is over."""
+    jobs, _ = read_jobs(b"jobs: {a: {command: x, max_waiting: 500, schedule: '* * * * *', seconds: '*'}}", "jobs.yaml")
+    world = World(*jobs, seconds={"a": 0.01})
+    world.pass_time(60)
+    for _ in range(20):  # a clock that runs nine times too fast
+        world.step_clock(8)
+        world.pass_time(1)
+    before = len(world.launched)
+    assert (1, True) == (len([say for say in world.said if say.event == "fuse"]), before < 60 + 20 * 9)
+    assert any("fuse ×" in line for line in world.covered("a"))
+    world.pass_time(180)
+    assert (80, 1) == (len(world.launched) - before, len([say for say in world.said if say.event == "fuse"]))
+
+
+@pytest.mark.parametrize(
+    ("when", "step", "down"),
+    [("schedule: '* * * * *', catch_up: all, grace: 1d", 60, 10800), ("schedule: '* * * * *', seconds: '*'", 1, 50)],
+)
+def test_what_was_due_during_a_downtime_blows_no_fuse(when: str, step: int, down: int) -> None:
+    """It is due when the daemon comes up, but not newly."""
+    jobs, _ = read_jobs(f"jobs: {{a: {{command: x, max_waiting: 500, {when}}}}}".encode(), "jobs.yaml")
+    world = World(*jobs, seconds={"a": 0.01})
+    world.pass_time(60)
+    world.pass_time(down, scheduler=False)
+    world.boot()
+    world.pass_time(600)
+    assert "skipped" not in world.states().values()
+    assert len(world.launched) == (60 + down + 600) // step
+
+
+def test_an_outcome_is_kept_for_the_run_that_goes_by_it() -> None:
+    """However many occurrences of a dependency follow until its dependent's turn comes."""
+    world = World(
+        job("dep", "*/5 * * * *"), job("rep", "0 1,2 * * *", dependencies=("dep",)), seconds={"rep": 150 * 60}
+    )
+    world.pass_time(115 * 60)
+    world.ends["dep"] = ["failed 1"]
+    world.pass_time(6 * 60)
+    world.ends["dep"] = ["succeeded"]
+    world.pass_time(200 * 60)
+    assert ["rep@1"] == [run for run, _ in world.launched if run.startswith("rep")]
+    skipped = world.rows[RunId("rep", 2)][0]
+    assert ("skipped", "dependency dep: dep@24 failed") == (skipped.state, skipped.reason)
+    assert len(world.memories["dep"].outcomes) <= 2, "what nobody goes by is not kept"
+
+
+def test_an_idle_scheduler_sleeps_until_the_next_due_time() -> None:
+    """Without anything due there is no wake-up before the next due time, and none at all without clocks."""
+    world = World(job("a", "0 3 * * *"), job("b"))
+    assert world.scheduler.next_wakeup(world.now) == world.now.wall + 3 * HOUR
+    world = World(job("b"))
+    assert world.scheduler.next_wakeup(world.now) is None
+
+
+def test_a_blocked_queue_does_not_spin() -> None:
+    """While runs wait for a slot, nothing wakes the scheduler but the next due time."""
+    jobs = [job(name, "0 1 * * *", timeout=30 * HOUR) for name in "ab"]
+    world = World(*jobs, seconds={"a": 9e9, "b": 9e9}, max_running=1)
+    world.pass_time(3600)
+    assert world.scheduler.next_wakeup(world.now) == world.now.wall + 24 * HOUR
+
+
+def test_explain_names_who_is_in_the_way() -> None:
+    """A waiting run names what it lacks and who has it; a due one, what its job's concurrency is used up by."""
+    world = World(job("a"), job("b"), job("c", priority=3), seconds={"a": 99, "b": 99, "c": 99}, max_running=1)
+    for name in "aabc":
+        world.run(name)
+
+    def reasons(name: str, number: int) -> list[str]:
+        return list(world.scheduler.explain(RunId(name, number), world.now)["reasons"])
+
+    growth = "1 point for each minute it has waited"
+    assert reasons("a", 2) == ["concurrency 1 is used up by a@1"]
+    assert reasons("c", 1) == ["max_running 1 is used up by a@1", f"its priority is 3 by now: 3, and {growth}"]
+    assert reasons("b", 1) == [
+        "max_running 1 is used up by a@1", "waits behind c@1", f"its priority is 0 by now: 0, and {growth}",
+    ]  # fmt: skip
+
+
+def test_an_impossible_event_changes_nothing() -> None:
+    """A record with a state that no run can end in raises, and leaves the run as it was."""
+    world = World(job("a", "0 1 * * *"))
+    world.pass_time(3600)
+    run = world.scheduler.runs[RunId("a", 1)]
+    with pytest.raises((IllegalStep, KeyError)):
+        world.scheduler.handle(events.RunEnded(run.id, 1, ended(run.id, "skipped")), world.now)
+    assert world.scheduler.runs[RunId("a", 1)] == run
+    world.scheduler.validate()
+
+
+class _Story:
+    """What Hypothesis may do to a world."""
+
+    acts = st.one_of(
+        st.tuples(st.just("pass"), st.floats(0, 7200)),
+        st.tuples(st.just("down"), st.floats(0, 7200)),
+        st.tuples(st.just("die"), st.integers(-1, 3)),
+        st.tuples(st.just("lose"), st.integers(0, 5)),
+        st.tuples(st.just("stop"), st.integers(0, 40)),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_Story.acts, max_size=25), st.sampled_from(CatchUp), st.integers(1, 3))
+def test_every_occurrence_is_covered_exactly_once(acts: list[tuple[str, float]], policy: CatchUp, slots: int) -> None:
+    """Downtime, crashes between any two commands, lost launches, stops: each due instant has one record or live run."""
+    jobs = [job("a", "*/7 * * * *", catch_up=policy), job("b", "*/11 * * * *", concurrency=2, grace=5 * MINUTE)]
+    world = World(*jobs, seconds={"a": 500, "b": 900}, max_running=slots)
+    for act, amount in acts:
+        match act:
+            case "pass":
+                world.pass_time(amount)
+            case "down":
+                world.pass_time(amount, scheduler=False)
+                world.boot()
+            case "die":
+                wake = world.scheduler.next_wakeup(world.now)
+                world._advance(max(world.now.wall, wake or 0))
+                world.happen(events.Woke(), die_after=int(amount))
+                world.boot()
+            case "lose" if world.processes:
+                name = sorted(world.processes)[int(amount) % len(world.processes)]
+                del world.processes[name]
+                world.happen(events.RunLost(*name, "its supervisor died"))
+            case "stop" if world.scheduler.runs:
+                run = sorted(world.scheduler.runs)[int(amount) % len(world.scheduler.runs)]
+                world.happen(events.StopAsked(1, run, "root"), die_after=int(amount) // 10 - 1 if amount > 30 else None)
+                world.boot() if amount > 30 else None
+    world.pass_time(3600)
+    for name, minutes in (("a", 7), ("b", 11)):
+        runs = [run for run, _ in world.rows.values() if run.id.job == name]
+        keys = [run.key for run in runs]
+        assert len(keys) == len(set(keys))
+        assert sum(run.count for run in runs) == len(_instants(world.now.wall, minutes))
+    assert len(world.launched) == len(set(world.launched))
+
+
+def _instants(until: int, minutes: int) -> list[int]:
+    seconds = range(MIDNIGHT // 10**9, until // 10**9 + 1)
+    return [s for s in seconds[1:] if s % 60 == 0 and s // 60 % 60 % minutes == 0]

@@ -1,0 +1,323 @@
+"""keys: the table of job-file keys agrees with itself, with the model and with the design."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
+from jobqueued.jobfile.types import Key, Wrong, read_keys
+from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, read_tree
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Claim, Escalation, Job, On, Overlap
+from jobqueued.settings import SETTINGS_KEYS, Settings
+
+TABLES = [*JOB_KEYS.values(), *FILE_KEYS.values(), *SETTINGS_KEYS.values()]
+TABLES += [key for table in TABLES for key in table.kind.keys.values() if not key.planned]
+
+
+def entries(text: str) -> dict[str, Any]:
+    root, problems = read_tree(text.encode(), "f")
+    assert [] == problems
+    assert isinstance(root, Mapping)
+    return root.entries
+
+
+def read(text: str) -> tuple[dict[str, Any], list[str]]:
+    values, problems = read_keys(entries(text), JOB_KEYS)
+    return values, [str(problem._replace(file="f")) for problem in problems]
+
+
+def node(text: str) -> Node:
+    value: Node = entries(f"x: {text}")["x"].value
+    return value
+
+
+@pytest.mark.parametrize("key", TABLES, ids=lambda key: key.name)
+def test_each_example_is_accepted(key: Key) -> None:
+    """The example that the manual shows is accepted, and so is the default, where there is one."""
+    for text in filter(None, (key.example, key.default)):
+        key.kind.read(node(text))
+
+
+@pytest.mark.parametrize("key", TABLES, ids=lambda key: key.name)
+def test_each_key_is_explained_in_one_sentence(key: Key) -> None:
+    """Each key says what it takes and what it is for, in a sentence."""
+    assert (True, True) == (bool(key.kind.accepted), re.fullmatch(r"[A-Z`].*[^.]\.", key.help) is not None)
+
+
+LIVE = [key for key in JOB_KEYS.values() if not key.planned]
+
+
+def test_the_list_of_keys_is_closed() -> None:
+    """The keys are those of the design, no more and no less."""
+    names = """
+        description command shell stdin working_directory environment environment_file umask user group groups
+        login_environment credentials
+        schedule timezone dst seconds every anchor at on spread catch_up catch_up_window grace start_deadline enabled
+        max_runs
+        priority escalation exclusive concurrency overlap max_waiting locks resources placement dependencies
+        dependency_timeout on_dependency_failure drain
+        timeout kill_grace stop_signal success_codes retries retry_delay retry_backoff retry_max_delay retry_on failover
+        leave_children
+        resource_limits enforce nice ionice cpu_scheduling oom_score_adj no_new_privs
+        output output_limit journal_rate retention notify telemetry_hooks tags metadata"""
+    assert sorted(names.split()) == sorted(JOB_KEYS)
+    limits = """
+        cpu memory memory_high swap tasks io_read io_write open_files file_size core cpu_time stack locked_memory
+        address_space processes data msgqueue sigpending"""
+    assert sorted(limits.split()) == sorted(JOB_KEYS["resource_limits"].kind.keys)
+
+
+def test_keys_without_effect_get_fewer() -> None:
+    """What is only checked yet is this list, which may only shrink: a key with an effect leaves it."""
+    names = "credentials retention notify telemetry_hooks"
+    assert sorted(names.split()) == sorted(key.name for key in JOB_KEYS.values() if key.planned)
+    assert [] == [k.name for k in JOB_KEYS["on"].kind.keys.values() if k.planned]
+    assert [] == [k.name for k in JOB_KEYS["resource_limits"].kind.keys.values() if k.planned]
+
+
+ELSEWHERE = {"anchor", "escalation"}
+"""Whose default no Job has: see test_jobfile, and below."""
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in LIVE if key.default and key.name not in ELSEWHERE], ids=lambda key: key.name
+)
+def test_the_documented_default_is_the_real_one(key: Key) -> None:
+    """What the table calls the default is what a Job has without the key."""
+    assert getattr(Job(id="a", command="b"), key.name) == key.kind.read(node(key.default))
+
+
+def test_the_escalation_of_the_host_counts() -> None:
+    """A job that does not say how its runs age leaves it to jobqueued.yaml, whose default is the documented one."""
+    assert Job(id="a", command="b").escalation is None
+    for text in (JOB_KEYS["escalation"].default, SETTINGS_KEYS["escalation"].default, "{}"):
+        if text:
+            assert Settings().escalation == JOB_KEYS["escalation"].kind.read(node(text))
+
+
+@pytest.mark.parametrize("name", ["escalation", "locks", "on"])
+def test_what_a_mapping_leaves_out_has_its_documented_default(name: str) -> None:
+    """Each key of a value with keys of its own that has a default may be left out, and means the same."""
+    wholes = {
+        "escalation": "{points: 1, every: 1m}",
+        "locks": "[{name: a, mode: exclusive}]",
+        "on": "[{job: a, result: success}]",
+    }
+    kind, whole = JOB_KEYS[name].kind, wholes[name]
+    for key in kind.keys.values():
+        if key.default:
+            assert f"{key.name}: {key.default}" in whole
+            without = re.sub(rf"(, )?{key.name}: {key.default}", "", whole).replace("{, ", "{")
+            assert kind.read(node(whole)) == kind.read(node(without))
+
+
+def test_each_key_is_a_field_of_the_job() -> None:
+    """Every key with an effect has its field, and every field but those of the place and the compiled form its key."""
+    own = {"id", "triggers", "offset", "at_boot", "file", "line"}
+    assert {field.name for field in fields(Job)} - own == {key.name for key in LIVE}
+
+
+GOOD = [
+    ("timeout: 1d12h", DAY + 12 * HOUR), ("timeout: 90s", 90 * SECOND), ("timeout: none", None),
+    ("timeout: null", None), ("max_waiting: none", None), ("max_waiting: 5", 5),
+    ("grace: 0s", 0), ("kill_grace: 1h", HOUR), ("catch_up_window: 1m", MINUTE), ("output_limit: 512M", 512 << 20),
+    ("output_limit: 1T", 1 << 40), ("umask: 0022", 0o22), ('umask: "077"', 0o77), ("priority: -1000", -1000),
+    ("enabled: false", False), ("command: true", "true"), ("command: [sleep, 5, 0755, '']", ("sleep", "5", "0755", "")),
+    ("environment: {A: 8080, B: no, C: ''}", (("A", "8080"), ("B", "no"), ("C", ""))), ("environment:", ()),
+    ("success_codes: [0, 0x18]", (0, 24)), ("tags: [a, 1]", ("a", "1")), ("user: www-data", "www-data"),
+    ("metadata: {a: [1, 1.5, no, ~, 12:30]}", {"a": [1, 1.5, "no", None, "12:30"]}), ("dst: both", "both"),
+    ("exclusive: true", True), ("overlap: replace", Overlap.REPLACE), ("placement: pack", "pack"),
+    ("start_deadline: none", None), ("start_deadline: 1h", HOUR), ("max_runs: 1", 1), ("max_runs: none", None),
+    ("escalation: {points: 0}", Escalation(points=0)), ("escalation: {every: 1s}", Escalation(every=SECOND)),
+    ("escalation:", Escalation()),
+    ("locks: [a, {name: b, mode: shared}, {name: c, units: 2}, {name: d}, 7]",
+        (Claim("a", exclusive=True), Claim("b"), Claim("c", units=2), Claim("d", exclusive=True),
+            Claim("7", exclusive=True))),
+    ("locks: [{path: /run/a.lock}, {path: /b, mode: shared}]", (Claim("/run/a.lock", exclusive=True), Claim("/b"))),
+    ("resources: {cpu: 1, memory: 1G, gpu: 2}", (Claim("cpu", 1000), Claim("memory", 1 << 30), Claim("gpu", 2))),
+    ("locks: [true]", (Claim("true", exclusive=True),)),
+    ("resources: {cpu: 50%}", (Claim("cpu", 500),)), ("resources: {cpu: 1.5}", (Claim("cpu", 1500),)),
+    ("resources: {cpu: 0.01}", (Claim("cpu", 10),)), ("resources:", ()),
+    ("dependencies: [a, b-1]", ("a", "b-1")), ("dependency_timeout: 90m", 90 * MINUTE),
+    ("on_dependency_failure: run", "run"), ("drain: 1s", SECOND),
+    ("retries: 1000", 1000), ("retry_delay: 0s", 0), ("retry_backoff: 1.5", 1.5), ("retry_backoff: 2", 2.0),
+    ("retry_max_delay: none", None), ("retry_max_delay: 30d", 30 * DAY),
+    ("retry_on: [75, 0x10, timeout, lost, start, SIGSEGV, SIGRTMIN+3]",
+        ("75", "16", "timeout", "lost", "start", "SIGSEGV", "SIGRTMIN+3")),
+    ("failover: echo broken", "echo broken"), ("failover: [/bin/echo, broken]", ("/bin/echo", "broken")),
+    ("on: boot", ("boot",)),
+    ("on: [boot, {event: a}, {job: b}, {job: c, result: any}]",
+        ("boot", On("event", "a"), On("job", "b"), On("job", "c", "any"))),
+    ("on: {job: b, result: failure}", (On("job", "b", "failure"),)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "value"), GOOD, ids=[text for text, _ in GOOD])
+def test_values_are_read(text: str, value: object) -> None:
+    """Each type is read into the model's units: nanoseconds, bytes, mode bits, characters as written."""
+    name = text.partition(":")[0]
+    assert ({name: value}, []) == read(text)
+
+
+FILE = "the absolute path of a file, without . and .."
+EVENTS = "boot, or a mapping with the keys path, event, job, result, or a list of them"
+CRON = 'accepted: a cron expression such as "0 2 * * *", or a list of them'
+FINITE = "accepted: a finite number of at most 64 bits, or a text in quotes"
+OCTAL = "accepted: an octal mode with a leading zero, such as 0022"
+PRIORITY = "accepted: a whole number from -1000 to 1000"
+ZONE = "accepted: a time zone of the tz database, such as UTC or Europe/Berlin"
+SPAN = "accepted: a duration such as 90s, 5m, 2h or 1d12h, from "
+LINE = "accepted: a command for the shell, or a list of the program and its arguments"
+VARIABLE = "accepted: a name of letters, digits and _ that does not start with a digit"
+WORD = 'accepted: a text (nothing at all is written "")'
+LATER = "found a key that this version does not carry out; accepted: the file without it"
+CORES = "accepted: a number of cores such as 0.5, or a percentage of one core such as 50%, from 0.01 to 4096 cores"
+NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+LOCK = f"accepted: {NAME}, or a mapping with the keys name, path, mode, units"
+IDENTIFIER = "accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+CAUSES = "accepted: an exit code, a signal such as SIGSEGV, timeout, oom, lost, or start (it could not be started)"
+ANY = "accepted: a key of jobqueue.d(5), such as command, schedule or user"
+BAD = [
+    ("timeout: 90", f"f:1:10: timeout: found 90; {SPAN.replace('a dur', '90s (a dur')}1s to 365d, or none)"),
+    ("timeout: 2h30", f"f:1:10: timeout: found '2h30'; {SPAN}1s to 365d, or none"),
+    ("timeout: 5m1h", f"f:1:10: timeout: found '5m1h'; {SPAN.replace('a dur', '1h5m (a dur')}1s to 365d, or none)"),
+    ("timeout: 0s", f"f:1:10: timeout: found '0s'; {SPAN}1s to 365d, or none"),
+    ("timeout:", f"f:1:9: timeout: found nothing; {SPAN}1s to 365d, or none"),
+    ("grace: none", f"f:1:8: grace: found 'none'; {SPAN}0s to 1d"),
+    ("grace: 25h", f"f:1:8: grace: found '25h'; {SPAN}0s to 1d"),
+    ("grace: \u0661s", f"f:1:8: grace: found '\u0661s'; {SPAN}0s to 1d"),
+    ("output_limit: 64", "f:1:15: output_limit: found 64; accepted: a size such as 512K, 512M or 2G, from 1K to 1T"),
+    ("output_limit: 5MB", "f:1:15: output_limit: found '5MB'; accepted: 5M (a size such as 512K, 512M or 2G, from 1K "
+        "to 1T)"),
+    ("umask: 22", f"f:1:8: umask: found 22; {OCTAL}"),
+    ("umask: 0088", f"f:1:8: umask: found '0088', a number with a leading zero; {OCTAL}"),
+    ("priority: 0755", f"f:1:11: priority: found '0755', a number with a leading zero; {PRIORITY}"),
+    ("priority: 1.0", f"f:1:11: priority: found 1.0; {PRIORITY}"),
+    ("priority: 1001", f"f:1:11: priority: found 1001; {PRIORITY}"),
+    ("priority: true", f"f:1:11: priority: found true; {PRIORITY}"),
+    ('priority: "1"', f"f:1:11: priority: found the text '1' in quotes; {PRIORITY}"),
+    ("concurrency: 0", "f:1:14: concurrency: found 0; accepted: a whole number from 1 to 1000"),
+    ("enabled: no", "f:1:10: enabled: found 'no'; accepted: true or false"),
+    ("catch_up: al", "f:1:11: catch_up: found 'al'; accepted: none, latest or all"),
+    ("dst: [once]", "f:1:6: dst: found a list; accepted: cron, once, both or skip"),
+    ("timezone: Europe", f"f:1:11: timezone: found 'Europe'; {ZONE}"),
+    ("timezone: ../etc/passwd", f"f:1:11: timezone: found '../etc/passwd'; {ZONE}"),
+    ("command: ''", f"f:1:10: command: found ''; {LINE}"),
+    ("command: ' '", f"f:1:10: command: found ' '; {LINE}"),
+    ("command: {a: b}", f"f:1:10: command: found a mapping; {LINE}"),
+    ("command: []", f"f:1:10: command: found an empty list; accepted: a list, each item {WORD[10:]}"),
+    ("command: ['', a]", "f:1:11: command[0]: found ''; accepted: the program"),
+    ("command: [a, ~]", f"f:1:14: command[1]: found ~, which means nothing; {WORD}"),
+    ("schedule: ''", f"f:1:11: schedule: found ''; {CRON}"),
+    ("shell: sh", "f:1:8: shell: found 'sh'; accepted: an absolute path"),
+    ("user: ''", "f:1:7: user: found ''; accepted: the name of an account"),
+    ("environment: {1A: x}", f"f:1:15: environment: found '1A'; {VARIABLE}"),
+    ("environment: {A: [x]}", f"f:1:18: environment.A: found a list; {WORD}"),
+    ("environment: [A=x]", "f:1:14: environment: found a list; accepted: a mapping of names to texts"),
+    ("success_codes: 0", "f:1:16: success_codes: found 0; accepted: a list, each item a whole number from 0 to 255"),
+    ("success_codes: [256]", "f:1:17: success_codes[0]: found 256; accepted: a whole number from 0 to 255"),
+    ("metadata: {a: {b: [.inf]}}", f"f:1:20: metadata.a.b[0]: found .inf; {FINITE}"),
+    ("metadata: {a: 18446744073709551616}", f"f:1:15: metadata.a: found 18446744073709551616; {FINITE}"),
+    ("shcedule: x", "f:1:1: shcedule: found an unknown key; accepted: 'schedule'"),
+    ("credentials: {a: /a}", f"f:1:1: credentials: {LATER}"),
+    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; accepted: 'credentials', which this version "
+        "does not carry out"),
+    ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; accepted: an absolute path, with * ? and [] in its "
+        "last part only"),
+    ("on: boots", f"f:1:5: on: found 'boots'; accepted: {EVENTS}"),
+    ("on: rebooted", f"f:1:5: on: found 'rebooted'; accepted: {{event: rebooted}} ({EVENTS})"),
+    ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; accepted: {event: deployed} (boot, or a mapping with the keys "
+        "path, event, job, result)"),
+    ("exclusiv: true", "f:1:1: exclusiv: found an unknown key; accepted: 'exclusive'"),
+    ("exclusive: 1", "f:1:12: exclusive: found 1; accepted: true or false"),
+    ("retry_backoff: .nan", "f:1:16: retry_backoff: found .nan; accepted: a number from 1 to 10"),
+    ("retry_backoff: 0.5", "f:1:16: retry_backoff: found 0.5; accepted: a number from 1 to 10"),
+    ("resources: {cpu: 4097}", f"f:1:18: resources.cpu: found 4097; {CORES}"),
+    ("resources: {cpu: .inf}", f"f:1:18: resources.cpu: found .inf; {CORES}"),
+    ("resources: {cpu: 0%}", f"f:1:18: resources.cpu: found '0%'; {CORES}"),
+    ("locks: [':host']", f"f:1:9: locks[0]: found ':host'; {LOCK}"),
+    ("locks: [{path: /}]", f"f:1:16: locks[0].path: found '/'; accepted: {FILE}"),
+    ("locks: [{path: /run/../x}]", f"f:1:16: locks[0].path: found '/run/../x'; accepted: {FILE}"),
+    ("locks: [{path: /run/x/}]", f"f:1:16: locks[0].path: found '/run/x/'; accepted: {FILE}"),
+    ("locks: [~]", f"f:1:9: locks[0]: found ~, which means nothing; {LOCK}"),
+    ("dependencies: ['a@1']", f"f:1:16: dependencies[0]: found 'a@1'; {IDENTIFIER}"),
+    ("retry_on: [256]", f"f:1:12: retry_on[0]: found 256; {CAUSES}"),
+    ("retry_on: [true]", f"f:1:12: retry_on[0]: found true; {CAUSES}"),
+    ('"a\\e[2J": 1', rf"f:1:1: a\x1b[2J: found an unknown key; {ANY}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), BAD, ids=[text for text, _ in BAD])
+def test_wrong_values_are_explained(text: str, message: str) -> None:
+    """A wrong value says where it is, what was found and what is accepted, and gives no value."""
+    assert ({}, [message]) == read(text)
+
+
+def test_all_wrong_values_are_named() -> None:
+    """One wrong value does not hide another, neither beside it nor inside the same key."""
+    values, problems = read("timeout: 1\npriority: 5\nenvironment: {A: [], B: ~}\nenabled: 2")
+    assert ({"priority": 5}, ["timeout", "environment.A", "environment.B", "enabled"]) == (
+        values,
+        [problem.split(": ")[1] for problem in problems],
+    )
+
+
+@pytest.mark.parametrize("text", ["", "s", "1", "1w", "1h1d", " 1s", "1s\n", "-1s", "1.5h", "1234567d", "²s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """Only whole numbers with units, from days down, are a duration."""
+    with pytest.raises(ValueError, match="is no duration"):
+        parse_duration(text)
+
+
+MEANT = {
+    "90min": "90m", "2 h": "2h", "1.5h": "1h30m", "2H": "2h", "30m2h": "2h30m", "02:00:00": "2h", "3600": "3600s",
+    "1 day 2 hours": "1d2h", "2w": "14d", "0:01:05": "1m5s", "90 seconds": "90s", "2h30": "", "x": "", "1y": "",
+    "-1h": "", "": "", "1h,": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "spelling"), MEANT.items())
+def test_durations_from_elsewhere_are_understood(text: str, spelling: str) -> None:
+    """What other programs write is answered with our spelling of the same time, and never with a guess."""
+    assert spelling == meant_duration(text)
+    if spelling:
+        parse_duration(spelling)
+
+
+@pytest.mark.parametrize(
+    ("text", "spelling"),
+    [("5MB", "5M"), ("512Mi", "512M"), ("512m", "512M"), ("1.5G", "1536M"), ("2 GiB", "2G"), ("64", ""), ("5X", "")],
+)
+def test_sizes_from_elsewhere_are_understood(text: str, spelling: str) -> None:
+    """The same for sizes."""
+    assert spelling == meant_size(text)
+
+
+@pytest.mark.parametrize("text", ["", "K", "1", "1k", "1KB", "1.5G", " 1K", "1K\n", "9999999999K"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """Only a whole number with one capital unit is a size."""
+    with pytest.raises(ValueError, match="is no size"):
+        parse_size(text)
+
+
+@given(st.integers(0, 999), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
+def test_durations_add_up(days: int, hours: int, minutes: int, seconds: int) -> None:
+    """A duration is the sum of its parts in nanoseconds."""
+    total = days * DAY + hours * HOUR + minutes * MINUTE + seconds * SECOND
+    assert total == parse_duration(f"{days}d{hours}h{minutes}m{seconds}s")
+
+
+@settings(deadline=None)
+@given(st.sampled_from(TABLES), st.text(max_size=20), st.booleans())
+def test_no_scalar_raises_anything_but_wrong(key: Key, text: str, plain: bool) -> None:
+    """Whatever is written, a key has a value or says what is wrong."""
+    with suppress(Wrong):
+        key.kind.read(Scalar(1, 1, text, plain))

@@ -1,0 +1,322 @@
+"""jobfile: a file is its jobs, or all that is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobqueued.jobfile import keys, reader
+from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.reader import MAX_COST, read_jobs
+from jobqueued.jobfile.types import MAX_PROBLEMS
+from jobqueued.model import DAY, HOUR, SECOND, CatchUp, Job
+from jobqueued.timing import schedule
+from jobqueued.timing.schedule import Schedule
+
+NO_COMMAND = "command: found no command; accepted: a command for the shell, or a list of the program and its arguments"
+
+
+def jobs(text: str) -> tuple[Job, ...]:
+    found, problems = read_jobs(text.encode(), "f")
+    assert [] == [str(problem) for problem in problems]
+    return found
+
+
+def problems(text: str) -> list[str]:
+    found, wrong = read_jobs(text.encode(), "f")
+    assert () == found
+    return [str(problem) for problem in wrong]
+
+
+def test_a_full_job_is_read() -> None:
+    """Every key of the table reaches the field of its name."""
+    text = """\
+jobs:
+  nightly-backup:
+    description: Dump and ship the databases
+    command: [/usr/local/bin/backup, --full]
+    shell: /bin/bash
+    schedule: ["0 2 * * *", "0 14 * * *"]
+    timezone: Europe/Berlin
+    dst: once
+    user: backup
+    working_directory: /srv
+    environment: {LANG: C.UTF-8, PORT: 8080}
+    umask: 0027
+    enabled: false
+    priority: 10
+    concurrency: 2
+    max_waiting: 3
+    catch_up: all
+    catch_up_window: 12h
+    grace: 5s
+    timeout: 2h
+    kill_grace: 30s
+    success_codes: [0, 24]
+    output_limit: 2G
+    tags: [backup, nightly]
+    metadata: {owner: ops, ports: [1, 2.5, no]}
+"""
+    expected = Job(
+        id="nightly-backup",
+        description="Dump and ship the databases",
+        command=("/usr/local/bin/backup", "--full"),
+        shell="/bin/bash",
+        schedule=("0 2 * * *", "0 14 * * *"),
+        triggers=tuple(
+            Schedule(text, "Europe/Berlin", "nightly-backup", "once", seed="") for text in ("0 2 * * *", "0 14 * * *")
+        ),
+        timezone="Europe/Berlin",
+        dst="once",
+        user="backup",
+        working_directory="/srv",
+        environment=(("LANG", "C.UTF-8"), ("PORT", "8080")),
+        umask=0o27,
+        enabled=False,
+        priority=10,
+        concurrency=2,
+        max_waiting=3,
+        catch_up=CatchUp.ALL,
+        catch_up_window=DAY // 2,
+        grace=5 * SECOND,
+        timeout=2 * HOUR,
+        kill_grace=30 * SECOND,
+        success_codes=(0, 24),
+        output_limit=2 << 30,
+        tags=("backup", "nightly"),
+        metadata={"owner": "ops", "ports": [1, 2.5, "no"]},
+        file="f",
+        line=2,
+    )
+    assert (expected,) == jobs(text)
+
+
+def test_the_shipped_examples_are_read() -> None:
+    """The example jobs that are installed are accepted without a word."""
+    for file in (Path(__file__).parents[3] / "etc/jobqueue.d").iterdir():
+        assert jobs(file.read_text())
+
+
+def test_a_job_needs_no_more_than_a_command() -> None:
+    """All else has a default."""
+    assert (Job(id="a", command="true", file="f", line=1),) == jobs("jobs: {a: {command: true}}")
+
+
+def test_a_file_may_be_empty() -> None:
+    """No document, nothing at all, and empty sections are files without jobs."""
+    for text in ("", "# soon\n", "---\n", "{}", "jobs:\n", "defaults:\njobs: {}\n"):
+        assert () == jobs(text)
+
+
+def test_the_zone_of_the_daemon_is_the_last_resort() -> None:
+    """The zone comes from the job, else from the file's defaults, else from the caller."""
+    text = b"defaults: {timezone: Asia/Tokyo}\njobs:\n  a: {command: x, timezone: Europe/Berlin}\n  b: {command: x}\n"
+    assert ["Europe/Berlin", "Asia/Tokyo"] == [job.timezone for job in read_jobs(text, "f", timezone="UTC")[0]]
+    (job,), _ = read_jobs(b"jobs: {a: {command: x, schedule: '0 2 * * *'}}", "f", timezone="Asia/Tokyo")
+    assert ("Asia/Tokyo", (Schedule("0 2 * * *", "Asia/Tokyo", "a", "cron"),)) == (job.timezone, job.triggers)
+
+
+def test_the_seed_settles_what_h_stands_for() -> None:
+    """Two seeds spread the same job differently, one seed always alike."""
+    text = b"jobs: {a: {command: x, schedule: 'H H * * *'}}"
+    day = DAY * 20_000
+    times = [read_jobs(text, "f", seed=seed)[0][0].next_after(day) for seed in ("one", "one", "two")]
+    assert (True, True) == (times[0] == times[1], times[0] != times[2])
+
+
+def test_defaults_merge_maps_one_level_and_replace_all_else() -> None:
+    """A job adds to the maps of `defaults`, and its own lists and scalars win."""
+    text = """\
+defaults:
+  command: shared
+  priority: 5
+  tags: [a, b]
+  environment: {A: 1, B: 2}
+  metadata: {deep: {x: 1}, owner: ops}
+jobs:
+  own:
+    command: mine
+    tags: [c]
+    environment: {B: 3}
+    metadata: {deep: {y: 2}}
+  shared:
+  cleared:
+    environment:
+"""
+    own, shared, cleared = jobs(text)
+    assert ("mine", 5, ("c",), (("A", "1"), ("B", "3")), {"deep": {"y": 2}, "owner": "ops"}) == (
+        own.command, own.priority, own.tags, own.environment, own.metadata,
+    )  # fmt: skip
+    assert ("shared", ("a", "b"), (("A", "1"), ("B", "2"))) == (shared.command, shared.tags, shared.environment)
+    assert () == cleared.environment
+
+
+def test_a_wrong_default_is_named_once() -> None:
+    """What is wrong in `defaults` is one Problem, however many jobs share it or replace it, or none."""
+    wrong = ["f:1:22: priority: found 'x'; accepted: a whole number from -1000 to 1000"]
+    for rest in ("", "jobs: {a: {command: x}, b: {command: x}}", "jobs: {a: {command: x, priority: 1}}"):
+        assert wrong == problems(f"defaults: {{priority: x}}\n{rest}")
+
+
+BAD = {
+    "5": ["f:1:1: found 5; accepted: a mapping with the keys defaults and jobs"],
+    "- jobs": ["f:1:1: found a list; accepted: a mapping with the keys defaults and jobs"],
+    "job: {}": ["f:1:1: job: found an unknown key; accepted: 'jobs'"],
+    "jobs: [a]": ["f:1:7: jobs: found a list; accepted: a mapping of ids to jobs"],
+    "jobs: {a: [x]}": ["f:1:11: found a list; accepted: a mapping of job keys"],
+    "jobs: {a: }": [f"f:1:8: {NO_COMMAND}"],
+    "jobs: {A b: {command: x}}": [
+        "f:1:8: found 'A b'; accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+    ],
+    "jobs: {../x: {command: x}}": [
+        "f:1:8: found '../x'; accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+    ],
+    "jobs: {a: {command: x}, a: {command: y}}": [
+        "f:1:25: found the key 'a' again; accepted: each key once, it is on line 1 already"
+    ],
+    "jobs: {a: {command: x, schedule: '61 * * * *'}}": [
+        "f:1:34: schedule: minute: found `61`: write 0 to 59, a range `a-b`, `*`, or one of the last two with `/step`"
+    ],
+    "jobs: {a: {command: x, schedule: [0 2 * * *, 0 25 * * *]}}": [
+        "f:1:46: schedule: hour: found `25`: write 0 to 23, a range `a-b`, `*`, or one of the last two with `/step`"
+    ],
+    "jobs: {a: {command: [], timeout: 5, schedule: ''}, b: {notify: required}}": [
+        'f:1:21: command: found an empty list; accepted: a list, each item a text (nothing at all is written "")',
+        "f:1:34: timeout: found 5; accepted: 5s (a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none)",
+        "f:1:47: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
+        f"f:1:52: {NO_COMMAND}",
+        "f:1:56: notify: found a key that this version does not carry out; accepted: the file without it",
+    ],
+}
+
+
+@pytest.mark.parametrize(("text", "messages"), BAD.items(), ids=BAD)
+def test_all_that_is_wrong_with_a_file_is_said(text: str, messages: list[str]) -> None:
+    """Every mistake of a file is named, in the order of the file, and then there are no jobs."""
+    assert messages == problems(text)
+
+
+def test_one_wrong_job_refuses_the_file() -> None:
+    """A file is accepted or refused as a whole."""
+    assert 1 == len(problems("jobs: {good: {command: x}, bad: {command: x, priority: y}}"))
+
+
+def test_a_warning_refuses_nothing() -> None:
+    """What is only odd is said, and the jobs are read."""
+    found, said = read_jobs(b"jobs: {a: {command: x, schedule: '*/90 * * * *'}}", "f")
+    assert (1, [("f", 1, 34, "schedule", "warning")]) == (len(found), [(*p[:4], p.severity) for p in said])
+
+
+def test_at_most_a_hundred_problems_are_named_errors_first() -> None:
+    """A file full of mistakes is answered at once, and warnings never crowd out the errors."""
+    odd = "".join(f"  a{n}: {{command: x, schedule: '*/90 * * * *'}}\n" for n in range(150))
+    found, said = read_jobs(f"jobs:\n{odd}".encode(), "f")
+    assert (150, 100, {"warning"}) == (len(found), len(said), {problem.severity for problem in said})
+    found, said = read_jobs(f"jobs:\n{odd}  bad: {{}}\n".encode(), "f")
+    assert ((), 100, "error") == (found, len(said), said[0].severity)
+    shared = "".join(f"  a{n}: {{command: x}}\n" for n in range(150))
+    said = read_jobs(f"defaults: {{grace: x}}\njobs:\n{shared}  bad: {{command: x, priority: x}}\n".encode(), "f")[1]
+    assert ["grace", "priority"] == [problem.key for problem in said]
+    wrong = "".join(f"  a{n}: {{komando: x}}\n" for n in range(20_000))
+    assert 100 == len(read_jobs(f"jobs:\n{wrong}".encode(), "f")[1])
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_are_jobs_or_problems(data: bytes) -> None:
+    """No bytes raise."""
+    read_jobs(data, "f")
+
+
+def _flow(entries: dict[str, str]) -> str:
+    return "{" + ", ".join(f"{key}: {value}" for key, value in entries.items()) + "}"
+
+
+SCALARS = st.sampled_from(
+    [
+        "",
+        "~",
+        "5",
+        "0755",
+        "no",
+        "true",
+        "x",
+        "2h",
+        "512M",
+        '"0 2 * * *"',
+        "UTC",
+        "/srv",
+        ".inf",
+        '"*"',
+        "0022",
+        "none",
+        "H/2",
+        "@reboot",
+        "H H 31 H *",
+    ]
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(st.sampled_from(["A", "b", "0", "~"]), inner, max_size=2).map(_flow)
+    ),
+    max_leaves=4,
+)
+NAMES = st.sampled_from(["a", "B", "x.y", *JOB_KEYS, *FILE_KEYS])
+BODIES = st.dictionaries(NAMES, VALUES, max_size=5).map(_flow) | VALUES
+SECTIONS = st.dictionaries(st.sampled_from(["a", "b-1", "C", ""]), BODIES, max_size=3).map(_flow)
+
+
+@settings(deadline=None, max_examples=300)
+@given(BODIES, SECTIONS | VALUES)
+def test_any_structure_is_jobs_or_problems(defaults: str, section: str) -> None:
+    """Whatever stands where, there are jobs or at least one error, never an exception."""
+    found, said = read_jobs(f"defaults: {defaults}\njobs: {section}\n".encode(), "f")
+    assert not (found and any(problem.severity == "error" for problem in said))
+    assert all(problem.file == "f" and problem.line > 0 for problem in said)
+    assert all(job.command and job.file == "f" for job in found)
+
+
+HEAVY = {
+    "a typo in defaults": "defaults: {timezone: Foo/Bar}\njobs:\n"
+    + "".join(f"  j{n}: {{command: x}}\n" for n in range(20_000)),
+    "an unknown key in defaults": "defaults: {komando: x}\njobs:\n" + "".join(f"  j{n}: {{}}\n" for n in range(20_000)),
+    "expressions for each job": f"defaults: {{command: x, schedule: [{', '.join(['0 2 * * *'] * 400)}]}}\njobs:\n"
+    + "".join(f"  j{n}:\n" for n in range(20_000)),
+    "expressions that no draw can save": "jobs: {a: {command: x, schedule: ["
+    + ", ".join(["H H H(30-31) 2 *"] * 2000) + "]}}",
+    "variables for each job": f"defaults: {{environment: {{{', '.join(f'A{n}: x' for n in range(1000))}}}}}\njobs:\n"
+    + "".join(f"  j{n}: {{command: x, environment: {{B: x}}}}\n" for n in range(4000)),
+    "a long expression": f"jobs: {{a: {{command: x, schedule: '{'0,' * 300_000}0 * * * *'}}}}",
+    "many seconds": f"jobs: {{a: {{command: x, schedule: '* * * * *', seconds: '{'0,' * 300_000}0'}}}}",
+    "many expressions": f"jobs: {{a: {{command: x, schedule: [{', '.join(['0 2 * * *'] * 60_000)}]}}}}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HEAVY.values(), ids=HEAVY)
+def test_no_file_is_worked_on_for_long(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done again for each job is bounded, and what is wrong is looked into once: such a file is refused."""
+    calls = {"Schedule": 0, "similar_zones": 0, "pattern_of": 0}
+
+    def counted(module: Any, name: str) -> None:
+        wrapped = getattr(module, name)
+
+        def count(*arguments: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return wrapped(*arguments, **options)
+
+        monkeypatch.setattr(module, name, count)
+
+    counted(reader, "Schedule")
+    counted(keys, "similar_zones")
+    counted(schedule, "pattern_of")
+    found, said = read_jobs(text.encode(), "f")
+    assert ((), True) == (found, bool(said))
+    assert calls["Schedule"] <= MAX_COST
+    assert calls["similar_zones"] <= MAX_PROBLEMS
+    assert calls["pattern_of"] <= MAX_COST + 50 * MAX_PROBLEMS

@@ -1,0 +1,38 @@
+"""Fixtures of the tests with real processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.host import Host
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host without a daemon yet; what is left of it is ended afterwards, and its log shown where the test failed."""
+    host = Host(tmp_path / "host")
+    yield host
+    host.close()
+    print(host.log())
+
+
+@pytest.fixture(autouse=True)
+def where_we_are() -> Iterator[None]:
+    """Starting a process leads to /, where nobody else is to find himself."""
+    before = os.getcwd()
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ticking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A daemon with a job that is due every minute, started first so that nobody has to wait for the minute."""
+    host = Host(tmp_path_factory.mktemp("ticking") / "host")
+    host.write("tick.yaml", "defaults: {timezone: UTC}\njobs: {tick: {command: 'true', schedule: '* * * * *'}}")
+    host.start()
+    yield host
+    host.close()

@@ -1,0 +1,866 @@
+"""The control socket: many clients, bad clients, slow ones; each gets its own answers, and none makes others wait."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import select
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued.child import wire
+from jobqueued.control.interface import INTERFACE
+from jobqueued.control.lock_processes import LockProcesses
+from jobqueued.control.methods import Methods
+from jobqueued.control.monitor import Monitor
+from jobqueued.control.server import _CLIENTS as CLIENTS
+from jobqueued.control.server import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
+from jobqueued.control.server import ControlServer, Peer
+from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
+from jobqueued.core.record import begin
+from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
+from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
+from jobqueued.runs.run_directory import RunDirectory
+from jobqueued.saved import Hold
+from jobqueued.state.store import Store
+from jobqueued.state.write_batch import WriteBatch
+from tests.support.host import DEADLINE
+from tests.support.world import MIDNIGHT, World, job
+
+STRANGER, GROUP = 65534, 54321
+ME = Peer(os.geteuid(), frozenset()).name
+UNTIL = "2026-03-03T00:00:00+01:00"
+END = to_instant(datetime.fromisoformat(UNTIL))
+GUEST = RunId(":with-lock", 1)
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def call(method: str, oneway: bool = False, **parameters: Any) -> bytes:
+    """A call as it goes over the wire."""
+    return encode({"method": f"io.jobqueue.{method}", "parameters": parameters, **({"oneway": True} if oneway else {})})
+
+
+class FakeVerbs:
+    """Answers at once (Describe), at length (List), later (Wait, with tickets by run), or refuses (Show)."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.peers: list[Peer] = []
+        self.tickets: dict[str, int] = {}
+
+    def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
+        """The verbs."""
+        self.peers.append(peer)
+
+        def later(parameters: Message) -> None:
+            self.calls.append(f"Wait {parameters['run']}")
+            self.tickets[parameters["run"]] = ticket()
+
+        return {"Describe": self._describe, "List": self._list, "Wait": later, "Show": self._show}
+
+    def _describe(self, parameters: Message) -> Message:
+        self.calls.append(f"Describe {parameters['job']}")
+        return {"got": parameters["job"]}
+
+    def _list(self, _parameters: Message) -> Message:
+        self.calls.append("List")
+        return {"jobs": "x" * 100_000}
+
+    def _show(self, parameters: Message) -> Message:
+        raise VarlinkError("NoSuchRun", {"run": parameters["run"]})
+
+
+class Client:
+    """One connection; `service` is turned while it waits."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.socket = socket.socket(socket.AF_UNIX)
+        directory = wire.open_directory(str(service.path.parent))
+        self.socket.connect(wire.address(directory, service.path.name))
+        os.close(directory)
+        self.socket.setblocking(False)
+        self._decoder = Decoder(LIMIT * 8)
+        self._messages: list[Message] = []
+        self.closed = False
+
+    def send(self, data: bytes) -> None:
+        """All of it, reading meanwhile what comes."""
+        until = time.monotonic() + DEADLINE
+        while data:
+            assert time.monotonic() < until
+            with contextlib.suppress(BlockingIOError):
+                data = data[self.socket.send(data) :]
+            self.service.turn()
+            self.read()
+
+    def read(self) -> None:
+        """What has come."""
+        try:
+            data = self.socket.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        self.closed = self.closed or not data
+        self._messages += self._decoder.feed(data)
+
+    def replies(self, count: int) -> list[Message]:
+        """The next so many."""
+        self.service.until(lambda: self.read() or len(self._messages) >= count)
+        found, self._messages = self._messages[:count], self._messages[count:]
+        return found
+
+    def ask(self, method: str, **parameters: Any) -> Message:
+        """One call and its reply."""
+        self.send(call(method, **parameters))
+        return self.replies(1)[0]
+
+    def nothing_more(self) -> None:
+        """No reply is on its way."""
+        for _ in range(5):
+            self.service.turn()
+            self.read()
+        assert [] == self._messages
+
+    def hangs_up(self) -> None:
+        """The other side does."""
+        self.service.until(lambda: self.read() or self.closed)
+
+
+class Service:
+    """A ControlServer and a loop like the daemon's."""
+
+    def __init__(self, directory: Path, of: Any) -> None:
+        self.path = directory / "control"
+        self.control = ControlServer(self.path, of)
+        self.clients: list[Client] = []
+
+    def client(self) -> Client:
+        """A new one."""
+        self.clients.append(Client(self))
+        return self.clients[-1]
+
+    def turn(self) -> None:
+        """Take what is ready."""
+        poll = select.poll()
+        for number, writing in self.control.descriptors().items():
+            poll.register(number, select.POLLIN | (select.POLLOUT if writing else 0))
+        for number, _bits in poll.poll(0):
+            self.control.ready(number)
+        self.control.go_on()
+
+    def until(self, what: Callable[[], object]) -> None:
+        """Turn until something is so."""
+        end = time.monotonic() + DEADLINE
+        while not what():
+            assert time.monotonic() < end
+            self.turn()
+
+    @property
+    def held(self) -> int:
+        """How many clients it has."""
+        return len(self.control._clients)
+
+
+@pytest.fixture
+def verbs() -> FakeVerbs:
+    """The verbs that `service` has."""
+    return FakeVerbs()
+
+
+@pytest.fixture
+def service(tmp_path: Path, verbs: FakeVerbs) -> Iterator[Service]:
+    """A control socket of fake verbs."""
+    service = Service(tmp_path, verbs.of)
+    yield service
+    service.control.close()
+    for client in service.clients:
+        client.socket.close()
+
+
+class TestClients:
+    def test_each_gets_its_own(self, service: Service) -> None:
+        """As many clients as there may be, that ask at the same time get their own answers, in their order."""
+        clients = [service.client() for _ in range(CLIENTS)]
+        for number, client in enumerate(clients):
+            client.socket.sendall(b"".join(call("Describe", job=f"{number}.{i}") for i in range(5)))
+        for number, client in enumerate(clients):
+            assert [f"{number}.{i}" for i in range(5)] == [r["parameters"]["got"] for r in client.replies(5)]
+
+    def test_one_too_many_waits(self, service: Service) -> None:
+        """One client too many waits, without keeping the loop busy, until another leaves."""
+        clients = [service.client() for _ in range(CLIENTS)]
+        service.until(lambda: service.held == CLIENTS)
+        late = service.client()
+        late.socket.sendall(call("Describe", job="late"))
+        late.nothing_more()
+        assert service.control._listener.fileno() not in service.control.descriptors()
+        clients[7].socket.close()
+        assert [{"parameters": {"got": "late"}}] == late.replies(1)
+
+    def test_pipelined(self, service: Service) -> None:
+        """10,000 calls in one go are answered, each once and in order."""
+        client = service.client()
+        client.send(b"".join(call("Describe", job=str(i)) for i in range(10_000)))
+        assert [str(i) for i in range(10_000)] == [reply["parameters"]["got"] for reply in client.replies(10_000)]
+
+    def test_byte_by_byte(self, service: Service) -> None:
+        """A call may come in pieces of any size, and others are answered meanwhile."""
+        slow, fast = service.client(), service.client()
+        for byte in call("Describe", job="slow"):
+            slow.send(bytes([byte]))
+            assert {"parameters": {"got": "fast"}} == fast.ask("Describe", job="fast")
+        assert [{"parameters": {"got": "slow"}}] == slow.replies(1)
+
+    def test_half_a_message(self, service: Service, verbs: FakeVerbs) -> None:
+        """A client that leaves in the middle of a call has asked nothing, and is forgotten."""
+        client = service.client()
+        client.send(call("Describe", job="half")[:-1])
+        client.socket.close()
+        service.until(lambda: service.held == 0)
+        assert [] == verbs.calls
+
+    @pytest.mark.parametrize(
+        "garbage", [b"\0", b"GET / HTTP/1.1\r\n\r\n\0", b"\xff\xfe\0", b"[]\0", b"{}{}\0", b"x" * (LIMIT + 1)],
+        ids=lambda data: repr(data[:12]),
+    )  # fmt: skip
+    def test_garbage(self, service: Service, garbage: bytes) -> None:
+        """A client that sends what is no message is hung up on; the others notice nothing."""
+        good, bad = service.client(), service.client()
+        service.until(lambda: service.held == 2)
+        with contextlib.suppress(OSError):
+            bad.send(garbage)
+        bad.hangs_up()
+        assert 1 == service.held
+        assert {"parameters": {"got": "x"}} == good.ask("Describe", job="x")
+
+    def test_wrong_calls(self, service: Service) -> None:
+        """A call that makes no sense is refused by name, and the connection goes on."""
+        client = service.client()
+        client.send(encode({"method": "io.jobqueue.Nonsense"}) + encode({"no": "method"}) + call("Describe", job="x"))
+        errors = ["org.varlink.service.MethodNotFound", "org.varlink.service.InvalidParameter", None]
+        assert errors == [reply.get("error") for reply in client.replies(3)]
+
+
+class TestWhoDoesNotRead:
+    def test_is_dropped(self, service: Service) -> None:
+        """A client that asks for much and reads nothing is dropped; another is answered all the time."""
+        greedy, good = service.client(), service.client()
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                greedy.socket.send(call("List"))
+            assert {"parameters": {"got": "x"}} == good.ask("Describe", job="x")
+        service.until(lambda: service.held == 1)
+
+    def test_costs_no_more(self, service: Service, verbs: FakeVerbs) -> None:
+        """Once it is dropped nothing more is carried out for it."""
+        greedy = service.client()
+        greedy.socket.sendall(call("List") * 1000)
+        service.until(lambda: verbs.calls)
+        service.until(lambda: service.held == 0)
+        assert len(verbs.calls) < 100
+
+    def test_may_be_slow(self, service: Service) -> None:
+        """A client that reads late gets all of a long answer."""
+        client = service.client()
+        client.socket.sendall(call("List") * 20)
+        for _ in range(10):
+            service.turn()
+        assert ["x" * 100_000] * 20 == [reply["parameters"]["jobs"] for reply in client.replies(20)]
+
+
+class TestLater:
+    def test_answered_by_ticket(self, service: Service, verbs: FakeVerbs) -> None:
+        """An answer that comes later goes to who asked, and the calls behind it wait for it."""
+        client, other = service.client(), service.client()
+        client.send(call("Wait", run="a@1") + call("Describe", job="next"))
+        other.send(call("Wait", run="b@1"))
+        service.until(lambda: len(verbs.tickets) == 2)
+        client.nothing_more()
+        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        assert [{"parameters": {"record": 1}}, {"parameters": {"got": "next"}}] == client.replies(2)
+        other.nothing_more()
+        service.control.reply(verbs.tickets["b@1"], {"reason": "full"}, "Refused")
+        assert [{"error": "io.jobqueue.Refused", "parameters": {"reason": "full"}}] == other.replies(1)
+
+    def test_many_answers(self, service: Service, verbs: FakeVerbs) -> None:
+        """Who asks for more gets them until it leaves, and misses those that come while it does not read."""
+        client, other = service.client(), service.client()
+        client.send(encode({"method": "io.jobqueue.Wait", "parameters": {"run": "a@1"}, "more": True}))
+        other.send(call("Wait", run="b@1"))
+        service.until(lambda: len(verbs.tickets) == 2)
+        more, once = verbs.tickets["a@1"], verbs.tickets["b@1"]
+        assert [True, True, False] == [service.control.stream(ticket, '{"n":1}') for ticket in (more, more, once)]
+        assert [{"parameters": {"n": 1}, "continues": True}] * 2 == client.replies(2)
+        assert [{"parameters": {"n": 1}}] == other.replies(1)
+        big = f'{{"n":"{"x" * 300_000}"}}'
+        assert all(service.control.stream(more, big) for _ in range(100))
+        assert 1 <= len(client.replies(1)) < 10
+        client.socket.close()
+        service.until(lambda: service.held == 1)
+        assert not service.control.stream(more, big)
+
+    def test_leaving_with_calls_under_way(self, service: Service, verbs: FakeVerbs) -> None:
+        """Who hangs up while calls of it wait behind one that has not been answered is noticed at once."""
+        client = service.client()
+        run = {"run": "a@1"}
+        client.send(encode({"method": "io.jobqueue.Wait", "parameters": run, "more": True}) + call("List") * 3)
+        service.until(lambda: verbs.tickets)
+        client.socket.close()
+        service.until(lambda: service.held == 0)
+        assert not service.control.stream(verbs.tickets["a@1"], "{}")
+        assert not service.control.has_more
+
+    def test_many_calls_behind_one_that_waits(self, service: Service, verbs: FakeVerbs) -> None:
+        """No more are read than some, until it has its answer; then all are answered."""
+        client = service.client()
+        client.send(call("Wait", run="a@1") + call("Describe", job="x") * 2000)
+        service.until(lambda: verbs.tickets)
+        client.nothing_more()
+        (held,) = service.control._clients.values()
+        assert len(held.queue) < 2000
+        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        assert {"parameters": {"got": "x"}} == client.replies(2001)[-1]
+
+    def test_twice(self, service: Service, verbs: FakeVerbs) -> None:
+        """A ticket answers once; one that never was, never."""
+        client = service.client()
+        client.send(call("Wait", run="a@1"))
+        service.until(lambda: verbs.tickets)
+        for _ in range(2):
+            service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        service.control.reply(999, {"record": 2})
+        assert [{"parameters": {"record": 1}}] == client.replies(1)
+        client.nothing_more()
+
+    def test_asker_gone(self, service: Service, verbs: FakeVerbs) -> None:
+        """Whoever hangs up before the answer is forgotten; the answer reaches nobody else."""
+        client = service.client()
+        client.send(call("Wait", run="a@1"))
+        service.until(lambda: verbs.tickets)
+        client.socket.close()
+        service.until(lambda: service.held == 0)
+        other = service.client()
+        other.send(call("Wait", run="b@1"))
+        service.until(lambda: "b@1" in verbs.tickets)
+        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        other.nothing_more()
+        assert ["Wait a@1", "Wait b@1"] == verbs.calls
+
+    def test_oneway(self, service: Service, verbs: FakeVerbs) -> None:
+        """A oneway call has no reply, at once or later, not even an error; what comes behind it has."""
+        client = service.client()
+        client.send(call("Describe", True, job="1") + call("Show", True, run="x@1") + call("Wait", True, run="a@1"))
+        client.send(call("Describe", job="2"))
+        service.until(lambda: verbs.tickets)
+        client.nothing_more()
+        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        assert [{"parameters": {"got": "2"}}] == client.replies(1)
+        client.nothing_more()
+        assert ["Describe 1", "Wait a@1", "Describe 2"] == verbs.calls
+
+
+class TestSocket:
+    def test_everybody_may_connect(self, service: Service) -> None:
+        """Who may do what is decided by credentials, not by the socket's mode."""
+        assert 0o666 == stat.S_IMODE(service.path.stat().st_mode)
+
+    def test_an_old_one_is_replaced(self, tmp_path: Path, verbs: FakeVerbs) -> None:
+        """A socket that a dead daemon left is no hindrance."""
+        directory = wire.open_directory(str(tmp_path))
+        with socket.socket(socket.AF_UNIX) as old:
+            old.bind(wire.address(directory, "control"))
+        os.close(directory)
+        service = Service(tmp_path, verbs.of)
+        client = service.client()
+        assert {"parameters": {"got": "x"}} == client.ask("Describe", job="x")
+        service.control.close()
+        client.hangs_up()
+
+    def test_a_long_path(self, tmp_path: Path, verbs: FakeVerbs) -> None:
+        """The path may be longer than the 107 bytes of an address."""
+        directory = tmp_path / ("d" * 100) / ("e" * 100)
+        directory.mkdir(parents=True)
+        service = Service(directory, verbs.of)
+        assert {"parameters": {"got": "x"}} == service.client().ask("Describe", job="x")
+        service.control.close()
+
+    def test_peer(self, service: Service, verbs: FakeVerbs) -> None:
+        """The kernel says who is there, with all groups, and which process it is."""
+        service.client().ask("Describe", job="x")
+        assert [Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid())] == verbs.peers
+        assert ("root", "uid 7") == (Peer(0, frozenset()).name, Peer(7, frozenset()).name)
+
+
+class Real(Service):
+    """The control socket with the daemon's own verbs, on a scheduler with one job and its history."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "logs").mkdir()
+        (directory / "state").mkdir()
+        self.logs = directory / "logs"
+        self.world = World(job("backup"), seconds={"backup": 9})
+        self.store = Store(directory / "state")
+        for number in range(1, 21):
+            run = RunId("old", number)
+            row = Run(id=run, key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
+            self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
+        self.happened: list[Event] = []
+        self.reloads: list[int] = []
+        self.verbs = Methods(
+            self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append,
+            self.logs,
+            self.reloads.append, lambda: self.world.now, "boot1", LockProcesses(directory / "with-lock"),
+            Monitor(list, RunDirectory(directory / "runs", self.logs)),
+        )  # fmt: skip
+        super().__init__(directory, self.verbs.of)
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Iterator[Real]:
+    """The real verbs."""
+    real = Real(tmp_path)
+    yield real
+    real.control.close()
+    real.store.close()
+    for client in real.clients:
+        client.socket.close()
+
+
+class TestVerbs:
+    def test_run(self, real: Real) -> None:
+        """Run is an event with the asker's name and a key of its own; the answer is the scheduler's."""
+        client = real.client()
+        client.send(call("Run", job="backup") + call("Run", job="backup"))
+        real.until(lambda: real.happened)
+        (asked,) = real.happened
+        assert ("backup", Peer(os.geteuid(), frozenset()).name) == (asked.job, asked.asked_by)
+        real.control.reply(asked.ticket, {"run": "backup@1"})
+        assert [{"parameters": {"run": "backup@1"}}] == client.replies(1)
+        real.until(lambda: len(real.happened) == 2)
+        _, again = real.happened
+        assert 2 == len({asked.key, again.key})
+        assert 2 == len({asked.ticket, again.ticket})
+        assert all(key[0] == "x" and len(bytes.fromhex(key[1:])) == 8 for key in (asked.key, again.key))
+
+    def test_pause_and_resume(self, real: Real) -> None:
+        """Both are events with the asker's name; the answer is the scheduler's."""
+        client = real.client()
+        client.send(call("Pause", job="backup") + call("Resume", job="backup"))
+        for count, pause in ((1, True), (2, False)):
+            real.until(lambda count=count: len(real.happened) == count)
+            asked = real.happened[-1]
+            name = Peer(os.geteuid(), frozenset()).name
+            assert PauseAsked(asked.ticket, "backup", name, pause) == asked
+            real.control.reply(asked.ticket, {})
+            assert [{"parameters": {}}] == client.replies(1)
+
+    @pytest.mark.parametrize(
+        ("verb", "asked", "event"),
+        [
+            (
+                "Pause",
+                {"job": "backup", "until": UNTIL},
+                lambda ticket, me: PauseAsked(ticket, "backup", me, True, END),
+            ),
+            ("SkipNext", {"job": "backup"}, lambda ticket, me: SkipAsked(ticket, "backup", me)),
+            ("Hold", {}, lambda ticket, me: HoldAsked(ticket, me, Hold(me))),
+            ("Hold", {"until": UNTIL}, lambda ticket, me: HoldAsked(ticket, me, Hold(me, END))),
+            ("Hold", {"boot": True}, lambda ticket, me: HoldAsked(ticket, me, Hold(me, None, "boot1"))),
+            ("Hold", {"boot": False}, lambda ticket, me: HoldAsked(ticket, me, Hold(me))),
+            ("Release", {}, lambda ticket, me: HoldAsked(ticket, me, None)),
+            (
+                "Lock",
+                {"lock": "tape"},
+                lambda ticket, me: LockAsked(ticket, GUEST, (Claim("tape", exclusive=True),), me),
+            ),
+            (
+                "Lock",
+                {"lock": "tape", "shared": True, "no_wait": True},
+                lambda ticket, me: LockAsked(ticket, GUEST, (Claim("tape"),), me, at_once=True),
+            ),
+            (
+                "Lock",
+                {"lock": "tape", "shared": False, "units": 2, "no_wait": False},
+                lambda ticket, me: LockAsked(ticket, GUEST, (Claim("tape", 2),), me),
+            ),
+        ],
+        ids=[
+            *("pause-until", "skip-next", "hold", "hold-until", "hold-boot", "hold-no-boot", "release"),
+            *("lock", "lock-shared", "lock-units"),
+        ],
+    )
+    def test_asks(self, real: Real, verb: str, asked: Message, event: Callable[[int, str], Event]) -> None:
+        """Each is an event with the asker's name, what was asked for, and this boot; the answer is the scheduler's."""
+        client = real.client()
+        client.send(call(verb, **asked))
+        real.until(lambda: real.happened)
+        (happened,) = real.happened
+        assert event(happened.ticket, ME) == happened
+        client.nothing_more()
+        real.control.reply(happened.ticket, {"due": "x"})
+        assert [{"parameters": {"due": "x"}}] == client.replies(1)
+
+    @pytest.mark.parametrize(
+        ("verb", "asked", "wrong"),
+        [
+            ("Pause", {"job": "backup", "until": "tomorrow"}, "until"),
+            ("Hold", {"until": "2026-03-03T00:00:00"}, "until"),
+            ("Hold", {"boot": "yes"}, "boot"),
+            ("Emit", {"event": "Deployed"}, "event"), ("Emit", {"event": ""}, "event"),
+            ("Emit", {"event": "x" * 65}, "event"), ("Emit", {}, "event"),
+            ("Lock", {"lock": "Tape"}, "lock"), ("Lock", {"lock": "/run/tape.lock"}, "lock"),
+            ("Lock", {"lock": ":host"}, "lock"), ("Lock", {"lock": "tape", "units": -1}, "units"),
+            ("Lock", {"lock": "cpu"}, "lock"), ("Lock", {"lock": "tape", "units": 1, "shared": True}, "units"),
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_nonsense(self, real: Real, verb: str, asked: Message, wrong: str) -> None:
+        """What makes no sense is named, and nothing happens."""
+        answer = real.client().ask(verb, **asked)
+        assert ("org.varlink.service.InvalidParameter", {"parameter": wrong}) == tuple(answer.values())
+        assert [] == real.happened
+
+    def test_emit(self, real: Real) -> None:
+        """An event that is emitted twice happened twice: each has a key of its own."""
+        client = real.client()
+        for count in (1, 2):
+            client.send(call("Emit", event="deployed"))
+            real.until(lambda count=count: len(real.happened) == count)
+            asked = real.happened[-1]
+            assert Emitted(asked.ticket, "deployed", ME, asked.key) == asked
+            real.control.reply(asked.ticket, {"runs": []})
+            assert [{"parameters": {"runs": []}}] == client.replies(1)
+        assert 2 == len({asked.key for asked in real.happened})
+
+    def test_rerun(self, real: Real) -> None:
+        """A run is asked for once more, whether it has ended or not; one that never was is an error."""
+        real.world.run("backup")
+        client = real.client()
+        for name in ("backup@1", "old@3"):
+            client.send(call("Rerun", run=name))
+            real.until(lambda: real.happened)
+            asked = real.happened.pop()
+            assert RunAsked(asked.ticket, name.partition("@")[0], ME, asked.key, again=RunId.parse(name)) == asked
+            real.control.reply(asked.ticket, {"run": "x@9"})
+            assert [{"parameters": {"run": "x@9"}}] == client.replies(1)
+        assert "io.jobqueue.NoSuchRun" == client.ask("Rerun", run="old@21")["error"]
+        assert [] == real.happened
+
+    def test_stop(self, real: Real) -> None:
+        """What has not ended can be stopped; what has is refused with its end, what never was is not known."""
+        real.world.run("backup")
+        client = real.client()
+        client.send(call("Stop", run="backup@1"))
+        real.until(lambda: real.happened)
+        (asked,) = real.happened
+        assert StopAsked(asked.ticket, RunId("backup", 1), ME) == asked
+        real.control.reply(asked.ticket, {"state": "stopping"})
+        assert [{"parameters": {"state": "stopping"}}] == client.replies(1)
+        row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
+        real.store.commit({row.id: (row, {**begin(row, None, "host"), "state": "failed"})}, {})
+        refused = client.ask("Stop", run="old@30")
+        assert ("io.jobqueue.Refused", {"reason": "old@30 has ended: failed"}) == tuple(refused.values())
+        assert "io.jobqueue.NoSuchRun" == client.ask("Stop", run="old@21")["error"]
+
+    def test_why(self, real: Real) -> None:
+        """Why tells what a run waits for, that a live one waits for nothing, and how an older one has ended."""
+        real.world.write("jobs.yaml", job("backup"))
+        real.world.run("backup")
+        real.world.run("backup", ticket=2)
+        client = real.client()
+        why = client.ask("Why", run="backup@2")["parameters"]["why"]
+        assert ("due", ["concurrency 1 is used up by backup@1"]) == (why["state"], why["reasons"])
+        why = client.ask("Why", run="backup@1")["parameters"]["why"]
+        assert ("starting", []) == (why["state"], why["reasons"])
+        row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
+        ended = {**begin(row, None, "host"), "state": "failed", "reason": "exit code 1"}
+        real.store.commit({row.id: (row, ended)}, {})
+        why = client.ask("Why", run="old@30")["parameters"]["why"]
+        assert {"run": "old@30", "state": "failed", "reasons": ["old@30 has ended: failed, exit code 1"]} == why
+
+    def test_next(self, real: Real) -> None:
+        """The next starts of a job in its zone, as many as asked for, at most a thousand; none of a disabled one."""
+        real.world.write(
+            "more.yaml",
+            *(
+                job(
+                    name,
+                    "0 3 * * *",
+                    file="more.yaml",
+                    timezone="Europe/Berlin",
+                    offset=60 * SECOND,
+                    enabled=name == "on",
+                )
+                for name in ("on", "off")
+            ),
+        )
+        client = real.client()
+        answer = client.ask("Next", job="on", count=2)["parameters"]
+        due = ["2026-03-02T02:01:00.000000Z", "2026-03-03T02:01:00.000000Z"]
+        assert {"timezone": "Europe/Berlin", "next": due} == answer
+        assert 1000 == len(client.ask("Next", job="on", count=10**9)["parameters"]["next"])
+        assert [] == client.ask("Next", job="off", count=2)["parameters"]["next"]
+        assert "io.jobqueue.NoSuchJob" == client.ask("Next", job="none", count=1)["error"]
+
+    def test_no_next(self, real: Real) -> None:
+        """What the clock will not start as things stand has no next: the paused, the disabled, the invalid."""
+        daily = {
+            name: job(name, "0 3 * * *", enabled=name != "off", user=name) for name in ("on", "off", "idle", "bad")
+        }
+        real.world.write("jobs.yaml", *daily.values())
+        real.world.happen(PauseAsked(1, "idle", "root", pause=True), UserKnown("bad", "no user 'bad' on this host"))
+        client = real.client()
+        found = {row["id"]: row["next"] for row in client.ask("List")["parameters"]["jobs"]}
+        assert {"on": "2026-03-02T03:00:00.000000Z", "off": None, "idle": None, "bad": None} == found
+        status = client.ask("Status")["parameters"]
+        assert ("on", found["on"]) == (status["next_job"], status["next"])
+
+    def test_show_and_wait(self, real: Real) -> None:
+        """A live run is shown as it is and waited for; of one that has ended both give the record."""
+        real.world.run("backup")
+        client = real.client()
+        assert "starting" == client.ask("Show", run="backup@1")["parameters"]["record"]["state"]
+        assert "old@3" == client.ask("Show", run="old@3")["parameters"]["record"]["run"]
+        assert "old@3" == client.ask("Wait", run="old@3")["parameters"]["record"]["run"]
+        client.send(call("Wait", run="backup@1"))
+        real.until(lambda: real.verbs.waiters)
+        client.nothing_more()
+        ((ticket,),) = real.verbs.waiters.values()
+        real.control.reply(ticket, {"record": {"state": "succeeded"}})
+        assert [{"parameters": {"record": {"state": "succeeded"}}}] == client.replies(1)
+
+    @pytest.mark.parametrize("run", ["backup@77", "backup@0", "backup", "", "@1", "../x@1", "backup@" + "9" * 30])
+    def test_no_such_run(self, real: Real, run: str) -> None:
+        """Whatever is no run is answered so."""
+        for verb in ("Show", "Wait", "Why", "Rerun", "Stop"):
+            assert {"error": "io.jobqueue.NoSuchRun", "parameters": {"run": run}} == real.client().ask(verb, run=run)
+
+    def test_describe(self, real: Real) -> None:
+        """A job is described with its newest runs; the number of runs is bounded from both sides."""
+        client = real.client()
+        assert "io.jobqueue.NoSuchJob" == client.ask("Describe", job="old")["error"]
+        real.world.run("backup")
+        found = {n: client.ask("Describe", job="backup", runs=n)["parameters"]["runs"] for n in (-5, 0, 1, 2**62)}
+        assert {-5: 0, 0: 0, 1: 1, 2**62: 1} == {n: len(runs) for n, runs in found.items()}
+
+    @pytest.mark.parametrize("limit", [1, 3, 4, 7, 50])
+    def test_history(self, real: Real, limit: int) -> None:
+        """All records come, newest first, once, in pages; live runs come first, and only on the first pages."""
+        names = [f"job{number}" for number in range(3)]
+        real.world.write("more.yaml", *(job(name, file="more.yaml") for name in names))
+        for name in names:
+            real.world.run(name)
+        client, place, pages = real.client(), None, []
+        while not pages or place is not None:
+            answer = client.ask("History", limit=limit, before=place)["parameters"]
+            pages.append([record["run"] for record in answer["runs"]])
+            place = answer["next"]
+        live = [f"{name}@1" for name in reversed(names)]
+        runs = [f"old@{number}" for number in range(20, 0, -1)]
+        assert [*live, *runs] == [run for page in pages for run in page]
+        assert limit >= max(map(len, pages))
+
+    @pytest.mark.parametrize(
+        ("asked", "runs"),
+        [
+            ({"job": "backup"}, ["backup@1"]),
+            ({"job": "old", "limit": 2}, ["old@20", "old@19"]),
+            ({"states": ["succeeded"]}, []),
+            ({"states": ["starting", "running"]}, ["backup@1"]),
+            ({"states": ["failed"], "limit": 1}, ["old@20"]),
+            ({"since": "2026-03-02T00:00:00.000001Z"}, []),
+            ({"until": "2026-03-02T01:00:00+01:00"}, []),
+            ({"until": "2026-03-02T01:00:01+01:00", "limit": 2}, ["backup@1", "old@20"]),
+            ({"limit": -3}, ["backup@1"]),
+        ],
+        ids=str,
+    )
+    def test_history_of(self, real: Real, asked: Message, runs: list[str]) -> None:
+        """What is asked for comes, and nothing else; both ends of a time are exact."""
+        real.world.run("backup")
+        assert runs == [record["run"] for record in real.client().ask("History", **asked)["parameters"]["runs"]]
+
+    def test_history_of_nobody(self, real: Real) -> None:
+        """A job that never was is an error; one without runs has none, one that was removed has its old ones."""
+        client = real.client()
+        assert "io.jobqueue.NoSuchJob" == client.ask("History", job="none")["error"]
+        assert {"runs": [], "next": None} == client.ask("History", job="backup")["parameters"]
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("before", "x"), ("before", "1/old"), ("before", "old@1"), ("before", "live/x"),
+            ("since", "2026-03-02T00:00:00"), ("until", "x"),
+            ("states", "failed"), ("states", [1]), ("limit", "1"),
+        ],
+    )  # fmt: skip
+    def test_history_of_nonsense(self, real: Real, name: str, value: Any) -> None:
+        """Each parameter is checked, and named where it is wrong."""
+        answer = real.client().ask("History", **{name: value})
+        assert ("org.varlink.service.InvalidParameter", {"parameter": name}) == tuple(answer.values())
+
+    def test_logs(self, real: Real) -> None:
+        """A run's output comes from any byte on, 64 KiB at most, in base64."""
+        (real.logs / "backup").mkdir()
+        data = bytes(range(256)) * 300
+        (real.logs / "backup" / "1.log").write_bytes(data)
+        real.world.run("backup")
+        client = real.client()
+        asked: list[tuple[int | None, int | None, bytes]] = [
+            (None, None, data[:65536]), (65536, None, data[65536:]), (7, 3, data[7:10]), (-9, 1, data[:1]),
+            (10**9, 5, b""), (0, 10**9, data[:65536]), (0, -1, b""),
+        ]  # fmt: skip
+        for offset, limit, piece in asked:
+            answer = client.ask("Logs", run="backup@1", offset=offset, limit=limit)["parameters"]
+            assert (piece, len(data), True) == (base64.b64decode(answer["data"]), answer["size"], answer["live"])
+
+    def test_no_logs(self, real: Real) -> None:
+        """Why there is no output is told; a run that never was is another error."""
+        client = real.client()
+        real.world.run("backup")
+        assert {"data": "", "size": 0, "live": True} == client.ask("Logs", run="backup@1")["parameters"]
+        row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
+        real.store.commit({row.id: (row, {**begin(row, None, "host"), "state": "failed"})}, {})
+        answer = client.ask("Logs", run="old@30")
+        assert "io.jobqueue.NoOutput" == answer["error"]
+        assert {"run": "old@30", "reason": "it wrote nothing"} == answer["parameters"]
+        for run in ("backup@2", "../logs@1", "x"):
+            assert "io.jobqueue.NoSuchRun" == client.ask("Logs", run=run)["error"]
+        (real.logs / "backup").mkdir()
+        (real.logs / "backup" / "1.log").symlink_to("/etc/passwd")
+        assert "it can't be read: " in client.ask("Logs", run="backup@1")["parameters"]["reason"]
+
+    def test_reload(self, real: Real) -> None:
+        """Reload asks for it, and its answer comes later."""
+        client = real.client()
+        client.send(call("Reload"))
+        real.until(lambda: real.reloads)
+        client.nothing_more()
+        real.control.reply(real.reloads[0], {"jobs": 1})
+        assert [{"parameters": {"jobs": 1}}] == client.replies(1)
+
+    def test_history_that_can_not_be_read(self, real: Real) -> None:
+        """A state.db that breaks under the daemon costs the answer, not the daemon."""
+        real.store.tidy()
+        path = next(path for path in real.path.parent.rglob("state.db"))
+        with open(path, "r+b") as file:
+            file.seek(4096)
+            file.write(b"\xa5" * (path.stat().st_size - 4096))
+        client = real.client()
+        real.store._db.execute("PRAGMA shrink_memory")
+        for number in range(1, 21):
+            client.send(call("Show", run=f"old@{number}"))
+        assert len(client.replies(20)) == 20
+        assert "error" not in client.ask("Status")
+
+
+@contextlib.contextmanager
+def peer(uid: int, *groups: int) -> Iterator[None]:
+    """Be somebody else for a while: the kernel notes who we are as we connect."""
+    before = os.getgroups()
+    os.setgroups(groups)
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(before)
+
+
+ASKS = [
+    call("Describe", job="backup"), call("Show", run="old@1"), call("Run", job="backup"), call("Wait", run="old@1"),
+    call("Next", job="backup", count=1), call("Pause", job="backup"), call("Resume", job="backup"),
+    call("History"), call("Logs", run="old@1"), call("Reload"), call("Stop", run="old@1"), call("Rerun", run="old@1"),
+    call("Emit", event="deployed"), call("Why", run="old@1"), call("SkipNext", job="backup"), call("Hold"),
+    call("Release"), call("Lock", lock="tape"), call("Usage"),
+]  # fmt: skip
+
+
+def test_every_verb_is_asked_by_a_stranger() -> None:
+    """What the next tests ask for is the whole interface, but for what anybody may see."""
+    asked = {json.loads(message[:-1])["method"].rpartition(".")[2] for message in ASKS}
+    assert set(re.findall(r"^method (\w+)", INTERFACE, re.MULTILINE)) == asked | {"Status", "List"}
+
+
+class TestPermission:
+    def as_peer(self, real: Real, uid: int, *groups: int) -> Client:
+        """A client of that user."""
+        directory = os.open(real.path.parent, os.O_PATH)
+        client = Client.__new__(Client)
+        client.__dict__.update(
+            service=real, socket=socket.socket(socket.AF_UNIX), _decoder=Decoder(), _messages=[], closed=False
+        )
+        real.path.parent.chmod(0o755)
+        here = os.getcwd()
+        os.fchdir(directory)
+        try:
+            with peer(uid, *groups):
+                client.socket.connect("control")
+        finally:
+            os.chdir(here)
+            os.close(directory)
+        client.socket.setblocking(False)
+        real.clients.append(client)
+        return client
+
+    @NEEDS_ROOT
+    def test_stranger(self, real: Real) -> None:
+        """Any user may see what there is and how it goes, and nothing else: neither output nor a start."""
+        client = self.as_peer(real, STRANGER)
+        client.send(b"".join(ASKS))
+        assert ["io.jobqueue.PermissionDenied"] * len(ASKS) == [
+            reply.get("error") for reply in client.replies(len(ASKS))
+        ]
+        assert ([], []) == (real.happened, real.reloads)
+        for verb in ("Status", "List"):
+            reply = client.ask(verb)
+            assert "error" not in reply
+            assert '"true"' not in json.dumps(reply), "the command is not for strangers"
+
+    @NEEDS_ROOT
+    def test_a_stranger_can_not_take_all(self, real: Real) -> None:
+        """A user who holds as many connections as one may is hung up on; root, and other users, are answered."""
+        held = [self.as_peer(real, STRANGER) for _ in range(CLIENTS_OF_A_USER)]
+        real.until(lambda: real.held == CLIENTS_OF_A_USER)
+        self.as_peer(real, STRANGER).hangs_up()
+        for client in (real.client(), self.as_peer(real, STRANGER - 1), held[0]):
+            assert "error" not in client.ask("Status")
+
+    @NEEDS_ROOT
+    def test_group(self, real: Real) -> None:
+        """Who is in the group of the log directory, also as a further group, may do everything, under its own name."""
+        os.chown(real.logs, 0, GROUP)
+        client = self.as_peer(real, STRANGER, 7, GROUP)
+        client.send(b"".join(ASKS[:3]))
+        assert [None, None] == [reply.get("error") for reply in client.replies(2)]
+        real.until(lambda: real.happened)
+        assert ["uid 65534"] == [asked.asked_by for asked in real.happened]
+
+    @NEEDS_ROOT
+    def test_another_group(self, real: Real) -> None:
+        """Other groups don't help."""
+        os.chown(real.logs, 0, GROUP)
+        assert (
+            "io.jobqueue.PermissionDenied" == self.as_peer(real, STRANGER, GROUP + 1).ask("Run", job="backup")["error"]
+        )
+
+    def test_ourselves(self, real: Real) -> None:
+        """The daemon's own user may do everything."""
+        client = real.client()
+        client.send(b"".join(ASKS[:3]))
+        assert [None, None] == [reply.get("error") for reply in client.replies(2)]
+        real.until(lambda: real.happened)

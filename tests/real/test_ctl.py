@@ -1,0 +1,1264 @@
+"""jobqueuectl as people run it: a process, against a daemon that answers from a table, or against none."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueued import __version__
+from jobqueued.control.interface import INTERFACE
+from jobqueued.control.server import Peer
+from jobqueued.control.varlink import Decoder, Message, Method, Service, VarlinkError, encode
+from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.main import main
+from jobqueued.ctl.terminal import printable, size, span
+from jobqueued.paths import Paths
+from tests.support.host import Host, wait_for
+
+REPOSITORY = Path(__file__).parents[2]
+PROGRAM = [sys.executable, "-c", "from jobqueued.ctl.main import main; main(prog_name='jobqueuectl')"]
+NASTY = "\x1b]0;owned\x07\x9b31m\r\x7f\u202eend\n"
+TAIL = f"a\tb\n{NASTY}"
+
+JOB: Message = {
+    "id": "nightly-backup", "description": "Dump and ship \x1b[31mthe databases", "status": "Failed", "enabled": True,
+    "paused": False, "paused_until": None, "skips": [], "invalid": None,
+    "priority": 10, "concurrency": 1, "schedule": ["0 2 * * *", "0 14 * * sun"], "timezone": "Europe/Berlin",
+    "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed", "due": 0,
+    "waiting": 1, "retrying": 0, "running": 0, "file": "/etc/jobqueue.d/backup.yaml", "line": 5,
+}  # fmt: skip
+IDLE = {**JOB, "id": "x", "status": "Idle", "enabled": False, "next": None, "last_run": None, "last_state": None}
+DEFINITION: Message = {
+    "id": "nightly-backup", "command": ["backup", "--to", "a b"], "timeout": 7200.0, "umask": 18, "user": None,
+    "success_codes": [0, 3], "environment": {"A": "b"}, "output_limit": 64 << 20, "enabled": True,
+}  # fmt: skip
+STATS: Message = {
+    "started": 3, "succeeded": 1, "failed": 2, "skipped": 4, "last_run": None, "last_state": "failed", "usual": 61.5,
+}  # fmt: skip
+ATTEMPT: Message = {
+    "attempt": 1, "started": "2026-11-24T01:00:00.000000Z", "ended": "2026-11-24T01:02:03.500000Z", "state": "failed",
+    "exit_code": 3, "signal": None, "reason": "exit code 3",
+}  # fmt: skip
+RECORD: Message = {
+    **ATTEMPT, "version": 1, "job": "nightly-backup", "run": "nightly-backup@142", "number": 142, "trigger": "schedule",
+    "asked_by": None, "due": "2026-11-24T01:00:00.000000Z", "queued": "2026-11-24T01:00:00.000000Z", "pid": 4711,
+    "user": "backup", "command": "backup | gzip", "host": "box", "priority": 10, "cpu_user": 1.25, "cpu_system": 0.5,
+    "memory_peak": 3 << 20, "memory_peak_below": None, "tags": ["nightly"], "metadata": {"owner": "ops"},
+    "output": {"file": "/var/log/jobqueue/nightly-backup/142.log", "bytes": 2048, "dropped": 7, "tail": TAIL},
+    "attempts": [ATTEMPT],
+}  # fmt: skip
+LIVE: Message = {
+    **RECORD, "run": "nightly-backup@143", "state": "running", "ended": None, "exit_code": None, "reason": None,
+    "cpu_user": None, "memory_peak": None,
+    "usage": {"cpu_seconds": 2.0, "memory": 5 << 20, "tasks": 2, "stopped": True},
+}  # fmt: skip
+STATUS: Message = {
+    "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
+    "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8,
+    "controllers": ["memory", "pids", "io", "cpu", "cpuset"], "launcher": True, "troubles": [],
+    "next": JOB["next"], "next_job": JOB["id"], "left": [], "held_by": None, "held_until": None, "stale": [],
+    "problems": [],
+}  # fmt: skip
+PROBLEM: Message = {
+    "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",
+    "severity": "error",
+}  # fmt: skip
+
+
+class Daemon:
+    """Serves `methods` on a socket, each connection in a thread; `calls` are the methods called, in order."""
+
+    def __init__(self, run: Path) -> None:
+        run.mkdir(parents=True)
+        self.methods: dict[str, Method] = {}
+        self.calls: list[str] = []
+        self._directory = os.open(run, os.O_PATH)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(f"/proc/self/fd/{self._directory}/control")
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        os.close(self._directory)
+
+    def answers(self, method: str, parameters: Message) -> None:
+        """Let a method answer so, always."""
+        self.methods[method] = lambda _: parameters
+
+    def refuses(self, method: str, error: VarlinkError) -> None:
+        """Let a method refuse so, always."""
+
+        def refuse(_: Message) -> Message:
+            raise error
+
+        self.methods[method] = refuse
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=self._listener.accept()[:1], daemon=True).start()
+
+    def _serve(self, peer: socket.socket) -> None:
+        decoder = Decoder()
+        with peer, suppress(OSError, EOFError):
+            while data := peer.recv(1 << 16):
+                for call in decoder.feed(data):
+                    self.calls.append(call["method"].rpartition(".")[2])
+                    if reply := Service(self.methods).answer(call):
+                        peer.sendall(encode(reply))
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon under tmp_path that knows the job and the runs above."""
+    found = Daemon(tmp_path / "run")
+    found.answers("Status", STATUS)
+    found.answers("List", {"jobs": [JOB, IDLE]})
+    found.answers("Describe", {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [LIVE, RECORD]})
+    found.methods["Show"] = lambda asked: {"record": LIVE if asked["run"].endswith("@143") else RECORD}
+    found.answers("History", {"runs": [LIVE, RECORD], "next": None})
+    found.answers("Pause", {})
+    found.answers("Resume", {})
+    found.answers("Run", {"run": "nightly-backup@142"})
+    yield found
+    found.close()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What the program sees: of ours only what it can't do without."""
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
+
+
+def run(*arguments: str | int | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """The program, run to its end."""
+    done = run_raw(*arguments, **more)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_raw(*arguments: str | int | Path, **more: str) -> subprocess.CompletedProcess[bytes]:
+    """The program, run to its end, its output in files: a fork of us, which has it loaded already."""
+    words = [str(argument) for argument in arguments]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # our other thread serves a socket, and holds no lock
+        pid = os.fork()
+        if not pid:
+            become(words, environment(**more), out.fileno(), err.fileno())
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+def become(words: list[str], env: dict[str, str], out: int, err: int) -> NoReturn:
+    """The program itself."""
+    status: object = 1
+    try:
+        signal.alarm(60)
+        os.environ.clear()
+        os.environ.update(env)
+        time.tzset()
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        sys.stdout = open(1, "w", encoding=env.get("PYTHONIOENCODING", "utf-8"), closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        main(words, prog_name="jobqueuectl")
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else 1)
+
+
+def on_terminal(columns: int, *arguments: str | Path, **more: str) -> str:
+    """What the program writes to a terminal that wide."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 50, columns, 0, 0))
+    with open(ours, "rb", buffering=0) as screen:
+        program = subprocess.Popen(
+            [*PROGRAM, *map(str, arguments)],
+            env=environment(**{"TERM": "xterm-256color", **more}),
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        written = b""
+        with suppress(OSError):  # EIO: the other side is closed
+            while data := screen.read(1 << 16):
+                written += data
+        program.wait(60)
+    return written.decode()
+
+
+def facts(text: str) -> dict[str, str]:
+    """The lines `name  value` of what is shown."""
+    pairs = (line.split("  ", 1) for line in text.splitlines() if "  " in line)
+    return {name: value.strip() for name, value in pairs}
+
+
+def harmful(text: str) -> set[str]:
+    """The characters that a pipe or terminal should not have got."""
+    return {c for c in text if not c.isprintable() and c not in "\n\t"}
+
+
+READING = (["status"], ["list"], ["show", "nightly-backup"], ["show", "nightly-backup@142"], ["history"])
+
+
+@pytest.mark.usefixtures("daemon")
+class TestAnswers:
+    def test_status(self, tmp_path: Path) -> None:
+        """A healthy daemon's status is shown, and the exit status is 0."""
+        shown = run("--root", tmp_path, "status")
+        runs = "3 running of at most 8, 1 waiting, 0 due, 0 retrying"
+        expected = {"state": "ok", "runs": runs, "jobs": "2", "problems": "0"}
+        assert expected == {name: facts(shown.stdout)[name] for name in expected}
+        assert (0, "", False) == (shown.returncode, shown.stderr, "held" in facts(shown.stdout))
+
+    def test_status_while_held(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Who holds the host is told, and how to go on; it is no trouble, so the exit status is 0."""
+        daemon.answers("Status", {**STATUS, "held_by": "root"})
+        shown = run("--root", tmp_path, "status")
+        held = "by root: nothing new starts; to go on: jobqueuectl release"
+        assert (0, held) == (shown.returncode, facts(shown.stdout)["held"])
+        daemon.answers("Status", {**STATUS, "held_by": "root", "held_until": JOB["next"]})
+        assert facts(run("--root", tmp_path, "status").stdout)["held"].startswith("by root until ")
+
+    @pytest.mark.parametrize(
+        ("trouble", "code"),
+        [
+            ({"problems": [PROBLEM]}, 1),
+            ({"problems": [{**PROBLEM, "severity": "warning"}]}, 0),
+            ({"state": "degraded", "reason": "disk full"}, 1),
+        ],
+        ids=str,
+    )
+    def test_status_of_trouble(self, daemon: Daemon, tmp_path: Path, trouble: Message, code: int) -> None:
+        """An error in a job file, or a degraded daemon, is told and is exit status 1; a warning is only told."""
+        daemon.answers("Status", {**STATUS, **trouble})
+        shown = run("--root", tmp_path, "status")
+        told = "b.yaml:3:5: schedule: found 'x'" if "problems" in trouble else "disk full"
+        assert (code, True) == (shown.returncode, told in shown.stdout)
+
+    def test_list(self, tmp_path: Path) -> None:
+        """A pipe gets a line for each job with all columns, however long."""
+        heading, backup, idle = run("--root", tmp_path, "list").stdout.splitlines()
+        columns = ["JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"]
+        assert columns == heading.split()
+        assert backup.rstrip().endswith(r"0 2 * * *, 0 14 * * sun  Dump and ship \x1b[31mthe databases")
+        assert ["x", "Idle", "-", "-", "-"] == idle.split()[:5]
+
+    def test_no_jobs(self, daemon: Daemon, tmp_path: Path) -> None:
+        """No jobs are no error."""
+        daemon.answers("List", {"jobs": []})
+        shown = run("--root", tmp_path, "list")
+        assert (0, 1) == (shown.returncode, len(shown.stdout.splitlines()))
+
+    def test_show_job(self, tmp_path: Path) -> None:
+        """A job's definition is shown in the units of job files, without what is by default, then its newest runs."""
+        shown = run("--root", tmp_path, "show", "nightly-backup")
+        expected = {
+            "status": "Failed", "defined in": "/etc/jobqueue.d/backup.yaml:5", "command": "backup --to 'a b'",
+            "timeout": "2 h", "umask": "0022", "success codes": "0, 3", "environment": '{"A": "b"}',
+            "runs so far": "3 started, 1 succeeded, 2 failed, 4 skipped",
+        }  # fmt: skip
+        assert expected == {name: facts(shown.stdout)[name] for name in expected}
+        assert not {"user", "output limit", "kill grace"} & set(facts(shown.stdout))
+        assert ["nightly-backup@143", "nightly-backup@142"] == [x.split()[0] for x in shown.stdout.splitlines()[-2:]]
+
+    def test_show_run(self, tmp_path: Path) -> None:
+        """A run is shown with what ran, how it ended and what it took, and the end of its output as it was."""
+        shown = run("--root", tmp_path, "show", "nightly-backup@142").stdout
+        expected = {
+            "run": "nightly-backup@142", "state": "failed", "reason": "exit code 3", "ended with": "exit status 3",
+            "started": facts(shown)["due"], "took": "2 min 3 s", "command": "backup | gzip", "user": "backup",
+            "pid": "4711", "CPU": "1.25 s user, 500 ms system", "memory peak": "3.0 MiB", "dropped": "7 B",
+            "tags": "nightly", "metadata": '{"owner": "ops"}',
+            "output": "2.0 KiB in /var/log/jobqueue/nightly-backup/142.log",
+        }  # fmt: skip
+        assert expected == {name: facts(shown)[name] for name in expected}
+        assert shown.endswith("\n\na\tb\n" + r"\x1b]0;owned\x07\x9b31m\r\x7f\u202eend" + "\n")
+
+    def test_show_live_run(self, tmp_path: Path) -> None:
+        """A live run is shown with what it uses now."""
+        shown = facts(run("--root", tmp_path, "show", "nightly-backup@143").stdout)
+        assert ("running", "2 s CPU, 5.0 MiB, 2 tasks, stopped by a signal (SIGCONT lets it go on)") == (
+            shown["state"],
+            shown["now"],
+        )
+
+    @pytest.mark.parametrize(
+        ("change", "name", "value"),
+        [
+            ({"signal": 9, "exit_code": None}, "ended with", "signal 9 (Killed)"),
+            (
+                {"memory_peak": None, "memory_peak_below": 1 << 20},
+                "memory peak",
+                "below 1.0 MiB, too small to be measured",
+            ),
+            ({"usage": {"cpu_seconds": 2.0, "memory": 1, "tasks": 1, "stopped": False}}, "now", "2 s CPU, 1 B, 1 task"),
+            ({"output": {**RECORD["output"], "journal": {"dropped": 1}}}, "not in journal", "1 line"),
+            ({"asked_by": "uid 7", "trigger": "manual"}, "trigger", "manual by uid 7"),
+            ({"warnings": ["a", "b\x1b"]}, "warning", r"a; b\x1b"),
+            ({"waits_for": ["a@1 runs", "it is young"]}, "waits for", "a@1 runs; it is young"),
+            ({"command": ["sh", "-c", "a b"]}, "command", "sh -c 'a b'"),
+        ],
+    )
+    def test_facts(self, daemon: Daemon, tmp_path: Path, change: Message, name: str, value: str) -> None:
+        """Each thing that a record may say is said for people."""
+        daemon.answers("Show", {"record": {**RECORD, **change}})
+        assert value == facts(run("--root", tmp_path, "show", "a@1").stdout)[name]
+
+    def test_skips(self, daemon: Daemon, tmp_path: Path) -> None:
+        """One record of many skips says how many and until when."""
+        skips = {"state": "skipped", "attempts": [], "count": 5, "last_due": "2026-11-24T01:05:00.000000Z"}
+        daemon.answers("Show", {"record": {**RECORD, **skips}})
+        shown = facts(run("--root", tmp_path, "show", "a@1").stdout)
+        assert shown["skipped in a row"].startswith("5, the last due 2026-11-24 01:05:00 (")
+
+    def test_skips_of_a_job(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Among a job's runs too one line is several skips."""
+        skips = {**RECORD, "state": "skipped", "started": None, "reason": "paused", "count": 5}
+        daemon.answers("Describe", {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [skips]})
+        assert run("--root", tmp_path, "show", "a").stdout.rstrip().endswith("5 times, paused")
+
+    def test_attempts(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Several attempts are listed."""
+        second = {**ATTEMPT, "attempt": 2, "state": "succeeded", "exit_code": 0, "reason": None}
+        daemon.answers("Show", {"record": {**RECORD, "attempts": [ATTEMPT, second]}})
+        lines = run("--root", tmp_path, "show", "a@1").stdout.splitlines()
+        assert [["1", "failed"], ["2", "succeeded"]] == [line.split()[:2] for line in lines if line[:2] in ("1 ", "2 ")]
+
+    @pytest.mark.parametrize(
+        ("arguments", "answer"),
+        [
+            (["status"], STATUS),
+            (["list"], {"jobs": [JOB, IDLE]}),
+            (["show", "a"], {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [LIVE, RECORD]}),
+            (["show", "a@142"], RECORD),
+            (["history"], {"runs": [LIVE, RECORD]}),
+        ],
+    )
+    def test_json(self, tmp_path: Path, arguments: list[str], answer: Message) -> None:
+        """Every reading command's --json is the daemon's answer, whole and exact."""
+        assert answer == json.loads(run("--root", tmp_path, *arguments, "--json").stdout)
+
+    @pytest.mark.parametrize(
+        ("error", "code", "told"),
+        [
+            (VarlinkError("NoSuchJob", {"job": "a\x1b"}), 1, r"there is no job a\x1b"),
+            (VarlinkError("NoSuchRun", {"run": "a@1"}), 1, "there is no run a@1"),
+            (VarlinkError("Refused", {"reason": "not now"}), 1, "refused: not now"),
+            (VarlinkError("PermissionDenied"), 1, "member of the group jobqueue"),
+            (VarlinkError("org.varlink.service.MethodNotFound", {"method": "X"}), 2, "do not understand each other"),
+        ],
+        ids=str,
+    )
+    def test_refused(self, daemon: Daemon, tmp_path: Path, error: VarlinkError, code: int, told: str) -> None:
+        """A refusal is one sentence on stderr; exit status 1 if it is an answer, 2 if it is a misunderstanding."""
+        daemon.refuses("Describe", error)
+        shown = run("--root", tmp_path, "show", "a")
+        assert (code, "", True) == (shown.returncode, shown.stdout, told in shown.stderr)
+
+
+class TestRun:
+    @pytest.mark.usefixtures("daemon")
+    def test_run(self, tmp_path: Path) -> None:
+        """The run's id is printed, nothing else."""
+        shown = run("--root", tmp_path, "run", "nightly-backup")
+        assert (0, "nightly-backup@142\n", "") == (shown.returncode, shown.stdout, shown.stderr)
+
+    @pytest.mark.parametrize(("state", "code"), [("succeeded", 0), ("failed", 1), ("skipped", 1), ("lost", 1)])
+    def test_wait(self, daemon: Daemon, tmp_path: Path, state: str, code: int) -> None:
+        """--wait asks once and blocks until the run's end, which decides the exit status."""
+        asked, ended = threading.Event(), threading.Event()
+
+        def wait(_: Message) -> Message:
+            asked.set()
+            ended.wait(60)
+            return {"record": {**RECORD, "state": state, "reason": None}}
+
+        daemon.methods["Wait"] = wait
+        command = [*PROGRAM, "--root", str(tmp_path), "run", "--wait", "nightly-backup"]
+        with subprocess.Popen(
+            command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as program:
+            assert asked.wait(60)
+            assert program.poll() is None
+            ended.set()
+            stdout, stderr = program.communicate(timeout=60)
+        assert ("nightly-backup@142\n", f"nightly-backup@142 {state} after 2 min 3 s\n") == (stdout, stderr)
+        assert (code, ["Run", "Wait"]) == (program.returncode, daemon.calls)
+
+    def test_daemon_stops(self, daemon: Daemon, tmp_path: Path) -> None:
+        """If the daemon stops while it is waited for, the way to learn the end is told, with exit status 2."""
+
+        def hang_up(_: Message) -> Message:
+            raise EOFError
+
+        daemon.methods["Wait"] = hang_up
+        shown = run("--root", tmp_path, "run", "--wait", "nightly-backup")
+        assert (2, True) == (shown.returncode, "`jobqueuectl show nightly-backup@142`" in shown.stderr)
+
+    def test_run_inside_run(self, daemon: Daemon, tmp_path: Path) -> None:
+        """A run may start another, but not wait for it."""
+        shown = run("--root", tmp_path, "run", "--wait", "b", JOBQUEUE_RUN="a@1")
+        assert (2, []) == (shown.returncode, daemon.calls)
+        assert run("--root", tmp_path, "run", "b", JOBQUEUE_RUN="a@1").returncode == 0
+
+
+class TestHistory:
+    def test_table(self, daemon: Daemon, tmp_path: Path) -> None:
+        """One run a line, with its local time and why it ended so; several skips in a row are one line."""
+        skips = {**RECORD, "state": "skipped", "started": None, "ended": None, "reason": "paused", "count": 5}
+        done = {**RECORD, "state": "succeeded", "reason": None, "exit_code": 0}
+        daemon.answers("History", {"runs": [LIVE, RECORD, skips, done], "next": None})
+        shown = run("--root", tmp_path, "history", TZ="Europe/Berlin")
+        lines = [re.split("  +", line.rstrip()) for line in shown.stdout.splitlines()]
+        time = "2026-11-24 02:00:00"
+        expected = [
+            ["RUN", "STATE", "STARTED (DUE)", "TOOK", "WHY"],
+            ["nightly-backup@143", "running", time, "-", "-"],
+            ["nightly-backup@142", "failed", time, "2 min 3 s", "exit code 3"],
+            ["nightly-backup@142", "skipped", f"({time})", "-", "5 times, paused"],
+            ["nightly-backup@142", "succeeded", time, "2 min 3 s", "-"],
+        ]
+        assert (expected, 0, "") == (lines, shown.returncode, shown.stderr)
+
+    def test_asked(self, daemon: Daemon, tmp_path: Path) -> None:
+        """What is asked for reaches the daemon as states and instants, page after page, until there are enough."""
+        asked: list[Message] = []
+
+        def page(parameters: Message) -> Message:
+            asked.append(parameters)
+            return {"runs": [RECORD] * 2, "next": f"1/a@{len(asked)}"}
+
+        daemon.methods["History"] = page
+        options = ["--failed", "-s", "skipped", "--since", "2026-11-24", "--until", "2026-11-24T05:00+01:00", "-n", 5]
+        shown = run("--root", tmp_path, "history", "a", "--json", *options, TZ="Europe/Berlin")
+        first = {
+            "job": "a", "states": ["failed", "killed", "lost", "oom_killed", "skipped", "timed_out"], "limit": 5,
+            "since": "2026-11-23T23:00:00.000000Z", "until": "2026-11-24T04:00:00.000000Z",
+        }  # fmt: skip
+        assert [first, {**first, "before": "1/a@1"}, {**first, "before": "1/a@2"}] == asked
+        assert 5 == len(json.loads(shown.stdout)["runs"])
+
+    @pytest.mark.parametrize(
+        ("text", "seconds"), [("2h", 7200), ("1d12h", 129600), ("today", None), ("2026-11-24 02:00", None)]
+    )
+    def test_times(self, daemon: Daemon, tmp_path: Path, text: str, seconds: int | None) -> None:
+        """Times are said as people say them."""
+        asked: list[str] = []
+        daemon.methods["History"] = lambda p: asked.append(p["since"]) or {"runs": [], "next": None}  # type: ignore[func-returns-value]
+        before = time.time()
+        shown = run("--root", tmp_path, "history", "--since", text)
+        assert (0, "no such runs\n") == (shown.returncode, shown.stdout)
+        since = datetime.fromisoformat(asked[0]).timestamp()
+        if seconds is not None:
+            assert before - seconds <= since <= time.time() - seconds
+        else:
+            assert 0 == since % 3600
+
+    @pytest.mark.parametrize("text", ["2", "2x", "2026-13-01", "99999999d", ""])
+    def test_no_time(self, text: str) -> None:
+        """What is no time is said so, with what is."""
+        shown = run("history", "--since", text)
+        assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), 18:00, today" in shown.stderr), (
+            shown.stderr
+        )
+
+    @pytest.mark.parametrize("option", ["--since", "--until"])
+    def test_time_to_come(self, option: str) -> None:
+        """Of what is to come there is no history, which is said so."""
+        shown = run("history", option, "tomorrow")
+        assert (2, True) == (shown.returncode, f"'{option}': 'tomorrow' is to come" in shown.stderr), shown.stderr
+
+
+class TestStop:
+    @pytest.fixture
+    def asked(self, daemon: Daemon) -> list[str]:
+        """The runs that the daemon was asked to stop; it refuses nightly-backup@1."""
+        runs: list[str] = []
+
+        def stop(parameters: Message) -> Message:
+            if parameters["run"].endswith("@1"):
+                raise VarlinkError("Refused", {"reason": "it has ended: failed"})
+            runs.append(parameters["run"])
+            return {"state": "stopping"}
+
+        daemon.methods["Stop"] = stop
+        return runs
+
+    @pytest.mark.parametrize(
+        ("names", "runs", "code", "told"),
+        [
+            (["a@7"], ["a@7"], 0, ""),
+            (["nightly-backup"], ["nightly-backup@143"], 0, ""),
+            (["a@7", "a@1", "a@8"], ["a@7", "a@8"], 1, "Error: refused: it has ended: failed\n"),
+        ],
+        ids=str,
+    )
+    def test_stop(
+        self, asked: list[str], tmp_path: Path, names: list[str], runs: list[str], code: int, told: str
+    ) -> None:
+        """Each run is stopped, of a job those that are live; one that can't be is told, and the others are stopped."""
+        shown = run("--root", tmp_path, "stop", *names)
+        assert (runs, "".join(f"{run} stopping\n" for run in runs)) == (asked, shown.stdout)
+        assert (code, told) == (shown.returncode, shown.stderr)
+
+    def test_nothing(self, asked: list[str], daemon: Daemon, tmp_path: Path) -> None:
+        """Nothing of a job to be stopped is a no."""
+        daemon.answers("History", {"runs": [RECORD], "next": None})
+        shown = run("--root", tmp_path, "stop", "nightly-backup")
+        told = "Error: nothing of nightly-backup is running; runs that wait are stopped by name\n"
+        assert (1, "", told, []) == (shown.returncode, shown.stdout, shown.stderr, asked)
+
+    def test_wait(self, host: Host) -> None:
+        """--wait comes back when nothing of them is left, and tells how they ended: as was wanted, exit status 0."""
+        host.write("a.yaml", "jobs: {a: {command: exec sleep 1000, concurrency: 2}}")
+        host.start()
+        runs = [host.run("a"), host.run("a")]
+        wait_for(lambda: len(list(host.root.glob("run/runs/*/*/pid"))) == 2)
+        shown = run("--root", host.root, "stop", "--wait", "a")
+        assert (0, {f"{name} stopping" for name in runs}) == (shown.returncode, set(shown.stdout.splitlines()))
+        ourselves = Peer(os.geteuid(), frozenset()).name
+        verdicts = sorted(re.sub(" after .*:", ":", line) for line in shown.stderr.splitlines())
+        assert [f"{name} killed: stopped by {ourselves}" for name in runs] == verdicts
+        assert ["killed"] * 2 == [record["state"] for record in host.call("History", job="a")["runs"]]
+
+
+RELOADED: Message = {"jobs": 2, "added": ["a", "b"], "edited": [], "removed": ["c"], "stale": [], "problems": []}
+
+
+class TestReload:
+    def test_changes(self, daemon: Daemon, tmp_path: Path) -> None:
+        """What became of which jobs is told."""
+        daemon.answers("Reload", RELOADED)
+        shown = run("--root", tmp_path, "reload")
+        assert (0, "added: a, b\nremoved: c\n2 jobs\n") == (shown.returncode, shown.stdout)
+
+    def test_refused(self, daemon: Daemon, tmp_path: Path) -> None:
+        """A refused file is told, and the answer is no; a warning is only told."""
+        for severity, code in (("error", 1), ("warning", 0)):
+            problem = {**PROBLEM, "severity": severity}
+            daemon.answers("Reload", {**RELOADED, "stale": [PROBLEM["file"]], "problems": [problem]})
+            shown = run("--root", tmp_path, "reload")
+            assert (code, True) == (shown.returncode, "b.yaml:3:5: schedule: found 'x'" in shown.stdout)
+            assert f"{PROBLEM['file']}: stale, its last good jobs go on" in shown.stdout
+
+    def test_nothing_changed(self, daemon: Daemon, tmp_path: Path) -> None:
+        """That nothing changed is said, too."""
+        daemon.answers("Reload", {**RELOADED, "added": [], "removed": []})
+        shown = run("--root", tmp_path, "reload")
+        assert "2 jobs, none of which changed since they were last read\n" == shown.stdout
+
+
+class TestDaemonDown:
+    @pytest.mark.parametrize(
+        "arguments", [["reload"], ["list"], ["run", "a"], ["list", "--json"], ["history"]], ids=str
+    )
+    def test_said(self, tmp_path: Path, arguments: list[str]) -> None:
+        """Who needs the daemon says where it was expected and what to do, with exit status 2."""
+        shown = run("--root", tmp_path, *arguments)
+        assert (2, "") == (shown.returncode, shown.stdout)
+        expected = f"Error: the daemon is not reachable at {tmp_path}/run/control: it is not running; start it"
+        assert shown.stderr.startswith(expected)
+
+    @pytest.fixture
+    def records(self, tmp_path: Path) -> Path:
+        """A root with 12 records of a job, one of them torn."""
+        directory = tmp_path / "logs" / "nightly-backup"
+        directory.mkdir(parents=True)
+        for number in range(1, 13):
+            record = {**RECORD, "number": number, "run": f"nightly-backup@{number}"}
+            (directory / f"{number}.json").write_text(json.dumps(record))
+        (directory / "11.json").write_text('{"version"')
+        (tmp_path / "outside").mkdir()
+        (tmp_path / "outside" / "1.json").write_text(json.dumps(RECORD))
+        return tmp_path
+
+    def test_show_job(self, records: Path) -> None:
+        """`show JOB` has the newest whole records, newest first, and says on stderr where from."""
+        shown = run("--root", records, "show", "nightly-backup", "--runs", "3", "--json")
+        runs = [record["number"] for record in json.loads(shown.stdout)["runs"]]
+        assert (0, [12, 10, 9]) == (shown.returncode, runs)
+        assert "it is not running" in shown.stderr
+        assert f"This is what the files in {records}/logs and {records}/run say." in shown.stderr
+
+    def test_show_run(self, records: Path) -> None:
+        """`show JOB@N` looks the same as with the daemon."""
+        shown = run("--root", records, "show", "nightly-backup@7")
+        assert (0, "nightly-backup@7") == (shown.returncode, facts(shown.stdout)["run"])
+
+    @pytest.mark.parametrize("name", ["x", "nightly-backup@11", "nightly-backup@99", "../outside", "../outside@1"])
+    def test_no_record(self, records: Path, name: str) -> None:
+        """What has no whole record can't be told, and no name leads out of the log directory."""
+        shown = run("--root", records, "show", name)
+        assert (2, "", True) == (shown.returncode, shown.stdout, "There is no record" in shown.stderr)
+
+    def test_history(self, records: Path) -> None:
+        """`history` merges the jobs' records, newest first, and asks of them the same."""
+        (records / "logs" / "a").mkdir()
+        for number, hour in ((1, 0), (2, 2)):
+            record = {**RECORD, "job": "a", "number": number, "run": f"a@{number}", "state": "succeeded"}
+            record["queued"] = f"2026-11-24T0{hour}:00:00.000000Z"
+            (records / "logs" / "a" / f"{number}.json").write_text(json.dumps(record))
+        asked = ("--root", records, "history", "--json")
+
+        def found(*options: str) -> list[str]:
+            return [record["run"] for record in json.loads(run(*asked, *options).stdout)["runs"]]
+
+        assert ["a@2", "nightly-backup@12", "nightly-backup@10"] == found("-n", "3")
+        assert ["a@2", "a@1"] == found("a")
+        assert ["a@2", "a@1"] == found("-s", "succeeded")
+        assert ["a@2"] == found("--since", "2026-11-24T01:30")
+        assert ["a@1"] == found("--until", "2026-11-24T00:30")
+        assert run(*asked, "nobody").returncode == 2
+
+    def test_list(self, records: Path) -> None:
+        """`list` has the jobs of the files with what their records say, and what that leaves open is null."""
+        (records / "jobqueue.d").mkdir()
+        names = {"nightly-backup": "", "b": "enabled: false, ", "c": "user: no-such-user, ", "d": "every: 36h, "}
+        text = "\n".join(f"  {name}: {{{more}command: x, schedule: '* * * * *'}}" for name, more in names.items())
+        (records / "jobqueue.d" / "a.yaml").write_text(f"jobs:\n{text}\n")
+        shown = run("--root", records, "list", "--json")
+        jobs = {job["id"]: job for job in json.loads(shown.stdout)["jobs"]}
+        assert (0, [*sorted(names)]) == (shown.returncode, list(jobs))
+        assert set(JOB) == set(jobs["b"])
+        stands = {"nightly-backup": "Failed", "b": "Disabled", "c": "Invalid", "d": "Idle"}
+        assert stands == {name: job["status"] for name, job in jobs.items()}
+        assert {"b", "c"} == {name for name, job in jobs.items() if job["next"] is None}
+        assert [RECORD["started"], "failed"] == [jobs["nightly-backup"][name] for name in ("last_run", "last_state")]
+        assert ["* * * * *", "every 1 d 12 h"] == jobs["d"]["schedule"]
+        assert [None] * 4 == [jobs["d"][name] for name in ("paused", "due", "waiting", "retrying")]
+        assert "it is not running" in shown.stderr
+        assert "They don't tell which jobs are paused, nor what waits." in shown.stderr
+
+    def test_show_defined_job(self, records: Path) -> None:
+        """`show JOB` has the definition from its file too."""
+        (records / "jobqueue.d").mkdir()
+        (records / "jobqueue.d" / "a.yaml").write_text("jobs: {nightly-backup: {command: [echo, a b], timeout: 5m}}")
+        shown = run("--root", records, "show", "nightly-backup")
+        found = facts(shown.stdout)
+        assert ("echo 'a b'", "5 min", "Failed") == (found["command"], found["timeout"], found["status"])
+        assert "runs so far" not in found
+
+    def test_live(self, host: Host) -> None:
+        """Runs that go on without the daemon are known from the run directory, in each command."""
+        host.write("a.yaml", "jobs: {a: {command: exec sleep 1000}}")
+        host.start()
+        name = host.run("a")
+        (pid,) = wait_for(lambda: [p.read_text().split()[0] for p in host.root.glob("run/runs/*/*/pid")])
+        host.kill()
+        status = run("--root", host.root, "status")
+        assert (2, True) == (status.returncode, "1 running, without the daemon" in status.stdout)
+        assert ["a@1", "running"] == status.stdout.splitlines()[-1].split()[:2]
+        answers = {
+            command: json.loads(run("--root", host.root, *command.split(), "--json").stdout)
+            for command in ("status", "list", "show a", f"show {name}", "history")
+        }
+        records = [answers[command]["runs"] for command in ("status", "show a", "history")]
+        for record in (*(record for [record] in records), answers[f"show {name}"]):
+            assert (name, "running", int(pid), 1) == (
+                record["run"], record["state"], record["pid"], record["usage"]["tasks"],
+            )  # fmt: skip
+        assert "Running" == answers["list"]["jobs"][0]["status"] == answers["show a"]["job"]["status"]
+        os.kill(int(pid), 9)
+        wait_for(lambda: host.record(name))
+        ended = wait_for(lambda: (r := run("--root", host.root, "history", "--json")) and json.loads(r.stdout)["runs"])
+        assert [(name, "failed")] == [(record["run"], record["state"]) for record in ended]
+        assert "0 running" in run("--root", host.root, "status").stdout
+
+    def test_a_number_that_is_anothers_by_now(self, host: Host) -> None:
+        """`top` shows no stranger's figures for a run whose supervisor did not come to tell its end."""
+        host.write("a.yaml", "jobs: {a: {command: exec sleep 1000}}")
+        host.start()
+        host.run("a")
+        (mark,) = wait_for(lambda: list(host.root.glob("run/runs/*/*/pid")))
+        host.kill()
+        assert ["a@1"] == [each["run"] for each in json.loads(run("--root", host.root, "top", "--json").stdout)["runs"]]
+        pid, *instants, _supervisor = mark.read_text().split()
+        other = subprocess.Popen(["sleep", "600"])
+        mark.write_text(f"{pid} {' '.join(instants)} {other.pid}\n")
+        assert [] == json.loads(run("--root", host.root, "top", "--json").stdout)["runs"]
+        for each in (other.pid, int(pid)):
+            os.kill(each, signal.SIGKILL)
+        other.wait()
+
+    def test_stopping(self, host: Host) -> None:
+        """A run that is being stopped shows as such, with the reason, and with its output so far."""
+        host.write("a.yaml", "jobs: {a: {command: \"trap '' TERM; echo here; while :; do sleep 1; done\"}}")
+        host.start()
+        name = host.run("a")
+        wait_for(lambda: host.call("Show", run=name)["record"]["output"]["tail"] == "here\n")
+        host.call("Stop", run=name)
+        wait_for(lambda: host.said("run_stopping"))
+        host.kill()
+        shown = json.loads(run("--root", host.root, "show", name, "--json").stdout)
+        assert (shown["state"], shown["output"]["tail"]) == ("stopping", "here\n")
+        assert shown["reason"].startswith("stopped by ")
+        assert shown["pid"] is not None
+
+    def test_left_behind(self, host: Host) -> None:
+        """What a run left behind is named while the daemon is down too."""
+        host.write("a.yaml", "jobs: {a: {command: sleep 1000 & echo $!, leave_children: true}}")
+        host.start()
+        host.wait(name := host.run("a"))
+        host.kill()
+        shown = run("--root", host.root, "status")
+        answer = json.loads(run("--root", host.root, "status", "--json").stdout)
+        os.kill(int(host.output(name)), 9)
+        assert (name, [name], 0) == (facts(shown.stdout)["left behind"], answer["left"], answer["running"])
+        wait_for(lambda: not json.loads(run("--root", host.root, "status", "--json").stdout)["left"])
+
+    def test_not_ours_to_see(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """To whom the live runs are hidden nobody says that there are none."""
+        scan = os.scandir
+
+        def refuse(directory: Path) -> Any:
+            if directory == Paths.under(tmp_path).runs:
+                raise PermissionError
+            return scan(directory)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(SystemExit, match="2"):
+            main(["--root", str(tmp_path), "status"])
+        shown = capsys.readouterr()
+        with pytest.raises(SystemExit, match="2"):
+            main(["--root", str(tmp_path), "status", "--json"])
+        answer = json.loads(capsys.readouterr().out)
+        assert [None] * 3 == [answer[name] for name in ("running", "left", "runs")]
+        assert {"state": "down"} == facts(shown.out)
+        assert "is not yours to read" in shown.err
+
+    def test_logs_option(self, records: Path) -> None:
+        """--logs and --run say where things are without --root, which the environment can say too."""
+        shown = run("--run", records / "run", "--logs", records / "logs", "show", "nightly-backup@7")
+        assert (0, 0) == (shown.returncode, run("show", "nightly-backup", JOBQUEUE_ROOT=str(records)).returncode)
+
+
+class TestClient:
+    def test_long_path(self, tmp_path: Path) -> None:
+        """A socket whose path is longer than sun_path's 107 bytes is reached."""
+        directory = tmp_path / ("x" * 120) / "run"
+        daemon = Daemon(directory)
+        daemon.answers("Status", STATUS)
+        answer = ask(directory / "control", "Status")
+        daemon.close()
+        assert STATUS == answer
+
+    def test_huge_answer(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Ten thousand jobs come through."""
+        daemon.answers("List", {"jobs": [JOB] * 10_000})
+        assert [JOB] * 10_000 == ask(tmp_path / "run" / "control", "List")["jobs"]
+
+    def test_silence(self, tmp_path: Path) -> None:
+        """A daemon that does not answer is given up."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "control"))
+            listener.listen()
+            with pytest.raises(Unreachable, match="no answer in time"):
+                ask(tmp_path / "control", "Status", timeout=0.01)
+
+    @pytest.mark.parametrize(
+        ("answer", "told"),
+        [(b"hello\0", "no jobqueued"), (b"\0", "no jobqueued"), (b"", "hung up"), (b"{}", "hung up")],
+    )
+    def test_nonsense(self, tmp_path: Path, answer: bytes, told: str) -> None:
+        """Whatever else listens there, it is said."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "control"))
+            listener.listen()
+
+            def talk() -> None:
+                peer = listener.accept()[0]
+                with peer:
+                    peer.recv(1 << 16)
+                    peer.sendall(answer)
+
+            thread = threading.Thread(target=talk)
+            thread.start()
+            with pytest.raises(Unreachable, match=told):
+                ask(tmp_path / "control", "Status", timeout=60)
+            thread.join()
+
+
+CLEAN = "jobs:\n  a:\n    command: 'true'\n    schedule: '0 2 * * *'\n  b:\n    command: 'true'\n"
+WRONG = "jobs:\n  c:\n    command: 'true'\n    schedul: '0 2 * * *'\n"
+
+
+class TestCheck:
+    def test_clean(self, tmp_path: Path) -> None:
+        """A clean file's jobs are listed with their next due time."""
+        (tmp_path / "a.yaml").write_text(CLEAN)
+        shown = run("check", tmp_path / "a.yaml")
+        assert (0, "2 jobs, 0 problems", "") == (shown.returncode, shown.stdout.splitlines()[-1].strip(), shown.stderr)
+
+    def test_clean_json(self, tmp_path: Path) -> None:
+        """In JSON the same, with lines and exact instants."""
+        (tmp_path / "a.yaml").write_text(CLEAN)
+        answer = json.loads(run("check", "--json", tmp_path / "a.yaml").stdout)
+        expected: list[tuple[Any, ...]] = [("a", 2, True), ("b", 5, False)]
+        found = [(job["id"], job["line"], job["next"] is not None) for job in answer["jobs"]]
+        assert (expected, []) == (found, answer["problems"])
+
+    def test_wrong(self, tmp_path: Path) -> None:
+        """A problem is told by file, line and column, and is exit status 1."""
+        (tmp_path / "a.yaml").write_text(WRONG)
+        shown = run("check", tmp_path / "a.yaml")
+        assert (1, True) == (shown.returncode, shown.stdout.startswith(f"{tmp_path}/a.yaml:4:5: "))
+        answer = json.loads(run("check", "--json", tmp_path / "a.yaml").stdout)
+        keys = ["file", "line", "column", "key", "message", "severity"]
+        assert ([], [keys]) == (answer["jobs"], [list(problem) for problem in answer["problems"]])
+
+    def test_warning(self, tmp_path: Path) -> None:
+        """A warning is told and harms nothing."""
+        (tmp_path / "a.yaml").write_text(CLEAN.replace("0 2 * * *", "*/90 2 * * *"))
+        shown = run("check", tmp_path / "a.yaml")
+        assert (0, "2 jobs, 1 problem") == (shown.returncode, shown.stdout.splitlines()[-1].strip())
+        assert shown.stdout.splitlines()[0].endswith("(warning)")
+
+    def test_impossible(self, tmp_path: Path) -> None:
+        """Jobs that can't run on this host are told with the way out, and harm nothing; the daemon's own jobs count."""
+        (tmp_path / "jobqueue.d").mkdir()
+        own = "jobs: {own: {command: x}, fine: {command: x, resources: {tpu: 1}}}"
+        (tmp_path / "jobqueue.d" / "own.yaml").write_text(own)
+        (tmp_path / "jobqueued.yaml").write_text("resources: {gpu: 2}")
+        (tmp_path / "a.yaml").write_text(
+            "jobs:\n"
+            "  a: {command: x, resources: {gpuu: 1}, schedule: '* * * * *'}\n"
+            "  b: {command: x, locks: [{name: gpu, units: 3}]}\n"
+            "  c: {command: x, resources: {cpu: 4000}}\n"
+            "  d: {command: x, dependencies: [e]}\n"
+            "  e: {command: x, dependencies: [d, own]}\n"
+            "  f: {command: x, dependencies: [pwn]}\n"
+            "  fine: {command: x, dependencies: [own], resources: {gpu: 2}, schedule: '* * * * *'}\n"
+        )
+        shown = run("--root", tmp_path, "check", tmp_path / "a.yaml")
+        told = shown.stdout.splitlines()
+        assert (0, "7 jobs, 6 problems") == (shown.returncode, told[-1].strip())
+        for line, job, reason in (
+            (
+                2,
+                "a",
+                "impossible: it asks for 1 of gpuu, of which this host has none; did you mean gpu? ",
+            ),
+            (3, "b", "impossible: it asks for 3 of gpu, of which there are 2; to have more: resources: {gpu: 3} in "),
+            (4, "c", "impossible: it asks for 4000 CPUs, and jobs have "),
+            (5, "d", "it depends on itself: d → e → d"),
+            (6, "e", "it depends on itself: e → d → e"),
+            (7, "f", "it depends on pwn, and there is no such job; did you mean own?"),
+        ):
+            assert told[line - 2].startswith(f"{tmp_path}/a.yaml:{line}: job {job} does not run: {reason}")
+            assert told[line - 2].endswith(" (warning)")
+        nexts = dict(line.split()[:2] for line in told[-8:-1])
+        assert ("-", "in") == (nexts["a"], nexts["fine"])
+
+    def test_directory(self, tmp_path: Path) -> None:
+        """Of a directory the job files count, in byte order of their names: the first to have an id keeps it."""
+        (tmp_path / "B.yml").write_text(CLEAN)
+        (tmp_path / "a.yaml").write_text(CLEAN)
+        for name in (".a.yaml", "a.yaml~", "a.yaml.dpkg-old", "notes.txt"):
+            (tmp_path / name).write_text("{")
+        (tmp_path / "c.yaml").mkdir()
+        os.mkfifo(tmp_path / "d.yaml")
+        answer = json.loads(run("check", "--json", tmp_path).stdout)
+        found = [(Path(problem["file"]).name, problem["line"]) for problem in answer["problems"]]
+        assert (["a", "b"], [("a.yaml", 2), ("a.yaml", 5), ("c.yaml", 0), ("d.yaml", 0)]) == (
+            [job["id"] for job in answer["jobs"]],
+            found,
+        )
+
+    def test_own_directory(self, tmp_path: Path) -> None:
+        """Without arguments the daemon's job directory is checked."""
+        (tmp_path / "jobqueue.d").mkdir()
+        (tmp_path / "jobqueue.d" / "a.yaml").write_text(WRONG)
+        assert run("--root", tmp_path, "check").returncode == 1
+
+    @pytest.mark.parametrize(
+        ("name", "reason"), [("none.yaml", "No such file or directory"), ("x" * 300, "File name too long")]
+    )
+    def test_unreadable(self, tmp_path: Path, name: str, reason: str) -> None:
+        """A file that can't be read is a problem and exit status 2; the others are checked all the same."""
+        (tmp_path / "a.yaml").write_text(CLEAN)
+        shown = run("check", "--json", tmp_path / name, tmp_path / "a.yaml")
+        answer = json.loads(shown.stdout)
+        told = [(problem["file"], problem["message"]) for problem in answer["problems"]]
+        assert (2, [(f"{tmp_path}/{name}", f"cannot be read: {reason}")]) == (shown.returncode, told)
+        assert ["a", "b"] == [job["id"] for job in answer["jobs"]]
+
+    def test_trust(self, tmp_path: Path) -> None:
+        """In the daemon's own directory owners and permissions count, elsewhere only what a file is."""
+        (tmp_path / "jobqueue.d").mkdir()
+        (tmp_path / "jobqueue.d" / "a.yaml").write_text(CLEAN)
+        (tmp_path / "jobqueue.d" / "a.yaml").chmod(0o666)
+        shown = run("--root", tmp_path, "check")
+        reason = "found a file that everybody may write; accepted: write permission for its owner"
+        assert (1, f"{tmp_path}/jobqueue.d/a.yaml: {reason}") == (shown.returncode, shown.stdout.splitlines()[0])
+        assert run("check", tmp_path / "jobqueue.d").returncode == 0
+
+    def test_pipe(self) -> None:
+        """A pipe that is named is read: `jobqueuectl check <(make-jobs)`."""
+        reading, writing = os.pipe()
+        os.write(writing, CLEAN.encode())
+        os.close(writing)
+        shown = subprocess.run(
+            [*PROGRAM, "check", f"/dev/fd/{reading}"], pass_fds=[reading], capture_output=True, check=False
+        )
+        os.close(reading)
+        assert (0, b"2 jobs, 0 problems", b"") == (shown.returncode, shown.stdout[-19:].strip(), shown.stderr)
+
+    def test_unknown_user(self, tmp_path: Path) -> None:
+        """A user that this host does not have is a warning: the file may be meant for another."""
+        (tmp_path / "a.yaml").write_text(CLEAN + "    user: no-such-user\n")
+        answer = run("check", "--json", tmp_path / "a.yaml")
+        [problem] = json.loads(answer.stdout)["problems"]
+        assert (0, "user", "warning", 5) == (answer.returncode, problem["key"], problem["severity"], problem["line"])
+        assert "found 'no-such-user'" in problem["message"]
+
+    @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"{CLEAN}{text}".encode(errors="replace")))
+    def test_any_bytes(self, data: bytes) -> None:
+        """Any bytes are answered in JSON, and the exit status tells whether there is an error."""
+        with NamedTemporaryFile(suffix=".yaml") as file:
+            file.write(data)
+            file.flush()
+            shown = CliRunner().invoke(main, ["check", "--json", file.name])
+        answer = json.loads(shown.output)
+        assert int(any(problem["severity"] == "error" for problem in answer["problems"])) == shown.exit_code
+
+
+class TestNext:
+    def test_expression(self) -> None:
+        """The next times of an expression in a zone, exactly in JSON."""
+        answer = json.loads(run("next", "-e", "0 2 * * *", "-z", "Europe/Berlin", "-n", 400, "--json").stdout)
+        times = [datetime.fromisoformat(text).astimezone(ZoneInfo("Europe/Berlin")) for text in answer["next"]]
+        assert (400, "Europe/Berlin") == (len(times), answer["timezone"])
+        assert ({2, 3}, times) == ({time.hour for time in times}, sorted(set(times)))
+
+    def test_table(self) -> None:
+        """For people in the zone that was asked for, with its name, and how far away."""
+        lines = run("next", "-e", "0 2 * * *", "-z", "Asia/Tokyo", "--seconds", "30", "-n", "2").stdout.splitlines()
+        assert 3 == len(lines)
+        assert re.fullmatch(r"\w{3} \d{4}-\d\d-\d\d 02:00:30 JST +in .*", lines[1].rstrip())
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "told"),
+        [
+            (["-e", "61 * * * *"], 1, "minute: found `61`: write 0 to 59"),
+            (["-e", "* * * * *", "-z", "Mars"], 1, "timezone: found 'Mars'"),
+            (["-e", "* * * * *", "--dst", "x"], 1, "dst: found `x`"),
+            (["-e", "* * * * *", "--seconds", "61"], 1, "seconds: found `61`"),
+            (["-e", "H * * * *"], 2, "`H` is drawn for a job"),
+            (["-e", "@reboot"], 1, ""),
+            ([], 2, "name a JOB, or an expression"),
+            (["job", "-z", "UTC"], 2, "name a JOB, or an expression"),
+            (["-n", "0", "-e", "* * * * *"], 2, "--count"),
+        ],
+    )
+    def test_refused(self, arguments: list[str], code: int, told: str) -> None:
+        """What is wrong with the question is said."""
+        shown = run("next", *arguments)
+        assert (code, True) == (shown.returncode, told in shown.stderr)
+
+    def test_drawn(self) -> None:
+        """With a job's name its `H` are drawn, always the same."""
+        asked = ("next", "job-a", "-e", "H H * * *", "-n", "3", "--json")
+        first, again = run(*asked), run(*asked)
+        assert (0, first.stdout) == (again.returncode, again.stdout)
+        assert run("next", "job-b", *asked[2:]).stdout != first.stdout
+
+    def test_daemon(self, daemon: Daemon, tmp_path: Path) -> None:
+        """A job's times come from the daemon."""
+        daemon.answers("Next", {"timezone": "UTC", "next": ["2100-01-01T01:00:00.000000Z"]})
+        shown = run("--root", tmp_path, "next", "nightly-backup")
+        assert "Fri 2100-01-01 01:00:00 UTC" in shown.stdout
+
+    def test_no_daemon(self, tmp_path: Path) -> None:
+        """While the daemon is down its job files are read."""
+        (tmp_path / "jobqueue.d").mkdir()
+        (tmp_path / "jobqueue.d" / "a.yaml").write_text(CLEAN)
+        answer = json.loads(run("--root", tmp_path, "next", "a", "-n", "2", "--json").stdout)
+        assert 2 == len(answer["next"])
+        assert 1 == run("--root", tmp_path, "next", "b").returncode
+        shown = run("--root", tmp_path, "next", "c")
+        assert (2, True) == (shown.returncode, "and no job c is in" in shown.stderr)
+
+
+@pytest.mark.usefixtures("daemon")
+class TestTerminal:
+    @pytest.mark.parametrize("arguments", READING, ids=str)
+    @pytest.mark.parametrize("columns", [40, 200])
+    def test_fits(self, tmp_path: Path, columns: int, arguments: list[str]) -> None:
+        """On a terminal no table is wider than the screen, and the first column is whole."""
+        lines = on_terminal(columns, "--root", tmp_path, *arguments, TERM="dumb").splitlines()
+        table = lines[: lines.index("")] if "" in lines else lines
+        assert columns >= max(map(len, table))
+
+    def test_columns(self, tmp_path: Path) -> None:
+        """A narrow terminal shows the first columns, a wide one all."""
+        narrow = on_terminal(40, "--root", tmp_path, "list", TERM="dumb").splitlines()[0].split()
+        wide = on_terminal(200, "--root", tmp_path, "list", TERM="dumb").splitlines()[0].split()
+        columns = ["JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"]
+        assert (columns[: len(narrow)], columns) == (narrow, wide)
+
+    @pytest.mark.parametrize("arguments", READING, ids=str)
+    def test_colour(self, tmp_path: Path, arguments: list[str]) -> None:
+        """Colour is for terminals, unless NO_COLOR is set."""
+        colours = [f"\x1b[{code}m" for code in range(30, 38)]
+        coloured = on_terminal(80, "--root", tmp_path, *arguments)
+        plain = on_terminal(80, "--root", tmp_path, *arguments, NO_COLOR="1")
+        found = [any(colour in text for colour in colours) for text in (coloured, plain)]
+        assert [True, False] == found
+
+    @pytest.mark.parametrize("arguments", READING, ids=str)
+    @pytest.mark.parametrize("more", [[], ["--json"]], ids=str)
+    def test_no_control_characters(self, daemon: Daemon, tmp_path: Path, arguments: list[str], more: list[str]) -> None:
+        """Whatever jobs wrote or files say, a pipe gets text and line ends only."""
+        nasty = {**JOB, "id": NASTY, "description": NASTY, "status": NASTY, "schedule": [NASTY]}
+        record = {
+            **RECORD,
+            "reason": NASTY,
+            "user": NASTY,
+            "command": NASTY,
+            "attempts": [{**ATTEMPT, "reason": NASTY}] * 2,
+        }
+        daemon.answers("Status", {**STATUS, "reason": NASTY, "problems": [{**PROBLEM, "message": NASTY}]})
+        daemon.answers("List", {"jobs": [nasty]})
+        definition = {**DEFINITION, "command": NASTY, "environment": {NASTY: NASTY}}
+        daemon.answers("Describe", {"job": nasty, "definition": definition, "stats": STATS, "runs": [record]})
+        daemon.answers("Show", {"record": record})
+        daemon.answers("History", {"runs": [{**record, "run": NASTY, "state": NASTY}], "next": None})
+        shown = run("--root", tmp_path, *arguments, *more)
+        assert (set(), "") == (harmful(shown.stdout), shown.stderr)
+
+    @given(st.text())
+    def test_printable(self, text: str) -> None:
+        """No text has anything left that is not printable, save what may stay."""
+        assert set() == {c for c in printable(text) if not c.isprintable()}
+        assert set() == harmful(printable(text, keep="\n\t"))
+
+    def test_poor_locale(self, daemon: Daemon, tmp_path: Path) -> None:
+        """What the terminal's character set lacks is written as an escape."""
+        daemon.answers("List", {"jobs": [{**JOB, "description": "Überlauf"}]})
+        shown = run("--root", tmp_path, "list", PYTHONIOENCODING="ascii")
+        assert (0, True) == (shown.returncode, r"\xdcberlauf" in shown.stdout)
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [
+            (0, "0 ms"), (0.25, "250 ms"), (1, "1 s"), (4.21, "4.21 s"), (59.99, "60 s"), (60, "1 min"),
+            (61.9, "1 min 1 s"), (7800, "2 h 10 min"), (86400, "1 d"), (1e9, "11574 d 1 h"),
+        ],
+    )  # fmt: skip
+    def test_span(self, seconds: float, text: str) -> None:
+        """Durations have at most two units."""
+        assert text == span(seconds)
+
+    @pytest.mark.parametrize(
+        ("count", "text"),
+        [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 << 29, "1.5 GiB"), (1 << 75, "32768.0 EiB")],
+    )
+    def test_size(self, count: int, text: str) -> None:
+        """Sizes are in powers of 1024."""
+        assert text == size(count)
+
+
+class TestHelp:
+    def test_version(self) -> None:
+        """--version is the package's."""
+        assert f"jobqueuectl {__version__}\n" == run("--version").stdout
+
+    @pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))], ids=str)
+    def test_help(self, command: list[str]) -> None:
+        """-h and --help are the same, of each command."""
+        short, long = run(*command, "-h"), run(*command, "--help")
+        assert (0, short.stdout) == (short.returncode, long.stdout)
+        assert not command or re.search(f"\n  Examples?:\n    jobqueuectl {command[0]}\\b", short.stdout)
+
+    def test_summaries(self) -> None:
+        """No command's summary is cut in the list of commands."""
+        assert "..." not in run("--help").stdout.partition("Commands:")[2]
+
+    @pytest.mark.parametrize("arguments", [["frob"], ["show"], ["show", "a@b"], ["list", "--frob"], ["run"]], ids=str)
+    def test_usage(self, arguments: list[str]) -> None:
+        """Wrong usage is exit status 2 and a sentence, never a traceback."""
+        shown = run(*arguments)
+        assert (2, "", False) == (shown.returncode, shown.stdout, "Traceback" in shown.stderr)
+
+
+def varlinkctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """systemd's own client."""
+    if shutil.which("varlinkctl") is None:
+        pytest.skip("varlinkctl (systemd >= 255) is not installed")
+    return subprocess.run(["varlinkctl", *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.usefixtures("daemon")
+class TestVarlinkctl:
+    def test_interface(self, tmp_path: Path) -> None:
+        """systemd's parser accepts both interface descriptions and hands ours on as it is."""
+        address = f"unix:{tmp_path}/run/control"
+        names = varlinkctl("list-interfaces", address).stdout.split()
+        assert ["io.jobqueue", "org.varlink.service"] == names
+        introspected = [varlinkctl("introspect", address, name) for name in names]
+        assert [0, 0] == [shown.returncode for shown in introspected]
+        (tmp_path / "interface").write_text(INTERFACE)
+        validated = varlinkctl("validate-idl", str(tmp_path / "interface"))
+        assert (0, introspected[0].stdout) == (validated.returncode, validated.stdout)
+
+    def test_info(self, tmp_path: Path) -> None:
+        """The service introduces itself."""
+        answer = json.loads(varlinkctl("info", "--json=short", f"unix:{tmp_path}/run/control").stdout)
+        assert ("jobqueued", __version__) == (answer["product"], answer["version"])
+
+    def test_call(self, tmp_path: Path) -> None:
+        """A record comes through whole, also with what a job wrote."""
+        called = varlinkctl(
+            "call", "--json=short", f"unix:{tmp_path}/run/control", "io.jobqueue.Show", '{"run": "a@1"}'
+        )
+        assert {"record": RECORD} == json.loads(called.stdout)
+
+    def test_unreadable_characters(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Characters that systemd refuses a whole message for reach it as U+FFFD."""
+        daemon.answers("Show", {"record": {"tail": "a\0b\ud800c\ufffed\x7f\U0001d11e"}})
+        called = varlinkctl(
+            "call", "--json=short", f"unix:{tmp_path}/run/control", "io.jobqueue.Show", '{"run": "a@1"}'
+        )
+        assert {"record": {"tail": "a\ufffdb\ufffdc\ufffdd\x7f\U0001d11e"}} == json.loads(called.stdout)
+
+    @pytest.mark.parametrize(
+        ("method", "parameters", "error"),
+        [
+            ("Describe", "{}", "org.varlink.service.InvalidParameter"),
+            ("Nonsense", "{}", "org.varlink.service.MethodNotFound"),
+            ("Run", '{"job": "x"}', "io.jobqueue.NoSuchJob"),
+        ],
+    )
+    def test_errors(self, daemon: Daemon, tmp_path: Path, method: str, parameters: str, error: str) -> None:
+        """Errors arrive by name."""
+        daemon.refuses("Run", VarlinkError("NoSuchJob", {"job": "x"}))
+        called = varlinkctl("call", f"unix:{tmp_path}/run/control", f"io.jobqueue.{method}", parameters)
+        assert (1, True) == (called.returncode, error in called.stderr)
+
+    def test_oneway(self, tmp_path: Path) -> None:
+        """A oneway call is carried out."""
+        called = varlinkctl("call", "--oneway", f"unix:{tmp_path}/run/control", "io.jobqueue.Run", '{"job": "x"}')
+        assert (0, "") == (called.returncode, called.stdout)
+
+
+@pytest.mark.parametrize("command", ["status", "list", "doctor", "show nightly-backup@142", "status --json", "--help"])
+@pytest.mark.usefixtures("daemon")
+def test_a_full_disk_under_the_answer(tmp_path: Path, command: str) -> None:
+    """That is told in a sentence."""
+    with open("/dev/full", "w") as full:
+        words = [*PROGRAM, "--root", str(tmp_path), *command.split()]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
+    assert (2, "Error: the answer can't be written: No space left on device\n") == (done.returncode, done.stderr)
+
+
+class TestDoctor:
+    """Each thing that is not as it should be is found, with its remedy; the rest is ok."""
+
+    def findings(self, tmp_path: Path, *options: str | Path) -> tuple[int, dict[str, list[str]]]:
+        """The exit status, and by verdict what was told."""
+        done = run("--root", tmp_path, *options, "doctor", "--json")
+        found: dict[str, list[str]] = {"ok": [], "warning": [], "error": []}
+        for each in json.loads(done.stdout)["findings"]:
+            found[each["verdict"]].append(f"{each['what']}: {each['seen']}; {each['remedy']}")
+        return done.returncode, found
+
+    @pytest.fixture(autouse=True)
+    def directories(self, tmp_path: Path) -> None:
+        for name in ("state", "logs", "jobqueue.d"):
+            (tmp_path / name).mkdir(exist_ok=True)
+
+    @pytest.mark.usefixtures("daemon")
+    def test_all_is_well(self, tmp_path: Path) -> None:
+        """But perhaps for the clock of the host."""
+        code, found = self.findings(tmp_path)
+        assert (0, []) == (code, found["error"])
+        assert [] == [told for told in found["warning"] if not told.startswith("clock: ")]
+        for what in ("daemon", "launcher", "cgroups", "job files", "directory", "journal"):
+            assert any(told.startswith(f"{what}: ") for told in found["ok"]), what
+        shown = run("--root", tmp_path, "doctor").stdout
+        assert "ok       launcher   it answers" in shown
+
+    @pytest.mark.parametrize(
+        ("status", "verdict", "told"),
+        [
+            ({"controllers": None}, "warning", "cgroups: runs have none: memory is sampled"),
+            ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have memory, pids, but no io: io_read an"),
+            ({"troubles": ["runs have no cgroups"]}, "warning", "troubles: runs have no cgroups; "),
+            ({"launcher": False}, "error", "launcher: it does not answer: nothing starts; systemctl status"),
+            ({"reason": "disk full"}, "error", "state: disk full; make it writable again, or make room"),
+            ({"held_by": "root"}, "warning", "queue: held by root: nothing new starts; jobqueuectl release"),
+            ({"version": "0.0.9"}, "warning", "daemon: the daemon is version 0.0.9, jobqueuectl is "),
+            ({"problems": [PROBLEM]}, "error", "job files: /etc/jobqueue.d/b.yaml:3:5: schedule: found 'x'; "),
+        ],
+    )  # fmt: skip
+    def test_status(self, daemon: Daemon, tmp_path: Path, status: Message, verdict: str, told: str) -> None:
+        """What the daemon says of itself."""
+        daemon.answers("Status", {**STATUS, **status})
+        code, found = self.findings(tmp_path)
+        assert [told] == [each[: len(told)] for each in found[verdict] if each.startswith(told.partition(":")[0])]
+        assert code == (verdict == "error")
+
+    def test_an_invalid_job(self, daemon: Daemon, tmp_path: Path) -> None:
+        """It is named, with its place."""
+        daemon.answers("List", {"jobs": [{**JOB, "invalid": "no user x"}]})
+        code, found = self.findings(tmp_path)
+        assert (1, [f"job: {JOB['id']} does not run: no user x; {JOB['file']}:{JOB['line']}"]) == (code, found["error"])
+
+    def test_a_stranger(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Who may not see jobs is told the rest."""
+        daemon.refuses("List", VarlinkError("PermissionDenied"))
+        assert 0 == self.findings(tmp_path)[0]
+
+    def test_down(self, tmp_path: Path) -> None:
+        """Files, settings and directories are looked at without the daemon."""
+        (tmp_path / "jobqueue.d" / "a.yaml").write_text("jobs: {a: {comand: b}}")
+        (tmp_path / "jobqueued.yaml").write_text("max_runing: 3")
+        (tmp_path / "logs").rmdir()
+        (tmp_path / "run").mkdir()
+        code, found = self.findings(tmp_path)
+        assert 2 == code
+        assert any(each.startswith("cgroups: ") for each in found["ok"] + found["warning"])
+        for told in (
+            "daemon: the daemon is not reachable at ", f"job files: {tmp_path}/jobqueue.d/a.yaml:1:", "settings: ",
+            f"directory: {tmp_path}/logs: No such file or directory; systemd-tmpfiles --create jobqueue.conf",
+        ):  # fmt: skip
+            assert 1 <= len([each for each in found["error"] if each.startswith(told)]), (told, found)

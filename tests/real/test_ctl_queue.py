@@ -1,0 +1,489 @@
+"""What jobqueuectl does to the queue, and tells of it, against a real daemon: why, emit, rerun, pause, hold, drain."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.real.test_ctl import PROGRAM, environment, facts, run
+from tests.support.host import DEADLINE, Host, wait_for
+
+ME = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+UNTIL_GO = "until [ -e go ]; do sleep 0.02; done"
+JOBS = """
+defaults: {working_directory: ROOT, timezone: UTC}
+jobs:
+  long: {command: 'GO', locks: [tape]}
+  wants: {command: 'true', locks: [tape], concurrency: 9, metadata: {owner: ops}}
+  plain: {command: 'true'}
+  failing: {command: exit 3, retries: 1, retry_delay: 1h}
+  after: {command: 'true', schedule: '0 2 1 1 *', dependencies: [plain]}
+  one: {command: 'GO'}
+  hears: {command: 'true', on: {event: deployed}}
+  hears-too: {command: 'true', on: [{event: deployed}, {event: other}]}
+  off: {command: 'true', on: {event: deployed}, enabled: false}
+  nightly: {command: 'true', schedule: '0 2 * * *'}
+  daily: {command: 'true', schedule: '0 2 * * *', spread: 1h}
+"""
+
+
+@pytest.fixture
+def busy(host: Host) -> Host:
+    """A host with a daemon and these jobs."""
+    host.write("jobs.yaml", JOBS.replace("ROOT", str(host.root)).replace("GO", UNTIL_GO))
+    host.start()
+    return host
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """One for all tests that change nothing."""
+    host = Host(tmp_path_factory.mktemp("idle") / "host")
+    host.write("jobs.yaml", JOBS.replace("ROOT", str(host.root)).replace("GO", UNTIL_GO))
+    host.start()
+    yield host
+    host.close()
+
+
+def ctl(host: Host, *words: str, **more: str) -> tuple[int, str, str]:
+    """jobqueuectl, run to its end: exit status, output, errors."""
+    done = run("--root", host.root, *words, **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+def go(host: Host) -> None:
+    """Let the runs that wait for it end."""
+    (host.root / "go").touch()
+
+
+def started(host: Host) -> list[str]:
+    """The runs that have started, in their order."""
+    return [line["run"] for line in host.said("run_started")]
+
+
+def live(host: Host, job: str) -> str:
+    """A run of a job, once it has started."""
+    name = host.run(job)
+    wait_for(lambda: name in started(host))
+    return name
+
+
+def reasons(text: str) -> list[str]:
+    """What `why` gives as reasons."""
+    return [line.split("  ", 1)[1].strip() for line in text.splitlines() if line.startswith(("because", "  "))]
+
+
+GROWTH = re.compile(r"its priority is [\d.]+ by now: 0, and 1 point for each minute it has waited")
+
+
+class TestWhy:
+    def test_lock(self, busy: Host) -> None:
+        """Of a run that waits is told what it lacks, who has that, and how its priority grows."""
+        holder, waiting = live(busy, "long"), busy.run("wants")
+        code, shown, said = ctl(busy, "why", waiting)
+        lacks, growth = reasons(shown)
+        assert (0, "", waiting, "waiting") == (code, said, facts(shown)["run"], facts(shown)["state"])
+        assert re.fullmatch(rf"lock tape is held by {holder}( for \d+ s)?", lacks)
+        assert GROWTH.fullmatch(growth)
+
+    def test_json(self, busy: Host) -> None:
+        """For programs all of it, with exact values."""
+        holder, waiting = live(busy, "long"), busy.run("wants")
+        (why,) = json.loads(ctl(busy, "why", "--json", waiting)[1])["runs"]
+        (missing,) = why["missing"]
+        (held_by,) = missing.pop("holders")
+        assert {"resource": "tape", "mode": "exclusive", "units": 0, "capacity": 1} == missing
+        assert (holder, "exclusive", None) == (held_by["run"], held_by["mode"], held_by["ends_by"])
+        assert busy.call("Show", run=holder)["record"]["started"] == held_by["since"]
+        expected: dict[str, Any] = {
+            "run": waiting, "state": "waiting", "ahead": [], "behind": None, "priority": 0, "points": 1, "every": 60.0,
+            "expected": None, "dependencies": [],
+        }  # fmt: skip
+        assert expected == {name: why[name] for name in expected}
+        assert 0 <= why["waited"] < DEADLINE
+        assert 0 <= why["effective_priority"] < 1
+
+    def test_job(self, busy: Host) -> None:
+        """Of a job each run that waits is told, in order, and who goes first: three by name, with --all all of them."""
+        live(busy, "long")
+        runs = [busy.run("wants") for _ in range(6)]
+        blocks = ctl(busy, "why", "wants")[1].split("\n\n")
+        assert runs == [facts(block)["run"] for block in blocks]
+        behind = [next((line for line in reasons(block) if line.startswith("waits")), None) for block in blocks]
+        assert [None, f"waits behind {runs[0]}", f"waits behind {', '.join(runs[:2])}"] == behind[:3]
+        assert f"waits behind {', '.join(runs[:3])} and 2 more" == behind[-1]
+        assert ["goes first" in facts(block) for block in blocks] == [False] * 6
+        blocks = ctl(busy, "why", "--all", "wants")[1].split("\n\n")
+        assert [None, *(", ".join(runs[:n]) for n in range(1, 6))] == [facts(b).get("goes first") for b in blocks]
+        assert runs == [why["run"] for why in json.loads(ctl(busy, "why", "wants", "--json")[1])["runs"]]
+
+    def test_expected(self, busy: Host) -> None:
+        """Where it is known how long the runs before it take, it is told when it is likely to start."""
+        go(busy)
+        assert "succeeded" == busy.wait(busy.run("long"))["state"]
+        (busy.root / "go").unlink()
+        live(busy, "long")
+        shown = facts(ctl(busy, "why", busy.run("wants"))[1])
+        assert re.fullmatch(rf"to start {TIME} \(.+\)", shown["expected"])
+
+    def test_retry(self, busy: Host) -> None:
+        """Of a run that is tried again is told why, and when."""
+        name = busy.run("failing")
+        wait_for(lambda: busy.said("run_retrying"))
+        code, shown, _ = ctl(busy, "why", "failing")
+        (reason,) = reasons(shown)
+        assert (0, name, "retrying") == (code, facts(shown)["run"], facts(shown)["state"])
+        pause = r"(1 h( \d+ (min|s))?|59 min \d+ s)"
+        assert re.fullmatch(rf"its last attempt failed \(exit code 3\); attempt 2 follows in {pause}", reason)
+
+    def test_concurrency(self, busy: Host) -> None:
+        """Of a run that its own job holds back is told which others are in its way."""
+        first = live(busy, "one")
+        assert [f"concurrency 1 is used up by {first}"] == reasons(ctl(busy, "why", busy.run("one"))[1])
+
+    def test_live_or_ended(self, busy: Host) -> None:
+        """What has started waits for nothing, which is said."""
+        name = live(busy, "one")
+        assert ["it is live"] == reasons(ctl(busy, "why", name)[1])
+        go(busy)
+        busy.wait(name)
+        assert [f"{name} has ended: succeeded"] == reasons(ctl(busy, "why", name)[1])
+
+    def test_nothing_waits(self, idle: Host) -> None:
+        """Of a job of which nothing waits its status is told, and the answer is no."""
+        told = "Error: nothing of plain waits to be started; its status is Idle\n"
+        assert (1, "", told) == ctl(idle, "why", "plain")
+
+    @pytest.mark.parametrize(("name", "kind"), [("nobody", "job"), ("nobody@1", "run"), ("plain@7", "run")])
+    def test_nobody(self, idle: Host, name: str, kind: str) -> None:
+        """What there is not has no reasons."""
+        code, shown, told = ctl(idle, "why", name)
+        assert (1, "", True) == (code, shown, told.startswith(f"Error: there is no {kind} {name}"))
+
+
+class TestEmit:
+    def test_runs(self, busy: Host) -> None:
+        """Every job that waits for the event is due, whose runs are printed; who emitted it is in their records."""
+        assert (0, "hears@1\nhears-too@1\n", "") == ctl(busy, "emit", "deployed")
+        assert (0, "hears-too@2\n", "") == ctl(busy, "emit", "other")
+        for name, event in (("hears@1", "deployed"), ("hears-too@1", "deployed"), ("hears-too@2", "other")):
+            record = busy.wait(name)
+            assert ("succeeded", f"event {event}", ME) == (record["state"], record["trigger"], record["asked_by"])
+
+    def test_nobody_waits_for_it(self, busy: Host) -> None:
+        """That nobody waits for an event is no failure, and prints nothing; the journal has it."""
+        assert (0, "", "") == ctl(busy, "emit", "deployd")
+        (line,) = busy.said("emitted")
+        assert f"event deployd by {ME}: no job waits for it" == line["message"]
+
+    def test_paused(self, busy: Host) -> None:
+        """What is skipped has a run too, whose record says why."""
+        ctl(busy, "pause", "hears")
+        assert (0, "hears@1\nhears-too@1\n", "") == ctl(busy, "emit", "deployed")
+        record = busy.wait("hears@1")
+        assert ("skipped", "paused", "event deployed") == (record["state"], record["reason"], record["trigger"])
+
+    @pytest.mark.parametrize("event", ["Deployed", "", "a b"])
+    def test_no_name(self, idle: Host, event: str) -> None:
+        """What can't be the name of an event is an error."""
+        code, shown, told = ctl(idle, "emit", event)
+        assert (2, "", True) == (code, shown, "accepted: a name such as" in told)
+
+
+class TestRerun:
+    def test_once_more(self, busy: Host) -> None:
+        """A run that has ended is made due once more, as its file says now; the record names it as the trigger."""
+        busy.wait(first := busy.run("plain"))
+        busy.write("jobs.yaml", "jobs: {plain: {command: echo new}}")
+        wait_for(lambda: len(busy.call("List")["jobs"]) == 1)
+        assert (0, "plain@2\n", "") == ctl(busy, "rerun", first)
+        record = busy.wait("plain@2")
+        assert (f"rerun of {first}", ME, "echo new") == (record["trigger"], record["asked_by"], record["command"])
+        assert b"new\n" == busy.output("plain@2")
+
+    def test_live(self, busy: Host) -> None:
+        """A live one goes on, and the next is a run of its own."""
+        first = live(busy, "one")
+        assert (0, "one@2\n", "") == ctl(busy, "rerun", first)
+        go(busy)
+        assert ["succeeded"] * 2 == [busy.wait(name)["state"] for name in (first, "one@2")]
+
+    @pytest.mark.parametrize(("command", "code", "state"), [("true", 0, "succeeded"), ("false", 1, "failed")])
+    def test_wait(self, busy: Host, command: str, code: int, state: str) -> None:
+        """--wait tells the end of the new run, which decides the exit status."""
+        busy.wait(first := busy.run("plain"))
+        busy.write("jobs.yaml", f"jobs: {{plain: {{command: '{command}'}}}}")
+        wait_for(lambda: len(busy.call("List")["jobs"]) == 1)
+        status, shown, told = ctl(busy, "rerun", "--wait", first)
+        assert (code, "plain@2\n", True) == (status, shown, told.startswith(f"plain@2 {state} after "))
+
+    def test_refused(self, busy: Host) -> None:
+        """A run that never was can't be repeated, nor can one wait for a new one inside a run."""
+        code, shown, told = ctl(busy, "rerun", "plain@7")
+        assert (1, "", True) == (code, shown, told.startswith("Error: there is no run plain@7"))
+        code, shown, told = ctl(busy, "rerun", "--wait", "plain@7", JOBQUEUE_RUN="one@1")
+        assert (2, "", True) == (code, shown, "Leave out --wait." in told)
+
+    def test_removed(self, busy: Host) -> None:
+        """Of a job that is not there any more nothing can be made due."""
+        busy.wait(first := busy.run("plain"))
+        busy.write("jobs.yaml", "jobs: {}")
+        wait_for(lambda: not busy.call("List")["jobs"])
+        code, shown, told = ctl(busy, "rerun", first)
+        assert (1, "", True) == (code, shown, told.startswith("Error: there is no job plain"))
+
+
+def job(host: Host, name: str) -> dict[str, Any]:
+    """What `list` has of a job."""
+    return next(dict(row) for row in host.call("List")["jobs"] if row["id"] == name)
+
+
+class TestPause:
+    def test_until(self, busy: Host) -> None:
+        """A pause ends by itself at the time that was said; what was held then goes on, what came due was skipped."""
+        live(busy, "long")
+        waiting = busy.run("wants")
+        assert (0, "", "") == ctl(busy, "pause", "wants", "--until", "1s")
+        assert ("Paused", None) == (job(busy, "wants")["status"], job(busy, "wants")["next"])
+        assert (1, "", "Error: refused: wants@2 was skipped: paused\n") == ctl(busy, "run", "wants")
+        (line,) = busy.said("job_paused")
+        assert re.fullmatch(rf"wants: paused by {ME} until {TIME}", line["message"])
+        go(busy)
+        assert "succeeded" == busy.wait(waiting)["state"]
+        (line,) = busy.said("job_resumed")
+        assert "wants: resumed by its --until" == line["message"]
+
+    def test_resumed_before(self, busy: Host) -> None:
+        """Resumed by hand before that time nothing more is told of it; paused again without one it has no end."""
+        for words in (["pause", "plain", "--until", "1h"], ["resume", "plain"]):
+            assert (0, "", "") == ctl(busy, *words)
+        assert "succeeded" == busy.wait(busy.run("plain"))["state"]
+        ctl(busy, "pause", "plain", "--until", "1h")
+        assert re.fullmatch(
+            rf"not while it is paused, until {TIME} \(.+\)", facts(ctl(busy, "show", "plain")[1])["next"]
+        )
+        ctl(busy, "pause", "plain")
+        assert "not while it is paused" == facts(ctl(busy, "show", "plain")[1])["next"]
+        assert [True, True, False] == [" until " in line["message"] for line in busy.said("job_paused")]
+
+    def test_until_over_a_restart(self, busy: Host) -> None:
+        """A pause that has an end keeps it while no daemon is there."""
+        ctl(busy, "pause", "plain", "--until", "1s")
+        busy.kill()
+        busy.start()
+        wait_for(lambda: busy.said("job_resumed"))
+        assert "succeeded" == busy.wait(busy.run("plain"))["state"]
+
+    @pytest.mark.parametrize(
+        ("time", "told"), [("yesterday", "'yesterday' is past"), ("x", "'x'; accepted: 2h or 1d12h (from now on)")]
+    )
+    @pytest.mark.parametrize("words", [["pause", "plain"], ["hold"], ["drain"]], ids=str)
+    def test_no_end(self, idle: Host, words: list[str], time: str, told: str) -> None:
+        """What is no time to come is refused, and nothing is paused or held."""
+        code, shown, said = ctl(idle, *words, "--until", time)
+        assert (2, "", True) == (code, shown, told in said)
+        assert (False, None) == (job(idle, "plain")["paused"], idle.call("Status")["held_by"])
+
+    def test_no_job(self, idle: Host) -> None:
+        """A job that there is not can't be paused."""
+        code, shown, told = ctl(idle, "pause", "nobody", "--until", "1h")
+        assert (1, "", True) == (code, shown, told.startswith("Error: there is no job nobody"))
+
+
+def ended(host: Host, name: str) -> list[dict[str, Any]]:
+    """The records of a job's runs that have ended, newest first."""
+    return list(host.call("History", job=name, states=["skipped", "succeeded"])["runs"])
+
+
+class TestSkipNext:
+    def test_printed(self, busy: Host) -> None:
+        """When the skipped ones would have started is printed: asked again, one more is skipped."""
+        now = datetime.now(UTC)
+        two = now.replace(hour=2, minute=0, second=0, microsecond=0)
+        first = two if two > now else two + timedelta(days=1)
+        for due in (first, first + timedelta(days=1)):
+            assert (0, f"{due:%Y-%m-%d %H:%M:%S}\n", "") == ctl(busy, "skip-next", "nightly")
+        (line, _) = busy.said("skips_next")
+        assert re.fullmatch(rf"nightly: {ME} wants the one due {TIME} to be skipped", line["message"])
+
+    def test_spread(self, busy: Host) -> None:
+        """Of a job with `spread` it is when the run would have started, as `next` tells."""
+        (start, _) = busy.call("Next", job="daily", count=2)["next"]
+        code, shown, _ = ctl(busy, "skip-next", "daily")
+        assert (0, start[:19].replace("T", " ")) == (code, shown.strip())
+
+    def test_skipped(self, busy: Host) -> None:
+        """What the clock makes due next is skipped, which its record says; the one after it runs."""
+        busy.write("often.yaml", "jobs: {often: {command: 'true', schedule: '* * * * *', seconds: '*', timezone: UTC}}")
+        wait_for(lambda: busy.said("run_started"))
+        code, due, _ = ctl(busy, "skip-next", "often")
+        skip = wait_for(lambda: next((r for r in ended(busy, "often")[1:] if r["state"] == "skipped"), None))
+        assert skip is not None
+        assert (0, "skip_next", due.strip()) == (code, skip["reason"], skip["due"][:19].replace("T", " "))
+
+    def test_told_and_undone(self, busy: Host) -> None:
+        """What is to be skipped is not what is next; `show` tells it; the last of them is taken back by --undo."""
+        before = busy.call("Next", job="nightly", count=3)["next"]
+        two = [ctl(busy, "skip-next", "nightly")[1].strip() for _ in range(2)]
+        assert before[2] == busy.call("Next", job="nightly", count=1)["next"][0]
+        assert before[2] == busy.call("Describe", job="nightly")["job"]["next"]
+        assert ", ".join(two) == facts(ctl(busy, "show", "nightly")[1])["skip-next"]
+        for number in (1, 0):
+            assert (0, f"{two[number]}\n", "") == ctl(busy, "skip-next", "--undo", "nightly")
+            assert before[number] == busy.call("Next", job="nightly", count=1)["next"][0]
+        code, shown, told = ctl(busy, "skip-next", "--undo", "nightly")
+        assert (1, "", True) == (code, shown, "nothing of nightly is to be skipped" in told)
+        assert "skip-next" not in facts(ctl(busy, "show", "nightly")[1])
+        assert busy.said("skips_not")[0]["message"].endswith("not to be skipped after all")
+
+    @pytest.mark.parametrize(
+        ("name", "told"), [("nobody", "there is no job nobody"), ("plain", "nothing of plain is due by the clock")]
+    )
+    def test_refused(self, idle: Host, name: str, told: str) -> None:
+        """What the clock does not start can't be skipped."""
+        code, shown, said = ctl(idle, "skip-next", name)
+        assert (1, "", True) == (code, shown, told in said)
+
+
+class TestHold:
+    def test_hold_and_release(self, busy: Host) -> None:
+        """While the host is held live runs go on and nothing new starts, which `status` and `why` tell; then all go."""
+        before = live(busy, "one")
+        assert (0, "", "") == ctl(busy, "hold")
+        waiting = busy.run("plain")
+        code, shown, _ = ctl(busy, "status")
+        told = facts(shown)
+        assert (0, "1 running, 1 waiting, 0 due, 0 retrying") == (code, told["runs"])
+        assert f"by {ME}: nothing new starts; to go on: jobqueuectl release" == told["held"]
+        first, *_ = reasons(ctl(busy, "why", waiting)[1])
+        assert f"nothing new starts on this host: held by {ME}; to go on: jobqueuectl release" == first
+        go(busy)
+        assert "succeeded" == busy.wait(before)["state"]
+        assert [before] == started(busy)
+        assert (0, "", "") == ctl(busy, "release")
+        assert "succeeded" == busy.wait(waiting)["state"]
+        assert "held" not in facts(ctl(busy, "status")[1])
+
+    def test_until(self, busy: Host) -> None:
+        """A hold ends by itself at the time that was said, which `status` tells."""
+        assert (0, "", "") == ctl(busy, "hold", "--until", "1s")
+        waiting = busy.run("plain")
+        held = facts(ctl(busy, "status")[1])["held"]
+        assert re.fullmatch(rf"by {ME} until {TIME} \(.+\): nothing new starts; to go on: jobqueuectl release", held)
+        assert [] == started(busy)
+        assert "succeeded" == busy.wait(waiting)["state"]
+        assert None is busy.call("Status")["held_by"]
+        (line,) = busy.said("released")
+        assert "runs start again: released by its --until" == line["message"]
+
+    def test_restart(self, busy: Host) -> None:
+        """A hold outlives the daemon, and so does what waits for its end, in its order."""
+        ctl(busy, "hold")
+        waiting = [busy.run("wants"), busy.run("plain"), busy.run("wants")]
+        busy.kill()
+        busy.start()
+        status = busy.call("Status")
+        assert (ME, None, 3) == (status["held_by"], status["held_until"], status["waiting"])
+        ctl(busy, "release")
+        assert ["succeeded"] * 3 == [busy.wait(name)["state"] for name in waiting]
+        assert ["wants@1", "wants@2"] == [name for name in started(busy) if name.startswith("wants")]
+
+    def test_release_of_nothing(self, busy: Host) -> None:
+        """Releasing what is not held changes nothing."""
+        assert (0, "", "") == ctl(busy, "release")
+        assert "succeeded" == busy.wait(busy.run("plain"))["state"]
+
+
+Drain = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def drain(busy: Host) -> Iterator[Drain]:
+    """Starts ``jobqueuectl drain``."""
+    drains: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> subprocess.Popen[str]:
+        command = [*PROGRAM, "--root", str(busy.root), "drain", *options]
+        process = subprocess.Popen(
+            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        drains.append(process)
+        return process
+
+    yield start
+    for process in drains:
+        process.kill()
+        process.communicate(timeout=DEADLINE)
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """The next line that it says."""
+    assert process.stderr is not None
+    return process.stderr.readline()
+
+
+class TestDrain:
+    def test_nothing_live(self, busy: Host) -> None:
+        """Where nothing is live it returns at once, and nothing new starts."""
+        assert (0, "", "") == ctl(busy, "drain")
+        waiting = busy.run("plain")
+        assert (ME, "waiting") == (
+            busy.call("Status")["held_by"],
+            busy.call("Show", run=waiting)["record"]["state"],
+        )
+
+    def test_waits(self, busy: Host, drain: Drain) -> None:
+        """It names the live runs, and returns when the last has ended; what came due meanwhile still waits."""
+        runs = [live(busy, "one"), live(busy, "long")]
+        draining = drain()
+        assert f"waits for {', '.join(reversed(runs))}\n" == line(draining)
+        waiting = busy.run("plain")
+        assert draining.poll() is None
+        go(busy)
+        stdout, _ = draining.communicate(timeout=DEADLINE)
+        assert (0, "") == (draining.returncode, stdout)
+        assert ["succeeded"] * 2 == [busy.wait(name)["state"] for name in runs]
+        assert runs == started(busy)
+        ctl(busy, "release")
+        assert "succeeded" == busy.wait(waiting)["state"]
+
+    @pytest.mark.parametrize("options", [["--until", "1s"], []], ids=str)
+    def test_ends_before(self, busy: Host, drain: Drain, options: list[str]) -> None:
+        """Whoever or whatever ends the hold before all has ended: nothing is drained, and the answer is no."""
+        first = live(busy, "one")
+        draining = drain(*options)
+        assert f"waits for {first}\n" == line(draining)
+        if not options:
+            ctl(busy, "release")
+        wait_for(lambda: busy.call("Status")["held_by"] is None)
+        go(busy)
+        _, told = draining.communicate(timeout=DEADLINE)
+        assert (1, True) == (draining.returncode, "the hold has ended" in told), told
+
+    def test_interrupted(self, busy: Host, drain: Drain) -> None:
+        """When the command is ended, or the daemon is killed, the hold stays, over a restart too."""
+        live(busy, "one")
+        first, second = drain(), drain("--until", "1h")
+        for draining in (first, second):
+            assert "waits for one@1\n" == line(draining)
+        first.kill()
+        busy.kill()
+        _, told = second.communicate(timeout=DEADLINE)
+        assert (2, True) == (second.returncode, told.endswith("new runs stay held until `jobqueuectl release`\n"))
+        busy.start()
+        assert ME == busy.call("Status")["held_by"]
+        assert "waiting" == busy.call("Show", run=busy.run("plain"))["record"]["state"]
+
+    def test_inside_a_run(self, idle: Host) -> None:
+        """A run can't wait for its own end: that is refused, and nothing is held."""
+        code, shown, told = ctl(idle, "drain", JOBQUEUE_RUN="one@1")
+        assert (2, "", True) == (code, shown, "Use `jobqueuectl hold`." in told)
+        assert None is idle.call("Status")["held_by"]

@@ -1,0 +1,521 @@
+"""The daemon's own lines: every event has words, in three dresses, and nobody's text can forge a line or a field."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from jobqueued.core.record import begin
+from jobqueued.host import log
+from jobqueued.host.log import Log
+from jobqueued.host.messages import VOCABULARY, duration, local_time, printable
+from jobqueued.model import HOUR, SECOND, Run, RunId, RunState, to_instant
+from tests.support.host import DEADLINE, REPO
+from tests.support.world import MIDNIGHT, World, job
+
+ODD = st.lists(st.sampled_from('\n\r\t\x1b\0\x85\u2028\ud800="') | st.text(st.characters(), max_size=9)).map("".join)
+FORGED = "x\nPRIORITY=0\nMESSAGE=forged\n12:00:00 forged\x1b[2J"
+"""Any text, more often of what could do harm."""
+
+
+def record(**fields: Any) -> dict[str, Any]:
+    """A record as the scheduler begins it, with what its end adds."""
+    run = Run(id=RunId("backup", 142), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.RUNNING)
+    times = {"started": "2026-03-02T00:00:00.000000Z", "ended": "2026-03-02T00:00:00.310000Z"}
+    return {**begin(run, None, "host"), **times, **fields}
+
+
+FAILED = record(state="failed", reason="exit code 1", exit_code=1, pid=4711)
+
+SAMPLES: list[tuple[str, dict[str, Any], str]] = [
+    ("ready", {"summary": "2 jobs"}, "ready: 2 jobs"),
+    ("stopped", {"summary": "nothing was running"}, "stopped: nothing was running"),
+    ("jobs_read", {"file": "/a.yaml", "added": 2, "removed": 1}, "/a.yaml: 2 jobs added, 1 removed"),
+    ("problem", {"text": "/a.yaml:1:2: no", "file": "/a.yaml"}, "/a.yaml:1:2: no"),
+    ("odd", {"text": "/a.yaml:1:2: odd", "file": "/a.yaml"}, "/a.yaml:1:2: odd"),
+    (
+        "refused",
+        {"file": "/a.yaml", "jobs": ["backup", "x"]},
+        "/a.yaml: refused, stale: its last good jobs go on: backup, x",
+    ),
+    ("mended", {"file": "/a.yaml"}, "/a.yaml: accepted again"),
+    (
+        "run_started",
+        {"run": "backup@142", "pid": 4711, "late": 2 * SECOND},
+        "backup@142 started: pid 4711, 2.0 s after it was due",
+    ),
+    (
+        "run_retrying",
+        {"record": FAILED, "again_in": 300.0, "failover": False},
+        "backup@142 failed after 0.310 s: exit code 1; tried again in 5 min 0 s",
+    ),
+    ("run_stopping", {"run": "backup@142", "reason": "stopped by root"}, "backup@142 is stopping: stopped by root"),
+    ("run_ended", {"record": FAILED}, "backup@142 failed after 0.310 s: exit code 1"),
+    (
+        "run_skipped",
+        {"run": "backup@142", "reason": "missed", "due": MIDNIGHT, "count": 1},
+        f"backup@142 skipped: missed, due {local_time(MIDNIGHT)}",
+    ),
+    (
+        "run_returned",
+        {"run": "backup@142", "reason": "fork: no", "again_in": 4.0},
+        "backup@142 could not be started: fork: no; again in 4.0 s",
+    ),
+    ("clock_stepped", {"seconds": -3.5}, "the clock was set by -3.500 s"),
+    (
+        "clock_was_ahead",
+        {"job": "backup", "seconds": 7500.0},
+        "backup: was last due 2 h 5 min from now, by a wrong clock; it goes on from now",
+    ),
+    (
+        "job_paused",
+        {"job": "backup", "asked_by": "root", "until": MIDNIGHT},
+        f"backup: paused by root until {local_time(MIDNIGHT)}",
+    ),
+    (
+        "skips_next",
+        {"job": "backup", "asked_by": "root", "due": MIDNIGHT},
+        f"backup: root wants the one due {local_time(MIDNIGHT)} to be skipped",
+    ),
+    (
+        "skips_not",
+        {"job": "backup", "asked_by": "root", "due": MIDNIGHT},
+        f"backup: root wants the one due {local_time(MIDNIGHT)} not to be skipped after all",
+    ),
+    (
+        "held",
+        {"asked_by": "root", "until": MIDNIGHT},
+        f"nothing new starts until {local_time(MIDNIGHT)}: held by root; to go on: jobqueuectl release",
+    ),
+    ("released", {"asked_by": "root"}, "runs start again: released by root"),
+    (
+        "lock_granted",
+        {"guest": ":with-lock@1", "locks": ["tape", "db"], "asked_by": "root"},
+        "root has tape, db, as long as a command of theirs lives (with-lock)",
+    ),
+    (
+        "lock_released",
+        {"guest": ":with-lock@1", "locks": ["tape"], "asked_by": "root"},
+        "root has given back tape (with-lock)",
+    ),
+    (
+        "emitted",
+        {"name": "deployed", "asked_by": "root", "runs": ["backup@142", "test@7"]},
+        "event deployed by root: backup@142, test@7",
+    ),
+    (
+        "held_up",
+        {"run": "backup@142", "holders": ["a@1", "b@2"]},
+        "backup@142 is late: it waits for a@1, b@2, which may never end (no timeout); meanwhile others may go first",
+    ),
+    (
+        "fuse",
+        {"job": "backup"},
+        "backup: due more than 100 times in a minute; its occurrences are skipped until a quiet minute",
+    ),
+    ("job_resumed", {"job": "backup", "asked_by": "root"}, "backup: resumed by root"),
+    (
+        "job_invalid",
+        {"job": "backup", "reason": "no user 'x' on this host", "file": "/a.yaml", "line": 2},
+        "backup: invalid, it does not run: no user 'x' on this host (/a.yaml:2)",
+    ),
+    ("job_valid", {"job": "backup"}, "backup: valid again"),
+    ("degraded", {"text": "state can't be saved"}, "state can't be saved"),
+    ("trouble", {"text": "the launcher is gone"}, "the launcher is gone"),
+    ("recovered", {"text": "state is saved again"}, "state is saved again"),
+    ("bug", {"text": "event dropped"}, "event dropped"),
+]
+
+OPTIONAL = {"added", "edited", "removed", "late"}
+"""What jobs_read has only where it is not 0, and run_started has of a first attempt."""
+
+
+def said(capsys: pytest.CaptureFixture[str], dress: str, event: str, **fields: Any) -> str:
+    """What a journal in this dress writes to stderr."""
+    Log(dress).say(event, **fields)
+    return capsys.readouterr().err
+
+
+class Reader:
+    """A journald of the test's own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.settimeout(DEADLINE)
+        self.socket.bind(str(path))
+
+    def entry(self) -> list[tuple[str, str]]:
+        """The next entry's fields, in order, read as systemd.journal-fields(7) and its native protocol say."""
+        data, fields = self.socket.recv(1 << 20), []
+        while data:
+            name, _, rest = data.partition(b"\n")
+            if b"=" in name:
+                name, _, value = name.partition(b"=")
+                data = rest
+            else:
+                size = int.from_bytes(rest[:8], "little")
+                value, end, data = rest[8 : 8 + size], rest[8 + size : 9 + size], rest[9 + size :]
+                assert (size, b"\n") == (len(value), end)
+            fields.append((name.decode(), value.decode()))
+        return fields
+
+
+@pytest.fixture
+def journald(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    """A journald that gets what the log sends."""
+    reader = Reader(tmp_path_factory.mktemp("j") / "socket")
+    monkeypatch.setattr(log, "_JOURNAL", str(reader.path))
+    yield reader
+    reader.socket.close()
+
+
+class TestVocabulary:
+    @pytest.mark.parametrize(("event", "fields", "text"), SAMPLES, ids=[sample[0] for sample in SAMPLES])
+    def test_text(self, capsys: pytest.CaptureFixture[str], event: str, fields: dict[str, Any], text: str) -> None:
+        """Every event has words for people, after the time."""
+        assert re.fullmatch(rf"\d\d:\d\d:\d\d {re.escape(text)}\n", said(capsys, "text", event, **fields))
+
+    def test_all_have_a_sample(self) -> None:
+        """The samples are the whole vocabulary."""
+        assert list(VOCABULARY) == [event for event, _, _ in SAMPLES]
+
+    def test_what_the_code_says(self) -> None:
+        """Wherever the code says something, it gives the fields that the samples have."""
+        expected = {(event, frozenset(fields.keys() - OPTIONAL)) for event, fields, _ in SAMPLES}
+        found = {use for path in (REPO / "jobqueued").rglob("*.py") for use in uses(path)}
+        assert expected == found
+
+    def test_what_the_scheduler_says(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A day in the life of a scheduler can be told."""
+        world = World(job("a", "* * * * *", catch_up="none"), job("b", max_waiting=0))
+        world.pass_time(90)
+        world.pass_time(HOUR // SECOND, scheduler=False)
+        world.boot()
+        world.run("b")
+        world.step_clock(60)
+        for say in world.said:
+            if say.event != "run_ended":  # its record is a supervisor's, which this world has not
+                assert said(capsys, "text", say.event, **say.fields).endswith("\n")
+        assert {"jobs_read", "run_skipped", "clock_stepped"} <= {say.event for say in world.said}
+
+    def test_ids(self) -> None:
+        """MESSAGE_IDs are 128 bits in hex, each used once, and never change."""
+        ids = [entry.id for entry in VOCABULARY.values()]
+        assert len(ids) == len(set(ids))
+        assert all(re.fullmatch("[0-9a-f]{32}", found) for found in ids)
+        assert ("f5e0d3b48a2c4b64a7c1e9d07b3f6c18", "8d1f0c6a6e7b4d31b0d9a6f1c2e35a97") == (
+            VOCABULARY["run_ended"].id,
+            VOCABULARY["run_started"].id,
+        )
+
+    @pytest.mark.parametrize(
+        ("fields", "text"),
+        [
+            ({"state": "succeeded"}, "backup@142 succeeded after 0.310 s"),
+            ({"state": "oom_killed", "reason": "out of memory"}, "backup@142 killed after 0.310 s: out of memory"),
+            ({"state": "timed_out", "reason": "timeout 1 s"}, "backup@142 timed out after 0.310 s: timeout 1 s"),
+            ({"state": "lost", "ended": None, "reason": "gone"}, "backup@142 lost: gone"),
+            ({"state": "failed", "reason": "r", "output": {"tail": "a\n b \n\n"}}, "0.310 s: r; its last output:  b "),
+            ({"state": "succeeded", "output": {"tail": "chatter\n"}}, "backup@142 succeeded after 0.310 s"),
+            ({"state": "failed", "output": {"tail": "x" * 999}}, f"its last output: {'x' * 200}"),
+        ],
+    )  # fmt: skip
+    def test_ends(self, capsys: pytest.CaptureFixture[str], fields: dict[str, Any], text: str) -> None:
+        """An end tells state, duration and reason, and of a failure the last line of its output."""
+        assert said(capsys, "text", "run_ended", record=record(**fields)).rstrip().endswith(text.rstrip())
+
+    def test_end_of_an_older_supervisor(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A record that was begun before records had warnings is told all the same: the daemon starts beside it."""
+        old = {name: value for name, value in FAILED.items() if name != "warnings"}
+        assert "backup@142 failed after 0.310 s: exit code 1" in said(capsys, "text", "run_ended", record=old)
+
+    @pytest.mark.parametrize(
+        ("failover", "text"),
+        [(False, "backup@142 started: pid 4711, attempt 3"), (True, "backup@142 started: pid 4711, its failover")],
+    )
+    def test_another_attempt(self, capsys: pytest.CaptureFixture[str], failover: bool, text: str) -> None:
+        """Of a further attempt is told which one has started, not how late the run is by now."""
+        fields = {"run": "backup@142", "pid": 4711, "attempt": 3, "failover": failover}
+        assert said(capsys, "text", "run_started", **fields).endswith(f" {text}\n")
+
+    @pytest.mark.parametrize(
+        ("again_in", "failover", "text"),
+        [
+            (0.0, False, "tried again at once"),
+            (0.0, True, "its failover at once"),
+            (1.5, False, "tried again in 1.5 s"),
+        ],
+    )
+    def test_what_follows(self, capsys: pytest.CaptureFixture[str], again_in: float, failover: bool, text: str) -> None:
+        """An attempt that is not the last tells what follows, and when."""
+        line = said(capsys, "text", "run_retrying", record=FAILED, again_in=again_in, failover=failover)
+        assert line.endswith(f"failed after 0.310 s: exit code 1; {text}\n")
+
+    def test_without_an_end(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A pause and a hold that nobody has set an end to have none."""
+        assert said(capsys, "text", "job_paused", job="a", asked_by="root", until=None).endswith(" a: paused by root\n")
+        held = said(capsys, "text", "held", asked_by="root", until=None)
+        assert held.endswith(" nothing new starts: held by root; to go on: jobqueuectl release\n")
+
+    def test_an_event_that_nobody_waits_for(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """That an event makes nothing due is told, as it may be a typo."""
+        line = said(capsys, "text", "emitted", name="deployd", asked_by="root", runs=[])
+        assert line.endswith(" event deployd by root: no job waits for it\n")
+
+    def test_jobs_read(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """What changed in a file is counted in words."""
+        assert said(capsys, "text", "jobs_read", file="/a.yaml", edited=1).endswith(" /a.yaml: 1 job edited\n")
+
+    def test_skips_in_a_row(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A skip that joined others tells how many there are."""
+        fields = {"run": "a@1", "reason": "missed", "due": MIDNIGHT, "count": 12}
+        assert said(capsys, "text", "run_skipped", **fields).endswith(", 12 in a row\n")
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [(0, "0.000 s"), (0.0123, "0.012 s"), (4.21, "4.2 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"),
+         (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (90061, "25 h 1 min")],
+    )  # fmt: skip
+    def test_durations(self, seconds: float, text: str) -> None:
+        """Durations are told in the two units that matter."""
+        assert text == duration(seconds)
+
+
+def uses(path: Path) -> Iterator[tuple[str, frozenset[str]]]:
+    """The events that a file says, each with the names of its fields."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="say"), args=[ast.Constant(value=event)], keywords=keywords):
+                yield str(event), frozenset(str(keyword.arg) for keyword in keywords)
+            case ast.Call(func=ast.Name(id="Say"), args=[ast.Constant(value=event), ast.Dict(keys=keys)]):
+                yield str(event), frozenset(str(key.value) for key in keys if isinstance(key, ast.Constant))
+
+
+class TestJson:
+    def test_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A line is one JSON object: time, level, event, message, and the fields as they are."""
+        before = to_instant_now()
+        line = said(capsys, "json", "run_returned", run="backup@142", reason="fork: no", again_in=4.0)
+        document = json.loads(line)
+        told = to_instant(datetime.fromisoformat(document.pop("time")))
+        assert before - SECOND <= told <= to_instant_now()
+        assert document == {
+            "event": "run_returned", "level": "warning", "run": "backup@142", "reason": "fork: no", "again_in": 4.0,
+            "message": "backup@142 could not be started: fork: no; again in 4.0 s",
+        }  # fmt: skip
+        assert line.index("\n") == len(line) - 1
+
+    def test_a_failure_is_a_warning(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The end of a run is a warning unless it succeeded."""
+        levels = [
+            json.loads(said(capsys, "json", "run_ended", record=record(state=state)))["level"]
+            for state in ("succeeded", "failed", "lost")
+        ]
+        assert ["info", "warning", "warning"] == levels
+
+    def test_what_json_does_not_know(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A field of a type that JSON lacks is told as text."""
+        assert "/a.yaml" == json.loads(said(capsys, "json", "mended", file=Path("/a.yaml")))["file"]
+
+
+class TestJournald:
+    def test_fields_of_an_end(self, journald: Reader) -> None:
+        """An end has what `journalctl JOBQUEUE_…=` can search for."""
+        Log("journal").say("run_ended", record={**FAILED, "signal": 15})
+        assert journald.entry() == [
+            ("MESSAGE", "backup@142 failed after 0.310 s: exit code 1"),
+            ("PRIORITY", "4"),
+            ("SYSLOG_IDENTIFIER", "jobqueued"),
+            ("MESSAGE_ID", VOCABULARY["run_ended"].id),
+            ("JOBQUEUE_EVENT", "run_ended"),
+            ("JOBQUEUE_RUN", "backup@142"),
+            ("JOBQUEUE_JOB", "backup"),
+            ("JOBQUEUE_STATE", "failed"),
+            ("JOBQUEUE_EXIT_CODE", "1"),
+            ("JOBQUEUE_SIGNAL", "15"),
+            ("JOBQUEUE_REASON", "exit code 1"),
+            ("JOBQUEUE_PID", "4711"),
+        ]
+
+    def test_exit_code_0(self, journald: Reader) -> None:
+        """Success has its exit code too."""
+        Log("journal").say("run_ended", record=record(state="succeeded", exit_code=0))
+        assert "0" == dict(journald.entry())["JOBQUEUE_EXIT_CODE"]
+
+    @pytest.mark.parametrize(("event", "fields", "text"), SAMPLES, ids=[sample[0] for sample in SAMPLES])
+    def test_all(self, journald: Reader, event: str, fields: dict[str, Any], text: str) -> None:
+        """Every event goes as one entry with its id, its level and its text."""
+        Log("journal").say(event, **fields)
+        found = dict(journald.entry())
+        priority = {"info": "6", "warning": "4", "error": "3", "critical": "2"}[VOCABULARY[event].level]
+        priority = "4" if event == "run_ended" else priority
+        assert (text, priority, event, VOCABULARY[event].id) == tuple(
+            found[name] for name in ("MESSAGE", "PRIORITY", "JOBQUEUE_EVENT", "MESSAGE_ID")
+        )
+
+    @pytest.mark.parametrize(
+        ("event", "state"), [("run_started", "running"), ("run_stopping", "stopping"), ("run_skipped", "skipped")]
+    )
+    def test_state(self, journald: Reader, event: str, state: str) -> None:
+        """Whatever happens to a run, the line can be found by the state that the run is in from then on."""
+        Log("journal").say(event, **next(fields for name, fields, _ in SAMPLES if name == event))
+        assert state == dict(journald.entry())["JOBQUEUE_STATE"]
+
+    def test_nothing_on_stderr(self, journald: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+        """What journald has is not told twice."""
+        assert "" == said(capsys, "journal", "ready", summary="x")
+        assert journald.entry()
+
+    def test_a_file(self, journald: Reader) -> None:
+        """A file's lines can be found by its name."""
+        Log("journal").say("mended", file="/a.yaml")
+        assert "/a.yaml" == dict(journald.entry())["JOBQUEUE_FILE"]
+
+
+class TestForgery:
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(ODD, ODD, ODD)
+    @example(FORGED, FORGED, FORGED)
+    def test_fields(self, journald: Reader, reason: str, tail: str, file: str) -> None:
+        """Whatever a reason, output or name holds, an entry has its fields once, and the values as given."""
+        Log("journal").say("run_ended", record=record(state="failed", reason=reason or "-", output={"tail": tail}))
+        entry = journald.entry()
+        assert [name for name, _ in entry] == [
+            "MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "MESSAGE_ID", "JOBQUEUE_EVENT", "JOBQUEUE_RUN", "JOBQUEUE_JOB",
+            "JOBQUEUE_STATE", "JOBQUEUE_REASON",
+        ]  # fmt: skip
+        assert (reason or "-").encode(errors="replace").decode() == dict(entry)["JOBQUEUE_REASON"]
+        Log("journal").say("problem", text=reason, file=file)
+        assert file.encode(errors="replace").decode() == dict(journald.entry())["JOBQUEUE_FILE"]
+
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(ODD, ODD)
+    @example(FORGED, FORGED)
+    def test_json(self, capsys: pytest.CaptureFixture[str], reason: str, tail: str) -> None:
+        """Whatever a reason or output holds, it is one line of ASCII that says it exactly."""
+        line = said(capsys, "json", "run_ended", record=record(state="failed", reason=reason, output={"tail": tail}))
+        assert (1, True) == (len(line.splitlines()), line.isascii())
+        document = json.loads(line)["record"]
+        assert (reason, tail) == (document["reason"], document["output"]["tail"])
+
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(ODD, ODD)
+    @example(FORGED, FORGED)
+    def test_text(self, capsys: pytest.CaptureFixture[str], reason: str, tail: str) -> None:
+        """Whatever a reason, output or problem holds, it is one line that moves no cursor."""
+        for line in (
+            said(capsys, "text", "run_ended", record=record(state="failed", reason=reason, output={"tail": tail})),
+            said(capsys, "text", "problem", text=reason, file="/a.yaml"),
+        ):
+            assert line.endswith("\n")
+            assert line[:-1].isprintable()
+
+    @given(ODD)
+    def test_printable(self, text: str) -> None:
+        """What was printable stays, anything else is one U+FFFD."""
+        found = printable(text)
+        assert len(text) == len(found)
+        assert all(new in (old, "\ufffd") and new.isprintable() for old, new in zip(text, found, strict=True))
+        assert text == printable(text) or not text.isprintable()
+
+
+class TestTrouble:
+    def test_no_journald(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without journald, lines go to stderr as JSON, each for itself: journald may be back for the next."""
+        monkeypatch.setattr(log, "_JOURNAL", str(tmp_path / "j"))
+        assert "first" == json.loads(said(capsys, "journal", "bug", text="first"))["text"]
+        reader = Reader(tmp_path / "j")
+        assert "" == said(capsys, "journal", "bug", text="second")
+        assert "second" == dict(reader.entry())["MESSAGE"]
+        reader.socket.close()
+        assert "third" == json.loads(said(capsys, "journal", "bug", text="third"))["text"]
+
+    def test_too_long_for_a_datagram(self, journald: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+        """What does not fit a datagram goes to stderr, and the next line to journald again."""
+        text = "x" * (8 << 20)
+        assert text == json.loads(said(capsys, "journal", "bug", text=text))["text"]
+        assert "" == said(capsys, "journal", "bug", text="next")
+        assert "next" == dict(journald.entry())["MESSAGE"]
+
+    @pytest.mark.usefixtures("journald")
+    def test_a_hung_journald(self) -> None:
+        """A journald that does not read stops nothing."""
+        hung = Log("journal")
+        thread = threading.Thread(target=lambda: [hung.say("bug", text="x" * 1000) for _ in range(3000)], daemon=True)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+
+    def test_nobody_reads_stderr(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A stderr that fails is no reason to fail."""
+
+        class Broken:
+            def write(self, _line: str) -> None:
+                raise BrokenPipeError
+
+        monkeypatch.setattr(sys, "stderr", Broken())
+        Log("text").say("bug", text="x")
+        Log("json").say("bug", text="x")
+
+
+AUTO = """
+import os, sys
+from jobqueued.host import log
+log._JOURNAL = sys.argv[1]
+if sys.argv[2] == "ours":
+    found = os.fstat(2)
+    os.environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
+log.Log().say("ready", summary="x")
+"""
+
+
+class TestAuto:
+    @pytest.mark.parametrize(("stream", "expected"), [("ours", "journal"), ("8:1", "json"), ("", "json")])
+    def test_dress(self, tmp_path: Path, stream: str, expected: str) -> None:
+        """Fields for journald only if stderr is the stream that JOURNAL_STREAM names; else JSON, without a tty."""
+        reader = Reader(tmp_path / "j")
+        near, far = socket.socketpair()
+        environment = {**os.environ, "JOURNAL_STREAM": stream}
+        command = [sys.executable, "-c", AUTO, str(reader.path), stream]
+        with near, far:
+            subprocess.run(command, cwd=REPO, env=environment, stderr=far, check=True, timeout=DEADLINE)
+            far.close()
+            line = near.recv(1 << 16)
+        if expected == "journal":
+            assert (b"", "ready: x") == (line, dict(reader.entry())["MESSAGE"])
+        else:
+            assert "ready: x" == json.loads(line)["message"]
+        reader.socket.close()
+
+
+@pytest.mark.parametrize("before", ["", "import rich; "])
+def test_rich_stays_out(before: str) -> None:
+    """Importing the journal does not load rich, where it is installed, and does not hide it either."""
+    loaded = "any(name.split('.')[0] == 'rich' for name in sys.modules)"
+    check = f"{before}import sys; import jobqueued.host.log; print({loaded}); import rich.console"
+    found = subprocess.run(
+        [sys.executable, "-c", check], cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert ("", f"{bool(before)}\n") == (found.stderr, found.stdout)
+
+
+def to_instant_now() -> int:
+    """The wall clock, for a test of a time stamp."""
+    return log.time.time_ns()

@@ -1,0 +1,383 @@
+"""The command line: what must be true before the daemon starts, each failure with its remedy, and how it is told."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued import __version__
+from jobqueued.state.store import VERSION, Store
+from tests.support.host import DEADLINE, REPO, Host, wait_for
+
+ROOT = os.geteuid() == 0
+FROM_ANYWHERE = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))}
+
+
+def jobqueued(*arguments: str | Path, **options: Any) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a daemon that should not stay."""
+    environment = {**FROM_ANYWHERE, "COLUMNS": "200"}
+    found = subprocess.run(
+        [sys.executable, "-m", "jobqueued", *map(str, arguments)],
+        cwd=REPO, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False,
+        **options,
+    )  # fmt: skip
+    return found.returncode, found.stdout, found.stderr
+
+
+def refused(*arguments: str | Path, **options: Any) -> str:
+    """The last line that a daemon which can't start leaves: exit status 1, no stack trace."""
+    status, output, errors = jobqueued(*arguments, **options)
+    assert (1, "") == (status, output), errors
+    assert "Traceback" not in errors
+    return errors.splitlines()[-1]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A --root with a directory for jobs."""
+    (tmp_path / "jobqueued-root" / "jobqueue.d").mkdir(parents=True)
+    return tmp_path / "jobqueued-root"
+
+
+class TestUsage:
+    def test_help(self) -> None:
+        """--help names every option, on stdout."""
+        status, output, errors = jobqueued("--help")
+        assert (0, "") == (status, errors)
+        options = {"root", "config", "jobs", "state", "run", "logs", "journal"}
+        options |= {"launcher", "delegated", "log", "detach", "pid-file", "version", "help"}
+        assert options == set(re.findall(r"^  (?:-h, )?--([a-z-]+)", output, re.M))
+
+    def test_version(self) -> None:
+        """--version tells the version, on stdout."""
+        assert (0, f"jobqueued {__version__}\n", "") == jobqueued("--version")
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            (["--no-such"], "unrecognized arguments: --no-such"),
+            (["--ro", "x"], "unrecognized arguments: --ro x"),
+            (["word"], "unrecognized arguments: word"),
+            (["--root"], "argument --root: expected one argument"),
+            (["--log", "loud"], "argument --log: invalid choice: 'loud'"),
+        ],
+    )
+    def test_wrong(self, arguments: list[str], text: str) -> None:
+        """What is no option exits with 2, names it, and starts nothing."""
+        status, output, errors = jobqueued(*arguments)
+        assert (2, "") == (status, output)
+        assert text in errors
+
+
+class TestCanNotStart:
+    @pytest.mark.parametrize("option", ["state", "run", "logs"])
+    def test_no_directory(self, root: Path, option: str) -> None:
+        """A directory that can't be made, by root neither, is named, and what jobqueued needs."""
+        message = refused("--root", root, f"--{option}", "/dev/null/x")
+        assert re.fullmatch(
+            "jobqueued: /dev/null/x[^ ]*: Not a directory; jobqueued must be able to write there", message
+        )
+
+    @pytest.mark.skipif(ROOT, reason="needs an ordinary user: root may write everywhere")
+    @pytest.mark.parametrize("option", ["state", "run", "logs"])
+    def test_read_only(self, root: Path, tmp_path: Path, option: str) -> None:
+        """A directory that this user may not write is named."""
+        (tmp_path / "closed").mkdir(mode=0o500)
+        message = refused("--root", root, f"--{option}", tmp_path / "closed")
+        assert f"jobqueued: {tmp_path}/closed" in message
+        assert "jobqueued must be able to write there" in message
+
+    def test_second_daemon(self, host: Host) -> None:
+        """A second daemon on one state names the first one's pid; the first goes on."""
+        first = host.start()
+        assert refused("--root", host.root) == (
+            f"jobqueued: {host.root}/state is in use by another jobqueued (pid {first.pid}); "
+            "stop that one, or use another --state"
+        )
+        assert first.pid == host.call("Status")["pid"]
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("max_running: many\n", "1:14: max_running: found 'many'"),
+            ("max_runing: 1\n", "1:1: max_runing: found an unknown key"),
+            ("[", "this is not YAML"),
+        ],
+    )
+    def test_broken_settings(self, root: Path, text: str, problem: str) -> None:
+        """A broken jobqueued.yaml is named with the place, and what to do."""
+        path = root / "jobqueued.yaml"
+        path.write_text(text)
+        status, _output, errors = jobqueued("--root", root, "--log", "text")
+        first, last = errors.splitlines()[0], errors.splitlines()[-1]
+        assert 1 == status
+        assert f"{path}:" in first
+        assert problem.partition(": ")[2] in first
+        assert last == f"jobqueued: {path} can't be used; mend what is named above, or remove the file for the defaults"
+
+    def test_newer_state(self, root: Path) -> None:
+        """A state of a newer jobqueued is not touched."""
+        (root / "state").mkdir()
+        Store(root / "state").close()
+        with sqlite3.connect(root / "state" / "state.db") as db:
+            db.execute(f"PRAGMA user_version = {VERSION + 1}")
+        db.close()
+        before = (root / "state" / "state.db").read_bytes()
+        said = refused("--root", root)
+        assert f"was written by a newer jobqueued (format {VERSION + 1}); this one knows up to {VERSION}" in said
+        assert before == (root / "state" / "state.db").read_bytes()
+
+    def test_no_launcher(self, root: Path, tmp_path: Path) -> None:
+        """Where the launcher of --launcher does not answer, the message says how to start it."""
+        message = refused("--root", root, "--launcher", tmp_path / "none")
+        assert "systemctl start jobqueued-launcher.socket" in message
+
+    def test_full_disk(self, root: Path) -> None:
+        """Where nothing can be written to a state that is good the message names it."""
+        (root / "state").mkdir()
+        Store(root / "state").close()
+        tight = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
+        assert f"{root}/state" in refused("--root", root, preexec_fn=tight)
+
+
+class TestLife:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_stop(self, host: Host, number: int) -> None:
+        """SIGTERM and SIGINT stop it in order: status 0, a last word, the state closed."""
+        host.start()
+        assert 0 == host.stop(number)
+        assert ["nothing was running"] == [line["summary"] for line in host.said("stopped")]
+        assert not (host.root / "state" / "state.db-wal").exists()
+
+    def test_reload(self, host: Host) -> None:
+        """SIGHUP lists the directory; a file that its writer keeps open is told, and read when it is closed."""
+        host.write("open.yaml", "jobs: {old: {command: 'true'}}")
+        host.start()
+        with open(host.root / "jobqueue.d" / "open.yaml", "r+") as file:
+            file.write("jobs: {open: {command: 'true'}}")
+            file.flush()
+            host.write("closed.yaml", "jobs: {closed: {command: 'true'}}")
+            wait_for(lambda: len(host.said("jobs_read")) == 2)
+            assert host.daemon is not None
+            host.daemon.send_signal(signal.SIGHUP)
+            wait_for(lambda: host.said("odd"))
+            assert "open.yaml: is being written: read once its writer closes it" in host.said("odd")[0]["message"]
+            assert {"closed", "old"} == {job["id"] for job in host.call("List")["jobs"]}
+        wait_for(lambda: len(host.said("jobs_read")) == 3)
+        assert {"closed", "open"} == {job["id"] for job in host.call("List")["jobs"]}
+        assert [] == host.said("run_started")
+
+    def test_paths(self, host: Host, tmp_path: Path) -> None:
+        """Each path can be another than --root's."""
+        (tmp_path / "jobs").mkdir()
+        (tmp_path / "jobs" / "a.yaml").write_text("jobs: {a: {command: echo x}}")
+        host.start("--jobs", str(tmp_path / "jobs"), "--state", str(tmp_path / "s"), "--logs", str(tmp_path / "l"))
+        host.wait(host.run("a"))
+        assert b"x\n" == (tmp_path / "l" / "a" / "1.log").read_bytes()
+        assert (tmp_path / "s" / "state.db").exists()
+        assert not (host.root / "state").exists()
+
+    def test_descriptors(self, host: Host) -> None:
+        """What whoever starts the daemon has open is not passed on to jobs."""
+        host.write("a.yaml", "jobs: {a: {command: [ls, /proc/self/fd]}}")
+        reading, writing = os.pipe()
+        os.set_inheritable(writing, True)
+        command = [sys.executable, "-m", "jobqueued", "--root", str(host.root), "--log", "json"]
+        with open(host.root / "daemon.log", "ab") as log:
+            host.daemon = subprocess.Popen(command, cwd=REPO, stderr=log, stdout=log, pass_fds=[writing])
+        os.close(writing)
+        os.close(reading)
+        wait_for(lambda: host.said("ready"))
+        run = host.run("a")
+        host.wait(run)
+        assert b"0\n1\n2\n3\n" == host.output(run)
+
+
+class Detached:
+    """A daemon in the background, with a syslogd of its own, known by its PID file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.file = root, root.parent / "pid"
+        self.syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.syslog.bind(str(root.parent / "log"))
+        self.syslog.settimeout(DEADLINE)
+
+    def command(self, *arguments: str | Path, before: str = "pass") -> list[str]:
+        """What starts one: `main` with other addresses for lines, and what is to be done before."""
+        addresses = f"log._JOURNAL, log._SYSLOG = '/none', {str(self.root.parent / 'log')!r}"
+        imports = "import os, sys; from jobqueued import __main__; from jobqueued.host import log"
+        program = f"{imports}; {addresses}; {before}; sys.exit(__main__.main())"
+        options = ["--root", self.root, "--pid-file", self.file, "--detach"]
+        return [sys.executable, "-c", program, *map(str, arguments or options)]
+
+    def start(self, *arguments: str | Path, before: str = "pass", cwd: Path = REPO) -> tuple[int, str]:
+        """Start one; the exit status of who waits for it in the foreground, and what that one said."""
+        command = self.command(*arguments, before=before)
+        done = subprocess.run(
+            command, cwd=cwd, env=FROM_ANYWHERE, check=False, timeout=DEADLINE, capture_output=True, text=True
+        )
+        assert "" == done.stdout
+        return done.returncode, done.stderr
+
+    def pid(self) -> int:
+        """The running one's."""
+        return int(self.file.read_text())
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        pid = self.pid()
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not alive(pid))
+
+
+@pytest.fixture
+def detached(root: Path) -> Iterator[Detached]:
+    """What it started is ended afterwards."""
+    detached = Detached(root)
+    yield detached
+    detached.syslog.close()
+    if detached.file.exists() and alive(pid := int(detached.file.read_text() or 0)):
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not alive(pid))
+    ended = Host(root.parent / "other")
+    ended.root = root
+    ended.close()
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process; one that waits to be reaped is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class TestDetach:
+    def test_background(self, detached: Detached) -> None:
+        """Once jobs run, --detach leaves a daemon of its own session in /, known by its PID file, told to syslog."""
+        assert (0, "") == detached.start()
+        pid = detached.pid()
+        assert "/" == os.readlink(f"/proc/{pid}/cwd")
+        assert ["/dev/null"] * 3 == [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)]
+        assert os.getsid(pid) not in (os.getsid(0), pid)
+        assert str(os.getpid()) != Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        line = detached.syslog.recv(4096).decode()
+        assert re.fullmatch(
+            rf"<30>... [ \d]\d ..:..:.. jobqueued\[{pid}\]: ready: jobqueued .*, 0 jobs, 0 running", line
+        )
+        detached.stop()
+        assert "stopped: nothing was running" in detached.syslog.recv(4096).decode()
+        assert not detached.file.exists()
+        assert not (detached.root / "state" / "state.db-wal").exists()
+
+    def test_jobs_run_when_it_returns(self, detached: Detached) -> None:
+        """Who calls it may ask for a run at once; the job's limits are those of the caller, core files too."""
+        (detached.root / "jobqueue.d" / "a.yaml").write_text("jobs: {a: {command: 'ulimit -c; ulimit -Hc; umask'}}")
+        core = resource.getrlimit(resource.RLIMIT_CORE)
+        assert (0, "") == detached.start()
+        host = Host(detached.root.parent / "host")
+        host.root = detached.root
+        host.wait(host.run("a"))
+        words = ["unlimited" if limit == resource.RLIM_INFINITY else str(limit) for limit in core]
+        assert [*words, "0022"] == host.output("a@1").decode().split()
+
+    def test_relative_paths(self, root: Path, detached: Detached) -> None:
+        """Relative paths are those of where it was started, though the daemon itself goes to /."""
+        wrong = Path("/", root.name)
+        try:
+            arguments = "--root", root.name, "--pid-file", detached.file.name, "--detach"
+            assert (0, "") == detached.start(*arguments, cwd=root.parent)
+            assert (root / "run" / "control").exists()
+            assert alive(detached.pid())
+            assert not wrong.exists()
+        finally:
+            shutil.rmtree(wrong, ignore_errors=True)
+
+    def test_the_pid_file_is_the_running_one_s(self, detached: Detached) -> None:
+        """A second daemon is refused, on this state and on another with this PID file, and leaves the file alone."""
+        detached.start()
+        first = detached.pid()
+        message = "jobqueued: {} is in use by another jobqueued (pid {}); stop that one, or use another {}\n"
+        assert (1, message.format(detached.root / "state", first, "--state")) == detached.start()
+        other = detached.root.parent / "other-root"
+        assert (1, message.format(detached.file, first, "--pid-file")) == detached.start(
+            "--root", other, "--pid-file", detached.file, "--detach"
+        )
+        assert first == detached.pid()
+
+    def test_a_stale_pid_file_is_replaced(self, detached: Detached) -> None:
+        """The file of a killed daemon, whoever has its pid now, is taken over."""
+        detached.file.write_text(f"{os.getpid()} is somebody else by now\n")
+        assert (0, "") == detached.start()
+        assert f"{detached.pid()}\n" == detached.file.read_text()
+        assert 0o644 == stat.S_IMODE(detached.file.stat().st_mode)
+        os.kill(killed := detached.pid(), signal.SIGKILL)
+        wait_for(lambda: not alive(killed))
+        assert f"{killed}\n" == detached.file.read_text()
+        assert (0, "") == detached.start()
+        assert killed != detached.pid()
+
+    def test_what_fails_in_the_background_is_told_in_the_foreground(self, detached: Detached) -> None:
+        """A start that fails after the fork is exit status 1, and its reason; no PID file is left."""
+        status, said = detached.start(
+            before="from jobqueued.runs import launcher_link as link; link.LAUNCHER, link.HELLO_SECONDS = '/none', 0.1"
+        )
+        assert 1 == status
+        assert re.fullmatch("jobqueued: the launcher at .* does not answer; see: .*\n", said)
+        assert not detached.file.exists()
+
+    def test_a_bug_at_the_start_is_told_in_the_foreground(self, detached: Detached) -> None:
+        """Even a stack trace of the start is not lost."""
+        before = "from jobqueued import daemon; daemon.Daemon.run = lambda *_: 1 / 0"
+        status, said = detached.start(before=before)
+        assert (1, "ZeroDivisionError: division by zero") == (status, said.splitlines()[-1])
+
+    def test_a_daemon_that_is_killed_at_the_start(self, detached: Detached) -> None:
+        """Who waits in the foreground hears of it, and that there was no word."""
+        before = "from jobqueued import daemon; daemon.Daemon.run = lambda *_: os.kill(os.getpid(), 9)"
+        assert (1, "jobqueued: the daemon ended before it was ready, without a word\n") == detached.start(before=before)
+
+    def test_nobody_waits_any_more(self, detached: Detached) -> None:
+        """A daemon starts although whoever waited in the foreground was killed."""
+        before = "from jobqueued.host import detach; detach._attend = lambda _: os.kill(os.getpid(), 9)"
+        assert -signal.SIGKILL == detached.start(before=before)[0]
+        assert "ready" in detached.syslog.recv(4096).decode()
+        assert alive(detached.pid())
+
+    def test_nobody_to_tell(self, detached: Detached) -> None:
+        """Without journald and syslogd it says that its lines are lost, and starts; a later syslogd hears it."""
+        os.rename(detached.root.parent / "log", detached.root.parent / "away")
+        status, said = detached.start()
+        assert (0, "jobqueued: here is neither journald nor a syslogd: its lines are lost") == (
+            status,
+            said.splitlines()[0],
+        )
+        os.rename(detached.root.parent / "away", detached.root.parent / "log")
+        detached.stop()
+        assert "stopped" in detached.syslog.recv(4096).decode()
+
+    @pytest.mark.parametrize("log", ["text", "json"])
+    def test_no_stderr(self, root: Path, log: str) -> None:
+        """Dresses for stderr make no sense without one."""
+        status, _output, errors = jobqueued("--root", root, "--detach", "--log", log)
+        assert 2 == status
+        assert f"argument --log: {log} is for stderr, which a detached daemon has not" in errors
+
+    def test_closed_descriptors(self, detached: Detached) -> None:
+        """Started with 0, 1 and 2 closed, as some init scripts do."""
+        command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *detached.command()]
+        assert 0 == subprocess.run(command, cwd=REPO, env=FROM_ANYWHERE, timeout=DEADLINE, check=False).returncode
+        assert alive(detached.pid())

@@ -1,0 +1,183 @@
+"""Files that appear: once they are complete, however they come, and where their directory comes after them."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobqueued.jobdir.path_triggers import PathTriggers
+from tests.support.host import DEADLINE
+
+
+class Waiting:
+    """Somebody who waits for files that match."""
+
+    def __init__(self, *paths: Path | str) -> None:
+        self.arrivals = PathTriggers()
+        self.arrivals.want(map(str, paths))
+
+    def told(self) -> list[str]:
+        """The paths that have appeared since the last look."""
+        return [event.path for event in self.arrivals.take()]
+
+    def wait(self) -> list[str]:
+        """The next that appear; nothing but inotify wakes us."""
+        while select.select([self.arrivals], [], [], DEADLINE)[0]:
+            if found := self.told():
+                return found
+        raise AssertionError("nothing was told")
+
+
+def moved_in(path: Path) -> None:
+    beside = path.parent.parent / "beside"
+    beside.write_text("all of it")
+    beside.rename(path)
+
+
+def linked(path: Path) -> None:
+    beside = path.parent.parent / "beside"
+    beside.write_text("all of it")
+    path.hardlink_to(beside)
+
+
+@pytest.mark.parametrize(
+    "come",
+    [
+        lambda path: path.write_text("all of it"), lambda path: path.touch(), moved_in, linked,
+        lambda path: path.symlink_to("elsewhere"), lambda path: path.mkdir(), os.mkfifo,
+    ],
+    ids=["written", "touched", "moved", "linked", "symlink", "directory", "fifo"],
+)  # fmt: skip
+def test_however_it_comes(tmp_path: Path, come: Callable[[Path], object]) -> None:
+    """It is told once, and with the pattern that the job has."""
+    (tmp_path / "in").mkdir()
+    waiting = Waiting(tmp_path / "in" / "*.csv")
+    come(tmp_path / "in" / "a.csv")
+    assert waiting.wait() == [f"{tmp_path}/in/*.csv"]
+    assert waiting.told() == []
+
+
+def test_not_before_it_is_closed(tmp_path: Path) -> None:
+    """A file that is being written is no file yet."""
+    waiting = Waiting(tmp_path / "a")
+    with open(tmp_path / "a", "w") as file:
+        file.write("half of ")
+        file.flush()
+        assert waiting.told() == []
+        file.write("it")
+    assert waiting.wait() == [f"{tmp_path}/a"]
+
+
+def test_what_does_not_match(tmp_path: Path) -> None:
+    """Other names, and what goes."""
+    (tmp_path / "a.csv").touch()
+    waiting = Waiting(tmp_path / "?.csv")
+    (tmp_path / "bb.csv").touch()
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "a.csv").unlink()
+    assert waiting.told() == []
+
+
+def test_many_at_once_are_one(tmp_path: Path) -> None:
+    """Two jobs that wait are told once each."""
+    waiting = Waiting(tmp_path / "*", tmp_path / "b*")
+    for name in ("a", "b", "bb"):
+        (tmp_path / name).touch()
+    assert waiting.wait() == [f"{tmp_path}/*", f"{tmp_path}/b*"]
+
+
+def test_a_directory_that_comes_later(tmp_path: Path) -> None:
+    """Whatever is above it appears bit by bit, goes, and comes again; what came with it is seen."""
+    waiting = Waiting(tmp_path / "x" / "y" / "in" / "a")
+    for _ in range(2):
+        (tmp_path / "x").mkdir()
+        assert waiting.told() == []
+        (tmp_path / "x" / "y").mkdir()
+        (tmp_path / "x" / "y" / "in").mkdir()
+        (tmp_path / "x" / "y" / "in" / "a").touch()
+        assert waiting.wait() == [f"{tmp_path}/x/y/in/a"]
+        shutil.rmtree(tmp_path / "x")
+        assert waiting.told() == []
+
+
+def test_a_directory_that_is_moved_in(tmp_path: Path) -> None:
+    """With its files in it."""
+    (tmp_path / "there").mkdir()
+    waiting = Waiting(tmp_path / "in" / "a")
+    (tmp_path / "there" / "a").touch()
+    (tmp_path / "there").rename(tmp_path / "in")
+    assert waiting.wait() == [f"{tmp_path}/in/a"]
+
+
+def test_what_is_there_at_the_start(tmp_path: Path) -> None:
+    """It is told with the time at which it appeared: who was told of it before knows it by that."""
+    waiting = Waiting(tmp_path / "*.csv", tmp_path / "none")
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).touch()
+    newest = max((tmp_path / name).stat().st_ctime_ns for name in ("a.csv", "b.csv"))
+    assert [(event.path, event.instant) for event in waiting.arrivals.found()] == [(f"{tmp_path}/*.csv", newest)]
+
+
+def test_nobody_waits_any_more(tmp_path: Path) -> None:
+    """Another file of jobs, other paths."""
+    waiting = Waiting(tmp_path / "a")
+    waiting.arrivals.want([f"{tmp_path}/b"])
+    (tmp_path / "a").touch()
+    assert waiting.told() == []
+    (tmp_path / "b").touch()
+    assert waiting.wait() == [f"{tmp_path}/b"]
+
+
+def test_what_was_a_file(tmp_path: Path) -> None:
+    """Where the directory should be is a file: the directory is waited for."""
+    (tmp_path / "in").touch()
+    waiting = Waiting(tmp_path / "in" / "a")
+    (tmp_path / "in").unlink()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").touch()
+    assert waiting.wait() == [f"{tmp_path}/in/a"]
+
+
+def test_what_comes_with_its_directory_may_not_be_complete(tmp_path: Path) -> None:
+    """It is told once its writer has closed it, and so it is at the start."""
+    waiting = Waiting(tmp_path / "in" / "a")
+    (tmp_path / "in").mkdir()
+    with open(tmp_path / "in" / "a", "w") as file:
+        assert waiting.told() == []
+        assert list(waiting.arrivals.found()) == []
+        file.write("all of it")
+    assert waiting.wait() == [f"{tmp_path}/in/a"]
+    assert waiting.told() == []
+
+
+def test_what_was_there_before_is_not_told_again(tmp_path: Path) -> None:
+    """Another directory that comes and goes beside it changes nothing."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").touch()
+    waiting = Waiting(tmp_path / "in" / "a", tmp_path / "other" / "b")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "b").touch()
+    assert waiting.wait() == [f"{tmp_path}/other/b"]
+    shutil.rmtree(tmp_path / "other")
+    assert waiting.told() == []
+
+
+def test_lost_events(tmp_path: Path) -> None:
+    """More than the kernel keeps (fs.inotify.max_queued_events): what has come meanwhile is looked for."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "old").touch()
+    waiting = Waiting(tmp_path / "in" / "last", tmp_path / "in" / "old")
+    waiting.told()
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    time.sleep(0.01)  # `old` is older than a tick
+    waiting.told()
+    for number in range(most // 2 + 1):  # each is created, and closed
+        (tmp_path / "in" / str(number)).touch()
+    (tmp_path / "in" / "last").touch()
+    assert waiting.wait() == [f"{tmp_path}/in/last"]

@@ -1,0 +1,74 @@
+"""A reload by hand: its answer comes when every file that had changed counts, and says what changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jobqueued.catalog import Catalog
+from jobqueued.control.reload import Reload
+from jobqueued.events import FileGone
+from jobqueued.jobdir.watch import PATIENCE, Watch
+from jobqueued.jobfile.reader import read_jobs
+from tests.support.host import Host
+
+
+class TestReload:
+    def turn(self, watch: Watch, catalog: Catalog, mono: int) -> None:
+        """What the daemon does in a turn: scan, and let jobs count."""
+        for event in watch.scan(mono):
+            catalog.replace_file(event.file, () if isinstance(event, FileGone) else event.jobs)
+
+    def test_answer(self, tmp_path: Path) -> None:
+        """What was added, edited and removed since the asking is told by id, to each who asked."""
+        file = tmp_path / "a.yaml"
+        file.write_text("jobs: {same: {command: a}, edited: {command: a}, gone: {command: a}}")
+        watch, catalog = Watch(tmp_path, read_jobs), Catalog()
+        while watch.has_more:
+            self.turn(watch, catalog, 0)
+        reload = Reload(watch, catalog)
+        assert not reload.is_complete()
+        file.write_text("jobs: {same: {command: a}, edited: {command: b}, new: {command: a}}")
+        (tmp_path / "b.yaml").write_text("jobs: 1")
+        for ticket in (7, 8):
+            reload.begin(ticket)
+        turns = 0
+        while not reload.is_complete():
+            self.turn(watch, catalog, 0)
+            turns += 1
+        assert not reload.is_complete()
+        (first, answer), (second, same) = reload.answers()
+        assert (7, 8, answer, []) == (first, second, same, reload.answers())
+        (problem,) = answer.pop("problems")
+        assert (f"{tmp_path}/b.yaml", "jobs") == (problem["file"], problem["key"])
+        assert {"jobs": 3, "added": ["new"], "edited": ["edited"], "removed": ["gone"], "stale": []} == answer
+        assert turns
+
+    def test_vanished(self, tmp_path: Path) -> None:
+        """A file that vanished may come back for some seconds; until then its jobs are there."""
+        file = tmp_path / "a.yaml"
+        file.write_text("jobs: {a: {command: a}}")
+        watch, catalog = Watch(tmp_path, read_jobs), Catalog()
+        while watch.has_more:
+            self.turn(watch, catalog, 0)
+        reload = Reload(watch, catalog)
+        file.unlink()
+        for mono, removed in ((0, []), (PATIENCE, ["a"])):
+            reload.begin(1)
+            self.turn(watch, catalog, mono)
+            assert reload.is_complete()
+            ((_, answer),) = reload.answers()
+            assert removed == answer["removed"]
+
+
+def test_verb(host: Host) -> None:
+    """The daemon answers once the jobs count, names refused files as status does, and fires nothing."""
+    host.write("a.yaml", "jobs: {a: {command: 'true', schedule: '0 0 1 1 *'}}")
+    host.start()
+    host.write("b.yaml", "jobs: {b: {command: 'true'}}")
+    host.write("a.yaml", "jobs: {a: {comand: 'true'}}")
+    answer = host.call("Reload")
+    status = host.call("Status")
+    assert (2, [str(host.root / "jobqueue.d" / "a.yaml")]) == (answer["jobs"], answer["stale"])
+    assert (status["stale"], status["problems"]) == (answer["stale"], answer["problems"])
+    assert ["a", "b"] == [job["id"] for job in host.call("List")["jobs"]]
+    assert [] == host.call("History")["runs"]

@@ -1,0 +1,167 @@
+"""config: where things are, and what jobqueued.yaml says."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from jobqueued.model import DAY, MINUTE, Escalation
+from jobqueued.paths import Paths
+from jobqueued.settings import SETTINGS_KEYS, Retention, Settings, capacity, host_timezone, read_settings
+
+ROOT = Path("/r")
+
+
+def test_the_systems_paths() -> None:
+    """The system's daemon lives where the design says."""
+    expected = ["/etc/jobqueued.yaml", "/etc/jobqueue.d", "/var/lib/jobqueue", "/run/jobqueue", "/var/log/jobqueue"]
+    expected += ["/run/systemd/journal/socket"]
+    paths = Paths.system()
+    assert expected == [
+        str(path) for path in (paths.config, paths.jobs, paths.state, paths.run, paths.logs, paths.journal)
+    ]
+
+
+def test_a_root_holds_everything() -> None:
+    """Below a root there is one place for each thing."""
+    names = ("jobqueued.yaml", "jobqueue.d", "state", "run", "logs", "journal")
+    expected = Paths(*(ROOT / name for name in names))
+    assert expected == Paths.under(ROOT)
+
+
+def test_options_override_the_root() -> None:
+    """A single option wins over the root, and over the system's path without one."""
+    assert Paths.under(ROOT).state == Paths.chosen(ROOT, jobs=Path("/j"), state=None).state
+    assert Path("/j") == Paths.chosen(ROOT, jobs=Path("/j"), state=None).jobs
+    assert Paths.system() == Paths.chosen(None)
+
+
+def test_sockets_and_runs_are_below_run() -> None:
+    """The sockets, and the runs of this boot, are in the run directory."""
+    paths = Paths.under(ROOT)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert [ROOT / "run/control", ROOT / "run/launcher", ROOT / "run/runs" / boot] == [
+        paths.control,
+        paths.launcher,
+        paths.runs,
+    ]
+
+
+def test_no_file_means_the_defaults(tmp_path: Path) -> None:
+    """Without a file, and with an empty one, everything has its default."""
+    (tmp_path / "empty").write_text("# nothing\n")
+    for name in ("missing", "empty"):
+        assert (Settings(), []) == read_settings(tmp_path / name)
+    config = Settings()
+    assert (None, host_timezone(), Retention(100, 90 * DAY, 1 << 30)) == (
+        config.max_running,
+        config.timezone,
+        config.retention,
+    )
+
+
+def test_the_shipped_file_shows_the_defaults() -> None:
+    """The jobqueued.yaml that is installed changes nothing."""
+    assert (Settings(), []) == read_settings(Path(__file__).parents[2] / "etc/jobqueued.yaml")
+
+
+def test_settings_are_read(tmp_path: Path) -> None:
+    """Each setting is read with the job files' types; what is left out keeps its default."""
+    file = tmp_path / "jobqueued.yaml"
+    file.write_text("""\
+max_running: 8
+timezone: Asia/Tokyo
+retention: {runs: 5, age: 1d}
+resources: {gpu: 2, license: 5, cpu: 1.5, memory: 16G}
+reserve: {cpu: 50%, memory: 1G}
+escalation: {points: 5}
+""")
+    expected = Settings(
+        max_running=8,
+        timezone="Asia/Tokyo",
+        retention=Retention(5, DAY, 1 << 30),
+        resources={"gpu": 2, "license": 5, "cpu": 1500, "memory": 16 << 30},
+        reserve={"cpu": 500, "memory": 1 << 30},
+        escalation=Escalation(points=5, every=MINUTE),
+    )
+    assert (expected, []) == read_settings(file)
+
+
+def test_every_setting_is_read() -> None:
+    """Every key with an effect has its field, and every field its key."""
+    assert {key.name for key in SETTINGS_KEYS.values() if not key.planned} == {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (Settings(), {"cpu": 4000, "memory": 8 << 30}),
+        (Settings(reserve={"cpu": 500, "memory": 1 << 30}), {"cpu": 3500, "memory": 7 << 30}),
+        (Settings(reserve={"cpu": 9000, "memory": 9 << 30}), {"cpu": 0, "memory": 0}),
+        (Settings(resources={"cpu": 1000, "gpu": 2}), {"cpu": 1000, "memory": 8 << 30, "gpu": 2}),
+        (Settings(resources={"memory": 1 << 30}, reserve={"memory": 1 << 30}), {"cpu": 4000, "memory": 1 << 30}),
+    ],
+    ids=["host", "reserve", "too-much", "told", "told-and-reserve"],
+)
+def test_what_jobs_have(config: Settings, found: dict[str, int]) -> None:
+    """Of cpu and memory jobs have what the host has without the reserve, or what is written; of all else what is."""
+    assert found == capacity(config, cores=4, memory=8 << 30)
+
+
+BAD = {
+    "max_running: 0": "1:14: max_running: found 0; accepted: a whole number from 1 to 100000, or none",
+    "timezone: Mars": "1:11: timezone: found 'Mars'; accepted: a time zone of the tz database, such as UTC or "
+    "Europe/Berlin",
+    "retention: 5": "1:12: retention: found 5; accepted: a mapping with the keys runs, age, bytes",
+    "retention: {age: 5}": "1:18: retention.age: found 5; accepted: a duration such as 90s, 5m, 2h or 1d12h, from 1h "
+    "to 36500d",
+    "retention: {byte: 5}": "1:13: retention.byte: found an unknown key; accepted: 'bytes'",
+    "max_runing: 5": "1:1: max_runing: found an unknown key; accepted: 'max_running'",
+    "users: {}": "1:1: users: found a key that this version does not carry out; accepted: the file without it",
+    "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention, resources, "
+    "reserve, escalation, pressure",
+    "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts",
+    "resources: {gpu: 0}": "1:18: resources.gpu: found 0; accepted: a whole number from 1 to 1000000",
+    "resources: {memory: 16}": "1:21: resources.memory: found 16; accepted: a size such as 512K, 512M or 2G, from 1K "
+    "to 999999999T",
+    "resources: {GPU: 1}": "1:13: resources: found 'GPU'; accepted: a name such as db-1: at most 64 of a-z 0-9 . _ -, "
+    "first one of a-z 0-9",
+    "reserve: {disk: 1G}": "1:11: reserve: found 'disk'; accepted: cpu or memory",
+    "reserve: {cpu: 1G}": "1:16: reserve.cpu: found '1G'; accepted: a number of cores such as 0.5, or a percentage of "
+    "one core such as 50%, from 0.01 to 4096 cores",
+    "escalation: 5": "1:13: escalation: found 5; accepted: a mapping with the keys points, every",
+    "escalation: {every: 0s}": "1:21: escalation.every: found '0s'; accepted: a duration such as 90s, 5m, 2h or "
+    "1d12h, from 1s to 1d",
+    "a: !x 1\n": "1:4: found the tag '!x'; accepted: values without a tag, or one that starts with ! in quotes",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.items(), ids=BAD)
+def test_wrong_settings_are_explained(text: str, message: str, tmp_path: Path) -> None:
+    """A wrong setting is named with its place, and the default holds."""
+    file = tmp_path / "jobqueued.yaml"
+    file.write_text(text)
+    config, problems = read_settings(file)
+    assert (Settings(), f"{file}:{message}") == (config, str(problems[0]))
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    """Trouble with the file is said, not raised."""
+    assert [f"{tmp_path}: cannot be read: Is a directory"] == [str(problem) for problem in read_settings(tmp_path)[1]]
+
+
+def test_the_hosts_zone(tmp_path: Path) -> None:
+    """The zone is what /etc/timezone says, else where /etc/localtime points, else UTC."""
+    assert "UTC" == host_timezone(tmp_path)
+    os.symlink("localtime", tmp_path / "localtime")
+    assert "UTC" == host_timezone(tmp_path)
+    (tmp_path / "localtime").unlink()
+    os.symlink("/usr/share/zoneinfo/Asia/Tokyo", tmp_path / "localtime")
+    assert "Asia/Tokyo" == host_timezone(tmp_path)
+    (tmp_path / "timezone").write_text("Europe/Berlin\n")
+    assert "Europe/Berlin" == host_timezone(tmp_path)
+    (tmp_path / "timezone").write_bytes(b"\xff../no zone\n")
+    assert "Asia/Tokyo" == host_timezone(tmp_path)

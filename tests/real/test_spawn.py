@@ -1,0 +1,379 @@
+"""Starting a job: everything it gets is said, nothing else reaches it, and each failure has its step's name."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued.child import posixspawn, spawn
+from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.identity import StartFailed, User
+from jobqueued.child.spawn import find, is_system_trouble
+from tests.support.host import DEADLINE, REPO, wait_for
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ROOT = os.geteuid() == 0
+NEEDS_ROOT = pytest.mark.skipif(not ROOT, reason="needs root")
+ME = pwd.getpwuid(os.geteuid())
+OTHER = "nobody"
+
+WAYS = [
+    pytest.param("posix_spawn"), pytest.param("as into a cgroup"), pytest.param("fork"),
+    pytest.param("other user", marks=NEEDS_ROOT),
+]  # fmt: skip
+
+
+def order(command: str | list[str], **fields: Any) -> dict[str, Any]:
+    """What the supervisor is told."""
+    return {
+        "command": command, "user": None, "shell": "/bin/sh", "environment": {}, "umask": 0o022,
+        "working_directory": None, "group": None, "groups": None, "stdin": "", "environment_file": [],
+        "login_environment": False, "attributes": {}, **fields,
+    }  # fmt: skip
+
+
+class Way:
+    """One of the ways to start a job; `fork` without root forks for our own user, where the steps need no rights."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.user = OTHER if name == "other user" else None
+        self.account = pwd.getpwnam(OTHER) if self.user else ME
+
+    def start(self, order: dict[str, Any], output: int) -> int:
+        """The pid."""
+        return spawn.spawn({**order, "user": self.user or order["user"]}, output, Cgroup(-1, "")).pid
+
+    def run(self, command: str | list[str], **fields: Any) -> tuple[str, int]:
+        """The output of a job and its exit code (negative: the signal)."""
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        with open(reading, errors="surrogateescape") as output:
+            try:
+                pid = self.start(order(command, **fields), writing)
+            finally:
+                os.close(writing)
+            return output.read(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def refused(self, command: str | list[str], **fields: Any) -> StartFailed:
+        """Why a job could not be started; no process is left."""
+        before = children()
+        with pytest.raises(StartFailed) as failed:
+            self.run(command, **fields)
+        assert before == children()
+        return failed.value
+
+
+def _as_into_a_cgroup(plan: Any, program: str, env: dict[str, str]) -> int:
+    return posixspawn.spawn(program, plan.argv, env, (plan.stdin, plan.output, plan.output), -1)
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
+    """Each way to start a job, from a directory that the job should not see, which is / afterwards as before."""
+    way = Way(request.param)
+    if way.name == "fork":
+        monkeypatch.setattr(spawn, "_spawn", lambda _plan: None)
+    if way.name == "as into a cgroup":
+        monkeypatch.setattr(spawn, "_posix_spawn", _as_into_a_cgroup)
+    before, mask = os.getcwd(), os.umask(0o022)
+    os.chdir("/")
+    yield way
+    left = os.getcwd(), os.umask(mask)
+    os.chdir(before)
+    assert ("/", 0o022) == left, "cwd and umask of the supervisor"
+
+
+@pytest.fixture
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory that every user may enter."""
+    path = Path("/tmp", f"jobqueued-{os.getpid()}-{tmp_path_factory.mktemp('p').name}")
+    path.mkdir()
+    path.chmod(0o755)
+    yield path
+    subprocess.run(["rm", "-rf", str(path)], check=True)
+
+
+class TestGiven:
+    def test_environment(self, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The environment is built from nothing: the user's basics, and what the order has."""
+        monkeypatch.setenv("LEAK", "1")
+        output, code = way.run(["/usr/bin/env"], environment={"A": "b c", "LANG": "C"})
+        account = way.account
+        assert code == 0
+        assert dict(line.split("=", 1) for line in output.splitlines()) == {
+            "PATH": PATH, "HOME": account.pw_dir, "SHELL": "/bin/sh", "LOGNAME": account.pw_name,
+            "USER": account.pw_name, "LANG": "C", "A": "b c",
+        }  # fmt: skip
+
+    def test_shell(self, way: Way) -> None:
+        """A text goes to the shell that is named, a list is executed as it is."""
+        assert ("a  b", 0) == way.run("printf '%s' \"a  b\"")
+        assert ("$HOME *", 0) == way.run(["printf", "%s", "$HOME *"])
+        assert ("/bin/bash\n", 0) == way.run("echo $SHELL", shell="/bin/bash")
+
+    def test_output(self, way: Way) -> None:
+        """stdout and stderr are one pipe, in order; stdin is empty."""
+        assert ("1\n2\n3\n", 0) == way.run("echo 1; echo 2 >&2; cat; echo 3")
+        assert ("/dev/null\n", 0) == way.run("readlink /proc/self/fd/0")
+
+    def test_output_by_name(self, way: Way) -> None:
+        """What scripts write to /dev/stdout and /dev/stderr is output like any other."""
+        assert ("out\nerror\n", 0) == way.run("echo out >/dev/stdout; echo error >/dev/stderr")
+
+    def test_no_other_descriptor(self, way: Way, tmp_path: Path) -> None:
+        """The job has the three descriptors, whatever we have open."""
+        for number in map(int, os.listdir("/proc/self/fd")):
+            if number > 2 and os.path.exists(f"/proc/self/fd/{number}"):  # what we got from who started the tests
+                os.set_inheritable(number, False)
+        with open(tmp_path / "open", "w") as _file:
+            output, _code = way.run(["ls", "/proc/self/fd"])
+        assert ["0", "1", "2", "3"] == output.split()  # 3 is ls's own, for the directory
+
+    def test_session(self, way: Way) -> None:
+        """The job leads a session and a process group of its own, without a terminal."""
+        output, _code = way.run("cat /proc/$$/stat")
+        pid, rest = int(output.split()[0]), output.rpartition(")")[2].split()
+        assert [str(pid), str(pid), "0"] == rest[2:5]
+
+    def test_signals(self, way: Way) -> None:
+        """All signals are as a process finds them: none blocked, ignored or caught, also where we ignore them."""
+        ignored = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD]
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        try:
+            output, _code = way.run(["cat", "/proc/self/status"])
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        assert {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0} == {
+            name: int(mask, 16)
+            for name, _, mask in (line.partition(":") for line in output.splitlines())
+            if name in ("SigBlk", "SigIgn", "SigCgt")
+        }
+
+    def test_umask(self, way: Way) -> None:
+        """The job has the umask of its order, and we keep ours."""
+        for umask in (0, 0o027, 0o777):
+            assert f"{umask:04o}\n" == way.run("umask", umask=umask)[0]
+
+    def test_directory(self, way: Way, public: Path) -> None:
+        """The job starts in its directory."""
+        assert f"{public}\n" == way.run("pwd", working_directory=str(public))[0]
+
+    def test_home(self, way: Way) -> None:
+        """Without a directory it is HOME, or / where HOME can't be entered."""
+        home = way.account.pw_dir
+        expected = os.path.realpath(home) if os.path.isdir(home) and way.name != "other user" else "/"
+        assert f"{expected}\n" == way.run("pwd -P")[0]
+
+    def test_status(self, way: Way) -> None:
+        """We are the parent: exit code and signal are exact."""
+        assert ("", 7) == way.run("exit 7")
+        assert ("", -9) == way.run("kill -9 $$")
+
+
+class TestFailures:
+    @pytest.mark.parametrize(("name", "text"), [("gone", "No such file or directory"), ("file", "Not a directory")])
+    def test_directory(self, way: Way, public: Path, name: str, text: str) -> None:
+        """A directory that can't be entered is named with the reason."""
+        (public / "file").touch()
+        directory = f"{public}/{name}"
+        assert f"chdir: {directory}: {text}" == str(way.refused("true", working_directory=directory))
+
+    def test_missing_command(self, way: Way) -> None:
+        """A command that no directory of PATH has is named with that PATH."""
+        assert "exec: no command 'no-such' in PATH /a:/b" == str(
+            way.refused(["no-such"], environment={"PATH": "/a:/b"})
+        )
+
+    def test_missing_path(self, way: Way) -> None:
+        """A path that leads nowhere is named."""
+        failure = way.refused(["/no/such"])
+        assert ("exec", "No such file or directory", errno.ENOENT) == (
+            str(failure).partition(":")[0], str(failure).rpartition(": ")[2], failure.number,
+        )  # fmt: skip
+
+    def test_missing_command_leaves_nothing(self, way: Way) -> None:
+        """After a failure the supervisor's own umask and directory are as before (see the fixture)."""
+        way.refused(["no-such"], umask=0o777, working_directory="/usr")
+
+    @pytest.mark.parametrize(
+        ("content", "mode", "text"),
+        [
+            (b"echo no shebang\n", 0o755, "a script needs a first line such as #!/bin/sh"),
+            (b"\x7fELF nothing", 0o755, "a script needs a first line such as #!/bin/sh"),
+            (b"#!/no/such/interpreter\n", 0o755, "its interpreter /no/such/interpreter is missing"),
+            (b"#!/bin/sh\r\n", 0o755, "its interpreter /bin/sh is missing; the file has the line ends of DOS"),
+            (b"#!/bin/sh\n", 0o644, "Permission denied"),
+        ],
+    )
+    def test_not_executable(self, way: Way, public: Path, content: bytes, mode: int, text: str) -> None:
+        """What the kernel refuses to execute is refused by name, and handed to no shell."""
+        (public / "x").write_bytes(content)
+        (public / "x").chmod(mode)
+        failure = str(way.refused([f"{public}/x"]))
+        assert ("exec", text) == (failure.partition(":")[0], failure.rpartition(": ")[2])
+
+    def test_a_failure_names_the_program(self, way: Way, public: Path) -> None:
+        """The path that was executed is in the message, whichever way it was started."""
+        (public / "x").write_bytes(b"no shebang")
+        (public / "x").chmod(0o755)
+        expected = f"exec: {public}/x: Exec format error: a script needs a first line such as #!/bin/sh"
+        assert expected == str(way.refused([f"{public}/x"]))
+
+    def test_too_many_arguments(self, way: Way) -> None:
+        """A command line beyond the kernel's limit is the job's fault."""
+        failure = way.refused(["true", "x" * (1 << 18)])
+        assert (errno.E2BIG, False) == (failure.number, is_system_trouble(failure))
+
+    def test_an_odd_path(self, way: Way) -> None:
+        """A directory whose name has newlines, or bytes that are no UTF-8, fails like any other."""
+        failure = str(way.refused("true", working_directory="/no\nsuch"))
+        assert failure == "chdir: /no\nsuch: No such file or directory"
+
+
+class TestUsers:
+    def test_unknown(self) -> None:
+        """A user that the host does not have is named."""
+        assert "user: no user 'no-such' on this host" == str(Way("x").refused("true", user="no-such"))
+
+    @pytest.mark.skipif(ROOT, reason="needs an ordinary user")
+    def test_another_user_without_root(self) -> None:
+        """Only root can run jobs as somebody else, and that is said before anything is tried."""
+        failure = Way("x").refused("true", user="root")
+        assert ("user: only root can run jobs as 'root'", errno.EPERM) == (str(failure), failure.number)
+
+    def test_oneself_by_name(self) -> None:
+        """Our own user may be named."""
+        assert (f"{ME.pw_uid}\n", 0) == Way("x").run("id -u", user=ME.pw_name)
+
+    @NEEDS_ROOT
+    def test_drop(self) -> None:
+        """A job of another user has that user's ids in all places, and none of root's groups or capabilities."""
+        account = pwd.getpwnam(OTHER)
+        before = os.getgroups()
+        os.setgroups([0, 4, 27])
+        try:
+            output, _code = Way("other user").run(
+                ["grep", "-E", "^(Uid|Gid|Groups|CapEff|CapPrm)", "/proc/self/status"]
+            )
+        finally:
+            os.setgroups(before)
+        found = {name: value.split() for name, value in (line.split(":") for line in output.splitlines())}
+        groups = os.getgrouplist(OTHER, account.pw_gid)
+        assert found == {
+            "Uid": [str(account.pw_uid)] * 4, "Gid": [str(account.pw_gid)] * 4, "Groups": [str(g) for g in groups],
+            "CapPrm": ["0" * 16], "CapEff": ["0" * 16],
+        }  # fmt: skip
+        assert "0" not in found["Groups"]
+
+    @NEEDS_ROOT
+    def test_can_not_get_back(self) -> None:
+        """A job of another user can't become root again."""
+        become = "for name in ruid euid; do setpriv --$name=0 true 2>&1 | grep -c 'Operation not permitted'; done"
+        assert ("1\n1\n", 0) == Way("other user").run(become)
+
+    @NEEDS_ROOT
+    def test_keys(self) -> None:
+        """A job of another user has a session keyring, but not the one that the jobs of root have."""
+        spawn._join_keyring()
+        ours = f"{spawn._LIBC.syscall(spawn._KEYCTL[os.uname().machine], 0, -3, 0):08x}"  # KEYCTL_GET_KEYRING_ID
+        seen = [Way(name).run("grep ' _ses:' /proc/keys")[0] for name in ("posix_spawn", "other user")]
+        assert [ours in keyrings for keyrings in seen] == [True, False]
+        assert len(seen[1].splitlines()) == 1
+
+    @NEEDS_ROOT
+    def test_directory_as_the_user(self, public: Path) -> None:
+        """The directory is entered as the job's user: root's rights don't help."""
+        public.chmod(0o700)
+        failure = str(Way("other user").refused("true", working_directory=str(public)))
+        assert f"chdir: {public}: Permission denied" == failure
+
+    def test_a_step_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody waits for ever for a file system, also not where the child had something to tell before."""
+        monkeypatch.setattr(spawn, "_START_SECONDS", 0.5)
+        monkeypatch.setattr(spawn, "_spawn", lambda _plan: None)
+        monkeypatch.setattr(spawn, "_change_directory", lambda _order, _user, warn: (warn("slow"), signal.pause()))
+        failure = Way("fork").refused("true")
+        assert str(failure) == "start: its directory, program or profile did not answer in 0.5 s"
+        assert not is_system_trouble(failure)
+
+    @NEEDS_ROOT
+    def test_a_step_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A step of the privilege drop that fails is named, and the job is not started."""
+        for function, step in (("setgroups", "setgroups"), ("setresgid", "setgid"), ("setresuid", "setuid")):
+            with monkeypatch.context() as patch:
+                patch.setattr(os, function, refuse)
+                assert f"{step}: Operation not permitted" == str(Way("other user").refused("echo started"))
+
+    def test_a_group_of_many(self) -> None:
+        """The test's other user is not in group 0, or the tests above show nothing."""
+        assert OTHER not in grp.getgrgid(0).gr_mem
+
+
+def children() -> set[str]:
+    """Our children, zombies too."""
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def refuse(*_: object) -> None:
+    """A system call that fails."""
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+class TestFind:
+    def test_as_execvp(self, tmp_path: Path) -> None:
+        """The first executable file of that name counts; directories and what is not executable are passed over."""
+        for name in "abcd":
+            (tmp_path / name).mkdir()
+        (tmp_path / "a" / "tool").mkdir()
+        (tmp_path / "b" / "tool").touch(0o644)
+        (tmp_path / "c" / "tool").touch(0o755)
+        (tmp_path / "d" / "tool").touch(0o755)
+        path = ":".join(f"{tmp_path}/{name}" for name in ("missing", *"abcd"))
+        assert f"{tmp_path}/c/tool" == find("tool", path)
+        assert "./tool" == find("./tool", path)
+
+
+def test_system_trouble() -> None:
+    """A full process table is the host's fault, a missing command the job's."""
+    assert is_system_trouble(StartFailed("fork", errno.EAGAIN))
+    assert not is_system_trouble(StartFailed("exec", errno.ENOENT))
+
+
+def test_an_account_that_nobody_knows() -> None:
+    """A container's arbitrary uid, without an entry in the user database, has a name and a home all the same."""
+    check = (
+        "import pwd\ndef gone(uid): raise KeyError(uid)\npwd.getpwuid = gone\n"
+        "from jobqueued.child import identity as i\nprint(i._OWN.name, i._OWN.home, i._OWN.shell)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", check], cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert f"{os.geteuid()} / /bin/sh\n" == found.stdout
+
+
+def test_nothing_is_left_open(way: Way) -> None:
+    """Started or not, a job costs us no descriptor."""
+    way.run("true")
+    before = wait_for(lambda: sorted(os.listdir("/proc/self/fd")))
+    way.run("true")
+    way.refused(["/no/such"])
+    assert len(before) == len(os.listdir("/proc/self/fd"))
+
+
+def test_user() -> None:
+    """A User is what the user database says."""
+    assert (ME.pw_name, ME.pw_uid, ME.pw_gid, ME.pw_dir, ME.pw_shell) == tuple(
+        getattr(User(ME), name) for name in ("name", "uid", "gid", "home", "shell")
+    )

@@ -1,0 +1,390 @@
+"""One supervisor, with the test as its launcher: the same world for the first run and for the thousandth."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pwd
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued.child import budget, identity, supervisor, wire
+from jobqueued.commands import Launch
+from jobqueued.core import record
+from jobqueued.model import SECOND, Claim, Job, Run, RunId, RunState
+from jobqueued.queue.placement import CPUS
+from jobqueued.runs import launch_spec
+from tests.real.test_spawn import ROOT
+from tests.support.host import wait_for
+
+RUNS = supervisor.MOST_ATTEMPTS - 3
+"""Between the first look and the last, which is not the last run of this supervisor."""
+
+
+class Pool:
+    """A pool of one supervisor, which is a child of ours."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket = ours
+        self.pid = os.fork()
+        if not self.pid:
+            for name in os.listdir("/proc/self/fd"):  # what the tests were started with; the launcher closes it
+                if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
+                    os.set_inheritable(int(name), False)
+            supervisor.become(theirs, budget.common(), -1, [ours.fileno()])
+        theirs.close()
+        ours.settimeout(30)
+        self.number = 0
+
+    def run(self, **keys: Any) -> tuple[list[str], dict[str, Any]]:
+        """Carry out one attempt: the verbs that were said, and the record."""
+        said, path = self.order(Job(id="job", **keys))
+        return [line.split(" ")[0] for line in said], json.loads((path / wire.ENDED).read_bytes())
+
+    def order(self, job: Job, **fields: Any) -> tuple[list[str], Path]:
+        """Carry out one attempt of a run: what was said, and its R."""
+        path = self.send(job, **fields)
+        said = [self.socket.recv(wire.NOTICE).decode()]
+        while said[-1].split(" ")[0] not in ("ended", "left", "unstarted"):
+            said.append(self.socket.recv(wire.NOTICE).decode())
+        return said, path
+
+    def send(self, job: Job, **fields: Any) -> Path:
+        """Let one attempt of a run begin: its R."""
+        self.number += 1
+        identity = {"id": RunId("job", self.number), "key": "x", "due": 0, "queued": 0, "arrival": 1, "attempt": 1}
+        run = Run(**{**identity, "state": RunState.STARTING, **fields})
+        path = self.root / run.attempt_name
+        path.mkdir()
+        spec = launch_spec.order(
+            Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal"
+        )
+        (path / wire.SPEC).write_bytes(wire.encode(spec))
+        directory = wire.open_directory(str(path))
+        socket.send_fds(self.socket, [run.attempt_name.encode()], [directory])
+        os.close(directory)
+        return path
+
+    def output(self) -> str:
+        """Of the last run."""
+        return (self.root / "logs" / "job" / f"{self.number}.log").read_text()
+
+    def descriptors(self) -> list[str]:
+        """What it has open between runs."""
+
+        def idle() -> list[str]:
+            try:
+                links = [os.readlink(path) for path in Path(f"/proc/{self.pid}/fd").iterdir()]
+            except FileNotFoundError:  # closed meanwhile
+                return []
+            return [] if any(link.startswith(str(self.root)) for link in links) else sorted(links)
+
+        return wait_for(idle)
+
+    def close(self) -> None:
+        self.socket.close()
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    found = Pool(tmp_path)
+    yield found
+    found.close()
+
+
+LOOK = "cat /proc/self/status /proc/self/limits; ls -l /proc/self/fd; umask; pwd; env; cat /proc/self/oom_score_adj"
+_VARYING = re.compile(
+    r"^(Pid|PPid|Tgid|NSpid|NStgid|NSpgid|NSsid|Ngid|Vm\w+|Rss\w+|Hugetlb\w+|\w*ctxt_switches|SigQ|State|Threads):.*\n"
+    r"|\d\d:\d\d|pipe:\[\d+\]|/proc/\d+/fd|JOBQUEUE_RUN=.*\n|total \d+",
+    re.M,
+)
+
+
+def look(pool: Pool) -> str:
+    said, document = pool.run(command=LOOK)
+    assert (said, document["exit_code"]) == (["started", "ended"], 0)
+    return _VARYING.sub("", pool.output())
+
+
+def test_the_first_and_the_last_run_see_the_same(pool: Pool, tmp_path: Path) -> None:
+    """Whatever the runs before were, failed or not: status, limits, descriptors, umask, directory, environment."""
+    wrong = tmp_path / "wrong.env"
+    wrong.write_text("no variables")
+    kinds: list[dict[str, Any]] = [
+        {"command": "true"},
+        {"command": "exit 3", "umask": 0o777, "working_directory": "/usr"},
+        {"command": ["/no/such"]},
+        {"command": "true", "working_directory": "/no/such"},
+        {"command": "true", "environment_file": (str(wrong),)},
+        {"command": "cat", "stdin": "x" * 100_000},
+        {"command": "true", "nice": 5, "oom_score_adj": 300, "no_new_privs": True, "cpu_scheduling": "batch"},
+        {"command": "true", "resource_limits": {"open_files": 50, "core": 0, "cpu_time": 9 * SECOND, "stack": 1 << 20}},
+        {"command": "true", "group": "no-such"},
+        *([{"command": "true", "user": "nobody"}, {"command": "true", "groups": ("games",)}] if ROOT else []),
+    ]
+    slow: list[dict[str, Any]] = [
+        {"command": "sleep 60 & sleep 0.01", "timeout": 30 * SECOND},
+        {"command": "kill -STOP $$", "timeout": SECOND // 20, "kill_grace": 0},
+    ]
+    before = look(pool)
+    ours = pool.descriptors()
+    for number in range(RUNS):
+        pool.run(**(kinds[number % len(kinds)] if number % 50 else slow[number // 50 % 2]))
+    assert before == look(pool)
+    assert ours == pool.descriptors()
+
+
+def test_it_leaves_the_pool_in_time(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many runs it says so with the last one, and is gone."""
+    monkeypatch.setattr(supervisor, "MOST_ATTEMPTS", 3)
+    (pool.root / "other").mkdir()
+    short = Pool(pool.root / "other")
+    assert [short.run(command="true")[0][-1] for _ in range(3)] == ["ended", "ended", "left"]
+    assert short.socket.recv(1) == b""
+    short.close()
+
+
+def test_it_leaves_the_pool_for_what_its_job_left(pool: Pool) -> None:
+    """`leave_children`: the run is over at once, the supervisor stays until the last process has ended."""
+    said, document = pool.run(command="sleep 600 & echo $!", leave_children=True)
+    assert (said, document["state"]) == (["started", "left"], "succeeded")
+    assert document["warnings"][0].startswith("left running: ")
+    beside = pool.root / f"job@1.1{wire.LEFT}"
+    assert beside.is_socket()
+    os.kill(int(pool.output()), signal.SIGKILL)
+    assert pool.socket.recv(1) == b""
+    assert not beside.exists()
+
+
+def test_what_is_left_may_go_on_writing(pool: Pool) -> None:
+    """Its output goes where it went, though the record was written before."""
+    go = pool.root / "go"
+    pool.run(command=f"(until [ -e {go} ]; do sleep 0.02; done; echo late) & echo early", leave_children=True)
+    go.touch()
+    assert pool.socket.recv(1) == b""
+    assert pool.output() == "early\nlate\n"
+
+
+def test_nobody_looks_at_what_is_left(pool: Pool) -> None:
+    """A supervisor that waits for what has closed its output sleeps until it ends."""
+    pool.run(command="sleep 1 >/dev/null 2>&1 &", leave_children=True)
+    os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOWAIT)
+    status = Path(f"/proc/{pool.pid}/status").read_text()
+    assert int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)$", status, re.M)[0]) < 200
+
+
+def test_the_failover_runs_instead_of_the_command(pool: Pool) -> None:
+    """Its record has the attempts before it, and says which one was the failover."""
+    job = Job(id="job", command="echo never; exit 3", failover=["sh", "-c", "echo $JOBQUEUE_ATTEMPT $0", "instead"])
+    first = {"attempt": 1, "started": "2026-03-02T00:00:00.000000Z", "failover": False, "output": {"bytes": 0}}
+    so_far = {**record.begin(Run(id=RunId("job", 1), key="x", due=0, queued=0, arrival=1), job, "host")}
+    _said, path = pool.order(job, attempt=2, failover=True, so_far={**so_far, "attempts": [first]})
+    document = json.loads((path / wire.ENDED).read_bytes())
+    assert "2 instead\n" == pool.output()
+    assert ("succeeded", first["started"]) == (document["state"], document["started"])
+    assert [(1, False), (2, True)] == [(one["attempt"], one["failover"]) for one in document["attempts"]]
+
+
+def test_which_units_it_was_given(pool: Pool) -> None:
+    """The numbers of its units are in the environment, by the name of the resource; it can't choose others itself."""
+    job = Job(id="job", command="env | grep -v _RUN | grep ^JOBQUEUE_ | sort", environment=(("JOBQUEUE_GPU", "7"),))
+    pool.order(job, placed=(("gpu", (0, 2)), ("db-1.x", (0,))))
+    expected = ["ATTEMPT=1", "DB_1_X=0", "DUE=1970-01-01T00:00:00.000000Z", "GPU=0,2", "JOB=job"]
+    assert [f"JOBQUEUE_{line}" for line in expected] == pool.output().splitlines()
+
+
+def test_the_cpus_it_was_given(pool: Pool) -> None:
+    """It runs on these CPUs, and knows their numbers."""
+    cpu = max(os.sched_getaffinity(0))
+    pool.order(Job(id="job", command="echo $JOBQUEUE_CPUS; nproc"), placed=((CPUS, (cpu,)),))
+    assert f"{cpu}\n1\n" == pool.output()
+
+
+class TestLockFiles:
+    def locks(self, pool: Pool, **paths: bool) -> dict[str, Any]:
+        """The claims of a run for files below the pool's directory, each to be had alone or not; and another one."""
+        files = (Claim(f"{pool.root}/{name}", exclusive=alone) for name, alone in paths.items())
+        return {"claims": (Claim(":host"), Claim("tape", exclusive=True), *files)}
+
+    def test_held(self, pool: Pool) -> None:
+        """While it runs, others can't have what it has alone, and what it shares only as a share; afterwards all."""
+        ask = "for l in a b; do for how in -s -x; do flock -n $how {0}/$l true; echo $l$how $?; done; done"
+        pool.order(Job(id="job", command=ask.format(pool.root)), **self.locks(pool, a=True, b=False))
+        assert ["a-s 1", "a-x 1", "b-s 0", "b-x 1"] == pool.output().splitlines()
+        for name in ("a", "b"):
+            with open(pool.root / name) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert 0o644 == (pool.root / name).stat().st_mode & 0o777
+
+    def test_busy(self, pool: Pool) -> None:
+        """Where somebody else has one, nothing is started, none is held, and the path is told."""
+        with open(pool.root / "b", "w") as other:
+            fcntl.flock(other, fcntl.LOCK_SH)
+            said, path = pool.order(Job(id="job", command="touch started"), **self.locks(pool, a=True, b=True))
+            assert [f"unstarted job@1.1 path busy: {pool.root}/b"] == said
+            assert (False, False) == ((path / wire.SPAWNING).exists(), (path / wire.ENDED).exists())
+            with open(pool.root / "a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            said, _path = pool.order(Job(id="job", command="true"), **self.locks(pool, a=True, b=False))
+            assert ["started", "ended"] == [line.split(" ")[0] for line in said]
+
+    def test_nobody_can_have_it(self, pool: Pool) -> None:
+        """A path at which there can be no lock is the job's own failure, and named."""
+        (pool.root / "link").symlink_to(pool.root / "elsewhere")
+        for name, why in (("link", "Too many levels of symbolic links"), ("none/x", "No such file or directory")):
+            _said, path = pool.order(Job(id="job", command="true"), **self.locks(pool, **{name: True}))
+            document = json.loads((path / wire.ENDED).read_bytes())
+            assert ("failed", f"start_failed: lock: {pool.root}/{name}: {why}") == (
+                document["state"],
+                document["reason"],
+            )
+        assert not (pool.root / "elsewhere").exists()
+
+    def test_the_job_does_not_have_it(self, pool: Pool) -> None:
+        """What the job leaves behind does not go on holding it: the lock is the supervisor's, and goes with the run."""
+        job = Job(id="job", command="sleep 600 >/dev/null 2>&1 & echo $!", leave_children=True)
+        said, _path = pool.order(job, **self.locks(pool, a=True))
+        assert "left" == said[-1].split(" ")[0]
+        with open(pool.root / "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.kill(int(pool.output()), signal.SIGKILL)
+
+
+def test_a_stopped_run_leaves_nothing(pool: Pool) -> None:
+    """`leave_children` is for a command that has ended by itself."""
+    said, document = pool.run(command="sleep 600 & sleep 600", leave_children=True, timeout=SECOND // 10)
+    assert said == ["started", "stopping", "ended"]
+    assert (document["state"], document["warnings"]) == ("timed_out", [])
+
+
+def test_a_profile_that_ends_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run failed to start, the profile's own child is ended, and the supervisor takes the next run."""
+    entry = pwd.getpwuid(os.geteuid())
+    home = pwd.struct_passwd((*entry[:5], str(tmp_path), "/bin/sh"))
+    monkeypatch.setattr(identity, "_OWN", identity.User(home))
+    (tmp_path / ".profile").write_text(f"setsid sleep 600 & echo $! >{tmp_path}/child; exit 3\n")
+    pool = Pool(tmp_path)
+    said, document = pool.run(command="true", login_environment=True)
+    assert (said, document["state"]) == (["ended"], "failed")
+    how = "the profile, read by /bin/sh, ended with exit code 3 before it was through"
+    assert document["reason"] == f"start_failed: login_environment: {how}"
+    assert not Path(f"/proc/{(tmp_path / 'child').read_text().strip()}").exists()
+    (tmp_path / ".profile").write_text("export A=profile\n")
+    pool.run(command='echo "$A"', login_environment=True)
+    assert pool.output() == "profile\n"
+    pool.close()
+
+
+def test_memory_is_sampled_without_a_cgroup(pool: Pool) -> None:
+    """A run that uses more than its limit is ended, all of it counted; that it was only sampled is told."""
+    eat = [sys.executable, "-c", "import os, time; os.fork(); x = bytearray(80 << 20); time.sleep(600)"]
+    said, document = pool.run(command=eat, resource_limits={"memory": 100 << 20}, kill_grace=0)
+    assert (said, document["state"], document["enforced"]) == (
+        ["started", "stopping", "ended"], "oom_killed", {"memory": "sampled"},
+    )  # fmt: skip
+    assert re.fullmatch("out of memory: it used [0-9.]+ MiB, and its limit is 100 MiB", document["reason"])
+    assert document["warnings"] == ["its resource_limits.memory was only sampled: its run has no cgroup"]
+    _said, document = pool.run(command="true", resource_limits={"memory": 100 << 20})
+    assert (document["state"], document["enforced"]) == ("succeeded", {"memory": "sampled"})
+
+
+@pytest.mark.parametrize("key", ["cpu", "memory_high", "swap", "tasks", "io_read", "io_write"])
+def test_what_cannot_be_enforced(pool: Pool, key: str) -> None:
+    """Without a cgroup that is told, or nothing is started where it has to be enforced."""
+    said, document = pool.run(command="true", resource_limits={key: 1 << 20})
+    assert (said, document["state"], document["enforced"]) == (["started", "ended"], "succeeded", {key: "no"})
+    assert document["warnings"] == [f"its resource_limits.{key} was not enforced: its run has no cgroup"]
+    said, document = pool.run(command="true", resource_limits={key: 1 << 20}, enforce="required")
+    told = f"start_failed: resource_limits: {key}: can't be enforced on this host: its run has no cgroup"
+    assert (said, document["state"], document["reason"]) == (["ended"], "failed", told)
+
+
+def test_a_tree_is_signalled_to_its_leaves(pool: Pool) -> None:
+    """Also what has left the session and still has its parent: it gets the stop signal, not only the SIGKILL."""
+    (pool.root / "leaf").write_text("trap 'echo leaf; exit' TERM; while :; do sleep 0.02; done")
+    (pool.root / "parent").write_text(f"trap : TERM; setsid sh {pool.root}/leaf & wait; wait")
+    _said, document = pool.run(
+        command=f"sh {pool.root}/parent & trap : TERM; wait; wait; exit 5", timeout=SECOND // 2, kill_grace=20 * SECOND
+    )
+    assert (document["state"], document["exit_code"]) == ("timed_out", 5)
+    assert pool.output().endswith("leaf\n")
+
+
+def test_what_left_the_session_is_asked_before_its_parent_is_gone(pool: Pool) -> None:
+    """A parent that dies of the stop signal at once leaves its child to us: that has got the signal too."""
+    started = pool.root / "started"
+    child = f"setsid sh -c 'trap \"echo asked; exit\" TERM; touch {started}; while :; do sleep 0.02; done'"
+    _said, document = pool.run(command=f"{child} & sleep 600", timeout=SECOND, kill_grace=20 * SECOND)
+    assert started.exists()
+    assert (document["state"], document["signal"], document["warnings"]) == ("timed_out", 15, [])
+    assert "asked\n" in pool.output()
+
+
+def test_a_job_that_wants_to_be_traced(pool: Pool) -> None:
+    """As if nobody traced it: its signals reach it, what it becomes runs, and its end is its own."""
+    trace = "import ctypes, os, signal; ctypes.CDLL(None).ptrace(0, 0, 0, 0); "
+    handle = (
+        "signal.signal(signal.SIGUSR1, lambda *_: print('asked', flush=True)); os.kill(os.getpid(), signal.SIGUSR1); "
+    )
+    for leave in (False, True):
+        command = [sys.executable, "-c", trace + handle + "os.execvp('sh', ['sh', '-c', 'exit 5'])"]
+        _said, document = pool.run(command=command, leave_children=leave)
+        assert (document["state"], document["exit_code"], document["warnings"]) == ("failed", 5, [])
+        assert pool.output() == "asked\n"
+    command = [sys.executable, "-c", trace + "signal.pause()"]
+    _said, document = pool.run(command=command, timeout=SECOND, kill_grace=20 * SECOND)
+    assert (document["state"], document["signal"], document["warnings"]) == ("timed_out", signal.SIGTERM, [])
+
+
+def test_every_exit_code(pool: Pool) -> None:
+    """0 to 255, exactly."""
+    for code in range(256):
+        _said, document = pool.run(command=["sh", "-c", f"exit {code}"])
+        assert (document["exit_code"], document["signal"]) == (code, None)
+        assert document["state"] == ("failed" if code else "succeeded")
+
+
+def test_every_signal(pool: Pool) -> None:
+    """Each signal that ends a process, exactly, real-time ones too."""
+    harmless = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+    stopping = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+    for number in signal.valid_signals() - harmless - stopping:
+        _said, document = pool.run(command=f"kill -{number:d} $$", resource_limits={"core": 0})
+        assert (document["exit_code"], document["signal"], document["state"]) == (None, number, "failed")
+        assert document["reason"].startswith(f"signal {number} (SIG")
+
+
+def test_what_a_run_without_its_directory_left_is_ended(pool: Pool, tmp_path: Path) -> None:
+    """Where R is gone the run was judged without us: what `leave_children` would let live nobody would ever end."""
+    left, go = tmp_path / "left", tmp_path / "go"
+    command = f"sleep 600 & echo $! >{left}; until [ -e {go} ]; do sleep 0.01; done"
+    path = pool.send(Job(id="job", command=command, leave_children=True))
+    assert pool.socket.recv(wire.NOTICE).startswith(b"started ")
+    pid = int(wait_for(lambda: left.exists() and left.read_text()))
+    for mark in path.iterdir():
+        mark.unlink()
+    path.rmdir()
+    go.touch()
+    assert pool.socket.recv(wire.NOTICE).startswith(b"lost ")
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_shared_memory_counts_once(pool: Pool) -> None:
+    """Processes that share what they were forked with are not ended for it: six of them with 100 MiB are no 300."""
+    forks = "import os, time; x = bytearray(100 << 20); [os.fork() or time.sleep(600) for _ in range(5)]; time.sleep(2)"
+    _said, document = pool.run(
+        command=[sys.executable, "-c", forks], resource_limits={"memory": 300 << 20}, kill_grace=0
+    )
+    assert (document["state"], document["tasks_peak"]) == ("succeeded", 6), document["reason"]
+    assert 100 << 20 <= document["memory_peak"] < 200 << 20

@@ -1,0 +1,15 @@
+"""The clock itself: the one test that has to wait for a minute to begin; its daemon runs since the session began."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tests.support.host import Host, wait_for
+
+
+def test_a_clock_job_starts_on_its_second(ticking: Host) -> None:
+    """A schedule's due instant is met: started within the same second, never before it."""
+    record = wait_for(lambda: ticking.record("tick@1"), 75)
+    late = datetime.fromisoformat(record["started"]) - datetime.fromisoformat(record["due"])
+    assert 0 <= late.total_seconds() < 1
+    assert (record["trigger"], record["due"][17:]) == ("schedule", "00.000000Z")

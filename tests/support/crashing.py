@@ -1,0 +1,90 @@
+"""The daemon, and its launcher, with places to die at: the steps of the start protocol, wrapped from outside.
+
+As the daemon:    python tests/support/crashing.py DAEMON-ARGUMENTS…
+As the launcher:  python -I -S tests/support/crashing.py RUNS_PARENT --exit-when-idle
+
+A file ROOT/crash with "CLASS.FUNCTION WHEN NTH" arms one place: the NTH call since then dies by SIGKILL, before or
+after the step.  The file goes first, so that each arming kills once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.append(ROOT)
+
+
+def arm(owner: Any, name: str, root: str) -> None:
+    """Wrap one function of a class or module."""
+    step: Callable[..., Any] = getattr(owner, name)
+    point = f"{owner.__name__.rpartition('.')[2]}.{name}"
+    calls = 0
+
+    def perhaps_die(when: str) -> None:
+        try:
+            with open(f"{root}/crash") as file:
+                armed, moment, nth = file.read().split()
+        except (FileNotFoundError, ValueError):
+            return
+        if (armed, moment) == (point, when) and calls == int(nth):
+            os.unlink(f"{root}/crash")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @functools.wraps(step)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls = calls + 1 if os.path.exists(f"{root}/crash") else 0
+        perhaps_die("before")
+        result = step(*args, **kwargs)
+        perhaps_die("after")
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+LAUNCHER_STEPS = ("_make_directory", "_write_spec", "_hand_over", "_hear")
+SUPERVISOR_STEPS = ("_listen", "_claim", "_write_pid", "_say", "_watch", "_write_record", "_mark_end", "_farewell")
+LINK_STEPS = ("launch", "flush")
+
+
+def as_launcher(arguments: list[str]) -> None:
+    """The launcher with the steps of launcher and supervisor armed."""
+    from jobqueued.child import attempt, launcher, spawn
+
+    root = os.path.dirname(os.path.dirname(arguments[0]))
+    for name in LAUNCHER_STEPS:
+        arm(launcher.Launcher, name, root)
+    for name in SUPERVISOR_STEPS:
+        arm(attempt.Attempt, name, root)
+    arm(spawn, "spawn", root)
+    launcher.main(arguments)
+
+
+def as_daemon(arguments: list[str]) -> int:
+    """The daemon with the steps of the scheduler armed."""
+    from pathlib import Path
+
+    from jobqueued.__main__ import main
+    from jobqueued.runs import launcher_link, recovery, run_directory
+    from jobqueued.state import store
+
+    root = arguments[arguments.index("--root") + 1]
+    recovery.SILENT_SECONDS = 2.0
+    arm(store.Store, "commit", root)
+    arm(run_directory.RunDirectory, "remove", root)
+    for name in LINK_STEPS:
+        arm(launcher_link.LauncherLink, name, root)
+    return main(arguments, launcher=Path(__file__))
+
+
+if __name__ == "__main__":
+    if sys.flags.isolated:
+        as_launcher(sys.argv[1:])
+    else:
+        sys.exit(as_daemon(sys.argv[1:]))
