@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.model import Claim, Job, Record, Run, RunId
+from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
 from jobqueued.saved import Hold, SavedJob
 
 
@@ -26,7 +26,7 @@ class SaveRun:
 class SaveJob:
     """Durably keep a job's cursor, numbers, counters and pause."""
 
-    memory: SavedJob
+    saved: SavedJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class MarkLockHolder:
     Before it is told: what is marked is found again.
     """
 
-    guest: RunId
+    client: LockClientId
     claims: tuple[Claim, ...]
     placed: tuple[tuple[str, tuple[int, ...]], ...]
     asked_by: str
@@ -117,17 +117,7 @@ class Reply:
     error: str | None = None
 
 
-Command = (
-    SaveRun
-    | SaveJob
-    | SaveBoot
-    | SaveHold
-    | LookUp
-    | Launch
-    | Stop
-    | RemoveMarks
-    | WriteRecord
-    | Say
-    | MarkLockHolder
-    | Reply
-)
+Save = SaveRun | SaveJob | SaveBoot | SaveHold
+"""What has to survive: one durable commit a turn."""
+
+Command = Save | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | MarkLockHolder | Reply

@@ -233,7 +233,7 @@ class Daemon:
             case commands.WriteRecord(record):
                 self._write_record(record)
             case commands.MarkLockHolder():
-                if trouble := self._company.welcome(command):
+                if trouble := self._company.mark(command):
                     self._journal.say("trouble", text=trouble)
             case commands.Say(event, fields):
                 self._journal.say(event, **fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobqueued.model import Claim, Job, Record, RunId
+from jobqueued.model import Claim, Job, LockClientId, Record, RunId
 from jobqueued.saved import Hold
 
 
@@ -120,6 +120,11 @@ class NeverStarted:
     attempt: int
     reason: str = ""
 
+    @property
+    def path_is_busy(self) -> bool:
+        """Tell whether somebody else has its lock file."""
+        return self.reason.startswith(PATH_BUSY)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -232,7 +237,7 @@ class LockAsked:
     """A person's command wants to hold locks as long as it lives; `at_once`: or not at all.  The answer to `ticket`."""
 
     ticket: int
-    guest: RunId
+    client: LockClientId
     claims: tuple[Claim, ...]
     asked_by: str
     at_once: bool = False
@@ -242,7 +247,7 @@ class LockAsked:
 class LockFound:
     """A command that was granted its locks by an earlier scheduler lives on."""
 
-    guest: RunId
+    client: LockClientId
     claims: tuple[Claim, ...]
     placed: tuple[tuple[str, tuple[int, ...]], ...]
     asked_by: str
@@ -252,7 +257,7 @@ class LockFound:
 class LockOver:
     """A command that wanted or had locks has ended."""
 
-    guest: RunId
+    client: LockClientId
 
 
 Event = (

@@ -266,6 +266,15 @@ class Occurrence(NamedTuple):
         return cls(job, f"c{era}.{due // SECOND}", due)
 
 
+class LockClientId(NamedTuple):
+    """The name of a person's command that wants or has locks (jobqueuectl with-lock): ``:with-lock@3``."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f":with-lock@{self.number}"
+
+
 class RunId(NamedTuple):
     """A run's name for people: ``backup@142``; numbers count from 1 per job and are never used again."""
 
@@ -283,6 +292,9 @@ class RunId(NamedTuple):
             raise ValueError(f"{text!r} is not a run; a run is written JOB@NUMBER, for example backup@142")
         return cls(job, int(number))
 
+
+Holder = RunId | LockClientId
+"""Who waits for claims, and holds them."""
 
 Record = dict[str, Any]
 """The JSON document about one run with all its attempts (the seed's JobLog); `docs/records.md` lists its fields."""

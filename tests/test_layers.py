@@ -24,8 +24,9 @@ WINGS: dict[str, list[str]] = {
     "jobfile": ["yamltext", "spelling", "types", "queue_types", "keys", "reader", "schema"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "retries", "record", "timers", "scheduler_state", "dependencies", "skips", "completion", "stops",
-        "validity", "eligibility", "occurrences", "jobs", "lock_clients", "forecast", "why", "scheduler",
+        "lifecycle", "retries", "record", "timers", "job_state", "agenda", "scheduler_state", "turn", "dependencies",
+        "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences", "jobs",
+        "lock_clients", "attempts", "forecast", "why", "scheduler",
     ],
     "settings": ["paths", "settings"],
     "host": ["linux", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "detach"],
@@ -53,7 +54,7 @@ PURE_FILES = {"control/interface", "control/varlink", "control/views"}
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
-    "contextlib", "itertools", "functools", "operator", "json", "signal", "__future__",
+    "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "__future__",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 

@@ -12,11 +12,9 @@ from pathlib import Path
 
 from jobqueued.commands import MarkLockHolder
 from jobqueued.events import LockFound, LockOver
-from jobqueued.model import RunId
+from jobqueued.model import LockClientId
 from jobqueued.runs.run_directory import birth
 from jobqueued.state.store import claims_from, placed_from
-
-NAME = ":with-lock"
 
 
 class LockProcesses:
@@ -24,8 +22,8 @@ class LockProcesses:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._processes: dict[int, RunId] = {}
-        self._pids: dict[RunId, tuple[int, int]] = {}
+        self._processes: dict[int, LockClientId] = {}
+        self._pids: dict[LockClientId, tuple[int, int]] = {}
         self._last = 0
 
     def found(self) -> list[LockFound]:
@@ -36,46 +34,46 @@ class LockProcesses:
     def _found(self, path: Path) -> LockFound | None:
         try:
             mark = json.loads(path.read_text())
-            guest, found = RunId(NAME, int(path.name)), (mark["pid"], mark["birth"])
+            client, found = LockClientId(int(path.name)), (mark["pid"], mark["birth"])
             claims, placed = claims_from(mark["claims"]), placed_from(mark.get("placed", ()))
         except (OSError, ValueError, KeyError, TypeError):
             path.unlink(missing_ok=True)
             return None
-        self._last = max(self._last, guest.number)
-        if birth(found[0]) != found[1] or not self._follow(guest, found[0]):
+        self._last = max(self._last, client.number)
+        if birth(found[0]) != found[1] or not self._follow(client, found[0]):
             path.unlink(missing_ok=True)
             return None
-        return LockFound(guest, claims, placed, str(mark["asked_by"]))
+        return LockFound(client, claims, placed, str(mark["asked_by"]))
 
-    def come(self, pid: int) -> RunId:
+    def come(self, pid: int) -> LockClientId:
         """A name for a process that asks for locks; it is followed to its end.  OSError: it is gone."""
         self._last += 1
-        guest = RunId(NAME, self._last)
-        if not self._follow(guest, pid):
+        client = LockClientId(self._last)
+        if not self._follow(client, pid):
             raise ProcessLookupError
-        return guest
+        return client
 
-    def _follow(self, guest: RunId, pid: int) -> bool:
+    def _follow(self, client: LockClientId, pid: int) -> bool:
         born = birth(pid)
         if born is None:
             return False
         try:
-            self._processes[os.pidfd_open(pid)] = guest
+            self._processes[os.pidfd_open(pid)] = client
         except OSError:
             return False
-        self._pids[guest] = pid, born
+        self._pids[client] = pid, born
         return True
 
-    def welcome(self, command: MarkLockHolder) -> str:
+    def mark(self, command: MarkLockHolder) -> str:
         """Mark what it holds; why that can't be, "" where it can."""
-        if command.guest not in self._pids:
+        if command.client not in self._pids:
             return ""  # it has just left, which is about to be heard
-        pid, born = self._pids[command.guest]
+        pid, born = self._pids[command.client]
         mark = {
             "pid": pid, "birth": born, "claims": command.claims, "placed": command.placed,
             "asked_by": command.asked_by,
         }  # fmt: skip
-        path = self._directory / str(command.guest.number)
+        path = self._directory / str(command.client.number)
         try:
             path.with_suffix(".new").write_text(json.dumps(mark))
             path.with_suffix(".new").rename(path)
@@ -89,9 +87,9 @@ class LockProcesses:
 
     def left(self, descriptor: int) -> LockOver:
         """The process behind a readable descriptor has ended."""
-        guest = self._processes.pop(descriptor)
+        client = self._processes.pop(descriptor)
         os.close(descriptor)
-        del self._pids[guest]
+        del self._pids[client]
         with contextlib.suppress(FileNotFoundError):
-            (self._directory / str(guest.number)).unlink()
-        return LockOver(guest)
+            (self._directory / str(client.number)).unlink()
+        return LockOver(client)

@@ -209,10 +209,10 @@ class Methods:
             raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units"})
         claim = Claim(name, units, exclusive=not (units or asked.get("shared")))
         try:
-            guest = self._company.come(peer.pid)
+            client = self._company.come(peer.pid)
         except OSError:
             raise VarlinkError("Refused", {"reason": "the process that asks can't be seen from here"}) from None
-        self._happen(LockAsked(ticket(), guest, (claim,), peer.name, bool(asked.get("no_wait"))))
+        self._happen(LockAsked(ticket(), client, (claim,), peer.name, bool(asked.get("no_wait"))))
 
     def _why(self, text: str) -> dict[str, Any]:
         run = _named(text)

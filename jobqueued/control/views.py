@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
+from jobqueued.core.job_state import JobState
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.scheduler_state import JobState
 from jobqueued.core.validity import amount
 from jobqueued.model import CPU, FAILURES, LIVE, SECOND, Claim, Job, JobStatus, On, Run, RunState, span, to_text
 from jobqueued.queue.locks import HOST, SLOT
@@ -27,13 +27,13 @@ def _moment(instant: int | None) -> str | None:
 def status_of(scheduler: Scheduler, job: Job) -> JobStatus:
     """The one word for a job."""
     state = scheduler[job.id]
-    ended = state.memory.stats.last_state
+    ended = state.saved.stats.last_state
     facts = (
         (bool(state.live), JobStatus.RUNNING),
-        (any(scheduler.runs[run].state is RunState.RETRYING for run in state.later), JobStatus.RETRYING),
+        (any(scheduler.runs[run].state is RunState.RETRYING for run in state.delayed), JobStatus.RETRYING),
         (bool(scheduler.invalid(job)), JobStatus.INVALID),
-        (state.memory.paused, JobStatus.PAUSED),
-        (bool(state.held or state.later), JobStatus.WAITING),
+        (state.saved.paused, JobStatus.PAUSED),
+        (bool(state.unstarted or state.delayed), JobStatus.WAITING),
         (not job.enabled, JobStatus.DISABLED),
         (scheduler.is_completed(job), JobStatus.COMPLETED),
         (ended in FAILURES, JobStatus.FAILED),
@@ -44,7 +44,7 @@ def status_of(scheduler: Scheduler, job: Job) -> JobStatus:
 
 def _is_over(scheduler: Scheduler, job: Job) -> bool:
     """Whether the clock was all that made it due, and does so no more."""
-    stats = scheduler[job.id].memory.stats
+    stats = scheduler[job.id].saved.stats
     had_some = bool(job.triggers and (stats.last_state or stats.skipped))
     return had_some and scheduler.next_start(job.id) is None and not (job.at_boot or job.on)
 
@@ -69,15 +69,15 @@ def _event(on: On) -> str:
 def job_row(scheduler: Scheduler, job: Job) -> dict[str, Any]:
     """The interface's type Job."""
     state = scheduler[job.id]
-    stats = state.memory.stats
+    stats = state.saved.stats
     return {
         "id": job.id, "description": job.description, "status": status_of(scheduler, job).value,
-        "enabled": job.enabled, "paused": state.memory.paused, "paused_until": _moment(state.memory.paused_until),
-        "skips": [to_text(due + job.offset) for due in state.memory.skips], "invalid": scheduler.invalid(job) or None,
+        "enabled": job.enabled, "paused": state.saved.paused, "paused_until": _moment(state.saved.paused_until),
+        "skips": [to_text(due + job.offset) for due in state.saved.skips], "invalid": scheduler.invalid(job) or None,
         "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
         "next": _moment(_next(scheduler, job)), "last_run": _moment(stats.last_run),
         "last_state": None if stats.last_state is None else str(stats.last_state), "due": len(state.due),
-        "waiting": len(state.waiting), "retrying": len(state.later), "running": len(state.live), "file": job.file,
+        "waiting": len(state.waiting), "retrying": len(state.delayed), "running": len(state.live), "file": job.file,
         "line": job.line,
     }  # fmt: skip
 
@@ -131,23 +131,23 @@ def _on(on: On) -> dict[str, str]:
 
 def stats(state: JobState) -> dict[str, Any]:
     """The job's counters."""
-    counters = state.memory.stats
+    counters = state.saved.stats
     usual = None if counters.usual is None else counters.usual / SECOND
     return {**asdict(counters), "last_run": _moment(counters.last_run), "usual": usual}
 
 
 def _next(scheduler: Scheduler, job: Job) -> int | None:
     """When the clock starts the job next; None: never, or not as things stand."""
-    barred = scheduler[job.id].memory.paused or not job.enabled or scheduler.invalid(job)
+    barred = scheduler[job.id].saved.paused or not job.enabled or scheduler.invalid(job)
     start = None if barred else scheduler.next_start(job.id)
-    if start is not None and start - job.offset in scheduler[job.id].memory.skips:
+    if start is not None and start - job.offset in scheduler[job.id].saved.skips:
         return next(iter(starts(scheduler, job, 1)), None)
     return start
 
 
 def starts(scheduler: Scheduler, job: Job, count: int) -> list[int]:
     """When the clock starts the job next, past what is to be skipped: at most `count` times."""
-    memory = scheduler[job.id].memory
+    memory = scheduler[job.id].saved
     found = job.next_starts(memory.cursor + job.offset, count + len(memory.skips))
     return [start for start in found if start - job.offset not in memory.skips][:count]
 

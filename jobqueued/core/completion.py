@@ -1,81 +1,80 @@
-"""The end of a run, or of one of its attempts: the record, the counters, who is told, and what comes next."""
+"""The end of a run: a live one is stopped or its attempt ends, another attempt follows, or it is over for good.
+
+Over means: the record, the counters, who is told, and what other jobs do about it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from jobqueued.commands import Command, SaveJob, SaveRun, Say, WriteRecord
+from jobqueued.commands import Stop, WriteRecord
 from jobqueued.core import retries
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import ENDS, Step
-from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import skip_run
-from jobqueued.model import LIVE, SECOND, Job, Now, Record, Run, RunState
+from jobqueued.core.turn import Turn
+from jobqueued.events import StopAsked
+from jobqueued.model import LIVE, PENDING, SECOND, Job, Record, Run, RunState
 from jobqueued.saved import JobStats
 
 
-def attempt_ended(book: SchedulerState, run: Run, document: Record, now: Now) -> Iterator[Command]:
-    """A live attempt has left its record: the run's end, or another attempt follows."""
-    job = book.catalog.get(run.id.job)
-    step = ENDS[document["state"]]  # KeyError, and nothing changed, where no attempt can end so
+def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
+    """Take the record that a live attempt has left: the run ends, or another attempt follows."""
+    state = turn.state
+    job = state.catalog.get(run.id.job)
+    step = ENDS[document["state"]]
     again = None if job is None or run.stop_asked else retries.another(job, run, document)
     if again is None:
-        yield from finish(book, run, step, document, now)
+        finish(turn, run, step, document)
         return
-    waiting = book.step(
+    retrying = state.step(
         run, Step.RETRY, reason=document.get("reason"), attempt=run.attempt + 1, failover=again.failover, pid=None,
-        failures=0, not_before=now.wall + again.delay, since=0, waited=0, so_far=document,
+        failures=0, not_before=turn.now.wall + again.delay, since=0, waited=0, so_far=document,
         claims=(), placed=(), ends_by=None,
     )  # fmt: skip
-    book.release(run, now)
-    book.put_later(waiting, now)
-    yield SaveRun(waiting)
-    yield WriteRecord({**document, "state": RunState.RETRYING.value})
-    yield Say("run_retrying", {"record": document, "again_in": again.delay / SECOND, "failover": again.failover})
+    state.release(run, turn.now)
+    state.delay(retrying, turn.now)
+    turn.do(WriteRecord({**document, "state": RunState.RETRYING.value}))
+    turn.say("run_retrying", record=document, again_in=again.delay / SECOND, failover=again.failover)
 
 
-def finish(book: SchedulerState, run: Run, step: Step, document: Record, now: Now) -> Iterator[Command]:
-    """The end of a run, whose last attempt left `document`."""
+def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
+    """End a run whose last attempt left `document`."""
+    state, name = turn.state, run.id.job
     if run.failover and step is Step.SUCCEED:
         document = {**document, "reason": "by its failover"}
-    ended = book.step(run, step, reason=document.get("reason"), pid=document.get("pid"), so_far=None)
+    ended = state.step(run, step, reason=document.get("reason"), pid=document.get("pid"), so_far=None)
     if run.state in LIVE:
-        book.release(run, now)
-    book.drop(run.id)
-    state = book[run.id.job]
-    state.memory = replace(state.memory, stats=_counted(state.memory.stats, ended, document, now))
-    note_outcome(book, ended, now)
-    yield SaveRun(ended, document)
-    yield SaveJob(state.memory)
+        state.release(run, turn.now)
+    state.close(ended, document)
+    state.remember(name, stats=_counted(state[name].saved.stats, ended, document, turn.now.wall))
+    note_outcome(turn, ended)
     if run.failover:
-        yield WriteRecord(document)
-    yield Say("run_ended", {"record": document})
+        turn.do(WriteRecord(document))
+    turn.say("run_ended", record=document)
 
 
-def give_up(
-    book: SchedulerState, run: Run, reason: str, now: Now, *, stopped: bool = False, job: Job | None = None
-) -> Iterator[Command]:
-    """A run without a live attempt goes no further: skipped where it never started, else it ends as it was left.
+def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Job | None = None) -> None:
+    """End a run without a live attempt: skipped where it never started, else it ends as it was left.
 
     `stopped`: by a person, so its end is `killed`.  `job`: as it was, if it is not in the catalog any more.
     """
     if run.so_far is None:
-        yield from skip_run(book, run, reason, now, job or book.catalog.get(run.id.job))
+        skip_run(turn, run, reason, job or turn.state.catalog.get(run.id.job))
         return
     state = RunState.KILLED.value if stopped else run.so_far["state"]
     text = reason if stopped else f"{run.so_far['reason']}; not tried again: {reason}"
     document = {**run.so_far, "state": state, "reason": text}
-    yield from finish(book, run, ENDS[state], document, now)
-    yield WriteRecord(document)
+    finish(turn, run, ENDS[state], document)
+    turn.do(WriteRecord(document))
 
 
-def _counted(stats: JobStats, run: Run, document: Record, now: Now) -> JobStats:
+def _counted(stats: JobStats, run: Run, document: Record, wall: int) -> JobStats:
     succeeded = run.state is RunState.SUCCEEDED
     return replace(
         stats, started=stats.started + 1, succeeded=stats.succeeded + succeeded, failed=stats.failed + (not succeeded),
-        last_run=run.started if run.started is not None else now.wall, last_state=run.state,
+        last_run=run.started if run.started is not None else wall, last_state=run.state,
         usual=_usual(stats.usual, document) if succeeded else stats.usual,
     )  # fmt: skip
 
@@ -90,3 +89,34 @@ def _usual(usual: int | None, document: Record) -> int | None:
     started, ended = (datetime.fromisoformat(attempt[name]) for name in ("started", "ended"))
     took = max(0, round((ended - started).total_seconds() * SECOND))
     return took if usual is None else (3 * usual + took) // 4
+
+
+def stop_asked(turn: Turn, event: StopAsked) -> None:
+    """Stop a run for a person; asked again, its supervisor is told again."""
+    run = turn.state.runs.get(event.run)
+    if run is None:
+        turn.refuse(event.ticket, "Refused", reason=f"{event.run} has ended")
+        return
+    reason = f"stopped by {event.asked_by}"
+    if run.state in PENDING:
+        give_up(turn, run, reason, stopped=True)
+        ended = RunState.SKIPPED if run.so_far is None else RunState.KILLED
+        turn.reply(event.ticket, state=ended.value)
+        return
+    stop(turn, run, reason)
+    turn.reply(event.ticket, state=RunState.STOPPING.value)
+
+
+def stop(turn: Turn, run: Run, reason: str) -> None:
+    """Stop a live run; there is no further attempt."""
+    if run.state is not RunState.STOPPING:
+        stopping(turn, replace(run, stop_asked=True), reason)
+    elif not run.stop_asked:
+        turn.state.change(run, stop_asked=True)
+    turn.do(Stop(run.id, run.attempt, reason))
+
+
+def stopping(turn: Turn, run: Run, reason: str) -> None:
+    """Note that a live run begins to end, whoever wanted it."""
+    turn.state.step(run, Step.STOP, reason=reason)
+    turn.say("run_stopping", run=str(run.id), reason=reason)

@@ -1,129 +1,161 @@
-"""The gate before the queue: what holds back a run that is due, and what lets it through, or gives it up."""
+"""Eligibility: what holds back a run that is due before it joins the queue, what lets it through, or gives it up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from enum import Enum, auto
+from typing import NamedTuple
 
-from jobqueued.commands import Command, SaveHold, SaveJob, SaveRun, Say
 from jobqueued.core import dependencies
 from jobqueued.core.completion import give_up
+from jobqueued.core.dependencies import Standing, Verdict
+from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.core.turn import Turn
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
-from jobqueued.saved import Hold
 
 DEADLINE = "start_deadline"
-IMPOSSIBLE = "impossible"
-"""How the trouble begins of a job whose runs can never be admitted; what else is wrong only keeps new ones away."""
-UNTIL = "its --until"
-HOLD, PRESSURE = ":hold", ":pressure"
-"""What the timers of the host's hold and of pressure on it are called."""
 
 
-def promote(book: SchedulerState, name: str, now: Now) -> Iterator[Command]:
-    """Runs of a job that nothing holds back any more join the queue; those that never can are given up."""
-    job, state = book.catalog.get(name), book[name]
+class Bar(Enum):
+    """The kinds of what holds back a run that is due."""
+
+    UNDEFINED = auto()
+    PAUSED = auto()
+    USER_UNKNOWN = auto()
+    CONCURRENCY = auto()
+    MAX_RUNS = auto()
+    DEPENDENCY = auto()
+    """It is awaited, or has failed; `Obstacle.verdict` says which."""
+
+
+OF_THE_JOB = frozenset({Bar.UNDEFINED, Bar.PAUSED, Bar.USER_UNKNOWN, Bar.CONCURRENCY})
+"""What holds back all other due runs of the job, too."""
+
+
+class Obstacle(NamedTuple):
+    """What holds back a run that is due."""
+
+    bar: Bar
+    verdict: Verdict | None = None
+
+
+def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
+    """Find what keeps a due run from the queue; None: it may join."""
+    job = state.catalog.get(run.id.job)
+    if job is None:
+        return Obstacle(Bar.UNDEFINED)
+    if (bar := barred(state, job)) is not None:
+        return Obstacle(bar)
+    if state[job.id].under_way >= job.concurrency:
+        return Obstacle(Bar.CONCURRENCY)
+    if run.so_far is None and state.is_used_up(job):
+        return Obstacle(Bar.MAX_RUNS)  # until it is known whether the last of them has started
+    verdict = dependencies.verdict(state, job, run, now)
+    return None if verdict.standing is Standing.MET else Obstacle(Bar.DEPENDENCY, verdict)
+
+
+def barred(state: SchedulerState, job: Job) -> Bar | None:
+    """Find what keeps all runs of a job from the queue, however many there are; None: nothing."""
+    if state[job.id].saved.paused:
+        return Bar.PAUSED
+    return None if state.user_is_known_good(job) else Bar.USER_UNKNOWN
+
+
+def promote(turn: Turn, name: str) -> None:
+    """Let runs of a job that nothing holds back any more join the queue; give up those that never can."""
+    state = turn.state
+    job = state.catalog.get(name)
     if job is None:
         return
-    if state.trouble.startswith(IMPOSSIBLE):
-        yield from empty(book, job, f"invalid: {state.trouble}", now)
-    if book.is_completed(job):
-        yield from complete(book, job, now)
-    if book.holds(job):
-        return
-    for run in [book.runs[found] for found in state.due]:
-        if state.under_way >= job.concurrency:
+    if state[name].can_never_run:
+        give_up_all(turn, job, f"invalid: {state.invalid(job)}")
+    if state.is_completed(job):
+        complete(turn, job)
+    for run in [state.runs[due] for due in state[name].due]:
+        found = obstacle(state, run, turn.now)
+        if found is None:
+            state.enqueue(state.step(run, Step.QUEUE), turn.now)
+        elif found.bar in OF_THE_JOB:
             return
-        if run.so_far is None and book.is_used_up(job):
-            continue  # until it is known whether the last of `max_runs` has started
-        word, reason = dependencies.verdict(book, job, run, now)
-        if word is dependencies.MET:
-            yield SaveRun(book.enqueue(book.step(run, Step.QUEUE), now))
-        elif word is dependencies.FAILED:
-            yield from give_up(book, run, reason, now)
+        elif found.verdict is not None and found.verdict.standing is Standing.FAILED:
+            give_up(turn, run, found.verdict.reason)
 
 
-def empty(book: SchedulerState, job: Job, reason: str, now: Now) -> Iterator[Command]:
-    """Nothing of a job that is not live goes on."""
-    state = book[job.id]
-    for run in sorted([*state.due, *state.waiting, *state.later]):
-        yield from give_up(book, book.runs[run], reason, now, job=job)
+def give_up_all(turn: Turn, job: Job, reason: str) -> None:
+    """Let nothing of a job go on that is not live."""
+    for run in turn.state[job.id].pending:
+        give_up(turn, turn.state.runs[run], reason, job=job)
 
 
-def complete(book: SchedulerState, job: Job, now: Now) -> Iterator[Command]:
-    """The last of a job's `max_runs` has started: nothing more is due."""
-    state = book[job.id]
-    book.clock.clear(job.id)
-    if state.memory.rhythm:
-        state.memory = replace(state.memory, rhythm="")
-        yield SaveJob(state.memory)
-    for run in [book.runs[found] for found in sorted([*state.due, *state.waiting])]:
+def complete(turn: Turn, job: Job) -> None:
+    """Let nothing more be due of a job of which the last of its `max_runs` has started."""
+    state = turn.state
+    state.due_times.clear(job.id)
+    if state[job.id].saved.rhythm:
+        state.remember(job.id, rhythm="")
+    for run in map(state.runs.__getitem__, sorted([*state[job.id].due, *state[job.id].waiting])):
         if run.so_far is None:
-            yield from give_up(book, run, "max_runs", now)
+            give_up(turn, run, "max_runs")
 
 
-def watch_over(book: SchedulerState, job: Job, run: Run, now: Now) -> None:
-    """Look at a run that has not started when its time is up."""
-    book.timers.forget(book.runs)
+def watch_over(turn: Turn, job: Job, run: Run) -> None:
+    """Set the timers of a run that has not started: its start deadline, the end of its wait for dependencies."""
+    state, now = turn.state, turn.now
+    state.timers.forget(state.runs)
     if run.so_far is None and job.start_deadline is not None:
-        book.timers.at(planned(book, run) + job.start_deadline, run.id)
+        state.timers.at(planned(state, run) + job.start_deadline, run.id)
     if run.held:
-        book.timers.after(now.mono + max(0, run.held + job.dependency_timeout - now.wall), run.id)
+        state.timers.after(now.mono + max(0, run.held + job.dependency_timeout - now.wall), run.id)
 
 
-def planned(book: SchedulerState, run: Run) -> int:
-    """When (wall) it should start: for the clock's runs `spread` comes on top."""
-    job = book.catalog.get(run.id.job)
+def planned(state: SchedulerState, run: Run) -> int:
+    """The instant (wall) at which a run should start: for the clock's runs `spread` comes on top."""
+    job = state.catalog.get(run.id.job)
     return run.due + (job.offset if job is not None and run.trigger == "schedule" else 0)
 
 
-def look(book: SchedulerState, whom: str | RunId, now: Now) -> Iterator[Command]:
-    """A timer has fired for a run, or for a job."""
-    if isinstance(whom, RunId):
-        if whom in book.runs:
-            yield from _look_at_run(book, book.runs[whom], now)
-    elif whom == PRESSURE:
-        book.blocked = False
-    elif whom == HOLD:
-        if book.hold is not None and not book.hold.lasts(now.wall):
-            yield from hold_over(book, UNTIL, now)
-    else:
-        memory = book[whom].memory
-        if memory.paused and memory.paused_until is not None and memory.paused_until <= now.wall:
-            yield from resumed(book, whom, UNTIL)
-
-
-def _look_at_run(book: SchedulerState, run: Run, now: Now) -> Iterator[Command]:
-    job, state = book.catalog.get(run.id.job), book[run.id.job]
-    if job is None or run.state not in PENDING:
+def look_at_run(turn: Turn, name: RunId) -> None:
+    """See to a run whose timer has fired."""
+    state = turn.state
+    run, job = state.runs.get(name), state.catalog.get(name.job)
+    if run is None or job is None or run.state not in PENDING:
         return
-    if run.so_far is None and job.start_deadline is not None and planned(book, run) + job.start_deadline <= now.wall:
-        yield from give_up(book, run, DEADLINE, now)
-    elif run.id in state.later:
-        if state.later[run.id] <= now.mono:
-            yield from _go_on(book, job, run, now)
-    else:
-        book.stir(run.id.job)
+    delayed_until = state[name.job].delayed.get(name)
+    if run.so_far is None and _is_late(turn, job, run):
+        give_up(turn, run, DEADLINE)
+    elif delayed_until is None:
+        state.stir(name.job)
+    elif delayed_until <= turn.now.mono:
+        _go_on(turn, job, run)
 
 
-def _go_on(book: SchedulerState, job: Job, run: Run, now: Now) -> Iterator[Command]:
-    """The pause of a run is over: it ages from now on, or is held if its job is."""
-    state = book[job.id]
+def _is_late(turn: Turn, job: Job, run: Run) -> bool:
+    deadline = job.start_deadline
+    return deadline is not None and planned(turn.state, run) + deadline <= turn.now.wall
+
+
+def look_at_job(turn: Turn, name: str) -> None:
+    """Resume a job whose pause is over."""
+    saved = turn.state[name].saved
+    if saved.paused and saved.paused_until is not None and saved.paused_until <= turn.now.wall:
+        resume(turn, name, UNTIL)
+
+
+def _go_on(turn: Turn, job: Job, run: Run) -> None:
+    """Queue a run whose delay is over: it ages from now on, or is held back if its job is."""
+    state, job_state = turn.state, turn.state[job.id]
     if run.state is RunState.RETRYING and run.attempt > job.retries + 1 and job.failover is not None:
-        run = book.runs[run.id] = replace(run, failover=True)
+        run = state.change(run, failover=True)
     if gone := _gone(job, run):
-        yield from give_up(book, run, gone, now)
-        return
-    if state.trouble.startswith(IMPOSSIBLE):
-        yield from give_up(book, run, f"invalid: {state.trouble}", now)
-        return
-    if book.holds(job) or len(state.waiting) + len(state.live) >= job.concurrency:
-        yield SaveRun(book.put_back(run, now))
-        return
-    if run.state is RunState.RETRYING:
-        run = book.step(run, Step.QUEUE)
-    yield SaveRun(book.enqueue(run, now))
+        give_up(turn, run, gone)
+    elif job_state.can_never_run:
+        give_up(turn, run, f"invalid: {state.invalid(job)}")
+    elif barred(state, job) is not None or len(job_state.waiting) + len(job_state.live) >= job.concurrency:
+        state.put_back(run, turn.now)
+    else:
+        queued = state.step(run, Step.QUEUE) if run.state is RunState.RETRYING else run
+        state.enqueue(queued, turn.now)
 
 
 def _gone(job: Job, run: Run) -> str:
@@ -133,36 +165,8 @@ def _gone(job: Job, run: Run) -> str:
     return "its job has fewer retries by now" if run.attempt > job.retries + 1 else ""
 
 
-def resumed(book: SchedulerState, name: str, asked_by: str) -> Iterator[Command]:
-    """A paused job goes on."""
-    state = book[name]
-    state.memory = replace(state.memory, paused=False, paused_until=None)
-    book.stir(name)
-    yield SaveJob(state.memory)
-    yield Say("job_resumed", {"job": name, "asked_by": asked_by})
-
-
-def hold(book: SchedulerState, hold: Hold) -> Iterator[Command]:
-    """Nothing new starts on this host from now on."""
-    book.hold = hold
-    if hold.until is not None:
-        book.timers.at(hold.until, HOLD)
-    yield SaveHold(hold)
-    yield Say("held", {"asked_by": hold.asked_by, "until": hold.until})
-
-
-def hold_over(book: SchedulerState, why: str, now: Now) -> Iterator[Command]:
-    """A hold has ended by itself; one that was there before it goes on."""
-    below = None if book.hold is None else book.hold.below
-    if below is not None and below.lasts(now.wall):
-        yield from hold(book, below)
-    else:
-        yield from released(book, why)
-
-
-def released(book: SchedulerState, asked_by: str) -> Iterator[Command]:
-    """New runs start again on this host."""
-    book.hold = None
-    book.blocked = False
-    yield SaveHold(None)
-    yield Say("released", {"asked_by": asked_by})
+def resume(turn: Turn, name: str, asked_by: str) -> None:
+    """Let a paused job go on."""
+    turn.state.remember(name, paused=False, paused_until=None)
+    turn.state.stir(name)
+    turn.say("job_resumed", job=name, asked_by=asked_by)

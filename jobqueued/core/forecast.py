@@ -2,48 +2,68 @@
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from jobqueued.core.scheduler_state import SchedulerState
-from jobqueued.model import SECOND, Now, RunId
+from jobqueued.model import SECOND, Holder, Now, RunId
+from jobqueued.queue.admission import Admission
 from jobqueued.queue.locks import Locks
 
 MOST = 100
 """Behind more runs nobody can say, and to find out would keep the daemon busy."""
 
+IDLE_LOOKS = 3
+"""After so many passes in a row that the queue asked for, and that let nobody start, nobody can say either: where a
+holder never ends, those who wait for it and the others take turns for ever."""
 
-def expected_start(book: SchedulerState, asked: RunId, now: Now) -> int | None:
+
+def expected_start(state: SchedulerState, asked: RunId, now: Now) -> int | None:
     """The wall instant (ns) at which a waiting run is likely to start; None: nobody can say.
 
     What comes due later is not foreseen; a job that has never succeeded takes its `timeout`, or nobody knows.
     """
-    locks, mono = book.admission.locks, now.mono
-    waiting = _before(book, asked, now)
-    live = [holder for holder in locks if isinstance(holder, RunId)]
-    if len(waiting) > MOST or book.hold is not None or book.pressed(mono):
+    waiting = _before(state, asked, now)
+    if len(waiting) > MOST or state.hold is not None or state.pressed(now.mono):
         return None
-    ends = [(end, holder) for holder in live if (end := _end(book, holder, now)) is not None]
-    heapify(ends)
-    then = Locks(locks.capacities)
-    for holder in live:
-        then.grant(holder, locks.held(holder), found=True)
-    while True:
-        started = _admit(book, waiting, then, mono)
-        if asked in started:
-            return now.wall + mono - now.mono
-        for run in started:
-            waiting.remove(run)
-            if (took := _usual(book, run.job)) is not None:
-                heappush(ends, (mono + took, run))
-        if not ends:
-            return None
-        mono, ended = heappop(ends)
-        then.release(ended)
+    queue, ends = _copied(state, waiting, now)
+    mono, idle = now.mono, 0
+    while idle <= IDLE_LOOKS:
+        idle += 1
+        for run in queue.turn(mono, MOST):
+            if run == asked:
+                return now.wall + mono - now.mono
+            _start(state, queue, run, mono, ends)
+            idle = 0
+        look_at = queue.look_at
+        if ends and (look_at is None or ends[0][0] <= look_at):
+            mono, ended = heappop(ends)
+            queue.release(ended)
+            idle = 0
+        elif look_at is None:
+            break
+        else:
+            mono = look_at
+    return None
 
 
-def _before(book: SchedulerState, asked: RunId, now: Now) -> list[RunId]:
+_Ends = list[tuple[int, Holder]]
+
+
+def _copied(state: SchedulerState, waiting: list[Holder], now: Now) -> tuple[Admission, _Ends]:
+    """The queue as it is now, with these that wait only, and when (monotonic, ns) who holds claims is likely to end."""
+    admission = state.admission
+    queue, ends = Admission(Locks(admission.locks.capacities)), list[tuple[int, Holder]]()
+    for holder in admission.locks:
+        queue.hold(holder, admission.locks.held(holder), admission.ends_at(holder), found=True)
+        if isinstance(holder, RunId) and (end := _end(state, holder, now)) is not None:
+            heappush(ends, (end, holder))
+    queue.waiting = admission.waiting.only(waiting)
+    return queue, ends
+
+
+def _before(state: SchedulerState, asked: RunId, now: Now) -> list[Holder]:
     """A run, those that go before it now, and those that age faster and so may do later."""
-    queue = book.admission.waiting
+    queue = state.admission.waiting
     ordered = list(queue.ordered(now.mono))
     place, mine = ordered.index(asked), queue.terms(asked).escalation
     faster = (run for run in ordered[place + 1 :] if _is_faster(queue.terms(run).escalation, mine))
@@ -54,34 +74,26 @@ def _is_faster(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return one[0] * other[1] > other[0] * one[1]
 
 
-def _admit(book: SchedulerState, waiting: list[RunId], then: Locks, mono: int) -> list[RunId]:
-    """Who starts at that moment: in their order, past the first that can't only what does not touch its needs."""
-    queue = book.admission.waiting
-    reserved, started = Locks(then.capacities), []
-    for run in sorted(waiting, key=lambda run: queue.place(run, mono)):
-        claims = queue.terms(run).claims
-        if then.missing(claims, reserved) is None:
-            then.grant(run, claims)
-            started.append(run)
-        elif then.missing(claims) is not None and reserved.missing(claims) is None:
-            reserved.grant(run, claims, found=True)
-    return started
+def _start(state: SchedulerState, queue: Admission, run: Holder, mono: int, ends: _Ends) -> None:
+    claims, _, bound, _ = queue.waiting.terms(run)
+    queue.forget(run)
+    queue.hold(run, claims, None if bound is None else mono + bound)
+    if isinstance(run, RunId) and (took := _usual(state, run.job)) is not None:
+        heappush(ends, (mono + took, run))
 
 
-def _usual(book: SchedulerState, job: str) -> int | None:
+def _usual(state: SchedulerState, job: str) -> int | None:
     """How long a run of a job takes (ns)."""
-    usual, defined = book[job].memory.stats.usual, book.catalog.get(job)
+    usual, defined = state[job].saved.stats.usual, state.catalog.get(job)
     if usual is not None:
         return max(usual, 1)
     return None if defined is None else defined.timeout
 
 
-def _end(book: SchedulerState, run: RunId, now: Now) -> int | None:
+def _end(state: SchedulerState, run: RunId, now: Now) -> int | None:
     """When (monotonic, ns) a live run is likely to end; one that is late already, soon."""
-    if run not in book.runs:
-        return None
-    took, started = _usual(book, run.job), book.runs[run].started
-    bound = book.admission.ends_at(run)
+    took, started = _usual(state, run.job), state.runs[run].started
+    bound = state.admission.ends_at(run)
     if took is None:
         return bound
     begun = now.mono if started is None else now.mono - max(0, now.wall - started)

@@ -1,99 +1,94 @@
-"""People's own commands that take part in the locks (jobqueuectl with-lock): they wait, hold and give back as runs do.
+"""Commands of people that take part in the locks (jobqueuectl with-lock): they wait, hold and give back as runs do.
 
-A guest is a process, and holds its claims as long as it lives; the shell tells when that is over, and finds the guests
-again after a restart.
+A client is a process, and holds its claims as long as it lives; the shell tells when that is over, and finds the
+clients again after a restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from jobqueued.commands import Command, MarkLockHolder, Reply, Say
-from jobqueued.core.scheduler_state import LockClient, SchedulerState
+from jobqueued.commands import MarkLockHolder
+from jobqueued.core.scheduler_state import LockClient
+from jobqueued.core.turn import Turn
 from jobqueued.events import LockAsked, LockFound, LockOver
-from jobqueued.model import HOUR, Now, RunId
+from jobqueued.model import HOUR, LockClientId
 from jobqueued.queue.locks import Claims
 from jobqueued.queue.placement import environment
 from jobqueued.queue.waiting import Terms
 
 
-def asked(book: SchedulerState, event: LockAsked, now: Now) -> Iterator[Command]:
-    """A guest joins the queue; one that will not wait leaves it unless it is granted its claims in the next turn."""
-    locks = book.admission.locks
+def asked(turn: Turn, event: LockAsked) -> None:
+    """Let a client join the queue; one that will not wait leaves it unless the next pass grants it its claims."""
+    state, now = turn.state, turn.now
+    locks = state.admission.locks
     if (claim := locks.impossible(event.claims)) is not None:
         there = f"there {'is 1' if locks.capacity(claim.resource) == 1 else f'are {locks.capacity(claim.resource)}'}"
-        yield Reply(event.ticket, {"reason": f"of {claim.resource} {there}"}, "Refused")
+        turn.refuse(event.ticket, "Refused", reason=f"of {claim.resource} {there}")
         return
-    book.guests[event.guest] = LockClient(event.claims, event.asked_by, event.ticket)
-    terms = Terms(event.claims, book.limits.escalation, None, HOUR)
-    book.admission.waiting.add(event.guest, terms, 0, now.mono, now.wall, book.arrival())
+    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, event.ticket)
+    terms = Terms(event.claims, state.limits.escalation, None, HOUR)
+    state.admission.waiting.add(event.client, terms, 0, now.mono, now.wall, state.arrival())
     if event.at_once:
-        book.hasty.append(event.guest)
-    book.blocked = False
+        state.impatient.append(event.client)
+    state.queue_stuck = False
 
 
-def refused(book: SchedulerState, now: Now) -> Iterator[Command]:
-    """After a turn: who would not wait leaves the queue, and what was kept for it goes to others."""
-    while book.hasty:
-        guest = book.hasty.pop()
-        if guest in book.admission.waiting:
-            known = book.guests.pop(guest)
-            yield Reply(known.ticket, {"reason": _keeps_waiting(book, known.claims, now)}, "Refused")
-            _leave(book, guest)
+def refuse_impatient(turn: Turn) -> None:
+    """Turn away, after a pass, who would not wait."""
+    state = turn.state
+    while state.impatient:
+        name = state.impatient.pop()
+        if name in state.admission.waiting:
+            client = state.lock_clients.pop(name)
+            turn.refuse(client.ticket, "Refused", reason=_keeps_waiting(turn, client.claims))
+            state.leave_queue(name)
 
 
-def _leave(book: SchedulerState, guest: RunId) -> None:
-    book.admission.waiting.remove(guest)
-    book.admission.refusals.pop(guest, None)
-    book.blocked = False
-
-
-def _keeps_waiting(book: SchedulerState, claims: Claims, now: Now) -> str:
-    if book.hold is not None:
-        return f"nothing new starts on this host: held by {book.hold.asked_by}"
-    if (pressed := book.pressed(now.mono)) and book.limits.calm > 0:
+def _keeps_waiting(turn: Turn, claims: Claims) -> str:
+    state = turn.state
+    if state.hold is not None:
+        return f"nothing new starts on this host: held by {state.hold.asked_by}"
+    if (pressed := state.pressed(turn.now.mono)) and state.limits.calm > 0:
         return f"work waits for {', '.join(pressed)} on this host"
-    if (claim := book.admission.locks.missing(claims)) is not None:
-        holders = ", ".join(map(book.called, book.admission.locks.holders(claim.resource)))
+    if (claim := state.admission.locks.missing(claims)) is not None:
+        holders = ", ".join(map(state.name_of, state.admission.locks.holders(claim.resource)))
         return f"lock {claim.resource} is held by {holders}"
-    first = next((one.run for one in book.admission.reservations if one.touches(claims)), None)
-    return "others go first" if first is None else f"it is kept for {book.called(first)}, which goes first"
+    first = next((one.holder for one in state.admission.reservations if one.touches(claims)), None)
+    return "others go first" if first is None else f"it is kept for {state.name_of(first)}, which goes first"
 
 
-def granted(book: SchedulerState, guest: RunId, now: Now) -> Iterator[Command]:
-    """It has its claims: that is marked before it is told."""
-    known = book.guests[guest]
-    _leave(book, guest)
-    placed = book.placement.choose("spread", known.claims, now.mono)
-    book.admission.hold(guest, known.claims, None)
-    book.placement.take(placed, known.claims, now.mono)
-    book.guests[guest] = known._replace(ticket=0, placed=placed)
-    yield MarkLockHolder(guest, known.claims, placed, known.asked_by)
-    yield Say("lock_granted", {"guest": str(guest), "locks": _names(known.claims), "asked_by": known.asked_by})
-    yield Reply(known.ticket, {"holder": str(guest), "environment": environment(placed)})
+def grant(turn: Turn, name: LockClientId) -> None:
+    """Give a client its claims: that is marked before it is told."""
+    state, mono = turn.state, turn.now.mono
+    client = state.lock_clients[name]
+    state.leave_queue(name)
+    placed = state.placement.choose("spread", client.claims, mono)
+    state.admission.hold(name, client.claims, None)
+    state.placement.take(placed, client.claims, mono)
+    state.lock_clients[name] = client._replace(ticket=0, placed=placed)
+    turn.do(MarkLockHolder(name, client.claims, placed, client.asked_by))
+    turn.say("lock_granted", guest=str(name), locks=_names(client.claims), asked_by=client.asked_by)
+    turn.reply(client.ticket, holder=str(name), environment=environment(placed))
 
 
-def found(book: SchedulerState, event: LockFound, now: Now) -> Iterator[Command]:
-    """One that was granted its claims by an earlier scheduler lives on: before anything is admitted it has them
-    again."""
-    book.guests[event.guest] = LockClient(event.claims, event.asked_by, 0, event.placed)
-    book.admission.hold(event.guest, event.claims, None, found=True)
-    book.placement.take(event.placed, event.claims, now.mono)
-    return iter(())
+def found(turn: Turn, event: LockFound) -> None:
+    """Give a client that an earlier scheduler granted its claims the same again, before anything is admitted."""
+    state, mono = turn.state, turn.now.mono
+    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, 0, event.placed)
+    state.admission.hold(event.client, event.claims, None, found=True)
+    state.placement.take(event.placed, event.claims, mono)
 
 
-def over(book: SchedulerState, event: LockOver, now: Now) -> Iterator[Command]:
-    """Its process has ended, whether it had its claims yet or not."""
-    known = book.guests.pop(event.guest, None)
-    if known is None:
+def over(turn: Turn, event: LockOver) -> None:
+    """Take everything back from a client whose process has ended, whether it had its claims yet or not."""
+    state = turn.state
+    client = state.lock_clients.pop(event.client, None)
+    if client is None:
         return
-    _leave(book, event.guest)
-    if event.guest in book.admission.locks:
-        book.admission.release(event.guest)
-        book.placement.give_back(known.placed, known.claims, now.mono)
-        yield Say(
-            "lock_released", {"guest": str(event.guest), "locks": _names(known.claims), "asked_by": known.asked_by}
-        )
+    state.leave_queue(event.client)
+    if event.client in state.admission.locks:
+        state.admission.release(event.client)
+        state.placement.give_back(client.placed, client.claims, turn.now.mono)
+        turn.say("lock_released", guest=str(event.client), locks=_names(client.claims), asked_by=client.asked_by)
 
 
 def _names(claims: Claims) -> list[str]:

@@ -2,284 +2,253 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 from jobqueued import events
-from jobqueued.commands import Command, LookUp, Reply, SaveBoot, SaveJob, SaveRun, Say
+from jobqueued.commands import LookUp
 from jobqueued.core import dependencies
-from jobqueued.core.completion import give_up
-from jobqueued.core.eligibility import UNTIL, resumed, watch_over
-from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.core.completion import give_up, stop
+from jobqueued.core.dependencies import Standing
+from jobqueued.core.eligibility import resume, watch_over
+from jobqueued.core.host_hold import UNTIL
+from jobqueued.core.redefinition import STEP_LIMIT, dues
 from jobqueued.core.skips import CLOCK, Cause, skip
-from jobqueued.core.stops import stop
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Now, Occurrence, Overlap, Run, RunState
+from jobqueued.core.turn import Turn
+from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Overlap, Run, RunState
 from jobqueued.timing import catch_up
 
 JOBS_A_TURN = 64
-DUES_A_TURN = 1000
-STEP_LIMIT = 3 * HOUR
 HELD_FROM_CLOCK, HELD_FROM_OTHERS = 1, 100
+"""How many runs of a job may be due or in the queue, where it has no `max_waiting`."""
 FUSE, NEW = 100, 10 * SECOND
 """So many occurrences a minute, not older than that, a job may get from the clock; more are a defect."""
 
 
-def woke(book: SchedulerState, now: Now) -> Iterator[Command]:
-    """Whatever the clock has made due by now."""
-    for name in book.clock.take(now.wall, JOBS_A_TURN):
-        yield from _come_due(book, book.catalog[name], now)
+def woke(turn: Turn) -> None:
+    """Take whatever the clock has made due by now."""
+    for name in turn.state.due_times.take(turn.now.wall, JOBS_A_TURN):
+        _come_due(turn, turn.state.catalog[name])
 
 
-def catch_clock(book: SchedulerState, job: Job, now: Now) -> Iterator[Command]:
-    """All that the clock has made due of one job by now: before anything about it changes."""
-    while (start := book.clock.next(job.id)) is not None and start <= now.wall:
-        yield from _come_due(book, job, now)
+def catch_clock(turn: Turn, job: Job) -> None:
+    """Take all that the clock has made due of one job by now: before anything about it changes."""
+    while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
+        _come_due(turn, job)
 
 
-def forgo(book: SchedulerState, job: Job, reason: str, now: Now) -> Iterator[Command]:
-    """Occurrences that are due but whose start `spread` has put off never run: the job is another's by now."""
-    state = book[job.id]
-    dues, _ = _dues(job, state.memory.cursor, now.wall) if job.offset and job.enabled else ([], None)
+def skip_dues(turn: Turn, job: Job, dues: list[int], reason: str) -> None:
+    """Skip due times of a job's clock, if there are any."""
     if dues:
-        state.memory = replace(state.memory, cursor=dues[-1])
-        yield from skip(book, job, list(map(partial(Occurrence.clock, job.id, state.memory.era), dues)), reason, now)
+        named = partial(Occurrence.clock, job.id, turn.state[job.id].saved.era)
+        skip(turn, job, list(map(named, dues)), reason)
 
 
-def _dues(job: Job, cursor: int, wall: int) -> tuple[list[int], int | None]:
-    """The due times after the cursor up to `wall`, as many as one turn takes, and the one that follows them."""
-    dues: list[int] = []
-    due = job.next_after(cursor)
-    while due is not None and due <= wall and len(dues) < DUES_A_TURN:
-        dues.append(due)
-        due = job.next_after(due)
-    return dues, due
-
-
-def _come_due(book: SchedulerState, job: Job, now: Now) -> Iterator[Command]:
-    """Every instant from the cursor to now becomes a run or a skip, and the cursor moves past them."""
-    state = book[job.id]
-    wall, cursor = now.wall - job.offset, state.memory.cursor
-    dues, due = _dues(job, cursor, wall)
-    before = dict(zip(dues, [state.memory.previous or cursor, *dues], strict=False))
-    skips = tuple(due for due in state.memory.skips if due > cursor)
-    state.memory = replace(state.memory, cursor=dues[-1], previous=0, skips=skips)
-    book.wind(job)
-    named = partial(Occurrence.clock, job.id, state.memory.era)
-    if state.memory.paused:
-        until = now.wall if state.memory.paused_until is None else min(state.memory.paused_until, now.wall)
-        during = [due for due in dues if due + job.offset <= until]
-        if during:
-            yield from skip(book, job, list(map(named, during)), "paused", now)
-        if until == now.wall:
+def _come_due(turn: Turn, job: Job) -> None:
+    """Make every instant from the cursor to now a run or a skip, and move the cursor past them."""
+    state = turn.state
+    before = state[job.id].saved
+    wall = turn.now.wall - job.offset
+    found, following = dues(job, before.cursor, wall)
+    previous = dict(zip(found, [before.previous or before.cursor, *found], strict=False))
+    skips = tuple(due for due in before.skips if due > before.cursor)
+    state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
+    state.wind(job)
+    if before.paused:
+        found = _after_pause(turn, job, found)
+        if not found:
             return
-        yield from resumed(book, job.id, UNTIL)
-        dues = dues[len(during) :]
-    todo = catch_up.sort_out(job, dues, wall, complete=due is None or due > wall)
-    if todo.missed:
-        yield from skip(book, job, list(map(named, todo.missed)), "missed", now)
-    limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK
-    fresh = sum(wall - instant <= NEW for instant in todo.run)
-    if fresh and _blows_fuse(book, job, fresh, now):
-        yield Say("fuse", {"job": job.id}) if not state.fuse_blown else SaveJob(state.memory)
-        state.fuse_blown = True
-        yield from skip(book, job, list(map(named, todo.run)), "fuse", now)
+    todo = catch_up.sort_out(job, found, wall, complete=following is None or following > wall)
+    skip_dues(turn, job, todo.missed, "missed")
+    if _blows_fuse(turn, job, sum(wall - instant <= NEW for instant in todo.run)):
+        skip_dues(turn, job, todo.run, "fuse")
         return
     for instant in todo.run:
-        yield from _new_of_clock(book, job, named(instant), limit, now, before[instant])
+        _new_of_clock(turn, job, Occurrence.clock(job.id, before.era, instant), previous[instant])
 
 
-def _blows_fuse(book: SchedulerState, job: Job, fresh: int, now: Now) -> bool:
-    """Whether these occurrences are too many; a minute with fewer mends it."""
-    state = book[job.id]
-    count, since = state.fresh
-    if now.mono - since >= MINUTE:
-        state.fuse_blown = state.fuse_blown and count > FUSE and now.mono - since < 2 * MINUTE
-        count, since = 0, now.mono
-    state.fresh = count + fresh, since
-    return state.fuse_blown or count + fresh > FUSE
+def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
+    """Skip what came due during the pause of a job, and resume it if that is over; what came due afterwards."""
+    until = turn.state[job.id].saved.paused_until
+    is_over = until is not None and until < turn.now.wall
+    during = [due for due in found if not is_over or due + job.offset <= (until or 0)]
+    skip_dues(turn, job, during, "paused")
+    if not is_over:
+        return []
+    resume(turn, job.id, UNTIL)
+    return found[len(during) :]
 
 
-def _new_of_clock(
-    book: SchedulerState, job: Job, occurrence: Occurrence, limit: int, now: Now, previous: int
-) -> Iterator[Command]:
-    """What the clock makes due may have been asked to be skipped, and takes the place of one that waits for others."""
-    if occurrence.due in book[job.id].memory.skips:
-        yield from skip(book, job, [occurrence], "skip_next", now)
+def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
+    """Count the occurrences that are not late; tell whether they are too many.  A minute with fewer mends it."""
+    if not fresh:
+        return False
+    state, mono = turn.state[job.id], turn.now.mono
+    count, since = state.recent
+    was_blown = state.fuse_blown
+    if mono - since >= MINUTE:
+        was_blown = was_blown and count > FUSE and mono - since < 2 * MINUTE
+        count, since = 0, mono
+    state.recent = count + fresh, since
+    state.fuse_blown = was_blown or count + fresh > FUSE
+    if state.fuse_blown and not was_blown:
+        turn.say("fuse", job=job.id)
+    return state.fuse_blown
+
+
+def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -> None:
+    """Make a run or a skip of what the clock has made due; it takes the place of one that waits for dependencies."""
+    state = turn.state
+    if occurrence.due in state[job.id].saved.skips:
+        skip(turn, job, [occurrence], "skip_next")
         return
-    waits = [run for run in map(book.runs.__getitem__, book[job.id].due) if _waits(book, job, run, now)]
-    if not _refusal(book, job, limit + len(waits)):
+    limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK
+    waits = [run for run in map(state.runs.__getitem__, state[job.id].due) if _waits(turn, job, run)]
+    if not _refusal(turn, job, limit + len(waits)):
         for run in waits:
-            yield from give_up(book, run, "superseded", now)
-    yield from _new(book, job, occurrence, limit, now, CLOCK, previous)
+            give_up(turn, run, "superseded")
+    _new(turn, job, occurrence, CLOCK, limit, previous)
 
 
-def _waits(book: SchedulerState, job: Job, run: Run, now: Now) -> bool:
-    return bool(run.held) and dependencies.verdict(book, job, run, now).word is dependencies.WAITS
+def _waits(turn: Turn, job: Job, run: Run) -> bool:
+    return bool(run.held) and dependencies.verdict(turn.state, job, run, turn.now).standing is Standing.AWAITED
 
 
-def clock_stepped(book: SchedulerState, event: events.ClockStepped, now: Now) -> Iterator[Command]:
-    """Steps up to 3 h are gaps like any other (backward: the cursor stays).  A larger one is a correction."""
-    yield Say("clock_stepped", {"seconds": event.step / SECOND})
-    yield from _shifted(book, event.step)
-    for job in book.catalog.awaiting_paths():
-        memory = book[job.id].memory
-        if memory.appeared > now.wall:  # else no file would be new until the clock is there again
-            book[job.id].memory = replace(memory, appeared=now.wall)
-            yield SaveJob(book[job.id].memory)
+def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
+    """Take steps up to 3 h for gaps like any other (backward: the cursor stays), a larger one for a correction."""
+    state, wall = turn.state, turn.now.wall
+    turn.say("clock_stepped", seconds=event.step / SECOND)
+    _shift(turn, event.step)
+    for job in state.catalog.awaiting_paths():
+        if state[job.id].saved.appeared > wall:  # else no file would be new until the clock is there again
+            state.remember(job.id, appeared=wall)
     if abs(event.step) <= STEP_LIMIT:
         return
-    for job in book.catalog:
-        state = book[job.id]
-        start = book.clock.next(job.id)
-        era = state.memory.era + (event.step < 0)
-        state.memory = replace(state.memory, cursor=now.wall, previous=0, era=era)
-        yield SaveJob(state.memory)
-        if start is not None and start <= now.wall:
-            yield from skip(book, job, [Occurrence.clock(job.id, era, start - job.offset)], "clock", now)
-        book.wind(job)
+    for job in state.catalog:
+        start, era = state.due_times.next(job.id), state[job.id].saved.era + (event.step < 0)
+        state.remember(job.id, cursor=wall, previous=0, era=era)
+        if start is not None and start <= wall:
+            skip_dues(turn, job, [start - job.offset], "clock")
+        state.wind(job)
 
 
-def slept(book: SchedulerState, event: events.Slept) -> Iterator[Command]:
-    """What durations count from moves with the clock; what was due meanwhile is caught up like after any gap."""
-    return _shifted(book, event.duration)
+def slept(turn: Turn, event: events.Slept) -> None:
+    """Move what durations count from with the clock; what was due meanwhile is caught up like after any gap."""
+    _shift(turn, event.duration)
 
 
-def _shifted(book: SchedulerState, step: int) -> Iterator[Command]:
-    for run in list(book.runs.values()):
+def _shift(turn: Turn, step: int) -> None:
+    state = turn.state
+    for run in list(state.runs.values()):
         if (shifted := run.shifted(step)) != run:
-            book.runs[run.id] = shifted
-            yield SaveRun(shifted)
-    for state in map(book.__getitem__, (job.id for job in book.catalog)):
-        if state.memory.outcomes:  # a dependency's success counts from when a run was held
-            outcomes = tuple(known._replace(ended=known.ended + step) for known in state.memory.outcomes)
-            state.memory = replace(state.memory, outcomes=outcomes)
-            yield SaveJob(state.memory)
+            state.keep(shifted)
+    for job in state.catalog:
+        outcomes = state[job.id].saved.outcomes
+        if outcomes:  # a dependency's success counts from when a run was held
+            state.remember(job.id, outcomes=tuple(known._replace(ended=known.ended + step) for known in outcomes))
 
 
-def booted(book: SchedulerState, boot: str, now: Now) -> Iterator[Command]:
-    """The host was booted since the daemon last ran; this is known once and for all with the runs it makes."""
-    for job in book.catalog:
+def booted(turn: Turn, boot: str) -> None:
+    """Make due what a boot of the host makes due; that it was noticed is saved with the runs."""
+    for job in turn.state.catalog:
         if job.at_boot and job.enabled:
-            yield from _new(book, job, Occurrence(job.id, f"b{boot}", now.wall), HELD_FROM_OTHERS, now, Cause("boot"))
-    yield SaveBoot(boot)
+            _new(turn, job, Occurrence(job.id, f"b{boot}", turn.now.wall), Cause("boot"))
+    turn.state.note_boot(boot)
 
 
-def asked(book: SchedulerState, event: events.RunAsked, now: Now) -> Iterator[Command]:
-    """Somebody wants a job to run now."""
-    job = book.catalog.get(event.job)
+def asked(turn: Turn, event: events.RunAsked) -> None:
+    """Make a job due for a person."""
+    job = turn.state.catalog.get(event.job)
     if job is None:
-        yield Reply(event.ticket, {"job": event.job}, "NoSuchJob")
+        turn.refuse(event.ticket, "NoSuchJob", job=event.job)
         return
     cause = Cause("manual" if event.again is None else f"rerun of {event.again}", event.asked_by)
-    made = list(_new(book, job, Occurrence(job.id, event.key, now.wall), HELD_FROM_OTHERS, now, cause))
-    yield from made
-    run = _made(made, event.key)
+    run = _new(turn, job, Occurrence(job.id, event.key, turn.now.wall), cause)
     if run.state is RunState.SKIPPED:
-        yield Reply(event.ticket, {"reason": f"{run.id} was skipped: {run.reason}"}, "Refused")
+        turn.refuse(event.ticket, "Refused", reason=f"{run.id} was skipped: {run.reason}")
     else:
-        yield Reply(event.ticket, {"run": str(run.id)})
+        turn.reply(event.ticket, run=str(run.id))
 
 
-def emitted(book: SchedulerState, event: events.Emitted, now: Now) -> Iterator[Command]:
-    """Something has happened that jobs wait for; the answer names their runs, skipped ones too."""
-    runs = []
-    for job in book.catalog.listeners("event", event.event):
-        if job.enabled:
-            occurrence = Occurrence(job.id, event.key, now.wall)
-            made = list(
-                _new(book, job, occurrence, HELD_FROM_OTHERS, now, Cause(f"event {event.event}", event.asked_by))
-            )
-            yield from made
-            runs.append(str(_made(made, event.key).id))
-    yield Say("emitted", {"name": event.event, "asked_by": event.asked_by, "runs": runs})
-    yield Reply(event.ticket, {"runs": runs})
+def emitted(turn: Turn, event: events.Emitted) -> None:
+    """Make due what waits for an event; the answer names the runs, skipped ones too."""
+    cause = Cause(f"event {event.event}", event.asked_by)
+    jobs = [job for job in turn.state.catalog.listeners("event", event.event) if job.enabled]
+    runs = [str(_new(turn, job, Occurrence(job.id, event.key, turn.now.wall), cause).id) for job in jobs]
+    turn.say("emitted", name=event.event, asked_by=event.asked_by, runs=runs)
+    turn.reply(event.ticket, runs=runs)
 
 
-def appeared(book: SchedulerState, event: events.PathAppeared, now: Now) -> Iterator[Command]:
-    """A file has appeared that jobs wait for; a run of theirs that has yet to start will find it too."""
-    for job in book.catalog.listeners("path", event.path):
-        state = book[job.id]
-        if event.instant <= state.memory.appeared or not job.enabled:
+def appeared(turn: Turn, event: events.PathAppeared) -> None:
+    """Make due what waits for a file that has appeared; a run that has yet to start will find it too."""
+    state, wall = turn.state, turn.now.wall
+    for job in state.catalog.listeners("path", event.path):
+        if event.instant <= state[job.id].saved.appeared or not job.enabled:
             continue
-        state.memory = replace(state.memory, appeared=max(event.instant, now.wall))
-        yield SaveJob(state.memory)
-        if not (state.due or state.waiting):
-            cause = Cause(f"path {event.path}")
-            yield from _new(book, job, Occurrence(job.id, event.key, now.wall), HELD_FROM_OTHERS, now, cause)
+        state.remember(job.id, appeared=max(event.instant, wall))
+        if not state[job.id].unstarted:
+            _new(turn, job, Occurrence(job.id, event.key, wall), Cause(f"path {event.path}"))
 
 
-def _made(commands: list[Command], key: str) -> Run:
-    """The run, or the skip, that became of an occurrence; a skip may be part of an earlier one."""
-    saved = [command.run for command in commands if isinstance(command, SaveRun)]
-    return next((run for run in saved if run.key == key), saved[-1])
-
-
-def followed(book: SchedulerState, ended: Run, now: Now) -> Iterator[Command]:
-    """A run has ended for good: what other jobs do about it."""
+def follow(turn: Turn, ended: Run) -> None:
+    """Do what other jobs do about the final end of a run."""
+    state, wall, cause = turn.state, turn.now.wall, Cause(f"end of {ended.id}")
     result = "success" if ended.state is RunState.SUCCEEDED else "failure"
-    for job in book.catalog.listeners("job", ended.id.job):
+    for job in state.catalog.listeners("job", ended.id.job):
         if job.enabled and any(on.name == ended.id.job and on.result in (result, "any") for on in job.on):
-            occurrence = Occurrence(job.id, f"j{ended.id}", now.wall)
-            yield from _new(book, job, occurrence, HELD_FROM_OTHERS, now, Cause(f"end of {ended.id}"))
-    for name in book.catalog.dependents(ended.id.job):
-        job = book.catalog[name]
-        if job.enabled and not job.triggers and (result == "success" or job.on_dependency_failure == "run"):
-            is_due = dependencies.satisfy(book, ended.id.job, job)
-            yield SaveJob(book[name].memory)
-            if is_due:
-                occurrence = Occurrence(name, f"d{ended.id}", now.wall)
-                yield from _new(book, job, occurrence, HELD_FROM_OTHERS, now, Cause(f"end of {ended.id}"))
+            _new(turn, job, Occurrence(job.id, f"j{ended.id}", wall), cause)
+    for job in map(state.catalog.__getitem__, state.catalog.dependents(ended.id.job)):
+        counts = result == "success" or job.on_dependency_failure == "run"
+        if job.enabled and not job.triggers and counts and dependencies.satisfy(state, ended.id.job, job):
+            _new(turn, job, Occurrence(job.id, f"d{ended.id}", wall), cause)
 
 
-def _refusal(book: SchedulerState, job: Job, limit: int) -> str:
-    """Why an occurrence of a job becomes no run; "" if nothing is against it."""
-    state = book[job.id]
-    if state.memory.paused:
+def _refusal(turn: Turn, job: Job, limit: int) -> str:
+    """The reason why an occurrence of a job becomes no run; "" if nothing is against it."""
+    state = turn.state[job.id]
+    if state.saved.paused:
         return "paused"
-    if state.trouble:
-        return f"invalid: {state.trouble}"
-    if book.is_completed(job):
+    if state.invalid is not None:
+        return f"invalid: {state.invalid.text}"
+    if turn.state.is_completed(job):
         return "max_runs"
     if job.overlap is Overlap.SKIP and state.under_way + len(state.due) >= job.concurrency:
         return "overlap"
-    replaces = job.overlap is Overlap.REPLACE
-    waiting = sum(book.runs[run].so_far is None for run in (*state.due, *state.waiting))
-    if not replaces and waiting >= (limit if job.max_waiting is None else job.max_waiting):
+    unstarted = sum(turn.state.runs[run].so_far is None for run in (*state.due, *state.waiting))
+    if job.overlap is not Overlap.REPLACE and unstarted >= (limit if job.max_waiting is None else job.max_waiting):
         return "queue_full"
     return ""
 
 
 def _new(
-    book: SchedulerState, job: Job, occurrence: Occurrence, limit: int, now: Now, cause: Cause, previous: int = 0
-) -> Iterator[Command]:
-    """A run for the occurrence, or a skip with the reason; `previous`: the instant before it in the job's rhythm."""
-    state = book[job.id]
-    state.memory = replace(state.memory, satisfied=())
-    if refusal := _refusal(book, job, limit):
-        yield from skip(book, job, [occurrence], refusal, now, cause)
-        return
-    run = book.number(occurrence, now.wall, *cause)
+    turn: Turn, job: Job, occurrence: Occurrence, cause: Cause, limit: int = HELD_FROM_OTHERS, previous: int = 0
+) -> Run:
+    """Make a run of an occurrence, or a skip with the reason; `previous`: the instant before it in the job's rhythm."""
+    state = turn.state
+    if state[job.id].saved.satisfied:
+        state.remember(job.id, satisfied=())
+    if refusal := _refusal(turn, job, limit):
+        return skip(turn, job, [occurrence], refusal, cause)
+    run = state.number(occurrence, turn.now.wall, *cause)
     if job.overlap is Overlap.REPLACE:
-        yield from _replaced(book, job, run, now)
-    held = now.wall if cause == CLOCK and dependencies.hold_back(job) else 0
+        _replace_older(turn, job, run)
+    held = turn.now.wall if cause == CLOCK and dependencies.hold_back(job) else 0
     run = replace(run, previous=previous, held=held)
-    book.put_due(run)
-    book.stir(job.id)
-    watch_over(book, job, run, now)
-    yield SaveRun(run)
-    yield SaveJob(state.memory)
-    if job.user is not None and book.users.get(job.user) != "":
-        yield LookUp(job.user)
+    state.put_due(run)
+    state.stir(job.id)
+    watch_over(turn, job, run)
+    if job.user is not None and not state.user_is_known_good(job):
+        turn.do(LookUp(job.user))
+    return run
 
 
-def _replaced(book: SchedulerState, job: Job, run: Run, now: Now) -> Iterator[Command]:
-    """At its job's `concurrency` a new run takes the place of those that are not live, then of the oldest that are."""
-    state, reason = book[job.id], f"replaced by {run.id}"
-    going = sorted(live for live in state.live if book.runs[live].state is not RunState.STOPPING)
-    pending = sorted([*state.due, *state.waiting, *state.later])
+def _replace_older(turn: Turn, job: Job, run: Run) -> None:
+    """Give a new run of a job at its `concurrency` the place of those that are not live, then of the oldest live."""
+    state, reason = turn.state, f"replaced by {run.id}"
+    pending = state[job.id].pending
+    going = sorted(live for live in state[job.id].live if state.runs[live].state is not RunState.STOPPING)
     beyond = len(going) + len(pending) + 1 - job.concurrency
     for older in pending[: max(0, beyond)]:
-        yield from give_up(book, book.runs[older], reason, now, stopped=True)
+        give_up(turn, state.runs[older], reason, stopped=True)
     for live in going[: max(0, beyond - len(pending))]:
-        yield from stop(book, book.runs[live], reason)
+        stop(turn, state.runs[live], reason)

@@ -1,16 +1,40 @@
-"""What the scheduler knows: every job id's state, and every run before its end in exactly one place."""
+"""The state of the scheduler, and the moves that keep it consistent.
+
+Every run before its end is in exactly one place of its job's `JobState`; live runs, and nobody else but clients with
+locks, hold claims.  `validate` says so in full.
+
+What has to survive is written here only: `keep`, `close` and the moves for runs, `remember` for jobs, `hold_host` and
+`note_boot` for the host.  Each notes what it has changed, and `take_saves` gives the commands that make all of it
+durable, once for each run and job.  So no decision can forget to save what it has changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobqueued.catalog import Catalog
+from jobqueued.commands import Save, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.core import lifecycle
+from jobqueued.core.agenda import Agenda
+from jobqueued.core.job_state import JobState
 from jobqueued.core.lifecycle import Step
-from jobqueued.core.timers import Timers
-from jobqueued.model import LIVE, Escalation, Job, Now, Occurrence, Run, RunId, RunState
+from jobqueued.core.timers import HostTimer, Timers
+from jobqueued.model import (
+    LIVE,
+    Escalation,
+    Holder,
+    Job,
+    LockClientId,
+    Now,
+    Occurrence,
+    Record,
+    Run,
+    RunId,
+    RunState,
+)
 from jobqueued.queue.admission import OUTPUT_DRAIN, Admission
 from jobqueued.queue.locks import SLOT, Claims, Locks, claims_of, least_claims
 from jobqueued.queue.placement import Placed, Placement
@@ -36,7 +60,7 @@ class HostLimits(NamedTuple):
 
 
 class LockClient(NamedTuple):
-    """A person's command that wants or has claims; `ticket` is answered when they are granted (0: they were)."""
+    """A command of a person that wants or has claims; `ticket` is answered when they are granted (0: they were)."""
 
     claims: Claims
     asked_by: str
@@ -44,82 +68,54 @@ class LockClient(NamedTuple):
     placed: Placed = ()
 
 
-@dataclass(slots=True)
-class JobState:
-    """What is kept of a job id beside its definition; it outlives the job's removal.
-
-    `later` are the runs that wait for a pause to end (monotonic, ns): before the next attempt, or after trouble of the
-    system.  `skip` is the newest run if that is a skip: the next skip for the same reason joins it.  `trouble` is why
-    the job can't run on this host as things stand.  `fresh`: how many of the clock's occurrences came since when
-    (monotonic, ns), for the fuse.
-    """
-
-    memory: SavedJob
-    due: list[RunId] = field(default_factory=list)
-    waiting: set[RunId] = field(default_factory=set)
-    later: dict[RunId, int] = field(default_factory=dict)
-    live: set[RunId] = field(default_factory=set)
-    skip: Run | None = None
-    trouble: str = ""
-    fresh: tuple[int, int] = (0, 0)
-    fuse_blown: bool = False
-
-    @property
-    def held(self) -> int:
-        """How many runs are due or waiting."""
-        return len(self.due) + len(self.waiting)
-
-    @property
-    def under_way(self) -> int:
-        """How many runs count against `concurrency`."""
-        return len(self.waiting) + len(self.later) + len(self.live)
-
-    @property
-    def unfinished(self) -> list[RunId]:
-        """All runs before their end."""
-        return [*self.due, *self.waiting, *self.later, *self.live]
-
-
 class SchedulerState:
-    """The catalog, the clock, the runs and the queue, and the moves that keep them consistent."""
+    """The jobs, their runs, the queue, and the host."""
 
     def __init__(self, limits: HostLimits) -> None:
-        self.host, self.limits = limits.name, limits
+        self.limits = limits
         self.catalog = Catalog()
-        self.clock = DueTimes()
+        """The jobs that files define by now; `jobs.read` changes it."""
+        self.due_times = DueTimes()
+        """The next start by the clock of each job in the catalog that has one: the first due time after its cursor."""
         self.timers = Timers()
-        self.users: dict[str, str | None] = {}
-        """What is wrong with a user of jobs: "" nothing, None: nobody knows yet."""
-        self.runs: dict[RunId, Run] = {}
-        self.guests: dict[RunId, LockClient] = {}
-        """By names that look like a run's, of a job that no file can define."""
-        self.hasty: list[RunId] = []
-        """The guests that leave unless they are granted their claims in the next turn."""
+        """Looks that are due at some instant; one too many does no harm."""
+        self.agenda = Agenda()
+        """The work that is left for the end of the turn."""
+        self.users: dict[str, str] = {}
+        """What is wrong with a user of jobs, "" nothing; who is not in it is being looked up.  `jobs.user_known`."""
+        self.invalid_jobs: set[str] = set()
+        """The ids of those whose `JobState.invalid` is something.  `validity.judge`."""
+        self.loaded = False
+        """Whether every job file was read, so that it is known which jobs there are.  `jobs.loaded`."""
         slots = {} if limits.max_running is None else {SLOT: limits.max_running}
         self.admission = Admission(Locks({**limits.resources, **slots}))
+        """The queue: exactly the runs in a `waiting` and the clients that have a ticket; its locks: the live runs, and
+        the clients that have none."""
         self.placement = Placement(limits.resources, limits.cpus)
-        self.blocked = False
-        """Nothing that waits can start before something ends or joins; so nobody needs to look."""
-        self.stirred: dict[str, None] = {}
-        """The jobs whose runs may have become free to join the queue."""
-        self.finished: list[Run] = []
-        """Runs that have ended, and may make other jobs due."""
+        """The units that those who hold claims were given."""
+        self.queue_stuck = False
+        """Nothing in the queue can start before something ends or joins; so nobody needs to look."""
+        self.lock_clients: dict[LockClientId, LockClient] = {}
+        """The commands of people in the queue or with locks.  `lock_clients` changes it."""
+        self.impatient: list[LockClientId] = []
+        """The clients that leave unless the next pass grants them their claims."""
+        self.hold: Hold | None = None
+        self.pressure: dict[str, int] = {}
+        """Until when (monotonic, ns) there is pressure, by its name.  `Scheduler` notes it."""
+        self._runs: dict[RunId, Run] = {}
+        self.runs: Mapping[RunId, Run] = MappingProxyType(self._runs)
+        """Every run before its end."""
         self._jobs: dict[str, JobState] = {}
         self._terms: dict[str, Terms] = {}
         self._arrivals = 0
-        self.unjudged: dict[str, None] | None = None
-        """The jobs of which it has to be judged whether they can run here; None: all."""
-        self.troubled: set[str] = set()
-        self.loaded = False
-        """Whether every job file was read, so that it is known which jobs there are."""
-        self.hold: Hold | None = None
-        self.pressure: dict[str, int] = {}
-        """Until when (monotonic, ns) there is pressure, by its name."""
+        self._unsaved_runs: dict[RunId, SaveRun] = {}
+        self._unsaved_jobs: dict[str, None] = {}
+        self._unsaved_host: list[SaveBoot | SaveHold] = []
 
-    def restore(self, memories: Iterable[SavedJob], runs: Iterable[Run], now: Now) -> None:
+    def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
         """Take over what was kept: live runs have their claims back, others wait for their jobs to be read."""
-        for memory in memories:
-            self._jobs[memory.job] = JobState(memory)
+        for job in saved:
+            self._jobs[job.job] = JobState(job)
         for run in sorted(runs, key=lambda run: run.arrival):
             self._arrivals = max(self._arrivals, run.arrival)
             if run.state is RunState.SKIPPED:
@@ -127,10 +123,12 @@ class SchedulerState:
             elif run.state in LIVE:
                 self.put_live(run, now)
             elif run.state is RunState.RETRYING or (run.state is RunState.WAITING and run.not_before > now.wall):
-                self.put_later(run, now)
+                self.delay(run, now)
             else:
-                self[run.id.job].due.append(run.id)
-                self.runs[run.id] = replace(run, state=RunState.DUE, waited=run.age(now.wall), since=0)
+                self.put_due(replace(run, state=RunState.DUE, waited=run.age(now.wall), since=0))
+        if hold is not None:
+            self.hold_host(hold)
+        self.take_saves()  # it comes from there
 
     def __getitem__(self, job: str) -> JobState:
         """The state of a job id, heard of or not."""
@@ -138,29 +136,93 @@ class SchedulerState:
             self._jobs[job] = JobState(SavedJob(job=job))
         return self._jobs[job]
 
-    def called(self, holder: Hashable) -> str:
-        """What people call who holds something."""
-        known = self.guests.get(holder) if isinstance(holder, RunId) else None
-        return str(holder) if known is None else f"a command of {known.asked_by} (with-lock)"
+    # what has to survive
 
-    def told(self, obstacle: str | RunId) -> str:
-        """What people call what kept a run from starting: a resource, or a run for which one was kept."""
-        return obstacle.removeprefix(":") if isinstance(obstacle, str) else f"what is kept for {self.called(obstacle)}"
+    def take_saves(self) -> list[Save]:
+        """Hand over what has changed since the last time and has to become durable."""
+        jobs = [SaveJob(self._jobs[name].saved) for name in self._unsaved_jobs]
+        saves: list[Save] = [*self._unsaved_runs.values(), *jobs, *self._unsaved_host]
+        self._unsaved_runs, self._unsaved_jobs, self._unsaved_host = {}, {}, []
+        return saves
+
+    def remember(self, job: str, **changes: Any) -> SavedJob:
+        """Change what is saved of a job id."""
+        state = self[job]
+        state.saved = replace(state.saved, **changes)
+        self._unsaved_jobs[job] = None
+        return state.saved
+
+    def keep(self, run: Run) -> Run:
+        """Change a run before its end, or add one."""
+        self._runs[run.id] = run
+        self._unsaved_runs[run.id] = SaveRun(run)
+        return run
+
+    def change(self, run: Run, **changes: Any) -> Run:
+        """Change fields of a run before its end."""
+        return self.keep(replace(run, **changes))
+
+    def step(self, run: Run, step: Step, **changes: Any) -> Run:
+        """Take a run a step further; lifecycle.IllegalStep, and nothing changed, where the table has none."""
+        return self.change(run, state=lifecycle.after(run.state, step), **changes)
+
+    def close(self, run: Run, record: Record) -> None:
+        """End a run: with its record it is in no place any more."""
+        if run.id in self._runs:
+            self._take_out(run.id)
+            del self._runs[run.id]
+            self.queue_stuck = False
+        self._unsaved_runs[run.id] = SaveRun(run, record)
+
+    def hold_host(self, hold: Hold | None) -> None:
+        """Let nothing new start on this host; None: let it start again."""
+        self.hold = hold
+        self._unsaved_host.append(SaveHold(hold))
+        if hold is None:
+            self.queue_stuck = False
+        elif hold.until is not None:
+            self.timers.at(hold.until, HostTimer.HOLD)
+
+    def note_boot(self, boot: str) -> None:
+        """Note that this boot of the host was noticed."""
+        self._unsaved_host.append(SaveBoot(boot))
+
+    # words for people
+
+    def name_of(self, holder: Holder) -> str:
+        """Name for people who holds something."""
+        client = self.lock_clients.get(holder) if isinstance(holder, LockClientId) else None
+        return str(holder) if client is None else f"a command of {client.asked_by} (with-lock)"
+
+    def obstacle_name(self, obstacle: str | Holder) -> str:
+        """Name what kept a run from starting: a resource, or who one was kept for."""
+        if isinstance(obstacle, str):
+            return obstacle.removeprefix(":")
+        return f"what is kept for {self.name_of(obstacle)}"
+
+    # the host
 
     def pressed(self, mono: int) -> list[str]:
         """For what work waits too long on this host."""
         return [name for name, until in self.pressure.items() if until > mono]
 
-    def stir(self, job: str) -> None:
-        """Something has changed that may have held back runs of a job, or of those that depend on it."""
-        self.stirred[job] = None
-        for name in self.catalog.dependents(job):
-            self.stirred[name] = None
+    @property
+    def order_matters(self) -> bool:
+        """Tell whether it can matter which of the waiting runs is admitted first."""
+        if self.limits.max_running is not None:
+            return True
+        return any(terms.claims != _PLAIN for terms in self.admission.waiting.all_terms())
 
     # jobs
 
+    def stir(self, job: str) -> None:
+        """Have the runs of a job, and of those that depend on it, looked at: something may let them go on."""
+        self.agenda.look_at(job)
+        for name in self.catalog.dependents(job):
+            self.agenda.look_at(name)
+
     def define(self, job: Job) -> None:
-        """A definition is new: what follows from it is worked out anew."""
+        """Work out anew what follows from a definition."""
         self._terms.pop(job.id, None)
 
     def terms(self, job: Job) -> Terms:
@@ -176,16 +238,16 @@ class SchedulerState:
     def wind(self, job: Job) -> None:
         """Set the clock to the first occurrence that is not covered; a job that is completed has none."""
         if self.is_completed(job):
-            self.clock.clear(job.id)
+            self.due_times.clear(job.id)
         else:
-            self.clock.set(job, self[job.id].memory.cursor)
+            self.due_times.set(job, self[job.id].saved.cursor)
 
     def is_completed(self, job: Job) -> bool:
-        """Whether `max_runs` have started."""
+        """Tell whether `max_runs` have started."""
         return job.max_runs is not None and self._started(job) >= job.max_runs
 
     def is_used_up(self, job: Job) -> bool:
-        """Whether `max_runs` have started, or are about to."""
+        """Tell whether `max_runs` have started, or are about to."""
         if job.max_runs is None:
             return False
         starting = sum(not _has_started(self.runs[run]) for run in self[job.id].live)
@@ -194,30 +256,24 @@ class SchedulerState:
     def _started(self, job: Job) -> int:
         state = self[job.id]
         under_way = [self.runs[run] for run in state.unfinished]
-        return state.memory.stats.started + sum(_has_started(run) for run in under_way)
+        return state.saved.stats.started + sum(_has_started(run) for run in under_way)
+
+    def user_is_known_good(self, job: Job) -> bool:
+        """Tell whether the user database has the job's user; a job without one needs none."""
+        return job.user is None or self.users.get(job.user) == ""
 
     def invalid(self, job: Job) -> str:
-        """Why a job can't run, whatever its file says; "" if nothing is known."""
-        return self[job.id].trouble or (job.user and self.users.get(job.user)) or ""
-
-    def holds(self, job: Job) -> str:
-        """Why no run of a job may join the queue now; "" if it may."""
-        memory = self[job.id].memory
-        if memory.paused:
-            return f"job {job.id} is paused; to go on: jobqueuectl resume {job.id}"
-        if job.user is None or self.users.get(job.user) == "":
-            return ""
-        before = f"job {job.id} was invalid ({self.invalid(job)}); " if self.invalid(job) else ""
-        return f"{before}the user {job.user} is being looked up"
+        """The reason why a job can't run, whatever its file says; "" if nothing is known."""
+        invalid = self[job.id].invalid
+        return invalid.text if invalid is not None else (job.user and self.users.get(job.user)) or ""
 
     # runs
 
     def number(self, occurrence: Occurrence, queued: int, trigger: str, asked_by: str | None) -> Run:
-        """A new run with its job's next number; it is in no place yet."""
-        state = self[occurrence.job]
-        number = state.memory.last_number + 1
-        state.memory = replace(state.memory, last_number=number)
-        state.skip = None
+        """Give an occurrence its job's next number; the run is in no place yet."""
+        number = self[occurrence.job].saved.last_number + 1
+        self.remember(occurrence.job, last_number=number)
+        self[occurrence.job].skip = None
         return Run(
             id=RunId(occurrence.job, number), key=occurrence.key, due=occurrence.due, queued=queued,
             arrival=self.arrival(), trigger=trigger, asked_by=asked_by,
@@ -228,62 +284,56 @@ class SchedulerState:
         self._arrivals += 1
         return self._arrivals
 
-    def step(self, run: Run, step: Step, **changes: Any) -> Run:
-        """The run after the step, kept; lifecycle.IllegalStep, and nothing changed, where the table has none."""
-        stepped = replace(run, state=lifecycle.after(run.state, step), **changes)
-        self.runs[run.id] = stepped
-        return stepped
-
     def put_due(self, run: Run) -> None:
-        """Behind the job's other unstarted runs, until nothing holds it back."""
-        self.runs[run.id] = run
+        """Put a run behind the job's other unstarted ones, until nothing holds it back."""
+        self.keep(run)
         self[run.id.job].due.append(run.id)
 
     def put_back(self, run: Run, now: Now) -> Run:
-        """Back to the front of its job's other unstarted runs, where it does not age."""
-        held = self.step(run, Step.HOLD, waited=run.age(now.wall), since=0, drains_since=0)
+        """Put a run in front of its job's other unstarted ones, where it does not age."""
+        back = self.step(run, Step.HOLD, waited=run.age(now.wall), since=0, drains_since=0)
         self._take_out(run.id)
         self[run.id.job].due.insert(0, run.id)
-        return held
+        return back
 
-    def put_later(self, run: Run, now: Now) -> None:
-        """It waits for the end of its pause, and is looked at then."""
-        self.runs[run.id] = run
+    def delay(self, run: Run, now: Now) -> None:
+        """Let a run wait until its `not_before`, and look at it then."""
+        self.keep(run)
         self._take_out(run.id)
-        until = self[run.id.job].later[run.id] = now.mono + max(0, run.not_before - now.wall)
+        until = self[run.id.job].delayed[run.id] = now.mono + max(0, run.not_before - now.wall)
         self.timers.after(until, run.id)
 
     def enqueue(self, run: Run, now: Now) -> Run:
-        """Into the queue, at the place that its job's terms give it (anew, if it is there already); it ages."""
+        """Put a run into the queue at the place that its job's terms give it (anew, if it is there); it ages."""
         job, state = self.catalog[run.id.job], self[run.id.job]
         if not run.since:
-            run = self.runs[run.id] = replace(run, since=now.wall)
+            run = self.change(run, since=now.wall)
         if run.id in state.due:
             state.due.remove(run.id)
-        state.later.pop(run.id, None)
+        state.delayed.pop(run.id, None)
         state.waiting.add(run.id)
         since = now.mono - run.age(now.wall)
         if run.drains_since:
             began = now.mono - max(0, now.wall - run.drains_since)
             self.admission.drains.found(run.id, job.drain, began, now.mono)
         self.admission.waiting.add(run.id, self.terms(job), job.priority, since, run.due, run.arrival)
-        self.blocked = False
+        self.queue_stuck = False
         return run
 
     def put_live(self, run: Run, now: Now) -> None:
-        """A live run that was found: it holds its claims, even beyond today's capacity.
+        """Take over a live run that was found: it holds its claims, even beyond today's capacity.
 
         One that an older version started claims what any run does.
         """
         claims = run.claims or least_claims(slots=self.limits.max_running is not None)
-        run = self.runs[run.id] = replace(run, claims=claims)
+        self.keep(run if run.claims else replace(run, claims=claims))
         self[run.id.job].live.add(run.id)
         ends_at = None if run.ends_by is None else now.mono + run.ends_by - now.wall
-        self.admission.hold(run.id, run.claims, ends_at, found=True)
-        self.placement.take(run.placed, run.claims, now.mono)
+        self.admission.hold(run.id, claims, ends_at, found=True)
+        self.placement.take(run.placed, claims, now.mono)
 
     def admit(self, run: Run, now: Now) -> Run:
-        """From the queue to the live ones, with all its claims and the units that it is given of them."""
+        """Take a run from the queue to the live ones, with all its claims and the units that it is given of them."""
         job = self.catalog[run.id.job]
         claims, _, bound, _ = self.terms(job)
         placed = self.placement.choose(job.placement, claims, now.mono) if job.resources or job.locks else ()
@@ -298,34 +348,27 @@ class SchedulerState:
         return started
 
     def release(self, run: Run, now: Now) -> None:
-        """A live run gives its claims back and is nowhere."""
+        """Take the claims of a live run back; it is in no place then."""
         self[run.id.job].live.discard(run.id)
         self.admission.release(run.id)
         self.placement.give_back(run.placed, run.claims, now.mono)
-        self.blocked = False
+        self.queue_stuck = False
 
-    def drop(self, run: RunId) -> None:
-        """Out of the book: it has ended, or will never start."""
-        self._take_out(run)
-        del self.runs[run]
-        self.blocked = False
+    def leave_queue(self, holder: Holder) -> None:
+        """Take a run or a client out of the queue; what was kept for it goes to others."""
+        self.admission.forget(holder)
+        self.queue_stuck = False
 
     def _take_out(self, run: RunId) -> None:
-        """From wherever it waits."""
+        """Take a run out of wherever it waits."""
         state = self[run.job]
-        self.admission.waiting.remove(run)
-        self.admission.refusals.pop(run, None)
+        self.admission.forget(run)
         state.waiting.discard(run)
-        state.later.pop(run, None)
+        state.delayed.pop(run, None)
         if run in state.due:
             state.due.remove(run)
 
-    @property
-    def is_limited(self) -> bool:
-        """Whether it can matter who of those that wait is admitted first."""
-        if self.limits.max_running is not None:
-            return True
-        return any(terms.claims != _PLAIN for terms in self.admission.waiting.all_terms())
+    # invariants
 
     def validate(self) -> None:
         """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
@@ -335,25 +378,26 @@ class SchedulerState:
             for place, runs in ((RunState.DUE, state.due), (RunState.WAITING, state.waiting)):
                 assert all(self.runs[run].state is place for run in runs), f"{name}: {runs} not {place}"
             pausing = (RunState.WAITING, RunState.RETRYING)
-            assert all(self.runs[run].state in pausing for run in state.later), f"{name}: {state.later} not later"
+            assert all(self.runs[run].state in pausing for run in state.delayed), f"{name}: {state.delayed} not delayed"
             assert all(self.runs[run].state in LIVE for run in state.live), f"{name}: {state.live} not live"
             numbers = [run.number for run in places]
-            assert state.memory.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
+            assert state.saved.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
         assert set(self.runs) == {run for state in self._jobs.values() for run in state.unfinished}
-        guests = {guest for guest, known in self.guests.items() if known.ticket}
+        clients = {name for name, client in self.lock_clients.items() if client.ticket}
         waiting = {run for state in self._jobs.values() for run in state.waiting}
-        assert waiting | guests == set(self.admission.waiting)
+        assert waiting | clients == set(self.admission.waiting)
+        assert [*self._unsaved_runs, *self._unsaved_jobs, *self._unsaved_host] == [], "changes that nobody saves"
         self._validate_claims()
 
     def _validate_claims(self) -> None:
         locks = self.admission.locks
         live = [run for run in self.runs.values() if run.state in LIVE]
-        guests = [guest for guest, known in self.guests.items() if not known.ticket]
-        assert set(locks) == {run.id for run in live} | set(guests), "claims outlive their runs"
+        clients = [name for name, client in self.lock_clients.items() if not client.ticket]
+        assert set(locks) == {run.id for run in live} | set(clients), "claims outlive their runs"
         assert all(locks.held(run.id) == run.claims for run in live), "a live run without its claims"
         locks.validate()
 
 
 def _has_started(run: Run) -> bool:
-    """Whether it is certain that a run has had a process."""
+    """Tell whether it is certain that a run has had a process."""
     return run.pid is not None or run.so_far is not None

@@ -4,16 +4,15 @@ reason, share a record.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from jobqueued.commands import Command, SaveJob, SaveRun, Say, WriteRecord
+from jobqueued.commands import WriteRecord
 from jobqueued.core import lifecycle, record
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import Step
-from jobqueued.core.scheduler_state import SchedulerState
-from jobqueued.model import Job, Now, Occurrence, Run
+from jobqueued.core.turn import Turn
+from jobqueued.model import Job, Occurrence, Run
 
 
 class Cause(NamedTuple):
@@ -26,37 +25,33 @@ class Cause(NamedTuple):
 CLOCK = Cause()
 
 
-def skip(
-    book: SchedulerState, job: Job, occurrences: list[Occurrence], reason: str, now: Now, cause: Cause = CLOCK
-) -> Iterator[Command]:
-    """Occurrences that never become runs."""
-    state, last = book[job.id], occurrences[-1].due
+def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause: Cause = CLOCK) -> Run:
+    """Skip occurrences before they are runs; the skip that covers them."""
+    state, last = turn.state[job.id], occurrences[-1].due
     run = state.skip
     if run is not None and (run.reason, run.trigger, run.asked_by) == (reason, *cause):
         run = replace(run, last_due=last, count=run.count + len(occurrences))
     else:
-        run = book.number(occurrences[0], now.wall, *cause)
+        run = turn.state.number(occurrences[0], turn.now.wall, *cause)
         skipped = lifecycle.after(run.state, Step.SKIP)
         run = replace(run, state=skipped, reason=reason, last_due=last, count=len(occurrences))
     state.skip = run
-    yield from _skipped(book, run, job, len(occurrences), now)
+    _skipped(turn, run, job, len(occurrences))
+    return run
 
 
-def skip_run(book: SchedulerState, run: Run, reason: str, now: Now, job: Job | None) -> Iterator[Command]:
-    """A run that was due or waiting and will not start."""
-    skipped = book.step(run, Step.SKIP, reason=reason)
-    book.drop(run.id)
-    yield from _skipped(book, skipped, job, 1, now)
+def skip_run(turn: Turn, run: Run, reason: str, job: Job | None) -> None:
+    """Skip a run that was due or waiting."""
+    _skipped(turn, turn.state.step(run, Step.SKIP, reason=reason), job, 1)
 
 
-def _skipped(book: SchedulerState, run: Run, job: Job | None, count: int, now: Now) -> Iterator[Command]:
-    state = book[run.id.job]
-    note_outcome(book, run, now)
-    stats = state.memory.stats
-    state.memory = replace(state.memory, stats=replace(stats, skipped=stats.skipped + count))
-    document = record.skipped(run, job, book.host)
-    yield SaveRun(run, document)
-    yield SaveJob(state.memory)
-    yield WriteRecord(document)
+def _skipped(turn: Turn, run: Run, job: Job | None, count: int) -> None:
+    state, name = turn.state, run.id.job
+    document = record.skipped(run, job, state.limits.name)
+    state.close(run, document)
+    note_outcome(turn, run)
+    stats = state[name].saved.stats
+    state.remember(name, stats=replace(stats, skipped=stats.skipped + count))
+    turn.do(WriteRecord(document))
     last = run.due if run.last_due is None else run.last_due
-    yield Say("run_skipped", {"run": str(run.id), "reason": run.reason, "due": last, "count": run.count})
+    turn.say("run_skipped", run=str(run.id), reason=run.reason, due=last, count=run.count)

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 
 from jobqueued.model import Now, RunId
 
-Whom = str | RunId
-_Heap = list[tuple[int, int, Whom]]
+
+class HostTimer(Enum):
+    """What of the host has a timer: the end of its hold, the end of pressure on it."""
+
+    HOLD = auto()
+    PRESSURE = auto()
+
+
+Subject = RunId | str | HostTimer
+"""A run, a job by its id, or the host."""
+_Heap = list[tuple[int, int, Subject]]
 
 _MANY = 1000
 
 
 class Timers:
-    """Runs and jobs (by id) to look at.  A timer that is not needed any more is let fire: who looks finds nothing."""
+    """Instants at which to look at something.  A timer that is not needed any more fires: who looks finds nothing."""
 
     def __init__(self) -> None:
         self._wall: _Heap = []
@@ -22,30 +32,30 @@ class Timers:
         self._set = 0
         self._many = _MANY
 
-    def at(self, wall: int, whom: Whom) -> None:
+    def at(self, wall: int, subject: Subject) -> None:
         """Look at it at this instant of the wall clock."""
-        self._push(self._wall, wall, whom)
+        self._push(self._wall, wall, subject)
 
-    def after(self, mono: int, whom: Whom) -> None:
+    def after(self, mono: int, subject: Subject) -> None:
         """Look at it at this instant of the monotonic clock."""
-        self._push(self._mono, mono, whom)
+        self._push(self._mono, mono, subject)
 
-    def _push(self, heap: _Heap, time: int, whom: Whom) -> None:
+    def _push(self, heap: _Heap, time: int, subject: Subject) -> None:
         self._set += 1
-        heappush(heap, (time, self._set, whom))
+        heappush(heap, (time, self._set, subject))
 
     def forget(self, alive: Container[RunId]) -> None:
         """Drop the timers of runs that are over, where they have become many."""
         if len(self) <= self._many:
             return
         for heap in (self._wall, self._mono):
-            heap[:] = [timer for timer in heap if isinstance(timer[2], str) or timer[2] in alive]
+            heap[:] = [timer for timer in heap if not isinstance(timer[2], RunId) or timer[2] in alive]
             heapify(heap)
         self._many = 2 * len(self) + _MANY
 
-    def due(self, now: Now, limit: int) -> list[Whom]:
-        """Those to be looked at now, each once, by their time; at most `limit`."""
-        found: dict[Whom, None] = {}
+    def due(self, now: Now, limit: int) -> list[Subject]:
+        """Take those to be looked at now, each once, by their time; at most `limit`."""
+        found: dict[Subject, None] = {}
         for heap, time in ((self._wall, now.wall), (self._mono, now.mono)):
             while heap and heap[0][0] <= time and len(found) < limit:
                 found[heappop(heap)[2]] = None

@@ -1,4 +1,4 @@
-"""What makes a job invalid on this host, whatever its file says: jobs and resources that there are not, cycles.
+"""What makes a job invalid on this host, whatever its file says: jobs and resources that there are not, circles.
 
 It is judged anew whenever something changes that it depends on; a job's file is never refused for it.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from jobqueued.catalog import Change, awaited
+from jobqueued.core.job_state import Fault, Invalidity
 from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.core.turn import Turn
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.model import CPU, MEMORY, Claim, Job
 
@@ -16,51 +18,76 @@ MANY = 200
 """Among more jobs nobody looks for one of a similar name: that takes long, and the daemon has other things to do."""
 
 
-def verdicts(book: SchedulerState, names: Iterable[str] | None) -> Iterator[tuple[Job, str]]:
-    """Why each of these jobs (None: of all) can't run on this host as things stand; "" where nothing is known.
+def judge(turn: Turn) -> None:
+    """Judge the jobs that the agenda names: say what has become invalid, or valid; let go on what can."""
+    state = turn.state
+    unjudged = state.agenda.take_unjudged()
+    for job, invalid in [] if unjudged == {} else verdicts(state, unjudged):
+        before, state[job.id].invalid = state[job.id].invalid, invalid
+        if invalid is None:
+            state.invalid_jobs.discard(job.id)
+        else:
+            state.invalid_jobs.add(job.id)
+        if invalid == before:
+            continue
+        state.stir(job.id)
+        if invalid is None:
+            turn.say("job_valid", job=job.id)
+        else:
+            say_invalid(turn, job, invalid.text)
+
+
+def say_invalid(turn: Turn, job: Job, reason: str) -> None:
+    """Say that a job does not run, and why."""
+    turn.say("job_invalid", job=job.id, reason=reason, file=job.file, line=job.line)
+
+
+def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tuple[Job, Invalidity | None]]:
+    """Judge whether each of these jobs (None: all) can run on this host as things stand; None: nothing is against it.
 
     Circles concern others too: where somebody waits for somebody all that are in one, or were, are judged.
     """
-    jobs = [job for name in names if (job := book.catalog.get(name))] if names is not None else list(book.catalog)
+    jobs = [job for name in names if (job := state.catalog.get(name))] if names is not None else list(state.catalog)
     circles: dict[str, tuple[str, ...]] = {}
     if any(map(awaited, jobs)):
-        circles = book.catalog.circles()
-        others = {*circles, *book.troubled} - {job.id for job in jobs}
-        jobs += [job for name in sorted(others) if (job := book.catalog.get(name))]
+        circles = state.catalog.circles()
+        others = {*circles, *state.invalid_jobs} - {job.id for job in jobs}
+        jobs += [job for name in sorted(others) if (job := state.catalog.get(name))]
     for job in jobs:
-        yield job, _impossible(book, job) or _unknown(book, job) or _circular(circles.get(job.id, ()))
+        yield job, _impossible(state, job) or _unknown(state, job) or _circular(circles.get(job.id, ()))
 
 
-def to_be_judged(book: SchedulerState, change: Change) -> Iterator[str]:
+def to_be_judged(state: SchedulerState, change: Change) -> Iterator[str]:
     """The ids of the jobs of which a change of definitions may have changed the verdict."""
     yield from (job.id for job in (*change.added, *change.edited))
     for job in (*change.added, *change.edited, *change.removed):
-        yield from book.catalog.dependents(job.id)
-        yield from (found.id for found in book.catalog.listeners("job", job.id))
+        yield from state.catalog.dependents(job.id)
+        yield from (found.id for found in state.catalog.listeners("job", job.id))
     if any(map(awaited, change.removed)):
-        yield from book.troubled
+        yield from state.invalid_jobs
 
 
-def _unknown(book: SchedulerState, job: Job) -> str:
-    for name in awaited(job):
-        if name not in book.catalog:
-            near = nearest(name, [known.id for known in book.catalog]) if len(book.catalog) <= MANY else ""
-            return f"it depends on {name}, and there is no such job" + (f"; did you mean {near}?" if near else "")
-    return ""
+def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
+    name = next((name for name in awaited(job) if name not in state.catalog), None)
+    if name is None:
+        return None
+    near = nearest(name, [known.id for known in state.catalog]) if len(state.catalog) <= MANY else ""
+    hint = f"; did you mean {near}?" if near else ""
+    return Invalidity(Fault.UNKNOWN_JOB, f"it depends on {name}, and there is no such job{hint}")
 
 
-def _circular(way: tuple[str, ...]) -> str:
-    return f"it depends on itself: {' → '.join(way)}" if way else ""
+def _circular(way: tuple[str, ...]) -> Invalidity | None:
+    return Invalidity(Fault.CIRCULAR, f"it depends on itself: {' → '.join(way)}") if way else None
 
 
-def _impossible(book: SchedulerState, job: Job) -> str:
-    unknown = next((claim for claim in job.resources if claim.resource not in book.limits.resources), None)
-    claim = unknown or book.admission.locks.impossible(book.terms(job).claims)
-    return "" if claim is None else impossible(claim, book.limits.resources)
+def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
+    unknown = next((claim for claim in job.resources if claim.resource not in state.limits.resources), None)
+    claim = unknown or state.admission.locks.impossible(state.terms(job).claims)
+    return None if claim is None else Invalidity(Fault.IMPOSSIBLE, impossible(claim, state.limits.resources))
 
 
 def impossible(claim: Claim, resources: dict[str, int]) -> str:
-    """What is said of a claim for more units than there are, with the remedy."""
+    """Word a claim for more units than there are, with the remedy."""
     name, there = claim.resource, resources.get(claim.resource)
     if name in (CPU, MEMORY):
         units = f"{claim.units / 1000:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"
@@ -76,7 +103,7 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
 
 
 def amount(resource: str, units: int) -> str:
-    """Units of a resource, for people: ``0.5 CPUs``, ``400 MiB``, ``2 of gpu``."""
+    """Word units of a resource: ``0.5 CPUs``, ``400 MiB``, ``2 of gpu``."""
     if resource == CPU:
         return f"{units / 1000:g} CPU" + "s" * (units != 1000)
     if resource == MEMORY:

@@ -5,57 +5,85 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any
 
-from jobqueued.core import dependencies
+from jobqueued.core.eligibility import Bar, Obstacle, obstacle
 from jobqueued.core.forecast import expected_start
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.validity import amount
 from jobqueued.events import PATH_BUSY
-from jobqueued.model import CPU, MEMORY, MINUTE, SECOND, Claim, Job, Now, Run, RunId, RunState, span, to_text
+from jobqueued.model import (
+    CPU,
+    MEMORY,
+    MINUTE,
+    SECOND,
+    Claim,
+    Holder,
+    Job,
+    LockClientId,
+    Now,
+    Run,
+    RunId,
+    RunState,
+    span,
+    to_text,
+)
 from jobqueued.queue.admission import Reservation
 from jobqueued.queue.locks import HOST, SLOT
 
 Why = dict[str, Any]
 
 
-def explain(book: SchedulerState, name: RunId, now: Now) -> Why:
+def explain(state: SchedulerState, name: RunId, now: Now) -> Why:
     """All of it as the interface has it (`interface.INTERFACE`); `reasons` says it in words, and is [] for a live run.
 
     KeyError: no such run, or it has ended.
     """
-    run = book.runs[name]
+    run = state.runs[name]
     why: Why = {
         "run": str(name), "state": run.state.value, "reasons": [], "missing": [], "ahead": [], "behind": None,
         "priority": None, "effective_priority": None, "points": None, "every": None, "waited": None, "expected": None,
         "dependencies": [],
     }  # fmt: skip
     if run.state is RunState.DUE:
-        return why | _of_due(book, run, now)
-    if name in book[name.job].later:
-        return why | {"reasons": [_pause(run, now)]}
+        return why | _of_due(state, run, now)
+    if name in state[name.job].delayed:
+        return why | {"reasons": [_delay(run, now)]}
     if run.state is RunState.WAITING:
-        return why | _of_waiting(book, run, now)
+        return why | _of_waiting(state, run, now)
     return why
 
 
-def _of_due(book: SchedulerState, run: Run, now: Now) -> Why:
-    job, state = book.catalog.get(run.id.job), book[run.id.job]
-    if job is None:
-        return {"reasons": [f"job {run.id.job} is not defined in any file that could be read"]}
-    if held := book.holds(job):
-        return {"reasons": [held]}
-    if state.under_way >= job.concurrency:
-        others = ", ".join(map(str, sorted([*state.live, *state.waiting, *state.later])))
-        return {"reasons": [f"concurrency {job.concurrency} is used up by {others}"]}
-    if run.so_far is None and book.is_used_up(job):
-        return {"reasons": [f"max_runs {job.max_runs} may be used up by what is about to start"]}
-    word, reason = dependencies.verdict(book, job, run, now)
-    if word is dependencies.WAITS:
-        more = span(max(0, run.held + job.dependency_timeout - now.wall))
-        return {"reasons": [f"{reason}; it waits for {more} more at most"], "dependencies": [reason]}
-    return {}
+def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:
+    found = obstacle(state, run, now)
+    if found is None:
+        return {}
+    reason = _held_back(state, run, found)
+    if found.verdict is None:
+        return {"reasons": [reason]}
+    left = span(max(0, run.held + state.catalog[run.id.job].dependency_timeout - now.wall))
+    return {"reasons": [f"{reason}; it waits for {left} more at most"], "dependencies": [reason]}
 
 
-def _pause(run: Run, now: Now) -> str:
+def _held_back(state: SchedulerState, run: Run, found: Obstacle) -> str:
+    """What holds back a run that is due, in words."""
+    name = run.id.job
+    if found.bar is Bar.UNDEFINED:
+        return f"job {name} is not defined in any file that could be read"
+    job, job_state = state.catalog[name], state[name]
+    match found.bar:
+        case Bar.PAUSED:
+            return f"job {name} is paused; to go on: jobqueuectl resume {name}"
+        case Bar.USER_UNKNOWN:
+            before = f"job {name} was invalid ({state.invalid(job)}); " if state.invalid(job) else ""
+            return f"{before}the user {job.user} is being looked up"
+        case Bar.CONCURRENCY:
+            others = sorted([*job_state.live, *job_state.waiting, *job_state.delayed])
+            return f"concurrency {job.concurrency} is used up by {', '.join(map(str, others))}"
+        case Bar.MAX_RUNS:
+            return f"max_runs {job.max_runs} may be used up by what is about to start"
+    return found.verdict.reason if found.verdict is not None else ""
+
+
+def _delay(run: Run, now: Now) -> str:
     pause = span(max(0, run.not_before - now.wall))
     if run.state is RunState.RETRYING:
         kind = "its failover" if run.failover else f"attempt {run.attempt}"
@@ -66,39 +94,38 @@ def _pause(run: Run, now: Now) -> str:
     return f"its last start failed by no fault of its own ({run.reason}); it is tried again in {pause}"
 
 
-def _of_waiting(book: SchedulerState, run: Run, now: Now) -> Why:
-    admission = book.admission
-    job, terms = book.catalog[run.id.job], admission.waiting.terms(run.id)
+def _of_waiting(state: SchedulerState, run: Run, now: Now) -> Why:
+    admission = state.admission
+    job, terms = state.catalog[run.id.job], admission.waiting.terms(run.id)
     ahead = list(takewhile(lambda other: other != run.id, admission.waiting.ordered(now.mono)))
-    missing = [_missing(book, claim, now) for claim in admission.locks.all_missing(terms.claims)]
-    behind = next((one for one in admission.reservations if one.run in ahead and one.touches(terms.claims)), None)
+    missing = [_missing(state, claim, now) for claim in admission.locks.all_missing(terms.claims)]
+    behind = next((one for one in admission.reservations if one.holder in ahead and one.touches(terms.claims)), None)
     points, every = terms.escalation
     effective = admission.waiting.priority(run.id, now.mono)
-    expected = expected_start(book, run.id, now)
+    expected = expected_start(state, run.id, now)
     return {
-        "reasons": [*_words(book, missing, ahead, behind, effective, now), *_growth(job, effective, points, every)],
-        "missing": missing, "ahead": list(map(book.called, ahead)), "behind": behind and book.called(behind.run),
+        "reasons": [*_words(state, missing, ahead, behind, effective, now), *_growth(job, effective, points, every)],
+        "missing": missing, "ahead": list(map(state.name_of, ahead)), "behind": behind and state.name_of(behind.holder),
         "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
         "waited": run.age(now.wall) / SECOND,
         "expected": None if expected is None else to_text(expected),
     }  # fmt: skip
 
 
-def _missing(book: SchedulerState, claim: Claim, now: Now) -> Why:
+def _missing(state: SchedulerState, claim: Claim, now: Now) -> Why:
     """One claim that can't be granted now: how much there is, and who holds it since when."""
-    locks = book.admission.locks
-    holders = [holder for holder in locks.holders(claim.resource) if isinstance(holder, RunId)]
+    locks = state.admission.locks
     return {
         "resource": claim.resource.removeprefix(":"), "mode": _mode(claim), "units": claim.units,
         "capacity": None if claim.resource == HOST else locks.capacity(claim.resource),
-        "holders": [_holder(book, holder, claim.resource, now) for holder in holders],
+        "holders": [_holder(state, holder, claim.resource, now) for holder in locks.holders(claim.resource)],
     }  # fmt: skip
 
 
-def _holder(book: SchedulerState, holder: RunId, resource: str, now: Now) -> Why:
-    if holder in book.guests:
-        return _guest(book, holder, resource)
-    run, ends_at = book.runs[holder], book.admission.ends_at(holder)
+def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now) -> Why:
+    if isinstance(holder, LockClientId):
+        return _client(state, holder, resource)
+    run, ends_at = state.runs[holder], state.admission.ends_at(holder)
     claim = next(held for held in run.claims if held.resource == resource)
     return {
         "run": str(holder), "mode": _mode(claim), "units": claim.units,
@@ -108,11 +135,11 @@ def _holder(book: SchedulerState, holder: RunId, resource: str, now: Now) -> Why
     }  # fmt: skip
 
 
-def _guest(book: SchedulerState, holder: RunId, resource: str) -> Why:
-    known = book.guests[holder]
+def _client(state: SchedulerState, holder: LockClientId, resource: str) -> Why:
+    known = state.lock_clients[holder]
     claim = next(held for held in known.claims if held.resource == resource)
     return {
-        "run": book.called(holder), "mode": _mode(claim), "units": claim.units, "since": None, "held": None,
+        "run": state.name_of(holder), "mode": _mode(claim), "units": claim.units, "since": None, "held": None,
         "ends_by": None,
     }  # fmt: skip
 
@@ -122,18 +149,25 @@ def _mode(claim: Claim) -> str:
 
 
 def _words(
-    book: SchedulerState, missing: list[Why], ahead: list[RunId], behind: Reservation | None, effective: float, now: Now
+    state: SchedulerState,
+    missing: list[Why],
+    ahead: list[Holder],
+    behind: Reservation | None,
+    effective: float,
+    now: Now,
 ) -> list[str]:
     words = [_lacks(each) for each in missing]
-    if book.hold is not None:
-        words.insert(0, f"nothing new starts on this host: held by {book.hold.asked_by}; to go on: jobqueuectl release")
-    if (pressed := book.pressed(now.mono)) and effective < book.limits.calm:
-        calm = book.limits.calm
+    if state.hold is not None:
+        words.insert(
+            0, f"nothing new starts on this host: held by {state.hold.asked_by}; to go on: jobqueuectl release"
+        )
+    if (pressed := state.pressed(now.mono)) and effective < state.limits.calm:
+        calm = state.limits.calm
         words.insert(0, f"work waits for {', '.join(pressed)} on this host: only priorities from {calm} on start now")
-    if behind is not None and not missing and book.hold is None:
-        words.append(f"what it needs is kept for {book.called(behind.run)}, which goes first")
+    if behind is not None and not missing and state.hold is None:
+        words.append(f"what it needs is kept for {state.name_of(behind.holder)}, which goes first")
     elif ahead:
-        first = ", ".join(map(book.called, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")
+        first = ", ".join(map(state.name_of, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")
         words.append(f"waits behind {first}")
     return words
 

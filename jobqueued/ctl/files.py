@@ -92,12 +92,12 @@ def _unknown_users(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:
 
 def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterator[tuple[str, Problem]]:
     """What else makes jobs Invalid on this host; they may depend on others that the daemon has already."""
-    book, ids = SchedulerState(limits_of(config, "", *host_has())), {job.id for job in jobs}
+    state, ids = SchedulerState(limits_of(config, "", *host_has())), {job.id for job in jobs}
     others = [] if ids.issuperset(name for job in jobs for name in awaited(job)) else _others(paths, ids)
-    book.catalog.replace_file("", [*others, *jobs])
-    for job, reason in validity.verdicts(book, [job.id for job in jobs]):
-        if reason and job.id in ids:
-            yield job.id, Problem(job.file, job.line, 0, "", f"job {job.id} does not run: {reason}", "warning")
+    state.catalog.replace_file("", [*others, *jobs])
+    for job, invalid in validity.verdicts(state, [job.id for job in jobs]):
+        if invalid is not None and job.id in ids:
+            yield job.id, Problem(job.file, job.line, 0, "", f"job {job.id} does not run: {invalid.text}", "warning")
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:

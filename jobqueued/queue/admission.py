@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from heapq import heappop, heapreplace
 from typing import NamedTuple
 
-from jobqueued.model import Claim, RunId
+from jobqueued.model import Claim, Holder
 from jobqueued.queue.drains import Drains
 from jobqueued.queue.locks import SLOT, Claims, Locks
 from jobqueued.queue.waiting import Group, Head, Waiting
@@ -29,7 +29,7 @@ OUTPUT_DRAIN = 2_000_000_000
 class Reservation(NamedTuple):
     """What a run that can't be admitted yet is promised.  `until`: H (monotonic, ns); None: nobody knows."""
 
-    run: RunId
+    holder: Holder
     group: Group
     rank: int
     claims: Claims
@@ -44,8 +44,8 @@ class Reservation(NamedTuple):
 class Lapse(NamedTuple):
     """A run for which others were held back for `drain`, and those it waits for."""
 
-    run: RunId
-    holders: list[RunId]
+    run: Holder
+    holders: list[Holder]
 
 
 def _conflict(one: Claim, other: Claim) -> bool:
@@ -57,32 +57,37 @@ class Admission:
 
     def __init__(self, locks: Locks) -> None:
         self.locks, self.waiting = locks, Waiting()
-        self._ends: dict[RunId, int | None] = {}
+        self._ends: dict[Holder, int | None] = {}
         self.drains = Drains()
         self.lapses: list[Lapse] = []
         """The reservations that have lapsed in the last pass: told once while a run waits."""
-        self._promises: dict[RunId, int] = {}
-        self.refusals: dict[RunId, dict[str | RunId, None]] = {}
+        self._promises: dict[Holder, int] = {}
+        self.refusals: dict[Holder, dict[str | Holder, None]] = {}
         """What kept each run that was ever first of its group: resources, and runs for which one was kept."""
         self.reservations: list[Reservation] = []
         self.look_at: int | None = None
         """When (monotonic, ns) a pass may grant more though nothing has happened; None: never."""
 
-    def hold(self, run: RunId, claims: Claims, ends_at: int | None, *, found: bool = False) -> None:
+    def hold(self, run: Holder, claims: Claims, ends_at: int | None, *, found: bool = False) -> None:
         """A run is live, with these claims."""
         self.locks.grant(run, claims, found=found)
         self._ends[run] = ends_at
 
-    def release(self, run: RunId) -> None:
+    def release(self, run: Holder) -> None:
         """It is not any more."""
         self.locks.release(run)
         del self._ends[run]
 
-    def ends_at(self, run: RunId) -> int | None:
+    def forget(self, holder: Holder) -> None:
+        """Take it out of the queue, if it is there."""
+        self.waiting.remove(holder)
+        self.refusals.pop(holder, None)
+
+    def ends_at(self, run: Holder) -> int | None:
         """When (monotonic, ns) a live run has ended at the latest; None: nobody knows."""
         return self._ends[run]
 
-    def turn(self, mono: int, limit: int, least: int | None = None) -> Iterator[RunId]:
+    def turn(self, mono: int, limit: int, least: int | None = None) -> Iterator[Holder]:
         """Whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims.
 
         `least`: those of less effective priority are not looked at.
@@ -141,26 +146,25 @@ class Admission:
         self.reservations.append(Reservation(run, group, rank, kept, until))
         reserved.grant(run, kept, found=True)
 
-    def _note_refusal(self, run: RunId, claims: Claims, missing: Claim | None) -> dict[str | RunId, None]:
+    def _note_refusal(self, run: Holder, claims: Claims, missing: Claim | None) -> dict[str | Holder, None]:
         known = self.refusals.setdefault(run, {})
         if missing is not None:
             known[missing.resource] = None
         elif promise := next((one for one in self.reservations if one.touches(claims)), None):
-            known[promise.run] = None
+            known[promise.holder] = None
         return known
 
-    def _promised(self, run: RunId, claims: Claims) -> int | None:
+    def _promised(self, run: Holder, claims: Claims) -> int | None:
         """H never grows while a run waits: who backfills must not hold what lets others backfill longer."""
         until, before = self.honoured_by(claims), self._promises.get(run)
         if until is not None:
             until = self._promises[run] = until if before is None else min(until, before)
         return until
 
-    def holders(self, claims: Claims) -> list[RunId]:
+    def holders(self, claims: Claims) -> list[Holder]:
         """The live runs that keep a run with these claims from starting."""
         short = self.locks.all_missing(claims)
-        found = {holder: None for claim in short for holder in self.locks.holders(claim.resource)}
-        return [holder for holder in found if isinstance(holder, RunId)]
+        return list({holder: None for claim in short for holder in self.locks.holders(claim.resource)})
 
     def honoured_by(self, claims: Claims) -> int | None:
         """H: when (monotonic, ns) all that hold what is missing of the claims have ended; None: nobody knows."""

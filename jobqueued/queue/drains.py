@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from jobqueued.model import RunId
+from jobqueued.model import Holder
 
 
 class Drains:
     """Whose turn it is now.  Instants are monotonic, in ns."""
 
     def __init__(self) -> None:
-        self.runs: dict[RunId, int] = {}
+        self.runs: dict[Holder, int] = {}
         """For whom others are held back, or were in the turn that has just passed, and how long they may be."""
         self.lapsed = False
         """Whether others go first."""
-        self._told: set[RunId] = set()
+        self._told: set[Holder] = set()
         self._since: int | None = None
         self._lapse = 0
-        self._before: dict[RunId, int] = {}
+        self._before: dict[Holder, int] = {}
 
-    def found(self, run: RunId, drain: int, began: int, mono: int) -> None:
+    def found(self, run: Holder, drain: int, began: int, mono: int) -> None:
         """An earlier scheduler has held others back for a run since then: the turns go on."""
         turns = (mono - began) // drain
         if self._since is None:
@@ -33,7 +33,7 @@ class Drains:
         if turns:
             self._told.add(run)
 
-    def begin(self, mono: int, waiting: Collection[RunId]) -> None:
+    def begin(self, mono: int, waiting: Collection[Holder]) -> None:
         """A pass over those that wait begins."""
         longest = max(self.runs.values(), default=0)
         self._before, self.runs = self.runs, {}
@@ -44,7 +44,7 @@ class Drains:
         elif not self.lapsed and mono - self._since >= longest:
             self._since, self._lapse, self.lapsed = mono, longest, True
 
-    def hold_back(self, run: RunId, drain: int, mono: int) -> bool:
+    def hold_back(self, run: Holder, drain: int, mono: int) -> bool:
         """Whether others are held back for a run that waits for such a holder."""
         if not self.lapsed or run in self._before:
             self.runs[run] = drain
@@ -61,11 +61,11 @@ class Drains:
             self._since = None
 
     @property
-    def new(self) -> list[RunId]:
+    def new(self) -> list[Holder]:
         """For whom others are held back since this pass."""
         return [] if self.lapsed else [run for run in self.runs if run not in self._before]
 
-    def tell(self, run: RunId) -> bool:
+    def tell(self, run: Holder) -> bool:
         """Whether it is to be told now that others go before a run, for which they were held back."""
         news = self.lapsed and run in self.runs and run not in self._told
         if news:

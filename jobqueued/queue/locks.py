@@ -10,9 +10,9 @@ crash the scheduler grants them again to the runs it finds before it admits anyt
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from jobqueued.model import Claim, Job
+from jobqueued.model import Claim, Holder, Job
 
 HOST, SLOT = ":host", ":max_running"
 """What no lock or resource can be called."""
@@ -40,7 +40,7 @@ class _Use:
 
     def __init__(self) -> None:
         self.units = self.alone = 0
-        self.holders: dict[Hashable, Claim] = {}
+        self.holders: dict[Holder, Claim] = {}
 
 
 _NOBODY = _Use()
@@ -53,7 +53,7 @@ class Locks:
         self.capacities = dict(capacity)
         """How many units there are of what has not just one."""
         self._used: dict[str, _Use] = {}
-        self._held: dict[Hashable, Claims] = {}
+        self._held: dict[Holder, Claims] = {}
 
     def missing(self, claims: Claims, beside: Locks | None = None) -> Claim | None:
         """The first claim that can't be granted now, None: all can; what is held `beside` counts as held too."""
@@ -74,7 +74,7 @@ class Locks:
         """The first claim for more units than there are, None: all can be granted one day."""
         return next((claim for claim in claims if claim.units > self.capacities.get(claim.resource, 1)), None)
 
-    def grant(self, holder: Hashable, claims: Claims, *, found: bool = False) -> bool:
+    def grant(self, holder: Holder, claims: Claims, *, found: bool = False) -> bool:
         """Give `holder` all of `claims` or nothing; what was `found` alive holds them even beyond today's capacity."""
         if holder in self._held:
             raise ValueError(f"{holder} holds its claims already")
@@ -90,7 +90,7 @@ class Locks:
         self._held[holder] = claims
         return True
 
-    def release(self, holder: Hashable) -> None:
+    def release(self, holder: Holder) -> None:
         """Take back all that `holder` has."""
         for claim in self._held.pop(holder):
             use = self._used[claim.resource]
@@ -100,11 +100,11 @@ class Locks:
             if not use.holders:
                 del self._used[claim.resource]
 
-    def holders(self, resource: str) -> list[Hashable]:
+    def holders(self, resource: str) -> list[Holder]:
         """Everyone who holds some of it, in the order of the grants."""
         return list(self._used.get(resource, _NOBODY).holders)
 
-    def held(self, holder: Hashable) -> Claims:
+    def held(self, holder: Holder) -> Claims:
         """What a holder has; KeyError: it is none."""
         return self._held[holder]
 
@@ -116,10 +116,10 @@ class Locks:
         """How many units are taken."""
         return self._used.get(resource, _NOBODY).units
 
-    def __contains__(self, holder: Hashable) -> bool:
+    def __contains__(self, holder: Holder) -> bool:
         return holder in self._held
 
-    def __iter__(self) -> Iterator[Hashable]:
+    def __iter__(self) -> Iterator[Holder]:
         return iter(self._held)
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
-from jobqueued.model import Escalation, RunId
+from jobqueued.model import Escalation, Holder
 from jobqueued.queue.locks import Claims
 
 
@@ -28,7 +28,7 @@ class Terms(NamedTuple):
     drain: int
 
 
-_Key = tuple[int, int, int, RunId]
+_Key = tuple[int, int, int, Holder]
 
 _EXACT = 96
 """Binary places of a point: two priorities differ by at least 1/(every × every) > 2^-94 points, or not at all."""
@@ -59,7 +59,7 @@ class Group:
         return -(-(priority * every + rank) // points) if points else None
 
 
-Head = tuple[int, int, int, RunId, int, Group]
+Head = tuple[int, int, int, Holder, int, Group]
 """What orders the first run of a group among those of the others, and its rank: of an instant, lowest first."""
 
 
@@ -68,9 +68,9 @@ class Waiting:
 
     def __init__(self) -> None:
         self._groups: dict[Terms, Group] = {}
-        self._places: dict[RunId, tuple[Group, _Key]] = {}
+        self._places: dict[Holder, tuple[Group, _Key]] = {}
 
-    def add(self, run: RunId, terms: Terms, priority: int, since: int, due: int, arrival: int) -> None:
+    def add(self, run: Holder, terms: Terms, priority: int, since: int, due: int, arrival: int) -> None:
         """Queue a run that has aged since `since` (monotonic, ns), or give a queued one its new place."""
         group = self._groups.get(terms)
         if group is None:
@@ -80,7 +80,7 @@ class Waiting:
         self._places[run] = group, key
         heappush(group.heap, key)
 
-    def remove(self, run: RunId) -> None:
+    def remove(self, run: Holder) -> None:
         """Take a run out; one that isn't in is fine."""
         self._places.pop(run, None)
 
@@ -102,17 +102,17 @@ class Waiting:
         heapify(found)
         return found
 
-    def priority(self, run: RunId, mono: int) -> float:
+    def priority(self, run: Holder, mono: int) -> float:
         """The effective priority of a run at an instant; KeyError: it is not here."""
         group, key = self._places[run]
         return group.effective(key[0], mono) / (1 << _EXACT)
 
-    def place(self, run: RunId, mono: int) -> tuple[int, int, int]:
+    def place(self, run: Holder, mono: int) -> tuple[int, int, int]:
         """What orders a run among the others at an instant, lowest first; KeyError: it is not here."""
         group, key = self._places[run]
         return -group.effective(key[0], mono), key[1], key[2]
 
-    def terms(self, run: RunId) -> Terms:
+    def terms(self, run: Holder) -> Terms:
         """The terms of a run; KeyError: it is not here."""
         return self._places[run][0].terms
 
@@ -120,11 +120,21 @@ class Waiting:
         """The terms on which runs wait, or did lately."""
         return self._groups
 
-    def ordered(self, mono: int) -> Iterator[RunId]:
+    def ordered(self, mono: int) -> Iterator[Holder]:
         """All of them in their order at an instant."""
         return iter(sorted(self._places, key=lambda run: self.place(run, mono)))
 
-    def __iter__(self) -> Iterator[RunId]:
+    def only(self, runs: Iterable[Holder]) -> Waiting:
+        """The same queue with some of its runs only."""
+        some = Waiting()
+        for run in runs:
+            group, key = self._places[run]
+            copy = some._groups.setdefault(group.terms, Group(group.terms))
+            some._places[run] = copy, key
+            heappush(copy.heap, key)
+        return some
+
+    def __iter__(self) -> Iterator[Holder]:
         return iter(self._places)
 
     def __len__(self) -> int:

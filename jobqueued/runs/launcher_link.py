@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import starmap
 from pathlib import Path
 
@@ -177,7 +177,7 @@ class LauncherLink:
                 self._held.add(Name.parse(rest))
 
     def settle(
-        self, runs: dict[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
+        self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
         """The verdicts on everything that may be live; see settle.py."""
         settlement = Recovery(self.marks, self._held)

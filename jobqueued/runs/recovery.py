@@ -15,7 +15,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from jobqueued import events
 from jobqueued.child import wire
@@ -37,7 +37,7 @@ class Recovery:
         self.adopted: dict[int, tuple[Name, socket.socket]] = {}
 
     def verdicts(
-        self, runs: dict[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
+        self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
         """What became of every attempt that has an R, and of every live run of `runs` that has none."""
         names = self._marks.names()

@@ -29,7 +29,7 @@ from jobqueued.control.server import ControlServer, Peer
 from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.core.record import begin
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
-from jobqueued.model import SECOND, Claim, Run, RunId, RunState, to_instant
+from jobqueued.model import SECOND, Claim, LockClientId, Run, RunId, RunState, to_instant
 from jobqueued.runs.run_directory import RunDirectory
 from jobqueued.saved import Hold
 from jobqueued.state.store import Store
@@ -41,7 +41,7 @@ STRANGER, GROUP = 65534, 54321
 ME = Peer(os.geteuid(), frozenset()).name
 UNTIL = "2026-03-03T00:00:00+01:00"
 END = to_instant(datetime.fromisoformat(UNTIL))
-GUEST = RunId(":with-lock", 1)
+GUEST = LockClientId(1)
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from jobqueued.commands import MarkLockHolder
-from jobqueued.control.lock_processes import NAME, LockProcesses
+from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.events import LockFound, LockOver
-from jobqueued.model import Claim, RunId
+from jobqueued.model import Claim, LockClientId
 from jobqueued.runs.run_directory import birth
 from tests.real.test_ctl import PROGRAM, environment, run
 from tests.support.host import DEADLINE, Host, wait_for
@@ -55,7 +55,7 @@ class TestMarks:
     def test_found_again(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """Who was granted its locks is found again by the next company, with what it holds, and followed to its end."""
         guest = company.come(sleeper.pid)
-        company.welcome(MarkLockHolder(guest, CLAIMS, PLACED, "root"))
+        company.mark(MarkLockHolder(guest, CLAIMS, PLACED, "root"))
         following = LockProcesses(tmp_path / "with-lock")
         assert [LockFound(guest, CLAIMS, PLACED, "root")] == following.found()
         (descriptor,) = following.descriptors()
@@ -75,13 +75,13 @@ class TestMarks:
 
     def test_names(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """Each has a name of its own, also beside those of before, and also one process that asks twice."""
-        assert [RunId(NAME, 1), RunId(NAME, 2)] == [company.come(sleeper.pid) for _ in range(2)]
+        assert [LockClientId(1), LockClientId(2)] == [company.come(sleeper.pid) for _ in range(2)]
         (tmp_path / "with-lock" / "7").write_text(
             json.dumps({"pid": 0, "birth": 0, "claims": [], "placed": [], "asked_by": "root"})
         )
         following = LockProcesses(tmp_path / "with-lock")
         assert [] == following.found()
-        assert RunId(NAME, 8) == following.come(sleeper.pid)
+        assert LockClientId(8) == following.come(sleeper.pid)
         os.close(*following.descriptors())
 
     def test_gone(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
@@ -92,17 +92,17 @@ class TestMarks:
         with pytest.raises(ProcessLookupError):
             company.come(sleeper.pid)
         company.left(*company.descriptors())
-        company.welcome(MarkLockHolder(guest, CLAIMS, PLACED, "root"))
+        company.mark(MarkLockHolder(guest, CLAIMS, PLACED, "root"))
         assert [] == marks(tmp_path / "with-lock")
 
     def test_not_for_everybody(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """Nobody else can make marks, nor see who holds what."""
-        company.welcome(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        company.mark(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         assert 0o700 == (tmp_path / "with-lock").stat().st_mode & 0o777
 
     def test_dead(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """The mark of a process that ended while nobody looked is removed."""
-        company.welcome(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        company.mark(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         sleeper.kill()
         sleeper.wait(DEADLINE)
         following = LockProcesses(tmp_path / "with-lock")
@@ -112,7 +112,7 @@ class TestMarks:
         self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]
     ) -> None:
         """A number that is another process's by now is not taken for the holder."""
-        company.welcome(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        company.mark(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
         path = tmp_path / "with-lock" / "1"
         mark = json.loads(path.read_text())
         path.write_text(json.dumps({**mark, "birth": mark["birth"] - 1}))

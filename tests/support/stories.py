@@ -31,7 +31,7 @@ from jobqueued.control.views import status_of
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.spelling import parse_duration
-from jobqueued.model import MINUTE, SECOND, Claim, RunId, to_datetime
+from jobqueued.model import MINUTE, SECOND, Claim, LockClientId, RunId, to_datetime
 from jobqueued.saved import Hold
 from tests.support.world import MIDNIGHT, World
 
@@ -92,7 +92,7 @@ class Teller:
 
     def __init__(self) -> None:
         self.story = Story()
-        self._tickets = self._guests = 0
+        self._tickets = self._clients = 0
 
     def act(self, line: str, body: list[str]) -> list[str]:
         """What happens after an act."""
@@ -165,7 +165,7 @@ class Teller:
         for run, attempt in list(story.processes):
             del story.processes[run, attempt]
             story.ended_unseen[run, attempt] = story.went_down(run)
-        story.guests.clear()
+        story.lock_clients.clear()
         story.now = story.now._replace(wall=story.now.wall + parse_duration(time), mono=5 * SECOND)
         story.boot()
 
@@ -226,14 +226,14 @@ class Teller:
         """Somebody's command asks for a lock: shared, units=2, now (or not at all)."""
         told = dict(word.partition("=")[::2] for word in how)
         claim = Claim(name, int(told.get("units", 0)), exclusive=not told.keys() & {"shared", "units"})
-        self._guests += 1
-        guest = RunId(":with-lock", self._guests)
+        self._clients += 1
+        client = LockClientId(self._clients)
         self._tickets += 1
-        self.story.happen(events.LockAsked(self._tickets, guest, (claim,), "alice", "now" in told))
+        self.story.happen(events.LockAsked(self._tickets, client, (claim,), "alice", "now" in told))
 
     def do_unlock(self, number: str) -> None:
         """The first, second ... such command ends."""
-        self.story.unlock(RunId(":with-lock", int(number)))
+        self.story.unlock(LockClientId(int(number)))
 
     def do_emit(self, event: str) -> None:
         """Somebody says that something has happened."""

@@ -23,7 +23,7 @@ from jobqueued.commands import (
 )
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.scheduler_state import HostLimits
-from jobqueued.model import LIVE, SECOND, Claim, Job, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.model import LIVE, SECOND, Claim, Job, LockClientId, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.queue.locks import SLOT
 from jobqueued.queue.placement import CPUS, Placed
 from jobqueued.saved import Hold, SavedJob
@@ -60,8 +60,8 @@ class World:
         self.over: set[tuple[RunId, int]] = set()
         self.holding: dict[tuple[RunId, int], tuple[tuple[Claim, ...], Placed]] = {}
         self.hold: Hold | None = None
-        self.marked: dict[RunId, MarkLockHolder] = {}
-        self.guests: dict[RunId, MarkLockHolder] = {}
+        self.marked: dict[LockClientId, MarkLockHolder] = {}
+        self.lock_clients: dict[LockClientId, MarkLockHolder] = {}
         self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
         self.memories: dict[str, SavedJob] = {}
@@ -92,9 +92,9 @@ class World:
         for run in list(self.scheduler.runs.values()):
             if run.state in LIVE:
                 self.happen(self._verdict(run), admit=False)
-        self.marked = dict(self.guests)  # who was marked and not told is gone with its connection
-        for mark in self.guests.values():
-            self.happen(events.LockFound(mark.guest, mark.claims, mark.placed, mark.asked_by), admit=False)
+        self.marked = dict(self.lock_clients)  # who was marked and not told is gone with its connection
+        for mark in self.lock_clients.values():
+            self.happen(events.LockFound(mark.client, mark.claims, mark.placed, mark.asked_by), admit=False)
         boot = None if self.boot_id in self.boots else self.boot_id
         self.happen(events.JobsLoaded(complete=True, boot=boot), events.Woke())
 
@@ -125,7 +125,7 @@ class World:
             if isinstance(command, SaveRun):
                 self.rows[command.run.id] = command.run, command.record
             elif isinstance(command, SaveJob):
-                self.memories[command.memory.job] = command.memory
+                self.memories[command.saved.job] = command.saved
             elif isinstance(command, SaveBoot):
                 self.boots.add(command.boot)
             elif isinstance(command, SaveHold):
@@ -162,8 +162,8 @@ class World:
                     self.killed.add((run, attempt))
             case RemoveMarks(run, attempt):
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
-            case MarkLockHolder(guest):
-                self.marked[guest] = command
+            case MarkLockHolder(client):
+                self.marked[client] = command
             case WriteRecord(record):
                 run = RunId(record["job"], record["number"])
                 row, known = self.rows[run]
@@ -172,8 +172,8 @@ class World:
             case Reply(ticket, value):
                 self.replies[ticket] = command
                 if "holder" in value:
-                    guest = RunId.parse(value["holder"])
-                    self.guests[guest] = self.marked[guest]
+                    client = LockClientId(int(value["holder"].rpartition("@")[2]))
+                    self.lock_clients[client] = self.marked[client]
                     self.check_claims()
             case Say():
                 self.said.append(command)
@@ -188,7 +188,7 @@ class World:
         given: set[tuple[str, int]] = set()
         for claims, placed in [
             *(self.holding[name] for name in self.processes),
-            *((mark.claims, mark.placed) for mark in self.guests.values()),
+            *((mark.claims, mark.placed) for mark in self.lock_clients.values()),
         ]:
             for claim in claims:
                 used.setdefault(claim.resource, []).append(claim)
@@ -278,11 +278,11 @@ class World:
         self.happen(events.StopAsked(ticket, RunId.parse(run), "root"))
         return self.replies[ticket]
 
-    def unlock(self, guest: RunId, die_after: int | None = None) -> None:
+    def unlock(self, client: LockClientId, die_after: int | None = None) -> None:
         """A person's command ends."""
-        self.guests.pop(guest, None)
-        self.marked.pop(guest, None)
-        self.happen(events.LockOver(guest), die_after=die_after)
+        self.lock_clients.pop(client, None)
+        self.marked.pop(client, None)
+        self.happen(events.LockOver(client), die_after=die_after)
 
     def start(self, run: str, attempt: int = 1) -> None:
         """The news of its start arrives."""

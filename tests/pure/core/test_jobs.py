@@ -321,4 +321,4 @@ def test_edits_leave_nothing_behind() -> None:
     world = World(job("a", "0 0 1 1 *"))
     for priority in range(1000):
         world.write("jobs.yaml", job("a", "0 0 1 1 *", priority=priority))
-    assert len(world.scheduler._book.clock._heap) < 100
+    assert len(world.scheduler._state.due_times._heap) < 100

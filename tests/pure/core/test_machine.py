@@ -17,7 +17,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from jobqueued import events
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Escalation, Job, Now, On, Overlap, Run, RunId
+from jobqueued.model import (
+    HOUR,
+    MINUTE,
+    SECOND,
+    CatchUp,
+    Claim,
+    Escalation,
+    Job,
+    LockClientId,
+    Now,
+    On,
+    Overlap,
+    Run,
+)
 from jobqueued.saved import Hold
 from tests.support.world import World, job
 
@@ -169,14 +182,14 @@ class Machine(RuleBasedStateMachine):
     def lock(self, claim: Claim, at_once: bool, die: int | None) -> None:
         """A person's command asks for a lock, or for units."""
         ticket = self.ticket()
-        self._happen(events.LockAsked(ticket, RunId(":with-lock", ticket), (claim,), "alice", at_once), die)
+        self._happen(events.LockAsked(ticket, LockClientId(ticket), (claim,), "alice", at_once), die)
 
-    @precondition(lambda self: self.world.scheduler._book.guests)
+    @precondition(lambda self: self.world.scheduler._state.lock_clients)
     @rule(pick=st.integers(0, 30), die=st.sampled_from([None, None, -1, 0, 1, 2]))
     def unlock(self, pick: int, die: int | None) -> None:
         """Such a command ends, whether it has its claims or waits."""
-        guests = sorted(self.world.scheduler._book.guests)
-        self.world.unlock(guests[pick % len(guests)], die)
+        clients = sorted(self.world.scheduler._state.lock_clients)
+        self.world.unlock(clients[pick % len(clients)], die)
         if die is not None:
             self.world.boot()
 
@@ -265,7 +278,7 @@ class Machine(RuleBasedStateMachine):
             del world.processes[run, attempt]
             world.over.add((run, attempt))
             world.ended_unseen[run, attempt] = world.went_down(run)
-        world.guests.clear()
+        world.lock_clients.clear()
         world.now = Now(world.now.wall + round(minutes * MINUTE), 5 * SECOND)
         world.boot()
 
@@ -304,7 +317,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         scheduler, now = self.world.scheduler, self.world.now
-        admission = scheduler._book.admission
+        admission = scheduler._state.admission
         wake = scheduler.next_wakeup(now)
         if scheduler.hold is None and (wake is None or wake > now.wall):
             for run in list(admission.waiting.ordered(now.mono))[:1]:
@@ -317,7 +330,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         wake = self.world.scheduler.next_wakeup(self.world.now)
-        assert not self.world.scheduler._book.hasty or (wake is not None and wake <= self.world.now.wall)
+        assert not self.world.scheduler._state.impatient or (wake is not None and wake <= self.world.now.wall)
 
     @invariant()
     def who_waits_can_be_told_why(self) -> None:

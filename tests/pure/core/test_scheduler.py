@@ -10,7 +10,7 @@ from jobqueued import events
 from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.scheduler import LAUNCHES_A_TURN
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, RunId, to_text
+from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, LockClientId, RunId, to_text
 from tests.support.world import MIDNIGHT, World, ended, job
 
 
@@ -320,7 +320,7 @@ def test_who_would_not_wait_may_be_behind_a_burst() -> None:
     """A command that wants its lock at once is refused only when all whose turn is before its own have started."""
     world = World(*[job(f"j{n:03}", priority=9) for n in range(100)])
     asks = [events.RunAsked(n, f"j{n:03}", "root", f"x{n:016x}") for n in range(100)]
-    world.happen(*asks, events.LockAsked(100, RunId(":with-lock", 1), (Claim("tape"),), "alice", at_once=True))
+    world.happen(*asks, events.LockAsked(100, LockClientId(1), (Claim("tape"),), "alice", at_once=True))
     assert (LAUNCHES_A_TURN, False) == (len(world.launched), 100 in world.replies)
     world.happen(events.Woke())
     assert (100, None) == (len(world.launched), world.replies[100].error)

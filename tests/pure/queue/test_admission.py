@@ -141,12 +141,14 @@ def test_a_further_waiter_keeps_no_slot() -> None:
     h.ask("writer", SHARE, SLOT1, DB, priority=5)
     h.ask("third", SHARE, SLOT1, priority=3)
     assert [] == h.turn(), "now all three have lacked a slot"
-    assert ["second"] == [kept.run.job for kept in h.admission.reservations]
+    assert ["second"] == [kept.holder.job for kept in h.admission.reservations]
     h.end("f")
     h.end("g")
     h.ask("x", SHARE, SLOT1)
     assert ["third"] == h.turn()
-    assert [("second", TAPE), ("writer", DB)] == [(kept.run.job, kept.claims[-1]) for kept in h.admission.reservations]
+    assert [("second", TAPE), ("writer", DB)] == [
+        (kept.holder.job, kept.claims[-1]) for kept in h.admission.reservations
+    ]
 
 
 def test_a_further_waiter_keeps_only_what_it_lacked() -> None:

@@ -1,0 +1,158 @@
+"""Attempts, from the launch to the end: what their supervisors and the launcher say of them.
+
+News of an attempt that is not the live one of its run is old news, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from jobqueued import events
+from jobqueued.commands import Launch, RemoveMarks, Stop, WriteRecord
+from jobqueued.core import lifecycle, record
+from jobqueued.core.completion import attempt_ended, give_up, stopping
+from jobqueued.core.eligibility import barred, planned, watch_over
+from jobqueued.core.lifecycle import Step
+from jobqueued.core.turn import Turn
+from jobqueued.model import LIVE, SECOND, Run, RunId, RunState
+
+BACKOFF_MAX = 60 * SECOND
+
+
+def launch(turn: Turn, run: Run) -> None:
+    """Launch a run that was admitted, unless its `max_runs` are used up by what is about to start."""
+    state, now = turn.state, turn.now
+    job, admission = state.catalog[run.id.job], state.admission
+    if run.so_far is None and state.is_used_up(job):  # until it is known what starts
+        state.put_back(run, now)
+        return
+    queued = {
+        "effective_priority": round(admission.waiting.priority(run.id, now.mono), 3),
+        "waited_for": list(map(state.obstacle_name, admission.refusals.get(run.id, ()))),
+    }
+    started = state.admit(run, now)
+    turn.do(Launch(started, job, record.begin(started, job, state.limits.name) | queued))
+
+
+def _live(turn: Turn, run: RunId, attempt: int) -> Run | None:
+    """The run that news of an attempt is about; None: that attempt is not live (any more)."""
+    found = turn.state.runs.get(run)
+    return found if found is not None and found.attempt == attempt and found.state in LIVE else None
+
+
+def started(turn: Turn, event: events.RunStarted) -> None:
+    """Note that the process of an attempt exists."""
+    run = _live(turn, event.run, event.attempt)
+    if run is None:
+        return
+    known = run.pid is not None
+    lateness = _lateness(turn, run, event.started)
+    run = turn.state.step(run, Step.START, pid=event.pid, started=event.started)
+    if not known:
+        turn.say("run_started", run=str(run.id), pid=run.pid, **lateness)
+        turn.state.stir(run.id.job)
+    if run.state is RunState.STOPPING:  # its supervisor may not have been there to be told
+        turn.do(Stop(run.id, run.attempt, run.reason or ""))
+
+
+def _lateness(turn: Turn, run: Run, started: int) -> dict[str, Any]:
+    """How late it started; of a further attempt, which one it is."""
+    if run.so_far is not None:
+        return {"attempt": run.attempt, "failover": run.failover}
+    return {"late": max(0, started - planned(turn.state, run))}
+
+
+def stops(turn: Turn, event: events.RunStopping) -> None:
+    """Note that a supervisor began to end its attempt."""
+    run = _live(turn, event.run, event.attempt)
+    if run is not None and run.state is not RunState.STOPPING:
+        stopping(turn, run, event.reason)
+
+
+def ended(turn: Turn, event: events.RunEnded) -> None:
+    """Take the record of an attempt that has ended."""
+    run = _live(turn, event.run, event.attempt)
+    if run is not None:
+        attempt_ended(turn, run, event.record)
+    turn.do(RemoveMarks(event.run, event.attempt))
+
+
+def lost(turn: Turn, event: events.RunLost) -> None:
+    """Write the record of an attempt that may have run, but whose supervisor is gone."""
+    state = turn.state
+    run = _live(turn, event.run, event.attempt)
+    if run is not None:
+        lost = replace(run, state=lifecycle.after(run.state, Step.LOSE), reason=event.reason)
+        job = state.catalog.get(run.id.job)
+        document = record.lost(lost, job, state.limits.name, event.wait_status, event.output)
+        attempt_ended(turn, run, document)
+        if run.id not in state.runs:
+            turn.do(WriteRecord(document))
+    turn.do(RemoveMarks(event.run, event.attempt))
+
+
+def never_started(turn: Turn, event: events.NeverStarted) -> None:
+    """Send the same attempt again: at once if nothing was wrong, else with a pause that doubles up to a minute."""
+    state, now = turn.state, turn.now
+    run = _live(turn, event.run, event.attempt)
+    turn.do(RemoveMarks(event.run, event.attempt, again=True))
+    if run is None:
+        return
+    pause, failures = _pause(run, event)
+    back = state.step(
+        run, Step.RETURN, not_before=now.wall + pause, failures=failures, pid=None, claims=(), placed=(),
+        ends_by=None, reason=event.reason or run.reason,
+    )  # fmt: skip
+    state.release(run, now)
+    back = _return(turn, back, pause)
+    if pause and (failures != run.failures or not event.path_is_busy):
+        turn.say("run_returned", run=str(run.id), reason=event.reason, again_in=pause / SECOND)
+    if run.stop_asked:
+        give_up(turn, back, run.reason or "", stopped=True)
+    elif run.id.job not in state.catalog and state.loaded:
+        give_up(turn, back, "job_removed")
+
+
+def _return(turn: Turn, run: Run, pause: int) -> Run:
+    """Put a run that did not start where it waits."""
+    state, now = turn.state, turn.now
+    job = state.catalog.get(run.id.job)
+    if pause or job is None:
+        state.delay(run, now)
+        return run
+    back = state.enqueue(run, now) if barred(state, job) is None else state.put_back(run, now)
+    watch_over(turn, job, back)
+    state.stir(run.id.job)
+    return back
+
+
+def _pause(run: Run, event: events.NeverStarted) -> tuple[int, int]:
+    """How long (ns) to wait before the attempt is sent again, and how often it failed so (a busy path: once)."""
+    if not event.reason:
+        return 0, run.failures
+    if event.path_is_busy:
+        return SECOND, max(run.failures, 1)
+    return min(BACKOFF_MAX, SECOND << min(run.failures, 6)), run.failures + 1
+
+
+def found(turn: Turn, event: events.Found) -> None:
+    """Count an attempt whose commit was never made as if it had been: its number and occurrence are used."""
+    state = turn.state
+    if event.run in state.runs:
+        return
+    saved = state[event.run.job].saved
+    by_clock = event.key.startswith(f"c{saved.era}.")
+    state.remember(
+        event.run.job, last_number=max(saved.last_number, event.run.number),
+        cursor=max(saved.cursor, event.due) if by_clock else saved.cursor,
+    )  # fmt: skip
+    run = Run(
+        id=event.run, key=event.key, due=event.due, queued=event.queued, arrival=state.arrival(),
+        trigger=event.trigger, asked_by=event.asked_by, state=RunState.STARTING, attempt=event.attempt,
+        claims=event.claims, placed=event.placed, ends_by=event.ends_by, failover=event.failover,
+    )  # fmt: skip
+    state.put_live(run, turn.now)
+    job = state.catalog.get(run.id.job)
+    if job is not None:
+        state.wind(job)

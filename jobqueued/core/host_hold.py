@@ -1,0 +1,58 @@
+"""The hold of the host: while it lasts nothing new starts."""
+
+from __future__ import annotations
+
+from jobqueued.core.turn import Turn
+from jobqueued.events import HoldAsked
+from jobqueued.saved import Hold
+
+UNTIL = "its --until"
+
+
+def asked(turn: Turn, event: HoldAsked) -> None:
+    """Hold the host for a person, or release it."""
+    before = turn.state.hold
+    if event.hold is None:
+        if before is not None:
+            release(turn, event.asked_by)
+    elif before is not None and event.hold.boot is not None:  # one that lasts longer is still there afterwards
+        before = before.below if before.boot is not None else before
+        hold(turn, event.hold._replace(below=before))
+    else:
+        hold(turn, event.hold)
+    turn.reply(event.ticket)
+
+
+def hold(turn: Turn, hold: Hold) -> None:
+    """Start nothing new on this host from now on."""
+    turn.state.hold_host(hold)
+    turn.say("held", asked_by=hold.asked_by, until=hold.until)
+
+
+def release(turn: Turn, asked_by: str) -> None:
+    """Start new runs on this host again."""
+    turn.state.hold_host(None)
+    turn.say("released", asked_by=asked_by)
+
+
+def expire(turn: Turn, why: str) -> None:
+    """End a hold whose time is over; one that was there before it goes on."""
+    below = None if turn.state.hold is None else turn.state.hold.below
+    if below is not None and below.lasts(turn.now.wall):
+        hold(turn, below)
+    else:
+        release(turn, why)
+
+
+def look(turn: Turn) -> None:
+    """End the hold if its time is over."""
+    held = turn.state.hold
+    if held is not None and not held.lasts(turn.now.wall):
+        expire(turn, UNTIL)
+
+
+def booted(turn: Turn, boot: str) -> None:
+    """End a hold that lasted until another boot of the host than that one."""
+    held = turn.state.hold
+    if held is not None and held.boot not in (None, boot):
+        expire(turn, "the boot of the host")

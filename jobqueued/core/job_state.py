@@ -1,0 +1,75 @@
+"""The standing of one job id: what is saved beside its definition, and its runs before their end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import NamedTuple
+
+from jobqueued.model import Run, RunId
+from jobqueued.saved import SavedJob
+
+
+class Fault(Enum):
+    """The kinds of what makes a job invalid on this host."""
+
+    IMPOSSIBLE = auto()
+    """It claims more than there is: none of its runs can ever be admitted."""
+    UNKNOWN_JOB = auto()
+    """It depends on a job that there is not.  This, and what follows, only keeps new runs away."""
+    CIRCULAR = auto()
+
+
+class Invalidity(NamedTuple):
+    """The reason why a job can't run on this host as things stand, whatever its file says."""
+
+    fault: Fault
+    text: str
+
+
+@dataclass(slots=True)
+class JobState:
+    """All that is kept of a job id beside its definition; it outlives the job's removal.
+
+    A run before its end is in exactly one of `due` (its job's rules hold it back), `waiting` (in the queue), `delayed`
+    (until when, monotonic ns: before the next attempt, or after trouble of the system) and `live`.  `SchedulerState`
+    alone writes these four and `saved`, as it knows what has to become durable.
+
+    `skip` is the newest run if that is a skip: the next skip for the same reason joins it.  `recent`: how many of the
+    clock's occurrences came since when (monotonic, ns), for the fuse.
+    """
+
+    saved: SavedJob
+    due: list[RunId] = field(default_factory=list)
+    waiting: set[RunId] = field(default_factory=set)
+    delayed: dict[RunId, int] = field(default_factory=dict)
+    live: set[RunId] = field(default_factory=set)
+    skip: Run | None = None
+    invalid: Invalidity | None = None
+    recent: tuple[int, int] = (0, 0)
+    fuse_blown: bool = False
+
+    @property
+    def unstarted(self) -> int:
+        """How many runs are due or in the queue."""
+        return len(self.due) + len(self.waiting)
+
+    @property
+    def under_way(self) -> int:
+        """How many runs count against `concurrency`."""
+        return len(self.waiting) + len(self.delayed) + len(self.live)
+
+    @property
+    def pending(self) -> list[RunId]:
+        """The runs without a live attempt, the oldest first."""
+        return sorted([*self.due, *self.waiting, *self.delayed])
+
+    @property
+    def unfinished(self) -> list[RunId]:
+        """All runs before their end."""
+        return [*self.due, *self.waiting, *self.delayed, *self.live]
+
+    @property
+    def can_never_run(self) -> bool:
+        """Tell whether what makes the job invalid also ends the runs that it has."""
+        return self.invalid is not None and self.invalid.fault is Fault.IMPOSSIBLE

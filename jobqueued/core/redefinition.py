@@ -1,0 +1,86 @@
+"""A definition replaces another: what becomes of where its clock stands.  Nothing here fires or stops anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from jobqueued.model import HOUR, Job
+from jobqueued.saved import SavedJob
+
+DUES_A_TURN = 1000
+STEP_LIMIT = 3 * HOUR
+"""A cursor that is further ahead than this is a wrong clock's."""
+
+
+class Redefinition(NamedTuple):
+    """What is saved of the job from now on, and what is to be skipped and said."""
+
+    saved: SavedJob
+    forgone: list[int]
+    """Due times of the old definition, by the era before, whose start its `spread` had put off."""
+    past: int | None
+    """The `at` that was over when it was first seen."""
+    ahead: int
+    """By how much (ns) the cursor was ahead of the clock; 0: it was not."""
+
+
+def dues(job: Job, cursor: int, wall: int) -> tuple[list[int], int | None]:
+    """The due times after the cursor up to `wall`, as many as one turn takes, and the one that follows them."""
+    found: list[int] = []
+    due = job.next_after(cursor)
+    while due is not None and due <= wall and len(found) < DUES_A_TURN:
+        found.append(due)
+        due = job.next_after(due)
+    return found, due
+
+
+def put_off(job: Job, cursor: int, wall: int) -> list[int]:
+    """The due times after the cursor that would have come by now, but for `spread`: they die with the definition."""
+    return dues(job, cursor, wall)[0] if job.offset and job.enabled else []
+
+
+def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed: bool) -> Redefinition:
+    """Take a new definition; `old` None: the first since the start.  `completed`: its `max_runs` have started.
+
+    A cursor holds for one rhythm.  Of another rhythm nothing is due before now, and nothing twice: after a small step
+    back of the clock the cursor is ahead, and what was due until there has had its run, by any rhythm.
+    """
+    rhythm = job.rhythm if job.enabled and not completed else ""
+    forgone: list[int] = []
+    if old is not None and (saved.rhythm != rhythm or _comes_sooner(old, job, saved.cursor, wall)):
+        forgone = put_off(old, saved.cursor, wall)
+    cursor = forgone[-1] if forgone else saved.cursor
+    ahead = cursor - wall if cursor > wall + STEP_LIMIT else 0  # the clock was put right while the daemon was down
+    after = replace(
+        saved, satisfied=_still_satisfied(saved, old, job), cursor=wall if ahead else cursor,
+        previous=0 if ahead else saved.previous, era=saved.era + bool(ahead),
+    )  # fmt: skip
+    past = None
+    if after.rhythm != rhythm or not after.cursor:
+        covered = after.cursor  # what is due by then has a record, of whatever rhythm
+        after = replace(
+            after, rhythm=rhythm, cursor=max(covered, wall), previous=after.previous or covered,
+            skips=tuple(due for due in after.skips if job.next_after(due - 1) == due),
+        )  # fmt: skip
+        past = job.at if job.enabled and job.at is not None and covered < job.at <= wall else None
+    if _awaits_new_paths(saved, old, job):
+        after = replace(after, appeared=wall)  # what is there already has not appeared
+    return Redefinition(after, forgone, past, ahead)
+
+
+def _comes_sooner(old: Job, job: Job, cursor: int, wall: int) -> bool:
+    """Tell whether an occurrence that `spread` has put off would start by the very edit."""
+    due = old.next_after(cursor) if old.offset > job.offset else None
+    return due is not None and due + job.offset <= wall
+
+
+def _still_satisfied(saved: SavedJob, old: Job | None, job: Job) -> tuple[str, ...]:
+    """The dependencies that have succeeded and were the job's before, too."""
+    kept = set(job.dependencies) & set(job.dependencies if old is None else old.dependencies)
+    return tuple(sorted(kept & {*saved.satisfied}))
+
+
+def _awaits_new_paths(saved: SavedJob, old: Job | None, job: Job) -> bool:
+    is_new = not saved.appeared or (old is not None and old.on != job.on)
+    return is_new and any(on.kind == "path" for on in job.on)

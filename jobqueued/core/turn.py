@@ -1,0 +1,39 @@
+"""One decision: the state that it changes, the instant at which it is made, and what is to be done about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobqueued.commands import Command, Reply, Say
+from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.model import Now
+
+
+class Turn:
+    """The functions of this wing take a turn first, change its `state`, and write to it what is to be done."""
+
+    __slots__ = ("_commands", "now", "state")
+
+    def __init__(self, state: SchedulerState, now: Now) -> None:
+        self.state, self.now = state, now
+        self._commands: list[Command] = []
+
+    def do(self, command: Command) -> None:
+        """Have something done after the commit, in this order."""
+        self._commands.append(command)
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Say a line; `event` is of `messages.VOCABULARY`."""
+        self._commands.append(Say(event, fields))
+
+    def reply(self, ticket: int, **value: Any) -> None:
+        """Answer who asked."""
+        self._commands.append(Reply(ticket, value))
+
+    def refuse(self, ticket: int, error: str, **value: Any) -> None:
+        """Answer who asked with an error of the interface."""
+        self._commands.append(Reply(ticket, value, error))
+
+    def finish(self) -> list[Command]:
+        """All that is to be done: first what makes the changes durable."""
+        return [*self.state.take_saves(), *self._commands]
