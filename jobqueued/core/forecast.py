@@ -12,9 +12,10 @@ from jobqueued.queue.locks import Locks
 MOST = 100
 """Behind more runs nobody can say, and to find out would keep the daemon busy."""
 
-IDLE_LOOKS = 3
-"""After so many passes in a row that the queue asked for, and that let nobody start, nobody can say either: where a
-holder never ends, those who wait for it and the others take turns for ever."""
+IDLE_LOOKS = 10
+"""After so many passes in a row that the queue asked for, and that let nobody start, nobody can say either."""
+FOR_EVER = 1 << 62
+"""The `drain` of all runs: what would start beside a holder of which nobody knows when it ends, is not foreseen."""
 
 
 def expected_start(state: SchedulerState, asked: RunId, now: Now) -> int | None:
@@ -57,7 +58,7 @@ def _copied(state: SchedulerState, waiting: list[Holder], now: Now) -> tuple[Adm
         queue.hold(holder, admission.locks.held(holder), admission.ends_at(holder), found=True)
         if isinstance(holder, RunId) and (end := _end(state, holder, now)) is not None:
             heappush(ends, (end, holder))
-    queue.waiting = admission.waiting.only(waiting)
+    queue.waiting = admission.waiting.only(waiting, FOR_EVER)
     return queue, ends
 
 

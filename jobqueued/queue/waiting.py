@@ -124,12 +124,13 @@ class Waiting:
         """All of them in their order at an instant."""
         return iter(sorted(self._places, key=lambda run: self.place(run, mono)))
 
-    def only(self, runs: Iterable[Holder]) -> Waiting:
-        """The same queue with some of its runs only."""
+    def only(self, runs: Iterable[Holder], drain: int) -> Waiting:
+        """Copy the queue with some of its runs only, all of them with this `drain`."""
         some = Waiting()
         for run in runs:
             group, key = self._places[run]
-            copy = some._groups.setdefault(group.terms, Group(group.terms))
+            terms = group.terms._replace(drain=drain)
+            copy = some._groups.setdefault(terms, Group(terms))
             some._places[run] = copy, key
             heappush(copy.heap, key)
         return some

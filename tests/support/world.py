@@ -87,6 +87,7 @@ class World:
         unfinished = [run for run, record in self.rows.values() if record is None]
         skips = [run for run, _ in self.rows.values() if run.state == "skipped" and self._newest(run)]
         self.scheduler.restore(self.memories.values(), [*unfinished, *skips], self.now, self.hold)
+        self.restored = dict(self.scheduler.runs)
         for file, jobs in self.files.items():
             self.happen(events.JobsRead(file, jobs), admit=False)
         for run in list(self.scheduler.runs.values()):
@@ -134,10 +135,19 @@ class World:
         for command in acts[:die_after]:
             self._act(command)
         if die_after is None:
+            self._check_saves()
             for run, record in self.record_files.items():
                 row, known = self.rows[run]
                 assert known in (record, None), "a record file that is older than its row"
                 assert known is not None or row.so_far is not None, "a record file of a run that is not so far"
+
+    def _check_saves(self) -> None:
+        """The disk has all that the scheduler knows, but for runs that nobody has touched since it was read."""
+        for run in self.scheduler.runs.values():
+            assert run is self.restored.get(run.id) or run == self.rows[run.id][0], f"{run} is not saved"
+        for name in {*self.memories, *(run.id.job for run in self.scheduler.runs.values())}:
+            saved = self.scheduler[name].saved
+            assert saved == self.memories.get(name, SavedJob(job=name)), f"{saved} is not saved"
 
     def _act(self, command: Command) -> None:
         match command:

@@ -1,0 +1,99 @@
+"""What becomes of where a job's clock stands when another definition takes the place of one: a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from jobqueued.core.redefinition import Redefinition, redefine
+from jobqueued.model import HOUR, MINUTE, Job, On
+from jobqueued.saved import SavedJob
+from tests.support.world import MIDNIGHT, job
+
+HOURLY, DAILY = job("a", "0 * * * *"), job("a", "0 6 * * *")
+NOW = MIDNIGHT + 90 * MINUTE
+AT_ONE, AT_TWO = MIDNIGHT + HOUR, MIDNIGHT + 2 * HOUR
+SPREAD = replace(HOURLY, spread=50 * MINUTE, offset=40 * MINUTE)
+KNOWN = SavedJob(job="a", rhythm=HOURLY.rhythm, cursor=AT_ONE, era=3, last_number=7)
+
+
+def expected(saved: SavedJob, **changes: Any) -> Redefinition:
+    others = {name: changes.pop(name) for name in ("forgone", "past", "ahead") if name in changes}
+    return Redefinition(replace(saved, **changes), **{"forgone": [], "past": None, "ahead": 0, **others})
+
+
+CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
+    "the first ever": (
+        SavedJob(job="a"), None, HOURLY,
+        expected(SavedJob(job="a"), rhythm=HOURLY.rhythm, cursor=NOW),
+    ),
+    "the same after a restart": (KNOWN, None, HOURLY, expected(KNOWN)),
+    "only its command changed": (KNOWN, HOURLY, replace(HOURLY, command="x"), expected(KNOWN)),
+    "another rhythm": (
+        KNOWN, HOURLY, DAILY, expected(KNOWN, rhythm=DAILY.rhythm, cursor=NOW, previous=AT_ONE),
+    ),
+    "another rhythm after a small step back": (
+        replace(KNOWN, cursor=AT_TWO), HOURLY, DAILY,
+        expected(KNOWN, rhythm=DAILY.rhythm, cursor=AT_TWO, previous=AT_TWO),
+    ),
+    "another rhythm, again before it was due": (
+        replace(KNOWN, previous=MIDNIGHT), HOURLY, DAILY,
+        expected(KNOWN, rhythm=DAILY.rhythm, cursor=NOW, previous=MIDNIGHT),
+    ),
+    "disabled": (
+        KNOWN, HOURLY, replace(HOURLY, enabled=False),
+        expected(KNOWN, rhythm="", cursor=NOW, previous=AT_ONE),
+    ),
+    "spread had put one off, and the rhythm changes": (
+        replace(KNOWN, cursor=MIDNIGHT), SPREAD, replace(DAILY, offset=SPREAD.offset),
+        expected(KNOWN, rhythm=DAILY.rhythm, cursor=NOW, previous=AT_ONE, forgone=[AT_ONE]),
+    ),
+    "spread had put one off, and would not any more": (
+        replace(KNOWN, cursor=MIDNIGHT), SPREAD, HOURLY, expected(KNOWN, forgone=[AT_ONE]),
+    ),
+    "spread had put one off, and does so for as long": (
+        replace(KNOWN, cursor=MIDNIGHT), SPREAD, replace(SPREAD, command="x"),
+        expected(replace(KNOWN, cursor=MIDNIGHT)),
+    ),
+    "skips are kept where the new rhythm has them": (
+        replace(KNOWN, skips=(AT_TWO, MIDNIGHT + 6 * HOUR)), HOURLY, DAILY,
+        expected(KNOWN, rhythm=DAILY.rhythm, cursor=NOW, previous=AT_ONE, skips=(MIDNIGHT + 6 * HOUR,)),
+    ),
+    "the clock was far ahead": (
+        replace(KNOWN, cursor=NOW + 4 * HOUR, previous=AT_ONE), None, HOURLY,
+        expected(KNOWN, cursor=NOW, previous=0, era=4, ahead=4 * HOUR),
+    ),
+    "an at that is over": (
+        SavedJob(job="a"), None, replace(job("a"), at=AT_ONE),
+        expected(SavedJob(job="a"), rhythm=f"at {AT_ONE}", cursor=NOW, past=AT_ONE),
+    ),
+    "an at that has a record": (
+        replace(KNOWN, rhythm=""), None, replace(job("a"), at=AT_ONE),
+        expected(KNOWN, rhythm=f"at {AT_ONE}", cursor=NOW, previous=AT_ONE),
+    ),
+    "another dependency": (
+        replace(KNOWN, satisfied=("b", "c")), replace(HOURLY, dependencies=("b", "c", "d")),
+        replace(HOURLY, dependencies=("c", "d", "e")), expected(KNOWN, satisfied=("c",)),
+    ),
+    "a path that is awaited from now on": (
+        replace(KNOWN, appeared=1), HOURLY, replace(HOURLY, on=(On("path", "/in/*"),)), expected(KNOWN, appeared=NOW),
+    ),
+    "the path that was awaited": (
+        replace(KNOWN, appeared=1), replace(HOURLY, on=(On("path", "/in/*"),)),
+        replace(HOURLY, on=(On("path", "/in/*"),), command="x"), expected(KNOWN, appeared=1),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_redefinition(case: str) -> None:
+    """Each kind of change leaves the cursor, what is skipped and what is said as the table has it."""
+    saved, old, new, redefinition = CASES[case]
+    assert redefinition == redefine(saved, old, new, NOW, completed=False)
+
+
+def test_a_completed_job_has_no_rhythm() -> None:
+    """Once its `max_runs` have started its clock stands still, whatever its file says."""
+    assert "" == redefine(KNOWN, HOURLY, HOURLY, NOW, completed=True).saved.rhythm
