@@ -40,7 +40,7 @@ def expected_start(state: SchedulerState, asked: RunId, now: Now) -> int | None:
             mono, ended = heappop(ends)
             queue.release(ended)
             idle = 0
-        elif look_at is None:
+        elif look_at is None or look_at >= now.mono + FOR_EVER:
             break
         else:
             mono = look_at
