@@ -13,7 +13,7 @@ from jobqueued.model import Job, Problem
 
 
 class Change(NamedTuple):
-    """What happened to the jobs: `edited` holds the new definitions, `removed` the old ones."""
+    """The change of a file's jobs: `edited` holds the new definitions, `removed` the old ones."""
 
     added: tuple[Job, ...] = ()
     edited: tuple[Job, ...] = ()
@@ -21,7 +21,7 @@ class Change(NamedTuple):
 
 
 class _Conflict(NamedTuple):
-    """What keeps a file from being accepted, and the files that have its ids."""
+    """The problems that keep a file from being accepted, and the files that have its ids."""
 
     problems: list[Problem]
     holders: set[str]
@@ -128,13 +128,13 @@ class Catalog:
         return Change(tuple(added), tuple(edited), removed)
 
     def conflicts(self, file: str, jobs: tuple[Job, ...]) -> list[Problem]:
-        """What keeps `jobs` from being those of `file`: an id stays with the file that has it."""
+        """Find what keeps `jobs` from being those of `file`: an id stays with the file that has it."""
         return self.conflicts_among({file: jobs}).get(file, [])
 
     def conflicts_among(
         self, files: Map[str, tuple[Job, ...]], vanished: Container[str] = ()
     ) -> dict[str, list[Problem]]:
-        """What keeps files that are new at the same time from being accepted, by file; the others go together.
+        """Find what keeps files that are new at the same time from being accepted, by file.
 
         So two files may swap ids.  An id that none has goes to the first in byte order of the names; those of
         `vanished` files are free.
@@ -170,7 +170,7 @@ class Catalog:
         return found
 
     def _holders(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, Job]:
-        """Who has each id in `files` if all of them are accepted, by right of having had it first."""
+        """The holder of each id in `files` if all of them are accepted, by right of having had it first."""
         holders: dict[str, Job] = {}
         for file in sorted(files):
             for job in files[file]:
@@ -221,7 +221,7 @@ _definition = attrgetter(*(field.name for field in fields(Job) if field.name not
 
 
 def _same(old: Job, new: Job) -> bool:
-    """Whether nothing changed but the place; compiled triggers follow from the rest."""
+    """Tell whether nothing changed but the place; compiled triggers follow from the rest."""
     return bool(_definition(old) == _definition(new))
 
 
@@ -229,7 +229,7 @@ _Edges = dict[str, set[str]]
 
 
 def _core(edges: _Edges) -> _Edges:
-    """What is left of a graph when nodes without an edge to another are taken away, again and again."""
+    """Reduce a graph to what is left when nodes without an edge to another are taken away, again and again."""
     left = {name: {other for other in others if other in edges} for name, others in edges.items()}
     back = _reversed(left)
     ends = [name for name, others in left.items() if not others]

@@ -1,4 +1,4 @@
-"""What to do: what the scheduler wants done about it.
+"""Commands: what the scheduler wants done.
 
 Order is the promise.  All `Save…` commands of one loop turn are one durable commit, made before anything else of that
 turn is done; the rest is carried out in the order given.  So an intent is on disk before its process can exist, and an

@@ -1,4 +1,4 @@
-"""What happened: everything that can make the scheduler decide something."""
+"""Events: everything that can make the scheduler decide something."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class JobsLoaded:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """Somebody asked for a reload, and every file that had changed was read."""
+    """A person asked for a reload, and every file that had changed was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserKnown:
-    """What the host's user database says: `trouble` is why jobs can't run as `user`, "" where they can."""
+    """The host's user database has answered: `trouble` is why jobs can't run as `user`, "" where they can."""
 
     user: str
     trouble: str
@@ -148,7 +148,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class RunAsked:
-    """Somebody wants a job to run now, maybe once more (`again`, a run of it that has ended).
+    """A person wants a job to run now, maybe once more (`again`, a run of it that has ended).
 
     `key` was drawn by the asker's side; the answer goes to `ticket`.
     """
@@ -162,7 +162,7 @@ class RunAsked:
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """Somebody says that something has happened, which jobs may wait for (`on: {event: …}`).  `key` as of RunAsked."""
+    """A person says that something has happened that jobs may wait for (`on: {event: …}`).  `key` as of RunAsked."""
 
     ticket: int
     event: str
@@ -172,7 +172,7 @@ class Emitted:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """Somebody wants a run to end, or not to start; the answer goes to `ticket`."""
+    """A person wants a run to end, or not to start; the answer goes to `ticket`."""
 
     ticket: int
     run: RunId
@@ -190,7 +190,7 @@ class PathAppeared:
 
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
-    """Somebody wants a job to be paused (`pause`), maybe until an instant (wall), or resumed.
+    """A person wants a job to be paused (`pause`), maybe until an instant (wall), or resumed.
 
     The answer goes to `ticket`.
     """
@@ -204,7 +204,7 @@ class PauseAsked:
 
 @dataclass(frozen=True, slots=True)
 class SkipAsked:
-    """Somebody wants the clock's next occurrence of a job to be skipped, or the last that was to be so not to be.
+    """A person wants the clock's next occurrence of a job to be skipped, or the last that was to be so not to be.
 
     The answer goes to `ticket`.
     """
@@ -217,7 +217,7 @@ class SkipAsked:
 
 @dataclass(frozen=True, slots=True)
 class HoldAsked:
-    """Somebody wants nothing new to start on this host, or again (None); the answer goes to `ticket`."""
+    """A person puts the host on hold, or releases it (None); the answer goes to `ticket`."""
 
     ticket: int
     asked_by: str

@@ -54,14 +54,14 @@ class Now(NamedTuple):
 
 
 class Trigger(Protocol):
-    """What makes a job due by the clock."""
+    """A rule by which the clock makes a job due."""
 
     def after(self, instant: datetime) -> datetime | None:
         """The first due time strictly later than `instant`, both aware; None: never again."""
 
 
 class RunState(StrEnum):
-    """Where a run is in its life; `lifecycle.TABLE` says how it gets there."""
+    """The states of a run; `lifecycle.TABLE` says how it gets there."""
 
     DUE = "due"
     WAITING = "waiting"
@@ -82,7 +82,7 @@ LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
 PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})
 """Not ended, and without a live attempt."""
 FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST})
-"""The ends that need somebody's attention."""
+"""The ends that need attention."""
 
 
 class JobStatus(StrEnum):
@@ -100,7 +100,7 @@ class JobStatus(StrEnum):
 
 
 class CatchUp(StrEnum):
-    """Which occurrences older than `grace` still run after a gap (downtime, suspend, clock step)."""
+    """The rule for occurrences older than `grace` after a gap (downtime, suspend, clock step)."""
 
     NONE = "none"
     LATEST = "latest"
@@ -108,7 +108,7 @@ class CatchUp(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What becomes of an occurrence that is due while its job is at its `concurrency`."""
+    """The rule for an occurrence that is due while its job is at its `concurrency`."""
 
     QUEUE = "queue"
     SKIP = "skip"
@@ -116,7 +116,7 @@ class Overlap(StrEnum):
 
 
 class Claim(NamedTuple):
-    """What a run needs while it runs, of one resource: all of it, or `units`; 0 units: a share, beside other shares.
+    """The part of one resource that a run needs while it runs: all of it, or `units`; 0 units: a share, beside other shares.
 
     `resource` is the name of a lock or a resource, the absolute path of a lock file, or one of `locks.HOST` and `SLOT`.
     """
@@ -141,7 +141,7 @@ ONE_A_MINUTE = Escalation()
 
 
 class On(NamedTuple):
-    """What makes a job due beside the clock: `kind` is event, job or path; `result` is of a job's run."""
+    """A trigger beside the clock: `kind` is event, job or path; `result` is of a job's run."""
 
     kind: str
     name: str

@@ -1,5 +1,4 @@
-"""What is kept beside definitions and runs, over restarts: of each job id where it stands, of the host that it is
-held."""
+"""State beside definitions and runs that survives restarts: where each job id stands, and the hold of the host."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ class JobStats:
 
 
 class Outcome(NamedTuple):
-    """How an occurrence went, for the jobs that depend on its job; `ended` on the wall."""
+    """The outcome of an occurrence, for the jobs that depend on its job; `ended` on the wall."""
 
     run: int
     due: int
@@ -34,14 +33,14 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedJob:
-    """What is kept of a job id beside its definition: where its clock stands and which numbers are used.
+    """The saved part of a job id beside its definition: where its clock stands and which numbers are used.
 
     `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.
     `previous`: the one that was the last before its rhythm was changed, until it is due by the new one.  `outcomes`:
     those by which jobs that depend on it go, or may one day.  `satisfied`: the dependencies that have succeeded since
     it was due last, where they make it due.  `appeared`: files of its `on: {path: …}` that came until then count for
     nothing any more.
-    `skips`: the due times of its clock that somebody wants to be skipped.
+    `skips`: the due times of its clock that a person wants to be skipped.
     """
 
     job: str
@@ -60,7 +59,7 @@ class SavedJob:
 
 
 class Hold(NamedTuple):
-    """Nothing new starts on this host, until somebody releases it, or until an instant (wall), or, where `boot` is set,
+    """Nothing new starts on this host, until a person releases it, or until an instant (wall), or, where `boot` is set,
     until another boot of the host than that one.  Then the host is held by `below`.
     """
 
@@ -70,5 +69,5 @@ class Hold(NamedTuple):
     below: Hold | None = None
 
     def lasts(self, wall: int) -> bool:
-        """Whether its time is not over."""
+        """Tell whether its time is not over."""
         return self.until is None or self.until > wall

@@ -57,7 +57,7 @@ def started(turn: Turn, event: events.RunStarted) -> None:
 
 
 def _lateness(turn: Turn, run: Run, started: int) -> dict[str, Any]:
-    """How late it started; of a further attempt, which one it is."""
+    """The lateness of a start (ns); of a further attempt, which one it is."""
     if run.so_far is not None:
         return {"attempt": run.attempt, "failover": run.failover}
     return {"late": max(0, started - planned(turn.state, run))}
@@ -128,7 +128,7 @@ def _return(turn: Turn, run: Run, pause: int) -> Run:
 
 
 def _pause(run: Run, event: events.NeverStarted) -> tuple[int, int]:
-    """How long (ns) to wait before the attempt is sent again, and how often it failed so (a busy path: once)."""
+    """The pause (ns) before the attempt is sent again, and how often it failed so (a busy path: once)."""
     if not event.reason:
         return 0, run.failures
     if event.path_is_busy:

@@ -80,7 +80,7 @@ def _counted(stats: JobStats, run: Run, document: Record, wall: int) -> JobStats
 
 
 def _usual(usual: int | None, document: Record) -> int | None:
-    """How long a run takes, now that one more has succeeded."""
+    """The usual duration of a run (ns), now that one more has succeeded."""
     if not document.get("attempts"):
         return usual
     attempt = document["attempts"][-1]

@@ -18,7 +18,7 @@ from jobqueued.saved import Outcome
 
 
 class Standing(Enum):
-    """How far the dependencies of a run are."""
+    """The standing of a run's dependencies."""
 
     MET = auto()
     AWAITED = auto()

@@ -34,7 +34,7 @@ OF_THE_JOB = frozenset({Bar.UNDEFINED, Bar.PAUSED, Bar.USER_UNKNOWN, Bar.CONCURR
 
 
 class Obstacle(NamedTuple):
-    """What holds back a run that is due."""
+    """The thing that holds back a run that is due."""
 
     bar: Bar
     verdict: Verdict | None = None
@@ -159,7 +159,7 @@ def _go_on(turn: Turn, job: Job, run: Run) -> None:
 
 
 def _gone(job: Job, run: Run) -> str:
-    """What a further attempt was to be, of which the job knows nothing any more; "" if it does."""
+    """Name what a further attempt was to be, of which the job knows nothing any more; "" if it does."""
     if run.failover:
         return "" if job.failover is not None else "its job has no failover any more"
     return "its job has fewer retries by now" if run.attempt > job.retries + 1 else ""

@@ -1,4 +1,4 @@
-"""When a waiting run is likely to start: the queue is played forward, each run taking as long as is usual."""
+"""The forecast of a start: the queue is played forward, each run taking as long as is usual."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _start(state: SchedulerState, queue: Admission, run: Holder, mono: int, ends
 
 
 def _usual(state: SchedulerState, job: str) -> int | None:
-    """How long a run of a job takes (ns)."""
+    """The usual duration of a job's run (ns); None: nobody knows."""
     usual, defined = state[job].saved.stats.usual, state.catalog.get(job)
     if usual is not None:
         return max(usual, 1)
@@ -92,7 +92,7 @@ def _usual(state: SchedulerState, job: str) -> int | None:
 
 
 def _end(state: SchedulerState, run: RunId, now: Now) -> int | None:
-    """When (monotonic, ns) a live run is likely to end; one that is late already, soon."""
+    """The likely end of a live run (monotonic, ns); of one that is late already: soon."""
     took, started = _usual(state, run.job), state.runs[run].started
     bound = state.admission.ends_at(run)
     if took is None:

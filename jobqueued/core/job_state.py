@@ -51,12 +51,12 @@ class JobState:
 
     @property
     def unstarted(self) -> int:
-        """How many runs are due or in the queue."""
+        """The number of runs that are due or in the queue."""
         return len(self.due) + len(self.waiting)
 
     @property
     def under_way(self) -> int:
-        """How many runs count against `concurrency`."""
+        """The number of runs that count against `concurrency`."""
         return len(self.waiting) + len(self.delayed) + len(self.live)
 
     @property

@@ -1,4 +1,4 @@
-"""What files and people say of jobs: they come, change and go, are paused and resumed, have a start skipped.
+"""Jobs, as files and people have them: they come, change and go, are paused and resumed, have a start skipped.
 
 None of it fires a job or stops a run.
 """

@@ -8,7 +8,7 @@ from jobqueued.model import RunState
 
 
 class Step(StrEnum):
-    """What can happen to a run."""
+    """The steps of a run."""
 
     QUEUE = "queue"
     HOLD = "hold"

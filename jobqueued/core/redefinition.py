@@ -14,7 +14,7 @@ STEP_LIMIT = 3 * HOUR
 
 
 class Redefinition(NamedTuple):
-    """What is saved of the job from now on, and what is to be skipped and said."""
+    """The outcome: what is saved of the job from now on, what is to be skipped, what is to be said."""
 
     saved: SavedJob
     forgone: list[int]

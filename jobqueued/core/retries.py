@@ -21,7 +21,7 @@ class Again(NamedTuple):
 
 
 def another(job: Job, run: Run, record: Record) -> Again | None:
-    """What follows an attempt that ended with this record; None: it was the last.
+    """Decide what follows an attempt that ended with this record; None: it was the last.
 
     A person's stop, and the host's going down, are the end of a run, not failures of it.  What was lost may have done
     its work, and is tried again only where `retry_on` says so.

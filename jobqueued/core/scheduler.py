@@ -97,7 +97,7 @@ class Scheduler:
 
     @property
     def limits(self) -> HostLimits:
-        """What this host is called, and what it has."""
+        """The name of this host, and what it has."""
         return self._state.limits
 
     @property
@@ -112,11 +112,11 @@ class Scheduler:
 
     @property
     def hold(self) -> Hold | None:
-        """Who has asked that nothing new starts; None: nobody."""
+        """The hold of the host; None: there is none."""
         return self._state.hold
 
     def __getitem__(self, job: str) -> JobState:
-        """Where a job stands."""
+        """The standing of a job."""
         return self._state[job]
 
     def next_start(self, job: str) -> int | None:

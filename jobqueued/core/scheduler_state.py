@@ -46,7 +46,7 @@ _PLAIN = least_claims(slots=False)
 
 
 class HostLimits(NamedTuple):
-    """What jobqueued.yaml and the host say: its name, `max_running` (None: no limit), how many units there are of each
+    """The limits of the host, by itself and jobqueued.yaml: its name, `max_running` (None: no limit), how many units there are of each
     resource (CPU in thousandths of a core, memory in bytes), the numbers of its CPUs, how what waits ages.
     """
 

@@ -1,4 +1,4 @@
-"""What will not run, and the record that says why.  Consecutive skips of one job, made due by the same and for one
+"""Skips: occurrences that will not run, with the record that says why.  Consecutive skips of one job, made due by the same and for one
 reason, share a record.
 """
 
@@ -16,7 +16,7 @@ from jobqueued.model import Job, Occurrence, Run
 
 
 class Cause(NamedTuple):
-    """What made an occurrence: its trigger, and the person behind it, if any."""
+    """The cause of an occurrence: its trigger, and the person behind it, if any."""
 
     trigger: str = "schedule"
     asked_by: str | None = None

@@ -1,4 +1,4 @@
-"""What has to be looked at again at a certain time: by the wall clock, or after a duration."""
+"""Timers: what has to be looked at again, by the wall clock, or after a duration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobqueued.model import Now, RunId
 
 
 class HostTimer(Enum):
-    """What of the host has a timer: the end of its hold, the end of pressure on it."""
+    """The timers of the host: the end of its hold, the end of pressure on it."""
 
     HOLD = auto()
     PRESSURE = auto()

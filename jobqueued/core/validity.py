@@ -1,4 +1,4 @@
-"""What makes a job invalid on this host, whatever its file says: jobs and resources that there are not, circles.
+"""Validity: what keeps a job from running on this host, whatever its file says.
 
 It is judged anew whenever something changes that it depends on; a job's file is never refused for it.
 """

@@ -1,4 +1,4 @@
-"""Why a run has not started: what it lacks and who has that, who goes first, how its priority grows, and about when."""
+"""Explanations: what a run lacks and who has it, who goes first, how its priority grows, and about when it starts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:
 
 
 def _held_back(state: SchedulerState, run: Run, found: Obstacle) -> str:
-    """What holds back a run that is due, in words."""
+    """Word what holds back a run that is due."""
     name = run.id.job
     if found.bar is Bar.UNDEFINED:
         return f"job {name} is not defined in any file that could be read"

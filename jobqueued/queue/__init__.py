@@ -1,1 +1,1 @@
-"""Who may run, who goes next, and on which units.  Pure."""
+"""The queue: who may run, who goes next, and on which units.  Pure."""

@@ -27,7 +27,7 @@ OUTPUT_DRAIN = 2_000_000_000
 
 
 class Reservation(NamedTuple):
-    """What a run that can't be admitted yet is promised.  `until`: H (monotonic, ns); None: nobody knows."""
+    """The promise to a run that can't be admitted yet.  `until`: H (monotonic, ns); None: nobody knows."""
 
     holder: Holder
     group: Group
@@ -36,7 +36,7 @@ class Reservation(NamedTuple):
     until: int | None
 
     def touches(self, claims: Claims) -> bool:
-        """Whether a run with these claims could delay it."""
+        """Tell whether a run with these claims could delay it."""
         mine = {claim.resource: claim for claim in self.claims}
         return any(_conflict(mine[claim.resource], claim) for claim in claims if claim.resource in mine)
 
@@ -84,11 +84,11 @@ class Admission:
         self.refusals.pop(holder, None)
 
     def ends_at(self, run: Holder) -> int | None:
-        """When (monotonic, ns) a live run has ended at the latest; None: nobody knows."""
+        """The instant (monotonic, ns) by which a live run has ended; None: nobody knows."""
         return self._ends[run]
 
     def turn(self, mono: int, limit: int, least: int | None = None) -> Iterator[Holder]:
-        """Whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims.
+        """Grant claims to those whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims.
 
         `least`: those of less effective priority are not looked at.
         """
@@ -182,7 +182,7 @@ class Admission:
                 self._look_again((rank * their_every - promise.rank * every) // faster + 1)
 
     def _note_reaching(self, least: int, heads: list[Head]) -> None:
-        """When has the first of those that are too low grown enough?"""
+        """Look again when the first of those that are too low has grown enough."""
         for *_, rank, group in heads:
             self._look_again(group.reaching(least, rank))
 

@@ -12,7 +12,7 @@ from jobqueued.model import Holder
 
 
 class Drains:
-    """Whose turn it is now.  Instants are monotonic, in ns."""
+    """The turns of the host.  Instants are monotonic, in ns."""
 
     def __init__(self) -> None:
         self.runs: dict[Holder, int] = {}
@@ -45,7 +45,7 @@ class Drains:
             self._since, self._lapse, self.lapsed = mono, longest, True
 
     def hold_back(self, run: Holder, drain: int, mono: int) -> bool:
-        """Whether others are held back for a run that waits for such a holder."""
+        """Tell whether others are held back for a run that waits for such a holder."""
         if not self.lapsed or run in self._before:
             self.runs[run] = drain
         if self._since is None:
@@ -66,7 +66,7 @@ class Drains:
         return [] if self.lapsed else [run for run in self.runs if run not in self._before]
 
     def tell(self, run: Holder) -> bool:
-        """Whether it is to be told now that others go before a run, for which they were held back."""
+        """Tell whether it is to be said now that others go before a run, for which they were held back."""
         news = self.lapsed and run in self.runs and run not in self._told
         if news:
             self._told.add(run)
@@ -74,7 +74,7 @@ class Drains:
 
     @property
     def look_at(self) -> int | None:
-        """When the turns change; None: there are none."""
+        """The instant at which the turns change; None: there are none."""
         if self._since is None:
             return None
         return self._since + (self._lapse if self.lapsed else max(self.runs.values(), default=0))

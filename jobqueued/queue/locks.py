@@ -23,18 +23,18 @@ _SHARE_OF_HOST, _ALL_OF_HOST, _ONE_SLOT = Claim(HOST), Claim(HOST, exclusive=Tru
 
 
 def claims_of(job: Job, *, slots: bool) -> Claims:
-    """What each run of a job claims; `slots`: there is a `max_running`."""
+    """The claims of each run of a job; `slots`: there is a `max_running`."""
     host = _ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST
     return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources)
 
 
 def least_claims(*, slots: bool) -> Claims:
-    """What any run claims at least."""
+    """The claims that any run has at least."""
     return (_SHARE_OF_HOST, *((_ONE_SLOT,) if slots else ()))
 
 
 class _Use:
-    """What is taken of one resource, and by whom."""
+    """The taken part of one resource, and its holders."""
 
     __slots__ = ("alone", "holders", "units")
 
@@ -47,7 +47,7 @@ _NOBODY = _Use()
 
 
 class Locks:
-    """Who holds what.  `capacity` tells how many units a resource has; of one that it does not name there is 1."""
+    """The holders of all claims.  `capacity` tells how many units a resource has; of one that it does not name there is 1."""
 
     def __init__(self, capacity: Mapping[str, int]) -> None:
         self.capacities = dict(capacity)
@@ -105,15 +105,15 @@ class Locks:
         return list(self._used.get(resource, _NOBODY).holders)
 
     def held(self, holder: Holder) -> Claims:
-        """What a holder has; KeyError: it is none."""
+        """The claims of a holder; KeyError: it is none."""
         return self._held[holder]
 
     def capacity(self, resource: str) -> int:
-        """How many units there are."""
+        """The number of units that there are."""
         return self.capacities.get(resource, 1)
 
     def used(self, resource: str) -> int:
-        """How many units are taken."""
+        """The number of units that are taken."""
         return self._used.get(resource, _NOBODY).units
 
     def __contains__(self, holder: Holder) -> bool:

@@ -27,12 +27,12 @@ _VARIABLE = str.maketrans("abcdefghijklmnopqrstuvwxyz.-", "ABCDEFGHIJKLMNOPQRSTU
 
 
 def environment(placed: Placed) -> dict[str, str]:
-    """How a command is told which units it was given: ``JOBQUEUE_GPU=1``."""
+    """The variables that tell a command which units it was given: ``JOBQUEUE_GPU=1``."""
     return {f"JOBQUEUE_{name.translate(_VARIABLE)}": ",".join(map(str, numbers)) for name, numbers in placed}
 
 
 class _Units:
-    """How much each unit is taken, and for how long it was: full-unit-nanoseconds."""
+    """The load of each unit, now and so far (full-unit-nanoseconds)."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self.load = dict.fromkeys(numbers, 0)
@@ -47,7 +47,7 @@ class _Units:
             self.load[number] += share
 
     def used(self, number: int, mono: int) -> int:
-        """How much it was used so far."""
+        """The use of a unit so far."""
         return self._busy[number] + self.load[number] * max(0, mono - self._since[number])
 
 
@@ -60,7 +60,7 @@ class Placement:
         self._units[CPUS] = _Units(cpus)
 
     def choose(self, placement: str, claims: Iterable[Claim], mono: int) -> Placed:
-        """Which units who asks for these claims gets; it has them once it is told to `take` them."""
+        """Choose units for who asks for these claims; it has them once it is told to `take` them."""
         chosen = [
             (claim.resource, self._free(claim, placement, mono))
             for claim in claims
@@ -109,5 +109,5 @@ class Placement:
         return tuple(sorted(sorted(units.load, key=order)[:count]))
 
     def load(self, name: str = CPUS) -> dict[int, int]:
-        """How much of each unit is taken: of CPUs in thousandths, of others 0 or 1."""
+        """The taken part of each unit: of CPUs in thousandths, of others 0 or 1."""
         return dict(self._units[name].load)

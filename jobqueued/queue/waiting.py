@@ -1,4 +1,4 @@
-"""Who goes next: the queue of runs that wait for admission, highest effective priority first.
+"""The order of the queue: runs that wait for admission, highest effective priority first.
 
 Effective priority = priority + points × waited ÷ every: exact, linear, without a cap.  Ties go by due time, then by
 arrival.  Runs on the same terms keep their order while they wait, so each group of them is a heap of its own, and only
@@ -49,12 +49,12 @@ class Group:
         return ((points * mono - rank) << _EXACT) // every
 
     def reaches(self, priority: int, rank: int, mono: int) -> bool:
-        """Whether a run with this rank has at least this effective priority."""
+        """Tell whether a run with this rank has at least this effective priority."""
         points, every = self.terms.escalation
         return points * mono - rank >= priority * every
 
     def reaching(self, priority: int, rank: int) -> int | None:
-        """When (monotonic, ns) it has; None: never, or it does not grow."""
+        """The instant (monotonic, ns) from which it has; None: never, or it does not grow."""
         points, every = self.terms.escalation
         return -(-(priority * every + rank) // points) if points else None
 
@@ -108,7 +108,7 @@ class Waiting:
         return group.effective(key[0], mono) / (1 << _EXACT)
 
     def place(self, run: Holder, mono: int) -> tuple[int, int, int]:
-        """What orders a run among the others at an instant, lowest first; KeyError: it is not here."""
+        """The place of a run among the others at an instant, lowest first; KeyError: it is not here."""
         group, key = self._places[run]
         return -group.effective(key[0], mono), key[1], key[2]
 
