@@ -116,7 +116,7 @@ class Overlap(StrEnum):
 
 
 class Claim(NamedTuple):
-    """The part of one resource that a run needs while it runs: all of it, or `units`; 0 units: a share, beside other shares.
+    """The part of one resource that a run needs while it runs: all of it, or `units` (0: a share, beside other shares).
 
     `resource` is the name of a lock or a resource, the absolute path of a lock file, or one of `locks.HOST` and `SLOT`.
     """

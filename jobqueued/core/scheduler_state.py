@@ -46,8 +46,8 @@ _PLAIN = least_claims(slots=False)
 
 
 class HostLimits(NamedTuple):
-    """The limits of the host, by itself and jobqueued.yaml: its name, `max_running` (None: no limit), how many units there are of each
-    resource (CPU in thousandths of a core, memory in bytes), the numbers of its CPUs, how what waits ages.
+    """The limits of the host, by itself and jobqueued.yaml: its name, `max_running` (None: no limit), the units of
+    each resource (CPU in thousandths of a core, memory in bytes), the numbers of its CPUs, how what waits ages.
     """
 
     name: str = "localhost"

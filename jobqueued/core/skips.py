@@ -1,5 +1,6 @@
-"""Skips: occurrences that will not run, with the record that says why.  Consecutive skips of one job, made due by the same and for one
-reason, share a record.
+"""Skips: occurrences that will not run, with the record that says why.
+
+Consecutive skips of one job, made due by the same and for one reason, share a record.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Admission:
         return self._ends[run]
 
     def turn(self, mono: int, limit: int, least: int | None = None) -> Iterator[Holder]:
-        """Grant claims to those whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims.
+        """Tell whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims.
 
         `least`: those of less effective priority are not looked at.
         """

@@ -47,7 +47,7 @@ _NOBODY = _Use()
 
 
 class Locks:
-    """The holders of all claims.  `capacity` tells how many units a resource has; of one that it does not name there is 1."""
+    """The holders of all claims.  `capacity`: the units of each resource; of one that it does not name there is 1."""
 
     def __init__(self, capacity: Mapping[str, int]) -> None:
         self.capacities = dict(capacity)
