@@ -18,12 +18,12 @@ FOR_EVER = 1 << 62
 """The `drain` of all runs: what would start beside a holder of which nobody knows when it ends, is not foreseen."""
 
 
-def expected_start(state: SchedulerState, asked: RunId, now: Now) -> int | None:
+def expected_start(state: SchedulerState, asked: RunId, ordered: list[Holder], now: Now) -> int | None:
     """The wall instant (ns) at which a waiting run is likely to start; None: nobody can say.
 
-    What comes due later is not foreseen; a job that has never succeeded takes its `timeout`, or nobody knows.
+    `ordered`: the queue in its order by now.  What comes due later is not foreseen; a job that has never succeeded takes its `timeout`, or nobody knows.
     """
-    waiting = _before(state, asked, now)
+    waiting = _before(state, asked, ordered)
     if len(waiting) > MOST or state.hold is not None or state.pressed(now.mono):
         return None
     queue, ends = _copied(state, waiting, now)
@@ -62,10 +62,9 @@ def _copied(state: SchedulerState, waiting: list[Holder], now: Now) -> tuple[Adm
     return queue, ends
 
 
-def _before(state: SchedulerState, asked: RunId, now: Now) -> list[Holder]:
+def _before(state: SchedulerState, asked: RunId, ordered: list[Holder]) -> list[Holder]:
     """A run, those that go before it now, and those that age faster and so may do later."""
     queue = state.admission.waiting
-    ordered = list(queue.ordered(now.mono))
     place, mine = ordered.index(asked), queue.terms(asked).escalation
     faster = (run for run in ordered[place + 1 :] if _is_faster(queue.terms(run).escalation, mine))
     return [*ordered[: place + 1], *faster]

@@ -215,6 +215,10 @@ class Scheduler:
         """Explain why a run has not started (why.explain).  KeyError: no such run, or it has ended."""
         return why.explain(self._state, run, now)
 
+    def explain_pending(self, job: str, limit: int, now: Now) -> list[dict[str, Any]]:
+        """Explain why the first runs of a job that have no live attempt have not started."""
+        return why.explain_pending(self._state, job, limit, now)
+
     def validate(self) -> None:
         """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
         self._state.validate()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import Any
 
 from jobqueued.core.eligibility import Bar, Obstacle, obstacle
@@ -37,7 +36,17 @@ def explain(state: SchedulerState, name: RunId, now: Now) -> Why:
 
     KeyError: no such run, or it has ended.
     """
-    run = state.runs[name]
+    return _explained(state, state.runs[name], list(state.admission.waiting.ordered(now.mono)), now)
+
+
+def explain_pending(state: SchedulerState, job: str, limit: int, now: Now) -> list[Why]:
+    """The same of the first runs of a job that have no live attempt."""
+    ordered = list(state.admission.waiting.ordered(now.mono))
+    return [_explained(state, state.runs[name], ordered, now) for name in state[job].pending[:limit]]
+
+
+def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now) -> Why:
+    name = run.id
     why: Why = {
         "run": str(name), "state": run.state.value, "reasons": [], "missing": [], "ahead": [], "behind": None,
         "priority": None, "effective_priority": None, "points": None, "every": None, "waited": None, "expected": None,
@@ -48,7 +57,7 @@ def explain(state: SchedulerState, name: RunId, now: Now) -> Why:
     if name in state[name.job].delayed:
         return why | {"reasons": [_delay(run, now)]}
     if run.state is RunState.WAITING:
-        return why | _of_waiting(state, run, now)
+        return why | _of_waiting(state, run, ordered, now)
     return why
 
 
@@ -94,15 +103,15 @@ def _delay(run: Run, now: Now) -> str:
     return f"its last start failed by no fault of its own ({run.reason}); it is tried again in {pause}"
 
 
-def _of_waiting(state: SchedulerState, run: Run, now: Now) -> Why:
+def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now) -> Why:
     admission = state.admission
     job, terms = state.catalog[run.id.job], admission.waiting.terms(run.id)
-    ahead = list(takewhile(lambda other: other != run.id, admission.waiting.ordered(now.mono)))
+    ahead = ordered[: ordered.index(run.id)]
     missing = [_missing(state, claim, now) for claim in admission.locks.all_missing(terms.claims)]
     behind = next((one for one in admission.reservations if one.holder in ahead and one.touches(terms.claims)), None)
     points, every = terms.escalation
     effective = admission.waiting.priority(run.id, now.mono)
-    expected = expected_start(state, run.id, now)
+    expected = expected_start(state, run.id, ordered, now)
     return {
         "reasons": [*_words(state, missing, ahead, behind, effective, now), *_growth(job, effective, points, every)],
         "missing": missing, "ahead": list(map(state.name_of, ahead)), "behind": behind and state.name_of(behind.holder),
