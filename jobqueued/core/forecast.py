@@ -21,7 +21,8 @@ FOR_EVER = 1 << 62
 def expected_start(state: SchedulerState, asked: RunId, ordered: list[Holder], now: Now) -> int | None:
     """The wall instant (ns) at which a waiting run is likely to start; None: nobody can say.
 
-    `ordered`: the queue in its order by now.  What comes due later is not foreseen; a job that has never succeeded takes its `timeout`, or nobody knows.
+    `ordered`: the queue in its order by now.  What comes due later is not foreseen; a job that has never succeeded
+    takes its `timeout`, or nobody knows.
     """
     waiting = _before(state, asked, ordered)
     if len(waiting) > MOST or state.hold is not None or state.pressed(now.mono):
