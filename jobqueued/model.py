@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from jobqueued.child.instants import to_text as to_text  # noqa: PLC0414 (a word of the vocabulary, for everybody)
+
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -30,11 +32,6 @@ def to_instant(moment: datetime) -> int:
     """The instant of an aware datetime, exactly."""
     delta = moment - _EPOCH
     return ((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
-
-
-def to_text(instant: int) -> str:
-    """RFC 3339 in UTC with microseconds: ``2026-11-24T02:00:00.000000Z``."""
-    return to_datetime(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def span(duration: int, parts: int = 2) -> str:

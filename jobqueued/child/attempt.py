@@ -11,16 +11,18 @@ import socket
 import time
 from typing import Any
 
-from jobqueued.child import report, spawn, tree, wire
+from jobqueued.child import atomic_file, report, spawn, tree, wire
 from jobqueued.child.account import NEVER, Account
 from jobqueued.child.budget import Common
 from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.control_socket import ControlSocket, Loop
 from jobqueued.child.identity import StartFailed
+from jobqueued.child.instants import to_text
 from jobqueued.child.lockfile import BUSY, Busy, LockFiles
 from jobqueued.child.output import Output
 from jobqueued.child.shutdown import Shutdown
+from jobqueued.child.signals import signal_number
 
 _DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
@@ -230,7 +232,7 @@ class Attempt:
             self._cause = state, reason
         self._say(f"stopping {self.name} {reason}")
         self._followers.tell(f"stopping {reason}")
-        number = report.signal_number(self._order["stop_signal"])
+        number = signal_number(self._order["stop_signal"])
         if not told or number != signal.SIGTERM:
             tree.signal_all(number)
         tree.signal_all(signal.SIGCONT)  # what is stopped does not act on it
@@ -351,8 +353,8 @@ class Attempt:
         """The record so far with this attempt added; the run's own fields are those of its last attempt."""
         output = self._output.report(over=not self._left)
         attempt = {
-            "attempt": self._order["attempt"], "started": report.stamp(self._started),
-            "ended": report.stamp(self._ended), "state": state, "reason": reason, "warnings": self._warnings, **facts,
+            "attempt": self._order["attempt"], "started": to_text(self._started),
+            "ended": to_text(self._ended), "state": state, "reason": reason, "warnings": self._warnings, **facts,
             "enforced": self._caps.enforced, "failover": self._order["failover"], "output": output,
         }  # fmt: skip
         record: dict[str, Any] = self._order["record"]
@@ -366,7 +368,7 @@ class Attempt:
             return ""
         path = f"{self._order['logs']}.json"
         try:
-            report.replace(path, wire.encode(record))
+            atomic_file.replace(path, wire.encode(record))
         except OSError as error:
             record["record_error"] = f"{path}: {error.strerror}"
             return ""

@@ -7,7 +7,7 @@ import select
 import socket
 from collections.abc import Callable
 
-from jobqueued.child import wire
+from jobqueued.child import unix_socket, wire
 
 _MOST = 500
 """Then the newest makes room for a newer one: a supervisor without a descriptor left could not end its run."""
@@ -55,7 +55,7 @@ class ControlSocket:
         self._connections: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            self._listener.bind(wire.address(directory))
+            self._listener.bind(unix_socket.address(directory, wire.CONTROL))
             self._listener.listen()
         except OSError:
             self._listener.close()

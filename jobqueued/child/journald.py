@@ -12,10 +12,10 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from jobqueued.child import wire
+from jobqueued.child import unix_socket
 from jobqueued.child.budget import Common
 
 ADDRESS = "/run/systemd/journal/socket"
@@ -42,9 +42,22 @@ _WORDS = {
 }  # fmt: skip
 
 
-def _datagram(fields: bytes, message: bytes) -> bytes:
-    """One entry.  The message, whatever it holds, goes with its length: it can't forge a field or an entry."""
-    return b"".join((fields, b"MESSAGE\n", len(message).to_bytes(8, "little"), message, b"\n"))
+def datagram(fields: Mapping[str, object]) -> bytes:
+    """One entry of these fields; a value with a newline goes with its length, so that it can't forge another field."""
+    return b"".join(_field(name.encode(), str(value).encode(errors="replace")) for name, value in fields.items())
+
+
+def _field(name: bytes, value: bytes) -> bytes:
+    return _counted(name, value) if b"\n" in value else b"%b=%b\n" % (name, value)
+
+
+def _counted(name: bytes, value: bytes) -> bytes:
+    return b"".join((name, b"\n", len(value).to_bytes(8, "little"), value, b"\n"))
+
+
+def _entry(fields: bytes, message: bytes) -> bytes:
+    """One entry of fields that are framed already.  The message goes with its length, whatever it holds."""
+    return fields + _counted(b"MESSAGE", message)
 
 
 class Stream:
@@ -80,9 +93,9 @@ class Stream:
         self._fields = self._headed(_INFO, "output", OUTPUT_ID)
 
     def _headed(self, priority: int, event: str, message_id: str) -> bytes:
-        """All fields but the message; their values are ours, none has a newline."""
+        """All fields but the message."""
         fields = {"PRIORITY": priority, "JOBQUEUE_EVENT": event, "MESSAGE_ID": message_id, **self._identity}
-        return "".join(f"{name}={value}\n" for name, value in fields.items()).encode()
+        return datagram(fields)
 
     def feed(self, data: bytes) -> None:
         """The next piece of output; its last line, if it is not whole, waits for the rest."""
@@ -112,11 +125,11 @@ class Stream:
 
     @property
     def waiting(self) -> bool:
-        """Whether journald has not yet taken all."""
+        """True while journald has not yet taken all."""
         return bool(self._kept)
 
     def report(self) -> dict[str, Any] | None:
-        """What the record says: what waits now counts as not taken; None: there is no journald."""
+        """The `journal` of the record: what waits now counts as not taken; None: there is no journald."""
         why = dict(self._unsent)
         if self._kept:
             why[_NOT_TAKEN] = why.get(_NOT_TAKEN, 0) + len(self._kept)
@@ -137,7 +150,7 @@ class Stream:
         parts = [f"{count:,} {_WORDS[reason]}" for reason, count in self._unsent.items()]
         why = _WORDS[next(iter(self._unsent))] if len(parts) == 1 else ", ".join(parts)
         text = f"{unsent:,} {'line was' if unsent == 1 else 'lines were'} not sent to the journal ({why}); {kept}"
-        return _datagram(self._headed(_WARNING, "output_unsent", UNSENT_ID), os.fsencode(text))
+        return _entry(self._headed(_WARNING, "output_unsent", UNSENT_ID), os.fsencode(text))
 
     def _say(self, note: bytes) -> None:
         """The job is over and nothing else to be done: where journald is busy, give it a moment."""
@@ -184,36 +197,36 @@ class Stream:
     # the socket
 
     def _send(self, text: bytes, mark: bytes) -> None:
-        datagram = _datagram(self._fields + mark, text)
-        if not self._kept and self._put(datagram):
+        entry = _entry(self._fields + mark, text)
+        if not self._kept and self._put(entry):
             return
-        if self._kept_bytes + len(datagram) > _KEPT:
+        if self._kept_bytes + len(entry) > _KEPT:
             self._count(_NOT_TAKEN, 1)
             return
-        self._kept.append(datagram)
-        self._kept_bytes += len(datagram)
+        self._kept.append(entry)
+        self._kept_bytes += len(entry)
 
-    def _put(self, datagram: bytes) -> bool:
+    def _put(self, entry: bytes) -> bool:
         """Send a line, or count it as lost; False: it has to wait."""
         try:
-            taken = self._try(datagram)
+            taken = self._try(entry)
         except OSError:
             self._count(_NOT_TAKEN, 1)
             return True
         self._sent += taken
         return taken
 
-    def _try(self, datagram: bytes) -> bool:
+    def _try(self, entry: bytes) -> bool:
         """False: journald's queue is full; OSError: it is gone.  One that went may be back by now."""
         reused = self._socket is not None
         try:
-            self._connected().send(datagram)
+            self._connected().send(entry)
         except BlockingIOError:
             return False
         except OSError:
             self._disconnect()
             if reused:
-                return self._try(datagram)
+                return self._try(entry)
             raise
         return True
 
@@ -245,17 +258,13 @@ class Stream:
 
 
 def _may_be_long(data: bytes) -> bool:
-    """Whether a line of it may be over LINE_MAX, without a look at each: then half as much has no newline in it."""
+    """True if a line of it may be over LINE_MAX, without a look at each: then half as much has no newline in it."""
     half = LINE_MAX // 2 or 1
     return any(data.find(b"\n", start, start + half) < 0 for start in range(0, len(data), half))
 
 
 def _connect(sender: socket.socket, path: str) -> None:
-    directory = wire.open_directory(os.path.dirname(path))
-    try:
-        sender.connect(wire.address(directory, os.path.basename(path)))
-    finally:
-        os.close(directory)
+    unix_socket.connect(sender, path)
     sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     with contextlib.suppress(PermissionError):
         sender.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER)

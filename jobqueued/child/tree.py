@@ -9,10 +9,10 @@ import signal
 import time
 from collections.abc import Iterator
 
+from jobqueued.child.process import TICK, birth, stat
+
 _LIBC = ctypes.CDLL(None)
 _PTRACE_DETACH = 17
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def children() -> list[int]:
@@ -62,10 +62,9 @@ def usage() -> tuple[int, int]:
     """Bytes of memory and tasks of all below us."""
     memory = tasks = 0
     for pid in (found := [pid for pid, _parent in walk([os.getpid()])]):
-        if (fields := _stat(pid)) is not None:
-            alone = len(found) == 1
-            memory += int(fields[22]) * _PAGE if alone else _share(pid, int(fields[22]) * _PAGE)
-            tasks += int(fields[18])
+        if (seen := stat(pid)) is not None:
+            memory += seen.resident if len(found) == 1 else _share(pid, seen.resident)
+            tasks += seen.threads
     return memory, tasks
 
 
@@ -80,39 +79,29 @@ def names(pids: list[int]) -> list[str]:
     """``sleep (pid 12)`` of each that has not ended; a process may call itself what it likes, so in plain letters."""
     found = []
     for pid in pids:
-        fields = _stat(pid)
-        if fields is not None and fields[1] not in (b"Z", b"X"):
-            name = "".join(c if c.isprintable() else "?" for c in fields[0].decode(errors="replace"))
+        seen = stat(pid)
+        if seen is not None and seen.state not in (b"Z", b"X"):
+            name = "".join(c if c.isprintable() else "?" for c in seen.name.decode(errors="replace"))
             found.append(f"{name} (pid {pid})")
     return found
 
 
 def parent(pid: int) -> int | None:
     """Of a process; None: it is gone."""
-    fields = _stat(pid)
-    return None if fields is None else int(fields[2])
+    seen = stat(pid)
+    return None if seen is None else seen.parent
 
 
 def age(pid: int) -> int | None:
     """For how long a process has been there (ns), by a clock that nobody sets; None: it is gone."""
-    fields = _stat(pid)
-    return None if fields is None else time.clock_gettime_ns(time.CLOCK_BOOTTIME) - int(fields[20]) * _TICK
+    born = birth(pid)
+    return None if born is None else time.clock_gettime_ns(time.CLOCK_BOOTTIME) - born * TICK
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a signal, or who traces it, has stopped the process."""
-    fields = _stat(pid)
-    return fields is not None and fields[1] in (b"T", b"t")
-
-
-def _stat(pid: int) -> list[bytes] | None:
-    """The name, the state, the parent and the rest of /proc/PID/stat; None: no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            head, _, rest = file.read().rpartition(b") ")
-    except OSError:
-        return None
-    return [head.partition(b"(")[2], *rest.split()]
+    """True of a process that a signal, or who traces it, has stopped."""
+    seen = stat(pid)
+    return seen is not None and seen.state in (b"T", b"t")
 
 
 def signal_all(number: int) -> None:
@@ -136,8 +125,8 @@ def signal_all(number: int) -> None:
 def _signal_held(pid: int, parent: int, number: int) -> None:
     process = os.pidfd_open(pid)
     try:
-        fields = _stat(pid)
-        if fields is not None and int(fields[2]) in (parent, os.getpid()):
+        seen = stat(pid)
+        if seen is not None and seen.parent in (parent, os.getpid()):
             signal.pidfd_send_signal(process, number)
     finally:
         os.close(process)

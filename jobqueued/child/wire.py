@@ -110,11 +110,6 @@ def parse_status(text: str) -> int | None:
     return None if text == "-" else int(text)
 
 
-def address(directory: int, name: str = CONTROL) -> str:
-    """A path to a socket in `directory` that fits the 107 bytes of sockaddr_un, however deep the directory lies."""
-    return f"/proc/self/fd/{directory}/{name}"
-
-
 class Lines:
     """Complete lines from a non-blocking stream socket."""
 

@@ -10,10 +10,11 @@ import json
 import os
 from pathlib import Path
 
+from jobqueued.child import atomic_file
+from jobqueued.child.process import birth
 from jobqueued.commands import MarkLockHolder
 from jobqueued.events import LockFound, LockOver
 from jobqueued.model import LockClientId
-from jobqueued.runs.run_directory import birth
 from jobqueued.state.store import claims_from, placed_from
 
 
@@ -75,8 +76,7 @@ class LockProcesses:
         }  # fmt: skip
         path = self._directory / str(command.client.number)
         try:
-            path.with_suffix(".new").write_text(json.dumps(mark))
-            path.with_suffix(".new").rename(path)
+            atomic_file.replace(str(path), json.dumps(mark).encode())
         except OSError as error:
             return f"{path}: {error.strerror}; after a restart nobody knows of that with-lock"
         return ""

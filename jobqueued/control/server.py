@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobqueued.child import wire
+from jobqueued.child import unix_socket
 from jobqueued.control.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
 
 _CLIENTS = 256
@@ -78,11 +78,7 @@ class ControlServer:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        directory = wire.open_directory(str(path.parent))
-        try:
-            self._listener.bind(wire.address(directory, path.name))
-        finally:
-            os.close(directory)
+        unix_socket.bind(self._listener, str(path))
         path.chmod(0o666)  # who may do what is decided by the peer's credentials
         self._listener.listen(_CLIENTS)
 

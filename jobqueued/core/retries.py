@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hashlib import sha256
 from math import log2
-from signal import Signals
 from typing import NamedTuple
 
+from jobqueued.child.signals import signal_name
 from jobqueued.model import Job, Record, Run, RunState
 
 JITTER = 10
@@ -51,14 +51,6 @@ def _is_named(job: Job, record: Record) -> bool:
         case _:
             cause = "start" if record.get("exit_code") is None else str(record["exit_code"])
     return cause in job.retry_on
-
-
-def signal_name(number: int) -> str:
-    """``SIGSEGV``; of real-time signals ``SIGRTMIN+3``."""
-    try:
-        return Signals(number).name
-    except ValueError:
-        return f"SIGRTMIN+{number - Signals.SIGRTMIN}"
 
 
 def _delay(job: Job, run: Run) -> int:

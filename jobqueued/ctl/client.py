@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from jobqueued.child import unix_socket
 from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
 from jobqueued.ctl.terminal import printable
@@ -104,17 +104,13 @@ class Stream(Call):
 
 
 def _connected(control: Path, timeout: float | None) -> socket.socket:
-    """Connect to a path of any length: sun_path holds 107 bytes (unix(7)), a descriptor's name is short."""
-    directory = os.open(control.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     peer = socket.socket(socket.AF_UNIX)
     peer.settimeout(timeout)
     try:
-        peer.connect(f"/proc/self/fd/{directory}/{control.name}")
+        unix_socket.connect(peer, str(control))
     except OSError:
         peer.close()
         raise
-    finally:
-        os.close(directory)
     return peer
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import click
 
 from jobqueued import __version__
-from jobqueued.child import posixspawn, wire
+from jobqueued.child import posixspawn, unix_socket
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.files import read_files
@@ -183,12 +183,8 @@ def _directory(path: Path) -> Finding:
 
 def _journal(path: Path) -> Finding:
     try:
-        directory = wire.open_directory(str(path.parent))
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
-                peer.connect(wire.address(directory, path.name))
-        finally:
-            os.close(directory)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+            unix_socket.connect(peer, str(path))
     except OSError as error:
         verdict = _WARNING if path == Paths.system().journal else _OK  # one of its own need not be there
         return Finding("journal", verdict, f"output goes to files only: {path}: {error.strerror}")

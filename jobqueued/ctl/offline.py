@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from jobqueued.child import wire
+from jobqueued.child import unix_socket, wire
 from jobqueued.control import views
 from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
@@ -122,21 +122,14 @@ def so_far(marks: RunDirectory, name: Name) -> Record | None:
 
 def _greeting(directory: int) -> str | None:
     """What its supervisor says first; "" where it takes its time, None: there is none."""
-    with contextlib.suppress(OSError), _supervisor(directory) as connection:
+    connection = unix_socket.connected(directory, wire.CONTROL)
+    if connection is None:
+        return None
+    with contextlib.suppress(OSError), connection:
         if not select.select([connection], [], [], _GREETING_SECONDS)[0]:
             return ""
         return connection.recv(wire.NOTICE).decode(errors="replace")
     return None
-
-
-def _supervisor(directory: int) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        connection.connect(wire.address(directory))
-    except OSError:
-        connection.close()
-        raise
-    return connection
 
 
 def asked_record(paths: Paths, run: RunId) -> Record:
@@ -169,9 +162,9 @@ def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
     """A connection to the supervisor of a run, which can be read when the run ends or it dies; None: nobody answers."""
     marks = RunDirectory(paths.runs, paths.logs)
     for path in reversed(marks_of(paths, run)):
-        with contextlib.suppress(OSError), marks.opened(Name.parse(path.name)) as directory:
-            if directory is not None:
-                return _supervisor(directory)
+        with contextlib.suppress(OSError):
+            if (connection := marks.follow(Name.parse(path.name))) is not None:
+                return connection
     return None
 
 

@@ -19,10 +19,11 @@ del sys.modules["rich"]
 if _rich is not None:
     sys.modules["rich"] = _rich
 
+from jobqueued.child import journald  # noqa: E402
 from jobqueued.host.messages import VOCABULARY, Fields, printable  # noqa: E402
 from jobqueued.model import to_text  # noqa: E402
 
-_JOURNAL, _SYSLOG = "/run/systemd/journal/socket", "/dev/log"
+_JOURNAL, _SYSLOG = journald.ADDRESS, "/dev/log"
 _DAEMON = 3 << 3
 """syslog's facility."""
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -96,8 +97,7 @@ def _to_json(_logger: object, _method: str, fields: Fields) -> str:
 
 def _to_journald(_logger: object, _method: str, fields: Fields) -> tuple[tuple[()], dict[str, Any]] | str:
     """journald with fields; where there is none syslog(3)'s form at /dev/log; else JSON."""
-    entry = b"".join(_field(name, value) for name, value in _journal_fields(fields).items())
-    if _sent(_JOURNAL, entry) or _sent(_SYSLOG, _syslog_line(fields)):
+    if _sent(_JOURNAL, journald.datagram(_journal_fields(fields))) or _sent(_SYSLOG, _syslog_line(fields)):
         return (), {}
     return _to_json(_logger, _method, fields)
 
@@ -124,7 +124,7 @@ def _syslog_line(fields: Fields) -> bytes:
     return f"<{priority}>{now} jobqueued[{os.getpid()}]: {fields['message']}".encode(errors="replace")
 
 
-def _journal_fields(fields: Fields) -> dict[str, str]:
+def _journal_fields(fields: Fields) -> dict[str, object]:
     event, record = fields["event"], fields.get("record", {})
     run = fields.get("run") or record.get("run")
     said: dict[str, Any] = {
@@ -142,12 +142,4 @@ def _journal_fields(fields: Fields) -> dict[str, str]:
         "JOBQUEUE_PID": fields.get("pid") or record.get("pid"),
         "JOBQUEUE_FILE": fields.get("file"),
     }
-    return {name: str(value) for name, value in said.items() if value is not None}
-
-
-def _field(name: str, value: str) -> bytes:
-    """One field of the native protocol; a value with newlines goes with its length, so it can't forge another field."""
-    data = value.encode(errors="replace")
-    if b"\n" in data:
-        return name.encode() + b"\n" + len(data).to_bytes(8, "little") + data + b"\n"
-    return name.encode() + b"=" + data + b"\n"
+    return {name: value for name, value in said.items() if value is not None}

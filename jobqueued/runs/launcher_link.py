@@ -15,7 +15,7 @@ from itertools import starmap
 from pathlib import Path
 
 from jobqueued import events
-from jobqueued.child import wire
+from jobqueued.child import unix_socket, wire
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.paths import Paths
@@ -124,27 +124,24 @@ class LauncherLink:
 
     def _reach(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        directory = wire.open_directory(str(self._address.parent))
         try:
-            connection.connect(wire.address(directory, self._address.name))
+            unix_socket.connect(connection, str(self._address))
         except OSError as error:
             connection.close()
             if self._own is not None:
-                return self._start_own(directory, self._own)
+                return self._start_own(self._own)
             remedy = "start it: systemctl start jobqueued-launcher.socket"
             raise LauncherError(f"no launcher at {self._address} ({error.strerror}); {remedy}") from None
-        finally:
-            os.close(directory)
         return connection
 
-    def _start_own(self, directory: int, program: Path) -> socket.socket:
+    def _start_own(self, program: Path) -> socket.socket:
         """A launcher of our own, which outlives us while it has work; as under systemd, it gets the socket as fd 3."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._address)
         previous = os.umask(0o177)
         try:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listener.bind(wire.address(directory, self._address.name))
+            unix_socket.bind(listener, str(self._address))
         finally:
             os.umask(previous)
         listener.listen(8)
@@ -157,7 +154,7 @@ class LauncherLink:
                 setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),
             )  # fmt: skip
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.connect(wire.address(directory, self._address.name))  # while we listen: it may end at once
+            unix_socket.connect(connection, str(self._address))  # while we listen: it may end at once
         except OSError as error:
             raise LauncherError(f"the launcher can't be started: {sys.executable}: {error.strerror}") from None
         finally:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobqueued import events
-from jobqueued.child import wire
-from jobqueued.model import SECOND, Record, RunId
+from jobqueued.child import process, unix_socket, wire
+from jobqueued.model import Record, RunId
 from jobqueued.state import record_files
 from jobqueued.state.store import claims_from, placed_from
 
@@ -87,7 +87,7 @@ class RunDirectory:
     def follow(self, name: Name) -> socket.socket | None:
         """A connection to the attempt's supervisor; None: it does not listen (any more)."""
         with self.opened(name) as directory:
-            return None if directory is None else _connected(directory, wire.CONTROL)
+            return None if directory is None else unix_socket.connected(directory, wire.CONTROL)
 
     def left(self) -> list[Name]:
         """The ended attempts of which processes live on (`leave_children`), their supervisors with them."""
@@ -129,8 +129,8 @@ class RunDirectory:
         mark = self._pid(name)
         if mark is None or mark.supervisor is None or self._has_ended(name):
             return None
-        born = birth(mark.supervisor)
-        return mark.supervisor if born is not None and born <= mark.after // _TICK + 1 else None
+        born = process.birth(mark.supervisor)
+        return mark.supervisor if born is not None and born <= mark.after // process.TICK + 1 else None
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.Event:
         """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost."""
@@ -148,15 +148,15 @@ class RunDirectory:
         mark = self._pid(name)
         if mark is None:
             return
-        born = birth(mark.pid)
+        born = process.birth(mark.pid)
         if born is not None and not _between(born, mark.before, mark.after):
             return
         for pid in _session(mark.pid, mark.before):
             with contextlib.suppress(OSError):
-                process = os.pidfd_open(pid)
+                descriptor = os.pidfd_open(pid)
                 os.kill(pid, signal.SIGKILL)
-                select.select([process], [], [], _KILL_SECONDS)
-                os.close(process)
+                select.select([descriptor], [], [], _KILL_SECONDS)
+                os.close(descriptor)
 
     def _has_ended(self, name: Name) -> bool:
         with self.opened(name) as directory:
@@ -175,19 +175,9 @@ def _identity(told: Record) -> dict[str, Any]:
     return {**known, "claims": claims, "placed": placed}
 
 
-def _connected(directory: int, name: str) -> socket.socket | None:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        connection.connect(wire.address(directory, name))
-    except OSError:
-        connection.close()
-        return None
-    return connection
-
-
 def _answers(directory: int, name: str) -> bool:
     """Whether its supervisor lives; the socket of a dead one goes."""
-    connection = _connected(directory, name)
+    connection = unix_socket.connected(directory, name)
     if connection is None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
@@ -203,34 +193,16 @@ def ended(name: Name, document: Record) -> events.Event:
     return events.RunEnded(*name, document)
 
 
-_TICK = SECOND // os.sysconf("SC_CLK_TCK")
-
-
-def _stat(pid: int) -> list[bytes] | None:
-    """The fields of /proc/PID/stat from the state on (proc(5): field 3 is [0]); None: no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-
-
-def birth(pid: int) -> int | None:
-    """When a process was started, in clock ticks since boot."""
-    fields = _stat(pid)
-    return None if fields is None else int(fields[19])
-
-
 def _between(ticks: int, before: int, after: int) -> bool:
     """Whether a birth falls between two instants of CLOCK_BOOTTIME (ns)."""
-    return before // _TICK - 1 <= ticks <= after // _TICK + 1
+    return before // process.TICK - 1 <= ticks <= after // process.TICK + 1
 
 
 def _session(leader: int, since: int) -> list[int]:
     """The processes of a session that were started since then (CLOCK_BOOTTIME, ns)."""
-    found = []
+    members = []
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        fields = _stat(pid)
-        if fields is not None and int(fields[3]) == leader and int(fields[19]) >= since // _TICK - 1:
-            found.append(pid)
-    return found
+        found = process.stat(pid)
+        if found is not None and found.session == leader and found.birth >= since // process.TICK - 1:
+            members.append(pid)
+    return members

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from jobqueued.child import atomic_file, wire
 from jobqueued.child.output import TAIL, shown
 from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
 from jobqueued.saved import SavedJob
@@ -89,15 +90,7 @@ def no_output(document: Record) -> str:
 def write(logs: Path, document: Record) -> None:
     """Write a record file by rename; OSError says what hindered."""
     path = path_of(logs, RunId(document["job"], document["number"])).with_suffix(_END)
-    temporary = path.with_suffix(".json.tmp")
-    data = json.dumps(document, separators=(",", ":")) + "\n"
-    try:
-        temporary.write_text(data)
-    except FileNotFoundError:
-        path.parent.mkdir(0o750, parents=True, exist_ok=True)
-        temporary.write_text(data)
-    temporary.chmod(0o640)
-    temporary.replace(path)
+    atomic_file.replace(str(path), wire.encode(document))
 
 
 def jobs(logs: Path) -> list[str]:

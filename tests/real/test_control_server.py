@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import wire
+from jobqueued.child import unix_socket, wire
 from jobqueued.control.interface import INTERFACE
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
@@ -87,7 +87,7 @@ class Client:
         self.service = service
         self.socket = socket.socket(socket.AF_UNIX)
         directory = wire.open_directory(str(service.path.parent))
-        self.socket.connect(wire.address(directory, service.path.name))
+        self.socket.connect(unix_socket.address(directory, service.path.name))
         os.close(directory)
         self.socket.setblocking(False)
         self._decoder = Decoder(LIMIT * 8)
@@ -380,7 +380,7 @@ class TestSocket:
         """A socket that a dead daemon left is no hindrance."""
         directory = wire.open_directory(str(tmp_path))
         with socket.socket(socket.AF_UNIX) as old:
-            old.bind(wire.address(directory, "control"))
+            old.bind(unix_socket.address(directory, "control"))
         os.close(directory)
         service = Service(tmp_path, verbs.of)
         client = service.client()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import wire
+from jobqueued.child import unix_socket, wire
 from jobqueued.child.supervisor import JOB_NOFILE
 from jobqueued.control.varlink import encode
 from tests.support.host import DEADLINE, REPO, Host, wait_for
@@ -41,7 +41,7 @@ def test_followers_that_hang_up_harm_nobody(host: Host) -> None:
     directory = wire.open_directory(str(next(host.root.glob("run/runs/*/*"))))
     for patient in [False] * 50 + [True] * 20:
         with socket.socket(socket.AF_UNIX) as follower:
-            follower.connect(wire.address(directory))
+            follower.connect(unix_socket.address(directory, wire.CONTROL))
             if patient:
                 assert follower.recv(64) == b"live\n"
     os.close(directory)
@@ -65,7 +65,7 @@ def test_more_followers_than_descriptors(host: Host) -> None:
         followers = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(JOB_NOFILE + 50)]
         for follower in followers:
             follower.settimeout(DEADLINE)
-            wait_for(lambda follower=follower: follower.connect_ex(wire.address(directory)) == 0)
+            wait_for(lambda follower=follower: follower.connect_ex(unix_socket.address(directory, wire.CONTROL)) == 0)
         assert host.call("Stop", run=run) == {"state": "stopping"}
         assert host.wait(run)["state"] == "killed"
         with followers[0].makefile() as said:
@@ -292,7 +292,7 @@ def test_a_thousand_calls_at_once(host: Host) -> None:
     call = encode({"method": "io.jobqueue.List"})
     directory = wire.open_directory(str(host.root / "run"))
     with socket.socket(socket.AF_UNIX) as greedy:
-        greedy.connect(wire.address(directory))
+        greedy.connect(unix_socket.address(directory, wire.CONTROL))
         greedy.settimeout(30)
         greedy.sendall(call * 1000)
         began = time.monotonic()

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.child.process import birth
 from jobqueued.commands import MarkLockHolder
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.events import LockFound, LockOver
 from jobqueued.model import Claim, LockClientId
-from jobqueued.runs.run_directory import birth
 from tests.real.test_ctl import PROGRAM, environment, run
 from tests.support.host import DEADLINE, Host, wait_for
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import wire
+from jobqueued.child import unix_socket, wire
 from jobqueued.control import monitor
 from jobqueued.control.monitor import _FIRST as FIRST
 from jobqueued.control.monitor import _SLICE as SLICE
@@ -259,7 +259,7 @@ def stream(host: Host, **parameters: Any) -> Iterator[Iterator[dict[str, Any]]]:
     directory = wire.open_directory(str(host.root / "run"))
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(DEADLINE)
-        connection.connect(wire.address(directory))
+        connection.connect(unix_socket.address(directory, wire.CONTROL))
         os.close(directory)
         connection.sendall(encode({"method": "io.jobqueue.Usage", "parameters": parameters, "more": True}))
         decoder = Decoder()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobqueued.child import wire
+from jobqueued.child import unix_socket, wire
 from jobqueued.control.varlink import Decoder, encode
 
 REPO = Path(__file__).resolve().parents[2]
@@ -90,7 +90,7 @@ class Host:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(DEADLINE)
-                connection.connect(wire.address(directory))
+                connection.connect(unix_socket.address(directory, wire.CONTROL))
                 connection.sendall(encode({"method": f"io.jobqueue.{method}", "parameters": parameters}))
                 decoder, messages = Decoder(), []
                 while not messages:

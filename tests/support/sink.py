@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from jobqueued.child import wire
+from jobqueued.child import unix_socket, wire
 
 
 class Entry(NamedTuple):
@@ -54,7 +54,7 @@ class Sink:
         self.entries: list[Entry] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         directory = wire.open_directory(str(path.parent))
-        self._socket.bind(wire.address(directory, path.name))
+        self._socket.bind(unix_socket.address(directory, path.name))
         os.close(directory)
         self._reader: threading.Thread | None = None
         self._stop, self._taking = False, threading.Lock()

@@ -1,0 +1,12 @@
+"""Instants as text: RFC 3339 in UTC with microseconds, the one form that records, answers and JSON lines have."""
+
+from __future__ import annotations
+
+import time
+
+
+def to_text(instant: int) -> str:
+    """``2026-11-24T02:00:00.000000Z`` of nanoseconds since 1970, cut to microseconds."""
+    seconds, rest = divmod(instant, 1_000_000_000)
+    t = time.gmtime(seconds)
+    return f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}.{rest // 1000:06}Z"

@@ -1,0 +1,42 @@
+"""A process as /proc/PID/stat tells of it (proc_pid_stat(5))."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+"""Nanoseconds of the unit in which the kernel tells when a process was started."""
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Stat(NamedTuple):
+    """One reading.  `birth`: ticks of CLOCK_BOOTTIME; `resident`: bytes."""
+
+    name: bytes
+    state: bytes
+    parent: int
+    session: int
+    threads: int
+    birth: int
+    resident: int
+
+
+def stat(pid: int) -> Stat | None:
+    """Read it; None: no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            head, _, rest = file.read().rpartition(b") ")  # a name may hold any byte
+    except OSError:
+        return None
+    fields = rest.split()  # from the state on: field n of the manual page is fields[n - 3]
+    return Stat(
+        head.partition(b"(")[2], fields[0], int(fields[1]), int(fields[3]), int(fields[17]), int(fields[19]),
+        int(fields[21]) * _PAGE,
+    )  # fmt: skip
+
+
+def birth(pid: int) -> int | None:
+    """The instant at which a process was started, in ticks since boot; with the pid it names the process for ever."""
+    found = stat(pid)
+    return None if found is None else found.birth

@@ -1,0 +1,42 @@
+"""Unix sockets at paths of any length: sun_path holds 107 bytes (unix(7)), the name of a descriptor is short."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+
+def address(directory: int, name: str) -> str:
+    """A path to a socket in `directory` (a descriptor), however deep that lies."""
+    return f"/proc/self/fd/{directory}/{name}"
+
+
+def connect(connection: socket.socket, path: str) -> None:
+    """Connect to the socket at `path`; OSError, and the caller closes."""
+    _by_directory(connection.connect, path)
+
+
+def bind(listener: socket.socket, path: str) -> None:
+    """Make the socket at `path`; OSError, and the caller closes."""
+    _by_directory(listener.bind, path)
+
+
+def connected(directory: int, name: str) -> socket.socket | None:
+    """A non-blocking stream to the socket `name` in a directory; None: nobody listens there."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        connection.connect(address(directory, name))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def _by_directory(action: Callable[[str], object], path: str) -> None:
+    folder, name = os.path.split(path)
+    directory = os.open(folder or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        action(address(directory, name))
+    finally:
+        os.close(directory)
