@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from jobqueued.child.documents import Record as Record  # noqa: PLC0414
 from jobqueued.child.instants import to_text as to_text  # noqa: PLC0414 (a word of the vocabulary, for everybody)
 
 SECOND = 1_000_000_000
@@ -292,9 +293,6 @@ class RunId(NamedTuple):
 
 Holder = RunId | LockClientId
 """Who waits for claims, and holds them."""
-
-Record = dict[str, Any]
-"""The JSON document about one run with all its attempts (the seed's JobLog); `docs/records.md` lists its fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "jobqueued"
 
 WINGS: dict[str, list[str]] = {
     "child": [
-        "signals", "instants", "process", "unix_socket", "atomic_file", "report", "wire", "tree", "cgroup", "identity",
-        "posixspawn", "budget", "shutdown", "control_socket", "account", "caps", "environment", "lockfile", "journald",
-        "spawn", "output", "attempt", "supervisor", "launcher",
+        "signals", "instants", "documents", "attempt_life", "process", "unix_socket", "atomic_file", "wire", "tree",
+        "cgroup", "identity", "posixspawn", "budget", "shutdown", "control_socket", "account", "caps", "environment",
+        "lockfile", "journald", "spawn", "output", "ending", "record", "attempt", "supervisor", "launcher",
     ],
     "vocabulary": ["model", "saved", "events", "commands", "catalog"],
     "timing": ["cronexpr", "schedule", "catch_up", "due_times"],
@@ -32,7 +32,7 @@ WINGS: dict[str, list[str]] = {
     "settings": ["paths", "settings"],
     "host": ["linux", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "detach"],
     "state": ["store", "write_batch", "record_files", "housekeeping"],
-    "runs": ["run_directory", "recovery", "launch_spec", "launcher_link"],
+    "runs": ["marks", "run_directory", "recovery", "launch_spec", "launcher_link"],
     "jobdir": ["trust", "watch", "path_triggers"],
     "control": [
         "interface", "varlink", "views", "summary", "lock_processes", "monitor", "reload", "server", "methods",
@@ -59,7 +59,7 @@ STANDARD = {
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 
-PURE_OF_CHILD = {"child/signals", "child/instants"}
+PURE_OF_CHILD = {"child/signals", "child/instants", "child/documents", "child/attempt_life"}
 """Files of the small world that do no I/O."""
 
 ROOMS = {
@@ -68,8 +68,8 @@ ROOMS = {
 }  # fmt: skip
 
 SMALL = {
-    "__future__", "collections", "contextlib", "ctypes", "errno", "fcntl", "grp", "json", "os", "pwd", "re", "resource",
-    "select", "signal", "socket", "stat", "sys", "time", "typing",
+    "__future__", "collections", "contextlib", "ctypes", "enum", "errno", "fcntl", "grp", "json", "os", "pwd", "re",
+    "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
 }  # fmt: skip
 
 MODULES_OF_THE_SMALL_WORLD = 78

@@ -1,12 +1,13 @@
-"""What an attempt uses: the figures of its cgroup; where it has none, samples and the rusage of all that was reaped."""
+"""The account of an attempt: the figures of its cgroup; where it has none, samples and the rusage of all that was
+reaped."""
 
 from __future__ import annotations
 
 import resource
-from typing import Any
 
-from jobqueued.child import report, tree
+from jobqueued.child import tree
 from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.documents import Figures
 
 NEVER = float("inf")
 _FIRST, _LONGEST, _WATCHED = 0.1, 60.0, 1.0
@@ -28,7 +29,7 @@ class Account:
         self._orphans: list[resource.struct_rusage] = []
 
     def begin(self, now: float, *, watched: bool) -> None:
-        """It has started.  `watched`: nobody else looks after its limit of memory, so once a second at least."""
+        """It has started.  `watched`: the kernel does not look after its limit of memory, so once a second at least."""
         self._began = self._last = now
         self._longest = _WATCHED if watched else _LONGEST
         self.at = now + _FIRST
@@ -47,16 +48,16 @@ class Account:
         """One of its processes that was reaped apart from the main one."""
         self._orphans.append(orphan)
 
-    def figures(self, main: resource.struct_rusage) -> dict[str, Any]:
+    def figures(self, main: resource.struct_rusage) -> Figures:
         """Seconds, bytes, tasks; None: not known.  `main`: the rusage of its main process."""
         lived = self._last - self._began
         mean = round(self._area / lived) if lived else None
         return {**self._without_cgroup(main), "memory_mean": mean, **self._cgroup.figures()}
 
-    def _without_cgroup(self, main: resource.struct_rusage) -> dict[str, Any]:
+    def _without_cgroup(self, main: resource.struct_rusage) -> Figures:
         """The peak is of all of it if a sample is the highest, else of its largest process."""
         of_all = [main, *self._orphans]
-        peak, floor = report.largest(of_all)
+        peak, floor = _largest(of_all)
         peak = max(peak or 0, self._peak) or None
         return {
             "cpu_user": round(sum(each.ru_utime for each in of_all), 6),
@@ -66,3 +67,12 @@ class Account:
             "io_read": sum(each.ru_inblock for each in of_all) * _BLOCK,
             "io_write": sum(each.ru_oublock for each in of_all) * _BLOCK,
         }  # fmt: skip
+
+
+def _largest(processes: list[resource.struct_rusage]) -> tuple[int | None, int]:
+    """The peak of the largest process, and that of this one, in bytes.
+
+    It starts from ours, so where it did not exceed that nothing else is known (None).
+    """
+    peak, floor = max(usage.ru_maxrss for usage in processes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * 1024 if peak > floor else None, floor * 1024

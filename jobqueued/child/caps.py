@@ -1,10 +1,9 @@
-"""What the kernel lets a run have at most, by its cgroup; and what is done where that can't be."""
+"""The limits that the kernel sets a run by its cgroup, and what is done where that can't be."""
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.identity import StartFailed
 
 
@@ -14,8 +13,8 @@ class Caps:
     `enforced` tells by what each key is: ``cgroup``, ``sampled`` (memory alone), ``affinity`` (cpus alone) or ``no``.
     """
 
-    def __init__(self, order: dict[str, Any], cgroup: Cgroup) -> None:
-        self._order, self._caps = order, cast("list[tuple[str, str, str]]", order["caps"])
+    def __init__(self, order: LaunchSpec, cgroup: Cgroup) -> None:
+        self._order, self._caps = order, order["caps"]
         self._required, self._cgroup = order["enforce"] == "required", cgroup
         self.enforced: dict[str, str] = {}
         self.warnings: list[str] = []
@@ -55,13 +54,13 @@ class Caps:
         self.warnings.append(f"its resource_limits.{key} was {how}: {trouble}")
 
     def exceeded(self, used: int) -> str:
-        """What is to be said if it uses so much memory; "" if it may."""
+        """The words for it if it uses so much memory; "" if it may."""
         if self.sampled is None or used <= self.sampled:
             return ""
         return f"out of memory: it used {_size(used)}, and its limit is {_size(self.sampled)}"
 
     def killed(self) -> str:
-        """What the kernel killed processes of it for, with the evidence of memory.events; "" if it did not."""
+        """The reason why the kernel killed processes of it, with the evidence of memory.events; "" if it did not."""
         events = self._cgroup.events()
         if not (count := events.get("oom_kill")):
             return ""
@@ -73,7 +72,7 @@ class Caps:
         return f"out of memory: {why} (memory.events: oom_kill {count})"
 
     def told(self, state: str) -> list[str]:
-        """What it came up against without its being the end."""
+        """The limits that it came up against without its being the end."""
         killed = "" if state == "oom_killed" else self.killed()
         limit = next((text for _, file, text in self._caps if file == "pids.max"), "")
         count = self._cgroup.refused_tasks() if limit else 0

@@ -11,7 +11,9 @@ import errno
 import fcntl
 import os
 import time
-from typing import Any
+from typing import cast
+
+from jobqueued.child.documents import Figures
 
 _MOUNT, _SELF = "/sys/fs/cgroup", "self"
 _MEMBERSHIP = "/proc/{}/cgroup"
@@ -108,7 +110,7 @@ class Cgroup:
         self._shared: dict[str, int] = {}
 
     def make(self) -> None:
-        """OSError: it can't be made; EBUSY: somebody is in it."""
+        """OSError: it can't be made; EBUSY: it has processes."""
         if self._home >= 0:
             try:
                 os.mkdir(self._name, 0o755, dir_fd=self._home)
@@ -143,7 +145,7 @@ class Cgroup:
         return found
 
     def refused_tasks(self) -> int:
-        """How often a fork failed as there were as many as it may have (pids.events)."""
+        """The number of forks that failed as there were as many as it may have (pids.events)."""
         return self._pairs("pids.events").get("max", 0)
 
     def close(self) -> None:
@@ -206,11 +208,11 @@ class Cgroup:
         return None if memory is None or tasks is None else (memory, tasks)
 
     def events(self) -> dict[str, int]:
-        """How often memory was short in it (memory.events)."""
+        """The number of times that memory was short in it, by kind (memory.events)."""
         return self._pairs("memory.events") if self.directory >= 0 else {}
 
-    def limits(self) -> dict[str, Any]:
-        """What it may have at most of memory (bytes), cpu (CPUs), tasks; None: as much as there is."""
+    def limits(self) -> dict[str, float | None]:
+        """The most that it may have of memory (bytes), cpu (CPUs), tasks; None: as much as there is."""
         limit, _, period = (_read(self.directory, "cpu.max") or b"max").partition(b" ")
         cpu = int(limit) / int(period) if limit.isdigit() else None
         return {"cpu": cpu, "memory": self._number("memory.max"), "tasks": self._number("pids.max")}
@@ -221,8 +223,8 @@ class Cgroup:
             with contextlib.suppress(OSError):  # a kernel before 5.14
                 _write(self.directory, "cgroup.kill", b"1")
 
-    def figures(self) -> dict[str, Any]:
-        """What all its processes used: seconds, bytes, tasks; what the kernel does not tell is left out."""
+    def figures(self) -> Figures:
+        """The figures of all its processes: seconds, bytes, tasks; what the kernel does not tell is left out."""
         if self.directory < 0:
             return {}
         cpu, disks = self._pairs("cpu.stat"), _read(self.directory, "io.stat")
@@ -236,7 +238,7 @@ class Cgroup:
             "io_read": None if disks is None else _sum(disks, b"rbytes"),
             "io_write": None if disks is None else _sum(disks, b"wbytes"),
         }
-        known = {name: figure for name, figure in figures.items() if figure is not None}
+        known = cast("Figures", {name: figure for name, figure in figures.items() if figure is not None})
         return {**known, "memory_peak_below": None} if "memory_peak" in known else known
 
     def remove(self, patience: float = _PATIENCE) -> bool:

@@ -1,4 +1,4 @@
-"""What a job finds in its environment, built from nothing; later ones win:
+"""The environment of a job, built from nothing; later ones win:
 
 what every job gets, what a login gets (`login_environment`), `environment_file`, `environment`, and JOBQUEUE_…
 """
@@ -11,8 +11,8 @@ import re
 import signal
 import stat
 from collections.abc import Iterator
-from typing import Any
 
+from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.identity import StartFailed, User
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -38,7 +38,7 @@ class Environment:
 
     __slots__ = ("given", "login", "own")
 
-    def __init__(self, order: dict[str, Any], user: User) -> None:
+    def __init__(self, order: LaunchSpec, user: User) -> None:
         self.own = {name: value for path in order["environment_file"] for name, value in read(path)}
         self.own |= order["environment"]
         self.login = order["login_environment"]
@@ -75,10 +75,10 @@ class Environment:
         return {name: value for name, value in variables.items() if name not in _OF_THE_SHELL}
 
 
-def arguments(order: dict[str, Any]) -> list[str]:
+def arguments(order: LaunchSpec) -> list[str]:
     """A list is executed as it is; a string goes to the shell."""
     command = order["command"]
-    return [order["shell"], "-c", command] if isinstance(command, str) else command
+    return [order["shell"], "-c", command] if isinstance(command, str) else list(command)
 
 
 def read(path: str) -> Iterator[tuple[str, str]]:

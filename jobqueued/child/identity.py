@@ -1,4 +1,4 @@
-"""Who a job runs as: what the host's user database says, and what keeps a job from starting."""
+"""The user as whom a job runs: what the host's user database says, and what keeps a job from starting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import errno
 import grp
 import os
 import pwd
-from typing import Any
+
+from jobqueued.child.documents import LaunchSpec
 
 _ME = os.geteuid()
 _LIBC = ctypes.CDLL(None)
@@ -18,12 +19,12 @@ class StartFailed(Exception):
     """The process could not be started: `step` failed with `number` (an errno, 0 where it is no system call's)."""
 
     def __init__(self, step: str, number: int, detail: str = "") -> None:
-        super().__init__(f"{step}: {detail or os.strerror(number)}")
-        self.number = number
+        self.step, self.number, self.detail = step, number, detail or os.strerror(number)
+        super().__init__(f"{step}: {self.detail}")
 
 
 class User:
-    """What the user database says of the user a job runs as."""
+    """A user as the user database knows it."""
 
     __slots__ = ("gid", "home", "name", "shell", "uid")
 
@@ -34,7 +35,7 @@ class User:
 
     @property
     def is_us(self) -> bool:
-        """Whether a job of this user needs no change of user."""
+        """True if a job of this user needs no change of user."""
         return self.uid == _ME
 
 
@@ -63,7 +64,7 @@ def user_of(name: str | None) -> User:
     return user
 
 
-def groups_of(order: dict[str, Any], user: User) -> tuple[int, list[int]]:
+def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
     """The primary and the supplementary groups: as the job says, else as the databases say of its user."""
     gid = user.gid if order["group"] is None else _gid(order["group"])
     try:
@@ -92,9 +93,9 @@ def _keep_from_jobs() -> None:
 
 
 def trouble_with(name: str) -> str:
-    """Why jobs can't run as a user, "" where they can."""
+    """The reason why jobs can't run as a user, "" where they can."""
     try:
         user_of(name)
     except StartFailed as failure:
-        return str(failure).removeprefix("user: ")
+        return failure.detail
     return ""

@@ -13,10 +13,10 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from jobqueued.child import unix_socket
 from jobqueued.child.budget import Common
+from jobqueued.child.documents import Journal
 
 ADDRESS = "/run/systemd/journal/socket"
 LINE_MAX = 48 << 10
@@ -128,7 +128,7 @@ class Stream:
         """True while journald has not yet taken all."""
         return bool(self._kept)
 
-    def report(self) -> dict[str, Any] | None:
+    def report(self) -> Journal | None:
         """The `journal` of the record: what waits now counts as not taken; None: there is no journald."""
         why = dict(self._unsent)
         if self._kept:

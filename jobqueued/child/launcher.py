@@ -275,7 +275,7 @@ class Launcher:
         return seat
 
     def _own_descriptors(self) -> list[int]:
-        """What no supervisor has a use for."""
+        """Those of ours that no supervisor has a use for."""
         lines = [connection.fileno() for connection, _lines in self._lines.values()]
         return [*self._private, self._listener.fileno(), *lines, *self._seats]
 
@@ -319,7 +319,7 @@ class Launcher:
                 self._lost[name] = main, status
 
     def _hear_out(self, seat: Seat) -> None:
-        """What it said before it died still counts."""
+        """Take what it said before it died, which still counts."""
         while select.select([seat.socket], [], [], 0)[0]:
             busy = seat.name
             self._hear(seat)
@@ -327,20 +327,20 @@ class Launcher:
                 return
 
     def _lose(self, name: str) -> None:
-        """Its supervisor is dead: how far did the attempt come?"""
+        """Tell how far the attempt came whose supervisor is dead."""
         try:
             directory = wire.open_directory(f"{self._runs}/{name}")
-        except FileNotFoundError:  # settled already, or somebody removed it
+        except FileNotFoundError:  # settled already, or a person removed it
             self._lost[name] = 0, None
             return
         try:
-            if wire.read_document(directory, wire.ENDED) is not None:
+            if wire.read_whole(directory, wire.ENDED) is not None:
                 self._tell(f"ended {name}")
             elif wire.read_mark(directory, wire.SPAWNING) is None:
                 self._tell(f"unstarted {name} supervisor died")
             else:
-                mark = wire.read_mark(directory, wire.PID)
-                self._lost[name] = (int(mark.split()[0]) if mark else 0), None
+                mark = wire.PidMark.parse(wire.read_mark(directory, wire.PID) or b"")
+                self._lost[name] = (0 if mark is None else mark.pid), None
         finally:
             os.close(directory)
 

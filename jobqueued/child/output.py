@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
 
+from jobqueued.child import documents
 from jobqueued.child.budget import Common
+from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.journald import Stream
 
 _CHUNK = 1 << 16
@@ -38,15 +39,18 @@ class Output:
         self.reading = self._pipe if stream is None else stream.watch(self._pipe)
         """Readable when there is something to pump."""
         self.ended = False
-        """Whether nobody has the pipe any more; journald may not yet have taken all of it."""
+        """True once nobody has the pipe any more; journald may not yet have taken all of it."""
 
     @classmethod
-    def of(cls, order: dict[str, Any], common: Common) -> Output:
-        """Where an order says."""
+    def of(cls, order: LaunchSpec, common: Common) -> Output:
+        """The output of an attempt, to where its order says."""
         where, stream = order["output"], None
         if where in ("both", "journal"):
-            run = {f"JOBQUEUE_{name.upper()}": order["record"][name] for name in ("job", "run")}
-            identity = {"SYSLOG_IDENTIFIER": order["record"]["job"], **run, "JOBQUEUE_ATTEMPT": order["attempt"]}
+            job, run = order["record"]["job"], order["record"]["run"]
+            identity = {
+                "SYSLOG_IDENTIFIER": job, "JOBQUEUE_JOB": job, "JOBQUEUE_RUN": run,
+                "JOBQUEUE_ATTEMPT": order["attempt"],
+            }  # fmt: skip
             stream = Stream(order["journal"], identity, order["journal_rate"], common)
         return cls(f"{order['logs']}.log" if where in ("both", "file") else None, order["output_limit"], stream)
 
@@ -105,14 +109,14 @@ class Output:
                 os.close(descriptor)
         self._pipe = self.writing = self._file = -1
 
-    def report(self, *, over: bool = True) -> dict[str, Any]:
-        """What the record says of this attempt's output (`tail` is cut at 2 KiB).  `over`: no more of it will come."""
+    def report(self, *, over: bool = True) -> documents.Output:
+        """The `output` of this attempt's record (`tail` is cut at 2 KiB).  `over`: no more of it will come."""
         journal = None
         if self._stream is not None:
             if over:
                 self._stream.end(self._pipe)
             journal = self._stream.report()
-        said = {
+        said: documents.Output = {
             "file": self._path if self._written else None,
             "offset": self._offset, "bytes": self._written, "dropped": self._dropped,
             "tail": shown(self._tail), "journal": journal,
@@ -123,7 +127,7 @@ class Output:
         return said if error is None else {**said, "error": error}
 
     def _where(self) -> str:
-        """Where all of the output is, in words."""
+        """The place of all of the output, in words."""
         if not self._written:
             return f"the record has the last {TAIL:,} bytes"
         return f"all of the output is in {self._path}" + (f", but {self._dropped:,} bytes" if self._dropped else "")

@@ -11,11 +11,12 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from jobqueued.child import posixspawn, wire
 from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.environment import Environment, arguments
 from jobqueued.child.identity import StartFailed, User, groups_of, user_of
 
@@ -51,9 +52,9 @@ class _Plan:
 
     __slots__ = ("argv", "attributes", "cgroup", "environment", "groups", "order", "output", "stdin", "user")
 
-    def __init__(self, order: dict[str, Any], output: int, cgroup: Cgroup) -> None:
+    def __init__(self, order: LaunchSpec, output: int, cgroup: Cgroup) -> None:
         self.order, self.output, self.cgroup = order, output, cgroup
-        self.attributes: dict[str, Any] = order["attributes"]
+        self.attributes: Mapping[str, Any] = order["attributes"]
         self.user = user_of(order["user"])
         other = not self.user.is_us or order["group"] is not None or order["groups"] is not None
         self.groups = groups_of(order, self.user) if other else None
@@ -62,7 +63,7 @@ class _Plan:
         self.stdin = _stdin(order["stdin"])
 
 
-def spawn(order: dict[str, Any], output: int, cgroup: Cgroup) -> Started:
+def spawn(order: LaunchSpec, output: int, cgroup: Cgroup) -> Started:
     """Start the job with `output` (a descriptor) as stdout and stderr, in a session of its own, inside its cgroup."""
     plan = _Plan(order, output, cgroup)
     try:
@@ -128,7 +129,7 @@ def _posix_spawn(plan: _Plan, program: str, env: dict[str, str]) -> int:
     )
 
 
-def _change_directory(order: dict[str, Any], user: User, warn: Callable[[str], object]) -> None:
+def _change_directory(order: LaunchSpec, user: User, warn: Callable[[str], object]) -> None:
     """To the job's directory; without one to HOME, and to / where HOME can't be entered."""
     directory = order["working_directory"]
     try:
@@ -171,7 +172,7 @@ _START_SECONDS = 60.0
 
 
 def _report(reading: int) -> bytes | None:
-    """What the forked child tells up to its exec; None: it does not come to it."""
+    """Read what the forked child tells up to its exec; None: it does not come to it."""
     report, until = b"", time.monotonic() + _START_SECONDS
     while select.select([reading], [], [], max(0.0, until - time.monotonic()))[0]:
         if not (more := os.read(reading, select.PIPE_BUF)):
@@ -193,8 +194,7 @@ def _become(plan: _Plan, report: int) -> NoReturn:
     try:
         steps.take()
     except StartFailed as error:
-        step, _, detail = str(error).partition(": ")
-        failure = f"{error.number}\n{step}\n{detail}"
+        failure = f"{error.number}\n{error.step}\n{error.detail}"
     except OSError as error:
         failure = f"{error.errno}\n{steps.step}\n{steps.detail}{error.strerror}"
     except BaseException as error:
@@ -240,7 +240,7 @@ class _Steps:
     def _warn(self, text: str) -> None:
         os.write(self._report, f"{text}\n".encode(errors="replace"))
 
-    def _limit(self, limits: dict[str, Any]) -> None:
+    def _limit(self, limits: Mapping[str, list[Any]]) -> None:
         """Soft and hard; `cpu_time` leaves some seconds in between, so that SIGXCPU tells what a SIGKILL would not."""
         for name, (key, *limit) in limits.items():
             self.step, self.detail = "resource_limits", f"{key}: "
@@ -291,7 +291,7 @@ class _Steps:
 
 
 def _explained(program: str, error: OSError) -> str:
-    """What execve(2) means where its words would mislead: whoever reads "no such file" looks at the wrong one."""
+    """The meaning of execve(2) where its words would mislead: whoever reads "no such file" looks at the wrong one."""
     if error.errno == errno.EACCES and os.path.isdir(program):
         return "it is a directory"
     if error.errno == errno.ENOEXEC:
@@ -381,12 +381,12 @@ _ATTRIBUTES: tuple[tuple[str, Callable[[Any], None]], ...] = (
 
 
 def is_system_trouble(failure: StartFailed) -> bool:
-    """Whether the host, not the job, kept it from starting."""
+    """True if the host, not the job, kept it from starting."""
     return failure.number in wire.SYSTEM_TROUBLE
 
 
 def forgo_oom_protection() -> None:
-    """Whoever started us may be spared when memory is short; jobs are not."""
+    """Give up what may spare us, by whoever started us, when memory is short; jobs are not spared."""
     with open("/proc/self/oom_score_adj") as file:
         spared = int(file.read()) < 0
     if spared:
@@ -394,7 +394,7 @@ def forgo_oom_protection() -> None:
 
 
 def call_ourselves(name: str) -> None:
-    """What ps(1), top(1) and the journal's _COMM show; at most 15 bytes."""
+    """Set what ps(1), top(1) and the journal's _COMM show; at most 15 bytes."""
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write(name)
 

@@ -26,12 +26,17 @@ On R/control a follower reads "live", "stopping REASON", and "ended" at the end;
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import re
 import resource
 import socket
-from typing import Any
+import time
+from typing import NamedTuple, cast
+
+from jobqueued.child.documents import LaunchSpec, Record
 
 VERSION = 6
 NOTICE = 1024
@@ -44,9 +49,6 @@ _CGROUPS = "cgroups"
 
 SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 """Failures to start that say nothing about the job: the attempt goes back to waiting and counts for nothing."""
-
-UNSTARTED = "unstarted"
-"""The `state` in R/ended of an attempt that such trouble kept from starting."""
 
 
 def cgroups(controllers: list[str] | None) -> str:
@@ -91,23 +93,67 @@ def read_mark(directory: int, name: str) -> bytes | None:
         return file.readall()
 
 
-def read_document(directory: int, name: str) -> dict[str, Any] | None:
-    """R/name as one JSON object; None: not there, or its writer did not come to the end."""
+def read_whole(directory: int, name: str) -> bytes | None:
+    """The same of a mark that ends with a newline; None: not there, or its writer did not come to the end."""
     data = read_mark(directory, name)
-    if not data or not data.endswith(b"\n"):
-        return None
-    document: dict[str, Any] = json.loads(data)
-    return document
+    return data if data and data.endswith(b"\n") else None
 
 
-def encode(document: dict[str, Any]) -> bytes:
+def read_spec(directory: int) -> LaunchSpec | None:
+    """The launch order; None: not there, not whole, or not one at all."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(read_whole(directory, SPEC) or b"null")
+        return cast("LaunchSpec", found) if isinstance(found, dict) else None
+    return None
+
+
+def write_end(directory: int, record: Record) -> None:
+    """Make R/ended, however long it takes: while R can't be written, the exit status waits here until it can."""
+    while True:
+        try:
+            write_mark(directory, ENDED, encode(record))
+            return
+        except FileExistsError:
+            os.unlink(ENDED, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            time.sleep(1)
+
+
+def encode(document: LaunchSpec | Record) -> bytes:
     """One JSON object on one line, with its newline."""
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
+class PidMark(NamedTuple):
+    """What R/pid says: two processes, when the first was started (wall, ns), and between which instants (BOOTTIME)."""
+
+    pid: int
+    started: int
+    before: int
+    after: int
+    supervisor: int | None = None
+    """Which supervisors of older versions did not say."""
+
+    def encode(self) -> bytes:
+        """As R/pid has it."""
+        return " ".join(map(str, self)).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, mark: bytes) -> PidMark | None:
+        """The inverse of `encode`; None: it is not whole, or no such mark at all."""
+        numbers = [int(field) for field in mark.split()] if _PID_MARK.fullmatch(mark) else []
+        return cls(*numbers) if numbers and max(numbers) < 1 << 63 else None
+
+
+_PID_MARK = re.compile(rb"\d{1,7}( \d{1,19}){3}( \d{1,7})?\n", re.A)
+_STATUS = re.compile(r"\d{1,5}", re.A)
+
+
 def parse_status(text: str) -> int | None:
-    """The wait status in R/lost and in the notice `lost`: a number, or "-" where nobody knows it."""
-    return None if text == "-" else int(text)
+    """The wait status in R/lost and in the notice `lost`; None where nobody knows it, "-"."""
+    return int(text) if _STATUS.fullmatch(text) else None
 
 
 class Lines:

@@ -180,11 +180,11 @@ class Methods:
         run, offset = _named(asked["run"]), max(0, asked.get("offset", 0))
         limit = max(0, min(asked.get("limit", _PAGE_BYTES), _PAGE_BYTES))
         live = run in self._scheduler.runs
-        document = {} if live else self._show(asked["run"])
+        document = None if live else self._show(asked["run"])
         try:
             data, size = record_files.read_output(self._logs, run, offset, limit)
         except FileNotFoundError:
-            if live:
+            if document is None:
                 return {"data": "", "size": 0, "live": True}
             raise VarlinkError("NoOutput", {"run": str(run), "reason": record_files.no_output(document)}) from None
         except OSError as error:

@@ -65,7 +65,7 @@ def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Jo
         return
     state = RunState.KILLED.value if stopped else run.so_far["state"]
     text = reason if stopped else f"{run.so_far['reason']}; not tried again: {reason}"
-    document = {**run.so_far, "state": state, "reason": text}
+    document: Record = {**run.so_far, "state": state, "reason": text}
     finish(turn, run, ENDS[state], document)
     turn.do(WriteRecord(document))
 
@@ -84,10 +84,11 @@ def _usual(usual: int | None, document: Record) -> int | None:
     if not document.get("attempts"):
         return usual
     attempt = document["attempts"][-1]
-    if not (attempt.get("started") and attempt.get("ended")):
+    started, ended = attempt.get("started"), attempt.get("ended")
+    if not (started and ended):
         return usual
-    started, ended = (datetime.fromisoformat(attempt[name]) for name in ("started", "ended"))
-    took = max(0, round((ended - started).total_seconds() * SECOND))
+    lived = datetime.fromisoformat(ended) - datetime.fromisoformat(started)
+    took = max(0, round(lived.total_seconds() * SECOND))
     return took if usual is None else (3 * usual + took) // 4
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from jobqueued.child.documents import AttemptRecord, Facts, Output, with_attempt
 from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, to_text
 
-_UNKNOWN_ATTEMPT: Record = {
+_UNKNOWN_ATTEMPT: Facts = {
     "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
     "memory_peak_below": None, "memory_mean": None, "throttled": None, "tasks_peak": None,
     "io_read": None, "io_write": None, "enforced": None, "warnings": [],
@@ -15,7 +18,7 @@ def begin(run: Run, job: Job | None, host: str) -> Record:
     """The record of a run as it goes on, with the attempts that have ended; `job` None: it is not defined any more."""
     if run.so_far is not None:
         return {**run.so_far, "state": run.state.value, "reason": run.reason}
-    return {
+    begun = {
         "version": RECORD_VERSION,
         "job": run.id.job,
         "run": str(run.id),
@@ -41,6 +44,7 @@ def begin(run: Run, job: Job | None, host: str) -> Record:
         "metadata": (job.metadata or {}) if job else {},
         "attempts": [],
     }
+    return cast("Record", begun)
 
 
 def skipped(run: Run, job: Job | None, host: str) -> Record:
@@ -54,23 +58,18 @@ def skipped(run: Run, job: Job | None, host: str) -> Record:
     }
 
 
-def lost(run: Run, job: Job | None, host: str, wait_status: int | None, output: Record | None = None) -> Record:
+def lost(run: Run, job: Job | None, host: str, wait_status: int | None, output: Output | None = None) -> Record:
     """The record of a run whose attempt lost its supervisor: what the scheduler knows, with the status if any does."""
     begun = begin(run, job, host)
     exit_code, signal = _split(wait_status)
-    attempt = {
+    offset = sum(known["output"]["bytes"] for known in begun["attempts"] if "output" in known)
+    attempt: AttemptRecord = {
         **_UNKNOWN_ATTEMPT, "attempt": run.attempt, "failover": run.failover, "pid": run.pid,
         "exit_code": exit_code, "signal": signal,
         "started": None if run.started is None else to_text(run.started), "ended": None,
-        "state": RunState.LOST.value, "reason": run.reason, "output": output or begun["output"],
+        "state": RunState.LOST.value, "reason": run.reason, "output": {**(output or begun["output"]), "offset": offset},
     }  # fmt: skip
-    flat = {key: value for key, value in attempt.items() if key not in ("attempt", "failover")}
-    before = begun["attempts"]
-    offset = sum(known["output"]["bytes"] for known in before)
-    return {
-        **begun, **flat, "started": before[0]["started"] if before else flat["started"],
-        "attempts": [*before, {**attempt, "output": {**attempt["output"], "offset": offset}}],
-    }  # fmt: skip
+    return with_attempt(begun, attempt)
 
 
 def _split(wait_status: int | None) -> tuple[int | None, int | None]:

@@ -46,8 +46,8 @@ def _is_named(job: Job, record: Record) -> bool:
             cause = "oom"
         case RunState.LOST:
             cause = "lost"
-        case _ if record.get("signal") is not None:
-            cause = signal_name(record["signal"])
+        case _ if (number := record.get("signal")) is not None:
+            cause = signal_name(number)
         case _:
             cause = "start" if record.get("exit_code") is None else str(record["exit_code"])
     return cause in job.retry_on

@@ -73,7 +73,7 @@ def told(paths: Paths, asked: Message, since: int | None = None, until: int | No
 
 def _kept(paths: Paths, down: Unreachable, asked: Message, since: int | None, until: int | None) -> Iterator[Record]:
     """What the records tell."""
-    job, states, last = asked["job"], asked["states"], until and to_text(until)
+    job, states, last = asked["job"], asked["states"], None if until is None else to_text(until)
     if next(offline.history(paths, job), None) is None:
         raise offline.nothing(paths, down, f"no record of {job}" if job else "no record")
     offline.say(paths, down)

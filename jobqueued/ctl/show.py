@@ -6,7 +6,7 @@ import json
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -60,13 +60,12 @@ def show(paths: Paths, name: str, runs: int, as_json: bool) -> None:
       jobqueuectl show nightly-backup@142 --json
     """
     run = parsed(name) if "@" in name else None
-    answer = _job(paths, name, runs) if run is None else offline.asked_record(paths, run)
-    if as_json:
-        print_json(answer)
-    elif run is None:
-        _print_job(answer)
+    if run is None:
+        told = _job(paths, name, runs)
+        print_json(told) if as_json else _print_job(told)
     else:
-        _print_record(answer)
+        record = offline.asked_record(paths, run)
+        print_json(record) if as_json else _print_record(record)
 
 
 def verdict(record: Record) -> str:
@@ -161,7 +160,7 @@ def _setting(key: str, value: Any) -> str:
     return json.dumps(value)
 
 
-def _command(command: str | list[str]) -> str:
+def _command(command: str | Sequence[str]) -> str:
     return command if isinstance(command, str) else shlex.join(command)
 
 
@@ -185,7 +184,7 @@ def _counters(stats: Message) -> list[Fact]:
 # runs
 
 
-def print_runs(heading: str, name: str, records: Iterable[Record]) -> None:
+def print_runs(heading: str, name: str, records: Iterable[Mapping[str, Any]]) -> None:
     """One run (or attempt) a line, called by its field `name`."""
     print_table(
         (heading, "STATE", "STARTED", "TOOK", "ENDED WITH", "REASON"),
@@ -226,7 +225,7 @@ def _outcome(record: Record) -> list[Fact]:
     ]
 
 
-def _times(record: Record) -> list[Fact]:
+def _times(record: Mapping[str, Any]) -> list[Fact]:
     skips = f"{record['count']}, the last due {moment(record['last_due'])}" if record.get("count", 1) > 1 else None
     times: list[Fact] = [(name, moment(record[name])) for name in ("due", "queued", "started", "ended") if record[name]]
     return [*times, ("took", took(record)), ("skipped in a row", skips)]
@@ -244,7 +243,7 @@ def _process(record: Record) -> list[Fact]:
     ]
 
 
-def _held(claim: Message) -> str:
+def _held(claim: Mapping[str, Any]) -> str:
     """A claim of a live run: ``lock database``, ``2 of gpu (0, 1)``."""
     given = f" ({', '.join(map(str, claim['given']))})" if claim["given"] else ""
     how = {"exclusive": "all of", "shared": "a share of"}.get(claim["mode"], str(claim["amount"]))
@@ -252,22 +251,20 @@ def _held(claim: Message) -> str:
 
 
 def _consumption(record: Record) -> list[Fact]:
-    usage, output, cpu = record.get("usage"), record_files.whole_output(record), record["cpu_user"]
+    output = record_files.whole_output(record)
+    journal = output.get("journal")
     enforced = record.get("enforced") or {}
-    unsent = (output.get("journal") or {}).get("dropped")
-    now = usage and f"{span(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {_count(usage['tasks'], 'task')}" + (
-        ", stopped by a signal (SIGCONT lets it go on)" * usage["stopped"]
-    )
+    unsent = journal["dropped"] if journal else 0
     bound = _told("below {}, too small to be measured", record["memory_peak_below"], size)
     return [
-        ("CPU", None if cpu is None else f"{span(cpu)} user, {span(record['cpu_system'])} system"),
+        ("CPU", _cpu(record)),
         ("memory peak", _told("{}", record["memory_peak"], size) or bound),
         ("memory mean", _told("{}", record.get("memory_mean"), size)),
         ("throttled", _told("for {}", record.get("throttled") or None, span)),
         ("enforced", ", ".join(f"{key} {_HOW.get(how, how)}" for key, how in enforced.items()) or None),
         ("tasks", _told("{} at most", record.get("tasks_peak"))),
         ("disks", None if record.get("io_read") is None else _disks(record)),
-        ("now", now),
+        ("now", _now(record.get("usage"))),
         ("output", f"{size(output['bytes'])} in {output['file']}" if output["file"] else None),
         ("dropped", size(output["dropped"]) if output["dropped"] else None),
         ("lost output", output.get("error")),
@@ -278,7 +275,19 @@ def _consumption(record: Record) -> list[Fact]:
 _HOW = {"cgroup": "by its cgroup", "affinity": "by affinity", "no": "not"}
 
 
-def _disks(record: Record) -> str:
+def _cpu(record: Mapping[str, Any]) -> str | None:
+    user, system = record["cpu_user"], record["cpu_system"]
+    return None if user is None else f"{span(user)} user, {span(system)} system"
+
+
+def _now(usage: Mapping[str, Any] | None) -> str | None:
+    if not usage:
+        return None
+    stopped = ", stopped by a signal (SIGCONT lets it go on)" * usage["stopped"]
+    return f"{span(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {_count(usage['tasks'], 'task')}{stopped}"
+
+
+def _disks(record: Mapping[str, Any]) -> str:
     return f"{size(record['io_read'])} read, {size(record['io_write'])} written"
 
 
@@ -297,12 +306,12 @@ def _told(text: str, value: Any, form: Callable[[Any], str] = str) -> str | None
     return None if value is None else text.format(form(value))
 
 
-def repeated(record: Record) -> str:
+def repeated(record: Mapping[str, Any]) -> str:
     """Of several skips in a row how many: ``12 times, ``."""
     return f"{record['count']} times, " if record.get("count", 1) > 1 else ""
 
 
-def took(record: Record) -> str | None:
+def took(record: Mapping[str, Any]) -> str | None:
     """How long it ran: ``2 min 3 s``; None: it did not, or goes on."""
     started, ended = record["started"], record["ended"]
     if not (started and ended):
@@ -310,7 +319,7 @@ def took(record: Record) -> str | None:
     return span((datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds())
 
 
-def end(record: Record) -> str | None:
+def end(record: Mapping[str, Any]) -> str | None:
     """What wait(2) said: ``exit status 3``, ``signal 9 (Killed)``."""
     if record["signal"] is not None:
         return f"signal {record['signal']} ({signal.strsignal(record['signal'])})"

@@ -81,11 +81,12 @@ class Meter:
             yield from self._of_processes()
             return
         at, found, now = time.monotonic_ns(), self._cgroup.figures(), self._cgroup.now()
-        if now is None or "cpu_user" not in found:
+        user, system = found.get("cpu_user"), found.get("cpu_system")
+        if now is None or user is None or system is None:
             yield None
             return
-        used = found["cpu_user"] + found["cpu_system"], *now, found.get("io_read"), found.get("io_write")
-        yield Usage(at, *used, found.get("throttled"), tree.is_stopped(self._pid))
+        disks, throttled = (found.get("io_read"), found.get("io_write")), found.get("throttled")
+        yield Usage(at, user + system, *now, *disks, throttled, tree.is_stopped(self._pid))
 
     def _of_processes(self) -> Iterator[Usage | None]:
         """All below the supervisor, to which those come that have lost their parent."""

@@ -1,24 +1,26 @@
-"""The launch order: what a supervisor is told of one attempt, of the job as it is now and of the run it belongs to."""
+"""The launch order: all that a supervisor is told of one attempt: the job as it is now, the run it belongs to."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from jobqueued.child import wire
+from jobqueued.child.documents import Attributes, LaunchSpec
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Job
 from jobqueued.queue.placement import CPUS, environment
-from jobqueued.runs.run_directory import IDENTITY
+from jobqueued.runs.marks import IDENTITY
 from jobqueued.state import record_files
 
 
-def order(launch: Launch, logs: Path, journal: Path) -> dict[str, Any]:
-    """What the supervisor is told: the job as it is now, the run it belongs to, and the record so far.
+def order(launch: Launch, logs: Path, journal: Path) -> LaunchSpec:
+    """The order for the supervisor: the job as it is now, the run it belongs to, and the record so far.
 
     `journal`: the socket of journald.
     """
     run, job = launch.run, launch.job
+    command = job.failover if run.failover and job.failover is not None else job.command
     identity = {
         "JOBQUEUE_JOB": job.id,
         "JOBQUEUE_RUN": str(run.id),
@@ -28,7 +30,7 @@ def order(launch: Launch, logs: Path, journal: Path) -> dict[str, Any]:
     return {
         "v": wire.VERSION,
         "attempt": run.attempt,
-        "command": job.failover if run.failover else job.command,
+        "command": command,
         "failover": run.failover,
         "shell": job.shell,
         "user": job.user,
@@ -70,8 +72,8 @@ _CPU_TIME_GRACE = 5
 """Seconds of CPU time between SIGXCPU, which tells what is wrong, and the kernel's SIGKILL."""
 
 
-def _attributes(job: Job) -> dict[str, Any]:
-    """What the process gets beyond identity and environment; only what the job asks for, as each costs a fork."""
+def _attributes(job: Job) -> Attributes:
+    """All that the process gets beyond identity and environment; only what the job asks for, as each costs a fork."""
     asked = {
         "limits": {
             _RLIMITS[key]: [key, *_limit(key, value)] for key, value in job.resource_limits.items() if key in _RLIMITS
@@ -82,7 +84,7 @@ def _attributes(job: Job) -> dict[str, Any]:
         "oom_score_adj": job.oom_score_adj,
         "no_new_privs": job.no_new_privs,
     }
-    return {name: value for name, value in asked.items() if value}
+    return cast("Attributes", {name: value for name, value in asked.items() if value})
 
 
 _CAPS = {
@@ -94,7 +96,7 @@ _CPU_PERIOD = 100_000
 
 
 def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
-    """What is written to which files of a run's cgroup for a limit; that of memory ends the run as a whole."""
+    """The texts for the files of a run's cgroup for a limit; that of memory ends the run as a whole."""
     if key == "cpu" and value is not None:
         return [(key, "cpu.max", f"{round(value * _CPU_PERIOD)} {_CPU_PERIOD}")]
     if key in _DISKS:

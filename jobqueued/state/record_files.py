@@ -6,9 +6,10 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from jobqueued.child import atomic_file, wire
+from jobqueued.child.documents import Output
 from jobqueued.child.output import TAIL, shown
 from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
 from jobqueued.saved import SavedJob
@@ -28,7 +29,8 @@ def read(logs: Path, run: RunId) -> Record | None:
         document = json.loads(path_of(logs, run).with_suffix(_END).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) and isinstance(document.get("state"), str) else None
+    whole = isinstance(document, dict) and isinstance(document.get("state"), str)
+    return cast("Record", document) if whole else None
 
 
 def output_of(logs: Path, run: RunId) -> Path:
@@ -45,8 +47,8 @@ def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes,
         os.close(descriptor)
 
 
-def found_output(logs: Path, run: RunId) -> Record | None:
-    """What the file tells of the output of a run whose supervisor did not come to record it; None: there is none."""
+def found_output(logs: Path, run: RunId) -> Output | None:
+    """The output, by its file, of a run whose supervisor did not come to record it; None: there is none."""
     try:
         size = read_output(logs, run, 0, 0)[1]
         tail = read_output(logs, run, max(0, size - TAIL), TAIL)[0]
@@ -57,7 +59,7 @@ def found_output(logs: Path, run: RunId) -> Record | None:
     }  # fmt: skip
 
 
-def whole_output(document: Record) -> Record:
+def whole_output(document: Record) -> Output:
     """The output of all attempts of a run; its record's own is the last one's, or what the file has so far."""
     last = document["output"]
     pieces = [attempt["output"] for attempt in document["attempts"] if "output" in attempt]
@@ -70,7 +72,7 @@ def whole_output(document: Record) -> Record:
 
 
 def no_output(document: Record) -> str:
-    """Why there is no output file of the run with this record."""
+    """The reason why there is no output file of the run with this record."""
     output, state = whole_output(document), document["state"]
     facts = (
         (state in PENDING, "it has not started yet"),
@@ -109,7 +111,7 @@ def numbers(logs: Path, job: str) -> list[int]:
 
 
 def memories(logs: Path) -> list[SavedJob]:
-    """What the files tell of jobs whose state is lost: which numbers are used."""
+    """The memory of jobs, by their files, whose state is lost: which numbers are used."""
     found = {job: numbers(logs, job) for job in jobs(logs)}
     return [SavedJob(job=job, last_number=used[-1]) for job, used in found.items() if used]
 

@@ -1,0 +1,83 @@
+"""The life of an attempt: one table, (state, step) → state.  What is not in it is a bug of ours and changes nothing.
+
+An attempt is claimed (CLAIMING), started (STARTING) and watched (RUNNING; STOPPING once it was told to end) until its
+command ends (ENDED).  Processes that the command left are ended too (CLEARING), or, by `leave_children`, left to
+live (LEAVING).  Once nothing lives (EMPTY) or may live on, the output is drained, the record written and the end
+marked (OVER); a supervisor whose attempt has left something stays until that has ended as well (LEFT).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """How far an attempt has come, as its supervisor sees it."""
+
+    CLAIMING = "claiming"
+    DECLINED = "declined"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    ENDED = "ended"
+    CLEARING = "clearing"
+    LEAVING = "leaving"
+    EMPTY = "empty"
+    LOST = "lost"
+    LEFT = "left"
+    OVER = "over"
+
+
+class Step(StrEnum):
+    """What can happen to an attempt."""
+
+    DECLINE = "decline"
+    CLAIM = "claim"
+    START = "start"
+    FAIL = "fail"
+    STOP = "stop"
+    END = "end"
+    CLEAR = "clear"
+    LEAVE = "leave"
+    EMPTY = "empty"
+    LOSE = "lose"
+    MARK = "mark"
+
+
+class IllegalStep(Exception):
+    """A step that the table does not have."""
+
+
+_S = State
+
+TABLE: dict[tuple[State, Step], State] = {
+    (_S.CLAIMING, Step.DECLINE): _S.DECLINED,  # another's, or settled; a lock file is busy; no room in R
+    (_S.CLAIMING, Step.CLAIM): _S.STARTING,  # R/spawning is ours: from here on it may have run
+    (_S.STARTING, Step.START): _S.RUNNING,
+    (_S.STARTING, Step.FAIL): _S.CLEARING,  # a profile may have been begun, and what that started
+    (_S.RUNNING, Step.STOP): _S.STOPPING,
+    (_S.STOPPING, Step.STOP): _S.STOPPING,  # the first cause counts
+    (_S.RUNNING, Step.END): _S.ENDED,
+    (_S.STOPPING, Step.END): _S.CLEARING,  # what is left was told to end together with its command
+    (_S.ENDED, Step.CLEAR): _S.CLEARING,
+    (_S.ENDED, Step.LEAVE): _S.LEAVING,
+    (_S.LEAVING, Step.CLEAR): _S.CLEARING,  # its R is gone: nobody would know of it
+    # none of its processes lives
+    **{(state, Step.EMPTY): _S.EMPTY for state in (_S.ENDED, _S.CLEARING, _S.LEAVING, _S.EMPTY)},
+    (_S.EMPTY, Step.LOSE): _S.LOST,  # its R is gone
+    (_S.EMPTY, Step.MARK): _S.OVER,
+    (_S.LEAVING, Step.MARK): _S.LEFT,
+    (_S.LEFT, Step.EMPTY): _S.OVER,
+}
+
+COMMAND_LIVES = frozenset({State.RUNNING, State.STOPPING})
+NOTHING_TO_END = frozenset({State.EMPTY, State.LEAVING})
+"""Its record can be made once its output is drained."""
+
+
+def after(state: State, step: Step) -> State:
+    """The state that `step` leads to; IllegalStep if the table has none."""
+    try:
+        return TABLE[state, step]
+    except KeyError:
+        raise IllegalStep(f"an attempt that is {state} can't {step}") from None

@@ -1,0 +1,176 @@
+"""The JSON documents that cross a process boundary: the record of a run, and the launch order of an attempt.
+
+docs/records.md says what the fields of a record mean.  NotRequired, and all of a class that is not total, is what some
+documents lack: those of earlier versions, and those to which it does not apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict, cast
+
+UNSTARTED = "unstarted"
+"""The `state` in R/ended of an attempt that the host's trouble kept from starting."""
+ENDS = frozenset({"succeeded", "failed", "timed_out", "killed", "oom_killed", "lost"})
+"""The `state` of a record whose run, or whose attempt, is over."""
+
+
+class Journal(TypedDict):
+    """What journald got of an output, in lines."""
+
+    lines: int
+    dropped: int
+    why: dict[str, int]
+
+
+class Output(TypedDict):
+    """What became of an output; `offset` is where that of an attempt begins in its run's."""
+
+    file: str | None
+    offset: NotRequired[int]
+    bytes: int
+    dropped: int | None
+    tail: str
+    journal: NotRequired[Journal | None]
+    error: NotRequired[str]
+
+
+class Figures(TypedDict, total=False):
+    """What an attempt used: seconds, bytes, tasks; None: not known."""
+
+    cpu_user: float | None
+    cpu_system: float | None
+    memory_peak: int | None
+    memory_peak_below: int | None
+    memory_mean: int | None
+    throttled: float | None
+    tasks_peak: int | None
+    io_read: int | None
+    io_write: int | None
+
+
+class End(Figures, total=False):
+    """How the main process of an attempt ended, and what the attempt used; `rusage` is of the attempt alone."""
+
+    pid: int | None
+    exit_code: int | None
+    signal: int | None
+    rusage: dict[str, int]
+
+
+class Facts(End, total=False):
+    """What is known of an attempt once it has ended, and of a run by its last one."""
+
+    enforced: dict[str, str] | None
+    warnings: list[str]
+
+
+class AttemptRecord(Facts):
+    """One attempt, as `attempts` of a record has it."""
+
+    attempt: int
+    failover: NotRequired[bool]
+    started: str | None
+    ended: str | None
+    state: str
+    reason: str | None
+    output: NotRequired[Output]
+
+
+class Record(Facts):
+    """One run with all its attempts; in a live one, and between two attempts, that of the attempts so far."""
+
+    version: int
+    job: str
+    run: str
+    number: int
+    key: str
+    state: str
+    reason: str | None
+    trigger: str
+    asked_by: str | None
+    due: str
+    queued: str
+    started: str | None
+    ended: str | None
+    user: str | None
+    command: str | Sequence[str] | None
+    host: str
+    priority: NotRequired[int | None]
+    effective_priority: NotRequired[float | None]
+    waited_for: NotRequired[list[str]]
+    output: Output
+    tags: list[str]
+    metadata: dict[str, Any]
+    attempts: list[AttemptRecord]
+    first_due: NotRequired[str]
+    last_due: NotRequired[str]
+    count: NotRequired[int]
+    record_error: NotRequired[str]
+    usage: NotRequired[Mapping[str, Any] | None]
+    holds: NotRequired[Sequence[Mapping[str, Any]]]
+    waits_for: NotRequired[Sequence[Any]]
+
+
+class Attributes(TypedDict, total=False):
+    """What a process gets beyond identity and environment; `limits`: of each rlimit our key, soft and hard limit."""
+
+    limits: dict[str, list[Any]]
+    nice: int
+    cpu_scheduling: str
+    ionice: str
+    oom_score_adj: int
+    no_new_privs: bool
+    cpus: Sequence[int]
+
+
+class LaunchSpec(TypedDict):
+    """The launch order, R/spec: the job as it is now, the run that the attempt belongs to, and the record so far.
+
+    `caps` has the key of each, the file of the cgroup, and what is written there; `logs` is the path of the run's
+    files without their endings; `run` are the fields of the Run by which R alone can tell whose it is.
+    """
+
+    v: int
+    attempt: int
+    command: str | Sequence[str]
+    failover: bool
+    shell: str
+    user: str | None
+    group: str | None
+    groups: Sequence[str] | None
+    working_directory: str | None
+    stdin: str
+    environment: dict[str, str]
+    environment_file: Sequence[str]
+    login_environment: bool
+    locks: list[tuple[str, bool]]
+    caps: list[tuple[str, str, str]]
+    enforce: str
+    cpus: Sequence[int] | None
+    attributes: Attributes
+    umask: int
+    timeout: float | None
+    kill_grace: float
+    stop_signal: str
+    leave_children: bool
+    success_codes: Sequence[int]
+    output: str
+    output_limit: int
+    journal_rate: int
+    journal: str
+    logs: str
+    run: dict[str, Any]
+    record: Record
+
+
+_OF_THE_ATTEMPT = ("attempt", "failover", "rusage")
+
+
+def with_attempt(record: Record, attempt: AttemptRecord) -> Record:
+    """The record with an attempt that has ended: the run's own fields are those of its last, `started` its first's."""
+    before = record["attempts"]
+    own = {key: value for key, value in attempt.items() if key not in _OF_THE_ATTEMPT}
+    own["output"] = {key: value for key, value in attempt["output"].items() if key != "offset"}
+    own["started"] = before[0]["started"] if before else attempt["started"]
+    return cast("Record", {**record, **own, "attempts": [*before, attempt]})

@@ -1,0 +1,59 @@
+"""The ending of an attempt: its stop signal, a grace, and SIGKILL to all that is left, again and again."""
+
+from __future__ import annotations
+
+import signal
+
+from jobqueued.child import tree
+from jobqueued.child.account import NEVER
+from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.documents import LaunchSpec
+from jobqueued.child.signals import signal_number
+
+FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
+"""Between one SIGKILL to all and the next: a fork bomb may have children that we did not see."""
+
+
+class Ending:
+    """Of one attempt.  `deadline` is when it has timed out, `kill_at` when SIGKILL is due (monotonic).
+
+    `reason` is what is told while it is ended; `cause` the verdict, whatever its command makes of the signal.
+    """
+
+    __slots__ = ("_cgroup", "_order", "_pause", "cause", "deadline", "kill_at", "reason")
+
+    def __init__(self, order: LaunchSpec, cgroup: Cgroup) -> None:
+        self._order, self._cgroup = order, cgroup
+        self.deadline = self.kill_at = NEVER
+        self.reason = ""
+        self.cause: tuple[str, str] | None = None
+        self._pause = FIRST_PAUSE
+
+    def begin(self, now: float) -> None:
+        """It has started: its time runs."""
+        if self._order["timeout"] is not None:
+            self.deadline = now + self._order["timeout"]
+
+    def tell(self, reason: str, now: float, *, told: bool = False) -> None:
+        """`stop_signal` now, SIGKILL after `kill_grace`.  `told`: another has sent all of them SIGTERM already."""
+        self.reason = reason
+        number = signal_number(self._order["stop_signal"])
+        if not told or number != signal.SIGTERM:
+            tree.signal_all(number)
+        tree.signal_all(signal.SIGCONT)  # what is stopped does not act on it
+        self.deadline = NEVER
+        self.kill_at = now + self._order["kill_grace"]
+
+    def kill(self, now: float) -> None:
+        """SIGKILL to all that is left, now and until nothing is."""
+        self._cgroup.kill()
+        tree.signal_all(signal.SIGKILL)
+        self.kill_at = now + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def warning(self) -> str:
+        """What is to be said of the first SIGKILL, before it; "": nothing, it was asked for."""
+        grace, name = self._order["kill_grace"], self._order["stop_signal"]
+        if self._pause != FIRST_PAUSE or not grace or name == "SIGKILL":
+            return ""
+        return f"did not end on {name}: SIGKILL after {grace:g} s"

@@ -1,0 +1,103 @@
+"""The record of an attempt, from the first fact that is known of it to the file."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+
+from jobqueued.child import atomic_file, wire
+from jobqueued.child.account import Account
+from jobqueued.child.caps import Caps
+from jobqueued.child.documents import AttemptRecord, End, LaunchSpec, Record, with_attempt
+from jobqueued.child.instants import to_text
+from jobqueued.child.output import Output
+from jobqueued.child.signals import signal_name
+
+_COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
+_LIMIT_OF: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "file_size"}
+
+
+class Draft:
+    """What is known so far; instants are wall time in ns, `status` is a wait status, `code` as Popen has it."""
+
+    __slots__ = ("_caps", "_ended", "_order", "_usage", "pid", "started", "status", "warnings")
+
+    def __init__(self, order: LaunchSpec, caps: Caps) -> None:
+        self._order, self._caps = order, caps
+        self.pid = self.started = self._ended = 0
+        self.status: int | None = None
+        self._usage: resource.struct_rusage | None = None
+        self.warnings: list[str] = []
+
+    def begin(self) -> None:
+        """Its start is tried now."""
+        self.started = time.time_ns()
+
+    def end(self) -> None:
+        """Its main process has ended, and is reaped."""
+        self._ended = time.time_ns()
+        _pid, self.status, self._usage = os.wait4(self.pid, 0)
+
+    @property
+    def code(self) -> int:
+        """The exit code of its command, or minus the signal that ended it."""
+        assert self.status is not None
+        return os.waitstatus_to_exitcode(self.status)
+
+    def verdict(self, cause: tuple[str, str] | None) -> tuple[str, str | None]:
+        """State and reason of the end of its command; `cause`: those of whoever ended it."""
+        if cause is not None:
+            return cause
+        if self.code == -signal.SIGKILL and (reason := self._caps.killed()):
+            return "oom_killed", reason
+        if self.code in self._order["success_codes"]:
+            return "succeeded", None
+        return "failed", self._failure()
+
+    def _failure(self) -> str:
+        """``signal 11 (SIGSEGV, core dumped)``"""
+        assert self.status is not None
+        if self.code >= 0:
+            return f"exit code {self.code}"
+        core = ", core dumped" if os.WCOREDUMP(self.status) else ""
+        text = f"signal {-self.code} ({signal_name(-self.code)}{core})"
+        limits = self._order["attributes"].get("limits", {})
+        used_up = [key for key, _, _ in limits.values() if key == _LIMIT_OF.get(-self.code)]
+        return f"{text}: its {used_up[0]} is used up" if used_up else text
+
+    def facts(self, account: Account) -> End:
+        """The exit of its main process and what all of it used."""
+        assert self._usage is not None
+        return {
+            "pid": self.pid, "exit_code": self.code if self.code >= 0 else None,
+            "signal": -self.code if self.code < 0 else None,
+            "rusage": {name[3:]: getattr(self._usage, name) for name in _COUNTS},
+            **account.figures(self._usage),
+        }  # fmt: skip
+
+    def failed(self, state: str, reason: str, output: Output) -> Record:
+        """The whole record of one that could not be started."""
+        self._ended = time.time_ns()
+        return self.finished(state, reason, {}, output, over=True)
+
+    def finished(self, state: str, reason: str | None, facts: End, output: Output, *, over: bool) -> Record:
+        """The whole record: that of the run so far with this attempt added.  `over`: no more output will come."""
+        attempt: AttemptRecord = {
+            "attempt": self._order["attempt"], "started": to_text(self.started), "ended": to_text(self._ended),
+            "state": state, "reason": reason, "warnings": self.warnings, **facts, "enforced": self._caps.enforced,
+            "failover": self._order["failover"], "output": output.report(over=over),
+        }  # fmt: skip
+        return with_attempt(self._order["record"], attempt)
+
+
+def write(order: LaunchSpec, record: Record) -> str:
+    """Write the record file; its path, "" where that can't be, which the record then tells."""
+    path = f"{order['logs']}.json"
+    try:
+        atomic_file.replace(path, wire.encode(record))
+    except OSError as error:
+        record["record_error"] = f"{path}: {error.strerror}"
+        return ""
+    return path
