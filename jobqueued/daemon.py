@@ -136,6 +136,8 @@ class Daemon:
 
     def _settle(self, *, same_boot: bool) -> None:
         self._happened += self._link.settle(self._scheduler.runs, self._is_final, same_boot=same_boot)
+        for flaw in self._link.marks.flaws():
+            self._journal.say("odd", text=flaw)
 
     def _is_final(self, run: RunId) -> bool:
         return run not in self._scheduler.runs and (run in self._unsaved.runs or self._store.record(run) is not None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
+from jobqueued.child.documents import Output
 from jobqueued.model import Claim, Job, LockClientId, Record, RunId
 from jobqueued.saved import Hold
 
@@ -105,25 +107,29 @@ class RunLost:
     attempt: int
     reason: str
     wait_status: int | None = None
-    output: Record | None = None
+    output: Output | None = None
 
 
 PATH_BUSY = "path busy"
-"""How the reason begins for which an attempt was not started because somebody else has its lock file: lockfile.BUSY."""
+"""How the `reason` of a run begins that waits for a lock file which another program has."""
+
+
+class Unstarted(StrEnum):
+    """Causes for which an attempt was not started; SETTLED: nothing was wrong, whoever was to start it was gone."""
+
+    SETTLED = "settled"
+    TROUBLE = "trouble"
+    PATH_BUSY = "path_busy"
 
 
 @dataclass(frozen=True, slots=True)
 class NeverStarted:
-    """The attempt was sent but certainly never started; `reason` names the system's trouble, "" where there is none."""
+    """The attempt was sent but certainly never started; `reason` says for people why, "" where nothing was wrong."""
 
     run: RunId
     attempt: int
     reason: str = ""
-
-    @property
-    def path_is_busy(self) -> bool:
-        """Tell whether somebody else has its lock file."""
-        return self.reason.startswith(PATH_BUSY)
+    cause: Unstarted = Unstarted.SETTLED
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import barred, planned, watch_over
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.turn import Turn
+from jobqueued.events import Unstarted
 from jobqueued.model import LIVE, SECOND, Run, RunId, RunState
 
 BACKOFF_MAX = 60 * SECOND
@@ -27,12 +28,11 @@ def launch(turn: Turn, run: Run) -> None:
     if run.so_far is None and state.is_used_up(job):  # until it is known what starts
         state.put_back(run, now)
         return
-    queued = {
-        "effective_priority": round(admission.waiting.priority(run.id, now.mono), 3),
-        "waited_for": list(map(state.obstacle_name, admission.refusals.get(run.id, ()))),
-    }
+    priority = round(admission.waiting.priority(run.id, now.mono), 3)
+    waited_for = list(map(state.obstacle_name, admission.refusals.get(run.id, ())))
     started = state.admit(run, now)
-    turn.do(Launch(started, job, record.begin(started, job, state.limits.name) | queued))
+    begun = record.begin(started, job, state.limits.name)
+    turn.do(Launch(started, job, {**begun, "effective_priority": priority, "waited_for": waited_for}))
 
 
 def _live(turn: Turn, run: RunId, attempt: int) -> Run | None:
@@ -99,14 +99,14 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
     turn.do(RemoveMarks(event.run, event.attempt, again=True))
     if run is None:
         return
-    pause, failures = _pause(run, event)
+    pause, failures = _pause(run, event.cause)
     back = state.step(
         run, Step.RETURN, not_before=now.wall + pause, failures=failures, pid=None, claims=(), placed=(),
         ends_by=None, reason=event.reason or run.reason,
     )  # fmt: skip
     state.release(run, now)
     back = _return(turn, back, pause)
-    if pause and (failures != run.failures or not event.path_is_busy):
+    if pause and (failures != run.failures or event.cause is not Unstarted.PATH_BUSY):
         turn.say("run_returned", run=str(run.id), reason=event.reason, again_in=pause / SECOND)
     if run.stop_asked:
         give_up(turn, back, run.reason or "", stopped=True)
@@ -127,11 +127,11 @@ def _return(turn: Turn, run: Run, pause: int) -> Run:
     return back
 
 
-def _pause(run: Run, event: events.NeverStarted) -> tuple[int, int]:
+def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
     """The pause (ns) before the attempt is sent again, and how often it failed so (a busy path: once)."""
-    if not event.reason:
+    if cause is Unstarted.SETTLED:
         return 0, run.failures
-    if event.path_is_busy:
+    if cause is Unstarted.PATH_BUSY:
         return SECOND, max(run.failures, 1)
     return min(BACKOFF_MAX, SECOND << min(run.failures, 6)), run.failures + 1
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from jobqueued.child import unix_socket, wire
+from jobqueued.child.documents import UNSTARTED
 from jobqueued.control import views
 from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
@@ -94,18 +95,22 @@ def _marked(paths: Paths) -> list[Record]:
 
 
 def so_far(marks: RunDirectory, name: Name) -> Record | None:
-    """What R tells of an attempt; None: it tells nothing, or that the attempt never started."""
+    """The record so far, by R; None: it tells nothing, or that the attempt never started."""
     with marks.opened(name) as directory:
         if directory is None:
             return None
         greeting = _greeting(directory)  # before its end is looked for, which it writes before it leaves
-        ended, spec = wire.read_document(directory, wire.ENDED), wire.read_document(directory, wire.SPEC)
+        ended, begun = marks.record(name), marks.begun(name)
         if ended is not None:
-            return None if ended["state"] == wire.UNSTARTED else ended
-        if spec is None:
+            return None if ended["state"] == UNSTARTED else ended
+        if begun is None:
             return None
         spawning = wire.read_mark(directory, wire.SPAWNING) is not None
-    record: Record = spec["record"]
+    return _going_on(marks, name, begun, greeting, spawning=spawning)
+
+
+def _going_on(marks: RunDirectory, name: Name, record: Record, greeting: str | None, *, spawning: bool) -> Record:
+    """The record of an attempt without an end; `greeting`: what its supervisor says."""
     started = marks.started(name)
     if greeting is None and spawning:
         return {**record, "state": RunState.LOST.value, "reason": "its supervisor is gone"}

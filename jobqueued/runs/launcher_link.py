@@ -16,6 +16,7 @@ from pathlib import Path
 
 from jobqueued import events
 from jobqueued.child import unix_socket, wire
+from jobqueued.child.lockfile import BUSY
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.paths import Paths
@@ -41,6 +42,13 @@ def _some(ids: list[str]) -> str:
 
 def _question(number: int, user: str) -> bytes:
     return f"user {number} {json.dumps(user)}\n".encode()
+
+
+def unstarted(name: Name, reason: str) -> events.NeverStarted:
+    """The event of ``unstarted NAME REASON``; supervisors of all versions say by its beginning that a path is busy."""
+    causes = events.Unstarted
+    cause = causes.PATH_BUSY if reason.startswith(BUSY) else causes.TROUBLE if reason else causes.SETTLED
+    return events.NeverStarted(*name, reason, cause)
 
 
 class LauncherLink:
@@ -82,7 +90,7 @@ class LauncherLink:
                     break
 
     def shortfall(self, jobs: Iterable[Job]) -> list[str]:
-        """What is to be said of limits that the kernel can't enforce here."""
+        """The words for limits that the kernel can't enforce here."""
         short: dict[str, list[str]] = {}
         barred: list[str] = []
         for job in jobs:
@@ -162,7 +170,7 @@ class LauncherLink:
         return connection
 
     def _hear_greeting(self, lines: list[bytes]) -> None:
-        """What it holds, and its hello; what follows that is for after the settling."""
+        """Take what it holds, and its hello; what follows that is for after the settling."""
         for index, line in enumerate(lines):
             verb, _, rest = line.decode().partition(" ")
             if verb == "hello":
@@ -176,7 +184,7 @@ class LauncherLink:
     def settle(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
-        """The verdicts on everything that may be live; see settle.py."""
+        """The verdicts on everything that may be live; see recovery.py."""
         settlement = Recovery(self.marks, self._held)
         yield from settlement.verdicts(runs, is_final, same_boot=same_boot)
         self._followed = settlement.adopted
@@ -195,7 +203,7 @@ class LauncherLink:
     # orders and notices
 
     def descriptors(self) -> list[int]:
-        """What the loop waits on."""
+        """The descriptors that the loop waits on."""
         own = [] if self._connection is None else [self._connection.fileno()]
         return own + list(self._followed)
 
@@ -230,7 +238,7 @@ class LauncherLink:
         return f"the launcher has not answered for {SILENT // SECOND} s; {runs} to be started; {remedy}"
 
     def answers_again(self) -> bool:
-        """Whether it does after a silence that was told; true once."""
+        """True, once, if it does after a silence that was told."""
         again = self._told and not self._unanswered
         self._told = self._told and not again
         return again
@@ -296,7 +304,7 @@ class LauncherLink:
                     reason = DEAD if name in self.marks else NO_DIRECTORY
                     yield self.marks.lost(name, reason, wire.parse_status(detail))
                 case "unstarted":
-                    yield events.NeverStarted(*name, detail)
+                    yield unstarted(name, detail)
 
     def _follow(self, descriptor: int) -> Iterator[events.Event]:
         """A followed supervisor said that it has ended, or hung up without a word."""
@@ -308,8 +316,9 @@ class LauncherLink:
         except OSError:
             said = []
         for line in said:
-            if line.startswith("stopping "):
-                yield events.RunStopping(*name, line.removeprefix("stopping "))
+            verb, _, reason = line.partition(" ")
+            if verb == "stopping":
+                yield events.RunStopping(*name, reason)
         if said and "ended" not in said:
             return
         del self._followed[descriptor]

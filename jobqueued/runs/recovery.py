@@ -8,6 +8,8 @@ without spawning         dead                     never started (spawning is tak
 spawning, not ended      answers                  adopt
 spawning, not ended      dead, or silent 10 s     killed; lost, unless its record was written
 without a row            any                      as above, and its number and occurrence count as used
+
+Marks that say nothing are in marks.py.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Recovery:
     def verdicts(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
-        """What became of every attempt that has an R, and of every live run of `runs` that has none."""
+        """The verdict on every attempt that has an R, and of every live run of `runs` that has none."""
         names = self._marks.names()
         doubtful: list[Name] = []
         for name in names:
@@ -80,7 +82,7 @@ class Recovery:
             if status is not None:
                 return [
                     *self._started(name),
-                    self._marks.lost(name, DEAD, wire.parse_status(status.decode())),
+                    self._marks.lost(name, DEAD, wire.parse_status(status.decode(errors="replace"))),
                 ]
             if wire.read_mark(directory, wire.SPAWNING) is not None:
                 return None

@@ -9,16 +9,14 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from jobqueued import events
 from jobqueued.child import process, unix_socket, wire
-from jobqueued.model import Record, RunId
+from jobqueued.child.documents import UNSTARTED, Record
+from jobqueued.model import RunId
+from jobqueued.runs import marks
 from jobqueued.state import record_files
-from jobqueued.state.store import claims_from, placed_from
-
-IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "failover", "claims", "placed", "ends_by")
-"""The fields of a Run that its launch order carries, so that R alone can tell whose it is."""
 
 _KILL_SECONDS = 2.0
 
@@ -41,22 +39,12 @@ class Name(NamedTuple):
         return cls(RunId.parse(run), int(attempt))
 
 
-class _Pid(NamedTuple):
-    """What R/pid says: two processes, when the first was started (wall, ns), and between which instants (BOOTTIME)."""
-
-    pid: int
-    started: int
-    before: int
-    after: int
-    supervisor: int | None = None
-    """Which supervisors of older versions did not say."""
-
-
 class RunDirectory:
     """All R's of this boot, and the record files that their supervisors write."""
 
     def __init__(self, runs: Path, logs: Path) -> None:
         self._runs, self.logs = runs, logs
+        self._flaws: dict[str, None] = {}
 
     def names(self) -> list[Name]:
         """The attempts that have an R."""
@@ -68,7 +56,7 @@ class RunDirectory:
         return sorted(names)
 
     def __contains__(self, name: Name) -> bool:
-        """Whether the attempt has an R."""
+        """True of an attempt that has an R."""
         return os.path.isdir(f"{self._runs}/{name}")
 
     @contextlib.contextmanager
@@ -99,7 +87,7 @@ class RunDirectory:
             os.close(directory)
 
     def remove(self, name: Name) -> None:
-        """Remove R; what is not there any more is fine.  OSError: somebody else's file is in it."""
+        """Remove R; what is not there any more is fine.  OSError: a file that is no mark is in it."""
         path = f"{self._runs}/{name}"
         for mark in wire.MARKS:
             with contextlib.suppress(FileNotFoundError):
@@ -108,19 +96,41 @@ class RunDirectory:
             os.rmdir(path)
 
     def end(self, name: Name) -> events.Event | None:
-        """What R/ended says; None: no end yet."""
-        with self.opened(name) as directory:
-            document = None if directory is None else wire.read_document(directory, wire.ENDED)
-        return None if document is None else ended(name, document)
+        """The event that R/ended stands for; None: no end yet.  One that can't be read is an end all the same."""
+        data = self._read(name, wire.ENDED)
+        if not is_whole(data):
+            return None
+        try:
+            return ended(name, marks.record(data, name.run))
+        except marks.Flaw as flaw:
+            self.kill(name)
+            return self.lost(name, f"its end can't be read: {flaw}")
+
+    def record(self, name: Name) -> Record | None:
+        """The record in R/ended; None: there is none that can be read."""
+        data = self._read(name, wire.ENDED)
+        with contextlib.suppress(marks.Flaw):
+            return marks.record(data, name.run) if is_whole(data) else None
+        return None
+
+    def begun(self, name: Name) -> Record | None:
+        """The record so far in the launch order; None: there is none that can be read."""
+        data = self._read(name, wire.SPEC)
+        with contextlib.suppress(marks.Flaw):
+            return marks.spec(data)["record"] if is_whole(data) else None
+        return None
 
     def found(self, name: Name) -> events.Found | None:
         """Whose attempt it is, by its launch order; None: the launcher did not come to write it."""
-        with self.opened(name) as directory:
-            spec = None if directory is None else wire.read_document(directory, wire.SPEC)
-        return None if spec is None else events.Found(*name, **_identity(spec["run"]))
+        data = self._read(name, wire.SPEC)
+        try:
+            return marks.found(data, *name) if is_whole(data) else None
+        except marks.Flaw as flaw:
+            self._note(name, wire.SPEC, f"{flaw}; nothing is known of its run")
+            return None
 
     def started(self, name: Name) -> events.RunStarted | None:
-        """What R/pid says; None: the process was not started, or its supervisor did not come to write it."""
+        """The start, by R/pid; None: the process was not started, or its supervisor did not come to write it."""
         mark = self._pid(name)
         return None if mark is None else events.RunStarted(*name, mark.pid, mark.started)
 
@@ -134,10 +144,10 @@ class RunDirectory:
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.Event:
         """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost."""
-        document = record_files.read(self.logs, name.run)
-        attempts = [] if document is None else document.get("attempts", [])
-        if document is not None and any(attempt.get("attempt") == name.attempt for attempt in attempts):
-            return ended(name, document)
+        with contextlib.suppress(marks.Flaw):
+            document = marks.checked(record_files.read(self.logs, name.run), name.run)
+            if any(attempt["attempt"] == name.attempt for attempt in document["attempts"]):
+                return ended(name, document)
         return events.RunLost(*name, reason, status, record_files.found_output(self.logs, name.run))
 
     def kill(self, name: Name) -> None:
@@ -162,21 +172,38 @@ class RunDirectory:
         with self.opened(name) as directory:
             return directory is None or wire.read_mark(directory, wire.ENDED) is not None
 
-    def _pid(self, name: Name) -> _Pid | None:
+    def _pid(self, name: Name) -> wire.PidMark | None:
+        data = self._read(name, wire.PID)
+        mark = None if data is None else wire.PidMark.parse(data)
+        if mark is None and is_whole(data):
+            self._note(name, wire.PID, "it names no processes, so none is ended or looked at")
+        return mark
+
+    def _read(self, name: Name, mark: str) -> bytes | None:
         with self.opened(name) as directory:
-            data = None if directory is None else wire.read_mark(directory, wire.PID)
-        return _Pid(*map(int, data.split())) if data and data.endswith(b"\n") else None
+            try:
+                return None if directory is None else wire.read_mark(directory, mark)
+            except OSError as error:
+                self._note(name, mark, str(error.strerror))
+                return None
+
+    def _note(self, name: Name, mark: str, text: str) -> None:
+        self._flaws[f"{self._runs}/{name}/{mark}: {text}"] = None
+
+    def flaws(self) -> list[str]:
+        """What was wrong with marks, and what follows from it, each told once."""
+        told = list(self._flaws)
+        self._flaws.clear()
+        return told
 
 
-def _identity(told: Record) -> dict[str, Any]:
-    """The fields of a Run in a launch order, which may be an older version's."""
-    known = {field: told[field] for field in IDENTITY if field in told}
-    claims, placed = claims_from(known.get("claims", ())), placed_from(known.get("placed", ()))
-    return {**known, "claims": claims, "placed": placed}
+def is_whole(data: bytes | None) -> TypeGuard[bytes]:
+    """True of a mark that is there, and whose writer came to its end."""
+    return data is not None and data.endswith(b"\n")
 
 
 def _answers(directory: int, name: str) -> bool:
-    """Whether its supervisor lives; the socket of a dead one goes."""
+    """True if its supervisor lives; the socket of a dead one goes."""
     connection = unix_socket.connected(directory, name)
     if connection is None:
         with contextlib.suppress(FileNotFoundError):
@@ -188,13 +215,13 @@ def _answers(directory: int, name: str) -> bool:
 
 def ended(name: Name, document: Record) -> events.Event:
     """The event that an attempt's final record stands for."""
-    if document["state"] == wire.UNSTARTED:
-        return events.NeverStarted(*name, document["reason"])
+    if document["state"] == UNSTARTED:
+        return events.NeverStarted(*name, document["reason"] or "", events.Unstarted.TROUBLE)
     return events.RunEnded(*name, document)
 
 
 def _between(ticks: int, before: int, after: int) -> bool:
-    """Whether a birth falls between two instants of CLOCK_BOOTTIME (ns)."""
+    """True if a birth falls between two instants of CLOCK_BOOTTIME (ns)."""
     return before // process.TICK - 1 <= ticks <= after // process.TICK + 1
 
 

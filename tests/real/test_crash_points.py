@@ -177,6 +177,7 @@ def test_all_die(armed: Host) -> None:
     wait_for(lambda: len(armed.call("List")["jobs"]) == 2)
     run = armed.run("long")
     pid = wait_for(lambda: (armed.root / "long").exists() and (armed.root / "long").read_text().strip())
+    wait_for(lambda: armed.said("run_started"), why="R/pid, which comes before the news of the start")
     armed.kill()
     for small in armed.small_ones():
         os.kill(small, 9)
@@ -194,6 +195,7 @@ def test_a_silent_supervisor(armed: Host) -> None:
     wait_for(lambda: len(armed.call("List")["jobs"]) == 2)
     run = armed.run("long")
     pid = int(wait_for(lambda: (armed.root / "long").exists() and (armed.root / "long").read_text()))
+    wait_for(lambda: armed.said("run_started"), why="R/pid, which comes before the news of the start")
     supervisor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(supervisor, signal.SIGSTOP)
     armed.kill()

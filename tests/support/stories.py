@@ -32,6 +32,8 @@ from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.model import MINUTE, SECOND, Claim, LockClientId, RunId, to_datetime
+from jobqueued.runs.launcher_link import unstarted
+from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
 from tests.support.world import MIDNIGHT, World
 
@@ -62,7 +64,7 @@ class Story(World):
         for run, attempt in sorted(self.processes.keys() - before):
             if reasons := self.unstartable.get(run.job):
                 del self.processes[run, attempt]
-                super().happen(events.NeverStarted(run, attempt, reasons.pop()))
+                super().happen(unstarted(Name(run, attempt), reasons.pop()))
             else:
                 super().happen(events.RunStarted(run, attempt, 4711, self.now.wall), admit=False)
 

@@ -8,6 +8,8 @@ import pytest
 
 from jobqueued import events
 from jobqueued.model import HOUR, MINUTE, SECOND, Job, RunId, to_datetime
+from jobqueued.runs.launcher_link import unstarted
+from jobqueued.runs.run_directory import Name
 from jobqueued.timing.schedule import At, Schedule
 from tests.support.world import MIDNIGHT, World, job
 
@@ -161,7 +163,7 @@ def test_a_start_that_failed_stays_held_while_paused() -> None:
     world.pause("a")
     [name] = world.processes
     world.processes.clear()
-    world.happen(events.NeverStarted(*name, "fork: no"))
+    world.happen(unstarted(Name(*name), "fork: no"))
     world.pass_time(3600)
     assert ({"a@1": "due"}, 1) == (world.states(), len(world.launched))
     world.pause("a", pause=False)

@@ -31,6 +31,8 @@ from jobqueued.model import (
     Overlap,
     Run,
 )
+from jobqueued.runs.launcher_link import unstarted
+from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
 from tests.support.world import World, job
 
@@ -259,7 +261,7 @@ class Machine(RuleBasedStateMachine):
         name = sorted(world.processes)[pick % len(world.processes)]
         if world.scheduler.runs[name[0]].state in ("starting", "stopping") and world.rows[name[0]][0].pid is None:
             del world.processes[name]
-            self._happen(events.NeverStarted(*name, reason), None)
+            self._happen(unstarted(Name(*name), reason), None)
 
     @rule(minutes=st.one_of(st.floats(-170, 170), st.sampled_from([-30 * 60, -240, 240, 30 * 60])))
     def clock_is_set(self, minutes: float) -> None:

@@ -11,6 +11,8 @@ from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.scheduler import LAUNCHES_A_TURN
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, LockClientId, RunId, to_text
+from jobqueued.runs.launcher_link import unstarted
+from jobqueued.runs.run_directory import Name
 from tests.support.world import MIDNIGHT, World, ended, job
 
 
@@ -222,7 +224,7 @@ def test_trouble_of_the_system_backs_off() -> None:
     world.pass_time(3600)
     for _ in range(7):
         world.processes.clear()
-        world.happen(events.NeverStarted(RunId("a", 1), 1, "fork: Cannot allocate memory"))
+        world.happen(unstarted(Name(RunId("a", 1), 1), "fork: Cannot allocate memory"))
         world.pass_time(0)
         launches = len(world.launched)
         while len(world.launched) == launches or world.launched[-1][0] == "b@1":

@@ -1,0 +1,117 @@
+"""The marks of R as the scheduler reads them: one reader for each, which never raises, whatever it finds.
+
+mark    not there, empty or half                      nonsense, or of another version
+spec    the launcher did not come to write it         as if it was not there, and a warning
+pid     its supervisor did not come to write it       as if it was not there, and a warning
+ended   it goes on; its supervisor is asked           it has ended and is lost, with what was found as the reason
+lost    not there: it goes on; else the wait status   the wait status is not known
+        is not known
+
+Of `spawning` it counts only that it is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from types import NoneType
+from typing import Any, cast
+
+from jobqueued import events
+from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record
+from jobqueued.model import RunId
+from jobqueued.state.store import claims_from, placed_from
+
+IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "failover", "claims", "placed", "ends_by")
+"""The fields of a Run that its launch order carries, so that R alone can tell whose it is."""
+
+
+class Flaw(Exception):
+    """A mark says nothing that can be used; str() is what is wrong with it."""
+
+
+def record(data: bytes, run: RunId) -> Record:
+    """The record in R/ended, or in the record file of a run, once an attempt of it has ended; Flaw."""
+    return checked(_document(data), run)
+
+
+def checked(document: Any, run: RunId) -> Record:
+    """A document as that record; Flaw."""
+    _check(document, _OF_A_RECORD)
+    if (document["job"], document["number"], document["run"]) != (*run, str(run)):
+        raise Flaw(f"it is of {_short(document['run'])}")
+    if document["state"] not in (*ENDS, UNSTARTED):
+        raise Flaw(f"unknown state {_short(document['state'])}")
+    for attempt in document["attempts"]:
+        _check(attempt, _OF_AN_ATTEMPT)
+    for told in (document, *document["attempts"]):
+        _check_times(told)
+    _check(document["output"], _OF_AN_OUTPUT)
+    return cast("Record", document)
+
+
+def spec(data: bytes) -> LaunchSpec:
+    """The launch order in R/spec, checked as far as is read of it here: whose it is, and the record so far; Flaw."""
+    document = _document(data)
+    _check(document, {"run": (dict,), "record": (dict,)})
+    _check(document["run"], _OF_AN_IDENTITY)
+    _check(document["record"], _OF_A_RECORD)
+    return cast("LaunchSpec", document)
+
+
+def found(data: bytes, run: RunId, attempt: int) -> events.Found:
+    """Whose attempt it is, by R/spec, which may be an older version's; Flaw."""
+    told = spec(data)["run"]
+    known = {field: told[field] for field in IDENTITY if field in told}
+    try:
+        claims, placed = claims_from(known.get("claims", ())), placed_from(known.get("placed", ()))
+    except (TypeError, ValueError):
+        raise Flaw("it has no such claims as there are") from None
+    for claim in claims:
+        _check(claim._asdict(), _OF_A_CLAIM)
+    return events.Found(run, attempt, **{**known, "claims": claims, "placed": placed})
+
+
+_NUMBER, _TEXT = (int, NoneType), (str, NoneType)
+_Kinds = Mapping[str, tuple[type, ...]]
+_OF_A_RECORD: _Kinds = {
+    "job": (str,), "run": (str,), "number": (int,), "state": (str,), "reason": _TEXT, "pid": _NUMBER,
+    "exit_code": _NUMBER, "signal": _NUMBER, "started": _TEXT, "ended": _TEXT, "output": (dict,), "attempts": (list,),
+}  # fmt: skip
+_OF_AN_ATTEMPT: _Kinds = {"attempt": (int,), "state": (str,), "started": _TEXT, "ended": _TEXT}
+_OF_AN_OUTPUT: _Kinds = {"file": _TEXT, "bytes": (int,), "dropped": _NUMBER, "tail": (str,)}
+_OF_AN_IDENTITY: _Kinds = {"key": (str,), "due": (int,), "queued": (int,), "trigger": (str,), "asked_by": _TEXT}
+_OF_A_CLAIM: _Kinds = {"resource": (str,), "units": (int,), "exclusive": (bool, int)}
+
+
+def _document(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise Flaw("it is no JSON") from None
+
+
+def _check(document: Any, kinds: _Kinds) -> None:
+    """An object that has all of these keys, of these types."""
+    if not isinstance(document, dict):
+        raise Flaw(f"{_short(document)} is no object")
+    for key, kind in kinds.items():
+        if key not in document:
+            raise Flaw(f"it has no {key}")
+        if not isinstance(document[key], kind):
+            raise Flaw(f"{_short(document[key])} is no {key}")
+
+
+def _check_times(told: Mapping[str, Any]) -> None:
+    for key in ("started", "ended"):
+        if told[key] is not None:
+            try:
+                datetime.fromisoformat(told[key])
+            except ValueError:
+                raise Flaw(f"{_short(told[key])} is no {key}") from None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

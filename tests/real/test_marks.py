@@ -1,0 +1,202 @@
+"""Marks of R that say nothing, or nonsense: each has its verdict, and a start goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued import events
+from jobqueued.child import wire
+from jobqueued.core import record
+from jobqueued.model import Run, RunId, RunState
+from jobqueued.runs.recovery import DEAD, GONE, Recovery
+from jobqueued.runs.run_directory import Name, RunDirectory
+from tests.support.host import Host, wait_for
+
+RUN = Run(id=RunId("job", 1), key="x1", due=1, queued=1, arrival=1, state=RunState.RUNNING, attempt=1)
+NAME = Name(RUN.id, 1)
+INSTANT = "2026-11-24T02:00:00.000000Z"
+
+EMPTY = {"empty": b"", "half": b'{"job": "job", "numb', "half a number": b"12"}
+NONSENSE = {
+    "no text": b"\xff\xfe\x00\n", "no JSON": b"no JSON\n", "null": b"null\n", "a list": b"[1]\n", "a number": b"7\n",
+    "an empty object": b"{}\n", "lists without end": b"[" * 100_000 + b"\n", "many numbers": b"1 2 3 4 5 6 7\n",
+    "a number over all bounds": b"9" * 400 + b" 1 1 1\n",
+}  # fmt: skip
+
+
+def ended(**changes: Any) -> bytes:
+    """R/ended of an attempt that has succeeded, with changes."""
+    attempt = {"attempt": 1, "state": "succeeded", "started": INSTANT, "ended": INSTANT}
+    begun = record.begin(replace(RUN, state=RunState.STARTING), None, "host")
+    own = {"state": "succeeded", "started": INSTANT, "ended": INSTANT, "exit_code": 0, "attempts": [attempt]}
+    return json.dumps({**begun, **own, **changes}).encode() + b"\n"
+
+
+WRONG_ENDS = {
+    "unknown state 'exploded'": ended(state="exploded"),
+    "unknown state 'running'": ended(state="running"),
+    "None is no state": ended(state=None),
+    "it is of 'job@2'": ended(run="job@2"),
+    "'x' is no exit_code": ended(exit_code="x"),
+    "'yesterday' is no started": ended(started="yesterday"),
+    "1 is no object": ended(attempts=[1]),
+    "it has no tail": ended(output={"file": None, "bytes": 0, "dropped": 0}),
+    "it has no reason": ended().replace(b'"reason": null, ', b""),
+}
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> RunDirectory:
+    """All R's, one of them with the mark `spawning`."""
+    directory = tmp_path / "runs" / str(NAME)
+    directory.mkdir(parents=True)
+    (directory / wire.SPAWNING).touch()
+    return RunDirectory(tmp_path / "runs", tmp_path / "logs")
+
+
+def put(marks: RunDirectory, mark: str, data: bytes) -> None:
+    """Write a mark of the attempt."""
+    with marks.opened(NAME) as directory:
+        descriptor = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=directory)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+
+
+def verdicts(marks: RunDirectory, run: Run | None = RUN) -> list[events.Event]:
+    """The verdicts of a settling with this run in state.db."""
+    runs = {} if run is None else {run.id: run}
+    return list(Recovery(marks, set()).verdicts(runs, lambda _: False, same_boot=True))
+
+
+@pytest.mark.parametrize("supervisor", [None, 43], ids=["of an older version", "of this version"])
+def test_a_whole_pid(marks: RunDirectory, supervisor: int | None) -> None:
+    """The start that R/pid tells of is told of; one at an instant that no clock has is none."""
+    mark = wire.PidMark(1 << 22, 1_795_000_000_123_456_789, 5, 6, supervisor)
+    said = b"4194304 1795000000123456789 5 6" + (b"" if supervisor is None else b" 43")
+    put(marks, wire.PID, said + b"\n")
+    assert wire.PidMark.parse(said + b"\n") == mark
+    assert [events.RunStarted(*NAME, 1 << 22, mark.started), events.RunLost(*NAME, GONE)] == verdicts(marks)
+    put(marks, wire.PID, b"4194304 9795000000123456789 5 6\n")
+    assert [events.RunLost(*NAME, GONE)] == verdicts(marks)
+
+
+def test_what_a_supervisor_writes_is_read() -> None:
+    """R/pid as it is written is what it was."""
+    mark = wire.PidMark(4711, 1_795_000_000_123_456_789, 5, 6, 43)
+    assert (b"4711 1795000000123456789 5 6 43\n", mark) == (mark.encode(), wire.PidMark.parse(mark.encode()))
+
+
+def test_whole_marks(marks: RunDirectory) -> None:
+    """What is as it should be is taken in."""
+    put(marks, wire.ENDED, ended())
+    assert [events.RunEnded(*NAME, json.loads(ended()))] == verdicts(marks)
+    assert [] == marks.flaws()
+
+
+@pytest.mark.parametrize("data", EMPTY.values(), ids=EMPTY)
+def test_half_an_end_is_none(marks: RunDirectory, data: bytes) -> None:
+    """A writer that did not come to the end of R/ended has ended nothing: its supervisor is asked, and is gone."""
+    put(marks, wire.ENDED, data)
+    assert [events.RunLost(*NAME, GONE)] == verdicts(marks)
+
+
+@pytest.mark.parametrize("data", NONSENSE.values(), ids=NONSENSE)
+def test_an_end_of_nonsense(marks: RunDirectory, data: bytes) -> None:
+    """An attempt with a whole R/ended has ended, whatever that says: it is lost."""
+    put(marks, wire.ENDED, data)
+    (lost,) = verdicts(marks)
+    assert isinstance(lost, events.RunLost)
+    assert lost.reason.startswith("its end can't be read: ")
+
+
+@pytest.mark.parametrize("flaw", WRONG_ENDS)
+def test_an_end_with_a_flaw(marks: RunDirectory, flaw: str) -> None:
+    """A record that nobody could take in never gets to the scheduler; the reason of the loss names the flaw."""
+    put(marks, wire.ENDED, WRONG_ENDS[flaw])
+    assert [events.RunLost(*NAME, f"its end can't be read: {flaw}")] == verdicts(marks)
+
+
+@pytest.mark.parametrize("flaw", WRONG_ENDS)
+def test_a_record_file_with_a_flaw(marks: RunDirectory, flaw: str) -> None:
+    """The same of the record file, which is looked at where R tells no end."""
+    (marks.logs / "job").mkdir(parents=True)
+    (marks.logs / "job" / "1.json").write_bytes(WRONG_ENDS[flaw])
+    assert [events.RunLost(*NAME, GONE)] == verdicts(marks)
+    (marks.logs / "job" / "1.json").write_bytes(ended())
+    assert [events.RunEnded(*NAME, json.loads(ended()))] == verdicts(marks)
+
+
+@pytest.mark.parametrize("data", [*EMPTY.values(), *NONSENSE.values()], ids=[*EMPTY, *NONSENSE])
+@pytest.mark.parametrize("mark", [wire.PID, wire.SPEC, wire.SPAWNING, wire.CONTROL])
+def test_other_marks(marks: RunDirectory, mark: str, data: bytes) -> None:
+    """A pid, an order or a socket that says nothing is as good as none: the attempt is lost as without it."""
+    put(marks, mark, data)
+    assert [events.RunLost(*NAME, GONE)] == verdicts(marks)
+    assert [events.RunLost(*NAME, GONE)] == verdicts(marks, None)
+
+
+@pytest.mark.parametrize("data", [*EMPTY.values(), *NONSENSE.values()], ids=[*EMPTY, *NONSENSE])
+def test_a_loss_without_a_status(marks: RunDirectory, data: bytes) -> None:
+    """R/lost says that the attempt is lost, and no status where there is none in it."""
+    put(marks, wire.LOST, data)
+    status = {b"12": 12, b"7\n": None}.get(data)
+    assert [events.RunLost(*NAME, DEAD, status)] == verdicts(marks)
+
+
+def test_what_is_wrong_is_told_once(marks: RunDirectory) -> None:
+    """A mark of nonsense is named, with what follows from it; half a mark is no news."""
+    for mark in (wire.PID, wire.SPEC):
+        put(marks, mark, b"nonsense\n")
+    verdicts(marks, None)
+    marks.started(NAME)
+    assert sorted(line.rpartition("/")[2] for line in marks.flaws()) == [
+        "pid: it names no processes, so none is ended or looked at",
+        "spec: it is no JSON; nothing is known of its run",
+    ]
+    assert [] == marks.flaws()
+
+
+def test_a_mark_that_is_a_directory(marks: RunDirectory, tmp_path: Path) -> None:
+    """What is no file is no mark."""
+    (tmp_path / "runs" / str(NAME) / wire.ENDED).mkdir()
+    assert [events.RunLost(*NAME, GONE)] == verdicts(marks)
+    assert ["ended: Is a directory"] == [line.rpartition("/")[2] for line in marks.flaws()]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host with a job that does not end by itself, and one that does."""
+    host = Host(tmp_path / "host")
+    host.write("jobs.yaml", "jobs: {job: {command: sleep 1000}, quick: {command: 'true'}}")
+    host.start()
+    yield host
+    host.close()
+
+
+def test_the_start_goes_on(host: Host) -> None:
+    """A scheduler that finds nonsense in the R's loses the attempts that are behind it, and no more."""
+    run = host.run("job")
+    wait_for(lambda: host.said("run_started"))
+    host.kill()
+    for pid in host.small_ones():
+        os.kill(pid, signal.SIGKILL)
+    (directory,) = host.root.glob("run/runs/*/*")
+    (directory / wire.ENDED).write_bytes(ended(state="exploded"))
+    for number, (mark, data) in enumerate([(mark, data) for mark in wire.MARKS for data in NONSENSE.values()], 1):
+        other = directory.parent / f"gone@{number}.1"
+        other.mkdir()
+        (other / mark).write_bytes(data)
+    host.start()
+    found = host.wait(run)
+    assert ("lost", "its end can't be read: unknown state 'exploded'") == (found["state"], found["reason"])
+    assert "succeeded" == host.wait(host.run("quick"))["state"]
+    wait_for(lambda: not host.marks(), why="the attempts that say nothing are not settled")
+    assert not host.said("bug")
