@@ -110,10 +110,6 @@ class RunLost:
     output: Output | None = None
 
 
-PATH_BUSY = "path busy"
-"""How the `reason` of a run begins that waits for a lock file which another program has."""
-
-
 class Unstarted(StrEnum):
     """Causes for which an attempt was not started; SETTLED: nothing was wrong, whoever was to start it was gone."""
 

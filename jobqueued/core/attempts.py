@@ -105,7 +105,7 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
         ends_by=None, reason=event.reason or run.reason,
     )  # fmt: skip
     state.release(run, now)
-    back = _return(turn, back, pause)
+    back = _return(turn, back, pause, event.cause)
     if pause and (failures != run.failures or event.cause is not Unstarted.PATH_BUSY):
         turn.say("run_returned", run=str(run.id), reason=event.reason, again_in=pause / SECOND)
     if run.stop_asked:
@@ -114,12 +114,12 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
         give_up(turn, back, "job_removed")
 
 
-def _return(turn: Turn, run: Run, pause: int) -> Run:
+def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
     """Put a run that did not start where it waits."""
     state, now = turn.state, turn.now
     job = state.catalog.get(run.id.job)
     if pause or job is None:
-        state.delay(run, now)
+        state.delay(run, now, cause)
         return run
     back = state.enqueue(run, now) if barred(state, job) is None else state.put_back(run, now)
     watch_over(turn, job, back)

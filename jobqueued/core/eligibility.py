@@ -121,12 +121,12 @@ def look_at_run(turn: Turn, name: RunId) -> None:
     run, job = state.runs.get(name), state.catalog.get(name.job)
     if run is None or job is None or run.state not in PENDING:
         return
-    delayed_until = state[name.job].delayed.get(name)
+    delay = state[name.job].delayed.get(name)
     if run.so_far is None and _is_late(turn, job, run):
         give_up(turn, run, DEADLINE)
-    elif delayed_until is None:
+    elif delay is None:
         state.stir(name.job)
-    elif delayed_until <= turn.now.mono:
+    elif delay.until <= turn.now.mono:
         _go_on(turn, job, run)
 
 

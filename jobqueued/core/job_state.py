@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
+from jobqueued.events import Unstarted
 from jobqueued.model import Run, RunId
 from jobqueued.saved import SavedJob
 
@@ -27,12 +28,19 @@ class Invalidity(NamedTuple):
     text: str
 
 
+class Delay(NamedTuple):
+    """Until when (monotonic, ns) a run waits; `cause`: why it could not be started, if that was it and is known."""
+
+    until: int
+    cause: Unstarted | None = None
+
+
 @dataclass(slots=True)
 class JobState:
     """All that is kept of a job id beside its definition; it outlives the job's removal.
 
     A run before its end is in exactly one of `due` (its job's rules hold it back), `waiting` (in the queue), `delayed`
-    (until when, monotonic ns: before the next attempt, or after trouble of the system) and `live`.  `SchedulerState`
+    (before its next attempt, or after trouble of the system) and `live`.  `SchedulerState`
     alone writes these four and `saved`, as it knows what has to become durable.
 
     `skip` is the newest run if that is a skip: the next skip for the same reason joins it.  `recent`: how many of the
@@ -42,7 +50,7 @@ class JobState:
     saved: SavedJob
     due: list[RunId] = field(default_factory=list)
     waiting: set[RunId] = field(default_factory=set)
-    delayed: dict[RunId, int] = field(default_factory=dict)
+    delayed: dict[RunId, Delay] = field(default_factory=dict)
     live: set[RunId] = field(default_factory=set)
     skip: Run | None = None
     invalid: Invalidity | None = None

@@ -19,9 +19,10 @@ from jobqueued.catalog import Catalog
 from jobqueued.commands import Save, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.core import lifecycle
 from jobqueued.core.agenda import Agenda
-from jobqueued.core.job_state import JobState
+from jobqueued.core.job_state import Delay, JobState
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.timers import HostTimer, Timers
+from jobqueued.events import Unstarted
 from jobqueued.model import (
     LIVE,
     Escalation,
@@ -296,11 +297,12 @@ class SchedulerState:
         self[run.id.job].due.insert(0, run.id)
         return back
 
-    def delay(self, run: Run, now: Now) -> None:
-        """Let a run wait until its `not_before`, and look at it then."""
+    def delay(self, run: Run, now: Now, cause: Unstarted | None = None) -> None:
+        """Let a run wait until its `not_before`, and look at it then; `cause` as of Delay."""
         self.keep(run)
         self._take_out(run.id)
-        until = self[run.id.job].delayed[run.id] = now.mono + max(0, run.not_before - now.wall)
+        until = now.mono + max(0, run.not_before - now.wall)
+        self[run.id.job].delayed[run.id] = Delay(until, cause)
         self.timers.after(until, run.id)
 
     def enqueue(self, run: Run, now: Now) -> Run:

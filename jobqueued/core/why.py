@@ -8,7 +8,7 @@ from jobqueued.core.eligibility import Bar, Obstacle, obstacle
 from jobqueued.core.forecast import expected_start
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.validity import amount
-from jobqueued.events import PATH_BUSY
+from jobqueued.events import Unstarted
 from jobqueued.model import (
     CPU,
     MEMORY,
@@ -55,7 +55,7 @@ def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now)
     if run.state is RunState.DUE:
         return why | _of_due(state, run, now)
     if name in state[name.job].delayed:
-        return why | {"reasons": [_delay(run, now)]}
+        return why | {"reasons": [_delayed(run, state[name.job].delayed[name].cause, now)]}
     if run.state is RunState.WAITING:
         return why | _of_waiting(state, run, ordered, now)
     return why
@@ -92,14 +92,13 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle) -> str:
     return found.verdict.reason if found.verdict is not None else ""
 
 
-def _delay(run: Run, now: Now) -> str:
+def _delayed(run: Run, cause: Unstarted | None, now: Now) -> str:
     pause = span(max(0, run.not_before - now.wall))
     if run.state is RunState.RETRYING:
         kind = "its failover" if run.failover else f"attempt {run.attempt}"
         return f"its last attempt failed ({run.reason}); {kind} follows in {pause}"
-    if run.reason and run.reason.startswith(PATH_BUSY):
-        path = run.reason.removeprefix(f"{PATH_BUSY}: ")
-        return f"lock file {path} is held by another program; it is tried again in {pause}"
+    if cause is Unstarted.PATH_BUSY:
+        return f"another program holds its lock file ({run.reason}); it is tried again in {pause}"
     return f"its last start failed by no fault of its own ({run.reason}); it is tried again in {pause}"
 
 
