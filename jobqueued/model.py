@@ -35,15 +35,6 @@ def to_instant(moment: datetime) -> int:
     return ((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
 
 
-def span(duration: int, parts: int = 2) -> str:
-    """A duration for people, its largest parts: ``1 d 12 h``, ``2 min 5 s``, ``0 s``."""
-    words, rest = list[str](), duration
-    for unit, length in (("d", DAY), ("h", HOUR), ("min", MINUTE), ("s", SECOND)):
-        count, rest = divmod(rest, length)
-        words += [f"{count} {unit}"] if count else []
-    return " ".join(words[:parts]) or "0 s"
-
-
 class Now(NamedTuple):
     """One reading of both clocks: `wall` for due times, `mono` (CLOCK_MONOTONIC) for durations; never mixed."""
 
@@ -126,6 +117,8 @@ class Claim(NamedTuple):
 
 CPU, MEMORY = "cpu", "memory"
 """The resources that every host has, in thousandths of a core and in bytes."""
+CORE = 1000
+"""Units of CPU that are one core."""
 
 
 class Escalation(NamedTuple):

@@ -27,7 +27,7 @@ from jobqueued.jobfile.types import (
     table,
 )
 from jobqueued.jobfile.yamltext import MAX_BYTES, Entry, Mapping, Scalar, quoted, read_tree
-from jobqueued.model import CPU, DAY, MEMORY, ONE_A_MINUTE, Escalation, Problem
+from jobqueued.model import CORE, CPU, DAY, MEMORY, ONE_A_MINUTE, Escalation, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def capacity(config: Settings, cores: int, memory: int) -> dict[str, int]:
 
     `cores` and `memory` (bytes) are the host's; of CPU the units are thousandths of a core.
     """
-    own = {CPU: cores * 1000 - config.reserve.get(CPU, 0), MEMORY: memory - config.reserve.get(MEMORY, 0)}
+    own = {CPU: cores * CORE - config.reserve.get(CPU, 0), MEMORY: memory - config.reserve.get(MEMORY, 0)}
     return {**{name: max(0, amount) for name, amount in own.items()}, **config.resources}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.identity import StartFailed
+from jobqueued.child.text import size
 
 
 class Caps:
@@ -57,7 +58,7 @@ class Caps:
         """The words for it if it uses so much memory; "" if it may."""
         if self.sampled is None or used <= self.sampled:
             return ""
-        return f"out of memory: it used {_size(used)}, and its limit is {_size(self.sampled)}"
+        return f"out of memory: it used {size(used)}, and its limit is {size(self.sampled)}"
 
     def killed(self) -> str:
         """The reason why the kernel killed processes of it, with the evidence of memory.events; "" if it did not."""
@@ -68,7 +69,7 @@ class Caps:
         if not events.get("oom"):
             why = "the host, or a limit above its own cgroup, had no more"
         else:
-            why = "a limit below its own cgroup" if limit is None else f"its limit is {_size(limit)}"
+            why = "a limit below its own cgroup" if limit is None else f"its limit is {size(limit)}"
         return f"out of memory: {why} (memory.events: oom_kill {count})"
 
     def told(self, state: str) -> list[str]:
@@ -78,7 +79,3 @@ class Caps:
         count = self._cgroup.refused_tasks() if limit else 0
         reached = f"it could not start more tasks than {limit} (pids.events: max {count})" if count else ""
         return [text for text in (killed, reached) if text]
-
-
-def _size(amount: int) -> str:
-    return f"{amount / (1 << 20):.4g} MiB" if amount >= 1 << 20 else f"{amount / (1 << 10):.4g} KiB"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 from jobqueued.child.process import TICK, birth, stat
+from jobqueued.child.text import printable
 
 _LIBC = ctypes.CDLL(None)
 _PTRACE_DETACH = 17
@@ -81,8 +82,7 @@ def names(pids: list[int]) -> list[str]:
     for pid in pids:
         seen = stat(pid)
         if seen is not None and seen.state not in (b"Z", b"X"):
-            name = "".join(c if c.isprintable() else "?" for c in seen.name.decode(errors="replace"))
-            found.append(f"{name} (pid {pid})")
+            found.append(f"{printable(seen.name.decode(errors='replace'))} (pid {pid})")
     return found
 
 

@@ -8,9 +8,10 @@ from typing import Any
 from jobqueued.core.job_state import JobState
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.validity import amount
-from jobqueued.model import CPU, FAILURES, LIVE, SECOND, Claim, Job, JobStatus, On, Run, RunState, span, to_text
+from jobqueued.model import CORE, CPU, FAILURES, LIVE, SECOND, Claim, Job, JobStatus, On, Run, RunState, to_text
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
+from jobqueued.text import duration
 
 _DURATIONS = (
     "every", "spread", "offset", "catch_up_window", "grace", "start_deadline", "timeout", "kill_grace", "drain",
@@ -52,7 +53,7 @@ def _is_over(scheduler: Scheduler, job: Job) -> bool:
 def rhythms(job: Job) -> list[str]:
     """What makes the job due, in words."""
     words = [f"{expression}, seconds {job.seconds}" if job.seconds else expression for expression in job.schedule]
-    words += [] if job.every is None else [f"every {span(job.every, 4)}"]
+    words += [] if job.every is None else [f"every {duration(job.every // SECOND, 4)}"]
     words += [] if job.at is None else [f"at {to_text(job.at)}"]
     words += [f"after {', '.join(job.dependencies)}"] if job.dependencies and not job.triggers else []
     words += [_event(on) for on in job.on]
@@ -122,7 +123,7 @@ def holds(run: Run) -> list[dict[str, Any]]:
 
 
 def _amount(claim: Claim) -> float:
-    return claim.units / 1000 if claim.resource == CPU else claim.units
+    return claim.units / CORE if claim.resource == CPU else claim.units
 
 
 def _on(on: On) -> dict[str, str]:

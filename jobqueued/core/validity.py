@@ -12,7 +12,8 @@ from jobqueued.core.job_state import Fault, Invalidity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.jobfile.spelling import nearest
-from jobqueued.model import CPU, MEMORY, Claim, Job
+from jobqueued.model import CORE, CPU, MEMORY, Claim, Job
+from jobqueued.text import size
 
 MANY = 200
 """Among more jobs nobody looks for one of a similar name: that takes long, and the daemon has other things to do."""
@@ -90,7 +91,7 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
     """Word a claim for more units than there are, with the remedy."""
     name, there = claim.resource, resources.get(claim.resource)
     if name in (CPU, MEMORY):
-        units = f"{claim.units / 1000:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"
+        units = f"{claim.units / CORE:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"
         asked, given = amount(name, claim.units), amount(name, there or 0)
         remedy = f"to give out more all the same: resources: {{{name}: {units}}} in jobqueued.yaml"
         return f"impossible: it asks for {asked}, and jobs have {given} here; {remedy}"
@@ -105,14 +106,7 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
 def amount(resource: str, units: int) -> str:
     """Word units of a resource: ``0.5 CPUs``, ``400 MiB``, ``2 of gpu``."""
     if resource == CPU:
-        return f"{units / 1000:g} CPU" + "s" * (units != 1000)
+        return f"{units / CORE:g} CPU" + "s" * (units != CORE)
     if resource == MEMORY:
-        return _bytes(units)
+        return size(units)
     return f"{units} of {resource}"
-
-
-def _bytes(size: int) -> str:
-    for unit, length in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= length:
-            return f"{size / length:.4g} {unit}"
-    return f"{size} B"

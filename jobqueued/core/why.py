@@ -22,11 +22,11 @@ from jobqueued.model import (
     Run,
     RunId,
     RunState,
-    span,
     to_text,
 )
 from jobqueued.queue.admission import Reservation
 from jobqueued.queue.locks import HOST, SLOT
+from jobqueued.text import duration
 
 Why = dict[str, Any]
 
@@ -68,7 +68,7 @@ def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:
     reason = _held_back(state, run, found)
     if found.verdict is None:
         return {"reasons": [reason]}
-    left = span(max(0, run.held + state.catalog[run.id.job].dependency_timeout - now.wall))
+    left = duration(max(0, run.held + state.catalog[run.id.job].dependency_timeout - now.wall) // SECOND)
     return {"reasons": [f"{reason}; it waits for {left} more at most"], "dependencies": [reason]}
 
 
@@ -93,7 +93,7 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle) -> str:
 
 
 def _delayed(run: Run, cause: Unstarted | None, now: Now) -> str:
-    pause = span(max(0, run.not_before - now.wall))
+    pause = duration(max(0, run.not_before - now.wall) // SECOND)
     if run.state is RunState.RETRYING:
         kind = "its failover" if run.failover else f"attempt {run.attempt}"
         return f"its last attempt failed ({run.reason}); {kind} follows in {pause}"
@@ -138,7 +138,7 @@ def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now) -> W
     return {
         "run": str(holder), "mode": _mode(claim), "units": claim.units,
         "since": None if run.started is None else to_text(run.started),
-        "held": None if run.started is None else span(max(0, now.wall - run.started)),
+        "held": None if run.started is None else duration(max(0, now.wall - run.started) // SECOND),
         "ends_by": None if ends_at is None else to_text(now.wall + ends_at - now.mono),
     }  # fmt: skip
 
@@ -205,6 +205,6 @@ def _lacks(missing: Why) -> str:
 def _growth(job: Job, effective: float, points: int, every: int) -> list[str]:
     if not points:
         return [f"its priority is {job.priority}, and does not grow"]
-    each = "minute" if every == MINUTE else span(every)
+    each = "minute" if every == MINUTE else duration(every // SECOND)
     growth = f"{points} point{'s' * (points != 1)} for each {each} it has waited"
     return [f"its priority is {round(effective, 2):g} by now: {job.priority}, and {growth}"]

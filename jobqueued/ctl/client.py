@@ -12,7 +12,7 @@ import click
 from jobqueued.child import unix_socket
 from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
-from jobqueued.ctl.terminal import printable
+from jobqueued.text import printable
 
 TIMEOUT = 10.0
 _LIMIT = 1 << 28

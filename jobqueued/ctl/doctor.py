@@ -17,10 +17,11 @@ from jobqueued.child import posixspawn, unix_socket
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.files import read_files
-from jobqueued.ctl.terminal import json_option, print_json, print_table, size, styled
+from jobqueued.ctl.terminal import json_option, print_json, print_table, styled
 from jobqueued.model import Problem
 from jobqueued.paths import Paths
 from jobqueued.settings import read_settings
+from jobqueued.text import size
 
 _SCARCE = 100 << 20
 _CGROUPS = Path("/sys/fs/cgroup")

@@ -9,9 +9,9 @@ import click
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.history import told
 from jobqueued.ctl.moments import coming
-from jobqueued.ctl.terminal import printable
 from jobqueued.model import LIVE, to_text
 from jobqueued.paths import Paths
+from jobqueued.text import printable
 
 _until = click.option(
     "--until", callback=coming, metavar="T", help="Let new runs start again then: 2h, 18:00, tomorrow."

@@ -14,10 +14,11 @@ from jobqueued.ctl.follow import follow as follow_run
 from jobqueued.ctl.history import told
 from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_of
 from jobqueued.ctl.show import parsed, verdict
-from jobqueued.ctl.terminal import distance, local, printable, size
+from jobqueued.ctl.terminal import distance, local
 from jobqueued.model import LIVE, PENDING, Record, RunId
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
+from jobqueued.text import printable, size
 
 _UNBOUNDED = 1 << 62
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}

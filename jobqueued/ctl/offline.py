@@ -23,12 +23,12 @@ from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.files import read_files, user_exists
-from jobqueued.ctl.terminal import printable
 from jobqueued.host.usage import usage
 from jobqueued.model import FAILURES, LIVE, PENDING, Job, JobStatus, Record, RunId, RunState, to_text
 from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.state import record_files
+from jobqueued.text import printable
 
 _GREETING_SECONDS = 1.0
 

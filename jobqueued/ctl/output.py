@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import printable
 from jobqueued.model import RunId
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
+from jobqueued.text import printable
 
 CHUNK = 1 << 16
 

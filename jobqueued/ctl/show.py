@@ -27,14 +27,12 @@ from jobqueued.ctl.terminal import (
     print_json,
     print_line,
     print_table,
-    printable,
-    size,
-    span,
     styled,
 )
 from jobqueued.model import Job, Record, RunId
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
+from jobqueued.text import duration, printable, size
 
 Fact = tuple[str, str | Text | None]
 
@@ -152,7 +150,7 @@ def _setting(key: str, value: Any) -> str:
         case _ if key in _AS:
             return _AS[key](value)
         case float():
-            return span(value)
+            return duration(value)
         case list():
             return ", ".join(map(str, value))
         case str():
@@ -260,7 +258,7 @@ def _consumption(record: Record) -> list[Fact]:
         ("CPU", _cpu(record)),
         ("memory peak", _told("{}", record["memory_peak"], size) or bound),
         ("memory mean", _told("{}", record.get("memory_mean"), size)),
-        ("throttled", _told("for {}", record.get("throttled") or None, span)),
+        ("throttled", _told("for {}", record.get("throttled") or None, duration)),
         ("enforced", ", ".join(f"{key} {_HOW.get(how, how)}" for key, how in enforced.items()) or None),
         ("tasks", _told("{} at most", record.get("tasks_peak"))),
         ("disks", None if record.get("io_read") is None else _disks(record)),
@@ -277,14 +275,14 @@ _HOW = {"cgroup": "by its cgroup", "affinity": "by affinity", "no": "not"}
 
 def _cpu(record: Mapping[str, Any]) -> str | None:
     user, system = record["cpu_user"], record["cpu_system"]
-    return None if user is None else f"{span(user)} user, {span(system)} system"
+    return None if user is None else f"{duration(user)} user, {duration(system)} system"
 
 
 def _now(usage: Mapping[str, Any] | None) -> str | None:
     if not usage:
         return None
     stopped = ", stopped by a signal (SIGCONT lets it go on)" * usage["stopped"]
-    return f"{span(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {_count(usage['tasks'], 'task')}{stopped}"
+    return f"{duration(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {_count(usage['tasks'], 'task')}{stopped}"
 
 
 def _disks(record: Mapping[str, Any]) -> str:
@@ -316,7 +314,7 @@ def took(record: Mapping[str, Any]) -> str | None:
     started, ended = record["started"], record["ended"]
     if not (started and ended):
         return None
-    return span((datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds())
+    return duration((datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds())
 
 
 def end(record: Mapping[str, Any]) -> str | None:

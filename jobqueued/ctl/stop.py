@@ -11,9 +11,9 @@ import click
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.history import told
 from jobqueued.ctl.show import verdict
-from jobqueued.ctl.terminal import printable
 from jobqueued.model import LIVE
 from jobqueued.paths import Paths
+from jobqueued.text import printable
 
 
 @click.command()

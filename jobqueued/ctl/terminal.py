@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jobqueued.text import duration, printable
+
 _PIPE_WIDTH = 1000
 _COLUMN_WIDTH = 24
 _GAP = 2
@@ -33,11 +35,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JS
 def print_json(value: object) -> None:
     """A JSON document, in ASCII: no character of it can harm a terminal."""
     click.echo(json.dumps(value, indent=2))
-
-
-def printable(text: str, keep: str = "") -> str:
-    """`text` with what could move the cursor, colour, ring or reorder written as an escape, but for `keep`."""
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def styled(word: str | None) -> Text:
@@ -94,24 +91,7 @@ def distance(text: str | None) -> str:
     if text is None:
         return "-"
     ahead = datetime.fromisoformat(text).timestamp() - time.time()
-    return f"in {span(ahead)}" if ahead > 0 else f"{span(-ahead)} ago"
-
-
-def span(seconds: float) -> str:
-    """A duration in at most its two largest units: ``250 ms``, ``4.2 s``, ``2 h 10 min``, ``1 d``."""
-    for unit, length, lesser, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if seconds >= length:
-            whole, rest = int(seconds // length), int(seconds % length // part)
-            return f"{whole} {unit} {rest} {lesser}" if rest else f"{whole} {unit}"
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
-
-
-def size(count: float) -> str:
-    """Bytes in powers of 1024: ``512 B``, ``1.5 MiB``."""
-    if count < 1024:
-        return f"{count:.0f} B"
-    exponent = min((int(count).bit_length() - 1) // 10, 6)
-    return f"{count / 1024**exponent:.1f} {'KMGTPE'[exponent - 1]}iB"
+    return f"in {duration(ahead)}" if ahead > 0 else f"{duration(-ahead)} ago"
 
 
 def console() -> Console:

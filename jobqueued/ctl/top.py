@@ -24,10 +24,11 @@ from jobqueued.control.monitor import HISTORY, Monitor
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Stream, Unreachable
-from jobqueued.ctl.terminal import console, distance, json_option, print_json, size, span, styled, table
+from jobqueued.ctl.terminal import console, distance, json_option, print_json, styled, table
 from jobqueued.model import Now
 from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import RunDirectory
+from jobqueued.text import duration, size
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
@@ -249,7 +250,7 @@ class _View:
         memory, tasks = _of(size(now["memory"]), limits["memory"], size), _of(str(now["tasks"]), limits["tasks"], str)
         return [
             run["run"], _of(_percent(now["cpu"]), limits["cpu"], _percent), memory, tasks, _pace(now["io_read"]),
-            _pace(now["io_write"]), span(run["cpu_seconds"]), distance(run["started"]), state,
+            _pace(now["io_write"]), duration(run["cpu_seconds"]), distance(run["started"]), state,
             *([self._bars(run["run"], limits["cpu"] or 1)] if lasts else []),
         ]  # fmt: skip
 

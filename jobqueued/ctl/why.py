@@ -6,8 +6,10 @@ import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, ask
-from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, printable, styled
+from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, styled
+from jobqueued.model import PENDING
 from jobqueued.paths import Paths
+from jobqueued.text import printable
 
 
 @click.command()
@@ -41,7 +43,7 @@ def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
 def _waiting(paths: Paths, job: str) -> list[str]:
     """The runs of a job that have not started."""
     told = ask(paths.control, "Describe", job=job, runs=1000)
-    found = [str(run["run"]) for run in told["runs"] if run["state"] in ("due", "waiting", "retrying")]
+    found = [str(run["run"]) for run in told["runs"] if run["state"] in PENDING]
     if not found:
         standing = told["job"]["invalid"] or f"its status is {told['job']['status']}"
         raise Refused(f"nothing of {printable(job)} waits to be started; {printable(standing)}")

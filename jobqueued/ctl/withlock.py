@@ -13,9 +13,9 @@ import click
 
 from jobqueued.ctl import names
 from jobqueued.ctl.client import Call, Refused
-from jobqueued.ctl.terminal import printable
 from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.paths import Paths
+from jobqueued.text import printable
 
 _FOR_EVER = 1e9
 """Seconds; select(2) takes no more than some centuries."""

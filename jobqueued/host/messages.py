@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobqueued.model import SECOND
+from jobqueued.text import duration, printable
 
 Fields = MutableMapping[str, Any]
 
@@ -67,23 +68,9 @@ def _seconds_between(first: str, last: str) -> float:
     return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
 
 
-def duration(seconds: float) -> str:
-    """A duration for people: ``0.012 s``, ``4.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if seconds < 60:
-        return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
 def local_time(instant: int) -> str:
     """An instant in the host's zone, for people: ``2026-11-24 02:00:00``."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instant // SECOND))
-
-
-def printable(text: str) -> str:
-    """The text without anything that could move a cursor, forge a line or a field."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _read(fields: Fields) -> str:

@@ -26,11 +26,10 @@ from jobqueued.jobfile.types import (
     text,
 )
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, is_null, meaning, quoted
-from jobqueued.model import CPU, MEMORY, Claim, Escalation, On
+from jobqueued.model import CORE, CPU, MEMORY, Claim, Escalation, On
 
 NAME = "[a-z0-9][a-z0-9._-]{0,63}"
 A_NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
-CORE = 1000
 
 _NAME_PATTERN = re.compile(NAME)
 _PERCENT = re.compile("([0-9]{1,6})%")

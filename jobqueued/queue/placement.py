@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobqueued.model import CPU, MEMORY, Claim
-
-CORE = 1000
-"""The share of one CPU, in thousandths of a core."""
+from jobqueued.model import CORE, CPU, MEMORY, Claim
 
 CPUS = "cpus"
 

@@ -15,7 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobqueued.model import Claim, Record, Run, RunId, RunState
+from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.queue.placement import Placed
 from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
 
@@ -37,7 +37,8 @@ CREATE TABLE run (
 CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
-_ENDED = "state NOT IN ('due', 'waiting', 'starting', 'running', 'stopping', 'retrying')"
+_ENDED = f"state NOT IN {tuple(str(state) for state in RunState if state in LIVE | PENDING)}"
+"""To the letter the condition of the index `history`, of older files too: else SQLite does not use that."""
 
 _STEPS = {
     1: """

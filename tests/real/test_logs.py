@@ -219,7 +219,7 @@ class TestNone:
         amend(kept, output={**RECORD["output"], "dropped": 3 << 20})
         shown = logs(kept, "nightly-backup@142")
         assert (0, b"one 1\ntwo 2\n") == (shown.returncode, shown.stdout)
-        assert b"3.0 MiB more were dropped" in shown.stderr
+        assert b"3 MiB more were dropped" in shown.stderr
 
     @pytest.mark.parametrize("name", ["nightly-backup@7", "other", "../logs/nightly-backup@142", "../logs"])
     def test_no_record(self, kept: Path, name: str) -> None:

@@ -139,7 +139,7 @@ def test_top(live: list[str]) -> None:
     assert (rows[0][0], rows[0][3]) == ("eats@1", "1")
     (spins,) = (row for row in rows if row[0] == "spins@1")
     assert spins[1].endswith(" of 20 %")
-    assert spins[2].endswith(" of 100.0 MiB")
+    assert spins[2].endswith(" of 100 MiB")
     assert spins[3] == "1 of 5"
     for run in live:
         sh("jobqueuectl", "stop", run)

@@ -22,11 +22,11 @@ import pytest
 from click.testing import CliRunner
 
 from jobqueued.ctl.main import main
-from jobqueued.ctl.terminal import printable
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.types import Key
 from jobqueued.jobfile.yamltext import MAX_BYTES, MAX_NODES
 from jobqueued.model import Problem
+from jobqueued.text import printable
 
 BAD = Path(__file__).parents[2] / "bad"
 MESSAGES = BAD / "messages.txt"

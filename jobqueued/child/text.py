@@ -1,0 +1,16 @@
+"""Values as people read them, as far as the small programs tell any; `jobqueued.text` has them all."""
+
+from __future__ import annotations
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with all that could move a cursor, forge a line or reorder one written as an escape, but for `keep`."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def size(count: float) -> str:
+    """Bytes in powers of 1024: ``512 B``, ``1.5 MiB``, ``100.3 MiB``."""
+    if count < 1024:
+        return f"{count:.0f} B"
+    exponent = min((int(count).bit_length() - 1) // 10, 8)
+    return f"{count / 1024**exponent:.4g} {'KMGTPEZY'[exponent - 1]}iB"

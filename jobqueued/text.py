@@ -1,0 +1,23 @@
+"""Values as people read them, each spelled in one way by all programs."""
+
+from __future__ import annotations
+
+from jobqueued.child.text import printable, size
+
+__all__ = ["duration", "printable", "size"]
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def duration(seconds: float, parts: int = 2) -> str:
+    """At most so many units, those that are 0 left out: ``250 ms``, ``4.21 s``, ``2 h 10 min``, ``1 d``, ``0 s``."""
+    if 0 < seconds and (milliseconds := round(seconds * 1000)) < 1000:
+        return f"{milliseconds} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    counts, rest = list[tuple[int, str]](), int(seconds)
+    for unit, length in _UNITS:
+        count, rest = divmod(rest, length)
+        if count or counts:
+            counts.append((count, unit))
+    return " ".join(f"{count} {unit}" for count, unit in counts[:parts] if count)
