@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import socket
 import stat
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO, cast
 
 # structlog.dev would pull in rich where it is installed, some 5 MiB that a daemon has no use for
 _rich = sys.modules.get("rich")
 sys.modules["rich"] = None  # type: ignore[assignment]
 import structlog  # noqa: E402
+from structlog.processors import JSONRenderer, TimeStamper, add_log_level  # noqa: E402
 
 del sys.modules["rich"]
 if _rich is not None:
     sys.modules["rich"] = _rich
 
 from jobqueued.child import journald  # noqa: E402
-from jobqueued.host.messages import VOCABULARY, Fields, printable  # noqa: E402
-from jobqueued.model import to_text  # noqa: E402
+from jobqueued.host.messages import VOCABULARY, Fields  # noqa: E402
+from jobqueued.text import printable  # noqa: E402
 
 _JOURNAL, _SYSLOG = journald.ADDRESS, "/dev/log"
 _DAEMON = 3 << 3
@@ -36,16 +37,16 @@ _STATES = {
 
 
 class Log:
-    """Where the daemon's lines go.  `say` never raises: a dead journald must not stop anything."""
+    """The daemon's lines, told in one dress.  `say` never raises: a dead journald must not stop anything."""
 
     def __init__(self, dress: str = "auto") -> None:
         if dress == "auto":
             dress = "journal" if _stderr_is_journal() else "text" if sys.stderr.isatty() else "json"
-        renderer = {"journal": _to_journald, "json": _to_json, "text": _to_text}[dress]
         self._logger = structlog.wrap_logger(
-            _Stderr(),
-            processors=[structlog.processors.add_log_level, _worded, renderer],
+            structlog.WriteLogger(cast("TextIO", _Stderr())),
+            processors=[add_log_level, _add_message, *_DRESSES[dress]],
             wrapper_class=structlog.BoundLogger,
+            time=None,  # so that it comes first; TimeStamper fills it in
         )
 
     def say(self, event: str, **fields: Any) -> None:
@@ -57,22 +58,15 @@ class Log:
 
 
 class _Stderr:
-    """structlog's idea of an output: a method for each level, all of them the same here."""
+    """The standard error of the moment: `detach` changes it.  Where nobody listens any more the records tell it all."""
 
-    def msg(self, line: str | None = None) -> None:
-        if line:
-            try:
-                sys.stderr.write(line + "\n")
-                sys.stderr.flush()
-            except OSError:
-                return  # nobody listens; the records tell all the same
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
 
-    debug = info = warning = error = critical = msg
-
-
-def _worded(_logger: object, _method: str, fields: Fields) -> Fields:
-    fields["message"] = printable(VOCABULARY[fields["event"]].text(fields))
-    return fields
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 def _stderr_is_journal() -> bool:
@@ -84,22 +78,30 @@ def _stderr_is_journal() -> bool:
     return stat.S_ISSOCK(status.st_mode) and (device, inode) == (str(status.st_dev), str(status.st_ino))
 
 
+def _add_message(_logger: object, _method: str, fields: Fields) -> Fields:
+    """The words of the vocabulary."""
+    fields["message"] = printable(VOCABULARY[fields["event"]].text(fields))
+    return fields
+
+
 def _to_text(_logger: object, _method: str, fields: Fields) -> str:
-    now = time.localtime(
-        time.time()
-    )  # not strftime's own: its coarse clock still says 19 when a job of :20 has started
-    return f"{time.strftime('%H:%M:%S', now)} {fields['message']}"
+    return f"{fields['time']} {fields['message']}"
 
 
-def _to_json(_logger: object, _method: str, fields: Fields) -> str:
-    return json.dumps({"time": to_text(time.time_ns()), **fields}, default=str, separators=(",", ":"))
-
-
-def _to_journald(_logger: object, _method: str, fields: Fields) -> tuple[tuple[()], dict[str, Any]] | str:
-    """journald with fields; where there is none syslog(3)'s form at /dev/log; else JSON."""
+def _to_journald(_logger: object, _method: str, fields: Fields) -> Fields:
+    """journald with fields; where there is none syslog(3)'s form at /dev/log; else it goes on to the next processor."""
     if _sent(_JOURNAL, journald.datagram(_journal_fields(fields))) or _sent(_SYSLOG, _syslog_line(fields)):
-        return (), {}
-    return _to_json(_logger, _method, fields)
+        raise structlog.DropEvent
+    return fields
+
+
+_TEXT = [TimeStamper("%H:%M:%S", utc=False, key="time"), _to_text]
+_JSON = [
+    TimeStamper("%Y-%m-%dT%H:%M:%S.%fZ", key="time"),  # "iso" has no microseconds where they are 0
+    JSONRenderer(default=str, separators=(",", ":")),
+]
+_DRESSES: dict[str, list[Any]] = {"text": _TEXT, "json": _JSON, "journal": [_to_journald, *_JSON]}
+"""structlog's processors from the fields of a line to its text."""
 
 
 def somebody_listens() -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import sdnotify
 
 from jobqueued.model import SECOND
+from jobqueued.text import printable
 
 
 class ServiceManager:
@@ -29,13 +30,13 @@ class ServiceManager:
         if self._notifier.socket is None:
             return
         self._notifier.socket.setblocking(True)
-        self._notifier.notify(f"READY=1\nSTATUS={status}")
+        self._notify("READY=1", f"STATUS={status}")
         self._notifier.socket.setblocking(False)
         self._told = status
 
     def reloading(self, mono: int) -> None:
         """A reload begins; `mono` is CLOCK_MONOTONIC in ns (Type=notify-reload wants to know)."""
-        self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={mono * 1_000_000 // SECOND}")
+        self._notify("RELOADING=1", f"MONOTONIC_USEC={mono * 1_000_000 // SECOND}")
 
     def follow(self, mono: int, status: Callable[[], str]) -> None:
         """After each turn: tell the line for ``systemctl status`` if it has changed, and look at most once a second."""
@@ -47,12 +48,16 @@ class ServiceManager:
         self.due, self._quiet_until = None, mono + SECOND
         if (text := status()) != self._told:
             self._told = text
-            self._notifier.notify(f"STATUS={text}")
+            self._notify(f"STATUS={text}")
 
     def alive(self) -> None:
         """The loop makes progress."""
-        self._notifier.notify("WATCHDOG=1")
+        self._notify("WATCHDOG=1")
 
     def stopping(self, text: str) -> None:
         """The end begins."""
-        self._notifier.notify(f"STOPPING=1\nSTATUS={text}")
+        self._notify("STOPPING=1", f"STATUS={text}")
+
+    def _notify(self, *assignments: str) -> None:
+        """Of text the library would send Latin-1, and nothing at all where that lacks a letter; this makes it UTF-8."""
+        self._notifier.notify("\n".join(map(printable, assignments)).encode().decode("latin-1"))
