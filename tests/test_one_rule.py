@@ -1,8 +1,13 @@
-"""One rule, one place: what the small programs and the rest both need is written once, in child/, and imported."""
+"""One rule, one place: what was written twice once can't be written a second time.
+
+What the small programs and the rest both need is written in child/ and imported from there.  A test looks for the marks
+of another definition in the syntax of all files but the rule's own.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -85,3 +90,99 @@ def test_a_rule_has_one_place(rule: str) -> None:
     """No second file does what one file does for all."""
     place, does = RULES[rule]
     assert [place] == [name for name in files() if does(name)]
+
+
+def nodes(*own: str) -> Iterator[tuple[str, ast.AST]]:
+    """Every node of every file but the rule's `own`, with its place: ``core/why.py:12``."""
+    for name in files():
+        if f"{name}.py" not in own:
+            for node in ast.walk(tree(name)):
+                yield f"{name}.py:{getattr(node, 'lineno', 0)}", node
+
+
+def named(node: ast.AST) -> set[str]:
+    """The word that an element is: a text, or the last part of a name (``RunState.DUE`` is "due")."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return {name.lower()}
+    return set()
+
+
+def behind_values(node: ast.AST) -> Iterator[str]:
+    """What follows a value inside an f-string: " s" in ``f"{seconds} s"``."""
+    if isinstance(node, ast.JoinedStr):
+        for value, text in zip(node.values, node.values[1:], strict=False):
+            if isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant):
+                yield str(text.value)
+
+
+def test_durations() -> None:
+    """`text.duration` alone knows the names of the units of time."""
+    unit = re.compile(r" ?(ms|min|h|d)\b")
+    places = [
+        place
+        for place, node in nodes("text.py")
+        if any(unit.match(text) for text in behind_values(node))
+        or (isinstance(node, ast.Constant) and node.value == "min")
+    ]
+    assert places == []
+
+
+def test_sizes() -> None:
+    """`text.size` alone knows the names of the units of bytes."""
+    unit = re.compile(r" ?([KMGTP]?iB|B)\b")
+    names = {"KiB", "MiB", "GiB", "TiB"}
+    places = [
+        place
+        for place, node in nodes("child/text.py")
+        if any(unit.match(text) for text in behind_values(node))
+        or (isinstance(node, ast.Constant) and node.value in names)
+    ]
+    assert places == []
+
+
+def test_printable() -> None:
+    """`text.printable` alone replaces letters that can't be printed."""
+    loops = (ast.GeneratorExp, ast.ListComp)
+    places = [
+        place
+        for place, node in nodes("child/text.py")
+        if isinstance(node, loops) and isinstance(node.elt, ast.IfExp)
+        if "isprintable" in (words := {word for each in ast.walk(node.elt) for word in named(each)})
+        if "printable" not in words
+    ]
+    assert places == []
+
+
+def test_pending_states() -> None:
+    """`model.PENDING` alone lists the states of a run that has no live attempt and has not ended."""
+    states = {"due", "waiting", "retrying"}
+    places = [
+        place
+        for place, node in nodes("model.py")
+        if (
+            isinstance(node, ast.Set | ast.Tuple | ast.List)
+            and states <= {text for e in node.elts for text in named(e)}
+        )
+        or (isinstance(node, ast.Constant) and states <= set(re.findall("'([a-z]+)'", str(node.value))))
+    ]
+    assert places == []
+
+
+def test_thousandths_of_a_core() -> None:
+    """`model.CORE` alone says how many units of CPU a core is: who knows of CPU calculates with no 1000."""
+    knowing = {
+        place.partition(":")[0]
+        for place, node in nodes()
+        if isinstance(node, ast.ImportFrom) and any(alias.name in ("CPU", "CORE") for alias in node.names)
+    }
+    thousand = {
+        place
+        for place, node in nodes("model.py")
+        if isinstance(node, ast.BinOp | ast.Compare)
+        or (isinstance(node, ast.Assign) and any("core" in word for target in node.targets for word in named(target)))
+        if any(isinstance(part, ast.Constant) and part.value == 1000 for part in ast.iter_child_nodes(node))
+    }
+    assert {place for place in thousand if place.partition(":")[0] in knowing} == set()

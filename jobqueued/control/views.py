@@ -8,7 +8,21 @@ from typing import Any
 from jobqueued.core.job_state import JobState
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.validity import amount
-from jobqueued.model import CORE, CPU, FAILURES, LIVE, SECOND, Claim, Job, JobStatus, On, Run, RunState, to_text
+from jobqueued.model import (
+    CORE,
+    CPU,
+    FAILURES,
+    LIVE,
+    PENDING,
+    SECOND,
+    Claim,
+    Job,
+    JobStatus,
+    On,
+    Run,
+    RunState,
+    to_text,
+)
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
 from jobqueued.text import duration
@@ -166,7 +180,7 @@ def counts(scheduler: Scheduler) -> dict[str, int]:
     """How many runs are due (held by their job's concurrency or dependencies), waiting, retrying, and running."""
     states = [run.state for run in scheduler.runs.values()]
     live = sum(state in LIVE for state in states)
-    counted = {state.value: states.count(state) for state in (RunState.DUE, RunState.WAITING, RunState.RETRYING)}
+    counted = {state.value: states.count(state) for state in RunState if state in PENDING}
     return {**counted, "running": live}
 
 

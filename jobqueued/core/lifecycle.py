@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from jobqueued.model import RunState
+from jobqueued.model import LIVE, PENDING, RunState
 
 
 class Step(StrEnum):
@@ -52,7 +52,8 @@ TABLE: dict[tuple[RunState, Step], RunState] = {
     **{(state, Step.RETRY): _S.RETRYING for state in (_S.STARTING, _S.RUNNING, _S.STOPPING)},
     **{
         (state, step): end
-        for state in (_S.STARTING, _S.RUNNING, _S.STOPPING)  # an end may arrive without the news of its start
+        for state in _S
+        if state in LIVE  # an end may arrive without the news of its start
         for step, end in (
             (Step.SUCCEED, _S.SUCCEEDED),
             (Step.FAIL, _S.FAILED),
@@ -64,7 +65,8 @@ TABLE: dict[tuple[RunState, Step], RunState] = {
     },
     **{
         (state, step): end
-        for state in (_S.DUE, _S.WAITING, _S.RETRYING)  # given up after an attempt that failed
+        for state in _S
+        if state in PENDING  # given up after an attempt that failed
         for step, end in (
             (Step.FAIL, _S.FAILED),
             (Step.TIME_OUT, _S.TIMED_OUT),
