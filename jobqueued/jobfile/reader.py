@@ -15,6 +15,7 @@ from jobqueued.jobfile.queue_types import ID
 from jobqueued.jobfile.types import MAX_PROBLEMS, Key, ValueType, Wrong, mapping, read_keys, refused
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
 from jobqueued.model import Job, On, Problem, Trigger, to_instant
+from jobqueued.timing.cronexpr import SECONDS
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
 
 _TOP = mapping("a mapping with the keys defaults and jobs", dict)
@@ -176,7 +177,7 @@ class _Reading:
             else:
                 self.errors.add(_about(expression, "schedule", _reason(error)))
             return None
-        self.warnings.update(_about(expression, "schedule", text, "warning") for text in schedule.warnings)
+        self.warnings.update(_about(expression, "schedule", str(found), "warning") for found in schedule.warnings)
         return schedule
 
     def _with_seconds(self, schedules: list[Schedule], seconds: Scalar) -> list[Seconds]:
@@ -185,8 +186,8 @@ class _Reading:
         except ScheduleError as error:
             self.errors.add(_about(seconds, "seconds", error.reason))
             return []
-        texts = {text.removeprefix("seconds: ") for f in found for text in f.warnings if text.startswith("seconds: ")}
-        self.warnings.update(_about(seconds, "seconds", text, "warning") for text in texts)
+        own = {warning for each in found for warning in each.warnings if warning.field == SECONDS.name}
+        self.warnings.update(_about(seconds, "seconds", warning.text, "warning") for warning in own)
         return found
 
     def _warn_of_no_effect(self, entries: Entries, name: str, other: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple
 
 from croniter import croniter
 
@@ -83,6 +84,7 @@ _SHAPES = [(first, length) for first in range(7) for length in range(28, 32)]
 _LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _WEEKS = sum(1 << 7 * week for week in range(6))
 _LAST_WEEK = 6
+_LAST_DAY = ("L", "l")
 
 
 @lru_cache(maxsize=1024)
@@ -123,7 +125,7 @@ _HOUR = Field(1, "hour", 0, 23, 23, 23)
 _DAY = Field(2, "day of month", 1, 31, 28, 31)
 _MONTH = Field(3, "month", 1, 12, 12, 12, _MONTHS)
 _WEEKDAY = Field(4, "day of week", 0, 6, 6, 7, _WEEKDAYS)
-SECOND = Field(0, "seconds", 0, 59, 59, 59)
+SECONDS = Field(0, "seconds", 0, 59, 59, 59)
 _FIELDS = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
 
 _ALIASES = {
@@ -137,9 +139,10 @@ _ALIASES = {
 }
 _LONGEST = 1000
 _LIKE_A_FIELD = re.compile(r"[\d*?#/,\-()LWHlwh]+|[a-zA-Z]{3}([-,][a-zA-Z]{3})*")
-_ITEM = re.compile(r"(?:\*|([a-z]+|\d{1,9})(?:-([a-z]+|\d{1,9}))?)(?:/(\d{1,9}))?")
-_HASHED = re.compile(r"h(?:\(([^()/]+-[^()/]+)\))?(/\d{1,9})?")
-_NTH = re.compile(r"([a-z]{3}|\d)(?:#([1-5])|l)")
+_ITEM = re.compile(r"(?:\*|([a-z]+|\d{1,9})(?:-([a-z]+|\d{1,9}))?)(?:/(\d{1,9}))?", re.IGNORECASE)
+_HASHED = re.compile(r"h(?:\(([^()/]+-[^()/]+)\))?(/\d{1,9})?", re.IGNORECASE)
+_NTH = re.compile(r"([a-z]{3}|\d)(?:#([1-5])|l)", re.IGNORECASE)
+_INTERVAL = re.compile(r"(\d+[dhms])+", re.IGNORECASE)
 # Spellings of other crons, and ours in the wrong field.
 _REFUSED = (
     (r"\?", "write `*`"),
@@ -158,20 +161,20 @@ _REFUSED = (
 
 @lru_cache(maxsize=4096)
 def fields(expression: str) -> tuple[tuple[Field, str], ...]:
-    """Split an expression into its five fields, in lower case; `@reboot` has none."""
-    texts = expression.lower().split()
+    """Split an expression into its five fields, as they are written; `@reboot` has none."""
+    texts = expression.split()
     if len(expression) > _LONGEST:
         raise ScheduleError("expression", f"found {len(expression)} characters: write at most {_LONGEST}")
     if not (expression.isascii() and "".join(texts).isprintable()):
         odd = next(c for c in expression if not (c.isascii() and (c.isprintable() or c.isspace())))
         shown = f"{odd} " if odd.isprintable() else ""
         raise ScheduleError("expression", f"found the character {shown}(U+{ord(odd):04X}): write plain ASCII")
-    if texts == ["@reboot"]:
+    if [text.lower() for text in texts] == ["@reboot"]:
         return ()
     if texts and texts[0].startswith("@"):
         texts = _alias(" ".join(texts)).split()
     if len(texts) != len(_FIELDS):
-        raise ScheduleError("expression", _miscounted(expression.strip(), expression.split()))
+        raise ScheduleError("expression", _miscounted(expression.strip(), texts))
     for field, text in zip(_FIELDS, texts, strict=True):
         _check_commas(field, text)
     return tuple(zip(_FIELDS, texts, strict=True))
@@ -183,7 +186,7 @@ def _check_commas(field: Field, text: str) -> None:
 
 
 def _miscounted(expression: str, texts: list[str]) -> str:
-    """What is wrong with an expression of more or fewer fields than five."""
+    """Tell what is wrong with an expression of more or fewer fields than five."""
     if "{{" in expression:
         return f"found `{expression}`, a template that was not rendered: write five fields"
     if ";" in expression or "\n" in expression:
@@ -202,21 +205,13 @@ def _miscounted(expression: str, texts: list[str]) -> str:
     return f"found {counted}: write five, minute hour day-of-month month day-of-week"
 
 
-def as_written(reason: str, expression: str) -> str:
-    """A reason with what it found spelled as in the expression, not in lower case."""
-    found = re.match("found `([^`]*)`", reason)
-    if found is None or (spelled := re.search(re.escape(found[1]), expression, re.IGNORECASE)) is None:
-        return reason
-    return f"found `{spelled[0]}`{reason[found.end() :]}"
-
-
 def _alias(name: str) -> str:
-    if name.startswith("@every"):
-        interval = name[7:] if re.fullmatch(r"(\d+[dhms])+", name[7:]) else "1m"
+    if name.lower().startswith("@every"):
+        interval = name[7:].lower() if _INTERVAL.fullmatch(name[7:]) else "1m"
         raise ScheduleError("expression", f"found `{name}`: write it as a key, like `every: {interval}`")
-    if name not in _ALIASES:
+    if name.lower() not in _ALIASES:
         raise ScheduleError("expression", f"found `{name}`: write one of {' '.join(_ALIASES)} @reboot")
-    return _ALIASES[name]
+    return _ALIASES[name.lower()]
 
 
 @lru_cache(maxsize=4096)
@@ -233,7 +228,7 @@ def pattern_of(text: str) -> Pattern:
 
 @lru_cache(maxsize=4096)
 def exists(day: str, month: str, weekday: str) -> bool:
-    """Whether some date of the next 40 years matches the settled day fields."""
+    """True if some date of the next 40 years matches the settled day fields."""
     return Pattern(1, 1, _mask(_MONTH, month), _day_masks(day, weekday), wild=False).later(LASTING) is not None
 
 
@@ -241,14 +236,15 @@ def exists(day: str, month: str, weekday: str) -> bool:
 def _day_masks(day: str, weekday: str) -> tuple[int, ...]:
     """Expand both day fields: for each shape of a month the days that match, bits 1 to 31."""
     items = day.split(",")
-    numbers = [item for item in items if item != "l"]
+    numbers = [item for item in items if item not in _LAST_DAY]
     dates = _mask(_DAY, ",".join(numbers)) if numbers else 0
+    last = len(numbers) < len(items)
     weeks = _weeks(weekday)
     # Vixie's star bit: a day field that starts with `*` restricts the other, two without it add up.
     both = day.startswith("*") or weekday.startswith("*")
     masks = []
     for first, length in _SHAPES:
-        by_date = dates | ("l" in items) << length
+        by_date = dates | last << length
         by_week = 0
         for week, weekdays in weeks:
             by_week |= _on_weekdays(weekdays, week, first, length)
@@ -282,11 +278,11 @@ def _mask(field: Field, text: str) -> int:
 
 def seconds_of(text: str, job: str) -> tuple[int, ...]:
     """Expand a field of seconds, in the grammar of the minute field."""
-    texts = text.lower().split()
+    texts = text.split()
     if len(texts) != 1 or not text.isascii() or len(text) > _LONGEST:
-        raise ScheduleError(SECOND.name, f"found {text!a}: write one field, like `*/10` or `0,30`")
-    _check_commas(SECOND, texts[0])
-    mask = _mask(SECOND, settled(SECOND, texts[0], job))
+        raise ScheduleError(SECONDS.name, f"found {text!a}: write one field, like `*/10` or `0,30`")
+    _check_commas(SECONDS, texts[0])
+    mask = _mask(SECONDS, settled(SECONDS, texts[0], job))
     return tuple(second for second in range(60) if mask >> second & 1)
 
 
@@ -297,7 +293,7 @@ def drawn(job: str, purpose: str) -> int:
 
 def settled(field: Field, text: str, job: str) -> str:
     """Replace each `H` of a field by the number this job draws, which must never change."""
-    if "h" not in text:
+    if "h" not in text.lower():
         return text
     number = drawn(job, field.name)
     return ",".join(_drawn(field, item, number) if _HASHED.fullmatch(item) else item for item in text.split(","))
@@ -338,8 +334,8 @@ def _bounds(field: Field, item: str) -> tuple[int, int, int]:
 def _value(field: Field, text: str, item: str) -> int:
     if text.isdigit() and field.low <= int(text) <= field.top:
         return int(text)
-    if text in field.names:
-        return field.names.index(text)
+    if text.lower() in field.names:
+        return field.names.index(text.lower())
     raise _refused(field, item)
 
 
@@ -352,19 +348,34 @@ def _unrolled(field: Field, low: int, high: int, step: int, spelling: str) -> st
 
 def _refused(field: Field, item: str) -> ScheduleError:
     for spelling, advice in _REFUSED:
-        if re.fullmatch(spelling, item):
+        if re.fullmatch(spelling, item, re.IGNORECASE):
             return ScheduleError(field.name, f"found `{item}`: {advice}")
-    if item[:3] in field.names and item.isalpha():
-        return ScheduleError(field.name, f"found `{item}`: write `{item[:3]}`")
+    if (name := item[:3].lower()) in field.names and item.isalpha():
+        return ScheduleError(field.name, f"found `{item}`: write `{name}`")
     names = f" or {field.names[field.low]} to {field.names[-1]}" if field.names else ""
     numbers = f"{field.low} to {field.top}{names}"
     advice = f"write {numbers}, a range `a-b`, `*`, or one of the last two with `/step`"
     return ScheduleError(field.name, f"found `{item}`: {advice}")
 
 
-def oversteps(texts: Iterable[tuple[Field, str]]) -> Iterator[str]:
-    """A warning for each step that is wider than what it steps through."""
+class Overstep(NamedTuple):
+    """An item of a field whose step is wider than what it steps through: accepted, but hardly meant."""
+
+    field: str
+    item: str
+
+    @property
+    def text(self) -> str:
+        """What is wrong with it, without its field."""
+        return f"the step of `{self.item}` is above the width of its range, so that only one value matches"
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.text}"
+
+
+def oversteps(texts: Iterable[tuple[Field, str]]) -> Iterator[Overstep]:
+    """Find the steps that are too wide."""
     for field, item in ((field, item) for field, text in texts for item in text.split(",") if "/" in item):
         low, high, step = _bounds(field, item)
         if step > high - low + 1:
-            yield f"{field.name}: the step of `{item}` is above the width of its range, so that only one value matches"
+            yield Overstep(field.name, item)

@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, cast
 from zoneinfo import ZoneInfo, available_timezones
 
+from jobqueued.model import SECOND
 from jobqueued.timing.cronexpr import (
     LASTING,
-    SECOND,
+    SECONDS,
     Field,
+    Overstep,
     Pattern,
     ScheduleError,
-    as_written,
     drawn,
     exists,
     fields,
@@ -50,10 +51,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Raise ScheduleError unless all of it is understood and some instant matches."""
-        try:
-            pattern = self._drawn_pattern(fields(self.expression))
-        except ScheduleError as error:
-            raise ScheduleError(error.field, as_written(error.reason, self.expression)) from None
+        pattern = self._drawn_pattern(fields(self.expression))
         object.__setattr__(self, "at_boot", pattern is _NEVER)
         object.__setattr__(self, "_pattern", pattern)
         object.__setattr__(self, "_zone", _zone(self.timezone))
@@ -75,12 +73,12 @@ class Schedule:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether it depends on the job: there is an `H` in it."""
+        """True if it depends on the job: there is an `H` in it."""
         return any(settled(f, text, "") != text for f, text in fields(self.expression))
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is accepted but hardly meant: steps wider than what they step through."""
+    def warnings(self) -> tuple[Overstep, ...]:
+        """Accepted but hardly meant: steps wider than what they step through."""
         return tuple(oversteps(fields(self.expression)))
 
     def after(self, instant: datetime) -> datetime | None:
@@ -140,9 +138,9 @@ class Seconds:
         object.__setattr__(self, "_offsets", tuple(timedelta(seconds=second) for second in seconds))
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is accepted but hardly meant."""
-        return (*self.schedule.warnings, *oversteps([(SECOND, self.seconds.strip().lower())]))
+    def warnings(self) -> tuple[Overstep, ...]:
+        """Accepted but hardly meant: those of the schedule, and steps of the seconds."""
+        return (*self.schedule.warnings, *oversteps([(SECONDS, self.seconds.strip())]))
 
     def after(self, instant: datetime) -> datetime | None:
         """The first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
@@ -162,13 +160,13 @@ class Every:
 
     def __post_init__(self) -> None:
         """Raise ScheduleError unless time goes on."""
-        if self.interval < _SECOND or self.interval % _SECOND:
+        if self.interval < SECOND or self.interval % SECOND:
             raise ScheduleError("every", f"found {self.interval} ns: write whole seconds, 1 or more")
         object.__setattr__(self, "anchor", self.anchor.astimezone(UTC))  # else its zone's wall time would be added to
 
     def after(self, instant: datetime) -> datetime:
         """The first due instant strictly later than an aware `instant`, in UTC."""
-        step = timedelta(seconds=self.interval // _SECOND)
+        step = timedelta(seconds=self.interval // SECOND)
         return self.anchor + max(0, (instant - self.anchor) // step + 1) * step
 
 
@@ -194,7 +192,7 @@ class At:
 
 def offset(window: int, job_id: str, seed: str) -> int:
     """The part of a window (ns, whole seconds) by which this job starts later than it is due; the same for ever."""
-    return drawn(_owner(seed, job_id), "spread") % max(1, window // _SECOND) * _SECOND
+    return drawn(_owner(seed, job_id), "spread") % max(1, window // SECOND) * SECOND
 
 
 def _owner(seed: str, job_id: str) -> str:
@@ -205,7 +203,7 @@ def _owner(seed: str, job_id: str) -> str:
 
 
 class _Rule(NamedTuple):
-    """What a clock change does: does a match in a gap run (once, at the change), and one in a repeated hour twice?"""
+    """The effect of a clock change: a match in a gap runs (once, at the change), one in a repeated hour runs twice."""
 
     in_gap: bool
     repeats: bool
@@ -215,7 +213,6 @@ _RULES = {"once": _Rule(True, False), "both": _Rule(True, True), "skip": _Rule(F
 _ELAPSED = _Rule(False, True)
 _TICK = timedelta.resolution
 _MINUTE = timedelta(minutes=1)
-_SECOND = 1_000_000_000
 _DRAWS = 50
 _NEVER = Pattern(0, 0, 0, (), wild=False)
 

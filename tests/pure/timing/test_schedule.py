@@ -434,8 +434,8 @@ def test_warnings() -> None:
     """A step above the width of what it steps through is accepted with a warning, one of just the width without."""
     assert () == Schedule("*/60 H/24 1-10/10 */12 */7").warnings
     warned = Schedule("*/61 0-3/5 H(1-10)/11 * */8").warnings
-    assert ["minute", "hour", "day of month", "day of week"] == [text.partition(":")[0] for text in warned]
-    assert "`0-3/5`" in warned[1]
+    assert ["minute", "hour", "day of month", "day of week"] == [warning.field for warning in warned]
+    assert "`0-3/5`" in str(warned[1])
 
 
 # ── H ──
