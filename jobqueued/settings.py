@@ -100,10 +100,10 @@ def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
     values: dict[str, Any] = {}
     if tree is not None:
         try:
-            values, wrong = read_keys(_TOP.read(tree), SETTINGS_KEYS)
-        except Wrong as refused:
-            wrong = refused.problems
-        problems += [problem._replace(file=str(path)) for problem in wrong]
+            values, refusals = read_keys(_TOP.read(tree), SETTINGS_KEYS)
+        except Wrong as wrong:
+            refusals = list(wrong.refusals)
+        problems += [refusal.problem(str(path)) for refusal in refusals]
     return Settings(**values), problems
 
 
@@ -126,14 +126,15 @@ def _retention() -> ValueType:
 def _resources(entries: dict[str, Entry]) -> dict[str, int]:
     taken = [entry.key for entry in entries.values() if entry.key.text in ("cpus", "job", "run", "attempt", "due")]
     if taken:
-        raise Wrong([refused(key, f"another name, as {_TAKEN} mean something else", quoted(key.text)) for key in taken])
+        accepted = f"another name, as {_TAKEN} mean something else"
+        raise Wrong(*(refused(key, accepted, quoted(key.text)) for key in taken))
     return dict(AMOUNTS.read(Mapping(0, 0, entries)))
 
 
 def _reserved(entries: dict[str, Entry]) -> dict[str, int]:
-    problems = [refused(key, "cpu or memory", quoted(key.text)) for key, _ in entries.values() if key.text not in _BOTH]
-    if problems:
-        raise Wrong(problems)
+    others = [entry.key for entry in entries.values() if entry.key.text not in _BOTH]
+    if others:
+        raise Wrong(*(refused(key, "cpu or memory", quoted(key.text)) for key in others))
     return dict(AMOUNTS.read(Mapping(0, 0, entries)))
 
 

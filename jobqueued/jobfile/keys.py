@@ -36,7 +36,6 @@ from jobqueued.jobfile.types import (
     each,
     integer,
     mapping,
-    named_key,
     number,
     optional,
     refused,
@@ -80,7 +79,7 @@ def _command(node: Node) -> str | tuple[str, ...]:
         return str(_COMMAND_LINE.read(node))
     words: tuple[str, ...] = sequence(_WORD).read(node)
     if not words[0]:
-        raise Wrong([refused(node.items[0], "the program")._replace(key="[0]")])
+        raise Wrong(refused(node.items[0], "the program").below("[0]"))
     return words
 
 
@@ -113,13 +112,13 @@ def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
 
 def _named(entries: dict[str, Entry], value: ValueType, name: re.Pattern[str], rule: str) -> dict[str, Any]:
     """Values by names that people choose; what is wrong with a name does not hide what is wrong with a value."""
-    problems = [refused(key, rule, quoted(key.text)) for key, _ in entries.values() if not name.fullmatch(key.text)]
+    refusals = [refused(key, rule, quoted(key.text)) for key, _ in entries.values() if not name.fullmatch(key.text)]
     try:
         values = each(((f".{quoted(name)[1:-1]}", entry.value) for name, entry in entries.items()), value.read)
     except Wrong as wrong:
-        problems += wrong.problems
-    if problems:
-        raise Wrong(problems)
+        refusals += wrong.refusals
+    if refusals:
+        raise Wrong(*refusals)
     return dict(zip(entries, values, strict=True))
 
 
@@ -327,8 +326,8 @@ _FOREIGN = {
     "metadata": "annotations",
 }
 
-ELSEWHERE = {word: named_key(JOB_KEYS, key) for key, words in _FOREIGN.items() for word in words.split()}
-"""What other schedulers call our keys, in small letters without - and _, and what to write here."""
+ELSEWHERE = {word: key for key, words in _FOREIGN.items() for word in words.split()}
+"""What other schedulers call our keys, in small letters without - and _, and the key, or what to write here."""
 
 ELSEWHERE |= dict.fromkeys(("name", "id", "job"), "the id as the key above the job, as in jobs: {backup: {…}}")
 

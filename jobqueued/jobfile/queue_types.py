@@ -89,10 +89,10 @@ _LOCK_KEYS = table(
 def _lock(node: Node, values: dict[str, Any]) -> Claim:
     if ("name" in values) == ("path" in values):
         found = "name and path" if "name" in values else "neither name nor path"
-        raise Wrong([refused(node, "either name or path", found)])
+        raise Wrong(refused(node, "either name or path", found))
     if "units" in values and ("path" in values or "mode" in values):
         other = "path" if "path" in values else "mode"
-        raise Wrong([refused(node, f"either units or {other}", f"units and {other}")])
+        raise Wrong(refused(node, f"either units or {other}", f"units and {other}"))
     resource = values.get("name") or values["path"]
     if "units" in values:
         return Claim(resource, values["units"])
@@ -118,7 +118,7 @@ def _without_twins(kind: ValueType) -> ValueType:
         names = [claim.resource for claim in claims]
         twin = next((name for name in names if names.count(name) > 1), None)
         if twin is not None:
-            raise Wrong([refused(node, "each lock once", f"{quoted(twin)} twice")])
+            raise Wrong(refused(node, "each lock once", f"{quoted(twin)} twice"))
         return claims
 
     return ValueType(kind.name, kind.accepted, read, kind.schema, kind.keys)
@@ -134,15 +134,15 @@ _AMOUNT = text("an amount such as 2, 0.5, 50% or 400M", r"[0-9]{1,9}(\.[0-9]{1,9
 
 def _amounts(entries: dict[str, Entry]) -> dict[str, int]:
     """Units by resource: CPU in thousandths of a core, memory in bytes."""
-    problems = [refused(key, A_NAME, quoted(key.text)) for key, _ in entries.values() if not is_name(key.text)]
+    refusals = [refused(key, A_NAME, quoted(key.text)) for key, _ in entries.values() if not is_name(key.text)]
     values: dict[str, int] = {}
     for name, entry in entries.items():
         try:
             values[name] = _amount_of(name)(entry.value)
         except Wrong as wrong:
-            problems += [problem._replace(key=f".{name}{problem.key}") for problem in wrong.problems]
-    if problems:
-        raise Wrong(problems)
+            refusals += [refusal.below(f".{name}") for refusal in wrong.refusals]
+    if refusals:
+        raise Wrong(*refusals)
     return values
 
 
@@ -199,9 +199,9 @@ def _event(node: Node, values: dict[str, Any]) -> On:
     kinds = [kind for kind in ("path", "event", "job") if kind in values]
     if len(kinds) != 1:
         found = " and ".join(kinds) or "neither path nor event nor job"
-        raise Wrong([refused(node, "one of path, event and job", found)])
+        raise Wrong(refused(node, "one of path, event and job", found))
     if "result" in values and "job" not in values:
-        raise Wrong([refused(node, "result beside job only", f"result beside {kinds[0]}")])
+        raise Wrong(refused(node, "result beside job only", f"result beside {kinds[0]}"))
     return On(kinds[0], values[kinds[0]], values.get("result", "success"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobqueued.jobfile.keys import AT_THE_TOP, ELSEWHERE, FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.queue_types import ID
-from jobqueued.jobfile.types import MAX_PROBLEMS, Key, ValueType, Wrong, mapping, read_keys, refused
+from jobqueued.jobfile.types import MAX_PROBLEMS, Key, Refusal, ValueType, Wrong, mapping, read_keys, refused
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
 from jobqueued.model import Job, On, Problem, Trigger, to_instant
 from jobqueued.timing.cronexpr import SECONDS
@@ -54,12 +54,16 @@ def _in_order(problems: set[Problem]) -> list[Problem]:
 
 @dataclass(slots=True)
 class _Reading:
-    """One file being read, and what was found so far: in sets, as each job meets what is wrong in `defaults` again."""
+    """One file being read, and what was found so far: in sets, as each job meets what is wrong in `defaults` again.
+
+    `stood_for` has the keys for which unknown ones were found.
+    """
 
     file: str
     timezone: str
     seed: str
     errors: set[Problem] = field(default_factory=set)
+    stood_for: set[str] = field(default_factory=set)
     warnings: set[Problem] = field(default_factory=set)
     shared: dict[str, Any] = field(default_factory=dict)
     cost: int = 0
@@ -83,29 +87,28 @@ class _Reading:
     def _costs_too_much(self, place: Scalar) -> bool:
         """What `defaults` hold is worked on again for each job: a small file could keep the daemon busy for minutes."""
         if self.cost > MAX_COST:
-            found = f"found more than {MAX_COST} cron expressions and variables (`defaults` count for each job)"
-            self.errors.add(_about(place, "", f"{found}; accepted: at most that in a file"))
+            found = f"more than {MAX_COST} cron expressions and variables (`defaults` count for each job)"
+            self._refuse(refused(place, "at most that in a file", found))
         return self.cost > MAX_COST
 
     def _job(self, entry: Entry, defaults: Entries) -> Job | None:
         key, body = entry
         if key.text in JOB_KEYS and not isinstance(body, Mapping) and not is_null(body):
             found = f"the job key {key.text!r} as an id"
-            self.errors.add(refused(key, "the id of its job above it, and the key further to the right", found))
+            self._refuse(refused(key, "the id of its job above it, and the key further to the right", found))
             return None
         try:
             ID.read(key)
         except Wrong as wrong:
-            self.errors.update(wrong.problems)
+            self._refuse(*wrong.refusals)
         given = self._entries(body, _BODY)
         if given is None:
             return None
         own = self._own(defaults, given)
         entries = defaults | own
         values = {**self.shared, **self._values(own, JOB_KEYS, ELSEWHERE)}
-        if "command" not in entries and not any("accepted: 'command'" in problem.message for problem in self.errors):
-            accepted = JOB_KEYS["command"].kind.accepted
-            self.errors.add(refused(key, accepted, "no command")._replace(key="command"))
+        if "command" not in entries and "command" not in self.stood_for:
+            self._refuse(refused(key, JOB_KEYS["command"].kind.accepted, "no command").below("command"))
         self._check_claims(values, entries)
         when = self._when(key.text, values, entries, own)
         if "command" not in values:
@@ -117,8 +120,8 @@ class _Reading:
         locks = {claim.resource for claim in values.get("locks", ())}
         for claim in values.get("resources", ()):
             if claim.resource in locks:
-                found = f"found {claim.resource!r} among the locks and the resources; accepted: one of both"
-                self.errors.add(_about(entries["resources"].key, "resources", found))
+                found = f"{claim.resource!r} among the locks and the resources"
+                self._refuse(refused(entries["resources"].key, "one of both", found).below("resources"))
 
     def _own(self, defaults: Entries, given: Entries) -> Entries:
         """The entries of a job, maps with what the default has more."""
@@ -205,14 +208,18 @@ class _Reading:
         try:
             entries: Entries = kind.read(node)
         except Wrong as wrong:
-            self.errors.update(wrong.problems)
+            self._refuse(*wrong.refusals)
             return None
         return entries
 
     def _values(self, entries: Entries, keys: dict[str, Key], elsewhere: dict[str, str]) -> dict[str, Any]:
-        values, problems = read_keys(entries, keys, elsewhere)
-        self.errors.update(problems)
+        values, refusals = read_keys(entries, keys, elsewhere)
+        self._refuse(*refusals)
         return values
+
+    def _refuse(self, *refusals: Refusal) -> None:
+        self.errors.update(refusal.problem() for refusal in refusals)
+        self.stood_for.update(refusal.stands_for for refusal in refusals)
 
 
 def _reason(error: ScheduleError) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from jobqueued.jobfile.spelling import (
     DURATION,
@@ -73,12 +73,37 @@ class Key:
     planned: bool = False
 
 
-class Wrong(Exception):
-    """A value is not accepted.  Each Problem's `key` is the place inside the value: "", ``[2]``, ``.PATH``."""
+class Refusal(NamedTuple):
+    """One thing that is not accepted at a place of the file: what was found, and what is accepted there.
 
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(problems)
-        self.problems = problems
+    `key` is the place inside a value: "", ``[2]``, ``.PATH``; whoever reads the mapping around it adds its key.
+    `meant`: a spelling that was probably meant.  `stands_for`: our key, where an unknown one is another word for it.
+    """
+
+    line: int
+    column: int
+    key: str
+    found: str
+    accepted: str
+    meant: str = ""
+    stands_for: str = ""
+
+    def below(self, place: str) -> Refusal:
+        """The same, seen from further out."""
+        return self._replace(key=place + self.key)
+
+    def problem(self, file: str = "") -> Problem:
+        """In words, as a person can mend it."""
+        accepted = f"{self.meant} ({self.accepted})" if self.meant else self.accepted
+        return Problem(file, self.line, self.column, self.key, f"found {self.found}; accepted: {accepted}")
+
+
+class Wrong(Exception):
+    """A value is not accepted, for all these reasons."""
+
+    def __init__(self, *refusals: Refusal) -> None:
+        super().__init__(*refusals)
+        self.refusals = refusals
 
 
 def table(*keys: Key) -> dict[str, Key]:
@@ -88,30 +113,31 @@ def table(*keys: Key) -> dict[str, Key]:
 
 def read_keys(
     entries: dict[str, Entry], keys: dict[str, Key], elsewhere: dict[str, str] | None = None
-) -> tuple[dict[str, Any], list[Problem]]:
+) -> tuple[dict[str, Any], list[Refusal]]:
     """The values that are right, by the name of their key, and what is wrong with the others.
 
-    `elsewhere` has the words that other programs use, plain as `plain_name` makes them, and what to write here.
+    `elsewhere` has the words that other programs use, plain as `plain_name` makes them, and our key, or a sentence.
     """
     values: dict[str, Any] = {}
-    problems: list[Problem] = []
+    refusals: list[Refusal] = []
     for name, (key, node) in entries.items():
-        if len(problems) >= MAX_PROBLEMS:
+        if len(refusals) >= MAX_PROBLEMS:
             break
-        if name not in keys or keys[name].planned:
-            message = _PLANNED if name in keys else _unknown(name, keys, elsewhere or {})
-            problems.append(Problem("", key.line, key.column, ascii(name[:64])[1:-1], message))
-            continue
-        try:
-            values[name] = keys[name].kind.read(node)
-        except Wrong as wrong:
-            problems += [problem._replace(key=name + problem.key) for problem in wrong.problems]
-    return values, problems
+        if name not in keys:
+            refusals.append(_unknown(key, keys, elsewhere or {}))
+        elif keys[name].planned:
+            refusals.append(refused(key, "the file without it", _PLANNED).below(name))
+        else:
+            try:
+                values[name] = keys[name].kind.read(node)
+            except Wrong as wrong:
+                refusals += [refusal.below(name) for refusal in wrong.refusals]
+    return values, refusals
 
 
-def refused(node: Node, accepted: str, found: str = "") -> Problem:
-    """The Problem with the value at `node`; `found` describes it where its type does not say what is wrong."""
-    return Problem("", node.line, node.column, "", f"found {found or described(node)}; accepted: {accepted}")
+def refused(node: Node, accepted: str, found: str = "", meant: str = "") -> Refusal:
+    """The Refusal of the value at `node`; `found` describes it where its type does not say what is wrong."""
+    return Refusal(node.line, node.column, "", found or described(node), accepted, meant)
 
 
 _NONE = ("none", "null")
@@ -133,7 +159,7 @@ def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Sch
             meant = str(instead)
         except ValueError:
             pass
-        raise Wrong([refused(node, f"{meant} ({accepted})" if meant else accepted)])
+        raise Wrong(refused(node, accepted, meant=meant))
 
     return ValueType(name, accepted, read, _ANY_SCALAR if schema is None else schema)
 
@@ -254,7 +280,7 @@ def sequence(item: ValueType, *, least: int = 1) -> ValueType:
 
     def read(node: Node) -> tuple[Any, ...]:
         if not isinstance(node, Sequence) or len(node.items) < least:
-            raise Wrong([refused(node, accepted)])
+            raise Wrong(refused(node, accepted))
         return tuple(each(((f"[{index}]", child) for index, child in enumerate(node.items)), item.read))
 
     schema = {"type": "array", "items": item.schema, "minItems": least}
@@ -293,7 +319,7 @@ def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Sc
             return read(node.entries)
         if is_null(node):
             return read({})
-        raise Wrong([refused(node, accepted)])
+        raise Wrong(refused(node, accepted))
 
     return ValueType("mapping", accepted, read_entries, {"type": ["object", "null"], **(schema or {})})
 
@@ -302,9 +328,9 @@ def section(keys: dict[str, Key]) -> ValueType:
     """A mapping with keys of its own; the value is a dict of those given."""
 
     def read(entries: dict[str, Entry]) -> dict[str, Any]:
-        values, problems = read_keys(entries, keys)
-        if problems:
-            raise Wrong([problem._replace(key="." * bool(problem.key) + problem.key) for problem in problems])
+        values, refusals = read_keys(entries, keys)
+        if refusals:
+            raise Wrong(*(refusal.below("." * bool(refusal.key)) for refusal in refusals))
         return values
 
     names = [name for name, key in keys.items() if not key.planned] or keys
@@ -330,14 +356,14 @@ def _described(key: Key) -> Schema:
 def each(places: Iterable[tuple[str, Node]], read: Callable[[Node], Value]) -> list[Value]:
     """The values at the places inside a bigger value; Wrong tells of every one that is refused."""
     values: list[Value] = []
-    problems: list[Problem] = []
+    refusals: list[Refusal] = []
     for place, node in places:
         try:
             values.append(read(node))
         except Wrong as wrong:
-            problems += [problem._replace(key=place + problem.key) for problem in wrong.problems]
-    if problems:
-        raise Wrong(problems)
+            refusals += [refusal.below(place) for refusal in wrong.refusals]
+    if refusals:
+        raise Wrong(*refusals)
     return values
 
 
@@ -355,7 +381,7 @@ def plain(node: Node) -> Any:
             return _plain_entries(node.entries)
     value = meaning(node)
     if isinstance(value, float) and not isfinite(value):
-        raise Wrong([refused(node, "a finite number of at most 64 bits, or a text in quotes")])
+        raise Wrong(refused(node, "a finite number of at most 64 bits, or a text in quotes"))
     return value
 
 
@@ -369,14 +395,13 @@ def _reworded(kind: ValueType, accepted: str) -> ValueType:
         try:
             return kind.read(node)
         except Wrong as wrong:
-            raise Wrong([_in_words_of(problem, kind.accepted, accepted) for problem in wrong.problems]) from None
+            raise Wrong(*map(reworded, wrong.refusals)) from None
+
+    def reworded(refusal: Refusal) -> Refusal:
+        of_the_whole = not refusal.key and refusal.accepted == kind.accepted
+        return refusal._replace(accepted=accepted) if of_the_whole else refusal
 
     return ValueType(kind.name, accepted, read, kind.schema, kind.keys)
-
-
-def _in_words_of(problem: Problem, narrow: str, wide: str) -> Problem:
-    whole = rf"(?<=[ (]){re.escape(narrow)}(?=\)?$)"
-    return problem if problem.key else problem._replace(message=re.sub(whole, lambda _: wide, problem.message))
 
 
 def _inside(low: Number, value: Number, high: Number) -> Number:
@@ -390,21 +415,21 @@ def _anchored(pattern: re.Pattern[str]) -> str:
     return f"^(?:{pattern.pattern})$"
 
 
-_PLANNED = "found a key that this version does not carry out; accepted: the file without it"
+_PLANNED = "a key that this version does not carry out"
 
 
-def named_key(keys: dict[str, Key], name: str) -> str:
-    """A key for a message, which says if it is only planned."""
-    return f"'{name}'" + ", which this version does not carry out" * keys[name].planned
-
-
-def _unknown(name: str, keys: dict[str, Key], elsewhere: dict[str, str]) -> str:
+def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:
     """What to write instead of a key: one that is spelled nearly so, or means what it means elsewhere, or any."""
+    name, stands_for = key.text, ""
     if plain_name(name) in elsewhere:
         accepted = elsewhere[plain_name(name)]
+        stands_for = accepted if accepted in keys else ""
     elif near := nearest(name, keys):
-        accepted = named_key(keys, near)
+        stands_for = near
     else:
         live = [key for key, found in keys.items() if not found.planned] or ["no mapping in this version"]
         accepted = ", ".join(live) if len(live) <= 8 else "a key of jobqueue.d(5), such as command, schedule or user"
-    return f"found an unknown key; accepted: {accepted}"
+    if stands_for:
+        accepted = f"'{stands_for}'" + ", which this version does not carry out" * keys[stands_for].planned
+    refusal = refused(key, accepted, "an unknown key")._replace(stands_for=stands_for)
+    return refusal.below(ascii(name[:64])[1:-1])

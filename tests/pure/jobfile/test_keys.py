@@ -30,8 +30,8 @@ def entries(text: str) -> dict[str, Any]:
 
 
 def read(text: str) -> tuple[dict[str, Any], list[str]]:
-    values, problems = read_keys(entries(text), JOB_KEYS)
-    return values, [str(problem._replace(file="f")) for problem in problems]
+    values, refusals = read_keys(entries(text), JOB_KEYS)
+    return values, [str(refusal.problem("f")) for refusal in refusals]
 
 
 def node(text: str) -> Node:
