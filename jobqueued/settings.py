@@ -11,17 +11,16 @@ from zoneinfo import ZoneInfo
 
 from jobqueued.core.scheduler_state import HostLimits
 from jobqueued.jobfile.keys import RETENTION, ZONE
-from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
+from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION, made
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.types import (
     ANYTHING,
     Key,
     ValueType,
-    Wrong,
     integer,
     mapping,
     optional,
     read_keys,
-    refused,
     scalar,
     section,
     table,
@@ -101,7 +100,7 @@ def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
     if tree is not None:
         try:
             values, refusals = read_keys(_TOP.read(tree), SETTINGS_KEYS)
-        except Wrong as wrong:
+        except NotAccepted as wrong:
             refusals = list(wrong.refusals)
         problems += [refusal.problem(str(path)) for refusal in refusals]
     return Settings(**values), problems
@@ -119,22 +118,21 @@ def _linked_zone(link: Path) -> str:
 
 
 def _retention() -> ValueType:
-    keys = section(RETENTION)
-    return ValueType(keys.name, keys.accepted, lambda node: Retention(**keys.read(node)), keys.schema, keys.keys)
+    return made(section(RETENTION), lambda _node, values: Retention(**values))
 
 
 def _resources(entries: dict[str, Entry]) -> dict[str, int]:
     taken = [entry.key for entry in entries.values() if entry.key.text in ("cpus", "job", "run", "attempt", "due")]
     if taken:
         accepted = f"another name, as {_TAKEN} mean something else"
-        raise Wrong(*(refused(key, accepted, quoted(key.text)) for key in taken))
+        raise NotAccepted(*(Refusal.of(key, accepted, quoted(key.text)) for key in taken))
     return dict(AMOUNTS.read(Mapping(0, 0, entries)))
 
 
 def _reserved(entries: dict[str, Entry]) -> dict[str, int]:
     others = [entry.key for entry in entries.values() if entry.key.text not in _BOTH]
     if others:
-        raise Wrong(*(refused(key, "cpu or memory", quoted(key.text)) for key in others))
+        raise NotAccepted(*(Refusal.of(key, "cpu or memory", quoted(key.text)) for key in others))
     return dict(AMOUNTS.read(Mapping(0, 0, entries)))
 
 

@@ -134,12 +134,12 @@ def _key(key: Key) -> Iterator[str]:
     yield ".TP"
     yield f".B {_roff(key.name)}"
     yield _roff(key.help)
-    yield _roff(f"Accepted: {key.kind.accepted}.")
+    yield _roff(f"Accepted: {key.type.accepted}.")
     if key.default:
         yield _roff(f"Default: {key.default}.")
     yield ".br"
     yield f"Example: \\fB{_roff(f'{key.name}: {key.example}')}\\fR"
-    live = [inner for inner in key.kind.keys.values() if not inner.planned]
+    live = [inner for inner in key.type.keys.values() if not inner.planned]
     if live:
         yield ".RS"
         for inner in live:

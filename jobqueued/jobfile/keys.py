@@ -24,26 +24,25 @@ from jobqueued.jobfile.queue_types import (
     RESOURCES,
     UNITS,
 )
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.spelling import Instead
 from jobqueued.jobfile.types import (
     ANYTHING,
     FLAG,
     Key,
     ValueType,
-    Wrong,
     choice,
     duration,
     each,
     integer,
     mapping,
     number,
+    one_or_more,
     optional,
-    refused,
     scalar,
     section,
     sequence,
     size,
-    some,
     table,
     text,
 )
@@ -79,7 +78,7 @@ def _command(node: Node) -> str | tuple[str, ...]:
         return str(_COMMAND_LINE.read(node))
     words: tuple[str, ...] = sequence(_WORD).read(node)
     if not words[0]:
-        raise Wrong(refused(node.items[0], "the program").below("[0]"))
+        raise NotAccepted(Refusal.of(node.items[0], "the program").below("[0]"))
     return words
 
 
@@ -112,13 +111,13 @@ def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
 
 def _named(entries: dict[str, Entry], value: ValueType, name: re.Pattern[str], rule: str) -> dict[str, Any]:
     """Values by names that people choose; what is wrong with a name does not hide what is wrong with a value."""
-    refusals = [refused(key, rule, quoted(key.text)) for key, _ in entries.values() if not name.fullmatch(key.text)]
+    refusals = [Refusal.of(key, rule, quoted(key.text)) for key, _ in entries.values() if not name.fullmatch(key.text)]
     try:
         values = each(((f".{quoted(name)[1:-1]}", entry.value) for name, entry in entries.items()), value.read)
-    except Wrong as wrong:
+    except NotAccepted as wrong:
         refusals += wrong.refusals
     if refusals:
-        raise Wrong(*refusals)
+        raise NotAccepted(*refusals)
     return dict(zip(entries, values, strict=True))
 
 
@@ -171,9 +170,9 @@ RETENTION = table(
 )
 
 _NOTIFY = table(
-    Key("on", some(choice("failure", "recovery", "missed", "late", "success")), "[failure, recovery, missed, late]",
-        "What is told.", "[failure]"),
-    Key("email", some(text("a mail address", r"[^\s@]+@[^\s@]+")), "", "Who is told.", "ops@example.org"),
+    Key("on", one_or_more(choice("failure", "recovery", "missed", "late", "success")),
+        "[failure, recovery, missed, late]", "What is told.", "[failure]"),
+    Key("email", one_or_more(text("a mail address", r"[^\s@]+@[^\s@]+")), "", "Who is told.", "ops@example.org"),
 )  # fmt: skip
 
 GROUPS: dict[str, dict[str, Key]] = {
@@ -186,7 +185,7 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("working_directory", PATH, "", "Where the command starts; else the user's home.", "/srv"),
         Key("environment", mapping("a mapping of names to texts", _environment, {"additionalProperties": _WORD.schema}),
             "{}", "Variables for the command, beside those that every run gets.", "{LANG: C.UTF-8}"),
-        Key("environment_file", some(PATH), "", "Files of variables for the command.", "/etc/default/backup"),
+        Key("environment_file", one_or_more(PATH), "", "Files of variables for the command.", "/etc/default/backup"),
         Key("umask", _MODE, "", "The mode bits that new files do not get.", "0027"),
         Key("user", _ACCOUNT, "", "Who runs the command; else the daemon's own user.", "backup"),
         Key("group", _ACCOUNT, "", "The group of the command; else the user's primary one.", "backup"),
@@ -198,7 +197,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             planned=True),
     ),
     "When it is due": table(
-        Key("schedule", some(_EXPRESSION), "", "When the job is due: a cron expression, or a list of them.",
+        Key("schedule", one_or_more(_EXPRESSION), "", "When the job is due: a cron expression, or a list of them.",
             '"0 2 * * *"'),
         Key("seconds", _SECONDS, "", "The seconds of each minute of `schedule` in which it is due; else second 0.",
             '"*/10"'),
@@ -209,7 +208,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Due at each multiple of this elapsed time since `anchor`.", "90m"),
         Key("anchor", _WHEN, "1970-01-01T00:00Z", "Where `every` counts from.", "2027-01-31T02:00"),
         Key("at", _WHEN, "", "Due once, at this instant.", "2027-01-31T02:00"),
-        Key("on", some(EVENT), "",
+        Key("on", one_or_more(EVENT), "",
             "Due at an event: `boot` is the first start of the daemon after each boot of the host.", "boot"),
         Key("spread", duration("0s", "1d"), "0s",
             "Starts later by a part of this time that is the job's own, so that jobs due together do not all start "

@@ -1,23 +1,23 @@
-"""What files say about the queue: locks, resources, escalation, events; each a kind of value as in kinds.py."""
+"""What files say about the queue: locks, resources, escalation, events; each a type of value as in types.py."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from signal import Signals
 from typing import Any
 
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.spelling import Instead, nearest
 from jobqueued.jobfile.types import (
     Key,
     ValueType,
-    Wrong,
     choice,
     duration,
     either,
     integer,
     mapping,
-    refused,
     scalar,
     section,
     sequence,
@@ -89,39 +89,37 @@ _LOCK_KEYS = table(
 def _lock(node: Node, values: dict[str, Any]) -> Claim:
     if ("name" in values) == ("path" in values):
         found = "name and path" if "name" in values else "neither name nor path"
-        raise Wrong(refused(node, "either name or path", found))
+        raise NotAccepted(Refusal.of(node, "either name or path", found))
     if "units" in values and ("path" in values or "mode" in values):
         other = "path" if "path" in values else "mode"
-        raise Wrong(refused(node, f"either units or {other}", f"units and {other}"))
+        raise NotAccepted(Refusal.of(node, f"either units or {other}", f"units and {other}"))
     resource = values.get("name") or values["path"]
     if "units" in values:
         return Claim(resource, values["units"])
     return Claim(resource, exclusive=values.get("mode") != "shared")
 
 
-def made(kind: ValueType, make: Callable[[Node, dict[str, Any]], Any]) -> ValueType:
-    """A section whose values become one thing; `make` raises Wrong where they don't go together."""
-    return ValueType(kind.name, kind.accepted, lambda node: make(node, kind.read(node)), kind.schema, kind.keys)
+def made(inner: ValueType, make: Callable[[Node, dict[str, Any]], Any]) -> ValueType:
+    """A section whose values become one thing; `make` raises NotAccepted where they don't go together."""
+    return replace(inner, read=lambda node: make(node, inner.read(node)))
 
 
-_PLAIN_LOCK = ValueType(
-    _LOCK.name, _LOCK.accepted, lambda node: Claim(_LOCK.read(node), exclusive=True), _LOCK.schema, _LOCK.keys
-)
+_PLAIN_LOCK = replace(_LOCK, read=lambda node: Claim(_LOCK.read(node), exclusive=True))
 _ONE_LOCK = either(_PLAIN_LOCK, made(section(_LOCK_KEYS), _lock))
 
 
-def _without_twins(kind: ValueType) -> ValueType:
+def _without_twins(inner: ValueType) -> ValueType:
     """A list of claims of which no two are of one thing."""
 
     def read(node: Node) -> tuple[Claim, ...]:
-        claims: tuple[Claim, ...] = kind.read(node)
+        claims: tuple[Claim, ...] = inner.read(node)
         names = [claim.resource for claim in claims]
         twin = next((name for name in names if names.count(name) > 1), None)
         if twin is not None:
-            raise Wrong(refused(node, "each lock once", f"{quoted(twin)} twice"))
+            raise NotAccepted(Refusal.of(node, "each lock once", f"{quoted(twin)} twice"))
         return claims
 
-    return ValueType(kind.name, kind.accepted, read, kind.schema, kind.keys)
+    return replace(inner, read=read)
 
 
 LOCKS = _without_twins(sequence(_ONE_LOCK, least=0))
@@ -134,15 +132,15 @@ _AMOUNT = text("an amount such as 2, 0.5, 50% or 400M", r"[0-9]{1,9}(\.[0-9]{1,9
 
 def _amounts(entries: dict[str, Entry]) -> dict[str, int]:
     """Units by resource: CPU in thousandths of a core, memory in bytes."""
-    refusals = [refused(key, A_NAME, quoted(key.text)) for key, _ in entries.values() if not is_name(key.text)]
+    refusals = [Refusal.of(key, A_NAME, quoted(key.text)) for key, _ in entries.values() if not is_name(key.text)]
     values: dict[str, int] = {}
     for name, entry in entries.items():
         try:
             values[name] = _amount_of(name)(entry.value)
-        except Wrong as wrong:
+        except NotAccepted as wrong:
             refusals += [refusal.below(f".{name}") for refusal in wrong.refusals]
     if refusals:
-        raise Wrong(*refusals)
+        raise NotAccepted(*refusals)
     return values
 
 
@@ -154,8 +152,8 @@ def is_name(word: str) -> bool:
 def _amount_of(name: str) -> Callable[[Node], int]:
     if name == CPU:
         return lambda node: round(CPU_AMOUNT.read(node) * CORE)
-    kind = _MEMORY_AMOUNT if name == MEMORY else UNITS
-    return lambda node: int(kind.read(node))
+    units = _MEMORY_AMOUNT if name == MEMORY else UNITS
+    return lambda node: int(units.read(node))
 
 
 _RESOURCES = {"additionalProperties": _AMOUNT.schema}
@@ -199,9 +197,9 @@ def _event(node: Node, values: dict[str, Any]) -> On:
     kinds = [kind for kind in ("path", "event", "job") if kind in values]
     if len(kinds) != 1:
         found = " and ".join(kinds) or "neither path nor event nor job"
-        raise Wrong(refused(node, "one of path, event and job", found))
+        raise NotAccepted(Refusal.of(node, "one of path, event and job", found))
     if "result" in values and "job" not in values:
-        raise Wrong(refused(node, "result beside job only", f"result beside {kinds[0]}"))
+        raise NotAccepted(Refusal.of(node, "result beside job only", f"result beside {kinds[0]}"))
     return On(kinds[0], values[kinds[0]], values.get("result", "success"))
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from jobqueued.jobfile.keys import AT_THE_TOP, ELSEWHERE, FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.queue_types import ID
-from jobqueued.jobfile.types import MAX_PROBLEMS, Key, Refusal, ValueType, Wrong, mapping, read_keys, refused
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.types import MAX_PROBLEMS, Key, ValueType, mapping, read_keys
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
 from jobqueued.model import Job, On, Problem, Trigger, to_instant
 from jobqueued.timing.cronexpr import SECONDS
@@ -88,18 +89,18 @@ class _Reading:
         """What `defaults` hold is worked on again for each job: a small file could keep the daemon busy for minutes."""
         if self.cost > MAX_COST:
             found = f"more than {MAX_COST} cron expressions and variables (`defaults` count for each job)"
-            self._refuse(refused(place, "at most that in a file", found))
+            self._refuse(Refusal.of(place, "at most that in a file", found))
         return self.cost > MAX_COST
 
     def _job(self, entry: Entry, defaults: Entries) -> Job | None:
         key, body = entry
         if key.text in JOB_KEYS and not isinstance(body, Mapping) and not is_null(body):
             found = f"the job key {key.text!r} as an id"
-            self._refuse(refused(key, "the id of its job above it, and the key further to the right", found))
+            self._refuse(Refusal.of(key, "the id of its job above it, and the key further to the right", found))
             return None
         try:
             ID.read(key)
-        except Wrong as wrong:
+        except NotAccepted as wrong:
             self._refuse(*wrong.refusals)
         given = self._entries(body, _BODY)
         if given is None:
@@ -108,7 +109,7 @@ class _Reading:
         entries = defaults | own
         values = {**self.shared, **self._values(own, JOB_KEYS, ELSEWHERE)}
         if "command" not in entries and "command" not in self.stood_for:
-            self._refuse(refused(key, JOB_KEYS["command"].kind.accepted, "no command").below("command"))
+            self._refuse(Refusal.of(key, JOB_KEYS["command"].type.accepted, "no command").below("command"))
         self._check_claims(values, entries)
         when = self._when(key.text, values, entries, own)
         if "command" not in values:
@@ -121,7 +122,7 @@ class _Reading:
         for claim in values.get("resources", ()):
             if claim.resource in locks:
                 found = f"{claim.resource!r} among the locks and the resources"
-                self._refuse(refused(entries["resources"].key, "one of both", found).below("resources"))
+                self._refuse(Refusal.of(entries["resources"].key, "one of both", found).below("resources"))
 
     def _own(self, defaults: Entries, given: Entries) -> Entries:
         """The entries of a job, maps with what the default has more."""
@@ -204,10 +205,10 @@ class _Reading:
                 message = f"has no effect here as in a crontab; {_OF_CRON[name]}"
                 self.warnings.add(_about(place.key, f"environment.{name}", message, "warning"))
 
-    def _entries(self, node: Node, kind: ValueType) -> Entries | None:
+    def _entries(self, node: Node, body: ValueType) -> Entries | None:
         try:
-            entries: Entries = kind.read(node)
-        except Wrong as wrong:
+            entries: Entries = body.read(node)
+        except NotAccepted as wrong:
             self._refuse(*wrong.refusals)
             return None
         return entries

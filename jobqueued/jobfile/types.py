@@ -1,6 +1,5 @@
-"""Kinds of values in YAML files: what each accepts, how it is read, and what JSON Schema says of it.
+"""Types of values in YAML files: what each accepts, how it is read, and what JSON Schema says of it.
 
-A wrong value is a Problem "found X; accepted: Y".  Problems made here name no file: whoever read the file adds it.
 Where a text is wanted, a number or a word such as ``true`` means its characters as written: ``command: [sleep, 5]``.
 """
 
@@ -8,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.spelling import (
     DURATION,
     SIZE,
@@ -29,12 +29,10 @@ from jobqueued.jobfile.yamltext import (
     Node,
     Scalar,
     Sequence,
-    described,
     is_null,
     meaning,
     quoted,
 )
-from jobqueued.model import Problem
 
 MAX_PROBLEMS = 100  # of one file; who looks for more helps nobody, and each costs a search for the nearest key
 
@@ -45,7 +43,7 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """A type of value: its name, what is accepted (for people), and `read`: its node → the value, or raises Wrong.
+    """A type of value: its name, what is accepted (for people), and `read`: its node → the value, or NotAccepted.
 
     `schema` is the part of JSON Schema for it: it accepts whatever `read` does, and maybe a little more.  `keys` are
     those of a mapping whose keys are fixed.
@@ -66,44 +64,11 @@ class Key:
     """
 
     name: str
-    kind: ValueType
+    type: ValueType
     default: str
     help: str
     example: str
     planned: bool = False
-
-
-class Refusal(NamedTuple):
-    """One thing that is not accepted at a place of the file: what was found, and what is accepted there.
-
-    `key` is the place inside a value: "", ``[2]``, ``.PATH``; whoever reads the mapping around it adds its key.
-    `meant`: a spelling that was probably meant.  `stands_for`: our key, where an unknown one is another word for it.
-    """
-
-    line: int
-    column: int
-    key: str
-    found: str
-    accepted: str
-    meant: str = ""
-    stands_for: str = ""
-
-    def below(self, place: str) -> Refusal:
-        """The same, seen from further out."""
-        return self._replace(key=place + self.key)
-
-    def problem(self, file: str = "") -> Problem:
-        """In words, as a person can mend it."""
-        accepted = f"{self.meant} ({self.accepted})" if self.meant else self.accepted
-        return Problem(file, self.line, self.column, self.key, f"found {self.found}; accepted: {accepted}")
-
-
-class Wrong(Exception):
-    """A value is not accepted, for all these reasons."""
-
-    def __init__(self, *refusals: Refusal) -> None:
-        super().__init__(*refusals)
-        self.refusals = refusals
 
 
 def table(*keys: Key) -> dict[str, Key]:
@@ -126,18 +91,13 @@ def read_keys(
         if name not in keys:
             refusals.append(_unknown(key, keys, elsewhere or {}))
         elif keys[name].planned:
-            refusals.append(refused(key, "the file without it", _PLANNED).below(name))
+            refusals.append(Refusal.of(key, "the file without it", _PLANNED).below(name))
         else:
             try:
-                values[name] = keys[name].kind.read(node)
-            except Wrong as wrong:
+                values[name] = keys[name].type.read(node)
+            except NotAccepted as wrong:
                 refusals += [refusal.below(name) for refusal in wrong.refusals]
     return values, refusals
-
-
-def refused(node: Node, accepted: str, found: str = "", meant: str = "") -> Refusal:
-    """The Refusal of the value at `node`; `found` describes it where its type does not say what is wrong."""
-    return Refusal(node.line, node.column, "", found or described(node), accepted, meant)
 
 
 _NONE = ("none", "null")
@@ -148,7 +108,7 @@ _ANY_SCALAR: Schema = {"type": ["string", "number", "boolean"]}
 
 
 def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Schema | None = None) -> ValueType:
-    """A kind for one scalar; `parse` raises ValueError for what it does not accept, Instead with a better spelling."""
+    """A type of one scalar; `parse` raises ValueError for what it does not accept, Instead with a better spelling."""
 
     def read(node: Node) -> Any:
         meant = ""
@@ -159,24 +119,24 @@ def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Sch
             meant = str(instead)
         except ValueError:
             pass
-        raise Wrong(refused(node, accepted, meant=meant))
+        raise NotAccepted(Refusal.of(node, accepted, meant=meant))
 
     return ValueType(name, accepted, read, _ANY_SCALAR if schema is None else schema)
 
 
-def optional(kind: ValueType, word: str = "none") -> ValueType:
-    """The kind, or a word (and with "none" also null), which is None."""
+def optional(inner: ValueType, word: str = "none") -> ValueType:
+    """The inner type, or a word (and with "none" also null), which is None."""
     words = _NONE if word == "none" else (word,)
 
     def read(node: Node) -> Any:
         if isinstance(node, Scalar) and node.text in words:
             return None
-        return kind_or_word.read(node)
+        return inner_or_word.read(node)
 
-    accepted = f"{kind.accepted}, or {word}"
-    kind_or_word = _reworded(kind, accepted)
-    schema = {"anyOf": [kind.schema, {"enum": [word, *([None] if word == "none" else [])]}]}
-    return ValueType(kind.name, accepted, read, schema)
+    accepted = f"{inner.accepted}, or {word}"
+    inner_or_word = _reworded(inner, accepted)
+    schema = {"anyOf": [inner.schema, {"enum": [word, *([None] if word == "none" else [])]}]}
+    return ValueType(inner.name, accepted, read, schema)
 
 
 def integer(low: int, high: int) -> ValueType:
@@ -275,20 +235,20 @@ FLAG = scalar("boolean", "true or false", _flag, {"type": "boolean"})
 
 
 def sequence(item: ValueType, *, least: int = 1) -> ValueType:
-    """`least` or more values of a kind, as a tuple."""
+    """`least` or more values of a type, as a tuple."""
     accepted = f"a list, each item {item.accepted}"
 
     def read(node: Node) -> tuple[Any, ...]:
         if not isinstance(node, Sequence) or len(node.items) < least:
-            raise Wrong(refused(node, accepted))
+            raise NotAccepted(Refusal.of(node, accepted))
         return tuple(each(((f"[{index}]", child) for index, child in enumerate(node.items)), item.read))
 
     schema = {"type": "array", "items": item.schema, "minItems": least}
     return ValueType(f"list of {item.name}", accepted, read, schema, item.keys)
 
 
-def some(item: ValueType) -> ValueType:
-    """One value of a kind, or a list of them: a tuple either way."""
+def one_or_more(item: ValueType) -> ValueType:
+    """One value of a type, or a list of them: a tuple either way."""
     several = sequence(item)
     accepted = f"{item.accepted}, or a list of them"
     single = _reworded(item, accepted)
@@ -300,7 +260,7 @@ def some(item: ValueType) -> ValueType:
 
 
 def either(simple: ValueType, structured: ValueType) -> ValueType:
-    """A scalar of one kind, or a mapping of the other."""
+    """A scalar of one type, or a mapping of another."""
     accepted = simple.accepted if _is_planned(structured) else f"{simple.accepted}, or {structured.accepted}"
     plain_one = _reworded(simple, accepted)
 
@@ -319,7 +279,7 @@ def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Sc
             return read(node.entries)
         if is_null(node):
             return read({})
-        raise Wrong(refused(node, accepted))
+        raise NotAccepted(Refusal.of(node, accepted))
 
     return ValueType("mapping", accepted, read_entries, {"type": ["object", "null"], **(schema or {})})
 
@@ -330,7 +290,7 @@ def section(keys: dict[str, Key]) -> ValueType:
     def read(entries: dict[str, Entry]) -> dict[str, Any]:
         values, refusals = read_keys(entries, keys)
         if refusals:
-            raise Wrong(*(refusal.below("." * bool(refusal.key)) for refusal in refusals))
+            raise NotAccepted(*(refusal.below("." * bool(refusal.key)) for refusal in refusals))
         return values
 
     names = [name for name, key in keys.items() if not key.planned] or keys
@@ -350,20 +310,20 @@ def schema_of(keys: dict[str, Key]) -> Schema:
 
 def _described(key: Key) -> Schema:
     default = f"  Default: {key.default}." if key.default else ""
-    return {"description": f"{key.help}  Accepted: {key.kind.accepted}.{default}", **key.kind.schema}
+    return {"description": f"{key.help}  Accepted: {key.type.accepted}.{default}", **key.type.schema}
 
 
 def each(places: Iterable[tuple[str, Node]], read: Callable[[Node], Value]) -> list[Value]:
-    """The values at the places inside a bigger value; Wrong tells of every one that is refused."""
+    """The values at the places inside a bigger value; NotAccepted tells of every one that is refused."""
     values: list[Value] = []
     refusals: list[Refusal] = []
     for place, node in places:
         try:
             values.append(read(node))
-        except Wrong as wrong:
+        except NotAccepted as wrong:
             refusals += [refusal.below(place) for refusal in wrong.refusals]
     if refusals:
-        raise Wrong(*refusals)
+        raise NotAccepted(*refusals)
     return values
 
 
@@ -381,27 +341,27 @@ def plain(node: Node) -> Any:
             return _plain_entries(node.entries)
     value = meaning(node)
     if isinstance(value, float) and not isfinite(value):
-        raise Wrong(refused(node, "a finite number of at most 64 bits, or a text in quotes"))
+        raise NotAccepted(Refusal.of(node, "a finite number of at most 64 bits, or a text in quotes"))
     return value
 
 
 ANYTHING = mapping("a mapping", _plain_entries)
 
 
-def _reworded(kind: ValueType, accepted: str) -> ValueType:
-    """The kind, refusing a value as a whole in the words of a wider one."""
+def _reworded(inner: ValueType, accepted: str) -> ValueType:
+    """The inner type, refusing a value as a whole in the words of a wider one."""
 
     def read(node: Node) -> Any:
         try:
-            return kind.read(node)
-        except Wrong as wrong:
-            raise Wrong(*map(reworded, wrong.refusals)) from None
+            return inner.read(node)
+        except NotAccepted as wrong:
+            raise NotAccepted(*map(reworded, wrong.refusals)) from None
 
     def reworded(refusal: Refusal) -> Refusal:
-        of_the_whole = not refusal.key and refusal.accepted == kind.accepted
+        of_the_whole = not refusal.key and refusal.accepted == inner.accepted
         return refusal._replace(accepted=accepted) if of_the_whole else refusal
 
-    return ValueType(kind.name, accepted, read, kind.schema, kind.keys)
+    return replace(inner, accepted=accepted, read=read)
 
 
 def _inside(low: Number, value: Number, high: Number) -> Number:
@@ -431,5 +391,5 @@ def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Re
         accepted = ", ".join(live) if len(live) <= 8 else "a key of jobqueue.d(5), such as command, schedule or user"
     if stands_for:
         accepted = f"'{stands_for}'" + ", which this version does not carry out" * keys[stands_for].planned
-    refusal = refused(key, accepted, "an unknown key")._replace(stands_for=stands_for)
+    refusal = Refusal.of(key, accepted, "an unknown key")._replace(stands_for=stands_for)
     return refusal.below(ascii(name[:64])[1:-1])

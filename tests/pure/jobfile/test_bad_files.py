@@ -222,7 +222,7 @@ def names_within(keys: dict[str, Key], place: str = "") -> Iterator[str]:
     for name, key in keys.items():
         yield place + name
         if not key.planned:
-            yield from names_within(key.kind.keys, f"{place}{name}.")
+            yield from names_within(key.type.keys, f"{place}{name}.")
 
 
 def test_each_key_is_met_with_a_wrong_value(said: dict[str, Said]) -> None:

@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.refusal import NotAccepted
 from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
-from jobqueued.jobfile.types import Key, Wrong, read_keys
+from jobqueued.jobfile.types import Key, read_keys
 from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, read_tree
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Claim, Escalation, Job, On, Overlap
 from jobqueued.settings import SETTINGS_KEYS, Settings
 
 TABLES = [*JOB_KEYS.values(), *FILE_KEYS.values(), *SETTINGS_KEYS.values()]
-TABLES += [key for table in TABLES for key in table.kind.keys.values() if not key.planned]
+TABLES += [key for table in TABLES for key in table.type.keys.values() if not key.planned]
 
 
 def entries(text: str) -> dict[str, Any]:
@@ -43,13 +44,13 @@ def node(text: str) -> Node:
 def test_each_example_is_accepted(key: Key) -> None:
     """The example that the manual shows is accepted, and so is the default, where there is one."""
     for text in filter(None, (key.example, key.default)):
-        key.kind.read(node(text))
+        key.type.read(node(text))
 
 
 @pytest.mark.parametrize("key", TABLES, ids=lambda key: key.name)
 def test_each_key_is_explained_in_one_sentence(key: Key) -> None:
     """Each key says what it takes and what it is for, in a sentence."""
-    assert (True, True) == (bool(key.kind.accepted), re.fullmatch(r"[A-Z`].*[^.]\.", key.help) is not None)
+    assert (True, True) == (bool(key.type.accepted), re.fullmatch(r"[A-Z`].*[^.]\.", key.help) is not None)
 
 
 LIVE = [key for key in JOB_KEYS.values() if not key.planned]
@@ -72,15 +73,15 @@ def test_the_list_of_keys_is_closed() -> None:
     limits = """
         cpu memory memory_high swap tasks io_read io_write open_files file_size core cpu_time stack locked_memory
         address_space processes data msgqueue sigpending"""
-    assert sorted(limits.split()) == sorted(JOB_KEYS["resource_limits"].kind.keys)
+    assert sorted(limits.split()) == sorted(JOB_KEYS["resource_limits"].type.keys)
 
 
 def test_keys_without_effect_get_fewer() -> None:
     """What is only checked yet is this list, which may only shrink: a key with an effect leaves it."""
     names = "credentials retention notify telemetry_hooks"
     assert sorted(names.split()) == sorted(key.name for key in JOB_KEYS.values() if key.planned)
-    assert [] == [k.name for k in JOB_KEYS["on"].kind.keys.values() if k.planned]
-    assert [] == [k.name for k in JOB_KEYS["resource_limits"].kind.keys.values() if k.planned]
+    assert [] == [k.name for k in JOB_KEYS["on"].type.keys.values() if k.planned]
+    assert [] == [k.name for k in JOB_KEYS["resource_limits"].type.keys.values() if k.planned]
 
 
 ELSEWHERE = {"anchor", "escalation"}
@@ -92,7 +93,7 @@ ELSEWHERE = {"anchor", "escalation"}
 )
 def test_the_documented_default_is_the_real_one(key: Key) -> None:
     """What the table calls the default is what a Job has without the key."""
-    assert getattr(Job(id="a", command="b"), key.name) == key.kind.read(node(key.default))
+    assert getattr(Job(id="a", command="b"), key.name) == key.type.read(node(key.default))
 
 
 def test_the_escalation_of_the_host_counts() -> None:
@@ -100,7 +101,7 @@ def test_the_escalation_of_the_host_counts() -> None:
     assert Job(id="a", command="b").escalation is None
     for text in (JOB_KEYS["escalation"].default, SETTINGS_KEYS["escalation"].default, "{}"):
         if text:
-            assert Settings().escalation == JOB_KEYS["escalation"].kind.read(node(text))
+            assert Settings().escalation == JOB_KEYS["escalation"].type.read(node(text))
 
 
 @pytest.mark.parametrize("name", ["escalation", "locks", "on"])
@@ -111,12 +112,12 @@ def test_what_a_mapping_leaves_out_has_its_documented_default(name: str) -> None
         "locks": "[{name: a, mode: exclusive}]",
         "on": "[{job: a, result: success}]",
     }
-    kind, whole = JOB_KEYS[name].kind, wholes[name]
-    for key in kind.keys.values():
+    type_, whole = JOB_KEYS[name].type, wholes[name]
+    for key in type_.keys.values():
         if key.default:
             assert f"{key.name}: {key.default}" in whole
             without = re.sub(rf"(, )?{key.name}: {key.default}", "", whole).replace("{, ", "{")
-            assert kind.read(node(whole)) == kind.read(node(without))
+            assert type_.read(node(whole)) == type_.read(node(without))
 
 
 def test_each_key_is_a_field_of_the_job() -> None:
@@ -319,5 +320,5 @@ def test_durations_add_up(days: int, hours: int, minutes: int, seconds: int) -> 
 @given(st.sampled_from(TABLES), st.text(max_size=20), st.booleans())
 def test_no_scalar_raises_anything_but_wrong(key: Key, text: str, plain: bool) -> None:
     """Whatever is written, a key has a value or says what is wrong."""
-    with suppress(Wrong):
-        key.kind.read(Scalar(1, 1, text, plain))
+    with suppress(NotAccepted):
+        key.type.read(Scalar(1, 1, text, plain))

@@ -10,8 +10,9 @@ from jsonschema import Draft7Validator
 
 from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.jobfile.reader import read_jobs
+from jobqueued.jobfile.refusal import NotAccepted
 from jobqueued.jobfile.schema import job_file_schema
-from jobqueued.jobfile.types import Key, Wrong, plain
+from jobqueued.jobfile.types import Key, plain
 from jobqueued.jobfile.yamltext import Mapping, read_tree
 from man.generate import (
     CONFIG_PAGE,
@@ -115,15 +116,15 @@ def test_the_schema_refuses_the_usual_mistakes(text: str, place: str) -> None:
 @pytest.mark.parametrize("key", LIVE, ids=lambda key: key.name)
 @settings(deadline=None, max_examples=50)
 @given(VALUES)
-def test_each_kind_has_the_schema_of_its_parser(key: Key, value: str) -> None:
+def test_each_type_has_the_schema_of_its_parser(key: Key, value: str) -> None:
     """For each key: a value that is read is accepted by its part of the schema."""
     root, problems = read_tree(f"x: {value}".encode(), "f")
     if problems or not isinstance(root, Mapping):
         return
     node = root.entries["x"].value
     try:
-        key.kind.read(node)
+        key.type.read(node)
         seen = plain(node)
-    except Wrong:
+    except NotAccepted:
         return
-    assert [] == [error.message for error in Draft7Validator(key.kind.schema).iter_errors(seen)]
+    assert [] == [error.message for error in Draft7Validator(key.type.schema).iter_errors(seen)]
