@@ -19,8 +19,8 @@ from jobqueued.ctl.main import main
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
 from jobqueued.jobfile.schema import job_file_schema
+from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.types import Key
-from jobqueued.settings import SETTINGS_KEYS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = REPOSITORY / "jobqueued" / "job-file.schema.json"
@@ -58,7 +58,7 @@ def daemon_page_text(page: str) -> str:
 def settings_page_text(page: str) -> str:
     """jobqueued.yaml(5) with the keys as they are now."""
     live = [key for key in SETTINGS_KEYS.values() if not key.planned]
-    return _with(page, "jobqueued/settings.py", [line for key in live for line in _key(key)])
+    return _with(page, "jobqueued/jobfile/settings_keys.py", [line for key in live for line in _key(key)])
 
 
 def _life() -> Iterator[str]:

@@ -23,7 +23,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "vocabulary": ["text", "model", "saved", "events", "commands", "catalog"],
     "timing": ["cronexpr", "schedule", "catch_up", "due_times"],
-    "jobfile": ["yamltext", "refusal", "spelling", "types", "queue_types", "keys", "reader", "schema"],
+    "jobfile": ["yamltext", "refusal", "spelling", "types", "queue_types", "keys", "settings_keys", "reader", "schema"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "record", "timers", "job_state", "agenda", "scheduler_state", "turn", "dependencies",

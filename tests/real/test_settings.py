@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.model import DAY, MINUTE, Escalation
 from jobqueued.paths import Paths
-from jobqueued.settings import SETTINGS_KEYS, Retention, Settings, capacity, host_timezone, read_settings
+from jobqueued.settings import Retention, Settings, capacity, host_timezone, read_settings
 
 ROOT = Path("/r")
 

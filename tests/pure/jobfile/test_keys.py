@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.refusal import NotAccepted
+from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
 from jobqueued.jobfile.types import Key, read_keys
 from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, read_tree
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Claim, Escalation, Job, On, Overlap
-from jobqueued.settings import SETTINGS_KEYS, Settings
+from jobqueued.settings import Settings
 
 TABLES = [*JOB_KEYS.values(), *FILE_KEYS.values(), *SETTINGS_KEYS.values()]
 TABLES += [key for table in TABLES for key in table.type.keys.values() if not key.planned]
