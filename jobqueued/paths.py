@@ -1,4 +1,4 @@
-"""Where things are: the paths of the command line."""
+"""Paths of the daemon, as the command line chooses them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Paths:
 
     @classmethod
     def under(cls, root: Path) -> Paths:
-        """All in one directory, as ``--root`` has it; so nothing goes to the host's journal."""
+        """Paths in one directory, as ``--root`` has it; so nothing goes to the host's journal."""
         state, logs = root / "state", root / "logs"
         return cls(root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal")
 

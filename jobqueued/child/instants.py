@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+"""The same for strftime of a datetime in UTC."""
+
 
 def to_text(instant: int) -> str:
     """``2026-11-24T02:00:00.000000Z`` of nanoseconds since 1970, cut to microseconds."""

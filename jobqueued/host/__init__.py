@@ -1,1 +1,1 @@
-"""What the kernel and the init system offer."""
+"""Services of the kernel and the init system."""

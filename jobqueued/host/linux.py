@@ -1,4 +1,4 @@
-"""What the kernel knows: the Linux calls that Python 3.11 does not wrap (timerfd, inotify), and how the clock was set.
+"""Linux calls that Python 3.11 does not wrap (timerfd, inotify), and offsets between the kernel's clocks.
 
 Every function raises OSError with the call's name; constants are those of the manual pages of the same name.
 """
@@ -97,7 +97,7 @@ def unwatch(descriptor: int, number: int) -> None:
 
 
 def inotify_events(descriptor: int) -> Iterator[InotifyEvent]:
-    """Everything that is there to read now, without waiting; of an endless storm a part."""
+    """Read all events that are there now, without waiting; of an endless storm a part."""
     with contextlib.suppress(BlockingIOError):
         for _ in range(_READS):
             yield from _parsed(os.read(descriptor, 65536))

@@ -21,6 +21,7 @@ if _rich is not None:
     sys.modules["rich"] = _rich
 
 from jobqueued.child import journald  # noqa: E402
+from jobqueued.child.instants import FORMAT  # noqa: E402
 from jobqueued.host.messages import VOCABULARY, Fields  # noqa: E402
 from jobqueued.text import printable  # noqa: E402
 
@@ -33,7 +34,7 @@ _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _STATES = {
     "run_started": "running", "run_stopping": "stopping", "run_skipped": "skipped", "run_retrying": "retrying",
 }  # fmt: skip
-"""What a run is by then, where no record tells it, or another state than that of its last attempt."""
+"""The state of a run by then, where no record tells it, or another than that of its last attempt."""
 
 
 class Log:
@@ -97,7 +98,7 @@ def _to_journald(_logger: object, _method: str, fields: Fields) -> Fields:
 
 _TEXT = [TimeStamper("%H:%M:%S", utc=False, key="time"), _to_text]
 _JSON = [
-    TimeStamper("%Y-%m-%dT%H:%M:%S.%fZ", key="time"),  # "iso" has no microseconds where they are 0
+    TimeStamper(FORMAT, key="time"),  # "iso" has no microseconds where they are 0
     JSONRenderer(default=str, separators=(",", ":")),
 ]
 _DRESSES: dict[str, list[Any]] = {"text": _TEXT, "json": _JSON, "journal": [_to_journald, *_JSON]}
@@ -105,7 +106,7 @@ _DRESSES: dict[str, list[Any]] = {"text": _TEXT, "json": _JSON, "journal": [_to_
 
 
 def somebody_listens() -> bool:
-    """Whether journald or a syslogd is there."""
+    """True if journald or a syslogd is there."""
     return os.path.exists(_JOURNAL) or os.path.exists(_SYSLOG)
 
 

@@ -1,5 +1,4 @@
-"""PressureTriggers on the host (PSI, Documentation/accounting/psi.rst): the kernel tells when work waits too long for
-something.
+"""Pressure on the host (PSI, Documentation/accounting/psi.rst): the kernel tells when work waits too long.
 
 A trigger fires at most once in its window, while the part of the time in which some work was stalled is above the
 limit; so pressure that is not told again is over.  Nobody polls.
@@ -21,8 +20,10 @@ DIRECTORY = Path("/proc/pressure")
 
 
 class PressureTriggers:
-    """The triggers; `limits` are percent of the time by name: cpu, memory, io.  `troubles`: which can't be had, and
-    why."""
+    """One trigger for each of the `limits`: percent of the time by name (cpu, memory, io).
+
+    `troubles` tells which can't be had, and why.
+    """
 
     def __init__(self, limits: Mapping[str, int], directory: Path = DIRECTORY) -> None:
         self._triggers: dict[int, str] = {}
@@ -37,11 +38,11 @@ class PressureTriggers:
                 )
 
     def descriptors(self) -> list[int]:
-        """What the loop waits on: each has POLLPRI once its limit is exceeded."""
+        """Descriptors for the loop to wait on: each has POLLPRI once its limit is exceeded."""
         return list(self._triggers)
 
     def event(self, descriptor: int, mono: int) -> UnderPressure:
-        """What a trigger that fired means."""
+        """The event that a trigger stands for once it has fired."""
         return UnderPressure(self._triggers[descriptor], mono + _LASTS)
 
 

@@ -1,4 +1,4 @@
-"""What PID 1 is told: READY, RELOADING, STATUS, WATCHDOG, STOPPING (sd_notify(3)); nothing without NOTIFY_SOCKET."""
+"""Notifications to PID 1: READY, RELOADING, STATUS, WATCHDOG, STOPPING (sd_notify(3)); none without NOTIFY_SOCKET."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ServiceManager:
         self._told = ""
         self._quiet_until = 0
         self.due: int | None = None
-        """When (monotonic, ns) `follow` wants to be called again; None: not before something happens."""
+        """The instant (monotonic, ns) of the next `follow`; None: not before something happens."""
         ours = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = int(os.environ.pop("WATCHDOG_USEC", "0")) if ours else 0
         self.watchdog: int | None = microseconds * 1000 // 2 or None
-        """How often `alive` has to be called (ns); None: nobody watches."""
+        """The interval (ns) at which `alive` has to be called; None: nobody watches."""
 
     def ready(self, status: str) -> None:
         """Start-up (or a reload) is complete.  Only this waits while PID 1 is too busy to listen."""
@@ -59,5 +59,5 @@ class ServiceManager:
         self._notify("STOPPING=1", f"STATUS={text}")
 
     def _notify(self, *assignments: str) -> None:
-        """Of text the library would send Latin-1, and nothing at all where that lacks a letter; this makes it UTF-8."""
+        """Send as UTF-8: the library would send Latin-1, and nothing at all where that lacks a letter."""
         self._notifier.notify("\n".join(map(printable, assignments)).encode().decode("latin-1"))

@@ -1,4 +1,4 @@
-"""What live runs and the host use now, read only when somebody asks: from cgroups, where there is none from /proc."""
+"""Use of the host by live runs and in all, read only when somebody asks: from cgroups, or else from /proc."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from jobqueued.child.cgroup import Cgroup
 
 
 class Usage(NamedTuple):
-    """At an instant (CLOCK_MONOTONIC, ns): seconds of CPU time, and bytes read from and written to disks, so far; bytes
-    of memory and tasks now.  None: not known.
+    """Use at an instant (CLOCK_MONOTONIC, ns): seconds of CPU time, and bytes read from and written to disks, so far;
+    bytes of memory and tasks now.  None: not known.
     """
 
     at: int
@@ -59,7 +59,7 @@ def usage(attempt: str, pid: int, supervisor: int | None) -> dict[str, Any] | No
 
 
 class Meter:
-    """Of one attempt, by its main process and its supervisor, None: it did not say.
+    """The use of one attempt, by its main process and its supervisor (None: it did not say).
 
     `by`: ``cgroup`` or ``processes``; `limits`: what the cgroup may have of cpu, memory, tasks.
     """
@@ -89,7 +89,7 @@ class Meter:
         yield Usage(at, user + system, *now, *disks, throttled, tree.is_stopped(self._pid))
 
     def _of_processes(self) -> Iterator[Usage | None]:
-        """All below the supervisor, to which those come that have lost their parent."""
+        """Add up all below the supervisor, to which those come that have lost their parent."""
         at, read = time.monotonic_ns(), []
         for pid, _parent in tree.walk([] if self._supervisor is None else [self._supervisor]):
             read.append(_of_process(pid))
@@ -108,8 +108,9 @@ def _total(column: tuple[Any, ...]) -> Any:
 
 
 def _of_process(pid: int) -> tuple[float, int, int, int | None, int | None] | None:
-    """As in Usage, with CPU time of children that it has waited for.  What it does to disks not everybody may see, nor
-    does every kernel tell.
+    """CPU time (with that of children it has waited for), memory, tasks, bytes read and written, as in Usage.
+
+    Not everybody may see what a process does to disks, nor does every kernel tell.
     """
     try:
         process = psutil.Process(pid)

@@ -25,25 +25,25 @@ class WallTimer:
         return self._timer
 
     def set(self, wake: int) -> bool:
-        """Whether it stands; if not, the clock was set just now, and `wake` (wall, ns) may be of the old one."""
+        """Arm it.  False: the clock was set just now, and `wake` (wall, ns) may be of the old one."""
         if wake != self._armed:
             self._armed = wake if linux.arm(self._timer, wake) else None
         return self._armed is not None
 
     def rang(self) -> None:
-        """It has to be set anew."""
+        """Take note that it rang: it has to be set anew."""
         self._armed = None
         with contextlib.suppress(OSError):  # ECANCELED: the clock was set, which `step` tells
             os.read(self._timer, 8)
 
     def slept(self) -> int:
-        """For how long (ns) the host was suspended since this was asked last."""
+        """The time (ns) that the host was suspended since the last call."""
         asleep, before = linux.time_asleep(), self._asleep
         self._asleep = asleep
         return asleep - before if asleep - before > _SLEW else 0
 
     def step(self) -> int:
-        """By how much (ns) the clock was set since this was asked last; 0: it was not."""
+        """The step (ns) by which the clock was set since the last call; 0: it was not."""
         offset, before = linux.realtime_offset(), self._offset
         self._offset = offset
         return offset - before if abs(offset - before) > _SLEW else 0

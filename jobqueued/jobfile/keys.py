@@ -83,7 +83,7 @@ def _command(node: Node) -> str | tuple[str, ...]:
 
 
 def _expression(node: Scalar) -> Scalar:
-    """As written and with its place in the file, as what is wrong inside is found later."""
+    """The node itself, with its place in the file: what is wrong inside is found later."""
     if is_null(node) or not node.text.strip():
         raise ValueError
     return node
@@ -326,7 +326,7 @@ _FOREIGN = {
 }
 
 ELSEWHERE = {word: key for key, words in _FOREIGN.items() for word in words.split()}
-"""What other schedulers call our keys, in small letters without - and _, and the key, or what to write here."""
+"""Names of our keys in other schedulers, in small letters without - and _: the key, or what to write here."""
 
 ELSEWHERE |= dict.fromkeys(("name", "id", "job"), "the id as the key above the job, as in jobs: {backup: {…}}")
 
@@ -335,7 +335,7 @@ AT_THE_TOP = {
     for name, key in JOB_KEYS.items()
     for word in (name.replace("_", ""), *_FOREIGN.get(name, "").split())
 }
-"""What is said of a job's key that stands beside `jobs`."""
+"""The advice for a job's key that stands beside `jobs`."""
 
 FILE_KEYS = table(
     Key("defaults", mapping("a mapping of job keys", dict, {"allOf": [_JOB]}), "{}", "What the file's jobs share.",

@@ -1,4 +1,4 @@
-"""What files say about the queue: locks, resources, escalation, events; each a type of value as in types.py."""
+"""Types of value that concern the queue: locks, resources, escalation, events; made as in types.py."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _amounts(entries: dict[str, Entry]) -> dict[str, int]:
 
 
 def is_name(word: str) -> bool:
-    """Whether it can be the name of a lock, a resource or an event."""
+    """True if it can be the name of a lock, a resource or an event."""
     return bool(_NAME_PATTERN.fullmatch(word))
 
 
@@ -217,7 +217,7 @@ _REAL_TIME = re.compile(r"SIGRTMIN\+([1-9]|[12][0-9])")
 
 
 def _is_cause(word: str) -> bool:
-    """Whether a record can tell it so: a signal has one name."""
+    """True if a record can tell it so: a signal has one name."""
     named = word in Signals.__members__ and Signals[word].name == word
     return named or word in ("timeout", "oom", "lost", "start") or bool(_REAL_TIME.fullmatch(word))
 

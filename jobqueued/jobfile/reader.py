@@ -86,7 +86,7 @@ class _Reading:
         return jobs
 
     def _costs_too_much(self, place: Scalar) -> bool:
-        """What `defaults` hold is worked on again for each job: a small file could keep the daemon busy for minutes."""
+        """Give up where `defaults`, worked on again for each job, would keep the daemon busy for minutes."""
         if self.cost > MAX_COST:
             found = f"more than {MAX_COST} cron expressions and variables (`defaults` count for each job)"
             self._refuse(Refusal.of(place, "at most that in a file", found))

@@ -39,7 +39,7 @@ def _reserved(entries: dict[str, Entry]) -> dict[str, int]:
 
 _BOTH = ("cpu", "memory")
 _TAKEN = "cpus, job, run, attempt and due"
-"""Whose variables (JOBQUEUE_JOB …) tell a command other things."""
+"""Names whose variables (JOBQUEUE_JOB …) tell a command other things."""
 _RESOURCES = mapping(AMOUNTS.accepted, _resources, AMOUNTS.schema)
 _RESERVE = mapping("a mapping with the keys cpu and memory", _reserved)
 

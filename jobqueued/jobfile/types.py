@@ -379,7 +379,7 @@ _PLANNED = "a key that this version does not carry out"
 
 
 def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:
-    """What to write instead of a key: one that is spelled nearly so, or means what it means elsewhere, or any."""
+    """Refuse a key, with what to write: one that means the same elsewhere, or is spelled nearly so, or any."""
     name, stands_for = key.text, ""
     if plain_name(name) in elsewhere:
         accepted = elsewhere[plain_name(name)]

@@ -71,7 +71,7 @@ def read_tree(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
 
 
 def meaning(scalar: Scalar) -> str | int | float | bool | None:
-    """What a scalar stands for in YAML 1.2's core schema.
+    """The value of a scalar in YAML 1.2's core schema.
 
     A number with a leading zero stays text, because nobody can know what it means.  An integer beyond 64 bits is
     infinite, like a float beyond its range.
@@ -88,12 +88,12 @@ def meaning(scalar: Scalar) -> str | int | float | bool | None:
 
 
 def is_null(node: Node) -> bool:
-    """Whether nothing was written: ``key:``, ``~`` or ``null``."""
+    """True if nothing was written: ``key:``, ``~`` or ``null``."""
     return isinstance(node, Scalar) and node.plain and _WORDS.get(node.text, "") is None
 
 
 def described(node: Node) -> str:
-    """What was found, for a message: ``nothing``, ``5``, ``'no'``, ``a list``."""
+    """Describe what was found, for a message: ``nothing``, ``5``, ``'no'``, ``a list``."""
     match node:
         case Sequence():
             return "a list" if node.items else "an empty list"
@@ -307,7 +307,7 @@ _REMEDIES = (
     ("found invalid Unicode character escape code", "",
         "an escape for half a character; accepted: the character itself"),
 )  # fmt: skip
-"""How the parser's complaint begins, the character it points to, and what was found instead of its words."""
+"""The beginning of the parser's complaint, the character it points to, and what we say instead."""
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> _Fault:
@@ -329,7 +329,7 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> _Fault:
 
 
 def _opened(context: str, problem: str, rest: str, lines: int) -> str:
-    """What was begun at a place and found without its end somewhere below; "" if the mistake is not of that sort."""
+    """Tell of what was begun and found without its end somewhere below; "" if the mistake is not of that sort."""
     if context.startswith("while scanning a simple key"):
         return "found a line without a colon; accepted: a key, a colon, a space, and its value"
     if context.startswith("while scanning a quoted scalar") and "end of stream" in problem:

@@ -1,1 +1,1 @@
-"""When a job is due, in any zone and over any change of the clock.  Pure."""
+"""Due times of jobs, in any zone and over any change of the clock.  Pure."""

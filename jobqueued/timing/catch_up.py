@@ -1,4 +1,4 @@
-"""Which of the occurrences that have come due run, and which are skipped as missed."""
+"""Catching up after a gap: some of the occurrences that came due still run, the others are skipped as missed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Sorted(NamedTuple):
 
 
 def sort_out(job: Job, dues: list[int], wall: int, *, complete: bool) -> Sorted:
-    """At most `grace` late: it simply runs.  Older: by `catch_up`, inside `catch_up_window`.
+    """Let run what is at most `grace` late, and of older ones what `catch_up` says, inside `catch_up_window`.
 
     `latest` means one run for the whole gap, so it catches nothing up where a fresh one runs anyway.  `complete` False:
     later due times follow in another call, so the latest is not among these.

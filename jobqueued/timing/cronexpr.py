@@ -366,7 +366,7 @@ class Overstep(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What is wrong with it, without its field."""
+        """The warning without its field."""
         return f"the step of `{self.item}` is above the width of its range, so that only one value matches"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Which job the clock starts next: a heap of start times, whose stale entries are dropped on the way."""
+"""Start times of all jobs: a heap, whose stale entries are dropped on the way."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class DueTimes:
         self._next.pop(job, None)
 
     def next(self, job: str) -> int | None:
-        """When the clock starts a job next."""
+        """The instant at which the clock starts a job next."""
         return self._next[job][0] if job in self._next else None
 
     def first(self) -> tuple[int, str] | None:
-        """When the clock starts anything next, and which job."""
+        """The next start of any job, and that job."""
         while self._heap and self._next.get(self._heap[0][2]) != self._heap[0][:2]:
             heappop(self._heap)
         return (self._heap[0][0], self._heap[0][2]) if self._heap else None
 
     def soonest(self) -> int | None:
-        """When the clock starts anything next."""
+        """The next start of any job."""
         first = self.first()
         return None if first is None else first[0]
 
     def take(self, wall: int, limit: int) -> list[str]:
-        """At most `limit` jobs whose start has come, by time and priority; whoever takes one sets it anew."""
+        """Take at most `limit` jobs whose start has come, by time and priority; the caller sets each anew."""
         ready: dict[str, None] = {}
         while (start := self.soonest()) is not None and start <= wall and len(ready) < limit:
             ready[heappop(self._heap)[2]] = None

@@ -1,4 +1,4 @@
-"""When a job is due: by a cron expression in a time zone, under a rule for clock changes, by elapsed time, or once.
+"""Triggers by the clock: a cron expression in a time zone, under a rule for clock changes, elapsed time, or once.
 
 Matches are searched on naive wall time and mapped to UTC by the `dst` rule.  Wall times only ever grow in that search,
 so it cannot loop.
