@@ -91,7 +91,7 @@ class Daemon:
                 self._commits,
                 self._housekeeping,
                 self._service_manager,
-                Watchdog(self._service_manager, self._watch.rescan),
+                Watchdog(self._service_manager, self._watch.inbox.rescan),
             ),
             self._scheduler.next_wakeup,
         )

@@ -1,7 +1,7 @@
 """Sources of events, as the loop knows them: what to poll, when to look, and what has happened then.
 
-Recipe for a new one: derive a class from `Source`, override only what it has, return what happened as events (events.py;
-the scheduler decides about each), and add one line to the list in `Daemon.__init__`.  The loop needs no edit.
+Recipe for a new one: derive a class from `Source`, override only what it has, return what happened as events (in
+events.py; the scheduler decides about each), and add a line to the list in `Daemon.__init__`.  The loop needs no edit.
 
 Nothing here may wait: while a source looks, everything else stands still.
 """

@@ -26,7 +26,7 @@ class Reload(Source):
 
     def begin(self, ticket: int | None = None) -> None:
         """Somebody asks; the answer tells what changed since then."""
-        self._watch.relist()
+        self._watch.inbox.relist()
         self._under_way = True
         if ticket is not None:
             self._asked[ticket] = {job.id: job for job in self._catalog}

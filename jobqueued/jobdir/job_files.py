@@ -21,8 +21,8 @@ class JobFiles(Source):
 
     def descriptors(self) -> dict[int, int]:
         """Of inotify and of the table of mounts."""
-        found = {self._watch.fileno(): select.POLLIN}
-        return found if self._watch.mounts is None else {**found, self._watch.mounts: select.POLLPRI}
+        found = {self._watch.inbox.fileno(): select.POLLIN}
+        return found if self._watch.inbox.mounts is None else {**found, self._watch.inbox.mounts: select.POLLPRI}
 
     @property
     def deadline(self) -> int | None:
@@ -36,16 +36,16 @@ class JobFiles(Source):
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
         """Take in what the kernel tells; `turn` acts on it."""
-        if descriptor == self._watch.mounts:
-            self._watch.remounted()
+        if descriptor == self._watch.inbox.mounts:
+            self._watch.inbox.remounted()
         else:
-            self._watch.drain()
+            self._watch.inbox.drain()
         return ()
 
     def turn(self, now: Now) -> Iterator[JobsRead | FileGone | JobsLoaded]:
         """Read a slice."""
         if self.deadline is not None and self.deadline <= now.mono:
-            self._watch.drain()  # it may have come back just now
+            self._watch.inbox.drain()  # it may have come back just now
         yield from self._watch.scan(now.mono)
         self._keep(self._watch.accepted)
         self._say_changes()

@@ -7,7 +7,8 @@ from pathlib import Path
 from jobqueued.catalog import Catalog
 from jobqueued.control.reload import Reload
 from jobqueued.events import FileGone, Reloaded
-from jobqueued.jobdir.watch import PATIENCE, Watch
+from jobqueued.jobdir.acceptance import PATIENCE
+from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.loop import read_clocks
 from tests.support.host import Host
