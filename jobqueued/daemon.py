@@ -16,15 +16,14 @@ from typing import Any
 
 from jobqueued import __version__, commands, events
 from jobqueued.acts import Acts
-from jobqueued.commands import Command
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor, processes
 from jobqueued.control.reload import Reload, refused
 from jobqueued.control.server import ControlServer
 from jobqueued.control.summary import farewell, summary
-from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.decisions import Decisions
 from jobqueued.host.log import Log
 from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
@@ -45,16 +44,21 @@ from jobqueued.state.commits import Commits
 from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
+from jobqueued.trace import TraceFile
 
 
 class Daemon:
     """One scheduler with everything that serves it."""
 
-    def __init__(self, paths: Paths, config: Settings, store: Store, link: LauncherLink, log: Log, host: str) -> None:
+    def __init__(
+        self, paths: Paths, config: Settings, store: Store, link: LauncherLink, log: Log, host: str,
+        trace: TraceFile | None = None,
+    ) -> None:  # fmt: skip
         self._paths, self._config, self._store, self._link, self._log = paths, config, store, link, log
         self._host, self._since = host, time.time_ns()
         self._happened: list[events.Event] = []
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))
+        self._decisions = Decisions(self._scheduler, log, paths.state, trace)
         self._batch = WriteBatch(store)
         self._commits = Commits(self._batch, paths, log)
         self._watch = Watch(paths.jobs, partial(read_jobs, timezone=config.timezone, seed=machine_id()), store.files())
@@ -93,7 +97,7 @@ class Daemon:
                 self._service_manager,
                 Watchdog(self._service_manager, self._watch.inbox.rescan),
             ),
-            self._scheduler.next_wakeup,
+            self._decisions.next_wakeup,
         )
 
     def run(self, boot_id: str, ready: Callable[[], None]) -> None:
@@ -118,7 +122,7 @@ class Daemon:
         if found:
             lost = self._store.lost or f"{self._paths.state}/state.db was not there; runs that waited are lost"
             self._log.say("trouble", text=f"{lost}; run numbers go on from the records in {self._paths.logs}")
-        self._scheduler.restore(found or memories, runs, read_clocks(), self._store.hold())
+        self._decisions.restore(found or memories, runs, read_clocks(), self._store.hold())
         while self._job_files.has_more:
             self._happened += self._job_files.turn(read_clocks())
         self._turn(admit=False)
@@ -132,7 +136,7 @@ class Daemon:
         self._happened += self._path_triggers.found()
         self._turn(admit=False)
         self._service_manager.tell_ready(self._summary())
-        for trouble in self._status()["troubles"]:
+        for trouble in self._troubles():
             self._log.say("trouble", text=trouble)
         self._log.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
@@ -158,21 +162,12 @@ class Daemon:
         happened = [*self._loop.clock_changes(), *self._happened]
         self._happened.clear()
         now = read_clocks()
-        decided: list[Command] = []
-        for event in happened:
-            decided += self._decide(event, now)
+        decided = self._decisions.about(happened, now)
         if any(isinstance(event, events.JobsRead | events.FileGone) for event in happened):
             self._path_triggers.want(self._scheduler.catalog.awaited_paths())
-        decided += self._scheduler.admit(now) if admit else self._scheduler.settle(now)
+        decided += self._decisions.following(now, admit=admit)
         if decided or self._commits:
             self._acts.carry_out(decided)
-
-    def _decide(self, event: events.Event, now: Now) -> list[Command]:
-        try:
-            return self._scheduler.handle(event, now)
-        except IllegalStep as error:
-            self._log.say("bug", text=f"{error}; event dropped: {event}")
-            return []
 
     # what others are told
 
@@ -186,9 +181,13 @@ class Daemon:
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
             "state": "degraded" if degraded else "ok", "reason": degraded,
             "max_running": self._config.max_running, "launcher": self._link.greeted, **refused(self._watch),
-            "troubles": [*self._pressure.troubles, *self._link.shortfall(self._scheduler.catalog)],
+            "troubles": self._troubles(),
             "left": [str(name.run) for name in self._link.marks.left()], "controllers": self._link.controllers,
         }  # fmt: skip
+
+    def _troubles(self) -> list[str]:
+        shortfall = self._link.shortfall(self._scheduler.catalog)
+        return [*self._pressure.troubles, *shortfall, *self._decisions.troubles]
 
     def _ended(self, run: RunId, record: Record) -> None:
         for ticket in self._methods.waiters.pop(run, []):

@@ -25,7 +25,7 @@ WINGS: dict[str, list[str]] = {
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "record", "timers", "scheduler_state", "dependencies", "skips", "completion", "stops",
-        "validity", "eligibility", "occurrences", "jobs", "lock_clients", "forecast", "why", "scheduler",
+        "validity", "eligibility", "occurrences", "jobs", "lock_clients", "forecast", "why", "scheduler", "trace",
     ],
     "settings": ["paths", "settings"],
     "host": ["linux", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
@@ -35,7 +35,7 @@ WINGS: dict[str, list[str]] = {
     "control": [
         "interface", "varlink", "views", "summary", "lock_processes", "monitor", "reload", "server", "methods",
     ],
-    "daemon": ["loop", "acts", "daemon", "__main__"],
+    "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "terminal", "moments", "names", "client", "output", "files", "offline", "follow", "check", "doctor", "emit",
         "show", "history", "hold", "list", "logs", "next", "pause", "reload", "run", "status", "stop", "top", "why",
@@ -53,7 +53,7 @@ PURE_FILES = {"control/interface", "control/varlink", "control/views"}
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
-    "contextlib", "itertools", "functools", "operator", "json", "signal", "__future__",
+    "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "__future__",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 

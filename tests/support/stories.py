@@ -285,6 +285,15 @@ def retold(text: str) -> str:
     return "\n".join(found) + "\n"
 
 
+def world_of(text: str) -> World:
+    """The world of a story after its last act."""
+    teller = Teller()
+    for line, body in acts(text):
+        if line.startswith(">"):
+            teller.act(line[1:], body)
+    return teller.story
+
+
 def acts(text: str) -> Iterator[tuple[str, list[str]]]:
     """The lines that are not results: the title and empty lines, and each act with its body."""
     lines = text.rstrip("\n").split("\n")

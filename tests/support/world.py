@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ from jobqueued.commands import (
 )
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.scheduler_state import HostLimits
+from jobqueued.core.trace import Line, Recorder
 from jobqueued.model import LIVE, SECOND, Claim, Job, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.queue.locks import SLOT
 from jobqueued.queue.placement import CPUS, Placed
@@ -43,6 +45,9 @@ class World:
     """One host.  `users`: what is wrong with them, "" where it is not told; None: the test answers for the database.
 
     What survives a crash: `rows`, `memories` (the disk) and `processes` with their supervisors."""
+
+    note: Callable[[Line], None] | None = None
+    """What gets the lines of the trace."""
 
     def __init__(
         self,
@@ -83,10 +88,11 @@ class World:
     def boot(self) -> None:
         """Start a scheduler on what the disk has; live attempts are found again before anything is admitted."""
         self.scheduler = Scheduler(self.limits)
+        self.recorder = Recorder(self.scheduler, self.note)
         self.record_files.clear()  # upkeep writes those anew that a crash left older than their rows
         unfinished = [run for run, record in self.rows.values() if record is None]
         skips = [run for run, _ in self.rows.values() if run.state == "skipped" and self._newest(run)]
-        self.scheduler.restore(self.memories.values(), [*unfinished, *skips], self.now, self.hold)
+        self.recorder.restore(self.memories.values(), [*unfinished, *skips], self.now, self.hold)
         for file, jobs in self.files.items():
             self.happen(events.JobsRead(file, jobs), admit=False)
         for run in list(self.scheduler.runs.values()):
@@ -113,8 +119,8 @@ class World:
         """One turn; `die_after` n: the scheduler dies after n of the turn's acts (-1: before its commit)."""
         commands: list[Command] = []
         for event in happened:
-            commands += self.scheduler.handle(event, self.now)
-        commands += self.scheduler.admit(self.now) if admit else self.scheduler.settle(self.now)
+            commands += self.recorder.handle(event, self.now)
+        commands += self.recorder.over(self.now, admit=admit)
         self.scheduler.validate()
         self._carry_out(commands, die_after)
 
