@@ -1,4 +1,4 @@
-"""What is done about commands: one commit of all that is to be kept, then act by act in the order given."""
+"""Acts: one commit of all that is to be kept, then command by command in the order given."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class Daemon:
         return summary(self._scheduler, len(self._watch.problems), self._commits.degraded)
 
     def _status(self) -> dict[str, Any]:
-        """What only the daemon knows of the method Status."""
+        """The part of the method Status that only the daemon knows."""
         degraded = self._commits.degraded
         return {
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),

@@ -25,7 +25,7 @@ _FILE_EVERY = 10 * MINUTE
 
 
 class Decisions:
-    """What the scheduler decides about events.  `directory` gets the files about bugs, unless there is a `trace`."""
+    """A scheduler and its trace.  `directory` gets the files about bugs, unless there is a `trace`."""
 
     def __init__(self, scheduler: Scheduler, log: Log, directory: Path, trace: TraceFile | None) -> None:
         self._scheduler, self._log, self._directory, self._trace = scheduler, log, directory, trace
@@ -39,7 +39,7 @@ class Decisions:
 
     @property
     def troubles(self) -> list[str]:
-        """What a bug has left, for people."""
+        """Marks that a bug has left, for people."""
         return [*self._set_aside.values(), *([self._stuck] if self._stuck else [])]
 
     def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:

@@ -93,7 +93,7 @@ class Methods:
 
     def _list(self) -> list[dict[str, Any]]:
         jobs = sorted(self._scheduler.catalog, key=lambda job: job.id)
-        return [views.job_row(self._scheduler, job) for job in jobs]
+        return [views.job_row(job, views.standing(self._scheduler, job)) for job in jobs]
 
     def _next(self, name: str, count: int) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)
@@ -111,7 +111,7 @@ class Methods:
         unfinished = sorted(state.unfinished, reverse=True)
         runs = [self._begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._batch.history(name, limit)
         return {
-            "job": views.job_row(self._scheduler, job), "definition": views.definition(job),
+            "job": views.job_row(job, views.standing(self._scheduler, job)), "definition": views.definition(job),
             "stats": views.stats(state),
             "runs": runs[:limit],
         }  # fmt: skip

@@ -19,16 +19,16 @@ from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.source import Source
 
 HISTORY = 60
-"""How many samples of each run are kept, and of the host."""
+"""Samples of each run that are kept, and of the host."""
 EVERY = SECOND
 _FIRST = 3 * SECOND // 10
 """After it was found how much everybody had used before; what is used in between is shown first.  CPU time is rationed
 by 100 ms, of which it is a multiple.
 """
 _SLICE = 50
-"""How much is looked at in a turn, some 5 ms: a cgroup is one, and so is each process of a run without."""
+"""Looks in a turn, some 5 ms: a cgroup is one, and so is each process of a run without."""
 _MOST_TOLD = 20_000
-"""How many samples an answer has at most: some 2 MiB."""
+"""Samples in an answer at most: some 2 MiB."""
 
 
 class Process(NamedTuple):
@@ -98,7 +98,7 @@ class Live(Trace):
         age = tree.age(process.pid)
         super().__init__(Usage(now.mono - (now.wall - process.started if age is None else age), 0.0, 0, 0, 0, 0))
         self.is_there = False
-        """Whether the last look found it."""
+        """True if the last look found it."""
 
     def look(self, process: Process, wall: int) -> Iterator[None]:
         """Take a sample, if it has not just ended, piece by piece."""

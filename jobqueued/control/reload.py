@@ -13,8 +13,9 @@ from jobqueued.source import Source
 
 
 class Reload(Source):
-    """What was asked for and not answered yet.  Files are listed: inotify is blind to networks and may lose track.
+    """Reloads that were asked for and are not answered yet.
 
+    Files are listed, as inotify is blind to networks and may lose track.
     `complete` is called once every file was read and its jobs count.  So this comes before the job files in the list of
     sources: what they tell counts only after the turn.
     """

@@ -26,7 +26,7 @@ _BACKLOG = 1 << 22
 
 
 class Peer(NamedTuple):
-    """Who is on the other side, as the kernel says."""
+    """The process on the other side, as the kernel says."""
 
     uid: int
     gids: frozenset[int]
@@ -66,7 +66,7 @@ class _Client:
         self.more = self.oneway = False
 
     def is_to_be_read(self) -> bool:
-        """Whether it is to be read: not while there is enough to answer; its end is noticed while it waits."""
+        """True if it is to be read: not while there is enough to answer; its end is noticed while it waits."""
         return not self.queue or (self.pending is not None and len(self.queue) < _QUEUED)
 
 

@@ -15,10 +15,10 @@ from jobqueued.events import FileGone, JobsRead
 from jobqueued.model import SECOND, Job, Problem
 
 PATIENCE = 5 * SECOND
-"""How long a file may be missing before its jobs are removed: editors and package managers delete and re-create."""
+"""The time a file may be missing before its jobs are removed: editors and package managers delete and re-create."""
 
 SLICE_JOBS = 100
-"""How many jobs are told in one call of `told`: some 10 ms."""
+"""Jobs told in one call of `told`: some 10 ms."""
 
 Content = tuple[tuple[Job, ...], list[Problem]]
 Read = Callable[[bytes, str], Content]
@@ -33,7 +33,7 @@ class File(NamedTuple):
 
 
 class Acceptance:
-    """What each file gave last, and is wrong with it now.
+    """The last good jobs of each file, and its problems.
 
     A batch is begun, gets files offered, and is agreed on; then `told` gives what follows from it, slice by slice.
     """
@@ -56,7 +56,7 @@ class Acceptance:
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
-        """What is wrong with the files refused now, by path."""
+        """Problems of the files refused now, by path."""
         return {path: found for path, found in self._said.items() if _refusing(found)}
 
     def last_good(self, path: str) -> tuple[Job, ...]:

@@ -16,7 +16,7 @@ from jobqueued.jobdir.trust import InWriting, is_job_file, is_meant, read_truste
 from jobqueued.model import SECOND, Problem
 
 RESCAN = 60 * SECOND
-"""How long it is at least between two listings for which no event asked."""
+"""The least time between two listings for which no event asked."""
 
 _MOUNTS = "/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")

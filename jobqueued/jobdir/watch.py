@@ -15,7 +15,7 @@ from jobqueued.jobdir.trust import UNREAD, InWriting, Refused
 from jobqueued.model import Job, Problem
 
 SLICE_BYTES = 16 << 10
-"""How much is read in one call of `scan`: some 10 ms."""
+"""Bytes read in one call of `scan`: some 10 ms."""
 
 _FILE_COST = 1 << 10
 
@@ -36,7 +36,7 @@ class Watch:
 
     @property
     def changes(self) -> dict[str, list[Problem]]:
-        """What the last scan found that was not so before, by path: the Problems of a file, or none: it is mended."""
+        """News of the last scan, by path: the Problems of a file, or none: it is mended."""
         return self._acceptance.changes
 
     @property
@@ -46,7 +46,7 @@ class Watch:
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
-        """What is wrong with the files refused now, by path (the directory's own: it cannot be read)."""
+        """Problems of the files refused now, by path (the directory's own: it cannot be read)."""
         return self._acceptance.problems
 
     def last_good(self, path: str) -> tuple[Job, ...]:

@@ -16,7 +16,7 @@ _CALL_AGAIN = 10 * SECOND
 
 
 class LauncherNews(Source):
-    """What comes over the link.  `settle` gives the verdicts on all live attempts, once a new launcher has answered."""
+    """News from the link.  `settle` gives the verdicts on all live attempts, once a new launcher has answered."""
 
     def __init__(self, link: LauncherLink, settle: Callable[[], Iterable[Event]], log: Log) -> None:
         self._link, self._settle, self._log = link, settle, log

@@ -15,7 +15,7 @@ _RETRY = 10 * SECOND
 
 
 class Commits(Source):
-    """What makes a batch durable.  `degraded` says why that can't be done now; None: it can."""
+    """Commits of one batch.  `degraded` says why that can't be done now; None: it can."""
 
     def __init__(self, batch: WriteBatch, paths: Paths, log: Log) -> None:
         self._batch, self._paths, self._log = batch, paths, log

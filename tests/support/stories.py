@@ -27,7 +27,7 @@ from pathlib import Path
 
 from jobqueued import events
 from jobqueued.commands import Command, Launch, Reply, Say, Stop
-from jobqueued.control.views import status_of
+from jobqueued.control.views import standing, status
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.spelling import parse_duration
@@ -266,7 +266,7 @@ class Teller:
     def do_list(self) -> None:
         """The status of each job."""
         for job in self.story.scheduler.catalog:
-            self.story.lines.append(f"    {job.id}: {status_of(self.story.scheduler, job)}")
+            self.story.lines.append(f"    {job.id}: {status(job, standing(self.story.scheduler, job))}")
 
     def do_records(self, job: str) -> None:
         """What is on record, skips that share one unfolded."""
