@@ -71,17 +71,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--delegated", action="store_true",
-        help="the cgroup in which this is started is its own to divide (Delegate=yes in a user's session, of which"
-        " nothing else tells): each run gets one below it",
+        help="create a cgroup for each run below the current one (Delegate=yes in a user's session)",
     )  # fmt: skip
     parser.add_argument(
         "--log", choices=("auto", "text", "json", "journal"), default="auto",
-        help="how lines are said: to stderr for people, to stderr as JSON, or to journald with fields, without one to"
-        " syslog (default: what fits stderr)",
+        help="log format: text or JSON on stderr, or journald with fields, syslog where there is none  [detected]",
     )  # fmt: skip
     parser.add_argument(
         "--detach", action="store_true",
-        help="go into the background once jobs run, as daemons did before systemd; lines then go to journald or syslog",
+        help="go into the background once jobs run; log to journald or syslog",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trace", type=Path, metavar="F",
+        help="write all events and decisions to F, 64 MiB at most, then anew with the old one as F.1",
     )  # fmt: skip
     parser.add_argument("--pid-file", type=Path, metavar="F", help="write the PID here, and remove the file at the end")
     return parser
@@ -95,15 +97,16 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
     from jobqueued.settings import read_settings
     from jobqueued.state.store import Store, StoreError
+    from jobqueued.trace import TraceFile
 
     paths = Paths.chosen(
         options.root, config=options.config, jobs=options.jobs, state=options.state, run=options.run, logs=options.logs,
         journal=options.journal,
     )  # fmt: skip
-    journal = Log(options.log)
+    log = Log(options.log)
     config, problems = read_settings(paths.config)
     for problem in problems:
-        journal.say("problem", text=str(problem), file=str(paths.config))
+        log.say("problem", text=str(problem), file=str(paths.config))
     if any(problem.severity == "error" for problem in problems):
         raise CannotStart(
             f"{paths.config} can't be used; mend what is named above, or remove the file for the defaults"
@@ -116,7 +119,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         if options.detach:
             from jobqueued.host.detach import detach
 
-            ready, journal = detach(held), Log("journal")
+            ready, log = detach(held), Log("journal")
             if not somebody_listens():
                 print("jobqueued: here is neither journald nor a syslogd: its lines are lost", file=sys.stderr)
         faulthandler.enable(_STDERR)  # SIGABRT is the watchdog's: the journal then tells where the loop hung
@@ -126,7 +129,8 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         try:
             words = ("--delegated",) if options.delegated else ()
             link = LauncherLink(paths, options.launcher or paths.launcher, own, words)
-            daemon = Daemon(paths, config, Store(paths.state), link, journal, platform.node())
+            trace = TraceFile(options.trace, lambda text: log.say("trouble", text=text)) if options.trace else None
+            daemon = Daemon(paths, config, Store(paths.state), link, log, platform.node(), trace)
         except StoreError as error:
             raise CannotStart(str(error)) from None
         except OSError as error:

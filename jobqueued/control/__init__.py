@@ -1,1 +1,1 @@
-"""What people and programs may ask of the daemon, and how."""
+"""Control: the questions and orders of people and programs, and the answers."""

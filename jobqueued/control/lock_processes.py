@@ -8,18 +8,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 from pathlib import Path
 
 from jobqueued.child import atomic_file
 from jobqueued.child.process import birth
 from jobqueued.commands import MarkLockHolder
 from jobqueued.events import LockFound, LockOver
-from jobqueued.model import LockClientId
+from jobqueued.model import LockClientId, Now
+from jobqueued.source import Source
 from jobqueued.state.store import claims_from, placed_from
 
 
-class LockProcesses:
-    """Who is here.  `directory` holds the marks, a file for each, named by its number."""
+class LockProcesses(Source):
+    """The processes, each followed to its end.  `directory` holds the marks, a file for each, named by its number."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -81,15 +83,15 @@ class LockProcesses:
             return f"{path}: {error.strerror}; after a restart nobody knows of that with-lock"
         return ""
 
-    def descriptors(self) -> list[int]:
-        """What the loop waits on: each is readable once its process has ended."""
-        return list(self._processes)
+    def descriptors(self) -> dict[int, int]:
+        """One of each process, readable once that has ended."""
+        return dict.fromkeys(self._processes, select.POLLIN)
 
-    def left(self, descriptor: int) -> LockOver:
-        """The process behind a readable descriptor has ended."""
+    def ready(self, descriptor: int, now: Now) -> list[LockOver]:
+        """Forget the process that has ended."""
         client = self._processes.pop(descriptor)
         os.close(descriptor)
         del self._pids[client]
         with contextlib.suppress(FileNotFoundError):
             (self._directory / str(client.number)).unlink()
-        return LockOver(client)
+        return [LockOver(client)]

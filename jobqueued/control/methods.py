@@ -1,4 +1,4 @@
-"""The verbs of the control socket: who may ask for what, and the answer."""
+"""The methods of the control socket: their answers, and who may call which."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class Methods:
     """Answers from memory and state.db.  `waiters` are the tickets that wait for a run's end."""
 
     def __init__(
-        self, scheduler: Scheduler, store: Store, unsaved: WriteBatch, status: Callable[[], dict[str, Any]],
+        self, scheduler: Scheduler, store: Store, batch: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
-        company: LockProcesses, monitor: Monitor,
+        lock_processes: LockProcesses, monitor: Monitor,
     ) -> None:  # fmt: skip
-        self._scheduler, self._store, self._unsaved, self._logs = scheduler, store, unsaved, logs
+        self._scheduler, self._store, self._batch, self._logs = scheduler, store, batch, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
-        self._company, self._monitor = company, monitor
+        self._lock_processes, self._monitor = lock_processes, monitor
         self.waiters: dict[RunId, list[int]] = {}
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
-        """The verbs as this peer may use them; `ticket` is for an answer that comes later."""
+        """The methods as this peer may call them; `ticket` is for an answer that comes later."""
 
-        def trusted(verb: Method) -> Method:
-            return _readable(verb) if self._trusts(peer) else _denied
+        def trusted(method: Method) -> Method:
+            return _readable(method) if self._trusts(peer) else _denied
 
         return {
             "Status": lambda _: self._whole_status(),
@@ -93,7 +93,7 @@ class Methods:
 
     def _list(self) -> list[dict[str, Any]]:
         jobs = sorted(self._scheduler.catalog, key=lambda job: job.id)
-        return [views.job_row(self._scheduler, job) for job in jobs]
+        return [views.job_row(job, views.standing(self._scheduler, job)) for job in jobs]
 
     def _next(self, name: str, count: int) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)
@@ -109,11 +109,9 @@ class Methods:
         state = self._scheduler[name]
         limit = max(0, min(limit, _MOST_RUNS))
         unfinished = sorted(state.unfinished, reverse=True)
-        runs = [self._begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._unsaved.history(
-            name, limit
-        )
+        runs = [self._begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._batch.history(name, limit)
         return {
-            "job": views.job_row(self._scheduler, job), "definition": views.definition(job),
+            "job": views.job_row(job, views.standing(self._scheduler, job)), "definition": views.definition(job),
             "stats": views.stats(state),
             "runs": runs[:limit],
         }  # fmt: skip
@@ -122,7 +120,7 @@ class Methods:
         run = _named(text)
         if run in self._scheduler.runs:
             return self._so_far(self._scheduler.runs[run])
-        document = self._unsaved.record(run)
+        document = self._batch.record(run)
         if document is None:
             raise VarlinkError("NoSuchRun", {"run": text})
         return document
@@ -156,7 +154,7 @@ class Methods:
         if among_live:
             fresh = [(mark, run) for mark, run in self._fresh(job, place) if wanted(mark, run.state)][:limit]
             place = NEWEST._replace(queued=until)
-        ended = self._unsaved.ended
+        ended = self._batch.ended
         runs = [ended.get(run.id) or self._begun(run) for _, run in fresh]
         if len(fresh) == limit:
             return {"runs": runs, "next": _LIVE_PLACE + _place_text(fresh[-1][0])}
@@ -169,12 +167,12 @@ class Methods:
     def _fresh(self, job: str | None, before: Mark) -> list[tuple[Mark, Run]]:
         """The live runs, and those whose end is not saved yet, that come after a place, newest first."""
         live = [run for run in self._scheduler.runs.values() if run.state in LIVE]
-        runs = live + [run for run, record in self._unsaved.runs.values() if record is not None]
+        runs = live + [run for run, record in self._batch.runs.values() if record is not None]
         marks = ((Mark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
         return sorted((found for found in marks if found[0] < before), key=itemgetter(0), reverse=True)
 
     def _knows(self, job: str) -> bool:
-        return job in self._scheduler.catalog or bool(self._unsaved.history(job, 1))
+        return job in self._scheduler.catalog or bool(self._batch.history(job, 1))
 
     def _logs_of(self, asked: dict[str, Any]) -> dict[str, Any]:
         run, offset = _named(asked["run"]), max(0, asked.get("offset", 0))
@@ -209,7 +207,7 @@ class Methods:
             raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units"})
         claim = Claim(name, units, exclusive=not (units or asked.get("shared")))
         try:
-            client = self._company.come(peer.pid)
+            client = self._lock_processes.come(peer.pid)
         except OSError:
             raise VarlinkError("Refused", {"reason": "the process that asks can't be seen from here"}) from None
         self._happen(LockAsked(ticket(), client, (claim,), peer.name, bool(asked.get("no_wait"))))
@@ -236,12 +234,12 @@ class Methods:
         return None
 
 
-def _readable(verb: Method) -> Method:
-    """The verb, with a state.db that can't be read told to the asker."""
+def _readable(method: Method) -> Method:
+    """The method, with a state.db that can't be read told to the asker."""
 
     def told(parameters: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            return verb(parameters)
+            return method(parameters)
         except StoreError as error:
             raise VarlinkError("Refused", {"reason": str(error)}) from None
 

@@ -16,18 +16,19 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.host.usage import Meter, Usage, host, host_has
 from jobqueued.model import SECOND, Now, to_text
 from jobqueued.runs.run_directory import Name, RunDirectory
+from jobqueued.source import Source
 
 HISTORY = 60
-"""How many samples of each run are kept, and of the host."""
+"""Samples of each run that are kept, and of the host."""
 EVERY = SECOND
 _FIRST = 3 * SECOND // 10
 """After it was found how much everybody had used before; what is used in between is shown first.  CPU time is rationed
 by 100 ms, of which it is a multiple.
 """
 _SLICE = 50
-"""How much is looked at in a turn, some 5 ms: a cgroup is one, and so is each process of a run without."""
+"""Looks in a turn, some 5 ms: a cgroup is one, and so is each process of a run without."""
 _MOST_TOLD = 20_000
-"""How many samples an answer has at most: some 2 MiB."""
+"""Samples in an answer at most: some 2 MiB."""
 
 
 class Process(NamedTuple):
@@ -49,7 +50,7 @@ def processes(scheduler: Scheduler) -> list[Process]:
 
 
 class Trace:
-    """What one of them used over time: samples, the newest last, in the words of `interface.INTERFACE`."""
+    """Use over time: samples, the newest last, in the words of `interface.INTERFACE`."""
 
     def __init__(self, before: Usage, most: float = float("inf")) -> None:
         """`most`: so many CPUs there are; the kernel counts by ticks, at times one more than there is room for."""
@@ -78,7 +79,7 @@ class Trace:
 
 
 class Host(Trace):
-    """What all of the host uses."""
+    """Use of all of the host."""
 
     def __init__(self) -> None:
         self._all = {"cpus": os.cpu_count() or 1, "memory": host_has()[1]}
@@ -90,14 +91,14 @@ class Host(Trace):
 
 
 class Live(Trace):
-    """What a live run uses; at the first look since it was started."""
+    """Use of a live run; at the first look since it was started."""
 
     def __init__(self, process: Process, now: Now, supervisor: int | None) -> None:
         self._meter = Meter(str(process.name), process.pid, supervisor)
         age = tree.age(process.pid)
         super().__init__(Usage(now.mono - (now.wall - process.started if age is None else age), 0.0, 0, 0, 0, 0))
         self.is_there = False
-        """Whether the last look found it."""
+        """True if the last look found it."""
 
     def look(self, process: Process, wall: int) -> Iterator[None]:
         """Take a sample, if it has not just ended, piece by piece."""
@@ -118,7 +119,7 @@ class Live(Trace):
         self._meter.close()
 
 
-class Monitor:
+class Monitor(Source):
     """`live` tells which there are.  `reply` answers a ticket, and says whether that waits for more answers."""
 
     def __init__(self, live: Callable[[], Iterable[Process]], marks: RunDirectory) -> None:
@@ -138,20 +139,26 @@ class Monitor:
             self.at = now.mono
             self.turn(now)
 
-    def turn(self, now: Now) -> None:
+    @property
+    def deadline(self) -> int | None:
+        """The time of the next look."""
+        return self.at
+
+    def turn(self, now: Now) -> tuple[()]:
         """Go on with the present look, or begin the next if it is time."""
         if self._rest is None and self.at is not None and self.at <= now.mono:
             self._rest = self._look(now)
         if self._rest is not None:
             for done, _ in enumerate(self._rest, 1):
                 if done == _SLICE:
-                    return
+                    return ()
             self._rest = None
             self._tell()
+        return ()
 
     @property
     def has_more(self) -> bool:
-        """Whether a look is not finished."""
+        """True while a look is not finished."""
         return self._rest is not None
 
     def _look(self, now: Now) -> Iterator[None]:
@@ -169,7 +176,7 @@ class Monitor:
             yield from self._traces[name].look(process, now.wall)
 
     def _tell(self) -> None:
-        """What was found, to all who wait; with the last of them the looking ends."""
+        """Tell what was found to all who wait; with the last of them the looking ends."""
         if self._host is None or not self._host.samples:
             return
         found = [trace for trace in self._traces.values() if trace.is_there]

@@ -1,38 +1,50 @@
-"""A reload by hand, from the asking to the answer that every changed file counts; and what is told of files read."""
+"""A reload by hand, from the asking to the answer that every changed file counts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from jobqueued.catalog import Catalog
-from jobqueued.host.log import Log
+from jobqueued.events import Reloaded
 from jobqueued.jobdir.watch import Watch
-from jobqueued.model import Job
+from jobqueued.model import Job, Now
+from jobqueued.source import Source
 
 
-class Reload:
-    """What was asked for and not answered yet.  Files are listed: inotify is blind to networks and may lose track."""
+class Reload(Source):
+    """Reloads that were asked for and are not answered yet.
 
-    def __init__(self, watch: Watch, catalog: Catalog) -> None:
-        self._watch, self._catalog = watch, catalog
+    Files are listed, as inotify is blind to networks and may lose track.
+    `complete` is called once every file was read and its jobs count.  So this comes before the job files in the list of
+    sources: what they tell counts only after the turn.
+    """
+
+    def __init__(self, watch: Watch, catalog: Catalog, complete: Callable[[], None]) -> None:
+        self._watch, self._catalog, self._complete = watch, catalog, complete
         self._asked: dict[int, dict[str, Job]] = {}
         self._under_way = False
 
     def begin(self, ticket: int | None = None) -> None:
         """Somebody asks; the answer tells what changed since then."""
-        self._watch.relist()
+        self._watch.inbox.relist()
         self._under_way = True
         if ticket is not None:
             self._asked[ticket] = {job.id: job for job in self._catalog}
 
-    def is_complete(self) -> bool:
-        """Whether one that was asked for is complete; true once."""
-        complete = self._under_way and not self._watch.has_more
-        self._under_way = self._under_way and not complete
-        return complete
+    @property
+    def has_more(self) -> bool:
+        """True if one that was asked for is complete."""
+        return self._under_way and not self._watch.has_more
+
+    def turn(self, now: Now) -> list[Reloaded]:
+        """Tell that it is complete."""
+        self._under_way = False
+        self._complete()
+        return [Reloaded()]
 
     def answers(self) -> list[tuple[int, dict[str, Any]]]:
-        """What each who asked is told, by ticket."""
+        """Take the answers to all who asked, by ticket."""
         asked, self._asked = self._asked, {}
         return [(ticket, self._told(before)) for ticket, before in asked.items()]
 
@@ -45,21 +57,6 @@ class Reload:
             "removed": sorted(before.keys() - jobs.keys()),
             **refused(self._watch),
         }
-
-
-def tell_changes(watch: Watch, journal: Log) -> None:
-    """What the last scan found wrong, or mended, in files."""
-    refused_files = watch.problems if watch.changes else {}
-    for path, problems in watch.changes.items():
-        for problem in problems:
-            if problem.severity == "warning":
-                journal.say("odd", text=str(problem), file=path)
-            else:
-                journal.say("problem", text=str(problem), file=path)
-        if path in refused_files:
-            journal.say("refused", file=path, jobs=[job.id for job in watch.last_good(path)])
-        elif not problems:
-            journal.say("mended", file=path)
 
 
 def refused(watch: Watch) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 
 from jobqueued.child import unix_socket
 from jobqueued.control.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
+from jobqueued.model import Now
+from jobqueued.source import Source
 
 _CLIENTS = 256
 _CLIENTS_OF_A_USER = 16
@@ -23,7 +26,7 @@ _BACKLOG = 1 << 22
 
 
 class Peer(NamedTuple):
-    """Who is on the other side, as the kernel says."""
+    """The process on the other side, as the kernel says."""
 
     uid: int
     gids: frozenset[int]
@@ -63,12 +66,12 @@ class _Client:
         self.more = self.oneway = False
 
     def is_to_be_read(self) -> bool:
-        """Whether it is to be read: not while there is enough to answer; its end is noticed while it waits."""
+        """True if it is to be read: not while there is enough to answer; its end is noticed while it waits."""
         return not self.queue or (self.pending is not None and len(self.queue) < _QUEUED)
 
 
-class ControlServer:
-    """The listening socket and its clients; the loop calls `ready` for each descriptor that has something."""
+class ControlServer(Source):
+    """The listening socket and its clients."""
 
     def __init__(self, path: Path, methods: Methods) -> None:
         self._methods = methods
@@ -82,29 +85,35 @@ class ControlServer:
         path.chmod(0o666)  # who may do what is decided by the peer's credentials
         self._listener.listen(_CLIENTS)
 
-    def descriptors(self) -> dict[int, bool]:
-        """What the loop waits on, and whether for writing too."""
+    def descriptors(self) -> dict[int, int]:
+        """The clients that are to be read or written to, and the listener while there is room for more of them."""
         clients = self._clients.items()
-        waiting = {number: bool(client.outbox) for number, client in clients if client.outbox or client.is_to_be_read()}
-        return waiting | ({self._listener.fileno(): False} if len(self._clients) < _CLIENTS else {})
+        found = {
+            number: select.POLLIN | (select.POLLOUT if client.outbox else 0)
+            for number, client in clients
+            if client.outbox or client.is_to_be_read()
+        }
+        return found | ({self._listener.fileno(): select.POLLIN} if len(self._clients) < _CLIENTS else {})
 
     @property
     def has_more(self) -> bool:
-        """Whether a call that came in can be answered at once."""
+        """True if a call that came in can be answered at once."""
         return any(client.queue and client.pending is None for client in self._clients.values())
 
-    def go_on(self) -> None:
-        """One answer to each client whose calls are queued: a turn of the loop stays short, whoever asks."""
+    def turn(self, now: Now) -> tuple[()]:
+        """Give one answer to each client whose calls are queued: a turn of the loop stays short, whoever asks."""
         for client in list(self._clients.values()):
             if client.queue and client.pending is None:
                 self._answer(client)
+        return ()
 
-    def ready(self, descriptor: int) -> None:
+    def ready(self, descriptor: int, now: Now) -> tuple[()]:
         """Take what came in, send what was left."""
         if descriptor == self._listener.fileno():
             self._accept()
         elif descriptor in self._clients:
             self._exchange(self._clients[descriptor])
+        return ()
 
     def stream(self, ticket: int, parameters: str) -> bool:
         """One answer of many to who asked for more of them, the only one to others; whether the caller still waits.

@@ -22,7 +22,7 @@ def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
 
 
 def farewell(scheduler: Scheduler) -> str:
-    """What becomes of the live runs when the daemon stops."""
+    """The live runs when the daemon stops, and what becomes of them."""
     live = [run for run in scheduler.runs.values() if run.state in LIVE]
     names = ", ".join(f"{run.id} (pid {run.pid})" if run.pid else str(run.id) for run in live)
     return f"left running, and taken up again at the next start: {names}" if live else "nothing was running"

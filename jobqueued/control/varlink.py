@@ -68,7 +68,7 @@ _UNREADABLE = re.compile(
     r"|(\\\\|\\ud[89ab]..\\ud[c-f]..)"  # as they are: a backslash, a surrogate pair
     r"|\\ud[89a-f].."  # half a surrogate pair
 )
-"""What systemd's JSON parser refuses a whole message for, as JSON writes it in ASCII."""
+"""Characters that systemd's JSON parser refuses a whole message for, as JSON writes them in ASCII."""
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
@@ -133,7 +133,7 @@ _IS: dict[str, Callable[[Any], bool]] = {
 
 
 def _fits(kind: str, value: Any) -> bool:
-    """Whether a JSON value is of a type as the interface writes it; null and absent are the same."""
+    """True if a JSON value is of a type as the interface writes it; null and absent are the same."""
     return kind.startswith("?") if value is None else _IS[kind.removeprefix("?")](value)
 
 

@@ -1,9 +1,9 @@
-"""What people are told of jobs: the scheduler's state as plain data, in the words of `interface.INTERFACE`."""
+"""Jobs as people are told of them: plain data in the words of `interface.INTERFACE`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobqueued.core.job_state import JobState
 from jobqueued.core.scheduler import Scheduler
@@ -39,33 +39,79 @@ def _moment(instant: int | None) -> str | None:
     return None if instant is None else to_text(instant)
 
 
-def status_of(scheduler: Scheduler, job: Job) -> JobStatus:
+class Standing(NamedTuple):
+    """Where a job stands, as far as it is known: None is what the files of a daemon that is down don't tell.
+
+    `later` are the runs between two attempts, of which some `is_retrying`; `is_used_up`: `max_runs` have started;
+    `is_over`: the clock makes it due no more.  Times are as the interface has them.
+    """
+
+    running: int
+    due: int | None = None
+    waiting: int | None = None
+    later: int | None = None
+    is_retrying: bool = False
+    paused: bool | None = None
+    paused_until: str | None = None
+    skips: list[str] | None = None
+    invalid: str | None = None
+    is_used_up: bool = False
+    is_over: bool = False
+    last_run: str | None = None
+    last_state: str | None = None
+    next: str | None = None
+
+
+def status(job: Job, it: Standing) -> JobStatus:
     """The one word for a job."""
-    state = scheduler[job.id]
-    ended = state.saved.stats.last_state
     facts = (
-        (bool(state.live), JobStatus.RUNNING),
-        (any(scheduler.runs[run].state is RunState.RETRYING for run in state.delayed), JobStatus.RETRYING),
-        (bool(scheduler.invalid(job)), JobStatus.INVALID),
-        (state.saved.paused, JobStatus.PAUSED),
-        (bool(state.unstarted or state.delayed), JobStatus.WAITING),
+        (it.running, JobStatus.RUNNING),
+        (it.is_retrying, JobStatus.RETRYING),
+        (it.invalid, JobStatus.INVALID),
+        (it.paused, JobStatus.PAUSED),
+        (it.due or it.waiting or it.later, JobStatus.WAITING),
         (not job.enabled, JobStatus.DISABLED),
-        (scheduler.is_completed(job), JobStatus.COMPLETED),
-        (ended in FAILURES, JobStatus.FAILED),
-        (_is_over(scheduler, job), JobStatus.COMPLETED),
+        (it.is_used_up, JobStatus.COMPLETED),
+        (it.last_state in FAILURES, JobStatus.FAILED),
+        (it.is_over, JobStatus.COMPLETED),
     )
     return next((status for fact, status in facts if fact), JobStatus.IDLE)
 
 
-def _is_over(scheduler: Scheduler, job: Job) -> bool:
-    """Whether the clock was all that made it due, and does so no more."""
-    stats = scheduler[job.id].saved.stats
-    had_some = bool(job.triggers and (stats.last_state or stats.skipped))
-    return had_some and scheduler.next_start(job.id) is None and not (job.at_boot or job.on)
+def is_over(job: Job, following: int | None, *, had_some: bool) -> bool:
+    """True if the clock was all that made it due, and does so no more: `following` is its next start."""
+    return bool(job.triggers) and had_some and following is None and not (job.at_boot or job.on)
+
+
+def job_row(job: Job, it: Standing) -> dict[str, Any]:
+    """The interface's type Job."""
+    return {
+        "id": job.id, "description": job.description, "status": status(job, it).value, "enabled": job.enabled,
+        "paused": it.paused, "paused_until": it.paused_until, "skips": it.skips, "invalid": it.invalid,
+        "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
+        "next": it.next, "last_run": it.last_run, "last_state": it.last_state, "due": it.due, "waiting": it.waiting,
+        "retrying": it.later, "running": it.running, "file": job.file, "line": job.line,
+    }  # fmt: skip
+
+
+def standing(scheduler: Scheduler, job: Job) -> Standing:
+    """Where a job stands, by the scheduler."""
+    state = scheduler[job.id]
+    saved, stats = state.saved, state.saved.stats
+    had_some = bool(stats.last_state or stats.skipped)
+    return Standing(
+        running=len(state.live), due=len(state.due), waiting=len(state.waiting), later=len(state.delayed),
+        is_retrying=any(scheduler.runs[run].state is RunState.RETRYING for run in state.delayed),
+        paused=saved.paused, paused_until=_moment(saved.paused_until),
+        skips=[to_text(due + job.offset) for due in saved.skips], invalid=scheduler.invalid(job) or None,
+        is_used_up=scheduler.is_completed(job), is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
+        last_run=_moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
+        next=_moment(_next(scheduler, job)),
+    )  # fmt: skip
 
 
 def rhythms(job: Job) -> list[str]:
-    """What makes the job due, in words."""
+    """The job's triggers, in words."""
     words = [f"{expression}, seconds {job.seconds}" if job.seconds else expression for expression in job.schedule]
     words += [] if job.every is None else [f"every {duration(job.every // SECOND, 4)}"]
     words += [] if job.at is None else [f"at {to_text(job.at)}"]
@@ -79,22 +125,6 @@ def _event(on: On) -> str:
         return f"at {on.kind} {on.name}"
     result = {"success": "", "failure": "failure of ", "any": "any end of "}[on.result]
     return f"after {result}{on.name}"
-
-
-def job_row(scheduler: Scheduler, job: Job) -> dict[str, Any]:
-    """The interface's type Job."""
-    state = scheduler[job.id]
-    stats = state.saved.stats
-    return {
-        "id": job.id, "description": job.description, "status": status_of(scheduler, job).value,
-        "enabled": job.enabled, "paused": state.saved.paused, "paused_until": _moment(state.saved.paused_until),
-        "skips": [to_text(due + job.offset) for due in state.saved.skips], "invalid": scheduler.invalid(job) or None,
-        "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
-        "next": _moment(_next(scheduler, job)), "last_run": _moment(stats.last_run),
-        "last_state": None if stats.last_state is None else str(stats.last_state), "due": len(state.due),
-        "waiting": len(state.waiting), "retrying": len(state.delayed), "running": len(state.live), "file": job.file,
-        "line": job.line,
-    }  # fmt: skip
 
 
 def definition(job: Job) -> dict[str, Any]:
@@ -122,7 +152,7 @@ def _lock(claim: Claim) -> dict[str, Any]:
 
 
 def holds(run: Run) -> list[dict[str, Any]]:
-    """What a live run holds beside its share of the host and its slot, for people and programs."""
+    """Claims of a live run beside its share of the host and its slot, for people and programs."""
     given = dict(run.placed)
     return [
         {
@@ -177,7 +207,7 @@ def next_job(scheduler: Scheduler) -> tuple[int, str] | None:
 
 
 def counts(scheduler: Scheduler) -> dict[str, int]:
-    """How many runs are due (held by their job's concurrency or dependencies), waiting, retrying, and running."""
+    """Numbers of runs: due (held by their job's concurrency or dependencies), waiting, retrying, and running."""
     states = [run.state for run in scheduler.runs.values()]
     live = sum(state in LIVE for state in states)
     counted = {state.value: states.count(state) for state in RunState if state in PENDING}
@@ -185,6 +215,6 @@ def counts(scheduler: Scheduler) -> dict[str, int]:
 
 
 def hold(scheduler: Scheduler) -> dict[str, Any]:
-    """Who has asked that nothing new starts, and until when."""
+    """The hold of this host: who has asked that nothing new starts, and until when."""
     held = scheduler.hold
     return {"held_by": held and held.asked_by, "held_until": _moment(held.until) if held else None}

@@ -24,7 +24,7 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.files import read_files, user_exists
 from jobqueued.host.usage import usage
-from jobqueued.model import FAILURES, LIVE, PENDING, Job, JobStatus, Record, RunId, RunState, to_text
+from jobqueued.model import LIVE, PENDING, Job, Record, RunId, RunState, to_text
 from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.state import record_files
@@ -230,22 +230,9 @@ def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
     invalid = f"no user {job.user!r} on this host" if job.user and not user_exists(job.user) else None
     starts = job.next_starts(now, 1) if job.enabled and not invalid else []
     ended = None if newest is None else str(newest["state"])
-    return {
-        "id": job.id, "description": job.description, "status": _status(job, bool(live), invalid, ended, starts),
-        "enabled": job.enabled, "paused": None, "paused_until": None, "skips": None, "invalid": invalid,
-        "priority": job.priority,
-        "concurrency": job.concurrency, "schedule": views.rhythms(job), "timezone": job.timezone,
-        "next": to_text(starts[0]) if starts else None, "last_run": newest and newest["started"], "last_state": ended,
-        "due": None, "waiting": None, "retrying": None, "running": len(live), "file": job.file, "line": job.line,
-    }  # fmt: skip
-
-
-def _status(job: Job, live: bool, invalid: str | None, ended: str | None, starts: list[int]) -> str:
-    facts = (
-        (live, JobStatus.RUNNING),
-        (invalid, JobStatus.INVALID),
-        (not job.enabled, JobStatus.DISABLED),
-        (ended in FAILURES, JobStatus.FAILED),
-        (ended and job.triggers and not starts, JobStatus.COMPLETED),
-    )
-    return next((status for fact, status in facts if fact), JobStatus.IDLE).value
+    over = views.is_over(job, next(iter(starts), None), had_some=newest is not None)
+    return views.job_row(job, views.Standing(
+        running=len(live), invalid=invalid, is_over=over, last_state=ended,
+        last_run=None if newest is None else newest["started"],
+        next=to_text(starts[0]) if starts else None,
+    ))  # fmt: skip

@@ -7,10 +7,13 @@ limit; so pressure that is not told again is over.  Nobody polls.
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Mapping
 from pathlib import Path
 
 from jobqueued.events import UnderPressure
+from jobqueued.model import Now
+from jobqueued.source import Source
 
 _WINDOW = 2_000_000
 """Microseconds; whoever lacks CAP_SYS_RESOURCE may only use multiples of 2 s."""
@@ -19,11 +22,9 @@ _LASTS = 2 * _WINDOW * 1000
 DIRECTORY = Path("/proc/pressure")
 
 
-class PressureTriggers:
-    """One trigger for each of the `limits`: percent of the time by name (cpu, memory, io).
-
-    `troubles` tells which can't be had, and why.
-    """
+class PressureTriggers(Source):
+    """The triggers; `limits` are percent of the time by name: cpu, memory, io.  `troubles`: which can't be had, and
+    why."""
 
     def __init__(self, limits: Mapping[str, int], directory: Path = DIRECTORY) -> None:
         self._triggers: dict[int, str] = {}
@@ -37,13 +38,13 @@ class PressureTriggers:
                     f"pressure of {name} can't be watched, and holds nothing back: {path}: {error.strerror}"
                 )
 
-    def descriptors(self) -> list[int]:
-        """Descriptors for the loop to wait on: each has POLLPRI once its limit is exceeded."""
-        return list(self._triggers)
+    def descriptors(self) -> dict[int, int]:
+        """The triggers: each has POLLPRI once its limit is exceeded."""
+        return dict.fromkeys(self._triggers, select.POLLPRI)
 
-    def event(self, descriptor: int, mono: int) -> UnderPressure:
-        """The event that a trigger stands for once it has fired."""
-        return UnderPressure(self._triggers[descriptor], mono + _LASTS)
+    def ready(self, descriptor: int, now: Now) -> list[UnderPressure]:
+        """Tell what a trigger that fired means."""
+        return [UnderPressure(self._triggers[descriptor], now.mono + _LASTS)]
 
 
 def _trigger(path: Path, percent: int) -> int:

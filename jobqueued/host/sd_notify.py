@@ -7,25 +7,30 @@ from collections.abc import Callable
 
 import sdnotify
 
-from jobqueued.model import SECOND
+from jobqueued.model import SECOND, Now
+from jobqueued.source import Source
 from jobqueued.text import printable
 
 
-class ServiceManager:
-    """The notification socket of the unit that started us, if any."""
+class ServiceManager(Source):
+    """The notification socket of the unit that started us, if any.  Its deadline is for `follow`, after the turn."""
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
         self._told = ""
         self._quiet_until = 0
-        self.due: int | None = None
-        """The instant (monotonic, ns) of the next `follow`; None: not before something happens."""
+        self._due: int | None = None
         ours = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = int(os.environ.pop("WATCHDOG_USEC", "0")) if ours else 0
         self.watchdog: int | None = microseconds * 1000 // 2 or None
         """The interval (ns) at which `alive` has to be called; None: nobody watches."""
 
-    def ready(self, status: str) -> None:
+    @property
+    def deadline(self) -> int | None:
+        """The time from which `follow` may tell again; None: not before something happens."""
+        return self._due
+
+    def tell_ready(self, status: str) -> None:
         """Start-up (or a reload) is complete.  Only this waits while PID 1 is too busy to listen."""
         if self._notifier.socket is None:
             return
@@ -43,9 +48,9 @@ class ServiceManager:
         if self._notifier.socket is None:
             return
         if mono < self._quiet_until:
-            self.due = self._quiet_until
+            self._due = self._quiet_until
             return
-        self.due, self._quiet_until = None, mono + SECOND
+        self._due, self._quiet_until = None, mono + SECOND
         if (text := status()) != self._told:
             self._told = text
             self._notify(f"STATUS={text}")
@@ -61,3 +66,23 @@ class ServiceManager:
     def _notify(self, *assignments: str) -> None:
         """Send as UTF-8: the library would send Latin-1, and nothing at all where that lacks a letter."""
         self._notifier.notify("\n".join(map(printable, assignments)).encode().decode("latin-1"))
+
+
+class Watchdog(Source):
+    """The sign of life for PID 1, where it watches; `beat` is called with each, as that wakes the host up anyway."""
+
+    def __init__(self, service_manager: ServiceManager, beat: Callable[[int], None]) -> None:
+        self._service_manager, self._beat = service_manager, beat
+        self._at: int | None = 0 if service_manager.watchdog else None
+
+    @property
+    def deadline(self) -> int | None:
+        """The time of the next sign."""
+        return self._at
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Tell that the loop makes progress."""
+        self._service_manager.alive()
+        self._at = now.mono + (self._service_manager.watchdog or 0)
+        self._beat(now.mono)
+        return ()

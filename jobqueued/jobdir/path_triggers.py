@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import stat
 import time
 from collections.abc import Container, Iterable, Iterator
@@ -15,6 +16,8 @@ from fnmatch import fnmatchcase
 from jobqueued.events import PathAppeared
 from jobqueued.host import linux
 from jobqueued.jobdir.trust import has_writer
+from jobqueued.model import Now
+from jobqueued.source import Source
 
 _DIRECTORY = 0x4000_0000
 """IN_ISDIR."""
@@ -24,8 +27,8 @@ _GONE = linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_IGNORED | linux.IN_
 _MASK = _COMPLETE | linux.IN_CREATE | linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_ONLYDIR
 
 
-class PathTriggers:
-    """Who waits for which files."""
+class PathTriggers(Source):
+    """The files that jobs wait for."""
 
     def __init__(self) -> None:
         self._inotify = linux.inotify()
@@ -33,9 +36,13 @@ class PathTriggers:
         self._watches: dict[int, str] = {}
         self._looked = _coarse()
 
-    def fileno(self) -> int:
-        """Readable once something has happened."""
-        return self._inotify
+    def descriptors(self) -> dict[int, int]:
+        """One of inotify, readable once something has happened."""
+        return {self._inotify: select.POLLIN}
+
+    def ready(self, descriptor: int, now: Now) -> list[PathAppeared]:
+        """Tell what has appeared."""
+        return self.take()
 
     def want(self, paths: Iterable[str]) -> None:
         """Wait for these and no others: absolute, with ``*``, ``?`` and ``[…]`` in the last part only."""
@@ -47,13 +54,13 @@ class PathTriggers:
             self._watch()
 
     def found(self) -> Iterator[PathAppeared]:
-        """What is there at the start: maybe it appeared while nobody looked."""
+        """Find what is there at the start: maybe it appeared while nobody looked."""
         for path in self._paths():
             if (instant := self._newest(path)) is not None:
                 yield _appeared(path, instant)
 
     def take(self) -> list[PathAppeared]:
-        """What has appeared, each path once."""
+        """Take what has appeared, each path once."""
         found: dict[str, None] = {}
         while changed := self._read(found):
             fresh, lost = self._watch(), changed & linux.IN_Q_OVERFLOW
@@ -67,7 +74,7 @@ class PathTriggers:
         return [_appeared(path, instant) for path in found]
 
     def _read(self, found: dict[str, None]) -> int:
-        """Add what the events up to now tell; what of them says that directories came or went, or events were lost."""
+        """Add what the events up to now tell; those of their bits that tell of directories, or of lost events."""
         changed = 0
         for event in linux.inotify_events(self._inotify):
             directory = self._watches.get(event.watch, "")
@@ -82,7 +89,7 @@ class PathTriggers:
         return [path for patterns in self._patterns.values() for path in patterns]
 
     def _newest(self, path: str) -> int | None:
-        """When (wall, ns) the newest file appeared, or changed last, that is there now; None: there is none."""
+        """The time (wall, ns) at which the newest file that is there now appeared, or changed last; None: none is."""
         directory, times = os.path.dirname(path), []
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
@@ -105,7 +112,7 @@ class PathTriggers:
         return False
 
     def _there(self, directories: Container[str], since: int) -> Iterator[str]:
-        """Which of the paths in these directories have a file since then."""
+        """The paths in these directories that have a file since then."""
         for path in self._paths():
             if os.path.dirname(path) in directories and (newest := self._newest(path)) is not None and newest >= since:
                 yield path
@@ -132,7 +139,7 @@ def _coarse() -> int:
 
 
 def _is_being_written(entry: os.DirEntry[str]) -> bool:
-    """Whether it will be closed later, which is told."""
+    """True if it will be closed later, which is told."""
     with contextlib.suppress(OSError):
         if entry.is_file(follow_symlinks=False):
             descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)

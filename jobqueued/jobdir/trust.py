@@ -1,4 +1,4 @@
-"""Which files of the job directory are read at all: by name, type, owner and mode, and not while they are written."""
+"""Trust in files of the job directory: by name, type, owner and mode, and not while they are written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 def is_job_file(name: str) -> bool:
-    """Whether the directory's entry of this name is read.
+    """True if the directory's entry of this name is read.
 
     ``*.yaml`` and ``*.yml`` leave out what editors and package managers leave behind (``~``, ``.swp``, ``.dpkg-old``);
     dotfiles, and names that no terminal or journal could show, are left out too.
@@ -38,7 +38,7 @@ UNREAD = "is not read; accepted: a name that ends in .yaml or .yml, in small let
 
 
 def is_meant(name: str) -> bool:
-    """Whether a file that is not read was probably meant to be: it is worth a word."""
+    """True if a file that is not read was probably meant to be: it is worth a word."""
     return name.lower().endswith((".yaml", ".yml")) and not name.startswith(".") and not is_job_file(name)
 
 
@@ -81,7 +81,7 @@ def check_trusted(found: os.stat_result, daemon: int | None) -> None:
 
 
 def has_writer(descriptor: int) -> bool:
-    """Whether the kernel refuses a read lease because of a writer (fcntl(2)); False where it gives no leases at all.
+    """True if the kernel refuses a read lease because of a writer (fcntl(2)); False where it gives no leases at all.
 
     A writer that comes while we hold it waits for these microseconds, and we are told by a signal that does nothing.
     """
@@ -95,7 +95,7 @@ def has_writer(descriptor: int) -> bool:
 
 
 def _is_private(group: int, user: int) -> bool:
-    """Whether a group is the user's private one: primary, of the same name, and nobody else's."""
+    """True if a group is the user's private one: primary, of the same name, and nobody else's."""
     try:
         owner, members = pwd.getpwuid(user), grp.getgrgid(group)
     except KeyError:

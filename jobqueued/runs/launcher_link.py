@@ -202,8 +202,14 @@ class LauncherLink:
 
     # orders and notices
 
+    def __contains__(self, descriptor: int) -> bool:
+        """True for a descriptor that is one of ours now."""
+        return descriptor in self._followed or (
+            self._connection is not None and descriptor == self._connection.fileno()
+        )
+
     def descriptors(self) -> list[int]:
-        """The descriptors that the loop waits on."""
+        """The connection to the launcher, and those to supervisors of earlier ones."""
         own = [] if self._connection is None else [self._connection.fileno()]
         return own + list(self._followed)
 

@@ -6,43 +6,63 @@ One job a turn, some time after there is something to do.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from jobqueued.model import MINUTE, Now, RunId
 from jobqueued.settings import Retention
+from jobqueued.source import Source
 from jobqueued.state import record_files
-from jobqueued.state.store import Store, StoreError
+from jobqueued.state.store import CommitFailed, Store, StoreError
 
 
-class Housekeeping:
-    """`at` is when (CLOCK_MONOTONIC, ns) `turn` wants to be called; None: there is nothing to do."""
+class Housekeeping(Source):
+    """Jobs of which something may be let go.  `live` tells the runs to spare; `failed` is told of commits that fail."""
 
-    def __init__(self, store: Store, logs: Path, retention: Retention) -> None:
-        self._store, self._logs, self._retention = store, logs, retention
+    def __init__(
+        self,
+        store: Store,
+        logs: Path,
+        retention: Retention,
+        live: Callable[[], Container[RunId]],
+        failed: Callable[[CommitFailed], None],
+    ) -> None:
+        self._store, self._logs, self._retention, self._live, self._failed = store, logs, retention, live, failed
         self._jobs: set[str] = set()
         self._unmended: set[str] = set()
-        self.at: int | None = None
+        self._at: int | None = None
 
     def begin(self, now: Now) -> None:
         """At start: look at every job, as nobody did meanwhile."""
         self._unmended = set(self._store.jobs())
         self._jobs = self._unmended | set(record_files.jobs(self._logs))
-        self.at = now.mono if self._jobs else None
+        self._at = now.mono if self._jobs else None
 
     def note(self, job: str, now: Now) -> None:
         """A run of this job has ended."""
         self._jobs.add(job)
-        self.at = now.mono + MINUTE if self.at is None else self.at
+        self._at = now.mono + MINUTE if self._at is None else self._at
 
-    def turn(self, now: Now, live: Container[RunId]) -> None:
-        """One job, sparing runs that have not ended; after the last one the log: store.CommitFailed."""
+    @property
+    def deadline(self) -> int | None:
+        """The time to look; None: there is nothing to do."""
+        return self._at
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Look at one job; after the last one at the log."""
+        try:
+            self._look(now)
+        except CommitFailed as error:
+            self._failed(error)
+        return ()
+
+    def _look(self, now: Now) -> None:
         if self._jobs:
             job = self._jobs.pop()
             self._mend(job)
-            self._expire(job, now, live)
+            self._expire(job, now)
         if not self._jobs:
-            self.at = None
+            self._at = None
             self._store.tidy()
 
     def _mend(self, job: str) -> None:
@@ -55,7 +75,8 @@ class Housekeeping:
                 if record_files.read(self._logs, RunId(job, record["number"])) != record:
                     record_files.write(self._logs, record)
 
-    def _expire(self, job: str, now: Now, live: Container[RunId]) -> None:
+    def _expire(self, job: str, now: Now) -> None:
+        live = self._live()
         expired = record_files.expired(self._logs, job, self._retention, now.wall)
         gone = [number for number in expired if RunId(job, number) not in live]
         for number in gone:

@@ -1,4 +1,4 @@
-"""What was decided but is not durable yet: it goes with the next commit that succeeds, the newest state of each."""
+"""Decisions that are not durable yet: they go with the next commit that succeeds, the newest state of each."""
 
 from __future__ import annotations
 

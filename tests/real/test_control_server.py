@@ -29,6 +29,7 @@ from jobqueued.control.server import ControlServer, Peer
 from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.core.record import begin
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
+from jobqueued.loop import read_clocks
 from jobqueued.model import SECOND, Claim, LockClientId, Run, RunId, RunState, to_instant
 from jobqueued.runs.run_directory import RunDirectory
 from jobqueued.saved import Hold
@@ -154,11 +155,12 @@ class Service:
     def turn(self) -> None:
         """Take what is ready."""
         poll = select.poll()
-        for number, writing in self.control.descriptors().items():
-            poll.register(number, select.POLLIN | (select.POLLOUT if writing else 0))
+        for number, bits in self.control.descriptors().items():
+            poll.register(number, bits)
+        now = read_clocks()
         for number, _bits in poll.poll(0):
-            self.control.ready(number)
-        self.control.go_on()
+            self.control.ready(number, now)
+        self.control.turn(now)
 
     def until(self, what: Callable[[], object]) -> None:
         """Turn until something is so."""
@@ -418,13 +420,13 @@ class Real(Service):
             self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
         self.happened: list[Event] = []
         self.reloads: list[int] = []
-        self.verbs = Methods(
+        self.methods = Methods(
             self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append,
             self.logs,
             self.reloads.append, lambda: self.world.now, "boot1", LockProcesses(directory / "with-lock"),
             Monitor(list, RunDirectory(directory / "runs", self.logs)),
         )  # fmt: skip
-        super().__init__(directory, self.verbs.of)
+        super().__init__(directory, self.methods.of)
 
 
 @pytest.fixture
@@ -635,9 +637,9 @@ class TestVerbs:
         assert "old@3" == client.ask("Show", run="old@3")["parameters"]["record"]["run"]
         assert "old@3" == client.ask("Wait", run="old@3")["parameters"]["record"]["run"]
         client.send(call("Wait", run="backup@1"))
-        real.until(lambda: real.verbs.waiters)
+        real.until(lambda: real.methods.waiters)
         client.nothing_more()
-        ((ticket,),) = real.verbs.waiters.values()
+        ((ticket,),) = real.methods.waiters.values()
         real.control.reply(ticket, {"record": {"state": "succeeded"}})
         assert [{"parameters": {"record": {"state": "succeeded"}}}] == client.replies(1)
 

@@ -18,6 +18,7 @@ from jobqueued.child.process import birth
 from jobqueued.commands import MarkLockHolder
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.events import LockFound, LockOver
+from jobqueued.loop import read_clocks
 from jobqueued.model import Claim, LockClientId
 from tests.real.test_ctl import PROGRAM, environment, run
 from tests.support.host import DEADLINE, Host, wait_for
@@ -37,8 +38,8 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def company(tmp_path: Path) -> Iterator[LockProcesses]:
-    """A company of nobody yet."""
+def processes(tmp_path: Path) -> Iterator[LockProcesses]:
+    """No processes yet."""
     found = LockProcesses(tmp_path / "with-lock")
     assert [] == found.found()
     yield found
@@ -52,30 +53,30 @@ def marks(directory: Path) -> list[str]:
 
 
 class TestMarks:
-    def test_found_again(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
-        """Who was granted its locks is found again by the next company, with what it holds, and followed to its end."""
-        guest = company.come(sleeper.pid)
-        company.mark(MarkLockHolder(guest, CLAIMS, PLACED, "root"))
+    def test_found_again(self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
+        """Who was granted its locks is found again by the next daemon, with what it holds, and followed to its end."""
+        client = processes.come(sleeper.pid)
+        processes.mark(MarkLockHolder(client, CLAIMS, PLACED, "root"))
         following = LockProcesses(tmp_path / "with-lock")
-        assert [LockFound(guest, CLAIMS, PLACED, "root")] == following.found()
+        assert [LockFound(client, CLAIMS, PLACED, "root")] == following.found()
         (descriptor,) = following.descriptors()
         assert ([], [], []) == select.select([descriptor], [], [], 0)
         sleeper.kill()
         assert ([descriptor], [], []) == select.select([descriptor], [], [], DEADLINE)
-        assert LockOver(guest) == following.left(descriptor)
-        assert ([], []) == (following.descriptors(), marks(tmp_path / "with-lock"))
+        assert [LockOver(client)] == following.ready(descriptor, read_clocks())
+        assert ({}, []) == (following.descriptors(), marks(tmp_path / "with-lock"))
 
     def test_not_before_it_is_granted(
-        self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]
+        self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]
     ) -> None:
         """Who still waits has no mark: after a restart it has to ask again."""
-        company.come(sleeper.pid)
+        processes.come(sleeper.pid)
         assert [] == marks(tmp_path / "with-lock")
         assert [] == LockProcesses(tmp_path / "with-lock").found()
 
-    def test_names(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
+    def test_names(self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """Each has a name of its own, also beside those of before, and also one process that asks twice."""
-        assert [LockClientId(1), LockClientId(2)] == [company.come(sleeper.pid) for _ in range(2)]
+        assert [LockClientId(1), LockClientId(2)] == [processes.come(sleeper.pid) for _ in range(2)]
         (tmp_path / "with-lock" / "7").write_text(
             json.dumps({"pid": 0, "birth": 0, "claims": [], "placed": [], "asked_by": "root"})
         )
@@ -84,40 +85,42 @@ class TestMarks:
         assert LockClientId(8) == following.come(sleeper.pid)
         os.close(*following.descriptors())
 
-    def test_gone(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
+    def test_gone(self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """A process that is gone gets no name; one that goes before it is granted its locks gets no mark."""
-        guest = company.come(sleeper.pid)
+        client = processes.come(sleeper.pid)
         sleeper.kill()
         sleeper.wait(DEADLINE)
         with pytest.raises(ProcessLookupError):
-            company.come(sleeper.pid)
-        company.left(*company.descriptors())
-        company.mark(MarkLockHolder(guest, CLAIMS, PLACED, "root"))
+            processes.come(sleeper.pid)
+        processes.ready(*processes.descriptors(), read_clocks())
+        processes.mark(MarkLockHolder(client, CLAIMS, PLACED, "root"))
         assert [] == marks(tmp_path / "with-lock")
 
-    def test_not_for_everybody(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
+    def test_not_for_everybody(
+        self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]
+    ) -> None:
         """Nobody else can make marks, nor see who holds what."""
-        company.mark(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        processes.mark(MarkLockHolder(processes.come(sleeper.pid), CLAIMS, PLACED, "root"))
         assert 0o700 == (tmp_path / "with-lock").stat().st_mode & 0o777
 
-    def test_dead(self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
+    def test_dead(self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """The mark of a process that ended while nobody looked is removed."""
-        company.mark(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        processes.mark(MarkLockHolder(processes.come(sleeper.pid), CLAIMS, PLACED, "root"))
         sleeper.kill()
         sleeper.wait(DEADLINE)
         following = LockProcesses(tmp_path / "with-lock")
-        assert ([], [], []) == (following.found(), following.descriptors(), marks(tmp_path / "with-lock"))
+        assert ([], {}, []) == (following.found(), following.descriptors(), marks(tmp_path / "with-lock"))
 
     def test_another_process_of_that_number(
-        self, tmp_path: Path, company: LockProcesses, sleeper: subprocess.Popen[bytes]
+        self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]
     ) -> None:
         """A number that is another process's by now is not taken for the holder."""
-        company.mark(MarkLockHolder(company.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        processes.mark(MarkLockHolder(processes.come(sleeper.pid), CLAIMS, PLACED, "root"))
         path = tmp_path / "with-lock" / "1"
         mark = json.loads(path.read_text())
         path.write_text(json.dumps({**mark, "birth": mark["birth"] - 1}))
         following = LockProcesses(tmp_path / "with-lock")
-        assert ([], [], []) == (following.found(), following.descriptors(), marks(tmp_path / "with-lock"))
+        assert ([], {}, []) == (following.found(), following.descriptors(), marks(tmp_path / "with-lock"))
 
     @pytest.mark.parametrize(
         ("name", "text"),
@@ -133,10 +136,10 @@ class TestMarks:
         ],
         ids=str,
     )
-    def test_garbage(self, tmp_path: Path, company: LockProcesses, name: str, text: bytes) -> None:
+    def test_garbage(self, tmp_path: Path, processes: LockProcesses, name: str, text: bytes) -> None:
         """What is no mark is removed, and keeps nobody from starting."""
         (tmp_path / "with-lock" / name).write_bytes(text)
-        assert ([], [], []) == (company.found(), company.descriptors(), marks(tmp_path / "with-lock"))
+        assert ([], {}, []) == (processes.found(), processes.descriptors(), marks(tmp_path / "with-lock"))
 
 
 class Holder:

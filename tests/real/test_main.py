@@ -58,7 +58,7 @@ class TestUsage:
         status, output, errors = jobqueued("--help")
         assert (0, "") == (status, errors)
         options = {"root", "config", "jobs", "state", "run", "logs", "journal"}
-        options |= {"launcher", "delegated", "log", "detach", "pid-file", "version", "help"}
+        options |= {"launcher", "delegated", "log", "detach", "trace", "pid-file", "version", "help"}
         assert options == set(re.findall(r"^  (?:-h, )?--([a-z-]+)", output, re.M))
 
     def test_version(self) -> None:

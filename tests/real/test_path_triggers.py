@@ -19,16 +19,16 @@ class Waiting:
     """Somebody who waits for files that match."""
 
     def __init__(self, *paths: Path | str) -> None:
-        self.arrivals = PathTriggers()
-        self.arrivals.want(map(str, paths))
+        self.triggers = PathTriggers()
+        self.triggers.want(map(str, paths))
 
     def told(self) -> list[str]:
         """The paths that have appeared since the last look."""
-        return [event.path for event in self.arrivals.take()]
+        return [event.path for event in self.triggers.take()]
 
     def wait(self) -> list[str]:
         """The next that appear; nothing but inotify wakes us."""
-        while select.select([self.arrivals], [], [], DEADLINE)[0]:
+        while select.select(list(self.triggers.descriptors()), [], [], DEADLINE)[0]:
             if found := self.told():
                 return found
         raise AssertionError("nothing was told")
@@ -121,13 +121,13 @@ def test_what_is_there_at_the_start(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).touch()
     newest = max((tmp_path / name).stat().st_ctime_ns for name in ("a.csv", "b.csv"))
-    assert [(event.path, event.instant) for event in waiting.arrivals.found()] == [(f"{tmp_path}/*.csv", newest)]
+    assert [(event.path, event.instant) for event in waiting.triggers.found()] == [(f"{tmp_path}/*.csv", newest)]
 
 
 def test_nobody_waits_any_more(tmp_path: Path) -> None:
     """Another file of jobs, other paths."""
     waiting = Waiting(tmp_path / "a")
-    waiting.arrivals.want([f"{tmp_path}/b"])
+    waiting.triggers.want([f"{tmp_path}/b"])
     (tmp_path / "a").touch()
     assert waiting.told() == []
     (tmp_path / "b").touch()
@@ -150,7 +150,7 @@ def test_what_comes_with_its_directory_may_not_be_complete(tmp_path: Path) -> No
     (tmp_path / "in").mkdir()
     with open(tmp_path / "in" / "a", "w") as file:
         assert waiting.told() == []
-        assert list(waiting.arrivals.found()) == []
+        assert list(waiting.triggers.found()) == []
         file.write("all of it")
     assert waiting.wait() == [f"{tmp_path}/in/a"]
     assert waiting.told() == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobqueued.host.psi import DIRECTORY, PressureTriggers
-from jobqueued.model import SECOND
+from jobqueued.model import SECOND, Now
 from tests.support.host import DEADLINE
 
 
@@ -34,7 +34,7 @@ def test_the_kernel_tells_of_it() -> None:
             process.wait()
         os.close(descriptor)
     assert told == [(descriptor, select.POLLPRI)]
-    event = watched.event(descriptor, 7 * SECOND)
+    (event,) = watched.ready(descriptor, Now(0, 7 * SECOND))
     assert event.name == "cpu"
     assert event.until > 9 * SECOND, "beyond the window in which it would be told again"
 
@@ -46,7 +46,7 @@ def test_what_is_asked_of_the_kernel(tmp_path: Path) -> None:
     watched = PressureTriggers({"cpu": 80, "io": 5}, tmp_path)
     assert (tmp_path / "cpu").read_bytes() == b"some 1600000 2000000\0"
     assert (tmp_path / "io").read_bytes() == b"some 100000 2000000\0"
-    assert [watched.event(each, 0).name for each in watched.descriptors()] == ["cpu", "io"]
+    assert [event.name for each in watched.descriptors() for event in watched.ready(each, Now(0, 0))] == ["cpu", "io"]
     for descriptor in watched.descriptors():
         os.close(descriptor)
 
@@ -55,7 +55,7 @@ def test_what_cannot_be_watched_is_said_and_not_polled(tmp_path: Path) -> None:
     """No PSI in this kernel, or no trigger to be had: a descriptor without one would be ready all the time."""
     (tmp_path / "io").symlink_to("/dev/full")
     watched = PressureTriggers({"cpu": 80, "io": 40}, tmp_path)
-    assert watched.descriptors() == []
+    assert watched.descriptors() == {}
     assert watched.troubles == [
         f"pressure of cpu can't be watched, and holds nothing back: {tmp_path}/cpu: No such file or directory",
         f"pressure of io can't be watched, and holds nothing back: {tmp_path}/io: No space left on device",

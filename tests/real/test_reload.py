@@ -6,9 +6,11 @@ from pathlib import Path
 
 from jobqueued.catalog import Catalog
 from jobqueued.control.reload import Reload
-from jobqueued.events import FileGone
-from jobqueued.jobdir.watch import PATIENCE, Watch
+from jobqueued.events import FileGone, Reloaded
+from jobqueued.jobdir.acceptance import PATIENCE
+from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_jobs
+from jobqueued.loop import read_clocks
 from tests.support.host import Host
 
 
@@ -25,17 +27,18 @@ class TestReload:
         watch, catalog = Watch(tmp_path, read_jobs), Catalog()
         while watch.has_more:
             self.turn(watch, catalog, 0)
-        reload = Reload(watch, catalog)
-        assert not reload.is_complete()
+        complete: list[bool] = []
+        reload = Reload(watch, catalog, lambda: complete.append(True))
+        assert not reload.has_more
         file.write_text("jobs: {same: {command: a}, edited: {command: b}, new: {command: a}}")
         (tmp_path / "b.yaml").write_text("jobs: 1")
         for ticket in (7, 8):
             reload.begin(ticket)
         turns = 0
-        while not reload.is_complete():
+        while not reload.has_more:
             self.turn(watch, catalog, 0)
             turns += 1
-        assert not reload.is_complete()
+        assert ([Reloaded()], [True], False) == (reload.turn(read_clocks()), complete, reload.has_more)
         (first, answer), (second, same) = reload.answers()
         assert (7, 8, answer, []) == (first, second, same, reload.answers())
         (problem,) = answer.pop("problems")
@@ -50,12 +53,13 @@ class TestReload:
         watch, catalog = Watch(tmp_path, read_jobs), Catalog()
         while watch.has_more:
             self.turn(watch, catalog, 0)
-        reload = Reload(watch, catalog)
+        reload = Reload(watch, catalog, lambda: None)
         file.unlink()
         for mono, removed in ((0, []), (PATIENCE, ["a"])):
             reload.begin(1)
             self.turn(watch, catalog, mono)
-            assert reload.is_complete()
+            assert reload.has_more
+            reload.turn(read_clocks())
             ((_, answer),) = reload.answers()
             assert removed == answer["removed"]
 

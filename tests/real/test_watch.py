@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from jobqueued.events import FileGone, JobsRead
 from jobqueued.host import linux
-from jobqueued.jobdir import watch
+from jobqueued.jobdir.acceptance import PATIENCE, Content
+from jobqueued.jobdir.inbox import RESCAN
 from jobqueued.jobdir.trust import Refused, check_trusted, is_job_file, read_trusted
-from jobqueued.jobdir.watch import PATIENCE, Watch
+from jobqueued.jobdir.watch import SLICE_BYTES, Watch
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND
 from tests.support.host import DEADLINE, REPO
@@ -38,7 +39,7 @@ class Directory:
         self.kept: dict[str, bytes | None] = {**(kept or {})}
         self.watch = Watch(path, self._read, kept)
 
-    def _read(self, data: bytes, file: str) -> watch.Content:
+    def _read(self, data: bytes, file: str) -> Content:
         self.read.append(Path(file).name)
         return read_jobs(data, file)
 
@@ -48,7 +49,7 @@ class Directory:
     def scan(self, mono: int = 0) -> list[str]:
         """The events: ``a.yaml: x y`` for read jobs, ``a.yaml gone``."""
         self.read.clear()
-        self.watch.drain()
+        self.watch.inbox.drain()
         self.changed: dict[str, list[str]] = {}
         self.accepted: dict[str, bytes | None] = {}
         told = self._slice(mono)
@@ -81,7 +82,7 @@ def jobs(tmp_path: Path) -> Iterator[Directory]:
     directory = Directory(tmp_path / "jobqueue.d")
     assert [] == directory.scan()
     yield directory
-    directory.watch.close()
+    directory.watch.inbox.close()
 
 
 def test_files_are_read_in_byte_order(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_files_are_read_in_byte_order(tmp_path: Path) -> None:
     for name in ("b.yaml", "a.yml", "Z.yaml"):
         directory.write(name, f"from-{name[0].lower()}")
     assert ["Z.yaml: from-z", "a.yml: from-a", "b.yaml: from-b"] == directory.scan()
-    directory.watch.close()
+    directory.watch.inbox.close()
 
 
 def test_only_what_changed_is_read(jobs: Directory) -> None:
@@ -243,7 +244,7 @@ def test_a_directory_that_comes_later_is_seen(tmp_path: Path) -> None:
     assert (["a.yaml: a"], {}) == (directory.scan(), directory.problems())
     directory.write("b.yaml", "b")
     assert ["b.yaml: b"] == directory.scan()
-    directory.watch.close()
+    directory.watch.inbox.close()
 
 
 def test_a_directory_that_goes_takes_its_jobs_after_a_while(jobs: Directory, tmp_path: Path) -> None:
@@ -292,7 +293,7 @@ def test_a_link_to_another_directory_is_followed_at_once(tmp_path: Path) -> None
     assert ["a.yaml: two"] == directory.scan()
     directory.write("b.yaml", "b")
     assert ["b.yaml: b"] == directory.scan()
-    directory.watch.close()
+    directory.watch.inbox.close()
 
 
 def test_lost_events_cost_no_change(jobs: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +303,7 @@ def test_lost_events_cost_no_change(jobs: Directory, monkeypatch: pytest.MonkeyP
     jobs.scan(0)
     jobs.write("b.yaml", "b", "d")
     (jobs.path / "c.yaml").unlink()
-    list(linux.inotify_events(jobs.watch.fileno()))
+    list(linux.inotify_events(jobs.watch.inbox.fileno()))
     overflow = [linux.InotifyEvent(-1, linux.IN_Q_OVERFLOW, "")]
     monkeypatch.setattr(linux, "inotify_events", lambda _: iter(overflow))
     assert (["b.yaml: b d"], ["b.yaml"], PATIENCE) == (jobs.scan(0), jobs.read, jobs.watch.deadline)
@@ -311,9 +312,9 @@ def test_lost_events_cost_no_change(jobs: Directory, monkeypatch: pytest.MonkeyP
 def test_a_reload_sees_what_inotify_cannot(jobs: Directory) -> None:
     """After `relist` a scan finds changes without events."""
     jobs.write("a.yaml", "a")
-    list(linux.inotify_events(jobs.watch.fileno()))
+    list(linux.inotify_events(jobs.watch.inbox.fileno()))
     assert [] == jobs.scan()
-    jobs.watch.relist()
+    jobs.watch.inbox.relist()
     assert ["a.yaml: a"] == jobs.scan()
 
 
@@ -330,7 +331,7 @@ def test_without_watches_every_scan_lists(tmp_path: Path, monkeypatch: pytest.Mo
         assert [f"{name}.yaml: {name}"] == directory.scan()
     advice = "cannot be watched: raise fs.inotify.max_user_watches; until then a reload reads it"
     assert {tmp_path.name: [advice]} == directory.problems()
-    directory.watch.close()
+    directory.watch.inbox.close()
 
 
 # ── over restarts ──
@@ -358,7 +359,7 @@ def test_a_broken_file_keeps_its_jobs_over_a_restart(jobs: Directory) -> None:
         later.problems(),
         later.accepted,
     )
-    later.watch.close()
+    later.watch.inbox.close()
 
 
 def test_what_is_the_same_is_parsed_once(jobs: Directory) -> None:
@@ -369,7 +370,7 @@ def test_what_is_the_same_is_parsed_once(jobs: Directory) -> None:
     later = again(jobs)
     assert (["a.yaml: a", "b.yaml: b", "c.yaml: c"], ["a.yaml", "b.yaml", "c.yaml"]) == (later.scan(), later.read)
     assert {} == later.accepted
-    later.watch.close()
+    later.watch.inbox.close()
 
 
 def test_what_went_while_nobody_looked_is_gone(jobs: Directory) -> None:
@@ -380,7 +381,7 @@ def test_what_went_while_nobody_looked_is_gone(jobs: Directory) -> None:
     (jobs.path / "a.yaml").unlink()
     later = again(jobs)
     assert (["b.yaml: b"], {"a.yaml": None}, None) == (later.scan(), later.accepted, later.watch.deadline)
-    later.watch.close()
+    later.watch.inbox.close()
 
 
 def test_an_id_stays_with_its_file_over_a_restart(jobs: Directory) -> None:
@@ -391,7 +392,7 @@ def test_an_id_stays_with_its_file_over_a_restart(jobs: Directory) -> None:
     jobs.write("b.yaml", "x", "y")
     later = again(jobs)
     assert (["b.yaml: x y"], ["a.yaml"]) == (later.scan(), list(later.problems()))
-    later.watch.close()
+    later.watch.inbox.close()
 
 
 def test_ids_may_move_while_nobody_looks(jobs: Directory) -> None:
@@ -403,7 +404,7 @@ def test_ids_may_move_while_nobody_looks(jobs: Directory) -> None:
     jobs.write("b.yaml", "x")
     later = again(jobs)
     assert (CIRCLE, {}) == (later.scan(), later.problems())
-    later.watch.close()
+    later.watch.inbox.close()
 
 
 def test_what_this_version_can_not_read_is_judged_by_its_file(jobs: Directory) -> None:
@@ -413,7 +414,7 @@ def test_what_this_version_can_not_read_is_judged_by_its_file(jobs: Directory) -
     jobs.kept["a.yaml"] = b"5"
     later = again(jobs)
     assert ["a.yaml: a"] == later.scan()
-    later.watch.close()
+    later.watch.inbox.close()
 
 
 # ── writers ──
@@ -430,7 +431,7 @@ def test_a_file_in_writing_is_not_read_at_the_start(jobs: Directory) -> None:
         assert (["a.yaml: a b"], ["a.yaml"]) == (later.scan(), list(later.changes()))
         assert [] == later.scan()
     assert (["a.yaml: a"], {"a.yaml": []}) == (later.scan(), later.changes())
-    later.watch.close()
+    later.watch.inbox.close()
 
 
 def test_a_reader_is_no_writer(jobs: Directory) -> None:
@@ -438,7 +439,7 @@ def test_a_reader_is_no_writer(jobs: Directory) -> None:
     with open(jobs.path / "a.yaml", "w") as file:
         file.write("jobs: {a: {command: x}}")
     with open(jobs.path / "a.yaml"):
-        jobs.watch.relist()
+        jobs.watch.inbox.relist()
         assert ["a.yaml: a"] == jobs.scan()
     with open(jobs.path / "a.yaml", "r+", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
         file.write("jobs: {b: {command: x}}")  # EWOULDBLOCK at its open if a lease were left
@@ -453,7 +454,7 @@ def test_where_there_are_no_leases_files_are_read(jobs: Directory, monkeypatch: 
 
     monkeypatch.setattr(fcntl, "fcntl", none)
     jobs.write("a.yaml", "a")
-    jobs.watch.relist()
+    jobs.watch.inbox.relist()
     assert ["a.yaml: a"] == jobs.scan()
 
 
@@ -464,7 +465,7 @@ def test_many_files_are_read_in_slices(jobs: Directory) -> None:
     """No call reads more than a slice, and every job is told once, in the order of the names."""
     for number in range(300):
         jobs.write(f"{number:03}.yaml", *(f"j{number}-{index}" for index in range(10)))
-    jobs.watch.drain()
+    jobs.watch.inbox.drain()
     told, read = [], []
     while jobs.watch.has_more or not told:
         jobs.read.clear()
@@ -472,19 +473,19 @@ def test_many_files_are_read_in_slices(jobs: Directory) -> None:
         read.append(sum((jobs.path / name).stat().st_size + 1024 for name in jobs.read))
     assert [f"{number:03}.yaml" for number in range(300)] == [Path(event.file).name for event in told]
     assert len(read) > 10
-    assert max(read) <= watch.SLICE_BYTES + 2048
+    assert max(read) <= SLICE_BYTES + 2048
 
 
 def test_what_changes_between_slices_is_read_after_them(jobs: Directory) -> None:
     """A file that changes, or goes, while others are still to be read is not lost."""
     for number in range(100):
         jobs.write(f"{number:02}.yaml", *(f"j{number}-{index}" for index in range(20)))
-    jobs.watch.drain()
+    jobs.watch.inbox.drain()
     assert [] == jobs.watch.scan(0)
     assert jobs.watch.has_more
     jobs.write("00.yaml", "new")
     (jobs.path / "99.yaml").unlink()
-    jobs.watch.drain()
+    jobs.watch.inbox.drain()
     told = jobs.scan(0)
     assert ("00.yaml: new", 100) == (told[-1], len(told))
     assert [] == jobs.scan(0)
@@ -493,13 +494,13 @@ def test_what_changes_between_slices_is_read_after_them(jobs: Directory) -> None
 def test_a_slow_rescan_finds_what_no_event_told(jobs: Directory) -> None:
     """Once a minute a wake-up that is there anyway lists the directory; between, it does not."""
     jobs.write("a.yaml", "a")
-    list(linux.inotify_events(jobs.watch.fileno()))
-    jobs.watch.rescan(watch.RESCAN - 1)
-    assert [] == jobs.scan(watch.RESCAN - 1)
-    jobs.watch.rescan(watch.RESCAN)
-    assert ["a.yaml: a"] == jobs.scan(watch.RESCAN)
+    list(linux.inotify_events(jobs.watch.inbox.fileno()))
+    jobs.watch.inbox.rescan(RESCAN - 1)
+    assert [] == jobs.scan(RESCAN - 1)
+    jobs.watch.inbox.rescan(RESCAN)
+    assert ["a.yaml: a"] == jobs.scan(RESCAN)
     jobs.read.clear()
-    jobs.watch.rescan(watch.RESCAN + 1)
+    jobs.watch.inbox.rescan(RESCAN + 1)
     assert not jobs.watch.has_more
 
 
@@ -524,7 +525,7 @@ def test_jobs_that_change_places_are_never_removed(jobs: Directory, moves: dict[
     everything = {job for ids in there.values() for job in ids}
     for source, target in moves.items():
         jobs.write(f"{target}.yaml", f"{target}2", f"{source}1")
-    jobs.watch.drain()
+    jobs.watch.inbox.drain()
     while jobs.watch.has_more:
         for event in jobs.watch.scan(0):
             ids = {job.id for job in event.jobs} if isinstance(event, JobsRead) else set()
@@ -579,7 +580,7 @@ def test_a_file_in_writing_at_the_start_can_vanish(jobs: Directory) -> None:
         (jobs.path / "a.yaml").unlink()
     later.scan(0)
     assert ["a.yaml gone"] == later.scan(PATIENCE)
-    later.watch.close()
+    later.watch.inbox.close()
 
 
 def test_a_directory_that_comes_late_has_its_good_texts(jobs: Directory, tmp_path: Path) -> None:
@@ -592,7 +593,7 @@ def test_a_directory_that_comes_late_has_its_good_texts(jobs: Directory, tmp_pat
     (tmp_path / "away" / "a.yaml").write_text("jobs: [")
     os.rename(tmp_path / "away", jobs.path)
     assert (["a.yaml: a"], ["a.yaml"]) == (later.scan(), list(later.problems()))
-    later.watch.close()
+    later.watch.inbox.close()
 
 
 def test_a_storm_ends_in_what_is_there(jobs: Directory) -> None:
@@ -643,7 +644,7 @@ def mount(*arguments):
 
 def told(seconds=10):
     assert poll.poll(seconds * 1000), "no word of the mount"
-    jobs.watch.remounted()
+    jobs.watch.inbox.remounted()
     return jobs.scan(0), sorted(jobs.problems())
 
 root = Path(sys.argv[1])
@@ -655,7 +656,7 @@ for name in ("jobqueue.d", "other", "elsewhere"):
 (root / "b").write_text("jobs: {c: {command: x}}")
 jobs = Directory(root / "jobqueue.d")
 poll = select.poll()
-poll.register(jobs.watch.mounts, select.POLLPRI)
+poll.register(jobs.watch.inbox.mounts, select.POLLPRI)
 print(jobs.scan(0))
 mount("--bind", root / "other", root / "jobqueue.d")
 print(told())
@@ -665,7 +666,7 @@ mount("--bind", root / "b", root / "jobqueue.d" / "b.yaml")
 print(told())
 mount("--bind", root / "other", root / "elsewhere")
 assert poll.poll(10000)
-jobs.watch.remounted()
+jobs.watch.inbox.remounted()
 jobs.read.clear()
 print(jobs.scan(0), jobs.read)
 subprocess.run(["umount", root / "jobqueue.d" / "b.yaml"], check=True)
@@ -821,7 +822,7 @@ def test_what_was_told_is_what_is_there(
             case "move" if path.exists():
                 os.rename(path, directory.path / "d.yaml")
             case "relist":
-                directory.watch.relist()
+                directory.watch.inbox.relist()
             case "wait":
                 mono += PATIENCE
         _listen(directory, mono, told)
@@ -833,7 +834,7 @@ def test_what_was_told_is_what_is_there(
         if path.name not in directory.problems():
             assert ({job.id for job in found}, []) == (told[path.name], problems)
     assert told.keys() <= {path.name for path in directory.path.iterdir()}
-    directory.watch.close()
+    directory.watch.inbox.close()
 
 
 def _listen(directory: Directory, mono: int, told: dict[str, set[str]]) -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from jobqueued import events
 from jobqueued.commands import Command, Launch, Reply, Say, Stop
-from jobqueued.control.views import status_of
+from jobqueued.control.views import standing, status
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.spelling import parse_duration
@@ -268,7 +268,7 @@ class Teller:
     def do_list(self) -> None:
         """The status of each job."""
         for job in self.story.scheduler.catalog:
-            self.story.lines.append(f"    {job.id}: {status_of(self.story.scheduler, job)}")
+            self.story.lines.append(f"    {job.id}: {status(job, standing(self.story.scheduler, job))}")
 
     def do_records(self, job: str) -> None:
         """What is on record, skips that share one unfolded."""
@@ -285,6 +285,15 @@ def retold(text: str) -> str:
             found.append(line)
     teller.story.scheduler.validate()
     return "\n".join(found) + "\n"
+
+
+def world_of(text: str) -> World:
+    """The world of a story after its last act."""
+    teller = Teller()
+    for line, body in acts(text):
+        if line.startswith(">"):
+            teller.act(line[1:], body)
+    return teller.story
 
 
 def acts(text: str) -> Iterator[tuple[str, list[str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ from jobqueued.commands import (
 )
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.scheduler_state import HostLimits
+from jobqueued.core.trace import Line, Recorder
 from jobqueued.model import LIVE, SECOND, Claim, Job, LockClientId, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.queue.locks import SLOT
 from jobqueued.queue.placement import CPUS, Placed
@@ -43,6 +45,9 @@ class World:
     """One host.  `users`: what is wrong with them, "" where it is not told; None: the test answers for the database.
 
     What survives a crash: `rows`, `memories` (the disk) and `processes` with their supervisors."""
+
+    note: Callable[[Line], None] | None = None
+    """What gets the lines of the trace."""
 
     def __init__(
         self,
@@ -82,12 +87,7 @@ class World:
 
     def boot(self) -> None:
         """Start a scheduler on what the disk has; live attempts are found again before anything is admitted."""
-        self.scheduler = Scheduler(self.limits)
-        self.record_files.clear()  # upkeep writes those anew that a crash left older than their rows
-        unfinished = [run for run, record in self.rows.values() if record is None]
-        skips = [run for run, _ in self.rows.values() if run.state == "skipped" and self._newest(run)]
-        self.scheduler.restore(self.memories.values(), [*unfinished, *skips], self.now, self.hold)
-        self.restored = dict(self.scheduler.runs)
+        self.restore()
         for file, jobs in self.files.items():
             self.happen(events.JobsRead(file, jobs), admit=False)
         for run in list(self.scheduler.runs.values()):
@@ -98,6 +98,16 @@ class World:
             self.happen(events.LockFound(mark.client, mark.claims, mark.placed, mark.asked_by), admit=False)
         boot = None if self.boot_id in self.boots else self.boot_id
         self.happen(events.JobsLoaded(complete=True, boot=boot), events.Woke())
+
+    def restore(self) -> None:
+        """A new scheduler that has what the disk has, and has read no file yet."""
+        self.scheduler = Scheduler(self.limits)
+        self.recorder = Recorder(self.scheduler, self.note)
+        self.record_files.clear()  # housekeeping writes those anew that a crash left older than their rows
+        unfinished = [run for run, record in self.rows.values() if record is None]
+        skips = [run for run, _ in self.rows.values() if run.state == "skipped" and self._newest(run)]
+        self.recorder.restore(self.memories.values(), [*unfinished, *skips], self.now, self.hold)
+        self.restored = dict(self.scheduler.runs)
 
     def _newest(self, run: Run) -> bool:
         return self.memories[run.id.job].last_number == run.id.number
@@ -114,8 +124,8 @@ class World:
         """One turn; `die_after` n: the scheduler dies after n of the turn's acts (-1: before its commit)."""
         commands: list[Command] = []
         for event in happened:
-            commands += self.scheduler.handle(event, self.now)
-        commands += self.scheduler.admit(self.now) if admit else self.scheduler.settle(self.now)
+            commands += self.recorder.handle(event, self.now)
+        commands += self.recorder.over(self.now, admit=admit)
         self.scheduler.validate()
         self._carry_out(commands, die_after)
 

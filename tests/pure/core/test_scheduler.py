@@ -263,8 +263,7 @@ def test_found_attempts_count_as_used() -> None:
     due = world.scheduler.next_start("a")
     assert due is not None
     world.pass_time(3600, scheduler=False)
-    world.scheduler = type(world.scheduler)()
-    world.scheduler.restore(world.memories.values(), [], world.now)
+    world.restore()
     world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
     attempt = RunId("a", 7), 1
     world.processes[attempt], world.begun[attempt], world.holding[attempt] = world.now.wall + 10**9, world.now.wall, ()

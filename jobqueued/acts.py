@@ -1,0 +1,87 @@
+"""Acts: one commit of all that is to be kept, then command by command in the order given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobqueued import commands
+from jobqueued.commands import Command, RemoveMarks, SaveRun
+from jobqueued.control.lock_processes import LockProcesses
+from jobqueued.host.log import Log
+from jobqueued.model import Record, RunId
+from jobqueued.runs.launcher_link import LauncherLink
+from jobqueued.runs.run_directory import Name
+from jobqueued.state import record_files
+from jobqueued.state.commits import Commits
+from jobqueued.state.write_batch import WriteBatch
+
+Answer = Callable[[int, dict[str, Any], str | None], None]
+
+
+class Acts:
+    """Carries commands out.  `ended` is told of each run whose end is committed, or can't be now."""
+
+    def __init__(
+        self, batch: WriteBatch, commits: Commits, link: LauncherLink, log: Log, logs: Path,
+        lock_processes: LockProcesses, answer: Answer, ended: Callable[[RunId, Record], None],
+    ) -> None:  # fmt: skip
+        self._batch, self._commits, self._link, self._log, self._logs = batch, commits, link, log, logs
+        self._lock_processes, self._answer, self._ended = lock_processes, answer, ended
+        self._held_back: list[RemoveMarks] = []
+
+    def carry_out(self, decided: Sequence[Command]) -> None:
+        """Commit first, then act."""
+        ended = [(each.run.id, each.record) for each in decided if isinstance(each, SaveRun) and each.record]
+        for command in decided:
+            self._batch.take(command)
+        committed = self._commits.make()
+        if committed:
+            self._remove_held_back()
+        for command in decided:
+            self._act(command, committed)
+        self._link.flush()
+        for run, record in ended:
+            if record.get("record_error"):
+                self._write_record(record)
+            self._ended(run, record)
+
+    def _act(self, command: Command, committed: bool) -> None:
+        match command:
+            case commands.Launch():
+                self._link.launch(command)
+            case commands.Stop(run, attempt, reason):
+                self._link.stop(Name(run, attempt), reason)
+            case commands.LookUp(user):
+                self._link.look_up(user)
+            case RemoveMarks():
+                self._remove_marks(command) if committed or command.again else self._held_back.append(command)
+            case commands.WriteRecord(record):
+                self._write_record(record)
+            case commands.MarkLockHolder():
+                if trouble := self._lock_processes.mark(command):
+                    self._log.say("trouble", text=trouble)
+            case commands.Say(event, fields):
+                self._log.say(event, **fields)
+            case commands.Reply(ticket, value, error):
+                self._answer(ticket, value, error)
+
+    def _remove_held_back(self) -> None:
+        """The directories of attempts whose end is committed only now."""
+        held_back, self._held_back = self._held_back, []
+        for command in held_back:
+            self._remove_marks(command)
+
+    def _remove_marks(self, command: RemoveMarks) -> None:
+        name = Name(command.run, command.attempt)
+        try:
+            self._link.marks.remove(name)
+        except OSError as error:
+            self._log.say("trouble", text=f"the run directory of {name} can't be removed: {error}")
+
+    def _write_record(self, record: Record) -> None:
+        try:
+            record_files.write(self._logs, record)
+        except OSError as error:
+            self._log.say("trouble", text=f"record of {record['run']} can't be written: {error}; it is in state.db")

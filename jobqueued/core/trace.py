@@ -1,0 +1,311 @@
+"""The trace: everything that the scheduler was told and what it decided, to be read, and to be replayed.
+
+Each event gets a number and enters a ring before it is handled.  As lines of JSON a ring is a trace file
+(docs/trace.md); one that begins with a start of the daemon gives the same commands when it is replayed.
+
+Values are written as they are: a dataclass or a named tuple as an object whose "is" names its class, without the fields
+that have their default; dictionaries (records) stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from jobqueued import commands, events, model, saved
+from jobqueued.commands import Command
+from jobqueued.core import scheduler_state
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.scheduler_state import HostLimits
+from jobqueued.events import Event
+from jobqueued.model import Now, Run, RunId, to_text
+from jobqueued.saved import Hold, SavedJob
+from jobqueued.timing import schedule
+
+VERSION = 1
+RING = 10_000
+
+Line = dict[str, Any]
+
+
+class Started(NamedTuple):
+    """A scheduler began with what an earlier one kept."""
+
+    limits: HostLimits
+    jobs: tuple[SavedJob, ...]
+    runs: tuple[Run, ...]
+    hold: Hold | None = None
+
+
+class TurnOver(NamedTuple):
+    """All events of a turn were handled, and the scheduler was asked what follows, and who starts (`admit`)."""
+
+    admit: bool
+
+
+@dataclass(slots=True)
+class Entry:
+    """One thing that the scheduler was told.  `bug` is why it could not decide about it."""
+
+    number: int
+    now: Now
+    told: Event | Started | TurnOver
+    bug: str = ""
+
+
+class Recorder:
+    """A scheduler that is written down.
+
+    `ring` has the newest entries, without what was decided: commands would cost the garbage collector twice as much as
+    all events.  `note` is given both as lines, as they arise.
+    """
+
+    def __init__(self, scheduler: Scheduler, note: Callable[[Line], None] | None = None) -> None:
+        self._scheduler, self._note = scheduler, note
+        self.ring: deque[Entry] = deque(maxlen=RING)
+        self._number = 0
+        self._is_quiet = False
+        self._quiet: Entry | None = None
+
+    def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
+        """Let it take over what an earlier scheduler kept."""
+        started = Started(self._scheduler.limits, tuple(jobs), tuple(runs), hold)
+        entry = self._begin(started, now)
+        self._scheduler.restore(started.jobs, started.runs, now, hold)
+        self._end(entry, ())
+
+    def handle(self, event: Event, now: Now) -> Sequence[Command]:
+        """Let it decide about an event; whatever it raises, after that was written down."""
+        entry = self._begin(event, now)
+        self._is_quiet = False
+        try:
+            decided = self._scheduler.handle(event, now)
+        except Exception as error:
+            self._fail(entry, error)
+            raise
+        self._end(entry, decided)
+        return decided
+
+    def over(self, now: Now, *, admit: bool = True) -> Sequence[Command]:
+        """Let it decide what follows at the end of a turn.
+
+        Of turns in which nothing was told and nothing decided only the last is written down.
+        """
+        entry = Entry(self._number, now, TurnOver(admit))
+        try:
+            decided = (self._scheduler.admit if admit else self._scheduler.settle)(now)
+        except Exception as error:
+            self._enter(entry)
+            self._fail(entry, error)
+            raise
+        if self._is_quiet and not decided:
+            self._quiet = entry
+        else:
+            self._is_quiet = True
+            self._enter(entry)
+            self._end(entry, decided)
+        return decided
+
+    def _begin(self, told: Event | Started, now: Now) -> Entry:
+        self._number += 1
+        entry = Entry(self._number, now, told)
+        self._enter(entry)
+        return entry
+
+    def _enter(self, entry: Entry) -> None:
+        if self._quiet is not None:
+            quiet, self._quiet = self._quiet, None
+            self._enter(quiet)
+            self._end(quiet, ())
+        self.ring.append(entry)
+        if self._note is not None:
+            self._note(told_line(entry))
+
+    def _fail(self, entry: Entry, error: Exception) -> None:
+        entry.bug = named(error)
+        self._end(entry, ())
+
+    def _end(self, entry: Entry, decided: Iterable[Command]) -> None:
+        if self._note is not None:
+            self._note(decided_line(entry, decided))
+
+
+def lines_of(entry: Entry) -> list[Line]:
+    """The lines of an entry of the ring: what was told and, as that alone is known, why nothing could be decided."""
+    return [told_line(entry), decided_line(entry, ())] if entry.bug else [told_line(entry)]
+
+
+def told_line(entry: Entry) -> Line:
+    """What was told, and when."""
+    return {"number": entry.number, "wall": entry.now.wall, "mono": entry.now.mono, "told": plain(entry.told)}
+
+
+def decided_line(entry: Entry, decided: Iterable[Command]) -> Line:
+    """What was decided about it."""
+    line: Line = {"number": entry.number, "decided": [plain(command) for command in decided]}
+    return {**line, "bug": entry.bug} if entry.bug else line
+
+
+def named(error: Exception) -> str:
+    """An exception in a line."""
+    return f"{type(error).__name__}: {error}"
+
+
+# values
+
+
+def plain(value: Any) -> Any:
+    """A value in JSON's terms."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _tagged(value, [(field.name, _default(field)) for field in fields(value) if field.init])
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        defaults: dict[str, Any] = getattr(value, "_field_defaults", {})
+        return _tagged(value, [(name, defaults.get(name, MISSING)) for name in value._fields])
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.value if isinstance(value, Enum) else value
+
+
+def _tagged(value: Any, defaults: list[tuple[str, Any]]) -> Line:
+    told = ((name, getattr(value, name)) for name, default in defaults if getattr(value, name) != default)
+    return {"is": type(value).__name__, **{name: plain(item) for name, item in told}}
+
+
+def _default(field: Any) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def revived(value: Any, kind: Any = object) -> Any:
+    """The inverse of `plain`; `kind` is the annotation of the field that has the value.  KeyError: an unknown class."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    if isinstance(value, dict) and "is" in value and not any(_is_plain(each) for each in kinds):
+        found = _classes()[value["is"]]
+        hints = _hints(found)
+        return found(**{name: revived(item, hints[name]) for name, item in value.items() if name != "is"})
+    for each in kinds:
+        if each is datetime and isinstance(value, str):
+            return datetime.fromisoformat(value)
+        if isinstance(each, type) and issubclass(each, Enum) and isinstance(value, str):
+            return each(value)
+        if get_origin(each) is tuple and isinstance(value, list):
+            of = get_args(each)
+            of = of[:1] * len(value) if of[-1] is Ellipsis else of
+            return tuple(revived(item, one) for item, one in zip(value, of, strict=True))
+    return value
+
+
+def _is_plain(kind: Any) -> bool:
+    """True for the annotations of what stays a dictionary: records, metadata."""
+    origin = get_origin(kind) or kind
+    return origin is Any or (isinstance(origin, type) and issubclass(origin, dict))
+
+
+@cache
+def _classes() -> dict[str, Any]:
+    """Everything that a trace can hold, by its name."""
+    modules = (model, saved, events, commands, schedule, scheduler_state)
+    found = (item for module in modules for item in vars(module).values() if isinstance(item, type))
+    known = {each.__name__: each for each in found if is_dataclass(each) or hasattr(each, "_fields")}
+    return {**known, "Started": Started, "TurnOver": TurnOver}
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+# what is made of a trace
+
+
+class Broken(Exception):
+    """What was read is no trace, or not one that can be used so; the message says why."""
+
+
+def replay(lines: Iterable[Line]) -> Iterator[str]:
+    """Tell a fresh scheduler all of it, and say where that decides otherwise; Broken unless it begins with a start."""
+    scheduler: Scheduler | None = None
+    decided = Line()
+    for line in lines:
+        if "decided" in line and {**decided, "number": line["number"]} != line:
+            yield f"{line['number']}: then {line}\n{line['number']}: now {decided}"
+        if "told" not in line:
+            continue
+        told, now = revived(line["told"]), Now(line["wall"], line["mono"])
+        if isinstance(told, Started):
+            scheduler = Scheduler(told.limits)
+        if scheduler is None:
+            raise Broken("this trace does not begin with a start of jobqueued, so it can't be replayed; story reads it")
+        decided = _again(scheduler, told, now)
+
+
+def _again(scheduler: Scheduler, told: Any, now: Now) -> Line:
+    entry, commands = Entry(0, now, told), list[Command]()
+    try:
+        match told:
+            case Started(_, jobs, runs, hold):
+                scheduler.restore(jobs, runs, now, hold)
+            case TurnOver(admit):
+                commands = (scheduler.admit if admit else scheduler.settle)(now)
+            case _:
+                commands = scheduler.handle(told, now)
+    except Exception as error:
+        entry.bug = named(error)
+    return decided_line(entry, commands)
+
+
+def story(lines: Iterable[Line], run: RunId) -> Iterator[str]:
+    """The history of one run: a line for each event and each command about it, with the time on the wall."""
+    time, event = "", ""
+    for line in lines:
+        if "told" in line:
+            time, told = to_text(line["wall"]), line["told"]
+            event = "" if told["is"] in ("Started", "TurnOver") else f"{time} {brief(told)}"
+            if event and _concerns(told, run):
+                yield event
+                event = ""
+        about = [command for command in line.get("decided", ()) if _concerns(command, run)]
+        if about and event:
+            yield event
+        yield from (f"{time}   → {brief(command)}" for command in about)
+        if line.get("bug") and not event:
+            yield f"{time}   bug: {line['bug']}"
+
+
+def _concerns(value: Any, run: RunId) -> bool:
+    """True if the run is named anywhere in it."""
+    if isinstance(value, dict):
+        named = value.get("is") == "RunId" and (value.get("job"), value.get("number")) == run
+        return named or any(_concerns(item, run) for item in value.values())
+    if isinstance(value, list):
+        return any(_concerns(item, run) for item in value)
+    return bool(value == str(run))
+
+
+_BRIEF = 160
+
+
+def brief(value: Any, depth: int = 0) -> str:
+    """A plain value on one line for people: its name, and those of its fields that are short."""
+    if not isinstance(value, dict):
+        return str(value)
+    if value.get("is") == "RunId":
+        return f"{value['job']}@{value['number']}"
+    words = [str(value["is"])] if "is" in value else []
+    for name, item in value.items():
+        if name == "is" or item is None or isinstance(item, list):
+            continue
+        if not isinstance(item, dict) or depth == 0 or item.get("is") == "RunId":
+            words.append(f"{name}={brief(item, depth + 1)}")
+    text = " ".join(words)
+    text = text if len(text) <= _BRIEF or depth == 0 else f"{text[:_BRIEF]} …"
+    return f"({text})" if depth else text

@@ -1,0 +1,138 @@
+"""Decisions of the scheduler, written down; a bug in it costs one event, is told, and stops nothing else.
+
+An event that it can't handle is an impossible step (lifecycle.IllegalStep) or any other exception.  The end of an
+attempt is not lost with it: the run counts as lost or, if that is impossible too, is set aside until the next start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from jobqueued.commands import Command, Reply
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.trace import Recorder
+from jobqueued.events import Event, NeverStarted, RunEnded, RunLost
+from jobqueued.host.log import Log
+from jobqueued.model import MINUTE, SECOND, Now, Run, RunId
+from jobqueued.runs.run_directory import Name
+from jobqueued.saved import Hold, SavedJob
+from jobqueued.trace import TraceFile, write_ring
+
+_AGAIN = 10 * SECOND
+_FILE_EVERY = 10 * MINUTE
+
+
+class Decisions:
+    """A scheduler and its trace.  `directory` gets the files about bugs, unless there is a `trace`."""
+
+    def __init__(self, scheduler: Scheduler, log: Log, directory: Path, trace: TraceFile | None) -> None:
+        self._scheduler, self._log, self._directory, self._trace = scheduler, log, directory, trace
+        self._recorder = Recorder(scheduler, None if trace is None else trace.note)
+        self._set_aside: dict[Name, str] = {}
+        self._stuck = ""
+        self._stuck_until = 0
+        self._file: Path | None = None
+        self._file_at = 0
+        self._said = ""
+
+    @property
+    def troubles(self) -> list[str]:
+        """Marks that a bug has left, for people."""
+        return [*self._set_aside.values(), *([self._stuck] if self._stuck else [])]
+
+    def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
+        """Begin with what an earlier scheduler kept."""
+        self._recorder.restore(jobs, runs, now, hold)
+
+    def about(self, happened: Sequence[Event], now: Now) -> list[Command]:
+        """Decide about events, in order."""
+        return [command for event in happened for command in self._about(event, now)]
+
+    def following(self, now: Now, *, admit: bool) -> Sequence[Command]:
+        """Decide what follows at the end of a turn and, if `admit`, who starts."""
+        if self._stuck_until > now.mono:
+            return ()
+        try:
+            decided = self._recorder.over(now, admit=admit)
+        except Exception as error:
+            self._get_stuck(error, now)
+            return ()
+        self._stuck = ""
+        return decided
+
+    def next_wakeup(self, now: Now) -> int | None:
+        """The scheduler's own, but not while it is stuck."""
+        wake = self._scheduler.next_wakeup(now)
+        rest = self._stuck_until - now.mono
+        return wake if not self._stuck or rest <= 0 else max(wake or 0, now.wall + rest)
+
+    def _about(self, event: Event, now: Now) -> Sequence[Command]:
+        name = _attempt(event)
+        if name in self._set_aside:
+            return ()
+        try:
+            return self._recorder.handle(event, now)
+        except Exception as error:
+            return self._instead(event, name, error, now)
+
+    def _instead(self, event: Event, name: Name | None, error: Exception, now: Now) -> Sequence[Command]:
+        """Do what can still be done about an event that could not be handled."""
+        why, how = _where(error), self._told(name, now)
+        if name is not None and isinstance(event, RunEnded | NeverStarted):
+            try:
+                lost = RunLost(*name, f"a bug in jobqueued: its end could not be taken in: {why}")
+                decided = self._recorder.handle(lost, now)
+                self._say(f"the end of {name} could not be taken in, so it counts as lost: {why}; {how}")
+                return decided
+            except Exception as second:
+                why = f"{why}; {_where(second)}"
+        if name is not None and isinstance(event, RunEnded | NeverStarted | RunLost):
+            aside = f"{name} is set aside: its end could not be taken in, so it counts as live until the next start"
+            self._set_aside[name] = aside
+            self._say(f"{aside}: {why}; {how}")
+            return ()
+        about = "" if name is None else f" about {name}"
+        self._say(f"{type(event).__name__}{about} could not be handled, and is dropped: {why}; {how}")
+        ticket: int | None = getattr(event, "ticket", None)
+        return () if ticket is None else (Reply(ticket, {"reason": f"a bug in jobqueued: {why}"}, "Refused"),)
+
+    def _get_stuck(self, error: Exception, now: Now) -> None:
+        self._stuck_until = now.mono + _AGAIN
+        self._stuck = "what follows could not be decided, so nothing new starts; it is tried again every 10 s"
+        self._say(f"{self._stuck}: {_where(error)}; to begin anew, restart jobqueued; {self._told(None, now)}")
+
+    def _told(self, name: Name | None, now: Now) -> str:
+        """Write down how it came to this, and say where; one file each ten minutes will do."""
+        if self._trace is not None and self._trace.is_whole:
+            path = self._trace.path
+        else:
+            if self._file is None or self._file_at + _FILE_EVERY <= now.mono:
+                try:
+                    self._file, self._file_at = write_ring(self._directory, self._recorder.ring), now.mono
+                except OSError as error:
+                    return f"no trace of it could be written to {self._directory}: {error.strerror}"
+            path = self._file
+        story = "" if name is None else f" (python3 -m jobqueued.trace story {path} {name.run})"
+        return f"please report it with {path}, which tells how it came to this{story}, and holds commands"
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._log.say("bug", text=text)
+
+
+def _attempt(event: Event) -> Name | None:
+    """The attempt that an event is about."""
+    run, attempt = getattr(event, "run", None), getattr(event, "attempt", None)
+    return Name(run, attempt) if isinstance(run, RunId) and isinstance(attempt, int) else None
+
+
+def _where(error: Exception) -> str:
+    """The exception and its place: ``KeyError: 'x' (completion.py:45)``."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    at = "" if place is None else f" ({os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno})"
+    return f"{type(error).__name__}: {error}{at}"

@@ -1,0 +1,188 @@
+"""Acceptance of job files: parsed, free of other files' ids, all that changed together; else the last good jobs stay.
+
+Files that change together are judged together, so that ids may change hands between them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from jobqueued.catalog import Catalog
+from jobqueued.events import FileGone, JobsRead
+from jobqueued.model import SECOND, Job, Problem
+
+PATIENCE = 5 * SECOND
+"""The time a file may be missing before its jobs are removed: editors and package managers delete and re-create."""
+
+SLICE_JOBS = 100
+"""Jobs told in one call of `told`: some 10 ms."""
+
+Content = tuple[tuple[Job, ...], list[Problem]]
+Read = Callable[[bytes, str], Content]
+
+
+class File(NamedTuple):
+    """A good file: its text, its jobs, and what is odd about it."""
+
+    text: bytes
+    jobs: tuple[Job, ...]
+    warnings: list[Problem]
+
+
+class Acceptance:
+    """The last good jobs of each file, and its problems.
+
+    A batch is begun, gets files offered, and is agreed on; then `told` gives what follows from it, slice by slice.
+    """
+
+    def __init__(self, read: Read, kept: Mapping[str, bytes]) -> None:
+        """`read` turns a file's bytes and path into its jobs; `kept` are the texts accepted last, by path."""
+        self.changes: dict[str, list[Problem]] = {}
+        self.accepted: dict[str, bytes | None] = {}
+        self._read, self._kept = read, dict(kept)
+        self._catalog = Catalog()
+        self._said: dict[str, list[Problem]] = {}
+        self._batch: dict[str, File] = {}
+        self._held: dict[str, File] = {}
+        """Good files with an id that is another file's: offered again with each batch."""
+        self._recalled: dict[str, File] = {}
+        """Good files of before the start that nobody has accepted anew."""
+        self._vanished: dict[str, int] = {}
+        """Missing files, and from when on (CLOCK_MONOTONIC) each is gone."""
+        self._ready: deque[tuple[str, File]] = deque()
+
+    @property
+    def problems(self) -> dict[str, list[Problem]]:
+        """Problems of the files refused now, by path."""
+        return {path: found for path, found in self._said.items() if _refusing(found)}
+
+    def last_good(self, path: str) -> tuple[Job, ...]:
+        """The jobs that a file gave last, which go on while it is refused."""
+        return self._catalog.of_file(path)
+
+    @property
+    def deadline(self) -> int | None:
+        """The time (CLOCK_MONOTONIC) from which the next vanished file counts as gone."""
+        return min(self._vanished.values(), default=None)
+
+    @property
+    def has_more(self) -> bool:
+        """True while there is more to be told."""
+        return bool(self._ready)
+
+    def say(self, path: str, problems: list[Problem]) -> None:
+        """Keep the Problems of a file; they are in `changes` if they are news."""
+        if problems != self._said.pop(path, []):
+            self.changes[path] = problems
+        if problems:
+            self._said[path] = problems
+
+    # one batch
+
+    def begin(self) -> None:
+        """Begin a batch, with what the last had to hold back."""
+        self._batch = dict(self._held)
+
+    def recall(self) -> None:
+        """Begin where an earlier daemon left off; what is gone since then is gone."""
+        kept, self._kept = self._kept, {}
+        found = {path: self._parsed(path, text) for path, text in kept.items() if os.path.lexists(path)}
+        self.accepted = dict.fromkeys(os.path.basename(path) for path in kept.keys() - found.keys())
+        good = {path: file for path, file in found.items() if isinstance(file, File)}
+        refused = self._catalog.conflicts_among({path: file.jobs for path, file in good.items()})
+        self._recalled = {path: file for path, file in good.items() if path not in refused}
+        for path, file in self._recalled.items():
+            self._catalog.replace_file(path, file.jobs)
+
+    def withdraw(self, path: str) -> None:
+        """Take a file out of the batch: it has changed again."""
+        self._batch.pop(path, None)
+
+    def offer(self, path: str, text: bytes) -> None:
+        """Add a file that was read, if it is good."""
+        self._vanished.pop(path, None)
+        found = self._parsed(path, text) if text or not self.last_good(path) else [_emptied(path)]
+        if isinstance(found, File):
+            self._batch[path] = found
+        else:
+            self.say(path, found)
+
+    def refuse(self, path: str, reason: str) -> None:
+        """Keep the last good jobs of a file that is there and can't be read."""
+        self._vanished.pop(path, None)
+        self.say(path, [Problem(path, 0, 0, "", reason)])
+
+    def miss(self, path: str, mono: int, *, was_there: bool) -> None:
+        """Keep the last good jobs of a file that is not there, for a while."""
+        if was_there or path in self._recalled:
+            self._vanished[path] = mono + PATIENCE
+
+    def agree(self) -> None:
+        """Accept the good files whose ids are no other file's, and hold the others until they are free.
+
+        Jobs that move between files are never removed in between: files that get some are told first, and a file that
+        also gives some away is told twice, at first still with these.
+        """
+        jobs = {path: file.jobs for path, file in self._batch.items()}
+        refused = self._catalog.conflicts_among(jobs, self._vanished)
+        self._held = {path: self._batch[path] for path in refused}
+        for path, file in self._batch.items():
+            self.say(path, refused.get(path, file.warnings))
+        accepted = sorted(jobs.keys() - refused.keys())
+        accepted.sort(key=lambda path: not self._takes_over(path, jobs[path]))
+        owner = {job.id: path for path in accepted for job in jobs[path]}
+        for path in filter(lambda path: self._takes_over(path, jobs[path]), accepted):
+            if moving := tuple(job for job in self.last_good(path) if owner.get(job.id, path) != path):
+                self._ready.append((path, self._batch[path]._replace(jobs=(*moving, *jobs[path]))))
+        stale = sorted(self._recalled.keys() - set(accepted))
+        self._ready.extend([(path, self._batch[path]) for path in accepted])
+        self._ready.extend([(path, self._recalled[path]) for path in stale])
+
+    # what follows
+
+    def told(self) -> Iterator[JobsRead]:
+        """Tell a slice of what was agreed on."""
+        count = 0
+        while self._ready and count < SLICE_JOBS:
+            path, file = self._ready.popleft()
+            self._catalog.replace_file(path, file.jobs)
+            if self._recalled.pop(path, None) is not file:
+                self.accepted[os.path.basename(path)] = file.text
+            count += len(file.jobs) + 1
+            yield JobsRead(path, file.jobs)
+
+    def expired(self, mono: int) -> Iterator[FileGone]:
+        """Tell of the files that have been missing for too long."""
+        for path in sorted(path for path, due in self._vanished.items() if due <= mono):
+            if os.path.lexists(path):  # it is there again, and being written
+                self._vanished[path] = mono + PATIENCE
+                continue
+            del self._vanished[path]
+            self.say(path, [])
+            self._catalog.replace_file(path, ())
+            self.accepted[os.path.basename(path)] = None
+            yield FileGone(path)
+
+    def _parsed(self, path: str, text: bytes) -> File | list[Problem]:
+        if path in self._recalled and self._recalled[path].text == text:
+            return self._recalled[path]
+        jobs, problems = self._read(text, path)
+        return problems if _refusing(problems) else File(text, jobs, problems)
+
+    def _takes_over(self, path: str, jobs: tuple[Job, ...]) -> bool:
+        """True if jobs move here from another file: told first, so that they are not removed in between."""
+        return any(job.id in self._catalog and self._catalog[job.id].file != path for job in jobs)
+
+
+def _emptied(path: str) -> Problem:
+    """Refuse what a full disk leaves: it is not taken for somebody's wish that all jobs go."""
+    return Problem(
+        path, 0, 0, "", "found an empty file that had jobs; accepted: `jobs: {}` where all of them are to go"
+    )
+
+
+def _refusing(problems: list[Problem]) -> bool:
+    return any(problem.severity == "error" for problem in problems)

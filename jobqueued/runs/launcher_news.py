@@ -1,0 +1,72 @@
+"""News of the launcher and of supervisors, and what becomes of a launcher that is gone: a new one is called."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Iterable
+
+from jobqueued.events import Event
+from jobqueued.host.log import Log
+from jobqueued.model import SECOND, Now
+from jobqueued.runs.launcher_link import LauncherError, LauncherLink
+from jobqueued.source import Source
+
+_CALL_AGAIN = 10 * SECOND
+
+
+class LauncherNews(Source):
+    """News from the link.  `settle` gives the verdicts on all live attempts, once a new launcher has answered."""
+
+    def __init__(self, link: LauncherLink, settle: Callable[[], Iterable[Event]], log: Log) -> None:
+        self._link, self._settle, self._log = link, settle, log
+        self._call_again_at: int | None = None
+
+    def descriptors(self) -> dict[int, int]:
+        """The link's."""
+        found = dict.fromkeys(self._link.descriptors(), select.POLLIN)
+        if (unsent := self._link.unsent) is not None:
+            found[unsent] |= select.POLLOUT
+        return found
+
+    @property
+    def deadline(self) -> int | None:
+        """The time to call again, or to say that the launcher is silent."""
+        times = (self._call_again_at, self._link.overdue)
+        return min((at for at in times if at is not None), default=None)
+
+    def ready(self, descriptor: int, now: Now) -> list[Event]:
+        """Hear what is told; whoever hangs up is called anew."""
+        if descriptor not in self._link:
+            return []
+        self._link.flush()
+        heard = self._link.read(descriptor)
+        if heard is None:
+            if self._link.greeted:
+                self._log.say("trouble", text="the launcher is gone; its live runs go on, a new one is called")
+            self._call()
+            return []
+        events = list(heard)
+        if self._link.answers_again():
+            self._log.say("recovered", text="the launcher answers again")
+        if self._call_again_at is not None and self._link.greeted:
+            self._call_again_at = None
+            events += self._settle()
+        return events
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Call again, or say that the launcher is silent."""
+        if self._call_again_at is not None and self._call_again_at <= now.mono:
+            self._call()
+        overdue = self._link.overdue
+        if overdue is not None and overdue <= now.mono and (silence := self._link.silence()):
+            self._log.say("trouble", text=silence)
+        return ()
+
+    def _call(self) -> None:
+        """Call a launcher; until one answers what is admitted stays `starting`, and is sent once it has settled."""
+        try:
+            self._link.call()
+        except LauncherError as error:
+            self._log.say("trouble", text=f"{error}; tried again in {_CALL_AGAIN // SECOND} s")
+        self._call_again_at = time.monotonic_ns() + _CALL_AGAIN

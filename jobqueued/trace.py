@@ -1,0 +1,141 @@
+"""Trace files: what the scheduler was told and what it decided, as lines of JSON (docs/trace.md).
+
+python -m jobqueued.trace story FILE RUN     tells the history of one run
+python -m jobqueued.trace replay FILE        tells where this version would decide otherwise
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from jobqueued import __version__
+from jobqueued.core.trace import VERSION, Broken, Entry, Line, lines_of, replay, story
+from jobqueued.model import RunId
+
+LIMIT = 64 << 20
+"""How long a trace file may become (bytes)."""
+
+KEPT = 3
+"""How many files about bugs are kept."""
+
+
+class TraceFile:
+    """A trace that is written line by line, for ``jobqueued --trace FILE``.
+
+    It can be read by its owner only, as it holds commands.  What there was before becomes FILE.1, at the start and when
+    it is full.  A disk that is full ends the trace, not the daemon: `failed` is told why, once.
+    """
+
+    def __init__(self, path: Path, failed: Callable[[str], None]) -> None:
+        """Begin it: OSError."""
+        self.path, self._failed = path, failed
+        self.is_whole = True
+        self._file, self._size = -1, 0
+        self._renew()
+
+    def _renew(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.path, f"{self.path}.1")
+        self._file, self._size = _created(self.path), 0
+        self._write(_encoded(_header()))
+
+    def note(self, line: Line) -> None:
+        """Write a line."""
+        if not self.is_whole:
+            return
+        try:
+            if self._size > LIMIT:
+                self._renew()
+            self._write(_encoded(line))
+        except OSError as error:
+            self.is_whole = False
+            self._failed(f"{self.path}: {error.strerror}; the trace ends here")
+
+    def _write(self, text: bytes) -> None:
+        self._size += len(text)
+        while text:
+            text = text[os.write(self._file, text) :]
+
+
+def write_ring(directory: Path, ring: Iterable[Entry]) -> Path:
+    """Write the newest entries to a new file there, as many as it may hold, and keep but a few such files: OSError."""
+    lines: list[bytes] = []
+    size = 0
+    for entry in reversed(list(ring)):
+        entry_lines = [_encoded(line) for line in lines_of(entry)]
+        size += sum(map(len, entry_lines))
+        if size > LIMIT:
+            break
+        lines += reversed(entry_lines)
+    path = directory / f"bug-{time.time_ns()}.trace"
+    with open(_created(path), "wb") as file:
+        file.writelines([_encoded(_header()), *reversed(lines)])
+    for old in sorted(directory.glob("bug-*.trace"))[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def _created(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _header() -> Line:
+    return {"trace": VERSION, "jobqueued": __version__}
+
+
+def _encoded(line: Line) -> bytes:
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+
+
+def read(path: Path) -> Iterator[Line]:
+    """The lines of a trace file; one that was cut off at the end is left out.  Broken, OSError."""
+    with open(path, encoding="utf-8") as file:
+        for number, text in enumerate(file):
+            try:
+                line = json.loads(text)
+            except ValueError:
+                if not text.endswith("\n"):
+                    return
+                line = None
+            if not isinstance(line, dict) or (number == 0 and line.get("trace") != VERSION):
+                raise Broken(f"{path}:{number + 1}: this is no trace of version {VERSION}")
+            yield line
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read a trace file; the exit status: 1 if it replays otherwise, 2 if it can't be used."""
+    parser = argparse.ArgumentParser(prog="python -m jobqueued.trace", description="Read what jobqueued --trace wrote.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("story", help="tell the history of one run")
+    verb.add_argument("file", type=Path, metavar="FILE")
+    verb.add_argument("run", metavar="RUN", help="JOB@NUMBER")
+    verb = verbs.add_parser("replay", help="tell where this version would decide otherwise")
+    verb.add_argument("file", type=Path, metavar="FILE")
+    options = parser.parse_args(arguments)
+    try:
+        if options.verb == "story":
+            found = list(story(read(options.file), RunId.parse(options.run)))
+            print("\n".join(found) or f"{options.file} tells nothing of {options.run}")
+            return 0
+        differences = list(replay(read(options.file)))
+        print("\n".join(differences) or "every decision is the same")
+        return int(bool(differences))
+    except OSError as error:
+        print(f"{options.file}: {error.strerror}", file=sys.stderr)
+    except (Broken, ValueError) as error:
+        print(error, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""What the scheduler was told and decided can be written, read, and replayed, whatever it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from jobqueued import events
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.scheduler_state import HostLimits
+from jobqueued.core.trace import RING, Broken, Line, Recorder, TurnOver, lines_of, plain, replay, revived, story
+from jobqueued.jobfile.reader import read_jobs
+from jobqueued.model import Claim, Escalation, Now, RunId
+from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
+from tests.support.stories import stories, world_of
+from tests.support.world import World, job
+
+EVERYTHING = b"""
+jobs:
+  a: {command: [x, y], schedule: "H 1 * * *", seconds: "10,20", timezone: Europe/Berlin, metadata: {is: RunId, x: [1]}}
+  b: {command: x, every: 5 min, on: [{job: a, result: failure}, boot], locks: [l, {name: m, units: 2}], retries: 2}
+  c: {command: x, at: 2030-01-01T00:00:00Z, resource_limits: {memory: 1 GiB}, overlap: skip, escalation: 2 per 1 min}
+"""
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[Line]:
+    """The trace of all worlds, as it is after it was in a file."""
+    found: list[Line] = []
+    monkeypatch.setattr(World, "note", lambda _, line: found.append(json.loads(json.dumps(line))))
+    return found
+
+
+@pytest.mark.parametrize("path", stories(), ids=lambda path: path.stem)
+def test_each_story_replays(path: Path, lines: list[Line]) -> None:
+    """A fresh scheduler that is told what the trace has decides the same, line by line, over each restart."""
+    world_of(path.read_text())
+    assert [] == list(replay(lines))
+    assert any(line["decided"] for line in lines if "decided" in line)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        events.JobsRead("jobs.yaml", read_jobs(EVERYTHING, "jobs.yaml", seed="seed")[0]),
+        events.RunEnded(RunId("a", 1), 2, {"run": "a@1", "attempts": [{"is": "RunId"}], "signal": None}),
+        events.Found(
+            RunId("a", 1), 1, "k", 1, 2, "clock", None, (Claim("l", 2), Claim("m", exclusive=True)),
+            (("gpu", (0, 1)), ("cpus", ())), 7, True,
+        ),
+        events.HoldAsked(1, "root", Hold("root", None, "boot", Hold("uid 1", 5))),
+        events.RunAsked(1, "a", "root", "k", RunId("a", 1)),
+        SavedJob(
+            job="a", skips=(1, 2), outcomes=(Outcome(1, 2, 3, "failed"),), satisfied=("b",), stats=JobStats(usual=7)
+        ),
+        HostLimits("h", 2, {"gpu": 2}, (0, 3), Escalation(2, 5), 4),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_values_come_back(value: Any) -> None:
+    """What is read from a trace is what was written, class for class."""
+    assert value == revived(json.loads(json.dumps(plain(value))))
+    assert repr(value) == repr(revived(json.loads(json.dumps(plain(value)))))
+
+
+def test_each_event_can_be_written() -> None:
+    """All that there are, with what their fields can be; a new one needs nothing here."""
+    kinds = get_args(events.Event)
+    assert all(is_dataclass(kind) for kind in kinds)
+    for kind in kinds:
+        value = kind(**{field.name: None for field in fields(kind)})
+        assert value == revived(json.loads(json.dumps(plain(value))))
+
+
+def test_an_event_is_in_the_ring_before_it_is_handled() -> None:
+    """So that one which kills the daemon is the last in the trace; then come the commands, or the bug."""
+    noted: list[Line] = []
+    seen: list[int] = []
+
+    class Failing(Scheduler):
+        def handle(self, event: events.Event, now: Now) -> Any:
+            seen.append(len(noted))
+            raise KeyError("x")
+
+    recorder = Recorder(Failing(), noted.append)
+    with pytest.raises(KeyError):
+        recorder.handle(events.Woke(), Now(1, 2))
+    assert [1] == seen
+    assert noted == [
+        {"number": 1, "wall": 1, "mono": 2, "told": {"is": "Woke"}},
+        {"number": 1, "decided": [], "bug": "KeyError: 'x'"},
+    ]
+    assert noted == [line for entry in recorder.ring for line in lines_of(entry)]
+
+
+def test_the_ring_is_bounded_and_quiet_turns_cost_nothing() -> None:
+    """Of turns in which nothing happened the last one is kept, and only where something happens after it."""
+    recorder = Recorder(Scheduler())
+    recorder.handle(events.Woke(), Now(1, 1))
+    for mono in range(1, 10):
+        recorder.over(Now(mono, mono))
+    assert [events.Woke(), TurnOver(True)] == [entry.told for entry in recorder.ring]
+    recorder.handle(events.Woke(), Now(10, 10))
+    assert [1, 1, 9, 10] == [entry.now.mono for entry in recorder.ring]
+    assert [TurnOver(True), events.Woke()] == [entry.told for entry in list(recorder.ring)[2:]]
+    for _ in range(RING):
+        recorder.handle(events.Woke(), Now(11, 11))
+    assert (RING, RING + 2) == (len(recorder.ring), recorder.ring[-1].number)
+
+
+def test_what_has_no_start_is_not_replayed(lines: list[Line]) -> None:
+    """A ring that has lost its beginning says so."""
+    World(job())
+    with pytest.raises(Broken, match="does not begin with a start"):
+        list(replay(lines[2:]))
+
+
+def test_a_difference_is_told(lines: list[Line]) -> None:
+    """With the number of the event, and what was decided then and now."""
+    World(job()).run("job")
+    last = next(line for line in reversed(lines) if line.get("decided"))
+    last["decided"].pop()
+    (difference,) = replay(lines)
+    assert difference.startswith(f"{last['number']}: then ")
+
+
+def test_the_story_of_a_run(lines: list[Line]) -> None:
+    """Events and commands about it, and nothing about others."""
+    world = World(job("a"), job("b"))
+    world.run("a")
+    world.run("b", 2)
+    world.pass_time(5)
+    told = list(story(lines, RunId("a", 1)))
+    words = [line.split(" ", 1)[1].strip().split()[:2] for line in told]
+    assert "b@1" not in "\n".join(told)
+    assert words[0][0] == "RunAsked"
+    assert ["→", "Launch"] in words
+    assert ["RunEnded", "run=a@1"] in words
+    assert ["→", "RemoveMarks"] == words[-1]
