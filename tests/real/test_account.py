@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from jobqueued.child import cgroup, wire
 from jobqueued.child.account import Account
 from jobqueued.child.cgroup import Cgroup
-from tests.real.test_supervisor import Pool, pool
-
-__all__ = ["pool"]
+from tests.support.pool import Pool
 
 
 class Kernel(Cgroup):

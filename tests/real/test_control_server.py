@@ -35,14 +35,13 @@ from jobqueued.saved import Hold
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.host import DEADLINE
+from tests.support.users import GROUP, NEEDS_ROOT, STRANGER
 from tests.support.world import MIDNIGHT, World, job
 
-STRANGER, GROUP = 65534, 54321
 ME = Peer(os.geteuid(), frozenset()).name
 UNTIL = "2026-03-03T00:00:00+01:00"
 END = to_instant(datetime.fromisoformat(UNTIL))
 GUEST = RunId(":with-lock", 1)
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def call(method: str, oneway: bool = False, **parameters: Any) -> bytes:

@@ -23,8 +23,8 @@ from jobqueued.child.budget import Bucket, Common
 from jobqueued.child.journald import LINE_MAX, OUTPUT_ID, UNSENT_ID, Stream
 from jobqueued.child.output import Output
 from jobqueued.host.messages import VOCABULARY
-from tests.real.test_output import descriptors, shut
 from tests.support.host import Host, wait_for
+from tests.support.outputs import descriptors, shut
 from tests.support.sink import Sink
 
 SECOND = 1_000_000_000

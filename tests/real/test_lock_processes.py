@@ -19,7 +19,7 @@ from jobqueued.control.lock_processes import NAME, LockProcesses
 from jobqueued.events import LockFound, LockOver
 from jobqueued.model import Claim, RunId
 from jobqueued.runs.run_directory import birth
-from tests.real.test_ctl import PROGRAM, environment, run
+from tests.support.client import PROGRAM, environment, run
 from tests.support.host import DEADLINE, Host, wait_for
 
 CLAIMS = (Claim("tape", exclusive=True), Claim("license", 2))
