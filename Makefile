@@ -12,7 +12,7 @@ run: $(VENV)/.installed
 	@exec $(BIN)/jobqueued --root var --config etc/jobqueued.yaml --jobs etc/jobqueue.d --log text
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -n logical
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.linted units
 	$(BIN)/ruff check .

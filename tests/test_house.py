@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).resolve().parent
 FILES = sorted(str(path.relative_to(TESTS)) for path in TESTS.rglob("*.py"))
 PURE = [name for name in FILES if name.startswith("pure/")]

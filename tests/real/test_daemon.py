@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 
 from jobqueued.child import wire
-from tests.support.host import DEADLINE, REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, Host, wait_for
 
 
 def read_when_whole(path: Path) -> str:
@@ -651,7 +652,7 @@ def test_a_launcher_that_hangs_is_told(host: Host, tmp_path: Path) -> None:
         "from jobqueued.__main__ import main\n"
         "launcher_link.SILENT = 10**9\nsys.exit(main(sys.argv[1:]))\n"
     )
-    host.program = (sys.executable, str(program))
+    host.program = (str(program),)
     host.write("jobs.yaml", "jobs: {a: {command: exit 3}, b: {command: exit 4}}")
     host.start()
     (launcher,) = (p for p in host.small_ones() if Path(f"/proc/{p}/comm").read_text() == "jq-launcher\n")

@@ -21,7 +21,8 @@ import pytest
 from jobqueued.child import wire
 from jobqueued.child.supervisor import JOB_NOFILE
 from jobqueued.control.varlink import encode
-from tests.support.host import DEADLINE, REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.world import World, job
 
 WAITER = "while [ ! -e {root}/go ]; do sleep 0.05; done"

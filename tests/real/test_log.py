@@ -24,7 +24,8 @@ from jobqueued.host import log
 from jobqueued.host.log import Log
 from jobqueued.host.messages import VOCABULARY, duration, local_time, printable
 from jobqueued.model import HOUR, SECOND, Run, RunId, RunState, to_instant
-from tests.support.host import DEADLINE, REPO
+from tests.support import REPO
+from tests.support.host import DEADLINE
 from tests.support.world import MIDNIGHT, World, job
 
 ODD = st.lists(st.sampled_from('\n\r\t\x1b\0\x85\u2028\ud800="') | st.text(st.characters(), max_size=9)).map("".join)

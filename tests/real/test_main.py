@@ -20,7 +20,8 @@ import pytest
 
 from jobqueued import __version__
 from jobqueued.state.store import VERSION, Store
-from tests.support.host import DEADLINE, REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.users import NEEDS_USER
 
 FROM_ANYWHERE = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))}

@@ -17,7 +17,8 @@ import pytest
 from jobqueued.child import spawn
 from jobqueued.child.identity import StartFailed, User
 from jobqueued.child.spawn import find, is_system_trouble
-from tests.support.host import DEADLINE, REPO, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, wait_for
 from tests.support.users import ME, NEEDS_ROOT, NEEDS_USER, OTHER
 from tests.support.ways import WAYS, Way, as_into_a_cgroup
 

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from jobqueued.model import Claim, Record, Run, RunId, RunState
 from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
 from jobqueued.state.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError, hold_text
-from tests.support.host import DEADLINE, REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.states import a_record, a_run, limit_pages, save, save_ended
 
 ENDS = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST)

@@ -24,8 +24,9 @@ from jobqueued.jobdir.trust import Refused, check_trusted, is_job_file, read_tru
 from jobqueued.jobdir.watch import PATIENCE
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND
+from tests.support import REPO
 from tests.support.directory import Directory
-from tests.support.host import DEADLINE, REPO
+from tests.support.host import DEADLINE
 from tests.support.users import NEEDS_ROOT, STRANGER
 
 ALICE, NOBODY = 1000, STRANGER

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from jobqueued.ctl.main import main
+from tests.support import REPO
 
-REPOSITORY = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-c", "from jobqueued.ctl.main import main; main(prog_name='jobqueuectl')"]
 
 
 def environment(**more: str) -> dict[str, str]:
     """What the program sees: of ours only what it can't do without."""
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPO), "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
 
 
 def run(*arguments: str | int | Path, **more: str) -> subprocess.CompletedProcess[str]:
