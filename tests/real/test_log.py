@@ -461,19 +461,22 @@ class TestTrouble:
         hung = Log("journal")
         thread = threading.Thread(target=lambda: [hung.say("bug", text="x" * 1000) for _ in range(3000)], daemon=True)
         thread.start()
-        thread.join(5)
+        thread.join(DEADLINE)
         assert not thread.is_alive()
 
     def test_nobody_reads_stderr(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A stderr that fails is no reason to fail."""
+        """A stderr that fails is tried for each line, and no reason to fail."""
+        tried = []
 
         class Broken:
-            def write(self, _line: str) -> None:
+            def write(self, line: str) -> None:
+                tried.append(line)
                 raise BrokenPipeError
 
         monkeypatch.setattr(sys, "stderr", Broken())
         Log("text").say("bug", text="x")
         Log("json").say("bug", text="x")
+        assert 2 == len(tried)
 
 
 AUTO = """

@@ -16,7 +16,7 @@ import pytest
 
 from jobqueued.child import identity, supervisor, wire
 from jobqueued.core import record
-from jobqueued.model import SECOND, Claim, Job, Run, RunId
+from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId
 from jobqueued.queue.placement import CPUS
 from tests.support.host import wait_for
 from tests.support.pool import Pool
@@ -186,9 +186,10 @@ class TestLockFiles:
 
 def test_a_stopped_run_leaves_nothing(pool: Pool) -> None:
     """`leave_children` is for a command that has ended by itself."""
-    said, document = pool.run(command="sleep 600 & sleep 600", leave_children=True, timeout=SECOND // 10)
+    up = pool.root / "up"
+    said, document = pool.stopped(up.exists, command=f"touch {up}; sleep 600 & sleep 600", leave_children=True)
     assert said == ["started", "stopping", "ended"]
-    assert (document["state"], document["warnings"]) == ("timed_out", [])
+    assert (document["state"], document["warnings"]) == ("killed", [])
 
 
 def test_a_profile_that_ends_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,22 +236,21 @@ def test_what_cannot_be_enforced(pool: Pool, key: str) -> None:
 
 def test_a_tree_is_signalled_to_its_leaves(pool: Pool) -> None:
     """Also what has left the session and still has its parent: it gets the stop signal, not only the SIGKILL."""
-    (pool.root / "leaf").write_text("trap 'echo leaf; exit' TERM; while :; do sleep 0.02; done")
+    up = pool.root / "up"
+    (pool.root / "leaf").write_text(f"trap 'echo leaf; exit' TERM; touch {up}; while :; do sleep 0.02; done")
     (pool.root / "parent").write_text(f"trap : TERM; setsid sh {pool.root}/leaf & wait; wait")
-    _said, document = pool.run(
-        command=f"sh {pool.root}/parent & trap : TERM; wait; wait; exit 5", timeout=SECOND // 2, kill_grace=20 * SECOND
-    )
-    assert (document["state"], document["exit_code"]) == ("timed_out", 5)
+    command = f"trap : TERM; sh {pool.root}/parent & wait; wait; exit 5"
+    _said, document = pool.stopped(up.exists, command=command, kill_grace=HOUR)
+    assert (document["state"], document["exit_code"]) == ("killed", 5)
     assert pool.output().endswith("leaf\n")
 
 
 def test_what_left_the_session_is_asked_before_its_parent_is_gone(pool: Pool) -> None:
     """A parent that dies of the stop signal at once leaves its child to us: that has got the signal too."""
-    started = pool.root / "started"
-    child = f"setsid sh -c 'trap \"echo asked; exit\" TERM; touch {started}; while :; do sleep 0.02; done'"
-    _said, document = pool.run(command=f"{child} & sleep 600", timeout=SECOND, kill_grace=20 * SECOND)
-    assert started.exists()
-    assert (document["state"], document["signal"], document["warnings"]) == ("timed_out", 15, [])
+    up = pool.root / "up"
+    child = f"setsid sh -c 'trap \"echo asked; exit\" TERM; touch {up}; while :; do sleep 0.02; done'"
+    _said, document = pool.stopped(up.exists, command=f"{child} & sleep 600", kill_grace=HOUR)
+    assert (document["state"], document["signal"], document["warnings"]) == ("killed", 15, [])
     assert "asked\n" in pool.output()
 
 
@@ -265,9 +265,10 @@ def test_a_job_that_wants_to_be_traced(pool: Pool) -> None:
         _said, document = pool.run(command=command, leave_children=leave)
         assert (document["state"], document["exit_code"], document["warnings"]) == ("failed", 5, [])
         assert pool.output() == "asked\n"
-    command = [sys.executable, "-c", trace + "signal.pause()"]
-    _said, document = pool.run(command=command, timeout=SECOND, kill_grace=20 * SECOND)
-    assert (document["state"], document["signal"], document["warnings"]) == ("timed_out", signal.SIGTERM, [])
+    up = pool.root / "up"
+    command = [sys.executable, "-c", trace + f"open('{up}', 'w').close(); signal.pause()"]
+    _said, document = pool.stopped(up.exists, command=command, kill_grace=HOUR)
+    assert (document["state"], document["signal"], document["warnings"]) == ("killed", signal.SIGTERM, [])
 
 
 def test_every_exit_code(pool: Pool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,26 @@ class Pool:
     def order(self, job: Job, **fields: Any) -> tuple[list[str], Path]:
         """Carry out one attempt of a run: what was said, and its R."""
         path = self.send(job, **fields)
+        return self.heard(), path
+
+    def heard(self) -> list[str]:
+        """Everything that is said of an attempt, to its end."""
         said = [self.socket.recv(wire.NOTICE).decode()]
         while said[-1].split(" ")[0] not in ("ended", "left", "unstarted"):
             said.append(self.socket.recv(wire.NOTICE).decode())
-        return said, path
+        return said
+
+    def stopped(self, ready: Callable[[], object], **keys: Any) -> tuple[list[str], dict[str, Any]]:
+        """Carry out one attempt that is asked to stop once it is `ready`: the verbs that were said, and the record."""
+        path = self.send(Job(id="job", **keys))
+        wait_for(lambda: (path / wire.CONTROL).is_socket() and ready())
+        directory = wire.open_directory(str(path))
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(wire.address(directory))
+            control.sendall(b"stop asked to\n")
+            said = self.heard()
+        os.close(directory)
+        return [line.split(" ")[0] for line in said], json.loads((path / wire.ENDED).read_bytes())
 
     def send(self, job: Job, **fields: Any) -> Path:
         """Let one attempt of a run begin: its R."""
