@@ -33,7 +33,6 @@ class Forked:
         order = {"program": program, "environment": dict(os.environ)}
         self.pid: int = ask(order, [log])
         self.returncode: int | None = None
-        self._descriptor = os.pidfd_open(self.pid)
 
     def poll(self) -> int | None:
         """The exit status; None while it runs."""
@@ -44,10 +43,11 @@ class Forked:
     def wait(self, timeout: float | None = None) -> int:
         """The exit status, negative for a signal, once it has ended."""
         if self.returncode is None:
-            ended, _, _ = select.select([self._descriptor], [], [], timeout)
+            descriptor = os.pidfd_open(self.pid)  # ours until we ask to reap it
+            ended, _, _ = select.select([descriptor], [], [], timeout)
+            os.close(descriptor)
             if not ended:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
-            os.close(self._descriptor)
             self.returncode = ask({"reap": self.pid})
         return self.returncode
 
