@@ -17,7 +17,6 @@ CLOCKS = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "proce
 
 LENT = {
     ("pure/test_library.py", "subprocess"): "an example of the documentation is a program of its own",
-    ("pure/test_docs.py", "subprocess"): "the same",
 }
 """What pure tests use of the world all the same, and why."""
 
