@@ -76,11 +76,16 @@ def values(path: Path) -> list[tuple[str, str]]:
 def paths(path: Path) -> list[str]:
     """Every file of ours that a paper names, or links to."""
     text = path.read_text()
-    named = [
-        span for span in spans(text) if re.fullmatch(r"(bench|docs|etc|jobqueued|man|systemd|tests)/[\w./-]+", span)
-    ]
+    named = [span for span in spans(text) if re.fullmatch(r"(bench|docs|etc|jobqueued|man|systemd|tests)/\S+", span)]
+    modules = {span for span in spans(text) if re.fullmatch(r"([a-z_]+/)?[a-z_]+\.py", span)} - {*named}
     linked = re.findall(r"\]\((?!https?:)([^)#]+)", text)
-    return sorted({*named, *(str((path.parent / link).resolve().relative_to(ROOT)) for link in linked)})
+    return sorted(
+        {
+            *named,
+            *(f"jobqueued/**/{name}" for name in modules),
+            *(str((path.parent / link).resolve().relative_to(ROOT)) for link in linked),
+        }
+    )
 
 
 def methods(path: Path) -> list[str]:
@@ -110,8 +115,8 @@ def test_a_program_runs(shown: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 @each(paths)
 def test_a_file_is_there(shown: str) -> None:
-    """A path that is named or linked exists."""
-    assert (ROOT / shown).exists()
+    """A path that is named or linked exists, and a module is one of the package."""
+    assert [*ROOT.glob(shown)]
 
 
 @each(methods)
