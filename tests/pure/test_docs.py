@@ -18,9 +18,9 @@ from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.types import Wrong
 from jobqueued.jobfile.yamltext import Mapping, read_tree
 from jobqueued.settings import SETTINGS_KEYS
+from tests.support import REPO
 
-ROOT = Path(__file__).resolve().parents[2]
-PAPERS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("man/*.[1-9]")], key=str)
+PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
 STANDS_FOR = {"JOB": "backup", "RUN": "backup@142", "EVENT": "deployed", "T": "2h", "FILE": "backup.yaml", "DIR": "."}
 
 
@@ -83,7 +83,7 @@ def paths(path: Path) -> list[str]:
         {
             *named,
             *(f"jobqueued/**/{name}" for name in modules),
-            *(str((path.parent / link).resolve().relative_to(ROOT)) for link in linked),
+            *(str((path.parent / link).resolve().relative_to(REPO)) for link in linked),
         }
     )
 
@@ -116,7 +116,7 @@ def test_a_program_runs(shown: str, capsys: pytest.CaptureFixture[str]) -> None:
 @each(paths)
 def test_a_file_is_there(shown: str) -> None:
     """A path that is named or linked exists, and a module is one of the package."""
-    assert [*ROOT.glob(shown)]
+    assert [*REPO.glob(shown)]
 
 
 @each(methods)
@@ -148,7 +148,7 @@ def test_a_command_is_there(shown: tuple[str, ...], monkeypatch: pytest.MonkeyPa
     """It, its options and its arguments are taken, and nothing is done; of a bare name the command is there."""
     program, *words = shown
     if program == "make":
-        assert not words or re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.M)
+        assert not words or re.search(rf"^{words[0]}:", (REPO / "Makefile").read_text(), re.M)
     elif program == "jobqueued":
         _parser().parse_args(words)
     elif len(words) < 2:
