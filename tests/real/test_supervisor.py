@@ -22,8 +22,8 @@ from tests.support.host import wait_for
 from tests.support.pool import Pool
 from tests.support.users import ROOT
 
-RUNS = supervisor.MOST_ATTEMPTS - 3
-"""Between the first look and the last, which is not the last run of this supervisor."""
+RUNS = supervisor.MOST_ATTEMPTS - 3 if os.environ.get("JOBQUEUED_SOAK") else 300
+"""Between the first look and the last: of each kind some thirty; at length all but the last run of a supervisor."""
 
 
 LOOK = "cat /proc/self/status /proc/self/limits; ls -l /proc/self/fd; umask; pwd; env; cat /proc/self/oom_score_adj"
