@@ -12,7 +12,7 @@ run: $(VENV)/.installed
 	@exec $(BIN)/jobqueued --root var --config etc/jobqueued.yaml --jobs etc/jobqueue.d --log text
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -n logical
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.linted units
 	$(BIN)/ruff check .
@@ -34,9 +34,11 @@ generate: $(VENV)/.installed
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench
 
-# Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer.
+# Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer;
+# every run of a supervisor.
 soak: $(VENV)/.tested
-	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py
+	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
+		tests/real/test_supervisor.py
 
 # Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: the table in docs/time.md.
 realcron: $(VENV)/.installed

@@ -11,15 +11,15 @@ of those that wait is printed, and beside it what happened.
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.client import Refused, Unreachable, ask
 
 SETTINGS = "max_running: 2\n"
 JOBS = """\
@@ -40,13 +40,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, daemon(Path(folder), JOBS.format(second)) as host:
         print("Each job once, to learn how long it takes …")
         for name in ASKED:
-            ctl(host, "run", "--wait", name)
-        wait_for(host, "load@1")
+            ended(host, asked(host, "Run", job=name)["run"])
+        ended(host, "load@1")
         print("All at once:\n")
-        runs = [str(ask(host / "run" / "control", "Run", job=name)["run"]) for name in ASKED]
+        runs = [str(asked(host, "Run", job=name)["run"]) for name in ASKED]
         foretold = foretell(host, runs)
         for name in [*ASKED, "load"]:
-            wait_for(host, f"{name}@2")
+            ended(host, f"{name}@2")
         return compare(host, foretold, runs)
 
 
@@ -54,7 +54,7 @@ def foretell(host: Path, runs: list[str]) -> list[str]:
     """What `why` says of each that waits; and the order in which it expects them to start, the live ones first."""
     expected = {}
     for run in runs:
-        told = ask(host / "run" / "control", "Why", run=run)["why"]
+        told = asked(host, "Why", run=run)["why"]
         expected[run] = told["expected"] or ""
         if told["reasons"]:
             print(f"{run}: {told['state']}")
@@ -64,32 +64,35 @@ def foretell(host: Path, runs: list[str]) -> list[str]:
 
 def compare(host: Path, foretold: list[str], runs: list[str]) -> int:
     """Print both orders."""
-    started = {run: json.loads(ctl(host, "show", run, "--json"))["started"] for run in [*runs, "load@2"]}
+    started = {run: asked(host, "Show", run=run)["record"]["started"] for run in [*runs, "load@2"]}
     happened = sorted(runs, key=lambda run: started[run])
     print(f"\nforetold: {', '.join(foretold)}\nhappened: {', '.join(happened)}")
     print(f"and load@2 when fetch@2 had succeeded: {started['fetch@2'] < started['load@2']}")
     return foretold != happened or started["fetch@2"] >= started["load@2"]
 
 
-def wait_for(host: Path, run: str) -> None:
-    """Until a run has ended; it may not be there yet."""
+def ended(host: Path, run: str) -> None:
+    """Wait until a run has ended; it may not be there yet."""
+    until_it_works(lambda: asked(host, "Show", run=run))
+    asked(host, "Wait", run=run)
+
+
+def asked(host: Path, method: str, **parameters: object) -> dict[str, Any]:
+    """The answer of our daemon."""
+    return ask(host / "run" / "control", method, 60, **parameters)
+
+
+def until_it_works(call: Callable[[], object]) -> None:
+    """Call until the answer is no refusal."""
     until = time.monotonic() + 30
-    while time.monotonic() < until:
-        done = subprocess.run(command(host, "show", run, "--json"), capture_output=True, text=True, check=False)
-        if done.returncode == 0 and json.loads(done.stdout)["ended"]:
+    while True:
+        try:
+            call()
             return
-        time.sleep(0.05)
-    raise SystemExit(f"{run} did not end")
-
-
-def ctl(host: Path, *arguments: str) -> str:
-    """What jobqueuectl prints."""
-    return subprocess.run(command(host, *arguments), capture_output=True, text=True, check=True).stdout
-
-
-def command(host: Path, *arguments: str) -> list[str]:
-    """jobqueuectl, asking our daemon."""
-    return [sys.executable, "-m", "jobqueued.ctl", "--root", str(host), *arguments]
+        except (Refused, Unreachable) as refusal:
+            if time.monotonic() > until:
+                raise SystemExit(refusal.message) from None
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -100,11 +103,7 @@ def daemon(host: Path, jobs: str) -> Iterator[Path]:
     (host / "jobqueued.yaml").write_text(SETTINGS)
     process = subprocess.Popen([sys.executable, "-m", "jobqueued", "--root", str(host)], stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 10
-        while (told := subprocess.run(command(host, "status"), capture_output=True, text=True, check=False)).returncode:
-            if time.monotonic() > until:
-                raise SystemExit(f"the daemon is not well:\n{told.stdout}{told.stderr}")
-            time.sleep(0.05)
+        until_it_works(lambda: asked(host, "Status"))
         yield host
     finally:
         process.terminate()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.host import Host
+from tests.support.pool import Pool
 
 
 @pytest.fixture
@@ -18,6 +19,14 @@ def host(tmp_path: Path) -> Iterator[Host]:
     yield host
     host.close()
     print(host.log())
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    """A pool of one supervisor."""
+    pool = Pool(tmp_path)
+    yield pool
+    pool.close()
 
 
 @pytest.fixture(autouse=True)

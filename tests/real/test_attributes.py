@@ -19,7 +19,8 @@ from jobqueued.child.spawn import is_system_trouble
 from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.model import SECOND, Job
 from jobqueued.runs.launch_spec import _CAPS, _RLIMITS, _attributes
-from tests.real.test_spawn import NEEDS_ROOT, OTHER, ROOT, Way, order
+from tests.support.users import NEEDS_ROOT, NEEDS_USER, OTHER
+from tests.support.ways import Way, order
 
 WAY = Way("fork")
 LIMITS: list[tuple[str, Any, str, str, str]] = [
@@ -66,7 +67,7 @@ def test_limits_together() -> None:
     assert ("", 0) == WAY.run(["true"], **attributes(resource_limits=limits))
 
 
-@pytest.mark.skipif(ROOT, reason="needs an ordinary user")
+@NEEDS_USER
 def test_a_limit_above_the_hard_one() -> None:
     """Only root can raise a hard limit; the key is named."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -145,7 +146,7 @@ def test_cpus_that_are_gone() -> None:
     assert "cpus: (1023,): Invalid argument" == str(failure)
 
 
-@pytest.mark.skipif(ROOT, reason="needs an ordinary user")
+@NEEDS_USER
 def test_what_only_root_may() -> None:
     """Refused by the kernel, each is named with its value."""
     for key, value in (("nice", -5), ("cpu_scheduling", "fifo:10"), ("oom_score_adj", -500)):
@@ -245,7 +246,7 @@ def test_an_unknown_group() -> None:
         assert "group: no group 'no-such' on this host" == str(WAY.refused("true", **keys))
 
 
-@pytest.mark.skipif(ROOT, reason="needs an ordinary user")
+@NEEDS_USER
 def test_groups_without_root() -> None:
     """Only root can choose groups."""
     mine = grp.getgrgid(os.getgid()).gr_name

@@ -36,14 +36,13 @@ from jobqueued.saved import Hold
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.host import DEADLINE
+from tests.support.users import GROUP, NEEDS_ROOT, STRANGER
 from tests.support.world import MIDNIGHT, World, job
 
-STRANGER, GROUP = 65534, 54321
 ME = Peer(os.geteuid(), frozenset()).name
 UNTIL = "2026-03-03T00:00:00+01:00"
 END = to_instant(datetime.fromisoformat(UNTIL))
-GUEST = LockClientId(1)
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+CLIENT = LockClientId(1)
 
 
 def call(method: str, oneway: bool = False, **parameters: Any) -> bytes:
@@ -485,17 +484,17 @@ class TestVerbs:
             (
                 "Lock",
                 {"lock": "tape"},
-                lambda ticket, me: LockAsked(ticket, GUEST, (Claim("tape", exclusive=True),), me),
+                lambda ticket, me: LockAsked(ticket, CLIENT, (Claim("tape", exclusive=True),), me),
             ),
             (
                 "Lock",
                 {"lock": "tape", "shared": True, "no_wait": True},
-                lambda ticket, me: LockAsked(ticket, GUEST, (Claim("tape"),), me, at_once=True),
+                lambda ticket, me: LockAsked(ticket, CLIENT, (Claim("tape"),), me, at_once=True),
             ),
             (
                 "Lock",
                 {"lock": "tape", "shared": False, "units": 2, "no_wait": False},
-                lambda ticket, me: LockAsked(ticket, GUEST, (Claim("tape", 2),), me),
+                lambda ticket, me: LockAsked(ticket, CLIENT, (Claim("tape", 2),), me),
             ),
         ],
         ids=[

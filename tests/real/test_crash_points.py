@@ -7,13 +7,12 @@ import json
 import os
 import signal
 import sqlite3
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.host import Host, wait_for
+from tests.support.host import DEADLINE, Host, wait_for
 
 JOB = """
 jobs:
@@ -80,7 +79,7 @@ SUPERVISOR = [
 @pytest.fixture
 def armed(tmp_path: Path) -> Iterator[Host]:
     """A host whose daemon, launcher and supervisors have places to die at."""
-    host = Host(tmp_path / "host", sys.executable, "tests/support/crashing.py")
+    host = Host(tmp_path / "host", "tests/support/crashing.py")
     host.write("probe.yaml", JOB.format(root=host.root))
     host.start()
     yield host
@@ -138,7 +137,7 @@ def test_scheduler_dies(armed: Host, point: str, expected: tuple[str | None, int
     """SIGKILL of the scheduler at this step: the next one settles the run as the table says."""
     crash(armed, point)
     assert armed.daemon is not None
-    assert armed.daemon.wait(10) == -9
+    assert armed.daemon.wait(DEADLINE) == -9
     armed.start()
     check(armed, point, expected)
 
@@ -148,7 +147,7 @@ def test_scheduler_dies_and_returns_after_the_end(armed: Host, point: str, expec
     """The same, with the run's end while no scheduler is there."""
     crash(armed, point)
     assert armed.daemon is not None
-    armed.daemon.wait(10)
+    armed.daemon.wait(DEADLINE)
     if starts(armed):
         wait_for(lambda: any((armed.root / "run").glob("runs/*/*/ended")) or not armed.marks())
     armed.start()

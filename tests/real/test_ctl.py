@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
 import shutil
 import signal
 import socket
-import struct
 import subprocess
-import sys
-import tempfile
-import termios
 import threading
 import time
-import traceback
-import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, NoReturn
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -35,106 +26,25 @@ from hypothesis import strategies as st
 from jobqueued import __version__
 from jobqueued.control.interface import INTERFACE
 from jobqueued.control.server import Peer
-from jobqueued.control.varlink import Decoder, Message, Method, Service, VarlinkError, encode
+from jobqueued.control.varlink import Message, VarlinkError
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.main import main
 from jobqueued.paths import Paths
+from tests.support.answers import (
+    ATTEMPT,
+    DEFINITION,
+    IDLE,
+    JOB,
+    LIVE,
+    NASTY,
+    PROBLEM,
+    RECORD,
+    STATS,
+    STATUS,
+    Daemon,
+)
+from tests.support.client import PROGRAM, environment, facts, harmful, on_terminal, run
 from tests.support.host import Host, wait_for
-
-REPOSITORY = Path(__file__).parents[2]
-PROGRAM = [sys.executable, "-c", "from jobqueued.ctl.main import main; main(prog_name='jobqueuectl')"]
-NASTY = "\x1b]0;owned\x07\x9b31m\r\x7f\u202eend\n"
-TAIL = f"a\tb\n{NASTY}"
-
-JOB: Message = {
-    "id": "nightly-backup", "description": "Dump and ship \x1b[31mthe databases", "status": "Failed", "enabled": True,
-    "paused": False, "paused_until": None, "skips": [], "invalid": None,
-    "priority": 10, "concurrency": 1, "schedule": ["0 2 * * *", "0 14 * * sun"], "timezone": "Europe/Berlin",
-    "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed", "due": 0,
-    "waiting": 1, "retrying": 0, "running": 0, "file": "/etc/jobqueue.d/backup.yaml", "line": 5,
-}  # fmt: skip
-IDLE = {**JOB, "id": "x", "status": "Idle", "enabled": False, "next": None, "last_run": None, "last_state": None}
-DEFINITION: Message = {
-    "id": "nightly-backup", "command": ["backup", "--to", "a b"], "timeout": 7200.0, "umask": 18, "user": None,
-    "success_codes": [0, 3], "environment": {"A": "b"}, "output_limit": 64 << 20, "enabled": True,
-}  # fmt: skip
-STATS: Message = {
-    "started": 3, "succeeded": 1, "failed": 2, "skipped": 4, "last_run": None, "last_state": "failed", "usual": 61.5,
-}  # fmt: skip
-ATTEMPT: Message = {
-    "attempt": 1, "started": "2026-11-24T01:00:00.000000Z", "ended": "2026-11-24T01:02:03.500000Z", "state": "failed",
-    "exit_code": 3, "signal": None, "reason": "exit code 3",
-}  # fmt: skip
-RECORD: Message = {
-    **ATTEMPT, "version": 1, "job": "nightly-backup", "run": "nightly-backup@142", "number": 142, "trigger": "schedule",
-    "asked_by": None, "due": "2026-11-24T01:00:00.000000Z", "queued": "2026-11-24T01:00:00.000000Z", "pid": 4711,
-    "user": "backup", "command": "backup | gzip", "host": "box", "priority": 10, "cpu_user": 1.25, "cpu_system": 0.5,
-    "memory_peak": 3 << 20, "memory_peak_below": None, "tags": ["nightly"], "metadata": {"owner": "ops"},
-    "output": {"file": "/var/log/jobqueue/nightly-backup/142.log", "bytes": 2048, "dropped": 7, "tail": TAIL},
-    "attempts": [ATTEMPT],
-}  # fmt: skip
-LIVE: Message = {
-    **RECORD, "run": "nightly-backup@143", "state": "running", "ended": None, "exit_code": None, "reason": None,
-    "cpu_user": None, "memory_peak": None,
-    "usage": {"cpu_seconds": 2.0, "memory": 5 << 20, "tasks": 2, "stopped": True},
-}  # fmt: skip
-STATUS: Message = {
-    "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
-    "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8,
-    "controllers": ["memory", "pids", "io", "cpu", "cpuset"], "launcher": True, "troubles": [],
-    "next": JOB["next"], "next_job": JOB["id"], "left": [], "held_by": None, "held_until": None, "stale": [],
-    "problems": [],
-}  # fmt: skip
-PROBLEM: Message = {
-    "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",
-    "severity": "error",
-}  # fmt: skip
-
-
-class Daemon:
-    """Serves `methods` on a socket, each connection in a thread; `calls` are the methods called, in order."""
-
-    def __init__(self, run: Path) -> None:
-        run.mkdir(parents=True)
-        self.methods: dict[str, Method] = {}
-        self.calls: list[str] = []
-        self._directory = os.open(run, os.O_PATH)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(f"/proc/self/fd/{self._directory}/control")
-        self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        """Nobody listens any more."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        os.close(self._directory)
-
-    def answers(self, method: str, parameters: Message) -> None:
-        """Let a method answer so, always."""
-        self.methods[method] = lambda _: parameters
-
-    def refuses(self, method: str, error: VarlinkError) -> None:
-        """Let a method refuse so, always."""
-
-        def refuse(_: Message) -> Message:
-            raise error
-
-        self.methods[method] = refuse
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=self._serve, args=self._listener.accept()[:1], daemon=True).start()
-
-    def _serve(self, peer: socket.socket) -> None:
-        decoder = Decoder()
-        with peer, suppress(OSError, EOFError):
-            while data := peer.recv(1 << 16):
-                for call in decoder.feed(data):
-                    self.calls.append(call["method"].rpartition(".")[2])
-                    if reply := Service(self.methods).answer(call):
-                        peer.sendall(encode(reply))
 
 
 @pytest.fixture
@@ -151,86 +61,6 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     found.answers("Run", {"run": "nightly-backup@142"})
     yield found
     found.close()
-
-
-def environment(**more: str) -> dict[str, str]:
-    """What the program sees: of ours only what it can't do without."""
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
-
-
-def run(*arguments: str | int | Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """The program, run to its end."""
-    done = run_raw(*arguments, **more)
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def run_raw(*arguments: str | int | Path, **more: str) -> subprocess.CompletedProcess[bytes]:
-    """The program, run to its end, its output in files: a fork of us, which has it loaded already."""
-    words = [str(argument) for argument in arguments]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # our other thread serves a socket, and holds no lock
-        pid = os.fork()
-        if not pid:
-            become(words, environment(**more), out.fileno(), err.fileno())
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        for file in (out, err):
-            file.seek(0)
-        return subprocess.CompletedProcess(words, code, out.read(), err.read())
-
-
-def become(words: list[str], env: dict[str, str], out: int, err: int) -> NoReturn:
-    """The program itself."""
-    status: object = 1
-    try:
-        signal.alarm(60)
-        os.environ.clear()
-        os.environ.update(env)
-        time.tzset()
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        sys.stdout = open(1, "w", encoding=env.get("PYTHONIOENCODING", "utf-8"), closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
-        main(words, prog_name="jobqueuectl")
-    except SystemExit as end:
-        status = end.code or 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status if isinstance(status, int) else 1)
-
-
-def on_terminal(columns: int, *arguments: str | Path, **more: str) -> str:
-    """What the program writes to a terminal that wide."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 50, columns, 0, 0))
-    with open(ours, "rb", buffering=0) as screen:
-        program = subprocess.Popen(
-            [*PROGRAM, *map(str, arguments)],
-            env=environment(**{"TERM": "xterm-256color", **more}),
-            stdin=subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        written = b""
-        with suppress(OSError):  # EIO: the other side is closed
-            while data := screen.read(1 << 16):
-                written += data
-        program.wait(60)
-    return written.decode()
-
-
-def facts(text: str) -> dict[str, str]:
-    """The lines `name  value` of what is shown."""
-    pairs = (line.split("  ", 1) for line in text.splitlines() if "  " in line)
-    return {name: value.strip() for name, value in pairs}
-
-
-def harmful(text: str) -> set[str]:
-    """The characters that a pipe or terminal should not have got."""
-    return {c for c in text if not c.isprintable() and c not in "\n\t"}
 
 
 READING = (["status"], ["list"], ["show", "nightly-backup"], ["show", "nightly-backup@142"], ["history"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.real.test_ctl import PROGRAM, environment, facts, run
+from tests.support.client import PROGRAM, environment, facts, run
 from tests.support.host import DEADLINE, Host, wait_for
 
 ME = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"

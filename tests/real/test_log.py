@@ -25,7 +25,8 @@ from jobqueued.host import log
 from jobqueued.host.log import Log
 from jobqueued.host.messages import VOCABULARY, local_time
 from jobqueued.model import HOUR, SECOND, Run, RunId, RunState, to_instant
-from tests.support.host import DEADLINE, REPO
+from tests.support import REPO
+from tests.support.host import DEADLINE
 from tests.support.world import MIDNIGHT, World, job
 
 ODD = st.lists(st.sampled_from('\n\r\t\x1b\0\x85\u2028\ud800="') | st.text(st.characters(), max_size=9)).map("".join)
@@ -445,14 +446,16 @@ class TestTrouble:
         hung = Log("journal")
         thread = threading.Thread(target=lambda: [hung.say("bug", text="x" * 1000) for _ in range(3000)], daemon=True)
         thread.start()
-        thread.join(5)
+        thread.join(DEADLINE)
         assert not thread.is_alive()
 
     def test_nobody_reads_stderr(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A stderr that fails is no reason to fail."""
+        """A stderr that fails is tried for each line, and no reason to fail."""
+        tried = []
 
         class Broken:
-            def write(self, _line: str = "") -> None:
+            def write(self, line: str = "") -> None:
+                tried.append(line)
                 raise BrokenPipeError
 
             flush = write
@@ -460,6 +463,7 @@ class TestTrouble:
         monkeypatch.setattr(sys, "stderr", Broken())
         Log("text").say("bug", text="x")
         Log("json").say("bug", text="x")
+        assert 2 == len(tried)
 
 
 AUTO = """

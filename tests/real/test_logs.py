@@ -23,11 +23,11 @@ from jobqueued.ctl.main import main
 from jobqueued.ctl.output import beginning_of_last
 from jobqueued.model import RunId
 from jobqueued.state import record_files
-from tests.real.test_ctl import PROGRAM, RECORD, environment, harmful, on_terminal, run_raw
+from tests.support.answers import RECORD
+from tests.support.client import PROGRAM, environment, harmful, on_terminal, run_raw
 from tests.support.host import DEADLINE, Host, wait_for
+from tests.support.users import GROUP, NEEDS_ROOT, STRANGER
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-STRANGER, GROUP = 65534, 54321
 HOSTILE = r"\033]0;owned\007\033[2J\033[31mred\033[0m\r\033[1A\342\200\256evil\303(\377\t|\n"
 
 

@@ -20,9 +20,10 @@ import pytest
 
 from jobqueued import __version__
 from jobqueued.state.store import VERSION, Store
-from tests.support.host import DEADLINE, REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, Host, wait_for
+from tests.support.users import NEEDS_USER
 
-ROOT = os.geteuid() == 0
 FROM_ANYWHERE = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))}
 
 
@@ -91,7 +92,7 @@ class TestCanNotStart:
             "jobqueued: /dev/null/x[^ ]*: Not a directory; jobqueued must be able to write there", message
         )
 
-    @pytest.mark.skipif(ROOT, reason="needs an ordinary user: root may write everywhere")
+    @NEEDS_USER
     @pytest.mark.parametrize("option", ["state", "run", "logs"])
     def test_read_only(self, root: Path, tmp_path: Path, option: str) -> None:
         """A directory that this user may not write is named."""

@@ -30,7 +30,8 @@ from jobqueued.control.varlink import Decoder, encode
 from jobqueued.host.usage import Usage
 from jobqueued.model import SECOND, Now, RunId
 from jobqueued.runs.run_directory import Name, RunDirectory
-from tests.support.host import DEADLINE, REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, Host, wait_for
 
 JOBS = """
 jobs:

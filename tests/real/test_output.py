@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobqueued.child.output import Output
+from tests.support.outputs import descriptors, shut
+from tests.support.users import NEEDS_USER
 
 MEBI = 1 << 20
 
@@ -28,13 +30,6 @@ def pumped(path: Path | str, *chunks: bytes, limit: int = MEBI) -> dict[str, Any
     while output.pump():
         pass
     return shut(output)
-
-
-def shut(output: Output) -> dict[str, Any]:
-    """Close it; what it had reported."""
-    found = output.report()
-    output.shut()
-    return found
 
 
 def said(path: Path | None, offset: int, kept: int, dropped: int, tail: str) -> dict[str, Any]:
@@ -53,11 +48,6 @@ def said(path: Path | None, offset: int, kept: int, dropped: int, tail: str) -> 
 def log(tmp_path: Path) -> Path:
     """Where the output goes; its directory is not there yet."""
     return tmp_path / "job" / "1.log"
-
-
-def descriptors() -> set[int]:
-    """What we have open."""
-    return {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
 
 
 class TestKept:
@@ -182,7 +172,7 @@ class TestTrouble:
         found = pumped(str(path), b"abc")
         assert {**said(None, 0, 0, 3, "abc"), "error": f"{path}: {error}"} == found
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="needs an ordinary user: root may write everywhere")
+    @NEEDS_USER
     def test_no_permission(self, log: Path) -> None:
         """A log directory that we may not write is told by name."""
         log.parent.mkdir(mode=0o500)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import select
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from jobqueued.jobdir.path_triggers import PathTriggers
-from tests.support.host import DEADLINE
+from tests.support.host import DEADLINE, wait_for
 
 
 class Waiting:
@@ -168,6 +167,12 @@ def test_what_was_there_before_is_not_told_again(tmp_path: Path) -> None:
     assert waiting.told() == []
 
 
+def a_later_time_stamp(directory: Path) -> bool:
+    """Whether a file made now is younger than `old`: time stamps go by the kernel's ticks."""
+    (directory / "now").touch()
+    return (directory / "now").stat().st_mtime_ns > (directory / "in" / "old").stat().st_mtime_ns
+
+
 def test_lost_events(tmp_path: Path) -> None:
     """More than the kernel keeps (fs.inotify.max_queued_events): what has come meanwhile is looked for."""
     (tmp_path / "in").mkdir()
@@ -175,7 +180,7 @@ def test_lost_events(tmp_path: Path) -> None:
     waiting = Waiting(tmp_path / "in" / "last", tmp_path / "in" / "old")
     waiting.told()
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    time.sleep(0.01)  # `old` is older than a tick
+    wait_for(lambda: a_later_time_stamp(tmp_path), why="a tick later than `old`")
     waiting.told()
     for number in range(most // 2 + 1):  # each is created, and closed
         (tmp_path / "in" / str(number)).touch()

@@ -11,70 +11,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from jobqueued.child import posixspawn, spawn
-from jobqueued.child.cgroup import Cgroup
+from jobqueued.child import spawn
 from jobqueued.child.identity import StartFailed, User
 from jobqueued.child.spawn import find, is_system_trouble
-from tests.support.host import DEADLINE, REPO, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, wait_for
+from tests.support.users import ME, NEEDS_ROOT, NEEDS_USER, OTHER
+from tests.support.ways import WAYS, Way, as_into_a_cgroup
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-ROOT = os.geteuid() == 0
-NEEDS_ROOT = pytest.mark.skipif(not ROOT, reason="needs root")
-ME = pwd.getpwuid(os.geteuid())
-OTHER = "nobody"
-
-WAYS = [
-    pytest.param("posix_spawn"), pytest.param("as into a cgroup"), pytest.param("fork"),
-    pytest.param("other user", marks=NEEDS_ROOT),
-]  # fmt: skip
-
-
-def order(command: str | list[str], **fields: Any) -> dict[str, Any]:
-    """What the supervisor is told."""
-    return {
-        "command": command, "user": None, "shell": "/bin/sh", "environment": {}, "umask": 0o022,
-        "working_directory": None, "group": None, "groups": None, "stdin": "", "environment_file": [],
-        "login_environment": False, "attributes": {}, **fields,
-    }  # fmt: skip
-
-
-class Way:
-    """One of the ways to start a job; `fork` without root forks for our own user, where the steps need no rights."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.user = OTHER if name == "other user" else None
-        self.account = pwd.getpwnam(OTHER) if self.user else ME
-
-    def start(self, order: dict[str, Any], output: int) -> int:
-        """The pid."""
-        return spawn.spawn({**order, "user": self.user or order["user"]}, output, Cgroup(-1, "")).pid
-
-    def run(self, command: str | list[str], **fields: Any) -> tuple[str, int]:
-        """The output of a job and its exit code (negative: the signal)."""
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        with open(reading, errors="surrogateescape") as output:
-            try:
-                pid = self.start(order(command, **fields), writing)
-            finally:
-                os.close(writing)
-            return output.read(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    def refused(self, command: str | list[str], **fields: Any) -> StartFailed:
-        """Why a job could not be started; no process is left."""
-        before = children()
-        with pytest.raises(StartFailed) as failed:
-            self.run(command, **fields)
-        assert before == children()
-        return failed.value
-
-
-def _as_into_a_cgroup(plan: Any, program: str, env: dict[str, str]) -> int:
-    return posixspawn.spawn(program, plan.argv, env, (plan.stdin, plan.output, plan.output), -1)
 
 
 @pytest.fixture(params=WAYS)
@@ -84,7 +32,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     if way.name == "fork":
         monkeypatch.setattr(spawn, "_spawn", lambda _plan: None)
     if way.name == "as into a cgroup":
-        monkeypatch.setattr(spawn, "_posix_spawn", _as_into_a_cgroup)
+        monkeypatch.setattr(spawn, "_posix_spawn", as_into_a_cgroup)
     before, mask = os.getcwd(), os.umask(0o022)
     os.chdir("/")
     yield way
@@ -247,7 +195,7 @@ class TestUsers:
         """A user that the host does not have is named."""
         assert "user: no user 'no-such' on this host" == str(Way("x").refused("true", user="no-such"))
 
-    @pytest.mark.skipif(ROOT, reason="needs an ordinary user")
+    @NEEDS_USER
     def test_another_user_without_root(self) -> None:
         """Only root can run jobs as somebody else, and that is said before anything is tried."""
         failure = Way("x").refused("true", user="root")
@@ -319,11 +267,6 @@ class TestUsers:
     def test_a_group_of_many(self) -> None:
         """The test's other user is not in group 0, or the tests above show nothing."""
         assert OTHER not in grp.getgrgid(0).gr_mem
-
-
-def children() -> set[str]:
-    """Our children, zombies too."""
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
 def refuse(*_: object) -> None:

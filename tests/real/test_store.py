@@ -19,10 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.model import SECOND, Claim, Record, Run, RunId, RunState
+from jobqueued.model import Claim, Record, Run, RunId, RunState
 from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
 from jobqueued.state.store import _ALL_ENDED, BALLAST, NEWEST, VERSION, CommitFailed, Mark, Store, StoreError, hold_text
-from tests.support.host import DEADLINE, REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, Host, wait_for
+from tests.support.states import a_record, a_run, limit_pages, save, save_ended
 
 ENDS = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST)
 UNFINISHED = (RunState.DUE, RunState.WAITING, RunState.STARTING, RunState.RUNNING, RunState.RETRYING)
@@ -58,28 +60,6 @@ MEMORIES = st.builds(
     appeared=COUNTS, previous=INSTANTS, outcomes=OUTCOMES.map(tuple),
     satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
 )  # fmt: skip
-
-
-def a_run(number: int = 1, job: str = "job", **fields: Any) -> Run:
-    """A run with an identity."""
-    standard = {"key": f"c0.{number}", "due": number * SECOND, "queued": number * SECOND, "arrival": number}
-    return Run(id=RunId(job, number), **{**standard, **fields})
-
-
-def a_record(number: int, job: str = "job", **fields: Any) -> Record:
-    """Enough of a record."""
-    return {"job": job, "number": number, "state": "succeeded", **fields}
-
-
-def save(store: Store, *rows: tuple[Run, Record | None]) -> None:
-    """One commit of these runs, and of what their jobs know then."""
-    memories = {run.id.job: SavedJob(job=run.id.job, last_number=run.id.number) for run, _ in rows}
-    store.commit({run.id: (run, record) for run, record in rows}, memories)
-
-
-def save_ended(store: Store, *numbers: int, job: str = "job", **fields: Any) -> None:
-    """One commit of runs that have ended."""
-    save(store, *((a_run(n, job, state=RunState.SUCCEEDED), a_record(n, job, **fields)) for n in numbers))
 
 
 @pytest.fixture
@@ -190,7 +170,7 @@ ENDLESS = """
 import sys
 from pathlib import Path
 from jobqueued.state.store import Store
-from tests.real.test_store import a_run, save
+from tests.support.states import a_run, save
 store = Store(Path(sys.argv[1]))
 number = 0
 while True:
@@ -554,7 +534,7 @@ TIGHT = """
 import json, resource, sys
 from pathlib import Path
 from jobqueued.state.store import CommitFailed, Store
-from tests.real.test_store import save_ended
+from tests.support.states import save_ended
 
 state = Path(sys.argv[1])
 store = Store(state)
@@ -644,13 +624,6 @@ def child(program: str, state: Path) -> subprocess.CompletedProcess[str]:
     """A Python program that gets the state directory."""
     command = [sys.executable, "-c", program, str(state)]
     return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False)
-
-
-def limit_pages(store: Store, more: int) -> None:
-    """Let the database grow by so many pages at most."""
-    db = store._db
-    pages = db.execute("PRAGMA page_count").fetchone()[0]
-    db.execute(f"PRAGMA max_page_count = {pages + more}")
 
 
 def test_a_daemon_finds_its_memory_again(host: Host) -> None:

@@ -8,99 +8,22 @@ import os
 import pwd
 import re
 import signal
-import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobqueued.child import budget, identity, supervisor, wire
-from jobqueued.commands import Launch
+from jobqueued.child import identity, supervisor, wire
 from jobqueued.core import record
-from jobqueued.model import SECOND, Claim, Job, Run, RunId, RunState
+from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId
 from jobqueued.queue.placement import CPUS
-from jobqueued.runs import launch_spec
-from tests.real.test_spawn import ROOT
 from tests.support.host import wait_for
+from tests.support.pool import Pool
+from tests.support.users import ROOT
 
-RUNS = supervisor.MOST_ATTEMPTS - 3
-"""Between the first look and the last, which is not the last run of this supervisor."""
-
-
-class Pool:
-    """A pool of one supervisor, which is a child of ours."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket = ours
-        self.pid = os.fork()
-        if not self.pid:
-            for name in os.listdir("/proc/self/fd"):  # what the tests were started with; the launcher closes it
-                if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
-                    os.set_inheritable(int(name), False)
-            supervisor.become(theirs, budget.common(), -1, [ours.fileno()])
-        theirs.close()
-        ours.settimeout(30)
-        self.number = 0
-
-    def run(self, **keys: Any) -> tuple[list[str], dict[str, Any]]:
-        """Carry out one attempt: the verbs that were said, and the record."""
-        said, path = self.order(Job(id="job", **keys))
-        return [line.split(" ")[0] for line in said], json.loads((path / wire.ENDED).read_bytes())
-
-    def order(self, job: Job, **fields: Any) -> tuple[list[str], Path]:
-        """Carry out one attempt of a run: what was said, and its R."""
-        path = self.send(job, **fields)
-        said = [self.socket.recv(wire.NOTICE).decode()]
-        while said[-1].split(" ")[0] not in ("ended", "left", "unstarted"):
-            said.append(self.socket.recv(wire.NOTICE).decode())
-        return said, path
-
-    def send(self, job: Job, **fields: Any) -> Path:
-        """Let one attempt of a run begin: its R."""
-        self.number += 1
-        identity = {"id": RunId("job", self.number), "key": "x", "due": 0, "queued": 0, "arrival": 1, "attempt": 1}
-        run = Run(**{**identity, "state": RunState.STARTING, **fields})
-        path = self.root / run.attempt_name
-        path.mkdir()
-        spec = launch_spec.order(
-            Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal"
-        )
-        (path / wire.SPEC).write_bytes(wire.encode(spec))
-        directory = wire.open_directory(str(path))
-        socket.send_fds(self.socket, [run.attempt_name.encode()], [directory])
-        os.close(directory)
-        return path
-
-    def output(self) -> str:
-        """Of the last run."""
-        return (self.root / "logs" / "job" / f"{self.number}.log").read_text()
-
-    def descriptors(self) -> list[str]:
-        """What it has open between runs."""
-
-        def idle() -> list[str]:
-            try:
-                links = [os.readlink(path) for path in Path(f"/proc/{self.pid}/fd").iterdir()]
-            except FileNotFoundError:  # closed meanwhile
-                return []
-            return [] if any(link.startswith(str(self.root)) for link in links) else sorted(links)
-
-        return wait_for(idle)
-
-    def close(self) -> None:
-        self.socket.close()
-        os.waitpid(self.pid, 0)
-
-
-@pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
-    found = Pool(tmp_path)
-    yield found
-    found.close()
+RUNS = supervisor.MOST_ATTEMPTS - 3 if os.environ.get("JOBQUEUED_SOAK") else 300
+"""Between the first look and the last: of each kind some thirty; at length all but the last run of a supervisor."""
 
 
 LOOK = "cat /proc/self/status /proc/self/limits; ls -l /proc/self/fd; umask; pwd; env; cat /proc/self/oom_score_adj"
@@ -263,9 +186,10 @@ class TestLockFiles:
 
 def test_a_stopped_run_leaves_nothing(pool: Pool) -> None:
     """`leave_children` is for a command that has ended by itself."""
-    said, document = pool.run(command="sleep 600 & sleep 600", leave_children=True, timeout=SECOND // 10)
+    up = pool.root / "up"
+    said, document = pool.stopped(up.exists, command=f"touch {up}; sleep 600 & sleep 600", leave_children=True)
     assert said == ["started", "stopping", "ended"]
-    assert (document["state"], document["warnings"]) == ("timed_out", [])
+    assert (document["state"], document["warnings"]) == ("killed", [])
 
 
 def test_a_profile_that_ends_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,22 +236,21 @@ def test_what_cannot_be_enforced(pool: Pool, key: str) -> None:
 
 def test_a_tree_is_signalled_to_its_leaves(pool: Pool) -> None:
     """Also what has left the session and still has its parent: it gets the stop signal, not only the SIGKILL."""
-    (pool.root / "leaf").write_text("trap 'echo leaf; exit' TERM; while :; do sleep 0.02; done")
+    up = pool.root / "up"
+    (pool.root / "leaf").write_text(f"trap 'echo leaf; exit' TERM; touch {up}; while :; do sleep 0.02; done")
     (pool.root / "parent").write_text(f"trap : TERM; setsid sh {pool.root}/leaf & wait; wait")
-    _said, document = pool.run(
-        command=f"sh {pool.root}/parent & trap : TERM; wait; wait; exit 5", timeout=SECOND // 2, kill_grace=20 * SECOND
-    )
-    assert (document["state"], document["exit_code"]) == ("timed_out", 5)
+    command = f"trap : TERM; sh {pool.root}/parent & wait; wait; exit 5"
+    _said, document = pool.stopped(up.exists, command=command, kill_grace=HOUR)
+    assert (document["state"], document["exit_code"]) == ("killed", 5)
     assert pool.output().endswith("leaf\n")
 
 
 def test_what_left_the_session_is_asked_before_its_parent_is_gone(pool: Pool) -> None:
     """A parent that dies of the stop signal at once leaves its child to us: that has got the signal too."""
-    started = pool.root / "started"
-    child = f"setsid sh -c 'trap \"echo asked; exit\" TERM; touch {started}; while :; do sleep 0.02; done'"
-    _said, document = pool.run(command=f"{child} & sleep 600", timeout=SECOND, kill_grace=20 * SECOND)
-    assert started.exists()
-    assert (document["state"], document["signal"], document["warnings"]) == ("timed_out", 15, [])
+    up = pool.root / "up"
+    child = f"setsid sh -c 'trap \"echo asked; exit\" TERM; touch {up}; while :; do sleep 0.02; done'"
+    _said, document = pool.stopped(up.exists, command=f"{child} & sleep 600", kill_grace=HOUR)
+    assert (document["state"], document["signal"], document["warnings"]) == ("killed", 15, [])
     assert "asked\n" in pool.output()
 
 
@@ -342,9 +265,10 @@ def test_a_job_that_wants_to_be_traced(pool: Pool) -> None:
         _said, document = pool.run(command=command, leave_children=leave)
         assert (document["state"], document["exit_code"], document["warnings"]) == ("failed", 5, [])
         assert pool.output() == "asked\n"
-    command = [sys.executable, "-c", trace + "signal.pause()"]
-    _said, document = pool.run(command=command, timeout=SECOND, kill_grace=20 * SECOND)
-    assert (document["state"], document["signal"], document["warnings"]) == ("timed_out", signal.SIGTERM, [])
+    up = pool.root / "up"
+    command = [sys.executable, "-c", trace + f"open('{up}', 'w').close(); signal.pause()"]
+    _said, document = pool.stopped(up.exists, command=command, kill_grace=HOUR)
+    assert (document["state"], document["signal"], document["warnings"]) == ("killed", signal.SIGTERM, [])
 
 
 def test_every_exit_code(pool: Pool) -> None:

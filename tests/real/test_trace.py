@@ -16,7 +16,8 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.trace import Recorder
 from jobqueued.events import Woke
 from jobqueued.model import Now
-from tests.support.host import DEADLINE, REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import DEADLINE, Host, wait_for
 
 JOBS = """
 jobs:

@@ -17,62 +17,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.events import FileGone, JobsRead
+from jobqueued.events import JobsRead
 from jobqueued.host import linux
-from jobqueued.jobdir.acceptance import PATIENCE, Content
+from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.inbox import RESCAN
 from jobqueued.jobdir.trust import Refused, check_trusted, is_job_file, read_trusted
-from jobqueued.jobdir.watch import SLICE_BYTES, Watch
+from jobqueued.jobdir.watch import SLICE_BYTES
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND
-from tests.support.host import DEADLINE, REPO
+from tests.support import REPO
+from tests.support.directory import Directory
+from tests.support.host import DEADLINE
+from tests.support.users import NEEDS_ROOT, STRANGER
 
-ALICE, NOBODY = 1000, 65534
-
-
-class Directory:
-    """A job directory with its Watch; `scan` is what the daemon does when inotify or a deadline wakes it."""
-
-    def __init__(self, path: Path, kept: dict[str, bytes] | None = None) -> None:
-        self.path = path
-        self.read: list[str] = []
-        self.kept: dict[str, bytes | None] = {**(kept or {})}
-        self.watch = Watch(path, self._read, kept)
-
-    def _read(self, data: bytes, file: str) -> Content:
-        self.read.append(Path(file).name)
-        return read_jobs(data, file)
-
-    def write(self, name: str, *ids: str) -> None:
-        (self.path / name).write_text("jobs:\n" + "".join(f"  {job}: {{command: x}}\n" for job in ids))
-
-    def scan(self, mono: int = 0) -> list[str]:
-        """The events: ``a.yaml: x y`` for read jobs, ``a.yaml gone``."""
-        self.read.clear()
-        self.watch.inbox.drain()
-        self.changed: dict[str, list[str]] = {}
-        self.accepted: dict[str, bytes | None] = {}
-        told = self._slice(mono)
-        while self.watch.has_more:
-            told += self._slice(mono)
-        return told
-
-    def _slice(self, mono: int) -> list[str]:
-        told = [self._told(event) for event in self.watch.scan(mono)]
-        self.changed |= {Path(path).name: [p.message for p in found] for path, found in self.watch.changes.items()}
-        self.accepted |= self.watch.accepted
-        self.kept |= self.watch.accepted
-        return told
-
-    def _told(self, event: JobsRead | FileGone) -> str:
-        name = Path(event.file).name
-        return f"{name} gone" if isinstance(event, FileGone) else f"{name}: {' '.join(job.id for job in event.jobs)}"
-
-    def problems(self) -> dict[str, list[str]]:
-        return {Path(path).name: [p.message for p in found] for path, found in self.watch.problems.items()}
-
-    def changes(self) -> dict[str, list[str]]:
-        return self.changed
+ALICE, NOBODY = 1000, STRANGER
 
 
 @pytest.fixture
@@ -637,7 +595,7 @@ for turn in range(3000):
 MOUNTS = """
 import os, select, subprocess, sys
 from pathlib import Path
-from tests.real.test_watch import Directory
+from tests.support.directory import Directory
 
 def mount(*arguments):
     subprocess.run(["mount", *arguments], check=True)
@@ -677,7 +635,7 @@ print(jobs.scan(0))
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@NEEDS_ROOT
 def test_a_mount_over_the_directory_is_seen(tmp_path: Path) -> None:
     """What is mounted over the directory, or over a file in it, is read at once; a mount elsewhere changes nothing."""
     command = ["unshare", "-m", sys.executable, "-c", MOUNTS, str(tmp_path)]

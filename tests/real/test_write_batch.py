@@ -10,7 +10,7 @@ from jobqueued.commands import SaveBoot, SaveJob
 from jobqueued.saved import SavedJob
 from jobqueued.state.store import CommitFailed, Store
 from jobqueued.state.write_batch import WriteBatch
-from tests.real.test_store import limit_pages
+from tests.support.states import limit_pages
 
 
 def test_texts_give_way_to_runs(tmp_path: Path) -> None:

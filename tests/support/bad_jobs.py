@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from click.testing import CliRunner
 
 from jobqueued.ctl.main import main as jobqueuectl
-from tests.support.host import REPO, Host, wait_for
+from tests.support import REPO
+from tests.support.host import Host, wait_for
 
 TABLE = REPO / "docs" / "bad-jobs.md"
 ENDED = ("run_stopping", "run_returned", "run_skipped", "run_ended")

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any, TypeVar
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.control.varlink import Decoder, encode
+from tests.support.preloaded import Forked
 
-REPO = Path(__file__).resolve().parents[2]
 DEADLINE = 30.0
 
 T = TypeVar("T")
@@ -33,12 +32,12 @@ def wait_for(what: Callable[[], T], seconds: float = DEADLINE, why: str = "") ->
 
 
 class Host:
-    """Everything below one directory; `program` is what runs as the daemon."""
+    """Everything below one directory; `program` is what Python runs as the daemon."""
 
     def __init__(self, root: Path, *program: str) -> None:
         self.root = root
-        self.program = program or (sys.executable, "-m", "jobqueued")
-        self.daemon: subprocess.Popen[bytes] | None = None
+        self.program = program or ("-m", "jobqueued")
+        self.daemon: Forked | subprocess.Popen[bytes] | None = None
         (root / "jobqueue.d").mkdir(parents=True)
 
     def write(self, name: str, text: str) -> None:
@@ -47,12 +46,12 @@ class Host:
         temporary.write_text(text)
         temporary.replace(self.root / "jobqueue.d" / name)
 
-    def start(self, *arguments: str, ready: bool = True) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, ready: bool = True) -> Forked:
         """Start the daemon and wait until it is ready."""
         seen = len(self.said("ready"))
         command = [*self.program, "--root", str(self.root), "--log", "json", *arguments]
         with open(self.root / "daemon.log", "ab") as log:
-            self.daemon = subprocess.Popen(command, cwd=REPO, stderr=log, stdout=log)
+            self.daemon = Forked(command, log.fileno())
         if ready:
             wait_for(lambda: len(self.said("ready")) > seen or self.daemon_ended(), why="ready")
             assert not self.daemon_ended(), self.log()

@@ -17,8 +17,9 @@ from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
 from jobqueued.jobfile.types import Key, read_keys
 from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, read_tree
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Claim, Escalation, Job, On, Overlap
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Job
 from jobqueued.settings import Settings
+from tests.support.job_files import GOOD
 
 TABLES = [*JOB_KEYS.values(), *FILE_KEYS.values(), *SETTINGS_KEYS.values()]
 TABLES += [key for table in TABLES for key in table.type.keys.values() if not key.planned]
@@ -125,41 +126,6 @@ def test_each_key_is_a_field_of_the_job() -> None:
     """Every key with an effect has its field, and every field but those of the place and the compiled form its key."""
     own = {"id", "triggers", "offset", "at_boot", "file", "line"}
     assert {field.name for field in fields(Job)} - own == {key.name for key in LIVE}
-
-
-GOOD = [
-    ("timeout: 1d12h", DAY + 12 * HOUR), ("timeout: 90s", 90 * SECOND), ("timeout: none", None),
-    ("timeout: null", None), ("max_waiting: none", None), ("max_waiting: 5", 5),
-    ("grace: 0s", 0), ("kill_grace: 1h", HOUR), ("catch_up_window: 1m", MINUTE), ("output_limit: 512M", 512 << 20),
-    ("output_limit: 1T", 1 << 40), ("umask: 0022", 0o22), ('umask: "077"', 0o77), ("priority: -1000", -1000),
-    ("enabled: false", False), ("command: true", "true"), ("command: [sleep, 5, 0755, '']", ("sleep", "5", "0755", "")),
-    ("environment: {A: 8080, B: no, C: ''}", (("A", "8080"), ("B", "no"), ("C", ""))), ("environment:", ()),
-    ("success_codes: [0, 0x18]", (0, 24)), ("tags: [a, 1]", ("a", "1")), ("user: www-data", "www-data"),
-    ("metadata: {a: [1, 1.5, no, ~, 12:30]}", {"a": [1, 1.5, "no", None, "12:30"]}), ("dst: both", "both"),
-    ("exclusive: true", True), ("overlap: replace", Overlap.REPLACE), ("placement: pack", "pack"),
-    ("start_deadline: none", None), ("start_deadline: 1h", HOUR), ("max_runs: 1", 1), ("max_runs: none", None),
-    ("escalation: {points: 0}", Escalation(points=0)), ("escalation: {every: 1s}", Escalation(every=SECOND)),
-    ("escalation:", Escalation()),
-    ("locks: [a, {name: b, mode: shared}, {name: c, units: 2}, {name: d}, 7]",
-        (Claim("a", exclusive=True), Claim("b"), Claim("c", units=2), Claim("d", exclusive=True),
-            Claim("7", exclusive=True))),
-    ("locks: [{path: /run/a.lock}, {path: /b, mode: shared}]", (Claim("/run/a.lock", exclusive=True), Claim("/b"))),
-    ("resources: {cpu: 1, memory: 1G, gpu: 2}", (Claim("cpu", 1000), Claim("memory", 1 << 30), Claim("gpu", 2))),
-    ("locks: [true]", (Claim("true", exclusive=True),)),
-    ("resources: {cpu: 50%}", (Claim("cpu", 500),)), ("resources: {cpu: 1.5}", (Claim("cpu", 1500),)),
-    ("resources: {cpu: 0.01}", (Claim("cpu", 10),)), ("resources:", ()),
-    ("dependencies: [a, b-1]", ("a", "b-1")), ("dependency_timeout: 90m", 90 * MINUTE),
-    ("on_dependency_failure: run", "run"), ("drain: 1s", SECOND),
-    ("retries: 1000", 1000), ("retry_delay: 0s", 0), ("retry_backoff: 1.5", 1.5), ("retry_backoff: 2", 2.0),
-    ("retry_max_delay: none", None), ("retry_max_delay: 30d", 30 * DAY),
-    ("retry_on: [75, 0x10, timeout, lost, start, SIGSEGV, SIGRTMIN+3]",
-        ("75", "16", "timeout", "lost", "start", "SIGSEGV", "SIGRTMIN+3")),
-    ("failover: echo broken", "echo broken"), ("failover: [/bin/echo, broken]", ("/bin/echo", "broken")),
-    ("on: boot", ("boot",)),
-    ("on: [boot, {event: a}, {job: b}, {job: c, result: any}]",
-        ("boot", On("event", "a"), On("job", "b"), On("job", "c", "any"))),
-    ("on: {job: b, result: failure}", (On("job", "b", "failure"),)),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "value"), GOOD, ids=[text for text, _ in GOOD])

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.jobfile import keys, reader
-from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.reader import MAX_COST, read_jobs
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.model import DAY, HOUR, SECOND, CatchUp, Job
 from jobqueued.timing import schedule
 from jobqueued.timing.schedule import Schedule
+from tests.support.job_files import BODIES, SECTIONS, VALUES
 
 NO_COMMAND = "command: found no command; accepted: a command for the shell, or a list of the program and its arguments"
 
@@ -230,46 +230,6 @@ def test_at_most_a_hundred_problems_are_named_errors_first() -> None:
 def test_any_bytes_are_jobs_or_problems(data: bytes) -> None:
     """No bytes raise."""
     read_jobs(data, "f")
-
-
-def _flow(entries: dict[str, str]) -> str:
-    return "{" + ", ".join(f"{key}: {value}" for key, value in entries.items()) + "}"
-
-
-SCALARS = st.sampled_from(
-    [
-        "",
-        "~",
-        "5",
-        "0755",
-        "no",
-        "true",
-        "x",
-        "2h",
-        "512M",
-        '"0 2 * * *"',
-        "UTC",
-        "/srv",
-        ".inf",
-        '"*"',
-        "0022",
-        "none",
-        "H/2",
-        "@reboot",
-        "H H 31 H *",
-    ]
-)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
-        | st.dictionaries(st.sampled_from(["A", "b", "0", "~"]), inner, max_size=2).map(_flow)
-    ),
-    max_leaves=4,
-)
-NAMES = st.sampled_from(["a", "B", "x.y", *JOB_KEYS, *FILE_KEYS])
-BODIES = st.dictionaries(NAMES, VALUES, max_size=5).map(_flow) | VALUES
-SECTIONS = st.dictionaries(st.sampled_from(["a", "b-1", "C", ""]), BODIES, max_size=3).map(_flow)
 
 
 @settings(deadline=None, max_examples=300)

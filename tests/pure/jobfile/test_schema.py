@@ -26,8 +26,7 @@ from man.generate import (
     schema_text,
     settings_page_text,
 )
-from tests.pure.jobfile.test_keys import GOOD
-from tests.pure.jobfile.test_reader import SECTIONS, VALUES
+from tests.support.job_files import GOOD, SECTIONS, VALUES
 
 VALIDATOR = Draft7Validator(job_file_schema())
 LIVE = [key for key in JOB_KEYS.values() if not key.planned]

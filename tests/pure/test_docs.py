@@ -1,0 +1,159 @@
+"""The papers show what works: job files that are read, commands that there are, values that keys take, files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from jobqueued.__main__ import _parser
+from jobqueued.control.interface import INTERFACE
+from jobqueued.ctl.main import main
+from jobqueued.jobfile.keys import JOB_KEYS
+from jobqueued.jobfile.reader import read_jobs
+from jobqueued.jobfile.refusal import NotAccepted
+from jobqueued.jobfile.yamltext import Mapping, read_tree
+from jobqueued.settings import SETTINGS_KEYS
+from tests.support import REPO
+
+PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
+STANDS_FOR = {"JOB": "backup", "RUN": "backup@142", "EVENT": "deployed", "T": "2h", "FILE": "backup.yaml", "DIR": "."}
+
+
+def blocks(text: str) -> Iterator[str]:
+    """What a paper shows apart from its sentences: fenced, indented, or between .EX and .EE of a man page."""
+    if text.startswith(".") or ".TH " in text:
+        yield from (block.replace("\\-", "-") for block in re.findall(r"^\.EX\n(.*?)^\.EE$", text, re.S | re.M))
+        return
+    yield from re.findall(r"^```\w*\n(.*?)^```$", text, re.S | re.M)
+    text = re.sub(r"^```\w*\n(.*?)^```$", "", text, flags=re.S | re.M)
+    for block in re.findall(r"(?<=\n\n)(?: {4}.*\n|\n(?= {4}))+", text):
+        yield re.sub("^ {4}", "", block, flags=re.M)
+
+
+def spans(text: str) -> list[str]:
+    """What a paper shows within its sentences."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.S | re.M)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of the commands of ours that a line, or a span, has."""
+    line = re.sub(r"\[[^]]*\]", "", text).partition(" #")[0]  # what may be left out, and what is said of it
+    for part in re.split(r"&&|[|&;]", line):
+        if ours := re.match(r"\s*(?:sudo )?(?:\S*/)?(jobqueuectl|jobqueued|make)(?: (.*))?$", part):
+            yield [ours[1], *(STANDS_FOR.get(word, word) for word in shlex.split(ours[2] or ""))]
+
+
+def mentions(path: Path) -> list[tuple[str, ...]]:
+    """Every command of ours in a paper."""
+    text = path.read_text()
+    lines = [line for block in blocks(text) for line in block.splitlines()]
+    return sorted({tuple(words) for shown in [*lines, *spans(text)] for words in commands(shown)})
+
+
+def job_files(path: Path) -> list[str]:
+    """Every job file in a paper."""
+    return [block for block in blocks(path.read_text()) if re.search("^jobs:", block, re.M) and "import " not in block]
+
+
+def programs(path: Path) -> list[str]:
+    """Every program in a paper."""
+    return re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.S | re.M)
+
+
+def values(path: Path) -> list[tuple[str, str]]:
+    """Every ``key: value`` in the sentences of a paper; ``a | b`` are two, and … is left open."""
+    found = [re.fullmatch(r"([a-z_]+): ([^…]+)", span) for span in spans(path.read_text())]
+    known = [m for m in found if m and m[1] in {**JOB_KEYS, **SETTINGS_KEYS}]
+    return [(m[1], value) for m in known for value in m[2].split(" | ")]
+
+
+def paths(path: Path) -> list[str]:
+    """Every file of ours that a paper names, or links to."""
+    text = path.read_text()
+    named = [span for span in spans(text) if re.fullmatch(r"(bench|docs|etc|jobqueued|man|systemd|tests)/\S+", span)]
+    modules = {span for span in spans(text) if re.fullmatch(r"([a-z_]+/)?[a-z_]+\.py", span)} - {*named}
+    linked = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    return sorted(
+        {
+            *named,
+            *(f"jobqueued/**/{name}" for name in modules),
+            *(str((path.parent / link).resolve().relative_to(REPO)) for link in linked),
+        }
+    )
+
+
+def methods(path: Path) -> list[str]:
+    """Every method of the interface that a paper names in full."""
+    return sorted(set(re.findall(r"\bio\.jobqueue\.([A-Z]\w+)", path.read_text())))
+
+
+def each(what: object) -> pytest.MarkDecorator:
+    """A test for everything of a kind in all papers."""
+    rows = [pytest.param(item, id=f"{path.name}: {item}"[:90]) for path in PAPERS for item in what(path)]  # type: ignore[operator]
+    return pytest.mark.parametrize("shown", rows)
+
+
+@each(job_files)
+def test_a_job_file_is_read(shown: str) -> None:
+    """It is accepted without a word."""
+    jobs, problems = read_jobs(shown.encode(), "f")
+    assert (True, []) == (bool(jobs), [str(problem) for problem in problems])
+
+
+@each(programs)
+def test_a_program_runs(shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """To its end, and it prints something."""
+    exec(compile(shown, "shown", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out
+
+
+@each(paths)
+def test_a_file_is_there(shown: str) -> None:
+    """A path that is named or linked exists, and a module is one of the package."""
+    assert [*REPO.glob(shown)]
+
+
+@each(methods)
+def test_a_method_is_there(shown: str) -> None:
+    """The interface has it."""
+    assert re.search(rf"^(method|error) {shown}\b", INTERFACE, re.M)
+
+
+@each(values)
+def test_a_value_is_taken(shown: tuple[str, str]) -> None:
+    """A key of a job, or a setting, takes it."""
+    name, text = shown
+    root, problems = read_tree(f"x: {text}".encode(), "f")
+    assert [] == problems
+    assert isinstance(root, Mapping)
+    refused = []
+    for table in (JOB_KEYS, SETTINGS_KEYS):
+        if name in table:
+            try:
+                table[name].kind.read(root.entries["x"].value)
+                return
+            except NotAccepted as wrong:
+                refused.append(str(wrong))
+    assert [] == refused
+
+
+@each(mentions)
+def test_a_command_is_there(shown: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It, its options and its arguments are taken, and nothing is done; of a bare name the command is there."""
+    program, *words = shown
+    if program == "make":
+        assert not words or re.search(rf"^{words[0]}:", (REPO / "Makefile").read_text(), re.M)
+    elif program == "jobqueued":
+        _parser().parse_args(words)
+    elif len(words) < 2:
+        assert not words or words[0] in main.commands
+    else:
+        for command in main.commands.values():
+            monkeypatch.setattr(command, "callback", lambda **_: None)
+        assert (0, "") == ((done := CliRunner().invoke(main, words)).exit_code, done.output)

@@ -1,0 +1,55 @@
+"""A job directory of a test, with its Watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jobqueued.events import FileGone, JobsRead
+from jobqueued.jobdir.acceptance import Content
+from jobqueued.jobdir.watch import Watch
+from jobqueued.jobfile.reader import read_jobs
+
+
+class Directory:
+    """A job directory with its Watch; `scan` is what the daemon does when inotify or a deadline wakes it."""
+
+    def __init__(self, path: Path, kept: dict[str, bytes] | None = None) -> None:
+        self.path = path
+        self.read: list[str] = []
+        self.kept: dict[str, bytes | None] = {**(kept or {})}
+        self.watch = Watch(path, self._read, kept)
+
+    def _read(self, data: bytes, file: str) -> Content:
+        self.read.append(Path(file).name)
+        return read_jobs(data, file)
+
+    def write(self, name: str, *ids: str) -> None:
+        (self.path / name).write_text("jobs:\n" + "".join(f"  {job}: {{command: x}}\n" for job in ids))
+
+    def scan(self, mono: int = 0) -> list[str]:
+        """The events: ``a.yaml: x y`` for read jobs, ``a.yaml gone``."""
+        self.read.clear()
+        self.watch.inbox.drain()
+        self.changed: dict[str, list[str]] = {}
+        self.accepted: dict[str, bytes | None] = {}
+        told = self._slice(mono)
+        while self.watch.has_more:
+            told += self._slice(mono)
+        return told
+
+    def _slice(self, mono: int) -> list[str]:
+        told = [self._told(event) for event in self.watch.scan(mono)]
+        self.changed |= {Path(path).name: [p.message for p in found] for path, found in self.watch.changes.items()}
+        self.accepted |= self.watch.accepted
+        self.kept |= self.watch.accepted
+        return told
+
+    def _told(self, event: JobsRead | FileGone) -> str:
+        name = Path(event.file).name
+        return f"{name} gone" if isinstance(event, FileGone) else f"{name}: {' '.join(job.id for job in event.jobs)}"
+
+    def problems(self) -> dict[str, list[str]]:
+        return {Path(path).name: [p.message for p in found] for path, found in self.watch.problems.items()}
+
+    def changes(self) -> dict[str, list[str]]:
+        return self.changed

@@ -1,0 +1,91 @@
+"""The tests keep an order: helpers live in support, pure tests start nothing, no verdict hangs on a clock."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+FILES = sorted(str(path.relative_to(TESTS)) for path in TESTS.rglob("*.py"))
+
+WORLDLY = {"asyncio", "fcntl", "multiprocessing", "pty", "select", "signal", "socket", "subprocess", "threading"}
+STARTS = {"os.fork", "os.forkpty", "os.kill", "os.popen", "os.posix_spawn", "os.system"}
+CLOCKS = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "sleep", "time", "time_ns"}
+
+WATCHES = {
+    ("support/host.py", "time.monotonic"): "the deadline of the one wait for a condition",
+    ("support/host.py", "time.sleep"): "the same",
+    ("system/vm.py", "time.monotonic"): "the same, in the virtual machine",
+    ("system/vm.py", "time.sleep"): "the same",
+    ("real/test_control_server.py", "time.monotonic"): "a deadline: the server under test is turned meanwhile",
+    ("real/test_monitor.py", "time.monotonic"): "waits, with a deadline, until the daemon has slept beyond its rhythm",
+    ("real/test_ctl.py", "time.time"): "what `2h ago` means lies between the clock before and after",
+    ("real/test_log.py", "time.time_ns"): "a time stamp lies between the clock before and after",
+    ("system/test_reboot.py", "time.time"): "a run is to be due while the machine goes down",
+    ("system/test_usage.py", "time.monotonic"): "a rate is what was counted by the time it took, and both are read",
+}
+"""Who reads a clock, or sleeps, and why no verdict hangs on how fast the machine is."""
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    """The syntax tree of a file of tests."""
+    return ast.parse((TESTS / name).read_text())
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
+    """Everything that a file imports, wherever in it: ``socket``, ``tests.support.host``, and its ``.Host``."""
+    found = set[str]()
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
+
+
+def reached(name: str) -> set[str]:
+    """A file of tests and all of tests that it imports, by way of others too."""
+    found, new = set[str](), {name}
+    while new:
+        found |= new
+        modules = {f"{module.removeprefix('tests.').replace('.', '/')}.py" for one in new for module in imports(one)}
+        new = (modules & set(FILES)) - found
+    return found
+
+
+def calls(name: str) -> set[str]:
+    """What a file calls, with the module before it: ``time.sleep``."""
+    called = [ast.unparse(node.func) for node in ast.walk(tree(name)) if isinstance(node, ast.Call)]
+    return {".".join(call.split(".")[-2:]) for call in called}
+
+
+def programs(name: str) -> list[str]:
+    """The lines of programs in strings of a file that import something of the tests."""
+    strings = (node.value for node in ast.walk(tree(name)) if isinstance(node, ast.Constant))
+    lines = [line for text in strings if isinstance(text, str) for line in text.splitlines()]
+    return [line for line in lines if line.startswith("from tests.")]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_test_is_a_library(name: str) -> None:
+    """What tests share lives in support (of the virtual machine: in vm.py); a test module is imported by nobody."""
+    modules = imports(name) | {line.split()[1] for line in programs(name)}
+    assert {module for module in modules if ".test_" in module or ".conftest" in module} == set()
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("pure/")])
+def test_a_pure_test_starts_nothing(name: str) -> None:
+    """Neither itself nor by a helper: no process, no socket, no thread."""
+    used = {(file, what) for file in reached(name) for what in (imports(file) & WORLDLY) | (calls(file) & STARTS)}
+    assert used == set()
+
+
+def test_nothing_hangs_on_a_clock() -> None:
+    """No test sleeps or reads a clock: it waits for a condition up to a deadline, counts, or has a clock of its own."""
+    clocks = {f"time.{name}" for name in CLOCKS}
+    assert {(file, call) for file in FILES for call in (calls(file) | imports(file)) & clocks} == WATCHES.keys()
