@@ -7,12 +7,10 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "jobqueued"
+from tests.support.house import PACKAGE, files, imports, tree
 
 WINGS: dict[str, list[str]] = {
     "child": [
@@ -87,31 +85,6 @@ HOUSE = [name if wing in AT_THE_TOP else f"{wing}/{name}" for wing, names in WIN
 """Every file but the `__init__`s, without its suffix: ``model``, ``core/scheduler``."""
 
 PURE = [name for name in HOUSE if wing_of(name) in PURE_WINGS or name in PURE_FILES]
-
-
-def files() -> list[str]:
-    """Every file of the package, as HOUSE names them."""
-    return sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))
-
-
-@cache
-def tree(name: str) -> ast.Module:
-    """The syntax tree of a file."""
-    return ast.parse((PACKAGE / f"{name}.py").read_text())
-
-
-@cache
-def imports(name: str) -> frozenset[str]:
-    """Everything that a file imports, wherever in it, as full names: ``jobqueued.model``, ``os``."""
-    found = set[str]()
-    for node in ast.walk(tree(name)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = {name for name in names if (PACKAGE.parent / f"{name.replace('.', '/')}.py").exists()}
-            found |= modules or {str(node.module)}
-    return frozenset(found)
 
 
 def ours(name: str) -> set[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.test_layers import files, tree
+from tests.support.house import files, tree
 
 
 def literals(name: str) -> set[str]:

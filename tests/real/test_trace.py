@@ -41,7 +41,7 @@ def broken(host: Host, *lines: str) -> None:
     program = host.root / "daemon.py"
     text = f"import sys\nsys.path.insert(0, {str(REPO)!r})\nfrom jobqueued.__main__ import main\n"
     program.write_text(text + "\n".join(lines) + "\nsys.exit(main(sys.argv[1:]))\n")
-    host.program = (sys.executable, str(program))
+    host.program = (str(program),)
 
 
 def fails(event: str) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ def test_an_attempt_that_is_set_aside(host: Host) -> None:
     assert host.said("bug")[0]["message"].startswith(f"{told}: IndexError: no such step (")
     assert ["bad@1.1"] == host.marks()
     host.stop()
-    host.program = (sys.executable, "-m", "jobqueued")
+    host.program = ("-m", "jobqueued")
     host.start()
     assert ("failed", 7) == ((record := host.wait(bad))["state"], record["exit_code"])
     wait_for(lambda: host.marks() == [])
