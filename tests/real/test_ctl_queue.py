@@ -255,7 +255,9 @@ class TestPause:
         assert ("Paused", None) == (job(busy, "wants")["status"], job(busy, "wants")["next"])
         assert (1, "", "Error: refused: wants@2 was skipped: paused\n") == ctl(busy, "run", "wants")
         (line,) = busy.said("job_paused")
-        assert re.fullmatch(rf"wants: paused by {ME} until {TIME}", line["message"])
+        assert re.fullmatch(
+            rf"wants: paused by {ME} until {TIME}; to resume: jobqueuectl resume wants", line["message"]
+        )
         go(busy)
         assert "succeeded" == busy.wait(waiting)["state"]
         (line,) = busy.said("job_resumed")
@@ -312,7 +314,10 @@ class TestSkipNext:
         for due in (first, first + timedelta(days=1)):
             assert (0, f"{due:%Y-%m-%d %H:%M:%S}\n", "") == ctl(busy, "skip-next", "nightly")
         (line, _) = busy.said("skips_next")
-        assert re.fullmatch(rf"nightly: {ME} wants the one due {TIME} to be skipped", line["message"])
+        assert re.fullmatch(
+            rf"nightly: the run due {TIME} will be skipped, as {ME} asked; to undo: jobqueuectl skip-next --undo nightly",
+            line["message"],
+        )
 
     def test_spread(self, busy: Host) -> None:
         """Of a job with `spread` it is when the run would have started, as `next` tells."""
@@ -382,7 +387,7 @@ class TestHold:
         assert "succeeded" == busy.wait(waiting)["state"]
         assert None is busy.call("Status")["held_by"]
         (line,) = busy.said("released")
-        assert "runs start again: released by its --until" == line["message"]
+        assert "hold released by its --until: runs start again" == line["message"]
 
     def test_restart(self, busy: Host) -> None:
         """A hold outlives the daemon, and so does what waits for its end, in its order."""
