@@ -245,16 +245,16 @@ class TestAnswers:
         runs = "3 running of at most 8, 1 waiting, 0 due, 0 retrying"
         expected = {"state": "ok", "runs": runs, "jobs": "2", "problems": "0"}
         assert expected == {name: facts(shown.stdout)[name] for name in expected}
-        assert (0, "", False) == (shown.returncode, shown.stderr, "held" in facts(shown.stdout))
+        assert (0, "", False) == (shown.returncode, shown.stderr, "on hold" in facts(shown.stdout))
 
     def test_status_while_held(self, daemon: Daemon, tmp_path: Path) -> None:
         """Who holds the host is told, and how to go on; it is no trouble, so the exit status is 0."""
         daemon.answers("Status", {**STATUS, "held_by": "root"})
         shown = run("--root", tmp_path, "status")
-        held = "by root: nothing new starts; to go on: jobqueuectl release"
-        assert (0, held) == (shown.returncode, facts(shown.stdout)["held"])
+        held = "by root: nothing new starts; to end it: jobqueuectl release"
+        assert (0, held) == (shown.returncode, facts(shown.stdout)["on hold"])
         daemon.answers("Status", {**STATUS, "held_by": "root", "held_until": JOB["next"]})
-        assert facts(run("--root", tmp_path, "status").stdout)["held"].startswith("by root until ")
+        assert facts(run("--root", tmp_path, "status").stdout)["on hold"].startswith("by root until ")
 
     @pytest.mark.parametrize(
         ("trouble", "code"),
@@ -314,7 +314,7 @@ class TestAnswers:
     def test_show_live_run(self, tmp_path: Path) -> None:
         """A live run is shown with what it uses now."""
         shown = facts(run("--root", tmp_path, "show", "nightly-backup@143").stdout)
-        assert ("running", "2 s CPU, 5.0 MiB, 2 tasks, stopped by a signal (SIGCONT lets it go on)") == (
+        assert ("running", "2 s CPU, 5.0 MiB, 2 tasks, stopped by a signal (SIGCONT continues it)") == (
             shown["state"],
             shown["now"],
         )
@@ -378,11 +378,15 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("error", "code", "told"),
         [
-            (VarlinkError("NoSuchJob", {"job": "a\x1b"}), 1, r"there is no job a\x1b"),
-            (VarlinkError("NoSuchRun", {"run": "a@1"}), 1, "there is no run a@1"),
+            (VarlinkError("NoSuchJob", {"job": "a\x1b"}), 1, r"no such job: a\x1b"),
+            (VarlinkError("NoSuchRun", {"run": "a@1"}), 1, "no such run: a@1"),
             (VarlinkError("Refused", {"reason": "not now"}), 1, "refused: not now"),
             (VarlinkError("PermissionDenied"), 1, "member of the group jobqueue"),
-            (VarlinkError("org.varlink.service.MethodNotFound", {"method": "X"}), 2, "do not understand each other"),
+            (
+                VarlinkError("org.varlink.service.MethodNotFound", {"method": "X"}),
+                2,
+                "the daemon answers org.varlink.service.MethodNotFound",
+            ),
         ],
         ids=str,
     )
@@ -501,9 +505,9 @@ class TestHistory:
 
     @pytest.mark.parametrize("option", ["--since", "--until"])
     def test_time_to_come(self, option: str) -> None:
-        """Of what is to come there is no history, which is said so."""
+        """A time in the future is refused: there is no history of it."""
         shown = run("history", option, "tomorrow")
-        assert (2, True) == (shown.returncode, f"'{option}': 'tomorrow' is to come" in shown.stderr), shown.stderr
+        assert (2, True) == (shown.returncode, f"'{option}': 'tomorrow' is in the future" in shown.stderr), shown.stderr
 
 
 class TestStop:
@@ -542,7 +546,7 @@ class TestStop:
         """Nothing of a job to be stopped is a no."""
         daemon.answers("History", {"runs": [RECORD], "next": None})
         shown = run("--root", tmp_path, "stop", "nightly-backup")
-        told = "Error: nothing of nightly-backup is running; runs that wait are stopped by name\n"
+        told = "Error: nightly-backup has no live run; to stop one that waits, name it: JOB@N\n"
         assert (1, "", told, []) == (shown.returncode, shown.stdout, shown.stderr, asked)
 
     def test_wait(self, host: Host) -> None:
@@ -576,13 +580,13 @@ class TestReload:
             daemon.answers("Reload", {**RELOADED, "stale": [PROBLEM["file"]], "problems": [problem]})
             shown = run("--root", tmp_path, "reload")
             assert (code, True) == (shown.returncode, "b.yaml:3:5: schedule: found 'x'" in shown.stdout)
-            assert f"{PROBLEM['file']}: stale, its last good jobs go on" in shown.stdout
+            assert f"{PROBLEM['file']}: stale, its last good jobs stay in force" in shown.stdout
 
     def test_nothing_changed(self, daemon: Daemon, tmp_path: Path) -> None:
         """That nothing changed is said, too."""
         daemon.answers("Reload", {**RELOADED, "added": [], "removed": []})
         shown = run("--root", tmp_path, "reload")
-        assert "2 jobs, none of which changed since they were last read\n" == shown.stdout
+        assert "2 jobs, no changes\n" == shown.stdout
 
 
 class TestDaemonDown:
@@ -593,7 +597,7 @@ class TestDaemonDown:
         """Who needs the daemon says where it was expected and what to do, with exit status 2."""
         shown = run("--root", tmp_path, *arguments)
         assert (2, "") == (shown.returncode, shown.stdout)
-        expected = f"Error: the daemon is not reachable at {tmp_path}/run/control: it is not running; start it"
+        expected = f"Error: cannot reach the daemon at {tmp_path}/run/control: it is not running; start it"
         assert shown.stderr.startswith(expected)
 
     @pytest.fixture
@@ -615,7 +619,7 @@ class TestDaemonDown:
         runs = [record["number"] for record in json.loads(shown.stdout)["runs"]]
         assert (0, [12, 10, 9]) == (shown.returncode, runs)
         assert "it is not running" in shown.stderr
-        assert f"This is what the files in {records}/logs and {records}/run say." in shown.stderr
+        assert f"Reading the files in {records}/logs and {records}/run instead." in shown.stderr
 
     def test_show_run(self, records: Path) -> None:
         """`show JOB@N` looks the same as with the daemon."""
@@ -626,7 +630,7 @@ class TestDaemonDown:
     def test_no_record(self, records: Path, name: str) -> None:
         """What has no whole record can't be told, and no name leads out of the log directory."""
         shown = run("--root", records, "show", name)
-        assert (2, "", True) == (shown.returncode, shown.stdout, "There is no record" in shown.stderr)
+        assert (2, "", True) == (shown.returncode, shown.stdout, "No record" in shown.stderr)
 
     def test_history(self, records: Path) -> None:
         """`history` merges the jobs' records, newest first, and asks of them the same."""
@@ -664,7 +668,7 @@ class TestDaemonDown:
         assert ["* * * * *", "every 1 d 12 h"] == jobs["d"]["schedule"]
         assert [None] * 4 == [jobs["d"][name] for name in ("paused", "due", "waiting", "retrying")]
         assert "it is not running" in shown.stderr
-        assert "They don't tell which jobs are paused, nor what waits." in shown.stderr
+        assert "They do not tell which jobs are paused and which runs wait." in shown.stderr
 
     def test_show_defined_job(self, records: Path) -> None:
         """`show JOB` has the definition from its file too."""
@@ -763,7 +767,7 @@ class TestDaemonDown:
         answer = json.loads(capsys.readouterr().out)
         assert [None] * 3 == [answer[name] for name in ("running", "left", "runs")]
         assert {"state": "down"} == facts(shown.out)
-        assert "is not yours to read" in shown.err
+        assert "no permission to read" in shown.err
 
     def test_logs_option(self, records: Path) -> None:
         """--logs and --run say where things are without --root, which the environment can say too."""
@@ -796,7 +800,7 @@ class TestClient:
 
     @pytest.mark.parametrize(
         ("answer", "told"),
-        [(b"hello\0", "no jobqueued"), (b"\0", "no jobqueued"), (b"", "hung up"), (b"{}", "hung up")],
+        [(b"hello\0", "another program"), (b"\0", "another program"), (b"", "closed the"), (b"{}", "closed the")],
     )
     def test_nonsense(self, tmp_path: Path, answer: bytes, told: str) -> None:
         """Whatever else listens there, it is said."""
@@ -883,7 +887,7 @@ class TestCheck:
             (6, "e", "it depends on itself: e → d → e"),
             (7, "f", "it depends on pwn, and there is no such job; did you mean own?"),
         ):
-            assert told[line - 2].startswith(f"{tmp_path}/a.yaml:{line}: job {job} does not run: {reason}")
+            assert told[line - 2].startswith(f"{tmp_path}/a.yaml:{line}: job {job} will not run: {reason}")
             assert told[line - 2].endswith(" (warning)")
         nexts = dict(line.split()[:2] for line in told[-8:-1])
         assert ("-", "in") == (nexts["a"], nexts["fine"])
@@ -1015,7 +1019,7 @@ class TestNext:
         assert 2 == len(answer["next"])
         assert 1 == run("--root", tmp_path, "next", "b").returncode
         shown = run("--root", tmp_path, "next", "c")
-        assert (2, True) == (shown.returncode, "and no job c is in" in shown.stderr)
+        assert (2, True) == (shown.returncode, "No job c in " in shown.stderr)
 
 
 @pytest.mark.usefixtures("daemon")
@@ -1187,7 +1191,7 @@ def test_a_full_disk_under_the_answer(tmp_path: Path, command: str) -> None:
     with open("/dev/full", "w") as full:
         words = [*PROGRAM, "--root", str(tmp_path), *command.split()]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
-    assert (2, "Error: the answer can't be written: No space left on device\n") == (done.returncode, done.stderr)
+    assert (2, "Error: cannot write the output: No space left on device\n") == (done.returncode, done.stderr)
 
 
 class TestDoctor:
@@ -1223,9 +1227,9 @@ class TestDoctor:
             ({"controllers": None}, "warning", "cgroups: runs have none: memory is sampled"),
             ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have memory, pids, but no io: io_read an"),
             ({"troubles": ["runs have no cgroups"]}, "warning", "troubles: runs have no cgroups; "),
-            ({"launcher": False}, "error", "launcher: it does not answer: nothing starts; systemctl status"),
-            ({"reason": "disk full"}, "error", "state: disk full; make it writable again, or make room"),
-            ({"held_by": "root"}, "warning", "queue: held by root: nothing new starts; jobqueuectl release"),
+            ({"launcher": False}, "error", "launcher: no answer: nothing starts; systemctl status"),
+            ({"reason": "disk full"}, "error", "state: disk full; free space there, or make it writable"),
+            ({"held_by": "root"}, "warning", "queue: on hold by root: nothing new starts; jobqueuectl release"),
             ({"version": "0.0.9"}, "warning", "daemon: the daemon is version 0.0.9, jobqueuectl is "),
             ({"problems": [PROBLEM]}, "error", "job files: /etc/jobqueue.d/b.yaml:3:5: schedule: found 'x'; "),
         ],
@@ -1241,7 +1245,7 @@ class TestDoctor:
         """It is named, with its place."""
         daemon.answers("List", {"jobs": [{**JOB, "invalid": "no user x"}]})
         code, found = self.findings(tmp_path)
-        assert (1, [f"job: {JOB['id']} does not run: no user x; {JOB['file']}:{JOB['line']}"]) == (code, found["error"])
+        assert (1, [f"job: {JOB['id']} will not run: no user x; {JOB['file']}:{JOB['line']}"]) == (code, found["error"])
 
     def test_a_stranger(self, daemon: Daemon, tmp_path: Path) -> None:
         """Who may not see jobs is told the rest."""
@@ -1258,7 +1262,7 @@ class TestDoctor:
         assert 2 == code
         assert any(each.startswith("cgroups: ") for each in found["ok"] + found["warning"])
         for told in (
-            "daemon: the daemon is not reachable at ", f"job files: {tmp_path}/jobqueue.d/a.yaml:1:", "settings: ",
+            "daemon: cannot reach the daemon at ", f"job files: {tmp_path}/jobqueue.d/a.yaml:1:", "settings: ",
             f"directory: {tmp_path}/logs: No such file or directory; systemd-tmpfiles --create jobqueue.conf",
         ):  # fmt: skip
             assert 1 <= len([each for each in found["error"] if each.startswith(told)]), (told, found)

@@ -132,7 +132,7 @@ class TestWhy:
         (busy.root / "go").unlink()
         live(busy, "long")
         shown = facts(ctl(busy, "why", busy.run("wants"))[1])
-        assert re.fullmatch(rf"to start {TIME} \(.+\)", shown["expected"])
+        assert re.fullmatch(rf"{TIME} \(.+\)", shown["expected start"])
 
     def test_retry(self, busy: Host) -> None:
         """Of a run that is tried again is told why, and when."""
@@ -152,21 +152,21 @@ class TestWhy:
     def test_live_or_ended(self, busy: Host) -> None:
         """What has started waits for nothing, which is said."""
         name = live(busy, "one")
-        assert ["it is live"] == reasons(ctl(busy, "why", name)[1])
+        assert ["it has started"] == reasons(ctl(busy, "why", name)[1])
         go(busy)
         busy.wait(name)
         assert [f"{name} has ended: succeeded"] == reasons(ctl(busy, "why", name)[1])
 
     def test_nothing_waits(self, idle: Host) -> None:
         """Of a job of which nothing waits its status is told, and the answer is no."""
-        told = "Error: nothing of plain waits to be started; its status is Idle\n"
+        told = "Error: no run of plain waits to start; its status is Idle\n"
         assert (1, "", told) == ctl(idle, "why", "plain")
 
     @pytest.mark.parametrize(("name", "kind"), [("nobody", "job"), ("nobody@1", "run"), ("plain@7", "run")])
     def test_nobody(self, idle: Host, name: str, kind: str) -> None:
         """What there is not has no reasons."""
         code, shown, told = ctl(idle, "why", name)
-        assert (1, "", True) == (code, shown, told.startswith(f"Error: there is no {kind} {name}"))
+        assert (1, "", True) == (code, shown, told.startswith(f"Error: no such {kind}: {name}"))
 
 
 class TestEmit:
@@ -182,7 +182,7 @@ class TestEmit:
         """That nobody waits for an event is no failure, and prints nothing; the journal has it."""
         assert (0, "", "") == ctl(busy, "emit", "deployd")
         (line,) = busy.said("emitted")
-        assert f"event deployd by {ME}: no job waits for it" == line["message"]
+        assert f"event deployd emitted by {ME}: no job waits for it" == line["message"]
 
     def test_paused(self, busy: Host) -> None:
         """What is skipped has a run too, whose record says why."""
@@ -228,9 +228,9 @@ class TestRerun:
     def test_refused(self, busy: Host) -> None:
         """A run that never was can't be repeated, nor can one wait for a new one inside a run."""
         code, shown, told = ctl(busy, "rerun", "plain@7")
-        assert (1, "", True) == (code, shown, told.startswith("Error: there is no run plain@7"))
+        assert (1, "", True) == (code, shown, told.startswith("Error: no such run: plain@7"))
         code, shown, told = ctl(busy, "rerun", "--wait", "plain@7", JOBQUEUE_RUN="one@1")
-        assert (2, "", True) == (code, shown, "Leave out --wait." in told)
+        assert (2, "", True) == (code, shown, "omit --wait" in told)
 
     def test_removed(self, busy: Host) -> None:
         """Of a job that is not there any more nothing can be made due."""
@@ -238,7 +238,7 @@ class TestRerun:
         busy.write("jobs.yaml", "jobs: {}")
         wait_for(lambda: not busy.call("List")["jobs"])
         code, shown, told = ctl(busy, "rerun", first)
-        assert (1, "", True) == (code, shown, told.startswith("Error: there is no job plain"))
+        assert (1, "", True) == (code, shown, told.startswith("Error: no such job: plain"))
 
 
 def job(host: Host, name: str) -> dict[str, Any]:
@@ -269,11 +269,9 @@ class TestPause:
             assert (0, "", "") == ctl(busy, *words)
         assert "succeeded" == busy.wait(busy.run("plain"))["state"]
         ctl(busy, "pause", "plain", "--until", "1h")
-        assert re.fullmatch(
-            rf"not while it is paused, until {TIME} \(.+\)", facts(ctl(busy, "show", "plain")[1])["next"]
-        )
+        assert re.fullmatch(rf"none while paused, until {TIME} \(.+\)", facts(ctl(busy, "show", "plain")[1])["next"])
         ctl(busy, "pause", "plain")
-        assert "not while it is paused" == facts(ctl(busy, "show", "plain")[1])["next"]
+        assert "none while paused" == facts(ctl(busy, "show", "plain")[1])["next"]
         assert [True, True, False] == [" until " in line["message"] for line in busy.said("job_paused")]
 
     def test_until_over_a_restart(self, busy: Host) -> None:
@@ -285,7 +283,7 @@ class TestPause:
         assert "succeeded" == busy.wait(busy.run("plain"))["state"]
 
     @pytest.mark.parametrize(
-        ("time", "told"), [("yesterday", "'yesterday' is past"), ("x", "'x'; accepted: 2h or 1d12h (from now on)")]
+        ("time", "told"), [("yesterday", "'yesterday' is in the past"), ("x", "'x'; accepted: 2h or 1d12h (from now)")]
     )
     @pytest.mark.parametrize("words", [["pause", "plain"], ["hold"], ["drain"]], ids=str)
     def test_no_end(self, idle: Host, words: list[str], time: str, told: str) -> None:
@@ -297,7 +295,7 @@ class TestPause:
     def test_no_job(self, idle: Host) -> None:
         """A job that there is not can't be paused."""
         code, shown, told = ctl(idle, "pause", "nobody", "--until", "1h")
-        assert (1, "", True) == (code, shown, told.startswith("Error: there is no job nobody"))
+        assert (1, "", True) == (code, shown, told.startswith("Error: no such job: nobody"))
 
 
 def ended(host: Host, name: str) -> list[dict[str, Any]]:
@@ -315,7 +313,8 @@ class TestSkipNext:
             assert (0, f"{due:%Y-%m-%d %H:%M:%S}\n", "") == ctl(busy, "skip-next", "nightly")
         (line, _) = busy.said("skips_next")
         assert re.fullmatch(
-            rf"nightly: the run due {TIME} will be skipped, as {ME} asked; to undo: jobqueuectl skip-next --undo nightly",
+            rf"nightly: the run due {TIME} will be skipped, as {ME} asked;"
+            " to undo: jobqueuectl skip-next --undo nightly",
             line["message"],
         )
 
@@ -347,10 +346,10 @@ class TestSkipNext:
         code, shown, told = ctl(busy, "skip-next", "--undo", "nightly")
         assert (1, "", True) == (code, shown, "nothing of nightly is to be skipped" in told)
         assert "skip-next" not in facts(ctl(busy, "show", "nightly")[1])
-        assert busy.said("skips_not")[0]["message"].endswith("not to be skipped after all")
+        assert busy.said("skips_not")[0]["message"].endswith(f"will not be skipped: undone by {ME}")
 
     @pytest.mark.parametrize(
-        ("name", "told"), [("nobody", "there is no job nobody"), ("plain", "nothing of plain is due by the clock")]
+        ("name", "told"), [("nobody", "no such job: nobody"), ("plain", "nothing of plain is due by the clock")]
     )
     def test_refused(self, idle: Host, name: str, told: str) -> None:
         """What the clock does not start can't be skipped."""
@@ -367,7 +366,7 @@ class TestHold:
         code, shown, _ = ctl(busy, "status")
         told = facts(shown)
         assert (0, "1 running, 1 waiting, 0 due, 0 retrying") == (code, told["runs"])
-        assert f"by {ME}: nothing new starts; to go on: jobqueuectl release" == told["held"]
+        assert f"by {ME}: nothing new starts; to end it: jobqueuectl release" == told["on hold"]
         first, *_ = reasons(ctl(busy, "why", waiting)[1])
         assert f"nothing new starts on this host: held by {ME}; to go on: jobqueuectl release" == first
         go(busy)
@@ -375,14 +374,14 @@ class TestHold:
         assert [before] == started(busy)
         assert (0, "", "") == ctl(busy, "release")
         assert "succeeded" == busy.wait(waiting)["state"]
-        assert "held" not in facts(ctl(busy, "status")[1])
+        assert "on hold" not in facts(ctl(busy, "status")[1])
 
     def test_until(self, busy: Host) -> None:
         """A hold ends by itself at the time that was said, which `status` tells."""
         assert (0, "", "") == ctl(busy, "hold", "--until", "1s")
         waiting = busy.run("plain")
-        held = facts(ctl(busy, "status")[1])["held"]
-        assert re.fullmatch(rf"by {ME} until {TIME} \(.+\): nothing new starts; to go on: jobqueuectl release", held)
+        held = facts(ctl(busy, "status")[1])["on hold"]
+        assert re.fullmatch(rf"by {ME} until {TIME} \(.+\): nothing new starts; to end it: jobqueuectl release", held)
         assert [] == started(busy)
         assert "succeeded" == busy.wait(waiting)["state"]
         assert None is busy.call("Status")["held_by"]
@@ -449,7 +448,7 @@ class TestDrain:
         """It names the live runs, and returns when the last has ended; what came due meanwhile still waits."""
         runs = [live(busy, "one"), live(busy, "long")]
         draining = drain()
-        assert f"waits for {', '.join(reversed(runs))}\n" == line(draining)
+        assert f"waiting for {', '.join(reversed(runs))}\n" == line(draining)
         waiting = busy.run("plain")
         assert draining.poll() is None
         go(busy)
@@ -465,7 +464,7 @@ class TestDrain:
         """Whoever or whatever ends the hold before all has ended: nothing is drained, and the answer is no."""
         first = live(busy, "one")
         draining = drain(*options)
-        assert f"waits for {first}\n" == line(draining)
+        assert f"waiting for {first}\n" == line(draining)
         if not options:
             ctl(busy, "release")
         wait_for(lambda: busy.call("Status")["held_by"] is None)
@@ -478,7 +477,7 @@ class TestDrain:
         live(busy, "one")
         first, second = drain(), drain("--until", "1h")
         for draining in (first, second):
-            assert "waits for one@1\n" == line(draining)
+            assert "waiting for one@1\n" == line(draining)
         first.kill()
         busy.kill()
         _, told = second.communicate(timeout=DEADLINE)
@@ -490,5 +489,5 @@ class TestDrain:
     def test_inside_a_run(self, idle: Host) -> None:
         """A run can't wait for its own end: that is refused, and nothing is held."""
         code, shown, told = ctl(idle, "drain", JOBQUEUE_RUN="one@1")
-        assert (2, "", True) == (code, shown, "Use `jobqueuectl hold`." in told)
+        assert (2, "", True) == (code, shown, "use `jobqueuectl hold`" in told)
         assert None is idle.call("Status")["held_by"]
