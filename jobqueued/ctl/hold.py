@@ -39,8 +39,8 @@ def hold(paths: Paths, until: int | None) -> None:
 def drain(paths: Paths, until: int | None) -> None:
     """Put the host on hold and wait until no run is live.
 
-    Use it before a reboot, which ends this hold.  Interrupting this command does not: `jobqueuectl release` does.
-    Exits 1 if the hold ends before the last live run does.
+    Use it before a reboot, which ends this hold.  The hold stays in force if this command is interrupted;
+    `jobqueuectl release` ends it.  Exits 1 if the hold ends before the last live run does.
 
     \b
     Example:

@@ -21,7 +21,7 @@ def list_jobs(paths: Paths, as_json: bool) -> None:
 
     NEXT is the next start by the clock, LAST the start of the last run, ENDED its result.
 
-    While the daemon is down, job files, records and live runs are read instead, which tell nothing of pauses and
+    While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.
 
     \b

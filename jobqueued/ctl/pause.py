@@ -37,7 +37,7 @@ def pause(paths: Paths, job: str, until: int | None) -> None:
 def resume(paths: Paths, job: str) -> None:
     """Resume a paused JOB.
 
-    Its queued runs wait for their turn again.  Occurrences during the pause are not made up for.
+    Its queued runs wait for their turn again.  What was skipped during the pause is not run.
 
     \b
     Example:

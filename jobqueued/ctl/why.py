@@ -18,7 +18,7 @@ from jobqueued.paths import Paths
 def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
     """Explain why RUN, or each waiting run of JOB, has not started.
 
-    Shows what it lacks and who holds that since when, the runs that go first, its present priority and how that grows,
+    Shows what the run lacks, who holds it and since when, the runs that go first, its priority by now and how it grows,
     the dependency it waits for, and its expected start, provided that every run takes as long as its job usually does
     and that none arrives that goes first.
 

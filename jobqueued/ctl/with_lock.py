@@ -42,13 +42,13 @@ def with_lock(
 ) -> None:
     """Run COMMAND while it holds LOCK, a lock or resource of jobs.
 
-    It waits in the queue like a run: it ages, and is not overtaken for ever.  COMMAND holds the lock until its process
+    The command waits in the queue like a run: it ages, and is not overtaken forever.  COMMAND holds the lock until its process
     ends, even if the daemon stops meanwhile.  Exits with the status of COMMAND; 127 if it is not found, 126 if it
     can't be executed.
 
     COMMAND finds the numbers of its units in the environment, as a job does (JOBQUEUE_GPU=1), and the name of the lock
     (JOBQUEUE_LOCK).  To ask for another lock while it holds one, it must use --no-wait or --wait: two commands that
-    wait for each other would wait for ever.
+    wait for each other would wait forever.
 
     In a job, list the lock in its `locks` instead.
 
@@ -61,7 +61,7 @@ def with_lock(
         _refuse("a run gets all its locks at its start; list this one in the job's `locks`")
     program, *_ = words = command[command[0] == "--" :] or _refuse("COMMAND is missing")
     if (held := os.environ.get("JOBQUEUE_LOCK")) is not None and wait is None and not no_wait:
-        _refuse(f"lock {printable(held)} is held already, so this could wait for ever; use --no-wait or --wait")
+        _refuse(f"lock {printable(held)} is held already, so this could wait forever; use --no-wait or --wait")
     if shared and units:
         _refuse("a shared lock has no units; use either --shared or --units")
     query = {"lock": lock, "shared": shared, "units": units, "no_wait": no_wait}

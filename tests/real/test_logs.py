@@ -468,4 +468,4 @@ class TestUsers:
         code, text = as_user(STRANGER, [], "--root", open_host.root, "list")
         assert 0 == code
         assert "The live runs are missing: " in text
-        assert "Not the records: " in text
+        assert "The records are missing: " in text
