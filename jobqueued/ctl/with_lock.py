@@ -42,9 +42,9 @@ def with_lock(
 ) -> None:
     """Run COMMAND while it holds LOCK, a lock or resource of jobs.
 
-    The command waits in the queue like a run: it ages, and is not overtaken forever.  COMMAND holds the lock until its process
-    ends, even if the daemon stops meanwhile.  Exits with the status of COMMAND; 127 if it is not found, 126 if it
-    can't be executed.
+    The command waits in the queue like a run: it ages, and is not overtaken forever.  It holds the lock until its
+    process ends, even if the daemon stops meanwhile.  Exits with the status of COMMAND; 127 if it is not found, 126 if
+    it can't be executed.
 
     COMMAND finds the numbers of its units in the environment, as a job does (JOBQUEUE_GPU=1), and the name of the lock
     (JOBQUEUE_LOCK).  To ask for another lock while it holds one, it must use --no-wait or --wait: two commands that
