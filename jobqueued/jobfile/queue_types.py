@@ -80,7 +80,7 @@ def _lock_path(node: Scalar) -> str:
 _LOCK = scalar("name", A_NAME, _lock_name, {"type": ["string", "number", "boolean"], "pattern": f"^(?:{NAME})$"})
 _LOCK_KEYS = table(
     Key("name", _LOCK, "", "Name of the lock.", "tape"),
-    Key("path", scalar("path", "the absolute path of a file, without . and ..", _lock_path, PATH.schema), "",
+    Key("path", scalar("path", "the absolute path of a file, with no . or .. in it", _lock_path, PATH.schema), "",
         "File to lock with flock(2), instead of a name.", "/run/lock/backup.lock"),
     Key("mode", choice("exclusive", "shared"), "exclusive", "Hold the lock alone, or with others that share it.",
         "shared"),

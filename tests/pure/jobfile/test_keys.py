@@ -167,7 +167,7 @@ def test_values_are_read(text: str, value: object) -> None:
     assert ({name: value}, []) == read(text)
 
 
-FILE = "the absolute path of a file, without . and .."
+FILE = "the absolute path of a file, with no . or .. in it"
 EVENTS = "boot, or a mapping with the keys path, event, job, result, or a list of them"
 CRON = 'accepted: a cron expression such as "0 2 * * *", or a list of them'
 FINITE = "accepted: a finite number of at most 64 bits, or a text in quotes"
