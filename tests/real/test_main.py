@@ -358,7 +358,7 @@ class TestDetach:
         assert alive(detached.pid())
 
     def test_nobody_to_tell(self, detached: Detached) -> None:
-        """Without journald and syslogd it says that its lines are lost, and starts; a later syslogd hears it."""
+        """Without journald and syslog it warns that messages are lost, and starts; a later syslog gets them."""
         os.rename(detached.root.parent / "log", detached.root.parent / "away")
         status, said = detached.start()
         assert (0, "jobqueued: neither journald nor syslog is running: log messages are lost") == (
@@ -371,10 +371,10 @@ class TestDetach:
 
     @pytest.mark.parametrize("log", ["text", "json"])
     def test_no_stderr(self, root: Path, log: str) -> None:
-        """Dresses for stderr make no sense without one."""
+        """Formats for stderr are refused where there is none."""
         status, _output, errors = jobqueued("--root", root, "--detach", "--log", log)
         assert 2 == status
-        assert f"argument --log: {log} is for stderr, which a detached daemon has not" in errors
+        assert f"argument --log: {log} needs stderr, which a detached daemon does not have" in errors
 
     def test_closed_descriptors(self, detached: Detached) -> None:
         """Started with 0, 1 and 2 closed, as some init scripts do."""
