@@ -62,6 +62,6 @@ def _from_files(paths: Paths, down: Unreachable) -> Message:
     jobs = offline.jobs(paths)
     if not jobs:
         raise Unreachable(f"{down.message}\nNo jobs can be read from {printable(str(paths.jobs))} either.")
-    offline.explain(paths, down, "which jobs are paused and which runs wait")
+    offline.explain(paths, down, "pauses or waiting runs")
     now, live = time.time_ns(), offline.live(paths)
     return {"jobs": [offline.job_row(paths, job, live, now) for job in jobs]}

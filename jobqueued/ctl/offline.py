@@ -33,10 +33,10 @@ _GREETING_SECONDS = 1.0
 
 
 def explain(paths: Paths, down: Unreachable, unknown: str = "") -> None:
-    """Say on stderr that files are read instead and why, what they don't tell, and what this user may not read."""
+    """Say on stderr that files are read instead and why, what they do not show, and what this user may not read."""
     click.echo(f"{down.message}\nReading the files in {_shown(paths.logs)} and {_shown(paths.run)} instead.", err=True)
     if unknown:
-        click.echo(f"They do not tell {unknown}.", err=True)
+        click.echo(f"They do not show {unknown}.", err=True)
     for directory, content in ((paths.logs, "records"), (paths.runs, "live runs")):
         if is_hidden(directory):
             click.echo(f"The {content} are missing: no permission to read {_shown(directory)}.", err=True)

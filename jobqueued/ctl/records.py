@@ -61,10 +61,10 @@ def elapsed(record: Record) -> str | None:
 
 
 def exit_status(record: Record) -> str | None:
-    """The status from wait(2): ``exit status 3``, ``signal 9 (Killed)``."""
+    """The status from wait(2): ``exit code 3``, ``signal 9 (Killed)``."""
     if record["signal"] is not None:
         return f"signal {record['signal']} ({signal.strsignal(record['signal'])})"
-    return None if record["exit_code"] is None else f"exit status {record['exit_code']}"
+    return None if record["exit_code"] is None else f"exit code {record['exit_code']}"
 
 
 def repeats(record: Record) -> str:

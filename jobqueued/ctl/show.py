@@ -76,7 +76,7 @@ def _job(paths: Paths, job: str, count: int) -> Message:
         runs = list(islice(offline.history(paths, job), count))
         if defined is None and not runs:
             raise offline.no_record(paths, down, job) from None
-        offline.explain(paths, down, "its counters, whether it is paused and which runs wait")
+        offline.explain(paths, down, "its counters, pauses or waiting runs")
         if defined is None:
             return {"runs": runs}
         row = offline.job_row(paths, defined, offline.live(paths), time.time_ns())
@@ -136,10 +136,20 @@ def _setting(key: str, value: Any) -> str:
         case float():
             return span(value)
         case list():
-            return ", ".join(map(str, value))
+            return ", ".join(map(_item, value))
         case str():
             return value
     return json.dumps(value)
+
+
+def _item(item: Any) -> str:
+    """An item of a list as job files have it: ``database``, ``{name: tape, mode: shared}``."""
+    match item:
+        case {"name": name, "mode": "exclusive"}:
+            return str(name)
+        case dict():
+            return f"{{{', '.join(f'{key}: {value}' for key, value in item.items())}}}"
+    return str(item)
 
 
 def _command(command: str | list[str]) -> str:

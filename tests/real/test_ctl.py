@@ -56,6 +56,7 @@ JOB: Message = {
 }  # fmt: skip
 IDLE = {**JOB, "id": "x", "status": "Idle", "enabled": False, "next": None, "last_run": None, "last_state": None}
 DEFINITION: Message = {
+    "locks": [{"name": "db", "mode": "exclusive"}, {"name": "tape", "mode": "shared"}], "on": ["boot", {"event": "e"}],
     "id": "nightly-backup", "command": ["backup", "--to", "a b"], "timeout": 7200.0, "umask": 18, "user": None,
     "success_codes": [0, 3], "environment": {"A": "b"}, "output_limit": 64 << 20, "enabled": True,
 }  # fmt: skip
@@ -292,7 +293,8 @@ class TestAnswers:
         expected = {
             "status": "Failed", "defined in": "/etc/jobqueue.d/backup.yaml:5", "command": "backup --to 'a b'",
             "timeout": "2 h", "umask": "0022", "success codes": "0, 3", "environment": '{"A": "b"}',
-            "runs so far": "3 started, 1 succeeded, 2 failed, 4 skipped",
+            "runs so far": "3 started, 1 succeeded, 2 failed, 4 skipped", "on": "boot, {event: e}",
+            "locks": "db, {name: tape, mode: shared}",
         }  # fmt: skip
         assert expected == {name: facts(shown.stdout)[name] for name in expected}
         assert not {"user", "output limit", "kill grace"} & set(facts(shown.stdout))
@@ -302,7 +304,7 @@ class TestAnswers:
         """A run is shown with what ran, how it ended and what it took, and the end of its output as it was."""
         shown = run("--root", tmp_path, "show", "nightly-backup@142").stdout
         expected = {
-            "run": "nightly-backup@142", "state": "failed", "reason": "exit code 3", "ended with": "exit status 3",
+            "run": "nightly-backup@142", "state": "failed", "reason": "exit code 3", "ended with": "exit code 3",
             "started": facts(shown)["due"], "took": "2 min 3 s", "command": "backup | gzip", "user": "backup",
             "pid": "4711", "CPU": "1.25 s user, 500 ms system", "memory peak": "3.0 MiB", "dropped": "7 B",
             "tags": "nightly", "metadata": '{"owner": "ops"}',
@@ -668,7 +670,7 @@ class TestDaemonDown:
         assert ["* * * * *", "every 1 d 12 h"] == jobs["d"]["schedule"]
         assert [None] * 4 == [jobs["d"][name] for name in ("paused", "due", "waiting", "retrying")]
         assert "it is not running" in shown.stderr
-        assert "They do not tell which jobs are paused and which runs wait." in shown.stderr
+        assert "They do not show pauses or waiting runs." in shown.stderr
 
     def test_show_defined_job(self, records: Path) -> None:
         """`show JOB` has the definition from its file too."""

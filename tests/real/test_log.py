@@ -106,12 +106,12 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "lock_granted",
         {"guest": ":with-lock@1", "locks": ["tape", "db"], "asked_by": "root"},
-        "tape, db granted to a command of root (with-lock) until it ends",
+        "with-lock: tape, db granted to a command of root until it ends",
     ),
     (
         "lock_released",
         {"guest": ":with-lock@1", "locks": ["tape"], "asked_by": "root"},
-        "tape released by a command of root (with-lock)",
+        "with-lock: tape released by a command of root",
     ),
     (
         "emitted",
