@@ -19,7 +19,7 @@ _STDERR = 2
 
 
 class CannotStart(Exception):
-    """Why the daemon can't start, and what to do about it."""
+    """The daemon can't start; the message has the reason and the remedy."""
 
 
 def main(arguments: list[str] | None = None, launcher: Path | None = None) -> int:
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
 
 
 def _open_standard_descriptors() -> None:
-    """Where 0, 1 or 2 was closed, the next file opened would get its number, and our lines be written into it."""
+    """Open /dev/null as 0, 1 and 2 if they are closed, lest the next file opened get that number, and our log."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -140,7 +140,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
 
 
 def _nobody_waits() -> None:
-    """Whoever started us goes on at once."""
+    """Do nothing: without --detach no process waits for us to be ready."""
 
 
 def _make_directories(directories: dict[Path, int]) -> None:

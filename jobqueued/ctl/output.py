@@ -26,7 +26,7 @@ class Source(Protocol):
     """The file to watch with inotify; None: there is none that this user may read."""
 
     def read(self, offset: int, limit: int) -> bytes:
-        """At most `limit` bytes from there on; none at the present end.  FileNotFoundError: there is no output."""
+        """Read at most `limit` bytes; none at the present end.  FileNotFoundError: there is no output."""
 
     def size(self) -> int:
         """The number of bytes by now; FileNotFoundError."""
@@ -40,11 +40,11 @@ class FileSource:
         self._descriptor = -1
 
     def read(self, offset: int, limit: int) -> bytes:
-        """As Source says."""
+        """See Source."""
         return os.pread(self._opened(), limit, offset)
 
     def size(self) -> int:
-        """As Source says."""
+        """See Source."""
         return os.fstat(self._opened()).st_size
 
     def _opened(self) -> int:
@@ -64,12 +64,12 @@ class DaemonSource:
         self._control, self._run = control, run
 
     def read(self, offset: int, limit: int) -> bytes:
-        """As Source says; Refused if the daemon can't read it."""
+        """See Source; Refused if the daemon can't read it."""
         answer = ask(self._control, "Logs", run=str(self._run), offset=offset, limit=limit)
         return base64.b64decode(answer["data"])
 
     def size(self) -> int:
-        """As Source says."""
+        """See Source."""
         answer = ask(self._control, "Logs", run=str(self._run), limit=0)
         return int(answer["size"])
 
@@ -144,6 +144,6 @@ class Sink:
 
 
 def _printable_lines(text: str) -> str:
-    """The same as `printable` with line ends and tabs kept, faster where there is nothing to escape."""
+    """Escape like `printable`, with line ends and tabs kept, faster where there is nothing to escape."""
     lines = text.split("\n")
     return "\n".join(line if line.isprintable() else printable(line, keep="\t") for line in lines)

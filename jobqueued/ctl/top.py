@@ -237,8 +237,8 @@ class _View:
         ]
         keys = [(f"{len(runs)} live, by {self._order}; {_KEYS}", "dim")] if lasts else []
         note = [(self.note, "yellow")] if self.note and lasts else []
-        told = [(line, "") for line in lines] + keys + note
-        return [Text(line, colour, no_wrap=lasts, overflow="ellipsis" if lasts else "fold") for line, colour in told]
+        head = [(line, "") for line in lines] + keys + note
+        return [Text(line, colour, no_wrap=lasts, overflow="ellipsis" if lasts else "fold") for line, colour in head]
 
     def _row(self, run: Message, *, lasts: bool) -> list[str | Text]:
         now, limits = run["now"], run["limits"]
