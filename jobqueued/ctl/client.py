@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,10 @@ class Call:
     def fileno(self) -> int:
         """The connection's descriptor."""
         return self._peer.fileno()
+
+    def is_answered(self, seconds: float | None = 0) -> bool:
+        """Wait so long for the reply to come, None: without a limit; True once it is there."""
+        return bool(select.select([self], [], [], seconds)[0])
 
     def answer(self) -> Message:
         """The next reply's parameters."""

@@ -85,7 +85,7 @@ class _Wakeups:
         """The record, once the run has ended."""
         if self._call is None:
             return offline.final_record(self._paths, self._run)
-        if not _is_ready(self._call):
+        if not self._call.is_answered():
             return None
         try:
             record: Record = self._call.answer()["record"]
@@ -112,9 +112,3 @@ class _Wakeups:
         if self._call is not None:
             self._call.__exit__()
             self._call = None
-
-
-def _is_ready(call: Call) -> bool:
-    poll = select.poll()
-    poll.register(call, select.POLLIN)
-    return bool(poll.poll(0))

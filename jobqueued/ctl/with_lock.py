@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import sys
 from typing import NoReturn
@@ -66,7 +65,7 @@ def with_lock(
         _refuse("a shared lock has no units; use either --shared or --units")
     query = {"lock": lock, "shared": shared, "units": units, "no_wait": no_wait}
     with Call(paths.control, "Lock", None, **query) as call:
-        if not select.select([call], [], [], wait and min(wait, _LONGEST))[0]:
+        if not call.is_answered(wait and min(wait, _LONGEST)):
             raise Refused(f"lock {printable(lock)} was not granted in time")
         os.environ.update(call.answer()["environment"], JOBQUEUE_LOCK=lock)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
