@@ -156,7 +156,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What the program sees: of ours only what it can't do without."""
+    """The program's environment: of ours only the necessary variables."""
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
 
 
@@ -204,7 +204,7 @@ def become(words: list[str], env: dict[str, str], out: int, err: int) -> NoRetur
 
 
 def on_terminal(columns: int, *arguments: str | Path, **more: str) -> str:
-    """What the program writes to a terminal that wide."""
+    """The program's output on a terminal of this width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 50, columns, 0, 0))
     with open(ours, "rb", buffering=0) as screen:
@@ -249,7 +249,7 @@ class TestAnswers:
         assert (0, "", False) == (shown.returncode, shown.stderr, "on hold" in facts(shown.stdout))
 
     def test_status_while_held(self, daemon: Daemon, tmp_path: Path) -> None:
-        """Who holds the host is told, and how to go on; it is no trouble, so the exit status is 0."""
+        """A hold is shown with its author and how to end it; it is no failure, so the exit status is 0."""
         daemon.answers("Status", {**STATUS, "held_by": "root"})
         shown = run("--root", tmp_path, "status")
         held = "by root: nothing new starts; to end it: jobqueuectl release"
@@ -267,7 +267,7 @@ class TestAnswers:
         ids=str,
     )
     def test_status_of_trouble(self, daemon: Daemon, tmp_path: Path, trouble: Message, code: int) -> None:
-        """An error in a job file, or a degraded daemon, is told and is exit status 1; a warning is only told."""
+        """An error in a job file, or a degraded daemon, is shown and is exit status 1; a warning is only shown."""
         daemon.answers("Status", {**STATUS, **trouble})
         shown = run("--root", tmp_path, "status")
         told = "b.yaml:3:5: schedule: found 'x'" if "problems" in trouble else "disk full"
@@ -464,7 +464,7 @@ class TestHistory:
         assert (expected, 0, "") == (lines, shown.returncode, shown.stderr)
 
     def test_asked(self, daemon: Daemon, tmp_path: Path) -> None:
-        """What is asked for reaches the daemon as states and instants, page after page, until there are enough."""
+        """The filters reach the daemon as states and instants, page after page, until there are enough runs."""
         asked: list[Message] = []
 
         def page(parameters: Message) -> Message:
@@ -499,7 +499,7 @@ class TestHistory:
 
     @pytest.mark.parametrize("text", ["2", "2x", "2026-13-01", "99999999d", ""])
     def test_no_time(self, text: str) -> None:
-        """What is no time is said so, with what is."""
+        """A malformed time is refused, with the forms that are accepted."""
         shown = run("history", "--since", text)
         assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), 18:00, today" in shown.stderr), (
             shown.stderr
@@ -570,13 +570,13 @@ RELOADED: Message = {"jobs": 2, "added": ["a", "b"], "edited": [], "removed": ["
 
 class TestReload:
     def test_changes(self, daemon: Daemon, tmp_path: Path) -> None:
-        """What became of which jobs is told."""
+        """The changed jobs are listed by kind of change."""
         daemon.answers("Reload", RELOADED)
         shown = run("--root", tmp_path, "reload")
         assert (0, "added: a, b\nremoved: c\n2 jobs\n") == (shown.returncode, shown.stdout)
 
     def test_refused(self, daemon: Daemon, tmp_path: Path) -> None:
-        """A refused file is told, and the answer is no; a warning is only told."""
+        """A refused file is reported, and the answer is no; a warning is only reported."""
         for severity, code in (("error", 1), ("warning", 0)):
             problem = {**PROBLEM, "severity": severity}
             daemon.answers("Reload", {**RELOADED, "stale": [PROBLEM["file"]], "problems": [problem]})
@@ -585,7 +585,7 @@ class TestReload:
             assert f"{PROBLEM['file']}: stale, its last good jobs stay in force" in shown.stdout
 
     def test_nothing_changed(self, daemon: Daemon, tmp_path: Path) -> None:
-        """That nothing changed is said, too."""
+        """A reload without changes says so."""
         daemon.answers("Reload", {**RELOADED, "added": [], "removed": []})
         shown = run("--root", tmp_path, "reload")
         assert "2 jobs, no changes\n" == shown.stdout
@@ -596,7 +596,7 @@ class TestDaemonDown:
         "arguments", [["reload"], ["list"], ["run", "a"], ["list", "--json"], ["history"]], ids=str
     )
     def test_said(self, tmp_path: Path, arguments: list[str]) -> None:
-        """Who needs the daemon says where it was expected and what to do, with exit status 2."""
+        """A command that needs the daemon says where it was expected and what to do, with exit status 2."""
         shown = run("--root", tmp_path, *arguments)
         assert (2, "") == (shown.returncode, shown.stdout)
         expected = f"Error: cannot reach the daemon at {tmp_path}/run/control: it is not running; start it"
@@ -630,7 +630,7 @@ class TestDaemonDown:
 
     @pytest.mark.parametrize("name", ["x", "nightly-backup@11", "nightly-backup@99", "../outside", "../outside@1"])
     def test_no_record(self, records: Path, name: str) -> None:
-        """What has no whole record can't be told, and no name leads out of the log directory."""
+        """A run without a whole record is not found, and no name leads out of the log directory."""
         shown = run("--root", records, "show", name)
         assert (2, "", True) == (shown.returncode, shown.stdout, "No record" in shown.stderr)
 
@@ -738,7 +738,7 @@ class TestDaemonDown:
         assert shown["pid"] is not None
 
     def test_left_behind(self, host: Host) -> None:
-        """What a run left behind is named while the daemon is down too."""
+        """A run that left processes behind is named while the daemon is down, too."""
         host.write("a.yaml", "jobs: {a: {command: sleep 1000 & echo $!, leave_children: true}}")
         host.start()
         host.wait(name := host.run("a"))
@@ -752,7 +752,7 @@ class TestDaemonDown:
     def test_not_ours_to_see(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """To whom the live runs are hidden nobody says that there are none."""
+        """A user who may not see live runs is not told that there are none."""
         scan = os.scandir
 
         def refuse(directory: Path) -> Any:
@@ -805,7 +805,7 @@ class TestClient:
         [(b"hello\0", "another program"), (b"\0", "another program"), (b"", "closed the"), (b"{}", "closed the")],
     )
     def test_nonsense(self, tmp_path: Path, answer: bytes, told: str) -> None:
-        """Whatever else listens there, it is said."""
+        """Any other program that listens there is recognised."""
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(tmp_path / "control"))
             listener.listen()
@@ -895,7 +895,7 @@ class TestCheck:
         assert ("-", "in") == (nexts["a"], nexts["fine"])
 
     def test_directory(self, tmp_path: Path) -> None:
-        """Of a directory the job files count, in byte order of their names: the first to have an id keeps it."""
+        """The job files of a directory count, in byte order of their names: the first to have an id keeps it."""
         (tmp_path / "B.yml").write_text(CLEAN)
         (tmp_path / "a.yaml").write_text(CLEAN)
         for name in (".a.yaml", "a.yaml~", "a.yaml.dpkg-old", "notes.txt"):
@@ -996,7 +996,7 @@ class TestNext:
         ],
     )
     def test_refused(self, arguments: list[str], code: int, told: str) -> None:
-        """What is wrong with the question is said."""
+        """A wrong question is refused with the reason."""
         shown = run("next", *arguments)
         assert (code, True) == (shown.returncode, told in shown.stderr)
 
@@ -1053,7 +1053,7 @@ class TestTerminal:
     @pytest.mark.parametrize("arguments", READING, ids=str)
     @pytest.mark.parametrize("more", [[], ["--json"]], ids=str)
     def test_no_control_characters(self, daemon: Daemon, tmp_path: Path, arguments: list[str], more: list[str]) -> None:
-        """Whatever jobs wrote or files say, a pipe gets text and line ends only."""
+        """A pipe gets text and line ends only, whatever jobs wrote or files say."""
         nasty = {**JOB, "id": NASTY, "description": NASTY, "status": NASTY, "schedule": [NASTY]}
         record = {
             **RECORD,
@@ -1078,7 +1078,7 @@ class TestTerminal:
         assert set() == harmful(printable(text, keep="\n\t"))
 
     def test_poor_locale(self, daemon: Daemon, tmp_path: Path) -> None:
-        """What the terminal's character set lacks is written as an escape."""
+        """A character missing in the terminal's character set is written as an escape."""
         daemon.answers("List", {"jobs": [{**JOB, "description": "Überlauf"}]})
         shown = run("--root", tmp_path, "list", PYTHONIOENCODING="ascii")
         assert (0, True) == (shown.returncode, r"\xdcberlauf" in shown.stdout)
@@ -1189,7 +1189,7 @@ class TestVarlinkctl:
 @pytest.mark.parametrize("command", ["status", "list", "doctor", "show nightly-backup@142", "status --json", "--help"])
 @pytest.mark.usefixtures("daemon")
 def test_a_full_disk_under_the_answer(tmp_path: Path, command: str) -> None:
-    """That is told in a sentence."""
+    """A full disk under stdout is an error in one sentence."""
     with open("/dev/full", "w") as full:
         words = [*PROGRAM, "--root", str(tmp_path), *command.split()]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
@@ -1237,7 +1237,7 @@ class TestDoctor:
         ],
     )  # fmt: skip
     def test_status(self, daemon: Daemon, tmp_path: Path, status: Message, verdict: str, told: str) -> None:
-        """What the daemon says of itself."""
+        """Each trouble in the daemon's status is a finding, with its remedy."""
         daemon.answers("Status", {**STATUS, **status})
         code, found = self.findings(tmp_path)
         assert [told] == [each[: len(told)] for each in found[verdict] if each.startswith(told.partition(":")[0])]
@@ -1250,7 +1250,7 @@ class TestDoctor:
         assert (1, [f"job: {JOB['id']} will not run: no user x; {JOB['file']}:{JOB['line']}"]) == (code, found["error"])
 
     def test_a_stranger(self, daemon: Daemon, tmp_path: Path) -> None:
-        """Who may not see jobs is told the rest."""
+        """A user who may not see jobs gets all other findings."""
         daemon.refuses("List", VarlinkError("PermissionDenied"))
         assert 0 == self.findings(tmp_path)[0]
 

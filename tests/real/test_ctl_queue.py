@@ -1,4 +1,4 @@
-"""What jobqueuectl does to the queue, and tells of it, against a real daemon: why, emit, rerun, pause, hold, drain."""
+"""The commands of jobqueuectl about the queue, against a real daemon: why, emit, rerun, pause, hold, drain."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def live(host: Host, job: str) -> str:
 
 
 def reasons(text: str) -> list[str]:
-    """What `why` gives as reasons."""
+    """The reasons that `why` gives."""
     return [line.split("  ", 1)[1].strip() for line in text.splitlines() if line.startswith(("because", "  "))]
 
 
@@ -86,7 +86,7 @@ GROWTH = re.compile(r"its priority is [\d.]+ by now: 0, and 1 point for each min
 
 class TestWhy:
     def test_lock(self, busy: Host) -> None:
-        """Of a run that waits is told what it lacks, who has that, and how its priority grows."""
+        """A waiting run is shown with what it lacks, who holds that, and how its priority grows."""
         holder, waiting = live(busy, "long"), busy.run("wants")
         code, shown, said = ctl(busy, "why", waiting)
         lacks, growth = reasons(shown)
@@ -112,7 +112,7 @@ class TestWhy:
         assert 0 <= why["effective_priority"] < 1
 
     def test_job(self, busy: Host) -> None:
-        """Of a job each run that waits is told, in order, and who goes first: three by name, with --all all of them."""
+        """Each waiting run of a job is shown, in order, with the runs ahead: three by name, with --all all of them."""
         live(busy, "long")
         runs = [busy.run("wants") for _ in range(6)]
         blocks = ctl(busy, "why", "wants")[1].split("\n\n")
@@ -126,7 +126,7 @@ class TestWhy:
         assert runs == [why["run"] for why in json.loads(ctl(busy, "why", "wants", "--json")[1])["runs"]]
 
     def test_expected(self, busy: Host) -> None:
-        """Where it is known how long the runs before it take, it is told when it is likely to start."""
+        """The expected start is shown if it is known how long the runs ahead take."""
         go(busy)
         assert "succeeded" == busy.wait(busy.run("long"))["state"]
         (busy.root / "go").unlink()
@@ -135,7 +135,7 @@ class TestWhy:
         assert re.fullmatch(rf"{TIME} \(.+\)", shown["expected start"])
 
     def test_retry(self, busy: Host) -> None:
-        """Of a run that is tried again is told why, and when."""
+        """A retrying run is shown with the reason, and the time of the next attempt."""
         name = busy.run("failing")
         wait_for(lambda: busy.said("run_retrying"))
         code, shown, _ = ctl(busy, "why", "failing")
@@ -145,12 +145,12 @@ class TestWhy:
         assert re.fullmatch(rf"its last attempt failed \(exit code 3\); attempt 2 follows in {pause}", reason)
 
     def test_concurrency(self, busy: Host) -> None:
-        """Of a run that its own job holds back is told which others are in its way."""
+        """A run kept back by its own job's concurrency is shown with the runs that use it up."""
         first = live(busy, "one")
         assert [f"concurrency 1 is used up by {first}"] == reasons(ctl(busy, "why", busy.run("one"))[1])
 
     def test_live_or_ended(self, busy: Host) -> None:
-        """What has started waits for nothing, which is said."""
+        """A run that has started waits for nothing, and `why` says so."""
         name = live(busy, "one")
         assert ["it has started"] == reasons(ctl(busy, "why", name)[1])
         go(busy)
@@ -158,13 +158,13 @@ class TestWhy:
         assert [f"{name} has ended: succeeded"] == reasons(ctl(busy, "why", name)[1])
 
     def test_nothing_waits(self, idle: Host) -> None:
-        """Of a job of which nothing waits its status is told, and the answer is no."""
+        """A job without waiting runs is shown with its status, and the answer is no."""
         told = "Error: no run of plain waits to start; its status is Idle\n"
         assert (1, "", told) == ctl(idle, "why", "plain")
 
     @pytest.mark.parametrize(("name", "kind"), [("nobody", "job"), ("nobody@1", "run"), ("plain@7", "run")])
     def test_nobody(self, idle: Host, name: str, kind: str) -> None:
-        """What there is not has no reasons."""
+        """An unknown job or run has no reasons."""
         code, shown, told = ctl(idle, "why", name)
         assert (1, "", True) == (code, shown, told.startswith(f"Error: no such {kind}: {name}"))
 
@@ -179,13 +179,13 @@ class TestEmit:
             assert ("succeeded", f"event {event}", ME) == (record["state"], record["trigger"], record["asked_by"])
 
     def test_nobody_waits_for_it(self, busy: Host) -> None:
-        """That nobody waits for an event is no failure, and prints nothing; the journal has it."""
+        """An event that no job waits for is no failure, and prints nothing; the journal has it."""
         assert (0, "", "") == ctl(busy, "emit", "deployd")
         (line,) = busy.said("emitted")
         assert f"event deployd emitted by {ME}: no job waits for it" == line["message"]
 
     def test_paused(self, busy: Host) -> None:
-        """What is skipped has a run too, whose record says why."""
+        """A skipped run is printed, too; its record says why."""
         ctl(busy, "pause", "hears")
         assert (0, "hears@1\nhears-too@1\n", "") == ctl(busy, "emit", "deployed")
         record = busy.wait("hears@1")
@@ -193,7 +193,7 @@ class TestEmit:
 
     @pytest.mark.parametrize("event", ["Deployed", "", "a b"])
     def test_no_name(self, idle: Host, event: str) -> None:
-        """What can't be the name of an event is an error."""
+        """A malformed name of an event is an error."""
         code, shown, told = ctl(idle, "emit", event)
         assert (2, "", True) == (code, shown, "accepted: a name such as" in told)
 
@@ -233,7 +233,7 @@ class TestRerun:
         assert (2, "", True) == (code, shown, "omit --wait" in told)
 
     def test_removed(self, busy: Host) -> None:
-        """Of a job that is not there any more nothing can be made due."""
+        """A removed job can't be run again."""
         busy.wait(first := busy.run("plain"))
         busy.write("jobs.yaml", "jobs: {}")
         wait_for(lambda: not busy.call("List")["jobs"])
@@ -242,7 +242,7 @@ class TestRerun:
 
 
 def job(host: Host, name: str) -> dict[str, Any]:
-    """What `list` has of a job."""
+    """The row of a job in `list`."""
     return next(dict(row) for row in host.call("List")["jobs"] if row["id"] == name)
 
 
@@ -287,7 +287,7 @@ class TestPause:
     )
     @pytest.mark.parametrize("words", [["pause", "plain"], ["hold"], ["drain"]], ids=str)
     def test_no_end(self, idle: Host, words: list[str], time: str, told: str) -> None:
-        """What is no time to come is refused, and nothing is paused or held."""
+        """A time that is not in the future is refused, and nothing is paused or on hold."""
         code, shown, said = ctl(idle, *words, "--until", time)
         assert (2, "", True) == (code, shown, told in said)
         assert (False, None) == (job(idle, "plain")["paused"], idle.call("Status")["held_by"])
@@ -319,13 +319,13 @@ class TestSkipNext:
         )
 
     def test_spread(self, busy: Host) -> None:
-        """Of a job with `spread` it is when the run would have started, as `next` tells."""
+        """The printed time of a job with `spread` is that of the start, as in `next`."""
         (start, _) = busy.call("Next", job="daily", count=2)["next"]
         code, shown, _ = ctl(busy, "skip-next", "daily")
         assert (0, start[:19].replace("T", " ")) == (code, shown.strip())
 
     def test_skipped(self, busy: Host) -> None:
-        """What the clock makes due next is skipped, which its record says; the one after it runs."""
+        """The next run by the clock is skipped, which its record says; the one after it runs."""
         busy.write("often.yaml", "jobs: {often: {command: 'true', schedule: '* * * * *', seconds: '*', timezone: UTC}}")
         wait_for(lambda: busy.said("run_started"))
         code, due, _ = ctl(busy, "skip-next", "often")
@@ -334,7 +334,7 @@ class TestSkipNext:
         assert (0, "skip_next", due.strip()) == (code, skip["reason"], skip["due"][:19].replace("T", " "))
 
     def test_told_and_undone(self, busy: Host) -> None:
-        """What is to be skipped is not what is next; `show` tells it; the last of them is taken back by --undo."""
+        """A run to be skipped is not the next one; `show` lists it; --undo takes the last of them back."""
         before = busy.call("Next", job="nightly", count=3)["next"]
         two = [ctl(busy, "skip-next", "nightly")[1].strip() for _ in range(2)]
         assert before[2] == busy.call("Next", job="nightly", count=1)["next"][0]
@@ -352,7 +352,7 @@ class TestSkipNext:
         ("name", "told"), [("nobody", "no such job: nobody"), ("plain", "nothing of plain is due by the clock")]
     )
     def test_refused(self, idle: Host, name: str, told: str) -> None:
-        """What the clock does not start can't be skipped."""
+        """A job that the clock does not start can't be skipped."""
         code, shown, said = ctl(idle, "skip-next", name)
         assert (1, "", True) == (code, shown, told in said)
 
@@ -436,7 +436,7 @@ def line(process: subprocess.Popen[str]) -> str:
 
 class TestDrain:
     def test_nothing_live(self, busy: Host) -> None:
-        """Where nothing is live it returns at once, and nothing new starts."""
+        """A drain without live runs returns at once, and nothing new starts."""
         assert (0, "", "") == ctl(busy, "drain")
         waiting = busy.run("plain")
         assert (ME, "waiting") == (
@@ -461,7 +461,7 @@ class TestDrain:
 
     @pytest.mark.parametrize("options", [["--until", "1s"], []], ids=str)
     def test_ends_before(self, busy: Host, drain: Drain, options: list[str]) -> None:
-        """Whoever or whatever ends the hold before all has ended: nothing is drained, and the answer is no."""
+        """A hold that ends before the live runs do, by whatever cause, makes the answer no."""
         first = live(busy, "one")
         draining = drain(*options)
         assert f"waiting for {first}\n" == line(draining)

@@ -119,7 +119,7 @@ class TestWhole:
         assert "ä\x1b[1;31mx\x1b[0m" + r"\x1b[3" + "\x1b[0m\n" == "".join(written)
 
     def test_newest_with_output(self, host: Host, fifo: int) -> None:
-        """Of a job its newest run with output is printed, and named on stderr; without any the answer is no."""
+        """The newest run of a job that has output is printed, and named on stderr; without any the answer is no."""
         host.start()
         os.write(fifo, b"first\n")
         run = host.run("echo")
@@ -142,7 +142,7 @@ class TestWhole:
         assert b"has no attempt 3, only 2 attempts" in shown[2].stderr
 
     def test_only_an_earlier_attempt_wrote(self, host: Host) -> None:
-        """What any attempt wrote is output of the run, for the job's newest output and for the size in show."""
+        """The output of every attempt counts as the run's, for the job's newest output and for the size in show."""
         tries = '[ "$JOBQUEUE_ATTEMPT" = 2 ] || { echo first; exit 1; }'
         host.write("a.yaml", f"jobs: {{tries: {{command: {json.dumps(tries)}, retries: 1, retry_delay: 1s}}}}")
         host.start()
@@ -164,7 +164,7 @@ class TestWhole:
 
     @given(st.binary(max_size=40) | st.text("a\n", max_size=40).map(str.encode), st.integers(0, 9), st.data())
     def test_any_last_lines(self, text: bytes, lines: int, data: st.DataObject) -> None:
-        """Wherever reads are cut, and whatever piece of the output it is, they are its last lines."""
+        """The last lines are found wherever reads are cut, and in any piece of the output."""
         begin = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(begin, len(text)))
 
@@ -215,7 +215,7 @@ class TestNone:
         assert shown.stderr.decode().endswith(f"Error: no output of nightly-backup@142: {told}\n")
 
     def test_dropped(self, kept: Path) -> None:
-        """What the output lacks is said behind it."""
+        """The amount of dropped output is reported after it."""
         amend(kept, output={**RECORD["output"], "dropped": 3 << 20})
         shown = logs(kept, "nightly-backup@142")
         assert (0, b"one 1\ntwo 2\n") == (shown.returncode, shown.stdout)
@@ -450,7 +450,7 @@ class TestUsers:
         assert (0, True) == (code, "secret\n" in text and "a@1 succeeded" in text)
 
     def test_group_follows(self, open_host: Host) -> None:
-        """Where the file is not for it, a follower is told that it gets all at the end, and gets it."""
+        """A follower who may not read the file is told that the rest comes at the end, and gets it."""
         (open_host.root / "logs").chmod(0o700)
         os.mkfifo(fifo := open_host.root / "fifo")
         open_host.write("b.yaml", f"jobs: {{b: {{command: 'read x < {fifo}; echo late'}}}}")

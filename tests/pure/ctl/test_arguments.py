@@ -48,13 +48,13 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def said(option: Option, text: str | None) -> int | None:
-    """What an option takes a text for."""
+    """The instant that an option reads from a text."""
     context = click.Context(click.Command("x"))
     return option(context, click.Option(["--when"]), text)
 
 
 def refusal(option: Option, text: str) -> str:
-    """What is said of a text that an option does not take."""
+    """The message for a text that an option refuses."""
     with pytest.raises(click.BadParameter) as refused:
         said(option, text)
     return refused.value.message
@@ -115,7 +115,7 @@ def test_clock_change(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("option", [past_time, future_time])
 def test_nothing(option: Option) -> None:
-    """What is not given is nothing."""
+    """An option that is not given has no instant."""
     assert said(option, None) is None
 
 
@@ -140,7 +140,7 @@ def test_future(text: str) -> None:
     ],
 )
 def test_no_time(option: Option, accepted: str, text: str) -> None:
-    """What is no time is answered with what is."""
+    """A malformed time is answered with the accepted forms."""
     forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
     assert f"{text!r}; accepted: {forms}" == refusal(option, text)
 
