@@ -19,7 +19,7 @@ _STDERR = 2
 
 
 class CannotStart(Exception):
-    """Why the daemon can't start, and what to do about it."""
+    """The daemon can't start; the message has the reason and the remedy."""
 
 
 def main(arguments: list[str] | None = None, launcher: Path | None = None) -> int:
@@ -28,9 +28,9 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.detach and options.log in ("text", "json"):
-        parser.error(f"argument --log: {options.log} is for stderr, which a detached daemon has not")
+        parser.error(f"argument --log: {options.log} needs stderr, which a detached daemon does not have")
     if options.delegated and options.launcher:
-        parser.error("argument --delegated: the launcher of --launcher is elsewhere, and looks there itself")
+        parser.error("argument --delegated: not with --launcher, which divides the cgroup of its own process")
     for name, value in vars(options).items():
         if isinstance(value, Path):
             setattr(options, name, value.absolute())
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
 
 
 def _open_standard_descriptors() -> None:
-    """Where 0, 1 or 2 was closed, the next file opened would get its number, and our lines be written into it."""
+    """Open /dev/null as 0, 1 and 2 if they are closed, lest the next file opened get that number, and our log."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -53,39 +53,44 @@ def _open_standard_descriptors() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="jobqueued", description="Run the jobs of /etc/jobqueue.d; jobqueuectl talks to it.", allow_abbrev=False
+        prog="jobqueued",
+        allow_abbrev=False,
+        description="Run the jobs defined in /etc/jobqueue.d.  To query and control the daemon, use jobqueuectl.",
     )
     parser.add_argument("--version", action="version", version=f"jobqueued {__version__}")
-    parser.add_argument("--root", type=Path, metavar="D", help="keep everything below D: jobqueue.d, state, run, logs")
+    parser.add_argument(
+        "--root", type=Path, metavar="D", help="use D/jobqueued.yaml, D/jobqueue.d, D/state, D/run and D/logs"
+    )
     for name, kind, what in (
-        ("config", "F", "its settings  [/etc/jobqueued.yaml]"),
-        ("jobs", "D", "the job files  [/etc/jobqueue.d]"),
-        ("state", "D", "what it has to remember  [/var/lib/jobqueue]"),
-        ("run", "D", "sockets and live runs  [/run/jobqueue]"),
-        ("logs", "D", "records and output of runs  [/var/log/jobqueue]"),
-        ("journal", "SOCKET", "where journald listens for the output of runs  [/run/systemd/journal/socket]"),
+        ("config", "F", "settings file  [/etc/jobqueued.yaml]"),
+        ("jobs", "D", "directory of job files  [/etc/jobqueue.d]"),
+        ("state", "D", "directory of the queue and its history  [/var/lib/jobqueue]"),
+        ("run", "D", "directory of sockets and live runs  [/run/jobqueue]"),
+        ("logs", "D", "directory of records and output  [/var/log/jobqueue]"),
+        ("journal", "SOCKET", "send output of runs to journald at this socket  [/run/systemd/journal/socket]"),
     ):
         parser.add_argument(f"--{name}", type=Path, metavar=kind, help=what)
     parser.add_argument(
-        "--launcher", type=Path, metavar="SOCKET", help="use the launcher that listens here; never start one"
+        "--launcher", type=Path, metavar="SOCKET", help="use the launcher at this socket; never start one"
     )
     parser.add_argument(
         "--delegated", action="store_true",
-        help="create a cgroup for each run below the current one (Delegate=yes in a user's session)",
+        help="create per-run cgroups below the current cgroup; for sessions of users, started with"
+        " systemd-run --user --scope --property=Delegate=yes",
     )  # fmt: skip
     parser.add_argument(
         "--log", choices=("auto", "text", "json", "journal"), default="auto",
-        help="log format: text or JSON on stderr, or journald with fields, syslog where there is none  [detected]",
+        help="log format: text or JSON on stderr, or journald (syslog where there is none); default: detected",
     )  # fmt: skip
     parser.add_argument(
         "--detach", action="store_true",
-        help="go into the background once jobs run; log to journald or syslog",
+        help="run in the background; return once the daemon is ready, and log to journald or syslog",
     )  # fmt: skip
     parser.add_argument(
         "--trace", type=Path, metavar="F",
-        help="write all events and decisions to F, 64 MiB at most, then anew with the old one as F.1",
+        help="write all events and decisions to F; at 64 MiB F is moved to F.1 and a new one begins",
     )  # fmt: skip
-    parser.add_argument("--pid-file", type=Path, metavar="F", help="write the PID here, and remove the file at the end")
+    parser.add_argument("--pid-file", type=Path, metavar="F", help="write the PID to F; remove F on a clean exit")
     return parser
 
 
@@ -108,9 +113,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     for problem in problems:
         log.say("problem", text=str(problem), file=str(paths.config))
     if any(problem.severity == "error" for problem in problems):
-        raise CannotStart(
-            f"{paths.config} can't be used; mend what is named above, or remove the file for the defaults"
-        )
+        raise CannotStart(f"{paths.config} has errors; fix those named above, or remove the file to use the defaults")
     os.umask(0o022)
     _make_directories({paths.state: 0o750, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711})
     os.umask(0o027)  # state.db holds commands and output
@@ -121,7 +124,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
 
             ready, log = detach(held), Log("journal")
             if not somebody_listens():
-                print("jobqueued: here is neither journald nor a syslogd: its lines are lost", file=sys.stderr)
+                print("jobqueued: neither journald nor syslog is running: log messages are lost", file=sys.stderr)
         faulthandler.enable(_STDERR)  # SIGABRT is the watchdog's: the journal then tells where the loop hung
         limit_files(None)
         _write_pid(*held)
@@ -143,7 +146,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
 
 
 def _nobody_waits() -> None:
-    """Whoever started us goes on at once."""
+    """Do nothing: without --detach no process waits for us to be ready."""
 
 
 def _make_directories(directories: dict[Path, int]) -> None:
@@ -180,7 +183,7 @@ def _lock(file: Path, name: str, option: str) -> int:
     except BlockingIOError:
         holder = os.read(descriptor, 32).decode().strip() or "unknown"
         raise CannotStart(
-            f"{name} is in use by another jobqueued (pid {holder}); stop that one, or use another {option}"
+            f"{name} is in use by another jobqueued (pid {holder}); stop it, or use another {option}"
         ) from None
     except OSError as error:
         raise CannotStart(f"{file}: {error.strerror}; jobqueued must be able to write there") from None
@@ -195,7 +198,7 @@ def _write_pid(lock: int, pid_file: int | None = None) -> None:
         try:
             os.pwrite(pid_file, text, 0)
         except OSError as error:
-            raise CannotStart(f"the PID file can't be written: {error.strerror}") from None
+            raise CannotStart(f"cannot write the PID file: {error.strerror}; use another --pid-file") from None
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def settings_page_text(page: str) -> str:
 
 def _life() -> Iterator[str]:
     """The table of lifecycle.py: a state and a step a row, the same steps of several states together."""
-    yield from (".TS", "lB lB lB", "l l l.", "in the state\tif it should\tit becomes")
+    yield from (".TS", "lB lB lB", "l l l.", "state\tstep\tnew state")
     rows: dict[tuple[str, str], list[str]] = {}
     for (state, step), after in TABLE.items():
         rows.setdefault((step.value, after.value), []).append(state.value)

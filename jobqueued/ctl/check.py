@@ -1,4 +1,4 @@
-"""jobqueuectl check: what is wrong with job files, before the daemon sees them."""
+"""jobqueuectl check: find the problems of job files before the daemon does."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl.files import read_files
-from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
+from jobqueued.ctl.job_files import read_files
+from jobqueued.ctl.problems import print_problems
+from jobqueued.ctl.terminal import counted, distance, json_option, print_json, print_line, print_table
 from jobqueued.model import Job, Problem, to_text
 from jobqueued.paths import Paths
 
@@ -22,12 +23,12 @@ from jobqueued.paths import Paths
 def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
     """Check job files, without the daemon.
 
-    Lists what is wrong with them, and the jobs that the daemon would accept, with the next time each starts.  A job
-    that can't run on this host (it asks for more than there is, or depends on what there is not) is a warning: its file
-    is accepted.  Of a DIR the *.yaml and *.yml files are read, as the daemon does; without arguments, those of the
-    daemon's own directory, whose owners and permissions are checked too.
+    Lists their problems, and the jobs that the daemon would accept with the next start of each.  A job that can't run
+    on this host (it asks for more than there is, or depends on a job that does not exist) is a warning, as its file is
+    accepted.  In a DIR, checks the *.yaml and *.yml files, as the daemon does; without arguments, checks the daemon's
+    own directory, with the owners and permissions of its files.
 
-    Exits 1 if there is an error (a warning is only printed), 2 if a file can't be read.
+    Exits 1 if there is an error (not for warnings), 2 if a file can't be read.
 
     \b
     Examples:
@@ -50,12 +51,7 @@ def _row(job: Job, now: int, *, runs: bool) -> Message:
 
 
 def _print(rows: list[Message], problems: list[Problem]) -> None:
-    for problem in problems:
-        print_line(f"{problem}{' (warning)' if problem.severity == 'warning' else ''}", problem.severity)
+    print_problems(problems)
     if rows:
         print_table(("JOB", "NEXT"), ((row["id"], distance(row["next"])) for row in rows))
-    print_line(f"{_counted(len(rows), 'job')}, {_counted(len(problems), 'problem')}")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
+    print_line(f"{counted(len(rows), 'job')}, {counted(len(problems), 'problem')}")

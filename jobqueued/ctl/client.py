@@ -1,8 +1,9 @@
-"""Asks the daemon one thing over its control socket and waits for the answer."""
+"""Calls to the daemon over its control socket."""
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +20,16 @@ _LIMIT = 1 << 28
 """The daemon is trusted with more than its clients are: a hundred thousand jobs are one message of 30 MiB."""
 
 _REFUSALS = {
-    f"{NAME}.NoSuchJob": "there is no job {job}; `jobqueuectl list` names those there are",
-    f"{NAME}.NoSuchRun": "there is no run {run}, or none any more; `jobqueuectl history JOB` names those there are",
-    f"{NAME}.NoOutput": "there is no output of {run}: {reason}",
+    f"{NAME}.NoSuchJob": "no such job: {job}; see: jobqueuectl list",
+    f"{NAME}.NoSuchRun": "no such run: {run}, or its record has expired; see: jobqueuectl history",
+    f"{NAME}.NoOutput": "no output of {run}: {reason}",
     f"{NAME}.Refused": "refused: {reason}",
-    f"{NAME}.PermissionDenied": "not permitted; ask as root or as a member of the group jobqueue",
+    f"{NAME}.PermissionDenied": "permission denied; run this as root or as a member of the group jobqueue",
 }
 
 
 class Unreachable(click.ClickException):
-    """Nobody answers, or not what this program understands."""
+    """There is no answer, or none that this program understands."""
 
     exit_code = 2
 
@@ -42,23 +43,23 @@ class Refused(click.ClickException):
 def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
     """Call a method of `interface.INTERFACE` and return the reply's parameters.
 
-    `timeout` (seconds) bounds each silence.  Unreachable and Refused say to a person what is wrong and what to do.
+    `timeout` (seconds) bounds each silence.  The messages of Unreachable and Refused name cause and remedy.
     """
     with Call(control, method, timeout, **parameters) as call:
         return call.answer()
 
 
 class Call:
-    """A call on a connection of its own; `answer` waits for the reply, poll(2) on `fileno` tells that it has come."""
+    """A call on a connection of its own; `answer` waits for the reply, `fileno` is readable once it has come."""
 
     _more = False
 
     def __init__(self, control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> None:
         self._control = control
         self._decoder, self._replies = Decoder(_LIMIT), list[Message]()
-        with self._told():
+        with self._explaining():
             self._peer = _connected(control, timeout)
-        with self._told():
+        with self._explaining():
             call = {"method": f"{NAME}.{method}", "parameters": parameters, "more": self._more}
             self._peer.sendall(encode(call))
 
@@ -72,9 +73,13 @@ class Call:
         """The connection's descriptor."""
         return self._peer.fileno()
 
+    def is_answered(self, seconds: float | None = 0) -> bool:
+        """Wait so long for the reply to come, None: without a limit; True once it is there."""
+        return bool(select.select([self], [], [], seconds)[0])
+
     def answer(self) -> Message:
         """The next reply's parameters."""
-        with self._told():
+        with self._explaining():
             reply = self._reply()
         if "error" in reply:
             raise _refusal(reply)
@@ -84,21 +89,21 @@ class Call:
     def _reply(self) -> Message:
         while not self._replies:
             if not (data := self._peer.recv(1 << 20)):
-                raise ConnectionError(0, "it hung up without an answer")
+                raise ConnectionError(0, "it closed the connection without an answer")
             self._replies += self._decoder.feed(data)
         return self._replies.pop(0)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explaining(self) -> Iterator[None]:
         try:
             yield
         except (OSError, MessageError) as error:
             where = printable(str(self._control))
-            raise Unreachable(f"the daemon is not reachable at {where}: {_remedy(error)}") from None
+            raise Unreachable(f"cannot reach the daemon at {where}: {_remedy(error)}") from None
 
 
 class Stream(Call):
-    """A call to which there is one reply after the other."""
+    """A call that is answered by one reply after the other."""
 
     _more = True
 
@@ -117,18 +122,19 @@ def _connected(control: Path, timeout: float | None) -> socket.socket:
 def _remedy(error: OSError | MessageError) -> str:
     match error:
         case FileNotFoundError() | ConnectionRefusedError():
-            return "it is not running; start it (`systemctl start jobqueued`), or say with --root or --run where it is"
+            return "it is not running; start it (`systemctl start jobqueued`), or give its place with --root or --run"
         case PermissionError():
-            return "permission denied; ask as root or as a member of the group jobqueue"
+            return "permission denied; run this as root or as a member of the group jobqueue"
         case TimeoutError():
-            return "no answer in time; `journalctl -u jobqueued` may say why"
+            return "no answer in time; see: journalctl -u jobqueued"
         case OSError():
-            return f"{error.strerror}; `journalctl -u jobqueued` may say why"
-    return f"what listens there is no jobqueued ({error})"
+            return f"{error.strerror}; see: journalctl -u jobqueued"
+    return f"another program is listening there ({error})"
 
 
 def _refusal(reply: Message) -> click.ClickException:
     name, parameters = reply["error"], reply.get("parameters", {})
     if name in _REFUSALS:
         return Refused(printable(_REFUSALS[name].format_map(parameters)))
-    return Unreachable(printable(f"the daemon and this program do not understand each other: {name} {parameters}"))
+    remedy = "if its version is not that of jobqueuectl: systemctl restart jobqueued"
+    return Unreachable(printable(f"the daemon answers {name} {parameters}; {remedy}"))

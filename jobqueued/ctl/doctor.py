@@ -1,4 +1,4 @@
-"""jobqueuectl doctor: is everything here as a job queue needs it?"""
+"""jobqueuectl doctor: diagnose this host."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from jobqueued import __version__
 from jobqueued.child import posixspawn, unix_socket
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.files import read_files
-from jobqueued.ctl.terminal import json_option, print_json, print_table, styled
+from jobqueued.ctl.job_files import read_files
+from jobqueued.ctl.terminal import counted, json_option, print_json, print_table, styled
 from jobqueued.model import Problem
 from jobqueued.paths import Paths
 from jobqueued.settings import read_settings
@@ -35,7 +35,7 @@ _OK, _WARNING, _ERROR = "ok", "warning", "error"
 
 
 class Finding(NamedTuple):
-    """What was looked at, whether it is as it should be, what was seen, and what to do about it."""
+    """A check: its subject, its verdict, the fact behind it, and the remedy."""
 
     what: str
     verdict: str
@@ -47,10 +47,10 @@ class Finding(NamedTuple):
 @json_option
 @click.pass_obj
 def doctor(paths: Paths, as_json: bool) -> None:
-    """Look for what keeps the daemon or limits from working.
+    """Diagnose what keeps the daemon or limits from working.
 
-    Each finding is ok, a warning (something is not done, or done in another way), or an error, with its remedy.  Exits
-    1 if there is an error, 2 if the daemon is down; then the rest is looked at all the same.
+    Each finding is ok, a warning (something does not work, or works in another way), or an error, with its remedy.
+    Exits 1 if there is an error; 2 if the daemon is down, after all other checks.
 
     \b
     Example:
@@ -66,10 +66,12 @@ def doctor(paths: Paths, as_json: bool) -> None:
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
-        told = (f"{it.seen} → {it.remedy}" if it.remedy else it.seen for it in findings)
-        rows = zip((styled(it.verdict) for it in findings), (it.what for it in findings), told, strict=True)
-        print_table(("", "WHAT", "FOUND"), rows)
+        print_table(("", "CHECK", "FINDING"), ((styled(it.verdict), it.what, _fact(it)) for it in findings))
     sys.exit(down or any(finding.verdict == _ERROR for finding in findings))
+
+
+def _fact(finding: Finding) -> str:
+    return f"{finding.seen} → {finding.remedy}" if finding.remedy else finding.seen
 
 
 def _split(message: str) -> tuple[str, str]:
@@ -84,13 +86,14 @@ def _daemon(status: Message) -> Iterator[Finding]:
         seen = f"the daemon is version {status['version']}, jobqueuectl is {__version__}"
         yield Finding("daemon", _WARNING, seen, "systemctl restart jobqueued")
     if status["reason"] is not None:
-        yield Finding("state", _ERROR, status["reason"], "make it writable again, or make room")
+        yield Finding("state", _ERROR, status["reason"], "free space there, or make it writable")
     if status["launcher"]:
         yield Finding("launcher", _OK, "it answers")
     else:
-        yield Finding("launcher", _ERROR, "it does not answer: nothing starts", "systemctl status jobqueued-launcher")
+        yield Finding("launcher", _ERROR, "no answer: nothing starts", "systemctl status jobqueued-launcher")
     if status["held_by"] is not None:
-        yield Finding("queue", _WARNING, f"held by {status['held_by']}: nothing new starts", "jobqueuectl release")
+        seen = f"on hold by {status['held_by']}: nothing new starts"
+        yield Finding("queue", _WARNING, seen, "jobqueuectl release")
 
 
 def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
@@ -101,17 +104,17 @@ def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
         rows = []
     for row in rows:
         if row["invalid"]:
-            yield Finding("job", _ERROR, f"{row['id']} does not run: {row['invalid']}", f"{row['file']}:{row['line']}")
+            yield Finding("job", _ERROR, f"{row['id']} will not run: {row['invalid']}", f"{row['file']}:{row['line']}")
     if not status["problems"]:
-        yield Finding("job files", _OK, f"{status['jobs']} jobs")
+        yield Finding("job files", _OK, counted(status["jobs"], "job"))
 
 
 def _files(paths: Paths) -> Iterator[Finding]:
-    """The same without the daemon."""
+    """Check the job files without the daemon."""
     found = read_files(paths, (paths.jobs,))
     yield from _problems(found.problems)
     if not found.problems:
-        yield Finding("job files", _OK, f"{len(found.jobs)} jobs")
+        yield Finding("job files", _OK, counted(len(found.jobs), "job"))
 
 
 def _problems(problems: list[Problem]) -> Iterator[Finding]:
@@ -120,11 +123,11 @@ def _problems(problems: list[Problem]) -> Iterator[Finding]:
 
 
 def _limits(status: Message) -> Iterator[Finding]:
-    """What becomes of `resource_limits`."""
+    """Check how `resource_limits` are enforced."""
     found = status["controllers"]
     missing = [name for name in _WANTED if name not in (found or ())]
     if found is None:
-        seen = "runs have none: memory is sampled, other limits of cgroups are not enforced, figures are of processes"
+        seen = "runs have none: memory is sampled, other cgroup limits are not enforced, usage is counted by process"
         yield Finding("cgroups", _WARNING, seen, _cgroup_remedy())
     elif missing:
         lost = "; ".join(f"no {name}: {_WANTED[name]}" for name in missing)
@@ -134,13 +137,15 @@ def _limits(status: Message) -> Iterator[Finding]:
     for trouble in status["troubles"]:
         yield Finding("troubles", _WARNING, trouble)
     if found is not None and not posixspawn.AVAILABLE:
-        yield Finding("start", _OK, "this C library can't start processes in a cgroup: they are forked, some ms slower")
+        yield Finding(
+            "start", _OK, "this C library can't start processes in a cgroup, so they are forked: some ms slower"
+        )
 
 
 def _cgroups() -> Iterator[Finding]:
-    """What can be said of them without the daemon."""
+    """Check for cgroups without the daemon."""
     if (_CGROUPS / "cgroup.controllers").exists() and not os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
-        yield Finding("cgroups", _OK, "this host has version 2; whether runs get some the daemon tells")
+        yield Finding("cgroups", _OK, "this host has version 2; only the daemon knows if runs get their own")
     else:
         yield Finding("cgroups", _WARNING, "runs will have none", _cgroup_remedy())
 
@@ -164,7 +169,7 @@ def _host(paths: Paths) -> Iterator[Finding]:
     yield _journal(paths.journal)
     clock = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     if clock == _TIME_ERROR:
-        yield Finding("clock", _WARNING, "nothing keeps it right; jobs are due by it", "apt install systemd-timesyncd")
+        yield Finding("clock", _WARNING, "it is not synchronised", "apt install systemd-timesyncd")
     elif clock >= 0:
         yield Finding("clock", _OK, "it is synchronised")
 
@@ -179,7 +184,7 @@ def _directory(path: Path) -> Finding:
     if found.f_flag & os.ST_RDONLY:
         return Finding("directory", _ERROR, f"{path} is on a read-only file system")
     seen = f"{path}: {size(free)} free"
-    return Finding("directory", _WARNING, seen, "make room") if scarce else Finding("directory", _OK, seen)
+    return Finding("directory", _WARNING, seen, "free space there") if scarce else Finding("directory", _OK, seen)
 
 
 def _journal(path: Path) -> Finding:

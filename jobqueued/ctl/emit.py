@@ -1,21 +1,21 @@
-"""jobqueuectl emit: tell that something has happened."""
+"""jobqueuectl emit: announce an event, which makes jobs due."""
 
 from __future__ import annotations
 
 import click
 
+from jobqueued.ctl.arguments import name
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.names import named
 from jobqueued.paths import Paths
 
 
 @click.command()
-@click.argument("event", callback=named)
+@click.argument("event", callback=name)
 @click.pass_obj
 def emit(paths: Paths, event: str) -> None:
-    """Make the jobs due that wait for EVENT, and print their runs.
+    """Emit EVENT: queue a run of each job that waits for it.
 
-    Those are the jobs with `on: {event: EVENT}`.  Where none waits for it nothing is printed, and that is no failure.
+    These are the jobs with `on: {event: EVENT}`.  Prints their runs; if there is none, prints nothing and exits 0.
 
     \b
     Example:

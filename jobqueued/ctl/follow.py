@@ -1,4 +1,4 @@
-"""Follows a run's output to its end, asleep until the kernel or the daemon tells of something."""
+"""Follow a run's output to its end, asleep until the kernel or the daemon wakes us."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _COMES = linux.IN_CREATE | linux.IN_MOVED_TO
 
 
 def follow(paths: Paths, run: RunId, source: Source, copy: Callable[[], None]) -> Record:
-    """Call `copy` whenever there may be more output, and once after the run's end; its record.
+    """Call `copy` whenever there may be more output, and once after the run's end; the run's record.
 
-    The daemon tells the end; while that is gone, the supervisor, its marks and the record file do.
+    The end comes from the daemon; without it from the supervisor, the run directory and the record file.
     """
-    with Signs(paths, run, source) as signs:
+    with _Wakeups(paths, run, source) as wakeups:
         while True:
-            signs.renew()
-            record = signs.end()
+            wakeups.renew()
+            record = wakeups.final_record()
             copy()
             if record is not None:
                 return record
-            signs.wait()
+            wakeups.wait()
 
 
-class Signs:
-    """What tells that it is worth looking again."""
+class _Wakeups:
+    """The descriptors that become readable when there may be more output, or the end."""
 
     def __init__(self, paths: Paths, run: RunId, source: Source) -> None:
         self._paths, self._run, self._source = paths, run, source
@@ -46,7 +46,7 @@ class Signs:
         with suppress(Unreachable):
             self._call = Call(paths.control, "Wait", None, run=str(run))
 
-    def __enter__(self) -> Signs:
+    def __enter__(self) -> _Wakeups:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,13 +56,13 @@ class Signs:
             self._supervisor.close()
 
     def renew(self) -> None:
-        """Watch what is there by now, from the outside in: what comes between two calls is told by the outer one."""
+        """Watch what exists by now, from the outside in: the outer watch sees what comes before the next call."""
         for _event in linux.inotify_events(self._inotify):
             pass  # that there was one is all that counts
         logs, output = self._paths.logs, record_files.output_of(self._paths.logs, self._run)
         places = [(logs, _COMES), (output.parent, _COMES), (output, linux.IN_MODIFY)]
         if self._call is None:
-            places += [(path, _COMES) for path in offline.marks_of(self._paths, self._run)]
+            places += [(path, _COMES) for path in offline.run_directories(self._paths, self._run)]
             self._heed_supervisor()
         for path, mask in places:
             with suppress(OSError):  # not there, or not ours to read
@@ -81,11 +81,11 @@ class Signs:
             self._supervisor.close()
             self._supervisor = None
 
-    def end(self) -> Record | None:
+    def final_record(self) -> Record | None:
         """The record, once the run has ended."""
         if self._call is None:
-            return offline.end(self._paths, self._run)
-        if not _is_ready(self._call):
+            return offline.final_record(self._paths, self._run)
+        if not self._call.is_answered():
             return None
         try:
             record: Record = self._call.answer()["record"]
@@ -94,10 +94,10 @@ class Signs:
             self._hang_up()
             if self._source.watched is None:
                 raise
-            return self.end()
+            return self.final_record()
 
     def wait(self) -> None:
-        """Sleep until there is a sign; BrokenPipeError when nobody reads our own output any more."""
+        """Sleep until one is readable; BrokenPipeError when our own output has no reader any more."""
         poll = select.poll()
         poll.register(self._inotify, select.POLLIN)
         poll.register(sys.stdout, 0)
@@ -106,15 +106,9 @@ class Signs:
         if self._supervisor is not None:
             poll.register(self._supervisor, select.POLLIN)
         if any(bits & select.POLLERR for descriptor, bits in poll.poll() if descriptor == sys.stdout.fileno()):
-            raise BrokenPipeError(32, "nobody reads")
+            raise BrokenPipeError(32, "no reader")
 
     def _hang_up(self) -> None:
         if self._call is not None:
             self._call.__exit__()
             self._call = None
-
-
-def _is_ready(call: Call) -> bool:
-    poll = select.poll()
-    poll.register(call, select.POLLIN)
-    return bool(poll.poll(0))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
+from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.history import told
-from jobqueued.ctl.moments import coming
+from jobqueued.ctl.records import history, own_run
 from jobqueued.model import LIVE, to_text
 from jobqueued.paths import Paths
 from jobqueued.text import printable
 
 _until = click.option(
-    "--until", callback=coming, metavar="T", help="Let new runs start again then: 2h, 18:00, tomorrow."
+    "--until", callback=future_time, metavar="T", help="End the hold at this time: 2h, 18:00, tomorrow."
 )
 
 
@@ -22,10 +20,10 @@ _until = click.option(
 @_until
 @click.pass_obj
 def hold(paths: Paths, until: int | None) -> None:
-    """Start nothing new until `release`.
+    """Put the host on hold: start nothing new until `release`.
 
-    Live runs go on.  What comes due waits, ages, and goes in its order afterwards; nothing is lost.  A hold outlives
-    restarts of the daemon and of the host.
+    Live runs go on.  Runs that come due wait, age, and start in their order afterwards; nothing is lost.  A hold
+    survives restarts of the daemon and of the host.
 
     \b
     Examples:
@@ -39,37 +37,37 @@ def hold(paths: Paths, until: int | None) -> None:
 @_until
 @click.pass_obj
 def drain(paths: Paths, until: int | None) -> None:
-    """Start nothing new, and return when nothing is live any more.
+    """Put the host on hold and wait until no run is live.
 
-    It is for a reboot: a hold that ends with this boot of the host.  It stays when this command is interrupted;
-    `jobqueuectl release` ends it.  Exits 1 if it has ended before all was done.
+    Use it before a reboot, which ends this hold.  The hold stays in force if this command is interrupted;
+    `jobqueuectl release` ends it.  Exits 1 if the hold ends before the last live run does.
 
     \b
     Example:
       jobqueuectl drain && systemctl reboot
     """
-    if "JOBQUEUE_RUN" in os.environ:
-        raise click.UsageError("a run can't wait until no run is live. Use `jobqueuectl hold`.")
+    if own_run() is not None:
+        raise click.UsageError("a run can't wait until no run is live; use `jobqueuectl hold`")
     ask(paths.control, "Hold", until=until and to_text(until), boot=True)
-    while live := _live_and_held(paths):
-        click.echo(f"waits for {', '.join(map(printable, live))}", err=True)
+    while live := _live_and_on_hold(paths):
+        click.echo(f"waiting for {', '.join(map(printable, live))}", err=True)
         try:
             ask(paths.control, "Wait", timeout=None, run=live[0])
         except Unreachable as error:
-            raise Unreachable(f"{error.message}\nnew runs stay held until `jobqueuectl release`") from None
+            raise Unreachable(f"{error.message}\nthe host stays on hold until `jobqueuectl release`") from None
 
 
-def _live_and_held(paths: Paths) -> list[str]:
+def _live_and_on_hold(paths: Paths) -> list[str]:
     if ask(paths.control, "Status")["held_by"] is None:
-        raise Refused("the hold has ended, and new runs start again: nothing is drained")
+        raise Refused("the hold has ended while runs were live: runs start again")
     states = [state.value for state in LIVE]
-    return [record["run"] for record in told(paths, {"states": states, "limit": 50}) if record["state"] in states]
+    return [record["run"] for record in history(paths, {"states": states, "limit": 50}) if record["state"] in states]
 
 
 @click.command()
 @click.pass_obj
 def release(paths: Paths) -> None:
-    """Let new runs start again after a hold or a drain.
+    """End a hold or a drain: let runs start again.
 
     \b
     Example:

@@ -11,6 +11,7 @@ from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, styled
 from jobqueued.paths import Paths
+from jobqueued.text import printable
 
 
 @click.command("list")
@@ -19,10 +20,10 @@ from jobqueued.paths import Paths
 def list_jobs(paths: Paths, as_json: bool) -> None:
     """List all jobs, one a line.
 
-    NEXT is when the clock starts it again, LAST when it last ran, ENDED how that ended.
+    NEXT is the next start by the clock, LAST the start of the last run, ENDED its result.
 
-    While the daemon is down, the job files, records and live runs are read instead; pauses and what waits are not known
-    then.
+    While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
+    waiting runs.
 
     \b
     Example:
@@ -54,14 +55,14 @@ def list_jobs(paths: Paths, as_json: bool) -> None:
 
 
 def rhythm(text: str) -> str:
-    """What makes a job due, as a person reads it: an `at` in the local zone."""
+    """A trigger of a job, for people: an `at` is shown in the local zone."""
     return f"at {local(text[3:])}" if text.startswith("at 2") else text
 
 
 def _from_files(paths: Paths, down: Unreachable) -> Message:
     jobs = offline.jobs(paths)
     if not jobs:
-        raise Unreachable(f"{down.message}\nThere is no job in {paths.jobs} either that could be read.")
-    offline.say(paths, down, "which jobs are paused, nor what waits")
+        raise Unreachable(f"{down.message}\nNo jobs can be read from {printable(str(paths.jobs))} either.")
+    offline.explain(paths, down, "pauses or waiting runs")
     now, live = time.time_ns(), offline.live(paths)
     return {"jobs": [offline.job_row(paths, job, live, now) for job in jobs]}

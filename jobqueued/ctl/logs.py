@@ -1,4 +1,4 @@
-"""jobqueuectl logs: what a run has written, and what it goes on to write."""
+"""jobqueuectl logs: print the output of a run, and follow it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import suppress
 import click
 
 from jobqueued.ctl import offline
+from jobqueued.ctl.arguments import run_id
 from jobqueued.ctl.client import Refused, Unreachable
 from jobqueued.ctl.follow import follow as follow_run
-from jobqueued.ctl.history import told
 from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_of
-from jobqueued.ctl.show import parsed, verdict
-from jobqueued.ctl.terminal import distance, local
+from jobqueued.ctl.records import history, result
+from jobqueued.ctl.terminal import counted, distance, local
 from jobqueued.model import LIVE, PENDING, Record, RunId
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
@@ -22,29 +22,27 @@ from jobqueued.text import printable, size
 
 _UNBOUNDED = 1 << 62
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}
-"""Where the output of an attempt is whose record does not tell."""
+"""The place of an attempt's output where its record has none."""
 
 
 @click.command()
 @click.argument("name", metavar="RUN|JOB")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends; exit 0 if it succeeded, else 1.")
-@click.option(
-    "-n", "--lines", type=click.IntRange(0), metavar="N", help="Only the last N lines (with -f: and all that follow)."
-)
-@click.option("-a", "--attempt", type=click.IntRange(1), metavar="N", help="Only what that attempt of the run wrote.")
-@click.option("-c", "--colour", "--color", is_flag=True, help="Let the job's colours through to a terminal.")
+@click.option("-f", "--follow", is_flag=True, help="Follow until the run ends; exit 0 if it succeeded, else 1.")
+@click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Start at the last N lines.")
+@click.option("-a", "--attempt", type=click.IntRange(1), metavar="N", help="Print only the output of attempt N.")
+@click.option("-c", "--colour", "--color", is_flag=True, help="Keep the job's colours on a terminal.")
 @click.pass_obj
 def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int | None, colour: bool) -> None:
-    """Print what a run, or a job's newest run, has written.
+    """Print the output of a run, or of a job's newest run.
 
-    Of a JOB it is the newest run that has output, which is named on stderr.
+    For a JOB, picks the newest run that has output, and names it on stderr.
 
-    A pipe gets it byte for byte; for a terminal control characters are written as escapes, so that nothing a job wrote
-    can harm it.  The verdict of -f, and whatever else is no output, is on stderr.
+    A pipe gets the output byte for byte; on a terminal control characters are escaped, so that no output can harm it.
+    Everything that is not output, such as the run's result with -f, goes to stderr.
 
-    While the daemon is down, the files are read and followed all the same.
+    This works while the daemon is down, too.
 
-    Exits 1 if there is no output to be had.
+    Exits 1 if there is no output.
 
     \b
     Examples:
@@ -52,29 +50,29 @@ def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int 
       jobqueuectl logs nightly-backup@142 | grep -i error
       jobqueuectl logs -n 20 --attempt 1 nightly-backup@142
     """
-    record = offline.asked_record(paths, parsed(name)) if "@" in name else _newest(paths, name, follow)
+    record = offline.find_record(paths, run_id(name)) if "@" in name else _newest(paths, name, follow)
     run = RunId.parse(record["run"])
     source = source_of(paths, run)
-    piece = Piece(source, record, attempt, Sink(colour=colour))
+    excerpt = Excerpt(source, record, attempt, Sink(colour=colour))
     is_live = record["state"] in LIVE | PENDING
     try:
-        piece.skip_to_last(lines)
-        piece.copy()
+        excerpt.skip_to_last(lines)
+        excerpt.copy()
     except FileNotFoundError:
         if not (follow and is_live):
             raise _no_output(record) from None
     if follow and is_live:
-        _tell_of(record, source)
-        record = follow_run(paths, run, source, piece.copy_if_any)
-    piece.close()
-    _tell_dropped(record)
+        _announce(record, source)
+        record = follow_run(paths, run, source, excerpt.copy_if_any)
+    excerpt.close()
+    _report_dropped(record)
     if follow:
-        click.echo(f"{run} {verdict(record)}", err=True)
+        click.echo(f"{run} {result(record)}", err=True)
         sys.exit(record["state"] != "succeeded")
 
 
 def _newest(paths: Paths, job: str, follow: bool) -> Record:
-    """The newest run of a job that has output, or is about to."""
+    """The newest run of a job that has output, or will have some."""
     for record in _history(paths, job):
         is_live = record["state"] in LIVE
         if record_files.whole_output(record)["file"] or (is_live and (follow or _has_output(paths, record))):
@@ -85,11 +83,10 @@ def _newest(paths: Paths, job: str, follow: bool) -> Record:
 
 def _history(paths: Paths, job: str) -> Iterator[Record]:
     try:
-        yield from told(paths, {"job": job})
+        yield from history(paths, {"job": job})
     except Unreachable as down:
-        if next(offline.history(paths, job), None) is None:
-            raise offline.nothing(paths, down, f"no record of {job}") from None
-        offline.say(paths, down)
+        offline.require_record(paths, down, job)
+        offline.explain(paths, down)
         yield from offline.history(paths, job)
 
 
@@ -106,58 +103,60 @@ def _has_output(paths: Paths, record: Record) -> bool:
         return False
 
 
-class Piece:
-    """The part of the output that was asked for, copied as it grows."""
+class Excerpt:
+    """The wanted part of the output, copied as it grows."""
 
     def __init__(self, source: Source, record: Record, attempt: int | None, sink: Sink) -> None:
         self._source, self._sink = source, sink
         self._place, self._end = (0, _UNBOUNDED) if attempt is None else _bounds(record, attempt)
 
     def skip_to_last(self, lines: int | None) -> None:
-        """Leave out all but the last lines of what there is by now; FileNotFoundError."""
+        """Leave out all but the last lines of the output so far; FileNotFoundError."""
         if lines is not None:
             end = min(self._end, self._source.size())
             self._place = beginning_of_last(self._source, lines, self._place, end)
 
     def copy(self) -> None:
-        """Copy what there is by now; FileNotFoundError."""
+        """Copy the output so far; FileNotFoundError."""
         while data := self._source.read(self._place, min(CHUNK, self._end - self._place)):
             self._sink.write(data)
             self._place += len(data)
 
     def copy_if_any(self) -> None:
-        """As `copy`; no output yet is fine."""
+        """Copy the output so far, if there is any."""
         with suppress(FileNotFoundError):
             self.copy()
 
     def close(self) -> None:
-        """It is complete."""
+        """Finish the copy."""
         self._sink.close()
 
 
 def _bounds(record: Record, attempt: int) -> tuple[int, int]:
-    """Where an attempt's output begins and ends; a live one's begins behind all others and is not yet at its end."""
+    """The begin and end of an attempt's output; that of a live attempt begins behind all others and has no end yet."""
     pieces = {known["attempt"]: known.get("output", _ALL) for known in record["attempts"]}
     if attempt in pieces:
         offset = pieces[attempt]["offset"]
         return offset, offset + pieces[attempt]["bytes"]
     if record["state"] in LIVE and attempt == len(pieces) + 1:
         return max((piece["offset"] + piece["bytes"] for piece in pieces.values()), default=0), _UNBOUNDED
-    raise Refused(f"{record['run']} has no attempt {attempt}; it has {len(pieces) + (record['state'] in LIVE)}")
+    count = counted(len(pieces) + (record["state"] in LIVE), "attempt")
+    raise Refused(f"{record['run']} has no attempt {attempt}, only {count}")
 
 
 def _no_output(record: Record) -> Refused:
-    return Refused(printable(f"there is no output of {record['run']}: {record_files.no_output(record)}"))
+    return Refused(printable(f"no output of {record['run']}: {record_files.no_output(record)}"))
 
 
-def _tell_of(record: Record, source: Source) -> None:
-    """What a follower should know who sees nothing."""
+def _announce(record: Record, source: Source) -> None:
+    """Say why a follower may see nothing for a while."""
     if record["state"] in PENDING:
         click.echo(f"{record['run']} has not started yet", err=True)
     if source.watched is None:
-        click.echo("its file is not yours to read, so the rest follows when it ends", err=True)
+        click.echo("no permission to read its output file: the rest follows when the run ends", err=True)
 
 
-def _tell_dropped(record: Record) -> None:
+def _report_dropped(record: Record) -> None:
     if dropped := record["output"]["dropped"]:
-        click.echo(f"{size(dropped)} more were dropped: the job's output_limit, or what `show` says", err=True)
+        cause = record["output"].get("error") or "output_limit reached"
+        click.echo(printable(f"another {size(dropped)} of output dropped: {cause}"), err=True)

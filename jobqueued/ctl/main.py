@@ -1,4 +1,4 @@
-"""jobqueuectl: the composition of its commands."""
+"""The command line of jobqueuectl(1): its common options, and the list of its commands."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from jobqueued.ctl.status import status
 from jobqueued.ctl.stop import stop
 from jobqueued.ctl.top import top
 from jobqueued.ctl.why import why
-from jobqueued.ctl.withlock import with_lock
+from jobqueued.ctl.with_lock import with_lock
 from jobqueued.paths import Paths
 
 
 class _Group(click.Group):
     def main(self, *arguments: Any, **options: Any) -> Any:
-        """A full disk under stdout is told in a sentence."""
+        """Run a command; a full disk under stdout is an error in one sentence, not a traceback."""
         try:
             return super().main(*arguments, **options)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where the rest of it goes
-            click.echo(f"Error: the answer can't be written: {error.strerror}", err=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the rest of it
+            click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
             sys.exit(2)
 
 
@@ -53,28 +53,29 @@ _DIRECTORY = click.Path(path_type=Path, readable=False)
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Exit status:
-  0  done
+  0  success
   1  the answer is "no" (no such job, the run failed), or problems were found
-  2  wrong usage, or the daemon or a file could not be reached""",
+  2  wrong usage, or the daemon or a file can't be reached""",
 )
 @click.version_option(__version__, prog_name="jobqueuectl", message="%(prog)s %(version)s")
-@click.option("--root", type=_DIRECTORY, metavar="D", envvar="JOBQUEUE_ROOT", help="Ask the daemon that was started "
-              "with --root D (also: $JOBQUEUE_ROOT), not the system's own.")  # fmt: skip
-@click.option("--config", type=_DIRECTORY, metavar="F", help="Its settings.  [/etc/jobqueued.yaml]")
-@click.option("--jobs", type=_DIRECTORY, metavar="D", help="Its job files.  [/etc/jobqueue.d]")
-@click.option("--run", type=_DIRECTORY, metavar="D", help="Where its control socket is.  [/run/jobqueue]")
-@click.option("--logs", type=_DIRECTORY, metavar="D", help="Where its records are.  [/var/log/jobqueue]")
+@click.option("--root", type=_DIRECTORY, metavar="D", envvar="JOBQUEUE_ROOT", help="Talk to the daemon "
+              "started with --root D, not to the system's (also: $JOBQUEUE_ROOT).")  # fmt: skip
+@click.option("--config", type=_DIRECTORY, metavar="F", help="Settings file.  [/etc/jobqueued.yaml]")
+@click.option("--jobs", type=_DIRECTORY, metavar="D", help="Directory of the job files.  [/etc/jobqueue.d]")
+@click.option("--run", type=_DIRECTORY, metavar="D", help="Directory of the control socket.  [/run/jobqueue]")
+@click.option("--logs", type=_DIRECTORY, metavar="D", help="Directory of the records.  [/var/log/jobqueue]")
 @click.pass_context
 def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> None:
-    """Ask jobqueued, the job queue daemon, about its jobs and runs.
+    """Query and control jobqueued, the job queue daemon.
 
-    A job has an id (backup); each time it is carried out is a run with a number (backup@142).
+    A job has an id (backup); each of its runs has a number (backup@142).
 
-    Tables fit the terminal: a narrow one shows only the first columns, a pipe gets all.  Colour is for terminals and
-    obeys $NO_COLOR.  Times are local; with --json they are RFC 3339 in UTC, durations are seconds and sizes bytes.
+    Tables fit the terminal: a narrow one shows only the first columns, a pipe gets all.  Colour is used on terminals
+    only, and respects $NO_COLOR.  Times are local; with --json they are RFC 3339 in UTC, durations in seconds, sizes in
+    bytes.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what the locale's charset lacks is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character missing in the locale's charset is no failure
     context.obj = Paths.chosen(root, **paths)
 
 

@@ -1,4 +1,4 @@
-"""jobqueuectl next: when the clock starts a job, or would start one with an expression."""
+"""jobqueuectl next: the next starts of a job by the clock, or the next matches of a cron expression."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.files import read_files
+from jobqueued.ctl.job_files import read_files
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
 from jobqueued.settings import machine_id, read_settings
+from jobqueued.text import printable
 from jobqueued.timing.schedule import Schedule, ScheduleError, Seconds
 
 _MOST = 1000
@@ -22,21 +23,21 @@ _MOST = 1000
 
 @click.command("next")
 @click.argument("job", required=False)
-@click.option("-e", "--expression", metavar="E", help="Not a job's schedule, but this cron expression.")
-@click.option("-z", "--timezone", metavar="Z", help="The zone of E.  [that of jobqueued.yaml, else the host's]")
-@click.option("--dst", default="cron", metavar="RULE", help="The rule of E for clock changes.  [cron]")
-@click.option("--seconds", metavar="F", help="The field of seconds beside E.")
-@click.option("-n", "--count", type=click.IntRange(1, _MOST), default=10, metavar="N", help="How many times.  [10]")
+@click.option("-e", "--expression", metavar="E", help="Use this cron expression, not a job's schedule.")
+@click.option("-z", "--timezone", metavar="Z", help="Time zone of E.  [that of jobqueued.yaml, else the host's]")
+@click.option("--dst", default="cron", metavar="RULE", help="Rule for clock changes: cron, once, both, skip.  [cron]")
+@click.option("--seconds", metavar="F", help="Field of seconds to go with E.")
+@click.option("-n", "--count", type=click.IntRange(1, _MOST), default=10, metavar="N", help="Show N times.  [10]")
 @json_option
 @click.pass_obj
 def next_times(
     paths: Paths, job: str | None, expression: str | None, timezone: str | None, dst: str, seconds: str | None,
     count: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Tell when the clock starts JOB next, in the zone of the job.
+    """Show when the clock starts JOB next, in the job's time zone.
 
-    With --expression, when it would start a job with that schedule; then JOB is the id for which its `H` are drawn.
-    While the daemon is down the job files are read instead.  Exits 1 if there is nothing to come.
+    With --expression, shows when a job with that schedule would start; any `H` in it is drawn for the id JOB.  While
+    the daemon is down, the job files are read instead.  Exits 1 if there is no next time.
 
     \b
     Examples:
@@ -56,7 +57,7 @@ def next_times(
         zone_info = ZoneInfo(answer["timezone"])
         print_table(("NEXT", "IN"), ((_wall(text, zone_info), distance(text)) for text in answer["next"]))
     else:
-        print_line("the clock does not start it")
+        print_line("the clock never starts it")
     raise SystemExit(not answer["next"])
 
 
@@ -78,7 +79,7 @@ def _of_expression(expression: str, zone: str, dst: str, seconds: str | None, jo
     except ScheduleError as error:
         raise Refused(str(error)) from None
     if job is None and schedule.is_drawn:
-        raise click.UsageError("`H` is drawn for a job: name it, jobqueuectl next JOB -e ...")
+        raise click.UsageError("`H` is drawn for a job; name one: jobqueuectl next JOB -e ...")
     return _answer(Job(id=job or "x", command="", timezone=zone, triggers=(trigger,)), count)
 
 
@@ -88,7 +89,8 @@ def _of_job(paths: Paths, name: str, count: int) -> Message:
     except Unreachable as unreachable:
         job = next((job for job in read_files(paths, (paths.jobs,)).jobs if job.id == name), None)
         if job is None:
-            raise Unreachable(f"{unreachable.message}\nand no job {name} is in {paths.jobs}") from None
+            place = printable(str(paths.jobs))
+            raise Unreachable(f"{unreachable.message}\nNo job {printable(name)} in {place} either.") from None
         return _answer(job, count)
 
 

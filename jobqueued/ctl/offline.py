@@ -1,6 +1,6 @@
-"""What files tell while the daemon is down: live runs from R, records, jobs from their files.
+"""Answers from files while the daemon is down: job files, records, and the directories of live runs (R).
 
-What only state.db knows (runs that wait, pauses, counters) is not told.
+Only state.db knows of waiting runs, pauses and counters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jobqueued.control import views
 from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Unreachable, ask
-from jobqueued.ctl.files import read_files, user_exists
+from jobqueued.ctl.job_files import read_files, user_exists
 from jobqueued.host.usage import usage
 from jobqueued.model import LIVE, PENDING, Job, Record, RunId, RunState, to_text
 from jobqueued.paths import Paths
@@ -33,18 +33,18 @@ from jobqueued.text import printable
 _GREETING_SECONDS = 1.0
 
 
-def say(paths: Paths, down: Unreachable, unknown: str = "") -> None:
-    """Tell on stderr why files are read, what they don't tell, and what of them is hidden from this user."""
-    click.echo(f"{down.message}\nThis is what the files in {_shown(paths.logs)} and {_shown(paths.run)} say.", err=True)
+def explain(paths: Paths, down: Unreachable, unknown: str = "") -> None:
+    """Say on stderr that files are read instead and why, what they do not show, and what this user may not read."""
+    click.echo(f"{down.message}\nReading the files in {_shown(paths.logs)} and {_shown(paths.run)} instead.", err=True)
     if unknown:
-        click.echo(f"They don't tell {unknown}.", err=True)
-    for directory, what in ((paths.logs, "records"), (paths.runs, "live runs")):
+        click.echo(f"They do not show {unknown}.", err=True)
+    for directory, content in ((paths.logs, "records"), (paths.runs, "live runs")):
         if is_hidden(directory):
-            click.echo(f"Not the {what}: {_shown(directory)} is not yours to read.", err=True)
+            click.echo(f"The {content} are missing: no permission to read {_shown(directory)}.", err=True)
 
 
 def is_hidden(directory: Path) -> bool:
-    """Whether this user may not see what is in a directory."""
+    """True if this user may not list a directory."""
     try:
         os.scandir(directory).close()
     except OSError as error:
@@ -52,9 +52,16 @@ def is_hidden(directory: Path) -> bool:
     return False
 
 
-def nothing(paths: Paths, down: Unreachable, what: str) -> Unreachable:
-    """The daemon is down, and its files don't tell either."""
-    return Unreachable(f"{down.message}\nThere is {what} in {_shown(paths.logs)} either that could be read.")
+def require_record(paths: Paths, down: Unreachable, job: str | None) -> None:
+    """Raise Unreachable unless a job, or any job, has a record that can be read."""
+    if next(history(paths, job), None) is None:
+        raise no_record(paths, down, job)
+
+
+def no_record(paths: Paths, down: Unreachable, name: str | None) -> Unreachable:
+    """The error where the daemon is down and no file tells of a job or run either."""
+    record = f"record of {printable(name)}" if name else "record"
+    return Unreachable(f"{down.message}\nNo {record} can be read from {_shown(paths.logs)} either.")
 
 
 def _shown(path: Path) -> str:
@@ -66,52 +73,55 @@ def _shown(path: Path) -> str:
 
 def live(paths: Paths) -> list[Record]:
     """The records so far of the runs that have an R and no end in it, by name."""
-    return [record for record in _marked(paths) if record["state"] in LIVE]
+    return [record for record in _records_in_directories(paths) if record["state"] in LIVE]
 
 
 def processes(paths: Paths) -> list[Process]:
-    """Those of the live runs."""
-    marks = RunDirectory(paths.runs, paths.logs)
+    """The main processes of the live runs."""
+    directories = _directories(paths)
     with contextlib.suppress(OSError):
-        found = ((name, marks.started(name)) for name in marks.names() if marks.supervisor(name))
+        found = ((name, directories.started(name)) for name in directories.names() if directories.supervisor(name))
         running = RunState.RUNNING.value
         return [Process(name, running, it.pid, it.started) for name, it in found if it is not None]
     return []
 
 
-def left(paths: Paths) -> list[str]:
-    """The runs that have ended and left processes behind which live on."""
+def left_behind(paths: Paths) -> list[str]:
+    """The runs that have ended and left processes behind that are still alive."""
     with contextlib.suppress(OSError):
-        return [str(name.run) for name in RunDirectory(paths.runs, paths.logs).left()]
+        return [str(name.run) for name in _directories(paths).left()]
     return []
 
 
-def _marked(paths: Paths) -> list[Record]:
-    """What the R's tell."""
-    marks = RunDirectory(paths.runs, paths.logs)
-    with contextlib.suppress(OSError):  # none since the host is up; or hidden, as `say` says
-        return [record for name in marks.names() if (record := so_far(marks, name)) is not None]
+def _directories(paths: Paths) -> RunDirectory:
+    return RunDirectory(paths.runs, paths.logs)
+
+
+def _records_in_directories(paths: Paths) -> list[Record]:
+    directories = _directories(paths)
+    with contextlib.suppress(OSError):  # none since the host is up; or hidden, as `explain` says
+        return [record for name in directories.names() if (record := record_so_far(directories, name)) is not None]
     return []
 
 
-def so_far(marks: RunDirectory, name: Name) -> Record | None:
-    """The record so far, by R; None: it tells nothing, or that the attempt never started."""
-    with marks.opened(name) as directory:
+def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
+    """The record of an attempt as far as R has it; None: R has nothing, or the attempt never started."""
+    with directories.opened(name) as directory:
         if directory is None:
             return None
-        greeting = _greeting(directory)  # before its end is looked for, which it writes before it leaves
-        ended, begun = marks.record(name), marks.begun(name)
+        greeting = _greeting(directory)  # before R/ended is read, which a supervisor writes before it leaves
+        ended, begun = directories.record(name), directories.begun(name)
         if ended is not None:
             return None if ended["state"] == UNSTARTED else ended
         if begun is None:
             return None
         spawning = wire.read_mark(directory, wire.SPAWNING) is not None
-    return _going_on(marks, name, begun, greeting, spawning=spawning)
+    return _going_on(directories, name, begun, greeting, spawning=spawning)
 
 
-def _going_on(marks: RunDirectory, name: Name, record: Record, greeting: str | None, *, spawning: bool) -> Record:
-    """The record of an attempt without an end; `greeting`: what its supervisor says."""
-    started = marks.started(name)
+def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: str | None, *, spawning: bool) -> Record:
+    """The record of an attempt without an end; `greeting`: the first message of its supervisor."""
+    started = directories.started(name)
     if greeting is None and spawning:
         return {**record, "state": RunState.LOST.value, "reason": "its supervisor is gone"}
     if started is None:
@@ -120,13 +130,13 @@ def _going_on(marks: RunDirectory, name: Name, record: Record, greeting: str | N
     return {
         **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,
         "pid": started.pid, "started": to_text(started.started),
-        "usage": usage(str(name), started.pid, marks.supervisor(name)),
-        "output": record_files.found_output(marks.logs, name.run) or record["output"],
+        "usage": usage(str(name), started.pid, directories.supervisor(name)),
+        "output": record_files.found_output(directories.logs, name.run) or record["output"],
     }  # fmt: skip
 
 
 def _greeting(directory: int) -> str | None:
-    """What its supervisor says first; "" where it takes its time, None: there is none."""
+    """The first message of a supervisor; "" if it is slow, None: there is no supervisor."""
     connection = unix_socket.connected(directory, wire.CONTROL)
     if connection is None:
         return None
@@ -137,63 +147,65 @@ def _greeting(directory: int) -> str | None:
     return None
 
 
-def asked_record(paths: Paths, run: RunId) -> Record:
+def find_record(paths: Paths, run: RunId) -> Record:
     """The record of a run, from the daemon, or from the files while it is down."""
     try:
         answer: Record = ask(paths.control, "Show", run=str(run))["record"]
     except Unreachable as down:
-        found = record(paths, run)
+        found = _record(paths, run)
         if found is None:
-            raise nothing(paths, down, f"no record of {run}") from None
-        say(paths, down)
+            raise no_record(paths, down, str(run)) from None
+        explain(paths, down)
         return found
     return answer
 
 
-def record(paths: Paths, run: RunId) -> Record | None:
-    """The record of a run, live or not."""
+def _record(paths: Paths, run: RunId) -> Record | None:
     if run.job not in record_files.jobs(paths.logs) and not any(found["run"] == str(run) for found in live(paths)):
         return None  # so that no name leads out of the directory
-    return _from_marks(paths, run) or record_files.read(paths.logs, run)
+    return _latest_record(paths, run)
 
 
-def end(paths: Paths, run: RunId) -> Record | None:
-    """The final record of a run; None: it goes on."""
-    found = _from_marks(paths, run) or record_files.read(paths.logs, run)
+def final_record(paths: Paths, run: RunId) -> Record | None:
+    """The record of a run that has ended; None: it goes on."""
+    found = _latest_record(paths, run)
     return found if found is not None and found["state"] not in LIVE | PENDING else None
 
 
 def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
-    """A connection to the supervisor of a run, which can be read when the run ends or it dies; None: nobody answers."""
-    marks = RunDirectory(paths.runs, paths.logs)
-    for path in reversed(marks_of(paths, run)):
+    """A connection to the supervisor of a run, readable when the run ends or the supervisor dies; None: no answer."""
+    for name in reversed(_attempts(paths, run)):
         with contextlib.suppress(OSError):
-            if (connection := marks.follow(Name.parse(path.name))) is not None:
+            if (connection := _directories(paths).follow(name)) is not None:
                 return connection
     return None
 
 
-def marks_of(paths: Paths, run: RunId) -> list[Path]:
+def run_directories(paths: Paths, run: RunId) -> list[Path]:
     """The R's of a run that this user may see, the newest attempt's last."""
+    return [paths.runs / str(name) for name in _attempts(paths, run)]
+
+
+def _attempts(paths: Paths, run: RunId) -> list[Name]:
     with contextlib.suppress(OSError):
-        names = (name for name in RunDirectory(paths.runs, paths.logs).names() if name.run == run)
-        return [paths.runs / str(name) for name in names]
+        return [name for name in _directories(paths).names() if name.run == run]
     return []
 
 
-def _from_marks(paths: Paths, run: RunId) -> Record | None:
-    marks = RunDirectory(paths.runs, paths.logs)
+def _latest_record(paths: Paths, run: RunId) -> Record | None:
+    """The record in the newest R that has one, else the record file."""
     with contextlib.suppress(OSError):
-        for path in reversed(marks_of(paths, run)):
-            if (found := so_far(marks, Name.parse(path.name))) is not None:
+        for name in reversed(_attempts(paths, run)):
+            if (found := record_so_far(_directories(paths), name)) is not None:
                 return found
-    return None
+    return record_files.read(paths.logs, run)
 
 
 def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[Record]:
-    """Runs without a record file, mostly live, then those with one, newest first by when they were queued."""
-    marked = (record for record in _marked(paths) if record["state"] in LIVE or not _has_file(paths, record))
-    running = sorted(marked, key=_queued, reverse=True)
+    """Yield runs without a record file, mostly live, then those with one, newest first by when they were queued."""
+    found = _records_in_directories(paths)
+    fileless = (record for record in found if record["state"] in LIVE or not _has_file(paths, record))
+    running = sorted(fileless, key=_queued, reverse=True)
     yield from (record for record in running if job in (None, record["job"]) and _queued(record) >= since)
     jobs = [name for name in record_files.jobs(paths.logs) if job in (None, name)]
     records = heapq.merge(*(_records(paths, name) for name in jobs), key=_queued, reverse=True)
@@ -219,12 +231,12 @@ def _queued(record: Record) -> str:
 
 
 def jobs(paths: Paths) -> list[Job]:
-    """The jobs of the job files, by id, as far as they are accepted."""
+    """The accepted jobs of the job files, by id."""
     return sorted(read_files(paths, (paths.jobs,)).jobs, key=lambda job: job.id)
 
 
 def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
-    """The interface's type Job, with null for what files don't tell; `running` are the live runs of all jobs."""
+    """A job as the interface's type Job, null where files don't tell; `running` are the live runs of all jobs."""
     newest = next((record for record in _records(paths, job.id) if record.get("started")), None)
     live = [record for record in running if record["job"] == job.id]
     invalid = f"no user {job.user!r} on this host" if job.user and not user_exists(job.user) else None

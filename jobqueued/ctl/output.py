@@ -1,4 +1,4 @@
-"""The output of a run, wherever it can be read, and where it goes: as it is to a pipe, harmless to a terminal."""
+"""The output of a run: read from its file or the daemon, written to a pipe as it is, and to a terminal harmless."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ CHUNK = 1 << 16
 
 
 class Source(Protocol):
-    """Where output is read from."""
+    """A place to read output from."""
 
     watched: Path | None
-    """The file that inotify can tell of; None: there is none that this user may read."""
+    """The file to watch with inotify; None: there is none that this user may read."""
 
     def read(self, offset: int, limit: int) -> bytes:
-        """At most `limit` bytes from there on; none at the end so far.  FileNotFoundError: there is no output."""
+        """Read at most `limit` bytes; none at the present end.  FileNotFoundError: there is no output."""
 
     def size(self) -> int:
-        """How many bytes there are by now; FileNotFoundError."""
+        """The number of bytes by now; FileNotFoundError."""
 
 
-class File:
+class FileSource:
     """The output file itself."""
 
     def __init__(self, path: Path) -> None:
@@ -40,23 +40,23 @@ class File:
         self._descriptor = -1
 
     def read(self, offset: int, limit: int) -> bytes:
-        """As Source says."""
+        """See Source."""
         return os.pread(self._opened(), limit, offset)
 
     def size(self) -> int:
-        """As Source says."""
+        """See Source."""
         return os.fstat(self._opened()).st_size
 
     def _opened(self) -> int:
-        """Opened once: what retention removes meanwhile is read to its end."""
+        """Open the file once: if retention removes it meanwhile, it is read to its end all the same."""
         if self._descriptor < 0:
             assert self.watched is not None
             self._descriptor = os.open(self.watched, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         return self._descriptor
 
 
-class Daemon:
-    """The daemon's verb Logs, for who may not read the file."""
+class DaemonSource:
+    """The daemon's method Logs, for users who may not read the file."""
 
     watched: Path | None = None
 
@@ -64,30 +64,30 @@ class Daemon:
         self._control, self._run = control, run
 
     def read(self, offset: int, limit: int) -> bytes:
-        """As Source says; what the daemon can't read is its refusal."""
+        """See Source; Refused if the daemon can't read it."""
         answer = ask(self._control, "Logs", run=str(self._run), offset=offset, limit=limit)
         return base64.b64decode(answer["data"])
 
     def size(self) -> int:
-        """As Source says."""
+        """See Source."""
         answer = ask(self._control, "Logs", run=str(self._run), limit=0)
         return int(answer["size"])
 
 
 def source_of(paths: Paths, run: RunId) -> Source:
     """The file where this user may read it, else the daemon."""
-    file = File(record_files.output_of(paths.logs, run))
+    file = FileSource(record_files.output_of(paths.logs, run))
     try:
         file.size()
     except PermissionError:
-        return Daemon(paths.control, run)
+        return DaemonSource(paths.control, run)
     except FileNotFoundError:
         pass  # it may come
     return file
 
 
 def beginning_of_last(source: Source, lines: int, begin: int, end: int) -> int:
-    """Where the last lines of a piece of output begin, read backwards; a newline at the end ends the last of them."""
+    """The offset of the last lines of a piece of output, found backwards; a newline at the end belongs to the last."""
     if not lines:
         return end
     if end > begin and source.read(end - 1, 1) == b"\n":
@@ -115,10 +115,10 @@ class Sink:
     def __init__(self, *, colour: bool) -> None:
         self._terminal, self._colour = sys.stdout.isatty(), colour
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        self._held, self._fresh = "", True
+        self._unfinished, self._fresh = "", True
 
     def write(self, data: bytes) -> None:
-        """Pass on a piece of output."""
+        """Write a piece of output."""
         if self._terminal:
             sys.stdout.write(self._harmless(self._decoder.decode(data)))
             self._fresh = data.endswith(b"\n")
@@ -127,23 +127,23 @@ class Sink:
         sys.stdout.flush()
 
     def close(self) -> None:
-        """That was all: what was held back, the terminal's own colour, and a fresh line."""
+        """Write what is left: an unfinished sequence, the terminal's own colour, and a line end."""
         if self._terminal:
-            rest = self._held + self._decoder.decode(b"", final=True)
+            rest = self._unfinished + self._decoder.decode(b"", final=True)
             sys.stdout.write(printable(rest, keep="\n\t") + (_RESET if self._colour else "") + "\n" * (not self._fresh))
             sys.stdout.flush()
 
     def _harmless(self, text: str) -> str:
         if not self._colour:
             return _printable_lines(text)
-        text = self._held + text
+        text = self._unfinished + text
         unfinished = _UNFINISHED.search(text)
-        self._held = unfinished[0] if unfinished else ""
-        pieces = _COLOUR.split(text.removesuffix(self._held))
+        self._unfinished = unfinished[0] if unfinished else ""
+        pieces = _COLOUR.split(text.removesuffix(self._unfinished))
         return "".join(piece if index % 2 else _printable_lines(piece) for index, piece in enumerate(pieces))
 
 
 def _printable_lines(text: str) -> str:
-    """As `printable` with line ends and tabs kept, faster where there is nothing to do."""
+    """Escape like `printable`, with line ends and tabs kept, faster where there is nothing to escape."""
     lines = text.split("\n")
     return "\n".join(line if line.isprintable() else printable(line, keep="\t") for line in lines)

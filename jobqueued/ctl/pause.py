@@ -1,11 +1,11 @@
-"""jobqueuectl pause, resume, skip-next: let nothing of a job start for a while, or once."""
+"""jobqueuectl pause, resume, skip-next: start no run of a job for a while, or skip it once."""
 
 from __future__ import annotations
 
 import click
 
+from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.moments import coming
 from jobqueued.ctl.terminal import local
 from jobqueued.model import to_text
 from jobqueued.paths import Paths
@@ -13,13 +13,15 @@ from jobqueued.paths import Paths
 
 @click.command()
 @click.argument("job")
-@click.option("--until", callback=coming, metavar="T", help="Resume it then: 2h, 18:00, tomorrow, 2026-11-24.")
+@click.option(
+    "--until", callback=future_time, metavar="T", help="Resume it at this time: 2h, 18:00, tomorrow, 2026-11-24."
+)
 @click.pass_obj
 def pause(paths: Paths, job: str, until: int | None) -> None:
-    """Let nothing of JOB start until it is resumed.
+    """Pause JOB: start no run of it until it is resumed.
 
-    What comes due meanwhile is skipped, which its records say; what waits is held; live runs go on.  The pause outlives
-    restarts, edits and even the removal of the job.
+    Occurrences during the pause are skipped and recorded as such.  Runs that wait stay queued; live runs go on.  A
+    pause survives restarts, edits and even the removal of the job.
 
     \b
     Examples:
@@ -33,9 +35,9 @@ def pause(paths: Paths, job: str, until: int | None) -> None:
 @click.argument("job")
 @click.pass_obj
 def resume(paths: Paths, job: str) -> None:
-    """Let a paused JOB go on.
+    """Resume a paused JOB.
 
-    What was held waits for its turn again; nothing is started for what came due meanwhile.
+    Its queued runs wait for their turn again.  What was skipped during the pause is not run.
 
     \b
     Example:
@@ -46,13 +48,13 @@ def resume(paths: Paths, job: str) -> None:
 
 @click.command("skip-next")
 @click.argument("job")
-@click.option("--undo", is_flag=True, help="Start the last that is to be skipped after all.")
+@click.option("--undo", is_flag=True, help="Cancel the latest of these skips.")
 @click.pass_obj
 def skip_next(paths: Paths, job: str, undo: bool) -> None:
-    """Skip what the clock makes due of JOB next.
+    """Skip the next run of JOB that its schedule makes due.
 
-    When that would have started is printed.  Asked again, one more is skipped.  Each leaves a record with the reason
-    `skip_next`.  `show` tells what is to be skipped.
+    Prints when that run would have started.  Called again, it skips one more.  Each skip leaves a record with the
+    reason `skip_next`; `show` lists those to come.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""jobqueuectl reload: have changed job files read, and hear what became of them."""
+"""jobqueuectl reload: read changed job files now."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 import click
 
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import print_line
+from jobqueued.ctl.problems import print_problems, print_stale
+from jobqueued.ctl.terminal import counted, print_line
 from jobqueued.model import Problem
 from jobqueued.paths import Paths
 
@@ -17,28 +18,22 @@ _PATIENCE = 300.0
 @click.command()
 @click.pass_obj
 def reload(paths: Paths) -> None:
-    """Have every changed job file read now, and tell what changed.
+    """Read changed job files now and report what changed.
 
-    The daemon sees changes by itself, save on file systems that do not tell it (networks), which it lists each minute.
-    This waits until every file was read and its jobs count.  It fires no job and stops no run.
+    The daemon notices changes by itself; on network file systems, which do not report them, it looks once a minute.
+    Returns when every file has been read and its jobs are in force.  Starts no job and stops no run.
 
-    Exits 1 if a file is refused; its last good jobs go on.
+    Exits 1 if a file is refused; its last good jobs stay in force.
 
     \b
     Example:
       jobqueuectl reload && jobqueuectl list
     """
     answer = ask(paths.control, "Reload", timeout=_PATIENCE)
-    changed = [(what, answer[what]) for what in ("added", "edited", "removed") if answer[what]]
-    for what, names in changed:
-        print_line(f"{what}: {', '.join(names)}")
-    for file in answer["stale"]:
-        print_line(f"{file}: stale, its last good jobs go on", "warning")
-    problems = [Problem(**problem) for problem in answer["problems"]]
-    for problem in problems:
-        print_line(str(problem), problem.severity)
-    count = answer["jobs"]
-    print_line(
-        f"{count} job{'s' * (count != 1)}{'' if changed else ', none of which changed since they were last read'}"
-    )
-    sys.exit(any(problem.severity == "error" for problem in problems))
+    changed = [(change, answer[change]) for change in ("added", "edited", "removed") if answer[change]]
+    for change, jobs in changed:
+        print_line(f"{change}: {', '.join(jobs)}")
+    print_stale(answer["stale"])
+    failed = print_problems(Problem(**problem) for problem in answer["problems"])
+    print_line(f"{counted(answer['jobs'], 'job')}{'' if changed else ', no changes'}")
+    sys.exit(failed)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,19 +15,20 @@ from rich.text import Text
 from jobqueued.control import views
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
+from jobqueued.ctl.arguments import run_id
 from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.records import elapsed, exit_status, print_runs
 from jobqueued.ctl.terminal import (
-    distance,
+    counted,
     json_option,
     local,
     moment,
     print_facts,
     print_json,
     print_line,
-    print_table,
     styled,
 )
-from jobqueued.model import Job, Record, RunId
+from jobqueued.model import Job, Record
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
 from jobqueued.text import duration, printable, size
@@ -40,15 +39,15 @@ Fact = tuple[str, str | Text | None]
 @click.command()
 @click.argument("name", metavar="JOB|JOB@N")
 @click.option(
-    "-n", "--runs", type=click.IntRange(1, 1000), default=10, show_default=True, metavar="N", help="That many of a JOB."
+    "-n", "--runs", type=click.IntRange(1, 1000), default=10, show_default=True, metavar="N", help="Show N runs of JOB."
 )
 @json_option
 @click.pass_obj
 def show(paths: Paths, name: str, runs: int, as_json: bool) -> None:
     """Show a job, or one of its runs.
 
-    Of a JOB: where it stands, its definition, its newest runs.  Of a run, JOB@N: what ran, when and how long, how it
-    ended, CPU and memory, the end of its output; what it uses now, while it is running.
+    For a JOB: its status, its definition and its newest runs.  For a run, JOB@N: its command, times, result, CPU time
+    and memory, and the end of its output; for a live run, its present usage.
 
     While the daemon is down, job files, records and live runs are read instead.
 
@@ -57,31 +56,13 @@ def show(paths: Paths, name: str, runs: int, as_json: bool) -> None:
       jobqueuectl show nightly-backup
       jobqueuectl show nightly-backup@142 --json
     """
-    run = parsed(name) if "@" in name else None
+    run = run_id(name) if "@" in name else None
     if run is None:
-        told = _job(paths, name, runs)
-        print_json(told) if as_json else _print_job(told)
+        answer = _job(paths, name, runs)
+        print_json(answer) if as_json else _print_job(answer)
     else:
-        record = offline.asked_record(paths, run)
+        record = offline.find_record(paths, run)
         print_json(record) if as_json else _print_record(record)
-
-
-def verdict(record: Record) -> str:
-    """How a run ended, in one line: ``failed after 3.2 s: exit code 1``."""
-    time = f" after {took(record)}" if took(record) else ""
-    reason = f": {record['reason']}" if record["reason"] else ""
-    return printable(f"{record['state']}{time}{reason}")
-
-
-# where it comes from
-
-
-def parsed(name: str) -> RunId:
-    """The run of that name; a UsageError tells how one is written."""
-    try:
-        return RunId.parse(name)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
 
 
 def _job(paths: Paths, job: str, count: int) -> Message:
@@ -91,8 +72,8 @@ def _job(paths: Paths, job: str, count: int) -> Message:
         defined = next((found for found in offline.jobs(paths) if found.id == job), None)
         runs = list(islice(offline.history(paths, job), count))
         if defined is None and not runs:
-            raise offline.nothing(paths, down, f"no record of {job}") from None
-        offline.say(paths, down, "its counters, whether it is paused, nor what waits")
+            raise offline.no_record(paths, down, job) from None
+        offline.explain(paths, down, "its counters, pauses or waiting runs")
         if defined is None:
             return {"runs": runs}
         row = offline.job_row(paths, defined, offline.live(paths), time.time_ns())
@@ -100,7 +81,7 @@ def _job(paths: Paths, job: str, count: int) -> Message:
 
 
 def _plain(document: Message) -> Message:
-    """As it looks to who gets it in JSON: with lists, not tuples."""
+    """The document as its JSON reads: with lists, not tuples."""
     plain: Message = json.loads(json.dumps(document))
     return plain
 
@@ -114,13 +95,13 @@ _DEFAULTS = {**json.loads(json.dumps(views.definition(Job(id="", command="")))),
 def _print_job(answer: Message) -> None:
     if "job" in answer:
         counters = _counters(answer["stats"]) if "stats" in answer else []
-        print_facts([*_standing(answer["job"]), *_definition(answer["definition"]), *counters])
+        print_facts([*_status(answer["job"]), *_definition(answer["definition"]), *counters])
         print_line("")
     if answer["runs"]:
         print_runs("RUN", "run", answer["runs"])
 
 
-def _standing(job: Message) -> list[Fact]:
+def _status(job: Message) -> list[Fact]:
     return [
         ("job", job["id"]),
         ("description", job["description"] or None),
@@ -134,11 +115,11 @@ def _standing(job: Message) -> list[Fact]:
 
 def _no_next(job: Message) -> str:
     until = f", until {moment(job['paused_until'])}" if job["paused_until"] else ""
-    return "disabled" if not job["enabled"] else f"not while it is paused{until}" if job["paused"] else "-"
+    return "disabled" if not job["enabled"] else f"none while paused{until}" if job["paused"] else "-"
 
 
 def _definition(definition: Message) -> list[Fact]:
-    """What the file says: a setting that is as without it is not shown."""
+    """The settings that differ from their defaults."""
     left_out = _SHOWN_APART | (set() if definition.get("every") else {"anchor"})
     left_out |= set() if definition.get("schedule") or definition.get("at") else {"timezone"}
     found = {key: value for key, value in definition.items() if key not in left_out and value != _DEFAULTS.get(key)}
@@ -152,10 +133,20 @@ def _setting(key: str, value: Any) -> str:
         case float():
             return duration(value)
         case list():
-            return ", ".join(map(str, value))
+            return ", ".join(map(_item, value))
         case str():
             return value
     return json.dumps(value)
+
+
+def _item(item: Any) -> str:
+    """An item of a list as job files have it: ``database``, ``{name: tape, mode: shared}``."""
+    match item:
+        case {"name": name, "mode": "exclusive"}:
+            return str(name)
+        case dict():
+            return f"{{{', '.join(f'{key}: {value}' for key, value in item.items())}}}"
+    return str(item)
 
 
 def _command(command: str | Sequence[str]) -> str:
@@ -182,24 +173,6 @@ def _counters(stats: Message) -> list[Fact]:
 # runs
 
 
-def print_runs(heading: str, name: str, records: Iterable[Mapping[str, Any]]) -> None:
-    """One run (or attempt) a line, called by its field `name`."""
-    print_table(
-        (heading, "STATE", "STARTED", "TOOK", "ENDED WITH", "REASON"),
-        (
-            (
-                str(record[name]),
-                styled(record["state"]),
-                distance(record["started"]),
-                took(record) or "-",
-                end(record) or "-",
-                repeated(record) + (record["reason"] or "-"),
-            )
-            for record in records
-        ),
-    )
-
-
 def _print_record(record: Record) -> None:
     print_facts([*_outcome(record), *_times(record), *_process(record), *_consumption(record), *_labels(record)])
     if len(record["attempts"]) > 1:
@@ -216,7 +189,7 @@ def _outcome(record: Record) -> list[Fact]:
         ("run", record["run"]),
         ("state", styled(record["state"])),
         ("reason", record["reason"]),
-        ("ended with", end(record)),
+        ("ended with", exit_status(record)),
         ("warning", "; ".join(record.get("warnings", [])) or None),
         ("waits for", "; ".join(record.get("waits_for", [])) or None),
         ("trigger", f"{record['trigger']}{asker}"),
@@ -226,7 +199,7 @@ def _outcome(record: Record) -> list[Fact]:
 def _times(record: Mapping[str, Any]) -> list[Fact]:
     skips = f"{record['count']}, the last due {moment(record['last_due'])}" if record.get("count", 1) > 1 else None
     times: list[Fact] = [(name, moment(record[name])) for name in ("due", "queued", "started", "ended") if record[name]]
-    return [*times, ("took", took(record)), ("skipped in a row", skips)]
+    return [*times, ("took", elapsed(record)), ("skipped in a row", skips)]
 
 
 def _process(record: Record) -> list[Fact]:
@@ -234,14 +207,14 @@ def _process(record: Record) -> list[Fact]:
         ("command", _command(record["command"]) if record["command"] else None),
         ("user", record["user"]),
         ("host", record["host"]),
-        ("pid", _told("{}", record["pid"])),
-        ("priority", _told("{}", record["priority"])),
+        ("pid", _unless_none("{}", record["pid"])),
+        ("priority", _unless_none("{}", record["priority"])),
         ("waited for", ", ".join(record.get("waited_for", [])) or None),
-        ("holds", ", ".join(map(_held, record.get("holds", []))) or None),
+        ("holds", ", ".join(map(_claim, record.get("holds", []))) or None),
     ]
 
 
-def _held(claim: Mapping[str, Any]) -> str:
+def _claim(claim: Mapping[str, Any]) -> str:
     """A claim of a live run: ``lock database``, ``2 of gpu (0, 1)``."""
     given = f" ({', '.join(map(str, claim['given']))})" if claim["given"] else ""
     how = {"exclusive": "all of", "shared": "a share of"}.get(claim["mode"], str(claim["amount"]))
@@ -253,20 +226,20 @@ def _consumption(record: Record) -> list[Fact]:
     journal = output.get("journal")
     enforced = record.get("enforced") or {}
     unsent = journal["dropped"] if journal else 0
-    bound = _told("below {}, too small to be measured", record["memory_peak_below"], size)
+    bound = _unless_none("below {}, too small to be measured", record["memory_peak_below"], size)
     return [
         ("CPU", _cpu(record)),
-        ("memory peak", _told("{}", record["memory_peak"], size) or bound),
-        ("memory mean", _told("{}", record.get("memory_mean"), size)),
-        ("throttled", _told("for {}", record.get("throttled") or None, duration)),
+        ("memory peak", _unless_none("{}", record["memory_peak"], size) or bound),
+        ("memory mean", _unless_none("{}", record.get("memory_mean"), size)),
+        ("throttled", _unless_none("for {}", record.get("throttled") or None, duration)),
         ("enforced", ", ".join(f"{key} {_HOW.get(how, how)}" for key, how in enforced.items()) or None),
-        ("tasks", _told("{} at most", record.get("tasks_peak"))),
+        ("tasks", _unless_none("{} at most", record.get("tasks_peak"))),
         ("disks", None if record.get("io_read") is None else _disks(record)),
         ("now", _now(record.get("usage"))),
         ("output", f"{size(output['bytes'])} in {output['file']}" if output["file"] else None),
         ("dropped", size(output["dropped"]) if output["dropped"] else None),
         ("lost output", output.get("error")),
-        ("not in journal", _count(unsent, "line") if unsent else None),
+        ("not in journal", counted(unsent, "line") if unsent else None),
     ]
 
 
@@ -281,8 +254,8 @@ def _cpu(record: Mapping[str, Any]) -> str | None:
 def _now(usage: Mapping[str, Any] | None) -> str | None:
     if not usage:
         return None
-    stopped = ", stopped by a signal (SIGCONT lets it go on)" * usage["stopped"]
-    return f"{duration(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {_count(usage['tasks'], 'task')}{stopped}"
+    stopped = ", stopped by a signal (SIGCONT continues it)" * usage["stopped"]
+    return f"{duration(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {counted(usage['tasks'], 'task')}{stopped}"
 
 
 def _disks(record: Mapping[str, Any]) -> str:
@@ -296,29 +269,5 @@ def _labels(record: Record) -> list[Fact]:
     ]
 
 
-def _count(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number:,} {noun}{plural * (number != 1)}"
-
-
-def _told(text: str, value: Any, form: Callable[[Any], str] = str) -> str | None:
+def _unless_none(text: str, value: Any, form: Callable[[Any], str] = str) -> str | None:
     return None if value is None else text.format(form(value))
-
-
-def repeated(record: Mapping[str, Any]) -> str:
-    """Of several skips in a row how many: ``12 times, ``."""
-    return f"{record['count']} times, " if record.get("count", 1) > 1 else ""
-
-
-def took(record: Mapping[str, Any]) -> str | None:
-    """How long it ran: ``2 min 3 s``; None: it did not, or goes on."""
-    started, ended = record["started"], record["ended"]
-    if not (started and ended):
-        return None
-    return duration((datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds())
-
-
-def end(record: Mapping[str, Any]) -> str | None:
-    """What wait(2) said: ``exit status 3``, ``signal 9 (Killed)``."""
-    if record["signal"] is not None:
-        return f"signal {record['signal']} ({signal.strsignal(record['signal'])})"
-    return _told("exit status {}", record["exit_code"])

@@ -1,4 +1,4 @@
-"""jobqueuectl status: is the daemon well, and what is it doing?"""
+"""jobqueuectl status: the daemon's health, and what it is doing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Unreachable, ask
-from jobqueued.ctl.show import print_runs
+from jobqueued.ctl.problems import print_problems, print_stale
+from jobqueued.ctl.records import print_runs
 from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, styled
 from jobqueued.model import Problem
 from jobqueued.paths import Paths
@@ -19,10 +20,10 @@ from jobqueued.paths import Paths
 @json_option
 @click.pass_obj
 def status(paths: Paths, as_json: bool) -> None:
-    """Tell whether the daemon is well and what it is doing.
+    """Show whether the daemon is well and what it is doing.
 
-    Problems are what it found wrong in job files; such a file keeps its last good jobs.  Exits 1 if there is one, or if
-    the daemon is degraded; 2 if it is down, then with the runs that go on meanwhile.
+    Lists the problems found in job files; a file with an error keeps its last good jobs.  Exits 1 if there is an error,
+    or if the daemon is degraded; 2 if it is down, after showing the runs that go on without it.
 
     \b
     Example:
@@ -43,8 +44,8 @@ def status(paths: Paths, as_json: bool) -> None:
 
 def _print_down(paths: Paths, down: Unreachable, as_json: bool) -> None:
     hidden = offline.is_hidden(paths.runs)
-    live, left = (None, None) if hidden else (offline.live(paths), offline.left(paths))
-    offline.say(paths, down)
+    live, left = (None, None) if hidden else (offline.live(paths), offline.left_behind(paths))
+    offline.explain(paths, down)
     if as_json:
         running = None if live is None else len(live)
         print_json({"state": "down", "reason": down.message, "running": running, "left": left, "runs": live})
@@ -69,20 +70,18 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("jobs", str(answer["jobs"])),
             ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due, {answer['retrying']} retrying"),
             ("troubles", f"{len(answer['troubles'])}; see: jobqueuectl doctor" if answer["troubles"] else None),
-            ("held", _held(answer)),
+            ("on hold", _hold(answer)),
             ("left behind", ", ".join(answer["left"]) or None),
             ("next", soonest or "nothing"),
             ("problems", str(len(problems))),
         ]
     )
-    for file in answer["stale"]:
-        print_line(f"{file}: stale, its last good jobs go on", "warning")
-    for problem in problems:
-        print_line(str(problem), problem.severity)
+    print_stale(answer["stale"])
+    print_problems(problems)
 
 
-def _held(answer: Message) -> str | None:
+def _hold(answer: Message) -> str | None:
     if answer["held_by"] is None:
         return None
     until = f" until {moment(answer['held_until'])}" if answer["held_until"] else ""
-    return f"by {answer['held_by']}{until}: nothing new starts; to go on: jobqueuectl release"
+    return f"by {answer['held_by']}{until}: nothing new starts; to end it: jobqueuectl release"

@@ -1,4 +1,4 @@
-"""What reaches the terminal: tables that fit it, times and sizes for people, and no control characters from jobs."""
+"""Output to the terminal: tables that fit it, times and sizes for people, and no control characters from jobs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,16 @@ _STYLES = {
     "warning": "yellow",
 }  # fmt: skip
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, with every field and exact values.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field and exact values.")
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: ``1 job``, ``2 jobs``."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def print_json(value: object) -> None:
-    """A JSON document, in ASCII: no character of it can harm a terminal."""
+    """Print a JSON document, in ASCII: no character of it can harm a terminal."""
     click.echo(json.dumps(value, indent=2))
 
 
@@ -43,17 +48,17 @@ def styled(word: str | None) -> Text:
 
 
 def print_line(line: str, style: str = "") -> None:
-    """One line of text, as long as it is."""
+    """Print one line of text, however long."""
     console().print(Text(printable(line), style), soft_wrap=True)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Rows under headings.  Columns go from the right until the rest fits the terminal; a pipe gets all of them."""
+    """Print rows under headings.  Columns are left out from the right until the rest fits; a pipe gets all of them."""
     console().print(table(headings, rows))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], width: int = 0) -> Table:
-    """The same, to be printed; `width`: that of another terminal than the console's."""
+    """A table to be printed; `width`: that of another terminal than the console's."""
     cells = [[_text(cell) for cell in row] for row in rows]
     widths = [max(cell.cell_len for cell in column) for column in zip(_texts(headings), *cells, strict=True)]
     shown = _fitting(widths, width or console().width)
@@ -66,7 +71,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], width: 
 
 
 def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
-    """One fact a line, its name before it; those that are None are left out."""
+    """Print one fact a line, its name before it; those that are None are left out."""
     found = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_header=False)
     found.add_column(style="bold", no_wrap=True)
     found.add_column(overflow="fold")
@@ -87,7 +92,7 @@ def local(text: str) -> str:
 
 
 def distance(text: str | None) -> str:
-    """How far an instant is from now: ``in 3 h 2 min``, ``5 min 3 s ago``."""
+    """The time from now to an instant: ``in 3 h 2 min``, ``5 min 3 s ago``."""
     if text is None:
         return "-"
     ahead = datetime.fromisoformat(text).timestamp() - time.time()
@@ -95,7 +100,7 @@ def distance(text: str | None) -> str:
 
 
 def console() -> Console:
-    """As wide as $COLUMNS says, else the terminal, else no matter how wide; rich knows of $NO_COLOR."""
+    """A console as wide as $COLUMNS, else the terminal, else without a limit; rich respects $NO_COLOR."""
     unknown = 80 if sys.stdout.isatty() else _PIPE_WIDTH
     width, height = shutil.get_terminal_size((unknown, 24))
     return Console(width=width, height=height, markup=False, emoji=False, highlight=False)
@@ -110,7 +115,7 @@ def _texts(cells: Iterable[str]) -> list[Text]:
 
 
 def _fitting(widths: Sequence[int], room: int) -> int:
-    """How many columns fit, at least two; what is wider than `_COLUMN_WIDTH` can be folded."""
+    """The number of columns that fit, at least two; cells wider than `_COLUMN_WIDTH` can be folded."""
     shown = len(widths)
     while shown > 2 and sum(min(width, _COLUMN_WIDTH) + _GAP for width in widths[:shown]) - _GAP > room:
         shown -= 1

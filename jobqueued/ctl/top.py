@@ -1,4 +1,4 @@
-"""jobqueuectl top: what live runs and the host use, while one looks."""
+"""jobqueuectl top: the present usage of live runs and of the host."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from jobqueued.text import duration, size
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
 _STDOUT = 1
-_HIDDEN = "live runs are not yours to see"
-_HEADINGS = ("RUN", "CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "CPU TIME", "STARTED", "STATE", "CPU, LATELY")
-_KEYS = "by: (c)pu (m)emory (i)o (t)asks (s)tarted; (q)uit"
+_HIDDEN = "no permission to see live runs"
+_HEADINGS = ("RUN", "CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "CPU TIME", "STARTED", "STATE", "RECENT CPU")
+_KEYS = "sort by (c)pu (m)emory (i)o (t)asks (s)tarted; (q)uit"
 _ORDERS = {
     "cpu": lambda run: -run["now"]["cpu"],
     "memory": lambda run: -run["now"]["memory"],
@@ -47,19 +47,17 @@ _ORDERS = {
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
-@click.option("--sort", type=click.Choice(list(_ORDERS)), default="cpu", show_default=True, help="Which run is first.")
-@click.option("--once", is_flag=True, help="Print it once, as where stdout is no terminal.")
+@click.option("--sort", type=click.Choice(list(_ORDERS)), default="cpu", show_default=True, help="Sort runs by this.")
+@click.option("--once", is_flag=True, help="Print once and exit, as when stdout is not a terminal.")
 @json_option
 @click.pass_obj
 def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: bool) -> None:
-    """Show what live runs use, of JOBs or of all.
+    """Show what live runs use, of the JOBs or of all.
 
-    That is CPU (100 % is one), memory, tasks and disks.  Figures are those of the run's cgroup, with the limits that it
-    has; where there is none, of its processes.  While nobody looks nothing is measured.  While the daemon is down the
-    runs that go on are measured from here.
+    Shows CPU (100 % is one core), memory, tasks and disk I/O, beside the limits of each run.  They are counted by the
+    run's cgroup, or by its processes if it has none.  While the daemon is down, jobqueuectl measures by itself.
 
-    \b
-    Keys: c m i t s sort by CPU, memory, I/O, tasks or start; q quits.
+    The keys c, m, i, t and s sort by CPU, memory, I/O, tasks and start; q quits.
 
     \b
     Examples:
@@ -73,13 +71,13 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
         print_json(frame) if as_json else console().print(view.shown())
     else:
         with contextlib.suppress(KeyboardInterrupt), _keys() as keys:
-            _look(paths, view, keys)
+            _refresh(paths, view, keys)
 
 
-def _look(paths: Paths, view: _View, keys: int | None) -> None:
-    """Until the user has seen enough; from the daemon whenever it is there."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is put right again
-    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # it would be left as it is
+def _refresh(paths: Paths, view: _View, keys: int | None) -> None:
+    """Show frame after frame until the user quits; from the daemon whenever it answers."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the terminal is restored
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # which would not restore it
     source = _source(paths, lasts=True)
     with Live(console=console(), screen=True, auto_refresh=False) as screen:
         while True:
@@ -90,20 +88,20 @@ def _look(paths: Paths, view: _View, keys: int | None) -> None:
                 try:
                     view.take(source.frame(), source.note)
                 except Unreachable:
-                    source = _Files(paths)
-                if isinstance(source, _Files):
+                    source = _Local(paths)
+                if isinstance(source, _Local):
                     with contextlib.suppress(Unreachable):
                         source = _Daemon(paths, lasts=True)
             elif not ready:
-                view.note = "the daemon does not answer; this is what it said last"
-            width, height = os.get_terminal_size(_STDOUT)  # $COLUMNS and $LINES are as of the start
-            width, height = width or 80, height or 24  # a serial console does not know
+                view.note = "the daemon does not answer; these are its last figures"
+            width, height = os.get_terminal_size(_STDOUT)  # $COLUMNS and $LINES may be outdated
+            width, height = width or 80, height or 24  # a serial console reports 0
             screen.console.size = ConsoleDimensions(width, height)
             screen.update(view.shown(width, height), refresh=True)
 
 
 def _ready(descriptors: list[int | None], patience: int) -> list[int]:
-    """Those that can be read; none after so many milliseconds."""
+    """Wait until some can be read, at most so many milliseconds; those that can."""
     poll = select.poll()
     for descriptor in descriptors:
         if descriptor is not None:
@@ -113,7 +111,7 @@ def _ready(descriptors: list[int | None], patience: int) -> list[int]:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[int | None]:
-    """The terminal, which gives each key at once; None: it is none."""
+    """Let the terminal pass on each key at once, without Enter; None: stdin is not a terminal."""
     if not sys.stdin.isatty():
         yield None
         return
@@ -143,15 +141,14 @@ class _Daemon:
         self._stream.__exit__()
 
 
-class _Files:
-    """Frames measured here, while the daemon is down."""
+class _Local:
+    """Frames measured by this program, while the daemon is down."""
 
     descriptor: int | None = None
     patience = 1000
 
     def __init__(self, paths: Paths) -> None:
-        what = _HIDDEN if offline.is_hidden(paths.runs) else "measured here"
-        self.note = f"the daemon is not reachable; {what}"
+        self.note = f"the daemon is not reachable; {_HIDDEN if offline.is_hidden(paths.runs) else 'measured here'}"
         self._frame = ""
         self._monitor = Monitor(lambda: offline.processes(paths), RunDirectory(paths.runs, paths.logs))
         self._monitor.reply = self._keep
@@ -175,12 +172,12 @@ class _Files:
         pass
 
 
-def _source(paths: Paths, *, lasts: bool = False) -> _Daemon | _Files:
+def _source(paths: Paths, *, lasts: bool = False) -> _Daemon | _Local:
     try:
         return _Daemon(paths, lasts=lasts)
     except Unreachable as down:
-        offline.say(paths, down)
-        return _Files(paths)
+        offline.explain(paths, down)
+        return _Local(paths)
 
 
 def _now() -> Now:
@@ -188,7 +185,7 @@ def _now() -> Now:
 
 
 class _View:
-    """What is shown of the frames so far.  `note`: what else is to be said of them."""
+    """The screen, made of the frames so far.  `note`: a remark shown above them."""
 
     def __init__(self, jobs: set[str], order: str) -> None:
         self._jobs, self._order = jobs, order
@@ -197,7 +194,7 @@ class _View:
         self._cpu: dict[str, deque[float]] = {}
 
     def take(self, frame: Message, note: str = "") -> Message:
-        """The newest frame, without what nobody wants to see."""
+        """Take over the newest frame; the part of it that is shown."""
         runs = [run for run in frame["runs"] if not self._jobs or run["job"] in self._jobs]
         self._frame, self.note = {**frame, "runs": sorted(runs, key=_ORDERS[self._order])}, note
         shown = {"": frame["host"], **{run["run"]: run for run in runs}}
@@ -208,7 +205,7 @@ class _View:
         return self._frame
 
     def press(self, key: bytes) -> bool:
-        """False: that is all."""
+        """Obey a key; False: quit."""
         chosen = next((order for order in _ORDERS if order[0].encode() == key), None)
         if chosen is not None and self._frame:
             self._order = chosen
@@ -216,7 +213,7 @@ class _View:
         return key not in (b"q", b"")
 
     def shown(self, width: int = 0, height: int = 0) -> RenderableType:
-        """For a terminal of that size as many runs as there is room for; 0: all of them, once."""
+        """The screen for a terminal of that size, with as many runs as fit; 0: all runs, printed once."""
         if not self._frame:
             return Text(self.note or "measuring …")
         head, runs = self._head(lasts=height > 0), self._frame["runs"]
@@ -237,31 +234,34 @@ class _View:
         lines = [
             f"CPU {_percent(now['cpu'])} of {_percent(cpus)}{' ' * lasts}{self._bars('', cpus) if lasts else ''}, "
             f"memory {size(now['memory'])} of {size(host['memory'])}",
-            f"{now['tasks']} tasks, disks {_pace(now['io_read'])} read, {_pace(now['io_write'])} written",
+            f"{now['tasks']} tasks, disks {_rate(now['io_read'])} read, {_rate(now['io_write'])} written",
         ]
         keys = [(f"{len(runs)} live, by {self._order}; {_KEYS}", "dim")] if lasts else []
         note = [(self.note, "yellow")] if self.note and lasts else []
-        told = [(line, "") for line in lines] + keys + note
-        return [Text(line, colour, no_wrap=lasts, overflow="ellipsis" if lasts else "fold") for line, colour in told]
+        head = [(line, "") for line in lines] + keys + note
+        return [Text(line, colour, no_wrap=lasts, overflow="ellipsis" if lasts else "fold") for line, colour in head]
 
     def _row(self, run: Message, *, lasts: bool) -> list[str | Text]:
         now, limits = run["now"], run["limits"]
         state = Text("stopped by a signal", "yellow") if run["stopped"] else styled(run["state"])
-        memory, tasks = _of(size(now["memory"]), limits["memory"], size), _of(str(now["tasks"]), limits["tasks"], str)
+        memory, tasks = (
+            _limited(size(now["memory"]), limits["memory"], size),
+            _limited(str(now["tasks"]), limits["tasks"], str),
+        )
         return [
-            run["run"], _of(_percent(now["cpu"]), limits["cpu"], _percent), memory, tasks, _pace(now["io_read"]),
-            _pace(now["io_write"]), duration(run["cpu_seconds"]), distance(run["started"]), state,
+            run["run"], _limited(_percent(now["cpu"]), limits["cpu"], _percent), memory, tasks, _rate(now["io_read"]),
+            _rate(now["io_write"]), duration(run["cpu_seconds"]), distance(run["started"]), state,
             *([self._bars(run["run"], limits["cpu"] or 1)] if lasts else []),
         ]  # fmt: skip
 
     def _bars(self, name: str, full: float) -> str:
-        """CPU lately, the newest on the right; a full bar is the highest, or `full` where none is so high."""
+        """Recent CPU, the newest on the right; a full bar is the highest sample, or `full` if all are lower."""
         newest = list(self._cpu[name])[-_BARS_SHOWN:]
         top = max([full, *newest])
         return "".join(_BARS[round(sample / top * (len(_BARS) - 1))] for sample in newest)
 
 
-def _of(text: str, limit: Any, form: Any) -> str:
+def _limited(text: str, limit: Any, form: Any) -> str:
     return text if limit is None else f"{text} of {form(limit)}"
 
 
@@ -269,5 +269,5 @@ def _percent(cpus: float) -> str:
     return f"{cpus * 100:.0f} %"
 
 
-def _pace(rate: float | None) -> str:
+def _rate(rate: float | None) -> str:
     return "-" if rate is None else f"{size(rate)}/s"

@@ -1,4 +1,4 @@
-"""What the daemon says: one table of its lines, each with its level, its MESSAGE_ID and its text."""
+"""The lines of the daemon's log: one table, each with its level, its MESSAGE_ID and its text."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ class Entry(NamedTuple):
 
 
 def _ended(fields: Fields) -> str:
-    """``backup@142 failed after 0.31 s: exit code 1; its last output: No space left on device``"""
+    """``backup@142 failed after 0.31 s: exit code 1; last output: No space left on device``"""
     record = fields["record"]
     text = f"{record['run']} {record['state'].removeprefix('oom_').replace('_', ' ')}"
     if record["started"] and record["ended"]:
         text += f" after {duration(_seconds_between(record['started'], record['ended']))}"
     text += f": {record['reason']}" if record["reason"] else ""
     if record["state"] != "succeeded" and (tail := record["output"]["tail"].strip()):
-        text += f"; its last output: {printable(tail.splitlines()[-1])[:200]}"
+        text += f"; last output: {printable(tail.splitlines()[-1])[:200]}"
     return text + "".join(f" ({warning})" for warning in [*record.get("warnings", ()), *_lost_output(record["output"])])
 
 
 def _lost_output(output: Fields) -> list[str]:
     error, dropped = output.get("error"), output.get("dropped")
     if not dropped:
-        return [f"its output is lost: {error}"] if error else []
-    return [f"{dropped} bytes of its output were dropped{f': {error}' if error else ', more than its output_limit'}"]
+        return [f"output lost: {error}"] if error else []
+    return [f"{dropped} bytes of output dropped: {error or 'output_limit reached'}"]
 
 
 def _lateness(fields: Fields) -> str:
     if "late" in fields:
         return f"{duration(fields['late'] / SECOND)} after it was due"
-    return "its failover" if fields["failover"] else f"attempt {fields['attempt']}"
+    return "failover" if fields["failover"] else f"attempt {fields['attempt']}"
 
 
 def _in(seconds: float) -> str:
@@ -56,7 +56,7 @@ def _until(fields: Fields) -> str:
 
 def _emitted(fields: Fields) -> str:
     runs = ", ".join(fields["runs"]) or "no job waits for it"
-    return f"event {fields['name']} by {fields['asked_by']}: {runs}"
+    return f"event {fields['name']} emitted by {fields['asked_by']}: {runs}"
 
 
 def _skipped(fields: Fields) -> str:
@@ -83,9 +83,9 @@ def _read(fields: Fields) -> str:
 def _refused(fields: Fields) -> str:
     jobs = fields["jobs"]
     if not jobs:
-        return f"{fields['file']}: refused"
+        return f"{fields['file']}: refused; see: jobqueuectl check"
     names = ", ".join(jobs[:10]) + (f" and {len(jobs) - 10} more" if len(jobs) > 10 else "")
-    return f"{fields['file']}: refused, stale: its last good jobs go on: {names}"
+    return f"{fields['file']}: refused, stale: its last good jobs stay in force: {names}; see: jobqueuectl check"
 
 
 VOCABULARY: dict[str, Entry] = {
@@ -102,7 +102,7 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "run_retrying": Entry(
         "warning", "d0c5b86f2f5c4b0a9c6e8b1f7a3d4e52",
-        lambda f: f"{_ended(f)}; {'its failover' if f['failover'] else 'tried again'} {_in(f['again_in'])}",
+        lambda f: f"{_ended(f)}; {'failover' if f['failover'] else 'next attempt'} {_in(f['again_in'])}",
     ),
     "run_stopping": Entry(
         "info", "4c8f1e0a7d3b4b62a9e5d2c6f7b80a93", lambda f: f"{f['run']} is stopping: {f['reason']}"
@@ -113,58 +113,62 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "run_returned": Entry(
         "warning", "a3d6c1f97e5b4082bd4f6e1a9c8075d2",
-        lambda f: f"{f['run']} could not be started: {f['reason']}; again in {duration(f['again_in'])}",
+        lambda f: f"{f['run']} could not be started: {f['reason']}; next try in {duration(f['again_in'])}",
     ),
     "clock_stepped": Entry(
-        "warning", "c7a9e2d15f8b4c36917d0b4e6f3a8c51", lambda f: f"the clock was set by {f['seconds']:+.3f} s"
+        "warning", "c7a9e2d15f8b4c36917d0b4e6f3a8c51", lambda f: f"the system clock was set by {f['seconds']:+.3f} s"
     ),
     "clock_was_ahead": Entry(
         "warning",
         "6b5a5da011de470dbc3202b276906886",
-        lambda f: f"{f['job']}: was last due {duration(f['seconds'])} from now, by a wrong clock; it goes on from now",
+        lambda f: f"{f['job']}: last due {duration(f['seconds'])} in the future, when the clock was wrong;"
+        " its schedule continues from now",
     ),
     "job_paused": Entry(
-        "info", "e2c9a4f17d3b4a68905fb1d7c6e38a24", lambda f: f"{f['job']}: paused by {f['asked_by']}{_until(f)}"
+        "info", "e2c9a4f17d3b4a68905fb1d7c6e38a24",
+        lambda f: f"{f['job']}: paused by {f['asked_by']}{_until(f)}; to resume: jobqueuectl resume {f['job']}",
     ),
     "skips_next": Entry(
         "info", "3a7de9f04c6b4f1d8be25a90c7d1f683",
-        lambda f: f"{f['job']}: {f['asked_by']} wants the one due {local_time(f['due'])} to be skipped",
+        lambda f: f"{f['job']}: the run due {local_time(f['due'])} will be skipped, as {f['asked_by']} asked;"
+        f" to undo: jobqueuectl skip-next --undo {f['job']}",
     ),
     "skips_not": Entry(
         "info", "8d1f6b3e5a0c4927b4e8c2f7d9a61b35",
-        lambda f: f"{f['job']}: {f['asked_by']} wants the one due {local_time(f['due'])} not to be skipped after all",
+        lambda f: f"{f['job']}: the run due {local_time(f['due'])} will not be skipped: undone by {f['asked_by']}",
     ),
     "held": Entry(
         "warning", "9e0b4a6d1c7f4825b3d6e8f2a5c01974",
-        lambda f: f"nothing new starts{_until(f)}: held by {f['asked_by']}; to go on: jobqueuectl release",
+        lambda f: f"host put on hold by {f['asked_by']}{_until(f)}: nothing new starts; to end it: jobqueuectl release",
     ),
     "released": Entry(
-        "info", "6f2d8c0b9a3e47d1a5b7c4e8d9f01326", lambda f: f"runs start again: released by {f['asked_by']}"
+        "info", "6f2d8c0b9a3e47d1a5b7c4e8d9f01326", lambda f: f"hold released by {f['asked_by']}: runs start again"
     ),
     "lock_granted": Entry(
         "info", "a6c1e8f3d9b74250b3e7c5d1f8a20694",
-        lambda f: f"{f['asked_by']} has {', '.join(f['locks'])}, as long as a command of theirs lives (with-lock)",
+        lambda f: f"with-lock: {', '.join(f['locks'])} granted to a command of {f['asked_by']} until it ends",
     ),
     "lock_released": Entry(
         "info", "1c9d5e7b3a8f4062a4d6b8e0f2c71953",
-        lambda f: f"{f['asked_by']} has given back {', '.join(f['locks'])} (with-lock)",
+        lambda f: f"with-lock: {', '.join(f['locks'])} released by a command of {f['asked_by']}",
     ),
     "emitted": Entry("info", "b5e8d1a7c2f34069a8d4e6b3f7c91052", _emitted),
     "held_up": Entry(
         "warning", "c4d7a2e9f8b64135907ed3c6b1a8f520",
-        lambda f: f"{f['run']} is late: it waits for {', '.join(f['holders'])}, which may never end (no timeout);"
-        " meanwhile others may go first",
+        lambda f: f"{f['run']} is delayed: it waits for {', '.join(f['holders'])}, which may never end (no timeout);"
+        " others may pass it for now",
     ),
     "fuse": Entry(
         "error", "e7a1c9d4b3f54e62870bd5f8a6c3e291",
-        lambda f: f"{f['job']}: due more than 100 times in a minute; its occurrences are skipped until a quiet minute",
+        lambda f: f"{f['job']}: due more than 100 times in a minute; occurrences are skipped until this stops;"
+        f" see: jobqueuectl next {f['job']}",
     ),
     "job_resumed": Entry(
         "info", "7a1d5e93b0c64f28a6f4c8e2d9b3170f", lambda f: f"{f['job']}: resumed by {f['asked_by']}"
     ),
     "job_invalid": Entry(
         "error", "b86f2d4c0e1a4759a3d7e5c9f8b21640",
-        lambda f: f"{f['job']}: invalid, it does not run: {f['reason']} ({f['file']}:{f['line']})",
+        lambda f: f"{f['job']}: invalid, will not run: {f['reason']} ({f['file']}:{f['line']})",
     ),
     "job_valid": Entry("info", "1f4e7c2ab9d8463e8c50d6a7f3b9e1c8", lambda f: f"{f['job']}: valid again"),
     "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),

@@ -78,11 +78,12 @@ def _lock_path(node: Scalar) -> str:
 
 _LOCK = scalar("name", A_NAME, _lock_name, {"type": ["string", "number", "boolean"], "pattern": f"^(?:{NAME})$"})
 _LOCK_KEYS = table(
-    Key("name", _LOCK, "", "The name of the lock.", "tape"),
-    Key("path", scalar("path", "the absolute path of a file, without . and ..", _lock_path, PATH.schema), "",
-        "A file to be locked with flock(2), instead of a name.", "/run/lock/backup.lock"),
-    Key("mode", choice("exclusive", "shared"), "exclusive", "Whether others may hold it too.", "shared"),
-    Key("units", UNITS, "", "How many units of a lock that has several, as `resources` of jobqueued.yaml says.", "2"),
+    Key("name", _LOCK, "", "Name of the lock.", "tape"),
+    Key("path", scalar("path", "the absolute path of a file, with no . or .. in it", _lock_path, PATH.schema), "",
+        "File to lock with flock(2), instead of a name.", "/run/lock/backup.lock"),
+    Key("mode", choice("exclusive", "shared"), "exclusive", "Hold the lock alone, or with others that share it.",
+        "shared"),
+    Key("units", UNITS, "", "Units to hold of a lock that has several, set by `resources` in jobqueued.yaml.", "2"),
 )  # fmt: skip
 
 
@@ -168,8 +169,8 @@ RESOURCES = mapping(
 # ── the rest ──
 
 _ESCALATION = table(
-    Key("points", integer(0, 1000), "1", "How much the priority grows.", "5"),
-    Key("every", duration("1s", "1d"), "1m", "After how much waiting it grows.", "10m"),
+    Key("points", integer(0, 1000), "1", "Points by which the priority grows.", "5"),
+    Key("every", duration("1s", "1d"), "1m", "Waiting time for which it grows by `points`.", "10m"),
 )
 
 ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**values))
@@ -186,10 +187,10 @@ def _glob(node: Scalar) -> str:
 _GLOB = scalar("path", "an absolute path, with * ? and [] in its last part only", _glob)
 
 _EVENTS = table(
-    Key("path", _GLOB, "", "A file that matches has appeared, and is complete.", "/srv/in/*.csv"),
-    Key("event", EVENT_NAME, "", "Somebody emitted the event: `jobqueuectl emit NAME`.", "deployed"),
-    Key("job", ID, "", "A run of this job has ended for good.", "rotate-logs"),
-    Key("result", choice("success", "failure", "any"), "success", "How that run ended.", "any"),
+    Key("path", _GLOB, "", "Due when a file that matches has appeared and is complete.", "/srv/in/*.csv"),
+    Key("event", EVENT_NAME, "", "Due when this event is emitted: `jobqueuectl emit NAME`.", "deployed"),
+    Key("job", ID, "", "Due when a run of this job has ended, after all its attempts.", "rotate-logs"),
+    Key("result", choice("success", "failure", "any"), "success", "Result that the run must have.", "any"),
 )
 
 

@@ -56,31 +56,36 @@ def _percent(node: Scalar) -> int:
 _PART = scalar("percentage", "a percentage such as 40%, from 1% to 99%", _percent)
 _PRESSURE = section(
     table(
-        Key("cpu", _PART, "", "In how much of the time work may wait for CPU.", "80%"),
-        Key("memory", _PART, "", "In how much of the time work may wait for memory.", "10%"),
-        Key("io", _PART, "", "In how much of the time work may wait for disks.", "40%"),
-        Key("below", integer(-1000, 1000), "0", "Runs of less priority, as far as it has grown, wait then.", "10"),
+        Key("cpu", _PART, "", "Share of time in which work waits for CPU.", "80%"),
+        Key("memory", _PART, "", "Share of time in which work waits for memory.", "10%"),
+        Key("io", _PART, "", "Share of time in which work waits for disks.", "40%"),
+        Key(
+            "below",
+            integer(-1000, 1000),
+            "0",
+            "Runs wait while their priority, with its growth, is lower than this.",
+            "10",
+        ),
     )
 )
 
 SETTINGS_KEYS = table(
-    Key("max_running", optional(integer(1, 100_000)), "none", "How many runs may be live on this host at a time.", "8"),
-    Key("timezone", ZONE, "", "The zone of jobs that name none; else the host's.", "Europe/Berlin"),
-    Key("retention", section(RETENTION), "{}", "How much history each job keeps.",
-        "{runs: 500, age: 365d, bytes: 10G}"),
-    Key("resources", _RESOURCES, "{}", "How much there is for jobs that ask for it: of cpu and memory, else what the "
-        "host has; of whatever else comes in units, for `resources` and `locks`.", "{gpu: 2, license: 5, memory: 16G}"),
-    Key("reserve", _RESERVE, "{}", "How much of the host's cpu and memory is kept for all that is no job.",
+    Key("max_running", optional(integer(1, 100_000)), "none", "Runs that may be live on this host at a time.", "8"),
+    Key("timezone", ZONE, "", "Time zone of jobs that name none; by default the host's.", "Europe/Berlin"),
+    Key("retention", section(RETENTION), "{}", "History to keep of each job.", "{runs: 500, age: 365d, bytes: 10G}"),
+    Key("resources", _RESOURCES, "{}", "Units of each resource and lock that jobs can hold in all; of cpu and memory "
+        "by default what the host has.", "{gpu: 2, license: 5, memory: 16G}"),
+    Key("reserve", _RESERVE, "{}", "CPU and memory of the host that jobs do not get.",
         "{cpu: 0.5, memory: 1G}"),
     Key("escalation", ESCALATION, "{points: 1, every: 1m}",
-        "How the priority of a waiting run grows, where its job does not say.",
+        "Growth of the priority while a run waits, for jobs that do not set it.",
         "{points: 2, every: 5m}"),
     Key("pressure", _PRESSURE, "{}",
-        "When the host has too much to do for runs of low priority to start (the kernel's PSI).",
+        "Pressure on the host (the kernel's PSI) above which runs of low priority do not start.",
         "{cpu: 80%, io: 40%, below: 10}"),
-    Key("notify", ANYTHING, "", "The channels for notices.", "{smtp: localhost}", planned=True),
-    Key("users", ANYTHING, "", "Who may have job files of their own.", "{allow: all}", planned=True),
-    Key("metrics", ANYTHING, "", "Where figures are offered.", "{listen: 9100}", planned=True),
+    Key("notify", ANYTHING, "", "Channels for notices.", "{smtp: localhost}", planned=True),
+    Key("users", ANYTHING, "", "Users that may have job files of their own.", "{allow: all}", planned=True),
+    Key("metrics", ANYTHING, "", "Endpoint for metrics.", "{listen: 9100}", planned=True),
     Key("fleet", ANYTHING, "", "The other hosts.", "{etcd: here}", planned=True),
 )  # fmt: skip
 

@@ -74,16 +74,16 @@ class TestAnswers:
         runs = "3 running of at most 8, 1 waiting, 0 due, 0 retrying"
         expected = {"state": "ok", "runs": runs, "jobs": "2", "problems": "0"}
         assert expected == {name: facts(shown.stdout)[name] for name in expected}
-        assert (0, "", False) == (shown.returncode, shown.stderr, "held" in facts(shown.stdout))
+        assert (0, "", False) == (shown.returncode, shown.stderr, "on hold" in facts(shown.stdout))
 
     def test_status_while_held(self, daemon: Daemon, tmp_path: Path) -> None:
-        """Who holds the host is told, and how to go on; it is no trouble, so the exit status is 0."""
+        """A hold is shown with its author and how to end it; it is no failure, so the exit status is 0."""
         daemon.answers("Status", {**STATUS, "held_by": "root"})
         shown = run("--root", tmp_path, "status")
-        held = "by root: nothing new starts; to go on: jobqueuectl release"
-        assert (0, held) == (shown.returncode, facts(shown.stdout)["held"])
+        held = "by root: nothing new starts; to end it: jobqueuectl release"
+        assert (0, held) == (shown.returncode, facts(shown.stdout)["on hold"])
         daemon.answers("Status", {**STATUS, "held_by": "root", "held_until": JOB["next"]})
-        assert facts(run("--root", tmp_path, "status").stdout)["held"].startswith("by root until ")
+        assert facts(run("--root", tmp_path, "status").stdout)["on hold"].startswith("by root until ")
 
     @pytest.mark.parametrize(
         ("trouble", "code"),
@@ -95,7 +95,7 @@ class TestAnswers:
         ids=str,
     )
     def test_status_of_trouble(self, daemon: Daemon, tmp_path: Path, trouble: Message, code: int) -> None:
-        """An error in a job file, or a degraded daemon, is told and is exit status 1; a warning is only told."""
+        """An error in a job file, or a degraded daemon, is shown and is exit status 1; a warning is only shown."""
         daemon.answers("Status", {**STATUS, **trouble})
         shown = run("--root", tmp_path, "status")
         told = "b.yaml:3:5: schedule: found 'x'" if "problems" in trouble else "disk full"
@@ -121,7 +121,8 @@ class TestAnswers:
         expected = {
             "status": "Failed", "defined in": "/etc/jobqueue.d/backup.yaml:5", "command": "backup --to 'a b'",
             "timeout": "2 h", "umask": "0022", "success codes": "0, 3", "environment": '{"A": "b"}',
-            "runs so far": "3 started, 1 succeeded, 2 failed, 4 skipped",
+            "runs so far": "3 started, 1 succeeded, 2 failed, 4 skipped", "on": "boot, {event: e}",
+            "locks": "db, {name: tape, mode: shared}",
         }  # fmt: skip
         assert expected == {name: facts(shown.stdout)[name] for name in expected}
         assert not {"user", "output limit", "kill grace"} & set(facts(shown.stdout))
@@ -131,7 +132,7 @@ class TestAnswers:
         """A run is shown with what ran, how it ended and what it took, and the end of its output as it was."""
         shown = run("--root", tmp_path, "show", "nightly-backup@142").stdout
         expected = {
-            "run": "nightly-backup@142", "state": "failed", "reason": "exit code 3", "ended with": "exit status 3",
+            "run": "nightly-backup@142", "state": "failed", "reason": "exit code 3", "ended with": "exit code 3",
             "started": facts(shown)["due"], "took": "2 min 3 s", "command": "backup | gzip", "user": "backup",
             "pid": "4711", "CPU": "1.25 s user, 500 ms system", "memory peak": "3 MiB", "dropped": "7 B",
             "tags": "nightly", "metadata": '{"owner": "ops"}',
@@ -143,7 +144,7 @@ class TestAnswers:
     def test_show_live_run(self, tmp_path: Path) -> None:
         """A live run is shown with what it uses now."""
         shown = facts(run("--root", tmp_path, "show", "nightly-backup@143").stdout)
-        assert ("running", "2 s CPU, 5 MiB, 2 tasks, stopped by a signal (SIGCONT lets it go on)") == (
+        assert ("running", "2 s CPU, 5 MiB, 2 tasks, stopped by a signal (SIGCONT continues it)") == (
             shown["state"],
             shown["now"],
         )
@@ -155,7 +156,7 @@ class TestAnswers:
             (
                 {"memory_peak": None, "memory_peak_below": 1 << 20},
                 "memory peak",
-                "below 1.0 MiB, too small to be measured",
+                "below 1 MiB, too small to be measured",
             ),
             ({"usage": {"cpu_seconds": 2.0, "memory": 1, "tasks": 1, "stopped": False}}, "now", "2 s CPU, 1 B, 1 task"),
             ({"output": {**RECORD["output"], "journal": {"dropped": 1}}}, "not in journal", "1 line"),
@@ -207,11 +208,15 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("error", "code", "told"),
         [
-            (VarlinkError("NoSuchJob", {"job": "a\x1b"}), 1, r"there is no job a\x1b"),
-            (VarlinkError("NoSuchRun", {"run": "a@1"}), 1, "there is no run a@1"),
+            (VarlinkError("NoSuchJob", {"job": "a\x1b"}), 1, r"no such job: a\x1b"),
+            (VarlinkError("NoSuchRun", {"run": "a@1"}), 1, "no such run: a@1"),
             (VarlinkError("Refused", {"reason": "not now"}), 1, "refused: not now"),
             (VarlinkError("PermissionDenied"), 1, "member of the group jobqueue"),
-            (VarlinkError("org.varlink.service.MethodNotFound", {"method": "X"}), 2, "do not understand each other"),
+            (
+                VarlinkError("org.varlink.service.MethodNotFound", {"method": "X"}),
+                2,
+                "the daemon answers org.varlink.service.MethodNotFound",
+            ),
         ],
         ids=str,
     )
@@ -287,7 +292,7 @@ class TestHistory:
         assert (expected, 0, "") == (lines, shown.returncode, shown.stderr)
 
     def test_asked(self, daemon: Daemon, tmp_path: Path) -> None:
-        """What is asked for reaches the daemon as states and instants, page after page, until there are enough."""
+        """The filters reach the daemon as states and instants, page after page, until there are enough runs."""
         asked: list[Message] = []
 
         def page(parameters: Message) -> Message:
@@ -322,7 +327,7 @@ class TestHistory:
 
     @pytest.mark.parametrize("text", ["2", "2x", "2026-13-01", "99999999d", ""])
     def test_no_time(self, text: str) -> None:
-        """What is no time is said so, with what is."""
+        """A malformed time is refused, with the forms that are accepted."""
         shown = run("history", "--since", text)
         assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), 18:00, today" in shown.stderr), (
             shown.stderr
@@ -330,9 +335,9 @@ class TestHistory:
 
     @pytest.mark.parametrize("option", ["--since", "--until"])
     def test_time_to_come(self, option: str) -> None:
-        """Of what is to come there is no history, which is said so."""
+        """A time in the future is refused: there is no history of it."""
         shown = run("history", option, "tomorrow")
-        assert (2, True) == (shown.returncode, f"'{option}': 'tomorrow' is to come" in shown.stderr), shown.stderr
+        assert (2, True) == (shown.returncode, f"'{option}': 'tomorrow' is in the future" in shown.stderr), shown.stderr
 
 
 class TestStop:
@@ -371,7 +376,7 @@ class TestStop:
         """Nothing of a job to be stopped is a no."""
         daemon.answers("History", {"runs": [RECORD], "next": None})
         shown = run("--root", tmp_path, "stop", "nightly-backup")
-        told = "Error: nothing of nightly-backup is running; runs that wait are stopped by name\n"
+        told = "Error: nightly-backup has no live run; to stop one that waits, name it: JOB@N\n"
         assert (1, "", told, []) == (shown.returncode, shown.stdout, shown.stderr, asked)
 
     def test_wait(self, host: Host) -> None:
@@ -393,25 +398,25 @@ RELOADED: Message = {"jobs": 2, "added": ["a", "b"], "edited": [], "removed": ["
 
 class TestReload:
     def test_changes(self, daemon: Daemon, tmp_path: Path) -> None:
-        """What became of which jobs is told."""
+        """The changed jobs are listed by kind of change."""
         daemon.answers("Reload", RELOADED)
         shown = run("--root", tmp_path, "reload")
         assert (0, "added: a, b\nremoved: c\n2 jobs\n") == (shown.returncode, shown.stdout)
 
     def test_refused(self, daemon: Daemon, tmp_path: Path) -> None:
-        """A refused file is told, and the answer is no; a warning is only told."""
+        """A refused file is reported, and the answer is no; a warning is only reported."""
         for severity, code in (("error", 1), ("warning", 0)):
             problem = {**PROBLEM, "severity": severity}
             daemon.answers("Reload", {**RELOADED, "stale": [PROBLEM["file"]], "problems": [problem]})
             shown = run("--root", tmp_path, "reload")
             assert (code, True) == (shown.returncode, "b.yaml:3:5: schedule: found 'x'" in shown.stdout)
-            assert f"{PROBLEM['file']}: stale, its last good jobs go on" in shown.stdout
+            assert f"{PROBLEM['file']}: stale, its last good jobs stay in force" in shown.stdout
 
     def test_nothing_changed(self, daemon: Daemon, tmp_path: Path) -> None:
-        """That nothing changed is said, too."""
+        """A reload without changes says so."""
         daemon.answers("Reload", {**RELOADED, "added": [], "removed": []})
         shown = run("--root", tmp_path, "reload")
-        assert "2 jobs, none of which changed since they were last read\n" == shown.stdout
+        assert "2 jobs, no changes\n" == shown.stdout
 
 
 class TestDaemonDown:
@@ -419,10 +424,10 @@ class TestDaemonDown:
         "arguments", [["reload"], ["list"], ["run", "a"], ["list", "--json"], ["history"]], ids=str
     )
     def test_said(self, tmp_path: Path, arguments: list[str]) -> None:
-        """Who needs the daemon says where it was expected and what to do, with exit status 2."""
+        """A command that needs the daemon says where it was expected and what to do, with exit status 2."""
         shown = run("--root", tmp_path, *arguments)
         assert (2, "") == (shown.returncode, shown.stdout)
-        expected = f"Error: the daemon is not reachable at {tmp_path}/run/control: it is not running; start it"
+        expected = f"Error: cannot reach the daemon at {tmp_path}/run/control: it is not running; start it"
         assert shown.stderr.startswith(expected)
 
     @pytest.fixture
@@ -444,7 +449,7 @@ class TestDaemonDown:
         runs = [record["number"] for record in json.loads(shown.stdout)["runs"]]
         assert (0, [12, 10, 9]) == (shown.returncode, runs)
         assert "it is not running" in shown.stderr
-        assert f"This is what the files in {records}/logs and {records}/run say." in shown.stderr
+        assert f"Reading the files in {records}/logs and {records}/run instead." in shown.stderr
 
     def test_show_run(self, records: Path) -> None:
         """`show JOB@N` looks the same as with the daemon."""
@@ -453,9 +458,9 @@ class TestDaemonDown:
 
     @pytest.mark.parametrize("name", ["x", "nightly-backup@11", "nightly-backup@99", "../outside", "../outside@1"])
     def test_no_record(self, records: Path, name: str) -> None:
-        """What has no whole record can't be told, and no name leads out of the log directory."""
+        """A run without a whole record is not found, and no name leads out of the log directory."""
         shown = run("--root", records, "show", name)
-        assert (2, "", True) == (shown.returncode, shown.stdout, "There is no record" in shown.stderr)
+        assert (2, "", True) == (shown.returncode, shown.stdout, "No record" in shown.stderr)
 
     def test_history(self, records: Path) -> None:
         """`history` merges the jobs' records, newest first, and asks of them the same."""
@@ -493,7 +498,7 @@ class TestDaemonDown:
         assert ["* * * * *", "every 1 d 12 h"] == jobs["d"]["schedule"]
         assert [None] * 4 == [jobs["d"][name] for name in ("paused", "due", "waiting", "retrying")]
         assert "it is not running" in shown.stderr
-        assert "They don't tell which jobs are paused, nor what waits." in shown.stderr
+        assert "They do not show pauses or waiting runs." in shown.stderr
 
     def test_show_defined_job(self, records: Path) -> None:
         """`show JOB` has the definition from its file too."""
@@ -561,7 +566,7 @@ class TestDaemonDown:
         assert shown["pid"] is not None
 
     def test_left_behind(self, host: Host) -> None:
-        """What a run left behind is named while the daemon is down too."""
+        """A run that left processes behind is named while the daemon is down, too."""
         host.write("a.yaml", "jobs: {a: {command: sleep 1000 & echo $!, leave_children: true}}")
         host.start()
         host.wait(name := host.run("a"))
@@ -575,7 +580,7 @@ class TestDaemonDown:
     def test_not_ours_to_see(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """To whom the live runs are hidden nobody says that there are none."""
+        """A user who may not see live runs is not told that there are none."""
         scan = os.scandir
 
         def refuse(directory: Path) -> Any:
@@ -592,7 +597,7 @@ class TestDaemonDown:
         answer = json.loads(capsys.readouterr().out)
         assert [None] * 3 == [answer[name] for name in ("running", "left", "runs")]
         assert {"state": "down"} == facts(shown.out)
-        assert "is not yours to read" in shown.err
+        assert "no permission to read" in shown.err
 
     def test_logs_option(self, records: Path) -> None:
         """--logs and --run say where things are without --root, which the environment can say too."""
@@ -625,10 +630,10 @@ class TestClient:
 
     @pytest.mark.parametrize(
         ("answer", "told"),
-        [(b"hello\0", "no jobqueued"), (b"\0", "no jobqueued"), (b"", "hung up"), (b"{}", "hung up")],
+        [(b"hello\0", "another program"), (b"\0", "another program"), (b"", "closed the"), (b"{}", "closed the")],
     )
     def test_nonsense(self, tmp_path: Path, answer: bytes, told: str) -> None:
-        """Whatever else listens there, it is said."""
+        """Any other program that listens there is recognised."""
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(tmp_path / "control"))
             listener.listen()
@@ -712,13 +717,13 @@ class TestCheck:
             (6, "e", "it depends on itself: e → d → e"),
             (7, "f", "it depends on pwn, and there is no such job; did you mean own?"),
         ):
-            assert told[line - 2].startswith(f"{tmp_path}/a.yaml:{line}: job {job} does not run: {reason}")
+            assert told[line - 2].startswith(f"{tmp_path}/a.yaml:{line}: job {job} will not run: {reason}")
             assert told[line - 2].endswith(" (warning)")
         nexts = dict(line.split()[:2] for line in told[-8:-1])
         assert ("-", "in") == (nexts["a"], nexts["fine"])
 
     def test_directory(self, tmp_path: Path) -> None:
-        """Of a directory the job files count, in byte order of their names: the first to have an id keeps it."""
+        """The job files of a directory count, in byte order of their names: the first to have an id keeps it."""
         (tmp_path / "B.yml").write_text(CLEAN)
         (tmp_path / "a.yaml").write_text(CLEAN)
         for name in (".a.yaml", "a.yaml~", "a.yaml.dpkg-old", "notes.txt"):
@@ -819,7 +824,7 @@ class TestNext:
         ],
     )
     def test_refused(self, arguments: list[str], code: int, told: str) -> None:
-        """What is wrong with the question is said."""
+        """A wrong question is refused with the reason."""
         shown = run("next", *arguments)
         assert (code, True) == (shown.returncode, told in shown.stderr)
 
@@ -844,7 +849,7 @@ class TestNext:
         assert 2 == len(answer["next"])
         assert 1 == run("--root", tmp_path, "next", "b").returncode
         shown = run("--root", tmp_path, "next", "c")
-        assert (2, True) == (shown.returncode, "and no job c is in" in shown.stderr)
+        assert (2, True) == (shown.returncode, "No job c in " in shown.stderr)
 
 
 @pytest.mark.usefixtures("daemon")
@@ -876,7 +881,7 @@ class TestTerminal:
     @pytest.mark.parametrize("arguments", READING, ids=str)
     @pytest.mark.parametrize("more", [[], ["--json"]], ids=str)
     def test_no_control_characters(self, daemon: Daemon, tmp_path: Path, arguments: list[str], more: list[str]) -> None:
-        """Whatever jobs wrote or files say, a pipe gets text and line ends only."""
+        """A pipe gets text and line ends only, whatever jobs wrote or files say."""
         nasty = {**JOB, "id": NASTY, "description": NASTY, "status": NASTY, "schedule": [NASTY]}
         record = {
             **RECORD,
@@ -895,7 +900,7 @@ class TestTerminal:
         assert (set(), "") == (harmful(shown.stdout), shown.stderr)
 
     def test_poor_locale(self, daemon: Daemon, tmp_path: Path) -> None:
-        """What the terminal's character set lacks is written as an escape."""
+        """A character missing in the terminal's character set is written as an escape."""
         daemon.answers("List", {"jobs": [{**JOB, "description": "Überlauf"}]})
         shown = run("--root", tmp_path, "list", PYTHONIOENCODING="ascii")
         assert (0, True) == (shown.returncode, r"\xdcberlauf" in shown.stdout)
@@ -987,11 +992,11 @@ class TestVarlinkctl:
 @pytest.mark.parametrize("command", ["status", "list", "doctor", "show nightly-backup@142", "status --json", "--help"])
 @pytest.mark.usefixtures("daemon")
 def test_a_full_disk_under_the_answer(tmp_path: Path, command: str) -> None:
-    """That is told in a sentence."""
+    """A full disk under stdout is an error in one sentence."""
     with open("/dev/full", "w") as full:
         words = [*PROGRAM, "--root", str(tmp_path), *command.split()]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
-    assert (2, "Error: the answer can't be written: No space left on device\n") == (done.returncode, done.stderr)
+    assert (2, "Error: cannot write the output: No space left on device\n") == (done.returncode, done.stderr)
 
 
 class TestDoctor:
@@ -1027,15 +1032,15 @@ class TestDoctor:
             ({"controllers": None}, "warning", "cgroups: runs have none: memory is sampled"),
             ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have memory, pids, but no io: io_read an"),
             ({"troubles": ["runs have no cgroups"]}, "warning", "troubles: runs have no cgroups; "),
-            ({"launcher": False}, "error", "launcher: it does not answer: nothing starts; systemctl status"),
-            ({"reason": "disk full"}, "error", "state: disk full; make it writable again, or make room"),
-            ({"held_by": "root"}, "warning", "queue: held by root: nothing new starts; jobqueuectl release"),
+            ({"launcher": False}, "error", "launcher: no answer: nothing starts; systemctl status"),
+            ({"reason": "disk full"}, "error", "state: disk full; free space there, or make it writable"),
+            ({"held_by": "root"}, "warning", "queue: on hold by root: nothing new starts; jobqueuectl release"),
             ({"version": "0.0.9"}, "warning", "daemon: the daemon is version 0.0.9, jobqueuectl is "),
             ({"problems": [PROBLEM]}, "error", "job files: /etc/jobqueue.d/b.yaml:3:5: schedule: found 'x'; "),
         ],
     )  # fmt: skip
     def test_status(self, daemon: Daemon, tmp_path: Path, status: Message, verdict: str, told: str) -> None:
-        """What the daemon says of itself."""
+        """Each trouble in the daemon's status is a finding, with its remedy."""
         daemon.answers("Status", {**STATUS, **status})
         code, found = self.findings(tmp_path)
         assert [told] == [each[: len(told)] for each in found[verdict] if each.startswith(told.partition(":")[0])]
@@ -1045,10 +1050,10 @@ class TestDoctor:
         """It is named, with its place."""
         daemon.answers("List", {"jobs": [{**JOB, "invalid": "no user x"}]})
         code, found = self.findings(tmp_path)
-        assert (1, [f"job: {JOB['id']} does not run: no user x; {JOB['file']}:{JOB['line']}"]) == (code, found["error"])
+        assert (1, [f"job: {JOB['id']} will not run: no user x; {JOB['file']}:{JOB['line']}"]) == (code, found["error"])
 
     def test_a_stranger(self, daemon: Daemon, tmp_path: Path) -> None:
-        """Who may not see jobs is told the rest."""
+        """A user who may not see jobs gets all other findings."""
         daemon.refuses("List", VarlinkError("PermissionDenied"))
         assert 0 == self.findings(tmp_path)[0]
 
@@ -1062,7 +1067,7 @@ class TestDoctor:
         assert 2 == code
         assert any(each.startswith("cgroups: ") for each in found["ok"] + found["warning"])
         for told in (
-            "daemon: the daemon is not reachable at ", f"job files: {tmp_path}/jobqueue.d/a.yaml:1:", "settings: ",
+            "daemon: cannot reach the daemon at ", f"job files: {tmp_path}/jobqueue.d/a.yaml:1:", "settings: ",
             f"directory: {tmp_path}/logs: No such file or directory; systemd-tmpfiles --create jobqueue.conf",
         ):  # fmt: skip
             assert 1 <= len([each for each in found["error"] if each.startswith(told)]), (told, found)

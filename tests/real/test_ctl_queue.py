@@ -1,4 +1,4 @@
-"""What jobqueuectl does to the queue, and tells of it, against a real daemon: why, emit, rerun, pause, hold, drain."""
+"""The commands of jobqueuectl about the queue, against a real daemon: why, emit, rerun, pause, hold, drain."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def live(host: Host, job: str) -> str:
 
 
 def reasons(text: str) -> list[str]:
-    """What `why` gives as reasons."""
+    """The reasons that `why` gives."""
     return [line.split("  ", 1)[1].strip() for line in text.splitlines() if line.startswith(("because", "  "))]
 
 
@@ -86,7 +86,7 @@ GROWTH = re.compile(r"its priority is [\d.]+ by now: 0, and 1 point for each min
 
 class TestWhy:
     def test_lock(self, busy: Host) -> None:
-        """Of a run that waits is told what it lacks, who has that, and how its priority grows."""
+        """A waiting run is shown with what it lacks, who holds that, and how its priority grows."""
         holder, waiting = live(busy, "long"), busy.run("wants")
         code, shown, said = ctl(busy, "why", waiting)
         lacks, growth = reasons(shown)
@@ -112,7 +112,7 @@ class TestWhy:
         assert 0 <= why["effective_priority"] < 1
 
     def test_job(self, busy: Host) -> None:
-        """Of a job each run that waits is told, in order, and who goes first: three by name, with --all all of them."""
+        """Each waiting run of a job is shown, in order, with the runs ahead: three by name, with --all all of them."""
         live(busy, "long")
         runs = [busy.run("wants") for _ in range(6)]
         blocks = ctl(busy, "why", "wants")[1].split("\n\n")
@@ -125,17 +125,26 @@ class TestWhy:
         assert [None, *(", ".join(runs[:n]) for n in range(1, 6))] == [facts(b).get("goes first") for b in blocks]
         assert runs == [why["run"] for why in json.loads(ctl(busy, "why", "wants", "--json")[1])["runs"]]
 
+    def test_many(self, busy: Host) -> None:
+        """Of a job with many waiting runs the first 10 are shown, and the number of the others."""
+        live(busy, "long")
+        runs = [busy.run("wants") for _ in range(12)]
+        *blocks, rest = ctl(busy, "why", "wants")[1].split("\n\n")
+        assert (runs[:10], "… and 2 more\n") == ([facts(block)["run"] for block in blocks], rest)
+        answer = json.loads(ctl(busy, "why", "wants", "--json")[1])
+        assert (runs[:10], 2) == ([why["run"] for why in answer["runs"]], answer["more"])
+
     def test_expected(self, busy: Host) -> None:
-        """Where it is known how long the runs before it take, it is told when it is likely to start."""
+        """The expected start is shown if it is known how long the runs ahead take."""
         go(busy)
         assert "succeeded" == busy.wait(busy.run("long"))["state"]
         (busy.root / "go").unlink()
         live(busy, "long")
         shown = facts(ctl(busy, "why", busy.run("wants"))[1])
-        assert re.fullmatch(rf"to start {TIME} \(.+\)", shown["expected"])
+        assert re.fullmatch(rf"{TIME} \(.+\)", shown["expected start"])
 
     def test_retry(self, busy: Host) -> None:
-        """Of a run that is tried again is told why, and when."""
+        """A retrying run is shown with the reason, and the time of the next attempt."""
         name = busy.run("failing")
         wait_for(lambda: busy.said("run_retrying"))
         code, shown, _ = ctl(busy, "why", "failing")
@@ -145,28 +154,28 @@ class TestWhy:
         assert re.fullmatch(rf"its last attempt failed \(exit code 3\); attempt 2 follows in {pause}", reason)
 
     def test_concurrency(self, busy: Host) -> None:
-        """Of a run that its own job holds back is told which others are in its way."""
+        """A run kept back by its own job's concurrency is shown with the runs that use it up."""
         first = live(busy, "one")
         assert [f"concurrency 1 is used up by {first}"] == reasons(ctl(busy, "why", busy.run("one"))[1])
 
     def test_live_or_ended(self, busy: Host) -> None:
-        """What has started waits for nothing, which is said."""
+        """A run that has started waits for nothing, and `why` says so."""
         name = live(busy, "one")
-        assert ["it is live"] == reasons(ctl(busy, "why", name)[1])
+        assert ["it has started"] == reasons(ctl(busy, "why", name)[1])
         go(busy)
         busy.wait(name)
         assert [f"{name} has ended: succeeded"] == reasons(ctl(busy, "why", name)[1])
 
     def test_nothing_waits(self, idle: Host) -> None:
-        """Of a job of which nothing waits its status is told, and the answer is no."""
-        told = "Error: nothing of plain waits to be started; its status is Idle\n"
+        """A job without waiting runs is shown with its status, and the answer is no."""
+        told = "Error: refused: no run of plain waits to start; its status is Idle\n"
         assert (1, "", told) == ctl(idle, "why", "plain")
 
     @pytest.mark.parametrize(("name", "kind"), [("nobody", "job"), ("nobody@1", "run"), ("plain@7", "run")])
     def test_nobody(self, idle: Host, name: str, kind: str) -> None:
-        """What there is not has no reasons."""
+        """An unknown job or run has no reasons."""
         code, shown, told = ctl(idle, "why", name)
-        assert (1, "", True) == (code, shown, told.startswith(f"Error: there is no {kind} {name}"))
+        assert (1, "", True) == (code, shown, told.startswith(f"Error: no such {kind}: {name}"))
 
 
 class TestEmit:
@@ -179,13 +188,13 @@ class TestEmit:
             assert ("succeeded", f"event {event}", ME) == (record["state"], record["trigger"], record["asked_by"])
 
     def test_nobody_waits_for_it(self, busy: Host) -> None:
-        """That nobody waits for an event is no failure, and prints nothing; the journal has it."""
+        """An event that no job waits for is no failure, and prints nothing; the journal has it."""
         assert (0, "", "") == ctl(busy, "emit", "deployd")
         (line,) = busy.said("emitted")
-        assert f"event deployd by {ME}: no job waits for it" == line["message"]
+        assert f"event deployd emitted by {ME}: no job waits for it" == line["message"]
 
     def test_paused(self, busy: Host) -> None:
-        """What is skipped has a run too, whose record says why."""
+        """A skipped run is printed, too; its record says why."""
         ctl(busy, "pause", "hears")
         assert (0, "hears@1\nhears-too@1\n", "") == ctl(busy, "emit", "deployed")
         record = busy.wait("hears@1")
@@ -193,7 +202,7 @@ class TestEmit:
 
     @pytest.mark.parametrize("event", ["Deployed", "", "a b"])
     def test_no_name(self, idle: Host, event: str) -> None:
-        """What can't be the name of an event is an error."""
+        """A malformed name of an event is an error."""
         code, shown, told = ctl(idle, "emit", event)
         assert (2, "", True) == (code, shown, "accepted: a name such as" in told)
 
@@ -228,21 +237,21 @@ class TestRerun:
     def test_refused(self, busy: Host) -> None:
         """A run that never was can't be repeated, nor can one wait for a new one inside a run."""
         code, shown, told = ctl(busy, "rerun", "plain@7")
-        assert (1, "", True) == (code, shown, told.startswith("Error: there is no run plain@7"))
+        assert (1, "", True) == (code, shown, told.startswith("Error: no such run: plain@7"))
         code, shown, told = ctl(busy, "rerun", "--wait", "plain@7", JOBQUEUE_RUN="one@1")
-        assert (2, "", True) == (code, shown, "Leave out --wait." in told)
+        assert (2, "", True) == (code, shown, "omit --wait" in told)
 
     def test_removed(self, busy: Host) -> None:
-        """Of a job that is not there any more nothing can be made due."""
+        """A removed job can't be run again."""
         busy.wait(first := busy.run("plain"))
         busy.write("jobs.yaml", "jobs: {}")
         wait_for(lambda: not busy.call("List")["jobs"])
         code, shown, told = ctl(busy, "rerun", first)
-        assert (1, "", True) == (code, shown, told.startswith("Error: there is no job plain"))
+        assert (1, "", True) == (code, shown, told.startswith("Error: no such job: plain"))
 
 
 def job(host: Host, name: str) -> dict[str, Any]:
-    """What `list` has of a job."""
+    """The row of a job in `list`."""
     return next(dict(row) for row in host.call("List")["jobs"] if row["id"] == name)
 
 
@@ -255,7 +264,9 @@ class TestPause:
         assert ("Paused", None) == (job(busy, "wants")["status"], job(busy, "wants")["next"])
         assert (1, "", "Error: refused: wants@2 was skipped: paused\n") == ctl(busy, "run", "wants")
         (line,) = busy.said("job_paused")
-        assert re.fullmatch(rf"wants: paused by {ME} until {TIME}", line["message"])
+        assert re.fullmatch(
+            rf"wants: paused by {ME} until {TIME}; to resume: jobqueuectl resume wants", line["message"]
+        )
         go(busy)
         assert "succeeded" == busy.wait(waiting)["state"]
         (line,) = busy.said("job_resumed")
@@ -267,11 +278,9 @@ class TestPause:
             assert (0, "", "") == ctl(busy, *words)
         assert "succeeded" == busy.wait(busy.run("plain"))["state"]
         ctl(busy, "pause", "plain", "--until", "1h")
-        assert re.fullmatch(
-            rf"not while it is paused, until {TIME} \(.+\)", facts(ctl(busy, "show", "plain")[1])["next"]
-        )
+        assert re.fullmatch(rf"none while paused, until {TIME} \(.+\)", facts(ctl(busy, "show", "plain")[1])["next"])
         ctl(busy, "pause", "plain")
-        assert "not while it is paused" == facts(ctl(busy, "show", "plain")[1])["next"]
+        assert "none while paused" == facts(ctl(busy, "show", "plain")[1])["next"]
         assert [True, True, False] == [" until " in line["message"] for line in busy.said("job_paused")]
 
     def test_until_over_a_restart(self, busy: Host) -> None:
@@ -283,11 +292,11 @@ class TestPause:
         assert "succeeded" == busy.wait(busy.run("plain"))["state"]
 
     @pytest.mark.parametrize(
-        ("time", "told"), [("yesterday", "'yesterday' is past"), ("x", "'x'; accepted: 2h or 1d12h (from now on)")]
+        ("time", "told"), [("yesterday", "'yesterday' is in the past"), ("x", "'x'; accepted: 2h or 1d12h (from now)")]
     )
     @pytest.mark.parametrize("words", [["pause", "plain"], ["hold"], ["drain"]], ids=str)
     def test_no_end(self, idle: Host, words: list[str], time: str, told: str) -> None:
-        """What is no time to come is refused, and nothing is paused or held."""
+        """A time that is not in the future is refused, and nothing is paused or on hold."""
         code, shown, said = ctl(idle, *words, "--until", time)
         assert (2, "", True) == (code, shown, told in said)
         assert (False, None) == (job(idle, "plain")["paused"], idle.call("Status")["held_by"])
@@ -295,7 +304,7 @@ class TestPause:
     def test_no_job(self, idle: Host) -> None:
         """A job that there is not can't be paused."""
         code, shown, told = ctl(idle, "pause", "nobody", "--until", "1h")
-        assert (1, "", True) == (code, shown, told.startswith("Error: there is no job nobody"))
+        assert (1, "", True) == (code, shown, told.startswith("Error: no such job: nobody"))
 
 
 def ended(host: Host, name: str) -> list[dict[str, Any]]:
@@ -312,16 +321,20 @@ class TestSkipNext:
         for due in (first, first + timedelta(days=1)):
             assert (0, f"{due:%Y-%m-%d %H:%M:%S}\n", "") == ctl(busy, "skip-next", "nightly")
         (line, _) = busy.said("skips_next")
-        assert re.fullmatch(rf"nightly: {ME} wants the one due {TIME} to be skipped", line["message"])
+        assert re.fullmatch(
+            rf"nightly: the run due {TIME} will be skipped, as {ME} asked;"
+            " to undo: jobqueuectl skip-next --undo nightly",
+            line["message"],
+        )
 
     def test_spread(self, busy: Host) -> None:
-        """Of a job with `spread` it is when the run would have started, as `next` tells."""
+        """The printed time of a job with `spread` is that of the start, as in `next`."""
         (start, _) = busy.call("Next", job="daily", count=2)["next"]
         code, shown, _ = ctl(busy, "skip-next", "daily")
         assert (0, start[:19].replace("T", " ")) == (code, shown.strip())
 
     def test_skipped(self, busy: Host) -> None:
-        """What the clock makes due next is skipped, which its record says; the one after it runs."""
+        """The next run by the clock is skipped, which its record says; the one after it runs."""
         busy.write("often.yaml", "jobs: {often: {command: 'true', schedule: '* * * * *', seconds: '*', timezone: UTC}}")
         wait_for(lambda: busy.said("run_started"))
         code, due, _ = ctl(busy, "skip-next", "often")
@@ -330,7 +343,7 @@ class TestSkipNext:
         assert (0, "skip_next", due.strip()) == (code, skip["reason"], skip["due"][:19].replace("T", " "))
 
     def test_told_and_undone(self, busy: Host) -> None:
-        """What is to be skipped is not what is next; `show` tells it; the last of them is taken back by --undo."""
+        """A run to be skipped is not the next one; `show` lists it; --undo takes the last of them back."""
         before = busy.call("Next", job="nightly", count=3)["next"]
         two = [ctl(busy, "skip-next", "nightly")[1].strip() for _ in range(2)]
         assert before[2] == busy.call("Next", job="nightly", count=1)["next"][0]
@@ -342,13 +355,13 @@ class TestSkipNext:
         code, shown, told = ctl(busy, "skip-next", "--undo", "nightly")
         assert (1, "", True) == (code, shown, "nothing of nightly is to be skipped" in told)
         assert "skip-next" not in facts(ctl(busy, "show", "nightly")[1])
-        assert busy.said("skips_not")[0]["message"].endswith("not to be skipped after all")
+        assert busy.said("skips_not")[0]["message"].endswith(f"will not be skipped: undone by {ME}")
 
     @pytest.mark.parametrize(
-        ("name", "told"), [("nobody", "there is no job nobody"), ("plain", "nothing of plain is due by the clock")]
+        ("name", "told"), [("nobody", "no such job: nobody"), ("plain", "nothing of plain is due by the clock")]
     )
     def test_refused(self, idle: Host, name: str, told: str) -> None:
-        """What the clock does not start can't be skipped."""
+        """A job that the clock does not start can't be skipped."""
         code, shown, said = ctl(idle, "skip-next", name)
         assert (1, "", True) == (code, shown, told in said)
 
@@ -362,7 +375,7 @@ class TestHold:
         code, shown, _ = ctl(busy, "status")
         told = facts(shown)
         assert (0, "1 running, 1 waiting, 0 due, 0 retrying") == (code, told["runs"])
-        assert f"by {ME}: nothing new starts; to go on: jobqueuectl release" == told["held"]
+        assert f"by {ME}: nothing new starts; to end it: jobqueuectl release" == told["on hold"]
         first, *_ = reasons(ctl(busy, "why", waiting)[1])
         assert f"nothing new starts on this host: held by {ME}; to go on: jobqueuectl release" == first
         go(busy)
@@ -370,19 +383,19 @@ class TestHold:
         assert [before] == started(busy)
         assert (0, "", "") == ctl(busy, "release")
         assert "succeeded" == busy.wait(waiting)["state"]
-        assert "held" not in facts(ctl(busy, "status")[1])
+        assert "on hold" not in facts(ctl(busy, "status")[1])
 
     def test_until(self, busy: Host) -> None:
         """A hold ends by itself at the time that was said, which `status` tells."""
         assert (0, "", "") == ctl(busy, "hold", "--until", "1s")
         waiting = busy.run("plain")
-        held = facts(ctl(busy, "status")[1])["held"]
-        assert re.fullmatch(rf"by {ME} until {TIME} \(.+\): nothing new starts; to go on: jobqueuectl release", held)
+        held = facts(ctl(busy, "status")[1])["on hold"]
+        assert re.fullmatch(rf"by {ME} until {TIME} \(.+\): nothing new starts; to end it: jobqueuectl release", held)
         assert [] == started(busy)
         assert "succeeded" == busy.wait(waiting)["state"]
         assert None is busy.call("Status")["held_by"]
         (line,) = busy.said("released")
-        assert "runs start again: released by its --until" == line["message"]
+        assert "hold released by its --until: runs start again" == line["message"]
 
     def test_restart(self, busy: Host) -> None:
         """A hold outlives the daemon, and so does what waits for its end, in its order."""
@@ -432,7 +445,7 @@ def line(process: subprocess.Popen[str]) -> str:
 
 class TestDrain:
     def test_nothing_live(self, busy: Host) -> None:
-        """Where nothing is live it returns at once, and nothing new starts."""
+        """A drain without live runs returns at once, and nothing new starts."""
         assert (0, "", "") == ctl(busy, "drain")
         waiting = busy.run("plain")
         assert (ME, "waiting") == (
@@ -444,7 +457,7 @@ class TestDrain:
         """It names the live runs, and returns when the last has ended; what came due meanwhile still waits."""
         runs = [live(busy, "one"), live(busy, "long")]
         draining = drain()
-        assert f"waits for {', '.join(reversed(runs))}\n" == line(draining)
+        assert f"waiting for {', '.join(reversed(runs))}\n" == line(draining)
         waiting = busy.run("plain")
         assert draining.poll() is None
         go(busy)
@@ -457,10 +470,10 @@ class TestDrain:
 
     @pytest.mark.parametrize("options", [["--until", "1s"], []], ids=str)
     def test_ends_before(self, busy: Host, drain: Drain, options: list[str]) -> None:
-        """Whoever or whatever ends the hold before all has ended: nothing is drained, and the answer is no."""
+        """A hold that ends before the live runs do, by whatever cause, makes the answer no."""
         first = live(busy, "one")
         draining = drain(*options)
-        assert f"waits for {first}\n" == line(draining)
+        assert f"waiting for {first}\n" == line(draining)
         if not options:
             ctl(busy, "release")
         wait_for(lambda: busy.call("Status")["held_by"] is None)
@@ -473,11 +486,11 @@ class TestDrain:
         live(busy, "one")
         first, second = drain(), drain("--until", "1h")
         for draining in (first, second):
-            assert "waits for one@1\n" == line(draining)
+            assert "waiting for one@1\n" == line(draining)
         first.kill()
         busy.kill()
         _, told = second.communicate(timeout=DEADLINE)
-        assert (2, True) == (second.returncode, told.endswith("new runs stay held until `jobqueuectl release`\n"))
+        assert (2, True) == (second.returncode, told.endswith("the host stays on hold until `jobqueuectl release`\n"))
         busy.start()
         assert ME == busy.call("Status")["held_by"]
         assert "waiting" == busy.call("Show", run=busy.run("plain"))["record"]["state"]
@@ -485,5 +498,5 @@ class TestDrain:
     def test_inside_a_run(self, idle: Host) -> None:
         """A run can't wait for its own end: that is refused, and nothing is held."""
         code, shown, told = ctl(idle, "drain", JOBQUEUE_RUN="one@1")
-        assert (2, "", True) == (code, shown, "Use `jobqueuectl hold`." in told)
+        assert (2, "", True) == (code, shown, "use `jobqueuectl hold`" in told)
         assert None is idle.call("Status")["held_by"]

@@ -256,7 +256,7 @@ class TestWithLock:
     def test_wait_so_long(self, busy: Host, hold: Callable[..., Holder]) -> None:
         """-w: after that time it gives up, without having run the command, and leaves the queue."""
         holder = hold("tape").has_it()
-        given_up = "Error: lock tape could not be had in time\n"
+        given_up = "Error: lock tape was not granted in time\n"
         assert (1, "", given_up) == with_lock(busy, "-w", "1s", "tape", "--", "echo", "in")
         holder.go()
         assert (0, "in\n", "") == with_lock(busy, "-n", "tape", "--", "echo", "in")
@@ -310,7 +310,7 @@ class TestWithLock:
         ("options", "told"),
         [
             (["Tape"], "'Tape'; accepted: a name such as"), (["/run/tape.lock"], "accepted: a name such as"),
-            ([""], "accepted: a name such as"), (["cpu"], "'cpu' is given to runs alone; accepted: a lock"),
+            ([""], "accepted: a name such as"), (["cpu"], "only runs can hold 'cpu'; accepted: a lock"),
             (["--shared", "--units", "2", "tape"], "either --shared or --units"),
             (["-w", "2", "tape"], "accepted: a duration such as 30s"),
         ],
@@ -353,7 +353,7 @@ class TestWithLock:
         """A run is refused a lock beside those it has, lest two of them wait for each other, and told what to do."""
         shown = run("--root", tmp_path, "with-lock", "tape", "--", "echo", "in", JOBQUEUE_RUN="a@1")
         assert (2, "") == (shown.returncode, shown.stdout)
-        assert "name this one in the job's `locks`" in shown.stderr
+        assert "list this one in the job's `locks`" in shown.stderr
 
     def test_killed(self, busy: Host, hold: Callable[..., Holder]) -> None:
         """However its process ends, the lock is given back at once."""
@@ -397,7 +397,7 @@ class TestRestart:
         busy.kill()
         stdout, stderr = waiting.process.communicate(timeout=DEADLINE)
         assert (2, "") == (waiting.process.returncode, stdout)
-        assert stderr.startswith("Error: the daemon is not reachable at ")
+        assert stderr.startswith("Error: cannot reach the daemon at ")
 
     def test_stale_marks(self, host: Host) -> None:
         """RunDirectory of dead processes, of other processes with their numbers, and garbage keep nothing locked."""

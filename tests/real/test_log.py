@@ -49,10 +49,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("jobs_read", {"file": "/a.yaml", "added": 2, "removed": 1}, "/a.yaml: 2 jobs added, 1 removed"),
     ("problem", {"text": "/a.yaml:1:2: no", "file": "/a.yaml"}, "/a.yaml:1:2: no"),
     ("odd", {"text": "/a.yaml:1:2: odd", "file": "/a.yaml"}, "/a.yaml:1:2: odd"),
+    ("odd", {"text": "/r/a@1.1/pid: odd"}, "/r/a@1.1/pid: odd"),
     (
         "refused",
         {"file": "/a.yaml", "jobs": ["backup", "x"]},
-        "/a.yaml: refused, stale: its last good jobs go on: backup, x",
+        "/a.yaml: refused, stale: its last good jobs stay in force: backup, x; see: jobqueuectl check",
     ),
     ("mended", {"file": "/a.yaml"}, "/a.yaml: accepted again"),
     (
@@ -63,7 +64,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "run_retrying",
         {"record": FAILED, "again_in": 300.0, "failover": False},
-        "backup@142 failed after 310 ms: exit code 1; tried again in 5 min",
+        "backup@142 failed after 310 ms: exit code 1; next attempt in 5 min",
     ),
     ("run_stopping", {"run": "backup@142", "reason": "stopped by root"}, "backup@142 is stopping: stopped by root"),
     ("run_ended", {"record": FAILED}, "backup@142 failed after 310 ms: exit code 1"),
@@ -75,65 +76,67 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "run_returned",
         {"run": "backup@142", "reason": "fork: no", "again_in": 4.0},
-        "backup@142 could not be started: fork: no; again in 4 s",
+        "backup@142 could not be started: fork: no; next try in 4 s",
     ),
-    ("clock_stepped", {"seconds": -3.5}, "the clock was set by -3.500 s"),
+    ("clock_stepped", {"seconds": -3.5}, "the system clock was set by -3.500 s"),
     (
         "clock_was_ahead",
         {"job": "backup", "seconds": 7500.0},
-        "backup: was last due 2 h 5 min from now, by a wrong clock; it goes on from now",
+        "backup: last due 2 h 5 min in the future, when the clock was wrong; its schedule continues from now",
     ),
     (
         "job_paused",
         {"job": "backup", "asked_by": "root", "until": MIDNIGHT},
-        f"backup: paused by root until {local_time(MIDNIGHT)}",
+        f"backup: paused by root until {local_time(MIDNIGHT)}; to resume: jobqueuectl resume backup",
     ),
     (
         "skips_next",
         {"job": "backup", "asked_by": "root", "due": MIDNIGHT},
-        f"backup: root wants the one due {local_time(MIDNIGHT)} to be skipped",
+        f"backup: the run due {local_time(MIDNIGHT)} will be skipped, as root asked;"
+        " to undo: jobqueuectl skip-next --undo backup",
     ),
     (
         "skips_not",
         {"job": "backup", "asked_by": "root", "due": MIDNIGHT},
-        f"backup: root wants the one due {local_time(MIDNIGHT)} not to be skipped after all",
+        f"backup: the run due {local_time(MIDNIGHT)} will not be skipped: undone by root",
     ),
     (
         "held",
         {"asked_by": "root", "until": MIDNIGHT},
-        f"nothing new starts until {local_time(MIDNIGHT)}: held by root; to go on: jobqueuectl release",
+        f"host put on hold by root until {local_time(MIDNIGHT)}: nothing new starts; to end it: jobqueuectl release",
     ),
-    ("released", {"asked_by": "root"}, "runs start again: released by root"),
+    ("released", {"asked_by": "root"}, "hold released by root: runs start again"),
     (
         "lock_granted",
         {"guest": ":with-lock@1", "locks": ["tape", "db"], "asked_by": "root"},
-        "root has tape, db, as long as a command of theirs lives (with-lock)",
+        "with-lock: tape, db granted to a command of root until it ends",
     ),
     (
         "lock_released",
         {"guest": ":with-lock@1", "locks": ["tape"], "asked_by": "root"},
-        "root has given back tape (with-lock)",
+        "with-lock: tape released by a command of root",
     ),
     (
         "emitted",
         {"name": "deployed", "asked_by": "root", "runs": ["backup@142", "test@7"]},
-        "event deployed by root: backup@142, test@7",
+        "event deployed emitted by root: backup@142, test@7",
     ),
     (
         "held_up",
         {"run": "backup@142", "holders": ["a@1", "b@2"]},
-        "backup@142 is late: it waits for a@1, b@2, which may never end (no timeout); meanwhile others may go first",
+        "backup@142 is delayed: it waits for a@1, b@2, which may never end (no timeout); others may pass it for now",
     ),
     (
         "fuse",
         {"job": "backup"},
-        "backup: due more than 100 times in a minute; its occurrences are skipped until a quiet minute",
+        "backup: due more than 100 times in a minute; occurrences are skipped until this stops;"
+        " see: jobqueuectl next backup",
     ),
     ("job_resumed", {"job": "backup", "asked_by": "root"}, "backup: resumed by root"),
     (
         "job_invalid",
         {"job": "backup", "reason": "no user 'x' on this host", "file": "/a.yaml", "line": 2},
-        "backup: invalid, it does not run: no user 'x' on this host (/a.yaml:2)",
+        "backup: invalid, will not run: no user 'x' on this host (/a.yaml:2)",
     ),
     ("job_valid", {"job": "backup"}, "backup: valid again"),
     ("degraded", {"text": "state can't be saved"}, "state can't be saved"),
@@ -194,7 +197,7 @@ class TestVocabulary:
 
     def test_all_have_a_sample(self) -> None:
         """The samples are the whole vocabulary."""
-        assert list(VOCABULARY) == [event for event, _, _ in SAMPLES]
+        assert list(VOCABULARY) == list(dict.fromkeys(event for event, _, _ in SAMPLES))
 
     def test_what_the_code_says(self) -> None:
         """Wherever the code says something, it gives the fields that the samples have."""
@@ -233,9 +236,9 @@ class TestVocabulary:
             ({"state": "oom_killed", "reason": "out of memory"}, "backup@142 killed after 310 ms: out of memory"),
             ({"state": "timed_out", "reason": "timeout 1 s"}, "backup@142 timed out after 310 ms: timeout 1 s"),
             ({"state": "lost", "ended": None, "reason": "gone"}, "backup@142 lost: gone"),
-            ({"state": "failed", "reason": "r", "output": {"tail": "a\n b \n\n"}}, "310 ms: r; its last output:  b "),
+            ({"state": "failed", "reason": "r", "output": {"tail": "a\n b \n\n"}}, "310 ms: r; last output:  b "),
             ({"state": "succeeded", "output": {"tail": "chatter\n"}}, "backup@142 succeeded after 310 ms"),
-            ({"state": "failed", "output": {"tail": "x" * 999}}, f"its last output: {'x' * 200}"),
+            ({"state": "failed", "output": {"tail": "x" * 999}}, f"last output: {'x' * 200}"),
         ],
     )  # fmt: skip
     def test_ends(self, capsys: pytest.CaptureFixture[str], fields: dict[str, Any], text: str) -> None:
@@ -249,7 +252,7 @@ class TestVocabulary:
 
     @pytest.mark.parametrize(
         ("failover", "text"),
-        [(False, "backup@142 started: pid 4711, attempt 3"), (True, "backup@142 started: pid 4711, its failover")],
+        [(False, "backup@142 started: pid 4711, attempt 3"), (True, "backup@142 started: pid 4711, failover")],
     )
     def test_another_attempt(self, capsys: pytest.CaptureFixture[str], failover: bool, text: str) -> None:
         """Of a further attempt is told which one has started, not how late the run is by now."""
@@ -259,9 +262,9 @@ class TestVocabulary:
     @pytest.mark.parametrize(
         ("again_in", "failover", "text"),
         [
-            (0.0, False, "tried again at once"),
-            (0.0, True, "its failover at once"),
-            (1.5, False, "tried again in 1.5 s"),
+            (0.0, False, "next attempt at once"),
+            (0.0, True, "failover at once"),
+            (1.5, False, "next attempt in 1.5 s"),
         ],
     )
     def test_what_follows(self, capsys: pytest.CaptureFixture[str], again_in: float, failover: bool, text: str) -> None:
@@ -271,14 +274,16 @@ class TestVocabulary:
 
     def test_without_an_end(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A pause and a hold that nobody has set an end to have none."""
-        assert said(capsys, "text", "job_paused", job="a", asked_by="root", until=None).endswith(" a: paused by root\n")
+        assert said(capsys, "text", "job_paused", job="a", asked_by="root", until=None).endswith(
+            " a: paused by root; to resume: jobqueuectl resume a\n"
+        )
         held = said(capsys, "text", "held", asked_by="root", until=None)
-        assert held.endswith(" nothing new starts: held by root; to go on: jobqueuectl release\n")
+        assert held.endswith(" host put on hold by root: nothing new starts; to end it: jobqueuectl release\n")
 
     def test_an_event_that_nobody_waits_for(self, capsys: pytest.CaptureFixture[str]) -> None:
         """That an event makes nothing due is told, as it may be a typo."""
         line = said(capsys, "text", "emitted", name="deployd", asked_by="root", runs=[])
-        assert line.endswith(" event deployd by root: no job waits for it\n")
+        assert line.endswith(" event deployd emitted by root: no job waits for it\n")
 
     def test_jobs_read(self, capsys: pytest.CaptureFixture[str]) -> None:
         """What changed in a file is counted in words."""
@@ -311,7 +316,7 @@ class TestJson:
         assert before - SECOND <= told <= to_instant_now()
         assert document == {
             "event": "run_returned", "level": "warning", "run": "backup@142", "reason": "fork: no", "again_in": 4.0,
-            "message": "backup@142 could not be started: fork: no; again in 4 s",
+            "message": "backup@142 could not be started: fork: no; next try in 4 s",
         }  # fmt: skip
         assert line.index("\n") == len(line) - 1
 

@@ -119,7 +119,7 @@ class TestWhole:
         assert "ä\x1b[1;31mx\x1b[0m" + r"\x1b[3" + "\x1b[0m\n" == "".join(written)
 
     def test_newest_with_output(self, host: Host, fifo: int) -> None:
-        """Of a job its newest run with output is printed, and named on stderr; without any the answer is no."""
+        """The newest run of a job that has output is printed, and named on stderr; without any the answer is no."""
         host.start()
         os.write(fifo, b"first\n")
         run = host.run("echo")
@@ -132,17 +132,17 @@ class TestWhole:
         nothing = logs(host.root, "none")
         assert (1, b"", b"Error: no run of none has output\n") == (nothing.returncode, nothing.stdout, nothing.stderr)
         unknown = logs(host.root, "unknown")
-        assert (1, True) == (unknown.returncode, b"there is no job unknown" in unknown.stderr)
+        assert (1, True) == (unknown.returncode, b"no such job: unknown" in unknown.stderr)
 
     def test_attempts(self, kept: Path) -> None:
         """--attempt is what that attempt wrote; which there are is said where it is another."""
         shown = [logs(kept, "nightly-backup@142", "--attempt", n) for n in (1, 2, 3)]
         assert [b"one 1\n", b"two 2\n", b""] == [answer.stdout for answer in shown]
         assert [0, 0, 1] == [answer.returncode for answer in shown]
-        assert b"has no attempt 3; it has 2" in shown[2].stderr
+        assert b"has no attempt 3, only 2 attempts" in shown[2].stderr
 
     def test_only_an_earlier_attempt_wrote(self, host: Host) -> None:
-        """What any attempt wrote is output of the run, for the job's newest output and for the size in show."""
+        """The output of every attempt counts as the run's, for the job's newest output and for the size in show."""
         tries = '[ "$JOBQUEUE_ATTEMPT" = 2 ] || { echo first; exit 1; }'
         host.write("a.yaml", f"jobs: {{tries: {{command: {json.dumps(tries)}, retries: 1, retry_delay: 1s}}}}")
         host.start()
@@ -164,7 +164,7 @@ class TestWhole:
 
     @given(st.binary(max_size=40) | st.text("a\n", max_size=40).map(str.encode), st.integers(0, 9), st.data())
     def test_any_last_lines(self, text: bytes, lines: int, data: st.DataObject) -> None:
-        """Wherever reads are cut, and whatever piece of the output it is, they are its last lines."""
+        """The last lines are found wherever reads are cut, and in any piece of the output."""
         begin = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(begin, len(text)))
 
@@ -212,20 +212,20 @@ class TestNone:
         amend(kept, **{"attempts": [], **change})
         shown = logs(kept, "nightly-backup@142")
         assert (1, b"") == (shown.returncode, shown.stdout)
-        assert shown.stderr.decode().endswith(f"Error: there is no output of nightly-backup@142: {told}\n")
+        assert shown.stderr.decode().endswith(f"Error: no output of nightly-backup@142: {told}\n")
 
     def test_dropped(self, kept: Path) -> None:
-        """What the output lacks is said behind it."""
+        """The amount of dropped output is reported after it."""
         amend(kept, output={**RECORD["output"], "dropped": 3 << 20})
         shown = logs(kept, "nightly-backup@142")
         assert (0, b"one 1\ntwo 2\n") == (shown.returncode, shown.stdout)
-        assert b"3 MiB more were dropped" in shown.stderr
+        assert b"another 3 MiB of output dropped: output_limit reached" in shown.stderr
 
     @pytest.mark.parametrize("name", ["nightly-backup@7", "other", "../logs/nightly-backup@142", "../logs"])
     def test_no_record(self, kept: Path, name: str) -> None:
         """Without the daemon and without a record nothing can be told, and no name leads out of the directory."""
         shown = logs(kept, name)
-        assert (2, b"", True) == (shown.returncode, shown.stdout, b"There is no record" in shown.stderr)
+        assert (2, b"", True) == (shown.returncode, shown.stdout, b"No record" in shown.stderr)
 
 
 class TestFollow:
@@ -378,8 +378,8 @@ class TestHuge:
         assert (self.SIZE + 19, False, (1 << 16) * 4 // 3) == (
             first["size"], first["live"], len(first["data"].rstrip("=")) - 1,
         )  # fmt: skip
-        assert "last\n" == output.Daemon(control, RunId.parse(huge)).read(self.SIZE + 14, 1 << 62).decode()
-        assert b"" == output.Daemon(control, RunId.parse(huge)).read(self.SIZE + 19, 9)
+        assert "last\n" == output.DaemonSource(control, RunId.parse(huge)).read(self.SIZE + 14, 1 << 62).decode()
+        assert b"" == output.DaemonSource(control, RunId.parse(huge)).read(self.SIZE + 19, 9)
 
 
 def begin_as_user(uid: int, groups: list[int], *arguments: str | Path) -> tuple[int, TextIO]:
@@ -440,7 +440,7 @@ class TestUsers:
             open_host.kill()
         code, text = as_user(STRANGER, [], "--root", open_host.root, "logs", "a@1")
         assert (2 if down else 1, False) == (code, "secret" in text)
-        assert ("There is no record" if down else "not permitted; ask as root") in text
+        assert ("No record" if down else "permission denied; run this as root") in text
 
     def test_group(self, open_host: Host) -> None:
         """A member of the group reads through the daemon where the files are not for it."""
@@ -450,14 +450,14 @@ class TestUsers:
         assert (0, True) == (code, "secret\n" in text and "a@1 succeeded" in text)
 
     def test_group_follows(self, open_host: Host) -> None:
-        """Where the file is not for it, a follower is told that it gets all at the end, and gets it."""
+        """A follower who may not read the file is told that the rest comes at the end, and gets it."""
         (open_host.root / "logs").chmod(0o700)
         os.mkfifo(fifo := open_host.root / "fifo")
         open_host.write("b.yaml", f"jobs: {{b: {{command: 'read x < {fifo}; echo late'}}}}")
         open_host.call("Reload")
         run = open_host.run("b")
         child, screen = begin_as_user(STRANGER, [GROUP], "--root", open_host.root, "logs", "-f", run)
-        assert "its file is not yours to read, so the rest follows when it ends\n" == screen.readline()
+        assert "no permission to read its output file: the rest follows when the run ends\n" == screen.readline()
         fifo.write_text("go\n")
         code, text = ended(child, screen)
         assert (0, "late\n") == (code, text.partition("b@1 succeeded after ")[0])
@@ -467,5 +467,5 @@ class TestUsers:
         open_host.kill()
         code, text = as_user(STRANGER, [], "--root", open_host.root, "list")
         assert 0 == code
-        assert "Not the live runs: " in text
-        assert "Not the records: " in text
+        assert "The live runs are missing: " in text
+        assert "The records are missing: " in text

@@ -106,7 +106,7 @@ class TestCanNotStart:
         first = host.start()
         assert refused("--root", host.root) == (
             f"jobqueued: {host.root}/state is in use by another jobqueued (pid {first.pid}); "
-            "stop that one, or use another --state"
+            "stop it, or use another --state"
         )
         assert first.pid == host.call("Status")["pid"]
 
@@ -127,7 +127,7 @@ class TestCanNotStart:
         assert 1 == status
         assert f"{path}:" in first
         assert problem.partition(": ")[2] in first
-        assert last == f"jobqueued: {path} can't be used; mend what is named above, or remove the file for the defaults"
+        assert last == f"jobqueued: {path} has errors; fix those named above, or remove the file to use the defaults"
 
     def test_newer_state(self, root: Path) -> None:
         """A state of a newer jobqueued is not touched."""
@@ -311,7 +311,7 @@ class TestDetach:
         """A second daemon is refused, on this state and on another with this PID file, and leaves the file alone."""
         detached.start()
         first = detached.pid()
-        message = "jobqueued: {} is in use by another jobqueued (pid {}); stop that one, or use another {}\n"
+        message = "jobqueued: {} is in use by another jobqueued (pid {}); stop it, or use another {}\n"
         assert (1, message.format(detached.root / "state", first, "--state")) == detached.start()
         other = detached.root.parent / "other-root"
         assert (1, message.format(detached.file, first, "--pid-file")) == detached.start(
@@ -359,10 +359,10 @@ class TestDetach:
         assert alive(detached.pid())
 
     def test_nobody_to_tell(self, detached: Detached) -> None:
-        """Without journald and syslogd it says that its lines are lost, and starts; a later syslogd hears it."""
+        """Without journald and syslog it warns that messages are lost, and starts; a later syslog gets them."""
         os.rename(detached.root.parent / "log", detached.root.parent / "away")
         status, said = detached.start()
-        assert (0, "jobqueued: here is neither journald nor a syslogd: its lines are lost") == (
+        assert (0, "jobqueued: neither journald nor syslog is running: log messages are lost") == (
             status,
             said.splitlines()[0],
         )
@@ -372,10 +372,10 @@ class TestDetach:
 
     @pytest.mark.parametrize("log", ["text", "json"])
     def test_no_stderr(self, root: Path, log: str) -> None:
-        """Dresses for stderr make no sense without one."""
+        """Formats for stderr are refused where there is none."""
         status, _output, errors = jobqueued("--root", root, "--detach", "--log", log)
         assert 2 == status
-        assert f"argument --log: {log} is for stderr, which a detached daemon has not" in errors
+        assert f"argument --log: {log} needs stderr, which a detached daemon does not have" in errors
 
     def test_closed_descriptors(self, detached: Detached) -> None:
         """Started with 0, 1 and 2 closed, as some init scripts do."""

@@ -203,7 +203,7 @@ jobs:
             assert b"\n" == flock.stdout.readline()
             name = host.run("a")
             (line,) = wait_for(lambda: host.said("run_returned"))
-            assert f"{name} could not be started: path busy: {path}; again in 1 s" == line["message"]
+            assert f"{name} could not be started: path busy: {path}; next try in 1 s" == line["message"]
             succeeded(host, [host.run("free")])
             assert [] == host.call("Show", run=name)["record"]["attempts"]
             flock.communicate(b"\n", DEADLINE)

@@ -21,6 +21,7 @@ JOB: Message = {
 }  # fmt: skip
 IDLE = {**JOB, "id": "x", "status": "Idle", "enabled": False, "next": None, "last_run": None, "last_state": None}
 DEFINITION: Message = {
+    "locks": [{"name": "db", "mode": "exclusive"}, {"name": "tape", "mode": "shared"}], "on": ["boot", {"event": "e"}],
     "id": "nightly-backup", "command": ["backup", "--to", "a b"], "timeout": 7200.0, "umask": 18, "user": None,
     "success_codes": [0, 3], "environment": {"A": "b"}, "output_limit": 64 << 20, "enabled": True,
 }  # fmt: skip

@@ -253,12 +253,12 @@ def _same_everywhere(row: str, root: Path) -> str:
     return row
 
 
-HEAD = """# Bad jobs, and what is said of them
+HEAD = """# Bad jobs
 
-Each of these was run by the daemon; the words are what it said. `make test` runs them again and fails where a word
+Each of these jobs was run by the daemon, which wrote these words. `make test` runs them again and fails if a word
 differs; `python -m tests.support.bad_jobs --write` writes the table anew. *Record* is the JSON record, *journal* the
-daemon's lines after the one of the start, *show* what `jobqueuectl show RUN` prints of the end. T, N and ROOT stand
-for what differs each time.
+daemon's messages after the start, *show* the result as `jobqueuectl show RUN` prints it. T, N and ROOT stand for
+values that differ each time.
 
 | The job | Record | Journal | `show` |
 |---|---|---|---|

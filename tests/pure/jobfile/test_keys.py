@@ -135,7 +135,7 @@ def test_values_are_read(text: str, value: object) -> None:
     assert ({name: value}, []) == read(text)
 
 
-FILE = "the absolute path of a file, without . and .."
+FILE = "the absolute path of a file, with no . or .. in it"
 EVENTS = "boot, or a mapping with the keys path, event, job, result, or a list of them"
 CRON = 'accepted: a cron expression such as "0 2 * * *", or a list of them'
 FINITE = "accepted: a finite number of at most 64 bits, or a text in quotes"
@@ -145,7 +145,7 @@ ZONE = "accepted: a time zone of the tz database, such as UTC or Europe/Berlin"
 SPAN = "accepted: a duration such as 90s, 5m, 2h or 1d12h, from "
 LINE = "accepted: a command for the shell, or a list of the program and its arguments"
 VARIABLE = "accepted: a name of letters, digits and _ that does not start with a digit"
-WORD = 'accepted: a text (nothing at all is written "")'
+WORD = 'accepted: a text ("" for none)'
 LATER = "found a key that this version does not carry out; accepted: the file without it"
 CORES = "accepted: a number of cores such as 0.5, or a percentage of one core such as 50%, from 0.01 to 4096 cores"
 NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"

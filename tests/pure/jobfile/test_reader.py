@@ -185,7 +185,7 @@ BAD = {
         "f:1:46: schedule: hour: found `25`: write 0 to 23, a range `a-b`, `*`, or one of the last two with `/step`"
     ],
     "jobs: {a: {command: [], timeout: 5, schedule: ''}, b: {notify: required}}": [
-        'f:1:21: command: found an empty list; accepted: a list, each item a text (nothing at all is written "")',
+        'f:1:21: command: found an empty list; accepted: a list, each item a text ("" for none)',
         "f:1:34: timeout: found 5; accepted: 5s (a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none)",
         "f:1:47: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
         f"f:1:52: {NO_COMMAND}",

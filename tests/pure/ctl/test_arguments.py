@@ -1,4 +1,4 @@
-"""Times as people say them: what is gone by, what is to come, and at which instant, by a clock that stands still."""
+"""Times as people write them, past or future, read by a clock that stands still."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import click
 import pytest
 
-from jobqueued.ctl import moments
-from jobqueued.ctl.moments import coming, past
+from jobqueued.ctl import arguments
+from jobqueued.ctl.arguments import future_time, past_time
 from jobqueued.model import to_instant
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -32,8 +32,8 @@ def at(moment: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
             assert tz is None
             return moment.replace(tzinfo=None)
 
-    monkeypatch.setattr(moments, "datetime", Standing)
-    monkeypatch.setattr(moments, "time", SimpleNamespace(time_ns=lambda: to_instant(moment)))
+    monkeypatch.setattr(arguments, "datetime", Standing)
+    monkeypatch.setattr(arguments, "time", SimpleNamespace(time_ns=lambda: to_instant(moment)))
 
 
 @pytest.fixture(autouse=True)
@@ -48,13 +48,13 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def said(option: Option, text: str | None) -> int | None:
-    """What an option takes a text for."""
+    """The instant that an option reads from a text."""
     context = click.Context(click.Command("x"))
     return option(context, click.Option(["--when"]), text)
 
 
 def refusal(option: Option, text: str) -> str:
-    """What is said of a text that an option does not take."""
+    """The message for a text that an option refuses."""
     with pytest.raises(click.BadParameter) as refused:
         said(option, text)
     return refused.value.message
@@ -77,9 +77,9 @@ def instant(text: str) -> int:
         ("2026-11-24T12:00+00:00", "2026-11-24 13:00"),
     ],
 )  # fmt: skip
-def test_to_come(text: str, expected: str) -> None:
+def test_future_time(text: str, expected: str) -> None:
     """A duration counts from now on, a time of day is the next such time, a day begins at its midnight here."""
-    assert instant(expected) == said(coming, text)
+    assert instant(expected) == said(future_time, text)
 
 
 @pytest.mark.parametrize(
@@ -91,58 +91,61 @@ def test_to_come(text: str, expected: str) -> None:
         ("2026-11-24 12:00", "2026-11-24 12:00"), ("2026-11-24T10:59:00Z", "2026-11-24 11:59"),
     ],
 )  # fmt: skip
-def test_gone_by(text: str, expected: str) -> None:
+def test_past_time(text: str, expected: str) -> None:
     """A duration means so long ago, a day begins at its midnight here."""
-    assert instant(expected) == said(past, text)
+    assert instant(expected) == said(past_time, text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("8:30", "2026-11-24 08:30"), ("18:00", "2026-11-23 18:00")])
-def test_time_of_day_gone_by(text: str, expected: str) -> None:
-    """Of what is gone by, a time of day is the last such time."""
-    assert instant(expected) == said(past, text)
+def test_past_time_of_day(text: str, expected: str) -> None:
+    """A past time of day is the last such time."""
+    assert instant(expected) == said(past_time, text)
 
 
 def test_clock_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """A day begins at midnight by the clock on the wall, also where the clock changes meanwhile; durations elapse."""
     at(datetime(2026, 10, 24, 12, tzinfo=BERLIN), monkeypatch)
-    assert instant("2026-10-25 00:00") == said(coming, "tomorrow")
-    assert instant("2026-10-25 11:00") == said(coming, "1d")
+    assert instant("2026-10-25 00:00") == said(future_time, "tomorrow")
+    assert instant("2026-10-25 11:00") == said(future_time, "1d")
     at(datetime(2026, 10, 25, 12, tzinfo=BERLIN), monkeypatch)
-    assert instant("2026-10-25 00:00") == said(past, "today")
-    assert instant("2026-10-24 00:00") == said(past, "yesterday")
-    assert instant("2026-10-24 13:00") == said(past, "1d")
+    assert instant("2026-10-25 00:00") == said(past_time, "today")
+    assert instant("2026-10-24 00:00") == said(past_time, "yesterday")
+    assert instant("2026-10-24 13:00") == said(past_time, "1d")
 
 
-@pytest.mark.parametrize("option", [past, coming])
+@pytest.mark.parametrize("option", [past_time, future_time])
 def test_nothing(option: Option) -> None:
-    """What is not given is nothing."""
+    """An option that is not given has no instant."""
     assert said(option, None) is None
 
 
 @pytest.mark.parametrize("text", ["today", "yesterday", "0s", "2026-11-24", "2026-11-24 12:00", "1970-01-01"])
 def test_past(text: str) -> None:
-    """What is to come is not past."""
-    assert f"{text!r} is past" == refusal(coming, text)
+    """A past time is not accepted for a future one."""
+    assert f"{text!r} is in the past" == refusal(future_time, text)
 
 
 @pytest.mark.parametrize("text", ["tomorrow", "2026-11-25", "2026-11-24 12:01", "2026-11-24T11:01Z"])
 def test_future(text: str) -> None:
-    """What is gone by is not to come."""
-    assert f"{text!r} is to come" == refusal(past, text)
+    """A future time is not accepted for a past one."""
+    assert f"{text!r} is in the future" == refusal(past_time, text)
 
 
 @pytest.mark.parametrize("text", ["", "2", "2x", "1d2x", "99999999d", "24:00", "12:60", "noon", "2026-13-01", "1:2:3"])
 @pytest.mark.parametrize(
     ("option", "accepted"),
-    [(past, "2h or 1d12h (ago), 18:00, today, yesterday"), (coming, "2h or 1d12h (from now on), 18:00, tomorrow")],
+    [
+        (past_time, "2h or 1d12h (ago), 18:00, today, yesterday"),
+        (future_time, "2h or 1d12h (from now), 18:00, tomorrow"),
+    ],
 )
 def test_no_time(option: Option, accepted: str, text: str) -> None:
-    """What is no time is answered with what is."""
+    """A malformed time is answered with the accepted forms."""
     forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
     assert f"{text!r}; accepted: {forms}" == refusal(option, text)
 
 
-@pytest.mark.parametrize("option", [past, coming])
+@pytest.mark.parametrize("option", [past_time, future_time])
 def test_beyond_the_calendar(option: Option) -> None:
     """A time of no year from 1 to 9999 is no time."""
     assert refusal(option, "9999999d").startswith("'9999999d'; accepted: ")

@@ -1,4 +1,4 @@
-"""Job files as the daemon would read them, without it: for `check`, and for `next` while the daemon is down."""
+"""Job files, read as the daemon would, but without it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jobqueued.settings import Settings, limits_of, machine_id, read_settings
 
 
 class Reading(NamedTuple):
-    """The jobs that the daemon would accept, those that can't run here, all problems, and if a file was unreadable."""
+    """The jobs that the daemon would accept, those invalid on this host, all problems, and if a file was unreadable."""
 
     jobs: list[Job]
     invalid: set[str]
@@ -31,7 +31,7 @@ class Reading(NamedTuple):
 
 
 def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
-    """Read files and directories, in this order.  Those of the daemon's own directory must be trusted, as it does."""
+    """Read files and directories, in this order.  Files in the daemon's own directory must be trusted by it."""
     (config, problems), seed = read_settings(paths.config), machine_id()
     catalog = Catalog()
     unreadable = False
@@ -55,11 +55,12 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
                 catalog.replace_file(name, jobs)
     jobs = tuple(catalog)
     warnings = [*_unknown_users(jobs), *_impossible(jobs, paths, config)]
-    return Reading(list(jobs), {job for job, _ in warnings}, problems + [told for _, told in warnings], unreadable)
+    invalid, found = {job for job, _ in warnings}, [problem for _, problem in warnings]
+    return Reading(list(jobs), invalid, problems + found, unreadable)
 
 
 def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
-    """Each file, and whether it is only listed in a directory: who names a pipe or a link means what it gives."""
+    """Yield each file, and whether a directory lists it: a pipe or a link that is named itself is read through."""
     for path in paths:
         try:
             names = os.listdir(path)
@@ -72,36 +73,36 @@ def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
 
 
 def _read(file: Path) -> bytes:
-    """At most one byte more than a job file may have."""
+    """Read at most one byte more than a job file may have."""
     with file.open("rb") as stream:
         return stream.read(MAX_BYTES + 1)
 
 
 def _reader(file: Path, own: Path) -> int | None:
-    """Whose daemon reads the file: that of its own directory is its owner's; of another directory, nobody's."""
+    """The user whose daemon reads the file: the owner of the daemon's own directory; None for other directories."""
     return own.stat().st_uid if file.parent.absolute() == own else None
 
 
 def _unknown_users(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:
-    """It refuses no file: the job itself is Invalid on a host without the user."""
+    """Yield the jobs whose user does not exist: only they are invalid, not their file."""
     for job in jobs:
         if job.user is not None and not user_exists(job.user):
-            message = f"found {job.user!r}; accepted: a user of this host; without it job {job.id} does not run"
+            message = f"found {job.user!r}; accepted: a user of this host; without it job {job.id} will not run"
             yield job.id, Problem(job.file, job.line, 0, "user", message, "warning")
 
 
 def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterator[tuple[str, Problem]]:
-    """What else makes jobs Invalid on this host; they may depend on others that the daemon has already."""
+    """Yield the jobs that are invalid on this host for another reason; they may depend on jobs that the daemon has."""
     state, ids = SchedulerState(limits_of(config, "", *host_has())), {job.id for job in jobs}
     others = [] if ids.issuperset(name for job in jobs for name in awaited(job)) else _others(paths, ids)
     state.catalog.replace_file("", [*others, *jobs])
     for job, invalid in validity.verdicts(state, [job.id for job in jobs]):
         if invalid is not None and job.id in ids:
-            yield job.id, Problem(job.file, job.line, 0, "", f"job {job.id} does not run: {invalid.text}", "warning")
+            yield job.id, Problem(job.file, job.line, 0, "", f"job {job.id} will not run: {invalid.text}", "warning")
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
-    """The jobs of the daemon's own directory, but those of these ids."""
+    """Yield the jobs of the daemon's own directory, except those of these ids."""
     for file, listed in _job_files((paths.jobs,)):
         if listed and not is_meant(file.name):
             with suppress(OSError):
@@ -109,7 +110,7 @@ def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
 
 
 def user_exists(user: str) -> bool:
-    """Whether this host's user database has it."""
+    """True if this host's user database has the user."""
     try:
         return bool(pwd.getpwnam(user))
     except KeyError:

@@ -1,0 +1,85 @@
+"""Arguments and options as people write them: times, durations, names."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime, timedelta
+
+import click
+
+from jobqueued.jobfile.queue_types import A_NAME, is_name
+from jobqueued.jobfile.spelling import parse_duration
+from jobqueued.model import CPU, MEMORY, SECOND, RunId, to_instant, to_text
+
+
+def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    """Read a time in the past, as an instant: a duration means that long ago."""
+    instant = None if text is None else _instant(text, -1, "2h or 1d12h (ago), 18:00, today, yesterday")
+    if instant is not None and instant > time.time_ns():
+        raise click.BadParameter(f"{text!r} is in the future")
+    return instant
+
+
+def future_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    """Read a time in the future, as an instant: a duration means that long from now."""
+    instant = None if text is None else _instant(text, 1, "2h or 1d12h (from now), 18:00, tomorrow")
+    if instant is not None and instant <= time.time_ns():
+        raise click.BadParameter(f"{text!r} is in the past")
+    return instant
+
+
+def duration(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    """Read a duration, in seconds."""
+    try:
+        return None if text is None else parse_duration(text) / SECOND
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; accepted: a duration such as 30s, 5m or 2h") from None
+
+
+def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    """Read the name of a lock, a resource or an event."""
+    if not is_name(text):
+        raise click.BadParameter(f"{text!r}; accepted: {A_NAME}")
+    return text
+
+
+def lock_name(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """Read the name of a lock, or of a resource that comes in units."""
+    if text in (CPU, MEMORY):
+        raise click.BadParameter(f"only runs can hold {text!r}; accepted: a lock, or another resource")
+    return name(context, parameter, text)
+
+
+def run_id(text: str) -> RunId:
+    """Read the id of a run; UsageError shows how one is written."""
+    try:
+        return RunId.parse(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _instant(text: str, direction: int, accepted: str) -> int:
+    try:
+        if re.fullmatch("[0-9]+[dhms].*", text):
+            instant = time.time_ns() + direction * parse_duration(text)
+            to_text(instant)
+            return instant
+        return to_instant((_day_or_hour(text, direction) or datetime.fromisoformat(text)).astimezone())
+    except (ValueError, OverflowError):
+        forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
+        raise click.BadParameter(f"{text!r}; accepted: {forms}") from None
+
+
+def _day_or_hour(text: str, direction: int) -> datetime | None:
+    """Read a day by its name, or a time of day: the next one, or the last."""
+    now = datetime.now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    days = {"yesterday": -1, "today": 0, "tomorrow": 1}
+    if text in days:
+        return midnight + timedelta(days=days[text])
+    if re.fullmatch("[0-9]{1,2}:[0-9]{2}", text):
+        hour, minute = map(int, text.split(":"))
+        moment = midnight.replace(hour=hour, minute=minute)
+        return moment if (moment > now) == (direction > 0) else moment + timedelta(days=direction)
+    return None

@@ -1,0 +1,92 @@
+"""Records of runs: asked for, waited for, put into words."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import click
+
+from jobqueued.control.varlink import Message
+from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.terminal import distance, print_table, styled
+from jobqueued.model import Record, to_text
+from jobqueued.paths import Paths
+from jobqueued.text import duration, printable
+
+
+def history(paths: Paths, query: Message, since: int | None = None, until: int | None = None) -> Iterator[Record]:
+    """Yield the records that the daemon has for a query (`job`, `states`), fetched page by page as they are taken."""
+    query = {**query, "since": since and to_text(since), "until": until and to_text(until)}
+    place = None
+    while True:
+        page = ask(paths.control, "History", **query, before=place)
+        yield from page["runs"]
+        if (place := page["next"]) is None:
+            return
+
+
+def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
+    """Wait until a run has ended, and print its result on stderr; its record.
+
+    `meanwhile`: what becomes of the run if the daemon goes away first.
+    """
+    try:
+        record: Record = ask(paths.control, "Wait", timeout=None, run=run)["record"]
+    except Unreachable as error:
+        raise Unreachable(f"{error.message}\n{run} {meanwhile}; see its result with `jobqueuectl show {run}`") from None
+    click.echo(f"{run} {result(record)}", err=True)
+    return record
+
+
+def own_run() -> str | None:
+    """The run that this program is part of."""
+    return os.environ.get("JOBQUEUE_RUN")
+
+
+def result(record: Record) -> str:
+    """A run's end in one line: ``failed after 3.2 s: exit code 1``."""
+    time = f" after {elapsed(record)}" if elapsed(record) else ""
+    reason = f": {record['reason']}" if record["reason"] else ""
+    return printable(f"{record['state']}{time}{reason}")
+
+
+def elapsed(record: Mapping[str, Any]) -> str | None:
+    """The time from start to end: ``2 min 3 s``; None: the run has not started, or goes on."""
+    started, ended = record["started"], record["ended"]
+    if not (started and ended):
+        return None
+    return duration((datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds())
+
+
+def exit_status(record: Mapping[str, Any]) -> str | None:
+    """The status from wait(2): ``exit code 3``, ``signal 9 (Killed)``."""
+    if record["signal"] is not None:
+        return f"signal {record['signal']} ({signal.strsignal(record['signal'])})"
+    return None if record["exit_code"] is None else f"exit code {record['exit_code']}"
+
+
+def repeats(record: Mapping[str, Any]) -> str:
+    """The number of skips in a row that share a record: ``12 times, ``; "" for one."""
+    return f"{record['count']} times, " if record.get("count", 1) > 1 else ""
+
+
+def print_runs(heading: str, name: str, records: Iterable[Mapping[str, Any]]) -> None:
+    """Print one run (or attempt) a line, called by its field `name`."""
+    print_table(
+        (heading, "STATE", "STARTED", "TOOK", "ENDED WITH", "REASON"),
+        (
+            (
+                str(record[name]),
+                styled(record["state"]),
+                distance(record["started"]),
+                elapsed(record) or "-",
+                exit_status(record) or "-",
+                repeats(record) + (record["reason"] or "-"),
+            )
+            for record in records
+        ),
+    )

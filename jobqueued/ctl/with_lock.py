@@ -1,0 +1,81 @@
+"""jobqueuectl with-lock: run a command while it holds a lock that jobs use."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from typing import NoReturn
+
+import click
+
+from jobqueued.ctl import arguments
+from jobqueued.ctl.client import Call, Refused
+from jobqueued.ctl.records import own_run
+from jobqueued.paths import Paths
+from jobqueued.text import printable
+
+_LONGEST = 1e9
+"""Seconds; select(2) takes no more than some centuries."""
+
+
+@click.command("with-lock", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-s", "--shared", is_flag=True, help="Share the lock with others who share it.")
+@click.option("-u", "--units", type=click.IntRange(1), metavar="N", help="Hold N units of a lock that has several.")
+@click.option("-n", "--no-wait", is_flag=True, help="Exit 1 unless the lock is granted at once.")
+@click.option(
+    "-w", "--wait", callback=arguments.duration, metavar="D", help="Exit 1 unless it is granted in this time: 30s, 5m."
+)
+@click.argument("lock", callback=arguments.lock_name)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
+@click.pass_obj
+def with_lock(
+    paths: Paths,
+    shared: bool,
+    units: int | None,
+    no_wait: bool,
+    wait: float | None,
+    lock: str,
+    command: tuple[str, ...],
+) -> None:
+    """Run COMMAND while it holds LOCK, a lock or resource of jobs.
+
+    The command waits in the queue like a run: it ages, and is not overtaken forever.  It holds the lock until its
+    process ends, even if the daemon stops meanwhile.  Exits with the status of COMMAND; 127 if it is not found, 126 if
+    it can't be executed.
+
+    COMMAND finds the numbers of its units in the environment, as a job does (JOBQUEUE_GPU=1), and the name of the lock
+    (JOBQUEUE_LOCK).  To ask for another lock while it holds one, it must use --no-wait or --wait: two commands that
+    wait for each other would wait forever.
+
+    In a job, list the lock in its `locks` instead.
+
+    \b
+    Examples:
+      jobqueuectl with-lock database -- pg_restore dump
+      jobqueuectl with-lock --no-wait --shared tape -- mt status
+    """
+    if own_run() is not None:
+        _refuse("a run gets all its locks at its start; list this one in the job's `locks`")
+    program, *_ = words = command[command[0] == "--" :] or _refuse("COMMAND is missing")
+    if (held := os.environ.get("JOBQUEUE_LOCK")) is not None and wait is None and not no_wait:
+        _refuse(f"lock {printable(held)} is held already, so this could wait forever; use --no-wait or --wait")
+    if shared and units:
+        _refuse("a shared lock has no units; use either --shared or --units")
+    query = {"lock": lock, "shared": shared, "units": units, "no_wait": no_wait}
+    with Call(paths.control, "Lock", None, **query) as call:
+        if not call.is_answered(wait and min(wait, _LONGEST)):
+            raise Refused(f"lock {printable(lock)} was not granted in time")
+        os.environ.update(call.answer()["environment"], JOBQUEUE_LOCK=lock)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvp(program, words)
+    except OSError as error:
+        click.echo(f"jobqueuectl: {printable(program)}: {error.strerror}", err=True)
+        sys.exit(127 if error.errno == errno.ENOENT else 126)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise click.UsageError(reason)
