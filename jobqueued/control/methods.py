@@ -235,7 +235,8 @@ class Methods:
             raise VarlinkError("NoSuchJob", {"job": name})
         waiting = len(self._scheduler[name].pending)
         if not waiting:
-            status = self._scheduler.invalid(job) or f"its status is {views.status_of(self._scheduler, job)}"
+            standing = views.standing(self._scheduler, job)
+            status = standing.invalid or f"its status is {views.status(job, standing)}"
             raise VarlinkError("Refused", {"reason": f"no run of {name} waits to start; {status}"})
         runs = self._scheduler.explain_pending(name, _EXPLAINED_RUNS, self._now())
         return {"why": None, "runs": runs, "more": waiting - len(runs)}
