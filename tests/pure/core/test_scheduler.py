@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from jobqueued import events
 from jobqueued.core.lifecycle import IllegalStep
-from jobqueued.core.scheduler import LAUNCHES_A_TURN
+from jobqueued.core.scheduler import LAUNCHES_A_TURN, Scheduler
+from jobqueued.core.trace import Recorder
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, RunId, to_text
 from tests.support.world import MIDNIGHT, World, ended, job
@@ -261,8 +262,9 @@ def test_found_attempts_count_as_used() -> None:
     due = world.scheduler.next_start("a")
     assert due is not None
     world.pass_time(3600, scheduler=False)
-    world.scheduler = type(world.scheduler)()
-    world.scheduler.restore(world.memories.values(), [], world.now)
+    world.scheduler = Scheduler()
+    world.recorder = Recorder(world.scheduler)
+    world.recorder.restore(world.memories.values(), [], world.now, None)
     world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
     attempt = RunId("a", 7), 1
     world.processes[attempt], world.begun[attempt], world.holding[attempt] = world.now.wall + 10**9, world.now.wall, ()
