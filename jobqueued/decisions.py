@@ -93,8 +93,7 @@ class Decisions:
             self._set_aside[name] = aside
             self._say(f"{aside}: {why}; {how}")
             return ()
-        about = "" if name is None else f" about {name}"
-        self._say(f"{type(event).__name__}{about} could not be handled, and is dropped: {why}; {how}")
+        self._say(f"{type(event).__name__}{_subject(event)} could not be handled, and is dropped: {why}; {how}")
         ticket: int | None = getattr(event, "ticket", None)
         return () if ticket is None else (Reply(ticket, {"reason": f"a bug in jobqueued: {why}"}, "Refused"),)
 
@@ -127,6 +126,12 @@ def _attempt(event: Event) -> Name | None:
     """The attempt that an event is about."""
     run, attempt = getattr(event, "run", None), getattr(event, "attempt", None)
     return Name(run, attempt) if isinstance(run, RunId) and isinstance(attempt, int) else None
+
+
+def _subject(event: Event) -> str:
+    """The run, job or file that an event is about, for people."""
+    found = (getattr(event, name, None) for name in ("run", "job", "file", "user", "path", "guest"))
+    return next((f" of {subject}" for subject in found if subject), "")
 
 
 def _where(error: Exception) -> str:

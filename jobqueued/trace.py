@@ -115,15 +115,15 @@ def read(path: Path) -> Iterator[Line]:
 def main(arguments: list[str] | None = None) -> int:
     """Read a trace file; the exit status: 1 if it replays otherwise, 2 if it can't be used."""
     parser = argparse.ArgumentParser(prog="python -m jobqueued.trace", description="Read what jobqueued --trace wrote.")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("story", help="tell the history of one run")
-    verb.add_argument("file", type=Path, metavar="FILE")
-    verb.add_argument("run", metavar="RUN", help="JOB@NUMBER")
-    verb = verbs.add_parser("replay", help="tell where this version would decide otherwise")
-    verb.add_argument("file", type=Path, metavar="FILE")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("story", help="tell the history of one run")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("run", metavar="RUN", help="JOB@NUMBER")
+    command = commands.add_parser("replay", help="tell where this version would decide otherwise")
+    command.add_argument("file", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     try:
-        if options.verb == "story":
+        if options.command == "story":
             found = list(story(read(options.file), RunId.parse(options.run)))
             print("\n".join(found) or f"{options.file} tells nothing of {options.run}")
             return 0

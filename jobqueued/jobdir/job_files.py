@@ -65,7 +65,10 @@ class JobFiles(Source):
         refused = self._watch.problems if self._watch.changes else {}
         for path, problems in self._watch.changes.items():
             for problem in problems:
-                self._log.say("odd" if problem.severity == "warning" else "problem", text=str(problem), file=path)
+                if problem.severity == "warning":
+                    self._log.say("odd", text=str(problem), file=path)
+                else:
+                    self._log.say("problem", text=str(problem), file=path)
             if path in refused:
                 self._log.say("refused", file=path, jobs=[job.id for job in self._watch.last_good(path)])
             elif not problems:

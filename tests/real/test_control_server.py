@@ -50,7 +50,7 @@ def call(method: str, oneway: bool = False, **parameters: Any) -> bytes:
     return encode({"method": f"io.jobqueue.{method}", "parameters": parameters, **({"oneway": True} if oneway else {})})
 
 
-class FakeVerbs:
+class FakeMethods:
     """Answers at once (Describe), at length (List), later (Wait, with tickets by run), or refuses (Show)."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class FakeVerbs:
         self.tickets: dict[str, int] = {}
 
     def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
-        """The verbs."""
+        """The methods."""
         self.peers.append(peer)
 
         def later(parameters: Message) -> None:
@@ -175,15 +175,15 @@ class Service:
 
 
 @pytest.fixture
-def verbs() -> FakeVerbs:
-    """The verbs that `service` has."""
-    return FakeVerbs()
+def methods() -> FakeMethods:
+    """The methods that `service` has."""
+    return FakeMethods()
 
 
 @pytest.fixture
-def service(tmp_path: Path, verbs: FakeVerbs) -> Iterator[Service]:
-    """A control socket of fake verbs."""
-    service = Service(tmp_path, verbs.of)
+def service(tmp_path: Path, methods: FakeMethods) -> Iterator[Service]:
+    """A control socket of fake methods."""
+    service = Service(tmp_path, methods.of)
     yield service
     service.control.close()
     for client in service.clients:
@@ -224,13 +224,13 @@ class TestClients:
             assert {"parameters": {"got": "fast"}} == fast.ask("Describe", job="fast")
         assert [{"parameters": {"got": "slow"}}] == slow.replies(1)
 
-    def test_half_a_message(self, service: Service, verbs: FakeVerbs) -> None:
+    def test_half_a_message(self, service: Service, methods: FakeMethods) -> None:
         """A client that leaves in the middle of a call has asked nothing, and is forgotten."""
         client = service.client()
         client.send(call("Describe", job="half")[:-1])
         client.socket.close()
         service.until(lambda: service.held == 0)
-        assert [] == verbs.calls
+        assert [] == methods.calls
 
     @pytest.mark.parametrize(
         "garbage", [b"\0", b"GET / HTTP/1.1\r\n\r\n\0", b"\xff\xfe\0", b"[]\0", b"{}{}\0", b"x" * (LIMIT + 1)],
@@ -264,13 +264,13 @@ class TestWhoDoesNotRead:
             assert {"parameters": {"got": "x"}} == good.ask("Describe", job="x")
         service.until(lambda: service.held == 1)
 
-    def test_costs_no_more(self, service: Service, verbs: FakeVerbs) -> None:
+    def test_costs_no_more(self, service: Service, methods: FakeMethods) -> None:
         """Once it is dropped nothing more is carried out for it."""
         greedy = service.client()
         greedy.socket.sendall(call("List") * 1000)
-        service.until(lambda: verbs.calls)
+        service.until(lambda: methods.calls)
         service.until(lambda: service.held == 0)
-        assert len(verbs.calls) < 100
+        assert len(methods.calls) < 100
 
     def test_may_be_slow(self, service: Service) -> None:
         """A client that reads late gets all of a long answer."""
@@ -282,26 +282,26 @@ class TestWhoDoesNotRead:
 
 
 class TestLater:
-    def test_answered_by_ticket(self, service: Service, verbs: FakeVerbs) -> None:
+    def test_answered_by_ticket(self, service: Service, methods: FakeMethods) -> None:
         """An answer that comes later goes to who asked, and the calls behind it wait for it."""
         client, other = service.client(), service.client()
         client.send(call("Wait", run="a@1") + call("Describe", job="next"))
         other.send(call("Wait", run="b@1"))
-        service.until(lambda: len(verbs.tickets) == 2)
+        service.until(lambda: len(methods.tickets) == 2)
         client.nothing_more()
-        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        service.control.reply(methods.tickets["a@1"], {"record": 1})
         assert [{"parameters": {"record": 1}}, {"parameters": {"got": "next"}}] == client.replies(2)
         other.nothing_more()
-        service.control.reply(verbs.tickets["b@1"], {"reason": "full"}, "Refused")
+        service.control.reply(methods.tickets["b@1"], {"reason": "full"}, "Refused")
         assert [{"error": "io.jobqueue.Refused", "parameters": {"reason": "full"}}] == other.replies(1)
 
-    def test_many_answers(self, service: Service, verbs: FakeVerbs) -> None:
+    def test_many_answers(self, service: Service, methods: FakeMethods) -> None:
         """Who asks for more gets them until it leaves, and misses those that come while it does not read."""
         client, other = service.client(), service.client()
         client.send(encode({"method": "io.jobqueue.Wait", "parameters": {"run": "a@1"}, "more": True}))
         other.send(call("Wait", run="b@1"))
-        service.until(lambda: len(verbs.tickets) == 2)
-        more, once = verbs.tickets["a@1"], verbs.tickets["b@1"]
+        service.until(lambda: len(methods.tickets) == 2)
+        more, once = methods.tickets["a@1"], methods.tickets["b@1"]
         assert [True, True, False] == [service.control.stream(ticket, '{"n":1}') for ticket in (more, more, once)]
         assert [{"parameters": {"n": 1}, "continues": True}] * 2 == client.replies(2)
         assert [{"parameters": {"n": 1}}] == other.replies(1)
@@ -312,64 +312,64 @@ class TestLater:
         service.until(lambda: service.held == 1)
         assert not service.control.stream(more, big)
 
-    def test_leaving_with_calls_under_way(self, service: Service, verbs: FakeVerbs) -> None:
+    def test_leaving_with_calls_under_way(self, service: Service, methods: FakeMethods) -> None:
         """Who hangs up while calls of it wait behind one that has not been answered is noticed at once."""
         client = service.client()
         run = {"run": "a@1"}
         client.send(encode({"method": "io.jobqueue.Wait", "parameters": run, "more": True}) + call("List") * 3)
-        service.until(lambda: verbs.tickets)
+        service.until(lambda: methods.tickets)
         client.socket.close()
         service.until(lambda: service.held == 0)
-        assert not service.control.stream(verbs.tickets["a@1"], "{}")
+        assert not service.control.stream(methods.tickets["a@1"], "{}")
         assert not service.control.has_more
 
-    def test_many_calls_behind_one_that_waits(self, service: Service, verbs: FakeVerbs) -> None:
+    def test_many_calls_behind_one_that_waits(self, service: Service, methods: FakeMethods) -> None:
         """No more are read than some, until it has its answer; then all are answered."""
         client = service.client()
         client.send(call("Wait", run="a@1") + call("Describe", job="x") * 2000)
-        service.until(lambda: verbs.tickets)
+        service.until(lambda: methods.tickets)
         client.nothing_more()
         (held,) = service.control._clients.values()
         assert len(held.queue) < 2000
-        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        service.control.reply(methods.tickets["a@1"], {"record": 1})
         assert {"parameters": {"got": "x"}} == client.replies(2001)[-1]
 
-    def test_twice(self, service: Service, verbs: FakeVerbs) -> None:
+    def test_twice(self, service: Service, methods: FakeMethods) -> None:
         """A ticket answers once; one that never was, never."""
         client = service.client()
         client.send(call("Wait", run="a@1"))
-        service.until(lambda: verbs.tickets)
+        service.until(lambda: methods.tickets)
         for _ in range(2):
-            service.control.reply(verbs.tickets["a@1"], {"record": 1})
+            service.control.reply(methods.tickets["a@1"], {"record": 1})
         service.control.reply(999, {"record": 2})
         assert [{"parameters": {"record": 1}}] == client.replies(1)
         client.nothing_more()
 
-    def test_asker_gone(self, service: Service, verbs: FakeVerbs) -> None:
+    def test_asker_gone(self, service: Service, methods: FakeMethods) -> None:
         """Whoever hangs up before the answer is forgotten; the answer reaches nobody else."""
         client = service.client()
         client.send(call("Wait", run="a@1"))
-        service.until(lambda: verbs.tickets)
+        service.until(lambda: methods.tickets)
         client.socket.close()
         service.until(lambda: service.held == 0)
         other = service.client()
         other.send(call("Wait", run="b@1"))
-        service.until(lambda: "b@1" in verbs.tickets)
-        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        service.until(lambda: "b@1" in methods.tickets)
+        service.control.reply(methods.tickets["a@1"], {"record": 1})
         other.nothing_more()
-        assert ["Wait a@1", "Wait b@1"] == verbs.calls
+        assert ["Wait a@1", "Wait b@1"] == methods.calls
 
-    def test_oneway(self, service: Service, verbs: FakeVerbs) -> None:
+    def test_oneway(self, service: Service, methods: FakeMethods) -> None:
         """A oneway call has no reply, at once or later, not even an error; what comes behind it has."""
         client = service.client()
         client.send(call("Describe", True, job="1") + call("Show", True, run="x@1") + call("Wait", True, run="a@1"))
         client.send(call("Describe", job="2"))
-        service.until(lambda: verbs.tickets)
+        service.until(lambda: methods.tickets)
         client.nothing_more()
-        service.control.reply(verbs.tickets["a@1"], {"record": 1})
+        service.control.reply(methods.tickets["a@1"], {"record": 1})
         assert [{"parameters": {"got": "2"}}] == client.replies(1)
         client.nothing_more()
-        assert ["Describe 1", "Wait a@1", "Describe 2"] == verbs.calls
+        assert ["Describe 1", "Wait a@1", "Describe 2"] == methods.calls
 
 
 class TestSocket:
@@ -377,35 +377,35 @@ class TestSocket:
         """Who may do what is decided by credentials, not by the socket's mode."""
         assert 0o666 == stat.S_IMODE(service.path.stat().st_mode)
 
-    def test_an_old_one_is_replaced(self, tmp_path: Path, verbs: FakeVerbs) -> None:
+    def test_an_old_one_is_replaced(self, tmp_path: Path, methods: FakeMethods) -> None:
         """A socket that a dead daemon left is no hindrance."""
         directory = wire.open_directory(str(tmp_path))
         with socket.socket(socket.AF_UNIX) as old:
             old.bind(unix_socket.address(directory, "control"))
         os.close(directory)
-        service = Service(tmp_path, verbs.of)
+        service = Service(tmp_path, methods.of)
         client = service.client()
         assert {"parameters": {"got": "x"}} == client.ask("Describe", job="x")
         service.control.close()
         client.hangs_up()
 
-    def test_a_long_path(self, tmp_path: Path, verbs: FakeVerbs) -> None:
+    def test_a_long_path(self, tmp_path: Path, methods: FakeMethods) -> None:
         """The path may be longer than the 107 bytes of an address."""
         directory = tmp_path / ("d" * 100) / ("e" * 100)
         directory.mkdir(parents=True)
-        service = Service(directory, verbs.of)
+        service = Service(directory, methods.of)
         assert {"parameters": {"got": "x"}} == service.client().ask("Describe", job="x")
         service.control.close()
 
-    def test_peer(self, service: Service, verbs: FakeVerbs) -> None:
+    def test_peer(self, service: Service, methods: FakeMethods) -> None:
         """The kernel says who is there, with all groups, and which process it is."""
         service.client().ask("Describe", job="x")
-        assert [Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid())] == verbs.peers
+        assert [Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid())] == methods.peers
         assert ("root", "uid 7") == (Peer(0, frozenset()).name, Peer(7, frozenset()).name)
 
 
 class Real(Service):
-    """The control socket with the daemon's own verbs, on a scheduler with one job and its history."""
+    """The control socket with the daemon's own methods, on a scheduler with one job and its history."""
 
     def __init__(self, directory: Path) -> None:
         (directory / "logs").mkdir()
@@ -430,7 +430,7 @@ class Real(Service):
 
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[Real]:
-    """The real verbs."""
+    """The real methods."""
     real = Real(tmp_path)
     yield real
     real.control.close()

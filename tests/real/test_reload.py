@@ -64,7 +64,7 @@ class TestReload:
             assert removed == answer["removed"]
 
 
-def test_verb(host: Host) -> None:
+def test_method(host: Host) -> None:
     """The daemon answers once the jobs count, names refused files as status does, and fires nothing."""
     host.write("a.yaml", "jobs: {a: {command: 'true', schedule: '0 0 1 1 *'}}")
     host.start()

@@ -19,12 +19,13 @@ from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
 from tests.support.stories import stories, world_of
 from tests.support.world import World, job
 
-EVERYTHING = b"""
+EVERYTHING, PROBLEMS = read_jobs(b"""
 jobs:
   a: {command: [x, y], schedule: "H 1 * * *", seconds: "10,20", timezone: Europe/Berlin, metadata: {is: RunId, x: [1]}}
-  b: {command: x, every: 5 min, on: [{job: a, result: failure}, boot], locks: [l, {name: m, units: 2}], retries: 2}
-  c: {command: x, at: 2030-01-01T00:00:00Z, resource_limits: {memory: 1 GiB}, overlap: skip, escalation: 2 per 1 min}
-"""
+  b: {command: x, every: 5m, on: [{job: a, result: failure}, boot], locks: [l, {name: m, units: 2}], retries: 2}
+  c: {command: x, at: 2030-01-01T00:00:00Z, resource_limits: {memory: 1G}, overlap: skip}
+  d: {command: x, escalation: {points: 2, every: 1m}}
+""", "jobs.yaml", seed="seed")  # fmt: skip
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_each_story_replays(path: Path, lines: list[Line]) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        events.JobsRead("jobs.yaml", read_jobs(EVERYTHING, "jobs.yaml", seed="seed")[0]),
+        events.JobsRead("jobs.yaml", EVERYTHING),
         events.RunEnded(RunId("a", 1), 2, {"run": "a@1", "attempts": [{"is": "RunId"}], "signal": None}),
         events.Found(
             RunId("a", 1), 1, "k", 1, 2, "clock", None, (Claim("l", 2), Claim("m", exclusive=True)),
@@ -63,6 +64,7 @@ def test_each_story_replays(path: Path, lines: list[Line]) -> None:
 )  # fmt: skip
 def test_values_come_back(value: Any) -> None:
     """What is read from a trace is what was written, class for class."""
+    assert [] == PROBLEMS
     assert value == revived(json.loads(json.dumps(plain(value))))
     assert repr(value) == repr(revived(json.loads(json.dumps(plain(value)))))
 
