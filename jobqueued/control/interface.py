@@ -161,8 +161,9 @@ method Emit(event: string) -> (runs: []string)
 # Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
 # mode, units, capacity, holders: {run, mode, units, since, held, ends_by}}; ahead, the runs that go first, and behind,
 # that of them for which what it needs is kept; effective_priority by now, which grows by points each every seconds;
-# expected, when it is likely to start.
-method Why(run: string) -> (why: object)
+# expected, when it is likely to start. Give either run or job. Of a job why is null, and runs has the same
+# of its first 10 runs that wait to start; more is how many others wait. Refused if none waits.
+method Why(run: ?string, job: ?string) -> (why: ?object, runs: []object, more: int)
 
 # Let nothing of a job start until it is resumed, or until an instant; what comes due meanwhile is skipped, what waits
 # is held.

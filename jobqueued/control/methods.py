@@ -28,6 +28,7 @@ from jobqueued.state.store import NEWEST, Mark, Store, StoreError
 from jobqueued.state.write_batch import WriteBatch
 
 _MOST_RUNS = 1000
+_EXPLAINED_RUNS = 10
 _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
 _LIVE_PLACE = "live/"
 
@@ -66,7 +67,7 @@ class Methods:
             "Run": trusted(lambda p: self._happen(RunAsked(ticket(), p["job"], peer.name, _key()))),
             "Rerun": trusted(lambda p: self._ask_for_rerun(p["run"], peer, ticket)),
             "Emit": trusted(lambda p: self._happen(Emitted(ticket(), _event(p["event"]), peer.name, _key()))),
-            "Why": trusted(lambda p: self._why(p["run"])),
+            "Why": trusted(self._why),
             "Stop": trusted(lambda p: self._ask_for_stop(p["run"], peer, ticket)),
             "Pause": trusted(
                 lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True, until=_until(p)))
@@ -214,13 +215,32 @@ class Methods:
             raise VarlinkError("Refused", {"reason": "the process that asks can't be seen from here"}) from None
         self._happen(LockAsked(ticket(), client, (claim,), peer.name, bool(asked.get("no_wait"))))
 
-    def _why(self, text: str) -> dict[str, Any]:
+    def _why(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if ("run" in asked) == ("job" in asked):
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "run"})
+        if "job" in asked:
+            return self._why_of_job(asked["job"])
+        why = self._why_of_run(asked["run"])
+        return {"why": why, "runs": [why], "more": 0}
+
+    def _why_of_run(self, text: str) -> dict[str, Any]:
         run = _named(text)
         if run in self._scheduler.runs:
-            return {"why": self._scheduler.explain(run, self._now())}
+            return self._scheduler.explain(run, self._now())
         record = self._show(text)
         said = f"{run} has ended: {record['state']}" + (f", {record['reason']}" if record["reason"] else "")
-        return {"why": {"run": text, "state": record["state"], "reasons": [said]}}
+        return {"run": text, "state": record["state"], "reasons": [said]}
+
+    def _why_of_job(self, name: str) -> dict[str, Any]:
+        job = self._scheduler.catalog.get(name)
+        if job is None:
+            raise VarlinkError("NoSuchJob", {"job": name})
+        waiting = len(self._scheduler[name].pending)
+        if not waiting:
+            status = self._scheduler.invalid(job) or f"its status is {views.status_of(self._scheduler, job)}"
+            raise VarlinkError("Refused", {"reason": f"no run of {name} waits to start; {status}"})
+        runs = self._scheduler.explain_pending(name, _EXPLAINED_RUNS, self._now())
+        return {"why": None, "runs": runs, "more": waiting - len(runs)}
 
     def _ask_for_stop(self, text: str, peer: Peer, ticket: Ticket) -> None:
         run = _named(text)

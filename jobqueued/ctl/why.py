@@ -5,11 +5,9 @@ from __future__ import annotations
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl.client import Refused, ask
+from jobqueued.ctl.client import ask
 from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, styled
-from jobqueued.model import PENDING
 from jobqueued.paths import Paths
-from jobqueued.text import printable
 
 
 @click.command()
@@ -22,32 +20,26 @@ def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
 
     Shows what the run lacks, who holds it and since when, the runs that go first, its priority by now and how it grows,
     the dependency it waits for, and its expected start, provided that every run takes as long as its job usually does
-    and that none arrives that goes first.
+    and that none arrives that goes first.  Of the runs of JOB the first 10 are explained, and the others counted.
 
     \b
     Examples:
       jobqueuectl why nightly-backup@142
       jobqueuectl why nightly-backup --json | jq '.runs[].missing'
     """
-    runs = [name] if "@" in name else _waiting(paths, name)
-    reasons = [ask(paths.control, "Why", run=run)["why"] for run in runs]
+    run, job = (name, None) if "@" in name else (None, name)
+    answer = ask(paths.control, "Why", run=run, job=job)
+    runs, more = answer["runs"], answer["more"]
     if as_json:
-        print_json({"runs": reasons})
+        print_json({"runs": runs, "more": more})
         return
-    for number, each in enumerate(reasons):
+    for number, each in enumerate(runs):
         if number:
             print_line("")
         _print(each, all_ahead)
-
-
-def _waiting(paths: Paths, job: str) -> list[str]:
-    """The runs of a job that have not started."""
-    answer = ask(paths.control, "Describe", job=job, runs=1000)
-    found = [str(run["run"]) for run in answer["runs"] if run["state"] in PENDING]
-    if not found:
-        status = answer["job"]["invalid"] or f"its status is {answer['job']['status']}"
-        raise Refused(f"no run of {printable(job)} waits to start; {printable(status)}")
-    return sorted(found, key=lambda run: int(run.rpartition("@")[2]))
+    if more:
+        print_line("")
+        print_line(f"… and {more:,} more")
 
 
 def _print(why: Message, all_ahead: bool) -> None:

@@ -590,6 +590,30 @@ class TestVerbs:
         why = client.ask("Why", run="old@30")["parameters"]["why"]
         assert {"run": "old@30", "state": "failed", "reasons": ["old@30 has ended: failed, exit code 1"]} == why
 
+    def test_why_of_job(self, real: Real) -> None:
+        """Why tells of a job what its first 10 waiting runs wait for, in one answer, and how many others wait."""
+        real.world.write("jobs.yaml", job("backup"), job("idle"), job("bad", user="nobody-here"))
+        real.world.happen(UserKnown("nobody-here", "no user 'nobody-here' on this host"))
+        client = real.client()
+        for ticket in range(1, 14):
+            real.world.run("backup", ticket=ticket)
+        answer = client.ask("Why", job="backup")["parameters"]
+        runs = [(why["run"], why["reasons"]) for why in answer["runs"]]
+        assert [(f"backup@{n}", ["concurrency 1 is used up by backup@1"]) for n in range(2, 12)] == runs
+        assert (None, 2) == (answer["why"], answer["more"])
+        answer = client.ask("Why", run="backup@2")["parameters"]
+        assert ([answer["why"]], 0) == (answer["runs"], answer["more"])
+        for name, status in (("idle", "its status is Idle"), ("bad", "no user 'nobody-here' on this host")):
+            reason = {"reason": f"no run of {name} waits to start; {status}"}
+            assert {"error": "io.jobqueue.Refused", "parameters": reason} == client.ask("Why", job=name)
+        assert {"error": "io.jobqueue.NoSuchJob", "parameters": {"job": "none"}} == client.ask("Why", job="none")
+
+    @pytest.mark.parametrize("asked", [{}, {"run": "backup@1", "job": "backup"}, {"run": None, "job": None}])
+    def test_why_of_what(self, real: Real, asked: dict[str, str | None]) -> None:
+        """Why is asked of either a run or a job."""
+        expected = {"error": "org.varlink.service.InvalidParameter", "parameters": {"parameter": "run"}}
+        assert expected == real.client().ask("Why", **asked)
+
     def test_next(self, real: Real) -> None:
         """The next starts of a job in its zone, as many as asked for, at most a thousand; none of a disabled one."""
         real.world.write(

@@ -125,6 +125,15 @@ class TestWhy:
         assert [None, *(", ".join(runs[:n]) for n in range(1, 6))] == [facts(b).get("goes first") for b in blocks]
         assert runs == [why["run"] for why in json.loads(ctl(busy, "why", "wants", "--json")[1])["runs"]]
 
+    def test_many(self, busy: Host) -> None:
+        """Of a job with many waiting runs the first 10 are shown, and the number of the others."""
+        live(busy, "long")
+        runs = [busy.run("wants") for _ in range(12)]
+        *blocks, rest = ctl(busy, "why", "wants")[1].split("\n\n")
+        assert (runs[:10], "… and 2 more\n") == ([facts(block)["run"] for block in blocks], rest)
+        answer = json.loads(ctl(busy, "why", "wants", "--json")[1])
+        assert (runs[:10], 2) == ([why["run"] for why in answer["runs"]], answer["more"])
+
     def test_expected(self, busy: Host) -> None:
         """The expected start is shown if it is known how long the runs ahead take."""
         go(busy)
@@ -159,7 +168,7 @@ class TestWhy:
 
     def test_nothing_waits(self, idle: Host) -> None:
         """A job without waiting runs is shown with its status, and the answer is no."""
-        told = "Error: no run of plain waits to start; its status is Idle\n"
+        told = "Error: refused: no run of plain waits to start; its status is Idle\n"
         assert (1, "", told) == ctl(idle, "why", "plain")
 
     @pytest.mark.parametrize(("name", "kind"), [("nobody", "job"), ("nobody@1", "run"), ("plain@7", "run")])
