@@ -20,7 +20,7 @@ def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
 
     Shows what the run lacks, who holds it and since when, the runs that go first, its priority by now and how it grows,
     the dependency it waits for, and its expected start, provided that every run takes as long as its job usually does
-    and that none arrives that goes first.
+    and that none arrives that goes first.  Of the runs of JOB the first 10 are explained, and the others counted.
 
     \b
     Examples:
