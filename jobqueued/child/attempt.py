@@ -125,7 +125,7 @@ class Attempt:
         return True
 
     def _lose(self) -> None:
-        """Tell of it, and let nothing live of which nobody would know."""
+        """Tell of it, and end what it has left: without R nothing would tell of that."""
         status = self._draft.status
         self._say(f"lost {self.name} {'-' if status is None else status}")
         self._followers.hang_up()
@@ -295,7 +295,7 @@ class Attempt:
         self._tell_to_end(f"its command has ended and left {names}")
 
     def _outlive(self) -> None:
-        """What `leave_children` left stays our child, and its output flows, until the last of it has ended."""
+        """Stay until the last of what `leave_children` left has ended: it is our child, and its output flows."""
         self._drain_until = self._account.at = NEVER
         self._loop.on(self._output.reading, self._pump)
         while self._state is not State.OVER:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """How far an attempt has come, as its supervisor sees it."""
+    """Stages of an attempt, as its supervisor sees it."""
 
     CLAIMING = "claiming"
     DECLINED = "declined"
@@ -29,7 +29,7 @@ class State(StrEnum):
 
 
 class Step(StrEnum):
-    """What can happen to an attempt."""
+    """Things that can happen to an attempt."""
 
     DECLINE = "decline"
     CLAIM = "claim"
@@ -61,7 +61,7 @@ TABLE: dict[tuple[State, Step], State] = {
     (_S.STOPPING, Step.END): _S.CLEARING,  # what is left was told to end together with its command
     (_S.ENDED, Step.CLEAR): _S.CLEARING,
     (_S.ENDED, Step.LEAVE): _S.LEAVING,
-    (_S.LEAVING, Step.CLEAR): _S.CLEARING,  # its R is gone: nobody would know of it
+    (_S.LEAVING, Step.CLEAR): _S.CLEARING,  # its R is gone, and with it all that tells of what is left
     # none of its processes lives
     **{(state, Step.EMPTY): _S.EMPTY for state in (_S.ENDED, _S.CLEARING, _S.LEAVING, _S.EMPTY)},
     (_S.EMPTY, Step.LOSE): _S.LOST,  # its R is gone

@@ -1,4 +1,4 @@
-"""How much all supervisors of one launcher may send to journald together: buckets in memory that they share.
+"""The budget of lines that all supervisors of one launcher may send to journald: buckets in memory that they share.
 
 journald has one limit, 10,000 lines in 30 s by default, for everything in a unit, here the launcher's scope: who goes
 over it is cut off together with all neighbours.  So we stay below it, and share what there is.

@@ -23,11 +23,11 @@ _SHARED = {"cpu": "cgroup.kill", "cpuset": f"{_SELF}/cgroup.kill"}
 its owner can open, and which all who divide this cgroup share.
 """
 _DELEGATED = ("trusted.delegate", "user.delegate")
-"""What systemd notes at a cgroup that it leaves to others (CGROUP_DELEGATION.md)."""
+"""Notes of systemd at a cgroup that it leaves to others (CGROUP_DELEGATION.md)."""
 _BLOCK = "/sys/block"
 _ROUNDS = 10
 _PATIENCE = 1.0
-"""How long (s) to wait until the kernel has taken away what was killed."""
+"""The time (s) to wait until the kernel has taken away what was killed."""
 
 
 def settle(*, delegated: bool = False) -> int:

@@ -15,7 +15,7 @@ _LONGEST_POLL = 2**31 - 1
 
 
 class Loop:
-    """What is to be done when a descriptor is readable."""
+    """Actions for descriptors that become readable."""
 
     __slots__ = ("_poll", "_ready")
 
@@ -34,7 +34,7 @@ class Loop:
             self._poll.unregister(descriptor)
 
     def __contains__(self, descriptor: int) -> bool:
-        """Whether it is waited for."""
+        """True of one that is waited for."""
         return descriptor in self._ready
 
     def turn(self, seconds: float) -> None:

@@ -16,7 +16,7 @@ ENDS = frozenset({"succeeded", "failed", "timed_out", "killed", "oom_killed", "l
 
 
 class Journal(TypedDict):
-    """What journald got of an output, in lines."""
+    """The lines of an output that journald got, and those that it did not."""
 
     lines: int
     dropped: int
@@ -24,7 +24,7 @@ class Journal(TypedDict):
 
 
 class Output(TypedDict):
-    """What became of an output; `offset` is where that of an attempt begins in its run's."""
+    """The whereabouts of an output; `offset` is where that of an attempt begins in its run's."""
 
     file: str | None
     offset: NotRequired[int]
@@ -36,7 +36,7 @@ class Output(TypedDict):
 
 
 class Figures(TypedDict, total=False):
-    """What an attempt used: seconds, bytes, tasks; None: not known."""
+    """The resources that an attempt used: seconds, bytes, tasks; None: not known."""
 
     cpu_user: float | None
     cpu_system: float | None
@@ -50,7 +50,7 @@ class Figures(TypedDict, total=False):
 
 
 class End(Figures, total=False):
-    """How the main process of an attempt ended, and what the attempt used; `rusage` is of the attempt alone."""
+    """The end of the main process of an attempt, and what was used; `rusage` is of the attempt alone."""
 
     pid: int | None
     exit_code: int | None
@@ -59,7 +59,7 @@ class End(Figures, total=False):
 
 
 class Facts(End, total=False):
-    """What is known of an attempt once it has ended, and of a run by its last one."""
+    """All that is known of an attempt by its end, and of a run by its last one."""
 
     enforced: dict[str, str] | None
     warnings: list[str]
@@ -113,7 +113,7 @@ class Record(Facts):
 
 
 class Attributes(TypedDict, total=False):
-    """What a process gets beyond identity and environment; `limits`: of each rlimit our key, soft and hard limit."""
+    """Settings of a process beyond identity and environment; `limits`: of each rlimit our key, soft and hard limit."""
 
     limits: dict[str, list[Any]]
     nice: int

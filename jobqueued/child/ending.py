@@ -17,7 +17,7 @@ FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 class Ending:
     """Of one attempt.  `deadline` is when it has timed out, `kill_at` when SIGKILL is due (monotonic).
 
-    `reason` is what is told while it is ended; `cause` the verdict, whatever its command makes of the signal.
+    `reason` is told while it is ended; `cause` is the verdict, whatever its command makes of the signal.
     """
 
     __slots__ = ("_cgroup", "_order", "_pause", "cause", "deadline", "kill_at", "reason")
@@ -52,7 +52,7 @@ class Ending:
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def warning(self) -> str:
-        """What is to be said of the first SIGKILL, before it; "": nothing, it was asked for."""
+        """The words for the record before the first SIGKILL; "": none, it was asked for."""
         grace, name = self._order["kill_grace"], self._order["stop_signal"]
         if self._pause != FIRST_PAUSE or not grace or name == "SIGKILL":
             return ""

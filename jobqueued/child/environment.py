@@ -17,7 +17,7 @@ from jobqueued.child.identity import StartFailed, User
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OF_A_LOGIN = ("/etc/environment", "/etc/default/locale")
-"""What pam_env(8) reads at a login, as Debian has it."""
+"""Files that pam_env(8) reads at a login, as Debian has it."""
 _LOGIN_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"})
 """Shells that know ``-l -c``; for users of others /bin/sh reads the profile."""
 _TOLD = 3

@@ -83,7 +83,7 @@ def _gid(name: str) -> int:
 
 
 def _keep_from_jobs() -> None:
-    """What a module of the user database left open (LDAP's connection, say) must not reach a job."""
+    """Close to jobs what a module of the user database left open (LDAP's connection, say)."""
     try:
         _LIBC.close_range(3, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC)
     except AttributeError:  # a C library without it

@@ -26,7 +26,7 @@ from jobqueued.child.cgroup import Cgroup
 
 POOL = 8
 ASKING = 4
-"""How many supervisors look up users at a time."""
+"""The supervisors that look up users at a time."""
 IDLE_SECONDS = 60.0
 PATIENCE = 0.005
 """While supervisors come back this quickly, waiting for one beats forking another (a fork costs some 2 ms)."""
@@ -374,7 +374,7 @@ def _is_question(name: str) -> bool:
 
 
 def runs_of_this_boot(parent: str) -> str:
-    """Where the attempts of this boot have their directories; those of another boot are not looked at."""
+    """The parent of all R's of this boot; those of another boot are not looked at."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return os.path.join(parent, file.read().strip())
 

@@ -12,11 +12,14 @@ from jobqueued.child.identity import StartFailed
 
 _FLAGS = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 BUSY = "path busy"
-"""How the reason begins for which an attempt was not started because somebody else has one of its files."""
+"""The beginning of the reason of an attempt that was not started as another program has one of its files.
+
+Schedulers of all versions know it by these words.
+"""
 
 
 class Busy(Exception):
-    """Somebody else has the lock; str() is its path."""
+    """Another program has the lock; str() is its path."""
 
 
 class LockFiles:
@@ -27,10 +30,10 @@ class LockFiles:
         self._wanted = wanted
         self._held: list[int] = []
         self.trouble: StartFailed | None = None
-        """Why one can't be had by anybody."""
+        """The reason why one can't be had at all."""
 
     def take(self) -> None:
-        """All of them, without waiting; Busy, and none is held, where somebody else has one."""
+        """All of them, without waiting; Busy, and none is held, where another program has one."""
         for path, alone in self._wanted:
             try:
                 descriptor = os.open(path, _FLAGS, 0o644)

@@ -20,7 +20,7 @@ _LIMIT_OF: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "file_s
 
 
 class Draft:
-    """What is known so far; instants are wall time in ns, `status` is a wait status, `code` as Popen has it."""
+    """The facts so far; instants are wall time in ns, `status` is a wait status, `code` as Popen has it."""
 
     __slots__ = ("_caps", "_ended", "_order", "_usage", "pid", "started", "status", "warnings")
 

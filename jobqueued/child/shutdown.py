@@ -31,7 +31,7 @@ class Shutdown:
             raise OSError(number, f"signalfd: {os.strerror(number)}")
 
     def began(self, patience: float = 0) -> bool:
-        """Whether PID 1 has ever sent SIGTERM, or does so within `patience` seconds; from others it means nothing."""
+        """True if PID 1 has ever sent SIGTERM, or does so within `patience` seconds; from others it means nothing."""
         if patience and not self._began:
             select.select([self.descriptor], [], [], patience)
         with contextlib.suppress(BlockingIOError):

@@ -27,7 +27,7 @@ JOB_NOFILE = 1024
 _MSG_CMSG_CLOEXEC = 0x40000000
 
 QUESTION = "user "
-"""How an order begins that only asks for a user: the user database may take its time, here nobody waits for it."""
+"""The beginning of an order that only asks for a user: here the user database may take its time."""
 _ASKING_SECONDS = 60
 
 
@@ -80,7 +80,7 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
 
 
 def _answer(question: str) -> bytes:
-    """What is wrong with a user; a database that hangs costs this supervisor, and the question comes again."""
+    """Answer what is wrong with a user; a database that hangs costs this supervisor, and the question comes again."""
     number, _, user = question.partition(" ")
     signal.alarm(_ASKING_SECONDS)
     trouble = identity.trouble_with(json.loads(user))
@@ -104,7 +104,7 @@ def _gone(launcher: socket.socket) -> bool:
 
 
 def _sync(path: str) -> None:
-    """Nobody will commit this end soon: let the record file itself be durable."""
+    """Make the record file itself durable: no scheduler will commit this end soon."""
     for target in (path, os.path.dirname(path)) if path else ():
         with contextlib.suppress(OSError):
             descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What scheduler, launcher and supervisors say to each other, and the marks they leave in R.
+"""The words between scheduler, launcher and supervisors, and the marks they leave in R.
 
 R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
 
@@ -52,7 +52,7 @@ SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFI
 
 
 def cgroups(controllers: list[str] | None) -> str:
-    """What the launcher says in its hello of the cgroups of attempts; None: they have none."""
+    """The word for the cgroups of attempts in the launcher's hello; None: they have none."""
     return "-" if controllers is None else ",".join([_CGROUPS, *controllers])
 
 
@@ -127,7 +127,7 @@ def encode(document: LaunchSpec | Record) -> bytes:
 
 
 class PidMark(NamedTuple):
-    """What R/pid says: two processes, when the first was started (wall, ns), and between which instants (BOOTTIME)."""
+    """R/pid: two processes, when the first was started (wall, ns), and between which instants (BOOTTIME)."""
 
     pid: int
     started: int

@@ -64,7 +64,7 @@ class LauncherLink:
         self._connection: socket.socket | None = None
         self._calls = 0
         self.greeted = False
-        """Whether the launcher has answered; until then orders are not sent, and those of before are not kept."""
+        """True once the launcher has answered; until then orders are not sent, and those of before are not kept."""
         self.controllers: list[str] | None = None
         """Those that the cgroups of runs have, as it has said; None: runs have no cgroups."""
         self._lines: wire.Lines
@@ -81,7 +81,7 @@ class LauncherLink:
     # the connection
 
     def connect(self) -> None:
-        """Call a launcher and wait for its answer; only for the start, when nobody else waits for us."""
+        """Call a launcher and wait for its answer; only for the start, when nothing else waits for us."""
         while not self.greeted:
             connection = self.call()
             until = time.monotonic() + HELLO_SECONDS
@@ -115,7 +115,7 @@ class LauncherLink:
         """Say hello; it has answered once `greeted` is true, after a `read` of its descriptor.
 
         From then on everything that an older scheduler sent either has its R or will never be read.  LauncherError:
-        nobody is there, or calls in a row have had no answer.
+        none is there, or calls in a row have had no answer.
         """
         self.close()
         self._calls += 1
@@ -229,7 +229,7 @@ class LauncherLink:
 
     @property
     def overdue(self) -> int | None:
-        """When (CLOCK_MONOTONIC, ns) `silence` is to be told; None: nothing waits for an answer, or it was told."""
+        """The instant (CLOCK_MONOTONIC, ns) to tell of `silence`; None: nothing waits for an answer, or it was told."""
         return self._heard_at + SILENT if self._heard_at is not None and self._unanswered and not self._told else None
 
     def silence(self) -> str:

@@ -61,7 +61,7 @@ def spec(data: bytes) -> LaunchSpec:
 
 
 def found(data: bytes, run: RunId, attempt: int) -> events.Found:
-    """Whose attempt it is, by R/spec, which may be an older version's; Flaw."""
+    """The run of an attempt that state.db does not know, by R/spec, which may be an older version's; Flaw."""
     told = spec(data)["run"]
     known = {field: told[field] for field in IDENTITY if field in told}
     try:

@@ -114,7 +114,7 @@ class Recovery:
             yield from self._end(name)
 
     def _of_the_dead(self, name: Name) -> Iterator[events.Event]:
-        """Nobody listens on R/control; if the launcher still holds it, it is burying its supervisor and will tell."""
+        """The end of one whose R/control has no listener; a launcher that still holds it is burying its supervisor."""
         end = self._marks.end(name)
         if end is not None:
             yield end

@@ -121,7 +121,7 @@ class RunDirectory:
         return None
 
     def found(self, name: Name) -> events.Found | None:
-        """Whose attempt it is, by its launch order; None: the launcher did not come to write it."""
+        """The run of an attempt that state.db does not know, by R/spec; None: the launcher did not come to write it."""
         data = self._read(name, wire.SPEC)
         try:
             return marks.found(data, *name) if is_whole(data) else None
@@ -191,7 +191,7 @@ class RunDirectory:
         self._flaws[f"{self._runs}/{name}/{mark}: {text}"] = None
 
     def flaws(self) -> list[str]:
-        """What was wrong with marks, and what follows from it, each told once."""
+        """The marks with which something is wrong, and what follows from it; each is told once."""
         told = list(self._flaws)
         self._flaws.clear()
         return told

@@ -16,6 +16,7 @@ from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.core import record
 from jobqueued.model import Run, RunId, RunState
+from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.recovery import DEAD, GONE, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from tests.support.host import Host, wait_for
@@ -169,6 +170,20 @@ def test_a_mark_that_is_a_directory(marks: RunDirectory, tmp_path: Path) -> None
     (tmp_path / "runs" / str(NAME) / wire.ENDED).mkdir()
     assert [events.RunLost(*NAME, GONE)] == verdicts(marks)
     assert ["ended: Is a directory"] == [line.rpartition("/")[2] for line in marks.flaws()]
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("", events.Unstarted.SETTLED),
+        ("path busy: /run/lock/a", events.Unstarted.PATH_BUSY),
+        ("fork: Cannot allocate memory", events.Unstarted.TROUBLE),
+        ("supervisor died", events.Unstarted.TROUBLE),
+    ],
+)
+def test_why_an_attempt_was_not_started(reason: str, cause: events.Unstarted) -> None:
+    """The words of the notice stand for a cause."""
+    assert events.NeverStarted(*NAME, reason, cause) == unstarted(NAME, reason)
 
 
 @pytest.fixture

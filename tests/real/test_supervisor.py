@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import identity, supervisor, wire
+from jobqueued.child import attempt, identity, supervisor, wire
 from jobqueued.core import record
 from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId
 from jobqueued.queue.placement import CPUS
@@ -88,6 +88,37 @@ def test_it_leaves_the_pool_for_what_its_job_left(pool: Pool) -> None:
     os.kill(int(pool.output()), signal.SIGKILL)
     assert pool.socket.recv(1) == b""
     assert not beside.exists()
+
+
+def test_what_was_left_and_has_ended_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends before the run's end is marked has left nothing: the supervisor stays, no socket waits beside R."""
+    monkeypatch.setattr(attempt, "_DRAIN_OF_LEFT", 600.0)
+    pool = Pool(tmp_path)
+    pids, go = tmp_path / "pids", tmp_path / "go"
+    command = f"until [ -e {go} ]; do sleep 0.01; done & echo $! $$ >{pids}.new; mv {pids}.new {pids}"
+    path = pool.send(Job(id="job", command=command, leave_children=True))
+    left, main = wait_for(lambda: pids.exists() and pids.read_text().split())
+    with open(f"/proc/{left}/fd/1", "wb"):  # so that its end is not the end of the output
+        wait_for(lambda: not Path(f"/proc/{main}").exists())
+        go.touch()
+        said = [pool.socket.recv(wire.NOTICE).decode().split()[0] for _ in range(2)]
+    assert ["started", "ended"] == said
+    assert [path] == list(tmp_path.glob("job@*"))
+    assert ["started", "ended"] == pool.run(command="true")[0]
+    pool.close()
+
+
+@pytest.mark.parametrize("order", [b"", b"{", b"no order\n", b"[]\n"])
+def test_an_order_that_is_none(pool: Pool, order: bytes) -> None:
+    """An attempt without a whole order is not started, and its supervisor takes the next."""
+    path = pool.root / "job@9.1"
+    path.mkdir()
+    (path / wire.SPEC).write_bytes(order)
+    directory = wire.open_directory(str(path))
+    socket.send_fds(pool.socket, [b"job@9.1"], [directory])
+    os.close(directory)
+    assert b"unstarted job@9.1 run directory: its order is not whole" == pool.socket.recv(wire.NOTICE)
+    assert ["started", "ended"] == pool.run(command="true")[0]
 
 
 def test_what_is_left_may_go_on_writing(pool: Pool) -> None:
