@@ -70,9 +70,14 @@ def found(data: bytes, run: RunId, attempt: int) -> events.Found:
         raise Flaw("it has no such claims as there are") from None
     for claim in claims:
         _check(claim._asdict(), _OF_A_CLAIM)
+    if not all(isinstance(number, int) for _name, numbers in placed for number in numbers):
+        raise Flaw(f"{_short(placed)} is no placement")
+    _check({"failover": False, "ends_by": None, **known}, {"failover": (bool,), "ends_by": _NUMBER})
     return events.Found(run, attempt, **{**known, "claims": claims, "placed": placed})
 
 
+_INT64 = range(-1 << 63, 1 << 63)
+"""The numbers that state.db can hold."""
 _NUMBER, _TEXT = (int, NoneType), (str, NoneType)
 _Kinds = Mapping[str, tuple[type, ...]]
 _OF_A_RECORD: _Kinds = {
@@ -99,8 +104,9 @@ def _check(document: Any, kinds: _Kinds) -> None:
     for key, kind in kinds.items():
         if key not in document:
             raise Flaw(f"it has no {key}")
-        if not isinstance(document[key], kind):
-            raise Flaw(f"{_short(document[key])} is no {key}")
+        value = document[key]
+        if not isinstance(value, kind) or (isinstance(value, int) and value not in _INT64):
+            raise Flaw(f"{_short(value)} is no {key}")
 
 
 def _check_times(told: Mapping[str, Any]) -> None:

@@ -47,6 +47,7 @@ WRONG_ENDS = {
     "None is no state": ended(state=None),
     "it is of 'job@2'": ended(run="job@2"),
     "'x' is no exit_code": ended(exit_code="x"),
+    "99999999999999999999 is no pid": ended(pid=99999999999999999999),
     "'yesterday' is no started": ended(started="yesterday"),
     "1 is no object": ended(attempts=[1]),
     "it has no tail": ended(output={"file": None, "bytes": 0, "dropped": 0}),
@@ -150,6 +151,42 @@ def test_a_loss_without_a_status(marks: RunDirectory, data: bytes) -> None:
     put(marks, wire.LOST, data)
     status = {b"12": 12, b"7\n": None}.get(data)
     assert [events.RunLost(*NAME, DEAD, status)] == verdicts(marks)
+
+
+def order(**changes: Any) -> bytes:
+    """R/spec of the attempt, as far as it tells whose it is, with changes in that."""
+    told = {"key": "x1", "due": 1, "queued": 1, "trigger": "manual", "asked_by": "root", **changes}
+    begun = record.begin(RUN, None, "host")
+    return json.dumps({"run": told, "record": begun}).encode() + b"\n"
+
+
+def test_an_unknown_run_is_found(marks: RunDirectory) -> None:
+    """An order tells whose attempt it is, where state.db does not."""
+    put(marks, wire.SPEC, order())
+    found = events.Found(*NAME, key="x1", due=1, queued=1, trigger="manual", asked_by="root")
+    assert [found, events.RunLost(*NAME, GONE)] == verdicts(marks, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"due": 1 << 63},
+        {"key": None},
+        {"claims": 7},
+        {"claims": [["tape", "one"]]},
+        {"placed": [1]},
+        {"placed": [["gpu", ["x"]]]},
+        {"ends_by": "noon"},
+        {"failover": 1},
+    ],
+    ids=str,
+)
+def test_an_order_with_a_flaw(marks: RunDirectory, changes: dict[str, Any]) -> None:
+    """An order that tells nonsense of its run makes no run known, and is named."""
+    put(marks, wire.SPEC, order(**changes))
+    assert [events.RunLost(*NAME, GONE)] == verdicts(marks, None)
+    (flaw,) = marks.flaws()
+    assert flaw.endswith("; nothing is known of its run")
 
 
 def test_what_is_wrong_is_told_once(marks: RunDirectory) -> None:
