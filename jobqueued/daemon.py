@@ -145,7 +145,7 @@ class Daemon:
     def _settle(self, *, same_boot: bool) -> Iterator[events.Event]:
         yield from self._link.settle(self._scheduler.runs, self._is_final, same_boot=same_boot)
         for flaw in self._link.marks.flaws():
-            self._log.say("odd", text=flaw)
+            self._log.say("trouble", text=flaw)
 
     def _is_final(self, run: RunId) -> bool:
         return run not in self._scheduler.runs and self._batch.record(run) is not None

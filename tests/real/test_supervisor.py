@@ -8,6 +8,7 @@ import os
 import pwd
 import re
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
