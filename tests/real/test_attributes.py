@@ -57,7 +57,7 @@ def test_limit(key: str, value: Any, name: str, soft: str, hard: str) -> None:
 
 def test_every_limit_of_the_process_has_its_key() -> None:
     """The keys of `resource_limits` that have an effect are those that setrlimit(2) or a cgroup carries out."""
-    keys = {key.name for key in JOB_KEYS["resource_limits"].kind.keys.values() if not key.planned}
+    keys = {key.name for key in JOB_KEYS["resource_limits"].type.keys.values() if not key.planned}
     assert keys - {"cpu", "io_read", "io_write", *_CAPS} == set(_RLIMITS) == {row[0] for row in LIMITS}
 
 
