@@ -445,13 +445,13 @@ def test_top_on_a_terminal_that_changes(screen: Screen) -> None:
     screen.resize(7, 30)
     wait_for(lambda: screen.sees("…", "@1") and not screen.sees("STARTED"))
     screen.resize(20, 110)
-    wait_for(lambda: screen.sees("STARTED", "LATELY"))
+    wait_for(lambda: screen.sees("STARTED", "RECENT CPU"))
 
 
 def test_top_on_a_terminal_that_does_not_know_its_size(screen: Screen) -> None:
     """A serial console: as if it had 24 lines of 80."""
     screen.resize(0, 0)
-    wait_for(lambda: screen.sees("STATE") and not screen.sees("LATELY"))
+    wait_for(lambda: screen.sees("STATE") and not screen.sees("RECENT CPU"))
 
 
 def test_top_on_a_dumb_terminal(host: Host) -> None:
