@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Catalog": "catalog",
-    "HostLimits": "core.scheduler_state",
+    "HostLimits": "core.host_limits",
     "Job": "model",
     "Now": "model",
     "Run": "model",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from jobqueued.core.scheduler_state import HostLimits
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.jobfile.settings_keys import read_settings_tree
 from jobqueued.jobfile.yamltext import MAX_BYTES, read_tree
 from jobqueued.model import CORE, CPU, DAY, MEMORY, ONE_A_MINUTE, Escalation, Problem

@@ -24,7 +24,8 @@ WINGS: dict[str, list[str]] = {
     "jobfile": ["yamltext", "refusal", "spelling", "types", "queue_types", "keys", "settings_keys", "reader", "schema"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "retries", "record", "timers", "job_state", "agenda", "scheduler_state", "turn", "dependencies",
+        "lifecycle", "retries", "record", "timers", "host_limits", "job_state", "agenda", "scheduler_state", "turn",
+        "dependencies",
         "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences", "jobs",
         "lock_clients", "attempts", "forecast", "why", "scheduler", "trace",
     ],

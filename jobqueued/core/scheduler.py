@@ -24,8 +24,9 @@ from jobqueued.core import (
     validity,
     why,
 )
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import JobState
-from jobqueued.core.scheduler_state import HostLimits, SchedulerState
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.timers import HostTimer
 from jobqueued.core.turn import Turn
 from jobqueued.model import Job, LockClientId, Now, Run, RunId

@@ -19,13 +19,13 @@ from jobqueued.catalog import Catalog
 from jobqueued.commands import Save, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.core import lifecycle
 from jobqueued.core.agenda import Agenda
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import Delay, JobState
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.timers import HostTimer, Timers
 from jobqueued.events import Unstarted
 from jobqueued.model import (
     LIVE,
-    Escalation,
     Holder,
     Job,
     LockClientId,
@@ -44,20 +44,6 @@ from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing.due_times import DueTimes
 
 _PLAIN = least_claims(slots=False)
-
-
-class HostLimits(NamedTuple):
-    """The limits of the host, by itself and jobqueued.yaml: its name, `max_running` (None: no limit), the units of
-    each resource (CPU in thousandths of a core, memory in bytes), the numbers of its CPUs, how what waits ages.
-    """
-
-    name: str = "localhost"
-    max_running: int | None = None
-    resources: dict[str, int] = {}  # noqa: RUF012
-    cpus: tuple[int, ...] = ()
-    escalation: Escalation = Escalation()
-    calm: int = 0
-    """Under pressure only runs of at least this effective priority start."""
 
 
 class LockClient(NamedTuple):

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from jobqueued import commands, events, model, saved
 from jobqueued.commands import Command
 from jobqueued.core import scheduler_state
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.scheduler_state import HostLimits
 from jobqueued.events import Event
 from jobqueued.model import Now, Run, RunId, to_text
 from jobqueued.saved import Hold, SavedJob

@@ -22,8 +22,8 @@ from jobqueued.commands import (
     Stop,
     WriteRecord,
 )
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.scheduler_state import HostLimits
 from jobqueued.core.trace import Line, Recorder
 from jobqueued.model import LIVE, SECOND, Claim, Job, LockClientId, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.queue.locks import SLOT

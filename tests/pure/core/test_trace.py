@@ -10,8 +10,8 @@ from typing import Any, get_args
 import pytest
 
 from jobqueued import events
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.scheduler_state import HostLimits
 from jobqueued.core.trace import RING, Broken, Line, Recorder, TurnOver, lines_of, plain, replay, revived, story
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import Claim, Escalation, Now, RunId

@@ -1,0 +1,21 @@
+"""What a host has for its jobs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jobqueued.model import Escalation
+
+
+class HostLimits(NamedTuple):
+    """The limits of the host, by itself and jobqueued.yaml: its name, `max_running` (None: no limit), the units of
+    each resource (CPU in thousandths of a core, memory in bytes), the numbers of its CPUs, how what waits ages.
+    """
+
+    name: str = "localhost"
+    max_running: int | None = None
+    resources: dict[str, int] = {}  # noqa: RUF012
+    cpus: tuple[int, ...] = ()
+    escalation: Escalation = Escalation()
+    calm: int = 0
+    """Under pressure only runs of at least this effective priority start."""
