@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
+
+with contextlib.suppress(ImportError):  # the virtual machine has no Hypothesis, and no test that wants it
+    from hypothesis import HealthCheck, settings
+
+    unhurt = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    settings.register_profile("house", deadline=None, suppress_health_check=unhurt)
+    settings.load_profile("house")  # no verdict hangs on how fast the machine is
 
 os.environ.pop("COLUMNS", None)  # what is printed is as wide as it is, whoever starts the tests
 

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).resolve().parent
 FILES = sorted(str(path.relative_to(TESTS)) for path in TESTS.rglob("*.py"))
@@ -83,6 +84,11 @@ def test_a_pure_test_starts_nothing(name: str) -> None:
     """Neither itself nor by a helper: no process, no socket, no thread."""
     used = {(file, what) for file in reached(name) for what in (imports(file) & WORLDLY) | (calls(file) & STARTS)}
     assert used == set()
+
+
+def test_hypothesis_has_no_deadline() -> None:
+    """Neither for an example nor for drawing one, unless a test asks for it."""
+    assert (None, True) == (settings().deadline, HealthCheck.too_slow in settings().suppress_health_check)
 
 
 def test_nothing_hangs_on_a_clock() -> None:

@@ -178,8 +178,7 @@ def test_all_die(armed: Host) -> None:
     pid = wait_for(lambda: (armed.root / "long").exists() and (armed.root / "long").read_text().strip())
     wait_for(lambda: armed.said("run_started"), why="R/pid, which comes before the news of the start")
     armed.kill()
-    for small in armed.small_ones():
-        os.kill(small, 9)
+    armed.kill_small_ones()
     assert Path(f"/proc/{pid}").exists()
     armed.start()
     record = armed.wait(run)

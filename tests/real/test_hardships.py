@@ -137,8 +137,7 @@ def test_what_a_lost_run_left_is_ended(host: Host) -> None:
     main = live(host, run)
     wait_for(lambda: not Path(f"/proc/{main}").exists(), why="the main process lives on")
     host.kill()
-    for small in host.small_ones():
-        os.kill(small, signal.SIGKILL)
+    host.kill_small_ones()
     host.start()
     assert host.wait(run)["state"] == "lost"
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the leftover lives on")
@@ -317,8 +316,7 @@ def test_an_earlier_boot_is_told_apart_until_all_is_settled(host: Host) -> None:
     host.start()
     live(host, host.run("work"))
     host.kill()
-    for small in host.small_ones():
-        os.kill(small, signal.SIGKILL)
+    host.kill_small_ones()
     host.close()
     with sqlite3.connect(host.root / "state" / "state.db") as database:
         database.execute("UPDATE meta SET value = 'an earlier boot' WHERE name = 'boot'")
@@ -356,8 +354,7 @@ def test_a_record_without_attempts_is_no_end(host: Host) -> None:
     (host.root / "logs" / "work").mkdir(exist_ok=True)
     (host.root / "logs" / "work" / "1.json").write_text(json.dumps({"state": "succeeded"}))
     host.kill()
-    for small in host.small_ones():
-        os.kill(small, signal.SIGKILL)
+    host.kill_small_ones()
     host.start()
     assert host.wait(run)["state"] == "lost"
 

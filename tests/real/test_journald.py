@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.child import budget, journald
@@ -167,7 +167,7 @@ class TestLines:
         assert len(ids) == len(set(ids))
         assert all(len(bytes.fromhex(number)) == 16 for number in ids)
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=150, deadline=None)
     @given(st.lists(st.text("ab\n\0=", max_size=12).map(str.encode), max_size=6), st.integers(1, 5))
     def test_as_journald_reads_a_services_stdout(
         self, world: World, monkeypatch: pytest.MonkeyPatch, pieces: list[bytes], longest: int

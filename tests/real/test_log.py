@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobqueued.core.record import begin
@@ -388,7 +388,7 @@ class TestJournald:
 
 
 class TestForgery:
-    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60)
     @given(ODD, ODD, ODD)
     @example(FORGED, FORGED, FORGED)
     def test_fields(self, journald: Reader, reason: str, tail: str, file: str) -> None:
@@ -403,7 +403,7 @@ class TestForgery:
         Log("journal").say("problem", text=reason, file=file)
         assert file.encode(errors="replace").decode() == dict(journald.entry())["JOBQUEUE_FILE"]
 
-    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60)
     @given(ODD, ODD)
     @example(FORGED, FORGED)
     def test_json(self, capsys: pytest.CaptureFixture[str], reason: str, tail: str) -> None:
@@ -413,7 +413,7 @@ class TestForgery:
         document = json.loads(line)["record"]
         assert (reason, tail) == (document["reason"], document["output"]["tail"])
 
-    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60)
     @given(ODD, ODD)
     @example(FORGED, FORGED)
     def test_text(self, capsys: pytest.CaptureFixture[str], reason: str, tail: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -238,8 +237,7 @@ def test_the_start_goes_on(host: Host) -> None:
     run = host.run("job")
     wait_for(lambda: host.said("run_started"))
     host.kill()
-    for pid in host.small_ones():
-        os.kill(pid, signal.SIGKILL)
+    host.kill_small_ones()
     (directory,) = host.root.glob("run/runs/*/*")
     (directory / wire.ENDED).write_bytes(ended(state="exploded"))
     for number, (mark, data) in enumerate([(mark, data) for mark in wire.MARKS for data in NONSENSE.values()], 1):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.child.output import Output
@@ -101,7 +101,7 @@ class TestKept:
 
 
 class TestLimit:
-    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60)
     @given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), st.integers(0, 1200))
     def test_exactly(self, tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], limit: int) -> None:
         """However it comes, the first `limit` bytes are kept and every other one is counted."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.events import JobsRead
@@ -759,7 +759,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=150)
 @given(st.lists(STEPS, max_size=12))
 def test_what_was_told_is_what_is_there(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, str]]

@@ -144,12 +144,16 @@ class Host:
                 found.append(int(name))
         return found
 
+    def kill_small_ones(self) -> None:
+        """SIGKILL the launcher and the supervisors; some leave by themselves once the launcher is gone."""
+        for pid in self.small_ones():
+            _kill(pid)
+
     def close(self) -> None:
         """End everything that this host started."""
         if not self.daemon_ended():
             self.kill()
-        for pid in self.small_ones():
-            _kill(pid)
+        self.kill_small_ones()
         for path in self.root.glob("run/runs/*/*/pid"):
             _kill(-int(path.read_text().split()[0]))
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.jobfile import yamltext
@@ -24,7 +24,7 @@ from jobqueued.jobfile.yamltext import (
 )
 
 PARSERS = {"python": yaml.SafeLoader, "libyaml": getattr(yaml, "CSafeLoader", yaml.SafeLoader)}
-ANY_TEXT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+ANY_TEXT = settings(deadline=None, max_examples=300)
 
 
 @pytest.fixture(autouse=True, params=PARSERS.values(), ids=list(PARSERS))
