@@ -350,8 +350,9 @@ class SchedulerState:
     def _take_out(self, run: RunId) -> None:
         """Take a run out of wherever it waits."""
         state = self[run.job]
-        self.admission.forget(run)
-        state.waiting.discard(run)
+        if run in state.waiting:
+            state.waiting.remove(run)
+            self.leave_queue(run)
         state.delayed.pop(run, None)
         if run in state.due:
             state.due.remove(run)

@@ -468,3 +468,13 @@ def test_every_occurrence_is_covered_exactly_once(acts: list[tuple[str, float]],
 def _instants(until: int, minutes: int) -> list[int]:
     seconds = range(MIDNIGHT // 10**9, until // 10**9 + 1)
     return [s for s in seconds[1:] if s % 60 == 0 and s // 60 % 60 % minutes == 0]
+
+
+def test_a_pause_gives_up_what_was_kept() -> None:
+    """Who waits behind a run that something is kept for starts in the very turn in which the job of that is paused."""
+    world = World(job("long"), job("alone", exclusive=True), job("small"), seconds={"long": 9000})
+    for name in ("long", "alone", "small"):
+        world.run(name)
+    assert world.states() == {"long@1": "starting", "alone@1": "waiting", "small@1": "waiting"}
+    world.pause("alone")
+    assert world.states() == {"long@1": "starting", "alone@1": "due", "small@1": "starting"}
