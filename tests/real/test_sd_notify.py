@@ -22,7 +22,7 @@ def test_any_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
         listener.settimeout(DEADLINE)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         manager = ServiceManager()
-        manager.ready(status)
+        manager.tell_ready(status)
         assert f"READY=1\nSTATUS={told}".encode() == listener.recv(4096)
         assert manager._notifier.socket is not None
         manager._notifier.socket.close()

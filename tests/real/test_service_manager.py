@@ -35,14 +35,14 @@ def told(notices: socket.socket) -> list[str]:
 def test_the_status_is_told_once_a_second_at_most(notices: socket.socket) -> None:
     """What changes meanwhile is told when the second is over; what does not change is not told, and not waited for."""
     manager = ServiceManager()
-    manager.ready("a")
+    manager.tell_ready("a")
     manager.follow(0, lambda: "b")
     manager.follow(SECOND // 2, lambda: "c")
-    assert (["READY=1\nSTATUS=a", "STATUS=b"], SECOND) == (told(notices), manager.due)
+    assert (["READY=1\nSTATUS=a", "STATUS=b"], SECOND) == (told(notices), manager.deadline)
     manager.follow(SECOND, lambda: "c")
-    assert (["STATUS=c"], None) == (told(notices), manager.due)
+    assert (["STATUS=c"], None) == (told(notices), manager.deadline)
     manager.follow(5 * SECOND, lambda: "c")
-    assert ([], None) == (told(notices), manager.due)
+    assert ([], None) == (told(notices), manager.deadline)
 
 
 @pytest.mark.parametrize(("pid", "expected"), [(None, SECOND // 2), ("ours", SECOND // 2), ("1", None)])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobqueued.child import budget, supervisor, wire
+from jobqueued.child import budget, supervisor, unix_socket, wire
 from jobqueued.commands import Launch
 from jobqueued.core import record
 from jobqueued.model import Job, Run, RunId, RunState
@@ -57,7 +57,7 @@ class Pool:
         wait_for(lambda: (path / wire.CONTROL).is_socket() and ready())
         directory = wire.open_directory(str(path))
         with socket.socket(socket.AF_UNIX) as control:
-            control.connect(wire.address(directory))
+            control.connect(unix_socket.address(directory, wire.CONTROL))
             control.sendall(b"stop asked to\n")
             said = self.heard()
         os.close(directory)
