@@ -16,6 +16,7 @@ def replace(path: str, data: bytes) -> None:
         os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
         descriptor = os.open(temporary, flags, 0o640)
     try:
+        os.fchmod(descriptor, 0o640)  # whatever the umask is
         if os.write(descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:

@@ -16,7 +16,7 @@ from jobqueued.paths import Paths
 @json_option
 @click.pass_obj
 def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
-    """Explain why RUN, or each of the first 10 waiting runs of JOB, has not started.
+    """Explain why RUN, or each waiting run of JOB, has not started.
 
     Shows what the run lacks, who holds it and since when, the runs that go first, its priority by now and how it grows,
     the dependency it waits for, and its expected start, provided that every run takes as long as its job usually does
