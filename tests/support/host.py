@@ -147,7 +147,7 @@ class Host:
     def kill_small_ones(self) -> None:
         """SIGKILL the launcher and the supervisors; some leave by themselves once the launcher is gone."""
         for pid in self.small_ones():
-            _kill(pid)
+            kill(pid)
 
     def close(self) -> None:
         """End everything that this host started."""
@@ -155,9 +155,10 @@ class Host:
             self.kill()
         self.kill_small_ones()
         for path in self.root.glob("run/runs/*/*/pid"):
-            _kill(-int(path.read_text().split()[0]))
+            kill(-int(path.read_text().split()[0]))
 
 
-def _kill(pid: int) -> None:
+def kill(pid: int) -> None:
+    """SIGKILL a process, or a group by its negative number, if it is there."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL) if pid > 0 else os.killpg(-pid, signal.SIGKILL)

@@ -14,7 +14,7 @@ from jobqueued.commands import Launch
 from jobqueued.core import record
 from jobqueued.model import Job, Run, RunId, RunState
 from jobqueued.runs import launch_spec
-from tests.support.host import wait_for
+from tests.support.host import kill, wait_for
 
 
 class Pool:
@@ -96,5 +96,8 @@ class Pool:
         return wait_for(idle)
 
     def close(self) -> None:
+        """Let the supervisor go; what is still live of a test that failed is ended, so that nobody waits for it."""
+        for path in self.root.glob(f"*/{wire.PID}"):
+            kill(-int(path.read_text().split()[0]))
         self.socket.close()
         os.waitpid(self.pid, 0)
