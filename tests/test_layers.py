@@ -49,6 +49,8 @@ WINGS: dict[str, list[str]] = {
 vocabulary, settings and daemon (the composition root) are the files at the top of the package.
 """
 
+MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "queue", "core"}
 PURE_FILES = {"child/text", "control/interface", "control/varlink", "control/views"}
@@ -102,6 +104,14 @@ def others(name: str) -> set[str]:
 def test_every_file_has_its_place() -> None:
     """The list of wings names every file of the package, and nothing else."""
     assert sorted(HOUSE) == [name for name in files() if not name.endswith("__init__")]
+
+
+@pytest.mark.parametrize("name", [name for name in HOUSE if not name.startswith("ctl/")])
+def test_a_file_is_on_the_map(name: str) -> None:
+    """docs/architecture.md names each file in the row of its wing; of ctl/ it says what is no command."""
+    wing, _, stem = name.rpartition("/")
+    rows = [row for row in MAP.splitlines() if row.startswith(f"| `{wing}/`" if wing else "| (top)")]
+    assert any(f"`{stem}`" in row for row in rows)
 
 
 @pytest.mark.parametrize("name", HOUSE)
