@@ -29,9 +29,13 @@ _REFUSALS = {
 
 
 class Unreachable(click.ClickException):
-    """There is no answer, or none that this program understands."""
+    """There is no answer, or none that this program understands: what was seen, and what to do about it, if known."""
 
     exit_code = 2
+
+    def __init__(self, seen: str, remedy: str = "") -> None:
+        super().__init__(f"{seen}; {remedy}" if remedy else seen)
+        self.seen, self.remedy = seen, remedy
 
 
 class Refused(click.ClickException):
@@ -98,8 +102,8 @@ class Call:
         try:
             yield
         except (OSError, MessageError) as error:
-            where = printable(str(self._control))
-            raise Unreachable(f"cannot reach the daemon at {where}: {_remedy(error)}") from None
+            cause, remedy = _cause(error)
+            raise Unreachable(f"cannot reach the daemon at {printable(str(self._control))}: {cause}", remedy) from None
 
 
 class Stream(Call):
@@ -119,17 +123,18 @@ def _connected(control: Path, timeout: float | None) -> socket.socket:
     return peer
 
 
-def _remedy(error: OSError | MessageError) -> str:
+def _cause(error: OSError | MessageError) -> tuple[str, str]:
+    """The cause of a failed call, and its remedy."""
     match error:
         case FileNotFoundError() | ConnectionRefusedError():
-            return "it is not running; start it (`systemctl start jobqueued`), or give its place with --root or --run"
+            return "it is not running", "start it (`systemctl start jobqueued`), or give its place with --root or --run"
         case PermissionError():
-            return "permission denied; run this as root or as a member of the group jobqueue"
+            return "permission denied", "run this as root or as a member of the group jobqueue"
         case TimeoutError():
-            return "no answer in time; see: journalctl -u jobqueued"
+            return "no answer in time", "see: journalctl -u jobqueued"
         case OSError():
-            return f"{error.strerror}; see: journalctl -u jobqueued"
-    return f"another program is listening there ({error})"
+            return str(error.strerror), "see: journalctl -u jobqueued"
+    return f"another program is listening there ({error})", ""
 
 
 def _refusal(reply: Message) -> click.ClickException:
@@ -137,4 +142,4 @@ def _refusal(reply: Message) -> click.ClickException:
     if name in _REFUSALS:
         return Refused(printable(_REFUSALS[name].format_map(parameters)))
     remedy = "if its version is not that of jobqueuectl: systemctl restart jobqueued"
-    return Unreachable(printable(f"the daemon answers {name} {parameters}; {remedy}"))
+    return Unreachable(printable(f"the daemon answers {name} {parameters}"), remedy)

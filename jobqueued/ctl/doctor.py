@@ -62,7 +62,7 @@ def doctor(paths: Paths, as_json: bool) -> None:
         findings = [*_daemon(status), *_jobs(paths, status), *_limits(status), *_host(paths)]
     except Unreachable as error:
         down = error.exit_code
-        findings = [Finding("daemon", _ERROR, *_split(error.message)), *_files(paths), *_cgroups(), *_host(paths)]
+        findings = [Finding("daemon", _ERROR, error.seen, error.remedy), *_files(paths), *_cgroups(), *_host(paths)]
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
@@ -72,11 +72,6 @@ def doctor(paths: Paths, as_json: bool) -> None:
 
 def _fact(finding: Finding) -> str:
     return f"{finding.seen} → {finding.remedy}" if finding.remedy else finding.seen
-
-
-def _split(message: str) -> tuple[str, str]:
-    seen, _, remedy = message.partition("; ")
-    return seen, remedy
 
 
 def _daemon(status: Message) -> Iterator[Finding]:
