@@ -26,7 +26,7 @@ class Loop:
         self._timer = WallTimer()
 
     def clock_changes(self) -> list[Event]:
-        """How the clock was set and how long the host slept since this was asked last.
+        """Steps of the clock and sleep of the host since this was asked last.
 
         They come before all else: what is due must not be judged by the new clock.
         """
@@ -63,7 +63,7 @@ class Loop:
         return soonest is None or (soonest > now.wall and self._timer.set(soonest))
 
     def _interests(self) -> tuple[select.poll, dict[int, Source]]:
-        """What to wait for and whose it is; made anew each time, as a number may be another file's by the next."""
+        """The descriptors to wait for and whose they are; made anew each time, as a number may be another file's by the next."""
         poll, owners = select.poll(), dict[int, Source]()
         poll.register(self._timer.fileno(), select.POLLIN)
         for source in self._sources:

@@ -191,3 +191,14 @@ def test_the_library_is_lazy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
     )
     assert result.stdout == "['jobqueued']\nTrue\n"
+
+
+QUESTIONS = {"What", "Who", "Whose", "Whether", "How", "Why", "When", "Where", "Which", "Whatever"}
+
+
+@pytest.mark.parametrize("name", files())
+def test_docstrings_say_the_thing_first(name: str) -> None:
+    """They begin with a verb or a noun, not with a question."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    texts = [ast.get_docstring(node) or "" for node in ast.walk(tree(name)) if isinstance(node, documented)]
+    assert [] == [text for text in texts if text.split(" ")[0] in QUESTIONS]

@@ -300,7 +300,7 @@ def _place_text(mark: Mark) -> str:
 
 
 def _place(text: str) -> tuple[Mark, bool]:
-    """Where a page of history begins, as the page before has told, and whether that is among the live runs."""
+    """The place where a page of history begins, as the page before has told, and if that is among the live runs."""
     among_live = text.startswith(_LIVE_PLACE)
     queued, _, run = text.removeprefix(_LIVE_PLACE).partition("/")
     try:

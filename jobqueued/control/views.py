@@ -40,7 +40,7 @@ def _moment(instant: int | None) -> str | None:
 
 
 class Standing(NamedTuple):
-    """Where a job stands, as far as it is known: None is what the files of a daemon that is down don't tell.
+    """The standing of a job, as far as it is known: None is what the files of a daemon that is down don't tell.
 
     `later` are the runs between two attempts, of which some `is_retrying`; `is_used_up`: `max_runs` have started;
     `is_over`: the clock makes it due no more.  Times are as the interface has them.
@@ -95,7 +95,7 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
 
 
 def standing(scheduler: Scheduler, job: Job) -> Standing:
-    """Where a job stands, by the scheduler."""
+    """The standing of a job, by the scheduler."""
     state = scheduler[job.id]
     saved, stats = state.saved, state.saved.stats
     had_some = bool(stats.last_state or stats.skipped)
@@ -182,7 +182,7 @@ def stats(state: JobState) -> dict[str, Any]:
 
 
 def _next(scheduler: Scheduler, job: Job) -> int | None:
-    """When the clock starts the job next; None: never, or not as things stand."""
+    """The next start of a job by the clock; None: never, or not as things stand."""
     barred = scheduler[job.id].saved.paused or not job.enabled or scheduler.invalid(job)
     start = None if barred else scheduler.next_start(job.id)
     if start is not None and start - job.offset in scheduler[job.id].saved.skips:
@@ -191,7 +191,7 @@ def _next(scheduler: Scheduler, job: Job) -> int | None:
 
 
 def starts(scheduler: Scheduler, job: Job, count: int) -> list[int]:
-    """When the clock starts the job next, past what is to be skipped: at most `count` times."""
+    """The next starts of a job by the clock, past what is to be skipped: at most `count`."""
     memory = scheduler[job.id].saved
     found = job.next_starts(memory.cursor + job.offset, count + len(memory.skips))
     return [start for start in found if start - job.offset not in memory.skips][:count]

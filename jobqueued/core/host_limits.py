@@ -1,4 +1,4 @@
-"""What a host has for its jobs."""
+"""Limits of a host: what it has for its jobs."""
 
 from __future__ import annotations
 

@@ -142,12 +142,12 @@ def lines_of(entry: Entry) -> list[Line]:
 
 
 def told_line(entry: Entry) -> Line:
-    """What was told, and when."""
+    """One thing that was told, and when."""
     return {"number": entry.number, "wall": entry.now.wall, "mono": entry.now.mono, "told": plain(entry.told)}
 
 
 def decided_line(entry: Entry, decided: Iterable[Command]) -> Line:
-    """What was decided about it."""
+    """The decision about it."""
     line: Line = {"number": entry.number, "decided": [plain(command) for command in decided]}
     return {**line, "bug": entry.bug} if entry.bug else line
 
@@ -228,7 +228,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 class Broken(Exception):
-    """What was read is no trace, or not one that can be used so; the message says why."""
+    """The file is no trace, or not one that can be used so; the message says why."""
 
 
 def replay(lines: Iterable[Line]) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""What survives a restart: state.db and the record files."""
+"""Storage: what survives a restart, in state.db and the record files."""

@@ -154,12 +154,12 @@ class Store:
         return _load(self._db)
 
     def knows_boot(self, boot_id: str) -> bool:
-        """Whether this state was used, and settled, in this boot of the host already."""
+        """Tell whether this state was used, and all that was live recovered, in this boot of the host already."""
         row = self._db.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
         return row is not None and row[0] == boot_id
 
     def hold(self) -> Hold | None:
-        """Who has asked that nothing new starts."""
+        """The hold of the host."""
         row = self._db.execute("SELECT value FROM meta WHERE name = 'hold'").fetchone()
         return None if row is None else _hold(json.loads(row[0]))
 
@@ -298,7 +298,7 @@ def _run_row(run: Run, record: Record | None) -> tuple[object, ...]:
 
 
 def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ...]) -> str:
-    """What is not as in any other, as JSON."""
+    """The rare fields of a row, as JSON."""
     if values == common:
         return "{}"
     rare = {name: value for name, value, usual in zip(names, values, common, strict=True) if value != usual}
@@ -318,7 +318,7 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
 
 
 def hold_text(hold: Hold | None) -> str | None:
-    """What `commit` takes for "hold"."""
+    """The text that `commit` takes for "hold"."""
     return None if hold is None else json.dumps(_plain_hold(hold))
 
 
@@ -337,7 +337,7 @@ def claims_from(plain: Iterable[Any]) -> tuple[Claim, ...]:
 
 
 def placed_from(plain: Iterable[Any]) -> Placed:
-    """What a run was given, as JSON has it."""
+    """The units that a run was given, as JSON has them."""
     return tuple((name, tuple(numbers)) for name, numbers in plain)
 
 
