@@ -35,7 +35,7 @@ def caps() -> dict[str, Any]:
     """Milliseconds of a start of /bin/true, from its cgroup's making to its end, and of a whole run of the daemon's;
     each beside the same without, in turns.
     """
-    home = cgroup.settle()
+    home = cgroup.prepare()
     if home < 0:
         raise SystemExit(f"bench caps: no cgroup is delegated here\n{__doc__}")
     starts = {way: _Start(home, limits) for way, limits in _WAYS.items()}

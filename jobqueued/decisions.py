@@ -130,7 +130,7 @@ def _attempt(event: Event) -> Name | None:
 
 def _subject(event: Event) -> str:
     """The run, job or file that an event is about, for people."""
-    found = (getattr(event, name, None) for name in ("run", "job", "file", "user", "path", "guest"))
+    found = (getattr(event, name, None) for name in ("run", "job", "file", "user", "path", "client"))
     return next((f" of {subject}" for subject in found if subject), "")
 
 

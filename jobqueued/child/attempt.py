@@ -36,7 +36,7 @@ class Attempt:
         self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, common: Common,
         home: int, *, last: bool,
     ) -> None:  # fmt: skip
-        """`home`: where cgroups are (cgroup.settle).  `last`: afterwards this supervisor leaves the pool."""
+        """`home`: where cgroups are (cgroup.prepare).  `last`: afterwards this supervisor leaves the pool."""
         self.name, self.directory = name, directory
         self.leaves = False
         """True once the launcher was told that this supervisor leaves its pool."""
@@ -83,7 +83,7 @@ class Attempt:
             self._locks.free()
 
     def _not_ours(self, error: OSError) -> str:
-        """It is another's, or was settled, or there is no room in R: nothing was started."""
+        """It is another's, or recovery took it, or there is no room in R: nothing was started."""
         if error.errno not in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT):
             return self._not_now(f"run directory: {error.strerror}")
         self._step(Step.DECLINE)

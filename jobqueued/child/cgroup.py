@@ -30,7 +30,7 @@ _PATIENCE = 1.0
 """The time (s) to wait until the kernel has taken away what was killed."""
 
 
-def settle(*, delegated: bool = False) -> int:
+def prepare(*, delegated: bool = False) -> int:
     """Move this process to `self`; a descriptor for where attempts get theirs, -1: nothing is delegated to us.
 
     `delegated`: our cgroup is, though nothing says so: the systemd of a user leaves no note.
@@ -102,7 +102,7 @@ def _attribute(path: str, name: str) -> bytes:
 
 
 class Cgroup:
-    """That of one attempt.  `home`: where it is, as `settle` gave it; -1: there is none, and nothing is measured."""
+    """That of one attempt.  `home`: where it is, as `prepare` gave it; -1: there is none, and nothing is measured."""
 
     def __init__(self, home: int, name: str) -> None:
         self._home, self._name = home, name

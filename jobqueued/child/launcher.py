@@ -48,7 +48,7 @@ class Launcher:
     """The pool, the backlog, and the one scheduler that may give orders."""
 
     def __init__(self, listener: socket.socket, runs: str, home: int, *, exit_when_idle: bool) -> None:
-        """`home`: where attempts have their cgroups (cgroup.settle)."""
+        """`home`: where attempts have their cgroups (cgroup.prepare)."""
         self._runs, self._home, self._exit_when_idle = runs, home, exit_when_idle
         self._listener, self._common = listener, budget.common()
         self._scheduler: socket.socket | None = None
@@ -330,7 +330,7 @@ class Launcher:
         """Tell how far the attempt came whose supervisor is dead."""
         try:
             directory = wire.open_directory(f"{self._runs}/{name}")
-        except FileNotFoundError:  # settled already, or a person removed it
+        except FileNotFoundError:  # recovered already, or a person removed it
             self._lost[name] = 0, None
             return
         try:
@@ -390,7 +390,7 @@ def main(arguments: list[str]) -> None:
     wire.limit_files(None)
     spawn.forgo_oom_protection()
     spawn.become_subreaper()
-    home = cgroup.settle(delegated="--delegated" in arguments)
+    home = cgroup.prepare(delegated="--delegated" in arguments)
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)
     Launcher(listener, runs, home, exit_when_idle="--exit-when-idle" in arguments).serve()

@@ -173,7 +173,7 @@ class Store:
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
 
-        A file of None is gone, and so is a value of `meta`: "boot", before which all that was live is settled, or
+        A file of None is gone, and so is a value of `meta`: "boot", before which all that was live is recovered, or
         "hold".
         """
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [

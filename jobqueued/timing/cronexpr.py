@@ -216,7 +216,7 @@ def _alias(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def pattern_of(text: str) -> Pattern:
-    """Expand five settled fields; one pattern serves all the schedules that share it."""
+    """Expand five fields whose `H` are drawn; one pattern serves all the schedules that share it."""
     minute, hour, day, month, weekday = text.split()
     wild = minute.startswith("*") or hour.startswith("*")
     if not exists(day, month, weekday):
@@ -228,7 +228,7 @@ def pattern_of(text: str) -> Pattern:
 
 @lru_cache(maxsize=4096)
 def exists(day: str, month: str, weekday: str) -> bool:
-    """True if some date of the next 40 years matches the settled day fields."""
+    """True if some date of the next 40 years matches the drawn day fields."""
     return Pattern(1, 1, _mask(_MONTH, month), _day_masks(day, weekday), wild=False).later(LASTING) is not None
 
 
@@ -282,7 +282,7 @@ def seconds_of(text: str, job: str) -> tuple[int, ...]:
     if len(texts) != 1 or not text.isascii() or len(text) > _LONGEST:
         raise ScheduleError(SECONDS.name, f"found {text!a}: write one field, like `*/10` or `0,30`")
     _check_commas(SECONDS, texts[0])
-    mask = _mask(SECONDS, settled(SECONDS, texts[0], job))
+    mask = _mask(SECONDS, with_draws(SECONDS, texts[0], job))
     return tuple(second for second in range(60) if mask >> second & 1)
 
 
@@ -291,7 +291,7 @@ def drawn(job: str, purpose: str) -> int:
     return int.from_bytes(sha256(f"{job}\0{purpose}".encode()).digest()[:8], "big")
 
 
-def settled(field: Field, text: str, job: str) -> str:
+def with_draws(field: Field, text: str, job: str) -> str:
     """Replace each `H` of a field by the number this job draws, which must never change."""
     if "h" not in text.lower():
         return text

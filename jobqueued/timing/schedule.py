@@ -24,7 +24,7 @@ from jobqueued.timing.cronexpr import (
     oversteps,
     pattern_of,
     seconds_of,
-    settled,
+    with_draws,
 )
 
 __all__ = ["At", "Every", "Schedule", "ScheduleError", "Seconds", "offset"]
@@ -66,7 +66,7 @@ class Schedule:
             return _NEVER
         owner = _owner(self.seed, self.job_id)
         for draw in range(_DRAWS):
-            drawn_texts = [settled(field, text, owner + "\0" * draw) for field, text in texts]
+            drawn_texts = [with_draws(field, text, owner + "\0" * draw) for field, text in texts]
             if drawn_texts == [text for _, text in texts] or exists(*drawn_texts[2:]):
                 break
         return pattern_of(" ".join(drawn_texts))
@@ -74,7 +74,7 @@ class Schedule:
     @property
     def is_drawn(self) -> bool:
         """True if it depends on the job: there is an `H` in it."""
-        return any(settled(f, text, "") != text for f, text in fields(self.expression))
+        return any(with_draws(f, text, "") != text for f, text in fields(self.expression))
 
     @property
     def warnings(self) -> tuple[Overstep, ...]:

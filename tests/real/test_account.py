@@ -123,7 +123,7 @@ def test_a_host_without_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file = tmp_path / "cgroup"
     file.write_text(text)
     monkeypatch.setattr(cgroup, "_MEMBERSHIP", str(file))
-    assert cgroup.settle() == -1
+    assert cgroup.prepare() == -1
     assert cgroup.controllers(-1) is None
 
 
