@@ -63,7 +63,7 @@ class Loop:
         return soonest is None or (soonest > now.wall and self._timer.set(soonest))
 
     def _interests(self) -> tuple[select.poll, dict[int, Source]]:
-        """The descriptors to wait for and whose they are; anew each time, as a number may be another file's by the next."""
+        """The descriptors to wait for and whose they are; anew each time, as numbers are used again."""
         poll, owners = select.poll(), dict[int, Source]()
         poll.register(self._timer.fileno(), select.POLLIN)
         for source in self._sources:
