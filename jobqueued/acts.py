@@ -78,10 +78,12 @@ class Acts:
         try:
             self._link.marks.remove(name)
         except OSError as error:
-            self._log.say("trouble", text=f"the run directory of {name} can't be removed: {error}")
+            self._log.say("trouble", text=f"cannot remove the run directory of {name}: {error}")
 
     def _write_record(self, record: Record) -> None:
         try:
             record_files.write(self._logs, record)
         except OSError as error:
-            self._log.say("trouble", text=f"record of {record['run']} can't be written: {error}; it is in state.db")
+            self._log.say(
+                "trouble", text=f"cannot write the record of {record['run']}: {error}; it is kept in state.db"
+            )

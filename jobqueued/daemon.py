@@ -86,7 +86,7 @@ class Daemon:
                 self._signals,
                 self._path_triggers,
                 self._lock_processes,
-                LauncherNews(link, partial(self._settle, same_boot=True), log),
+                LauncherNews(link, partial(self._recover, same_boot=True), log),
                 self._pressure,
                 self._reload,
                 self._job_files,
@@ -120,8 +120,8 @@ class Daemon:
         memories, runs = self._store.load()
         found = record_files.memories(self._paths.logs) if self._store.is_new else []
         if found:
-            lost = self._store.lost or f"{self._paths.state}/state.db was not there; runs that waited are lost"
-            self._log.say("trouble", text=f"{lost}; run numbers go on from the records in {self._paths.logs}")
+            lost = self._store.lost or f"{self._paths.state}/state.db was missing: waiting runs are lost"
+            self._log.say("trouble", text=f"{lost}; run numbers continue from the records in {self._paths.logs}")
         self._decisions.restore(found or memories, runs, read_clocks(), self._store.hold())
         while self._job_files.has_more:
             self._happened += self._job_files.turn(read_clocks())
@@ -129,7 +129,7 @@ class Daemon:
         known = self._store.knows_boot(boot_id)
         self._happened += self._lock_processes.found()
         self._link.connect()
-        self._happened += self._settle(same_boot=known)
+        self._happened += self._recover(same_boot=known)
         if found:  # state.db is lost, so nobody knows what this boot has made due
             self._batch.take(commands.SaveBoot(boot_id))
         self._happened.append(events.JobsLoaded(self._job_files.read_once(), None if known or found else boot_id))
@@ -142,8 +142,8 @@ class Daemon:
         self._happened.append(events.Woke())
         self._housekeeping.begin(read_clocks())
 
-    def _settle(self, *, same_boot: bool) -> Iterator[events.Event]:
-        yield from self._link.settle(self._scheduler.runs, self._is_final, same_boot=same_boot)
+    def _recover(self, *, same_boot: bool) -> Iterator[events.Event]:
+        yield from self._link.recover(self._scheduler.runs, self._is_final, same_boot=same_boot)
         for flaw in self._link.marks.flaws():
             self._log.say("trouble", text=flaw)
 

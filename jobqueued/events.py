@@ -111,9 +111,9 @@ class RunLost:
 
 
 class Unstarted(StrEnum):
-    """Causes for which an attempt was not started; SETTLED: nothing was wrong, whoever was to start it was gone."""
+    """Causes for which an attempt was not started; NO_FAULT: nothing was wrong, whoever was to start it was gone."""
 
-    SETTLED = "settled"
+    NO_FAULT = "no_fault"
     TROUBLE = "trouble"
     PATH_BUSY = "path_busy"
 
@@ -125,7 +125,7 @@ class NeverStarted:
     run: RunId
     attempt: int
     reason: str = ""
-    cause: Unstarted = Unstarted.SETTLED
+    cause: Unstarted = Unstarted.NO_FAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ class Attempt:
     def _read_order(self) -> LaunchSpec:
         order = wire.read_spec(self.directory)
         if order is None:
-            raise OSError(errno.ENODATA, "its order is not whole")
+            raise OSError(errno.ENODATA, "its launch spec is incomplete")
         return order
 
     def _listen(self) -> ControlSocket:
@@ -226,7 +226,7 @@ class Attempt:
     def _give_the_output_up(self) -> None:
         self._drain_until = NEVER
         if not self._output.ended and self._output.reading in self._loop and self._state is State.EMPTY:
-            self._warn("its output is still open in a process of another run or service: not awaited")
+            self._warn("a process of another run or service keeps its output open: not waited for")
         self._loop.off(self._output.reading)
 
     # its end
@@ -328,7 +328,7 @@ class Attempt:
         draft.warnings += self._caps.told(state)
         over = self._state is State.EMPTY
         if over and not self._cgroup.remove():
-            self._warn("its cgroup can't be removed: something in it does not end")
+            self._warn("cannot remove its cgroup: a process in it does not end")
         return draft.finished(state, reason, facts, self._output, over=over)
 
     def _not_started(self, failure: StartFailed) -> Record:

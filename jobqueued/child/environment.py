@@ -69,8 +69,8 @@ class Environment:
         with open(memory, "rb") as file:
             told = os.fsdecode(file.read())
         if code or not told:
-            how = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
-            raise StartFailed("login_environment", 0, f"the profile, read by {shell}, {how} before it was through")
+            how = f"exited with code {code}" if code >= 0 else f"was ended by signal {-code}"
+            raise StartFailed("login_environment", 0, f"the profile, read by {shell}, {how} before its end")
         variables = dict(variable.split("=", 1) for variable in told.split("\0")[:-1])
         return {name: value for name, value in variables.items() if name not in _OF_THE_SHELL}
 

@@ -37,7 +37,7 @@ _SO_SNDBUFFORCE = 32
 _INFO, _WARNING = 6, 4
 _OVER_RATE, _OVER_COMMON, _NOT_TAKEN = "journal_rate", "all_runs", "journald"
 _WORDS = {
-    _OVER_RATE: "over its journal_rate", _OVER_COMMON: "over what all runs together may send",
+    _OVER_RATE: "over its journal_rate", _OVER_COMMON: "over the limit of all runs together",
     _NOT_TAKEN: "not taken by journald",
 }  # fmt: skip
 

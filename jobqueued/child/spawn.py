@@ -157,7 +157,7 @@ def _fork(plan: _Plan) -> Started:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         what = "its directory, program or profile"
-        raise StartFailed("start", errno.ETIMEDOUT, f"{what} did not answer in {_START_SECONDS:g} s")
+        raise StartFailed("start", errno.ETIMEDOUT, f"no answer from {what} in {_START_SECONDS:g} s")
     warnings, failed, failure = report.decode(errors="replace").partition(_FAILED)
     if failed:
         os.waitpid(pid, 0)
@@ -307,7 +307,7 @@ def _what_is_missing(program: str) -> str:
         line = file.readline(256)
     if not line.startswith(b"#!"):
         return "the loader that it was built for is missing"
-    dos = "; the file has the line ends of DOS" if line.endswith(b"\r\n") else ""
+    dos = "; the file has DOS line ends" if line.endswith(b"\r\n") else ""
     return f"its interpreter {line[2:].strip().decode(errors='replace')} is missing{dos}"
 
 

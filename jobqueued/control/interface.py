@@ -86,7 +86,7 @@ type RunUsage (
 # Left are the runs that have ended and left processes behind, as their jobs are allowed to.
 # The state is ok or degraded, the reason says why. Controllers are those of the cgroups that runs have, null where they
 # have none: then memory is sampled, and other limits of cgroups are not enforced. Troubles tell what can't be done here
-# of what jobs or settings ask for. Nothing new starts while the launcher does not answer, or somebody holds it.
+# of what jobs or settings ask for. Nothing new starts while the launcher does not answer, or the host is on hold.
 method Status() -> (
   version: string,
   pid: int,
@@ -115,7 +115,7 @@ method Status() -> (
 # All jobs, by id.
 method List() -> (jobs: []Job)
 
-# One job with its counters and its newest records (10 unless told), newest first.
+# One job with its counters and its newest records (10 by default), newest first.
 method Describe(job: string, runs: ?int) -> (
   job: Job,
   definition: object,
@@ -128,28 +128,28 @@ method Describe(job: string, runs: ?int) -> (
 method Show(run: string) -> (record: object)
 
 # What the host and all live runs use: once, measured over 0.3 s, or with more a reply each second. The
-# first has on demand the history too, at most a minute of it, as far as somebody looked.
+# first has on demand the history too, at most a minute of it, as far as a client was watching.
 method Usage(history: ?bool) -> (host: HostUsage, runs: []RunUsage)
 
 # When the clock starts a job next, in its zone: at most count times.
 method Next(job: string, count: int) -> (timezone: string, next: []string)
 
 # Records, newest first by when the run was queued: of one job or all, in some states, queued from since on and before
-# until. First come the runs that are live. A reply has at most limit runs (50, also unless told), fewer where many
+# until. First come the runs that are live. A reply has at most limit runs (50, also by default), fewer where many
 # were passed over; its next, as before, gets what follows, and where it is null there is no more.
 method History(job: ?string, states: ?[]string, since: ?string, until: ?string, before: ?string, limit: ?int) -> (
   runs: []object,
   next: ?string
 )
 
-# The output of a run from a byte on (0 unless told), in base64, at most limit bytes (64 KiB, also unless told); size is
+# The output of a run from a byte on (0 by default), in base64, at most limit bytes (64 KiB, also by default); size is
 # how much there is by now. Of a live run there may be more later.
 method Logs(run: string, offset: ?int, limit: ?int) -> (data: string, size: int, live: bool)
 
 # Make a job due now.
 method Run(job: string) -> (run: string)
 
-# End a live run, or let one that waits never start; the state is stopping or skipped.
+# Stop a run; a waiting one never starts; the state is stopping or skipped.
 method Stop(run: string) -> (state: string)
 
 # Make the job of a run due once more, whether that run has ended or not.
@@ -160,7 +160,7 @@ method Emit(event: string) -> (runs: []string)
 
 # Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
 # mode, units, capacity, holders: {run, mode, units, since, held, ends_by}}; ahead, the runs that go first, and behind,
-# that of them for which what it needs is kept; effective_priority by now, which grows by points each every seconds;
+# the one for which its claims are reserved; effective_priority by now, which grows by points each every seconds;
 # expected, when it is likely to start. Give either run or job. Of a job why is null, and runs has the same
 # of its first 10 runs that wait to start; more is how many others wait. Refused if none waits.
 method Why(run: ?string, job: ?string) -> (why: ?object, runs: []object, more: int)

@@ -80,7 +80,7 @@ class LockProcesses(Source):
         try:
             atomic_file.replace(str(path), json.dumps(mark).encode())
         except OSError as error:
-            return f"{path}: {error.strerror}; after a restart nobody knows of that with-lock"
+            return f"{path}: {error.strerror}; this with-lock will be forgotten at a restart"
         return ""
 
     def descriptors(self) -> dict[int, int]:

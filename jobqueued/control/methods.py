@@ -210,7 +210,7 @@ class Methods:
         try:
             client = self._lock_processes.come(peer.pid)
         except OSError:
-            raise VarlinkError("Refused", {"reason": "the process that asks can't be seen from here"}) from None
+            raise VarlinkError("Refused", {"reason": "the asking process is not visible to the daemon"}) from None
         self._happen(LockAsked(ticket(), client, (claim,), peer.name, bool(asked.get("no_wait"))))
 
     def _why(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
 
 def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
     """The pause (ns) before the attempt is sent again, and how often it failed so (a busy path: once)."""
-    if cause is Unstarted.SETTLED:
+    if cause is Unstarted.NO_FAULT:
         return 0, run.failures
     if cause is Unstarted.PATH_BUSY:
         return SECOND, max(run.failures, 1)

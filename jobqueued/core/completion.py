@@ -43,7 +43,7 @@ def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
     """End a run whose last attempt left `document`."""
     state, name = turn.state, run.id.job
     if run.failover and step is Step.SUCCEED:
-        document = {**document, "reason": "by its failover"}
+        document = {**document, "reason": "by the failover"}
     ended = state.step(run, step, reason=document.get("reason"), pid=document.get("pid"), so_far=None)
     if run.state in LIVE:
         state.release(run, turn.now)
@@ -64,7 +64,7 @@ def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Jo
         skip_run(turn, run, reason, job or turn.state.catalog.get(run.id.job))
         return
     state = RunState.KILLED.value if stopped else run.so_far["state"]
-    text = reason if stopped else f"{run.so_far['reason']}; not tried again: {reason}"
+    text = reason if stopped else f"{run.so_far['reason']}; no retry: {reason}"
     document: Record = {**run.so_far, "state": state, "reason": text}
     finish(turn, run, ENDS[state], document)
     turn.do(WriteRecord(document))

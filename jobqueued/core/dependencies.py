@@ -97,7 +97,7 @@ def _of(state: SchedulerState, name: str, run: Run) -> Verdict:
     coming = state.due_times.next(name)
     job = state.catalog.get(name)
     if job is not None and coming is not None and coming - job.offset <= run.due:
-        return Verdict(Standing.AWAITED, name, "it is due, and about to start as `spread` has it")
+        return Verdict(Standing.AWAITED, name, "it is due and starts soon (`spread`)")
     newest = _newest(state[name].saved.outcomes, run.previous, run.due)
     moving = _moving(state, name)
     inside = [other for other in moving if run.previous < other.due <= run.due]
@@ -131,7 +131,7 @@ def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Verdic
     """Nothing in its time has run: can there be a success later?"""
     job = state.catalog.get(name)
     if job is None:
-        return Verdict(Standing.FAILED, name, "there is no such job")
+        return Verdict(Standing.FAILED, name, "no such job")
     if moving:
         first = min(moving, key=lambda run: run.id)
         return Verdict(Standing.AWAITED, name, f"{first.id} is {first.state}")
@@ -139,7 +139,7 @@ def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Verdic
         return Verdict(Standing.FAILED, name, "it is paused")
     if reason := state.invalid(job):
         return Verdict(Standing.FAILED, name, f"it is invalid: {reason}")
-    return Verdict(Standing.AWAITED, name, "it has not run in time, so its next success is awaited")
+    return Verdict(Standing.AWAITED, name, "it has not run in time; waiting for its next success")
 
 
 def satisfy(state: SchedulerState, name: str, job: Job) -> bool:

@@ -161,8 +161,8 @@ def _go_on(turn: Turn, job: Job, run: Run) -> None:
 def _gone(job: Job, run: Run) -> str:
     """Name what a further attempt was to be, of which the job knows nothing any more; "" if it does."""
     if run.failover:
-        return "" if job.failover is not None else "its job has no failover any more"
-    return "its job has fewer retries by now" if run.attempt > job.retries + 1 else ""
+        return "" if job.failover is not None else "the job no longer has a failover"
+    return "the job now has fewer retries" if run.attempt > job.retries + 1 else ""
 
 
 def resume(turn: Turn, name: str, asked_by: str) -> None:

@@ -117,7 +117,7 @@ def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
     while due in saved.skips:
         due = job.next_after(due)
     if due is None or state.due_times.next(job.id) is None:
-        turn.refuse(event.ticket, "Refused", reason=f"nothing of {job.id} is due by the clock")
+        turn.refuse(event.ticket, "Refused", reason=f"the clock does not start {job.id}")
         return
     state.remember(job.id, skips=(*saved.skips, due))
     turn.say("skips_next", job=job.id, asked_by=event.asked_by, due=due + job.offset)
@@ -127,7 +127,7 @@ def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
 def _undo_skip(turn: Turn, job: Job, event: events.SkipAsked) -> None:
     skips = turn.state[job.id].saved.skips
     if not skips:
-        turn.refuse(event.ticket, "Refused", reason=f"nothing of {job.id} is to be skipped")
+        turn.refuse(event.ticket, "Refused", reason=f"no skip of {job.id} to undo")
         return
     *others, due = skips
     turn.state.remember(job.id, skips=tuple(others))

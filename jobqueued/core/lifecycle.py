@@ -11,7 +11,7 @@ class Step(StrEnum):
     """The steps of a run."""
 
     QUEUE = "queue"
-    HOLD = "hold"
+    KEEP_BACK = "keep_back"
     ADMIT = "admit"
     START = "start"
     STOP = "stop"
@@ -35,9 +35,9 @@ _S = RunState
 TABLE: dict[tuple[RunState, Step], RunState] = {
     (_S.DUE, Step.QUEUE): _S.WAITING,  # one of its job's `concurrency` is free, its dependencies have succeeded
     (_S.DUE, Step.SKIP): _S.SKIPPED,
-    (_S.WAITING, Step.HOLD): _S.DUE,  # its job was paused
+    (_S.WAITING, Step.KEEP_BACK): _S.DUE,  # its job was paused
     (_S.RETRYING, Step.QUEUE): _S.WAITING,  # the delay is over
-    (_S.RETRYING, Step.HOLD): _S.DUE,
+    (_S.RETRYING, Step.KEEP_BACK): _S.DUE,
     (_S.WAITING, Step.SKIP): _S.SKIPPED,
     (_S.WAITING, Step.ADMIT): _S.STARTING,  # all claims granted, committed before it is sent
     (_S.STARTING, Step.RETURN): _S.WAITING,  # certainly never started, by no fault of the job

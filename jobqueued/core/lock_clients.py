@@ -21,8 +21,8 @@ def asked(turn: Turn, event: LockAsked) -> None:
     state, now = turn.state, turn.now
     locks = state.admission.locks
     if (claim := locks.impossible(event.claims)) is not None:
-        there = f"there {'is 1' if locks.capacity(claim.resource) == 1 else f'are {locks.capacity(claim.resource)}'}"
-        turn.refuse(event.ticket, "Refused", reason=f"of {claim.resource} {there}")
+        there = locks.capacity(claim.resource)
+        turn.refuse(event.ticket, "Refused", reason=f"{claim.resource} has {there} unit{'s' * (there != 1)}")
         return
     state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, event.ticket)
     terms = Terms(event.claims, state.limits.escalation, None, HOUR)
@@ -46,14 +46,16 @@ def refuse_impatient(turn: Turn) -> None:
 def _keeps_waiting(turn: Turn, claims: Claims) -> str:
     state = turn.state
     if state.hold is not None:
-        return f"nothing new starts on this host: held by {state.hold.asked_by}"
+        return f"the host is on hold by {state.hold.asked_by}: nothing new starts"
     if (pressed := state.pressed(turn.now.mono)) and state.limits.calm > 0:
-        return f"work waits for {', '.join(pressed)} on this host"
+        return f"the host is under pressure ({', '.join(pressed)})"
     if (claim := state.admission.locks.missing(claims)) is not None:
         holders = ", ".join(map(state.name_of, state.admission.locks.holders(claim.resource)))
         return f"lock {claim.resource} is held by {holders}"
     first = next((one.holder for one in state.admission.reservations if one.touches(claims)), None)
-    return "others go first" if first is None else f"it is kept for {state.name_of(first)}, which goes first"
+    return (
+        "others go first" if first is None else f"its claims are reserved for {state.name_of(first)}, which goes first"
+    )
 
 
 def grant(turn: Turn, name: LockClientId) -> None:

@@ -278,7 +278,7 @@ class SchedulerState:
 
     def put_back(self, run: Run, now: Now) -> Run:
         """Put a run in front of its job's other unstarted ones, where it does not age."""
-        back = self.step(run, Step.HOLD, waited=run.age(now.wall), since=0, drains_since=0)
+        back = self.step(run, Step.KEEP_BACK, waited=run.age(now.wall), since=0, drains_since=0)
         self._take_out(run.id)
         self[run.id.job].due.insert(0, run.id)
         return back

@@ -74,7 +74,7 @@ def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
         return None
     near = nearest(name, [known.id for known in state.catalog]) if len(state.catalog) <= MANY else ""
     hint = f"; did you mean {near}?" if near else ""
-    return Invalidity(Fault.UNKNOWN_JOB, f"it depends on {name}, and there is no such job{hint}")
+    return Invalidity(Fault.UNKNOWN_JOB, f"it depends on job {name}, which does not exist{hint}")
 
 
 def _circular(way: tuple[str, ...]) -> Invalidity | None:
@@ -93,14 +93,14 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
     if name in (CPU, MEMORY):
         units = f"{claim.units / CORE:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"
         asked, given = amount(name, claim.units), amount(name, there or 0)
-        remedy = f"to give out more all the same: resources: {{{name}: {units}}} in jobqueued.yaml"
-        return f"impossible: it asks for {asked}, and jobs have {given} here; {remedy}"
-    remedy = f"to have more: resources: {{{name}: {claim.units}}} in jobqueued.yaml"
+        remedy = f"to allow more anyway: resources: {{{name}: {units}}} in jobqueued.yaml"
+        return f"it asks for {asked}, and jobs can have {given} here; {remedy}"
+    remedy = f"to add some: resources: {{{name}: {claim.units}}} in jobqueued.yaml"
     if there is None:
         near = nearest(name, [known for known in resources if known not in (CPU, MEMORY)] or [""])
         remedy = f"did you mean {near}? {remedy}" if near else remedy
-        return f"impossible: it asks for {claim.units} of {name}, of which this host has none; {remedy}"
-    return f"impossible: it asks for {claim.units} of {name}, of which there are {there}; {remedy}"
+        return f"it asks for {claim.units} of {name}, and this host has none; {remedy}"
+    return f"it asks for {claim.units} of {name}, and this host has {there}; {remedy}"
 
 
 def amount(resource: str, units: int) -> str:

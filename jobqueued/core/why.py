@@ -69,37 +69,37 @@ def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:
     if found.verdict is None:
         return {"reasons": [reason]}
     left = duration(max(0, run.held + state.catalog[run.id.job].dependency_timeout - now.wall) // SECOND)
-    return {"reasons": [f"{reason}; it waits for {left} more at most"], "dependencies": [reason]}
+    return {"reasons": [f"{reason}; it waits at most {left} longer"], "dependencies": [reason]}
 
 
 def _held_back(state: SchedulerState, run: Run, found: Obstacle) -> str:
     """Word what holds back a run that is due."""
     name = run.id.job
     if found.bar is Bar.UNDEFINED:
-        return f"job {name} is not defined in any file that could be read"
+        return f"job {name} is in no readable job file"
     job, job_state = state.catalog[name], state[name]
     match found.bar:
         case Bar.PAUSED:
-            return f"job {name} is paused; to go on: jobqueuectl resume {name}"
+            return f"job {name} is paused; to resume: jobqueuectl resume {name}"
         case Bar.USER_UNKNOWN:
             before = f"job {name} was invalid ({state.invalid(job)}); " if state.invalid(job) else ""
-            return f"{before}the user {job.user} is being looked up"
+            return f"{before}user {job.user} is being looked up"
         case Bar.CONCURRENCY:
             others = sorted([*job_state.live, *job_state.waiting, *job_state.delayed])
             return f"concurrency {job.concurrency} is used up by {', '.join(map(str, others))}"
         case Bar.MAX_RUNS:
-            return f"max_runs {job.max_runs} may be used up by what is about to start"
+            return f"max_runs {job.max_runs} may be used up by runs about to start"
     return found.verdict.reason if found.verdict is not None else ""
 
 
 def _delayed(run: Run, cause: Unstarted | None, now: Now) -> str:
     pause = duration(max(0, run.not_before - now.wall) // SECOND)
     if run.state is RunState.RETRYING:
-        kind = "its failover" if run.failover else f"attempt {run.attempt}"
-        return f"its last attempt failed ({run.reason}); {kind} follows in {pause}"
+        kind = "failover" if run.failover else f"attempt {run.attempt}"
+        return f"its last attempt failed ({run.reason}); {kind} in {pause}"
     if cause is Unstarted.PATH_BUSY:
-        return f"another program holds its lock file ({run.reason}); it is tried again in {pause}"
-    return f"its last start failed by no fault of its own ({run.reason}); it is tried again in {pause}"
+        return f"another program holds its lock file ({run.reason}); next try in {pause}"
+    return f"its start failed for a reason outside the job ({run.reason}); next try in {pause}"
 
 
 def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now) -> Why:
@@ -167,16 +167,18 @@ def _words(
     words = [_lacks(each) for each in missing]
     if state.hold is not None:
         words.insert(
-            0, f"nothing new starts on this host: held by {state.hold.asked_by}; to go on: jobqueuectl release"
+            0, f"the host is on hold by {state.hold.asked_by}: nothing new starts; to end it: jobqueuectl release"
         )
     if (pressed := state.pressed(now.mono)) and effective < state.limits.calm:
         calm = state.limits.calm
-        words.insert(0, f"work waits for {', '.join(pressed)} on this host: only priorities from {calm} on start now")
+        words.insert(
+            0, f"the host is under pressure ({', '.join(pressed)}): only runs of priority {calm} or more start now"
+        )
     if behind is not None and not missing and state.hold is None:
-        words.append(f"what it needs is kept for {state.name_of(behind.holder)}, which goes first")
+        words.append(f"its claims are reserved for {state.name_of(behind.holder)}, which goes first")
     elif ahead:
         first = ", ".join(map(state.name_of, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")
-        words.append(f"waits behind {first}")
+        words.append(f"it waits behind {first}")
     return words
 
 
@@ -188,7 +190,7 @@ def _lacks(missing: Why) -> str:
     who = ", ".join(holders[:5]) + (f" and {len(holders) - 5} more" if len(holders) > 5 else "")
     match missing["resource"], missing["mode"]:
         case resource, "exclusive" if resource == HOST[1:]:
-            return f"it is exclusive, and not alone on this host: {who}"
+            return f"it is exclusive, and other runs are live: {who}"
         case resource, _ if resource == HOST[1:]:
             return f"an exclusive run is live: {who}"
         case resource, _ if resource == SLOT[1:]:
@@ -196,15 +198,15 @@ def _lacks(missing: Why) -> str:
         case ((("cpu" | "memory") as resource), _):
             name = CPU if resource == "cpu" else MEMORY
             needs, there = amount(name, missing["units"]), amount(name, missing["capacity"])
-            return f"it asks for {needs} of the {there} that jobs have; taken by {who}"
+            return f"it asks for {needs} of the {there} that jobs have; held by {who}"
         case resource, "units" if missing["capacity"] > 1:
-            return f"it asks for {missing['units']} of the {missing['capacity']} units of {resource}; taken by {who}"
+            return f"it asks for {missing['units']} of the {missing['capacity']} units of {resource}; held by {who}"
     return f"lock {missing['resource']} is held by {who}"
 
 
 def _growth(job: Job, effective: float, points: int, every: int) -> list[str]:
     if not points:
-        return [f"its priority is {job.priority}, and does not grow"]
+        return [f"its priority is {job.priority}, which does not grow"]
     each = "minute" if every == MINUTE else duration(every // SECOND)
-    growth = f"{points} point{'s' * (points != 1)} for each {each} it has waited"
-    return [f"its priority is {round(effective, 2):g} by now: {job.priority}, and {growth}"]
+    growth = f"{points} point{'s' * (points != 1)} for each {each} of waiting"
+    return [f"its priority is {round(effective, 2):g}: {job.priority}, plus {growth}"]

@@ -49,5 +49,5 @@ def _attend(reading: int) -> int:
     if text.endswith(_READY):
         return 0
     if not text:
-        os.write(2, b"jobqueued: the daemon ended before it was ready, without a word\n")
+        os.write(2, b"jobqueued: the daemon ended before it was ready, without a message\n")
     return 1

@@ -35,7 +35,7 @@ class PressureTriggers(Source):
                 self._triggers[_trigger(path, percent)] = name
             except OSError as error:
                 self.troubles.append(
-                    f"pressure of {name} can't be watched, and holds nothing back: {path}: {error.strerror}"
+                    f"cannot watch the pressure of {name}, so it delays no run: {path}: {error.strerror}"
                 )
 
     def descriptors(self) -> dict[int, int]:

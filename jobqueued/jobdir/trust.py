@@ -75,7 +75,7 @@ def check_trusted(found: os.stat_result, daemon: int | None) -> None:
     if found.st_uid not in (0, daemon):
         raise Refused(f"found a file of user {found.st_uid}; accepted: one of root or of the daemon's user")
     if found.st_mode & stat.S_IWOTH:
-        raise Refused("found a file that everybody may write; accepted: write permission for its owner")
+        raise Refused("found a world-writable file; accepted: write permission for its owner only (chmod go-w)")
     if found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid, found.st_uid):
         raise Refused(f"found a file that group {found.st_gid} may write; accepted: write permission for its owner")
 

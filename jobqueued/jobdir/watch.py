@@ -115,7 +115,7 @@ class Watch:
             return 0
         except InWriting:
             if not self.inbox.put_back(name):
-                problem = Problem(path, 0, 0, "", "is being written: read once its writer closes it", "warning")
+                problem = Problem(path, 0, 0, "", "is still being written; it is read once closed", "warning")
                 self._acceptance.say(path, [problem])
             return 0
         except OSError as error:

@@ -375,7 +375,7 @@ def _anchored(pattern: re.Pattern[str]) -> str:
     return f"^(?:{pattern.pattern})$"
 
 
-_PLANNED = "a key that this version does not carry out"
+_PLANNED = "a key of a later version"
 
 
 def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:
@@ -390,6 +390,6 @@ def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Re
         live = [key for key, found in keys.items() if not found.planned] or ["no mapping in this version"]
         accepted = ", ".join(live) if len(live) <= 8 else "a key of jobqueue.d(5), such as command, schedule or user"
     if stands_for:
-        accepted = f"'{stands_for}'" + ", which this version does not carry out" * keys[stands_for].planned
+        accepted = f"'{stands_for}'" + ", a key of a later version" * keys[stands_for].planned
     refusal = Refusal.of(key, accepted, "an unknown key")._replace(stands_for=stands_for)
     return refusal.below(ascii(name[:64])[1:-1])

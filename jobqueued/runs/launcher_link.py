@@ -47,7 +47,7 @@ def _question(number: int, user: str) -> bytes:
 def unstarted(name: Name, reason: str) -> events.NeverStarted:
     """The event of ``unstarted NAME REASON``; supervisors of all versions say by its beginning that a path is busy."""
     causes = events.Unstarted
-    cause = causes.PATH_BUSY if reason.startswith(BUSY) else causes.TROUBLE if reason else causes.SETTLED
+    cause = causes.PATH_BUSY if reason.startswith(BUSY) else causes.TROUBLE if reason else causes.NO_FAULT
     return events.NeverStarted(*name, reason, cause)
 
 
@@ -106,10 +106,11 @@ class LauncherLink:
         found = None if self.controllers is None else ", ".join(self.controllers) or "no controller"
         why = "have no cgroups" if found is None else f"have cgroups with {found} only"
         how = {"memory": "only sampled"}
-        lost = [f"{key} is {how.get(key, 'not enforced')} ({_some(ids)})" for key, ids in short.items()]
-        told = [f"of resource_limits {', '.join(lost)}"] if lost else []
-        told += [f"nothing starts of {_some(list(dict.fromkeys(barred)))} (enforce: required)"] if barred else []
-        return [f"runs {why} on this host, so {'; '.join(told)}"]
+        lost = [f"resource_limits.{key} is {how.get(key, 'not enforced')} ({_some(ids)})" for key, ids in short.items()]
+        told = [", ".join(lost)] if lost else []
+        verb = "does" if len(set(barred)) == 1 else "do"
+        told += [f"{_some(list(dict.fromkeys(barred)))} {verb} not start (enforce: required)"] if barred else []
+        return [f"runs {why} on this host: {'; '.join(told)}"]
 
     def call(self) -> socket.socket:
         """Say hello; it has answered once `greeted` is true, after a `read` of its descriptor.
@@ -164,7 +165,7 @@ class LauncherLink:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             unix_socket.connect(connection, str(self._address))  # while we listen: it may end at once
         except OSError as error:
-            raise LauncherError(f"the launcher can't be started: {sys.executable}: {error.strerror}") from None
+            raise LauncherError(f"cannot start the launcher: {sys.executable}: {error.strerror}") from None
         finally:
             listener.close()
         return connection
@@ -181,13 +182,13 @@ class LauncherLink:
             if verb == "holds":
                 self._held.add(Name.parse(rest))
 
-    def settle(
+    def recover(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
         """The verdicts on everything that may be live; see recovery.py."""
-        settlement = Recovery(self.marks, self._held)
-        yield from settlement.verdicts(runs, is_final, same_boot=same_boot)
-        self._followed = settlement.adopted
+        recovery = Recovery(self.marks, self._held)
+        yield from recovery.verdicts(runs, is_final, same_boot=same_boot)
+        self._followed = recovery.adopted
         early, self._early = self._early, []
         yield from self._hear(early)
 
@@ -239,9 +240,9 @@ class LauncherLink:
             return ""
         self._told = True
         number = len(self._unanswered)
-        runs = "1 run waits" if number == 1 else f"{number} runs wait"
+        runs = "1 run is" if number == 1 else f"{number} runs are"
         remedy = "see: systemctl status jobqueued-launcher"
-        return f"the launcher has not answered for {SILENT // SECOND} s; {runs} to be started; {remedy}"
+        return f"no answer from the launcher for {SILENT // SECOND} s; {runs} waiting to start; {remedy}"
 
     def answers_again(self) -> bool:
         """True, once, if it does after a silence that was told."""
@@ -275,7 +276,7 @@ class LauncherLink:
                 self._outbox = self._outbox[self._connection.send(self._outbox) :]
 
     def read(self, descriptor: int) -> Iterator[events.Event] | None:
-        """The events behind a readable descriptor; None: the launcher is gone, so call and settle again."""
+        """The events behind a readable descriptor; None: the launcher is gone, so call and recover again."""
         if descriptor in self._followed:
             return self._follow(descriptor)
         lines = self._lines.read()

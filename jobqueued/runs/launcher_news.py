@@ -16,10 +16,10 @@ _CALL_AGAIN = 10 * SECOND
 
 
 class LauncherNews(Source):
-    """News from the link.  `settle` gives the verdicts on all live attempts, once a new launcher has answered."""
+    """News from the link.  `recover` gives the verdicts on all live attempts, once a new launcher has answered."""
 
-    def __init__(self, link: LauncherLink, settle: Callable[[], Iterable[Event]], log: Log) -> None:
-        self._link, self._settle, self._log = link, settle, log
+    def __init__(self, link: LauncherLink, recover: Callable[[], Iterable[Event]], log: Log) -> None:
+        self._link, self._recover, self._log = link, recover, log
         self._call_again_at: int | None = None
 
     def descriptors(self) -> dict[int, int]:
@@ -43,7 +43,7 @@ class LauncherNews(Source):
         heard = self._link.read(descriptor)
         if heard is None:
             if self._link.greeted:
-                self._log.say("trouble", text="the launcher is gone; its live runs go on, a new one is called")
+                self._log.say("trouble", text="the launcher is gone; live runs go on; connecting to a new one")
             self._call()
             return []
         events = list(heard)
@@ -51,7 +51,7 @@ class LauncherNews(Source):
             self._log.say("recovered", text="the launcher answers again")
         if self._call_again_at is not None and self._link.greeted:
             self._call_again_at = None
-            events += self._settle()
+            events += self._recover()
         return events
 
     def turn(self, now: Now) -> tuple[()]:
@@ -68,5 +68,5 @@ class LauncherNews(Source):
         try:
             self._link.call()
         except LauncherError as error:
-            self._log.say("trouble", text=f"{error}; tried again in {_CALL_AGAIN // SECOND} s")
+            self._log.say("trouble", text=f"{error}; next try in {_CALL_AGAIN // SECOND} s")
         self._call_again_at = time.monotonic_ns() + _CALL_AGAIN

@@ -47,8 +47,9 @@ class Commits(Source):
 
     def degrade(self, error: CommitFailed) -> None:
         """Say it once."""
-        cost = f"what starts and ends meanwhile is only in {self._paths.run}, and may run again if the host goes down"
-        text = f"{self._paths.state}: state can't be saved ({error}); runs go on, but {cost}"
+        risk = f"starts and ends are only in {self._paths.run} so far, so runs may repeat if the host goes down"
+        remedy = f"free space in {self._paths.state}, or make it writable"
+        text = f"{self._paths.state}: cannot save state ({error}); runs go on, but {risk}; {remedy}"
         if self.degraded is None:
             self._log.say("degraded", text=text)
         self.degraded = text

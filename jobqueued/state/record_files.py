@@ -78,13 +78,13 @@ def no_output(document: Record) -> str:
         (state in PENDING, "it has not started yet"),
         (state in LIVE, "it has written nothing so far"),
         (state == "skipped", f"it did not run: {document['reason']}"),
-        (output.get("error"), f"it could not be kept: {output.get('error')}"),
+        (output.get("error"), f"it could not be stored: {output.get('error')}"),
         (output["file"], f"its file {output['file']} is gone"),
         (
             output["bytes"] or output["tail"],
-            f"no file was kept; `journalctl JOBQUEUE_RUN={document['run']}` may have it",
+            f"it was not stored in a file; try `journalctl JOBQUEUE_RUN={document['run']}`",
         ),
-        (output["dropped"], f"all {output['dropped']} bytes of it were dropped"),
+        (output["dropped"], f"all {output['dropped']} bytes were dropped"),
     )
     return next((reason for fact, reason in facts if fact), "it wrote nothing")
 

@@ -141,7 +141,7 @@ class Store:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 self._path.with_name(f"state.db{suffix}").rename(f"{aside}{suffix}")
-        self.lost = f"{self._path} is broken ({error}) and was set aside as {aside.name}; waiting runs in it are lost"
+        self.lost = f"{self._path} is corrupt ({error}), moved to {aside.name}; its waiting runs are lost"
 
     def _lay_ballast(self) -> None:
         """Space to give up when the disk is full, so that the ends of live runs can still be committed."""
@@ -272,7 +272,9 @@ def _prepared(db: sqlite3.Connection, path: Path) -> bool:
     """Bring the database to our format; whether it was empty."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
-        raise StoreError(f"{path} was written by a newer jobqueued (format {version}); this one knows up to {VERSION}")
+        raise StoreError(
+            f"{path} was written by a newer jobqueued (format {version}); this one supports up to {VERSION}"
+        )
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA wal_autocheckpoint = 16384")

@@ -709,13 +709,13 @@ class TestCheck:
             (
                 2,
                 "a",
-                "impossible: it asks for 1 of gpuu, of which this host has none; did you mean gpu? ",
+                "it asks for 1 of gpuu, and this host has none; did you mean gpu? ",
             ),
-            (3, "b", "impossible: it asks for 3 of gpu, of which there are 2; to have more: resources: {gpu: 3} in "),
-            (4, "c", "impossible: it asks for 4000 CPUs, and jobs have "),
+            (3, "b", "it asks for 3 of gpu, and this host has 2; to add some: resources: {gpu: 3} in "),
+            (4, "c", "it asks for 4000 CPUs, and jobs can have "),
             (5, "d", "it depends on itself: d → e → d"),
             (6, "e", "it depends on itself: e → d → e"),
-            (7, "f", "it depends on pwn, and there is no such job; did you mean own?"),
+            (7, "f", "it depends on job pwn, which does not exist; did you mean own?"),
         ):
             assert told[line - 2].startswith(f"{tmp_path}/a.yaml:{line}: job {job} will not run: {reason}")
             assert told[line - 2].endswith(" (warning)")
@@ -761,7 +761,7 @@ class TestCheck:
         (tmp_path / "jobqueue.d" / "a.yaml").write_text(CLEAN)
         (tmp_path / "jobqueue.d" / "a.yaml").chmod(0o666)
         shown = run("--root", tmp_path, "check")
-        reason = "found a file that everybody may write; accepted: write permission for its owner"
+        reason = "found a world-writable file; accepted: write permission for its owner only (chmod go-w)"
         assert (1, f"{tmp_path}/jobqueue.d/a.yaml: {reason}") == (shown.returncode, shown.stdout.splitlines()[0])
         assert run("check", tmp_path / "jobqueue.d").returncode == 0
 

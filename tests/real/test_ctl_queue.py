@@ -81,7 +81,7 @@ def reasons(text: str) -> list[str]:
     return [line.split("  ", 1)[1].strip() for line in text.splitlines() if line.startswith(("because", "  "))]
 
 
-GROWTH = re.compile(r"its priority is [\d.]+ by now: 0, and 1 point for each minute it has waited")
+GROWTH = re.compile(r"its priority is [\d.]+: 0, plus 1 point for each minute of waiting")
 
 
 class TestWhy:
@@ -117,9 +117,9 @@ class TestWhy:
         runs = [busy.run("wants") for _ in range(6)]
         blocks = ctl(busy, "why", "wants")[1].split("\n\n")
         assert runs == [facts(block)["run"] for block in blocks]
-        behind = [next((line for line in reasons(block) if line.startswith("waits")), None) for block in blocks]
-        assert [None, f"waits behind {runs[0]}", f"waits behind {', '.join(runs[:2])}"] == behind[:3]
-        assert f"waits behind {', '.join(runs[:3])} and 2 more" == behind[-1]
+        behind = [next((line for line in reasons(block) if line.startswith("it waits")), None) for block in blocks]
+        assert [None, f"it waits behind {runs[0]}", f"it waits behind {', '.join(runs[:2])}"] == behind[:3]
+        assert f"it waits behind {', '.join(runs[:3])} and 2 more" == behind[-1]
         assert ["goes first" in facts(block) for block in blocks] == [False] * 6
         blocks = ctl(busy, "why", "--all", "wants")[1].split("\n\n")
         assert [None, *(", ".join(runs[:n]) for n in range(1, 6))] == [facts(b).get("goes first") for b in blocks]
@@ -151,7 +151,7 @@ class TestWhy:
         (reason,) = reasons(shown)
         assert (0, name, "retrying") == (code, facts(shown)["run"], facts(shown)["state"])
         pause = r"(1 h( \d+ (min|s))?|59 min \d+ s)"
-        assert re.fullmatch(rf"its last attempt failed \(exit code 3\); attempt 2 follows in {pause}", reason)
+        assert re.fullmatch(rf"its last attempt failed \(exit code 3\); attempt 2 in {pause}", reason)
 
     def test_concurrency(self, busy: Host) -> None:
         """A run kept back by its own job's concurrency is shown with the runs that use it up."""
@@ -353,12 +353,12 @@ class TestSkipNext:
             assert (0, f"{two[number]}\n", "") == ctl(busy, "skip-next", "--undo", "nightly")
             assert before[number] == busy.call("Next", job="nightly", count=1)["next"][0]
         code, shown, told = ctl(busy, "skip-next", "--undo", "nightly")
-        assert (1, "", True) == (code, shown, "nothing of nightly is to be skipped" in told)
+        assert (1, "", True) == (code, shown, "no skip of nightly to undo" in told)
         assert "skip-next" not in facts(ctl(busy, "show", "nightly")[1])
         assert busy.said("skips_not")[0]["message"].endswith(f"will not be skipped: undone by {ME}")
 
     @pytest.mark.parametrize(
-        ("name", "told"), [("nobody", "no such job: nobody"), ("plain", "nothing of plain is due by the clock")]
+        ("name", "told"), [("nobody", "no such job: nobody"), ("plain", "the clock does not start plain")]
     )
     def test_refused(self, idle: Host, name: str, told: str) -> None:
         """A job that the clock does not start can't be skipped."""
@@ -377,7 +377,7 @@ class TestHold:
         assert (0, "1 running, 1 waiting, 0 due, 0 retrying") == (code, told["runs"])
         assert f"by {ME}: nothing new starts; to end it: jobqueuectl release" == told["on hold"]
         first, *_ = reasons(ctl(busy, "why", waiting)[1])
-        assert f"nothing new starts on this host: held by {ME}; to go on: jobqueuectl release" == first
+        assert f"the host is on hold by {ME}: nothing new starts; to end it: jobqueuectl release" == first
         go(busy)
         assert "succeeded" == busy.wait(before)["state"]
         assert [before] == started(busy)

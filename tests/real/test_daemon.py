@@ -114,7 +114,7 @@ def test_a_running_job_survives_an_orderly_stop(host: Host) -> None:
     pid = wait_for(lambda: host.call("Show", run=run)["record"]["pid"])
     assert host.stop(signal.SIGINT) == 0
     assert host.said("stopped")[-1]["message"] == (
-        f"stopped: left running, and taken up again at the next start: {run} (pid {pid})"
+        f"stopped: live runs go on, and are followed again after the next start: {run} (pid {pid})"
     )
     assert Path(f"/proc/{pid}").exists()
     host.start()
@@ -309,7 +309,7 @@ def test_a_full_disk_stops_nothing(host: Host) -> None:
     assert record["exit_code"] == 3
     status = host.call("Status")
     assert (status["state"], status["reason"].startswith(f"{host.root}/state: ")) == ("degraded", True)
-    assert "may run again if the host goes down" in status["reason"]
+    assert "so runs may repeat if the host goes down" in status["reason"]
     assert host.marks() == ["work@1.1"]
     assert [record] == host.call("Describe", job="work")["runs"] == host.call("History")["runs"]
     assert record == host.call("Show", run="work@1")["record"] == host.wait("work@1")
@@ -346,7 +346,7 @@ def test_what_is_nowhere_any_more_is_known_once_all_files_are_read(host: Host) -
     (host.root / "jobqueue.d" / "job.yaml").unlink()
     host.write("moved.yaml", "jobs: {work: {command: [}}")
     host.start()
-    reason = "job work is not defined in any file that could be read"
+    reason = "job work is in no readable job file"
     assert host.call("Why", run=run)["why"]["reasons"] == [reason]
     host.write("moved.yaml", "jobs: {other: {command: 'true'}}")
     assert host.wait(run)["reason"] == "job_removed"
@@ -424,7 +424,7 @@ def test_output_that_cannot_be_written(host: Host) -> None:
     assert record["state"] == "succeeded"
     assert (record["output"]["bytes"], record["output"]["dropped"]) == (0, 6)
     assert record["output"]["tail"] == "hello\n"
-    assert host.said("trouble")[0]["message"].startswith("record of work@1 can't be written: ")
+    assert host.said("trouble")[0]["message"].startswith("cannot write the record of work@1: ")
     assert host.call("Show", run="work@1")["record"] == record
 
 
@@ -622,8 +622,8 @@ def test_limits_without_cgroups(host: Host) -> None:
     host.start()
     (told,) = host.said("trouble")
     assert told["message"] == (
-        "runs have no cgroups on this host, so of resource_limits memory is only sampled (eats), tasks is not enforced "
-        "(eats); nothing starts of strict (enforce: required)"
+        "runs have no cgroups on this host: resource_limits.memory is only sampled (eats), resource_limits.tasks is "
+        "not enforced (eats); strict does not start (enforce: required)"
     )
     assert host.call("Status")["controllers"] is None
     record = host.wait(host.run("eats"))
@@ -671,7 +671,7 @@ def test_a_launcher_that_hangs_is_told(host: Host, tmp_path: Path) -> None:
     os.kill(launcher, signal.SIGSTOP)
     runs = [host.run("a"), host.run("b")]
     (told,) = wait_for(lambda: host.said("trouble"))
-    assert told["message"].startswith("the launcher has not answered for 1 s; 2 runs wait to be started; see: ")
+    assert told["message"].startswith("no answer from the launcher for 1 s; 2 runs are waiting to start; see: ")
     os.kill(launcher, signal.SIGCONT)
     assert [host.wait(run)["exit_code"] for run in runs] == [3, 4]
     assert [entry["message"] for entry in host.said("recovered")] == ["the launcher answers again"]

@@ -156,8 +156,8 @@ def test_a_login_reads_what_the_system_sets(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("profile", "how"),
     [
-        ("exit 0", "ended with exit code 0"), ("exit 3", "ended with exit code 3"), ("exec true", "with exit code 0"),
-        ("kill -9 $$", "was ended by signal 9"), ("set -e; false", "ended with exit code 1"),
+        ("exit 0", "exited with code 0"), ("exit 3", "exited with code 3"), ("exec true", "exited with code 0"),
+        ("kill -9 $$", "was ended by signal 9"), ("set -e; false", "exited with code 1"),
     ],
 )  # fmt: skip
 def test_a_profile_that_ends(tmp_path: Path, profile: str, how: str) -> None:

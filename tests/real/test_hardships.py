@@ -223,7 +223,7 @@ def test_a_state_db_that_is_gone(host: Host) -> None:
     host.stop()
     (host.root / "state" / "state.db").unlink()
     host.start()
-    assert "run numbers go on from the records" in host.said("trouble")[0]["message"]
+    assert "run numbers continue from the records" in host.said("trouble")[0]["message"]
     assert host.run("work") == "work@2"
     host.wait("work@2")
     assert host.record("work@1") == before

@@ -324,7 +324,7 @@ class TestBudget:
             world.clock.pass_by(1)
         shares = [world.close(stream) for stream in chatty]
         assert all(share and share["why"].keys() == {"all_runs"} for share in shares)
-        assert b"over what all runs together may send" in sink.notes[0]["MESSAGE"]
+        assert b"over the limit of all runs together" in sink.notes[0]["MESSAGE"]
 
     def test_a_run_alone_uses_what_there_is(self, world: World) -> None:
         """Nearly half at once, and then all that comes back: nothing is kept back for nobody."""

@@ -235,7 +235,7 @@ class TestWithLock:
         holder.has_it()
         assert [f"lock tape is held by {A_COMMAND}"] == why(busy, low)[:1]
         second = hold("tape")
-        wait_for(lambda: f"waits behind {A_COMMAND}" in why(busy, low))
+        wait_for(lambda: f"it waits behind {A_COMMAND}" in why(busy, low))
         holder.go()
         second.has_it().go()
         assert "succeeded" == busy.wait(low)["state"]
@@ -281,9 +281,9 @@ class TestWithLock:
         assert (0, "in\n", "") == with_lock(busy, "-n", "-u", "1", "license", "--", "echo", "in")
         code, said, refused = with_lock(busy, "-n", "--units", "2", "license", "--", "echo", "in")
         assert (1, "", True) == (code, said, refused.startswith("Error: refused: "))
-        impossible = "Error: refused: of license there are 3\n"
+        impossible = "Error: refused: license has 3 units\n"
         assert (1, "", impossible) == with_lock(busy, "-u", "4", "license", "--", "echo", "in")
-        assert (1, "", "Error: refused: of tape there is 1\n") == with_lock(busy, "-u", "2", "tape", "--", "echo", "in")
+        assert (1, "", "Error: refused: tape has 1 unit\n") == with_lock(busy, "-u", "2", "tape", "--", "echo", "in")
 
     @pytest.mark.parametrize(
         ("command", "status"), [(None, 0), ("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", -signal.SIGTERM)], ids=str

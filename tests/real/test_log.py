@@ -139,7 +139,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "backup: invalid, will not run: no user 'x' on this host (/a.yaml:2)",
     ),
     ("job_valid", {"job": "backup"}, "backup: valid again"),
-    ("degraded", {"text": "state can't be saved"}, "state can't be saved"),
+    ("degraded", {"text": "cannot save state"}, "cannot save state"),
     ("trouble", {"text": "the launcher is gone"}, "the launcher is gone"),
     ("recovered", {"text": "state is saved again"}, "state is saved again"),
     ("bug", {"text": "event dropped"}, "event dropped"),

@@ -195,12 +195,12 @@ class TestNone:
             ({"output": {"file": "/x/142.log", "bytes": 9, "dropped": 0, "tail": "a"}}, "its file /x/142.log is gone"),
             (
                 {"output": {"file": None, "bytes": 9, "dropped": 0, "tail": "a"}},
-                "no file was kept; `journalctl JOBQUEUE_RUN=nightly-backup@142` may have it",
+                "it was not stored in a file; try `journalctl JOBQUEUE_RUN=nightly-backup@142`",
             ),
-            ({"output": {"file": None, "bytes": 0, "dropped": 9, "tail": ""}}, "all 9 bytes of it were dropped"),
+            ({"output": {"file": None, "bytes": 0, "dropped": 9, "tail": ""}}, "all 9 bytes were dropped"),
             (
                 {"output": {"file": None, "bytes": 0, "dropped": 9, "tail": "", "error": "/x\x1b: disk full"}},
-                r"it could not be kept: /x\x1b: disk full",
+                r"it could not be stored: /x\x1b: disk full",
             ),
             ({"state": "skipped", "reason": "paused"}, "it did not run: paused"),
         ],

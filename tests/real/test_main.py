@@ -138,7 +138,7 @@ class TestCanNotStart:
         db.close()
         before = (root / "state" / "state.db").read_bytes()
         said = refused("--root", root)
-        assert f"was written by a newer jobqueued (format {VERSION + 1}); this one knows up to {VERSION}" in said
+        assert f"was written by a newer jobqueued (format {VERSION + 1}); this one supports up to {VERSION}" in said
         assert before == (root / "state" / "state.db").read_bytes()
 
     def test_no_launcher(self, root: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ class TestLife:
             assert host.daemon is not None
             host.daemon.send_signal(signal.SIGHUP)
             wait_for(lambda: host.said("odd"))
-            assert "open.yaml: is being written: read once its writer closes it" in host.said("odd")[0]["message"]
+            assert "open.yaml: is still being written; it is read once closed" in host.said("odd")[0]["message"]
             assert {"closed", "old"} == {job["id"] for job in host.call("List")["jobs"]}
         wait_for(lambda: len(host.said("jobs_read")) == 3)
         assert {"closed", "open"} == {job["id"] for job in host.call("List")["jobs"]}
@@ -349,7 +349,9 @@ class TestDetach:
     def test_a_daemon_that_is_killed_at_the_start(self, detached: Detached) -> None:
         """Who waits in the foreground hears of it, and that there was no word."""
         before = "from jobqueued import daemon; daemon.Daemon.run = lambda *_: os.kill(os.getpid(), 9)"
-        assert (1, "jobqueued: the daemon ended before it was ready, without a word\n") == detached.start(before=before)
+        assert (1, "jobqueued: the daemon ended before it was ready, without a message\n") == detached.start(
+            before=before
+        )
 
     def test_nobody_waits_any_more(self, detached: Detached) -> None:
         """A daemon starts although whoever waited in the foreground was killed."""

@@ -211,7 +211,7 @@ def test_a_mark_that_is_a_directory(marks: RunDirectory, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("reason", "cause"),
     [
-        ("", events.Unstarted.SETTLED),
+        ("", events.Unstarted.NO_FAULT),
         ("path busy: /run/lock/a", events.Unstarted.PATH_BUSY),
         ("fork: Cannot allocate memory", events.Unstarted.TROUBLE),
         ("supervisor died", events.Unstarted.TROUBLE),

@@ -57,6 +57,6 @@ def test_what_cannot_be_watched_is_said_and_not_polled(tmp_path: Path) -> None:
     watched = PressureTriggers({"cpu": 80, "io": 40}, tmp_path)
     assert watched.descriptors() == {}
     assert watched.troubles == [
-        f"pressure of cpu can't be watched, and holds nothing back: {tmp_path}/cpu: No such file or directory",
-        f"pressure of io can't be watched, and holds nothing back: {tmp_path}/io: No space left on device",
+        f"cannot watch the pressure of cpu, so it delays no run: {tmp_path}/cpu: No such file or directory",
+        f"cannot watch the pressure of io, so it delays no run: {tmp_path}/io: No space left on device",
     ]

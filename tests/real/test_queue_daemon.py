@@ -154,7 +154,7 @@ jobs:
         first, second = live(host, "gpu"), live(host, "gpu")
         third = host.run("gpu")
         (reason, _) = host.call("Why", run=third)["why"]["reasons"]
-        assert reason.startswith("it asks for 1 of the 2 units of gpu; taken by ")
+        assert reason.startswith("it asks for 1 of the 2 units of gpu; held by ")
         host.kill()  # what was given is known again afterwards
         host.start()
         (host.root / "go").touch()
@@ -244,7 +244,7 @@ class TestAttempts:
         assert [(1, "exit code 11"), (2, "exit code 12")] == attempts(record, "attempt", "reason")
 
     @pytest.mark.parametrize(
-        ("end", "state", "reason"), [(0, "succeeded", "by its failover"), (9, "failed", "exit code 9")]
+        ("end", "state", "reason"), [(0, "succeeded", "by the failover"), (9, "failed", "exit code 9")]
     )
     def test_failover(self, host: Host, end: int, state: str, reason: str) -> None:
         """After the last retry the failover runs, once, as an attempt of its own, whose end is that of the run."""

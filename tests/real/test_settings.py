@@ -121,7 +121,7 @@ BAD = {
     "to 36500d",
     "retention: {byte: 5}": "1:13: retention.byte: found an unknown key; accepted: 'bytes'",
     "max_runing: 5": "1:1: max_runing: found an unknown key; accepted: 'max_running'",
-    "users: {}": "1:1: users: found a key that this version does not carry out; accepted: the file without it",
+    "users: {}": "1:1: users: found a key of a later version; accepted: the file without it",
     "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention, resources, "
     "reserve, escalation, pressure",
     "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts",

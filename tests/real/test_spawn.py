@@ -161,7 +161,7 @@ class TestFailures:
             (b"echo no shebang\n", 0o755, "a script needs a first line such as #!/bin/sh"),
             (b"\x7fELF nothing", 0o755, "a script needs a first line such as #!/bin/sh"),
             (b"#!/no/such/interpreter\n", 0o755, "its interpreter /no/such/interpreter is missing"),
-            (b"#!/bin/sh\r\n", 0o755, "its interpreter /bin/sh is missing; the file has the line ends of DOS"),
+            (b"#!/bin/sh\r\n", 0o755, "its interpreter /bin/sh is missing; the file has DOS line ends"),
             (b"#!/bin/sh\n", 0o644, "Permission denied"),
         ],
     )
@@ -253,7 +253,7 @@ class TestUsers:
         monkeypatch.setattr(spawn, "_spawn", lambda _plan: None)
         monkeypatch.setattr(spawn, "_change_directory", lambda _order, _user, warn: (warn("slow"), signal.pause()))
         failure = Way("fork").refused("true")
-        assert str(failure) == "start: its directory, program or profile did not answer in 0.5 s"
+        assert str(failure) == "start: no answer from its directory, program or profile in 0.5 s"
         assert not is_system_trouble(failure)
 
     @NEEDS_ROOT

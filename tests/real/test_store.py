@@ -280,8 +280,8 @@ class TestBroken:
         store = Store(used)
         assert ([], []) == store.load()
         assert store.lost is not None
-        assert store.lost.startswith(f"{path} is broken (")
-        assert store.lost.endswith("and was set aside as state.db.broken-1; waiting runs in it are lost")
+        assert store.lost.startswith(f"{path} is corrupt (")
+        assert store.lost.endswith(", moved to state.db.broken-1; its waiting runs are lost")
         assert data == (used / "state.db.broken-1").read_bytes()
         save_ended(store, 9)
         assert [9] == [record["number"] for record in store.history("job", 10)]
@@ -332,7 +332,7 @@ class TestBroken:
         assert first == host.record("job@1")
         if damage == "broken":
             (said,) = host.said("trouble")
-            assert "set aside as state.db.broken-1" in said["text"]
+            assert "moved to state.db.broken-1" in said["text"]
 
     def test_a_newer_format_is_refused(self, used: Path) -> None:
         """A state.db of a newer jobqueued is left as it is, and the message names both formats."""
@@ -342,9 +342,8 @@ class TestBroken:
         before = (used / "state.db").read_bytes()
         with pytest.raises(StoreError) as refused:
             Store(used)
-        assert str(refused.value) == (
-            f"{used}/state.db was written by a newer jobqueued (format {VERSION + 1}); this one knows up to {VERSION}"
-        )
+        newer = f"{used}/state.db was written by a newer jobqueued (format {VERSION + 1})"
+        assert f"{newer}; this one supports up to {VERSION}" == str(refused.value)
         assert before == (used / "state.db").read_bytes()
 
     def test_a_place_that_can_not_be_used(self, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_an_order_that_is_none(pool: Pool, order: bytes) -> None:
     directory = wire.open_directory(str(path))
     socket.send_fds(pool.socket, [b"job@9.1"], [directory])
     os.close(directory)
-    assert b"unstarted job@9.1 run directory: its order is not whole" == pool.socket.recv(wire.NOTICE)
+    assert b"unstarted job@9.1 run directory: its launch spec is incomplete" == pool.socket.recv(wire.NOTICE)
     assert ["started", "ended"] == pool.run(command="true")[0]
 
 
@@ -233,7 +233,7 @@ def test_a_profile_that_ends_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     pool = Pool(tmp_path)
     said, document = pool.run(command="true", login_environment=True)
     assert (said, document["state"]) == (["ended"], "failed")
-    how = "the profile, read by /bin/sh, ended with exit code 3 before it was through"
+    how = "the profile, read by /bin/sh, exited with code 3 before its end"
     assert document["reason"] == f"start_failed: login_environment: {how}"
     assert not Path(f"/proc/{(tmp_path / 'child').read_text().strip()}").exists()
     (tmp_path / ".profile").write_text("export A=profile\n")

@@ -707,7 +707,7 @@ def test_permissions_are_judged_when_they_change(jobs: Directory) -> None:
     jobs.write("a.yaml", "a")
     jobs.scan()
     os.chmod(jobs.path / "a.yaml", 0o666)
-    reason = "found a file that everybody may write; accepted: write permission for its owner"
+    reason = "found a world-writable file; accepted: write permission for its owner only (chmod go-w)"
     assert ([], {"a.yaml": [reason]}) == (jobs.scan(), jobs.problems())
     os.chmod(jobs.path / "a.yaml", 0o644)
     assert (["a.yaml: a"], {}) == (jobs.scan(), jobs.problems())
@@ -728,7 +728,7 @@ def test_files_of_root_and_of_the_daemons_user_are_trusted(found: os.stat_result
 
 UNTRUSTED = {
     "found a file of user 65534; accepted: one of root or of the daemon's user": status(0o644, NOBODY),
-    "found a file that everybody may write; accepted: write permission for its owner": status(0o646),
+    "found a world-writable file; accepted: write permission for its owner only (chmod go-w)": status(0o646),
     "found a file that group 65534 may write; accepted: write permission for its owner": status(0o664, 0, NOBODY),
 }
 

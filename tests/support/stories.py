@@ -7,7 +7,7 @@
     > ends backup failed 1, succeeded
     > pass 2h
     01:00:00 backup@1 starts
-    01:00:01 backup@1 failed: exit code 1; tried again in 62.3 s
+    01:00:01 backup@1 failed: exit code 1; next attempt in 62.3 s
     …
 
 A line with > is an act, indented lines below it belong to it, all others are what happened.  It is the real scheduler,

@@ -255,6 +255,6 @@ def test_a_stop_is_clean(live_run: tuple[str, int]) -> None:
     run, pid = live_run
     sh("systemctl", "stop", "jobqueued", "jobqueued-launcher.socket")
     said = journal("JOBQUEUE_EVENT=stopped")[-1]["MESSAGE"]
-    assert said == f"stopped: left running, and taken up again at the next start: {run} (pid {pid})"
+    assert said == f"stopped: live runs go on, and are followed again after the next start: {run} (pid {pid})"
     sh("systemctl", "start", "jobqueued")
     assert_went_on(*live_run)

@@ -145,7 +145,7 @@ def test_pause_holds_what_waits_and_leaves_what_is_live() -> None:
     for ticket, name in enumerate(["a", "a", "a", "b"]):
         world.run(name, ticket)
     world.pause("a")
-    assert ["job a is paused; to go on: jobqueuectl resume a"] == world.why(RunId("a", 2))
+    assert ["job a is paused; to resume: jobqueuectl resume a"] == world.why(RunId("a", 2))
     world.pass_time(60)
     world.boot()
     world.pass_time(60)
@@ -214,7 +214,7 @@ def test_an_invalid_job_is_judged_anew_when_it_is_due() -> None:
     world.happen(events.UserKnown("alice", "no user"))
     world.pass_time(3600)
     [run] = world.scheduler.runs
-    assert ["job a was invalid (no user); the user alice is being looked up"] == world.why(run)
+    assert ["job a was invalid (no user); user alice is being looked up"] == world.why(run)
     world.happen(events.UserKnown("alice", ""))
     world.pass_time(60)
     assert {"a@1": "succeeded"} == world.states()
@@ -256,7 +256,7 @@ def test_runs_wait_until_their_user_is_known() -> None:
     world = World(job("a", "0 * * * *", user="alice"))
     world.pass_time(3660)
     [run] = world.scheduler.runs
-    assert ["the user alice is being looked up"] == world.why(run)
+    assert ["user alice is being looked up"] == world.why(run)
     world.happen(events.UserKnown("alice", ""))
     world.pass_time(60)
     assert {"a@1": "succeeded"} == world.states()

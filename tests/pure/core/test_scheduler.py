@@ -399,11 +399,11 @@ def test_explain_names_who_is_in_the_way() -> None:
     def reasons(name: str, number: int) -> list[str]:
         return list(world.scheduler.explain(RunId(name, number), world.now)["reasons"])
 
-    growth = "1 point for each minute it has waited"
+    growth = "1 point for each minute of waiting"
     assert reasons("a", 2) == ["concurrency 1 is used up by a@1"]
-    assert reasons("c", 1) == ["max_running 1 is used up by a@1", f"its priority is 3 by now: 3, and {growth}"]
+    assert reasons("c", 1) == ["max_running 1 is used up by a@1", f"its priority is 3: 3, plus {growth}"]
     assert reasons("b", 1) == [
-        "max_running 1 is used up by a@1", "waits behind c@1", f"its priority is 0 by now: 0, and {growth}",
+        "max_running 1 is used up by a@1", "it waits behind c@1", f"its priority is 0: 0, plus {growth}",
     ]  # fmt: skip
 
 

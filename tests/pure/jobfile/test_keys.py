@@ -146,7 +146,7 @@ SPAN = "accepted: a duration such as 90s, 5m, 2h or 1d12h, from "
 LINE = "accepted: a command for the shell, or a list of the program and its arguments"
 VARIABLE = "accepted: a name of letters, digits and _ that does not start with a digit"
 WORD = 'accepted: a text ("" for none)'
-LATER = "found a key that this version does not carry out; accepted: the file without it"
+LATER = "found a key of a later version; accepted: the file without it"
 CORES = "accepted: a number of cores such as 0.5, or a percentage of one core such as 50%, from 0.01 to 4096 cores"
 NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
 LOCK = f"accepted: {NAME}, or a mapping with the keys name, path, mode, units"
@@ -196,8 +196,8 @@ BAD = [
     ("metadata: {a: 18446744073709551616}", f"f:1:15: metadata.a: found 18446744073709551616; {FINITE}"),
     ("shcedule: x", "f:1:1: shcedule: found an unknown key; accepted: 'schedule'"),
     ("credentials: {a: /a}", f"f:1:1: credentials: {LATER}"),
-    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; accepted: 'credentials', which this version "
-        "does not carry out"),
+    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; accepted: 'credentials', "
+        "a key of a later version"),
     ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; accepted: an absolute path, with * ? and [] in its "
         "last part only"),
     ("on: boots", f"f:1:5: on: found 'boots'; accepted: {EVENTS}"),

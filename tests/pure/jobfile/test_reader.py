@@ -189,7 +189,7 @@ BAD = {
         "f:1:34: timeout: found 5; accepted: 5s (a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none)",
         "f:1:47: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
         f"f:1:52: {NO_COMMAND}",
-        "f:1:56: notify: found a key that this version does not carry out; accepted: the file without it",
+        "f:1:56: notify: found a key of a later version; accepted: the file without it",
     ],
 }
 
