@@ -132,7 +132,7 @@ class NeverStarted:
 class Found:
     """An attempt was found in the run directory that the state does not know: the commit before its launch was lost.
 
-    The fields are those of the run it belongs to, as its launch order (R/spec) has them.
+    The fields are those of the run it belongs to, as its launch spec (R/spec) has them.
     """
 
     run: RunId

@@ -114,6 +114,11 @@ class Claim(NamedTuple):
     units: int = 0
     exclusive: bool = False
 
+    @property
+    def mode(self) -> str:
+        """Word how it is held: exclusive, units or shared."""
+        return "exclusive" if self.exclusive else "units" if self.units else "shared"
+
 
 CPU, MEMORY = "cpu", "memory"
 """The resources that every host has, in thousandths of a core and in bytes."""

@@ -11,7 +11,7 @@ import time
 
 from jobqueued.child import record, spawn, tree, wire
 from jobqueued.child.account import NEVER, Account
-from jobqueued.child.attempt_life import COMMAND_LIVES, NOTHING_TO_END, State, Step, after
+from jobqueued.child.attempt_life import COMMAND_LIVES, NOTHING_TO_END, IllegalStep, State, Step, after
 from jobqueued.child.budget import Common
 from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
@@ -49,8 +49,15 @@ class Attempt:
         self._drain_until = NEVER
 
     def _step(self, step: Step) -> bool:
-        """Take a step of the table; False: it leads to where we are, and nothing is to be done."""
-        before, self._state = self._state, after(self._state, step)
+        """Take a step of the table; False: it leads to where we are, and nothing is to be done.
+
+        An impossible one is our bug, of which the command must not die: the record says it, and nothing changes.
+        """
+        try:
+            before, self._state = self._state, after(self._state, step)
+        except IllegalStep as error:
+            self._warn(f"bug in the supervisor: {error}")
+            return False
         return self._state is not before
 
     def carry_out(self) -> str:
@@ -61,25 +68,25 @@ class Attempt:
             self._caps = Caps(self._order, self._cgroup)
             self._ending = Ending(self._order, self._cgroup)
             self._draft = record.Draft(self._order, self._caps)
-            self._followers = self._listen()
+            self._control = self._listen()
         except OSError as error:
             return self._not_ours(error)
         try:
             self._locks.take()
             self._claim()
         except Busy as busy:
-            self._followers.close()
+            self._control.close()
             return self._not_now(f"{BUSY}: {busy}")
         except OSError as error:
             self._locks.free()
-            self._followers.close()
+            self._control.close()
             return self._not_ours(error)
         self._output = Output.of(self._order, self._common)
         try:
             return self._live()
         finally:
             self._output.shut()
-            self._followers.close()
+            self._control.close()
             self._locks.free()
 
     def _not_ours(self, error: OSError) -> str:
@@ -128,7 +135,7 @@ class Attempt:
         """Tell of it, and end what it has left: without R nothing would tell of that."""
         status = self._draft.status
         self._say(f"lost {self.name} {'-' if status is None else status}")
-        self._followers.hang_up()
+        self._control.hang_up()
         if self._state is State.LEAVING:
             self._step(Step.CLEAR)
         self._clear()
@@ -191,7 +198,7 @@ class Attempt:
         self._loop.on(self._wakeups, self._reap)
         self._loop.on(self._output.reading, self._pump)
         self._loop.on(self._shutdown.descriptor, self._look_for_shutdown)
-        self._followers.accept()
+        self._control.accept()
         self._reap()
         while self._state not in NOTHING_TO_END or self._output.reading in self._loop:
             self._wait()
@@ -239,7 +246,7 @@ class Attempt:
 
     def _tell_to_end(self, reason: str, *, told: bool = False) -> None:
         self._say(f"stopping {self.name} {reason}")
-        self._followers.tell(f"stopping {reason}")
+        self._control.tell(f"stopping {reason}")
         self._ending.tell(reason, time.monotonic(), told=told)
 
     def _kill(self, now: float) -> None:
@@ -354,6 +361,6 @@ class Attempt:
 
     def _farewell(self) -> None:
         self.leaves = self._last or self._state is State.LEFT
-        self._followers.tell("ended")
-        self._followers.hang_up()
+        self._control.tell("ended")
+        self._control.hang_up()
         self._say(f"{'left' if self.leaves else 'ended'} {self.name}")

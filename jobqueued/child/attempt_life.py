@@ -68,6 +68,7 @@ TABLE: dict[tuple[State, Step], State] = {
     (_S.EMPTY, Step.MARK): _S.OVER,
     (_S.LEAVING, Step.MARK): _S.LEFT,
     (_S.LEFT, Step.EMPTY): _S.OVER,
+    (_S.OVER, Step.EMPTY): _S.OVER,  # it was looked at twice in one turn
 }
 
 COMMAND_LIVES = frozenset({State.RUNNING, State.STOPPING})

@@ -1,4 +1,4 @@
-"""The JSON documents that cross a process boundary: the record of a run, and the launch order of an attempt.
+"""The JSON documents that cross a process boundary: the record of a run, and the launch spec of an attempt.
 
 docs/records.md says what the fields of a record mean.  NotRequired, and all of a class that is not total, is what some
 documents lack: those of earlier versions, and those to which it does not apply.
@@ -125,7 +125,7 @@ class Attributes(TypedDict, total=False):
 
 
 class LaunchSpec(TypedDict):
-    """The launch order, R/spec: the job as it is now, the run that the attempt belongs to, and the record so far.
+    """The launch spec, R/spec: the job as it is now, the run that the attempt belongs to, and the record so far.
 
     `caps` has the key of each, the file of the cgroup, and what is written there; `logs` is the path of the run's
     files without their endings; `run` are the fields of the Run by which R alone can tell whose it is.

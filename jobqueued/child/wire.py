@@ -2,9 +2,9 @@
 
 R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
 
-    spec      the launch order, one JSON object                                   launcher
+    spec      the launch spec, one JSON object                                   launcher
     control   Unix socket; whoever connects follows the attempt, and may stop it  supervisor
-    spawning  made with O_EXCL: whoever makes it decides alone whether to start   supervisor (or the settling scheduler)
+    spawning  made with O_EXCL: whoever makes it decides alone whether to start   supervisor (or recovery)
     pid       "<pid> <started ns, wall> <before> <after> <supervisor>", before and after on BOOTTIME   supervisor
     ended     the record as one line, complete only with its newline              supervisor
     lost      the wait status of a job whose supervisor died                      launcher
@@ -100,7 +100,7 @@ def read_whole(directory: int, name: str) -> bytes | None:
 
 
 def read_spec(directory: int) -> LaunchSpec | None:
-    """The launch order; None: not there, not whole, or not one at all."""
+    """The launch spec; None: not there, not whole, or not one at all."""
     with contextlib.suppress(ValueError):
         found = json.loads(read_whole(directory, SPEC) or b"null")
         return cast("LaunchSpec", found) if isinstance(found, dict) else None

@@ -157,7 +157,7 @@ def holds(run: Run) -> list[dict[str, Any]]:
     return [
         {
             "resource": claim.resource.removeprefix(":"),
-            "mode": "exclusive" if claim.exclusive else "units" if claim.units else "shared",
+            "mode": claim.mode,
             "units": claim.units, "amount": amount(claim.resource, claim.units),
             "given": list(given.get(CPUS if claim.resource == CPU else claim.resource, ())),
         }

@@ -13,7 +13,7 @@ from jobqueued.core import dependencies, host_hold, occurrences, validity
 from jobqueued.core.completion import give_up
 from jobqueued.core.eligibility import give_up_all, look_at_run, resume, watch_over
 from jobqueued.core.occurrences import skip_dues
-from jobqueued.core.redefinition import put_off, redefine
+from jobqueued.core.redefinition import CHANGED, put_off, redefine
 from jobqueued.core.turn import Turn
 from jobqueued.model import PENDING, SECOND, Job, Run, to_text
 
@@ -142,9 +142,8 @@ def _defined(turn: Turn, job: Job, old: Job | None) -> None:
     found = redefine(saved, old, job, wall, completed=state.is_completed(job))
     if old is not None:
         skip_dues(turn, old, found.forgone, "edited")
-    names = ("rhythm", "cursor", "previous", "era", "skips", "satisfied", "appeared")
     if found.saved != saved:
-        state.remember(job.id, **{name: getattr(found.saved, name) for name in names})
+        state.remember(job.id, **{name: getattr(found.saved, name) for name in CHANGED})
     if found.ahead:
         turn.say("clock_was_ahead", job=job.id, seconds=found.ahead / SECOND)
     if found.past is not None:

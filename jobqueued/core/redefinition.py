@@ -13,6 +13,10 @@ STEP_LIMIT = 3 * HOUR
 """A cursor that is further ahead than this is a wrong clock's."""
 
 
+CHANGED = ("rhythm", "cursor", "previous", "era", "skips", "satisfied", "appeared")
+"""The saved fields that a new definition may change; the others go on by themselves meanwhile."""
+
+
 class Redefinition(NamedTuple):
     """The outcome: what is saved of the job from now on, what is to be skipped, what is to be said."""
 

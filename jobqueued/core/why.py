@@ -124,7 +124,7 @@ def _missing(state: SchedulerState, claim: Claim, now: Now) -> Why:
     """One claim that can't be granted now: how much there is, and who holds it since when."""
     locks = state.admission.locks
     return {
-        "resource": claim.resource.removeprefix(":"), "mode": _mode(claim), "units": claim.units,
+        "resource": claim.resource.removeprefix(":"), "mode": claim.mode, "units": claim.units,
         "capacity": None if claim.resource == HOST else locks.capacity(claim.resource),
         "holders": [_holder(state, holder, claim.resource, now) for holder in locks.holders(claim.resource)],
     }  # fmt: skip
@@ -136,7 +136,7 @@ def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now) -> W
     run, ends_at = state.runs[holder], state.admission.ends_at(holder)
     claim = next(held for held in run.claims if held.resource == resource)
     return {
-        "run": str(holder), "mode": _mode(claim), "units": claim.units,
+        "run": str(holder), "mode": claim.mode, "units": claim.units,
         "since": None if run.started is None else to_text(run.started),
         "held": None if run.started is None else duration(max(0, now.wall - run.started) // SECOND),
         "ends_by": None if ends_at is None else to_text(now.wall + ends_at - now.mono),
@@ -147,13 +147,9 @@ def _client(state: SchedulerState, holder: LockClientId, resource: str) -> Why:
     known = state.lock_clients[holder]
     claim = next(held for held in known.claims if held.resource == resource)
     return {
-        "run": state.name_of(holder), "mode": _mode(claim), "units": claim.units, "since": None, "held": None,
+        "run": state.name_of(holder), "mode": claim.mode, "units": claim.units, "since": None, "held": None,
         "ends_by": None,
     }  # fmt: skip
-
-
-def _mode(claim: Claim) -> str:
-    return "exclusive" if claim.exclusive else "units" if claim.units else "shared"
 
 
 def _words(

@@ -38,7 +38,7 @@ def read_jobs(
 ) -> tuple[tuple[Job, ...], list[Problem]]:
     """The jobs of a file, in its order; with any Problem of severity "error" there are none.
 
-    `timezone` is that of jobs that name none; `seed` (the machine id) settles their `H`.  Problems come errors first,
+    `timezone` is that of jobs that name none; `seed` (the machine id) decides their `H`.  Problems come errors first,
     then by their place, at most `MAX_PROBLEMS`.  Never raises.
     """
     tree, problems = read_tree(data, file)

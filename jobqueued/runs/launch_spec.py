@@ -1,4 +1,4 @@
-"""The launch order: all that a supervisor is told of one attempt: the job as it is now, the run it belongs to."""
+"""The launch spec: all that a supervisor is told of one attempt: the job as it is now, the run it belongs to."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class LauncherLink:
         return connection
 
     def _hear_greeting(self, lines: list[bytes]) -> None:
-        """Take what it holds, and its hello; what follows that is for after the settling."""
+        """Take what it holds, and its hello; what follows that is for after the recovery."""
         for index, line in enumerate(lines):
             verb, _, rest = line.decode().partition(" ")
             if verb == "hello":

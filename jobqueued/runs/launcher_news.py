@@ -64,7 +64,7 @@ class LauncherNews(Source):
         return ()
 
     def _call(self) -> None:
-        """Call a launcher; until one answers what is admitted stays `starting`, and is sent once it has settled."""
+        """Call a launcher; until one answers what is admitted stays `starting`; it is sent after the recovery."""
         try:
             self._link.call()
         except LauncherError as error:

@@ -24,7 +24,7 @@ from jobqueued.model import RunId
 from jobqueued.state.store import claims_from, placed_from
 
 IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "failover", "claims", "placed", "ends_by")
-"""The fields of a Run that its launch order carries, so that R alone can tell whose it is."""
+"""The fields of a Run that its launch spec carries, so that R alone can tell whose it is."""
 
 
 class Flaw(Exception):
@@ -52,7 +52,7 @@ def checked(document: Any, run: RunId) -> Record:
 
 
 def spec(data: bytes) -> LaunchSpec:
-    """The launch order in R/spec, checked as far as is read of it here: whose it is, and the record so far; Flaw."""
+    """The launch spec in R/spec, checked as far as is read of it here: whose it is, and the record so far; Flaw."""
     document = _document(data)
     _check(document, {"run": (dict,), "record": (dict,)})
     _check(document["run"], _OF_AN_IDENTITY)

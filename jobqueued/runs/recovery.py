@@ -1,4 +1,4 @@
-"""Settling: one verdict for every attempt that was or may be live, before anything new is admitted.
+"""Recovery: one verdict for every attempt that was or may be live, before anything new is admitted.
 
 R                        supervisor               verdict
 ended                    any                      ingest it
@@ -32,7 +32,7 @@ NO_DIRECTORY = "its run directory is gone"
 
 
 class Recovery:
-    """One settling.  `held` are the attempts that the present launcher has; `adopted` collects whom to follow."""
+    """One recovery.  `held` are the attempts that the present launcher has; `adopted` collects whom to follow."""
 
     def __init__(self, marks: RunDirectory, held: set[Name]) -> None:
         self._marks, self._held = marks, held

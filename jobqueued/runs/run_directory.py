@@ -114,7 +114,7 @@ class RunDirectory:
         return None
 
     def begun(self, name: Name) -> Record | None:
-        """The record so far in the launch order; None: there is none that can be read."""
+        """The record so far in the launch spec; None: there is none that can be read."""
         data = self._read(name, wire.SPEC)
         with contextlib.suppress(marks.Flaw):
             return marks.spec(data)["record"] if is_whole(data) else None

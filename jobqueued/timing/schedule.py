@@ -32,7 +32,7 @@ __all__ = ["At", "Every", "Schedule", "ScheduleError", "Seconds", "offset"]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A cron expression in a zone; `job_id` and `seed` (say, the machine id) settle what its `H` stand for.
+    """A cron expression in a zone; `job_id` and `seed` (say, the machine id) decide what its `H` stand for.
 
     `dst` says what a clock change does to it: `cron` (as Vixie: jobs at fixed hours as `once`, wildcard jobs by elapsed
     time), `once` (each wall time once), `both` (those of a repeated hour twice), `skip` (none for a skipped hour).

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobqueued.child.attempt import Attempt
 from jobqueued.child.attempt_life import COMMAND_LIVES, NOTHING_TO_END, TABLE, IllegalStep, State, Step, after
 from jobqueued.child.documents import ENDS as STATES_OF_ENDS
 from jobqueued.core.lifecycle import ENDS
@@ -34,7 +36,7 @@ def test_any_history(steps: list[Step]) -> None:
             ahead = after(state, step)
         except IllegalStep:
             continue
-        assert state not in FINAL
+        assert state not in FINAL or ahead is state
         if step is Step.MARK:
             assert state in NOTHING_TO_END
         if step is Step.STOP:
@@ -50,7 +52,7 @@ def test_every_state_is_reached() -> None:
     while (more := {end for (state, _), end in TABLE.items() if state in reached} | reached) != reached:
         reached = more
     assert set(State) == reached
-    assert set(State) - FINAL == {state for state, _ in TABLE}
+    assert set(State) - FINAL == {state for (state, _), end in TABLE.items() if end is not state}
 
 
 WAYS = {
@@ -86,3 +88,19 @@ def test_ways_through_life(way: str) -> None:
 def test_scheduler_and_supervisor_know_the_same_ends() -> None:
     """Whatever state a record may have that is taken in, the life of a run has a step for it."""
     assert set(ENDS) == STATES_OF_ENDS
+
+
+def test_what_was_left_ends_once() -> None:
+    """That nothing of it lives any more may be seen twice in one turn of its loop."""
+    assert State.OVER is after(after(State.LEFT, Step.EMPTY), Step.EMPTY)
+
+
+def test_no_command_dies_of_an_impossible_step() -> None:
+    """The record says it, as of a bug, and the attempt is where it was."""
+    warnings: list[str] = []
+    attempt = SimpleNamespace(_state=State.RUNNING, _warn=warnings.append)
+    assert not Attempt._step(attempt, Step.MARK)  # type: ignore[arg-type]
+    assert (State.RUNNING, ["bug in the supervisor: an attempt that is running can't mark"]) == (
+        attempt._state,
+        warnings,
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.core.redefinition import Redefinition, redefine
+from jobqueued.core.redefinition import CHANGED, Redefinition, redefine
 from jobqueued.model import HOUR, MINUTE, Job, On
 from jobqueued.saved import SavedJob
 from tests.support.world import MIDNIGHT, job
@@ -91,7 +91,9 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
 def test_redefinition(case: str) -> None:
     """Each kind of change leaves the cursor, what is skipped and what is said as the table has it."""
     saved, old, new, redefinition = CASES[case]
-    assert redefinition == redefine(saved, old, new, NOW, completed=False)
+    found = redefine(saved, old, new, NOW, completed=False)
+    assert redefinition == found
+    assert set(CHANGED) >= {name for name in SavedJob.__slots__ if getattr(saved, name) != getattr(found.saved, name)}
 
 
 def test_a_completed_job_has_no_rhythm() -> None:
