@@ -92,6 +92,20 @@ def test_a_rule_has_one_place(rule: str) -> None:
     assert [place] == [name for name in files() if does(name)]
 
 
+def test_connecting() -> None:
+    """Nobody else connects a socket to a path, or binds it to one: `sun_path` holds 108 bytes."""
+    found = [
+        f"{name}: {ast.unparse(call)}"
+        for name in files()
+        if name != "child/unix_socket"
+        for call in calls(name)
+        if isinstance(call.func, ast.Attribute) and call.func.attr in ("connect", "bind") and call.args
+        if not ast.unparse(call).startswith(("unix_socket.", "sqlite3."))
+        if not ast.unparse(call.args[0]).startswith("unix_socket.address(")
+    ]
+    assert [] == found
+
+
 def nodes(*own: str) -> Iterator[tuple[str, ast.AST]]:
     """Every node of every file but the rule's `own`, with its place: ``core/why.py:12``."""
     for name in files():

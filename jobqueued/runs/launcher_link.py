@@ -23,6 +23,7 @@ from jobqueued.paths import Paths
 from jobqueued.runs.launch_spec import caps, order
 from jobqueued.runs.recovery import DEAD, GONE, NO_DIRECTORY, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
+from jobqueued.text import duration
 
 LAUNCHER = Path(__file__).parent.parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
@@ -242,7 +243,7 @@ class LauncherLink:
         number = len(self._unanswered)
         runs = "1 run is" if number == 1 else f"{number} runs are"
         remedy = "see: systemctl status jobqueued-launcher"
-        return f"no answer from the launcher for {SILENT // SECOND} s; {runs} waiting to start; {remedy}"
+        return f"no answer from the launcher for {duration(SILENT / SECOND)}; {runs} waiting to start; {remedy}"
 
     def answers_again(self) -> bool:
         """True, once, if it does after a silence that was told."""

@@ -11,6 +11,7 @@ from jobqueued.host.log import Log
 from jobqueued.model import SECOND, Now
 from jobqueued.runs.launcher_link import LauncherError, LauncherLink
 from jobqueued.source import Source
+from jobqueued.text import duration
 
 _CALL_AGAIN = 10 * SECOND
 
@@ -68,5 +69,5 @@ class LauncherNews(Source):
         try:
             self._link.call()
         except LauncherError as error:
-            self._log.say("trouble", text=f"{error}; next try in {_CALL_AGAIN // SECOND} s")
+            self._log.say("trouble", text=f"{error}; next try in {duration(_CALL_AGAIN / SECOND)}")
         self._call_again_at = time.monotonic_ns() + _CALL_AGAIN
