@@ -8,17 +8,21 @@ import socket
 import stat
 import sys
 import time
+from types import ModuleType
 from typing import Any, TextIO, cast
 
-# structlog.dev would pull in rich where it is installed, some 5 MiB that a daemon has no use for
-_rich = sys.modules.get("rich")
+# structlog would pull in rich, where it is installed, and asyncio, some 8 MiB that a daemon has no use for: it finds
+# the one missing, and the other empty, which only its methods for coroutines would notice
+_others = {name: sys.modules.get(name) for name in ("rich", "asyncio")}
 sys.modules["rich"] = None  # type: ignore[assignment]
+sys.modules.setdefault("asyncio", ModuleType("asyncio"))
 import structlog  # noqa: E402
 from structlog.processors import JSONRenderer, TimeStamper, add_log_level  # noqa: E402
 
-del sys.modules["rich"]
-if _rich is not None:
-    sys.modules["rich"] = _rich
+for _name, _module in _others.items():
+    del sys.modules[_name]
+    if _module is not None:
+        sys.modules[_name] = _module
 
 from jobqueued.child import journald  # noqa: E402
 from jobqueued.child.instants import FORMAT  # noqa: E402
