@@ -189,7 +189,7 @@ class Daemon:
 
     def _troubles(self) -> list[str]:
         shortfall = self._link.shortfall(self._scheduler.catalog)
-        return [*self._pressure.troubles, *shortfall, *self._decisions.troubles]
+        return [*self._pressure.troubles, *shortfall, *self._link.following.troubles, *self._decisions.troubles]
 
     def _ended(self, run: RunId, record: Record) -> None:
         for ticket in self._methods.waiters.pop(run, []):

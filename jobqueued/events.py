@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from jobqueued.child.documents import Output
-from jobqueued.model import Claim, Job, LockClientId, Record, RunId
+from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
 from jobqueued.saved import Hold
 
 
@@ -130,22 +130,14 @@ class NeverStarted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An attempt was found in the run directory that the state does not know: the commit before its launch was lost.
+    """An attempt has an R, and its run's row is older or was never made: the commit before its launch was lost.
 
-    The fields are those of the run it belongs to, as its launch spec (R/spec) has them.
+    `sent` is the run as it was sent, by its launch spec (R/spec); None: that does not tell.
     """
 
     run: RunId
     attempt: int
-    key: str
-    due: int
-    queued: int
-    trigger: str
-    asked_by: str | None
-    claims: tuple[Claim, ...] = ()
-    placed: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    ends_by: int | None = None
-    failover: bool = False
+    sent: Run | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ WINGS: dict[str, list[str]] = {
     "settings": ["paths", "settings"],
     "host": ["linux", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
     "state": ["store", "write_batch", "commits", "record_files", "housekeeping"],
-    "runs": ["marks", "run_directory", "recovery", "launch_spec", "launcher_link", "launcher_news"],
+    "runs": ["marks", "run_directory", "recovery", "following", "launch_spec", "launcher_link", "launcher_news"],
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "path_triggers"],
     "control": [
         "interface", "varlink", "views", "summary", "lock_processes", "monitor", "reload", "server", "methods",

@@ -336,7 +336,7 @@ class Launcher:
         try:
             if wire.read_whole(directory, wire.ENDED) is not None:
                 self._tell(f"ended {name}")
-            elif wire.read_mark(directory, wire.SPAWNING) is None:
+            elif not wire.may_have_started(directory):
                 self._tell(f"unstarted {name} supervisor died")
             else:
                 mark = wire.PidMark.parse(wire.read_mark(directory, wire.PID) or b"")

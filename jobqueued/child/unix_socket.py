@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
+
+_NOBODY = frozenset({errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPROTOTYPE})
 
 
 def address(directory: int, name: str) -> str:
@@ -23,13 +26,18 @@ def bind(listener: socket.socket, path: str) -> None:
 
 
 def connected(directory: int, name: str) -> socket.socket | None:
-    """A non-blocking stream to the socket `name` in a directory; None: nobody listens there."""
+    """A non-blocking stream to the socket `name` in a directory; None: nobody listens there.
+
+    OSError: that can't be told, as too many others wait to be accepted (EAGAIN), or for want of descriptors or memory.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         connection.connect(address(directory, name))
-    except OSError:
+    except OSError as error:
         connection.close()
-        return None
+        if error.errno in _NOBODY:
+            return None
+        raise
     return connection
 
 

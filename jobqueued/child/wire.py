@@ -4,7 +4,7 @@ R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
 
     spec      the launch spec, one JSON object                                   launcher
     control   Unix socket; whoever connects follows the attempt, and may stop it  supervisor
-    spawning  made with O_EXCL: whoever makes it decides alone whether to start   supervisor (or recovery)
+    spawning  made with O_EXCL: whoever makes it decides alone whether to start   supervisor (a link: recovery)
     pid       "<pid> <started ns, wall> <before> <after> <supervisor>", before and after on BOOTTIME   supervisor
     ended     the record as one line, complete only with its newline              supervisor
     lost      the wait status of a job whose supervisor died                      launcher
@@ -33,6 +33,7 @@ import os
 import re
 import resource
 import socket
+import stat
 import time
 from typing import NamedTuple, cast
 
@@ -47,8 +48,29 @@ MARKS = (SPEC, CONTROL, SPAWNING, PID, ENDED, LOST)
 
 _CGROUPS = "cgroups"
 
+SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Failures that say nothing about a file, but that it can't be looked at now."""
 SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 """Failures to start that say nothing about the job: the attempt goes back to waiting and counts for nothing."""
+
+
+_RECOVERY = "recovery"
+
+
+def take_token(directory: int) -> None:
+    """Make R/spawning, as recovery does, so that no supervisor can: FileExistsError if one has; other OSErrors.
+
+    It is a symbolic link: there or not, never torn, and never mistaken for a supervisor's.
+    """
+    os.symlink(_RECOVERY, SPAWNING, dir_fd=directory)
+
+
+def may_have_started(directory: int) -> bool:
+    """Tell whether a supervisor has made R/spawning; OSError."""
+    try:
+        return not stat.S_ISLNK(os.stat(SPAWNING, dir_fd=directory, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def cgroups(controllers: list[str] | None) -> str:

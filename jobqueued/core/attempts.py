@@ -10,7 +10,7 @@ from typing import Any
 
 from jobqueued import events
 from jobqueued.commands import Launch, RemoveMarks, Stop, WriteRecord
-from jobqueued.core import lifecycle, record
+from jobqueued.core import lifecycle, occurrences, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import barred, planned, watch_over
 from jobqueued.core.lifecycle import Step
@@ -137,22 +137,35 @@ def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
 
 
 def found(turn: Turn, event: events.Found) -> None:
-    """Count an attempt whose commit was never made as if it had been: its number and occurrence are used."""
+    """Count an attempt as launched, whatever the row of its run says: the commit that told so failed.
+
+    Without a row its number and its occurrence are used.
+    """
     state = turn.state
-    if event.run in state.runs:
+    row = state.runs.get(event.run)
+    if row is None:
+        _use(turn, event)
+    elif event.attempt < max(1, row.attempt) or (row.state in LIVE and event.attempt == row.attempt):
         return
-    saved = state[event.run.job].saved
-    by_clock = event.key.startswith(f"c{saved.era}.")
-    state.remember(
-        event.run.job, last_number=max(saved.last_number, event.run.number),
-        cursor=max(saved.cursor, event.due) if by_clock else saved.cursor,
-    )  # fmt: skip
-    run = Run(
-        id=event.run, key=event.key, due=event.due, queued=event.queued, arrival=state.arrival(),
-        trigger=event.trigger, asked_by=event.asked_by, state=RunState.STARTING, attempt=event.attempt,
-        claims=event.claims, placed=event.placed, ends_by=event.ends_by, failover=event.failover,
+    wall = turn.now.wall
+    sent = event.sent or row or Run(id=event.run, key="", due=wall, queued=wall, arrival=0, trigger="unknown")
+    known = row or replace(sent, arrival=state.arrival())
+    run = replace(
+        known, state=lifecycle.after(known.state, Step.FIND), attempt=event.attempt, failover=sent.failover,
+        claims=sent.claims, placed=sent.placed, ends_by=sent.ends_by, so_far=sent.so_far,
+        pid=None, started=None, reason=None, not_before=0,
     )  # fmt: skip
     state.put_live(run, turn.now)
-    job = state.catalog.get(run.id.job)
-    if job is not None:
-        state.wind(job)
+
+
+def _use(turn: Turn, event: events.Found) -> None:
+    """Note that a number, and an occurrence where it is known, are used."""
+    state, name = turn.state, event.run.job
+    saved, sent = state[name].saved, event.sent
+    state.remember(name, last_number=max(saved.last_number, event.run.number))
+    if sent is not None:
+        state.found.setdefault(name, {})[sent.key] = sent
+        if sent.trigger.startswith("path "):
+            state.remember(name, appeared=max(saved.appeared, sent.queued))
+        if state.loaded:
+            occurrences.cover(turn, name)

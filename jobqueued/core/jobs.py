@@ -42,6 +42,8 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
     state = turn.state
     state.loaded = True
     state.agenda.judge(None)
+    for name in state.found:
+        occurrences.cover(turn, name)
     for job in state.catalog:
         if state[job.id].due:
             state.stir(job.id)

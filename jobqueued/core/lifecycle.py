@@ -13,6 +13,7 @@ class Step(StrEnum):
     QUEUE = "queue"
     KEEP_BACK = "keep_back"
     ADMIT = "admit"
+    FIND = "find"
     START = "start"
     STOP = "stop"
     RETURN = "return"
@@ -40,6 +41,8 @@ TABLE: dict[tuple[RunState, Step], RunState] = {
     (_S.RETRYING, Step.KEEP_BACK): _S.DUE,
     (_S.WAITING, Step.SKIP): _S.SKIPPED,
     (_S.WAITING, Step.ADMIT): _S.STARTING,  # all claims granted, committed before it is sent
+    # an R tells of an attempt that no commit tells of
+    **{(state, Step.FIND): _S.STARTING for state in _S if state in LIVE | PENDING},
     (_S.STARTING, Step.RETURN): _S.WAITING,  # certainly never started, by no fault of the job
     (_S.STOPPING, Step.RETURN): _S.WAITING,
     (_S.STARTING, Step.START): _S.RUNNING,

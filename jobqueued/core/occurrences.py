@@ -44,6 +44,18 @@ def skip_dues(turn: Turn, job: Job, dues: list[int], reason: str) -> None:
         skip(turn, job, list(map(named, dues)), reason)
 
 
+def cover(turn: Turn, job: str) -> None:
+    """Move the clock of a job past the occurrences that were found; what was due beside them is due anew."""
+    state = turn.state
+    if job in state.catalog:
+        catch_clock(turn, state.catalog[job])
+    saved = state[job].saved
+    dues = [run.due for key, run in state.found[job].items() if key.startswith(f"c{saved.era}.")]
+    state.remember(job, cursor=max([saved.cursor, *dues]))
+    if job in state.catalog:
+        state.wind(state.catalog[job])
+
+
 def _come_due(turn: Turn, job: Job) -> None:
     """Make every instant from the cursor to now a run or a skip, and move the cursor past them."""
     state = turn.state
@@ -54,6 +66,8 @@ def _come_due(turn: Turn, job: Job) -> None:
     skips = tuple(due for due in before.skips if due > before.cursor)
     state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
     state.wind(job)
+    if known := state.found.get(job.id):
+        found = [due for due in found if Occurrence.clock(job.id, before.era, due).key not in known]
     if before.paused:
         found = _after_pause(turn, job, found)
         if not found:
@@ -227,6 +241,8 @@ def _new(
     state = turn.state
     if state[job.id].saved.satisfied:
         state.remember(job.id, satisfied=())
+    if (known := state.found.get(job.id, {}).get(occurrence.key)) is not None:
+        return known
     if refusal := _refusal(turn, job, limit):
         return skip(turn, job, [occurrence], refusal, cause)
     run = state.number(occurrence, turn.now.wall, *cause)

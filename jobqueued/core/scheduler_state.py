@@ -92,6 +92,8 @@ class SchedulerState:
         self._runs: dict[RunId, Run] = {}
         self.runs: Mapping[RunId, Run] = MappingProxyType(self._runs)
         """Every run before its end."""
+        self.found: dict[str, dict[str, Run]] = {}
+        """By job and key, the occurrences that have started by their R's alone: they are not made due again."""
         self._jobs: dict[str, JobState] = {}
         self._terms: dict[str, Terms] = {}
         self._arrivals = 0
@@ -309,10 +311,13 @@ class SchedulerState:
         return run
 
     def put_live(self, run: Run, now: Now) -> None:
-        """Take over a live run that was found: it holds its claims, even beyond today's capacity.
+        """Take over a live run that was found, wherever it stood: it holds its claims, even beyond today's capacity.
 
         One that an older version started claims what any run does.
         """
+        known = self._runs.get(run.id)
+        if known is not None:
+            self.release(known, now) if known.state in LIVE else self._take_out(known.id)
         claims = run.claims or least_claims(slots=self.limits.max_running is not None)
         self.keep(run if run.claims else replace(run, claims=claims))
         self[run.id.job].live.add(run.id)

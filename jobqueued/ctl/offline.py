@@ -115,7 +115,7 @@ def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
             return None if ended["state"] == UNSTARTED else ended
         if begun is None:
             return None
-        spawning = wire.read_mark(directory, wire.SPAWNING) is not None
+        spawning = wire.may_have_started(directory)
     return _going_on(directories, name, begun, greeting, spawning=spawning)
 
 

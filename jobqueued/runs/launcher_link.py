@@ -20,14 +20,14 @@ from jobqueued.child.lockfile import BUSY
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.paths import Paths
+from jobqueued.runs.following import SILENT, Following
 from jobqueued.runs.launch_spec import caps, order
-from jobqueued.runs.recovery import DEAD, GONE, NO_DIRECTORY, Recovery
+from jobqueued.runs.recovery import DEAD, NO_DIRECTORY, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.text import duration
 
 LAUNCHER = Path(__file__).parent.parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
-SILENT = 10 * SECOND
 CALLS = 3
 NOTICES = 4096
 """Bytes of notices taken a turn: a hundred or so, so that no turn takes long."""
@@ -72,7 +72,7 @@ class LauncherLink:
         self._outbox = b""
         self._held: set[Name] = set()
         self._early: list[bytes] = []
-        self._followed: dict[int, tuple[Name, socket.socket]] = {}
+        self.following = Following(self.marks)
         self._unanswered: set[Name] = set()
         self._heard_at: int | None = None
         self._told = False
@@ -189,7 +189,7 @@ class LauncherLink:
         """The verdicts on everything that may be live; see recovery.py."""
         recovery = Recovery(self.marks, self._held)
         yield from recovery.verdicts(runs, is_final, same_boot=same_boot)
-        self._followed = recovery.adopted
+        self.following.take(recovery)
         early, self._early = self._early, []
         yield from self._hear(early)
 
@@ -197,23 +197,22 @@ class LauncherLink:
         """Leave launcher and supervisors to themselves."""
         if self._connection is not None:
             self._connection.close()
-        for _name, connection in self._followed.values():
-            connection.close()
-        self._connection, self._followed, self.greeted = None, {}, False
+        self.following.close()
+        self._connection, self.greeted = None, False
         self._unanswered.clear()
 
     # orders and notices
 
     def __contains__(self, descriptor: int) -> bool:
         """True for a descriptor that is one of ours now."""
-        return descriptor in self._followed or (
+        return descriptor in self.following or (
             self._connection is not None and descriptor == self._connection.fileno()
         )
 
     def descriptors(self) -> list[int]:
         """The connection to the launcher, and those to supervisors of earlier ones."""
         own = [] if self._connection is None else [self._connection.fileno()]
-        return own + list(self._followed)
+        return own + self.following.descriptors()
 
     @property
     def unsent(self) -> int | None:
@@ -254,11 +253,9 @@ class LauncherLink:
     def stop(self, name: Name, reason: str) -> None:
         """Tell its supervisor, whosever it is; one that does not listen yet is told again when it has started."""
         line = f"stop {reason}\n".encode()
+        if self.following.tell(name, line):
+            return
         with contextlib.suppress(OSError):
-            for followed, connection in self._followed.values():
-                if followed == name:
-                    connection.send(line)
-                    return
             if (fresh := self.marks.follow(name)) is not None:
                 fresh.send(line)
                 fresh.close()
@@ -278,8 +275,8 @@ class LauncherLink:
 
     def read(self, descriptor: int) -> Iterator[events.Event] | None:
         """The events behind a readable descriptor; None: the launcher is gone, so call and recover again."""
-        if descriptor in self._followed:
-            return self._follow(descriptor)
+        if descriptor in self.following:
+            return self.following.read(descriptor)
         lines = self._lines.read()
         if lines is None:
             return None
@@ -304,34 +301,10 @@ class LauncherLink:
                     yield events.RunStarted(*name, int(pid), int(instant))
                 case "stopping":
                     yield events.RunStopping(*name, detail)
-                case "ended":
-                    end = self.marks.end(name)
-                    if end is not None:
-                        yield end
+                case "ended" | "known":  # and an R that nobody has expected is as good as found
+                    yield from self.following.settle(name)
                 case "lost":
                     reason = DEAD if name in self.marks else NO_DIRECTORY
                     yield self.marks.lost(name, reason, wire.parse_status(detail))
                 case "unstarted":
                     yield unstarted(name, detail)
-
-    def _follow(self, descriptor: int) -> Iterator[events.Event]:
-        """A followed supervisor said that it has ended, or hung up without a word."""
-        name, connection = self._followed[descriptor]
-        try:
-            said = connection.recv(2 * wire.NOTICE).decode(errors="replace").splitlines()
-        except BlockingIOError:
-            return
-        except OSError:
-            said = []
-        for line in said:
-            verb, _, reason = line.partition(" ")
-            if verb == "stopping":
-                yield events.RunStopping(*name, reason)
-        if said and "ended" not in said:
-            return
-        del self._followed[descriptor]
-        connection.close()
-        end = self.marks.end(name)
-        if end is None:
-            self.marks.kill(name)
-        yield end or self.marks.lost(name, GONE)

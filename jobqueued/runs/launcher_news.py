@@ -33,7 +33,7 @@ class LauncherNews(Source):
     @property
     def deadline(self) -> int | None:
         """The time to call again, or to say that the launcher is silent."""
-        times = (self._call_again_at, self._link.overdue)
+        times = (self._call_again_at, self._link.overdue, self._link.following.deadline)
         return min((at for at in times if at is not None), default=None)
 
     def ready(self, descriptor: int, now: Now) -> list[Event]:
@@ -55,14 +55,17 @@ class LauncherNews(Source):
             events += self._recover()
         return events
 
-    def turn(self, now: Now) -> tuple[()]:
-        """Call again, or say that the launcher is silent."""
+    def turn(self, now: Now) -> list[Event]:
+        """Call again, or say that the launcher is silent, and look after those that no launcher has."""
         if self._call_again_at is not None and self._call_again_at <= now.mono:
             self._call()
         overdue = self._link.overdue
         if overdue is not None and overdue <= now.mono and (silence := self._link.silence()):
             self._log.say("trouble", text=silence)
-        return ()
+        events = list(self._link.following.look(now.mono))
+        for trouble in self._link.following.news():
+            self._log.say("trouble", text=trouble)
+        return events
 
     def _call(self) -> None:
         """Call a launcher; until one answers what is admitted stays `starting`; it is sent after the recovery."""

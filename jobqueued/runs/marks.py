@@ -18,9 +18,8 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, cast
 
-from jobqueued import events
 from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record
-from jobqueued.model import RunId
+from jobqueued.model import Run, RunId, to_instant
 from jobqueued.state.store import claims_from, placed_from
 
 IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "failover", "claims", "placed", "ends_by")
@@ -60,9 +59,10 @@ def spec(data: bytes) -> LaunchSpec:
     return cast("LaunchSpec", document)
 
 
-def found(data: bytes, run: RunId, attempt: int) -> events.Found:
-    """The run of an attempt that state.db does not know, by R/spec, which may be an older version's; Flaw."""
-    told = spec(data)["run"]
+def sent(data: bytes, run: RunId) -> Run:
+    """The run of an attempt as it was sent, by R/spec, which may be an older version's; Flaw."""
+    document = spec(data)
+    told = document["run"]
     known = {field: told[field] for field in IDENTITY if field in told}
     try:
         claims, placed = claims_from(known.get("claims", ())), placed_from(known.get("placed", ()))
@@ -73,7 +73,30 @@ def found(data: bytes, run: RunId, attempt: int) -> events.Found:
     if not all(isinstance(number, int) for _name, numbers in placed for number in numbers):
         raise Flaw(f"{_short(placed)} is no placement")
     _check({"failover": False, "ends_by": None, **known}, {"failover": (bool,), "ends_by": _NUMBER})
-    return events.Found(run, attempt, **{**known, "claims": claims, "placed": placed})
+    so_far = _so_far(document["record"], run)
+    return Run(id=run, arrival=0, **{**known, "claims": claims, "placed": placed, "so_far": so_far})
+
+
+def _so_far(begun: Record, run: RunId) -> Record | None:
+    """The record of the attempts before, as it was before another began."""
+    if not begun["attempts"]:
+        return None
+    last = begun["attempts"][-1]
+    _check(last, _OF_AN_ATTEMPT)
+    return checked({**begun, "state": last["state"], "reason": last.get("reason")}, run)
+
+
+def of_record(document: Record, run: RunId) -> Run:
+    """The same, as far as the record of an attempt that has ended tells it; Flaw."""
+    _check(cast("Any", document), _OF_AN_OCCURRENCE)
+    try:
+        due, queued = (to_instant(datetime.fromisoformat(document[name])) for name in ("due", "queued"))
+    except (TypeError, ValueError):
+        raise Flaw(f"{_short(document['due'])} is no due") from None
+    return Run(
+        id=run, key=document["key"], due=due, queued=queued, arrival=0, trigger=document["trigger"],
+        asked_by=document["asked_by"],
+    )  # fmt: skip
 
 
 _INT64 = range(-1 << 63, 1 << 63)
@@ -84,6 +107,7 @@ _OF_A_RECORD: _Kinds = {
     "job": (str,), "run": (str,), "number": (int,), "state": (str,), "reason": _TEXT, "pid": _NUMBER,
     "exit_code": _NUMBER, "signal": _NUMBER, "started": _TEXT, "ended": _TEXT, "output": (dict,), "attempts": (list,),
 }  # fmt: skip
+_OF_AN_OCCURRENCE: _Kinds = {"key": (str,), "due": (str,), "queued": (str,), "trigger": (str,), "asked_by": _TEXT}
 _OF_AN_ATTEMPT: _Kinds = {"attempt": (int,), "state": (str,), "started": _TEXT, "ended": _TEXT}
 _OF_AN_OUTPUT: _Kinds = {"file": _TEXT, "bytes": (int,), "dropped": _NUMBER, "tail": (str,)}
 _OF_AN_IDENTITY: _Kinds = {"key": (str,), "due": (int,), "queued": (int,), "trigger": (str,), "asked_by": _TEXT}

@@ -4,27 +4,38 @@ R                        supervisor               verdict
 ended                    any                      ingest it
 none                     –                        never started; of an earlier boot: lost, unless a record tells
 without spawning         held by the launcher     it is about to be started
-without spawning         dead                     never started (spawning is taken first, so that it stays so)
-spawning, not ended      answers                  adopt
-spawning, not ended      dead, or silent 10 s     killed; lost, unless its record was written
-without a row            any                      as above, and its number and occurrence count as used
+without spawning         –                        never started (spawning is taken first, so that it stays so)
+recovery's spawning      –                        never started, as an earlier scheduler saw
+spawning, not ended      listens                  adopt; it lives, whether it answers or not
+spawning, not ended      does not listen          killed; lost, unless its record was written
+it can't be told now     –                        live, and looked at again: no descriptor is left, no room in R
 
-Marks that say nothing are in marks.py.
+R always wins over an older row, as a commit may have failed.  By attempts, a the newest in an R that tells of its
+run, n that of the row (of a run that waits the one to come):
+
+row                      R of a
+none                     found: its number and its occurrence are used, then as above
+waits                    a ≥ n: found to be live, then as above; a < n: a leftover
+live                     a > n: found, likewise; a = n: as above; a < n: a leftover
+final                    a leftover
+
+Of several R's of a run all but the newest are leftovers.  A leftover is removed: its end is in a commit, or in the
+launch spec of the next attempt.  Marks that say nothing are in marks.py.
 """
 
 from __future__ import annotations
 
-import select
+import errno
+import os
+import resource
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 
 from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.model import LIVE, Run, RunId
 from jobqueued.runs.run_directory import Name, RunDirectory
-
-SILENT_SECONDS = 10.0
 
 GONE = "its supervisor is gone"
 DEAD = "its supervisor died"
@@ -32,99 +43,97 @@ NO_DIRECTORY = "its run directory is gone"
 
 
 class Recovery:
-    """One recovery.  `held` are the attempts that the present launcher has; `adopted` collects whom to follow."""
+    """One recovery.  `held` are the attempts that the present launcher has; so many supervisors are `followed` already.
 
-    def __init__(self, marks: RunDirectory, held: set[Name]) -> None:
-        self._marks, self._held = marks, held
-        self.adopted: dict[int, tuple[Name, socket.socket]] = {}
+    `adopted` collects whom to follow, `unsettled` of whom nothing can be told now, and why.
+    """
+
+    def __init__(self, marks: RunDirectory, held: set[Name], followed: int = 0) -> None:
+        self._marks, self._held, self._followed = marks, held, followed
+        self.adopted: list[tuple[Name, socket.socket]] = []
+        self.unsettled: dict[Name, str] = {}
 
     def verdicts(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
         """The verdict on every attempt that has an R, and of every live run of `runs` that has none."""
         names = self._marks.names()
-        doubtful: list[Name] = []
-        for name in names:
-            run = runs.get(name.run)
-            if run is None or run.attempt != name.attempt:
-                if is_final(name.run):
+        for run, attempts in groupby(names, key=lambda name: name.run):
+            if is_final(run):
+                for name in attempts:
                     yield self._leftover(name)
-                    continue
-                found = self._marks.found(name)
-                if found is not None:
-                    yield found
-            verdict = self._from_marks(name)
-            if verdict is None:
-                doubtful.append(name)
             else:
-                yield from verdict
-        yield from self._adopt(doubtful)
-        for run in list(runs.values()):
-            if run.state in LIVE and Name(run.id, run.attempt) not in names:
-                yield self._without_directory(run, same_boot=same_boot)
+                yield from self._of_run(list(attempts), runs.get(run))
+        for live in list(runs.values()):
+            if live.state in LIVE and Name(live.id, live.attempt) not in names:
+                yield self._without_directory(live, same_boot=same_boot)
+
+    def verdict(self, name: Name) -> Iterator[events.Event]:
+        """The verdict on one attempt that its row has, or that was found; none if it is to be looked at again."""
+        try:
+            yield from self._verdict(name)
+        except OSError as error:
+            self.unsettled[name] = str(error.strerror)
+
+    def _of_run(self, attempts: list[Name], row: Run | None) -> Iterator[events.Event]:
+        """The verdicts on all attempts of a run that is not final; `row` None: nobody knows of it."""
+        if row is not None and row.state in LIVE and [name.attempt for name in attempts] == [row.attempt]:
+            yield from self.verdict(attempts[0])
+            return
+        newest, sent = next(
+            ((name, sent) for name in reversed(attempts) if (sent := self._marks.sent(name)) is not None), (None, None)
+        )
+        for name in attempts:
+            if newest is None or name >= newest:
+                if name == newest or self._marks.has_begun(name):
+                    yield events.Found(*name, sent if name == newest else None)
+                yield from self.verdict(name)
+        for name in attempts:
+            if newest is not None and name < newest:
+                yield self._leftover(name)
 
     def _leftover(self, name: Name) -> events.Event:
-        """An attempt whose end is committed: only its marks are still there."""
+        """An attempt whose end is known already: only its marks are still there."""
         end = self._marks.end(name)
         if end is None:
             self._marks.kill(name)
-        return end or events.RunLost(*name, "its run was final already")
+        return end or events.RunLost(*name, "its end was known already")
 
-    def _from_marks(self, name: Name) -> list[events.Event] | None:
-        """From R alone; None: `spawning` stands there without an end, so only its supervisor can tell."""
-        end = self._marks.end(name)
-        if end is not None:
-            return [end]
+    def _verdict(self, name: Name) -> Iterator[events.Event]:
+        if (end := self._marks.end(name)) is not None:
+            yield end
+            return
         with self._marks.opened(name) as directory:
             if directory is None:
-                return []
-            status = wire.read_mark(directory, wire.LOST)
-            if status is not None:
-                return [
-                    *self._started(name),
-                    self._marks.lost(name, DEAD, wire.parse_status(status.decode(errors="replace"))),
-                ]
-            if wire.read_mark(directory, wire.SPAWNING) is not None:
-                return None
-            if name in self._held:
-                return []
-            try:
-                wire.write_mark(directory, wire.SPAWNING)  # whoever makes it decides: now no supervisor can start it
-            except FileExistsError:
-                return None
-        return [events.NeverStarted(*name)]
-
-    def _adopt(self, names: list[Name]) -> Iterator[events.Event]:
-        """Ask the supervisors; who answers is followed, who is dead or silent has lost its run."""
-        asked = {connection: name for name in names if (connection := self._marks.follow(name)) is not None}
-        dead = [name for name in names if name not in asked.values()]
-        until = time.monotonic() + SILENT_SECONDS
-        while asked and (patience := until - time.monotonic()) > 0:
-            for connection in select.select(list(asked), [], [], patience)[0]:
-                name = asked.pop(connection)
-                if not _answers(connection):
-                    dead.append(name)
-                    continue
-                self.adopted[connection.fileno()] = name, connection
+                yield self._marks.lost(name, NO_DIRECTORY)
+                return
+            if (status := wire.read_mark(directory, wire.LOST)) is not None:
                 yield from self._started(name)
-        for name in dead:
-            yield from self._of_the_dead(name)
-        for connection, name in asked.items():
-            connection.close()
-            yield from self._end(name)
+                yield self._marks.lost(name, DEAD, wire.parse_status(status.decode(errors="replace")))
+                return
+            if not wire.may_have_started(directory):
+                if name in self._held:
+                    return
+                if _took_token(directory):
+                    yield events.NeverStarted(*name)
+                    return
+        yield from self._by_supervisor(name)
 
-    def _of_the_dead(self, name: Name) -> Iterator[events.Event]:
-        """The end of one whose R/control has no listener; a launcher that still holds it is burying its supervisor."""
-        end = self._marks.end(name)
-        if end is not None:
+    def _by_supervisor(self, name: Name) -> Iterator[events.Event]:
+        """The verdict where only its supervisor can tell the end; a launcher that holds a dead one's is burying it."""
+        connection = self._marks.follow(name)
+        if connection is not None:
+            if self._followed + len(self.adopted) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
+                connection.close()
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            self.adopted.append((name, connection))
+            yield from self._started(name)
+        elif (end := self._marks.end(name)) is not None:
             yield end
         elif name not in self._held:
-            yield from self._end(name)
-
-    def _end(self, name: Name) -> Iterator[events.Event]:
-        yield from self._started(name)
-        self._marks.kill(name)
-        yield self._marks.lost(name, GONE)
+            yield from self._started(name)
+            self._marks.kill(name)
+            yield self._marks.lost(name, GONE)
 
     def _started(self, name: Name) -> Iterator[events.Event]:
         """The news of the start, which may have been lost with the scheduler that was to hear it."""
@@ -141,11 +150,10 @@ class Recovery:
         return self._marks.lost(name, NO_DIRECTORY)
 
 
-def _answers(connection: socket.socket) -> bool:
+def _took_token(directory: int) -> bool:
+    """Decide that an attempt never starts; False: a supervisor was quicker.  OSError: there is no room to decide it."""
     try:
-        if connection.recv(5) == b"live\n":
-            return True
-    except OSError:
-        pass
-    connection.close()
-    return False
+        wire.take_token(directory)
+    except FileExistsError:
+        return not wire.may_have_started(directory)
+    return True

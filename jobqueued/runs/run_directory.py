@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeGuard
 from jobqueued import events
 from jobqueued.child import process, unix_socket, wire
 from jobqueued.child.documents import UNSTARTED, Record
-from jobqueued.model import RunId
+from jobqueued.model import Run, RunId
 from jobqueued.runs import marks
 from jobqueued.state import record_files
 
@@ -73,7 +73,10 @@ class RunDirectory:
             os.close(directory)
 
     def follow(self, name: Name) -> socket.socket | None:
-        """A connection to the attempt's supervisor; None: it does not listen (any more)."""
+        """A connection to the attempt's supervisor; None: it does not listen (any more).
+
+        OSError: it can't be told whether it does, as too many are connected to it, or there is no descriptor left.
+        """
         with self.opened(name) as directory:
             return None if directory is None else unix_socket.connected(directory, wire.CONTROL)
 
@@ -120,14 +123,23 @@ class RunDirectory:
             return marks.spec(data)["record"] if is_whole(data) else None
         return None
 
-    def found(self, name: Name) -> events.Found | None:
-        """The run of an attempt that state.db does not know, by R/spec; None: the launcher did not come to write it."""
+    def sent(self, name: Name) -> Run | None:
+        """The run of an attempt as it was sent, by R/spec, or by its record in R/ended; None: neither tells."""
         data = self._read(name, wire.SPEC)
-        try:
-            return marks.found(data, *name) if is_whole(data) else None
-        except marks.Flaw as flaw:
-            self._note(name, wire.SPEC, f"{flaw}; nothing is known of its run")
-            return None
+        if is_whole(data):
+            try:
+                return marks.sent(data, name.run)
+            except marks.Flaw as flaw:
+                self._note(name, wire.SPEC, f"{flaw}; nothing is known of its run")
+        end = self.record(name)
+        with contextlib.suppress(marks.Flaw):
+            return None if end is None else marks.of_record(end, name.run)
+        return None
+
+    def has_begun(self, name: Name) -> bool:
+        """Tell whether an attempt may have started, by its marks."""
+        with self.opened(name) as directory:
+            return directory is not None and (wire.may_have_started(directory) or self._has_ended(name))
 
     def started(self, name: Name) -> events.RunStarted | None:
         """The start, by R/pid; None: the process was not started, or its supervisor did not come to write it."""
@@ -180,12 +192,15 @@ class RunDirectory:
         return mark
 
     def _read(self, name: Name, mark: str) -> bytes | None:
-        with self.opened(name) as directory:
-            try:
+        """A mark's content; None: not there, or it can't be read.  OSError: it can't be told now."""
+        try:
+            with self.opened(name) as directory:
                 return None if directory is None else wire.read_mark(directory, mark)
-            except OSError as error:
-                self._note(name, mark, str(error.strerror))
-                return None
+        except OSError as error:
+            if error.errno in wire.SHORTAGE:
+                raise
+            self._note(name, mark, str(error.strerror))
+            return None
 
     def _note(self, name: Name, mark: str, text: str) -> None:
         self._flaws[f"{self._runs}/{name}/{mark}: {text}"] = None

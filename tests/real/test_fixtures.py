@@ -6,13 +6,11 @@ name and some process numbers, so that they are of no host, and one end: hungry@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import socket
 import sqlite3
-import threading
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -259,7 +257,8 @@ DUMP, QUICK, DYING = (Name.parse(name) for name in ("dump@1.1", "quick@1.1", "dy
 def a_find(name: Name, key: str, due: int, *claims: Claim, **more: Any) -> events.Found:
     """What an R tells of its run, which somebody asked for."""
     asked = {"queued": due, "trigger": "manual", "asked_by": "root"}
-    return events.Found(*name, key=key, due=due, claims=claims, **{**asked, **more})
+    sent = Run(id=name.run, key=key, due=due, arrival=0, claims=claims, **{**asked, **more})
+    return events.Found(*name, sent)
 
 
 HOST = Claim(":host")
@@ -285,38 +284,27 @@ def directories(tmp_path: Path) -> RunDirectory:
     return RunDirectory(tmp_path / "runs", tmp_path / "logs")
 
 
-def answer_once(control: socket.socket) -> None:
-    """Be a supervisor that lives, until nobody can ask any more."""
-    with contextlib.suppress(OSError), control.accept()[0] as connection:
-        connection.sendall(b"live\n")
-
-
 class TestRunDirectories:
     def test_verdicts(self, directories: RunDirectory) -> None:
         """Without a word of state.db each R tells whose it is, and how far it came; no supervisor is there any more."""
         end = json.loads((WRITTEN / "runs" / str(QUICK) / wire.ENDED).read_text())
         assert [
-            FOUND[DUMP],
+            FOUND[DUMP], STARTED[DUMP], events.RunLost(*DUMP, GONE),
             FOUND[DYING], STARTED[DYING], events.RunLost(*DYING, DEAD, 9),
             FOUND[QUICK], events.RunEnded(*QUICK, end),
-            STARTED[DUMP], events.RunLost(*DUMP, GONE),
         ] == list(Recovery(directories, set()).verdicts({}, lambda _: False, same_boot=True))  # fmt: skip
         assert [] == directories.flaws()
 
     def test_a_live_one(self, directories: RunDirectory, tmp_path: Path) -> None:
-        """The attempt whose supervisor answers is adopted, with the start that R tells of."""
+        """The attempt whose supervisor listens is adopted, with the start that R tells of."""
         recovery = Recovery(directories, set())
         with socket.socket(socket.AF_UNIX) as control:
             control.bind(str(tmp_path / "runs" / str(DUMP) / wire.CONTROL))
             control.listen()
-            supervisor = threading.Thread(target=answer_once, args=(control,), daemon=True)
-            supervisor.start()
             verdicts = list(recovery.verdicts({}, lambda _: False, same_boot=True))
-            control.shutdown(socket.SHUT_RDWR)
-            supervisor.join()
-        ((name, connection),) = recovery.adopted.values()
+        ((name, connection),) = recovery.adopted
         connection.close()
-        assert (DUMP, STARTED[DUMP]) == (name, verdicts[-1])
+        assert (DUMP, [FOUND[DUMP], STARTED[DUMP]]) == (name, verdicts[:2])
 
     def test_nothing_is_left(self, directories: RunDirectory, tmp_path: Path) -> None:
         """An R is removed whole: there is no mark in it that is not known."""

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.core import record
-from jobqueued.model import Run, RunId, RunState
+from jobqueued.model import Run, RunId, RunState, to_instant
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.recovery import DEAD, GONE, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
@@ -141,7 +142,7 @@ def test_other_marks(marks: RunDirectory, mark: str, data: bytes) -> None:
     """A pid, an order or a socket that says nothing is as good as none: the attempt is lost as without it."""
     put(marks, mark, data)
     assert [events.RunLost(*NAME, GONE)] == verdicts(marks)
-    assert [events.RunLost(*NAME, GONE)] == verdicts(marks, None)
+    assert [events.Found(*NAME, None), events.RunLost(*NAME, GONE)] == verdicts(marks, None)
 
 
 @pytest.mark.parametrize("data", [*EMPTY.values(), *NONSENSE.values()], ids=[*EMPTY, *NONSENSE])
@@ -162,8 +163,29 @@ def order(**changes: Any) -> bytes:
 def test_an_unknown_run_is_found(marks: RunDirectory) -> None:
     """An order tells whose attempt it is, where state.db does not."""
     put(marks, wire.SPEC, order())
-    found = events.Found(*NAME, key="x1", due=1, queued=1, trigger="manual", asked_by="root")
-    assert [found, events.RunLost(*NAME, GONE)] == verdicts(marks, None)
+    sent = Run(id=NAME.run, key="x1", due=1, queued=1, arrival=0, trigger="manual", asked_by="root")
+    assert [events.Found(*NAME, sent), events.RunLost(*NAME, GONE)] == verdicts(marks, None)
+
+
+def test_an_unknown_run_is_found_by_its_end(marks: RunDirectory) -> None:
+    """Where the order is gone, the record of the end tells as much, but for the claims, which nobody needs any more."""
+    put(marks, wire.ENDED, ended(due=INSTANT, queued=INSTANT, key="c0.1"))
+    found, end = verdicts(marks, None)
+    due = to_instant(datetime.fromisoformat(INSTANT))
+    assert found == events.Found(*NAME, Run(id=NAME.run, key="c0.1", due=due, queued=due, arrival=0))
+    assert isinstance(end, events.RunEnded)
+
+
+def test_a_second_attempt_is_found_with_the_first(marks: RunDirectory) -> None:
+    """The order of a further attempt tells of those before, as they ended."""
+    before = json.loads(ended(state="failed", reason="exit code 7", exit_code=7))
+    before["attempts"] = [{**before["attempts"][0], "state": "failed", "reason": "exit code 7"}]
+    told = json.loads(order()) | {"record": {**before, "state": "starting", "reason": None}}
+    put(marks, wire.SPEC, json.dumps(told).encode() + b"\n")
+    found = verdicts(marks, None)[0]
+    assert isinstance(found, events.Found)
+    assert found.sent is not None
+    assert found.sent.so_far == before
 
 
 @pytest.mark.parametrize(
@@ -181,9 +203,9 @@ def test_an_unknown_run_is_found(marks: RunDirectory) -> None:
     ids=str,
 )
 def test_an_order_with_a_flaw(marks: RunDirectory, changes: dict[str, Any]) -> None:
-    """An order that tells nonsense of its run makes no run known, and is named."""
+    """An order that tells nonsense of its run tells nothing of it, and is named."""
     put(marks, wire.SPEC, order(**changes))
-    assert [events.RunLost(*NAME, GONE)] == verdicts(marks, None)
+    assert [events.Found(*NAME, None), events.RunLost(*NAME, GONE)] == verdicts(marks, None)
     (flaw,) = marks.flaws()
     assert flaw.endswith("; nothing is known of its run")
 

@@ -71,11 +71,10 @@ def as_daemon(arguments: list[str]) -> int:
     from pathlib import Path
 
     from jobqueued.__main__ import main
-    from jobqueued.runs import launcher_link, recovery, run_directory
+    from jobqueued.runs import launcher_link, run_directory
     from jobqueued.state import store
 
     root = arguments[arguments.index("--root") + 1]
-    recovery.SILENT_SECONDS = 2.0
     arm(store.Store, "commit", root)
     arm(run_directory.RunDirectory, "remove", root)
     for name in LINK_STEPS:

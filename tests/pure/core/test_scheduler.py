@@ -10,7 +10,7 @@ from jobqueued import events
 from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.scheduler import LAUNCHES_A_TURN
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, LockClientId, RunId, to_text
+from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, LockClientId, Run, RunId, to_text
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from tests.support.world import MIDNIGHT, World, ended, job
@@ -267,7 +267,9 @@ def test_found_attempts_count_as_used() -> None:
     world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
     attempt = RunId("a", 7), 1
     world.processes[attempt], world.begun[attempt], world.holding[attempt] = world.now.wall + 10**9, world.now.wall, ()
-    found = events.Found(RunId("a", 7), 1, f"c0.{due // 10**9}", due, due, "schedule", None)
+    found = events.Found(
+        RunId("a", 7), 1, Run(id=RunId("a", 7), key=f"c0.{due // 10**9}", due=due, queued=due, arrival=0)
+    )
     started = events.RunStarted(RunId("a", 7), 1, 4711, world.now.wall)
     world.happen(found, started, events.JobsLoaded(complete=True), events.Woke())
     world.pass_time(3600)

@@ -14,7 +14,7 @@ from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.trace import RING, Broken, Line, Recorder, TurnOver, lines_of, plain, replay, revived, story
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import Claim, Escalation, Now, RunId
+from jobqueued.model import Claim, Escalation, Now, Run, RunId
 from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
 from tests.support.stories import stories, world_of
 from tests.support.world import World, job
@@ -50,8 +50,12 @@ def test_each_story_replays(path: Path, lines: list[Line]) -> None:
         events.JobsRead("jobs.yaml", EVERYTHING),
         events.RunEnded(RunId("a", 1), 2, {"run": "a@1", "attempts": [{"is": "RunId"}], "signal": None}),
         events.Found(
-            RunId("a", 1), 1, "k", 1, 2, "clock", None, (Claim("l", 2), Claim("m", exclusive=True)),
-            (("gpu", (0, 1)), ("cpus", ())), 7, True,
+            RunId("a", 1), 1,
+            Run(
+                id=RunId("a", 1), key="k", due=1, queued=2, arrival=0, trigger="boot",
+                claims=(Claim("l", 2), Claim("m", exclusive=True)),
+                placed=(("gpu", (0, 1)), ("cpus", ())), ends_by=7, failover=True, so_far={"attempts": [{"is": "x"}]},
+            ),
         ),
         events.HoldAsked(1, "root", Hold("root", None, "boot", Hold("uid 1", 5))),
         events.RunAsked(1, "a", "root", "k", RunId("a", 1)),

@@ -1,0 +1,125 @@
+"""Rows that are older than the R's: what became of runs while no commit succeeded is learnt from the run directory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from jobqueued import events
+from jobqueued.model import HOUR, SECOND, CatchUp, Claim, Now, On, Run, RunId
+from tests.support.world import World, ended, job
+
+
+def found(world: World, name: str, attempt: int = 1, **fields: Any) -> events.Found:
+    """What an R tells of an attempt of one of the runs of this world, or of one that it does not know."""
+    run = RunId.parse(name)
+    row, _ = world.rows.get(run, (None, None))
+    sent = row or Run(id=run, key=fields.pop("key"), due=fields.pop("due"), queued=world.now.wall, arrival=0)
+    return events.Found(run, attempt, replace(sent, **fields))
+
+
+@pytest.mark.parametrize("state", ["due", "waiting"])
+def test_a_run_that_waited(state: str) -> None:
+    """It is live, with the claims that it was given, and its end is its end: it is not started again."""
+    world = World(job("a", concurrency=1), job("other", exclusive=True), seconds={"other": 50})
+    world.run("other" if state == "waiting" else "a")
+    world.run("a", 2)
+    run = f"a@{1 if state == 'waiting' else 2}"
+    assert world.states()[run] == state
+    world.processes.clear()
+    world.restore()
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
+    name = RunId.parse(run)
+    claims = (Claim("gpu", 1),)
+    world.happen(found(world, run, claims=claims), events.RunStarted(name, 1, 4711, world.now.wall), admit=False)
+    assert world.scheduler.runs[name].state == "running"
+    assert world.scheduler.runs[name].claims == claims
+    world.happen(events.RunEnded(name, 1, ended(name)), events.JobsLoaded(complete=True), events.Woke())
+    assert world.states()[run] == "succeeded"
+    assert run not in [started for started, _ in world.launched], "it was started again"
+
+
+def test_a_retry() -> None:
+    """Of a run that waits for its second attempt the first is old news, and the second is live."""
+    world = World(job("a", retries=2, retry_delay=60 * SECOND))
+    world.ends["a"] = ["failed 7"]
+    world.run("a")
+    world.pass_time(2)
+    run = RunId("a", 1)
+    assert world.states() == {"a@1": "retrying"}
+    world.restore()
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
+    world.happen(found(world, "a@1", 1), events.RunEnded(run, 1, ended(run, "failed")), admit=False)
+    assert world.states() == {"a@1": "retrying"}
+    world.happen(found(world, "a@1", 2), admit=False)
+    assert world.states() == {"a@1": "starting"}
+    world.happen(events.NeverStarted(run, 2), admit=False)
+    assert world.states() == {"a@1": "waiting"}
+    assert world.scheduler.runs[run].attempt == 2
+
+
+def test_an_attempt_after_the_live_one() -> None:
+    """A row that says that the first attempt is live is older than the R of the second."""
+    world = World(job("a", retries=2, resources=(Claim("gpu", 1),)), resources={"gpu": 1})
+    world.run("a")
+    run = RunId("a", 1)
+    first = ended(run, "failed", attempts=[{"attempt": 1, "state": "failed", "started": None, "output": {"bytes": 3}}])
+    world.processes.clear()
+    world.happen(found(world, "a@1", 2, so_far=first), events.RunEnded(run, 1, first))
+    assert (world.scheduler.runs[run].state, world.scheduler.runs[run].attempt) == ("starting", 2)
+    world.happen(events.RunLost(run, 2, "its supervisor is gone"))
+    _, document = world.rows[run]
+    assert document is not None
+    assert [attempt["state"] for attempt in document["attempts"]] == ["failed", "lost"]
+
+
+def test_what_was_due_between() -> None:
+    """What the clock has made due before the one that was found, and has no R, has a record all the same."""
+    world = World(job("a", "0 * * * *", catch_up=CatchUp.ALL, max_waiting=9))
+    due = world.scheduler.next_start("a")
+    assert due is not None
+    world.pass_time(0, scheduler=False)
+    world.now = Now(due + 2 * HOUR + SECOND, world.now.mono + 3 * HOUR)
+    world.restore()
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
+    name, last = RunId("a", 3), due + 2 * HOUR
+    world.holding[name, 1], world.begun[name, 1] = (), world.now.wall
+    world.happen(
+        found(world, "a@3", key=f"c0.{last // SECOND}", due=last), events.RunEnded(name, 1, ended(name)),
+        events.JobsLoaded(complete=True), events.Woke(),
+    )  # fmt: skip
+    world.pass_time(60)
+    assert sorted(world.covered("a")) == ["01:00", "02:00", "03:00"]
+    assert world.states() == {"a@3": "succeeded", "a@4": "succeeded", "a@5": "succeeded"}
+
+
+@pytest.mark.parametrize("key", ["bboot2", "ja@1", "da@1"])
+def test_what_is_not_made_due_by_the_clock(key: str) -> None:
+    """The boot, or the end of another run, that has made it due does not do so again."""
+    on = (On("job", "a", "any"),) if key == "ja@1" else ()
+    dependencies = ("a",) if key == "da@1" else ()
+    world = World(job("a"))
+    world.run("a")
+    world.processes.clear()
+    world.files["jobs.yaml"] = job("a"), job("b", at_boot=key == "bboot2", on=on, dependencies=dependencies)
+    world.restore()
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
+    first, second = RunId("a", 1), RunId("b", 1)
+    world.happen(
+        events.RunEnded(first, 1, ended(first)), found(world, "b@1", key=key, due=world.now.wall),
+        events.RunEnded(second, 1, ended(second)), events.JobsLoaded(complete=True, boot="boot2"), events.Woke(),
+    )  # fmt: skip
+    world.pass_time(60)
+    assert world.states() == {"a@1": "succeeded", "b@1": "succeeded"}
+
+
+def test_nobody_knows_whose_it_is() -> None:
+    """An attempt that may have run, of which only its name is known, has a record, and its number is used."""
+    world = World(job("a"))
+    name = RunId("a", 4)
+    world.happen(events.Found(name, 1, None), events.RunLost(name, 1, "its supervisor is gone"))
+    assert world.states() == {"a@4": "lost"}
+    world.run("a")
+    assert world.states() == {"a@4": "lost", "a@5": "starting"}
