@@ -40,10 +40,13 @@ class _Supervisor:
 
 
 class Following:
-    """Whoever is followed, and the attempts that are looked at again, after pauses that grow to a minute."""
+    """Whoever is followed, and the attempts that are looked at again, after pauses that grow to a minute.
 
-    def __init__(self, marks: RunDirectory) -> None:
-        self._marks = marks
+    `held` are the attempts that the present launcher has: it tells itself of a supervisor that has died.
+    """
+
+    def __init__(self, marks: RunDirectory, held: set[Name]) -> None:
+        self._marks, self._held = marks, held
         self._supervisors: dict[int, _Supervisor] = {}
         self._unsettled: dict[Name, str] = {}
         self._look_at, self._pause = 0, SECOND
@@ -64,7 +67,7 @@ class Following:
 
     def settle(self, *names: Name) -> Iterator[events.Event]:
         """The verdicts on attempts of which no launcher tells."""
-        recovery = Recovery(self._marks, set(), followed=len(self._supervisors))
+        recovery = Recovery(self._marks, self._held, followed=len(self._supervisors))
         for name in names:
             yield from recovery.verdict(name)
             if name not in recovery.unsettled:

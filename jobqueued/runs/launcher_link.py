@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import starmap
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def unstarted(name: Name, reason: str) -> events.NeverStarted:
     return events.NeverStarted(*name, reason, cause)
 
 
+def _not_at_once(event: events.Event) -> events.Event:
+    """The verdict on an attempt whose R could not be removed: it is sent again after a pause."""
+    if not isinstance(event, events.NeverStarted):
+        return event
+    return replace(event, reason="its run directory of before is still there", cause=events.Unstarted.TROUBLE)
+
+
 class LauncherLink:
     """The connection to the launcher.  `own`: the program to start where none answers; None: PID 1 keeps one there.
 
@@ -72,7 +80,7 @@ class LauncherLink:
         self._outbox = b""
         self._held: set[Name] = set()
         self._early: list[bytes] = []
-        self.following = Following(self.marks)
+        self.following = Following(self.marks, self._held)
         self._unanswered: set[Name] = set()
         self._heard_at: int | None = None
         self._told = False
@@ -126,7 +134,8 @@ class LauncherLink:
             remedy = "see: systemctl status jobqueued-launcher"
             raise LauncherError(f"the launcher at {self._address} does not answer; {remedy}")
         self._connection = connection = self._reach()
-        self._lines, self._held, self._early = wire.Lines(connection, NOTICES), set(), []
+        self._lines, self._early = wire.Lines(connection, NOTICES), []
+        self._held.clear()
         connection.setblocking(False)
         with contextlib.suppress(OSError):  # a launcher that is gone shows at the next read
             connection.sendall(b"hello %d\n" % wire.VERSION)
@@ -294,6 +303,8 @@ class LauncherLink:
                 continue
             name, detail = Name.parse(text), "".join(rest)
             self._unanswered.discard(name)
+            if verb not in ("started", "stopping"):
+                self._held.discard(name)
             self._heard_at = time.monotonic_ns()
             match verb:
                 case "started":
@@ -301,8 +312,10 @@ class LauncherLink:
                     yield events.RunStarted(*name, int(pid), int(instant))
                 case "stopping":
                     yield events.RunStopping(*name, detail)
-                case "ended" | "known":  # and an R that nobody has expected is as good as found
+                case "ended":
                     yield from self.following.settle(name)
+                case "known":  # an R that could not be removed
+                    yield from map(_not_at_once, self.following.settle(name))
                 case "lost":
                     reason = DEAD if name in self.marks else NO_DIRECTORY
                     yield self.marks.lost(name, reason, wire.parse_status(detail))

@@ -199,6 +199,25 @@ def test_a_stranger_in_the_run_directory(host: Host) -> None:
     assert host.wait(host.run("work"))["state"] == "succeeded"
 
 
+def test_an_old_run_directory_that_can_not_be_removed(host: Host) -> None:
+    """An attempt that never started, whose R stays, is not sent again and again: it is after a pause, once R can go."""
+    host.write("job.yaml", "jobs: {work: {command: 'true'}}")
+    host.start()
+    for pid in host.small_ones():
+        os.kill(pid, signal.SIGSTOP)
+    run = host.run("work")
+    host.kill()
+    host.kill_small_ones()
+    directory = next(host.root.glob("run/runs/*")) / f"{run}.1"
+    directory.mkdir()
+    (directory / "stranger").touch()
+    host.start()
+    wait_for(lambda: len(host.said("trouble")) > 1)
+    (directory / "stranger").unlink()
+    assert host.wait(run)["state"] == "succeeded"
+    assert len(host.said("trouble")) < 5
+
+
 def test_a_state_db_with_a_broken_page(host: Host) -> None:
     """A database whose header is good and whose pages are not is set aside; numbers go on from the records."""
     host.write("job.yaml", "jobs: {work: {command: echo hello}}")
