@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import faulthandler
 import fcntl
 import os
@@ -101,7 +102,8 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     from jobqueued.paths import Paths
     from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
     from jobqueued.settings import read_settings
-    from jobqueued.state.store import Store, StoreError
+    from jobqueued.state.faults import StoreError
+    from jobqueued.state.store import Store
     from jobqueued.trace import TraceFile
 
     paths = Paths.chosen(
@@ -115,7 +117,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     if any(problem.severity == "error" for problem in problems):
         raise CannotStart(f"{paths.config} has errors; fix those named above, or remove the file to use the defaults")
     os.umask(0o022)
-    _make_directories({paths.state: 0o750, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711})
+    _make_directories({paths.state: 0o750, paths.logs: 0o750}, {paths.run: 0o755, paths.runs: 0o711})
     os.umask(0o027)  # state.db holds commands and output
     with _alone(paths.state, options.pid_file) as held:
         ready: Callable[[], None] = _nobody_waits
@@ -140,7 +142,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
             raise CannotStart(f"{error.filename or paths.run}: {error.strerror}") from None
         try:
             daemon.run(paths.runs.name, ready)
-        except LauncherError as error:
+        except (LauncherError, StoreError) as error:
             raise CannotStart(str(error)) from None
     return 0
 
@@ -149,11 +151,13 @@ def _nobody_waits() -> None:
     """Do nothing: without --detach no process waits for us to be ready."""
 
 
-def _make_directories(directories: dict[Path, int]) -> None:
-    for directory, mode in directories.items():
+def _make_directories(lasting: dict[Path, int], volatile: dict[Path, int]) -> None:
+    """Make what is not there; a file system of `lasting` ones may be read-only for a while."""
+    for directory, mode in (lasting | volatile).items():
         try:
             directory.mkdir(mode, parents=True, exist_ok=True)
-            if not os.access(directory, os.W_OK | os.X_OK):
+            waits = directory in lasting and os.statvfs(directory).f_flag & os.ST_RDONLY
+            if not (waits or os.access(directory, os.W_OK | os.X_OK)):
                 raise PermissionError(13, "not writable by this user")
         except OSError as error:
             raise CannotStart(f"{directory}: {error.strerror}; jobqueued must be able to write there") from None
@@ -176,10 +180,11 @@ def _alone(state: Path, pid_file: Path | None) -> Iterator[list[int]]:
 
 def _lock(file: Path, name: str, option: str) -> int:
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = _opened_to_lock(file)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.fchmod(descriptor, 0o644)
+        with contextlib.suppress(OSError):  # only for the next message
+            os.ftruncate(descriptor, 0)
+            os.fchmod(descriptor, 0o644)
     except BlockingIOError:
         holder = os.read(descriptor, 32).decode().strip() or "unknown"
         raise CannotStart(
@@ -188,6 +193,17 @@ def _lock(file: Path, name: str, option: str) -> int:
     except OSError as error:
         raise CannotStart(f"{file}: {error.strerror}; jobqueued must be able to write there") from None
     return descriptor
+
+
+def _opened_to_lock(file: Path) -> int:
+    """A descriptor of the file, which is made; on a read-only file system as it is: a lock needs no writing."""
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(file, flags | os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+    return os.open(file, flags | os.O_RDONLY)
 
 
 def _write_pid(lock: int, pid_file: int | None = None) -> None:

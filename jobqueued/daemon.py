@@ -7,6 +7,7 @@ descriptor is ready or the timer of the next wake-up fires; nothing ticks.  What
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 from jobqueued import __version__, commands, events
 from jobqueued.acts import Acts
+from jobqueued.commands import Command
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor, processes
@@ -41,6 +43,7 @@ from jobqueued.runs.launcher_news import LauncherNews
 from jobqueued.settings import Settings, limits_of, machine_id
 from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
+from jobqueued.state.faults import StoreError
 from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
@@ -57,10 +60,12 @@ class Daemon:
         self._paths, self._config, self._store, self._link, self._log = paths, config, store, link, log
         self._host, self._since = host, time.time_ns()
         self._happened: list[events.Event] = []
+        self._boot: list[Command] = []
+        """What saves that all of this boot was recovered, once it was."""
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
         self._batch = WriteBatch(store)
-        self._commits = Commits(self._batch, paths, log)
+        self._commits = Commits(store, self._batch, self._everything, paths, log)
         self._watch = Watch(paths.jobs, partial(read_jobs, timezone=config.timezone, seed=machine_id()), store.files())
         self._job_files = JobFiles(self._watch, self._batch.take_files, log)
         self._reload = Reload(self._watch, self._scheduler.catalog, self._reloaded)
@@ -119,14 +124,14 @@ class Daemon:
     def _begin(self, boot_id: str) -> None:
         memories, runs = self._store.load()
         found = record_files.memories(self._paths.logs) if self._store.is_new else []
-        if found:
+        if found or self._store.lost:
             lost = self._store.lost or f"{self._paths.state}/state.db was missing: waiting runs are lost"
             self._log.say("trouble", text=f"{lost}; run numbers continue from the records in {self._paths.logs}")
         self._decisions.restore(found or memories, runs, read_clocks(), self._store.hold())
         while self._job_files.has_more:
             self._happened += self._job_files.turn(read_clocks())
-        self._turn(admit=False)
         known = self._store.knows_boot(boot_id)
+        self._turn(admit=False)
         self._happened += self._lock_processes.found()
         self._link.connect()
         self._happened += self._recover(same_boot=known)
@@ -135,6 +140,8 @@ class Daemon:
         self._happened.append(events.JobsLoaded(self._job_files.read_once(), None if known or found else boot_id))
         self._happened += self._path_triggers.found()
         self._turn(admit=False)
+        self._boot = [commands.SaveBoot(boot_id)]
+        self._happened += self._commits.begun()
         self._service_manager.tell_ready(self._summary())
         for trouble in self._troubles():
             self._log.say("trouble", text=trouble)
@@ -148,9 +155,16 @@ class Daemon:
             self._log.say("trouble", text=flaw)
 
     def _is_final(self, run: RunId) -> bool:
-        return run not in self._scheduler.runs and self._batch.record(run) is not None
+        """Tell whether the end of a run is saved; one that can't be read is taken in again."""
+        with contextlib.suppress(StoreError):
+            return run not in self._scheduler.runs and self._batch.record(run) is not None
+        return False
+
+    def _everything(self) -> list[Command]:
+        return [*self._scheduler.everything(), *self._boot]
 
     def _end(self) -> None:
+        self._commits.last()
         said = farewell(self._scheduler)
         self._service_manager.stopping(said)
         self._log.say("stopped", summary=said)

@@ -227,6 +227,13 @@ class UnderPressure:
 
 
 @dataclass(frozen=True, slots=True)
+class StateUnsaved:
+    """A start could not save its state: nothing new starts, for this reason.  "": it is saved now."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LockAsked:
     """A person's command wants to hold locks as long as it lives; `at_once`: or not at all.  The answer to `ticket`."""
 
@@ -280,4 +287,5 @@ Event = (
     | LockFound
     | LockOver
     | UnderPressure
+    | StateUnsaved
 )

@@ -31,7 +31,10 @@ WINGS: dict[str, list[str]] = {
     ],
     "settings": ["paths", "settings"],
     "host": ["linux", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
-    "state": ["store", "write_batch", "commits", "record_files", "housekeeping"],
+    "state": [
+        "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
+        "housekeeping",
+    ],
     "runs": ["marks", "run_directory", "recovery", "following", "launch_spec", "launcher_link", "launcher_news"],
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "path_triggers"],
     "control": [
@@ -66,7 +69,8 @@ PURE_OF_CHILD = {"child/text", "child/signals", "child/instants", "child/documen
 
 ROOMS = {
     "croniter": ["timing/cronexpr"], "yaml": ["jobfile/yamltext"], "psutil": ["host/usage"],
-    "structlog": ["host/log"], "sdnotify": ["host/sd_notify"], "daemon": ["host/detach"], "sqlite3": ["state/store"],
+    "structlog": ["host/log"], "sdnotify": ["host/sd_notify"], "daemon": ["host/detach"], 
+    "sqlite3": ["state/faults", "state/formats", "state/opening", "state/rows", "state/store"],
 }  # fmt: skip
 
 SMALL = {

@@ -17,7 +17,7 @@ from jobqueued.commands import MarkLockHolder
 from jobqueued.events import LockFound, LockOver
 from jobqueued.model import LockClientId, Now
 from jobqueued.source import Source
-from jobqueued.state.store import claims_from, placed_from
+from jobqueued.state.rows import claims_from, placed_from
 
 
 class LockProcesses(Source):

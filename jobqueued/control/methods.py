@@ -24,7 +24,8 @@ from jobqueued.model import CPU, LIVE, MEMORY, Claim, Now, Record, Run, RunId, t
 from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
 from jobqueued.state import record_files
-from jobqueued.state.store import NEWEST, Mark, Store, StoreError
+from jobqueued.state.faults import StoreError
+from jobqueued.state.store import NEWEST, Mark, Store
 from jobqueued.state.write_batch import WriteBatch
 
 _MOST_RUNS = 1000

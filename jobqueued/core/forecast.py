@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
+from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.model import SECOND, Holder, Now, RunId
 from jobqueued.queue.admission import Admission
@@ -25,7 +26,7 @@ def expected_start(state: SchedulerState, asked: RunId, ordered: list[Holder], n
     takes its `timeout`, or nobody knows.
     """
     waiting = _before(state, asked, ordered)
-    if len(waiting) > MOST or state.hold is not None or state.pressed(now.mono):
+    if len(waiting) > MOST or halt(state) or state.pressed(now.mono):
         return None
     queue, ends = _copied(state, waiting, now)
     mono, idle = now.mono, 0

@@ -1,12 +1,25 @@
-"""The hold of the host: while it lasts nothing new starts."""
+"""The hold of the host, by a person, or as a start could not save its state: while it lasts nothing new starts."""
 
 from __future__ import annotations
 
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.events import HoldAsked
+from jobqueued.events import HoldAsked, StateUnsaved
 from jobqueued.saved import Hold
 
 UNTIL = "its --until"
+
+
+def halt(state: SchedulerState) -> str:
+    """The reason why nothing new starts on this host; "": it does."""
+    held = "" if state.hold is None else f"the host is on hold by {state.hold.asked_by}: nothing new starts"
+    return state.unsaved or held
+
+
+def unsaved(turn: Turn, event: StateUnsaved) -> None:
+    """Start nothing new as the state can't be saved; once it is, go on."""
+    turn.state.unsaved = event.reason
+    turn.state.queue_stuck = False
 
 
 def asked(turn: Turn, event: HoldAsked) -> None:

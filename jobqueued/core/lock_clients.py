@@ -7,6 +7,7 @@ clients again after a restart.
 from __future__ import annotations
 
 from jobqueued.commands import MarkLockHolder
+from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import LockClient
 from jobqueued.core.turn import Turn
 from jobqueued.events import LockAsked, LockFound, LockOver
@@ -45,8 +46,8 @@ def refuse_impatient(turn: Turn) -> None:
 
 def _keeps_waiting(turn: Turn, claims: Claims) -> str:
     state = turn.state
-    if state.hold is not None:
-        return f"the host is on hold by {state.hold.asked_by}: nothing new starts"
+    if reason := halt(state):
+        return reason
     if (pressed := state.pressed(turn.now.mono)) and state.limits.calm > 0:
         return f"the host is under pressure ({', '.join(pressed)})"
     if (claim := state.admission.locks.missing(claims)) is not None:

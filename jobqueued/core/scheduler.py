@@ -12,7 +12,7 @@ from typing import Any
 
 from jobqueued import events
 from jobqueued.catalog import Catalog
-from jobqueued.commands import Command
+from jobqueued.commands import Command, Save
 from jobqueued.core import (
     attempts,
     completion,
@@ -71,6 +71,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.ClockStepped: occurrences.clock_stepped,
     events.Slept: occurrences.slept,
     events.UnderPressure: _under_pressure,
+    events.StateUnsaved: host_hold.unsaved,
     events.Woke: _woke,
     events.RunStarted: attempts.started,
     events.RunStopping: attempts.stops,
@@ -162,9 +163,10 @@ class Scheduler:
         due, look_at = state.due_times.soonest(), state.admission.look_at
         state.queue_stuck = state.queue_stuck and (look_at is None or look_at > now.mono)
         if not (state.order_matters and due is not None and due <= now.wall):
-            if state.hold is None and not state.queue_stuck:
+            halted = bool(host_hold.halt(state))
+            if not halted and not state.queue_stuck:
                 self._pass(turn)
-            if state.hold is not None or state.queue_stuck:
+            if halted or state.queue_stuck:
                 lock_clients.refuse_impatient(turn)
         return turn.finish()
 
@@ -206,11 +208,15 @@ class Scheduler:
         times = [state.due_times.soonest(), state.timers.soonest(now)]
         if state.loaded and state.agenda:
             times.append(now.wall)
-        if len(state.admission.waiting) and state.hold is None:
+        if len(state.admission.waiting) and not host_hold.halt(state):
             look_at = state.admission.look_at
             times.append(now.wall if not state.queue_stuck else None)
             times.append(None if look_at is None else now.wall + max(0, look_at - now.mono))
         return min((time for time in times if time is not None), default=None)
+
+    def everything(self) -> list[Save]:
+        """The commands that save all that an earlier scheduler would have kept, but history."""
+        return self._state.all_saves()
 
     def explain(self, run: RunId, now: Now) -> dict[str, Any]:
         """Explain why a run has not started (why.explain).  KeyError: no such run, or it has ended."""

@@ -87,6 +87,8 @@ class SchedulerState:
         self.impatient: list[LockClientId] = []
         """The clients that leave unless the next pass grants them their claims."""
         self.hold: Hold | None = None
+        self.unsaved = ""
+        """Why the state can't be saved since the start; "": it was.  `host_hold.unsaved` changes it."""
         self.pressure: dict[str, int] = {}
         """Until when (monotonic, ns) there is pressure, by its name.  `Scheduler` notes it."""
         self._runs: dict[RunId, Run] = {}
@@ -133,6 +135,11 @@ class SchedulerState:
         saves: list[Save] = [*self._unsaved_runs.values(), *jobs, *self._unsaved_host]
         self._unsaved_runs, self._unsaved_jobs, self._unsaved_host = {}, {}, []
         return saves
+
+    def all_saves(self) -> list[Save]:
+        """All that has to survive, changed or not, but what has ended."""
+        jobs = [SaveJob(state.saved) for state in self._jobs.values()]
+        return [*(SaveRun(run) for run in self.runs.values()), *jobs, SaveHold(self.hold)]
 
     def remember(self, job: str, **changes: Any) -> SavedJob:
         """Change what is saved of a job id."""

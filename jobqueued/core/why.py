@@ -6,6 +6,7 @@ from typing import Any
 
 from jobqueued.core.eligibility import Bar, Obstacle, obstacle
 from jobqueued.core.forecast import expected_start
+from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.validity import amount
 from jobqueued.events import Unstarted
@@ -161,16 +162,14 @@ def _words(
     now: Now,
 ) -> list[str]:
     words = [_lacks(each) for each in missing]
-    if state.hold is not None:
-        words.insert(
-            0, f"the host is on hold by {state.hold.asked_by}: nothing new starts; to end it: jobqueuectl release"
-        )
+    if reason := halt(state):
+        words.insert(0, reason if state.unsaved else f"{reason}; to end it: jobqueuectl release")
     if (pressed := state.pressed(now.mono)) and effective < state.limits.calm:
         calm = state.limits.calm
         words.insert(
             0, f"the host is under pressure ({', '.join(pressed)}): only runs of priority {calm} or more start now"
         )
-    if behind is not None and not missing and state.hold is None:
+    if behind is not None and not missing and not halt(state):
         words.append(f"its claims are reserved for {state.name_of(behind.holder)}, which goes first")
     elif ahead:
         first = ", ".join(map(state.name_of, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record
 from jobqueued.model import Run, RunId, to_instant
-from jobqueued.state.store import claims_from, placed_from
+from jobqueued.state.rows import claims_from, placed_from
 
 IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "failover", "claims", "placed", "ends_by")
 """The fields of a Run that its launch spec carries, so that R alone can tell whose it is."""

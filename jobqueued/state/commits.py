@@ -1,55 +1,124 @@
-"""Commits, and what is said while none succeeds: the state is degraded, and it is tried again every 10 s."""
+"""Commits, and what is said while none succeeds: the state is degraded, and it is tried again every 10 s.
+
+A start that can't commit lets nothing new start: what is in state.db may be all that there is to go by.  Later, R is
+the intent and holds the end, so scheduling goes on.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 
+from jobqueued.commands import Command
+from jobqueued.events import StateUnsaved
 from jobqueued.host.log import Log
-from jobqueued.model import SECOND
+from jobqueued.model import SECOND, Now
 from jobqueued.paths import Paths
 from jobqueued.source import Source
-from jobqueued.state.store import CommitFailed
+from jobqueued.state.faults import CommitFailed, Fault
+from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
 _RETRY = 10 * SECOND
+_AT_MOST_EVERY = SECOND
+"""While there is much to do each turn would try again, with all that has come together."""
 
 
 class Commits(Source):
-    """Commits of one batch.  `degraded` says why that can't be done now; None: it can."""
+    """Commits of one batch.  `degraded` says why that can't be done now; None: it can.
 
-    def __init__(self, batch: WriteBatch, paths: Paths, log: Log) -> None:
-        self._batch, self._paths, self._log = batch, paths, log
+    `everything` is what a new state.db has to hold.
+    """
+
+    def __init__(
+        self, store: Store, batch: WriteBatch, everything: Callable[[], Iterable[Command]], paths: Paths, log: Log
+    ) -> None:
+        self._store, self._batch, self._everything, self._paths, self._log = store, batch, everything, paths, log
         self.degraded: str | None = None
+        self._holds = True
+        """Nothing new starts until the first commit: so it is during the start, and, if that can't commit, after it."""
+        self._is_proven = False
+        """Whether something could be written since the start, or since it failed."""
         self._tried_at = 0
 
     def __bool__(self) -> bool:
-        """True if there is something to commit, or to try again."""
-        return bool(self._batch or self.degraded)
+        """True if there is something to commit, or to try."""
+        return bool(self._batch or not self._is_proven or self._store.failure)
 
     @property
     def deadline(self) -> int | None:
         """The time of the next try, which the turn that it brings about makes."""
         return self._tried_at + _RETRY if self.degraded else None
 
+    @property
+    def has_more(self) -> bool:
+        """True once what a start could not save is saved."""
+        return self._holds and self.degraded is None
+
+    def turn(self, now: Now) -> Iterable[StateUnsaved]:
+        """Let new runs start."""
+        if not self.has_more:
+            return ()
+        self._holds = False
+        return (StateUnsaved(""),)
+
+    def begun(self) -> list[StateUnsaved]:
+        """The event that lets nothing new start, after a start that could not commit."""
+        self._holds = self.degraded is not None
+        return [StateUnsaved(self.degraded)] if self.degraded else []
+
     def make(self) -> bool:
         """Commit the batch; False: it stays for the next."""
-        self._tried_at = time.monotonic_ns()
+        now = time.monotonic_ns()
+        if self.degraded and now < self._tried_at + _AT_MOST_EVERY:
+            return False
+        self._tried_at = now
         try:
-            if trouble := self._batch.commit():
+            if trouble := self._commit():
                 self._log.say("trouble", text=trouble)
         except CommitFailed as error:
             self.degrade(error)
             return False
+        self._is_proven = True
         if self.degraded:
             self.degraded = None
+            self._store.tidy()  # the ballast, too
             self._log.say("recovered", text=f"{self._paths.state}: state is saved again")
         return True
+
+    def last(self) -> None:
+        """Try once more before the end, whenever it was tried."""
+        self._tried_at = 0
+        if self:
+            self.make()
+
+    def _commit(self) -> str:
+        self._mend()
+        try:
+            return self._batch.commit(proven=self._is_proven)
+        except CommitFailed as error:
+            if error.fault is not Fault.BROKEN:
+                raise
+        self._mend()
+        return self._batch.commit()
+
+    def _mend(self) -> None:
+        """Open state.db anew after a failure; where that is a new file, all that memory has goes into it."""
+        lost_before = self._store.lost
+        texts = self._store.mend()
+        if texts is not None:
+            self._batch.begin_anew(self._everything(), texts)
+        is_set_aside = self._store.lost != lost_before
+        if is_set_aside or texts is not None:
+            lost = self._store.lost if is_set_aside else f"{self._paths.state}/state.db is gone"
+            found = "history is taken over from the records at the next start"
+            self._log.say("trouble", text=f"{lost}; a new one is written, with all but the history; {found}")
 
     def degrade(self, error: CommitFailed) -> None:
         """Say it once."""
         risk = f"starts and ends are only in {self._paths.run} so far, so runs may repeat if the host goes down"
-        remedy = f"free space in {self._paths.state}, or make it writable"
-        text = f"{self._paths.state}: cannot save state ({error}); runs go on, but {risk}; {remedy}"
+        effect = "live runs are followed, but nothing new starts" if self._holds else f"runs go on, but {risk}"
+        text = f"{self._paths.state}: cannot save state ({error}); {effect}; {error.fault.remedy}"
         if self.degraded is None:
             self._log.say("degraded", text=text)
-        self.degraded = text
+        self.degraded, self._is_proven = text, False

@@ -13,7 +13,8 @@ from jobqueued.model import MINUTE, Now, RunId
 from jobqueued.settings import Retention
 from jobqueued.source import Source
 from jobqueued.state import record_files
-from jobqueued.state.store import CommitFailed, Store, StoreError
+from jobqueued.state.faults import CommitFailed, StoreError
+from jobqueued.state.store import Store
 
 
 class Housekeeping(Source):
@@ -34,7 +35,8 @@ class Housekeeping(Source):
 
     def begin(self, now: Now) -> None:
         """At start: look at every job, as nobody did meanwhile."""
-        self._unmended = set(self._store.jobs())
+        with contextlib.suppress(StoreError):
+            self._unmended = set(self._store.jobs())
         self._jobs = self._unmended | set(record_files.jobs(self._logs))
         self._at = now.mono if self._jobs else None
 

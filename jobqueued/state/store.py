@@ -7,77 +7,25 @@ It is the scheduler's alone.  A file that can't be read is set aside, never dele
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
-from jobqueued.queue.placement import Placed
-from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
-
-VERSION = 4
-BALLAST = 4 << 20
-
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE job (
-    job TEXT PRIMARY KEY, rhythm TEXT NOT NULL, cursor INTEGER NOT NULL, era INTEGER NOT NULL,
-    last_number INTEGER NOT NULL, stats TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE run (
-    job TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, due INTEGER NOT NULL, queued INTEGER NOT NULL,
-    arrival INTEGER NOT NULL, trigger TEXT NOT NULL, asked_by TEXT, state TEXT NOT NULL, reason TEXT,
-    attempt INTEGER NOT NULL, pid INTEGER, started INTEGER, failures INTEGER NOT NULL, last_due INTEGER,
-    count INTEGER NOT NULL, record TEXT, PRIMARY KEY (job, number)
-) WITHOUT ROWID;
-CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
-"""
-
-_ENDED = f"state NOT IN {tuple(str(state) for state in RunState if state in LIVE | PENDING)}"
-"""To the letter the condition of the index `history`, of older files too: else SQLite does not use that."""
-
-_STEPS = {
-    1: """
-ALTER TABLE job ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
-CREATE TABLE file (name TEXT PRIMARY KEY, text BLOB NOT NULL) WITHOUT ROWID;
-""",
-    2: f"CREATE INDEX history ON run (queued, job, number, state) WHERE {_ENDED};",
-    3: f"""
-ALTER TABLE run ADD COLUMN more TEXT NOT NULL DEFAULT '{{}}';
-ALTER TABLE job ADD COLUMN more TEXT NOT NULL DEFAULT '{{}}';
-DROP INDEX history;
-CREATE INDEX history ON run (queued, job, number, state) WHERE {_ENDED};
-""",
-}
-"""What each format needs to become the next."""
-
-_RUN_FIELDS = (
-    "key", "due", "queued", "arrival", "trigger", "asked_by", "state", "reason", "attempt", "pid", "started",
-    "failures", "last_due", "count",
-)  # fmt: skip
-_MORE_OF_RUN = (
-    "not_before", "failover", "stop_asked", "since", "waited", "held", "drains_since",
-    "previous", "claims", "placed", "ends_by",
-    "so_far",
-)  # fmt: skip
-"""What few runs have, and none once it has ended: in one JSON object, without what is as in any other."""
-_RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
-_PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
-_MORE_OF_JOB = ("paused_until", "previous", "skips", "appeared", "outcomes", "satisfied")
-_JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"
-_PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-
+from jobqueued.model import Record, Run, RunId
+from jobqueued.saved import Hold, SavedJob
+from jobqueued.state import opening, rows
+from jobqueued.state.ballast import Ballast
+from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure
+from jobqueued.state.formats import ENDED
 
 _ALL_ENDED = f"""
-SELECT queued, job, number, state FROM run WHERE {_ENDED} AND (queued, job, number) < (?, ?, ?) AND queued >= ?
+SELECT queued, job, number, state FROM run WHERE {ENDED} AND (queued, job, number) < (?, ?, ?) AND queued >= ?
 ORDER BY queued DESC, job DESC, number DESC
 """
 _ENDED_OF_JOB = f"""
-SELECT queued, job, number, state FROM run WHERE {_ENDED} AND job = ? AND number < ? ORDER BY number DESC
+SELECT queued, job, number, state FROM run WHERE {ENDED} AND job = ? AND number < ? ORDER BY number DESC
 """
 _LOOKS, _LOOKS_AT_ROWS = 5000, 500
 """How many runs one call passes over at most: some 3 ms in the index, and as long in the rows themselves."""
@@ -101,71 +49,104 @@ class Page(NamedTuple):
     end: Mark | None
 
 
-class StoreError(Exception):
-    """The state can't be used; the message says why and what to do."""
-
-
-class CommitFailed(Exception):
-    """Nothing of this commit was kept; the message is SQLite's."""
-
-
 class Store:
-    """One open state.db in `directory`.  `lost` says, in a sentence, what a broken one took with it; None: nothing."""
+    """One open state.db in `directory`.
+
+    `lost` says, in a sentence, what a broken one took with it; None: nothing.  `is_new`: it held nothing at the start.
+    `failure` is why it can't be written until `mend` has opened it anew; None: it can be.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "state.db"
-        self._ballast = directory / "ballast"
+        self._ballast = Ballast(directory)
         self.lost: str | None = None
-        self.is_new = False
-        self._db = self._opened()
-        with contextlib.suppress(OSError):
-            self._lay_ballast()
+        self.failure: CommitFailed | None = None
+        self._texts: dict[str, bytes] = {}
+        opened = self._opened()
+        self.lost = self.lost and f"{self.lost}; its waiting runs are lost"
+        self._db, self.is_new, self._kept = opened.db, opened.is_new, opened.kept
+        self._identity = _identity(self._path)
+        self._has_committed = not self.is_new
+        self._ballast.lay()
 
-    def _opened(self) -> sqlite3.Connection:
-        """The database, once all that a start needs of it could be read."""
+    def _opened(self) -> opening.Opened:
+        """To write or, while that can't be, to read; StoreError where nobody can tell what was kept."""
         try:
-            db = sqlite3.connect(self._path, isolation_level=None)
-            self.is_new |= _prepared(db, self._path)
-            _load(db)
-            return db
-        except sqlite3.OperationalError as error:
-            if not self._ballast.exists():
-                raise StoreError(f"{self._path}: {error}") from None
-            self._ballast.unlink()  # a full disk
-        except sqlite3.DatabaseError as error:
-            self._set_aside(error)
-        return self._opened()
+            opened = self._to_write(at_start=True)
+            if opened.damage:
+                self.failure = CommitFailed(opened.damage, Fault.BROKEN)
+            return opened
+        except CommitFailed as failed:
+            self.failure = failed
+        try:
+            if self.failure.fault not in (Fault.FULL, Fault.READ_ONLY, Fault.FAILING):
+                raise self.failure
+            opened = opening.to_read(self._path, at_start=True)
+        except CommitFailed as failed:
+            raise StoreError(f"{self._path}: {failed}; {failed.fault.remedy}") from None
+        if opened.broken:
+            self.lost = f"{self._path} is corrupt ({opened.broken})"
+        return opened
 
-    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
-        aside = next(p for i in range(1, 1000) if not (p := self._path.with_name(f"state.db.broken-{i}")).exists())
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                self._path.with_name(f"state.db{suffix}").rename(f"{aside}{suffix}")
-        self.lost = f"{self._path} is corrupt ({error}), moved to {aside.name}; its waiting runs are lost"
+    def _to_write(self, *, at_start: bool) -> opening.Opened:
+        """Open it to write, once what is broken is set aside, and the ballast given up if there is no room."""
+        for _ in range(3):
+            try:
+                return opening.to_write(self._path, at_start=at_start)
+            except opening.SetAside as aside:
+                self.lost = str(aside)
+            except CommitFailed as failed:
+                if failed.fault is not Fault.FULL or not self._ballast.give_up():
+                    raise
+        raise CommitFailed("what is written there can't be read", Fault.FAILING)
 
-    def _lay_ballast(self) -> None:
-        """Space to give up when the disk is full, so that the ends of live runs can still be committed."""
-        with open(self._ballast, "ab") as file:
-            if file.tell() < BALLAST:
-                os.posix_fallocate(file.fileno(), 0, BALLAST)
+    def mend(self) -> dict[str, bytes] | None:
+        """Open it anew after a failure; CommitFailed.  None: it holds what was committed.
+
+        Else it is a new one, which is to hold all that memory has, and these texts of job files, which memory has not.
+        """
+        if self.failure is None:
+            return None
+        with contextlib.suppress(StoreError):
+            self._texts = self.files() or self._texts
+        try:
+            if self.failure.fault is Fault.BROKEN:
+                gone = self._identity != _identity(self._path)
+                what = "was removed or replaced" if gone else f"is corrupt ({self.failure})"
+                self.lost = opening.set_aside(self._path, what)
+            self._db.close()
+            opened = self._to_write(at_start=False)
+            self._db, self._identity = opened.db, _identity(self._path)
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what an fsync that failed has left unwritten
+        except (CommitFailed, StoreError, OSError, sqlite3.Error) as error:
+            self.failure = failure(error, self._path.parent)
+            self._db.close()
+            with contextlib.suppress(CommitFailed, StoreError, OSError):  # then what is asked for can't be read
+                self._db = opening.to_read(self._path, at_start=False).db
+            raise self.failure.with_traceback(None) from None
+        self.failure = None
+        return self._texts if opened.is_new and self._has_committed else None
 
     def load(self) -> tuple[list[SavedJob], list[Run]]:
         """Every job's memory, and the runs that go on: those without an end, and each job's newest if it is a skip."""
-        return _load(self._db)
+        with self._reading():
+            kept, self._kept = self._kept or rows.read(self._db), None
+        return kept.jobs, kept.runs
 
     def knows_boot(self, boot_id: str) -> bool:
         """Tell whether this state was used, and all that was live recovered, in this boot of the host already."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
-        return row is not None and row[0] == boot_id
+        with self._reading():
+            return rows.read_meta(self._db).get("boot") == boot_id
 
     def hold(self) -> Hold | None:
         """The hold of the host."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = 'hold'").fetchone()
-        return None if row is None else _hold(json.loads(row[0]))
+        with self._reading():
+            return rows.hold_in(rows.read_meta(self._db))
 
     def files(self) -> dict[str, bytes]:
-        """The texts of the job files that were accepted last, by name."""
-        return dict(self._db.execute("SELECT name, text FROM file ORDER BY name"))
+        """The texts of the job files that were accepted last, by name; StoreError."""
+        with self._reading():
+            return rows.read_files(self._db)
 
     def commit(
         self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, SavedJob],
@@ -177,36 +158,47 @@ class Store:
         "hold".
         """
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
-            (_PUT_RUN, [_run_row(run, record) for run, record in runs.values()]),
-            (_PUT_JOB, [_job_row(memory) for memory in jobs.values()]),
+            (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
+            (rows.PUT_JOB, [rows.job_row(memory) for memory in jobs.values()]),
             ("DELETE FROM file WHERE name = ?", [(name,) for name, text in (files or {}).items() if text is None]),
             ("INSERT OR REPLACE INTO file VALUES (?, ?)", [row for row in (files or {}).items() if row[1] is not None]),
             ("DELETE FROM meta WHERE name = ?", [(name,) for name, value in (meta or {}).items() if value is None]),
             ("INSERT OR REPLACE INTO meta VALUES (?, ?)", [row for row in (meta or {}).items() if row[1] is not None]),
+            ("INSERT OR REPLACE INTO meta VALUES ('saved', ?)", [(str(time.time_ns()),)]),
         ]
-        try:
-            self._write(changes)
-        except sqlite3.Error as error:
-            if not self._ballast.exists():
-                raise CommitFailed(str(error)) from None
-            self._ballast.unlink()
-            self.commit(runs, jobs, files, meta)
+        self._write(changes)
 
-    def _write(self, changes: Iterable[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            for statement, rows in changes:
-                self._db.executemany(statement, rows)
+    def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
+        """One transaction: CommitFailed.  What SQLite says after an error may be wrong; so then `mend` comes first."""
+        if self.failure is None and self._identity != _identity(self._path):
+            self.failure = CommitFailed("it was removed or replaced", Fault.BROKEN)
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                for statement, values in changes:
+                    self._db.executemany(statement, values)
+        except sqlite3.Error as error:
+            failed = failure(error, self._path.parent)
+        else:
+            self._has_committed, self._kept = True, None
+            return
+        if failed.fault is Fault.FULL and self._ballast.give_up():
+            self._write(changes)
+            return
+        if failed.fault not in (Fault.FULL, Fault.BUG):
+            self.failure = failed
+        raise failed
 
     def record(self, run: RunId) -> Record | None:
         """The whole record of an ended run; StoreError."""
-        rows = self._read("SELECT record FROM run WHERE job = ? AND number = ? AND record IS NOT NULL", run)
-        return rows[0] if rows else None
+        found = self._read("job = ? AND number = ? AND record IS NOT NULL", *run)
+        return found.get(run.number)
 
-    def history(self, job: str, limit: int) -> list[Record]:
-        """The newest records of a job, newest first; StoreError."""
-        query = "SELECT record FROM run WHERE job = ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?"
-        return self._read(query, (job, limit))
+    def history(self, job: str, limit: int) -> dict[int, Record]:
+        """The newest records of a job by their number, newest first; StoreError."""
+        return self._read("job = ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?", job, limit)
 
     def ended(
         self, before: Mark, since: int, limit: int, wanted: Callable[[Mark, str], bool], job: str | None = None
@@ -217,9 +209,9 @@ class Store:
         if job is not None:
             query, values, looks = _ENDED_OF_JOB, (job, before.number or 2**63 - 1), _LOOKS_AT_ROWS
         found: list[Record] = []
-        try:
-            rows = self._db.execute(query, values)
-            for looked, (queued, name, number, state) in enumerate(rows, 1):
+        with self._reading():
+            passed = self._db.execute(query, values)
+            for looked, (queued, name, number, state) in enumerate(passed, 1):
                 mark = Mark(queued, name, number)
                 if (
                     queued >= since
@@ -228,138 +220,58 @@ class Store:
                 ):
                     found.append(document)
                 if len(found) >= limit or looked >= looks:
-                    rows.close()
+                    passed.close()
                     return Page(found, mark)
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from None
         return Page(found, None)
 
     def jobs(self) -> list[str]:
-        """Every job id that is remembered."""
-        return [job for (job,) in self._db.execute("SELECT job FROM job ORDER BY job")]
+        """Every job id that is remembered; StoreError."""
+        with self._reading():
+            return [job for (job,) in self._db.execute("SELECT job FROM job ORDER BY job")]
 
     def of_the_scheduler(self, job: str) -> list[Record]:
         """The records of a job that no supervisor wrote; StoreError."""
-        return self._read("SELECT record FROM run WHERE job = ? AND state IN ('skipped', 'lost')", (job,))
+        return list(self._read("job = ? AND state IN ('skipped', 'lost')", job).values())
 
-    def _read(self, query: str, values: tuple[object, ...]) -> list[Record]:
-        try:
-            return [json.loads(text) for (text,) in self._db.execute(query, values)]
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from None
+    def _read(self, which: str, *values: object) -> dict[int, Record]:
+        """The records of these runs by their number, without those that make no sense; StoreError."""
+        with self._reading():
+            query = f"SELECT job, number, CAST(record AS BLOB) FROM run WHERE {which}"
+            found = self._db.execute(query, values).fetchall()
+        return {row[1]: record for row in found if (record := rows.record_in(*row)) is not None}
 
     def forget(self, job: str, numbers: Iterable[int]) -> None:
         """Drop records that retention has removed, never a run without its end: CommitFailed."""
         query = "DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL"
-        try:
-            with self._db:
-                self._db.execute("BEGIN IMMEDIATE")
-                self._db.executemany(query, [(job, number) for number in numbers])
-        except sqlite3.Error as error:
-            raise CommitFailed(str(error)) from None
+        self._write([(query, [(job, number) for number in numbers])])
 
     def tidy(self) -> None:
-        """Move the write-ahead log into the database: for a moment in which nothing is due."""
-        with contextlib.suppress(sqlite3.OperationalError):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Move the write-ahead log into the database, and lay the ballast again: for a moment in which nothing is due.
+
+        What fails there is no loss yet: the next commit says it.
+        """
+        if self.failure is None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._ballast.lay()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """An error of SQLite, or a row that makes no sense, is a StoreError."""
+        try:
+            yield
+        except (sqlite3.Error, *rows.NONSENSE) as error:
+            raise StoreError(f"{self._path}: {error}") from None
 
     def close(self) -> None:
         """Leave a database without a write-ahead log."""
         self._db.close()
 
 
-def _prepared(db: sqlite3.Connection, path: Path) -> bool:
-    """Bring the database to our format; whether it was empty."""
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise StoreError(
-            f"{path} was written by a newer jobqueued (format {version}); this one supports up to {VERSION}"
-        )
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA wal_autocheckpoint = 16384")
-    steps = [_STEPS[number] for number in range(max(version, 1), VERSION)]
-    if version < VERSION:
-        script = "".join(steps if version else [_SCHEMA, *steps])
-        db.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")
-    return bool(version == 0)
-
-
-def _load(db: sqlite3.Connection) -> tuple[list[SavedJob], list[Run]]:
-    memories = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
-    unfinished = db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")
-    newest = "(job, number) IN (SELECT job, last_number FROM job)"
-    skips = db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE state = 'skipped' AND {newest}")
-    return memories, [_run(*row) for rows in (unfinished, skips) for row in rows]
-
-
-def _run_row(run: Run, record: Record | None) -> tuple[object, ...]:
-    if record is not None:
-        return (*run.id, "{}", *_run_fields(run), json.dumps(record, separators=(",", ":")))
-    return (*run.id, _more(_MORE_OF_RUN, _more_of_run(run), _COMMON_RUN), *_run_fields(run), None)
-
-
-def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ...]) -> str:
-    """The rare fields of a row, as JSON."""
-    if values == common:
-        return "{}"
-    rare = {name: value for name, value, usual in zip(names, values, common, strict=True) if value != usual}
-    return json.dumps(rare, separators=(",", ":"))
-
-
-_run_fields, _more_of_run, _more_of_job = attrgetter(*_RUN_FIELDS), attrgetter(*_MORE_OF_RUN), attrgetter(*_MORE_OF_JOB)
-_COMMON_RUN = _more_of_run(Run(id=RunId("", 1), key="", due=0, queued=0, arrival=0))
-_COMMON_JOB = _more_of_job(SavedJob(job=""))
-
-
-def _run(job: str, number: int, more: str, *rest: Any) -> Run:
-    fields = dict(zip(_RUN_FIELDS, rest, strict=True)) | json.loads(more)
-    claims, placed = claims_from(fields.pop("claims", ())), placed_from(fields.pop("placed", ()))
-    fields["state"] = RunState(fields["state"])
-    return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
-
-
-def hold_text(hold: Hold | None) -> str | None:
-    """The text that `commit` takes for "hold"."""
-    return None if hold is None else json.dumps(_plain_hold(hold))
-
-
-def _plain_hold(hold: Hold) -> dict[str, Any]:
-    return {**hold._asdict(), "below": None if hold.below is None else _plain_hold(hold.below)}
-
-
-def _hold(plain: dict[str, Any]) -> Hold:
-    below = plain.get("below")
-    return Hold(**{**plain, "below": None if below is None else _hold(below)})
-
-
-def claims_from(plain: Iterable[Any]) -> tuple[Claim, ...]:
-    """Claims as JSON has them."""
-    return tuple(Claim(*claim) for claim in plain)
-
-
-def placed_from(plain: Iterable[Any]) -> Placed:
-    """The units that a run was given, as JSON has them."""
-    return tuple((name, tuple(numbers)) for name, numbers in plain)
-
-
-_stats_fields = attrgetter(*JobStats.__slots__)
-
-
-def _job_row(memory: SavedJob) -> tuple[object, ...]:
-    stats = json.dumps(dict(zip(JobStats.__slots__, _stats_fields(memory.stats), strict=True)), separators=(",", ":"))
-    more = _more(_MORE_OF_JOB, _more_of_job(memory), _COMMON_JOB)
-    return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, int(memory.paused), stats, more
-
-
-def _memory(
-    job: str, rhythm: str, cursor: int, era: int, last_number: int, paused: int, stats: str, more: str
-) -> SavedJob:
-    rare = json.loads(more)
-    return SavedJob(
-        job=job, rhythm=rhythm, cursor=cursor, era=era, last_number=last_number, paused=bool(paused),
-        stats=JobStats(**json.loads(stats)), paused_until=rare.get("paused_until"),
-        skips=tuple(rare.get("skips", ())), appeared=rare.get("appeared", 0),
-        outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
-        satisfied=tuple(rare.get("satisfied", ())), previous=rare.get("previous", 0),
-    )  # fmt: skip
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The file that has this name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from jobqueued.commands import Command, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.model import Record, Run, RunId
 from jobqueued.saved import SavedJob
-from jobqueued.state.store import CommitFailed, Store, hold_text
+from jobqueued.state.faults import CommitFailed, Fault
+from jobqueued.state.rows import hold_text
+from jobqueued.state.store import Store
 
 
 class WriteBatch:
@@ -52,22 +54,29 @@ class WriteBatch:
     def history(self, job: str, limit: int) -> list[Record]:
         """The newest records of a job, newest first, durable or not; StoreError."""
         ended = {run.number: record for run, record in self.ended.items() if run.job == job}
-        found = {RunId.parse(record["run"]).number: record for record in self._store.history(job, limit)} | ended
+        found = self._store.history(job, limit) | ended
         return [found[number] for number in sorted(found, reverse=True)][:limit]
 
-    def commit(self) -> str:
+    def begin_anew(self, everything: Iterable[Command], texts: Mapping[str, bytes]) -> None:
+        """Have all of it in the next commit, which is the first of a new state.db; the records know of its history."""
+        for command in everything:
+            self.take(command)
+        self._files = {**texts, **self._files}
+        self._meta["untaken"] = "1"
+
+    def commit(self, *, proven: bool = True) -> str:
         """Make all of it durable: CommitFailed, and it stays.  Files give way where there is no room for everything.
 
-        Why they did, if that is news; else "".
+        Why they did, if that is news; else "".  Unless it is `proven` that there is room, something is written.
         """
-        if not self:
+        if proven and not self:
             return ""
         trouble = ""
         try:
             self._store.commit(self.runs, self._jobs, self._files, self._meta)
             self._files, self._files_wait = {}, False
         except CommitFailed as error:
-            if not self._files:
+            if not self._files or error.fault is not Fault.FULL:
                 raise
             self._store.commit(self.runs, self._jobs, {}, self._meta)
             trouble = "" if self._files_wait else f"no room for the last good text of {', '.join(self._files)}: {error}"

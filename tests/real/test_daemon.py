@@ -319,7 +319,7 @@ def test_a_full_disk_stops_nothing(host: Host) -> None:
     wait_for(lambda: host.marks() == [])
     assert [run["number"] for run in host.call("Describe", job="work")["runs"]] == [2, 1]
     assert host.call("Show", run="work@1")["record"] == record
-    assert not (host.root / "state" / "ballast").exists()
+    assert (host.root / "state" / "ballast").exists()  # a limit is no lack of room
 
 
 def test_a_crash_while_the_disk_is_full_starts_nothing_twice(host: Host) -> None:

@@ -337,7 +337,7 @@ def test_an_earlier_boot_is_told_apart_until_all_is_settled(host: Host) -> None:
     host.kill()
     host.kill_small_ones()
     host.close()
-    with sqlite3.connect(host.root / "state" / "state.db") as database:
+    with contextlib.closing(sqlite3.connect(host.root / "state" / "state.db", isolation_level=None)) as database:
         database.execute("UPDATE meta SET value = 'an earlier boot' WHERE name = 'boot'")
         database.execute("UPDATE run SET state = 'starting'")
     for path in sorted(host.root.glob("run/runs/*/*/*")):

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from jobqueued import __version__
-from jobqueued.state.store import VERSION, Store
+from jobqueued.state.formats import VERSION
+from jobqueued.state.store import Store
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.users import NEEDS_USER
@@ -145,13 +146,6 @@ class TestCanNotStart:
         """Where the launcher of --launcher does not answer, the message says how to start it."""
         message = refused("--root", root, "--launcher", tmp_path / "none")
         assert "systemctl start jobqueued-launcher.socket" in message
-
-    def test_full_disk(self, root: Path) -> None:
-        """Where nothing can be written to a state that is good the message names it."""
-        (root / "state").mkdir()
-        Store(root / "state").close()
-        tight = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
-        assert f"{root}/state" in refused("--root", root, preexec_fn=tight)
 
 
 class TestLife:

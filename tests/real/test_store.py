@@ -21,17 +21,16 @@ from hypothesis import strategies as st
 
 from jobqueued.model import Claim, Record, Run, RunId, RunState
 from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
+from jobqueued.state.ballast import BALLAST
+from jobqueued.state.faults import CommitFailed, StoreError
+from jobqueued.state.formats import ENDED as CONDITION
+from jobqueued.state.formats import VERSION
+from jobqueued.state.rows import hold_text
 from jobqueued.state.store import (
     _ALL_ENDED,
-    _ENDED,
-    BALLAST,
     NEWEST,
-    VERSION,
-    CommitFailed,
     Mark,
     Store,
-    StoreError,
-    hold_text,
 )
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
@@ -112,10 +111,10 @@ class TestRoundTrip:
         """A record comes back whole, also with text of any script."""
         with tempfile.TemporaryDirectory() as directory:
             store = Store(Path(directory))
-            save(store, (a_run(state=RunState.FAILED), document))
+            save(store, (a_run(state=RunState.FAILED), {**document, "run": "job@1"}))
             found = store.record(RunId("job", 1))
             store.close()
-        assert document == found
+        assert {**document, "run": "job@1"} == found
 
     def test_the_newest_commit_of_a_run_counts(self, store: Store) -> None:
         """A run is one row, which follows it from state to state to its record."""
@@ -147,24 +146,24 @@ class TestHistory:
         random.Random(4).shuffle(numbers)
         for due, number in enumerate(numbers):
             save(store, (a_run(number, due=due, state=RunState.SUCCEEDED), a_record(number)))
-        assert list(range(30, 0, -1)) == [record["number"] for record in store.history("job", 100)]
-        assert [30, 29, 28] == [record["number"] for record in store.history("job", 3)]
-        assert [] == store.history("job", 0)
+        assert list(range(30, 0, -1)) == list(store.history("job", 100))
+        assert [30, 29, 28] == list(store.history("job", 3))
+        assert {} == store.history("job", 0)
 
     def test_of_one_job_and_of_ended_runs(self, store: Store) -> None:
         """History has the job's own records only, and nothing of a run without an end."""
         save_ended(store, 1, 2)
         save_ended(store, 3, job="job2")
         save(store, (a_run(4, state=RunState.RUNNING), None))
-        assert [2, 1] == [record["number"] for record in store.history("job", 100)]
-        assert [] == store.history("unknown", 100)
+        assert [2, 1] == list(store.history("job", 100))
+        assert {} == store.history("unknown", 100)
 
     def test_forget(self, store: Store) -> None:
         """Forgotten records are gone, those beside them and other jobs' stay."""
         save_ended(store, 1, 2, 3)
         save_ended(store, 2, job="other")
         store.forget("job", [1, 2, 77])
-        assert [3] == [record["number"] for record in store.history("job", 100)]
+        assert [3] == list(store.history("job", 100))
         assert store.record(RunId("job", 2)) is None
         assert a_record(2, "other") == store.record(RunId("other", 2))
 
@@ -284,7 +283,7 @@ class TestBroken:
         assert store.lost.endswith(", moved to state.db.broken-1; its waiting runs are lost")
         assert data == (used / "state.db.broken-1").read_bytes()
         save_ended(store, 9)
-        assert [9] == [record["number"] for record in store.history("job", 10)]
+        assert [9] == list(store.history("job", 10))
         store.close()
 
     @pytest.mark.parametrize("damage", BROKEN)
@@ -297,7 +296,7 @@ class TestBroken:
         shutil.copytree(used, tmp_path / "later")
         store.close()
         again = Store(tmp_path / "later")
-        assert [9] == [record["number"] for record in again.history("job", 10)]
+        assert [9] == list(again.history("job", 10))
         assert again.lost is None
         again.close()
 
@@ -370,7 +369,7 @@ class TestEnded:
         """Page after page, every record that is wanted comes once, in the one order, however many a page has."""
         with tempfile.TemporaryDirectory() as directory:
             store = Store(Path(directory))
-            rows = [(run, {"id": list(run.id)} if run.state in ENDS else None) for run in runs]
+            rows = [(run, {"run": str(run.id)} if run.state in ENDS else None) for run in runs]
             store.commit({run.id: (run, record) for run, record in rows}, {})
             found: list[Any] = []
             place: Mark | None = NEWEST
@@ -382,7 +381,7 @@ class TestEnded:
             store.close()
         wanted = [run for run in runs if run.state in states and run.queued >= since and job in (None, run.id.job)]
         order = (lambda run: run.id.number) if job else (lambda run: (run.queued, *run.id))
-        assert [list(run.id) for run in sorted(wanted, key=order, reverse=True)] == [record["id"] for record in found]
+        assert [str(run.id) for run in sorted(wanted, key=order, reverse=True)] == [record["run"] for record in found]
 
     @pytest.mark.parametrize("job", [None, "job"])
     def test_rare(self, store: Store, monkeypatch: pytest.MonkeyPatch, job: str | None) -> None:
@@ -543,7 +542,8 @@ def test_hold(tmp_path: Path, hold: Hold) -> None:
 TIGHT = """
 import json, resource, sys
 from pathlib import Path
-from jobqueued.state.store import CommitFailed, Store
+from jobqueued.state.faults import CommitFailed
+from jobqueued.state.store import Store
 from tests.support.states import save_ended
 
 state = Path(sys.argv[1])
@@ -557,13 +557,14 @@ try:
 except CommitFailed as error:
     said.append(str(error))
 said.append((state / "ballast").exists())
-said.append([record["number"] for record in store.history("job", 9)])
+said.append(list(store.history("job", 9)))
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+store.mend()
 save_ended(store, 2, text="x" * 100_000)
-said.append([record["number"] for record in store.history("job", 9)])
+said.append(list(store.history("job", 9)))
 store.close()
 store = Store(state)
-said.append([record["number"] for record in store.history("job", 9)])
+said.append(list(store.history("job", 9)))
 print(json.dumps(said))
 """
 
@@ -571,7 +572,8 @@ print(json.dumps(said))
 TIGHT_BOOT = """
 import resource, sys
 from pathlib import Path
-from jobqueued.state.store import CommitFailed, Store
+from jobqueued.state.faults import CommitFailed
+from jobqueued.state.store import Store
 
 store = Store(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
@@ -596,7 +598,7 @@ class TestFullDisk:
         monkeypatch.setattr(Path, "unlink", lambda path: (path.rename(tmp_path / "gone"), limit_pages(store, 1000)))
         save_ended(store, 1, text="x" * 100_000)
         assert (tmp_path / "gone").exists()
-        assert [1] == [record["number"] for record in store.history("job", 9)]
+        assert [1] == list(store.history("job", 9))
 
     def test_then_it_fails(self, store: Store, tmp_path: Path) -> None:
         """Without room and without ballast a commit fails, keeps nothing of it, and loses nothing older."""
@@ -606,20 +608,21 @@ class TestFullDisk:
             with pytest.raises(CommitFailed, match="database or disk is full"):
                 save_ended(store, 2, text="x" * 100_000)
             assert not (tmp_path / "ballast").exists()
-        assert [1] == [record["number"] for record in store.history("job", 9)]
+        assert [1] == list(store.history("job", 9))
 
     def test_a_write_that_fails(self, tmp_path: Path) -> None:
-        """A write(2) that fails in the middle of a commit keeps the state whole; with room again it goes on."""
+        """A write(2) that fails in the middle of a commit keeps the state whole, and the ballast, as the disk is not
+        full; opened anew it goes on."""
         found = child(TIGHT, tmp_path)
         assert found.stderr == ""
-        assert ["disk I/O error", False, [1], [2, 1], [2, 1]] == json.loads(found.stdout)
+        assert ["disk I/O error, SQLITE_IOERR_WRITE", True, [1], [2, 1], [2, 1]] == json.loads(found.stdout)
 
     def test_boot(self, tmp_path: Path) -> None:
         """A boot that can't be noted on a full disk is said as a commit's failure, and is not known."""
         Store(tmp_path).close()
         found = child(TIGHT_BOOT, tmp_path)
         assert found.stderr == ""
-        assert "disk I/O error False\n" == found.stdout
+        assert "disk I/O error: File too large False\n" == found.stdout
 
     def test_the_next_start_lays_it_again(self, tmp_path: Path) -> None:
         """A ballast that was given up, or is too small, is whole again after the next start."""
@@ -652,4 +655,4 @@ def test_a_daemon_finds_its_memory_again(host: Host) -> None:
 
 def test_the_condition_of_the_index() -> None:
     """It stays to the letter: SQLite uses the index of an older file only for a query with the same condition."""
-    assert "state NOT IN ('due', 'waiting', 'starting', 'running', 'stopping', 'retrying')" == _ENDED
+    assert "state NOT IN ('due', 'waiting', 'starting', 'running', 'stopping', 'retrying')" == CONDITION

@@ -8,7 +8,8 @@ import pytest
 
 from jobqueued.commands import SaveBoot, SaveJob
 from jobqueued.saved import SavedJob
-from jobqueued.state.store import CommitFailed, Store
+from jobqueued.state.faults import CommitFailed
+from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.states import limit_pages
 

@@ -17,7 +17,7 @@ def a_run(number: int = 1, job: str = "job", **fields: Any) -> Run:
 
 def a_record(number: int, job: str = "job", **fields: Any) -> Record:
     """Enough of a record."""
-    return {"job": job, "number": number, "state": "succeeded", **fields}
+    return {"run": f"{job}@{number}", "job": job, "number": number, "state": "succeeded", **fields}
 
 
 def save(store: Store, *rows: tuple[Run, Record | None]) -> None:

@@ -224,6 +224,10 @@ class Teller:
         """Work waits too long for something on this host, for a time."""
         self.story.happen(events.UnderPressure(name, self.story.now.mono + parse_duration(time)))
 
+    def do_unsaved(self, reason: str = "") -> None:
+        """A start could not save the state, for a reason; or it is saved now."""
+        self.story.happen(events.StateUnsaved(reason))
+
     def do_lock(self, name: str, *how: str) -> None:
         """Somebody's command asks for a lock: shared, units=2, now (or not at all)."""
         told = dict(word.partition("=")[::2] for word in how)

@@ -177,6 +177,16 @@ class Machine(RuleBasedStateMachine):
                 event = events.HoldAsked(self.ticket(), "root", hold)
         self._happen(event, None)
 
+    @rule(minutes=st.floats(0, 100), ends=ENDS, die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def unsaved(self, minutes: float, ends: list[str], die: int | None) -> None:
+        """A start can't save the state for some time, in which nothing new starts."""
+        self._happen(events.StateUnsaved("no room"), die)
+        launched = len(self.world.launched)
+        if die is None:
+            self.time_passes(minutes, ends)
+            assert launched == len(self.world.launched)
+            self._happen(events.StateUnsaved(""), None)
+
     @rule(
         claim=st.one_of(LOCK, st.sampled_from([Claim("gpu", 1), Claim("gpu", 2)])), at_once=st.booleans(),
         die=st.sampled_from([None, None, -1, 0, 1, 2, 3]),

@@ -1,0 +1,111 @@
+"""Faults of state.db and of what it lies on, told apart: each has a remedy, and few are the file's own.
+
+SQLite names what it was at, seldom why that failed (a disk that was remounted read-only is a "disk I/O error", and so
+is a quota); so a small file, written beside state.db, asks the kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from enum import Enum
+from pathlib import Path
+
+
+class Fault(Enum):
+    """Kinds of what is wrong, and the remedy of each."""
+
+    FULL = "free space there"
+    READ_ONLY = "remount it read-write (dmesg tells why it is read-only)"
+    FAILING = "look for errors of the disk: dmesg"
+    DENIED = "make it writable for jobqueued"
+    LIMIT = "raise the limit (LimitNOFILE=, LimitFSIZE= of the service; fs.file-max)"
+    MEMORY = "free memory"
+    BUSY = "end the program that has it open: fuser state.db"
+    BROKEN = "it is set aside, and a new one is written"
+    BUG = "please report it"
+
+    @property
+    def remedy(self) -> str:
+        """The words for people."""
+        return self.value
+
+
+class StoreError(Exception):
+    """The state can't be used, or a part of it not be read; the message says why and what to do."""
+
+
+class CommitFailed(Exception):
+    """The state can't be saved, and nothing of this commit was kept; `fault` is why, the message is SQLite's."""
+
+    def __init__(self, text: str, fault: Fault) -> None:
+        super().__init__(text)
+        self.fault = fault
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OF_ERRNO = {
+    **dict.fromkeys(_FULL, Fault.FULL),
+    **dict.fromkeys((errno.EROFS,), Fault.READ_ONLY),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), Fault.DENIED),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EFBIG), Fault.LIMIT),
+    errno.ENOMEM: Fault.MEMORY,
+}
+"""All else is FAILING."""
+
+_OF_SQLITE = {
+    sqlite3.SQLITE_FULL: Fault.FULL,
+    sqlite3.SQLITE_CORRUPT: Fault.BROKEN,
+    sqlite3.SQLITE_NOTADB: Fault.BROKEN,
+    sqlite3.SQLITE_NOMEM: Fault.MEMORY,
+    sqlite3.SQLITE_BUSY: Fault.BUSY,
+    sqlite3.SQLITE_LOCKED: Fault.BUSY,
+}
+"""By the primary code; of all else the kernel is asked."""
+
+_UNREADABLE = sqlite3.SQLITE_IOERR_SHORT_READ
+"""The file is shorter than it says itself."""
+
+
+def of_code(code: int) -> Fault | None:
+    """The fault that SQLite's extended code tells by itself; None: the kernel has to be asked."""
+    return Fault.BROKEN if code == _UNREADABLE else _OF_SQLITE.get(code & 0xFF)
+
+
+def failure(error: Exception, directory: Path) -> CommitFailed:
+    """The failure that an error in `directory` is."""
+    if isinstance(error, CommitFailed):
+        return error
+    if isinstance(error, StoreError):
+        return CommitFailed(str(error), Fault.FAILING)
+    if isinstance(error, OSError):
+        return CommitFailed(error.strerror or str(error), _OF_ERRNO.get(error.errno or 0, Fault.FAILING))
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # of Python, which could not give SQLite what it was to write
+        return CommitFailed(str(error), Fault.BUG)
+    if (known := of_code(code)) is not None:
+        return CommitFailed(str(error), known)
+    if (found := _asked(directory)) is not None:
+        return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, Fault.FAILING))
+    fault = Fault.DENIED if code & 0xFF == sqlite3.SQLITE_READONLY else Fault.FAILING
+    return CommitFailed(f"{error}, {getattr(error, 'sqlite_errorname', code)}", fault)
+
+
+def _asked(directory: Path) -> OSError | None:
+    """The error that a small file meets there which is made, written, forced to the disk, and removed; None: none."""
+    path = directory / "probe"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            data = bytes(4096)
+            while data:
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+            os.unlink(path)
+    except OSError as error:
+        return error
+    return None

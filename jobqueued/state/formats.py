@@ -1,0 +1,62 @@
+"""Formats of state.db: its tables, and what each older format needs to become the next."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from jobqueued.model import LIVE, PENDING, RunState
+from jobqueued.state.faults import StoreError
+
+VERSION = 4
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE job (
+    job TEXT PRIMARY KEY, rhythm TEXT NOT NULL, cursor INTEGER NOT NULL, era INTEGER NOT NULL,
+    last_number INTEGER NOT NULL, stats TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE run (
+    job TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, due INTEGER NOT NULL, queued INTEGER NOT NULL,
+    arrival INTEGER NOT NULL, trigger TEXT NOT NULL, asked_by TEXT, state TEXT NOT NULL, reason TEXT,
+    attempt INTEGER NOT NULL, pid INTEGER, started INTEGER, failures INTEGER NOT NULL, last_due INTEGER,
+    count INTEGER NOT NULL, record TEXT, PRIMARY KEY (job, number)
+) WITHOUT ROWID;
+CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
+"""
+
+ENDED = f"state NOT IN {tuple(str(state) for state in RunState if state in LIVE | PENDING)}"
+"""To the letter the condition of the index `history`, of older files too: else SQLite does not use that."""
+
+_STEPS = {
+    1: """
+ALTER TABLE job ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE file (name TEXT PRIMARY KEY, text BLOB NOT NULL) WITHOUT ROWID;
+""",
+    2: f"CREATE INDEX history ON run (queued, job, number, state) WHERE {ENDED};",
+    3: f"""
+ALTER TABLE run ADD COLUMN more TEXT NOT NULL DEFAULT '{{}}';
+ALTER TABLE job ADD COLUMN more TEXT NOT NULL DEFAULT '{{}}';
+DROP INDEX history;
+CREATE INDEX history ON run (queued, job, number, state) WHERE {ENDED};
+""",
+}
+"""What each format needs to become the next."""
+
+
+def version_of(db: sqlite3.Connection, path: Path) -> int:
+    """The format of a database; 0: it is empty.  StoreError: it is newer than ours."""
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise StoreError(
+            f"{path} was written by a newer jobqueued (format {version}); this one supports up to {VERSION}"
+        )
+    return version
+
+
+def bring_up(db: sqlite3.Connection, version: int) -> None:
+    """Bring a database from this format to ours."""
+    steps = [_STEPS[number] for number in range(max(version, 1), VERSION)]
+    if version < VERSION:
+        script = "".join(steps if version else [_SCHEMA, *steps])
+        db.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")

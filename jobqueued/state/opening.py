@@ -1,0 +1,183 @@
+"""Opening of state.db, to write or only to read; a file that can't be believed is set aside whole, never deleted.
+
+To write it is locked for us alone (`locking_mode=EXCLUSIVE`) before its write-ahead log is looked at: so SQLite keeps
+the log's index in its own memory, and not in a mapped file, where a full or read-only file system is a SIGBUS.
+
+A start reads all that it needs, every time.  History is a hundred times as much, and not read: 470 MB take 8 s from a
+disk.  After an unclean end, which leaves the log behind, SQLite checks the whole file, up to 1 GiB; otherwise damage to
+history shows when somebody asks for it, and costs that record, or when a commit meets it.  Then, as memory has all that
+matters, a new file is written from there, so nothing that waits is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from jobqueued.state import rows
+from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure, of_code
+from jobqueued.state.formats import VERSION, bring_up, version_of
+
+KEPT = 3
+"""So many of the files that were set aside are kept, the newest: each may be as big as state.db."""
+CHECKED = 1 << 30
+"""A file of more bytes is not checked as a whole: a start has 90 s, also from a slow disk."""
+LEAST = 512
+"""The bytes of the smallest database."""
+PATIENCE = 5.0
+"""The seconds for which another program may have the file open while we start."""
+
+_PARTS = ("", "-wal", "-journal", "-shm")
+_NONSENSE = (None, sqlite3.SQLITE_ERROR)
+"""The codes of what SQLite, or Python, says about tables that are not there, or a text that is none."""
+
+
+class Opened(NamedTuple):
+    """An open state.db.
+
+    `is_new`: it holds nothing yet.  `kept` is what was read of it.  `broken` is why what was there can't be read;
+    `damage` what SQLite has found in a part of it that no start needs; "": nothing.
+    """
+
+    db: sqlite3.Connection
+    is_new: bool
+    kept: rows.Kept | None = None
+    broken: str = ""
+    damage: str = ""
+
+
+class SetAside(Exception):
+    """The file could not be believed, and is there no more; the message says why, and where it is."""
+
+
+def to_write(path: Path, *, at_start: bool) -> Opened:
+    """Open it, or begin it if it is not there; CommitFailed, SetAside."""
+    log = path.with_name(f"{path.name}-wal")
+    size = _size(path)
+    if 0 < size < LEAST or (not size and _size(log)):  # SQLite would begin anew, and delete the log
+        raise SetAside(set_aside(path, f"is cut to {size} bytes"))
+    checked = at_start and log.exists() and size <= CHECKED
+    with _connected(path, path.as_uri(), PATIENCE if at_start else 0.0, aside=True) as db:
+        version = version_of(db, path)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA wal_autocheckpoint = 16384")
+        bring_up(db, version)
+        kept = _read(db)
+        return Opened(db, _is_new(db), kept, damage=_damage(db) if checked else "")
+
+
+def to_read(path: Path, *, at_start: bool) -> Opened:
+    """Open it as it is, where nothing can be written; in its stead an empty one in memory, if there is none, or it is
+    broken.  CommitFailed, StoreError.
+    """
+    if not _size(path):
+        return Opened(_blank(), is_new=True)
+    how = "mode=ro&vfs=unix-none" if _size(path.with_name(f"{path.name}-wal")) else "immutable=1"
+    try:
+        with _connected(path, f"{path.as_uri()}?{how}", 0.0, aside=False) as db:
+            if (version := version_of(db, path)) < VERSION:
+                remedy = f"make {path.parent} writable for a start"
+                raise StoreError(f"{path} is of format {version}, which has to be brought to {VERSION}; {remedy}")
+            return Opened(db, _is_new(db), _read(db) if at_start else None)
+    except CommitFailed as failed:
+        if failed.fault is not Fault.BROKEN:
+            raise
+        return Opened(_blank(), is_new=True, broken=str(failed))
+
+
+def set_aside(path: Path, what: str) -> str:
+    """Rename it and all that belongs to it, as it is so; the words for people.  CommitFailed."""
+    try:
+        names = (other.name.rpartition("-")[2] for other in path.parent.glob(f"{path.name}.broken-*"))
+        found = sorted(int(number) for number in names if number.isdigit())
+        aside = path.with_name(f"{path.name}.broken-{max(found, default=0) + 1}")
+        moved = f", moved to {aside.name}" if path.exists() else ""
+        for part in _PARTS:
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + part).rename(f"{aside}{part}")
+        too_many = [path.with_name(f"{path.name}.broken-{number}") for number in found[: 1 - KEPT]]
+        for old, part in itertools.product(too_many, _PARTS):
+            Path(f"{old}{part}").unlink(missing_ok=True)
+    except OSError as error:
+        raise failure(error, path.parent) from None
+    removed = ", ".join(old.name for old in too_many)
+    return f"{path} {what}{moved}" + (f", {removed} removed" if removed else "")
+
+
+@contextlib.contextmanager
+def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterator[sqlite3.Connection]:
+    """A connection for us alone, which is closed, with a verdict, if something is wrong with the file."""
+    with contextlib.ExitStack() as closing:
+        try:
+            db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
+            closing.callback(db.close)
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            yield db
+            closing.pop_all()
+        except (CommitFailed, sqlite3.Error, *rows.NONSENSE) as error:
+            failed = _verdict(error, path.parent)
+            if not aside or failed.fault is not Fault.BROKEN:
+                raise failed from None
+            words = set_aside(path, f"is corrupt ({failed})")  # before the close, which would delete the log
+            raise SetAside(words) from None
+
+
+def _verdict(error: Exception, directory: Path) -> CommitFailed:
+    is_nonsense = isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) in _NONSENSE
+    if is_nonsense or isinstance(error, rows.NONSENSE):
+        return CommitFailed(f"{type(error).__name__}: {error}", Fault.BROKEN)
+    return failure(error, directory)
+
+
+def _read(db: sqlite3.Connection) -> rows.Kept:
+    """Read all that a start needs."""
+    for table in ("meta", "job", "file"):
+        if flaw := _flaw(db, f"quick_check({table})"):
+            raise CommitFailed(flaw, Fault.BROKEN)
+    return rows.read(db)
+
+
+def _damage(db: sqlite3.Connection) -> str:
+    """The damage to any part of it; a disk that can't be read now is no damage to the file."""
+    try:
+        return _flaw(db, "integrity_check(1)")
+    except (CommitFailed, sqlite3.Error):
+        return ""
+
+
+def _flaw(db: sqlite3.Connection, check: str) -> str:
+    """The first thing that a check finds wrong with the file, "" if nothing; an error where it can't be read."""
+    try:
+        found = str(db.execute(f"PRAGMA {check}").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if of_code(error.sqlite_errorcode) is not Fault.BROKEN:
+            raise
+        found = str(error)
+    code = re.search(r"error code=(\d+)", found)
+    if code is not None and of_code(int(code[1])) is not Fault.BROKEN:
+        raise CommitFailed(found, Fault.FAILING)
+    return "" if found == "ok" else found.replace("\n", ": ")
+
+
+def _is_new(db: sqlite3.Connection) -> bool:
+    """Tell whether no commit was ever made."""
+    return db.execute("SELECT 1 FROM meta UNION ALL SELECT 1 FROM job LIMIT 1").fetchone() is None
+
+
+def _blank() -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    bring_up(db, 0)
+    return db
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

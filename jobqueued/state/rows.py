@@ -1,0 +1,216 @@
+"""Rows of state.db: what of the state stands in which column, and what a column may hold.
+
+SQLite keeps no type that it was told, and a damaged page may hold anything; so what was read is looked at before it is
+believed: whatever does not make sense is an error of `NONSENSE`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from functools import cache
+from operator import attrgetter
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
+
+from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
+from jobqueued.queue.placement import Placed
+from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
+
+NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+_RUN_FIELDS = (
+    "key", "due", "queued", "arrival", "trigger", "asked_by", "state", "reason", "attempt", "pid", "started",
+    "failures", "last_due", "count",
+)  # fmt: skip
+_MORE_OF_RUN = (
+    "not_before", "failover", "stop_asked", "since", "waited", "held", "drains_since",
+    "previous", "claims", "placed", "ends_by",
+    "so_far",
+)  # fmt: skip
+"""What few runs have, and none once it has ended: in one JSON object, without what is as in any other."""
+_RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
+PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
+_MORE_OF_JOB = ("paused_until", "previous", "skips", "appeared", "outcomes", "satisfied")
+_JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"
+PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
+    """The values of PUT_RUN."""
+    if record is not None:
+        return (*run.id, "{}", *_run_fields(run), json.dumps(record, separators=(",", ":")))
+    return (*run.id, _more(_MORE_OF_RUN, _more_of_run(run), _COMMON_RUN), *_run_fields(run), None)
+
+
+def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ...]) -> str:
+    """The rare fields of a row, as JSON."""
+    if values == common:
+        return "{}"
+    rare = {name: value for name, value, usual in zip(names, values, common, strict=True) if value != usual}
+    return json.dumps(rare, separators=(",", ":"))
+
+
+_run_fields, _more_of_run, _more_of_job = attrgetter(*_RUN_FIELDS), attrgetter(*_MORE_OF_RUN), attrgetter(*_MORE_OF_JOB)
+_COMMON_RUN = _more_of_run(Run(id=RunId("", 1), key="", due=0, queued=0, arrival=0))
+_COMMON_JOB = _more_of_job(SavedJob(job=""))
+
+
+def _run(job: str, number: int, more: str, *rest: Any) -> Run:
+    fields = dict(zip(_RUN_FIELDS, rest, strict=True)) | json.loads(more)
+    claims, placed = claims_from(fields.pop("claims", ())), placed_from(fields.pop("placed", ()))
+    fields["state"] = RunState(fields["state"])
+    return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
+
+
+def hold_text(hold: Hold | None) -> str | None:
+    """The text that `commit` takes for "hold"."""
+    return None if hold is None else json.dumps(_plain_hold(hold))
+
+
+def _plain_hold(hold: Hold) -> dict[str, Any]:
+    return {**hold._asdict(), "below": None if hold.below is None else _plain_hold(hold.below)}
+
+
+def _hold(plain: dict[str, Any]) -> Hold:
+    below = plain.get("below")
+    return Hold(**{**plain, "below": None if below is None else _hold(below)})
+
+
+def claims_from(plain: Iterable[Any]) -> tuple[Claim, ...]:
+    """Claims as JSON has them."""
+    return tuple(Claim(*claim) for claim in plain)
+
+
+def placed_from(plain: Iterable[Any]) -> Placed:
+    """The units that a run was given, as JSON has them."""
+    return tuple((name, tuple(numbers)) for name, numbers in plain)
+
+
+_stats_fields = attrgetter(*JobStats.__slots__)
+
+
+def job_row(memory: SavedJob) -> tuple[object, ...]:
+    """The values of PUT_JOB."""
+    stats = json.dumps(dict(zip(JobStats.__slots__, _stats_fields(memory.stats), strict=True)), separators=(",", ":"))
+    more = _more(_MORE_OF_JOB, _more_of_job(memory), _COMMON_JOB)
+    return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, int(memory.paused), stats, more
+
+
+def _memory(
+    job: str, rhythm: str, cursor: int, era: int, last_number: int, paused: int, stats: str, more: str
+) -> SavedJob:
+    rare = json.loads(more)
+    return SavedJob(
+        job=job, rhythm=rhythm, cursor=cursor, era=era, last_number=last_number, paused=bool(paused),
+        stats=JobStats(**json.loads(stats)), paused_until=rare.get("paused_until"),
+        skips=tuple(rare.get("skips", ())), appeared=rare.get("appeared", 0),
+        outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
+        satisfied=tuple(rare.get("satisfied", ())), previous=rare.get("previous", 0),
+    )  # fmt: skip
+
+
+class Kept(NamedTuple):
+    """All that a start needs: every job's memory, the runs that go on (those without an end, and each job's newest if
+    it is a skip), the hold of the host, the boot in which all was recovered, the accepted files' texts by name.
+    """
+
+    jobs: list[SavedJob]
+    runs: list[Run]
+    hold: Hold | None
+    boot: str | None
+    files: dict[str, bytes]
+
+
+def read(db: sqlite3.Connection) -> Kept:
+    """Read all that a start needs; sqlite3.Error or one of NONSENSE where that can't be."""
+    jobs = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
+    unfinished = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")]
+    newest = "(job, number) IN (SELECT job, last_number FROM job)"
+    skips = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE state = 'skipped' AND {newest}")]
+    meta = read_meta(db)
+    kept = Kept(jobs, [*unfinished, *skips], hold_in(meta), meta.get("boot"), read_files(db))
+    for noun in (*jobs, *(job.stats for job in jobs), *kept.runs, kept):
+        _look_at(noun)
+    for run in unfinished:
+        if run.state not in LIVE | PENDING or run.id.number < 1:
+            raise ValueError(f"{run.id} is {run.state}, and has no record")
+    return kept
+
+
+def read_meta(db: sqlite3.Connection) -> dict[str, str]:
+    """The values about the host, by name."""
+    return dict(db.execute("SELECT name, value FROM meta"))
+
+
+def read_files(db: sqlite3.Connection) -> dict[str, bytes]:
+    """The texts of accepted files, by name."""
+    return dict(db.execute("SELECT name, text FROM file ORDER BY name"))
+
+
+def hold_in(meta: Mapping[str, str]) -> Hold | None:
+    """The hold of the host."""
+    return _hold(json.loads(meta["hold"])) if "hold" in meta else None
+
+
+def record_in(job: str, number: int, text: bytes) -> Record | None:
+    """The record of a run as its row has it; None: it is damaged."""
+    try:
+        record = json.loads(text)
+    except (RecursionError, ValueError):
+        return None
+    whole = isinstance(record, dict) and record.get("run") == f"{job}@{number}"
+    return cast("Record", record) if whole else None
+
+
+# what a value may be
+
+
+def _look_at(noun: Any) -> None:
+    """TypeError if a field is not what its class says."""
+    for name, kind, plain in _kinds(noun.__class__):
+        value = getattr(noun, name)
+        if type(value) not in plain and not _fits(value, kind):
+            raise TypeError(f"{name} of a {type(noun).__name__} is {str(value)[:40]!r}")
+    job = noun.job if isinstance(noun, SavedJob) else noun.id.job if isinstance(noun, Run) else "job"
+    if "/" in job or "\0" in job or not job.strip("."):
+        raise ValueError(f"{job!r} is no job")
+
+
+@cache
+def _kinds(noun: type) -> list[tuple[str, Any, tuple[type, ...]]]:
+    """The fields of a class: name, annotation, and the types that need no further look."""
+    hints = get_type_hints(noun)
+    return [
+        (name, kind, tuple(each for each in _choices(kind) if each in (int, str, bool, NoneType)))
+        for name, kind in hints.items()
+    ]
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of the kind that an annotation says."""
+    return any(_is_of(value, each) for each in _choices(kind))
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    origin, parts = get_origin(kind) or kind, get_args(kind)
+    if kind is Any:
+        return True
+    if origin is tuple:
+        of = parts[:1] * len(value) if parts[-1] is ... else parts
+        return isinstance(value, tuple) and len(of) == len(value) and all(map(_fits, value, of))
+    if issubclass(origin, Enum):
+        return value in set(origin)
+    if issubclass(origin, tuple):
+        return isinstance(value, origin) and all(_fits(getattr(value, n), k) for n, k, _ in _kinds(origin))
+    if origin is list:
+        return isinstance(value, list)
+    if issubclass(origin, dict):
+        return isinstance(value, dict) and (not parts or all(_fits(item, parts[1]) for item in value.values()))
+    return type(value) is origin

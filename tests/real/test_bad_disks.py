@@ -1,0 +1,216 @@
+"""State on a disk that is full, read-only, or fails, at the start and in the middle of life: the daemon lives, follows
+what runs, says what is wrong, and goes on by itself once it is mended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued.state.ballast import BALLAST
+from tests.support.disk import Disk
+from tests.support.host import Host, wait_for
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+FILE = """
+jobs:
+  long: {command: "while [ ! -e ROOT/go ]; do sleep 0.05; done; exit 3"}
+  quick: {command: "echo x >>ROOT/quick"}
+"""
+
+
+@pytest.fixture
+def disk(host: Host) -> Iterator[Disk]:
+    """The state directory's."""
+    disk = Disk(host.root / "state", 16)
+    host.write("jobs.yaml", FILE.replace("ROOT", str(host.root)))
+    yield disk
+    host.close()
+    disk.close()
+
+
+def degraded(host: Host) -> str:
+    """The reason, once it is."""
+    return str(wait_for(lambda: host.call("Status")["reason"]))
+
+
+def recovered(host: Host) -> None:
+    """Wait until the state is saved again."""
+    wait_for(lambda: host.call("Status")["state"] == "ok", why="ok")
+
+
+def quick(host: Host) -> int:
+    """How often it has run."""
+    path = host.root / "quick"
+    return len(path.read_text().split()) if path.exists() else 0
+
+
+def live(host: Host) -> str:
+    """A long run, once it lives."""
+    run = host.run("long")
+    wait_for(lambda: host.call("Show", run=run)["record"]["pid"])
+    return run
+
+
+def worked(host: Host) -> float:
+    """The seconds for which the daemon has had a CPU."""
+    assert host.daemon is not None
+    return int(Path(f"/proc/{host.daemon.pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def check_waiting_start(host: Host, reason: str) -> None:
+    """A start that can't save: what lives is followed to its end, nothing new starts, nothing spins, and the reason is
+    in `status` and `why`."""
+    run = "long@1"
+    said = degraded(host)
+    assert reason in said
+    assert "live runs are followed, but nothing new starts" in said
+    (host.root / "go").touch()
+    assert host.wait(run)["exit_code"] == 3
+    assert host.marks() == [f"{run}.1"]
+    waiting = host.run("quick")
+    why: list[str] = host.call("Why", run=waiting)["why"]["reasons"]
+    assert "nothing new starts" in why[0]
+    assert reason in why[0]
+    before, tries = worked(host), len(host.said("degraded"))
+    for _ in range(20):
+        host.call("Status")
+    assert worked(host) - before < 1
+    assert (quick(host), tries) == (0, 1)
+
+
+def check_it_goes_on(host: Host) -> None:
+    """After that: by itself, what waits runs once, and what has ended is saved."""
+    recovered(host)
+    wait_for(lambda: quick(host) == 1)
+    wait_for(lambda: host.marks() == [])
+    host.kill()
+
+
+class TestStart:
+    def test_read_only(self, host: Host, disk: Disk) -> None:
+        """On a read-only file system a start follows what lives; made writable it goes on, with nothing lost."""
+        disk.start(host)
+        live(host)
+        host.kill()
+        disk.remount("ro")
+        disk.start(host)
+        check_waiting_start(host, "Read-only file system")
+        disk.remount("rw")
+        check_it_goes_on(host)
+        disk.start(host)
+        assert host.call("Show", run="long@1")["record"]["exit_code"] == 3
+
+    def test_read_only_and_empty(self, host: Host, disk: Disk) -> None:
+        """Without a state.db it is an empty state in memory until one can be written; run numbers go on."""
+        disk.start(host)
+        host.wait(host.run("quick"))
+        host.stop()
+        (disk.inside / "state.db").unlink()
+        disk.remount("ro")
+        disk.start(host)
+        assert host.run("quick") == "quick@2"
+        assert "nothing new starts" in degraded(host)
+        assert quick(host) == 1
+        disk.remount("rw")
+        recovered(host)
+        wait_for(lambda: quick(host) == 2)
+        assert (disk.inside / "state.db").exists()
+
+    def test_read_only_and_broken(self, host: Host, disk: Disk) -> None:
+        """One that is corrupt is said at once, and set aside once that can be done."""
+        disk.start(host)
+        host.wait(host.run("quick"))
+        host.stop()
+        path = disk.inside / "state.db"
+        path.write_bytes(path.read_bytes()[:4096] + os.urandom(path.stat().st_size - 4096))
+        disk.remount("ro")
+        disk.start(host)
+        assert "state.db is corrupt (" in host.said("trouble")[0]["message"]
+        assert host.run("quick") == "quick@2"
+        disk.remount("rw")
+        recovered(host)
+        assert host.wait("quick@2")["state"] == "succeeded"
+        assert (disk.inside / "state.db.broken-1").exists()
+        assert "moved to state.db.broken-1; a new one is written" in host.said("trouble")[-1]["message"]
+
+    def test_a_second_daemon(self, host: Host, disk: Disk) -> None:
+        """The state directory is locked, though nothing can be written there."""
+        disk.start(host)
+        host.kill()
+        disk.remount("ro")
+        first = disk.start(host)
+        second = disk.start(host, ready=False)
+        assert second.wait(30) == 1
+        assert "is in use by another jobqueued" in host.log()
+        host.daemon = first
+
+    def test_full(self, host: Host, disk: Disk) -> None:
+        """The same of a full one; the ballast is there again afterwards."""
+        disk.start(host)
+        live(host)
+        host.kill()
+        disk.fill()
+        disk.start(host)
+        check_waiting_start(host, "database or disk is full")
+        disk.free()
+        recovered(host)
+        wait_for(lambda: (disk.inside / "ballast").exists() and (disk.inside / "ballast").stat().st_size == BALLAST)
+        check_it_goes_on(host)
+
+
+def shut_down(place: Path) -> None:
+    """Let every access to an ext4 fail with EIO (EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH)."""
+    folder = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.ioctl(folder, 0x8004587D, struct.pack("I", 2))
+    finally:
+        os.close(folder)
+
+
+class TestLife:
+    def test_full(self, host: Host, disk: Disk) -> None:
+        """A disk that is really full, to the last block, is no SIGBUS: runs go on, and all is saved afterwards."""
+        disk.start(host)
+        wait_for(lambda: (disk.inside / "state.db-wal").stat().st_size == 0, why="tidied up after the start")
+        disk.fill()
+        for _ in range(10):
+            assert host.wait(host.run("quick"))["state"] == "succeeded"
+        assert "database or disk is full" in degraded(host)
+        assert "runs go on" in degraded(host)
+        disk.free()
+        recovered(host)
+        wait_for(lambda: host.marks() == [])
+        host.kill()
+        disk.start(host)
+        assert len(host.call("Describe", job="quick", runs=100)["runs"]) == quick(host) == 10
+
+    @pytest.mark.parametrize("fault", ["abort", "shutdown"])
+    def test_a_disk_that_fails(self, host: Host, tmp_path: Path, fault: str) -> None:
+        """ext4 that goes read-only after an error, or answers everything with EIO: the daemon lives, runs go on, and
+        the reason is the kernel's."""
+        if shutil.which("mkfs.ext4") is None or not Path("/dev/loop-control").exists():
+            pytest.skip("needs loop devices and mkfs.ext4")
+        disk = Disk(host.root / "state", 32, tmp_path / "image")
+        host.write("jobs.yaml", FILE.replace("ROOT", str(host.root)))
+        daemon: Any = disk.start(host)
+        host.wait(host.run("quick"))
+        if fault == "abort":
+            disk.remount("abort")
+        else:
+            shut_down(disk.inside)
+        for _ in range(3):
+            assert host.wait(host.run("quick"))["state"] == "succeeded"
+        said = degraded(host)
+        assert {"abort": "Read-only file system", "shutdown": "Input/output error"}[fault] in said
+        assert {"abort": "remount it read-write", "shutdown": "look for errors of the disk"}[fault] in said
+        assert (quick(host), daemon.poll()) == (4, None)
+        host.close()
+        disk.close()
