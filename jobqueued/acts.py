@@ -21,14 +21,20 @@ Answer = Callable[[int, dict[str, Any], str | None], None]
 
 
 class Acts:
-    """Carries commands out.  `ended` is told of each run whose end is committed, or can't be now."""
+    """Carries commands out.
+
+    `ended` is told of each run whose end is committed, or can't be now, and `unwritten` of each record file that can't
+    be written.
+    """
 
     def __init__(
         self, batch: WriteBatch, commits: Commits, link: LauncherLink, log: Log, logs: Path,
         lock_processes: LockProcesses, answer: Answer, ended: Callable[[RunId, Record], None],
+        unwritten: Callable[[RunId, OSError], None],
     ) -> None:  # fmt: skip
         self._batch, self._commits, self._link, self._log, self._logs = batch, commits, link, log, logs
-        self._lock_processes, self._answer, self._ended = lock_processes, answer, ended
+        self._lock_processes, self._answer = lock_processes, answer
+        self._ended, self._unwritten = ended, unwritten
         self._held_back: list[RemoveMarks] = []
 
     def carry_out(self, decided: Sequence[Command]) -> None:
@@ -84,6 +90,4 @@ class Acts:
         try:
             record_files.write(self._logs, record)
         except OSError as error:
-            self._log.say(
-                "trouble", text=f"cannot write the record of {record['run']}: {error}; it is kept in state.db"
-            )
+            self._unwritten(RunId(record["job"], record["number"]), error)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from jobqueued import __version__, commands, events
+from jobqueued import __version__, events
 from jobqueued.acts import Acts
-from jobqueued.commands import Command
+from jobqueued.commands import Command, SaveBoot
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor, processes
@@ -41,11 +41,11 @@ from jobqueued.paths import Paths
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
 from jobqueued.settings import Settings, limits_of, machine_id
-from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
 from jobqueued.state.faults import StoreError
 from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.store import Store
+from jobqueued.state.takeover import Takeover
 from jobqueued.state.write_batch import WriteBatch
 from jobqueued.trace import TraceFile
 
@@ -60,6 +60,8 @@ class Daemon:
         self._paths, self._config, self._store, self._link, self._log = paths, config, store, link, log
         self._host, self._since = host, time.time_ns()
         self._happened: list[events.Event] = []
+        self._unrestored: Takeover | None = None
+        """What the scheduler is to begin with, before it does."""
         self._boot: list[Command] = []
         """What saves that all of this boot was recovered, once it was."""
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))
@@ -79,11 +81,12 @@ class Daemon:
         self._control = ControlServer(paths.control, self._methods.of)
         self._monitor.reply = self._control.stream
         self._housekeeping = Housekeeping(
-            store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits.degrade
+            store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log
         )
         self._acts = Acts(
-            self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended
-        )
+            self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
+            lambda run, error: self._housekeeping.miss(run, error, read_clocks()),
+        )  # fmt: skip
         self._service_manager = ServiceManager()
         self._signals = Signals(self._asked_to_reload)
         self._loop = Loop(
@@ -122,12 +125,9 @@ class Daemon:
     # start and stop
 
     def _begin(self, boot_id: str) -> None:
-        memories, runs = self._store.load()
-        found = record_files.memories(self._paths.logs) if self._store.is_new else []
-        if found or self._store.lost:
-            lost = self._store.lost or f"{self._paths.state}/state.db was missing: waiting runs are lost"
-            self._log.say("trouble", text=f"{lost}; run numbers continue from the records in {self._paths.logs}")
-        self._decisions.restore(found or memories, runs, read_clocks(), self._store.hold())
+        takeover = self._take_over(boot_id)
+        self._decisions.restore(*takeover.saved, read_clocks(), self._store.hold())
+        self._unrestored = None
         while self._job_files.has_more:
             self._happened += self._job_files.turn(read_clocks())
         known = self._store.knows_boot(boot_id)
@@ -135,12 +135,11 @@ class Daemon:
         self._happened += self._lock_processes.found()
         self._link.connect()
         self._happened += self._recover(same_boot=known)
-        if found:  # state.db is lost, so nobody knows what this boot has made due
-            self._batch.take(commands.SaveBoot(boot_id))
-        self._happened.append(events.JobsLoaded(self._job_files.read_once(), None if known or found else boot_id))
+        is_new_boot = not (known or takeover.lost)
+        self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot_id if is_new_boot else None))
         self._happened += self._path_triggers.found()
         self._turn(admit=False)
-        self._boot = [commands.SaveBoot(boot_id)]
+        self._boot = [SaveBoot(boot_id)]
         self._happened += self._commits.begun()
         self._service_manager.tell_ready(self._summary())
         for trouble in self._troubles():
@@ -148,6 +147,16 @@ class Daemon:
         self._log.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
         self._housekeeping.begin(read_clocks())
+
+    def _take_over(self, boot_id: str) -> Takeover:
+        """Take over what the records know, and state.db does not."""
+        found = {name.run for name in self._link.marks.names()}
+        takeover = Takeover(self._store, self._batch, self._paths.logs, found, self._commits.make, boot_id, self._host)
+        self._unrestored = takeover
+        takeover.carry_out(time.time_ns())
+        for trouble in takeover.told(self._paths.state):
+            self._log.say("trouble", text=trouble)
+        return takeover
 
     def _recover(self, *, same_boot: bool) -> Iterator[events.Event]:
         yield from self._link.recover(self._scheduler.runs, self._is_final, same_boot=same_boot)
@@ -161,6 +170,9 @@ class Daemon:
         return False
 
     def _everything(self) -> list[Command]:
+        """What a state.db that is written anew has to hold."""
+        if self._unrestored is not None:
+            return self._unrestored.everything()
         return [*self._scheduler.everything(), *self._boot]
 
     def _end(self) -> None:

@@ -78,8 +78,12 @@ def write_ring(directory: Path, ring: Iterable[Entry]) -> Path:
             break
         lines += reversed(entry_lines)
     path = directory / f"bug-{time.time_ns()}.trace"
-    with open(_created(path), "wb") as file:
-        file.writelines([_encoded(_header()), *reversed(lines)])
+    try:
+        with open(_created(path), "wb") as file:
+            file.writelines([_encoded(_header()), *reversed(lines)])
+    except OSError:
+        path.unlink(missing_ok=True)  # a part of it would take the place of a whole one
+        raise
     for old in sorted(directory.glob("bug-*.trace"))[:-KEPT]:
         old.unlink(missing_ok=True)
     return path

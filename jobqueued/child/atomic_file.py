@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
+
+TEMPORARY = ".tmp"
+"""What the name of a file that is being written ends in."""
 
 
 def replace(path: str, data: bytes) -> None:
-    """Make `path` a file of this content, for its owner and group, and its directory where there is none; OSError."""
-    temporary = f"{path}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    """Make `path` a file of this content, for its owner and group, and its directory where there is none; OSError.
+
+    After a failure the old one is there, and nothing else.
+    """
+    temporary = path + TEMPORARY
     try:
-        descriptor = os.open(temporary, flags, 0o640)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
-        descriptor = os.open(temporary, flags, 0o640)
+        _write(temporary, data)
+        os.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _write(path: str, data: bytes) -> None:
+    descriptor = _opened(path)
     try:
         os.fchmod(descriptor, 0o640)  # whatever the umask is
-        if os.write(descriptor, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = memoryview(data)
+        while rest:  # a disk that is about to be full takes a part, and only the next write says what is wrong
+            rest = rest[os.write(descriptor, rest) :]
     finally:
         os.close(descriptor)
-    os.rename(temporary, path)
+
+
+def _opened(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o640)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
+        return os.open(path, flags, 0o640)

@@ -6,17 +6,16 @@ Over means: the record, the counters, who is told, and what other jobs do about 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 
 from jobqueued.commands import Stop, WriteRecord
 from jobqueued.core import retries
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import ENDS, Step
+from jobqueued.core.recollection import counted
 from jobqueued.core.skips import skip_run
 from jobqueued.core.turn import Turn
 from jobqueued.events import StopAsked
 from jobqueued.model import LIVE, PENDING, SECOND, Job, Record, Run, RunState
-from jobqueued.saved import JobStats
 
 
 def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
@@ -48,7 +47,8 @@ def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
     if run.state in LIVE:
         state.release(run, turn.now)
     state.close(ended, document)
-    state.remember(name, stats=_counted(state[name].saved.stats, ended, document, turn.now.wall))
+    started = turn.now.wall if ended.started is None else ended.started
+    state.remember(name, stats=counted(state[name].saved.stats, ended.state, started, document))
     note_outcome(turn, ended)
     if run.failover:
         turn.do(WriteRecord(document))
@@ -68,28 +68,6 @@ def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Jo
     document: Record = {**run.so_far, "state": state, "reason": text}
     finish(turn, run, ENDS[state], document)
     turn.do(WriteRecord(document))
-
-
-def _counted(stats: JobStats, run: Run, document: Record, wall: int) -> JobStats:
-    succeeded = run.state is RunState.SUCCEEDED
-    return replace(
-        stats, started=stats.started + 1, succeeded=stats.succeeded + succeeded, failed=stats.failed + (not succeeded),
-        last_run=run.started if run.started is not None else wall, last_state=run.state,
-        usual=_usual(stats.usual, document) if succeeded else stats.usual,
-    )  # fmt: skip
-
-
-def _usual(usual: int | None, document: Record) -> int | None:
-    """The usual duration of a run (ns), now that one more has succeeded."""
-    if not document.get("attempts"):
-        return usual
-    attempt = document["attempts"][-1]
-    started, ended = attempt.get("started"), attempt.get("ended")
-    if not (started and ended):
-        return usual
-    lived = datetime.fromisoformat(ended) - datetime.fromisoformat(started)
-    took = max(0, round(lived.total_seconds() * SECOND))
-    return took if usual is None else (3 * usual + took) // 4
 
 
 def stop_asked(turn: Turn, event: StopAsked) -> None:

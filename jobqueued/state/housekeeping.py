@@ -1,43 +1,85 @@
-"""Housekeeping: what retention lets go, record files that a crash left behind their rows, the write-ahead log.
+"""Housekeeping: what retention lets go, record files that are missing, and the write-ahead log.
 
-One job a turn, some time after there is something to do.
+Some runs of one job a turn, some time after there is something to do.  A row of history goes by what is known of its
+run, never because a file is missing: that is written again, now or when there is room.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Container
+from bisect import bisect_left
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from jobqueued.model import MINUTE, Now, RunId
+from jobqueued.core.recollection import Damaged, is_ahead
+from jobqueued.host.log import Log
+from jobqueued.model import MINUTE, SECOND, Now, Record, RunId
 from jobqueued.settings import Retention
 from jobqueued.source import Source
 from jobqueued.state import record_files
+from jobqueued.state.commits import Commits
 from jobqueued.state.faults import CommitFailed, StoreError
+from jobqueued.state.record_files import Files
 from jobqueued.state.store import Store
+
+RUNS_A_TURN = 50
+AGAIN = 10 * SECOND
+"""The pause before a record that could not be written is tried again."""
+
+
+class End(NamedTuple):
+    """A row of history in brief: when it was queued (wall), and whether the scheduler may have written its record."""
+
+    queued: int
+    by_scheduler: bool
+
+
+_ENDS = """
+SELECT number, queued, state IN ('skipped', 'lost') OR attempt > 1 FROM run
+WHERE job = ? AND number < ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?
+"""
+
+
+class Tally:
+    """The history that a job keeps, counted from its newest run on, which always stays."""
+
+    def __init__(self, retention: Retention, wall: int) -> None:
+        self._retention, self._oldest = retention, wall - retention.age
+        self._runs = self._bytes = 0
+
+    def exceeds(self, modified: int, size: int) -> bool:
+        """Count one more, older run; tell whether it is beyond what is kept."""
+        self._runs, self._bytes = self._runs + 1, self._bytes + size
+        beyond = self._runs > self._retention.runs or self._bytes > self._retention.bytes or modified < self._oldest
+        return beyond and self._runs > 1
 
 
 class Housekeeping(Source):
-    """Jobs of which something may be let go.  `live` tells the runs to spare; `failed` is told of commits that fail."""
+    """Jobs of which something may be let go, or is missing.  `live` tells the runs to spare."""
 
     def __init__(
-        self,
-        store: Store,
-        logs: Path,
-        retention: Retention,
-        live: Callable[[], Container[RunId]],
-        failed: Callable[[CommitFailed], None],
-    ) -> None:
-        self._store, self._logs, self._retention, self._live, self._failed = store, logs, retention, live, failed
+        self, store: Store, logs: Path, retention: Retention, live: Callable[[], Container[RunId]], commits: Commits,
+        log: Log,
+    ) -> None:  # fmt: skip
+        self._store, self._logs, self._retention, self._live = store, logs, retention, live
+        self._commits, self._log = commits, log
         self._jobs: set[str] = set()
-        self._unmended: set[str] = set()
+        self._uncompared: set[str] = set()
+        self._missing: set[str] = set()
+        """Those of the jobs that are looked at only as records are missing."""
+        self._again: set[str] = set()
+        """The jobs to look at another time, as records could not be written now."""
+        self._no_room = False
+        self._said, self._written = "", 0
+        self._going_on: Iterator[None] = iter(())
         self._at: int | None = None
 
     def begin(self, now: Now) -> None:
         """At start: look at every job, as nobody did meanwhile."""
         with contextlib.suppress(StoreError):
-            self._unmended = set(self._store.jobs())
-        self._jobs = self._unmended | set(record_files.jobs(self._logs))
+            self._uncompared = set(self._store.jobs())
+        self._jobs = self._uncompared | set(record_files.jobs(self._logs))
         self._at = now.mono if self._jobs else None
 
     def note(self, job: str, now: Now) -> None:
@@ -45,43 +87,132 @@ class Housekeeping(Source):
         self._jobs.add(job)
         self._at = now.mono + MINUTE if self._at is None else self._at
 
+    def miss(self, run: RunId, error: OSError, now: Now) -> None:
+        """The record of this run could not be written, and is to be as soon as it can be."""
+        self._jobs.add(run.job)
+        self._missing.add(run.job)
+        self._say_trouble(run, error)
+        soon = now.mono + AGAIN
+        self._at = soon if self._at is None else min(self._at, soon)
+
     @property
     def deadline(self) -> int | None:
         """The time to look; None: there is nothing to do."""
         return self._at
 
     def turn(self, now: Now) -> tuple[()]:
-        """Look at one job; after the last one at the log."""
+        """Look at some runs of one job; after the last job at the log."""
         try:
-            self._look(now)
+            for _ in self._going_on:
+                return ()
+            if not self._commits.degraded and (job := self._next_job()) is not None:
+                self._going_on = self._look_at(job, now)
+                return ()
         except CommitFailed as error:
-            self._failed(error)
+            self._commits.degrade(error)
+        self._finish(now)
         return ()
 
-    def _look(self, now: Now) -> None:
-        if self._jobs:
+    def _next_job(self) -> str | None:
+        """The next job to look at; where one record could not be written just now, no other is tried."""
+        while self._jobs:
             job = self._jobs.pop()
-            self._mend(job)
-            self._expire(job, now)
-        if not self._jobs:
-            self._at = None
-            self._store.tidy()
+            if not (self._no_room and job in self._missing):
+                return job
+            self._again.add(job)
+        return None
 
-    def _mend(self, job: str) -> None:
-        """Once after the start: the scheduler writes its records after the commit, and may have died in between."""
-        if job not in self._unmended:
+    def _finish(self, now: Now) -> None:
+        """Rest until there is something to do, or to try again."""
+        if self._said and not (self._jobs or self._again):
+            self._log.say("recovered", text=f"{self._logs}: {self._written} records that were missing are written")
+            self._said, self._written = "", 0
+        self._jobs |= self._again
+        self._missing, self._again, self._no_room = self._again | (self._missing & self._jobs), set(), False
+        self._at = now.mono + (AGAIN if self._missing else MINUTE) if self._jobs else None
+        self._store.tidy()
+
+    def _look_at(self, job: str, now: Now) -> Iterator[None]:
+        """Look at the runs of a job, the newest first."""
+        try:
+            found = record_files.listing(self._logs, job)
+        except OSError:  # what is there is not known, so nothing goes
+            self._again.add(job)
             return
-        self._unmended.discard(job)
-        with contextlib.suppress(OSError, StoreError):
-            for record in self._store.of_the_scheduler(job):
-                if record_files.read(self._logs, RunId(job, record["number"])) != record:
-                    record_files.write(self._logs, record)
+        self._remove_unfinished(job, found.unfinished)
+        compares = job in self._uncompared
+        self._uncompared.discard(job)
+        tally, before = Tally(self._retention, now.wall), 1 << 62
+        while True:
+            try:
+                ends = self._ends(job, before)
+            except StoreError:
+                return
+            until = bisect_left(found.runs, before)
+            numbers = sorted({*ends, *found.runs[max(0, until - RUNS_A_TURN) : until]}, reverse=True)[:RUNS_A_TURN]
+            if not numbers:
+                return
+            self._care_for(job, {number: ends.get(number) for number in numbers}, tally, compares=compares)
+            before = numbers[-1]
+            yield
 
-    def _expire(self, job: str, now: Now) -> None:
-        live = self._live()
-        expired = record_files.expired(self._logs, job, self._retention, now.wall)
-        gone = [number for number in expired if RunId(job, number) not in live]
-        for number in gone:
-            record_files.remove(self._logs, RunId(job, number))
+    def _ends(self, job: str, before: int) -> dict[int, End]:
+        """Some rows of history of a job, the newest before a number; StoreError."""
+        rows = self._store.query(_ENDS, (job, before, RUNS_A_TURN))
+        return {number: End(queued, bool(by_scheduler)) for number, queued, by_scheduler in rows}
+
+    def _care_for(self, job: str, ends: dict[int, End | None], tally: Tally, *, compares: bool) -> None:
+        """Let go of these runs, or see that their records are there."""
+        live, gone = self._live(), []
+        for run, end in ((RunId(job, number), end) for number, end in ends.items()):
+            with contextlib.suppress(OSError):  # what can't be looked at, or removed, stays
+                files = record_files.files(self._logs, run)
+                changed = max(files.modified, 0 if files.record or end is None else end.queued)
+                exceeds = tally.exceeds(changed, files.bytes)
+                if run in live:
+                    continue
+                if exceeds:
+                    record_files.remove(self._logs, run)
+                    gone.append(run.number)
+                elif end is not None and (not files.record or (compares and end.by_scheduler)):
+                    self._mend(run, files)
         if gone:
             self._store.forget(job, gone)
+
+    def _mend(self, run: RunId, files: Files) -> None:
+        """Write the record file that is missing, or older than its row: the scheduler writes after the commit."""
+        if self._no_room:
+            self._again.add(run.job)
+            return
+        with contextlib.suppress(StoreError):
+            record = self._store.record(run)
+            if record is None or (files.record and not self._is_older(record)):
+                return
+            try:
+                record_files.write(self._logs, record)
+                self._written += 1
+            except OSError as error:
+                self._no_room = True
+                self._again.add(run.job)
+                self._say_trouble(run, error)
+
+    def _is_older(self, record: Record) -> bool:
+        """Tell whether the record file of a run with a row is not what that has, nor newer."""
+        try:
+            found = record_files.checked(self._logs, RunId(record["job"], record["number"]))
+        except Damaged:
+            return True
+        return found != record and not is_ahead(found, record)
+
+    def _say_trouble(self, run: RunId, error: OSError) -> None:
+        if not self._said:
+            self._said = f"cannot write the record of {run}: {error}"
+            self._log.say("trouble", text=f"{self._said}; until they can be written, records are kept in state.db")
+
+    def _remove_unfinished(self, job: str, numbers: list[int]) -> None:
+        """Remove what a death in the middle of writing a record has left; of a live run it may be in use."""
+        live = self._live()
+        for run in (RunId(job, number) for number in numbers):
+            if run not in live:
+                with contextlib.suppress(OSError):
+                    record_files.remove_unfinished(self._logs, run)

@@ -5,17 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from jobqueued.child import atomic_file, wire
 from jobqueued.child.documents import Output
 from jobqueued.child.output import TAIL, shown
+from jobqueued.core import recollection
+from jobqueued.core.recollection import Damaged
 from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
-from jobqueued.saved import SavedJob
-from jobqueued.settings import Retention
 
-_END = ".json"
+_END, _OUTPUT = ".json", ".log"
+_UNFINISHED = f"json{atomic_file.TEMPORARY}"
+_OF_A_RUN = ("json", "log", _UNFINISHED)
+_NUMBER = re.compile(rf"[1-9]\d{{0,{MAX_DIGITS - 1}}}", re.A)
+LARGEST = 64 << 20
+"""No record is larger (bytes), whatever somebody has put in its place."""
 
 
 def path_of(logs: Path, run: RunId) -> Path:
@@ -33,9 +41,31 @@ def read(logs: Path, run: RunId) -> Record | None:
     return cast("Record", document) if whole else None
 
 
+def checked(logs: Path, run: RunId) -> Record:
+    """The record file of a run, which is a whole record of it; recollection.Damaged says why it is none."""
+    try:
+        document = json.loads(_read(f"{logs}/{run.job}/{run.number}{_END}"))
+    except OSError as error:
+        raise Damaged(error.strerror) from None
+    except (ValueError, RecursionError):
+        raise Damaged("it is no JSON") from None
+    return recollection.checked(document, run)
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise Damaged("it is no file of a record's size")
+        return os.read(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
+
+
 def output_of(logs: Path, run: RunId) -> Path:
     """The output file of a run; it is there once the run has written something."""
-    return path_of(logs, run).with_suffix(".log")
+    return path_of(logs, run).with_suffix(_OUTPUT)
 
 
 def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes, int]:
@@ -102,49 +132,70 @@ def jobs(logs: Path) -> list[str]:
     return []
 
 
+class Listing(NamedTuple):
+    """The numbers of a job's runs that left a file, oldest first, and of those whose record was being written."""
+
+    runs: list[int]
+    unfinished: list[int]
+
+
+def listing(logs: Path, job: str) -> Listing:
+    """The runs of a job that left a file; OSError: nobody knows which."""
+    try:
+        names = os.listdir(logs / job)
+    except FileNotFoundError:
+        return Listing([], [])
+    runs, unfinished = set[int](), []
+    for name in names:
+        number, _, ending = name.partition(".")
+        if ending in _OF_A_RUN and _NUMBER.fullmatch(number):
+            unfinished.append(int(number)) if ending == _UNFINISHED else runs.add(int(number))
+    return Listing(sorted(runs), unfinished)
+
+
 def numbers(logs: Path, job: str) -> list[int]:
-    """The numbers of a job's runs that left a file, oldest first."""
-    names = set()
+    """The numbers of a job's runs that left a file, oldest first, as far as that can be read."""
     with contextlib.suppress(OSError):
-        names = {entry.name.partition(".")[0] for entry in os.scandir(logs / job)}
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS)
+        return listing(logs, job).runs
+    return []
 
 
-def memories(logs: Path) -> list[SavedJob]:
-    """The memory of jobs, by their files, whose state is lost: which numbers are used."""
-    found = {job: numbers(logs, job) for job in jobs(logs)}
-    return [SavedJob(job=job, last_number=used[-1]) for job, used in found.items() if used]
+def changed(logs: Path, since: int) -> Iterator[str]:
+    """The jobs in whose directory files came or went at that instant (wall) or later; OSError."""
+    with os.scandir(logs) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mtime_ns >= since:
+                yield entry.name
 
 
-class _Kept(NamedTuple):
-    number: int
-    modified: float
+class Files(NamedTuple):
+    """The files of a run: whether its record is among them, the last change of one (wall, ns; 0: none), and bytes."""
+
+    record: bool
+    modified: int
     bytes: int
 
 
-def expired(logs: Path, job: str, retention: Retention, wall: int) -> list[int]:
-    """The runs that retention lets go, by count, age and size; the newest run always stays."""
-    kept = [_sized(logs, RunId(job, number)) for number in reversed(numbers(logs, job))]
-    oldest = (wall - retention.age) / 1e9
-    total, gone = 0, []
-    for rank, run in enumerate(kept):
-        total += run.bytes
-        if rank and (rank >= retention.runs or run.modified < oldest or total > retention.bytes):
-            gone.append(run.number)
-    return gone
-
-
-def _sized(logs: Path, run: RunId) -> _Kept:
-    modified, size = 0.0, 0
-    for ending in (_END, ".log"):
-        with contextlib.suppress(OSError):
-            status = os.stat(path_of(logs, run).with_suffix(ending))
-            modified, size = max(modified, status.st_mtime), size + status.st_size
-    return _Kept(run.number, modified, size)
+def files(logs: Path, run: RunId) -> Files:
+    """The files that a run has left; an empty record, as a crash of the host may leave it, is none.  OSError."""
+    found = Files(record=False, modified=0, bytes=0)
+    for ending in (_END, _OUTPUT):
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(f"{logs}/{run.job}/{run.number}{ending}")
+            found = Files(
+                found.record or (ending == _END and status.st_size > 0), max(found.modified, status.st_mtime_ns),
+                found.bytes + status.st_size,
+            )  # fmt: skip
+    return found
 
 
 def remove(logs: Path, run: RunId) -> None:
-    """Remove a run's files."""
-    for ending in (_END, ".log"):
-        with contextlib.suppress(OSError):
+    """Remove a run's files, its record last: OSError, and that is still there."""
+    for ending in (_OUTPUT, _END):
+        with contextlib.suppress(FileNotFoundError):
             path_of(logs, run).with_suffix(ending).unlink()
+
+
+def remove_unfinished(logs: Path, run: RunId) -> None:
+    """Remove what is left of the writing of a record; OSError."""
+    os.unlink(f"{path_of(logs, run)}{_END}{atomic_file.TEMPORARY}")

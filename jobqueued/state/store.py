@@ -1,7 +1,7 @@
 """state.db: the queue, cursors, counters and history, in SQLite (WAL, synchronous=FULL, one commit a loop turn).
 
-It is the scheduler's alone.  A file that can't be read is set aside, never deleted; what the records still tell
-(history's numbers, so that none is used twice) is taken from them, and what is gone is said.
+It is the scheduler's alone.  A file that can't be read is set aside, never deleted; what the records still tell is
+taken from them (takeover.py), and what is gone is said.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobqueued.model import Record, Run, RunId
 from jobqueued.saved import Hold, SavedJob
@@ -63,7 +63,6 @@ class Store:
         self.failure: CommitFailed | None = None
         self._texts: dict[str, bytes] = {}
         opened = self._opened()
-        self.lost = self.lost and f"{self.lost}; its waiting runs are lost"
         self._db, self.is_new, self._kept = opened.db, opened.is_new, opened.kept
         self._identity = _identity(self._path)
         self._has_committed = not self.is_new
@@ -154,8 +153,8 @@ class Store:
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
 
-        A file of None is gone, and so is a value of `meta`: "boot", before which all that was live is recovered, or
-        "hold".
+        A file of None is gone, and so is a value of `meta`: "boot", before which all that was live is recovered,
+        "hold", or "untaken": records may be without their rows.
         """
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
@@ -229,10 +228,6 @@ class Store:
         with self._reading():
             return [job for (job,) in self._db.execute("SELECT job FROM job ORDER BY job")]
 
-    def of_the_scheduler(self, job: str) -> list[Record]:
-        """The records of a job that no supervisor wrote; StoreError."""
-        return list(self._read("job = ? AND state IN ('skipped', 'lost')", job).values())
-
     def _read(self, which: str, *values: object) -> dict[int, Record]:
         """The records of these runs by their number, without those that make no sense; StoreError."""
         with self._reading():
@@ -244,6 +239,11 @@ class Store:
         """Drop records that retention has removed, never a run without its end: CommitFailed."""
         query = "DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL"
         self._write([(query, [(job, number) for number in numbers])])
+
+    def query(self, query: str, values: Iterable[object] = ()) -> list[Any]:
+        """The rows that a query finds; StoreError."""
+        with self._reading():
+            return self._db.execute(query, tuple(values)).fetchall()
 
     def tidy(self) -> None:
         """Move the write-ahead log into the database, and lay the ballast again: for a moment in which nothing is due.

@@ -42,6 +42,14 @@ class WriteBatch:
         """Keep the texts of accepted files, by name; None: it is gone."""
         self._files |= files
 
+    def note_untaken(self, *, some: bool) -> None:
+        """Keep whether records may be without their rows, so that the next start looks at all of them."""
+        self._meta["untaken"] = "1" if some else None
+
+    def drop(self, run: RunId) -> None:
+        """Leave a row out."""
+        del self.runs[run]
+
     @property
     def ended(self) -> dict[RunId, Record]:
         """The records that are not durable yet."""

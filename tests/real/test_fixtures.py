@@ -32,6 +32,8 @@ from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
 from jobqueued.state import record_files
 from jobqueued.state.rows import hold_text
 from jobqueued.state.store import NEWEST, Store
+from jobqueued.state.takeover import Takeover
+from jobqueued.state.write_batch import WriteBatch
 from tests.support import REPO
 from tests.support.host import Host
 
@@ -172,7 +174,7 @@ class TestState:
         assert sorted([*UNFINISHED, SKIP], key=lambda run: run.id) == sorted(runs, key=lambda run: run.id)
         assert all(type(claim) is Claim for run in runs for claim in run.claims)
         assert all(type(run.state) is RunState for run in runs)
-        assert (HOLD, True, None, False) == (store.hold(), store.knows_boot(BOOT), store.lost, store.is_new)
+        assert (HOLD, True, None) == (store.hold(), store.knows_boot(BOOT), store.lost)
         assert ["jobs.yaml"] == list(store.files())
 
     def test_history(self, store: Store) -> None:
@@ -202,8 +204,9 @@ class TestState:
 
 
 def content(path: Path) -> dict[str, list[Any]]:
-    """All that is in a database: its format, tables and indexes, and every row."""
+    """All that is in a database: its format, tables and indexes, and every row, but not when it was written."""
     db = sqlite3.connect(path)
+    db.execute("DELETE FROM meta WHERE name = 'saved'")
     found = {query: db.execute(query).fetchall() for query in ("PRAGMA user_version", SCHEMA)}
     tables = [name for kind, name, _sql in found[SCHEMA] if kind == "table"]
     found |= {table: db.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables}
@@ -247,9 +250,19 @@ def test_record_files() -> None:
         assert document == a_record(str(run.id))
         text = (LOGS / run.id.job / f"{run.id.number}.json").read_bytes()
         assert text == wire.encode(document)
+
+
+def test_record_files_alone(tmp_path: Path) -> None:
+    """Where state.db is lost each of them becomes history again, and the counters go on."""
+    store = Store(tmp_path)
+    batch = WriteBatch(store)
+    takeover = Takeover(store, batch, LOGS, [], lambda: not batch.commit(), BOOT, "host")
+    takeover.carry_out(0)
     assert {"backup": 1, "skipping": 9} | dict.fromkeys(
         ("dying", "failing", "hungry", "retried", "slow", "stopped"), 1
-    ) == {job.job: job.last_number for job in record_files.memories(LOGS)}
+    ) == {job.job: job.last_number for job in takeover.saved[0]}
+    assert all(store.record(run.id) == a_record(str(run.id)) for run in [*ENDED, SKIP] if run.id.job != "retried")
+    store.close()
 
 
 DUMP, QUICK, DYING = (Name.parse(name) for name in ("dump@1.1", "quick@1.1", "dying@2.1"))

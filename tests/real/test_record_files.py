@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.model import DAY, HOUR, SECOND, Record, RunId
-from jobqueued.settings import Retention
+from jobqueued.model import SECOND, Record, RunId
 from jobqueued.state import record_files
-from tests.support.host import Host, wait_for
 
 NOW = 1_800_000_000 * SECOND
 RUN = RunId("job", 7)
@@ -114,11 +112,13 @@ class TestNames:
         assert [] == record_files.jobs(tmp_path / "missing")
 
     def test_numbers(self, tmp_path: Path) -> None:
-        """A number is used if any file has it: a record, output, or a record that was being written."""
-        for name in ("10.json", "10.log", "9.log", "8.json.tmp", "notes", ".7.swp", "x6.json", "-5.json", "4x.json"):
+        """A number is used if a record or output has it; what a death left of writing one is no run."""
+        names = ["10.json", "10.log", "9.log", "8.json.tmp", "notes", ".7.swp", "x6.json", "-5.json", "4x.json"]
+        for name in [*names, "03.json", "2.txt", "8.log.tmp", "11.json.bak"]:
             keep(tmp_path, 1)
             (tmp_path / "job" / name).touch()
-        assert [1, 8, 9, 10] == record_files.numbers(tmp_path, "job")
+        assert [1, 9, 10] == record_files.numbers(tmp_path, "job")
+        assert [8] == record_files.listing(tmp_path, "job").unfinished
         assert [] == record_files.numbers(tmp_path, "missing")
 
     def test_numbers_that_no_run_can_have(self, tmp_path: Path) -> None:
@@ -136,65 +136,3 @@ class TestNames:
         record_files.remove(tmp_path, RunId("job", 1))
         record_files.remove(tmp_path, RunId("job", 3))
         assert ["11.json", "11.log", "2.json", "2.log"] == sorted(os.listdir(tmp_path / "job"))
-
-
-class TestRetention:
-    def test_by_runs(self, tmp_path: Path) -> None:
-        """The newest so many by number stay, whichever file was written last."""
-        for number in (8, 9, 10, 11):
-            keep(tmp_path, number, age=number * SECOND)
-        assert [9, 8] == record_files.expired(tmp_path, "job", Retention(runs=2), NOW)
-        assert [] == record_files.expired(tmp_path, "job", Retention(runs=4), NOW)
-
-    def test_by_age(self, tmp_path: Path) -> None:
-        """What was last written longer ago goes; output counts as much as the record."""
-        for number, hours in ((1, 30), (2, 25), (3, 23), (4, 0)):
-            keep(tmp_path, number, age=hours * HOUR)
-        keep(tmp_path, 1, age=HOUR, ending=".log")
-        assert [2] == record_files.expired(tmp_path, "job", Retention(age=DAY), NOW)
-
-    def test_by_bytes(self, tmp_path: Path) -> None:
-        """Records and output together stay within the bound; the oldest go."""
-        for number in (1, 2, 3, 4):
-            keep(tmp_path, number, size=40)
-            keep(tmp_path, number, size=60, ending=".log")
-        assert [2, 1] == record_files.expired(tmp_path, "job", Retention(bytes=299), NOW)
-        assert [1] == record_files.expired(tmp_path, "job", Retention(bytes=300), NOW)
-        assert [] == record_files.expired(tmp_path, "job", Retention(bytes=400), NOW)
-
-    def test_the_newest_stays(self, tmp_path: Path) -> None:
-        """The newest run stays, however old and large it is."""
-        keep(tmp_path, 1, age=2 * DAY, size=10)
-        keep(tmp_path, 2, age=9 * DAY, size=9000)
-        assert [1] == record_files.expired(tmp_path, "job", Retention(runs=1, age=DAY, bytes=1), NOW)
-
-    def test_nothing_there(self, tmp_path: Path) -> None:
-        """A job without files has nothing to let go."""
-        assert [] == record_files.expired(tmp_path, "job", Retention(), NOW)
-
-    def test_strangers_stay(self, tmp_path: Path) -> None:
-        """Retention lets go of runs only."""
-        for number in (1, 2):
-            keep(tmp_path, number)
-        (tmp_path / "job" / "README").touch()
-        assert [1] == record_files.expired(tmp_path, "job", Retention(runs=1), NOW)
-
-    def test_a_live_run_keeps_its_files(self, host: Host) -> None:
-        """Retention does not touch a run that goes on, however many newer ones have ended."""
-        (host.root / "jobqueued.yaml").write_text("retention: {runs: 1}")
-        host.write(
-            "job.yaml",
-            f"jobs: {{job: {{concurrency: 2, command: 'echo $JOBQUEUE_RUN; [ $JOBQUEUE_RUN != job@2 ] || "
-            f"until [ -e {host.root}/go ]; do sleep 0.05; done'}}}}",
-        )
-        host.start()
-        host.wait(host.run("job"))
-        live = host.run("job")
-        wait_for((host.root / "logs" / "job" / "2.log").exists)
-        host.wait(host.run("job"))
-        host.stop()
-        host.start()
-        wait_for(lambda: host.record("job@1") is None, why="retention")
-        assert b"job@2\n" == host.output(live)
-        (host.root / "go").touch()
-        assert "succeeded" == host.wait(live)["state"]

@@ -1,0 +1,193 @@
+"""Recollection: what is saved of a job after one more of its records.
+
+In life the counters go on by it; from the record files all that is saved comes back by it, where state.db is lost or
+older than they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from types import NoneType
+from typing import Any, cast
+
+from jobqueued.child.documents import ENDS
+from jobqueued.model import SECOND, Record, Run, RunId, RunState, to_instant
+from jobqueued.saved import JobStats, Outcome, SavedJob
+
+OUTCOMES = 10
+"""So many outcomes come back, and the last success; the next end in life keeps those that somebody goes by."""
+
+
+class Damaged(Exception):
+    """A document is no record of this run; str() is what is wrong with it."""
+
+
+# a document as a record, and as its run
+
+
+_NUMBER, _TEXT, _TEXT_OR_NONE = (int, NoneType), (str,), (str, NoneType)
+_Kinds = Mapping[str, tuple[type, ...]]
+_OF_A_RECORD: _Kinds = {
+    "job": _TEXT, "run": _TEXT, "number": (int,), "key": _TEXT, "state": _TEXT, "reason": _TEXT_OR_NONE,
+    "trigger": _TEXT, "asked_by": _TEXT_OR_NONE, "due": _TEXT, "queued": _TEXT, "started": _TEXT_OR_NONE,
+    "ended": _TEXT_OR_NONE, "pid": _NUMBER, "exit_code": _NUMBER, "signal": _NUMBER, "output": (dict,),
+    "attempts": (list,),
+}  # fmt: skip
+_OF_A_SKIP: _Kinds = {"last_due": _TEXT, "count": (int,)}
+_OF_AN_ATTEMPT: _Kinds = {
+    "attempt": (int,), "state": _TEXT, "reason": _TEXT_OR_NONE, "started": _TEXT_OR_NONE, "ended": _TEXT_OR_NONE,
+}  # fmt: skip
+_OF_AN_OUTPUT: _Kinds = {"file": _TEXT_OR_NONE, "bytes": (int,), "dropped": _NUMBER, "tail": _TEXT}
+_INSTANTS = ("due", "queued", "started", "ended", "last_due")
+_CLOCK = re.compile(r"c(\d{1,18})\.", re.A)
+_INT64 = range(-1 << 63, 1 << 63)
+
+
+def checked(document: Any, run: RunId) -> Record:
+    """A document as the record of this run: skipped, ended, or between two attempts; Damaged."""
+    _check(document, _OF_A_RECORD)
+    if (document["job"], document["number"], document["run"]) != (*run, str(run)):
+        raise Damaged(f"it is of {_short(document['run'])}")
+    for attempt in document["attempts"]:
+        _check(attempt, _OF_AN_ATTEMPT)
+    _check(document["output"], _OF_AN_OUTPUT)
+    if document["state"] == RunState.SKIPPED:
+        _check(document, _OF_A_SKIP)
+    elif not document["attempts"] or not {document["attempts"][-1]["state"], document["state"]} & ENDS:
+        raise Damaged(f"it has no end: {_short(document['state'])}")
+    for told in (document, *document["attempts"]):
+        _check_instants(told)
+    return cast("Record", document)
+
+
+def _check(document: Any, kinds: _Kinds) -> None:
+    if not isinstance(document, dict):
+        raise Damaged(f"{_short(document)} is no object")
+    for key, kind in kinds.items():
+        value = document.get(key, ...)
+        if not isinstance(value, kind) or (isinstance(value, int) and value not in _INT64):
+            raise Damaged(f"{_short(value)} is no {key}" if key in document else f"it has no {key}")
+
+
+def _check_instants(told: Mapping[str, Any]) -> None:
+    for key in _INSTANTS:
+        try:
+            if told.get(key) is not None and _instant(told[key]) not in _INT64:
+                raise ValueError
+        except (ValueError, TypeError):
+            raise Damaged(f"{_short(told[key])} is no {key}") from None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _instant(text: str) -> int:
+    return to_instant(datetime.fromisoformat(text))
+
+
+def last_attempt(record: Record) -> int:
+    """The number of the last attempt that it tells of; 0: of none."""
+    return record["attempts"][-1]["attempt"] if record["attempts"] else 0
+
+
+def is_final(record: Record) -> bool:
+    """Tell whether the run of a record is over."""
+    return record["state"] in ENDS or record["state"] == RunState.SKIPPED
+
+
+def is_ahead(record: Record, other: Record) -> bool:
+    """Tell whether it tells of more attempts, or of more occurrences that it skips, than the other of its run."""
+    return (last_attempt(record), record.get("count", 1)) > (last_attempt(other), other.get("count", 1))
+
+
+def final(record: Record, why: str) -> Record:
+    """The record with an end: one between two attempts ends as the last of them did, as there is no other."""
+    if is_final(record):
+        return record
+    last = record["attempts"][-1]
+    return {**record, "state": last["state"], "reason": f"{last['reason']}; no retry: {why}"}
+
+
+def run_of(record: Record) -> Run:
+    """The ended run that a record tells of."""
+    started, last_due = record["started"], record.get("last_due")
+    return Run(
+        id=RunId(record["job"], record["number"]), key=record["key"], due=_instant(record["due"]),
+        queued=_instant(record["queued"]), arrival=0, trigger=record["trigger"], asked_by=record["asked_by"],
+        state=RunState(record["state"]), reason=record["reason"], attempt=last_attempt(record), pid=record["pid"],
+        started=None if started is None else _instant(started),
+        last_due=None if last_due is None else _instant(last_due), count=record.get("count", 1),
+    )  # fmt: skip
+
+
+# what is saved of the job
+
+
+def counted(stats: JobStats, state: RunState, started: int, record: Record) -> JobStats:
+    """The counters after one more run, which was not skipped."""
+    succeeded = state is RunState.SUCCEEDED
+    return replace(
+        stats, started=stats.started + 1, succeeded=stats.succeeded + succeeded, failed=stats.failed + (not succeeded),
+        last_run=started, last_state=state, usual=_usual(stats.usual, record) if succeeded else stats.usual,
+    )  # fmt: skip
+
+
+def _usual(usual: int | None, record: Record) -> int | None:
+    """The usual duration of a run (ns), now that one more has succeeded."""
+    if not record.get("attempts"):
+        return usual
+    attempt = record["attempts"][-1]
+    started, ended = attempt.get("started"), attempt.get("ended")
+    if not (started and ended):
+        return usual
+    lived = datetime.fromisoformat(ended) - datetime.fromisoformat(started)
+    took = max(0, round(lived.total_seconds() * SECOND))
+    return took if usual is None else (3 * usual + took) // 4
+
+
+def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
+    """All that is saved of a job after the end of one more run, of which nothing else than its record is known."""
+    before = up_to(saved, run.id.number - 1)
+    ended = _instant(record["ended"] or record["started"] or record["queued"])
+    stats = before.stats
+    if run.state is RunState.SKIPPED:
+        stats = replace(stats, skipped=stats.skipped + run.count)
+    else:
+        stats = counted(stats, run.state, ended if run.started is None else run.started, record)
+    return replace(
+        before, last_number=max(before.last_number, run.id.number), stats=stats,
+        outcomes=_outcomes(before.outcomes, run, ended), **_covered(before, run),
+    )  # fmt: skip
+
+
+def up_to(saved: SavedJob, number: int) -> SavedJob:
+    """All that is saved of a job whose numbers are used up to this one, by runs of which nothing is known.
+
+    They count as started, lest `max_runs` is exceeded.
+    """
+    unknown = number - saved.last_number
+    if unknown <= 0:
+        return saved
+    return replace(saved, last_number=number, stats=replace(saved.stats, started=saved.stats.started + unknown))
+
+
+def _covered(saved: SavedJob, run: Run) -> dict[str, Any]:
+    """The change of the cursor by an occurrence of the clock; one of an earlier era does not move it."""
+    key, due = _CLOCK.match(run.key), run.due if run.last_due is None else run.last_due
+    if key is None or (int(key[1]), due) <= (saved.era, saved.cursor):
+        return {}
+    return {"era": int(key[1]), "cursor": due, "previous": 0}
+
+
+def _outcomes(outcomes: tuple[Outcome, ...], run: Run, ended: int) -> tuple[Outcome, ...]:
+    due = run.due if run.last_due is None else run.last_due
+    others = [known for known in outcomes if known.run != run.id.number]
+    found = sorted([*others, Outcome(run.id.number, due, ended, run.state.value)], key=lambda one: (one.due, one.run))
+    successes = [known for known in found if known.state == RunState.SUCCEEDED]
+    last = max(successes, key=lambda one: one.ended, default=None)
+    return tuple(known for known in found if known in found[-OUTCOMES:] or known is last)

@@ -1,0 +1,242 @@
+"""The takeover of what the record files know and state.db does not, before anything is decided.
+
+That is so where state.db is missing or was set aside, where an older one was put back, and where it could not be
+written any more before the daemon ended.  Directories of jobs that were changed after the last commit are looked at:
+
+number                        record                        becomes
+beyond the last one           ended, or skipped             history; counters and cursor go on behind it
+                              between two attempts          the same, with the end of its last attempt
+                              damaged, or there is output   used, and counted as started
+with a row that is not final  not ahead of the row          the row goes on
+                              ahead of the row              its end
+                              damaged, or there is output   lost, if the row knows of no attempt
+of the newest row, a skip     covers more occurrences       the row
+
+What is live in this boot, or has left its end in R, is recovery's, and only its number counts.  All of it is committed
+in parts, each whole in itself, so that a crash in between goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from jobqueued.commands import Command, SaveBoot, SaveJob, SaveRun
+from jobqueued.core import recollection, record
+from jobqueued.core.recollection import Damaged
+from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState
+from jobqueued.saved import SavedJob
+from jobqueued.state import record_files
+from jobqueued.state.store import Store
+from jobqueued.state.write_batch import WriteBatch
+
+PART = 500
+"""So many rows are one commit."""
+SLACK = 2 * SECOND
+"""So much earlier (ns) a directory may seem to have changed: the clock for files ticks; some count in seconds."""
+
+
+class Takeover:
+    """One takeover.  `found` are the runs that have an R in this boot; `commit` tells whether it could be made."""
+
+    def __init__(
+        self, store: Store, batch: WriteBatch, logs: Path, found: Iterable[RunId], commit: Callable[[], bool],
+        boot: str, host: str,
+    ) -> None:  # fmt: skip
+        self._store, self._batch, self._logs, self._commit, self._host = store, batch, logs, commit, host
+        self._boot, self._same_boot, self._is_new = boot, store.knows_boot(boot), not _meta(store)
+        memories, runs = store.load()
+        self._memories = {memory.job: memory for memory in memories}
+        self._runs = {run.id: run for run in runs}
+        self._unsettled, self._found = _by_job(self._runs), _by_job(found)
+        self._skip: Run | None = None
+        self._saved_at = _saved_at(store)
+        self._has_room = True
+        self._records = self._damaged = 0
+        self._jobs: set[str] = set()
+        self._first_damaged = self._unreadable = ""
+
+    @property
+    def lost(self) -> bool:
+        """Tell whether state.db was lost, so that nobody knows what was due, and what this boot has made due."""
+        return self._is_new and bool(self._records or self._damaged or self._unreadable or self._store.lost)
+
+    @property
+    def saved(self) -> tuple[list[SavedJob], list[Run]]:
+        """All that the scheduler begins with."""
+        return list(self._memories.values()), list(self._runs.values())
+
+    def everything(self) -> list[Command]:
+        """All that a state.db that breaks over the takeover has to hold anew."""
+        return [*map(SaveJob, self._memories.values()), *map(SaveRun, self._runs.values())]
+
+    def carry_out(self, wall: int) -> None:
+        """Take all of it over, and commit it."""
+        since = self._saved_at - SLACK
+        if since > wall:  # by a clock that was ahead: it says nothing
+            since = 0
+        try:
+            for job in record_files.changed(self._logs, since):
+                self._look_at(job)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._unreadable = f"{self._logs}: {error.strerror}"
+        if self._batch or self._unreadable or not self._saved_at:
+            self._save(untaken=bool(self._unreadable))
+
+    def told(self, state: Path) -> list[str]:
+        """Words for people about it; `state`: the directory of state.db."""
+        texts = []
+        came = f"{self._records} records of {len(self._jobs)} jobs are taken over from {self._logs}"
+        if self.lost:
+            texts.append(
+                f"{self._store.lost or f'{state}/state.db was missing or empty'}; {came}: history, counters and run"
+                " numbers go on; lost are runs that waited, pauses, skip-next and the hold of the host; what came due"
+                " meanwhile is not caught up"
+            )
+        elif self._records:
+            texts.append(
+                f"{state}/state.db is older than the records, as after a backup was put back, or its disk was full;"
+                f" {came}; lost are later pauses, skip-next, holds, and runs that waited"
+            )
+        if self._damaged:
+            texts.append(
+                f"{self._damaged} runs in {self._logs} have no record that can be read ({self._first_damaged});"
+                " their numbers count as used"
+            )
+        if self._unreadable:
+            texts.append(f"{self._unreadable}; its records may be newer than state.db; restart jobqueued to look again")
+        if not self._has_room:
+            texts.append(f"{state} has no room for all records, so history has gaps; free space, and restart jobqueued")
+        return texts
+
+    def _look_at(self, job: str) -> None:
+        """Take one job over, number by number."""
+        before = saved = self._memories.get(job) or SavedJob(job=job)
+        try:
+            used = record_files.listing(self._logs, job).runs
+        except OSError as error:
+            self._unreadable = f"{self._logs / job}: {error.strerror}"
+            return
+        self._skip = None
+        for number in self._in_question(saved, used):
+            saved = self._take(saved, RunId(job, number))
+            if len(self._batch.runs) >= PART:
+                self._batch.take(SaveJob(saved))
+                self._save(untaken=True)
+        if saved != before:
+            self._memories[job] = saved
+            self._batch.take(SaveJob(saved))
+            self._choose_skip(saved)
+
+    def _in_question(self, saved: SavedJob, used: list[int]) -> list[int]:
+        """The numbers of which the files may know more than the rows, in order."""
+        newest, unsettled = saved.last_number, self._unsettled.get(saved.job, set())
+        settled = range(newest + 1) if self._saved_at else _numbers(self._store, saved.job)
+        live = (number for number in self._found.get(saved.job, ()) if number > newest)
+        return sorted({*live, *(number for number in used if number in unsettled or number not in settled)})
+
+    def _take(self, saved: SavedJob, run: RunId) -> SavedJob:
+        """Take one number over; what is saved of its job then."""
+        if run.number in self._found.get(run.job, ()):
+            before = recollection.up_to(saved, run.number - 1)
+            return replace(before, last_number=max(before.last_number, run.number))
+        row = self._runs.get(run)
+        try:
+            document = record_files.checked(self._logs, run)
+        except Damaged as damage:
+            if row is None:
+                return self._damage(saved, run, damage)
+            return self._end(saved, row, self._lost(row, damage)) if _was_never_sent(row) else saved
+        if row is not None and not self._is_ahead(document, row):
+            return saved
+        return self._end(saved, row, document)
+
+    def _end(self, saved: SavedJob, row: Run | None, document: Record) -> SavedJob:
+        """Take over the end of a run; what is saved of its job then."""
+        final = recollection.final(document, "state.db was lost, or is older than the record")
+        run = recollection.run_of(final)
+        if final is not document:
+            run = replace(run, attempt=run.attempt + 1)  # like any that waited for another in vain
+        self._records += 1
+        self._jobs.add(run.id.job)
+        if self._has_room or row is not None:
+            self._batch.take(SaveRun(run, final))
+        self._runs.pop(run.id, None)
+        if run.state is RunState.SKIPPED:
+            self._skip = run
+        if row is None and run.id.number <= saved.last_number:
+            return saved  # it is counted already
+        if row is not None and row.state is RunState.SKIPPED:
+            run = replace(run, count=run.count - row.count)
+        return recollection.after(saved, run, final)
+
+    def _is_ahead(self, document: Record, row: Run) -> bool:
+        """Tell whether a record tells more than a row does.  The end of a live attempt is taken by recovery."""
+        skips, last = document["state"] == RunState.SKIPPED, recollection.last_attempt(document)
+        if row.state is RunState.SKIPPED:
+            return skips and document.get("count", 1) > row.count
+        if row.state in LIVE and last == row.attempt:
+            seems_unsent = row.pid is None and self._same_boot
+            return seems_unsent or not recollection.is_final(document)
+        return skips or last >= max(row.attempt, 1)
+
+    def _lost(self, row: Run, damage: Damaged) -> Record:
+        reason = f"it may have run: its files are newer than state.db, and its record can't be read ({damage})"
+        lost = replace(row, state=RunState.LOST, attempt=1, reason=reason)
+        return record.lost(lost, None, self._host, None, record_files.found_output(self._logs, row.id))
+
+    def _damage(self, saved: SavedJob, run: RunId, damage: Damaged) -> SavedJob:
+        if run.number > saved.last_number:
+            self._damaged += 1
+            self._first_damaged = self._first_damaged or f"{run}: {damage}"
+        return recollection.up_to(saved, run.number)
+
+    def _choose_skip(self, saved: SavedJob) -> None:
+        """Only a skip that is its job's newest run is joined by the next."""
+        for run in [RunId(saved.job, number) for number in self._unsettled.get(saved.job, ())]:
+            if run in self._runs and self._runs[run].state is RunState.SKIPPED and run.number != saved.last_number:
+                del self._runs[run]
+        if self._skip is not None and self._skip.id.number == saved.last_number:
+            self._runs[self._skip.id] = self._skip
+
+    def _save(self, *, untaken: bool) -> None:
+        """Commit.  Where there is no room, rows of history wait for a start that has room; all else is with us."""
+        if self.lost:
+            self._batch.take(SaveBoot(self._boot))
+        self._batch.note_untaken(some=untaken or not self._has_room)
+        if self._has_room and not self._commit():
+            self._has_room = False
+            self._batch.note_untaken(some=True)
+            for run in [run for run in self._batch.runs if run.number not in self._unsettled.get(run.job, ())]:
+                self._batch.drop(run)
+
+
+def _meta(store: Store) -> dict[str, str]:
+    """All that was committed beside jobs and runs; nothing: there was no commit."""
+    return dict(store.query("SELECT name, value FROM meta"))
+
+
+def _saved_at(store: Store) -> int:
+    """The instant of the last commit (wall, ns); 0: nobody knows, or records were left out for want of room."""
+    found = _meta(store)
+    return 0 if "untaken" in found else int(found.get("saved", 0))
+
+
+def _numbers(store: Store, job: str) -> set[int]:
+    """The numbers of a job's runs that have a row."""
+    return {number for (number,) in store.query("SELECT number FROM run WHERE job = ?", (job,))}
+
+
+def _by_job(runs: Iterable[RunId]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for job, number in runs:
+        found.setdefault(job, set()).add(number)
+    return found
+
+
+def _was_never_sent(row: Run) -> bool:
+    """Tell whether a run has no files, as far as its row knows."""
+    return row.state in PENDING and row.attempt == 0

@@ -1,0 +1,108 @@
+"""What is saved of a job comes back from its records, one by one."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import pytest
+
+from jobqueued.core.recollection import OUTCOMES, Damaged, after, checked, final, is_ahead, run_of, up_to
+from jobqueued.model import SECOND, Record, RunId, RunState
+from jobqueued.saved import SavedJob
+from tests.support.records import NOW, a_record
+
+
+def told(*records: Record, saved: SavedJob | None = None) -> SavedJob:
+    """What is saved after these."""
+    return reduce(lambda known, one: after(known, run_of(one), one), records, saved or SavedJob(job="job"))
+
+
+def test_counters() -> None:
+    """Starts, successes, failures and skips are counted as in life, and the last run is the last that started."""
+    stats = told(
+        a_record(1), a_record(2, "failed"), a_record(3, "lost"), a_record(4, "skipped", count=7), a_record(5, "killed"),
+        a_record(6, "skipped"),
+    ).stats  # fmt: skip
+    assert (4, 1, 3, 8) == (stats.started, stats.succeeded, stats.failed, stats.skipped)
+    assert (NOW + 6 * SECOND, RunState.KILLED, 2 * SECOND) == (stats.last_run, stats.last_state, stats.usual)
+
+
+def test_unknown_numbers_count_as_started() -> None:
+    """A number of which nothing is known is used, and may have been a run."""
+    assert (9, 5) == (told(a_record(5), a_record(9, "skipped")).last_number, told(a_record(5)).stats.started)
+    saved = up_to(told(a_record(2)), 4)
+    assert (4, 4) == (saved.last_number, saved.stats.started)
+    assert saved == up_to(saved, 3)
+
+
+def test_the_cursor_is_behind_the_last_due_time() -> None:
+    """What the clock made due moves it, of skips the last; what others made due does not."""
+    assert told(a_record(1), a_record(2)).cursor == NOW + 2 * SECOND
+    last = a_record(3, "skipped", last_due=NOW + 50 * SECOND, count=48)
+    assert told(last, a_record(4, key="x12")).cursor == NOW + 50 * SECOND
+    assert told(a_record(4, key="x12"), a_record(5, key="cNone.3"), a_record(6, key="c.")).cursor == 0
+
+
+def test_eras() -> None:
+    """A due time of an earlier era moves nothing; that of a newer one does, even if it is earlier."""
+    newer = a_record(2, key="c1.5", due="2000-01-01T00:00:00.000000Z")
+    saved = told(a_record(1), newer, a_record(3))
+    assert (1, 946684800 * SECOND) == (saved.era, saved.cursor)
+
+
+def test_a_cursor_ahead_stays() -> None:
+    """What is saved already counts where it is further."""
+    ahead = SavedJob(job="job", cursor=NOW + 100 * SECOND, rhythm="r", last_number=3)
+    saved = told(a_record(4), saved=ahead)
+    assert (NOW + 100 * SECOND, "r", 4) == (saved.cursor, saved.rhythm, saved.last_number)
+
+
+def test_outcomes() -> None:
+    """The newest outcomes, and the last success, are there for those that depend on it; not more."""
+    saved = told(a_record(1), *(a_record(number, "failed") for number in range(2, 40)))
+    assert [1, *range(40 - OUTCOMES, 40)] == [outcome.run for outcome in saved.outcomes]
+
+
+def test_the_end_of_what_waited_for_a_retry() -> None:
+    """It ends as its last attempt did, and says why there is no other."""
+    ended = final(a_record(1, "retrying", attempts=2), "state.db was lost")
+    assert ("failed", "exit code 3; no retry: state.db was lost") == (ended["state"], ended["reason"])
+    assert a_record(1) == final(a_record(1), "")
+
+
+def test_what_is_newer() -> None:
+    """More attempts, or more occurrences, are newer; another end of as many is not."""
+    assert is_ahead(a_record(1, attempts=2), a_record(1, "retrying"))
+    assert is_ahead(a_record(1, "skipped", count=2), a_record(1, "skipped"))
+    assert not is_ahead(a_record(1), a_record(1, "lost"))
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        (None, "None is no object"),
+        ({}, "it has no job"),
+        (a_record(2), "it is of 'job@2'"),
+        (a_record(1, reason=5), "5 is no reason"),
+        (a_record(1, output={}), "it has no file"),
+        (a_record(1, due="tomorrow"), "'tomorrow' is no due"),
+        (a_record(1, due="2026-01-01T00:00:00"), "'2026-01-01T00:00:00' is no due"),
+        (a_record(1, due="9999-01-01T00:00:00.000000Z"), "'9999-01-01T00:00:00.000000Z' is no due"),
+        (a_record(1, attempts=0), "it has no end: 'succeeded'"),
+        (a_record(1, pid=1 << 70), "1180591620717411303424 is no pid"),
+        ({**a_record(1, "skipped"), "count": None}, "None is no count"),
+    ],
+)
+def test_damaged(document: object, why: str) -> None:
+    """What is no record of the run is told with what is wrong."""
+    with pytest.raises(Damaged) as damaged:
+        checked(document, RunId("job", 1))
+    assert why == str(damaged.value)
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed", "lost", "skipped", "retrying"])
+def test_whole(state: str) -> None:
+    """Every record that a record file can have is one, and its run is as it was."""
+    document = a_record(3, state)
+    run = run_of(final(checked(document, RunId("job", 3)), ""))
+    assert (RunId("job", 3), NOW + 3 * SECOND, f"c0.{NOW // SECOND + 3}") == (run.id, run.due, run.key)

@@ -1,0 +1,315 @@
+"""Housekeeping: retention lets go of what is meant to expire, and of nothing else; what is missing is written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobqueued.core.recollection import run_of
+from jobqueued.host.log import Log
+from jobqueued.model import DAY, HOUR, MINUTE, Now, RunId
+from jobqueued.paths import Paths
+from jobqueued.saved import SavedJob
+from jobqueued.settings import Retention
+from jobqueued.state import record_files
+from jobqueued.state.commits import Commits
+from jobqueued.state.housekeeping import AGAIN, RUNS_A_TURN, Housekeeping
+from jobqueued.state.store import CommitFailed, Store
+from jobqueued.state.write_batch import WriteBatch
+from tests.support.host import Host, wait_for
+from tests.support.records import DAMAGES, NOW, a_record, write
+
+KEEP = Retention(runs=10_000)
+
+
+class House:
+    """A state.db, record files, and who keeps them."""
+
+    def __init__(self, root: Path) -> None:
+        self.logs, self.live = root / "logs", set[RunId]()
+        (root / "state").mkdir()
+        self.store = Store(root / "state")
+        self.commits = Commits(WriteBatch(self.store), Paths.chosen(root), Log("json"))
+        self.log = Log("json")
+
+    def rows(self, *numbers: int, state: str = "succeeded") -> None:
+        """History without files."""
+        records = [a_record(number, state) for number in numbers]
+        runs = [run_of(record) for record in records]
+        rows = {run.id: (run, record) for run, record in zip(runs, records, strict=True)}
+        self.store.commit(rows, {"job": SavedJob(job="job", last_number=max(numbers, default=0))})
+
+    def keep(self, number: int, *, age: int = 0, size: int = 0, ending: str = ".json") -> None:
+        """A file that a run left `age` ns ago."""
+        path = record_files.path_of(self.logs, RunId("job", number)).with_suffix(ending)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * size)
+        os.utime(path, ns=(NOW - age, NOW - age))
+
+    def sweep(self, retention: Retention = KEEP, turns: int = 1000) -> Housekeeping:
+        """All that there is to do after a start."""
+        housekeeping = Housekeeping(self.store, self.logs, retention, lambda: self.live, self.commits, self.log)
+        housekeeping.begin(Now(NOW, 0))
+        return self.go_on(housekeeping, turns=turns)
+
+    def go_on(self, housekeeping: Housekeeping, mono: int = 0, turns: int = 1000) -> Housekeeping:
+        """All that there is to do by then."""
+        while housekeeping.deadline is not None and housekeeping.deadline <= mono and (turns := turns - 1):
+            housekeeping.turn(Now(NOW, mono))
+        return housekeeping
+
+    @property
+    def files(self) -> list[int]:
+        """The numbers that have files."""
+        return record_files.numbers(self.logs, "job")
+
+    @property
+    def records(self) -> list[int]:
+        """The numbers that have whole record files."""
+        return [n for n in self.files if record_files.read(self.logs, RunId("job", n)) is not None]
+
+    @property
+    def history(self) -> list[int]:
+        """The numbers that have rows."""
+        return sorted(record["number"] for record in self.store.history("job", 10_000))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """An empty one."""
+    house = House(tmp_path)
+    yield house
+    house.store.close()
+
+
+class TestRetention:
+    def test_by_runs(self, house: House) -> None:
+        """The newest so many by number stay, whichever file was written last."""
+        for number in (8, 9, 10, 11):
+            house.keep(number, age=number * MINUTE)
+        house.sweep(Retention(runs=4))
+        assert [8, 9, 10, 11] == house.files
+        house.sweep(Retention(runs=2))
+        assert [10, 11] == house.files
+
+    def test_by_age(self, house: House) -> None:
+        """What was last written longer ago goes; output counts as much as the record."""
+        for number, hours in ((1, 30), (2, 25), (3, 23), (4, 0)):
+            house.keep(number, age=hours * HOUR)
+        house.keep(1, age=HOUR, ending=".log")
+        house.sweep(Retention(age=DAY))
+        assert [1, 3, 4] == house.files
+
+    @pytest.mark.parametrize(("bound", "left"), [(299, [3, 4]), (300, [2, 3, 4]), (400, [1, 2, 3, 4])])
+    def test_by_bytes(self, house: House, bound: int, left: list[int]) -> None:
+        """Records and output together stay within the bound; the oldest go."""
+        for number in (1, 2, 3, 4):
+            house.keep(number, size=40)
+            house.keep(number, size=60, ending=".log")
+        house.sweep(Retention(bytes=bound))
+        assert left == house.files
+
+    def test_the_newest_stays(self, house: House) -> None:
+        """The newest run stays, however old and large it is."""
+        house.keep(1, age=2 * DAY, size=10)
+        house.keep(2, age=9 * DAY, size=9000)
+        house.sweep(Retention(runs=1, age=DAY, bytes=1))
+        assert [2] == house.files
+
+    def test_strangers_stay(self, house: House) -> None:
+        """Retention lets go of runs only."""
+        for number in (1, 2):
+            house.keep(number)
+        (house.logs / "job" / "README").touch()
+        house.sweep(Retention(runs=1))
+        assert ["2.json", "README"] == sorted(os.listdir(house.logs / "job"))
+
+    def test_row_and_files_go_together(self, house: House) -> None:
+        """An expired run loses its files and its row; the others keep both."""
+        house.rows(1, 2, 3)
+        write(house.logs, *(a_record(number) for number in (1, 2, 3)))
+        house.sweep(Retention(runs=2))
+        assert ([2, 3], [2, 3]) == (house.files, house.history)
+
+    def test_a_file_that_is_missing_forgets_nothing(self, house: House) -> None:
+        """Where a full disk left only the beginnings of records, rows stay, and become records again."""
+        house.rows(*range(1, 301))
+        for number in range(1, 301):
+            house.keep(number, age=99 * DAY, ending=".json.tmp")
+        house.sweep()
+        assert list(range(1, 301)) == house.history == house.records
+        assert 300 == len(os.listdir(house.logs / "job"))
+
+    def test_a_row_without_a_file_grows_old(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where no record can ever be written history stays within the same bounds, by when its runs were queued."""
+        monkeypatch.setattr(record_files, "write", fails)
+        house.rows(1, 2, 3, 4)
+        house.sweep(Retention(runs=3))
+        assert [2, 3, 4] == house.history
+        old = a_record(1, queued="2020-01-01T00:00:00.000000Z")
+        house.store.commit({RunId("job", 1): (run_of(old), old)}, {})
+        house.sweep(Retention(age=DAY))
+        assert [2, 3, 4] == house.history
+
+    @pytest.mark.parametrize("broken", ["listing", "files"])
+    def test_what_can_not_be_looked_at_is_not_old(
+        self, house: House, monkeypatch: pytest.MonkeyPatch, broken: str
+    ) -> None:
+        """EIO of the directory or of a file says nothing about its age."""
+        house.rows(1, 2, 3)
+        write(house.logs, *(a_record(number) for number in (1, 2, 3)))
+        monkeypatch.setattr(record_files, broken, fails)
+        house.sweep(Retention(runs=1, age=1, bytes=1))
+        assert ([1, 2, 3], [1, 2, 3]) == (house.history, [1, 2, 3])
+
+    def test_what_can_not_be_removed_stays(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A read-only disk keeps its records, and so does history."""
+        house.rows(1, 2, 3)
+        write(house.logs, *(a_record(number) for number in (1, 2, 3)))
+        monkeypatch.setattr(record_files, "remove", fails)
+        house.sweep(Retention(runs=1))
+        assert ([1, 2, 3], [1, 2, 3]) == (house.history, house.files)
+
+    def test_a_failing_commit_is_made_up_for(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Rows that could not be forgotten when their files went go the next time, and nothing comes back for long."""
+        house.rows(1, 2, 3)
+        write(house.logs, *(a_record(number) for number in (1, 2, 3)))
+        with monkeypatch.context() as patched:
+            patched.setattr(house.store, "forget", fails_to_commit)
+            house.sweep(Retention(runs=1))
+            assert ([3], "disk full" in (house.commits.degraded or "")) == (house.files, True)
+        house.commits.make()
+        house.sweep(Retention(runs=1))
+        assert ([3], [3]) == (house.files, house.history)
+
+
+def fails(*_: object) -> None:
+    """Any step, on a disk that is broken."""
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def fails_to_commit(*_: object) -> None:
+    """A commit, on a disk that is full."""
+    raise CommitFailed("disk full")
+
+
+class TestMissing:
+    def test_all_rows_have_files_after_the_start(self, house: House) -> None:
+        """Whoever was to write a record, it is written from its row, unless its run is live."""
+        house.rows(1, 2, 3, 4)
+        house.live.add(RunId("job", 4))
+        (house.logs / "job").mkdir(parents=True)
+        (house.logs / "job" / "2.json").touch()
+        house.sweep()
+        assert [1, 2, 3] == house.records
+        assert a_record(2) == record_files.read(house.logs, RunId("job", 2))
+
+    @pytest.mark.parametrize("damage", DAMAGES)
+    def test_what_the_scheduler_wrote_is_as_its_row(self, house: House, damage: object) -> None:
+        """A record that the scheduler was to write, and that is damaged, is written again where that is possible."""
+        house.rows(1, 2, state="lost")
+        write(house.logs, a_record(1, "lost"), a_record(2, "retrying"))
+        damage(house.logs / "job" / "1.json")  # type: ignore[operator]
+        house.sweep()
+        whole = a_record(1, "lost") == record_files.read(house.logs, RunId("job", 1))
+        assert (damage.__name__ != "directory", a_record(2, "lost")) == (  # type: ignore[attr-defined]
+            whole, record_files.read(house.logs, RunId("job", 2)),
+        )  # fmt: skip
+
+    def test_a_newer_file_stays(self, house: House) -> None:
+        """A file that tells of more than the row is not written over."""
+        house.rows(1, state="skipped")
+        newer = a_record(1, "skipped", count=9)
+        write(house.logs, newer)
+        house.sweep()
+        assert newer == record_files.read(house.logs, RunId("job", 1))
+
+    def test_no_row_explains_it(self, house: House) -> None:
+        """A record file of a number without a row is not touched."""
+        house.rows(1)
+        write(house.logs, a_record(1), a_record(7, "lost"))
+        before = (house.logs / "job" / "7.json").read_bytes()
+        house.sweep()
+        assert (before, [1]) == ((house.logs / "job" / "7.json").read_bytes(), house.history)
+
+    def test_one_try_while_there_is_no_room(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One record is tried each time, it is said once; when there is room all are written, which is said too."""
+        house.rows(1, 2, 3)
+        said, tried = [], []
+        monkeypatch.setattr(house.log, "say", lambda event, **fields: said.append((event, fields["text"])))
+        with monkeypatch.context() as patched:
+            patched.setattr(record_files, "write", lambda *_: tried.append(1) or fails())
+            housekeeping = house.sweep()
+            for tries in range(1, 4):
+                house.go_on(housekeeping, tries * AGAIN)
+            assert (4, ["trouble"], 4 * AGAIN) == (len(tried), [event for event, _ in said], housekeeping.deadline)
+        house.go_on(housekeeping, 4 * AGAIN)
+        assert ([1, 2, 3], None) == (house.records, housekeeping.deadline)
+        assert ("recovered", f"{house.logs}: 3 records that were missing are written") == said[1]
+
+    def test_a_record_that_could_not_be_written_now(self, house: House) -> None:
+        """In life it is tried again after a pause, and nothing is looked at while nothing is missing."""
+        housekeeping = house.sweep()
+        assert housekeeping.deadline is None
+        house.rows(1)
+        housekeeping.miss(RunId("job", 1), OSError(errno.ENOSPC, "no room"), Now(NOW, 5))
+        assert AGAIN + 5 == housekeeping.deadline
+        house.go_on(housekeeping, AGAIN + 5)
+        assert ([1], None) == (house.records, housekeeping.deadline)
+
+    def test_not_before_its_row(self, house: House) -> None:
+        """While commits fail the row may be missing too, so the record is not looked for."""
+        housekeeping = house.sweep()
+        house.commits.degrade(CommitFailed("disk full"))
+        housekeeping.miss(RunId("job", 1), OSError(errno.ENOSPC, "no room"), Now(NOW, 0))
+        house.go_on(housekeeping, AGAIN)
+        house.rows(1)
+        house.commits.degraded = None
+        house.go_on(housekeeping, 2 * AGAIN)
+        assert [1] == house.records
+
+
+class TestLeftovers:
+    def test_of_writing(self, house: House) -> None:
+        """What a death left of writing a record goes, but not what a live run may be writing."""
+        for number in (1, 2):
+            house.keep(number, ending=".json.tmp")
+        house.live.add(RunId("job", 2))
+        house.sweep()
+        assert ["2.json.tmp"] == os.listdir(house.logs / "job")
+
+    def test_a_slice_a_turn(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many runs a job has, a turn looks at so many."""
+        house.rows(*range(1, 3 * RUNS_A_TURN + 1))
+        looked: list[int] = []
+        true = record_files.files
+        monkeypatch.setattr(record_files, "files", lambda logs, run: looked.append(run.number) or true(logs, run))
+        house.sweep(turns=3)
+        assert list(range(3 * RUNS_A_TURN, 2 * RUNS_A_TURN, -1)) == looked
+        house.sweep(Retention(runs=1000))
+        assert 3 * RUNS_A_TURN == len(house.records)
+
+
+def test_a_live_run_keeps_its_files(host: Host) -> None:
+    """Retention does not touch a run that goes on, however many newer ones have ended."""
+    (host.root / "jobqueued.yaml").write_text("retention: {runs: 1}")
+    host.write(
+        "job.yaml",
+        f"jobs: {{job: {{concurrency: 2, command: 'echo $JOBQUEUE_RUN; [ $JOBQUEUE_RUN != job@2 ] || "
+        f"until [ -e {host.root}/go ]; do sleep 0.05; done'}}}}",
+    )
+    host.start()
+    host.wait(host.run("job"))
+    live = host.run("job")
+    wait_for((host.root / "logs" / "job" / "2.log").exists)
+    host.wait(host.run("job"))
+    host.stop()
+    host.start()
+    wait_for(lambda: host.record("job@1") is None, why="retention")
+    assert b"job@2\n" == host.output(live)
+    (host.root / "go").touch()
+    assert "succeeded" == host.wait(live)["state"]

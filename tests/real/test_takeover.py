@@ -1,0 +1,403 @@
+"""The takeover: what the record files know better than state.db is in the first commit, and nothing else is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState
+from jobqueued.saved import SavedJob
+from jobqueued.state import record_files, takeover
+from jobqueued.state.store import CommitFailed, Store
+from jobqueued.state.takeover import SLACK, Takeover
+from jobqueued.state.write_batch import WriteBatch
+from tests.support.records import DAMAGES, NOW, a_record, write
+from tests.support.states import a_run
+
+BOOT = "this boot"
+
+
+class Start:
+    """A start of the daemon, as far as its state goes."""
+
+    def __init__(self, root: Path, *found: str, commits: Callable[[], bool] | None = None, wall: int = 2 * NOW) -> None:
+        (root / "state").mkdir(exist_ok=True)
+        self.state, self.logs = root / "state", root / "logs"
+        self.store = Store(self.state)
+        self.batch = WriteBatch(self.store)
+        self.takeover = Takeover(
+            self.store, self.batch, self.logs, map(RunId.parse, found), commits or self.commit, BOOT, "host"
+        )
+        self.takeover.carry_out(wall)
+        memories, runs = self.takeover.saved
+        self.jobs = {memory.job: memory for memory in memories}
+        self.runs = {str(run.id): run for run in runs}
+        self.told = self.takeover.told(self.state)
+
+    def commit(self) -> bool:
+        """As the daemon's, in short."""
+        try:
+            self.batch.commit()
+        except CommitFailed:
+            return False
+        return True
+
+    def history(self, job: str = "job") -> list[int]:
+        """The numbers that have rows with a record."""
+        return sorted(self.store.history(job, 1 << 30))
+
+    def close(self) -> None:
+        """Its end.  What the scheduler begins with has to be what the next one would load."""
+        memories, runs = self.store.load()
+        if not self.batch:
+            assert (self.jobs, self.runs) == ({one.job: one for one in memories}, {str(run.id): run for run in runs})
+        self.store.close()
+
+
+def known(
+    root: Path, *runs: Run | tuple[Run, Record], saved: SavedJob | None = None, boot: str = BOOT, saved_at: int = 1
+) -> None:
+    """A state.db whose last commit was then."""
+    (root / "state").mkdir(exist_ok=True)
+    store = Store(root / "state")
+    rows = {run.id: (run, record) for run, record in (run if isinstance(run, tuple) else (run, None) for run in runs)}
+    last = max((run.number for run in rows), default=0)
+    store.commit(rows, {"job": saved or SavedJob(job="job", last_number=last)}, None, {"boot": boot})
+    store._db.execute("UPDATE meta SET value = ? WHERE name = 'saved'", (str(saved_at),))
+    store.close()
+
+
+class TestLost:
+    def test_all_comes_back(self, tmp_path: Path) -> None:
+        """History, numbers, counters, cursor and outcomes of every id are in the first commit, and it is said."""
+        write(tmp_path / "logs", a_record(1), a_record(2, "failed"), a_record(3, "skipped", count=4))
+        write(tmp_path / "logs", a_record(9, job="other"))
+        start = Start(tmp_path)
+        assert ([1, 2, 3], [9]) == (start.history(), start.history("other"))
+        stats = start.jobs["job"].stats
+        assert (2, 1, 1, 4) == (stats.started, stats.succeeded, stats.failed, stats.skipped)
+        assert (3, NOW + 3 * SECOND, 9) == (
+            start.jobs["job"].last_number, start.jobs["job"].cursor, start.jobs["other"].last_number,
+        )  # fmt: skip
+        assert ["job@3"] == list(start.runs)  # the next skip may join it
+        (text,) = start.told
+        assert text.startswith(
+            f"{tmp_path}/state/state.db was missing or empty; 4 records of 2 jobs are taken over from "
+        )
+        assert (start.takeover.lost, start.store.knows_boot(BOOT)) == (True, True)
+        start.close()
+
+    def test_nothing_is_new(self, tmp_path: Path) -> None:
+        """A first start is no loss."""
+        start = Start(tmp_path)
+        assert ([], False, False) == (start.told, start.takeover.lost, start.store.knows_boot(BOOT))
+        start.close()
+
+    def test_set_aside_without_records(self, tmp_path: Path) -> None:
+        """A broken state.db is said, be there records or not."""
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "state.db").write_bytes(b"noise" * 1000)
+        start = Start(tmp_path)
+        assert (True, True) == (start.takeover.lost, "moved to state.db.broken-1; 0 records" in start.told[0])
+        start.close()
+
+    @pytest.mark.parametrize("damage", DAMAGES)
+    def test_a_damaged_record_costs_itself(self, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+        """Its number counts as used and as started, its neighbours are there, and one line says it."""
+        write(tmp_path / "logs", *(a_record(number) for number in range(1, 6)))
+        damage(tmp_path / "logs" / "job" / "3.json")
+        damage(tmp_path / "logs" / "job" / "5.json")
+        start = Start(tmp_path)
+        assert ([1, 2, 4], 5, 5) == (
+            start.history(), start.jobs["job"].last_number, start.jobs["job"].stats.started,
+        )  # fmt: skip
+        assert [True, True] == ["2 runs in" in start.told[1], "(job@3: " in start.told[1]]
+        start.close()
+        again = Start(tmp_path)
+        assert ([], 5) == (again.told, again.jobs["job"].last_number)
+        again.close()
+
+    def test_ten_thousand_damaged(self, tmp_path: Path) -> None:
+        """However many are damaged, it is one line."""
+        (tmp_path / "logs" / "job").mkdir(parents=True)
+        for number in range(1, 3001):
+            (tmp_path / "logs" / "job" / f"{number}.json").touch()
+        start = Start(tmp_path)
+        assert (2, 3000) == (len(start.told), start.jobs["job"].stats.started)
+        assert all(len(text) < 500 for text in start.told)
+        start.close()
+
+    def test_output_alone(self, tmp_path: Path) -> None:
+        """A number of which only output is left is used."""
+        write(tmp_path / "logs", a_record(1))
+        (tmp_path / "logs" / "job" / "2.log").write_text("so far\n")
+        start = Start(tmp_path)
+        assert (2, 2, [1]) == (start.jobs["job"].last_number, start.jobs["job"].stats.started, start.history())
+        start.close()
+
+    def test_between_two_attempts(self, tmp_path: Path) -> None:
+        """What waited for a retry ends as its last attempt did, with one final record."""
+        write(tmp_path / "logs", a_record(1, "retrying"))
+        start = Start(tmp_path)
+        record = start.store.record(RunId("job", 1)) or {}
+        reason = "exit code 3; no retry: state.db was lost, or is older than the record"
+        assert ("failed", reason, {}) == (record["state"], record["reason"], start.runs)
+        start.close()
+
+    def test_what_is_live_is_left_alone(self, tmp_path: Path) -> None:
+        """An R of this boot keeps its record for recovery; its number counts, and is not counted as started."""
+        write(tmp_path / "logs", a_record(1), a_record(2, "retrying"), a_record(4))
+        start = Start(tmp_path, "job@2", "job@4", "job@5", "new@1")
+        assert ([1], 5) == (start.history(), start.jobs["job"].last_number)
+        assert 2 == start.jobs["job"].stats.started  # the first, and the third, of which nothing is known
+        start.close()
+
+    def test_in_parts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Killed between any two commits, the next start takes the rest, and counts nothing twice."""
+        monkeypatch.setattr(takeover, "PART", 3)
+        write(tmp_path / "logs", *(a_record(number) for number in range(1, 9)))
+        write(tmp_path / "logs", *(a_record(number, job="other") for number in range(1, 5)))
+
+        class Killed(Exception):
+            pass
+
+        for after in range(5):
+            left = after
+
+            def commit(start: list[Start]) -> bool:
+                nonlocal left
+                if not left:
+                    raise Killed
+                left -= 1
+                return start[0].commit()
+
+            holder: list[Start] = []
+            monkeypatch.setattr(Start, "__init__", holding(Start.__init__, holder, commit))
+            with contextlib.suppress(Killed):
+                Start(tmp_path)
+            monkeypatch.undo()
+            monkeypatch.setattr(takeover, "PART", 3)
+            holder[0].store.close()
+        start = Start(tmp_path)
+        assert ([*range(1, 9)], [*range(1, 5)]) == (start.history(), start.history("other"))
+        assert (8, 4) == (start.jobs["job"].stats.started, start.jobs["other"].stats.succeeded)
+        start.close()
+
+    def test_no_room(self, tmp_path: Path) -> None:
+        """Where nothing can be committed all but history is taken all the same, and that at the next start."""
+        write(tmp_path / "logs", *(a_record(number) for number in range(1, 4)))
+        start = Start(tmp_path, commits=lambda: False)
+        assert (3, 3, []) == (start.jobs["job"].last_number, start.jobs["job"].stats.started, start.history())
+        assert "has no room" in start.told[-1]
+        assert start.commit()  # later, in life
+        start.close()
+        again = Start(tmp_path)
+        assert ([1, 2, 3], 3) == (again.history(), again.jobs["job"].stats.started)
+        again.close()
+
+    def test_what_can_not_be_listed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A directory with EIO is said, harms no other job, and is looked at again."""
+        write(tmp_path / "logs", a_record(1), a_record(7, job="other"))
+        true = record_files.listing
+
+        def listing(logs: Path, job: str) -> record_files.Listing:
+            if job == "job":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return true(logs, job)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(record_files, "listing", listing)
+            start = Start(tmp_path)
+            assert ["other"] == list(start.jobs)
+            assert f"{tmp_path}/logs/job: Input/output error" in start.told[1]
+            start.close()
+        again = Start(tmp_path)
+        assert ([1], [7]) == (again.history(), again.history("other"))
+        again.close()
+
+
+def holding(
+    begin: Callable[..., None], holder: list[Start], commit: Callable[[list[Start]], bool]
+) -> Callable[..., None]:
+    """A start whose commits are that."""
+
+    def __init__(self: Start, root: Path) -> None:
+        holder.append(self)
+        begin(self, root, commits=lambda: commit(holder))
+
+    return __init__
+
+
+class TestOlder:
+    def test_nothing_is_ahead(self, tmp_path: Path) -> None:
+        """Where the records are what the rows say nothing is said, and nothing is committed."""
+        run = a_run(1, state=RunState.SUCCEEDED)
+        write(tmp_path / "logs", a_record(1))
+        known(tmp_path, (run, a_record(1)))
+        before = (tmp_path / "state" / "state.db").read_bytes()
+        start = Start(tmp_path)
+        assert ([], before) == (start.told, (tmp_path / "state" / "state.db").read_bytes())
+        start.close()
+
+    def test_only_what_changed_is_listed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A directory that is older than the last commit costs a stat."""
+        write(tmp_path / "logs", a_record(5), a_record(5, job="other"))
+        known(tmp_path, saved=SavedJob(job="job"), saved_at=NOW)
+        for job, changed in (("job", NOW - HOUR), ("other", NOW - SLACK)):
+            os.utime(tmp_path / "logs" / job, ns=(changed, changed))
+        listed: list[str] = []
+        true = record_files.listing
+        monkeypatch.setattr(record_files, "listing", lambda logs, job: listed.append(job) or true(logs, job))
+        Start(tmp_path).close()
+        assert ["other"] == listed
+
+    def test_a_clock_that_was_ahead(self, tmp_path: Path) -> None:
+        """A commit of a later time than now says nothing about what is newer: all is looked at."""
+        write(tmp_path / "logs", a_record(5))
+        known(tmp_path, saved=SavedJob(job="job"), saved_at=NOW)
+        os.utime(tmp_path / "logs" / "job", ns=(NOW - HOUR, NOW - HOUR))
+        start = Start(tmp_path, wall=NOW - HOUR)
+        assert [5] == start.history()
+        start.close()
+
+    def test_numbers_without_a_row(self, tmp_path: Path) -> None:
+        """They are history, and numbers, counters and cursor go on behind them, within the rhythm."""
+        saved = SavedJob(job="job", last_number=2, cursor=NOW + 2 * SECOND, rhythm="* * * * *")
+        known(tmp_path, saved=saved)
+        write(tmp_path / "logs", a_record(3), a_record(4, "skipped", last_due=NOW + 90 * SECOND), a_record(6, key="x1"))
+        start = Start(tmp_path)
+        job = start.jobs["job"]
+        assert ([3, 4, 6], 6, NOW + 90 * SECOND, "* * * * *", 3) == (
+            start.history(), job.last_number, job.cursor, job.rhythm, job.stats.started,
+        )  # fmt: skip
+        (text,) = start.told
+        assert text.startswith(f"{tmp_path}/state/state.db is older than the records")
+        assert not start.takeover.lost
+        start.close()
+
+    def test_what_retention_has_forgotten_stays_so(self, tmp_path: Path) -> None:
+        """A number that is used already and has no row was let go: its file is no news."""
+        known(tmp_path, saved=SavedJob(job="job", last_number=9))
+        write(tmp_path / "logs", a_record(3))
+        start = Start(tmp_path)
+        assert ([], []) == (start.told, start.history())
+        start.close()
+
+    ROWS = pytest.mark.parametrize(
+        ("row", "record", "end"),
+        [
+            ({"state": "due"}, a_record(1), "succeeded"),
+            ({"state": "waiting"}, a_record(1, "failed"), "failed"),
+            ({"state": "waiting"}, a_record(1, "skipped"), "skipped"),
+            ({"state": "waiting"}, a_record(1, "retrying"), "failed"),
+            ({"state": "waiting", "attempt": 1}, a_record(1), "succeeded"),  # it was sent, and came back
+            ({"state": "retrying", "attempt": 2}, a_record(1, attempts=2), "succeeded"),
+            ({"state": "retrying", "attempt": 2}, a_record(1, "failed"), None),
+            ({"state": "retrying", "attempt": 2}, a_record(1, "retrying"), None),
+            ({"state": "waiting", "attempt": 2}, a_record(1, "retrying"), None),
+            ({"state": "starting", "attempt": 1}, a_record(1), "succeeded"),
+            ({"state": "starting", "attempt": 1}, a_record(1, "skipped"), "skipped"),
+            ({"state": "running", "attempt": 1, "pid": 7}, a_record(1), None),  # recovery takes it
+            ({"state": "running", "attempt": 1, "pid": 7}, a_record(1, "retrying"), "failed"),
+            ({"state": "running", "attempt": 1, "pid": 7}, a_record(1, attempts=2), "succeeded"),
+            ({"state": "stopping", "attempt": 2, "pid": 7}, a_record(1, "retrying"), None),
+        ],
+    )
+
+    @ROWS
+    def test_a_row_that_is_not_final(
+        self, tmp_path: Path, row: dict[str, object], record: Record, end: str | None
+    ) -> None:
+        """A record that is further ends the row; else the row goes on."""
+        run = a_run(1, **{**row, "state": RunState(str(row["state"]))})
+        known(tmp_path, run)
+        write(tmp_path / "logs", record)
+        start = Start(tmp_path)
+        ended = start.store.record(RunId("job", 1))
+        assert end == (ended and ended["state"])
+        assert (end is None) == (start.runs.get("job@1") == run)
+        assert (end not in (None, "skipped")) == (start.jobs["job"].stats.started == 1)
+        start.close()
+
+    @ROWS
+    def test_a_row_with_an_r(self, tmp_path: Path, row: dict[str, object], record: Record, end: str | None) -> None:
+        """What has an R is recovery's, whatever its record says."""
+        run = a_run(1, **{**row, "state": RunState(str(row["state"]))})
+        known(tmp_path, run)
+        write(tmp_path / "logs", record)
+        start = Start(tmp_path, "job@1")
+        assert ({"job@1": run}, []) == (start.runs, start.told)
+        start.close()
+
+    def test_an_end_of_an_earlier_boot_is_recoverys(self, tmp_path: Path) -> None:
+        """What was starting when the host went down may be tried again by its record, as ever."""
+        run = a_run(1, state=RunState.STARTING, attempt=1)
+        known(tmp_path, run, boot="an earlier boot")
+        write(tmp_path / "logs", a_record(1))
+        start = Start(tmp_path)
+        assert {"job@1": run} == start.runs
+        start.close()
+
+    @pytest.mark.parametrize("damage", DAMAGES)
+    def test_a_damaged_record_of_a_row(self, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+        """A run that was never sent by its row, and has a file, may have run: it is lost, and never started again."""
+        known(tmp_path, a_run(1, state=RunState.WAITING), a_run(2, state=RunState.RETRYING, attempt=2))
+        write(tmp_path / "logs", a_record(1), a_record(2, "retrying"))
+        damage(tmp_path / "logs" / "job" / "1.json")
+        damage(tmp_path / "logs" / "job" / "2.json")
+        start = Start(tmp_path)
+        record = start.store.record(RunId("job", 1)) or {}
+        assert ("lost", ["job@2"]) == (record["state"], list(start.runs))
+        assert record["reason"].startswith(
+            "it may have run: its files are newer than state.db, and its record can't be "
+        )
+        start.close()
+
+    def test_output_of_a_row(self, tmp_path: Path) -> None:
+        """So it is where it has written something; one whose start failed before may have, too."""
+        known(tmp_path, a_run(1, state=RunState.WAITING), a_run(2, state=RunState.WAITING, attempt=1))
+        (tmp_path / "logs" / "job").mkdir(parents=True)
+        for number in (1, 2):
+            (tmp_path / "logs" / "job" / f"{number}.log").write_text("hello\n")
+        start = Start(tmp_path)
+        record = start.store.record(RunId("job", 1)) or {}
+        assert ("lost", "hello\n", ["job@2"]) == (record["state"], record["output"]["tail"], list(start.runs))
+        start.close()
+
+    @pytest.mark.parametrize("count", [2, 3, 9])
+    def test_the_newest_skip(self, tmp_path: Path, count: int) -> None:
+        """A skip that others have joined covers them, too; the next joins the newest."""
+        skip, saved = a_record(1, "skipped", count=3), SavedJob(job="job", last_number=1)
+        run = a_run(1, state=RunState.SKIPPED, count=3, last_due=NOW, key="c0.1")
+        known(tmp_path, (run, skip), saved=saved)
+        write(tmp_path / "logs", a_record(1, "skipped", count=count, last_due=NOW + count * SECOND))
+        start = Start(tmp_path)
+        assert (max(3, count), max(0, count - 3)) == (start.runs["job@1"].count, start.jobs["job"].stats.skipped)
+        assert (NOW + 9 * SECOND if count == 9 else 0) == start.jobs["job"].cursor
+        start.close()
+
+    def test_a_skip_that_is_the_newest_no_more(self, tmp_path: Path) -> None:
+        """Nothing joins a skip behind which another number is used."""
+        run = a_run(1, state=RunState.SKIPPED)
+        known(tmp_path, (run, a_record(1, "skipped")), saved=SavedJob(job="job", last_number=1))
+        write(tmp_path / "logs", a_record(1, "skipped"), a_record(2))
+        start = Start(tmp_path)
+        assert ({}, [1, 2]) == (start.runs, start.history())
+        start.close()
+
+    def test_no_room(self, tmp_path: Path) -> None:
+        """Where nothing can be committed a row that has ended is not started, and nothing is said to be waiting."""
+        known(tmp_path, a_run(1, state=RunState.WAITING))
+        write(tmp_path / "logs", a_record(1), a_record(2))
+        start = Start(tmp_path, commits=lambda: False)
+        assert ({}, 2) == (start.runs, start.jobs["job"].last_number)
+        assert start.commit()
+        start.close()
+        again = Start(tmp_path)
+        assert ([1, 2], 2) == (again.history(), again.jobs["job"].stats.started)
+        again.close()
