@@ -16,8 +16,8 @@ WINGS: dict[str, list[str]] = {
     "child": [
         "text", "signals", "instants", "documents", "attempt_life", "process", "unix_socket", "atomic_file", "wire",
         "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "control_socket", "account", "caps",
-        "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "attempt", "supervisor",
-        "launcher",
+        "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt", "supervisor",
+        "callers", "lost", "launcher",
     ],
     "vocabulary": ["text", "model", "saved", "events", "commands", "catalog", "source"],
     "timing": ["cronexpr", "schedule", "catch_up", "due_times"],

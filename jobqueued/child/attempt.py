@@ -15,11 +15,12 @@ from jobqueued.child.attempt_life import COMMAND_LIVES, NOTHING_TO_END, IllegalS
 from jobqueued.child.budget import Common
 from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.control_socket import ControlSocket, Loop
-from jobqueued.child.documents import UNSTARTED, LaunchSpec, Record
+from jobqueued.child.control_socket import REST, ControlSocket, Loop
+from jobqueued.child.documents import UNSTARTED, Record
 from jobqueued.child.ending import FIRST_PAUSE, Ending
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.lockfile import BUSY, Busy, LockFiles
+from jobqueued.child.marks import Marks
 from jobqueued.child.output import Output
 from jobqueued.child.shutdown import Shutdown
 
@@ -27,6 +28,10 @@ _DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 _SIGNAL_OF_INIT = 0.2
 """A job that SIGTERM ended without our doing: PID 1, which signals one after the other, may be about to come to us."""
+_FIRST_TRY, _LONGEST_TRY = 0.1, 2.0
+"""Between one try to write the end and the next."""
+_ANOTHERS = frozenset({errno.EEXIST, errno.EADDRINUSE, errno.ENOENT})  # R is taken by another, or gone
+_MOST_MISHAPS = 10
 
 
 class Attempt:
@@ -37,16 +42,17 @@ class Attempt:
         home: int, *, last: bool,
     ) -> None:  # fmt: skip
         """`home`: where cgroups are (cgroup.prepare).  `last`: afterwards this supervisor leaves the pool."""
-        self.name, self.directory = name, directory
+        self.name, self._directory = name, directory
         self.leaves = False
-        """True once the launcher was told that this supervisor leaves its pool."""
+        """True once this supervisor has to leave its pool."""
         self._state = State.CLAIMING
         self._last = last
         self._launcher, self._wakeups, self._shutdown, self._common = launcher, wakeups, shutdown, common
-        self._loop = Loop()
+        self._loop = Loop(self._contain)
+        self._marks = Marks(directory, name)
         self._cgroup = Cgroup(home, name)
         self._account = Account(self._cgroup)
-        self._drain_until = NEVER
+        self._drain_until, self._mishaps = NEVER, 0
 
     def _step(self, step: Step) -> bool:
         """Take a step of the table; False: it leads to where we are, and nothing is to be done.
@@ -56,80 +62,112 @@ class Attempt:
         try:
             before, self._state = self._state, after(self._state, step)
         except IllegalStep as error:
-            self._warn(f"bug in the supervisor: {error}")
+            self._contain(error)
             return False
         return self._state is not before
 
+    def _contain(self, error: Exception) -> None:
+        """A bug of ours, or no memory: the command lives on, and its record says it, once; without one we give up."""
+        text = f"bug in the supervisor: {error or type(error).__name__}"
+        if text not in self._draft.warnings:
+            self._warn(text)
+        self._mishaps += self._state not in COMMAND_LIVES
+        if self._mishaps > _MOST_MISHAPS:
+            raise error
+
     def carry_out(self) -> str:
         """All of it; the path of the record, "" when the attempt turned out to be another's."""
+        with contextlib.ExitStack() as held:
+            declined = self._begin(held)
+            if declined is None:
+                return self._live()
+        self._step(Step.DECLINE)
+        self._say(declined)
+        return ""
+
+    def _begin(self, held: contextlib.ExitStack) -> str | None:
+        """Take all that it needs, its R last; the notice of why that can't be, None: it can."""
         try:
-            self._order = self._read_order()
-            self._locks = LockFiles(self._order["locks"])
+            self._order = self._marks.spec()
             self._caps = Caps(self._order, self._cgroup)
             self._ending = Ending(self._order, self._cgroup)
             self._draft = record.Draft(self._order, self._caps)
+            self._locks = LockFiles(self._order["locks"])
+            held.callback(self._locks.free)
             self._control = self._listen()
-        except OSError as error:
-            return self._not_ours(error)
-        try:
+            held.callback(self._control.close)
+            self._output = Output.of(self._order, self._common)
+            held.callback(self._output.shut)
             self._locks.take()
             self._claim()
         except Busy as busy:
-            self._control.close()
-            return self._not_now(f"{BUSY}: {busy}")
+            return f"unstarted {self.name} {BUSY}: {busy}"
         except OSError as error:
-            self._locks.free()
-            self._control.close()
-            return self._not_ours(error)
-        self._output = Output.of(self._order, self._common)
-        try:
-            return self._live()
-        finally:
-            self._output.shut()
-            self._control.close()
-            self._locks.free()
-
-    def _not_ours(self, error: OSError) -> str:
-        """It is another's, or recovery took it, or there is no room in R: nothing was started."""
-        if error.errno not in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT):
-            return self._not_now(f"run directory: {error.strerror}")
-        self._step(Step.DECLINE)
-        self._say(f"idle {self.name}")
-        return ""
-
-    def _not_now(self, reason: str) -> str:
-        self._step(Step.DECLINE)
-        self._say(f"unstarted {self.name} {reason}")
-        return ""
+            if error.errno in _ANOTHERS:
+                return f"idle {self.name}"
+            where = "supervisor" if error.errno in wire.NO_DESCRIPTOR else "run directory"
+            return f"unstarted {self.name} {where}: {error.strerror}"
+        return None
 
     def _live(self) -> str:
+        try:
+            return self._settle(self._lived())
+        except BaseException:  # a bug: what is known of the end of its command is not to die with us
+            if self._draft.status is not None:
+                self._marks.lose(self._draft.status)
+            raise
+
+    def _lived(self) -> Record:
+        """The whole life of its processes: the record."""
         try:
             self._start()
         except StartFailed as failure:
             self._step(Step.FAIL)
             self._clear()
-            document = self._not_started(failure)
-        else:
-            self._watch()
-            document = self._record()
-        if not self._is_there():
-            self._lose()
-            return ""
-        self._locks.free()
-        path = self._write_record(document)
-        self._mark_end(document)
-        self._farewell()
-        if self._state is State.LEFT:
-            self._outlive()
-        return path
+            return self._not_started(failure)
+        self._watch()
+        return self._record()
 
-    def _is_there(self) -> bool:
-        """True while R is.  Without it the run is lost, also for a scheduler that did not judge it so."""
-        try:
-            os.stat(wire.SPAWNING, dir_fd=self.directory)
-        except FileNotFoundError:
-            return False
-        return True
+    def _settle(self, document: Record) -> str:
+        """Write the record file, then R/ended, and try again until R has it; the path of the record.
+
+        Where the host goes down, and R with it, the record file is enough.
+        """
+        self._locks.free()
+        path, pause = "", _FIRST_TRY
+        while self._marks.are_there():
+            path = path or self._write_record(document)
+            try:
+                self._mark_end(document)
+            except OSError as error:
+                if path and self._shutdown.began():
+                    self.leaves = True
+                    return path
+                self._bide(document, error, pause)
+                pause = min(2 * pause, _LONGEST_TRY)
+                continue
+            self._farewell()
+            if self._state is State.LEFT:
+                self._outlive()
+            else:
+                self._cgroup.remove()  # what it had left may have ended while its end could not be written
+            return path
+        self._lose()
+        return ""
+
+    def _bide(self, document: Record, error: OSError, seconds: float) -> None:
+        """R can't be written: whoever follows hears why the run is not over, and is heard; what is left goes on."""
+        verdict = (document["reason"] or document["state"])[:200]
+        reason = f"it is over ({verdict}), but its run directory can't be written: {error.strerror}"
+        if reason != self._ending.reason:
+            self._tell_stopping(reason)
+        self._control.accept()
+        self._loop.on(self._shutdown.descriptor, self._look_for_shutdown)
+        if self._state is State.LEAVING:
+            self._loop.on(self._output.reading, self._pump)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._loop.turn(left)
 
     def _lose(self) -> None:
         """Tell of it, and end what it has left: without R nothing would tell of that."""
@@ -143,18 +181,12 @@ class Attempt:
 
     # the start
 
-    def _read_order(self) -> LaunchSpec:
-        order = wire.read_spec(self.directory)
-        if order is None:
-            raise OSError(errno.ENODATA, "its launch spec is incomplete")
-        return order
-
     def _listen(self) -> ControlSocket:
-        return ControlSocket(self.directory, self._loop, self._greeting, self._asked)
+        return ControlSocket(self._directory, self._loop, self._greeting, self._asked)
 
     def _claim(self) -> None:
-        """The token that decides who starts this attempt: from here on it may have run."""
-        wire.write_mark(self.directory, wire.SPAWNING)
+        """From here on it may have run."""
+        self._marks.claim()
         self._step(Step.CLAIM)
 
     def _start(self) -> None:
@@ -162,12 +194,14 @@ class Attempt:
         self._draft.begin()
         if self._locks.trouble is not None:
             raise self._locks.trouble
+        step = "cgroup"
         try:
             self._cgroup.make()
+            self._caps.apply()
+            step = "start"
+            started = spawn.spawn(self._order, self._output.writing, self._cgroup)
         except OSError as error:
-            raise StartFailed("cgroup", error.errno or 0, str(error.strerror)) from None
-        self._caps.apply()
-        started = spawn.spawn(self._order, self._output.writing, self._cgroup)
+            raise StartFailed(step, error.errno or 0, str(error.strerror)) from None
         afterwards = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._step(Step.START)
         self._draft.pid, self._draft.warnings = started.pid, [*self._caps.warnings, *started.warnings]
@@ -187,9 +221,7 @@ class Attempt:
         self._cgroup.remove()
 
     def _write_pid(self, before: int, afterwards: int) -> None:
-        mark = wire.PidMark(self._draft.pid, self._draft.started, before, afterwards, os.getpid())
-        with contextlib.suppress(OSError):  # no room in R: we know it all the same
-            wire.write_mark(self.directory, wire.PID, mark.encode())
+        self._marks.started(wire.PidMark(self._draft.pid, self._draft.started, before, afterwards, os.getpid()))
 
     # its life
 
@@ -201,8 +233,12 @@ class Attempt:
         self._control.accept()
         self._reap()
         while self._state not in NOTHING_TO_END or self._output.reading in self._loop:
-            self._wait()
-            self._look_at_the_clock()
+            try:
+                self._wait()
+                self._look_at_the_clock()
+            except Exception as error:
+                self._contain(error)
+                self._loop.turn(REST)
 
     def _wait(self) -> None:
         ending = self._ending
@@ -245,9 +281,13 @@ class Attempt:
             self._tell_to_end(reason, told=told)
 
     def _tell_to_end(self, reason: str, *, told: bool = False) -> None:
+        self._tell_stopping(reason)
+        self._ending.tell(time.monotonic(), told=told)
+
+    def _tell_stopping(self, reason: str) -> None:
+        self._ending.reason = reason
         self._say(f"stopping {self.name} {reason}")
         self._control.tell(f"stopping {reason}")
-        self._ending.tell(reason, time.monotonic(), told=told)
 
     def _kill(self, now: float) -> None:
         if warning := self._ending.warning():
@@ -308,9 +348,7 @@ class Attempt:
         while self._state is not State.OVER:
             self._wait()
         self._cgroup.remove()
-        with contextlib.suppress(OSError):
-            os.unlink(self.name + wire.LEFT, dir_fd=self._beside)
-        os.close(self._beside)
+        self._marks.leave()
 
     # what is told
 
@@ -318,8 +356,10 @@ class Attempt:
         return ["live", *([f"stopping {self._ending.reason}"] if self._ending.reason else [])]
 
     def _say(self, notice: str) -> None:
-        with contextlib.suppress(OSError):  # no launcher: R tells it
+        try:
             self._launcher.send(notice.encode()[: wire.NOTICE])
+        except OSError:  # R tells it: to the next launcher, or to this one when we end
+            self.leaves = True
 
     def _warn(self, text: str) -> None:
         self._draft.warnings.append(text)
@@ -348,19 +388,13 @@ class Attempt:
 
     def _mark_end(self, document: Record) -> None:
         """R/ended holds the record too: it is what the scheduler takes in, be the log directory writable or not."""
+        self._marks.end(document)
         if self._state is State.LEAVING:
-            self._stay_reachable()
-        wire.write_end(self.directory, document)
+            self._marks.stay_reachable()
         self._step(Step.MARK)
 
-    def _stay_reachable(self) -> None:
-        """R goes; who asks what is left finds us beside it."""
-        self._beside = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=self.directory)
-        with contextlib.suppress(OSError):
-            os.rename(wire.CONTROL, self.name + wire.LEFT, src_dir_fd=self.directory, dst_dir_fd=self._beside)
-
     def _farewell(self) -> None:
-        self.leaves = self._last or self._state is State.LEFT
+        self.leaves = self.leaves or self._last or self._state is State.LEFT
         self._control.tell("ended")
         self._control.hang_up()
         self._say(f"{'left' if self.leaves else 'ended'} {self.name}")

@@ -13,6 +13,7 @@ import os
 import time
 from typing import cast
 
+from jobqueued.child import wire
 from jobqueued.child.documents import Figures
 
 _MOUNT, _SELF = "/sys/fs/cgroup", "self"
@@ -160,7 +161,7 @@ class Cgroup:
             _write(self.directory, "cgroup.procs", b"0")
 
     def cap(self, file: str, text: str) -> str:
-        """Write a limit; why that can't be, "" where it can."""
+        """Write a limit; why that can't be, "" where it can.  OSError: there is no descriptor to be had."""
         if self.directory < 0:
             return "its run has no cgroup"
         try:
@@ -170,6 +171,8 @@ class Cgroup:
         except FileNotFoundError:
             return f"its cgroup has no {file}"
         except OSError as error:
+            if error.errno in wire.NO_DESCRIPTOR:
+                raise
             return f"{file}: {error.strerror}"
         return "" if whole else "this host has no disk"
 
@@ -187,8 +190,11 @@ class Cgroup:
 
     def _lock(self, controller: str) -> int:
         """-1: a kernel before 5.14, where it stays on."""
-        with contextlib.suppress(OSError):
+        try:
             return os.open(_SHARED[controller], os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._home)
+        except OSError as error:
+            if error.errno in wire.NO_DESCRIPTOR:
+                raise
         return -1
 
     def _unshare(self) -> None:
@@ -257,10 +263,11 @@ class Cgroup:
 
     def _removed(self) -> bool:
         """Those that the job made in it go first."""
-        for path, _names, _files, _fd in os.fwalk(".", topdown=False, dir_fd=self.directory):
-            if path != ".":
-                with contextlib.suppress(OSError):
-                    os.rmdir(path, dir_fd=self.directory)
+        with contextlib.suppress(OSError):
+            for path, _names, _files, _fd in os.fwalk(".", topdown=False, dir_fd=self.directory):
+                if path != ".":
+                    with contextlib.suppress(OSError):
+                        os.rmdir(path, dir_fd=self.directory)
         try:
             os.rmdir(self._name, dir_fd=self._home)
         except OSError as error:

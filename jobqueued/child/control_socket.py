@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import select
 import socket
+import time
 from collections.abc import Callable
 
 from jobqueued.child import unix_socket, wire
 
-_MOST = 500
-"""Then the newest makes room for a newer one: a supervisor without a descriptor left could not end its run."""
+_SHARE = 4
+"""That part of our descriptors is for followers; then the newest makes room for a newer one."""
+REST = 1.0
+"""The time (s) for which what fails is left alone."""
 _LONGEST_POLL = 2**31 - 1
 
 
 class Loop:
-    """Actions for descriptors that become readable."""
+    """Actions for descriptors that become readable.
 
-    __slots__ = ("_poll", "_ready")
+    One that raises an exception has its descriptor rest, and `failed` is told: nobody dies of it, and nothing spins.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_failed", "_poll", "_ready", "_resting")
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], object]] = {}
+        self._resting: dict[int, float] = {}
 
     def on(self, descriptor: int, action: Callable[[], object]) -> None:
         """From now on."""
         self._ready[descriptor] = action
+        self._resting.pop(descriptor, None)
         self._poll.register(descriptor, select.POLLIN)
 
     def off(self, descriptor: int) -> None:
         """No longer."""
-        if self._ready.pop(descriptor, None):
+        if self._ready.pop(descriptor, None) and self._resting.pop(descriptor, None) is None:
+            self._poll.unregister(descriptor)
+
+    def rest(self, descriptor: int) -> None:
+        """Not for a while: what can't be taken now would wake us at once."""
+        if descriptor in self._ready and descriptor not in self._resting:
+            self._resting[descriptor] = time.monotonic() + REST
             self._poll.unregister(descriptor)
 
     def __contains__(self, descriptor: int) -> bool:
@@ -39,10 +55,21 @@ class Loop:
 
     def turn(self, seconds: float) -> None:
         """Wait at most so long (infinity: for ever), and do what there is to do."""
+        if self._resting:
+            seconds = min(seconds, min(self._resting.values()) - time.monotonic())
         patience = None if seconds == float("inf") else min(max(0.0, seconds) * 1000 + 1, _LONGEST_POLL)
         for descriptor, _bits in self._poll.poll(patience):
             if descriptor in self._ready:
-                self._ready[descriptor]()
+                self._act(descriptor)
+        for descriptor in [resting for resting, until in self._resting.items() if until <= time.monotonic()]:
+            self.on(descriptor, self._ready[descriptor])
+
+    def _act(self, descriptor: int) -> None:
+        try:
+            self._ready[descriptor]()
+        except Exception as error:
+            self._failed(error)
+            self.rest(descriptor)
 
 
 class ControlSocket:
@@ -53,6 +80,7 @@ class ControlSocket:
     ) -> None:
         self._loop, self._greeting, self._stop = loop, greeting, stop
         self._connections: list[socket.socket] = []
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._listener.bind(unix_socket.address(directory, wire.CONTROL))
@@ -81,15 +109,20 @@ class ControlSocket:
         self._listener.close()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
+        try:
             connection, _address = self._listener.accept()
-            connection.setblocking(False)
-            if len(self._connections) == _MOST:
-                self._drop(self._connections[-1])
-            self._connections.append(connection)
-            self._loop.on(connection.fileno(), lambda: self._hear(connection))
-            _send(connection, "\n".join(self._greeting()))
-            self._hear(connection)
+        except BlockingIOError:
+            return
+        except OSError:  # no descriptor, no memory: who has connected waits
+            self._loop.rest(self._listener.fileno())
+            return
+        connection.setblocking(False)
+        if len(self._connections) >= self._most:
+            self._drop(self._connections[-1])
+        self._connections.append(connection)
+        self._loop.on(connection.fileno(), lambda: self._hear(connection))
+        _send(connection, "\n".join(self._greeting()))
+        self._hear(connection)
 
     def _hear(self, connection: socket.socket) -> None:
         """``stop REASON``, or its hanging up."""

@@ -34,9 +34,8 @@ class Ending:
         if self._order["timeout"] is not None:
             self.deadline = now + self._order["timeout"]
 
-    def tell(self, reason: str, now: float, *, told: bool = False) -> None:
+    def tell(self, now: float, *, told: bool = False) -> None:
         """`stop_signal` now, SIGKILL after `kill_grace`.  `told`: another has sent all of them SIGTERM already."""
-        self.reason = reason
         number = signal_number(self._order["stop_signal"])
         if not told or number != signal.SIGTERM:
             tree.signal_all(number)

@@ -8,6 +8,7 @@ import grp
 import os
 import pwd
 
+from jobqueued.child import wire
 from jobqueued.child.documents import LaunchSpec
 
 _ME = os.geteuid()
@@ -56,7 +57,7 @@ def user_of(name: str | None) -> User:
     try:
         user = User(pwd.getpwnam(name))
     except KeyError:
-        raise StartFailed("user", 0, f"no user {name!r} on this host") from None
+        raise _unknown("user", name, "/etc/passwd") from None
     finally:
         _keep_from_jobs()
     if _ME not in (0, user.uid):
@@ -79,7 +80,17 @@ def _gid(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise StartFailed("group", 0, f"no group {name!r} on this host") from None
+        raise _unknown("group", name, "/etc/group") from None
+
+
+def _unknown(kind: str, name: str, database: str) -> StartFailed:
+    """The host has no such user or group, unless it is the database that can't be opened now: pwd and grp don't say."""
+    try:
+        os.close(os.open(database, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in wire.SYSTEM_TROUBLE:
+            return StartFailed(kind, error.errno or 0, f"{database}: {error.strerror}")
+    return StartFailed(kind, 0, f"no {kind} {name!r} on this host")
 
 
 def _keep_from_jobs() -> None:
@@ -93,9 +104,9 @@ def _keep_from_jobs() -> None:
 
 
 def trouble_with(name: str) -> str:
-    """The reason why jobs can't run as a user, "" where they can."""
+    """The reason why jobs can't run as a user, "" where they can, or where a start has to tell it."""
     try:
         user_of(name)
     except StartFailed as failure:
-        return failure.detail
+        return "" if failure.number in wire.SYSTEM_TROUBLE else failure.detail
     return ""

@@ -10,7 +10,9 @@ over: the launcher, a subreaper too, inherits the job, ends it and says so.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -21,8 +23,9 @@ from collections import deque
 if __name__ == "__main__":  # run by path: find jobqueued.child beside us, after the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from jobqueued.child import budget, cgroup, spawn, supervisor, tree, wire
-from jobqueued.child.cgroup import Cgroup
+from jobqueued.child import budget, cgroup, marks, spawn, supervisor, tree, wire
+from jobqueued.child.callers import Callers
+from jobqueued.child.lost import Lost
 
 POOL = 8
 ASKING = 4
@@ -30,6 +33,13 @@ ASKING = 4
 IDLE_SECONDS = 60.0
 PATIENCE = 0.005
 """While supervisors come back this quickly, waiting for one beats forking another (a fork costs some 2 ms)."""
+REST = 1.0
+"""The time (s) for which nobody is hired, and no connection taken, after that has failed."""
+COMPLAINTS = 60.0
+"""The time (s) between one line about that and the next."""
+_RESERVE = 8
+"""Descriptors that supervisors leave to all else: who connects, and whatever is opened for a moment."""
+_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 _LISTEN_FD = 3
 
 
@@ -51,17 +61,17 @@ class Launcher:
         """`home`: where attempts have their cgroups (cgroup.prepare)."""
         self._runs, self._home, self._exit_when_idle = runs, home, exit_when_idle
         self._listener, self._common = listener, budget.common()
-        self._scheduler: socket.socket | None = None
-        self._lines: dict[int, tuple[socket.socket, wire.Lines]] = {}
         self._seats: dict[int, Seat] = {}
         self._idle: list[Seat] = []
         self._backlog: deque[str] = deque()
         self._questions: deque[str] = deque()
-        self._lost: dict[str, tuple[int, int | None]] = {}
-        self._freed = float("-inf")
-        self._outbox = b""
+        self._lost = Lost(runs, home)
+        self._freed = self._complained = float("-inf")
+        self._resting_until: float | None = None
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _RESERVE
         self._visited = False
         self._poll = select.poll()
+        self._callers = Callers(self._poll)
         self._wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
@@ -71,136 +81,136 @@ class Launcher:
 
     def serve(self) -> None:
         """Until nobody needs it any more; for ever under systemd."""
-        with contextlib.suppress(OSError):  # a full process table: they are hired when they are needed
-            for _ in range(POOL):
-                self._idle.append(self._hire())
+        while len(self._idle) < POOL and self._hired():  # the others are hired when they are needed
+            pass
         while not (self._exit_when_idle and self._needless()):
             ready = [descriptor for descriptor, _bits in self._poll.poll(self._wait())]
             for descriptor in ready:
                 self._take(descriptor)
             if self._wakeups in ready:
                 self._reap()
+            self._rested()
             self._staff()
-            self._flush()
+            self._callers.flush()
 
     def _needless(self) -> bool:
-        return self._visited and not (self._lines or self._backlog or self._lost or len(self._idle) < len(self._seats))
+        busy = len(self._idle) < len(self._seats)
+        return self._visited and not (self._callers.descriptors() or self._backlog or self._lost or busy)
 
     def _take(self, descriptor: int) -> None:
         if descriptor in self._seats:
             self._hear(self._seats[descriptor])
-        elif descriptor in self._lines:
-            self._obey(*self._lines[descriptor])
+        elif descriptor in self._callers:
+            self._obey(descriptor)
         elif descriptor == self._listener.fileno():
             self._accept()
 
     def _wait(self) -> float | None:
+        if self._resting_until is not None:
+            return max(0.0, self._resting_until - time.monotonic()) * 1000 + 1
         if self._backlog:
             return PATIENCE * 1000
         return IDLE_SECONDS * 1000 if len(self._idle) > POOL else None
 
+    def _rest(self, trouble: str) -> None:
+        """Something is short: memory, processes, descriptors.  That can't be mended here, but by time."""
+        now = time.monotonic()
+        self._resting_until = now + REST
+        if now - self._complained >= COMPLAINTS:
+            self._complained = now
+            _complain(f"{trouble}; {len(self._backlog)} attempts wait; trying again each {REST:g} s")
+
+    def _rested(self) -> None:
+        if self._resting_until is not None and time.monotonic() >= self._resting_until:
+            self._resting_until = None
+            self._poll.register(self._listener, select.POLLIN)
+
     # the scheduler
 
     def _accept(self) -> None:
-        connection, _address = self._listener.accept()
-        connection.setblocking(False)
-        self._visited = True
-        self._lines[connection.fileno()] = connection, wire.Lines(connection)
-        self._poll.register(connection, select.POLLIN)
+        try:
+            self._callers.accept(self._listener)
+            self._visited = True
+        except OSError as error:  # who connects waits; to be told of it again would keep us busy
+            self._poll.unregister(self._listener)
+            self._rest(f"cannot take a connection: {error.strerror}")
 
-    def _obey(self, connection: socket.socket, lines: wire.Lines) -> None:
-        orders = lines.read()
-        if orders is None:
-            self._drop(connection)
-            return
-        for order in orders:
-            verb, _, rest = order.partition(b" ")
-            if verb == b"hello":
-                self._greet(connection, int(rest))
-            elif verb == b"launch" and connection is self._scheduler:
-                name, _, spec = rest.partition(b" ")
-                self._launch(name.decode(), spec)
-            elif verb == b"user" and connection is self._scheduler:
-                self._questions.append(order.decode())
+    def _obey(self, descriptor: int) -> None:
+        caller, orders = self._callers.read(descriptor)
+        try:
+            for order in orders:
+                self._carry_out(caller, order)
+        except ValueError:  # it speaks another language
+            self._callers.drop(caller)
+        if self._callers.scheduler is None:
+            self._questions.clear()
 
-    def _greet(self, connection: socket.socket, version: int) -> None:
-        """From now on this is the scheduler; what an older one still has on its way is never read."""
-        for other, _lines in list(self._lines.values()):
-            if other is not connection:
-                self._drop(other)
-        if version != wire.VERSION:
-            connection.send(b"version %d\n" % wire.VERSION)
-            raise SystemExit(0)
-        self._scheduler, self._outbox = connection, b""
+    def _carry_out(self, caller: socket.socket, order: bytes) -> None:
+        verb, _, rest = order.partition(b" ")
+        if verb == b"hello":
+            self._greet(caller, int(rest))
+        elif verb == b"launch" and caller is self._callers.scheduler:
+            name, _, spec = rest.partition(b" ")
+            self._launch(name.decode(), spec)
+        elif verb == b"user" and caller is self._callers.scheduler:
+            self._questions.append(order.decode())
+
+    def _greet(self, caller: socket.socket, version: int) -> None:
+        self._callers.hail(caller)
         self._questions.clear()
-        attempts = [seat.name for seat in self._seats.values() if seat.name and not _is_question(seat.name)]
-        for name in [*self._backlog, *attempts, *self._lost]:
+        if version != wire.VERSION:
+            with contextlib.suppress(OSError):
+                caller.send(b"version %d\n" % wire.VERSION)
+            raise SystemExit(0)
+        for name in self._attempts():
             self._tell(f"holds {name}")
         self._tell(f"hello {wire.VERSION} {os.getpid()} {wire.cgroups(cgroup.controllers(self._home))}")
 
-    def _drop(self, connection: socket.socket) -> None:
-        self._poll.unregister(connection)
-        del self._lines[connection.fileno()]
-        if connection is self._scheduler:
-            self._scheduler = None
-            self._questions.clear()
-        connection.close()
-
     def _tell(self, notice: str) -> None:
-        if self._scheduler is not None:
-            self._outbox += notice.encode() + b"\n"
-
-    def _flush(self) -> None:
-        if self._scheduler is None or not self._outbox:
-            return
-        try:
-            sent = self._scheduler.send(self._outbox)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return  # its end of file comes with the next poll
-        self._outbox = self._outbox[sent:]
-        self._poll.modify(self._scheduler, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        self._callers.tell(notice)
 
     # attempts
 
     def _launch(self, name: str, spec: bytes) -> None:
         try:
             self._make_directory(name)
+            self._write_spec(name, spec)
         except FileExistsError:
             self._tell(f"known {name}")
-            return
         except OSError as error:
             self._tell(f"unstarted {name} {self._runs}: {error.strerror}")
-            return
-        try:
-            self._write_spec(name, spec)
-        except OSError as error:
-            self._tell(f"unstarted {name} {self._runs}: {error.strerror}")
-            return
-        self._backlog.append(name)
+        else:
+            self._backlog.append(name)
 
     def _make_directory(self, name: str) -> None:
-        os.mkdir(f"{self._runs}/{name}", 0o700)
+        """FileExistsError: somebody has this attempt, or has begun it."""
+        path = f"{self._runs}/{name}"
+        try:
+            os.mkdir(path, 0o700)
+        except FileNotFoundError:
+            marks.make_parent(self._runs)
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if name in self._attempts():
+                raise
+            marks.vacate(path)
+            os.mkdir(path, 0o700)
 
     def _write_spec(self, name: str, spec: bytes) -> None:
-        directory = wire.open_directory(f"{self._runs}/{name}")
-        try:
-            wire.write_mark(directory, wire.SPEC, spec + b"\n")
-        finally:
-            os.close(directory)
+        marks.write_spec(f"{self._runs}/{name}", spec + b"\n")
+
+    def _attempts(self) -> list[str]:
+        """All that we have: they wait, run, or are lost and not over yet."""
+        live = [seat.name for seat in self._seats.values() if seat.name and not _is_question(seat.name)]
+        return [*self._backlog, *live, *self._lost]
 
     def _staff(self) -> None:
         """Hand the backlog to idle supervisors; hire one more a turn when none is about to come back."""
         while self._backlog and (self._idle or time.monotonic() - self._freed > PATIENCE):
             hired = not self._idle
-            if hired:
-                try:
-                    self._idle.append(self._hire())
-                except OSError:
-                    return  # EAGAIN, ENOMEM: those who are busy will come back
-            self._hand_over(self._backlog.popleft(), self._idle.pop())
-            if hired:
+            if hired and not self._hired():
+                return  # those who are busy will come back
+            if not self._hand_over(self._backlog.popleft(), self._idle.pop()) or hired:
                 return
         self._ask()
         self._dismiss()
@@ -209,8 +219,7 @@ class Launcher:
         """Questions come after attempts, and a user database that hangs holds few supervisors."""
         asking = sum(_is_question(seat.name) for seat in self._seats.values())
         if self._questions and not self._idle and len(self._seats) < POOL:
-            with contextlib.suppress(OSError):
-                self._idle.append(self._hire())
+            self._hired()
         while self._questions and self._idle and asking < ASKING:
             seat = self._idle.pop()
             seat.name = self._questions.popleft()
@@ -218,20 +227,26 @@ class Launcher:
                 seat.socket.send(seat.name.encode())
             asking += 1
 
-    def _hand_over(self, name: str, seat: Seat) -> None:
+    def _hand_over(self, name: str, seat: Seat) -> bool:
+        """False: no attempt can be handed over now."""
         try:
             directory = wire.open_directory(f"{self._runs}/{name}")
         except OSError as error:
             self._idle.append(seat)
             self._tell(f"unstarted {name} {error.strerror}")
-            return
+            return True
         try:
             socket.send_fds(seat.socket, [name.encode()], [directory])
             seat.name = name
-        except OSError:  # it is dead, and its SIGCHLD on the way
+        except OSError as error:
             self._backlog.appendleft(name)
+            if error.errno not in _GONE:
+                self._idle.append(seat)
+                self._rest(f"cannot hand an attempt to a supervisor: {error.strerror}")
+                return False
         finally:
             os.close(directory)
+        return True  # one that is dead has its SIGCHLD on the way
 
     def _hear(self, seat: Seat) -> None:
         try:
@@ -251,9 +266,9 @@ class Launcher:
             self._tell(notice.decode(errors="replace"))
         if verb in (b"started", b"stopping"):
             return
-        if verb in (b"ended", b"left") and self._scheduler is None:
+        if verb in (b"ended", b"left") and self._callers.scheduler is None:
             with contextlib.suppress(OSError):
-                seat.socket.send(b"sync")
+                seat.socket.send(wire.SYNC.encode())
         seat.name = ""
         if verb == b"left":
             seat.left = rest.decode()
@@ -263,8 +278,20 @@ class Launcher:
 
     # supervisors
 
+    def _hired(self) -> bool:
+        """Hire one more, who is idle; False: that can't be now."""
+        if self._resting_until is None:
+            try:
+                self._idle.append(self._hire())
+                return True
+            except OSError as error:
+                self._rest(f"cannot start a supervisor: {error.strerror}")
+        return False
+
     def _hire(self) -> Seat:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if theirs.fileno() >= self._most:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         pid = os.fork()
         if not pid:
             supervisor.become(theirs, self._common, self._home, [ours.fileno(), *self._own_descriptors()])
@@ -276,8 +303,7 @@ class Launcher:
 
     def _own_descriptors(self) -> list[int]:
         """Those of ours that no supervisor has a use for."""
-        lines = [connection.fileno() for connection, _lines in self._lines.values()]
-        return [*self._private, self._listener.fileno(), *lines, *self._seats]
+        return [*self._private, self._listener.fileno(), *self._callers.descriptors(), *self._seats]
 
     def _dismiss(self) -> None:
         """Over POOL idle supervisors are sent home after IDLE_SECONDS; a closed socket tells them."""
@@ -298,25 +324,25 @@ class Launcher:
         with contextlib.suppress(ChildProcessError):
             while (pid := tree.ended()) is not None:
                 self._bury(*os.waitpid(pid, 0))
-        self._end_strays()
+        for notice in self._lost.end({seat.pid for seat in self._seats.values()}):
+            self._tell(notice)
 
     def _bury(self, pid: int, status: int) -> None:
         for seat in list(self._seats.values()):
             if seat.pid == pid:
                 self._hear_out(seat)
                 self._part(seat)
-                if seat in self._idle:
+                if seat in self._idle:  # nothing ends one that has nothing to do: the next might die as well
                     self._idle.remove(seat)
+                    self._rest(f"an idle supervisor has ended, with wait status {status}")
                 if _is_question(seat.name):
                     self._questions.append(seat.name)
-                elif seat.name:
-                    self._lose(seat.name)
-                elif seat.left:  # it has its record; what it left has nobody any more
-                    self._lost[seat.left] = -1, None
+                elif seat.name and (notice := self._lost.take(seat.name)):
+                    self._tell(notice)
+                elif seat.left:
+                    self._lost.take_left(seat.left)
                 return
-        for name, (main, _none) in self._lost.items():
-            if main == pid:
-                self._lost[name] = main, status
+        self._lost.died(pid, status)
 
     def _hear_out(self, seat: Seat) -> None:
         """Take what it said before it died, which still counts."""
@@ -326,63 +352,30 @@ class Launcher:
             if not busy or seat.name:
                 return
 
-    def _lose(self, name: str) -> None:
-        """Tell how far the attempt came whose supervisor is dead."""
-        try:
-            directory = wire.open_directory(f"{self._runs}/{name}")
-        except FileNotFoundError:  # recovered already, or a person removed it
-            self._lost[name] = 0, None
-            return
-        try:
-            if wire.read_whole(directory, wire.ENDED) is not None:
-                self._tell(f"ended {name}")
-            elif not wire.may_have_started(directory):
-                self._tell(f"unstarted {name} supervisor died")
-            else:
-                mark = wire.PidMark.parse(wire.read_mark(directory, wire.PID) or b"")
-                self._lost[name] = (0 if mark is None else mark.pid), None
-        finally:
-            os.close(directory)
-
-    def _end_strays(self) -> None:
-        """Kill every child that is no supervisor; when none is left, the lost runs are over."""
-        if not self._lost:
-            return
-        supervisors = {seat.pid for seat in self._seats.values()}
-        strays = [pid for pid in tree.children() if pid not in supervisors]
-        for pid in strays:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for name in self._lost:
-            Cgroup.find(self._home, name).remove(0)
-        if not strays:
-            for name, (main, status) in self._lost.items():
-                if main >= 0:
-                    self._tell_lost(name, "-" if status is None else str(status))
-            self._lost.clear()
-
-    def _tell_lost(self, name: str, status: str) -> None:
-        with contextlib.suppress(OSError):
-            directory = wire.open_directory(f"{self._runs}/{name}")
-            wire.write_mark(directory, wire.LOST, status.encode())
-            os.close(directory)
-        self._tell(f"lost {name} {status}")
-
 
 def _is_question(name: str) -> bool:
     return name.startswith(supervisor.QUESTION)
 
 
-def runs_of_this_boot(parent: str) -> str:
-    """The parent of all R's of this boot; those of another boot are not looked at."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return os.path.join(parent, file.read().strip())
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # a full or broken log
+        os.write(sys.stderr.fileno(), f"jq-launcher: {text}\n".encode())
 
 
 def main(arguments: list[str]) -> None:
     """Set the process up and serve."""
-    runs = runs_of_this_boot(arguments[0])
-    os.makedirs(runs, 0o711, exist_ok=True)
+    try:
+        launcher = _set_up(arguments)
+    except OSError as error:
+        _complain(f"cannot start: {error}")
+        raise SystemExit(1) from None
+    launcher.serve()
+
+
+def _set_up(arguments: list[str]) -> Launcher:
+    runs = marks.parent_of_this_boot(arguments[0])
+    with contextlib.suppress(OSError):  # no room: each attempt tries again, and says so
+        marks.make_parent(runs)
     os.umask(0o022)
     os.chdir("/")
     spawn.call_ourselves("jq-launcher")
@@ -390,10 +383,11 @@ def main(arguments: list[str]) -> None:
     wire.limit_files(None)
     spawn.forgo_oom_protection()
     spawn.become_subreaper()
+    tree.hold_children()
     home = cgroup.prepare(delegated="--delegated" in arguments)
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)
-    Launcher(listener, runs, home, exit_when_idle="--exit-when-idle" in arguments).serve()
+    return Launcher(listener, runs, home, exit_when_idle="--exit-when-idle" in arguments)
 
 
 if __name__ == "__main__":

@@ -74,22 +74,25 @@ class Output:
     def _take(self, data: bytes) -> None:
         self._tail = (self._tail + data[-TAIL:])[-TAIL:]
         if self._path is not None:
-            kept = self._store(self._path, data)
-            self._written += kept
-            self._dropped += len(data) - kept
+            before = self._written
+            self._store(self._path, data)
+            self._dropped += len(data) - (self._written - before)
         if self._stream is not None:
             self._stream.feed(data)
 
-    def _store(self, path: str, data: bytes) -> int:
+    def _store(self, path: str, data: bytes) -> None:
         try:
             if self._file < 0:
                 self._file = _open(path)
                 self._offset = os.fstat(self._file).st_size
             room = self._limit - self._offset - self._written
-            return os.write(self._file, data[:room]) if room > 0 else 0
+            data = data[: max(0, room)]
+            while data:  # what of it has no room is told by the next try
+                kept = os.write(self._file, data)
+                self._written += kept
+                data = data[kept:]
         except OSError as error:
             self._error = f"{path}: {error.strerror}"
-            return 0
 
     def started(self, pid: int) -> None:
         """The job has the pipe now: without our own writing end its last exit is our EOF."""

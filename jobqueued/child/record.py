@@ -95,6 +95,7 @@ class Draft:
 def write(order: LaunchSpec, record: Record) -> str:
     """Write the record file; its path, "" where that can't be, which the record then tells."""
     path = f"{order['logs']}.json"
+    record.pop("record_error", None)
     try:
         atomic_file.replace(path, wire.encode(record))
     except OSError as error:

@@ -7,6 +7,7 @@ inherits whatever the job leaves behind, so that "no child left" means that the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -15,7 +16,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from jobqueued.child import identity, spawn, wire
+from jobqueued.child import identity, spawn, tree, wire
 from jobqueued.child.attempt import Attempt
 from jobqueued.child.budget import Common
 from jobqueued.child.shutdown import Shutdown
@@ -42,6 +43,7 @@ def become(launcher: socket.socket, common: Common, home: int, inherited: list[i
         spawn.call_ourselves("jq-supervisor")
         wire.limit_files(JOB_NOFILE)
         spawn.become_subreaper()
+        tree.hold_children()
         serve(launcher, common, home)
         status = 0
     except BaseException:
@@ -59,11 +61,11 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
     last, attempts = "", 0
     while (order := _receive(launcher)) is not None:
         name, directory = order
-        if name.startswith(QUESTION):
-            launcher.send(_answer(name.removeprefix(QUESTION)))
-            continue
         if directory < 0:
-            _sync(last)
+            if name == wire.SYNC:
+                _sync(last)
+            elif not _told(launcher, _answer(name)):
+                return
             continue
         if shutdown.began():
             return  # nothing was begun, and nothing should be
@@ -73,15 +75,29 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
             last = attempt.carry_out()
         finally:
             os.close(directory)
-        if _gone(launcher):
+        if _gone(launcher) or shutdown.began():
             _sync(last)
         if attempt.leaves:
             return
 
 
-def _answer(question: str) -> bytes:
-    """Answer what is wrong with a user; a database that hangs costs this supervisor, and the question comes again."""
-    number, _, user = question.partition(" ")
+def _told(launcher: socket.socket, notice: bytes) -> bool:
+    """False: it is gone."""
+    try:
+        launcher.send(notice)
+    except OSError:
+        return False
+    return True
+
+
+def _answer(order: str) -> bytes:
+    """Answer what is wrong with a user; a database that hangs costs this supervisor, and the question comes again.
+
+    Other orders come without their R only where there was no descriptor for it.
+    """
+    if not order.startswith(QUESTION):
+        return f"unstarted {order} supervisor: {os.strerror(errno.EMFILE)}".encode()
+    number, _, user = order.removeprefix(QUESTION).partition(" ")
     signal.alarm(_ASKING_SECONDS)
     trouble = identity.trouble_with(json.loads(user))
     signal.alarm(0)
@@ -90,7 +106,10 @@ def _answer(question: str) -> bytes:
 
 def _receive(launcher: socket.socket) -> tuple[str, int] | None:
     """The next attempt's name and directory; directory -1: make the last record durable; None: the launcher is gone."""
-    data, ancillary, _flags, _address = launcher.recvmsg(wire.NOTICE, socket.CMSG_SPACE(4), _MSG_CMSG_CLOEXEC)
+    try:
+        data, ancillary, _flags, _address = launcher.recvmsg(wire.NOTICE, socket.CMSG_SPACE(4), _MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:  # it died before it had read all that we said
+        return None
     directory = int.from_bytes(ancillary[0][2][:4], "little") if ancillary else -1
     if not data or (directory >= 0 and _gone(launcher)):
         return None

@@ -14,11 +14,30 @@ from jobqueued.child.text import printable
 
 _LIBC = ctypes.CDLL(None)
 _PTRACE_DETACH = 17
+_LIST = 4096
+_held: list[int] = []
+"""The descriptor of the list of our children; none in a process that did not ask to hold it."""
+
+
+def hold_children() -> None:
+    """From now on `children` needs no further descriptor: what there may be to end is known when none is to be had.
+
+    Again after a fork: the list is that of the process that has opened it.
+    """
+    while _held:
+        os.close(_held.pop())
+    with contextlib.suppress(FileNotFoundError):  # a kernel without it
+        _held.append(os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC))
 
 
 def children() -> list[int]:
     """Our children, the inherited ones included."""
-    return _children(os.getpid(), os.getpid())
+    if not _held:
+        return _children(os.getpid(), os.getpid())
+    found = b""
+    while more := os.pread(_held[0], _LIST, len(found)):
+        found += more
+    return [int(child) for child in found.split()]
 
 
 def ended() -> int | None:

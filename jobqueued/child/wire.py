@@ -7,7 +7,7 @@ R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
     spawning  made with O_EXCL: whoever makes it decides alone whether to start   supervisor (a link: recovery)
     pid       "<pid> <started ns, wall> <before> <after> <supervisor>", before and after on BOOTTIME   supervisor
     ended     the record as one line, complete only with its newline              supervisor
-    lost      the wait status of a job whose supervisor died                      launcher
+    lost      the wait status of a job whose supervisor died                      launcher (or that supervisor)
 
 Beside R, ``<job>@<n>.<a>.left`` is R/control of an attempt that has ended, while processes that it left live.
 
@@ -34,7 +34,6 @@ import re
 import resource
 import socket
 import stat
-import time
 from typing import NamedTuple, cast
 
 from jobqueued.child.documents import LaunchSpec, Record
@@ -44,6 +43,7 @@ NOTICE = 1024
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"
 LEFT = ".left"
+SYNC = "sync"
 MARKS = (SPEC, CONTROL, SPAWNING, PID, ENDED, LOST)
 
 _CGROUPS = "cgroups"
@@ -52,6 +52,7 @@ SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Failures that say nothing about a file, but that it can't be looked at now."""
 SYSTEM_TROUBLE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 """Failures to start that say nothing about the job: the attempt goes back to waiting and counts for nothing."""
+NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 _RECOVERY = "recovery"
@@ -96,11 +97,15 @@ def open_directory(path: str) -> int:
 
 
 def write_mark(directory: int, name: str, data: bytes = b"", mode: int = 0o600) -> None:
-    """Create R/name with this content; FileExistsError if it is there already."""
+    """Create R/name with this content; FileExistsError if it is there already.  OSError: nothing of it stays."""
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
     try:
         if data and os.write(descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+        raise
     finally:
         os.close(descriptor)
 
@@ -127,20 +132,6 @@ def read_spec(directory: int) -> LaunchSpec | None:
         found = json.loads(read_whole(directory, SPEC) or b"null")
         return cast("LaunchSpec", found) if isinstance(found, dict) else None
     return None
-
-
-def write_end(directory: int, record: Record) -> None:
-    """Make R/ended, however long it takes: while R can't be written, the exit status waits here until it can."""
-    while True:
-        try:
-            write_mark(directory, ENDED, encode(record))
-            return
-        except FileExistsError:
-            os.unlink(ENDED, dir_fd=directory)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                raise
-            time.sleep(1)
 
 
 def encode(document: LaunchSpec | Record) -> bytes:
