@@ -76,7 +76,7 @@ class Daemon:
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         self._methods = Methods(
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
-            read_clocks, paths.runs.name, self._lock_processes, self._monitor,
+            read_clocks, paths.runs.name, self._lock_processes, self._monitor, link.lost_attempts,
         )  # fmt: skip
         self._control = ControlServer(paths.control, self._methods.of)
         self._monitor.reply = self._control.stream
@@ -95,6 +95,7 @@ class Daemon:
                 self._path_triggers,
                 self._lock_processes,
                 LauncherNews(link, partial(self._recover, same_boot=True), log),
+                link.lost_attempts,
                 self._pressure,
                 self._reload,
                 self._job_files,
@@ -215,7 +216,8 @@ class Daemon:
 
     def _troubles(self) -> list[str]:
         shortfall = self._link.shortfall(self._scheduler.catalog)
-        return [*self._pressure.troubles, *shortfall, *self._link.following.troubles, *self._decisions.troubles]
+        live = [*self._link.following.troubles, *self._link.lost_attempts.troubles]
+        return [*self._pressure.troubles, *shortfall, *live, *self._decisions.troubles]
 
     def _ended(self, run: RunId, record: Record) -> None:
         for ticket in self._methods.waiters.pop(run, []):

@@ -110,6 +110,17 @@ class RunLost:
     output: Output | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RunLingers:
+    """Whoever watched the attempt is gone, and something of it lives, or may live; `reason` says for people what, and
+    what they can do.  RunLost follows when nothing does.
+    """
+
+    run: RunId
+    attempt: int
+    reason: str
+
+
 class Unstarted(StrEnum):
     """Causes for which an attempt was not started; NO_FAULT: nothing was wrong, whoever was to start it was gone."""
 
@@ -126,6 +137,10 @@ class NeverStarted:
     attempt: int
     reason: str = ""
     cause: Unstarted = Unstarted.NO_FAULT
+
+
+AttemptOver = RunEnded | RunLost | NeverStarted
+"""What an attempt comes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +186,17 @@ class StopAsked:
     ticket: int
     run: RunId
     asked_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class LostAsked:
+    """A person says that nothing lives of a run that lingers: `over` is what its attempt comes to.
+
+    The answer goes to `ticket`.
+    """
+
+    ticket: int
+    over: AttemptOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,10 +300,12 @@ Event = (
     | RunStopping
     | RunEnded
     | RunLost
+    | RunLingers
     | NeverStarted
     | Found
     | RunAsked
     | StopAsked
+    | LostAsked
     | PauseAsked
     | SkipAsked
     | HoldAsked

@@ -34,7 +34,10 @@ WINGS: dict[str, list[str]] = {
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
         "takeover", "housekeeping",
     ],
-    "runs": ["marks", "run_directory", "recovery", "following", "launch_spec", "launcher_link", "launcher_news"],
+    "runs": [
+        "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "launcher_link",
+        "launcher_news",
+    ],
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "path_triggers"],
     "control": [
         "interface", "varlink", "views", "summary", "lock_processes", "monitor", "reload", "server", "methods",

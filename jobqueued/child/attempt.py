@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 
-from jobqueued.child import record, spawn, tree, wire
+from jobqueued.child import cgroup, record, spawn, tree, wire
 from jobqueued.child.account import NEVER, Account
 from jobqueued.child.attempt_life import COMMAND_LIVES, NOTHING_TO_END, IllegalStep, State, Step, after
 from jobqueued.child.budget import Common
@@ -185,8 +185,9 @@ class Attempt:
         return ControlSocket(self._directory, self._loop, self._greeting, self._asked)
 
     def _claim(self) -> None:
-        """From here on it may have run."""
-        self._marks.claim()
+        """From here on it may have run: the token tells where to look for what is left if all who know of it die."""
+        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._marks.claim(wire.SpawningMark(before, self._cgroup.is_own, cgroup.membership()))
         self._step(Step.CLAIM)
 
     def _start(self) -> None:

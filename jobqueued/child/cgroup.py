@@ -88,11 +88,24 @@ def _divided(delegated: bool) -> str | None:
 
 def _directory_of(process: str) -> str | None:
     """The directory of the cgroup of a process; None: this host has no unified hierarchy."""
-    with open(_MEMBERSHIP.format(process)) as file:
-        path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
+    path = unified(membership(process))
     if path is None or not os.path.exists(f"{_MOUNT}{path}/cgroup.procs"):
         return None
     return f"{_MOUNT}{path}"
+
+
+def unified(membership: str) -> str | None:
+    """The cgroup v2 in such a text, ``/system.slice/ssh.service``; None: there is none."""
+    return next((line[3:] for line in membership.splitlines() if line.startswith("0::")), None)
+
+
+def membership(process: str = "self") -> str:
+    """The cgroups of a process, in all hierarchies, as /proc/PID/cgroup has them; "": it is gone."""
+    try:
+        with open(_MEMBERSHIP.format(process), errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def _attribute(path: str, name: str) -> bytes:
@@ -109,6 +122,11 @@ class Cgroup:
         self._home, self._name = home, name
         self.directory = -1
         self._shared: dict[str, int] = {}
+
+    @property
+    def is_own(self) -> bool:
+        """True where it has, or will have, one."""
+        return self._home >= 0
 
     def make(self) -> None:
         """OSError: it can't be made; EBUSY: it has processes."""

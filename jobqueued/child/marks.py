@@ -71,9 +71,9 @@ class Marks:
             raise OSError(errno.ENODATA, "its launch spec is incomplete")
         return order
 
-    def claim(self) -> None:
+    def claim(self, mark: wire.SpawningMark) -> None:
         """Make the token that decides who starts this attempt; FileExistsError: another has it."""
-        wire.write_mark(self._directory, wire.SPAWNING)
+        wire.claim(self._directory, mark)
 
     def started(self, mark: wire.PidMark) -> None:
         """Say which processes they are, where there is room; R/control tells that we live."""

@@ -26,9 +26,14 @@ def stat(pid: int) -> Stat | None:
     """Read it; None: no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            head, _, rest = file.read().rpartition(b") ")  # a name may hold any byte
+            return parsed(file.read())
     except OSError:
         return None
+
+
+def parsed(line: bytes) -> Stat:
+    """Take the line of /proc/PID/stat apart."""
+    head, _, rest = line.rpartition(b") ")  # a name may hold any byte
     fields = rest.split()  # from the state on: field n of the manual page is fields[n - 3]
     return Stat(
         head.partition(b"(")[2], fields[0], int(fields[1]), int(fields[3]), int(fields[17]), int(fields[19]),

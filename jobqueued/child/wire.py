@@ -5,6 +5,7 @@ R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
     spec      the launch spec, one JSON object                                   launcher
     control   Unix socket; whoever connects follows the attempt, and may stop it  supervisor
     spawning  made with O_EXCL: whoever makes it decides alone whether to start   supervisor (a link: recovery)
+              "<before on BOOTTIME> <own|shared>", and its cgroups as /proc/PID/cgroup has them
     pid       "<pid> <started ns, wall> <before> <after> <supervisor>", before and after on BOOTTIME   supervisor
     ended     the record as one line, complete only with its newline              supervisor
     lost      the wait status of a job whose supervisor died                      launcher (or that supervisor)
@@ -110,6 +111,14 @@ def write_mark(directory: int, name: str, data: bytes = b"", mode: int = 0o600) 
         os.close(descriptor)
 
 
+def claim(directory: int, mark: SpawningMark) -> None:
+    """Make R/spawning, as supervisors do; FileExistsError.  Where there is no room for what it tells, it is empty."""
+    descriptor = os.open(SPAWNING, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    with contextlib.suppress(OSError):
+        os.write(descriptor, mark.encode())
+    os.close(descriptor)
+
+
 def read_mark(directory: int, name: str) -> bytes | None:
     """R/name's content; None: not there."""
     try:
@@ -139,6 +148,29 @@ def encode(document: LaunchSpec | Record) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
+class SpawningMark(NamedTuple):
+    """R/spawning: the instant (BOOTTIME, ns) before which nothing of the attempt was born, and the cgroups of its
+    supervisor, as /proc/PID/cgroup has them; `own`: the attempt gets one of its own beside that.
+    """
+
+    before: int
+    own: bool
+    cgroups: str
+
+    def encode(self) -> bytes:
+        """As R/spawning has it."""
+        return f"{self.before} {'own' if self.own else 'shared'}\n{self.cgroups}".encode(errors="surrogateescape")
+
+    @classmethod
+    def parse(cls, mark: bytes) -> SpawningMark | None:
+        """The inverse of `encode`; None: it is not whole, or of a version that wrote nothing into it."""
+        head, newline, cgroups = mark.decode(errors="surrogateescape").partition("\n")
+        found = _SPAWNING_MARK.fullmatch(head)
+        if found is None or not newline or not cgroups.endswith("\n") or int(found[1]) >= 1 << 63:
+            return None
+        return cls(int(found[1]), found[2] == "own", cgroups)
+
+
 class PidMark(NamedTuple):
     """R/pid: two processes, when the first was started (wall, ns), and between which instants (BOOTTIME)."""
 
@@ -161,6 +193,7 @@ class PidMark(NamedTuple):
 
 
 _PID_MARK = re.compile(rb"\d{1,7}( \d{1,19}){3}( \d{1,7})?\n", re.A)
+_SPAWNING_MARK = re.compile(r"(\d{1,19}) (own|shared)", re.A)
 _STATUS = re.compile(r"\d{1,5}", re.A)
 
 

@@ -149,8 +149,10 @@ method Logs(run: string, offset: ?int, limit: ?int) -> (data: string, size: int,
 # Make a job due now.
 method Run(job: string) -> (run: string)
 
-# Stop a run; a waiting one never starts; the state is stopping or skipped.
-method Stop(run: string) -> (state: string)
+# Stop a run; a waiting one never starts; the state is stopping or skipped. A run whose supervisor is gone keeps its
+# claims while something of it may live: lost says that nothing does, and the state is lost (retrying, if it is tried
+# again).
+method Stop(run: string, lost: ?bool) -> (state: string)
 
 # Make the job of a run due once more, whether that run has ended or not.
 method Rerun(run: string) -> (run: string)
@@ -159,7 +161,8 @@ method Rerun(run: string) -> (run: string)
 method Emit(event: string) -> (runs: []string)
 
 # Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
-# mode, units, capacity, holders: {run, mode, units, since, held, ends_by}}; ahead, the runs that go first, and behind,
+# mode, units, capacity, holders: {run, mode, units, since, held, ends_by, lingers}}; lingers says what may live of a
+# holder whose supervisor is gone; ahead, the runs that go first, and behind,
 # the one for which its claims are reserved; effective_priority by now, which grows by points each every seconds;
 # expected, when it is likely to start. Give either run or job. Of a job why is null, and runs has the same
 # of its first 10 runs that wait to start; more is how many others wait. Refused if none waits.

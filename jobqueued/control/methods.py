@@ -17,10 +17,11 @@ from jobqueued.control.server import Peer
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core import record
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
+from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, LostAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
 from jobqueued.host.usage import usage
 from jobqueued.jobfile.queue_types import is_name
 from jobqueued.model import CPU, LIVE, MEMORY, Claim, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
 from jobqueued.state import record_files
@@ -42,11 +43,11 @@ class Methods:
     def __init__(
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
-        lock_processes: LockProcesses, monitor: Monitor,
+        lock_processes: LockProcesses, monitor: Monitor, lost_attempts: LostAttempts,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._batch, self._logs = scheduler, store, batch, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
-        self._lock_processes, self._monitor = lock_processes, monitor
+        self._lock_processes, self._monitor, self._lost_attempts = lock_processes, monitor, lost_attempts
         self.waiters: dict[RunId, list[int]] = {}
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
@@ -69,7 +70,7 @@ class Methods:
             "Rerun": trusted(lambda p: self._ask_for_rerun(p["run"], peer, ticket)),
             "Emit": trusted(lambda p: self._happen(Emitted(ticket(), _event(p["event"]), peer.name, _key()))),
             "Why": trusted(self._why),
-            "Stop": trusted(lambda p: self._ask_for_stop(p["run"], peer, ticket)),
+            "Stop": trusted(lambda p: self._ask_for_stop(p["run"], bool(p.get("lost")), peer, ticket)),
             "Pause": trusted(
                 lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True, until=_until(p)))
             ),
@@ -242,10 +243,16 @@ class Methods:
         runs = self._scheduler.explain_pending(name, _EXPLAINED_RUNS, self._now())
         return {"why": None, "runs": runs, "more": waiting - len(runs)}
 
-    def _ask_for_stop(self, text: str, peer: Peer, ticket: Ticket) -> None:
+    def _ask_for_stop(self, text: str, lost: bool, peer: Peer, ticket: Ticket) -> None:
         run = _named(text)
         if run not in self._scheduler.runs:
             raise VarlinkError("Refused", {"reason": f"{run} has ended: {self._show(text)['state']}"})
+        if lost:
+            over = self._lost_attempts.give_up(run, peer.name)
+            if over is None:
+                raise VarlinkError("Refused", {"reason": f"{run} is not lost; to stop it: jobqueuectl stop {run}"})
+            self._happen(LostAsked(ticket(), over))
+            return
         self._happen(StopAsked(ticket(), run, peer.name))
 
     def _await_end(self, text: str, ticket: Ticket) -> dict[str, Any] | None:

@@ -92,6 +92,35 @@ def lost(turn: Turn, event: events.RunLost) -> None:
     turn.do(RemoveMarks(event.run, event.attempt))
 
 
+def lingers(turn: Turn, event: events.RunLingers) -> None:
+    """Let a run keep its claims whose supervisor is gone, as something of it lives, or may live."""
+    run = _live(turn, event.run, event.attempt)
+    if run is None:
+        return
+    turn.state.step(run, Step.STOP, reason=event.reason)
+    lingering = turn.state[run.id.job].lingering
+    if run.id not in lingering:
+        turn.say("run_lingers", run=str(run.id), reason=event.reason)
+    lingering[run.id] = event.reason
+
+
+def lost_asked(turn: Turn, event: events.LostAsked) -> None:
+    """End an attempt that lingers, for a person."""
+    over = event.over
+    if over.run not in turn.state[over.run.job].lingering:
+        turn.refuse(event.ticket, "Refused", reason=f"{over.run} is not lost")
+        return
+    match over:
+        case events.RunEnded():
+            ended(turn, over)
+        case events.RunLost():
+            lost(turn, over)
+        case events.NeverStarted():
+            never_started(turn, over)
+    again = turn.state.runs.get(over.run)
+    turn.reply(event.ticket, state=(RunState.LOST if again is None else again.state).value)
+
+
 def never_started(turn: Turn, event: events.NeverStarted) -> None:
     """Send the same attempt again: at once if nothing was wrong, else with a pause that doubles up to a minute."""
     state, now = turn.state, turn.now

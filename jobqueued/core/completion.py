@@ -76,6 +76,9 @@ def stop_asked(turn: Turn, event: StopAsked) -> None:
     if run is None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.run} has ended")
         return
+    if (lingers := turn.state[run.id.job].lingering.get(run.id)) is not None:
+        turn.refuse(event.ticket, "Refused", reason=f"{event.run}: {lingers}")
+        return
     reason = f"stopped by {event.asked_by}"
     if run.state in PENDING:
         give_up(turn, run, reason, stopped=True)

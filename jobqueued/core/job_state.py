@@ -43,6 +43,7 @@ class JobState:
     (before its next attempt, or after trouble of the system) and `live`.  `SchedulerState`
     alone writes these four and `saved`, as it knows what has to become durable.
 
+    `lingering` are the live runs whose supervisor is gone, and what may live of them (`attempts.lingers`).
     `skip` is the newest run if that is a skip: the next skip for the same reason joins it.  `recent`: how many of the
     clock's occurrences came since when (monotonic, ns), for the fuse.
     """
@@ -52,6 +53,7 @@ class JobState:
     waiting: set[RunId] = field(default_factory=set)
     delayed: dict[RunId, Delay] = field(default_factory=dict)
     live: set[RunId] = field(default_factory=set)
+    lingering: dict[RunId, str] = field(default_factory=dict)
     skip: Run | None = None
     invalid: Invalidity | None = None
     recent: tuple[int, int] = (0, 0)

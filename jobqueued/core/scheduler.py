@@ -77,9 +77,11 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.RunStopping: attempts.stops,
     events.RunEnded: attempts.ended,
     events.RunLost: attempts.lost,
+    events.RunLingers: attempts.lingers,
     events.NeverStarted: attempts.never_started,
     events.Found: attempts.found,
     events.StopAsked: completion.stop_asked,
+    events.LostAsked: attempts.lost_asked,
     events.LockAsked: lock_clients.asked,
     events.LockFound: lock_clients.found,
     events.LockOver: lock_clients.over,
@@ -132,6 +134,10 @@ class Scheduler:
     def invalid(self, job: Job) -> str:
         """The reason why a job can't run, whatever its file says; "" if nothing is known."""
         return self._state.invalid(job)
+
+    def lingers(self, run: RunId) -> str:
+        """Tell what may live of a run whose supervisor is gone; "" of any other."""
+        return self._state[run.job].lingering.get(run, "")
 
     def is_completed(self, job: Job) -> bool:
         """Tell whether `max_runs` of a job have started."""

@@ -350,6 +350,7 @@ class SchedulerState:
     def release(self, run: Run, now: Now) -> None:
         """Take the claims of a live run back; it is in no place then."""
         self[run.id.job].live.discard(run.id)
+        self[run.id.job].lingering.pop(run.id, None)
         self.admission.release(run.id)
         self.placement.give_back(run.placed, run.claims, now.mono)
         self.queue_stuck = False
@@ -381,6 +382,7 @@ class SchedulerState:
             pausing = (RunState.WAITING, RunState.RETRYING)
             assert all(self.runs[run].state in pausing for run in state.delayed), f"{name}: {state.delayed} not delayed"
             assert all(self.runs[run].state in LIVE for run in state.live), f"{name}: {state.live} not live"
+            assert state.lingering.keys() <= state.live, f"{name}: {state.lingering} not live"
             numbers = [run.number for run in places]
             assert state.saved.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
         assert set(self.runs) == {run for state in self._jobs.values() for run in state.unfinished}

@@ -141,6 +141,7 @@ def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now) -> W
         "since": None if run.started is None else to_text(run.started),
         "held": None if run.started is None else duration(max(0, now.wall - run.started) // SECOND),
         "ends_by": None if ends_at is None else to_text(now.wall + ends_at - now.mono),
+        "lingers": state[holder.job].lingering.get(holder),
     }  # fmt: skip
 
 
@@ -149,7 +150,7 @@ def _client(state: SchedulerState, holder: LockClientId, resource: str) -> Why:
     claim = next(held for held in known.claims if held.resource == resource)
     return {
         "run": state.name_of(holder), "mode": claim.mode, "units": claim.units, "since": None, "held": None,
-        "ends_by": None,
+        "ends_by": None, "lingers": None,
     }  # fmt: skip
 
 
@@ -179,7 +180,9 @@ def _words(
 
 def _lacks(missing: Why) -> str:
     holders = [
-        holder["run"] + (f" for {holder['held']}" if holder["held"] not in (None, "0 s") else "")
+        holder["run"]
+        + (f" for {holder['held']}" if holder["held"] not in (None, "0 s") else "")
+        + (f" ({holder['lingers']})" if holder["lingers"] else "")
         for holder in missing["holders"]
     ]
     who = ", ".join(holders[:5]) + (f" and {len(holders) - 5} more" if len(holders) > 5 else "")

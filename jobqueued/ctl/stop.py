@@ -17,12 +17,16 @@ from jobqueued.text import printable
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN|JOB...")
 @click.option("-w", "--wait", is_flag=True, help="Wait until they have ended, and report their results.")
+@click.option("--lost", is_flag=True, help="Declare runs lost whose supervisor is gone: nothing of them lives.")
 @click.pass_obj
-def stop(paths: Paths, names: tuple[str, ...], wait: bool) -> None:
+def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
     """Stop runs; for a JOB, all its live runs.
 
     A live run, with all its processes, gets its stop signal and, after its kill_grace, SIGKILL.  A run that waits is
     stopped only by its own name, JOB@N, and then never starts.  Prints each run and its state.
+
+    A run whose supervisor is gone keeps its locks and other claims while a process may be its own; `status`, `why` and
+    `doctor` name the process.  If it is none of the run's, --lost ends the run, and signals nothing.
 
     Exits 1 if a run has already ended, or JOB has no live run.
 
@@ -30,12 +34,13 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool) -> None:
     Examples:
       jobqueuectl stop nightly-backup
       jobqueuectl stop --wait nightly-backup@142 report@7
+      jobqueuectl stop --lost nightly-backup@142
     """
     stopped, failed = [], False
     for name in names:
         try:
             for run in [name] if "@" in name else _live_runs(paths, name):
-                state = ask(paths.control, "Stop", run=run)["state"]
+                state = ask(paths.control, "Stop", run=run, lost=lost or None)["state"]
                 click.echo(printable(f"{run} {state}"))
                 stopped.append(run)
         except Refused as refused:

@@ -107,6 +107,9 @@ VOCABULARY: dict[str, Entry] = {
     "run_stopping": Entry(
         "info", "4c8f1e0a7d3b4b62a9e5d2c6f7b80a93", lambda f: f"{f['run']} is stopping: {f['reason']}"
     ),
+    "run_lingers": Entry(
+        "error", "6a3b49a4ff5c4ef79f7025c6cc8d9fe3", lambda f: f"{f['run']} keeps its claims: {f['reason']}"
+    ),
     "run_ended": Entry("info", "f5e0d3b48a2c4b64a7c1e9d07b3f6c18", _ended),
     "run_skipped": Entry(
         "warning", "4e9b8f1d6c3a4e75b2f0d8a5c7e91b36", _skipped

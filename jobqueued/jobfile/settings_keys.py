@@ -23,7 +23,7 @@ from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, quoted
 
 
 def _resources(entries: dict[str, Entry]) -> dict[str, int]:
-    taken = [entry.key for entry in entries.values() if entry.key.text in ("cpus", "job", "run", "attempt", "due")]
+    taken = [entry.key for entry in entries.values() if entry.key.text in _VARIABLES]
     if taken:
         accepted = f"another name, as {_TAKEN} mean something else"
         raise NotAccepted(*(Refusal.of(key, accepted, quoted(key.text)) for key in taken))
@@ -38,8 +38,9 @@ def _reserved(entries: dict[str, Entry]) -> dict[str, int]:
 
 
 _BOTH = ("cpu", "memory")
-_TAKEN = "cpus, job, run, attempt and due"
+_VARIABLES = ("cpus", "job", "run", "attempt", "due", "invocation_id", "invocation-id", "invocation.id")
 """Names whose variables (JOBQUEUE_JOB …) tell a command other things."""
+_TAKEN = "cpus, job, run, attempt, due and invocation_id"
 _RESOURCES = mapping(AMOUNTS.accepted, _resources, AMOUNTS.schema)
 _RESERVE = mapping("a mapping with the keys cpu and memory", _reserved)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.model import SECOND
+from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.text import duration
@@ -45,15 +46,15 @@ class Following:
     `held` are the attempts that the present launcher has: it tells itself of a supervisor that has died.
     """
 
-    def __init__(self, marks: RunDirectory, held: set[Name]) -> None:
-        self._marks, self._held = marks, held
+    def __init__(self, marks: RunDirectory, held: set[Name], lost_attempts: LostAttempts) -> None:
+        self._marks, self._held, self._lost_attempts = marks, held, lost_attempts
         self._supervisors: dict[int, _Supervisor] = {}
         self._unsettled: dict[Name, str] = {}
         self._look_at, self._pause = 0, SECOND
         self._news: list[str] = []
 
     def take(self, recovery: Recovery) -> None:
-        """Follow whom a recovery has adopted, and look again at what it could not settle."""
+        """Follow whom a recovery has adopted, hand on what is lost, and look again at what it could not settle."""
         now = time.monotonic_ns()
         for name, connection in recovery.adopted:
             self._supervisors[connection.fileno()] = _Supervisor(name, connection, now)
@@ -64,6 +65,7 @@ class Following:
             self._unsettled[name] = why
         if recovery.unsettled:
             self._look_at = now + self._pause
+        self._lost_attempts.take(recovery)
 
     def settle(self, *names: Name) -> Iterator[events.Event]:
         """The verdicts on attempts of which no launcher tells."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +27,7 @@ def order(launch: Launch, logs: Path, journal: Path) -> LaunchSpec:
         "JOBQUEUE_RUN": str(run.id),
         "JOBQUEUE_ATTEMPT": str(run.attempt),
         "JOBQUEUE_DUE": launch.record["due"],
+        "JOBQUEUE_INVOCATION_ID": os.urandom(16).hex(),
     }
     return {
         "v": wire.VERSION,

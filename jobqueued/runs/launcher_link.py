@@ -23,6 +23,7 @@ from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.paths import Paths
 from jobqueued.runs.following import SILENT, Following
 from jobqueued.runs.launch_spec import caps, order
+from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import DEAD, NO_DIRECTORY, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.text import duration
@@ -80,7 +81,8 @@ class LauncherLink:
         self._outbox = b""
         self._held: set[Name] = set()
         self._early: list[bytes] = []
-        self.following = Following(self.marks, self._held)
+        self.lost_attempts = LostAttempts(self.marks)
+        self.following = Following(self.marks, self._held, self.lost_attempts)
         self._unanswered: set[Name] = set()
         self._heard_at: int | None = None
         self._told = False
@@ -199,6 +201,7 @@ class LauncherLink:
         recovery = Recovery(self.marks, self._held)
         yield from recovery.verdicts(runs, is_final, same_boot=same_boot)
         self.following.take(recovery)
+        yield from self.lost_attempts.look()
         early, self._early = self._early, []
         yield from self._hear(early)
 

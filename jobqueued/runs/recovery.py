@@ -7,7 +7,8 @@ without spawning         held by the launcher     it is about to be started
 without spawning         –                        never started (spawning is taken first, so that it stays so)
 recovery's spawning      –                        never started, as an earlier scheduler saw
 spawning, not ended      listens                  adopt; it lives, whether it answers or not
-spawning, not ended      does not listen          killed; lost, unless its record was written
+spawning, not ended      does not listen          killed; lost once nothing is left (lost_attempts.py), unless its
+                                                  record was written
 it can't be told now     –                        live, and looked at again: no descriptor is left, no room in R
 
 R always wins over an older row, as a commit may have failed.  By attempts, a the newest in an R that tells of its
@@ -31,27 +32,44 @@ import resource
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
+from typing import NamedTuple
 
 from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.model import LIVE, Run, RunId
+from jobqueued.runs import kin
+from jobqueued.runs.kin import Clues
 from jobqueued.runs.run_directory import Name, RunDirectory
 
 GONE = "its supervisor is gone"
 DEAD = "its supervisor died"
 NO_DIRECTORY = "its run directory is gone"
+KNOWN = "its end was known already"
+
+
+class Dead(NamedTuple):
+    """An attempt whose supervisor is gone: the reason why it is lost, and the clues to what may live of it.
+
+    Of a leftover the end is known, and the claims are others' already.
+    """
+
+    reason: str
+    clues: Clues
+    is_leftover: bool = False
 
 
 class Recovery:
     """One recovery.  `held` are the attempts that the present launcher has; so many supervisors are `followed` already.
 
-    `adopted` collects whom to follow, `unsettled` of whom nothing can be told now, and why.
+    `adopted` collects whom to follow, `unsettled` of whom nothing can be told now, and why, and `dead` those whose
+    supervisor is gone without a word.
     """
 
     def __init__(self, marks: RunDirectory, held: set[Name], followed: int = 0) -> None:
         self._marks, self._held, self._followed = marks, held, followed
         self.adopted: list[tuple[Name, socket.socket]] = []
         self.unsettled: dict[Name, str] = {}
+        self.dead: dict[Name, Dead] = {}
 
     def verdicts(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
@@ -61,12 +79,12 @@ class Recovery:
         for run, attempts in groupby(names, key=lambda name: name.run):
             if is_final(run):
                 for name in attempts:
-                    yield self._leftover(name)
+                    yield from self._leftover(name)
             else:
                 yield from self._of_run(list(attempts), runs.get(run))
         for live in list(runs.values()):
             if live.state in LIVE and Name(live.id, live.attempt) not in names:
-                yield self._without_directory(live, same_boot=same_boot)
+                yield from self._without_directory(live, same_boot=same_boot)
 
     def verdict(self, name: Name) -> Iterator[events.Event]:
         """The verdict on one attempt that its row has, or that was found; none if it is to be looked at again."""
@@ -90,14 +108,14 @@ class Recovery:
                 yield from self.verdict(name)
         for name in attempts:
             if newest is not None and name < newest:
-                yield self._leftover(name)
+                yield from self._leftover(name)
 
-    def _leftover(self, name: Name) -> events.Event:
+    def _leftover(self, name: Name) -> Iterator[events.Event]:
         """An attempt whose end is known already: only its marks are still there."""
-        end = self._marks.end(name)
-        if end is None:
-            self._marks.kill(name)
-        return end or events.RunLost(*name, "its end was known already")
+        if (end := self._marks.end(name)) is not None:
+            yield end
+        else:
+            self.dead[name] = Dead(KNOWN, self._marks.clues(name), is_leftover=True)
 
     def _verdict(self, name: Name) -> Iterator[events.Event]:
         if (end := self._marks.end(name)) is not None:
@@ -132,8 +150,7 @@ class Recovery:
             yield end
         elif name not in self._held:
             yield from self._started(name)
-            self._marks.kill(name)
-            yield self._marks.lost(name, GONE)
+            self.dead[name] = Dead(GONE, self._marks.clues(name))
 
     def _started(self, name: Name) -> Iterator[events.Event]:
         """The news of the start, which may have been lost with the scheduler that was to hear it."""
@@ -141,13 +158,16 @@ class Recovery:
         if started is not None:
             yield started
 
-    def _without_directory(self, run: Run, *, same_boot: bool) -> events.Event:
+    def _without_directory(self, run: Run, *, same_boot: bool) -> Iterator[events.Event]:
+        """None where the launcher has it, which will tell its end all the same."""
         name = Name(run.id, run.attempt)
         if not same_boot:
-            return self._marks.lost(name, "the host went down")
-        if run.pid is None:
-            return events.NeverStarted(*name)
-        return self._marks.lost(name, NO_DIRECTORY)
+            yield self._marks.lost(name, "the host went down")
+        elif run.pid is None or run.started is None:
+            yield events.NeverStarted(*name)
+        elif name not in self._held:
+            clues = Clues(kin.since(run.started), kin.identity_of(str(run.id), run.attempt))
+            self.dead[name] = Dead(NO_DIRECTORY, clues)
 
 
 def _took_token(directory: int) -> bool:

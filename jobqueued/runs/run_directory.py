@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
 from jobqueued import events
-from jobqueued.child import process, unix_socket, wire
+from jobqueued.child import cgroup, process, unix_socket, wire
 from jobqueued.child.documents import UNSTARTED, Record
 from jobqueued.model import Run, RunId
-from jobqueued.runs import marks
+from jobqueued.runs import kin, marks
+from jobqueued.runs.kin import Clues
 from jobqueued.state import record_files
-
-_KILL_SECONDS = 2.0
 
 
 class Name(NamedTuple):
@@ -106,7 +103,6 @@ class RunDirectory:
         try:
             return ended(name, marks.record(data, name.run))
         except marks.Flaw as flaw:
-            self.kill(name)
             return self.lost(name, f"its end can't be read: {flaw}")
 
     def record(self, name: Name) -> Record | None:
@@ -154,7 +150,7 @@ class RunDirectory:
         born = process.birth(mark.supervisor)
         return mark.supervisor if born is not None and born <= mark.after // process.TICK + 1 else None
 
-    def lost(self, name: Name, reason: str, status: int | None = None) -> events.Event:
+    def lost(self, name: Name, reason: str, status: int | None = None) -> events.AttemptOver:
         """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost."""
         with contextlib.suppress(marks.Flaw):
             document = marks.checked(record_files.read(self.logs, name.run), name.run)
@@ -162,23 +158,31 @@ class RunDirectory:
                 return ended(name, document)
         return events.RunLost(*name, reason, status, record_files.found_output(self.logs, name.run))
 
-    def kill(self, name: Name) -> None:
-        """End what is left of the session that R/pid names.
+    def clues(self, name: Name) -> Clues:
+        """The clues to what may live of it, once its supervisor is dead."""
+        main, spawning = self._pid(name), self._spawning(name)
+        if spawning is None:  # of an older version, or there was no room
+            since = self._spawning_made(name) if main is None else kin.ticks(main.before)
+            return Clues(since, self._identity(name), _born(main))
+        base = (cgroup.unified(spawning.cgroups) or "").removesuffix("/self")
+        own = f"{base}/{name}" if spawning.own else None
+        return Clues(kin.ticks(spawning.before), self._identity(name), _born(main), own, spawning.cgroups)
 
-        Its number is nobody else's while a process of it lives; if the leader is another than we started, none does.
-        """
-        mark = self._pid(name)
-        if mark is None:
-            return
-        born = process.birth(mark.pid)
-        if born is not None and not _between(born, mark.before, mark.after):
-            return
-        for pid in _session(mark.pid, mark.before):
-            with contextlib.suppress(OSError):
-                descriptor = os.pidfd_open(pid)
-                os.kill(pid, signal.SIGKILL)
-                select.select([descriptor], [], [], _KILL_SECONDS)
-                os.close(descriptor)
+    def _identity(self, name: Name) -> dict[str, str]:
+        data = self._read(name, wire.SPEC)
+        with contextlib.suppress(marks.Flaw):
+            return kin.identity(marks.spec(data).get("environment")) if is_whole(data) else {}
+        return {}
+
+    def _spawning(self, name: Name) -> wire.SpawningMark | None:
+        data = self._read(name, wire.SPAWNING)
+        return None if data is None else wire.SpawningMark.parse(data)
+
+    def _spawning_made(self, name: Name) -> int:
+        """The tick before R/spawning was made; 0: it is not there."""
+        with contextlib.suppress(FileNotFoundError):
+            return kin.since(os.stat(f"{self._runs}/{name}/{wire.SPAWNING}", follow_symlinks=False).st_mtime_ns)
+        return 0
 
     def _has_ended(self, name: Name) -> bool:
         with self.opened(name) as directory:
@@ -188,7 +192,7 @@ class RunDirectory:
         data = self._read(name, wire.PID)
         mark = None if data is None else wire.PidMark.parse(data)
         if mark is None and is_whole(data):
-            self._note(name, wire.PID, "it names no processes, so none is ended or looked at")
+            self._note(name, wire.PID, "it names no processes; its own are looked for without it")
         return mark
 
     def _read(self, name: Name, mark: str) -> bytes | None:
@@ -228,23 +232,12 @@ def _answers(directory: int, name: str) -> bool:
     return True
 
 
-def ended(name: Name, document: Record) -> events.Event:
+def ended(name: Name, document: Record) -> events.AttemptOver:
     """The event that an attempt's final record stands for."""
     if document["state"] == UNSTARTED:
         return events.NeverStarted(*name, document["reason"] or "", events.Unstarted.TROUBLE)
     return events.RunEnded(*name, document)
 
 
-def _between(ticks: int, before: int, after: int) -> bool:
-    """True if a birth falls between two instants of CLOCK_BOOTTIME (ns)."""
-    return before // process.TICK - 1 <= ticks <= after // process.TICK + 1
-
-
-def _session(leader: int, since: int) -> list[int]:
-    """The processes of a session that were started since then (CLOCK_BOOTTIME, ns)."""
-    members = []
-    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        found = process.stat(pid)
-        if found is not None and found.session == leader and found.birth >= since // process.TICK - 1:
-            members.append(pid)
-    return members
+def _born(mark: wire.PidMark | None) -> tuple[int, int, int] | None:
+    return None if mark is None else (mark.pid, kin.ticks(mark.before), mark.after // process.TICK + 1)

@@ -302,11 +302,13 @@ class TestRunDirectories:
     def test_verdicts(self, directories: RunDirectory) -> None:
         """Without a word of state.db each R tells whose it is, and how far it came; no supervisor is there any more."""
         end = json.loads((WRITTEN / "runs" / str(QUICK) / wire.ENDED).read_text())
+        recovery = Recovery(directories, set())
         assert [
-            FOUND[DUMP], STARTED[DUMP], events.RunLost(*DUMP, GONE),
+            FOUND[DUMP], STARTED[DUMP],
             FOUND[DYING], STARTED[DYING], events.RunLost(*DYING, DEAD, 9),
             FOUND[QUICK], events.RunEnded(*QUICK, end),
-        ] == list(Recovery(directories, set()).verdicts({}, lambda _: False, same_boot=True))  # fmt: skip
+        ] == list(recovery.verdicts({}, lambda _: False, same_boot=True))  # fmt: skip
+        assert {DUMP: GONE} == {name: dead.reason for name, dead in recovery.dead.items()}
         assert [] == directories.flaws()
 
     def test_a_live_one(self, directories: RunDirectory, tmp_path: Path) -> None:

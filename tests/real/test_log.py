@@ -67,6 +67,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "backup@142 failed after 310 ms: exit code 1; next attempt in 5 min",
     ),
     ("run_stopping", {"run": "backup@142", "reason": "stopped by root"}, "backup@142 is stopping: stopped by root"),
+    (
+        "run_lingers",
+        {"run": "backup@142", "reason": "its supervisor is gone, and pid 7 (tar) may be its own"},
+        "backup@142 keeps its claims: its supervisor is gone, and pid 7 (tar) may be its own",
+    ),
     ("run_ended", {"record": FAILED}, "backup@142 failed after 310 ms: exit code 1"),
     (
         "run_skipped",

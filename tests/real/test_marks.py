@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from jobqueued import events
-from jobqueued.child import wire
+from jobqueued.child import process, wire
 from jobqueued.core import record
-from jobqueued.model import Run, RunId, RunState, to_instant
+from jobqueued.model import MINUTE, Run, RunId, RunState, to_instant
+from jobqueued.runs import kin
+from jobqueued.runs.kin import Clues
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.recovery import DEAD, GONE, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
@@ -73,20 +76,23 @@ def put(marks: RunDirectory, mark: str, data: bytes) -> None:
 
 
 def verdicts(marks: RunDirectory, run: Run | None = RUN) -> list[events.Event]:
-    """The verdicts of a settling with this run in state.db."""
+    """The verdicts of a settling with this run in state.db, when nothing lives of what is lost."""
     runs = {} if run is None else {run.id: run}
-    return list(Recovery(marks, set()).verdicts(runs, lambda _: False, same_boot=True))
+    recovery = Recovery(marks, set())
+    found = list(recovery.verdicts(runs, lambda _: False, same_boot=True))
+    return [*found, *(marks.lost(name, dead.reason) for name, dead in recovery.dead.items())]
 
 
 @pytest.mark.parametrize("supervisor", [None, 43], ids=["of an older version", "of this version"])
 def test_a_whole_pid(marks: RunDirectory, supervisor: int | None) -> None:
     """The start that R/pid tells of is told of; one at an instant that no clock has is none."""
-    mark = wire.PidMark(1 << 22, 1_795_000_000_123_456_789, 5, 6, supervisor)
-    said = b"4194304 1795000000123456789 5 6" + (b"" if supervisor is None else b" 43")
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    mark = wire.PidMark(1 << 22, 1_795_000_000_123_456_789, now, now + 6, supervisor)
+    said = f"4194304 1795000000123456789 {now} {now + 6}{'' if supervisor is None else ' 43'}".encode()
     put(marks, wire.PID, said + b"\n")
     assert wire.PidMark.parse(said + b"\n") == mark
     assert [events.RunStarted(*NAME, 1 << 22, mark.started), events.RunLost(*NAME, GONE)] == verdicts(marks)
-    put(marks, wire.PID, b"4194304 9795000000123456789 5 6\n")
+    put(marks, wire.PID, b"4194304 9795000000123456789 %d %d\n" % (now, now + 6))
     assert [events.RunLost(*NAME, GONE)] == verdicts(marks)
 
 
@@ -217,7 +223,7 @@ def test_what_is_wrong_is_told_once(marks: RunDirectory) -> None:
     verdicts(marks, None)
     marks.started(NAME)
     assert sorted(line.rpartition("/")[2] for line in marks.flaws()) == [
-        "pid: it names no processes, so none is ended or looked at",
+        "pid: it names no processes; its own are looked for without it",
         "spec: it is no JSON; nothing is known of its run",
     ]
     assert [] == marks.flaws()
@@ -272,3 +278,62 @@ def test_the_start_goes_on(host: Host) -> None:
     assert "succeeded" == host.wait(host.run("quick"))["state"]
     wait_for(lambda: not host.marks(), why="the attempts that say nothing are not settled")
     assert not host.said("bug")
+
+
+SPAWNING = wire.SpawningMark(50 * process.TICK, own=True, cgroups="1:name=systemd:/q\n0::/q.scope/self\n")
+
+
+def test_what_a_supervisor_claims_by_is_read(tmp_path: Path) -> None:
+    """R/spawning as it is written is what it was, and is written once."""
+    directory = wire.open_directory(str(tmp_path))
+    wire.claim(directory, SPAWNING)
+    assert SPAWNING == wire.SpawningMark.parse(wire.read_mark(directory, wire.SPAWNING) or b"")
+    with pytest.raises(FileExistsError):
+        wire.claim(directory, SPAWNING)
+    os.close(directory)
+
+
+@pytest.mark.parametrize(
+    "data", [*EMPTY.values(), *NONSENSE.values(), b"1 own\n", b"1 own\n0::/", b"9" * 19 + b" own\n\n"]
+)
+def test_a_claim_that_says_nothing(data: bytes) -> None:
+    """Of R/spawning that is not whole, or nonsense, nothing is taken."""
+    assert wire.SpawningMark.parse(data) is None
+
+
+def test_clues(marks: RunDirectory) -> None:
+    """R tells where to look for what is left of its attempt: from when on, by which variables, and in which cgroup."""
+    given = {"JOBQUEUE_RUN": "job@1", "JOBQUEUE_ATTEMPT": "1", "JOBQUEUE_DUE": "d", kin.INVOCATION: "i"}
+    spec = json.loads(order()) | {"environment": {**given, "HOME": "/", "JOBQUEUE_GPU": "1"}}
+    put(marks, wire.SPEC, json.dumps(spec).encode() + b"\n")
+    put(marks, wire.SPAWNING, SPAWNING.encode())
+    cgroups = SPAWNING.cgroups
+    assert Clues(49, given, None, f"/q.scope/{NAME}", cgroups) == marks.clues(NAME)
+    put(marks, wire.PID, wire.PidMark(7, 1, 60 * process.TICK, 61 * process.TICK, 8).encode())
+    assert Clues(49, given, (7, 59, 62), f"/q.scope/{NAME}", cgroups) == marks.clues(NAME)
+    put(marks, wire.SPAWNING, SPAWNING._replace(own=False).encode())
+    assert Clues(49, given, (7, 59, 62), None, cgroups) == marks.clues(NAME)
+    put(marks, wire.SPAWNING, b"")  # of an older version
+    assert Clues(59, given, (7, 59, 62)) == marks.clues(NAME)
+    put(marks, wire.SPEC, b"nonsense\n")
+    assert Clues(59, {}, (7, 59, 62)) == marks.clues(NAME)
+
+
+def test_when_a_claim_was_made(marks: RunDirectory) -> None:
+    """Where nothing in R tells an instant, its time stamp does."""
+    before = kin.ticks(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+    assert abs(marks.clues(NAME).since - before) * process.TICK < MINUTE, "of now, not of the start of the host"
+    with marks.opened(NAME) as directory:
+        os.utime(wire.SPAWNING, (0, 0), dir_fd=directory)
+    assert kin.ticks(0) == marks.clues(NAME).since
+
+
+def test_a_run_without_its_directory(marks: RunDirectory) -> None:
+    """Its launcher tells the end; without one, what has the name of its attempt may be its own."""
+    live = replace(RUN, pid=1 << 22, started=marks.logs.parent.stat().st_mtime_ns)
+    marks.remove(NAME)
+    for held, dead in (({NAME}, []), (set(), [NAME])):
+        recovery = Recovery(marks, held)
+        assert [] == list(recovery.verdicts({live.id: live}, lambda _: False, same_boot=True))
+        assert dead == list(recovery.dead)
+    assert {"JOBQUEUE_RUN": "job@1", "JOBQUEUE_ATTEMPT": "1"} == recovery.dead[NAME].clues.identity

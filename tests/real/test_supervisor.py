@@ -30,7 +30,7 @@ RUNS = supervisor.MOST_ATTEMPTS - 3 if os.environ.get("JOBQUEUED_SOAK") else 300
 LOOK = "cat /proc/self/status /proc/self/limits; ls -l /proc/self/fd; umask; pwd; env; cat /proc/self/oom_score_adj"
 _VARYING = re.compile(
     r"^(Pid|PPid|Tgid|NSpid|NStgid|NSpgid|NSsid|Ngid|Vm\w+|Rss\w+|Hugetlb\w+|\w*ctxt_switches|SigQ|State|Threads):.*\n"
-    r"|\d\d:\d\d|pipe:\[\d+\]|/proc/\d+/fd|JOBQUEUE_RUN=.*\n|total \d+",
+    r"|\d\d:\d\d|pipe:\[\d+\]|/proc/\d+/fd|JOBQUEUE_(RUN|INVOCATION_ID)=.*\n|total \d+",
     re.M,
 )
 
@@ -153,7 +153,8 @@ def test_the_failover_runs_instead_of_the_command(pool: Pool) -> None:
 
 def test_which_units_it_was_given(pool: Pool) -> None:
     """The numbers of its units are in the environment, by the name of the resource; it can't choose others itself."""
-    job = Job(id="job", command="env | grep -v _RUN | grep ^JOBQUEUE_ | sort", environment=(("JOBQUEUE_GPU", "7"),))
+    look = "env | grep -Ev '_RUN|_INVOCATION_ID' | grep ^JOBQUEUE_ | sort"
+    job = Job(id="job", command=look, environment=(("JOBQUEUE_GPU", "7"),))
     pool.order(job, placed=(("gpu", (0, 2)), ("db-1.x", (0,))))
     expected = ["ATTEMPT=1", "DB_1_X=0", "DUE=1970-01-01T00:00:00.000000Z", "GPU=0,2", "JOB=job"]
     assert [f"JOBQUEUE_{line}" for line in expected] == pool.output().splitlines()

@@ -40,7 +40,7 @@ from tests.support.world import MIDNIGHT, World
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 TOLD = ("run_ended", "run_retrying", "run_skipped", "run_returned", "run_stopping", "job_invalid", "job_valid")
 TOLD += ("held", "released", "held_up", "lock_granted", "lock_released", "fuse", "clock_stepped")
-TOLD += ("job_paused", "job_resumed", "emitted", "skips_next")
+TOLD += ("run_lingers", "job_paused", "job_resumed", "emitted", "skips_next")
 
 
 class Story(World):
@@ -257,6 +257,20 @@ class Teller:
         attempt = self.story.rows[name][0].attempt
         del self.story.processes[name, attempt]
         self.story.happen(events.RunLost(name, attempt, "its supervisor died"))
+
+    def do_linger(self, run: str, *reason: str) -> None:
+        """The supervisor of a live run dies, and something of it may live on."""
+        name = RunId.parse(run)
+        self.story.happen(events.RunLingers(name, self.story.rows[name][0].attempt, " ".join(reason)))
+
+    def do_declare_lost(self, run: str) -> None:
+        """Somebody says that nothing of a run lives."""
+        name = RunId.parse(run)
+        attempt = self.story.rows[name][0].attempt
+        if self.story.scheduler.lingers(name):
+            del self.story.processes[name, attempt]
+        lost = events.RunLost(name, attempt, "its supervisor is gone; released by root")
+        self._ask(lambda ticket: events.LostAsked(ticket, lost))
 
     def do_unstartable(self, job: str, times: str, reason: str) -> None:
         """The next attempts of a job can't be started, by no fault of its own."""

@@ -60,6 +60,11 @@ JOB_FILE = (
   orphan:
     command: "echo $PPID >/run/live/supervisor; setsid sleep 600 & exec sleep 600"
     resource_limits: {cpu: 0.5}
+  scattered:
+    command: env -i setsid -f sleep 601; setsid sleep 601 & exec sleep 601
+  scattered-alice:
+    command: env -i setsid -f sleep 601; setsid sleep 601 & exec sleep 601
+    user: alice
   over-and-away:
     command: |
       systemd-run --quiet --scope sleep 600 &
@@ -191,6 +196,20 @@ def test_a_dead_supervisor_ends_its_cgroup() -> None:
     until("the cgroup is gone", lambda: left() == ["self"])
     assert "sleep 600" not in sh("ps", "-eo", "args")
     assert "cpu" not in (home() / "cgroup.subtree_control").read_text().split(), "nobody needs it any more"
+
+
+@pytest.mark.parametrize("job", ["scattered", "scattered-alice"])
+def test_all_who_watch_it_die(job: str) -> None:
+    """Launcher and supervisors are killed together: the scheduler, who may kill but not look into processes, finds all
+    that is left of a run by its cgroup."""
+    run = sh("jobqueuectl", "run", job).strip()
+    until("it has begun", lambda: sh("ps", "-eo", "args").count("sleep 601") == 3)
+    (home() / "self" / "cgroup.kill").write_text("1")
+    record = until(f"{run} ends", lambda: record_file(run))
+    assert (record["state"], record["reason"]) == ("lost", "its supervisor is gone")
+    assert "sleep 601" not in sh("ps", "-eo", "args")
+    until("the scope of before is gone", lambda: len(scopes()) == 1)
+    sh("jobqueuectl", "run", "where", "--wait")
 
 
 @pytest.mark.parametrize("unit", ["jobqueued", "jobqueued-launcher"])

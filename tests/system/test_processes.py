@@ -105,7 +105,7 @@ def test_what_a_command_gets_beside_cron() -> None:
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/home/alice",
         "SHELL": "/bin/sh", "LOGNAME": "alice", "USER": "alice", "LANG": "C.UTF-8", "PWD": "/home/alice",
         "JOBQUEUE_JOB": "looker", "JOBQUEUE_RUN": "looker@1", "JOBQUEUE_ATTEMPT": "1",
-        "JOBQUEUE_DUE": env["JOBQUEUE_DUE"],
+        "JOBQUEUE_DUE": env["JOBQUEUE_DUE"], "JOBQUEUE_INVOCATION_ID": env["JOBQUEUE_INVOCATION_ID"],
     } == env  # fmt: skip
     assert {"PATH=/usr/bin:/bin", "HOME=/home/alice", "LOGNAME=alice", "SHELL=/bin/sh"} <= set(crons[14:])
 

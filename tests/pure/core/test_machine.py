@@ -264,6 +264,26 @@ class Machine(RuleBasedStateMachine):
         self._happen(events.RunLost(*name, "its supervisor died"), die)
 
     @precondition(lambda self: self.world.processes)
+    @rule(pick=st.integers(0, 30), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def linger(self, pick: int, die: int | None) -> None:
+        """A supervisor is gone, and something of its run lives, or may live."""
+        name = sorted(self.world.processes)[pick % len(self.world.processes)]
+        self._happen(events.RunLingers(*name, f"its supervisor is gone, and {pick} lives"), die)
+
+    @precondition(lambda self: self.world.processes)
+    @rule(pick=st.integers(0, 30), die=st.sampled_from([None, None, 0, 1, 2, 3]))
+    def declare_lost(self, pick: int, die: int | None) -> None:
+        """A person says that nothing of a run lives, which counts only where that may be."""
+        world = self.world
+        name = sorted(world.processes)[pick % len(world.processes)]
+        if world.scheduler.lingers(name[0]):
+            del world.processes[name]
+            world.over.add(name)
+            if die is not None:
+                world.ended_unseen[name] = world.went_down(name[0])
+        self._happen(events.LostAsked(self.ticket(), events.RunLost(*name, "released by root")), die)
+
+    @precondition(lambda self: self.world.processes)
     @rule(pick=st.integers(0, 30), reason=st.sampled_from(["", "fork: no memory", "path busy: /run/x.lock"]))
     def never_started(self, pick: int, reason: str) -> None:
         """A launch comes to nothing."""
