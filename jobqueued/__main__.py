@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     from jobqueued.child.wire import limit_files
     from jobqueued.daemon import Daemon
+    from jobqueued.host.descriptors import LEAST, most
     from jobqueued.host.log import Log, somebody_listens
     from jobqueued.paths import Paths
     from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
@@ -119,7 +120,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     os.umask(0o022)
     _make_directories({paths.state: 0o750, paths.logs: 0o750}, {paths.run: 0o755, paths.runs: 0o711})
     os.umask(0o027)  # state.db holds commands and output
-    with _alone(paths.state, options.pid_file) as held:
+    with _alone(paths.state, paths.run, options.pid_file) as held:
         ready: Callable[[], None] = _nobody_waits
         if options.detach:
             from jobqueued.host.detach import detach
@@ -129,7 +130,9 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
                 print("jobqueued: neither journald nor syslog is running: log messages are lost", file=sys.stderr)
         faulthandler.enable(_STDERR)  # SIGABRT is the watchdog's: the journal then tells where the loop hung
         limit_files(None)
-        _write_pid(*held)
+        if most() < LEAST:
+            raise CannotStart(f"{most()} open files are too few; raise LimitNOFILE= or ulimit -n to {LEAST} or more")
+        _write_pid(held, options.pid_file)
         own = None if options.launcher else launcher or LAUNCHER
         try:
             words = ("--delegated",) if options.delegated else ()
@@ -164,16 +167,17 @@ def _make_directories(lasting: dict[Path, int], volatile: dict[Path, int]) -> No
 
 
 @contextlib.contextmanager
-def _alone(state: Path, pid_file: Path | None) -> Iterator[list[int]]:
-    """Hold the state directory and the PID file; the kernel lets go of both when we end, however we end."""
-    held = [_lock(state / "lock", f"{state}", "--state")]
+def _alone(state: Path, run: Path, pid_file: Path | None) -> Iterator[list[int]]:
+    """Hold state directory, run directory and PID file; the kernel lets go of them when we end, however we end."""
+    held = [_lock(state / "lock", f"{state}", "--state"), _lock(run / "scheduler.lock", f"{run}", "--run")]
     if pid_file is not None:
         held.append(_lock(pid_file, f"{pid_file}", "--pid-file"))
     try:
         yield held
     finally:
         if pid_file is not None:
-            pid_file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # on a file system that is read-only by now it stays, and is nobody's
+                pid_file.unlink()
         for descriptor in held:
             os.close(descriptor)
 
@@ -206,15 +210,14 @@ def _opened_to_lock(file: Path) -> int:
     return os.open(file, flags | os.O_RDONLY)
 
 
-def _write_pid(lock: int, pid_file: int | None = None) -> None:
-    text = b"%d\n" % os.getpid()
-    with contextlib.suppress(OSError):  # on a full disk nobody learns who holds the lock, and it holds all the same
-        os.pwrite(lock, text, 0)
-    if pid_file is not None:
+def _write_pid(held: list[int], pid_file: Path | None) -> None:
+    for descriptor in held:
         try:
-            os.pwrite(pid_file, text, 0)
-        except OSError as error:
-            raise CannotStart(f"cannot write the PID file: {error.strerror}; use another --pid-file") from None
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        except OSError as error:  # on a full disk nobody learns who holds the locks, and they hold all the same
+            if pid_file is not None and descriptor == held[-1]:
+                remedy = "use another --pid-file"
+                raise CannotStart(f"cannot write the PID file {pid_file}: {error.strerror}; {remedy}") from None
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ class Acts:
             case commands.Launch():
                 self._link.launch(command)
             case commands.Stop(run, attempt, reason):
-                self._link.stop(Name(run, attempt), reason)
+                if trouble := self._link.stop(Name(run, attempt), reason):
+                    self._log.say("trouble", text=trouble)
             case commands.LookUp(user):
                 self._link.look_up(user)
             case RemoveMarks():

@@ -18,6 +18,7 @@ from typing import Any
 from jobqueued import __version__, events
 from jobqueued.acts import Acts
 from jobqueued.commands import Command, SaveBoot
+from jobqueued.control.listener import Listener
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor, processes
@@ -78,7 +79,7 @@ class Daemon:
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
             read_clocks, paths.runs.name, self._lock_processes, self._monitor, link.lost_attempts,
         )  # fmt: skip
-        self._control = ControlServer(paths.control, self._methods.of)
+        self._control = ControlServer(Listener(paths.control, paths.make_run, log), self._methods.of)
         self._monitor.reply = self._control.stream
         self._housekeeping = Housekeeping(
             store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log
@@ -134,6 +135,8 @@ class Daemon:
         known = self._store.knows_boot(boot_id)
         self._turn(admit=False)
         self._happened += self._lock_processes.found()
+        for trouble in self._lock_processes.troubles:
+            self._log.say("trouble", text=trouble)
         self._link.connect()
         self._happened += self._recover(same_boot=known)
         is_new_boot = not (known or takeover.lost)
@@ -216,8 +219,9 @@ class Daemon:
 
     def _troubles(self) -> list[str]:
         shortfall = self._link.shortfall(self._scheduler.catalog)
+        blind = [self._path_triggers.trouble] if self._path_triggers.trouble else []
         live = [*self._link.following.troubles, *self._link.lost_attempts.troubles]
-        return [*self._pressure.troubles, *shortfall, *live, *self._decisions.troubles]
+        return [*self._pressure.troubles, *blind, *shortfall, *live, *self._decisions.troubles]
 
     def _ended(self, run: RunId, record: Record) -> None:
         for ticket in self._methods.waiters.pop(run, []):

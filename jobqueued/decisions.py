@@ -34,7 +34,8 @@ class Decisions:
         self._stuck = ""
         self._stuck_until = 0
         self._file: Path | None = None
-        self._file_at = 0
+        self._file_at: int | None = None
+        self._unwritten = ""
         self._said = ""
 
     @property
@@ -107,11 +108,15 @@ class Decisions:
         if self._trace is not None and self._trace.is_whole:
             path = self._trace.path
         else:
-            if self._file is None or self._file_at + _FILE_EVERY <= now.mono:
+            if self._file_at is None or self._file_at + _FILE_EVERY <= now.mono:
+                self._file_at = now.mono
                 try:
-                    self._file, self._file_at = write_ring(self._directory, self._recorder.ring), now.mono
+                    self._file = write_ring(self._directory, self._recorder.ring)
                 except OSError as error:
-                    return f"no trace of it could be written to {self._directory}: {error.strerror}"
+                    self._file = None
+                    self._unwritten = f"no trace of it could be written to {self._directory}: {error.strerror}"
+            if self._file is None:
+                return self._unwritten
             path = self._file
         story = "" if name is None else f" (python3 -m jobqueued.trace story {path} {name.run})"
         return f"please report it with {path}, which tells how it came to this{story}, and holds commands"

@@ -29,7 +29,8 @@ class FileGone:
 class JobsLoaded:
     """Every job file has been read once since the start, and every live attempt was found again.
 
-    `complete` False: some were refused, their jobs unknown.  `boot`: the id of this boot of the host, if it is new.
+    `complete` False: some were refused, or are away for a moment, their jobs unknown.  `boot`: the id of this boot of
+    the host, if it is new.
     """
 
     complete: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,3 +56,12 @@ class Paths:
     def runs(self) -> Path:
         """The run directory of this boot, with one directory R for each live attempt."""
         return self.run / "runs" / BOOT_ID.read_text().strip()
+
+    def make_run(self) -> None:
+        """Make the run directory and that of this boot, where they are gone, for everybody to pass; OSError."""
+        for directory, mode in ((self.run, 0o755), (self.runs.parent, 0o755), (self.runs, 0o711)):
+            try:
+                directory.mkdir(mode)
+            except FileExistsError:
+                continue
+            os.chmod(directory, mode)  # whatever the umask is

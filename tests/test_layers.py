@@ -29,7 +29,7 @@ WINGS: dict[str, list[str]] = {
         "redefinition", "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why", "scheduler", "trace",
     ],
     "settings": ["paths", "settings"],
-    "host": ["linux", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
+    "host": ["linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
         "takeover", "housekeeping",
@@ -40,7 +40,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "path_triggers"],
     "control": [
-        "interface", "varlink", "views", "summary", "lock_processes", "monitor", "reload", "server", "methods",
+        "interface", "varlink", "views", "summary", "lock_processes", "monitor", "reload", "listener", "server",
+        "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [

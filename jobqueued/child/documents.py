@@ -55,7 +55,7 @@ class End(Figures, total=False):
     pid: int | None
     exit_code: int | None
     signal: int | None
-    rusage: dict[str, int]
+    rusage: dict[str, int] | None
 
 
 class Facts(End, total=False):
@@ -75,6 +75,16 @@ class AttemptRecord(Facts):
     state: str
     reason: str | None
     output: NotRequired[Output]
+
+
+UNKNOWN: Facts = {
+    "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
+    "memory_peak_below": None, "memory_mean": None, "throttled": None, "tasks_peak": None,
+    "io_read": None, "io_write": None, "enforced": None, "warnings": [],
+}  # fmt: skip
+"""The facts of a run before its end, and of what had no process: each is there, and none is known."""
+UNKNOWN_OF_ATTEMPT: Facts = {**UNKNOWN, "rusage": None}
+NO_OUTPUT: Output = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None}
 
 
 class Record(Facts):

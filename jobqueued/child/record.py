@@ -10,7 +10,7 @@ import time
 from jobqueued.child import atomic_file, wire
 from jobqueued.child.account import Account
 from jobqueued.child.caps import Caps
-from jobqueued.child.documents import AttemptRecord, End, LaunchSpec, Record, with_attempt
+from jobqueued.child.documents import UNKNOWN_OF_ATTEMPT, AttemptRecord, End, LaunchSpec, Record, with_attempt
 from jobqueued.child.instants import to_text
 from jobqueued.child.output import Output
 from jobqueued.child.signals import signal_name
@@ -85,6 +85,7 @@ class Draft:
     def finished(self, state: str, reason: str | None, facts: End, output: Output, *, over: bool) -> Record:
         """The whole record: that of the run so far with this attempt added.  `over`: no more output will come."""
         attempt: AttemptRecord = {
+            **UNKNOWN_OF_ATTEMPT,
             "attempt": self._order["attempt"], "started": to_text(self.started), "ended": to_text(self._ended),
             "state": state, "reason": reason, "warnings": self.warnings, **facts, "enforced": self._caps.enforced,
             "failover": self._order["failover"], "output": output.report(over=over),

@@ -6,66 +6,120 @@ A mark is a file in the run directory: it tells the next scheduler who holds wha
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
+import time
 from pathlib import Path
 
-from jobqueued.child import atomic_file
+from jobqueued.child import atomic_file, wire
 from jobqueued.child.process import birth
 from jobqueued.commands import MarkLockHolder
 from jobqueued.events import LockFound, LockOver
-from jobqueued.model import LockClientId, Now
+from jobqueued.host.descriptors import is_spare
+from jobqueued.model import SECOND, LockClientId, Now
 from jobqueued.source import Source
 from jobqueued.state.rows import claims_from, placed_from
 
+_AGAIN = 10 * SECOND
+
 
 class LockProcesses(Source):
-    """The processes, each followed to its end.  `directory` holds the marks, a file for each, named by its number."""
+    """The processes, each followed to its end.  `directory` holds the marks, a file for each, named by its number.
+
+    `troubles` are the marks of which nothing can be told, for people.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._processes: dict[int, LockClientId] = {}
         self._pids: dict[LockClientId, tuple[int, int]] = {}
+        self._unseen: set[LockClientId] = set()
+        """Those for which there is no descriptor: they count as live, and are looked at again."""
+        self._look_at = 0
         self._last = 0
+        self.troubles: list[str] = []
 
     def found(self) -> list[LockFound]:
         """Those of before who live on; the marks of the others are removed."""
-        self._directory.mkdir(mode=0o700, exist_ok=True)
-        return [event for path in sorted(self._directory.iterdir()) if (event := self._found(path)) is not None]
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            paths = sorted(self._directory.iterdir())
+        except OSError as error:
+            self._note(self._directory, error)
+            return []
+        return [event for path in paths if (event := self._found(path)) is not None]
 
     def _found(self, path: Path) -> LockFound | None:
         try:
             mark = json.loads(path.read_text())
-            client, found = LockClientId(int(path.name)), (mark["pid"], mark["birth"])
+            client, found = LockClientId(int(path.name)), (int(mark["pid"]), int(mark["birth"]))
             claims, placed = claims_from(mark["claims"]), placed_from(mark.get("placed", ()))
-        except (OSError, ValueError, KeyError, TypeError):
-            path.unlink(missing_ok=True)
+        except OSError as error:
+            self._note(path, error)
+            self._last = max(self._last, int(path.name) if path.name.isdecimal() else 0)
+            return None
+        except (ValueError, KeyError, TypeError, OverflowError):
+            _remove(path)
             return None
         self._last = max(self._last, client.number)
-        if birth(found[0]) != found[1] or not self._follow(client, found[0]):
-            path.unlink(missing_ok=True)
+        if not self._follow(client, *found):
+            _remove(path)
             return None
         return LockFound(client, claims, placed, str(mark["asked_by"]))
 
+    def _note(self, path: Path, error: OSError) -> None:
+        text = f"{path}: {error.strerror}; locks of with-lock commands that it tells of are not kept for them"
+        self.troubles.append(text)
+
     def come(self, pid: int) -> LockClientId:
-        """A name for a process that asks for locks; it is followed to its end.  OSError: it is gone."""
+        """A name for a process that asks for locks; it is followed to its end.
+
+        OSError: it can't be; ProcessLookupError: it is gone.
+        """
         self._last += 1
-        client = LockClientId(self._last)
-        if not self._follow(client, pid):
-            raise ProcessLookupError
+        client, born = LockClientId(self._last), birth(pid)
+        if born is None or not self._follow(client, pid, born):
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        if client in self._unseen:  # it has no locks yet, and can ask again
+            self._unseen.discard(client)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return client
 
-    def _follow(self, client: LockClientId, pid: int) -> bool:
-        born = birth(pid)
-        if born is None:
-            return False
-        try:
-            self._processes[os.pidfd_open(pid)] = client
-        except OSError:
-            return False
+    def _follow(self, client: LockClientId, pid: int, born: int) -> bool:
+        """Follow a process to its end; False: it has ended.  Where there is no descriptor for it, it is `_unseen`."""
         self._pids[client] = pid, born
+        self._unseen.discard(client)
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OverflowError:  # no process has such a number
+            return False
+        except OSError as error:
+            return error.errno in wire.SHORTAGE and self._miss(client)
+        if birth(pid) not in (born, None):  # None: there is no descriptor to read it, for one that is there
+            os.close(descriptor)
+            return False
+        if not is_spare(descriptor):
+            os.close(descriptor)
+            return self._miss(client)
+        self._processes[descriptor] = client
         return True
+
+    def _miss(self, client: LockClientId) -> bool:
+        self._unseen.add(client)
+        self._look_at = time.monotonic_ns() + _AGAIN
+        return True
+
+    @property
+    def deadline(self) -> int | None:
+        """The time to look again at those who can't be followed."""
+        return self._look_at if self._unseen else None
+
+    def turn(self, now: Now) -> list[LockOver]:
+        """Look at them."""
+        gone = [client for client in list(self._unseen) if not self._follow(client, *self._pids[client])]
+        return [self._over(client) for client in gone]
 
     def mark(self, command: MarkLockHolder) -> str:
         """Mark what it holds; why that can't be, "" where it can."""
@@ -78,6 +132,7 @@ class LockProcesses(Source):
         }  # fmt: skip
         path = self._directory / str(command.client.number)
         try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
             atomic_file.replace(str(path), json.dumps(mark).encode())
         except OSError as error:
             return f"{path}: {error.strerror}; this with-lock will be forgotten at a restart"
@@ -89,9 +144,15 @@ class LockProcesses(Source):
 
     def ready(self, descriptor: int, now: Now) -> list[LockOver]:
         """Forget the process that has ended."""
-        client = self._processes.pop(descriptor)
         os.close(descriptor)
+        return [self._over(self._processes.pop(descriptor))]
+
+    def _over(self, client: LockClientId) -> LockOver:
         del self._pids[client]
-        with contextlib.suppress(FileNotFoundError):
-            (self._directory / str(client.number)).unlink()
-        return [LockOver(client)]
+        _remove(self._directory / str(client.number))
+        return LockOver(client)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # where it can't be: the next start knows that its process is gone
+        path.unlink()

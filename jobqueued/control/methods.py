@@ -57,7 +57,7 @@ class Methods:
             return _readable(method) if self._trusts(peer) else _denied
 
         return {
-            "Status": lambda _: self._whole_status(),
+            "Status": _readable(lambda _: self._whole_status()),
             "List": lambda _: {"jobs": self._list()},
             "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10))),
             "Show": trusted(lambda p: {"record": self._show(p["run"])}),
@@ -84,7 +84,12 @@ class Methods:
 
     def _trusts(self, peer: Peer) -> bool:
         """Root, the daemon's own user, and the group that owns the log directory (jobqueue, as installed)."""
-        return peer.uid in (0, os.geteuid()) or self._logs.stat().st_gid in peer.gids
+        if peer.uid in (0, os.geteuid()):
+            return True
+        try:
+            return self._logs.stat().st_gid in peer.gids
+        except OSError:  # so nobody knows whose they are
+            return False
 
     def _whole_status(self) -> dict[str, Any]:
         soonest = views.next_job(self._scheduler)
@@ -211,8 +216,10 @@ class Methods:
         claim = Claim(name, units, exclusive=not (units or asked.get("shared")))
         try:
             client = self._lock_processes.come(peer.pid)
-        except OSError:
+        except ProcessLookupError:
             raise VarlinkError("Refused", {"reason": "the asking process is not visible to the daemon"}) from None
+        except OSError as error:
+            raise VarlinkError("Refused", {"reason": f"cannot follow the asking process: {error.strerror}"}) from None
         self._happen(LockAsked(ticket(), client, (claim,), peer.name, bool(asked.get("no_wait"))))
 
     def _why(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -264,13 +271,16 @@ class Methods:
 
 
 def _readable(method: Method) -> Method:
-    """The method, with a state.db that can't be read told to the asker."""
+    """The method, with what can't be read, state.db or any other file, told to the asker."""
 
     def told(parameters: dict[str, Any]) -> dict[str, Any] | None:
         try:
             return method(parameters)
         except StoreError as error:
             raise VarlinkError("Refused", {"reason": str(error)}) from None
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise VarlinkError("Refused", {"reason": f"{where}{error.strerror}"}) from None
 
     return told
 

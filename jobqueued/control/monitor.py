@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from jobqueued.child import tree
 from jobqueued.control.varlink import text_of
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.host.descriptors import is_spare
 from jobqueued.host.usage import Meter, Usage, host, host_has
 from jobqueued.model import SECOND, Now, to_text
 from jobqueued.runs.run_directory import Name, RunDirectory
@@ -100,6 +101,11 @@ class Live(Trace):
         self.is_there = False
         """True if the last look found it."""
 
+    @property
+    def is_spare(self) -> bool:
+        """Tell whether it may be looked at for longer: that takes a descriptor."""
+        return is_spare(self._meter.descriptor)
+
     def look(self, process: Process, wall: int) -> Iterator[None]:
         """Take a sample, if it has not just ended, piece by piece."""
         used: Usage | None = None
@@ -148,10 +154,13 @@ class Monitor(Source):
         """Go on with the present look, or begin the next if it is time."""
         if self._rest is None and self.at is not None and self.at <= now.mono:
             self._rest = self._look(now)
-        if self._rest is not None:
-            for done, _ in enumerate(self._rest, 1):
+        try:
+            for done, _ in enumerate(self._rest or (), 1):
                 if done == _SLICE:
                     return ()
+        except OSError:  # no descriptor to read with: the next look may have one
+            self.at = max(self.at or 0, now.mono + EVERY)
+        if self._rest is not None:
             self._rest = None
             self._tell()
         return ()
@@ -172,7 +181,11 @@ class Monitor(Source):
             self._traces.pop(name).close()
         for name, process in live.items():
             if name not in self._traces:
-                self._traces[name] = Live(process, now, self.marks.supervisor(name))
+                fresh = Live(process, now, self.marks.supervisor(name))
+                if not fresh.is_spare:
+                    fresh.close()
+                    continue
+                self._traces[name] = fresh
             yield from self._traces[name].look(process, now.wall)
 
     def _tell(self) -> None:

@@ -8,10 +8,9 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobqueued.child import unix_socket
+from jobqueued.control.listener import Listener
 from jobqueued.control.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
 from jobqueued.model import Now
 from jobqueued.source import Source
@@ -71,19 +70,13 @@ class _Client:
 
 
 class ControlServer(Source):
-    """The listening socket and its clients."""
+    """The clients of the listening socket."""
 
-    def __init__(self, path: Path, methods: Methods) -> None:
-        self._methods = methods
+    def __init__(self, listener: Listener, methods: Methods) -> None:
+        self._listener, self._methods = listener, methods
         self._clients: dict[int, _Client] = {}
         self._tickets: dict[int, _Client] = {}
         self._last_ticket = 0
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        unix_socket.bind(self._listener, str(path))
-        path.chmod(0o666)  # who may do what is decided by the peer's credentials
-        self._listener.listen(_CLIENTS)
 
     def descriptors(self) -> dict[int, int]:
         """The clients that are to be read or written to, and the listener while there is room for more of them."""
@@ -93,7 +86,12 @@ class ControlServer(Source):
             for number, client in clients
             if client.outbox or client.is_to_be_read()
         }
-        return found | ({self._listener.fileno(): select.POLLIN} if len(self._clients) < _CLIENTS else {})
+        return found | self._listener.descriptors(accepts=len(self._clients) < _CLIENTS)
+
+    @property
+    def deadline(self) -> int | None:
+        """The time to look after the listener."""
+        return self._listener.deadline
 
     @property
     def has_more(self) -> bool:
@@ -102,6 +100,8 @@ class ControlServer(Source):
 
     def turn(self, now: Now) -> tuple[()]:
         """Give one answer to each client whose calls are queued: a turn of the loop stays short, whoever asks."""
+        if self.deadline is not None and self.deadline <= now.mono:
+            self._listener.look(now.mono)
         for client in list(self._clients.values()):
             if client.queue and client.pending is None:
                 self._answer(client)
@@ -109,10 +109,10 @@ class ControlServer(Source):
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
         """Take what came in, send what was left."""
-        if descriptor == self._listener.fileno():
-            self._accept()
-        elif descriptor in self._clients:
+        if descriptor in self._clients:
             self._exchange(self._clients[descriptor])
+        elif (connection := self._listener.accept(descriptor, now.mono)) is not None:
+            self._welcome(connection)
         return ()
 
     def stream(self, ticket: int, parameters: str) -> bool:
@@ -146,17 +146,18 @@ class ControlServer(Source):
             self._drop(client)
         self._listener.close()
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            connection, _address = self._listener.accept()
-            connection.setblocking(False)
+    def _welcome(self, connection: socket.socket) -> None:
+        try:
             peer = Peer.of(connection)
-            if peer.uid not in (0, os.geteuid()) and self._has(peer.uid) >= _CLIENTS_OF_A_USER:
-                connection.close()
-                return
             client = _Client(connection, peer.uid)
             client.service = Service(self._methods(peer, lambda: self._ticket(client)))
-            self._clients[connection.fileno()] = client
+        except OSError:
+            connection.close()
+            return
+        if peer.uid not in (0, os.geteuid()) and self._has(peer.uid) >= _CLIENTS_OF_A_USER:
+            connection.close()
+            return
+        self._clients[connection.fileno()] = client
 
     def _has(self, uid: int) -> int:
         return sum(client.uid == uid for client in self._clients.values())

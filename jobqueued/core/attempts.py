@@ -139,7 +139,7 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
         turn.say("run_returned", run=str(run.id), reason=event.reason, again_in=pause / SECOND)
     if run.stop_asked:
         give_up(turn, back, run.reason or "", stopped=True)
-    elif run.id.job not in state.catalog and state.loaded:
+    elif run.id.job not in state.catalog and state.complete:
         give_up(turn, back, "job_removed")
 
 

@@ -130,6 +130,8 @@ def _moving(state: SchedulerState, name: str) -> list[Run]:
 def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Verdict:
     """Nothing in its time has run: can there be a success later?"""
     job = state.catalog.get(name)
+    if job is None and not state.complete:
+        return Verdict(Standing.AWAITED, name, "its file is not there yet, or can't be read")
     if job is None:
         return Verdict(Standing.FAILED, name, "no such job")
     if moving:

@@ -72,14 +72,27 @@ def promote(turn: Turn, name: str) -> None:
         give_up_all(turn, job, f"invalid: {state.invalid(job)}")
     if state.is_completed(job):
         complete(turn, job)
-    for run in [state.runs[due] for due in state[name].due]:
+    due = [state.runs[run] for run in state[name].due]
+    for place, run in enumerate(due):
         found = obstacle(state, run, turn.now)
         if found is None:
             state.enqueue(state.step(run, Step.QUEUE), turn.now)
+        elif found.bar is Bar.USER_UNKNOWN:  # being looked up
+            return
         elif found.bar in OF_THE_JOB:
+            for held_back in due[place:]:
+                _rest(turn, held_back)
             return
         elif found.verdict is not None and found.verdict.standing is Standing.FAILED:
             give_up(turn, run, found.verdict.reason)
+        else:
+            _rest(turn, run)
+
+
+def _rest(turn: Turn, run: Run) -> None:
+    """Let a run age no more, if it does: it was in the queue when the last scheduler ended, and is held back now."""
+    if run.since:
+        turn.state.change(run, waited=run.age(turn.now.wall), since=0)
 
 
 def give_up_all(turn: Turn, job: Job, reason: str) -> None:

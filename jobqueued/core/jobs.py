@@ -41,6 +41,7 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
     """Go on once all files were read at start: what waits for a job that is nowhere any more never runs."""
     state = turn.state
     state.loaded = True
+    state.complete = state.complete or event.complete
     state.agenda.judge(None)
     for name in state.found:
         occurrences.cover(turn, name)

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from jobqueued.child.documents import AttemptRecord, Facts, Output, with_attempt
+from jobqueued.child.documents import NO_OUTPUT, UNKNOWN, UNKNOWN_OF_ATTEMPT, AttemptRecord, Output, with_attempt
 from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, to_text
-
-_UNKNOWN_ATTEMPT: Facts = {
-    "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
-    "memory_peak_below": None, "memory_mean": None, "throttled": None, "tasks_peak": None,
-    "io_read": None, "io_write": None, "enforced": None, "warnings": [],
-}  # fmt: skip
 
 
 def begin(run: Run, job: Job | None, host: str) -> Record:
@@ -32,14 +26,14 @@ def begin(run: Run, job: Job | None, host: str) -> Record:
         "queued": to_text(run.queued),
         "started": None,
         "ended": None,
-        **_UNKNOWN_ATTEMPT,
+        **UNKNOWN,
         "user": job.user if job else None,
         "command": job.command if job else None,
         "host": host,
         "priority": job.priority if job else None,
         "effective_priority": None,
         "waited_for": [],
-        "output": {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None},
+        "output": {**NO_OUTPUT},
         "tags": list(job.tags) if job else [],
         "metadata": (job.metadata or {}) if job else {},
         "attempts": [],
@@ -59,17 +53,29 @@ def skipped(run: Run, job: Job | None, host: str) -> Record:
 
 
 def lost(run: Run, job: Job | None, host: str, wait_status: int | None, output: Output | None = None) -> Record:
-    """The record of a run whose attempt lost its supervisor: what the scheduler knows, with the status if any does."""
+    """The record of a run whose attempt lost its supervisor: what the scheduler knows, with the status if any does.
+
+    `output` is what the file has of all attempts; None: there is no file.
+    """
     begun = begin(run, job, host)
     exit_code, signal = _split(wait_status)
     offset = sum(known["output"]["bytes"] for known in begun["attempts"] if "output" in known)
     attempt: AttemptRecord = {
-        **_UNKNOWN_ATTEMPT, "attempt": run.attempt, "failover": run.failover, "pid": run.pid,
+        **UNKNOWN_OF_ATTEMPT, "attempt": run.attempt, "failover": run.failover, "pid": run.pid,
         "exit_code": exit_code, "signal": signal,
         "started": None if run.started is None else to_text(run.started), "ended": None,
-        "state": RunState.LOST.value, "reason": run.reason, "output": {**(output or begun["output"]), "offset": offset},
+        "state": RunState.LOST.value, "reason": run.reason, "output": _own(output, offset),
     }  # fmt: skip
     return with_attempt(begun, attempt)
+
+
+def _own(output: Output | None, offset: int) -> Output:
+    """The part of an output from `offset` on; its tail never shows what was before, and of what is no UTF-8 less."""
+    size = max(0, output["bytes"] - offset) if output is not None else 0
+    if output is None or not size:
+        return {**NO_OUTPUT, "dropped": None, "offset": offset}
+    tail = output["tail"].encode()[-size:].decode(errors="ignore")
+    return {**output, "bytes": size, "tail": tail, "offset": offset}
 
 
 def _split(wait_status: int | None) -> tuple[int | None, int | None]:

@@ -24,18 +24,7 @@ from jobqueued.core.job_state import Delay, JobState
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.timers import HostTimer, Timers
 from jobqueued.events import Unstarted
-from jobqueued.model import (
-    LIVE,
-    Holder,
-    Job,
-    LockClientId,
-    Now,
-    Occurrence,
-    Record,
-    Run,
-    RunId,
-    RunState,
-)
+from jobqueued.model import LIVE, Holder, Job, LockClientId, Now, Occurrence, Record, Run, RunId, RunState
 from jobqueued.queue.admission import OUTPUT_DRAIN, Admission
 from jobqueued.queue.locks import SLOT, Claims, Locks, claims_of, least_claims
 from jobqueued.queue.placement import Placed, Placement
@@ -73,7 +62,9 @@ class SchedulerState:
         self.invalid_jobs: set[str] = set()
         """The ids of those whose `JobState.invalid` is something.  `validity.judge`."""
         self.loaded = False
-        """Whether every job file was read, so that it is known which jobs there are.  `jobs.loaded`."""
+        """Whether every job file was looked at since the start.  `jobs.loaded`."""
+        self.complete = False
+        """Whether it is known which jobs there are: a file that can't be read yet, or has just gone, may have some."""
         slots = {} if limits.max_running is None else {SLOT: limits.max_running}
         self.admission = Admission(Locks({**limits.resources, **slots}))
         """The queue: exactly the runs in a `waiting` and the clients that have a ticket; its locks: the live runs, and
@@ -115,8 +106,8 @@ class SchedulerState:
                 self.put_live(run, now)
             elif run.state is RunState.RETRYING or (run.state is RunState.WAITING and run.not_before > now.wall):
                 self.delay(run, now)
-            else:
-                self.put_due(replace(run, state=RunState.DUE, waited=run.age(now.wall), since=0))
+            else:  # what was in the queue ages on until it is known whether it may go back there
+                self.put_due(replace(run, state=RunState.DUE))
         if hold is not None:
             self.hold_host(hold)
         self.take_saves()  # it comes from there

@@ -70,7 +70,7 @@ def to_be_judged(state: SchedulerState, change: Change) -> Iterator[str]:
 
 def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
     name = next((name for name in awaited(job) if name not in state.catalog), None)
-    if name is None:
+    if name is None or not state.complete:
         return None
     near = nearest(name, [known.id for known in state.catalog]) if len(state.catalog) <= MANY else ""
     hint = f"; did you mean {near}?" if near else ""

@@ -96,6 +96,7 @@ def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterat
     state, ids = SchedulerState(limits_of(config, "", *host_has())), {job.id for job in jobs}
     others = [] if ids.issuperset(name for job in jobs for name in awaited(job)) else _others(paths, ids)
     state.catalog.replace_file("", [*others, *jobs])
+    state.complete = True
     for job, invalid in validity.verdicts(state, [job.id for job in jobs]):
         if invalid is not None and job.id in ids:
             yield job.id, Problem(job.file, job.line, 0, "", f"job {job.id} will not run: {invalid.text}", "warning")

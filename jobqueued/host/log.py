@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import stat
 import sys
@@ -62,16 +63,35 @@ class Log:
         getattr(self._logger, level)(event, **fields)
 
 
+_PIECE = 1024
+"""Characters that a pipe which takes any takes at once: PIPE_BUF bytes at most."""
+
+
 class _Stderr:
     """The standard error of the moment: `detach` changes it.  Where nobody listens any more the records tell it all."""
 
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            sys.stderr.write(text)
+            for start in range(0, len(text), _PIECE):
+                if not _takes(sys.stderr):
+                    return
+                sys.stderr.write(text[start : start + _PIECE])
+                sys.stderr.flush()
 
     def flush(self) -> None:
         with contextlib.suppress(OSError):
             sys.stderr.flush()
+
+
+def _takes(stream: TextIO) -> bool:
+    """True unless it is a pipe or socket whose reader does not read: that must not stop the loop."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # none of a file
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def _stderr_is_journal() -> bool:
@@ -115,13 +135,13 @@ def somebody_listens() -> bool:
 
 
 def _sent(address: str, datagram: bytes) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(datagram, socket.MSG_DONTWAIT, address)
-        except BlockingIOError:
-            pass  # a journald that does not read must not stop the loop; the records tell the same story
-        except OSError:
-            return False
+    except BlockingIOError:
+        pass  # a journald that does not read must not stop the loop; the records tell the same story
+    except OSError:
+        return False
     return True
 
 

@@ -71,6 +71,11 @@ class Meter:
         self.by = "cgroup" if has_one else "processes"
         self.limits = self._cgroup.limits() if has_one else {"cpu": None, "memory": None, "tasks": None}
 
+    @property
+    def descriptor(self) -> int:
+        """That of its cgroup; -1: it needs none."""
+        return self._cgroup.directory
+
     def close(self) -> None:
         """No more reading."""
         self._cgroup.close()

@@ -50,6 +50,8 @@ class Acceptance:
         """Good files with an id that is another file's: offered again with each batch."""
         self._recalled: dict[str, File] = {}
         """Good files of before the start that nobody has accepted anew."""
+        self._away: dict[str, bytes] = {}
+        """The texts of before the start of files that were not there then."""
         self._vanished: dict[str, int] = {}
         """Missing files, and from when on (CLOCK_MONOTONIC) each is gone."""
         self._ready: deque[tuple[str, File]] = deque()
@@ -62,6 +64,11 @@ class Acceptance:
     def last_good(self, path: str) -> tuple[Job, ...]:
         """The jobs that a file gave last, which go on while it is refused."""
         return self._catalog.of_file(path)
+
+    @property
+    def awaits(self) -> bool:
+        """True while a file that was not there at the start may come back with its jobs."""
+        return any(path in self._vanished for path in self._away)
 
     @property
     def deadline(self) -> int | None:
@@ -86,16 +93,21 @@ class Acceptance:
         """Begin a batch, with what the last had to hold back."""
         self._batch = dict(self._held)
 
-    def recall(self) -> None:
-        """Begin where an earlier daemon left off; what is gone since then is gone."""
+    def recall(self, mono: int) -> list[str]:
+        """Begin where an earlier daemon left off: the files that have their last good jobs until they are read.
+
+        What is not there has a while to come back, and no jobs until then.
+        """
         kept, self._kept = self._kept, {}
-        found = {path: self._parsed(path, text) for path, text in kept.items() if os.path.lexists(path)}
-        self.accepted = dict.fromkeys(os.path.basename(path) for path in kept.keys() - found.keys())
+        self._away = {path: text for path, text in kept.items() if is_gone(path)}
+        self._vanished |= dict.fromkeys(self._away, mono + PATIENCE)
+        found = {path: self._parsed(path, text) for path, text in kept.items() if path not in self._away}
         good = {path: file for path, file in found.items() if isinstance(file, File)}
         refused = self._catalog.conflicts_among({path: file.jobs for path, file in good.items()})
         self._recalled = {path: file for path, file in good.items() if path not in refused}
         for path, file in self._recalled.items():
             self._catalog.replace_file(path, file.jobs)
+        return list(self._recalled)
 
     def withdraw(self, path: str) -> None:
         """Take a file out of the batch: it has changed again."""
@@ -106,13 +118,16 @@ class Acceptance:
         self._vanished.pop(path, None)
         found = self._parsed(path, text) if text or not self.last_good(path) else [_emptied(path)]
         if isinstance(found, File):
+            self._away.pop(path, None)
             self._batch[path] = found
         else:
+            self._recall_one(path)
             self.say(path, found)
 
     def refuse(self, path: str, reason: str) -> None:
         """Keep the last good jobs of a file that is there and can't be read."""
         self._vanished.pop(path, None)
+        self._recall_one(path)
         self.say(path, [Problem(path, 0, 0, "", reason)])
 
     def miss(self, path: str, mono: int, *, was_there: bool) -> None:
@@ -157,14 +172,22 @@ class Acceptance:
     def expired(self, mono: int) -> Iterator[FileGone]:
         """Tell of the files that have been missing for too long."""
         for path in sorted(path for path, due in self._vanished.items() if due <= mono):
-            if os.path.lexists(path):  # it is there again, and being written
+            if not is_gone(path):  # it is there again, and being written; or nobody can tell
                 self._vanished[path] = mono + PATIENCE
                 continue
             del self._vanished[path]
+            self._away.pop(path, None)
             self.say(path, [])
             self._catalog.replace_file(path, ())
             self.accepted[os.path.basename(path)] = None
             yield FileGone(path)
+
+    def _recall_one(self, path: str) -> None:
+        """Give a file that was away at the start, and is refused now that it is there, its last good jobs."""
+        file = self._parsed(path, self._away.pop(path)) if path in self._away else None
+        if isinstance(file, File) and not self._catalog.conflicts(path, file.jobs):
+            self._recalled[path] = file
+            self._catalog.replace_file(path, file.jobs)
 
     def _parsed(self, path: str, text: bytes) -> File | list[Problem]:
         if path in self._recalled and self._recalled[path].text == text:
@@ -175,6 +198,17 @@ class Acceptance:
     def _takes_over(self, path: str, jobs: tuple[Job, ...]) -> bool:
         """True if jobs move here from another file: told first, so that they are not removed in between."""
         return any(job.id in self._catalog and self._catalog[job.id].file != path for job in jobs)
+
+
+def is_gone(path: str) -> bool:
+    """True if there is no such file; False also where the file system can't tell."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _emptied(path: str) -> Problem:

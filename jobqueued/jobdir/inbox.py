@@ -6,6 +6,7 @@ A file is read when its writer has closed it, never while it is being written: h
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from pathlib import Path
@@ -18,6 +19,9 @@ from jobqueued.model import SECOND, Problem
 RESCAN = 60 * SECOND
 """The least time between two listings for which no event asked."""
 
+AGAIN = 10 * SECOND
+"""The time after which it is tried again to read what could not be read."""
+
 _MOUNTS = "/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _SELF = linux.IN_DELETE_SELF | linux.IN_MOVE_SELF
@@ -26,6 +30,8 @@ _ENTRIES = linux.IN_CREATE | linux.IN_MOVED_TO | linux.IN_ATTRIB
 _IN_DIRECTORY = _ENTRIES | linux.IN_CLOSE_WRITE | linux.IN_MOVED_FROM | linux.IN_DELETE | linux.IN_MODIFY
 
 Signature = tuple[int, ...]
+_UNREAD: Signature = (0,)
+"""That of no file."""
 
 
 class News(NamedTuple):
@@ -45,9 +51,10 @@ class Inbox:
     def __init__(self, directory: Path) -> None:
         self.mounts = _opened(_MOUNTS)
         """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
-        self.has_news, self.was_listed = True, False
+        self.has_news, self.was_listed, self.is_unreadable = True, False, False
         self._directory = directory
-        self._inotify = linux.inotify()
+        self._inotify: int | None = None
+        self._unwatched = ""
         self._seen: dict[str, Signature] = {}
         self._touched: set[str] = set()
         self._in_writing: set[str] = set()
@@ -55,23 +62,26 @@ class Inbox:
         self._unread: set[str] = set()
         self._lost_track, self._is_told = True, True
         self._listed_at = 0
+        self._again: set[str] = set()
+        self.deadline: int | None = None
+        """The time (CLOCK_MONOTONIC) to `take` again, as something could not be read or watched; None: all can."""
         self._watch = self._parent = 0
         self._mounted = self._mounts_here()
         self._arm()
 
-    def fileno(self) -> int:
-        """The inotify descriptor, always the same."""
+    def fileno(self) -> int | None:
+        """The inotify descriptor; None: there is none to be had."""
         return self._inotify
 
     def close(self) -> None:
         """Stop watching."""
-        os.close(self._inotify)
-        if self.mounts is not None:
-            os.close(self.mounts)
+        for descriptor in (self._inotify, self.mounts):
+            if descriptor is not None:
+                os.close(descriptor)
 
     def drain(self) -> None:
         """Take in what inotify tells by now."""
-        for event in linux.inotify_events(self._inotify):
+        for event in [] if self._inotify is None else linux.inotify_events(self._inotify):
             if event.mask & linux.IN_Q_OVERFLOW:
                 self.relist()
             elif event.watch == self._watch:
@@ -97,14 +107,17 @@ class Inbox:
 
     def take(self, mono: int) -> News:
         """Take what changed since the last time."""
+        again = set[str]()
+        if self.deadline is not None and self.deadline <= mono:
+            again, self._again, self.deadline = self._again, set(), None
         self.has_news, self._is_told = False, not self._lost_track
         if self._lost_track:
             self._listed_at = mono
-            names, trouble = self._listed()
+            names, trouble = self._listed(mono)
         else:
             names, trouble = self._touched - self._in_writing, None
         unread, self._touched, self._unread = self._unread, set(), set()
-        return News(names, unread, trouble)
+        return News(names | again, unread, trouble)
 
     # one file
 
@@ -123,12 +136,24 @@ class Inbox:
     def put_back(self, name: str) -> bool:
         """Keep a file that is being written for later; True if inotify has told of that, and will tell of its close."""
         self._in_writing.add(name)
-        self._seen.setdefault(name, ())
+        self.expect(name)
         return self._is_told
 
     def has_read(self, name: str, signature: Signature) -> None:
         """Take note that a file was read, whatever came of it, after it had this signature."""
         self._seen[name] = signature
+
+    def expect(self, name: str) -> None:
+        """Take note that there is a file which was not read: if a listing does not have it, it is gone."""
+        self._seen.setdefault(name, _UNREAD)
+
+    def look_again(self, name: str, mono: int) -> None:
+        """Have a file that can't be read now taken again later: that says nothing about the file."""
+        self._again.add(name)
+        self._take_again(mono + AGAIN)
+
+    def _take_again(self, at: int) -> None:
+        self.deadline = at if self.deadline is None else min(self.deadline, at)
 
     def forget(self, name: str) -> bool:
         """Take note that a file is not there; True if it was."""
@@ -156,6 +181,13 @@ class Inbox:
 
     def _arm(self) -> None:
         """Watch the directory and, to see it come back, its nearest parent that exists."""
+        if self._inotify is None:
+            try:
+                self._inotify = linux.inotify()
+            except OSError as error:
+                self._watch = self._parent = 0
+                self._unwatched = remedy(error)
+                return
         before = {self._watch, self._parent}
         nearest = None
         while nearest != (nearest := next(path for path in self._directory.parents if os.path.isdir(path))):
@@ -166,9 +198,11 @@ class Inbox:
                 linux.unwatch(self._inotify, number)
 
     def _add(self, path: Path, mask: int) -> int:
+        assert self._inotify is not None
         try:
             return linux.watch(self._inotify, str(path), mask)
-        except OSError:
+        except OSError as error:
+            self._unwatched = remedy(error)
             return 0
 
     def _mounts_here(self) -> list[bytes]:
@@ -182,20 +216,26 @@ class Inbox:
         points = ((line, _OCTAL.sub(lambda code: bytes([int(code[1], 8)]), line.split(b" ")[4])) for line in lines)
         return [line for line, point in points if _inside(point, directory) or _inside(directory, point)]
 
-    def _listed(self) -> tuple[set[str], list[Problem]]:
+    def _listed(self, mono: int) -> tuple[set[str], list[Problem]]:
         """List the directory: what came, went or changed while nobody watched, and what is wrong with it."""
         self._arm()
         directory = str(self._directory)
         try:
             names = os.listdir(directory)
         except OSError as error:
-            gone = set(self._seen) if isinstance(error, FileNotFoundError | NotADirectoryError) else set[str]()
+            self.is_unreadable = not isinstance(error, FileNotFoundError | NotADirectoryError)
+            if self.is_unreadable or not self._parent:
+                self._take_again(mono + AGAIN)
+            gone = set[str]() if self.is_unreadable else set(self._seen)
             return gone, [Problem(directory, 0, 0, "", f"cannot be read: {error.strerror}")]
         known = {*filter(is_job_file, names), *self._seen}
         self._unread |= set(filter(is_meant, names))
         self.was_listed, self._lost_track = True, not self._watch
-        advice = "cannot be watched: raise fs.inotify.max_user_watches; until then a reload reads it"
-        trouble = [Problem(directory, 0, 0, "", advice)] if self._lost_track else []
+        self.is_unreadable, trouble = False, []
+        if self._lost_track:
+            self._take_again(mono + RESCAN)
+            advice = f"cannot be watched: {self._unwatched}; until then it is read once a minute"
+            trouble = [Problem(directory, 0, 0, "", advice)]
         return {name for name in known if self._seen.get(name) != signature_of(f"{directory}/{name}")}, trouble
 
 
@@ -206,6 +246,12 @@ def signature_of(path: str) -> Signature:
     except OSError:
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def remedy(error: OSError) -> str:
+    """The way to let inotify(7) watch again."""
+    limits = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
+    return f"raise {limits[error.errno]}" if error.errno in limits else str(error.strerror)
 
 
 def _inside(path: bytes, directory: bytes) -> bool:

@@ -21,12 +21,12 @@ class JobFiles(Source):
 
     def descriptors(self) -> dict[int, int]:
         """Of inotify and of the table of mounts."""
-        found = {self._watch.inbox.fileno(): select.POLLIN}
-        return found if self._watch.inbox.mounts is None else {**found, self._watch.inbox.mounts: select.POLLPRI}
+        wanted = {self._watch.inbox.fileno(): select.POLLIN, self._watch.inbox.mounts: select.POLLPRI}
+        return {descriptor: bits for descriptor, bits in wanted.items() if descriptor is not None}
 
     @property
     def deadline(self) -> int | None:
-        """The time from which a file that vanished counts as gone."""
+        """The time from which a file that vanished counts as gone, or to try again what could not be read."""
         return self._watch.deadline
 
     @property

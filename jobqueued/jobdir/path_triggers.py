@@ -6,6 +6,7 @@ A directory that is not there yet is waited for in the nearest one above it that
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import stat
@@ -15,6 +16,7 @@ from fnmatch import fnmatchcase
 
 from jobqueued.events import PathAppeared
 from jobqueued.host import linux
+from jobqueued.jobdir.inbox import RESCAN, remedy
 from jobqueued.jobdir.trust import has_writer
 from jobqueued.model import Now
 from jobqueued.source import Source
@@ -24,21 +26,39 @@ _DIRECTORY = 0x4000_0000
 _CLOCK_REALTIME_COARSE = 5
 _COMPLETE = linux.IN_CLOSE_WRITE | linux.IN_MOVED_TO
 _GONE = linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_IGNORED | linux.IN_UNMOUNT
+_ANOTHER_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG})
 _MASK = _COMPLETE | linux.IN_CREATE | linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_ONLYDIR
 
 
 class PathTriggers(Source):
-    """The files that jobs wait for."""
+    """The files that jobs wait for.  `trouble` says which directories can't be watched, and why; "": all are."""
 
     def __init__(self) -> None:
-        self._inotify = linux.inotify()
+        self._inotify = _inotify()
+        self.trouble = ""
+        self._look_at: int | None = None
         self._patterns: dict[str, list[str]] = {}
         self._watches: dict[int, str] = {}
         self._looked = _coarse()
 
     def descriptors(self) -> dict[int, int]:
         """One of inotify, readable once something has happened."""
-        return {self._inotify: select.POLLIN}
+        return {} if self._inotify is None else {self._inotify: select.POLLIN}
+
+    @property
+    def deadline(self) -> int | None:
+        """The time to look, as inotify does not tell of all of them; None: it does."""
+        return self._look_at
+
+    def turn(self, now: Now) -> list[PathAppeared]:
+        """Look at all of them, and try to watch them again."""
+        if self._look_at is None or self._look_at > now.mono:
+            return []
+        self._inotify = _inotify() if self._inotify is None else self._inotify
+        since, self._looked = self._looked, _coarse()
+        self._watch()
+        instant = time.time_ns()
+        return [_appeared(path, instant) for path in dict.fromkeys(self._there(self._patterns, since))]
 
     def ready(self, descriptor: int, now: Now) -> list[PathAppeared]:
         """Tell what has appeared."""
@@ -76,7 +96,7 @@ class PathTriggers(Source):
     def _read(self, found: dict[str, None]) -> int:
         """Add what the events up to now tell; those of their bits that tell of directories, or of lost events."""
         changed = 0
-        for event in linux.inotify_events(self._inotify):
+        for event in [] if self._inotify is None else linux.inotify_events(self._inotify):
             directory = self._watches.get(event.watch, "")
             changed |= event.mask & (_GONE | linux.IN_Q_OVERFLOW)
             if directory not in self._patterns:
@@ -119,18 +139,38 @@ class PathTriggers(Source):
 
     def _watch(self) -> set[str]:
         """Each directory, or the nearest above it that is there; which of them were not watched."""
-        wanted: dict[int, str] = {}
-        for directory in self._patterns:
-            for place in _upwards(directory):
-                with contextlib.suppress(OSError):
-                    wanted[linux.watch(self._inotify, place, _MASK)] = place
-                    break
-        for number in self._watches.keys() - wanted.keys():
-            with contextlib.suppress(OSError):  # it went with its directory
-                linux.unwatch(self._inotify, number)
+        self.trouble, self._look_at = "", None
+        wanted = dict(found for directory in self._patterns if (found := self._watched(directory)) is not None)
+        if self._inotify is not None:
+            for number in self._watches.keys() - wanted.keys():
+                with contextlib.suppress(OSError):  # it went with its directory
+                    linux.unwatch(self._inotify, number)
         fresh = {place for number, place in wanted.items() if number not in self._watches}
         self._watches = wanted
         return fresh
+
+    def _watched(self, directory: str) -> tuple[int, str] | None:
+        """The watch for a directory, and where it is; None: it can't be watched, so it is looked at by itself."""
+        for place in _upwards(directory):
+            try:
+                if self._inotify is None:
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                return linux.watch(self._inotify, place, _MASK), place
+            except OSError as error:
+                if error.errno not in _ANOTHER_PLACE:
+                    how = f"{remedy(error)}; until then it is looked at once a minute"
+                    self.trouble = f"cannot watch {directory}: {how}"
+                    break
+        self._look_at = time.monotonic_ns() + RESCAN
+        return None
+
+
+def _inotify() -> int | None:
+    """A descriptor of inotify(7); None: there is none to be had."""
+    try:
+        return linux.inotify()
+    except OSError:
+        return None
 
 
 def _coarse() -> int:

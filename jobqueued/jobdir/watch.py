@@ -5,6 +5,7 @@ No call takes long, however many files change, and what changes together counts 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,13 +56,15 @@ class Watch:
 
     @property
     def complete(self) -> bool:
-        """True if it is known which jobs there are: each file that is refused has its last good ones."""
-        return all(map(self.last_good, self.problems))
+        """True if it is known which jobs there are: each file was seen, and if it is refused has its last good ones."""
+        refused = self.problems.keys() - {str(self._directory)}
+        return self.inbox.was_listed and not self._acceptance.awaits and all(map(self.last_good, refused))
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC) from which the next vanished file counts as gone."""
-        return self._acceptance.deadline
+        """The time (CLOCK_MONOTONIC) for a scan: a vanished file counts as gone, or one is tried again."""
+        deadlines = (self._acceptance.deadline, self.inbox.deadline)
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     @property
     def has_more(self) -> bool:
@@ -98,9 +101,10 @@ class Watch:
             self._acceptance.say(path, [Problem(path, 0, 0, "", UNREAD, "warning")])
         self._todo = sorted(news.names, reverse=True)
         self._acceptance.begin()
-        if self._recalls and self.inbox.was_listed:
+        if self._recalls and (self.inbox.was_listed or self.inbox.is_unreadable):
             self._recalls = False
-            self._acceptance.recall()
+            for path in self._acceptance.recall(mono):
+                self.inbox.expect(os.path.basename(path))
 
     def _look(self, name: str, mono: int) -> int:
         """Read one file into the batch, or say what is wrong with it; how many bytes that were."""
@@ -120,6 +124,7 @@ class Watch:
             return 0
         except OSError as error:
             self._acceptance.refuse(path, f"cannot be read: {error.strerror}")
+            self.inbox.look_again(name, mono)
         except Refused as refused:
             self._acceptance.refuse(path, str(refused))
         else:

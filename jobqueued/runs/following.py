@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from jobqueued import events
 from jobqueued.child import wire
@@ -146,7 +147,7 @@ class Following:
         if not said or "ended" in said:
             del self._supervisors[descriptor]
             each.connection.close()
-            yield from self.settle(each.name)
+            yield from self.settle(each.name, *islice(self._unsettled, 1))  # who may have waited for its descriptor
 
 
 def _silent(supervisor: _Supervisor) -> str:

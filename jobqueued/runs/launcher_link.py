@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -138,35 +139,46 @@ class LauncherLink:
         self._connection = connection = self._reach()
         self._lines, self._early = wire.Lines(connection, NOTICES), []
         self._held.clear()
-        connection.setblocking(False)
         with contextlib.suppress(OSError):  # a launcher that is gone shows at the next read
             connection.sendall(b"hello %d\n" % wire.VERSION)
         return connection
 
     def _reach(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        """Connect to who listens there, or to one of our own where nobody does; never waits."""
+        try:
+            return self._connected()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):  # one may be there: another would be one too many
+                raise LauncherError(f"cannot reach the launcher at {self._address}: {error.strerror}") from None
+            if self._own is None:
+                remedy = "start it: systemctl start jobqueued-launcher.socket"
+                raise LauncherError(f"no launcher at {self._address} ({error.strerror}); {remedy}") from None
+        try:
+            return self._start_own(self._own)
+        except OSError as error:
+            where = f"{sys.executable}, {self._address}"
+            raise LauncherError(f"cannot start the launcher ({where}): {error.strerror}") from None
+
+    def _connected(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             unix_socket.connect(connection, str(self._address))
-        except OSError as error:
+        except OSError:
             connection.close()
-            if self._own is not None:
-                return self._start_own(self._own)
-            remedy = "start it: systemctl start jobqueued-launcher.socket"
-            raise LauncherError(f"no launcher at {self._address} ({error.strerror}); {remedy}") from None
+            raise
         return connection
 
     def _start_own(self, program: Path) -> socket.socket:
         """A launcher of our own, which outlives us while it has work; as under systemd, it gets the socket as fd 3."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._address)
-        previous = os.umask(0o177)
-        try:
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            unix_socket.bind(listener, str(self._address))
-        finally:
-            os.umask(previous)
-        listener.listen(8)
-        try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            previous = os.umask(0o177)
+            try:
+                unix_socket.bind(listener, str(self._address))
+            finally:
+                os.umask(previous)
+            listener.listen(8)
             os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-I", "-S", str(program), str(self._runs.parent), "--exit-when-idle", *self._words],
@@ -174,13 +186,7 @@ class LauncherLink:
                 file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3)],
                 setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),
             )  # fmt: skip
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            unix_socket.connect(connection, str(self._address))  # while we listen: it may end at once
-        except OSError as error:
-            raise LauncherError(f"cannot start the launcher: {sys.executable}: {error.strerror}") from None
-        finally:
-            listener.close()
-        return connection
+            return self._connected()  # while we listen: it may end at once
 
     def _hear_greeting(self, lines: list[bytes]) -> None:
         """Take what it holds, and its hello; what follows that is for after the recovery."""
@@ -262,15 +268,23 @@ class LauncherLink:
         self._told = self._told and not again
         return again
 
-    def stop(self, name: Name, reason: str) -> None:
-        """Tell its supervisor, whosever it is; one that does not listen yet is told again when it has started."""
+    def stop(self, name: Name, reason: str) -> str:
+        """Tell its supervisor, whosever it is; one that does not listen yet is told again when it has started.
+
+        Why that can't be done, "" where it was.
+        """
         line = f"stop {reason}\n".encode()
         if self.following.tell(name, line):
-            return
-        with contextlib.suppress(OSError):
+            return ""
+        try:
             if (fresh := self.marks.follow(name)) is not None:
-                fresh.send(line)
-                fresh.close()
+                with fresh:
+                    fresh.send(line)
+        except ConnectionError:  # it has just ended
+            return ""
+        except OSError as error:
+            return f"cannot tell {name} to stop: {error.strerror}; ask again: jobqueuectl stop {name.run}"
+        return ""
 
     def look_up(self, user: str) -> None:
         """Queue a question about a user; a new launcher is asked again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from jobqueued.events import Event
 from jobqueued.host.log import Log
@@ -52,8 +52,17 @@ class LauncherNews(Source):
             self._log.say("recovered", text="the launcher answers again")
         if self._call_again_at is not None and self._link.greeted:
             self._call_again_at = None
-            events += self._recover()
+            events += self._recovered()
         return events
+
+    def _recovered(self) -> Iterator[Event]:
+        """The verdicts; where the run directory can't be read now, it is all done anew with the next call."""
+        try:
+            yield from self._recover()
+        except OSError as error:
+            where, again = error.filename or "run directory", duration(_CALL_AGAIN / SECOND)
+            self._log.say("trouble", text=f"{where}: {error.strerror}; live runs are looked for again in {again}")
+            self._call_again_at = time.monotonic_ns() + _CALL_AGAIN
 
     def turn(self, now: Now) -> list[Event]:
         """Call again, or say that the launcher is silent, and look after those that no launcher has."""

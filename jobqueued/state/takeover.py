@@ -45,13 +45,16 @@ class Takeover:
         boot: str, host: str,
     ) -> None:  # fmt: skip
         self._store, self._batch, self._logs, self._commit, self._host = store, batch, logs, commit, host
-        self._boot, self._same_boot, self._is_new = boot, store.knows_boot(boot), not _meta(store)
+        self._boot, self._same_boot = boot, store.knows_boot(boot)
         memories, runs = store.load()
         self._memories = {memory.job: memory for memory in memories}
         self._runs = {run.id: run for run in runs}
         self._unsettled, self._found = _by_job(self._runs), _by_job(found)
         self._skip: Run | None = None
-        self._saved_at = _saved_at(store)
+        meta = _meta(store)
+        self._is_new, self._is_untaken = not meta, "untaken" in meta
+        self._saved_at = 0 if self._is_untaken else int(meta.get("saved", 0))
+        """The instant of the last commit (wall, ns); 0: all may be newer."""
         self._has_room = True
         self._records = self._damaged = 0
         self._jobs: set[str] = set()
@@ -89,13 +92,16 @@ class Takeover:
     def told(self, state: Path) -> list[str]:
         """Words for people about it; `state`: the directory of state.db."""
         texts = []
-        came = f"{self._records} records of {len(self._jobs)} jobs are taken over from {self._logs}"
+        records, jobs = f"{self._records} record{'s' * (self._records != 1)}", len(self._jobs)
+        came = f"{records} of {jobs} job{'s' * (jobs != 1)} taken over from {self._logs}"
         if self.lost:
             texts.append(
                 f"{self._store.lost or f'{state}/state.db was missing or empty'}; {came}: history, counters and run"
                 " numbers go on; lost are runs that waited, pauses, skip-next and the hold of the host; what came due"
                 " meanwhile is not caught up"
             )
+        elif self._records and self._is_untaken:
+            texts.append(f"{state}/state.db lacked history; {came}")
         elif self._records:
             texts.append(
                 f"{state}/state.db is older than the records, as after a backup was put back, or its disk was full;"
@@ -103,8 +109,8 @@ class Takeover:
             )
         if self._damaged:
             texts.append(
-                f"{self._damaged} runs in {self._logs} have no record that can be read ({self._first_damaged});"
-                " their numbers count as used"
+                f"no record that can be read of {self._damaged} run{'s' * (self._damaged != 1)} in {self._logs}"
+                f" ({self._first_damaged}); each number counts as used"
             )
         if self._unreadable:
             texts.append(f"{self._unreadable}; its records may be newer than state.db; restart jobqueued to look again")
@@ -217,12 +223,6 @@ class Takeover:
 def _meta(store: Store) -> dict[str, str]:
     """All that was committed beside jobs and runs; nothing: there was no commit."""
     return dict(store.query("SELECT name, value FROM meta"))
-
-
-def _saved_at(store: Store) -> int:
-    """The instant of the last commit (wall, ns); 0: nobody knows, or records were left out for want of room."""
-    found = _meta(store)
-    return 0 if "untaken" in found else int(found.get("saved", 0))
 
 
 def _numbers(store: Store, job: str) -> set[int]:

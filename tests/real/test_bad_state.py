@@ -137,7 +137,7 @@ class TestDamaged:
         store = Store(tmp_path)
         assert (True, ([], [])) == (store.is_new, store.load())
         assert store.lost is not None
-        assert store.lost.endswith(", moved to state.db.broken-1; its waiting runs are lost")
+        assert store.lost.endswith(", moved to state.db.broken-1")
         store.close()
 
     @pytest.mark.parametrize("text", ["x'00ff'", "'{'", "'[]'", "'{}'", "CAST(x'ff' AS TEXT)"])
@@ -323,14 +323,14 @@ class TestFailing:
         assert "moved to state.db.broken-1" in saving.log.lines[-1][1]
         assert [saving.run] == saving.store.load()[1]
 
-    @pytest.mark.parametrize("read", ["record", "history", "ended", "jobs", "files", "of_the_scheduler"])
+    @pytest.mark.parametrize("read", ["record", "history", "ended", "jobs", "files", "query"])
     def test_a_read(self, saving: Saving, read: str) -> None:
         """Whatever SQLite says to a reader costs the answer: StoreError."""
         store = saving.store
         reads: dict[str, Callable[[], object]] = {
             "record": lambda: store.record(RunId("job", 1)), "history": lambda: store.history("job", 1),
             "ended": lambda: store.ended(NEWEST, 0, 1, lambda *_: True), "jobs": store.jobs,
-            "files": store.files, "of_the_scheduler": lambda: store.of_the_scheduler("job"),
+            "files": store.files, "query": lambda: store.query("SELECT job FROM run"),
         }  # fmt: skip
         for name in (*REMEDIES, "SQLITE_CORRUPT"):
             Faulty.armed = (name, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import pytest
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.control.interface import INTERFACE
+from jobqueued.control.listener import Listener
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor
@@ -29,6 +31,7 @@ from jobqueued.control.server import ControlServer, Peer
 from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.core.record import begin
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
+from jobqueued.host.log import Log
 from jobqueued.loop import read_clocks
 from jobqueued.model import SECOND, Claim, LockClientId, Run, RunId, RunState, to_instant
 from jobqueued.runs.run_directory import RunDirectory
@@ -143,7 +146,7 @@ class Service:
 
     def __init__(self, directory: Path, of: Any) -> None:
         self.path = directory / "control"
-        self.control = ControlServer(self.path, of)
+        self.control = ControlServer(Listener(self.path, directory.mkdir, Log("json")), of)
         self.clients: list[Client] = []
 
     def client(self) -> Client:
@@ -206,7 +209,10 @@ class TestClients:
         late = service.client()
         late.socket.sendall(call("Describe", job="late"))
         late.nothing_more()
-        assert service.control._listener.fileno() not in service.control.descriptors()
+        poll = select.poll()
+        for number, bits in service.control.descriptors().items():
+            poll.register(number, bits)
+        assert [] == poll.poll(0)
         clients[7].socket.close()
         assert [{"parameters": {"got": "late"}}] == late.replies(1)
 
@@ -440,6 +446,29 @@ def real(tmp_path: Path) -> Iterator[Real]:
 
 
 class TestVerbs:
+    def test_what_can_not_be_read_is_the_asker_s_answer(self, real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file that fails, or no descriptor left, refuses this call, and the daemon goes on."""
+
+        def fails(*_: object, **__: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr(real.methods, "_status", fails)
+        monkeypatch.setattr(LockProcesses, "come", fails)
+        client = real.client()
+        refused = {"error": "io.jobqueue.Refused", "parameters": {"reason": "Too many open files"}}
+        assert refused == client.ask("Status")
+        reason = "cannot follow the asking process: Too many open files"
+        assert {"error": "io.jobqueue.Refused", "parameters": {"reason": reason}} == client.ask("Lock", lock="a")
+        assert "jobs" in client.ask("List")["parameters"]
+
+    def test_a_log_directory_that_can_not_be_looked_at(self, real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody knows then whose group may ask, so only root and the daemon's own user may; others are told so."""
+        monkeypatch.setattr(real.methods, "_logs", real.logs / "none")
+        methods = real.methods.of(Peer(12345, frozenset({real.logs.stat().st_gid})), lambda: 1)
+        with pytest.raises(VarlinkError, match="PermissionDenied"):
+            methods["Show"]({"run": "old@1"})
+        assert "jobs" in methods["List"]({})
+
     def test_run(self, real: Real) -> None:
         """Run is an event with the asker's name and a key of its own; the answer is the scheduler's."""
         client = real.client()

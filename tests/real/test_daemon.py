@@ -352,6 +352,27 @@ def test_what_is_nowhere_any_more_is_known_once_all_files_are_read(host: Host) -
     assert host.wait(run)["reason"] == "job_removed"
 
 
+def test_a_job_file_that_is_away_during_a_start(host: Host) -> None:
+    """Package managers and editors take it away for a moment: what waits waits on, and is gone 5 s later, if at all."""
+    host.write("job.yaml", "jobs: {work: {command: 'true'}, held: {command: 'true'}}")
+    host.start()
+    host.call("Hold")
+    runs = [host.run("work"), host.run("held")]
+    host.call("Pause", job="held")
+    for comes_back in (True, False):
+        host.stop()
+        os.rename(host.root / "jobqueue.d" / "job.yaml", host.root / "away")
+        host.start()
+        for run in runs:
+            assert host.call("Show", run=run)["record"]["state"] == "due"
+        if comes_back:
+            os.rename(host.root / "away", host.root / "jobqueue.d" / "job.yaml")
+            wait_for(lambda: host.call("List")["jobs"])
+            assert ["due", "waiting"] == [host.call("Show", run=run)["record"]["state"] for run in reversed(runs)]
+            assert host.call("Describe", job="held")["job"]["paused"]
+    assert ["job_removed"] * 2 == [host.wait(run)["reason"] for run in runs]
+
+
 def test_a_read_only_state_directory(host: Host) -> None:
     """A state directory that can't be written is one clear message, and exit status 1."""
     if os.geteuid() == 0:

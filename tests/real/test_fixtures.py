@@ -6,6 +6,7 @@ name and some process numbers, so that they are of no host, and one end: hungry@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -343,8 +344,14 @@ class TestLockHolder:
     def test_mark(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lives: bool) -> None:
         """Who holds locks is known again while its process lives; the mark of one that is gone goes."""
         shutil.copytree(WRITTEN / "with-lock", tmp_path / "with-lock")
-        monkeypatch.setattr(lock_processes, "birth", {4711: 755841}.get if lives else lambda _pid: None)
-        monkeypatch.setattr(os, "pidfd_open", lambda _pid: os.open("/dev/null", os.O_RDONLY))
+
+        def opened(_pid: int) -> int:
+            if not lives:
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+            return os.open("/dev/null", os.O_RDONLY)
+
+        monkeypatch.setattr(lock_processes, "birth", {4711: 755841}.get)
+        monkeypatch.setattr(os, "pidfd_open", opened)
         processes = LockProcesses(tmp_path / "with-lock")
         found = processes.found()
         for descriptor in processes.descriptors():

@@ -21,7 +21,7 @@ from jobqueued.child import unix_socket, wire
 from jobqueued.child.supervisor import JOB_NOFILE
 from jobqueued.control.varlink import encode
 from tests.support import REPO
-from tests.support.host import DEADLINE, Host, wait_for
+from tests.support.host import DEADLINE, Host, limited, wait_for
 from tests.support.world import World, job
 
 WAITER = "while [ ! -e {root}/go ]; do sleep 0.05; done"
@@ -394,3 +394,53 @@ def test_a_crash_between_commit_and_record_file(host: Host) -> None:
         file.write_text(damage) if damage else file.unlink()
         host.start()
         wait_for(lambda: host.record("work@3") == record)
+
+
+@pytest.mark.parametrize("runs", [10, 40])
+def test_a_start_with_few_descriptors(host: Host, runs: int) -> None:
+    """With 64 there is no crash loop, and nobody is lost: whom there is no descriptor to follow is looked at again."""
+    wait = f"while [ ! -e {host.root}/go ]; do sleep 0.2; done; exit 3"
+    host.write("jobs.yaml", f"jobs: {{work: {{command: '{wait}', concurrency: {runs}}}, quick: {{command: 'true'}}}}")
+    host.start()
+    names = [host.run("work") for _ in range(runs)]
+    wait_for(lambda: len(host.said("run_started")) == runs)
+    host.kill()
+    os.kill(next(pid for pid in host.small_ones() if Path(f"/proc/{pid}/comm").read_text() == "jq-launcher\n"), 9)
+    normal, host.program = host.program, limited(64)
+    host.start()
+    assert (runs, "ok") == ((status := host.call("Status"))["running"], status["state"])
+    assert "succeeded" == host.wait(host.run("quick"))["state"]
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(50)]
+    for client in clients:
+        unix_socket.connect(client, str(host.root / "run" / "control"))
+    wait_for(lambda: any(hung_up(client) for client in clients), why="more clients than descriptors")
+    for client in clients:
+        client.close()
+    (host.root / "go").touch()
+    assert [("failed", 3)] * runs == [((end := host.wait(run))["state"], end["exit_code"]) for run in names]
+    assert [] == [line for line in host.log().splitlines() if "Traceback" in line]
+    host.program = normal
+
+
+def hung_up(client: socket.socket) -> bool:
+    """Whether the other side has closed."""
+    try:
+        return client.recv(1, socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_a_control_socket_that_is_removed(host: Host) -> None:
+    """It comes back by itself, and so does the whole run directory, with a place for new runs."""
+    host.write("jobs.yaml", "jobs: {work: {command: 'exit 3'}}")
+    host.start()
+    for number, gone in enumerate(("run/control", "run"), 1):
+        if gone == "run":
+            shutil.rmtree(host.root / "run")
+        else:
+            (host.root / gone).unlink()
+        wait_for(lambda number=number: len(host.said("recovered")) == number)
+        assert 3 == host.wait(host.run("work"))["exit_code"]
+    assert (0o755, 0o711) == tuple(
+        path.stat().st_mode & 0o777 for path in (host.root / "run", next((host.root / "run" / "runs").iterdir()))
+    )

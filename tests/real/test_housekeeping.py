@@ -33,7 +33,7 @@ class House:
         self.logs, self.live = root / "logs", set[RunId]()
         (root / "state").mkdir()
         self.store = Store(root / "state")
-        self.commits = Commits(WriteBatch(self.store), Paths.chosen(root), Log("json"))
+        self.commits = Commits(self.store, WriteBatch(self.store), list, Paths.chosen(root), Log("json"))
         self.log = Log("json")
 
     def rows(self, *numbers: int, state: str = "succeeded") -> None:

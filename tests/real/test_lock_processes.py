@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -16,6 +17,7 @@ import pytest
 
 from jobqueued.child.process import birth
 from jobqueued.commands import MarkLockHolder
+from jobqueued.control import lock_processes
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.events import LockFound, LockOver
 from jobqueued.loop import read_clocks
@@ -110,6 +112,62 @@ class TestMarks:
         sleeper.wait(DEADLINE)
         following = LockProcesses(tmp_path / "with-lock")
         assert ([], {}, []) == (following.found(), following.descriptors(), marks(tmp_path / "with-lock"))
+
+    @pytest.mark.parametrize("how", ["pidfd_open", "birth", "the last ones"])
+    def test_no_descriptor_left(
+        self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes],
+        monkeypatch: pytest.MonkeyPatch, how: str,
+    ) -> None:  # fmt: skip
+        """Who can't be followed at a start lives all the same: its locks stay its own, and it is looked at again."""
+        client = processes.come(sleeper.pid)
+        processes.mark(MarkLockHolder(client, CLAIMS, PLACED, "root"))
+        following = LockProcesses(tmp_path / "with-lock")
+
+        def none_left(_pid: int) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        with monkeypatch.context() as patch:
+            if how == "the last ones":
+                patch.setattr(lock_processes, "is_spare", lambda _descriptor: False)
+            else:
+                patch.setattr(os, "pidfd_open", none_left)
+                patch.setattr(lock_processes, "birth", lambda _pid: None)
+            assert [LockFound(client, CLAIMS, PLACED, "root")] == following.found()
+            assert {} == following.descriptors()
+            assert following.deadline is not None
+            assert [] == following.turn(read_clocks())
+            with pytest.raises(OSError, match=r"No such process|Too many open files"):
+                following.come(sleeper.pid)
+        if how == "birth":
+            sleeper.kill()
+            sleeper.wait(DEADLINE)
+            assert [LockOver(client)] == following.turn(read_clocks())
+        else:
+            assert [] == following.turn(read_clocks())
+            os.close(*following.descriptors())
+        assert following.deadline is None
+
+    def test_a_mark_that_can_not_be_read_stays(
+        self,
+        tmp_path: Path,
+        processes: LockProcesses,
+        sleeper: subprocess.Popen[bytes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """What is not known is said; the mark is left to the next start, and so is a directory that can't be made."""
+        processes.mark(MarkLockHolder(processes.come(sleeper.pid), CLAIMS, PLACED, "root"))
+
+        def broken(*_: object, **__: object) -> str:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(Path, "read_text", broken)
+        following = LockProcesses(tmp_path / "with-lock")
+        assert ([], ["1"], 1) == (following.found(), marks(tmp_path / "with-lock"), len(following.troubles))
+        assert LockClientId(2) == following.come(sleeper.pid)
+        os.close(*following.descriptors())
+        monkeypatch.setattr(Path, "mkdir", broken)
+        following = LockProcesses(tmp_path / "with-lock")
+        assert ([], 1) == (following.found(), len(following.troubles))
 
     def test_another_process_of_that_number(
         self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import errno
+import io
 import json
 import os
 import re
@@ -464,8 +466,8 @@ class TestTrouble:
         """A stderr that fails is tried for each line, and no reason to fail."""
         tried = []
 
-        class Broken:
-            def write(self, line: str) -> None:
+        class Broken(io.StringIO):
+            def write(self, line: str) -> int:
                 tried.append(line)
                 raise BrokenPipeError
 
@@ -476,6 +478,32 @@ class TestTrouble:
         Log("text").say("bug", text="x")
         Log("json").say("bug", text="x")
         assert 2 == len(tried)
+
+    def test_a_reader_of_stderr_that_does_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A full pipe holds nobody up: what it does not take is not told there; once it is read it goes on."""
+        reading, writing = os.pipe()
+        with open(reading, "rb", buffering=0) as pipe, open(writing, "w", buffering=1) as stderr:
+            monkeypatch.setattr(sys, "stderr", stderr)
+            for number in range(300):
+                Log("text").say("trouble", text=f"{number} {'ü' * 5000}")
+            assert b" 0 " in pipe.read(100)
+            os.set_blocking(pipe.fileno(), False)
+            while pipe.read(1 << 20):
+                pass
+            Log("text").say("trouble", text="again")
+            assert pipe.read(1 << 20).endswith(b" again\n")
+
+    def test_no_descriptor_for_a_socket(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A line that has no way to journald is told on stderr, and raises nothing."""
+
+        def none_left(*_: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr(socket, "socket", none_left)
+        Log("journal").say("bug", text="x")
+        assert "x" == json.loads(capsys.readouterr().err)["text"]
 
 
 AUTO = """

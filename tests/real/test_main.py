@@ -22,7 +22,7 @@ from jobqueued import __version__
 from jobqueued.state.formats import VERSION
 from jobqueued.state.store import Store
 from tests.support import REPO
-from tests.support.host import DEADLINE, Host, wait_for
+from tests.support.host import DEADLINE, Host, limited, wait_for
 from tests.support.users import NEEDS_USER
 
 FROM_ANYWHERE = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))}
@@ -110,6 +110,24 @@ class TestCanNotStart:
             "stop it, or use another --state"
         )
         assert first.pid == host.call("Status")["pid"]
+
+    def test_second_daemon_on_one_run_directory(self, host: Host, tmp_path: Path) -> None:
+        """Neither does one with a state of its own begin there: it would take the launcher and the control socket."""
+        first = host.start()
+        assert refused("--root", host.root, "--state", tmp_path / "other") == (
+            f"jobqueued: {host.root}/run is in use by another jobqueued (pid {first.pid}); "
+            "stop it, or use another --run"
+        )
+        assert first.pid == host.call("Status")["pid"]
+        assert "the launcher is gone" not in host.log()
+
+    def test_too_few_descriptors(self, host: Host) -> None:
+        """Fewer than it needs is one clear message, which names the remedy."""
+        host.program = limited(32)
+        host.start(ready=False)
+        assert host.daemon is not None
+        assert 1 == host.daemon.wait(DEADLINE)
+        assert "jobqueued: 32 open files are too few; raise LimitNOFILE= or ulimit -n to 64 or more\n" == host.log()
 
     @pytest.mark.parametrize(
         ("text", "problem"),

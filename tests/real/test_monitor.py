@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -102,6 +103,35 @@ def test_nobody_looks(here: Here) -> None:
     assert {1: 1, 2: 3} == {ticket: len(replies) for ticket, replies in here.replies.items()}
     assert here.monitor.at is None
     assert not here.monitor.has_more
+
+
+def test_what_can_not_be_read_is_tried_with_the_next_look(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a descriptor for the first look, or for a later one, nobody is answered; and nothing spins."""
+
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    here.patience = {1: 2}
+    with monkeypatch.context() as patch:
+        patch.setattr(monitor, "Host", none_left)
+        here.monitor.join(1, False, here.now)
+        here.wait(EVERY - 1)
+        assert ({}, here.now.mono + 1) == (here.replies, here.monitor.at)
+    here.wait(1 + FIRST)
+    assert 1 == len(here.replies[1])
+    with monkeypatch.context() as patch:
+        patch.setattr(monitor, "host", none_left)
+        here.wait(EVERY)
+    here.wait(EVERY)
+    assert (2, None) == (len(here.replies[1]), here.monitor.at)
+
+
+def test_the_last_descriptors_are_not_for_monitoring(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose cgroup would take one is left out; the host and the others are told."""
+    monkeypatch.setattr(monitor, "is_spare", lambda _descriptor: False)
+    here.monitor.join(1, False, here.now)
+    here.wait(FIRST)
+    assert [] == here.replies[1][0]["runs"]
 
 
 def test_rhythm(here: Here) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import shutil
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.host import linux
+from jobqueued.jobdir.inbox import RESCAN
 from jobqueued.jobdir.path_triggers import PathTriggers
+from jobqueued.loop import read_clocks
 from tests.support.host import DEADLINE, wait_for
 
 
@@ -186,3 +190,31 @@ def test_lost_events(tmp_path: Path) -> None:
         (tmp_path / "in" / str(number)).touch()
     (tmp_path / "in" / "last").touch()
     assert waiting.wait() == [f"{tmp_path}/in/last"]
+
+
+@pytest.mark.parametrize("call", ["inotify", "watch"])
+def test_without_inotify_it_is_looked_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Where the kernel has no instance or watch left, that is said; what appears is found, and told once."""
+
+    def none_left(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(linux, call, none_left)
+        waiting = Waiting(tmp_path / "*.csv")
+        advice = "raise fs.inotify.max_user_instances; until then it is looked at once a minute"
+        assert f"cannot watch {tmp_path}: {advice}" == waiting.triggers.trouble
+        (tmp_path / "a.csv").touch()
+        assert [] == _looked(waiting, 0)
+        assert [str(tmp_path / "*.csv")] == _looked(waiting, 2 * RESCAN)
+    (tmp_path / "b.csv").touch()
+    assert [str(tmp_path / "*.csv")] == _looked(waiting, 2 * RESCAN)
+    assert ("", None) == (waiting.triggers.trouble, waiting.triggers.deadline)
+    (tmp_path / "c.csv").touch()
+    assert [str(tmp_path / "*.csv")] == waiting.wait()
+
+
+def _looked(waiting: Waiting, later: int) -> list[str]:
+    """What a look some time later tells."""
+    now = read_clocks()
+    return [event.path for event in waiting.triggers.turn(now._replace(mono=now.mono + later))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -15,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import attempt, identity, supervisor, wire
+from jobqueued.child import attempt, identity, spawn, supervisor, wire
 from jobqueued.core import record
-from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId
+from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId, RunState
 from jobqueued.queue.placement import CPUS
+from tests.support import REPO
 from tests.support.host import wait_for
 from tests.support.pool import Pool
 from tests.support.users import ROOT
@@ -345,3 +347,33 @@ def test_shared_memory_counts_once(pool: Pool) -> None:
     )
     assert (document["state"], document["tasks_peak"]) == ("succeeded", 6), document["reason"]
     assert 100 << 20 <= document["memory_peak"] < 200 << 20
+
+
+def test_attempts_have_the_same_keys_whatever_became_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended, not to be started, kept from it by the host's trouble, lost: one contract, docs/records.md."""
+
+    def no_process(*_: object) -> None:
+        raise identity.StartFailed("fork", errno.EAGAIN)
+
+    found: dict[str, Any] = {}
+    for state, command in (("succeeded", "true"), ("failed", ["/no/such"]), ("unstarted", "true")):
+        with monkeypatch.context() as patch:
+            if state == "unstarted":
+                patch.setattr(spawn, "spawn", no_process)
+            (tmp_path / state).mkdir()
+            pool = Pool(tmp_path / state)
+        found[state] = pool.run(command=command)[1]
+        pool.close()
+    found["lost"] = record.lost(
+        Run(id=RunId("job", 1), key="x", due=0, queued=0, arrival=1, attempt=1, state=RunState.LOST),
+        Job(id="job", command="true"), "host", None,
+    )  # fmt: skip
+    documented = {name.strip() for row in (REPO / "docs" / "records.md").read_text().splitlines()
+                  for name in row.split("|")[1:2] for name in name.split(",")}  # fmt: skip
+    for state, document in found.items():
+        (told,) = document["attempts"]
+        assert state == told["state"]
+        assert set(found["succeeded"]["attempts"][0]) == set(told)
+        assert set(found["succeeded"]) == set(document)
+        assert set(found["succeeded"]["attempts"][0]["output"]) == set(told["output"])
+        assert {*told} - documented == {"attempt", "failover"}

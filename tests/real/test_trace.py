@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import stat
@@ -14,8 +16,10 @@ import pytest
 from jobqueued import trace
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.trace import Recorder
-from jobqueued.events import Woke
-from jobqueued.model import Now
+from jobqueued.decisions import Decisions
+from jobqueued.events import JobsRead, Woke
+from jobqueued.host.log import Log
+from jobqueued.model import MINUTE, Now
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
 
@@ -133,6 +137,31 @@ def test_few_files_about_bugs_are_kept(tmp_path: Path, monkeypatch: pytest.Monke
     numbers = [line["number"] for line in trace.read(few) if "told" in line]
     assert (100, list(range(numbers[0], 101))) == (numbers[-1], numbers)
     assert few.stat().st_size < 2100
+
+
+def test_a_trace_of_a_bug_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said, no part of it is left, and it is tried again no sooner than another would be written."""
+    tries: list[object] = []
+
+    class Full(io.BytesIO):
+        def writelines(self, lines: object) -> None:
+            tries.append(lines)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def bug(*_: object) -> None:
+        raise IndexError("no such step")
+
+    texts: list[str] = []
+    monkeypatch.setattr(trace, "open", lambda number, _mode: os.close(number) or Full(), raising=False)
+    scheduler = Scheduler()
+    monkeypatch.setattr(scheduler, "handle", bug)
+    log = Log("text")
+    monkeypatch.setattr(log, "say", lambda _event, text: texts.append(text))
+    decisions = Decisions(scheduler, log, tmp_path, None)
+    for number in range(20):
+        decisions.about([JobsRead(f"{number}.yaml", ())], Now(0, number * MINUTE))
+    assert (20, 2, []) == (len(texts), len(tries), list(tmp_path.iterdir()))
+    assert all(f"no trace of it could be written to {tmp_path}: No space left on device" in text for text in texts)
 
 
 def test_an_end_that_can_not_be_taken_in(host: Host) -> None:

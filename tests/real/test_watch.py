@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,8 +20,9 @@ from hypothesis import strategies as st
 
 from jobqueued.events import JobsRead
 from jobqueued.host import linux
+from jobqueued.jobdir import inbox
 from jobqueued.jobdir.acceptance import PATIENCE
-from jobqueued.jobdir.inbox import RESCAN
+from jobqueued.jobdir.inbox import AGAIN, RESCAN
 from jobqueued.jobdir.trust import Refused, check_trusted, is_job_file, read_trusted
 from jobqueued.jobdir.watch import SLICE_BYTES
 from jobqueued.jobfile.reader import read_jobs
@@ -261,7 +263,7 @@ def test_lost_events_cost_no_change(jobs: Directory, monkeypatch: pytest.MonkeyP
     jobs.scan(0)
     jobs.write("b.yaml", "b", "d")
     (jobs.path / "c.yaml").unlink()
-    list(linux.inotify_events(jobs.watch.inbox.fileno()))
+    jobs.forget_events()
     overflow = [linux.InotifyEvent(-1, linux.IN_Q_OVERFLOW, "")]
     monkeypatch.setattr(linux, "inotify_events", lambda _: iter(overflow))
     assert (["b.yaml: b d"], ["b.yaml"], PATIENCE) == (jobs.scan(0), jobs.read, jobs.watch.deadline)
@@ -270,10 +272,29 @@ def test_lost_events_cost_no_change(jobs: Directory, monkeypatch: pytest.MonkeyP
 def test_a_reload_sees_what_inotify_cannot(jobs: Directory) -> None:
     """After `relist` a scan finds changes without events."""
     jobs.write("a.yaml", "a")
-    list(linux.inotify_events(jobs.watch.inbox.fileno()))
+    jobs.forget_events()
     assert [] == jobs.scan()
     jobs.watch.inbox.relist()
     assert ["a.yaml: a"] == jobs.scan()
+
+
+def test_without_inotify_it_is_listed_every_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user can have so many instances only; the daemon starts all the same, and watches once it has one."""
+
+    def none_left() -> int:
+        raise OSError(errno.EMFILE, "inotify_init1: Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(linux, "inotify", none_left)
+        directory = Directory(tmp_path)
+        assert ([], RESCAN) == (directory.scan(), directory.watch.deadline)
+        advice = "cannot be watched: raise fs.inotify.max_user_instances; until then it is read once a minute"
+        assert {tmp_path.name: [advice]} == directory.problems()
+    directory.write("a.yaml", "a")
+    assert (["a.yaml: a"], {}, None) == (directory.scan(RESCAN), directory.problems(), directory.watch.deadline)
+    directory.write("b.yaml", "b")
+    assert ["b.yaml: b"] == directory.scan(RESCAN)
+    directory.watch.inbox.close()
 
 
 def test_without_watches_every_scan_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +308,7 @@ def test_without_watches_every_scan_lists(tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("a", "b"):
         directory.write(f"{name}.yaml", name)
         assert [f"{name}.yaml: {name}"] == directory.scan()
-    advice = "cannot be watched: raise fs.inotify.max_user_watches; until then a reload reads it"
+    advice = "cannot be watched: raise fs.inotify.max_user_watches; until then it is read once a minute"
     assert {tmp_path.name: [advice]} == directory.problems()
     directory.watch.inbox.close()
 
@@ -331,15 +352,94 @@ def test_what_is_the_same_is_parsed_once(jobs: Directory) -> None:
     later.watch.inbox.close()
 
 
-def test_what_went_while_nobody_looked_is_gone(jobs: Directory) -> None:
-    """A file that was removed before the start is removed at once: its jobs never come."""
+def test_what_went_while_nobody_looked_is_gone_after_a_while(jobs: Directory) -> None:
+    """A file that is not there at the start has 5 s to come back; its jobs never come, but its text is kept so long."""
     jobs.write("a.yaml", "a")
     jobs.write("b.yaml", "b")
     jobs.scan()
     (jobs.path / "a.yaml").unlink()
     later = again(jobs)
-    assert (["b.yaml: b"], {"a.yaml": None}, None) == (later.scan(), later.accepted, later.watch.deadline)
+    assert (["b.yaml: b"], {}, 7 + PATIENCE) == (later.scan(7), later.accepted, later.watch.deadline)
+    later.watch.inbox.relist()
+    assert ([], False) == (later.scan(6 + PATIENCE), later.watch.complete)
+    gone = ["a.yaml gone"], {"a.yaml": None}, None, True
+    assert gone == (later.scan(7 + PATIENCE), later.accepted, later.watch.deadline, later.watch.complete)
     later.watch.inbox.close()
+
+
+@pytest.mark.parametrize("text", ["jobs: {b: {command: x}}", "jobs: ["])
+def test_what_is_away_for_a_moment_at_the_start_comes_back(jobs: Directory, text: str) -> None:
+    """A file that is back within 5 s counts as it is; one that is broken then has its last good jobs."""
+    jobs.write("a.yaml", "a")
+    jobs.scan()
+    (jobs.path / "a.yaml").unlink()
+    later = again(jobs)
+    assert ([], False) == (later.scan(), later.watch.complete)
+    (jobs.path / "a.yaml").write_text(text)
+    assert [f"a.yaml: {'a' if text.endswith('[') else 'b'}"] == later.scan(PATIENCE - 1)
+    assert ([], True, None) == (later.scan(2 * PATIENCE), later.watch.complete, later.watch.deadline)
+    (jobs.path / "a.yaml").write_text("5")
+    assert [] == later.scan(2 * PATIENCE)
+    assert later.watch.last_good(str(jobs.path / "a.yaml"))
+    later.watch.inbox.close()
+
+
+UNTELLING = [errno.EIO, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE]
+
+
+@pytest.mark.parametrize("number", UNTELLING)
+def test_a_file_that_can_not_be_read_is_tried_again(
+    jobs: Directory, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It is neither gone nor broken: it has its last good jobs, also at a start, and is read once that can be."""
+    jobs.write("a.yaml", "a")
+    jobs.scan()
+    jobs.write("a.yaml", "b")
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "read_trusted", _fails(number))
+        patch.setattr(os, "lstat", _fails(number, "a.yaml"))
+        assert ([], ["a.yaml"], AGAIN) == (jobs.scan(), list(jobs.changes()), jobs.watch.deadline)
+        later = again(jobs)
+        assert (["a.yaml: a"], True, AGAIN) == (later.scan(), later.watch.complete, later.watch.deadline)
+        assert ([], {}, {}) == (later.scan(PATIENCE), later.changes(), later.accepted)
+        assert ([], {}, 2 * AGAIN) == (later.scan(AGAIN), later.changes(), later.watch.deadline)
+    for directory in (jobs, later):
+        told = directory.scan(2 * AGAIN), directory.problems(), directory.watch.deadline
+        assert (["a.yaml: b"], {}, None) == told
+    later.watch.inbox.close()
+
+
+@pytest.mark.parametrize("number", UNTELLING)
+def test_a_directory_that_can_not_be_read_is_tried_again(
+    jobs: Directory, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A start that can't list it has the last good jobs of all files; what went meanwhile has its 5 s after that."""
+    for name in ("a", "b"):
+        jobs.write(f"{name}.yaml", name)
+    jobs.scan()
+    (jobs.path / "b.yaml").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", _fails(number))
+        patch.setattr(os, "lstat", _fails(number, ".yaml"))
+        later = again(jobs)
+        assert (["a.yaml: a", "b.yaml: b"], False, AGAIN) == (later.scan(), later.watch.complete, later.watch.deadline)
+        assert {jobs.path.name: [f"cannot be read: {os.strerror(number)}"]} == later.problems()
+        assert ([], {}) == (later.scan(AGAIN), later.changes())
+    assert (["a.yaml: a"], {}, True) == (later.scan(2 * AGAIN), later.problems(), later.watch.complete)
+    assert (["b.yaml gone"], {"b.yaml": None}) == (later.scan(2 * AGAIN + PATIENCE), later.accepted)
+    later.watch.inbox.close()
+
+
+def _fails(number: int, name: str = "") -> Callable[..., Any]:
+    """A call that fails for paths that end so, and else is lstat(2)."""
+    lstat = os.lstat
+
+    def call(path: str, *_: object, **__: object) -> Any:
+        if not str(path).endswith(name):
+            return lstat(path)
+        raise OSError(number, os.strerror(number))
+
+    return call
 
 
 def test_an_id_stays_with_its_file_over_a_restart(jobs: Directory) -> None:
@@ -452,7 +552,7 @@ def test_what_changes_between_slices_is_read_after_them(jobs: Directory) -> None
 def test_a_slow_rescan_finds_what_no_event_told(jobs: Directory) -> None:
     """Once a minute a wake-up that is there anyway lists the directory; between, it does not."""
     jobs.write("a.yaml", "a")
-    list(linux.inotify_events(jobs.watch.inbox.fileno()))
+    jobs.forget_events()
     jobs.watch.inbox.rescan(RESCAN - 1)
     assert [] == jobs.scan(RESCAN - 1)
     jobs.watch.inbox.rescan(RESCAN)

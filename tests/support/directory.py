@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobqueued.events import FileGone, JobsRead
+from jobqueued.host import linux
 from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_jobs
@@ -25,6 +26,12 @@ class Directory:
 
     def write(self, name: str, *ids: str) -> None:
         (self.path / name).write_text("jobs:\n" + "".join(f"  {job}: {{command: x}}\n" for job in ids))
+
+    def forget_events(self) -> None:
+        """As if the kernel had lost what it has to tell."""
+        descriptor = self.watch.inbox.fileno()
+        assert descriptor is not None
+        list(linux.inotify_events(descriptor))
 
     def scan(self, mono: int = 0) -> list[str]:
         """The events: ``a.yaml: x y`` for read jobs, ``a.yaml gone``."""

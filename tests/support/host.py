@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.control.varlink import Decoder, encode
+from tests.support import REPO
 from tests.support.preloaded import Forked
 
 DEADLINE = 30.0
@@ -156,6 +157,11 @@ class Host:
         self.kill_small_ones()
         for path in self.root.glob("run/runs/*/*/pid"):
             kill(-int(path.read_text().split()[0]))
+
+
+def limited(most: int) -> tuple[str, ...]:
+    """The `program` of a daemon that may have so many descriptors at most."""
+    return str(REPO / "tests" / "support" / "limited.py"), str(most)
 
 
 def kill(pid: int) -> None:

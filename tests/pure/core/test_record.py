@@ -93,3 +93,27 @@ def test_lost(status: int | None, exit_code: int | None, signal: int | None) -> 
         )
     assert 2 == attempt["attempt"]
     assert "attempt" not in document
+
+
+@pytest.mark.parametrize(
+    ("size", "tail", "expected"),
+    [
+        (None, "", {"file": None, "bytes": 0, "tail": ""}),
+        (4, "one\n", {"file": None, "bytes": 0, "tail": ""}),
+        (9, "one\nüwo\n", {"file": "1.log", "bytes": 5, "tail": "üwo\n"}),
+        (9, "one\n\ufffdtwo\n", {"file": "1.log", "bytes": 5, "tail": "two\n"}),
+        (3, "one", {"file": None, "bytes": 0, "tail": ""}),
+    ],
+)
+def test_the_output_of_a_lost_attempt_is_its_own(size: int | None, tail: str, expected: dict[str, Any]) -> None:
+    """Of the file, what the attempts before did not write; its tail never shows theirs."""
+    first = {
+        "attempt": 1, "state": "failed", "started": None, "ended": None, "reason": None,
+        "output": {"file": "1.log", "offset": 0, "bytes": 4, "dropped": 0, "tail": "one\n", "journal": None},
+    }  # fmt: skip
+    before: Any = {**record.begin(a_run(), JOB, "host"), "attempts": [first], "output": first["output"]}
+    run = a_run(state=RunState.LOST, reason="gone", attempt=2, so_far=before)
+    whole: Any = {"file": "1.log", "bytes": size, "dropped": None, "tail": tail, "journal": None}
+    document = record.lost(run, JOB, "host", None, None if size is None else whole)
+    expected = {**expected, "dropped": None, "journal": None}
+    assert (expected, {**expected, "offset": 4}) == (document["output"], document["attempts"][1]["output"])

@@ -10,7 +10,7 @@ from jobqueued import events
 from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.scheduler import LAUNCHES_A_TURN
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, LockClientId, Run, RunId, to_text
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, Run, RunId, RunState, to_text
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from tests.support.world import MIDNIGHT, World, ended, job
@@ -275,6 +275,71 @@ def test_found_attempts_count_as_used() -> None:
     world.pass_time(3600)
     assert world.covered("a") == ["01:00", "02:00"]
     assert [run for run, _ in world.launched] == ["a@8"]
+
+
+def test_what_waited_ages_on_over_a_start_however_long_it_takes() -> None:
+    """What was in the queue has aged for the downtime, the recovery and the look-up of its user; its place is kept."""
+    world = World(job("a", "0 1 * * *", user="alice"), job("busy", "59 0 * * *"), max_running=1, users=None)
+    world.seconds["busy"] = 10**6
+    world.happen(events.UserKnown("alice", ""))
+    world.pass_time(3600 + 60)
+    run = RunId("a", 1)
+    assert (RunState.WAITING, MINUTE) == (world.rows[run][0].state, world.rows[run][0].age(world.now.wall))
+    world.pass_time(60, scheduler=False)
+    world.restore()
+    for happened in (
+        events.RunStarted(RunId("busy", 1), 1, 4711, world.now.wall),
+        events.JobsRead("jobs.yaml", world.files["jobs.yaml"]),
+        events.JobsLoaded(complete=True),
+        events.UserKnown("alice", ""),
+    ):
+        world.pass_time(10, scheduler=False)
+        world.happen(happened)
+    assert (RunState.WAITING, 160 * SECOND) == (world.rows[run][0].state, world.rows[run][0].age(world.now.wall))
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_file_that_is_away_at_the_start_may_come_back(comes_back: bool) -> None:
+    """What waits for its jobs, or for runs of them, stays until it is known that they are no more."""
+    away = job("sent", "59 0 * * *"), job("w", "0 1 * * *")
+    there = job("after", "0 1 * * *", file="b.yaml", dependencies=("w",))
+    world = World(*away, max_running=1, seconds={"sent": 10**6})
+    world.write("b.yaml", there)
+    world.pass_time(3600 + 30)
+    world.restore()
+    world.happen(events.JobsRead("b.yaml", (there,)), events.JobsLoaded(complete=False))
+    world.processes.clear()
+    world.happen(events.NeverStarted(RunId("sent", 1), 1))
+    world.pass_time(4)
+    names = [RunId("sent", 1), RunId("w", 1), RunId("after", 1)]
+    assert set(names) == set(world.scheduler.runs)
+    assert ["dependency w: w@1 is due; it waits at most 23 h 59 min longer"] == world.why("after@1")
+    assert "job_invalid" not in [said.event for said in world.said]
+    world.seconds["sent"] = 10
+    if comes_back:
+        world.happen(events.JobsRead("jobs.yaml", away))
+    world.happen(events.JobsLoaded(complete=True))
+    world.pass_time(60)
+    ends = ["succeeded"] * 3 if comes_back else ["job_removed", "job_removed", "dependency w: no such job"]
+    rows = [world.rows[name][0] for name in names]
+    assert ends == [row.reason or row.state for row in rows]
+
+
+def test_what_was_held_back_does_not_age_over_a_start() -> None:
+    """A run that its job's concurrency kept from the queue has waited for nothing; nor does one that it keeps now."""
+    world = World(job("a", "* * * * *", max_waiting=9), seconds={"a": 10**6})
+    world.pass_time(120)
+    world.pass_time(3600, scheduler=False)
+    world.boot()
+    assert 0 == world.scheduler.runs[RunId("a", 2)].age(world.now.wall)
+    two, one = (job("b", "0 * * * *", max_waiting=9, concurrency=amount) for amount in (2, 1))
+    world = World(two, job("busy", "59 0 * * *"), seconds={"busy": 10**6}, max_running=1)
+    world.pass_time(2 * 3600 + 60)
+    world.files["jobs.yaml"] = (one, *world.files["jobs.yaml"][1:])
+    world.boot()
+    world.pass_time(60)
+    ages = [world.scheduler.runs[RunId("b", number)].age(world.now.wall) for number in (1, 2)]
+    assert [62 * MINUTE, MINUTE] == ages
 
 
 def test_a_small_clock_step_is_a_gap_like_any_other() -> None:
