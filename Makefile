@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench system soak realcron install clean
+.PHONY: run test lint units generate bench system soak realcron chaos install clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -43,6 +43,12 @@ soak: $(VENV)/.tested
 # Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: the table in docs/time.md.
 realcron: $(VENV)/.installed
 	$(BIN)/python -m tests.realcron
+
+# Bad days, as root: file systems fill, fail and are mended under a living daemon, and its processes are killed.
+MINUTES ?= 10
+SEED ?= 1
+chaos: $(VENV)/.installed
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)
 
 # Each file of tests in a machine of its own, two at a time.  A line "# vm-run: …" in it is for vm-run.
 SYSTEM = $(wildcard tests/system/test_*.py)

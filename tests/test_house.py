@@ -92,6 +92,10 @@ def test_hypothesis_has_no_deadline() -> None:
 
 
 def test_nothing_hangs_on_a_clock() -> None:
-    """No test sleeps or reads a clock: it waits for a condition up to a deadline, counts, or has a clock of its own."""
+    """No test sleeps or reads a clock: it waits for a condition up to a deadline, counts, or has a clock of its own.
+
+    The chaos program is no test: it lives through minutes.
+    """
     clocks = {f"time.{name}" for name in CLOCKS}
-    assert {(file, call) for file in FILES for call in (calls(file) | imports(file)) & clocks} == WATCHES.keys()
+    tests = [file for file in FILES if not file.startswith("chaos/")]
+    assert {(file, call) for file in tests for call in (calls(file) | imports(file)) & clocks} == WATCHES.keys()

@@ -1,0 +1,92 @@
+"""Live through a bad day, and judge it: exit 1 if a promise was broken, 2 if it can't be tried here.
+
+python -m tests.chaos --minutes 10 --seed 1
+python -m tests.chaos --only kill,full      these classes of faults only; to find what causes a violation
+
+Needs root, as it mounts file systems of its own (in namespaces of its own, so nothing of this host is touched).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos.checker import Checker
+from tests.chaos.day import live
+from tests.chaos.episodes import CLASSES
+from tests.chaos.evidence import gather
+from tests.chaos.ledger import Ledger
+from tests.chaos.report import report
+
+_INSIDE = "JOBQUEUED_CHAOS"
+_UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private"]
+
+
+def main() -> int:
+    """Have a day; the exit status."""
+    options = _options()
+    if os.geteuid() or not all(map(shutil.which, ("unshare", "mount", "mkfs.ext4", "fsck.ext4"))):
+        print("chaos: needs root, and the packages mount, util-linux and e2fsprogs", file=sys.stderr)
+        return 2
+    if _INSIDE not in os.environ:
+        os.environ[_INSIDE] = "1"
+        os.execvp(_UNSHARE[0], [*_UNSHARE, sys.executable, "-m", "tests.chaos", *sys.argv[1:]])
+    _become_init()
+    return have(options)
+
+
+def have(options: argparse.Namespace) -> int:
+    """Live through the day and judge it."""
+    faults = ",".join(sorted(options.only))
+    print(f"seed {options.seed}, {options.minutes:g} minutes, {options.jobs} jobs, faults: {faults}")
+    root = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
+    root.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    day = live(root, options.seed, options.minutes * 60, options.jobs, options.only)
+    checker = Checker(day, Ledger.read(root / "ledger" / "ledger"), gather(root, day.history))
+    found = list(checker.violations())
+    report(checker, found)
+    print(f"seed {options.seed}: {len(found)} violations, {time.monotonic() - begin:.0f} s")
+    for name in ("state", "logs") if options.keep else ():
+        shutil.copytree(root / name, root / f"last-{name}")
+    day.host.close()
+    if not options.keep:
+        shutil.rmtree(root)
+    return bool(found)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Live through a bad day, and judge it.")
+    parser.add_argument("--minutes", type=float, default=10, help="length of the day  [10]")
+    parser.add_argument("--seed", type=int, default=1, help="seed of jobs and faults  [1]")
+    parser.add_argument("--jobs", type=int, default=200, help="number of jobs  [200]")
+    parser.add_argument(
+        "--only", type=_classes, default=frozenset(CLASSES), help=f"classes of faults: {','.join(CLASSES)}"
+    )
+    parser.add_argument("--keep", type=Path, metavar="D", help="keep ledger, log, state and records in D")
+    return parser.parse_args()
+
+
+def _classes(text: str) -> frozenset[str]:
+    found = frozenset(text.split(","))
+    if unknown := found - {*CLASSES}:
+        raise argparse.ArgumentTypeError(f"no such class: {', '.join(sorted(unknown))}")
+    return found
+
+
+def _become_init() -> None:
+    """Stay behind as process 1 of the namespace, which reaps orphans; the day goes on in a child."""
+    child = os.fork()
+    while child:
+        pid, status = os.wait()
+        if pid == child:
+            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

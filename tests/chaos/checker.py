@@ -1,0 +1,199 @@
+"""The verdicts: what the jobs wrote down, beside what the daemon says.  Only the former is believed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+from tests.chaos import dues
+from tests.chaos.day import Day
+from tests.chaos.evidence import Evidence, Record
+from tests.chaos.ledger import Attempt, End, Ledger, Start
+from tests.chaos.timeline import instant
+
+SECOND = 10**9
+_EARLY = SECOND // 2
+"""A timeout may be seen so much earlier (ns) by the job, which begins to count a bit later than its supervisor."""
+_ORPHANED = 10 * SECOND
+"""A job may write its first line so long after its supervisor was killed."""
+
+
+class Violation(NamedTuple):
+    """A broken promise: its class, what it is, the run (or job), and when."""
+
+    verdict: str
+    text: str
+    run: str
+    at: int
+    others: tuple[str, ...] = ()
+    """Other runs that have to do with it."""
+
+
+class Checker:
+    """All checks of one day."""
+
+    def __init__(self, day: Day, ledger: Ledger, evidence: Evidence) -> None:
+        self.day, self.ledger, self.evidence = day, ledger, evidence
+        self.timeline, self.records = day.timeline, evidence.records
+        self.notes: Counter[str] = Counter()
+        self._of_supervisor: dict[int, list[int]] = defaultdict(list)
+        for starts in ledger.starts.values():
+            for start in starts:
+                self._of_supervisor[start.parent].append(start.at)
+
+    def violations(self) -> Iterator[Violation]:
+        """Find all that is wrong."""
+        for verdict, at, text in self.timeline.failures:
+            yield Violation(verdict, text, "", at)
+        for bug, count in self.evidence.bugs.items():
+            yield Violation("bugs", f"{count} times: {bug}", "", 0)
+        yield from self._doubled()
+        yield from self._overlaps()
+        if not self.day.history:
+            return  # the daemon never came back: nothing can be lost yet
+        yield from self._forgotten()
+        yield from self._attempts()
+        yield from self._against_files()
+        yield from dues.lost(self)
+
+    # started twice
+
+    def _doubled(self) -> Iterator[Violation]:
+        runs: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+        for attempt, starts in self.ledger.starts.items():
+            for one, two in pairwise(starts):
+                if not self.may_be_forgotten(attempt.run):
+                    yield Violation(
+                        "doubled", f"{attempt} started again, due {one.due}, {two.due}", attempt.run, two.at
+                    )
+            first = starts[0]
+            key = self.records.get(attempt.run, {}).get("key") or first.due
+            runs[first.job, first.due if self.day.jobs[first.job].is_clocked else key].setdefault(attempt.run, first.at)
+        for (job, due), found in runs.items():
+            if len(found) > 1:
+                yield Violation(
+                    "doubled", f"{job} due {due} ran as {' and '.join(found)}", min(found), max(found.values())
+                )
+        for name, defined in self.day.jobs.items():
+            limit = defined.keys.get("max_runs")
+            started = {attempt.run: one[0].at for attempt, one in self.ledger.starts.items() if one[0].job == name}
+            forgotten = sum(self.may_be_forgotten(run) for run in started)
+            if limit is not None and len(started) > limit + forgotten:
+                yield Violation("doubled", f"{name}: max_runs {limit}, {len(started)} ran", name, max(started.values()))
+
+    def _overlaps(self) -> Iterator[Violation]:
+        for attempt, overlap in self.ledger.overlaps:
+            text = f"{attempt} lacks {overlap.claim}, which {overlap.holder} has"
+            holders = tuple(holder.rpartition(".")[0] for holder in overlap.holder.split("+"))
+            yield Violation("overlaps", text, attempt.run, overlap.at, holders)
+
+    # started, and unknown
+
+    def _forgotten(self) -> Iterator[Violation]:
+        for attempt, starts in self.ledger.starts.items():
+            record, at = self.records.get(attempt.run), starts[0].at
+            if record is None:
+                waited = attempt.run in self.evidence.retrying and self.was_waiting(at)
+                if not (waited or self.may_be_forgotten(attempt.run)):
+                    yield Violation("lost", f"{attempt} has run, and there is no record", attempt.run, at)
+            elif attempt.attempt not in self._told(record):
+                yield Violation("lost", f"{attempt} has run, and its record does not tell", attempt.run, at)
+        for run, at in self.timeline.accepted.items():
+            if run not in self.records and not (self.may_be_forgotten(run) or self.was_waiting(at)):
+                yield Violation("lost", f"{run} was accepted by hand, and there is no record", run, at)
+
+    def may_be_forgotten(self, run: str) -> bool:
+        """Whether its record file was hurt, and then state.db: together they may cost it."""
+        hurt = self.timeline.records_hurt.get(run)
+        return hurt is not None and any(span.end >= hurt for span in self.timeline.state_hurt)
+
+    def was_waiting(self, since: int) -> bool:
+        """Whether a run that waited from then on may be lost with state.db, as it is said."""
+        return any(since <= span.end and span.begin - since < dues.LONG for span in self.timeline.state_hurt)
+
+    @staticmethod
+    def _told(record: Record) -> dict[int, Record]:
+        return {one["attempt"]: one for one in record.get("attempts") or () if "attempt" in one}
+
+    # the verdict on each attempt
+
+    def _attempts(self) -> Iterator[Violation]:
+        for attempt, starts in self.ledger.starts.items():
+            told = self._told(self.records.get(attempt.run, {})).get(attempt.attempt)
+            if told is None or len(starts) > 1 or str(attempt) in self.timeline.marks_hurt:
+                continue
+            ends = self.ledger.ends.get(attempt, [])
+            end = ends[0] if ends else None
+            wrong = self._by_itself(attempt, starts[0], end, told) if end else self._cut_short(attempt, starts[0], told)
+            if wrong:
+                said = f"{told.get('state')} ({told.get('reason')}), exit code {told.get('exit_code')}"
+                yield Violation("wrong", f"{attempt} {wrong}; its record: {said}", attempt.run, starts[0].at)
+            elif end is not None and told["state"] in ("succeeded", "failed"):
+                yield from self._output(attempt, end, told)
+
+    def _by_itself(self, attempt: Attempt, start: Start, end: End, told: Record) -> str:
+        """What is wrong with the record of one that came to its own end; "": nothing."""
+        if told["state"] == ("failed" if end.code else "succeeded") and told.get("exit_code") == end.code:
+            return ""
+        if self._may_be_cut_short(attempt, start, told, end.at):
+            return ""
+        return f"ended by itself with code {end.code}"
+
+    def _cut_short(self, attempt: Attempt, start: Start, told: Record) -> str:
+        """The same of one that did not."""
+        return "" if self._may_be_cut_short(attempt, start, told, 1 << 62) else "did not come to its end"
+
+    def _may_be_cut_short(self, attempt: Attempt, start: Start, told: Record, at: int) -> bool:
+        job = self.day.jobs[start.job]
+        match told["state"]:
+            case "lost":
+                return self._lost_its_supervisor(start)
+            case "timed_out":
+                return "timeout" in job.keys and at - start.at >= int(job.keys["timeout"][:-1]) * SECOND - _EARLY
+            case "oom_killed":
+                return "memory" in job.words
+        return False
+
+    def _lost_its_supervisor(self, start: Start) -> bool:
+        """Whether we killed the supervisor while this attempt was its own."""
+        if start.parent not in self.timeline.supervisors:  # it was dead when the job looked
+            return any(0 <= start.at - killed.at < _ORPHANED for killed in self.timeline.killed)
+        later = min((at for at in self._of_supervisor[start.parent] if at > start.at), default=1 << 62)
+        killed = [killed.at for killed in self.timeline.killed if killed.pid == start.parent]
+        return any(start.at - _ORPHANED < at <= later for at in killed)
+
+    def _output(self, attempt: Attempt, end: End, told: Record) -> Iterator[Violation]:
+        output = told.get("output") or {}
+        size, dropped = output.get("bytes"), output.get("dropped")
+        if size is not None and dropped is not None and size + dropped != end.written:
+            text = f"{attempt} wrote {end.written} bytes; its record: {size}, and {dropped} dropped"
+            yield Violation("output", text, attempt.run, end.at)
+
+    # the daemon against itself
+
+    def _against_files(self) -> Iterator[Violation]:
+        files, history = self.evidence.files, self.evidence.history
+        for run, record in files.items():
+            at = instant(record["queued"])
+            if run not in history:
+                yield Violation("forgotten", f"{run} has a record file, and history does not know it", run, at)
+            elif record["state"] != history[run]["state"]:
+                text = f"{run} is {record['state']} in its file, {history[run]['state']} in history"
+                yield Violation("wrong", text, run, at)
+        for run in history.keys() - files.keys():
+            if run in self.timeline.records_hurt:
+                self.notes["record files that were hurt, and not written again"] += 1
+            else:
+                yield Violation("unwritten", f"{run} is in history, and has no record file", run, self.began(run))
+        for run, said in self.evidence.said.items():
+            ended = [entry["record"]["state"] for entry in said if entry["event"] == "run_ended"]
+            self.notes["runs whose end is in the log twice"] += len(ended) > 1
+            state = self.records.get(run, {}).get("state")
+            if ended and state not in (None, ended[-1]) and not self.may_be_forgotten(run):
+                yield Violation("wrong", f"{run} was said to be {ended[-1]}, and is {state}", run, self.began(run))
+
+    def began(self, run: str) -> int:
+        """When a run was queued (ns), as far as its record tells."""
+        return instant(self.records[run]["queued"]) if run in self.records else 0

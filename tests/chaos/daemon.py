@@ -1,0 +1,161 @@
+"""The daemon as an administrator and systemd have it: started by its command line, restarted when it ends, asked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import processes
+from tests.chaos.disks import Disk
+from tests.chaos.timeline import Timeline
+
+AGAIN = 1.0
+"""Seconds before one that has ended by itself is started again (RestartSec=)."""
+PATIENCE = 30.0
+_ASKING = 20.0
+_CTL = "import sys; from jobqueued.ctl.main import main; sys.exit(main())"
+
+
+class Host:
+    """The directory with everything, its three disks, and the daemon on it."""
+
+    def __init__(self, root: Path, timeline: Timeline) -> None:
+        self.root, self.timeline = root, timeline
+        self.ledger = root / "ledger"
+        self.disks = {
+            "state": Disk(root / "state", "192", root / "state.img"),
+            "logs": Disk(root / "logs", "768", root / "logs.img"),
+            "run": Disk(root / "run", "16"),
+        }
+        self.daemon: subprocess.Popen[bytes] | None = None
+        self.log = root / "daemon.log"
+        self.files_limit: int | None = None
+        """How many files the next daemon may have open."""
+        self._start_at: float | None = 0.0
+        self._log_begin = 0
+
+    def make(self) -> None:
+        """Make directories and disks."""
+        for folder in ("jobqueue.d", "ledger/claims", "ledger/runs"):
+            (self.root / folder).mkdir(parents=True)
+        for disk in self.disks.values():
+            disk.make()
+
+    def write(self, name: str, text: str) -> None:
+        """Save a job file as editors do: by rename."""
+        temporary = self.root / f"{name}.tmp"
+        temporary.write_text(text)
+        temporary.replace(self.root / "jobqueue.d" / name)
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of the daemon."""
+        return [sys.executable, "-m", "jobqueued", "--root", str(self.root), "--log", "json", *arguments]
+
+    def pids(self) -> dict[int, str]:
+        """All processes of the daemon, and which they are."""
+        found = processes.small_ones()
+        self.timeline.supervisors.update(pid for pid, role in found.items() if role == processes.SUPERVISOR)
+        if self.daemon is not None and self.daemon.poll() is None:
+            found[self.daemon.pid] = processes.SCHEDULER
+        return found
+
+    # its life
+
+    def tend(self) -> None:
+        """Do what systemd does: start it, when it is to be started; note it, when it has ended by itself."""
+        now = time.monotonic()
+        if self.daemon is not None and self.daemon.poll() is not None:
+            self._note_end(self.daemon.returncode)
+            self.daemon, self._start_at = None, now + AGAIN
+        if self._start_at is not None and self._start_at <= now:
+            self._log_begin = self.log.stat().st_size if self.log.exists() else 0
+            limit = ["prlimit", f"--nofile={self.files_limit}"] if self.files_limit else []
+            with self.log.open("ab") as log:
+                self.daemon = subprocess.Popen(
+                    [*limit, *self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+            self._start_at = None
+
+    def _note_end(self, status: int) -> None:
+        """One that refuses to start during a fault is right; one that was ready may not end, and none by a signal."""
+        said = self.log.read_bytes()[self._log_begin :].decode(errors="replace")
+        last = self.last_words()
+        if status < 0 or '"event":"ready"' in said:
+            self.timeline.fail("died", f"the daemon has ended by itself, status {status}\n{last}")
+        else:
+            self.timeline.say(f"the daemon does not start: {last[-300:]}")
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, and see to the daemon."""
+        until = time.monotonic() + seconds
+        self.tend()
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(0.05, left))
+            self.tend()
+
+    def end(self, number: signal.Signals, down: float) -> None:
+        """End the scheduler and start the next after `down` seconds."""
+        if self.daemon is not None:
+            self.daemon.send_signal(number)
+            self.daemon.send_signal(signal.SIGCONT)
+            try:
+                self.daemon.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.timeline.fail("starts", f"the daemon does not end {PATIENCE:g} s after {number.name}")
+                self.daemon.kill()
+                self.daemon.wait()
+        self.daemon, self._start_at = None, time.monotonic() + down
+
+    # its answers
+
+    def ctl(self, *arguments: str) -> tuple[int, str]:
+        """Run jobqueuectl; its exit status and output."""
+        command = [sys.executable, "-c", _CTL, "--root", str(self.root), *arguments]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_ASKING, check=False)
+        except subprocess.TimeoutExpired:
+            return -1, f"no answer in {_ASKING:g} s"
+        return done.returncode, done.stdout if done.stdout.strip() else done.stderr
+
+    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call a method of the control socket, a varlink service, as other programs do; {} if nobody answers."""
+        request = json.dumps({"method": f"io.jobqueue.{method}", "parameters": parameters}).encode() + b"\0"
+        answer = b""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_ASKING)
+            connection.connect(str(self.root / "run" / "control"))
+            connection.sendall(request)
+            while not answer.endswith(b"\0") and (data := connection.recv(1 << 16)):
+                answer += data
+        reply = json.loads(answer[:-1]) if answer.endswith(b"\0") else {}
+        return {} if "error" in reply else dict(reply.get("parameters", {}))
+
+    def status(self) -> dict[str, Any]:
+        """What it says of itself; {} if it does not answer."""
+        return self.ask("Status")
+
+    def is_well(self) -> bool:
+        """Whether the daemon says that all is well."""
+        status = self.status()
+        return status.get("state") == "ok" and bool(status.get("launcher"))
+
+    def close(self) -> None:
+        """End everything, and let go of the disks."""
+        if self.daemon is not None:
+            self.daemon.kill()
+        for pid in processes.small_ones():
+            processes.send(pid, signal.SIGKILL)
+        for disk in self.disks.values():
+            subprocess.run(["umount", "--lazy", disk.place], capture_output=True, check=False)
+
+    def last_words(self, lines: int = 25) -> str:
+        """The end of its log, each line cut."""
+        said = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(line[:300] for line in said[-lines:])

@@ -1,0 +1,137 @@
+"""A bad day: hundreds of jobs, one fault after another, and then an evening on which everything is well again."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sys
+import threading
+import time
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.chaos import faults
+from tests.chaos.daemon import PATIENCE, Host
+from tests.chaos.episodes import episodes
+from tests.chaos.jobs import SETTINGS, Job, files, jobs
+from tests.chaos.timeline import Span, Timeline
+
+BY_HAND = 1.5
+"""Seconds between two runs by hand."""
+QUEUE_PATIENCE = 120.0
+LOOK = 0.5
+
+
+class Day(NamedTuple):
+    """What is left of a day, to be judged."""
+
+    jobs: dict[str, Job]
+    file_of: dict[str, str]
+    timeline: Timeline
+    evening: int
+    """From then on (ns) no clock made anything due."""
+    history: list[dict[str, Any]]
+    """What the daemon says in the end, by `jobqueuectl history`."""
+    host: Host
+
+
+class CameToNothing(Exception):
+    """The daemon does not come back, so the day is over."""
+
+
+def live(root: Path, seed: int, seconds: float, count_of_jobs: int, only: frozenset[str]) -> Day:
+    """Live through a day below `root`."""
+    timeline = Timeline()
+    host = Host(root, timeline)
+    host.make()
+    (root / "jobqueued.yaml").write_text(SETTINGS)
+    drawn = jobs(random.Random(f"jobs {seed}"), count_of_jobs, int(time.time()) + 5, int(seconds))
+    texts = files(drawn, sys.executable, host.ledger)
+    file_of = {job: name for name, text in texts.items() for job in json.loads(text)["jobs"]}
+    for name, text in texts.items():
+        host.write(name, text)
+    host.tend()
+    history: list[dict[str, Any]] = []
+    try:
+        get_well(host, "the first start")
+        suffer(host, seed, seconds, only, [job.id for job in drawn if job.id.startswith("by-hand")])
+        timeline.say("evening")
+        evening = time.time_ns()
+        for name, text in files(drawn, sys.executable, host.ledger, enabled=False).items():
+            host.write(name, text)
+        history = rest(host, drawn)
+    except CameToNothing:
+        evening = time.time_ns()
+    return Day({job.id: job for job in drawn}, file_of, timeline, evening, history, host)
+
+
+def suffer(host: Host, seed: int, seconds: float, only: frozenset[str], by_hand: list[str]) -> None:
+    """Let fault follow fault, while somebody starts runs by hand; after each the daemon has to get well."""
+    until, over = time.monotonic() + seconds, threading.Event()
+    person = threading.Thread(target=start_by_hand, args=(host, random.Random(f"hand {seed}"), by_hand, over))
+    person.start()
+    try:
+        for number, episode in zip(count(1), episodes(random.Random(f"faults {seed}"), only), strict=False):
+            if time.monotonic() > until:
+                break
+            host.timeline.say(f"-- {number}: {episode.kind} {'+'.join(episode.about)}")
+            faults.carry_out(host, episode)
+            get_well(host, episode.kind)
+    finally:
+        over.set()
+        person.join()
+
+
+def start_by_hand(host: Host, rng: random.Random, names: list[str], over: threading.Event) -> None:
+    """Start runs by hand, and note those that the daemon has accepted."""
+    while not over.wait(BY_HAND):
+        answer = host.ask("Run", job=rng.choice(names))
+        if "run" in answer:
+            host.timeline.accepted[answer["run"]] = time.time_ns()
+
+
+def get_well(host: Host, after: str) -> None:
+    """Wait until the daemon says that it is well and jobs start again: all faults are lifted; CameToNothing."""
+    lifted, until = time.time_ns(), time.monotonic() + PATIENCE
+    ledger = host.ledger / "ledger"
+    while not host.is_well():
+        host.sleep(LOOK)
+        if time.monotonic() > until:
+            text = f"not well {PATIENCE:g} s after {after}: {host.status()}"
+            host.timeline.fail("starts", f"{text}\n{host.last_words()}")
+            raise CameToNothing
+    while not (ledger.exists() and ledger.stat().st_mtime_ns > lifted):
+        host.sleep(LOOK)
+        if time.monotonic() > until:
+            text = f"well, but no job starts within {PATIENCE:g} s after {after}: {host.status()}"
+            host.timeline.fail("starts", f"{text}\n{host.last_words()}")
+            raise CameToNothing
+    hurt = host.timeline.state_hurt
+    hurt[:] = [Span(span.begin, min(span.end, time.time_ns())) for span in hurt]
+
+
+def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
+    """Let the queue drain, start one run more, and ask for the history."""
+    until = time.monotonic() + QUEUE_PATIENCE
+    while True:
+        status = host.status()
+        left = {name: status.get(name) for name in ("due", "waiting", "retrying", "running")}
+        if status and not any(left.values()):
+            break
+        if time.monotonic() > until:
+            host.timeline.fail("starts", f"the queue does not drain within {QUEUE_PATIENCE:g} s: {left}")
+            break
+        host.sleep(LOOK)
+    names = [job.id for job in drawn if job.id.startswith("by-hand")]
+    status_, answer = host.ctl("run", names[0])
+    if status_:
+        host.timeline.fail("starts", f"no run can be started in the evening: {answer}")
+    host.sleep(3)
+    code, text = host.ctl("history", "--json", "-n", "1000000")
+    host.end(signal.SIGTERM, 3600)
+    if code:
+        host.timeline.fail("starts", f"no history: {text[-500:]}")
+        return []
+    return list(json.loads(text)["runs"])

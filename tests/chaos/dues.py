@@ -1,0 +1,126 @@
+"""Due times: each must have run, or a record that says why not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.chaos.evidence import Record
+from tests.chaos.jobs import Job
+from tests.chaos.timeline import instant
+
+if TYPE_CHECKING:
+    from tests.chaos.checker import Checker, Violation
+
+SECOND = 10**9
+LONG = 300 * SECOND
+"""No run waits longer."""
+_NOTICED = 5 * SECOND
+"""A mended file is in force after so long at the latest."""
+
+
+class Covered(NamedTuple):
+    """The due times (s) of a job that runs and skips account for: one each, and ranges with a count."""
+
+    single: set[int]
+    ranges: list[tuple[int, int, int]]
+
+
+def lost(checker: Checker) -> Iterator[Violation]:
+    """Find due times of clocks, and successes that others wait for, of which no record tells."""
+    by_job: dict[str, list[Record]] = defaultdict(list)
+    for record in checker.records.values():
+        by_job[record["job"]].append(record)
+    for job in checker.day.jobs.values():
+        if job.is_clocked:
+            yield from _of_clock(checker, job, by_job[job.id])
+        for upstream in job.keys.get("dependencies", ()):
+            yield from _of_dependency(checker, job, by_job[job.id], by_job[upstream])
+
+
+def _covered(checker: Checker, job: Job, records: list[Record]) -> Covered:
+    covered = Covered(set(), [])
+    for record in records:
+        if (record.get("count") or 1) > 1:
+            first, last = (instant(record[name]) // SECOND for name in ("first_due", "last_due"))
+            covered.ranges.append((first, last, record["count"]))
+        else:
+            covered.single.add(instant(record["due"]) // SECOND)
+    for starts in checker.ledger.starts.values():
+        covered.single.update(instant(start.due) // SECOND for start in starts if start.job == job.id)
+    return covered
+
+
+def _of_clock(checker: Checker, job: Job, records: list[Record]) -> Iterator[Violation]:
+    from tests.chaos.checker import Violation  # noqa: PLC0415
+
+    covered = _covered(checker, job, records)
+    expected = _expected(checker, job, records, covered)
+    in_ranges = 0
+    for due in expected:
+        if due in covered.single:
+            continue
+        if any(first <= due <= last for first, last, _count in covered.ranges):
+            in_ranges += 1
+        elif not _excused(checker, job, due * SECOND):
+            yield Violation("lost", f"{job.id}: nothing tells of its due time {due}", job.id, due * SECOND)
+    counted = sum(count for _first, _last, count in covered.ranges)
+    if counted < in_ranges:
+        text = f"{job.id}: {in_ranges} due times are in skips that count {counted}"
+        yield Violation("lost", text, job.id, covered.ranges[0][0] * SECOND)
+    checker.notes["due times of clocks"] += len(expected)
+
+
+def _expected(checker: Checker, job: Job, records: list[Record], covered: Covered) -> list[int]:
+    """The due times from the first one that is known until the evening, or until it had all its runs."""
+    evening = checker.day.evening // SECOND
+    if job.period is None:
+        return [due for due in [instant(job.keys["at"].replace("Z", "+00:00")) // SECOND] if due < evening]
+    ran = {start.due for starts in checker.ledger.starts.values() for start in starts if start.job == job.id}
+    ran |= {record["due"] for record in records if record["state"] != "skipped"}  # lost ones may not have told
+    if len(ran) >= job.keys.get("max_runs", 1 << 62):
+        evening = max(map(instant, ran)) // SECOND
+    known = [*covered.single, *(first for first, _last, _count in covered.ranges)]
+    return list(range(min(known), evening, job.period)) if known else []
+
+
+def _excused(checker: Checker, job: Job, due: int) -> bool:
+    """Whether what was due then may be lost with state.db (but not if its end was told), or its job was not known."""
+    for run, said in checker.evidence.said.items():
+        if run.startswith(f"{job.id}@") and any(entry.get("due") == due for entry in said):
+            return False
+    return checker.was_waiting(due) or _unknown(checker, job, due)
+
+
+def _unknown(checker: Checker, job: Job, at: int) -> bool:
+    """Whether its file was away for long, or broken when state.db, with its last good text, was lost."""
+    file = checker.day.file_of[job.id]
+    if any(away.begin <= at <= away.end + _NOTICED for away in checker.timeline.away.get(file, ())):
+        return True
+    for broken in checker.timeline.broken.get(file, ()):
+        for hurt in checker.timeline.state_hurt:
+            if hurt.begin <= broken.end and broken.begin <= hurt.end and hurt.begin <= at <= broken.end + _NOTICED:
+                return True
+    return False
+
+
+def _of_dependency(checker: Checker, job: Job, own: list[Record], upstream: list[Record]) -> Iterator[Violation]:
+    from tests.chaos.checker import Violation  # noqa: PLC0415
+
+    keys = {record["key"] for record in own}
+    spare = sum((record.get("count") or 1) - 1 for record in own)
+    for record in sorted(upstream, key=lambda record: record["queued"]):
+        if record["state"] != "succeeded" or not record.get("ended"):
+            continue
+        checker.notes["successes that others depend on"] += 1
+        ended = instant(record["ended"])
+        if f"d{record['run']}" in keys or checker.was_waiting(ended) or _unknown(checker, job, ended):
+            continue
+        if ended + _NOTICED > checker.day.evening:  # by then it may be disabled
+            continue
+        if spare:
+            spare -= 1
+            continue
+        text = f"{job.id}: nothing tells that it was due at the end of {record['run']}"
+        yield Violation("lost", text, record["run"], ended)

@@ -1,0 +1,94 @@
+"""The faults of a bad day, drawn from the seed: episodes one after another, each a condition with blows in it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.chaos.processes import LAUNCHER, SCHEDULER, SUPERVISOR
+
+CLASSES = ("kill", "restart", "stop", "full", "readonly", "abort", "cut", "damage", "nofile", "files", "second")
+AWAY = 3.5
+"""The longest time (s) that a job file is away or broken; 5 s are promised."""
+CALM = 2.0
+"""Seconds at most between two episodes."""
+
+_ROLES: list[tuple[str, ...]] = [
+    (SCHEDULER,), (SCHEDULER,), (LAUNCHER,), (SUPERVISOR,), (SCHEDULER, LAUNCHER), (LAUNCHER, SUPERVISOR),
+    (SCHEDULER, SUPERVISOR), (SCHEDULER, LAUNCHER, SUPERVISOR),
+]  # fmt: skip
+_DISKS = [("state",), ("state",), ("logs",), ("run",), ("state", "logs"), ("logs", "run"), ("state", "logs", "run")]
+_HURT = [("state.db",), ("state.db-wal",), ("records",), ("marks",), ("state.db", "marks"), ("records", "marks")]
+
+
+@dataclass(frozen=True)
+class Blow:
+    """Kill these roles at `after` seconds (`term`: ask the scheduler to stop), which is back after `down`."""
+
+    after: float
+    roles: tuple[str, ...]
+    down: float
+    term: bool = False
+    share: float = 0.5
+    """The part of the supervisors that is meant."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A condition that lasts `seconds`, after `calm` ones; its class, what it is about, and a number for details."""
+
+    calm: float
+    kind: str
+    about: tuple[str, ...]
+    seconds: float
+    blows: tuple[Blow, ...]
+    draw: int
+
+
+def episodes(rng: random.Random, only: frozenset[str]) -> Iterator[Episode]:
+    """Draw episodes of these classes without end; each class is as likely as any other."""
+    kinds = [kind for kind in CLASSES if kind in only]
+    while True:
+        kind, seconds = rng.choice(kinds), rng.uniform(0.5, 6)
+        seconds = min(seconds, AWAY) if kind == "files" else seconds
+        blows = _blows(rng, kind, seconds, only)
+        yield Episode(rng.uniform(0, CALM), kind, _about(rng, kind), seconds, blows, rng.getrandbits(32))
+
+
+def _about(rng: random.Random, kind: str) -> tuple[str, ...]:
+    match kind:
+        case "stop":
+            return rng.choice(_ROLES)
+        case "full":
+            return rng.choice(_DISKS)
+        case "readonly":
+            return rng.choice(_DISKS)[:1]
+        case "abort":
+            return rng.choice([("state", "abort"), ("state", "shutdown"), ("logs", "abort"), ("logs", "shutdown")])
+        case "cut" | "damage":
+            return rng.choice(_HURT)
+        case "nofile":
+            return (rng.choice(["32", "48", "64"]),)
+        case "files":
+            return (rng.choice(["away", "broken"]),)
+        case "second":
+            return (rng.choice(["same", "other state"]),)
+    return ()
+
+
+def _blows(rng: random.Random, kind: str, seconds: float, only: frozenset[str]) -> tuple[Blow, ...]:
+    """Those inside an episode: always for kills and restarts, else as often as not."""
+    kills, terms = "kill" in only, "restart" in only
+    if kind in ("kill", "restart"):
+        kills, terms = kind == "kill", kind == "restart"
+        count = rng.randint(1, 3)
+    else:
+        count = rng.choice([0, 1, 1, 2]) if kills or terms else 0
+    found = []
+    for _ in range(count):
+        term = terms and (not kills or rng.random() < 0.25)
+        roles = (SCHEDULER,) if term else rng.choice(_ROLES)
+        down = rng.choice([0, 0, 0.3, rng.uniform(0, 3)])
+        found.append(Blow(rng.uniform(0, seconds), roles, down, term, rng.choice([0.2, 0.5, 1])))
+    return tuple(sorted(found, key=lambda blow: blow.after))

@@ -1,0 +1,102 @@
+"""What the daemon says: its record files, its history, and the lines of its log."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Evidence:
+    """All that it says, by run."""
+
+    files: dict[str, Record] = field(default_factory=dict)
+    """The record files that can be read and tell of an end."""
+    retrying: set[str] = field(default_factory=set)
+    """The runs whose record file tells of a next attempt."""
+    history: dict[str, Record] = field(default_factory=dict)
+    said: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    """The lines of the log about a run."""
+    bugs: Counter[str] = field(default_factory=Counter)
+    """The ends of tracebacks, and lines of the event bug."""
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """The last word on each run: history's, else the file's."""
+        return {**self.files, **self.history}
+
+
+def gather(root: Path, history: list[Record]) -> Evidence:
+    """Read everything below a root."""
+    evidence = Evidence(history={record["run"]: record for record in history})
+    for file in sorted(root.glob("logs/*/*.json")):
+        try:
+            record = json.loads(file.read_bytes())
+        except (OSError, ValueError):
+            continue
+        run, state = f"{file.parent.name}@{file.stem}", record.get("state") if isinstance(record, dict) else None
+        if state == "retrying":
+            evidence.retrying.add(run)
+        elif state is not None:
+            evidence.files[run] = record
+    _read_log(evidence, root / "daemon.log")
+    return evidence
+
+
+def _read_log(evidence: Evidence, log: Path) -> None:
+    places: list[str] = []
+    for line in log.read_text(errors="replace").splitlines():
+        entry = _entry(line)
+        if entry is None:
+            places = [*places[-1:], line.strip()] if line.startswith("  File ") else places
+            if places and line[:1].strip() and not line.startswith("Traceback"):
+                evidence.bugs.update([f"{line[:200]} ({'; '.join(places)})"])
+                places = []
+            continue
+        run = entry.get("run") or entry.get("record", {}).get("run")
+        if run is not None:
+            evidence.said[str(run)].append(entry)
+        if entry.get("event") == "bug":
+            evidence.bugs.update([line[:1500]])
+
+
+def _entry(line: str) -> Record | None:
+    """A line of the log; None, if it is of something else, such as a traceback."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def brief(entry: Record) -> str:
+    """One line of the log, short."""
+    return f"{entry.get('time', '')[11:26]}  {entry.get('event')}: {entry.get('message', '')[:240]}"
+
+
+def brief_record(record: Record) -> str:
+    """A record, short: what its attempts came to."""
+    attempts = [
+        f"{one.get('attempt')}: {one.get('state')} {one.get('reason') or ''} pid {one.get('pid')}"
+        for one in record.get("attempts") or ()
+    ]
+    names = (
+        "state",
+        "reason",
+        "key",
+        "due",
+        "started",
+        "ended",
+        "exit_code",
+        "signal",
+        "first_due",
+        "last_due",
+        "count",
+    )
+    facts = [f"{name}={record[name]}" for name in names if record.get(name) is not None]
+    return f"{' '.join(facts)} attempts=[{'; '.join(attempts)}]"

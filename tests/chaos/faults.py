@@ -1,0 +1,295 @@
+"""The faults themselves: each condition is a context, in which blows fall."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from tests.chaos import processes
+from tests.chaos.daemon import Host
+from tests.chaos.disks import Busy
+from tests.chaos.episodes import Blow, Episode
+from tests.chaos.processes import LAUNCHER, SCHEDULER, SUPERVISOR
+from tests.chaos.timeline import FOREVER, Killed, Span
+
+PAGE = 4096
+_AWAY = 4_700_000_000
+"""A job file that was away for longer (ns) may have been taken for removed: 5 s are promised."""
+_ALSO_BROKEN, _SETTLED = 0.3, 2.0
+_UNTIL_FREE = 25.0
+"""After so many seconds those who keep a disk from being mended are killed."""
+
+Condition = Callable[[Host, Episode, random.Random], AbstractContextManager[None]]
+
+
+def carry_out(host: Host, episode: Episode) -> None:
+    """Bring the condition about, strike the blows, and lift it."""
+    rng = random.Random(episode.draw)
+    host.sleep(episode.calm)
+    begin = time.monotonic()
+    with CONDITIONS[episode.kind](host, episode, rng):
+        for blow in episode.blows:
+            host.sleep(begin + blow.after - time.monotonic())
+            strike(host, blow, rng)
+        if episode.kind not in ("second", "cut", "damage"):
+            host.sleep(begin + episode.seconds - time.monotonic())
+
+
+def strike(host: Host, blow: Blow, rng: random.Random) -> None:
+    """Kill what a blow is for, all at once."""
+    if blow.term:
+        host.timeline.say(f"SIGTERM, and a start {blow.down:.1f} s later", "restart")
+        host.end(signal.SIGTERM, blow.down)
+        return
+    pids = host.pids()
+    supervisors = sorted(pid for pid, role in pids.items() if role == SUPERVISOR)
+    chosen = set(rng.sample(supervisors, round(len(supervisors) * blow.share)))
+    victims = [pid for pid, role in pids.items() if role in blow.roles and (role != SUPERVISOR or pid in chosen)]
+    rng.shuffle(victims)
+    words = " ".join(f"{pids[pid]}:{pid}{'*' * processes.busy(pid)}" for pid in victims)
+    if not victims:
+        return
+    host.timeline.say(f"kill -9 {words}", f"kill {'+'.join(blow.roles)}")
+    _kill(host, pids, victims)
+    if SCHEDULER in blow.roles:
+        host.end(signal.SIGKILL, blow.down)
+
+
+def _kill(host: Host, pids: dict[int, str], victims: list[int]) -> None:
+    for pid in victims:
+        if pids[pid] == SUPERVISOR:
+            host.timeline.killed.append(Killed(pid, time.time_ns()))
+        processes.send(pid, signal.SIGKILL)
+
+
+@contextmanager
+def nothing(_host: Host, _episode: Episode, _rng: random.Random) -> Iterator[None]:
+    """Only blows."""
+    yield
+
+
+@contextmanager
+def stopped(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
+    """Stop processes, and let them go on."""
+    found = [pid for pid, role in host.pids().items() if role in episode.about]
+    victims = rng.sample(found, (2 * len(found) + 2) // 3)
+    host.timeline.say(f"SIGSTOP {victims} ({'+'.join(episode.about)}) for {episode.seconds:.1f} s", "stop")
+    for pid in victims:
+        processes.send(pid, signal.SIGSTOP)
+    yield
+    for pid in victims:
+        processes.send(pid, signal.SIGCONT)
+    host.timeline.say("SIGCONT")
+
+
+@contextmanager
+def full(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
+    """Fill disks to the last block."""
+    host.timeline.say(f"{'+'.join(episode.about)} full for {episode.seconds:.1f} s", f"full {'+'.join(episode.about)}")
+    for name in episode.about:
+        host.disks[name].fill()
+    yield
+    for name in episode.about:
+        host.disks[name].free()
+    host.timeline.say("room again")
+
+
+@contextmanager
+def read_only(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
+    """Mount a disk read-only: that of the state while the daemon is down, as it has a file open there."""
+    name = episode.about[0]
+    if name == "state":
+        host.end(signal.SIGKILL, 0.2)
+    try:
+        host.disks[name].read_only()
+    except Busy as busy:
+        host.timeline.say(f"not read-only: {busy}")
+        yield
+        return
+    host.timeline.say(f"{name} read-only for {episode.seconds:.1f} s", f"readonly {name}")
+    yield
+    host.disks[name].writable()
+    host.timeline.say("writable again")
+
+
+@contextmanager
+def aborted(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
+    """Let a disk fail under the living daemon; it is stopped for the repair."""
+    name, how = episode.about
+    disk = host.disks[name]
+    before = _records(host) if name == "logs" else {}
+    host.timeline.say(f"{how} of {name}, mended in {episode.seconds:.1f} s", f"{how} {name}")
+    (disk.abort if how == "abort" else disk.shut_down)()
+    yield
+    host.end(signal.SIGKILL, 3600)
+    until = time.monotonic() + _UNTIL_FREE
+    while True:
+        try:
+            disk.mend()
+            break
+        except Busy:
+            if time.monotonic() > until:
+                pids = {pid: role for pid, role in host.pids().items() if role == SUPERVISOR}
+                host.timeline.say(f"killed, as they keep {name}: {[*pids]}")
+                _kill(host, pids, [*pids])
+            host.sleep(0.2)
+    after = _records(host) if name == "logs" else {}
+    hurt = [run for run, text in before.items() if after.get(run) != text]
+    host.timeline.records_hurt |= dict.fromkeys(hurt, time.time_ns())
+    host.timeline.say(f"{name} mended; {len(hurt)} records are gone or differ")
+    host.end(signal.SIGKILL, 0)
+
+
+@contextmanager
+def hurt(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
+    """Cut or damage files while the daemon is down (the blows may have killed others, too)."""
+    begin = time.time_ns()
+    host.end(signal.SIGKILL, 3600)
+    yield
+    host.end(signal.SIGKILL, 3600)
+    for about in episode.about:
+        found = _files(host, about)
+        for file in rng.sample(found, min(len(found), 1 if about.startswith("state") else 3)):
+            harm = (_cut if episode.kind == "cut" else _damage)(file, rng)
+            host.timeline.say(f"{file.relative_to(host.root)}: {harm}", f"{episode.kind} {about}")
+            if about == "records":
+                host.timeline.records_hurt[_run_of(file)] = time.time_ns()
+            elif about == "marks":
+                host.timeline.marks_hurt.add(file.parent.name)
+    if any(about.startswith("state") for about in episode.about):
+        host.timeline.state_hurt.append(Span(begin, FOREVER))
+    if rng.random() < _ALSO_BROKEN:
+        file = rng.choice(sorted((host.root / "jobqueue.d").glob("*.yaml")))
+        host.timeline.say(f"{file.name} is broken meanwhile, over two starts", "file broken")
+        with _broken(host, file, rng):
+            host.end(signal.SIGKILL, 0)
+            host.sleep(_SETTLED)
+            host.end(signal.SIGKILL, 0)
+            host.sleep(_SETTLED)
+    host.end(signal.SIGKILL, 0)
+
+
+def _files(host: Host, about: str) -> list[Path]:
+    if about.startswith("state"):
+        return [file for file in [host.root / "state" / about] if file.exists()]
+    pattern = "logs/*/*.json" if about == "records" else "run/runs/*/*/*"
+    return sorted(file for file in host.root.glob(pattern) if file.is_file() and not file.is_symlink())
+
+
+def _run_of(record: Path) -> str:
+    return f"{record.parent.name}@{record.stem}"
+
+
+def _records(host: Host) -> dict[str, bytes]:
+    """The record files that tell of an end."""
+    found = {}
+    for file in host.root.glob("logs/*/*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            text = file.read_bytes()
+            if json.loads(text)["state"] != "retrying":
+                found[_run_of(file)] = text
+    return found
+
+
+def _cut(file: Path, rng: random.Random) -> str:
+    size = file.stat().st_size
+    length = rng.choice([0, rng.randint(0, size), rng.randint(0, size) // PAGE * PAGE, max(0, size - 1)])
+    os.truncate(file, length)
+    return f"cut from {size} to {length} bytes"
+
+
+def _damage(file: Path, rng: random.Random) -> str:
+    size = file.stat().st_size
+    offset = rng.randrange(max(1, size)) // PAGE * PAGE
+    length = min(PAGE, size - offset)
+    with file.open("r+b") as opened:
+        opened.seek(offset)
+        opened.write(rng.randbytes(length))
+    return f"{length} random bytes at {offset} of {size}"
+
+
+@contextmanager
+def few_files(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
+    """Start scheduler and launcher with a low limit of open files, and in the end again without."""
+    host.files_limit = int(episode.about[0])
+    host.timeline.say(f"a start with nofile {host.files_limit} for {episode.seconds:.1f} s", "nofile")
+    _start_both(host)
+    yield
+    host.files_limit = None
+    host.timeline.say("a start with enough files")
+    _start_both(host)
+
+
+def _start_both(host: Host) -> None:
+    pids = host.pids()
+    _kill(host, pids, [pid for pid, role in pids.items() if role == LAUNCHER])
+    host.end(signal.SIGKILL, 0)
+
+
+@contextmanager
+def job_file(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
+    """Move a job file away for a moment, or break it."""
+    file = rng.choice(sorted((host.root / "jobqueue.d").glob("*.yaml")))
+    host.timeline.say(f"{file.name} {episode.about[0]} for {episode.seconds:.1f} s", f"file {episode.about[0]}")
+    if episode.about[0] == "broken":
+        with _broken(host, file, rng):
+            yield
+        return
+    begin = time.time_ns()
+    file.rename(host.root / file.name)
+    yield
+    (host.root / file.name).rename(file)
+    span = Span(begin, time.time_ns())
+    if span.end - span.begin > _AWAY:
+        host.timeline.away.setdefault(file.name, []).append(span)
+    host.timeline.say(f"{file.name} is back after {(span.end - span.begin) / 1e9:.1f} s")
+
+
+@contextmanager
+def _broken(host: Host, file: Path, rng: random.Random) -> Iterator[None]:
+    text, begin = file.read_text(), time.time_ns()
+    host.write(file.name, text[: rng.randrange(len(text))] + "}: [")
+    yield
+    host.write(file.name, text)
+    host.timeline.broken.setdefault(file.name, []).append(Span(begin, time.time_ns()))
+    host.timeline.say(f"{file.name} mended")
+
+
+@contextmanager
+def second(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
+    """Start a second daemon, which has to refuse."""
+    other = ["--state", str(host.root / "other")] if episode.about[0] == "other state" else []
+    host.timeline.say(f"a second daemon ({episode.about[0]})", "second")
+    with host.log.open("ab") as log:
+        daemon = subprocess.Popen(host.command(*other), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        if not daemon.wait(10):
+            host.timeline.fail("starts", "a second daemon ended with status 0")
+    except subprocess.TimeoutExpired:
+        host.timeline.fail("second", f"a second daemon ({episode.about[0]}) runs beside the first: pid {daemon.pid}")
+        daemon.kill()
+        daemon.wait()
+    yield
+
+
+CONDITIONS: dict[str, Condition] = {
+    "kill": nothing,
+    "restart": nothing,
+    "stop": stopped,
+    "full": full,
+    "readonly": read_only,
+    "abort": aborted,
+    "cut": hurt,
+    "damage": hurt,
+    "nofile": few_files,
+    "files": job_file,
+    "second": second,
+}

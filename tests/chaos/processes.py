@@ -1,0 +1,44 @@
+"""The daemon's processes, found as an administrator finds them: by name and arguments in /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+SCHEDULER, LAUNCHER, SUPERVISOR = "scheduler", "launcher", "supervisor"
+_NAMES = {"jq-launcher": LAUNCHER, "jq-supervisor": SUPERVISOR}
+
+
+def small_ones() -> dict[int, str]:
+    """The pids of launchers and supervisors, and which they are.  In our own PID namespace all are ours."""
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            role = _NAMES.get(Path(f"/proc/{name}/comm").read_text().strip())
+            if role is not None and state(int(name)) not in "ZX":
+                found[int(name)] = role
+    return found
+
+
+def state(pid: int) -> str:
+    """The state of a process as proc(5) has it: R, S, T, Z …; X: there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+def busy(pid: int) -> bool:
+    """Whether a supervisor has a child."""
+    try:
+        return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    except OSError:
+        return False
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process, if it is there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

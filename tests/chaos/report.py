@@ -1,0 +1,61 @@
+"""The report: faults by kind, what ran, and each violation with its evidence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from tests.chaos.checker import Checker, Violation
+from tests.chaos.evidence import brief, brief_record
+from tests.chaos.timeline import clock
+
+PROMISED = ("doubled", "lost", "overlaps", "wrong", "starts")
+SHOWN = 6
+"""So many violations of a class are shown with their evidence."""
+_LINES = 14
+_SECONDS = 15
+"""Of faults so long before and after."""
+
+
+def report(checker: Checker, found: list[Violation]) -> None:
+    """Print it."""
+    by_verdict: dict[str, list[Violation]] = defaultdict(list, {name: [] for name in PROMISED})
+    for violation in found:
+        by_verdict[violation.verdict].append(violation)
+    for verdict, violations in by_verdict.items():
+        for violation in violations[:SHOWN]:
+            print(f"\n==== {verdict}: {violation.text}")
+            for line in evidence(checker, violation):
+                print(f"     {line}")
+        for violation in violations[SHOWN : 10 * SHOWN]:
+            print(f"==== {verdict}: {violation.text.splitlines()[0]}")
+    print("\nfaults:")
+    for kind, count in sorted(checker.timeline.counts.items()):
+        print(f"  {count:5}  {kind}")
+    print("what happened:")
+    starts = sum(map(len, checker.ledger.starts.values()))
+    print(f"  {checker.timeline.counts.total():5}  faults\n  {starts:5}  starts\n  {len(checker.records):5}  records")
+    for note, count in checker.notes.items():
+        print(f"  {count:5}  {note}")
+    print("violations:")
+    for verdict, violations in by_verdict.items():
+        print(f"  {len(violations):5}  {verdict}")
+
+
+def evidence(checker: Checker, violation: Violation) -> list[str]:
+    """The lines of ledger, records, log and timeline about a violation."""
+    run, lines = violation.run, []
+    if run:
+        lines += [f"ledger    {line}" for line in checker.ledger.of(run)[:_LINES]]
+        for name, records in (("history", checker.evidence.history), ("file", checker.evidence.files)):
+            if run in records:
+                lines.append(f"{name:8}  {brief_record(records[run])}")
+        lines += [f"log       {brief(entry)}" for entry in checker.evidence.said.get(run, ())[:_LINES]]
+    for other in violation.others:
+        lines += [f"ledger    {line}" for line in checker.ledger.of(other)[:_LINES]]
+        lines += [f"log       {brief(entry)}" for entry in checker.evidence.said.get(other, ())[:_LINES]]
+    if violation.at:
+        starts = [one.at for attempt, starts in checker.ledger.starts.items() if attempt.run == run for one in starts]
+        lines.append(f"at        {clock(violation.at)}")
+        around = checker.timeline.around(min([violation.at, *starts]), max([violation.at, *starts]), _SECONDS)
+        lines += [f"fault     {line}" for line in around[-2 * _LINES :]]
+    return lines

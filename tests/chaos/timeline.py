@@ -1,0 +1,82 @@
+"""The timeline: every fault with its instant, and what the verdicts need to know of them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+FOREVER = 1 << 63
+
+
+class Span(NamedTuple):
+    """From when till when (ns, wall)."""
+
+    begin: int
+    end: int
+
+    def has(self, instant: int) -> bool:
+        """Whether an instant lies in it."""
+        return self.begin <= instant <= self.end
+
+
+class Killed(NamedTuple):
+    """A supervisor that we killed."""
+
+    pid: int
+    at: int
+
+
+@dataclass
+class Timeline:
+    """What was done to the daemon, and what came of it at once."""
+
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    killed: list[Killed] = field(default_factory=list)
+    supervisors: set[int] = field(default_factory=set)
+    """Every pid that was one."""
+    state_hurt: list[Span] = field(default_factory=list)
+    """state.db was cut or damaged; till the daemon was well again."""
+    records_hurt: dict[str, int] = field(default_factory=dict)
+    """Runs whose record file was cut, damaged or lost with its disk, and when."""
+    marks_hurt: set[str] = field(default_factory=set)
+    """Attempts of which a file of R was cut or damaged."""
+    broken: dict[str, list[Span]] = field(default_factory=dict)
+    """Job files, and when they could not be read."""
+    away: dict[str, list[Span]] = field(default_factory=dict)
+    """Job files, and when they were away for so long that they count as removed."""
+    accepted: dict[str, int] = field(default_factory=dict)
+    """Runs by hand that the daemon has accepted, and when."""
+    failures: list[tuple[str, int, str]] = field(default_factory=list)
+    """Verdicts that are known already: class, instant, text."""
+
+    def say(self, text: str, kind: str = "") -> None:
+        """Note what was done; `kind` counts it as a fault."""
+        at = time.time_ns()
+        self.lines.append((at, text))
+        self.counts.update([kind] * bool(kind))
+        print(f"{clock(at)}  {text}", flush=True)
+
+    def fail(self, verdict: str, text: str) -> None:
+        """Note a violation seen at once."""
+        self.failures.append((verdict, time.time_ns(), text))
+        self.say(f"!! {verdict}: {text.splitlines()[0]}")
+
+    def around(self, begin: int, end: int, seconds: float = 3) -> list[str]:
+        """The lines from some seconds before `begin` to some after `end`."""
+        slack = int(seconds * 1e9)
+        return [f"{clock(at)}  {text}" for at, text in self.lines if begin - slack <= at <= end + slack]
+
+
+def clock(at: int) -> str:
+    """An instant as the daemon's log has it: ``05:28:49.003310``."""
+    return datetime.fromtimestamp(at / 1e9, UTC).strftime("%H:%M:%S.%f")
+
+
+def instant(text: str) -> int:
+    """The ns of an instant in RFC 3339."""
+    when = datetime.fromisoformat(text)
+    return int(when.replace(microsecond=0).timestamp()) * 10**9 + when.microsecond * 1000
