@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench system soak realcron chaos install clean
+.PHONY: run test lint units generate bench system soak faults realcron chaos install clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -39,6 +39,10 @@ bench: $(VENV)/.tested
 soak: $(VENV)/.tested
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
 		tests/real/test_supervisor.py
+
+# I/O that fails, at each call in each way: some minutes.
+faults: $(VENV)/.tested
+	JOBQUEUED_FAULTS=1 $(BIN)/python -m pytest -n 4 tests/real/test_faults.py
 
 # Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: the table in docs/time.md.
 realcron: $(VENV)/.installed

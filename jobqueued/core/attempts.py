@@ -125,6 +125,9 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
     """Send the same attempt again: at once if nothing was wrong, else with a pause that doubles up to a minute."""
     state, now = turn.state, turn.now
     run = _live(turn, event.run, event.attempt)
+    if run is not None and run.pid is not None:
+        lost(turn, events.RunLost(event.run, event.attempt, "its start was told, and its run directory knows of none"))
+        return
     turn.do(RemoveMarks(event.run, event.attempt, again=True))
     if run is None:
         return

@@ -101,13 +101,14 @@ class Recovery:
         newest, sent = next(
             ((name, sent) for name in reversed(attempts) if (sent := self._marks.sent(name)) is not None), (None, None)
         )
+        first = max(0 if row is None else row.attempt, 0 if newest is None else newest.attempt)
         for name in attempts:
-            if newest is None or name >= newest:
+            if name.attempt >= first:
                 if name == newest or self._marks.has_begun(name):
                     yield events.Found(*name, sent if name == newest else None)
                 yield from self.verdict(name)
         for name in attempts:
-            if newest is not None and name < newest:
+            if name.attempt < first:
                 yield from self._leftover(name)
 
     def _leftover(self, name: Name) -> Iterator[events.Event]:

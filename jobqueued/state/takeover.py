@@ -28,6 +28,7 @@ from jobqueued.core.recollection import Damaged
 from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
 from jobqueued.state import record_files
+from jobqueued.state.faults import StoreError
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
@@ -53,7 +54,8 @@ class Takeover:
         self._skip: Run | None = None
         meta = _meta(store)
         self._is_new, self._is_untaken = not meta, "untaken" in meta
-        self._saved_at = 0 if self._is_untaken else int(meta.get("saved", 0))
+        saved = meta.get("saved", "")
+        self._saved_at = int(saved) if saved.isdecimal() and not self._is_untaken else 0
         """The instant of the last commit (wall, ns); 0: all may be newer."""
         self._has_room = True
         self._records = self._damaged = 0
@@ -86,6 +88,8 @@ class Takeover:
             pass
         except OSError as error:
             self._unreadable = f"{self._logs}: {error.strerror}"
+        except StoreError as error:
+            self._unreadable = str(error)
         if self._batch or self._unreadable or not self._saved_at:
             self._save(untaken=bool(self._unreadable))
 

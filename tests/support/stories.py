@@ -162,14 +162,7 @@ class Teller:
 
     def do_reboot(self, time: str) -> None:
         """The host goes down, with all that is live, and comes up after a time."""
-        story = self.story
-        story.boot_id += "+"
-        for run, attempt in list(story.processes):
-            del story.processes[run, attempt]
-            story.ended_unseen[run, attempt] = story.went_down(run)
-        story.lock_clients.clear()
-        story.now = story.now._replace(wall=story.now.wall + parse_duration(time), mono=5 * SECOND)
-        story.boot()
+        self.story.reboot(parse_duration(time) / SECOND)
 
     def do_suspend(self, time: str) -> None:
         """The host sleeps: the wall clock goes on, nothing else does."""

@@ -1,4 +1,4 @@
-"""A faked world for the pure core: a clock that jumps to the next thing that happens, processes, a disk, crashes."""
+"""A faked world for the pure core: a clock that jumps to the next thing that happens, processes, disks, crashes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ from jobqueued.commands import (
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.trace import Line, Recorder
-from jobqueued.model import LIVE, SECOND, Claim, Job, LockClientId, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.model import SECOND, Claim, Job, LockClientId, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.queue.locks import SLOT
 from jobqueued.queue.placement import CPUS, Placed
+from jobqueued.runs.launcher_link import unstarted
+from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing.schedule import Schedule
+from tests.support.run_directories import RunDirectories
 
 MIDNIGHT = to_instant(datetime(2026, 3, 2, tzinfo=UTC))
 
@@ -44,7 +47,8 @@ def job(id: str = "job", schedule: str | None = None, **fields: Any) -> Job:
 class World:
     """One host.  `users`: what is wrong with them, "" where it is not told; None: the test answers for the database.
 
-    What survives a crash: `rows`, `memories` (the disk) and `processes` with their supervisors."""
+    What survives a crash: `rows`, `memories` (the disk, but for what no commit holds yet), `processes` with their
+    supervisors, and `marks`."""
 
     note: Callable[[Line], None] | None = None
     """What gets the lines of the trace."""
@@ -71,8 +75,17 @@ class World:
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
         self.memories: dict[str, SavedJob] = {}
         self.record_files: dict[RunId, Record] = {}
+        self.full: set[str] = set()
+        """Which of the disks "state", "logs" and "run" take no writes now."""
+        self.kept: tuple[Any, ...] | None = None
+        """While commits fail: what a crash leaves of rows, memories, boots and hold."""
+        self.fell_back = 0
+        """How often a scheduler has begun with that."""
+        self.answers: list[events.Event] = []
+        """What the launcher says at once."""
         self.processes: dict[tuple[RunId, int], int] = {}
-        self.ended_unseen: dict[tuple[RunId, int], Record] = {}
+        self.marks = RunDirectories(lambda name: self.begun[name] if name in self.processes else None)
+        self.occurrences: dict[tuple[str, str, int], tuple[RunId, int]] = {}
         self.launched: list[tuple[str, int]] = []
         self.stopped: list[str] = []
         self.killed: set[tuple[RunId, int]] = set()
@@ -90,9 +103,10 @@ class World:
         self.restore()
         for file, jobs in self.files.items():
             self.happen(events.JobsRead(file, jobs), admit=False)
-        for run in list(self.scheduler.runs.values()):
-            if run.state in LIVE:
-                self.happen(self._verdict(run), admit=False)
+        for verdict in list(
+            self.marks.verdicts(self.scheduler.runs, self._is_final, same_boot=self.boot_id in self.boots)
+        ):
+            self.happen(verdict, admit=False)
         self.marked = dict(self.lock_clients)  # who was marked and not told is gone with its connection
         for mark in self.lock_clients.values():
             self.happen(events.LockFound(mark.client, mark.claims, mark.placed, mark.asked_by), admit=False)
@@ -101,6 +115,10 @@ class World:
 
     def restore(self) -> None:
         """A new scheduler that has what the disk has, and has read no file yet."""
+        if self.kept is not None:
+            self.rows, self.memories, self.boots, self.hold = self.kept
+            self.kept, self.fell_back = None, self.fell_back + 1
+        self.held_back: list[RemoveMarks] = []
         self.scheduler = Scheduler(self.limits)
         self.recorder = Recorder(self.scheduler, self.note)
         self.record_files.clear()  # housekeeping writes those anew that a crash left older than their rows
@@ -109,16 +127,11 @@ class World:
         self.recorder.restore(self.memories.values(), [*unfinished, *skips], self.now, self.hold)
         self.restored = dict(self.scheduler.runs)
 
+    def _is_final(self, run: RunId) -> bool:
+        return run in self.rows and self.rows[run][1] is not None
+
     def _newest(self, run: Run) -> bool:
         return self.memories[run.id.job].last_number == run.id.number
-
-    def _verdict(self, run: Run) -> events.Event:
-        name = run.id, run.attempt
-        if name in self.ended_unseen:
-            return events.RunEnded(*name, self.ended_unseen.pop(name))
-        if name in self.processes:
-            return events.RunStarted(*name, 4711, self.now.wall)
-        return events.NeverStarted(*name)
 
     def happen(self, *happened: events.Event, admit: bool = True, die_after: int | None = None) -> None:
         """One turn; `die_after` n: the scheduler dies after n of the turn's acts (-1: before its commit)."""
@@ -128,10 +141,38 @@ class World:
         commands += self.recorder.over(self.now, admit=admit)
         self.scheduler.validate()
         self._carry_out(commands, die_after)
+        answers, self.answers = self.answers, []
+        for answer in answers if die_after is None else ():
+            self.happen(answer)
 
     def _carry_out(self, commands: list[Command], die_after: int | None) -> None:
         if die_after == -1:
             return
+        committed = self._commit(commands)
+        if committed:
+            held_back, self.held_back = self.held_back, []
+            for command in held_back:
+                self._act(command)
+        acts = [command for command in commands if not isinstance(command, SaveRun | SaveJob | SaveBoot | SaveHold)]
+        for command in acts[:die_after]:
+            if isinstance(command, RemoveMarks) and not (committed or command.again):
+                self.held_back.append(command)
+            else:
+                self._act(command)
+        if die_after is None:
+            self._check_saves()
+            for run, record in self.record_files.items():
+                row, known = self.rows[run]
+                assert known in (record, None), "a record file that is older than its row"
+                assert known is not None or row.so_far is not None, "a record file of a run that is not so far"
+
+    def _commit(self, commands: list[Command]) -> bool:
+        """Take what is to be saved; False: it could not be written, so a crash brings back what was `kept` before."""
+        committed = "state" not in self.full
+        if committed:
+            self.kept = None
+        elif self.kept is None:
+            self.kept = dict(self.rows), dict(self.memories), set(self.boots), self.hold
         for command in commands:
             if isinstance(command, SaveRun):
                 self.rows[command.run.id] = command.run, command.record
@@ -141,15 +182,12 @@ class World:
                 self.boots.add(command.boot)
             elif isinstance(command, SaveHold):
                 self.hold = command.hold
-        acts = [command for command in commands if not isinstance(command, SaveRun | SaveJob | SaveBoot | SaveHold)]
-        for command in acts[:die_after]:
-            self._act(command)
-        if die_after is None:
-            self._check_saves()
-            for run, record in self.record_files.items():
-                row, known = self.rows[run]
-                assert known in (record, None), "a record file that is older than its row"
-                assert known is not None or row.so_far is not None, "a record file of a run that is not so far"
+        return committed
+
+    def free(self) -> None:
+        """There is room again on all disks, and what could not be committed is."""
+        self.full.clear()
+        self._carry_out([], None)
 
     def _check_saves(self) -> None:
         """The disk has all that the scheduler knows, but for runs that nobody has touched since it was read."""
@@ -159,21 +197,37 @@ class World:
             saved = self.scheduler[name].saved
             assert saved == self.memories.get(name, SavedJob(job=name)), f"{saved} is not saved"
 
+    def _launch(self, command: Launch) -> None:
+        run, job, record = command.run, command.job, command.record
+        assert len(record["attempts"]) == run.attempt - 1, "the attempts before are not in the record"
+        assert self.rows[run.id][0].state == "starting", "launched before its intent was committed"
+        name = run.id, run.attempt
+        assert name not in self.processes, f"{name} launched twice"
+        assert name not in self.over, f"{name} launched again"
+        other = self.occurrences.get((job.id, run.key, run.attempt), name)
+        assert other == name or other not in {*self.processes, *self.over}, f"{name} has run as {other}"
+        if name in self.marks:
+            verdict = self.marks.verdict(*name)
+            never = isinstance(verdict, events.NeverStarted)
+            self.answers.append(unstarted(Name(*name), "its R is still there") if never else verdict)
+            return
+        if "run" in self.full:
+            self.answers.append(unstarted(Name(*name), "Read-only file system"))
+            return
+        self.occurrences[job.id, run.key, run.attempt] = name
+        self.marks.specs[name] = command
+        self.holding[name] = run.claims, run.placed
+        self.launched.append((str(run.id), self.now.wall))
+        self.begun[name] = self.now.wall
+        self.processes[name] = self.now.wall + round(self.seconds.get(job.id, 1) * SECOND)
+        of_job = [other for other, _ in self.processes if other.job == job.id]
+        assert len(of_job) <= job.concurrency, f"{of_job} are more than the concurrency of {job.id}"
+        self.check_claims()
+
     def _act(self, command: Command) -> None:
         match command:
-            case Launch(run, job, record):
-                assert len(record["attempts"]) == run.attempt - 1, "the attempts before are not in the record"
-                assert self.rows[run.id][0].state == "starting", "launched before its intent was committed"
-                name = run.id, run.attempt
-                assert name not in self.processes, f"{name} launched twice"
-                assert name not in self.over, f"{name} launched again"
-                self.holding[name] = run.claims, run.placed
-                self.launched.append((str(run.id), self.now.wall))
-                self.begun[name] = self.now.wall
-                self.processes[name] = self.now.wall + round(self.seconds.get(job.id, 1) * SECOND)
-                of_job = [other for other, _ in self.processes if other.job == job.id]
-                assert len(of_job) <= job.concurrency, f"{of_job} are more than the concurrency of {job.id}"
-                self.check_claims()
+            case Launch():
+                self._launch(command)
             case Stop(run, attempt):
                 assert self.rows[run][0].state == "stopping", "told to stop before the intent was committed"
                 self.stopped.append(str(run))
@@ -182,13 +236,15 @@ class World:
                     self.killed.add((run, attempt))
             case RemoveMarks(run, attempt):
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
+                self.marks.remove((run, attempt), possible="run" not in self.full)
             case MarkLockHolder(client):
                 self.marked[client] = command
             case WriteRecord(record):
                 run = RunId(record["job"], record["number"])
                 row, known = self.rows[run]
                 assert known is not None or row.so_far is not None, "record file before the commit"
-                self.record_files[run] = record
+                self.record_files.pop(run, None)  # one that is older is told by its row
+                self.record_files |= {} if "logs" in self.full else {run: record}
             case Reply(ticket, value):
                 self.replies[ticket] = command
                 if "holder" in value:
@@ -245,11 +301,9 @@ class World:
     def _end_one(self, end: int, scheduler: bool) -> None:
         name = next(name for name, time in self.processes.items() if time == end)
         del self.processes[name]
-        record = self._left(name)
+        record = self.marks.ended[name] = self._left(name)
         if scheduler:
             self.happen(events.RunEnded(*name, record))
-        else:
-            self.ended_unseen[name] = record
 
     def _left(self, name: tuple[RunId, int]) -> Record:
         """The record that its supervisor leaves: `ends` tells how the attempts of a job end, the last one for ever."""
@@ -260,21 +314,24 @@ class World:
         state, _, code = ends[min(attempt, len(ends)) - 1].partition(" ")
         if name in self.killed:
             state, code = "killed", ""
-        before = self.rows[run][0].so_far or {"attempts": []}
+        before = self.marks.specs[name].record["attempts"] if name in self.marks else []
         one = {
             "attempt": attempt, "state": state, "output": {"bytes": 0}, "started": to_text(self.begun[name]),
             "ended": to_text(self.now.wall),
         }  # fmt: skip
         return ended(
             run, state, reason=f"exit code {code}" if code else None, exit_code=int(code) if code else None,
-            attempts=[*before["attempts"], one],
+            attempts=[*before, one],
         )  # fmt: skip
 
-    def went_down(self, run: RunId) -> Record:
-        """The record of a run that was live when the host went down."""
-        attempts = (self.rows[run][0].so_far or {"attempts": []})["attempts"]
-        one = {"attempt": len(attempts) + 1, "state": "lost", "output": {"bytes": 0}, "started": None, "ended": None}
-        return ended(run, "lost", reason="the host went down", attempts=[*attempts, one])
+    def reboot(self, seconds: float) -> None:
+        """The host goes down with all that is live, and comes up again after a time."""
+        self.boot_id += "+"
+        self.over |= self.processes.keys()
+        for what in (self.processes, self.marks, self.lock_clients):
+            what.clear()
+        self.now = Now(self.now.wall + round(seconds * SECOND), 5 * SECOND)
+        self.boot()
 
     def step_clock(self, seconds: float) -> None:
         """Somebody sets the wall clock; monotonic time and the processes' remaining time stay."""

@@ -20,13 +20,11 @@ from jobqueued import events
 from jobqueued.model import (
     HOUR,
     MINUTE,
-    SECOND,
     CatchUp,
     Claim,
     Escalation,
     Job,
     LockClientId,
-    Now,
     On,
     Overlap,
     Run,
@@ -110,6 +108,8 @@ class Machine(RuleBasedStateMachine):
         self.world = World(max_running=slots, resources={"gpu": 2, "cpu": 2000, "memory": 1 << 30}, seconds=times)
         self.tickets = 0
         self.seen: dict[str, tuple[str, int, int, int]] = {}
+        self.seen_kept = dict(self.seen)
+        self.fell_back = 0
         for file in FILES:
             self.world.write(file, *(known for known in jobs if known.file == file))
 
@@ -247,7 +247,7 @@ class Machine(RuleBasedStateMachine):
         name = sorted(world.processes)[pick % len(world.processes)]
         world.ends = {run: [state] for run in NAMES}
         del world.processes[name]
-        record = world.ended_unseen[name] = world._left(name)
+        record = world.marks.ended[name] = world._left(name)
         world.happen(events.RunEnded(*name, record), die_after=die)
         world.boot()
 
@@ -259,8 +259,6 @@ class Machine(RuleBasedStateMachine):
         name = sorted(world.processes)[pick % len(world.processes)]
         del world.processes[name]
         world.over.add(name)
-        if die is not None:
-            world.ended_unseen[name] = world.went_down(name[0])
         self._happen(events.RunLost(*name, "its supervisor died"), die)
 
     @precondition(lambda self: self.world.processes)
@@ -291,6 +289,7 @@ class Machine(RuleBasedStateMachine):
         name = sorted(world.processes)[pick % len(world.processes)]
         if world.scheduler.runs[name[0]].state in ("starting", "stopping") and world.rows[name[0]][0].pid is None:
             del world.processes[name]
+            world.marks.unclaimed.add(name)
             self._happen(unstarted(Name(*name), reason), None)
 
     @rule(minutes=st.one_of(st.floats(-170, 170), st.sampled_from([-30 * 60, -240, 240, 30 * 60])))
@@ -299,20 +298,33 @@ class Machine(RuleBasedStateMachine):
         self.world.step_clock(minutes * 60)
         self._happen(events.Woke(), None)
         if abs(minutes) > 180:
-            self.seen.clear()
+            self.seen, self.seen_kept = {}, {}
 
+    @rule(disks=st.sets(st.sampled_from(["state", "state", "logs", "run"]), min_size=1))
+    def disks_fill(self, disks: set[str]) -> None:
+        """Nothing can be written to these any more."""
+        self.world.full |= disks
+
+    @precondition(lambda self: self.world.full)
+    @rule()
+    def disks_are_free_again(self) -> None:
+        """Everything can be written."""
+        self.world.free()
+
+    @precondition(lambda self: self.world.kept is not None)
+    @rule(minutes=st.floats(0, 60), free=st.booleans())
+    def die_while_degraded(self, minutes: float, free: bool) -> None:
+        """The daemon dies with what it could not commit, and is down for a time, in which room may come."""
+        self.world.pass_time(minutes * 60, scheduler=False)
+        if free:
+            self.world.full.clear()
+        self.world.boot()
+
+    @precondition(lambda self: self.world.kept is None)
     @rule(minutes=st.floats(1, 300))
     def reboot(self, minutes: float) -> None:
         """The host goes down with all that is live."""
-        world = self.world
-        world.boot_id += "+"
-        for run, attempt in list(world.processes):
-            del world.processes[run, attempt]
-            world.over.add((run, attempt))
-            world.ended_unseen[run, attempt] = world.went_down(run)
-        world.lock_clients.clear()
-        world.now = Now(world.now.wall + round(minutes * MINUTE), 5 * SECOND)
-        world.boot()
+        self.world.reboot(minutes * 60)
 
     def _happen(self, event: events.Event, die: int | None) -> None:
         self.world.happen(event, die_after=die)
@@ -326,6 +338,9 @@ class Machine(RuleBasedStateMachine):
         """While a cursor moves on under one rhythm, as many occurrences are covered as there are instants."""
         if not hasattr(self, "world"):
             return
+        fell_back = self.fell_back != self.world.fell_back
+        if fell_back:
+            self.seen, self.fell_back = dict(self.seen_kept), self.world.fell_back
         rows = [run for run, _ in self.world.rows.values()]
         keys = [(run.id.job, run.key) for run in rows]
         assert len(keys) == len(set(keys)), "an occurrence with two records"
@@ -338,10 +353,13 @@ class Machine(RuleBasedStateMachine):
                 and (rhythm, era) == (memory.rhythm, memory.era)
                 and defined is not None
                 and cursor != memory.cursor
+                and (defined.enabled or not fell_back)  # that it was enabled until then is forgotten as well
             ):
                 instants = _instants(defined, cursor, memory.cursor)
                 assert covered - before == instants, f"{name}: {covered - before} of {instants} covered"
             self.seen[name] = memory.rhythm, memory.era, memory.cursor, covered
+        if self.world.kept is None:
+            self.seen_kept = dict(self.seen)
 
     @invariant()
     def nobody_waits_who_could_start(self) -> None:
