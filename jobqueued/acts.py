@@ -36,6 +36,8 @@ class Acts:
         self._lock_processes, self._answer = lock_processes, answer
         self._ended, self._unwritten = ended, unwritten
         self._held_back: list[RemoveMarks] = []
+        self._unsaved: dict[RunId, Record] = {}
+        """Records that are written once they are committed: else the next start would go on behind them."""
 
     def carry_out(self, decided: Sequence[Command]) -> None:
         """Commit first, then act."""
@@ -44,7 +46,7 @@ class Acts:
             self._batch.take(command)
         committed = self._commits.make()
         if committed:
-            self._remove_held_back()
+            self._catch_up()
         for command in decided:
             self._act(command, committed)
         self._link.flush()
@@ -55,7 +57,8 @@ class Acts:
 
     def _act(self, command: Command, committed: bool) -> None:
         match command:
-            case commands.Launch():
+            case commands.Launch(run):
+                self._unsaved.pop(run.id, None)  # from now on its supervisor is the writer, and has that record
                 self._link.launch(command)
             case commands.Stop(run, attempt, reason):
                 if trouble := self._link.stop(Name(run, attempt), reason):
@@ -64,8 +67,10 @@ class Acts:
                 self._link.look_up(user)
             case RemoveMarks():
                 self._remove_marks(command) if committed or command.again else self._held_back.append(command)
-            case commands.WriteRecord(record):
+            case commands.WriteRecord(record) if committed:
                 self._write_record(record)
+            case commands.WriteRecord(record):
+                self._unsaved[RunId(record["job"], record["number"])] = record
             case commands.MarkLockHolder():
                 if trouble := self._lock_processes.mark(command):
                     self._log.say("trouble", text=trouble)
@@ -74,11 +79,14 @@ class Acts:
             case commands.Reply(ticket, value, error):
                 self._answer(ticket, value, error)
 
-    def _remove_held_back(self) -> None:
-        """The directories of attempts whose end is committed only now."""
+    def _catch_up(self) -> None:
+        """Do what had to wait for this commit."""
         held_back, self._held_back = self._held_back, []
+        unsaved, self._unsaved = self._unsaved, {}
         for command in held_back:
             self._remove_marks(command)
+        for record in unsaved.values():
+            self._write_record(record)
 
     def _remove_marks(self, command: RemoveMarks) -> None:
         name = Name(command.run, command.attempt)

@@ -174,7 +174,7 @@ class Daemon:
         return False
 
     def _everything(self) -> list[Command]:
-        """What a state.db that is written anew has to hold."""
+        """All that a state.db that is written anew has to hold."""
         if self._unrestored is not None:
             return self._unrestored.everything()
         return [*self._scheduler.everything(), *self._boot]

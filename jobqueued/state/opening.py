@@ -66,7 +66,7 @@ def to_write(path: Path, *, at_start: bool) -> Opened:
         version = version_of(db, path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA wal_autocheckpoint = 16384")
+        db.execute("PRAGMA wal_autocheckpoint = 4096")
         bring_up(db, version)
         kept = _read(db)
         return Opened(db, _is_new(db), kept, damage=_damage(db) if checked else "")
