@@ -25,6 +25,8 @@ WATCHES = {
     ("real/test_monitor.py", "time.monotonic"): "waits, with a deadline, until the daemon has slept beyond its rhythm",
     ("real/test_ctl.py", "time.time"): "what `2h ago` means lies between the clock before and after",
     ("real/test_log.py", "time.time_ns"): "a time stamp lies between the clock before and after",
+    ("real/test_launcher_faults.py", "time.sleep"): "a while in which it may not spin: what it does then is counted",
+    ("real/test_supervisor_faults.py", "time.sleep"): "the same",
     ("system/test_reboot.py", "time.time"): "a run is to be due while the machine goes down",
     ("system/test_usage.py", "time.monotonic"): "a rate is what was counted by the time it took, and both are read",
 }

@@ -186,8 +186,7 @@ class Attempt:
 
     def _claim(self) -> None:
         """From here on it may have run: the token tells where to look for what is left if all who know of it die."""
-        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._marks.claim(wire.SpawningMark(before, self._cgroup.is_own, cgroup.membership()))
+        self._marks.claim(wire.SpawningMark.now(cgroup.membership(), own=self._cgroup.is_own))
         self._step(Step.CLAIM)
 
     def _start(self) -> None:

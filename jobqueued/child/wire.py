@@ -35,6 +35,7 @@ import re
 import resource
 import socket
 import stat
+import time
 from typing import NamedTuple, cast
 
 from jobqueued.child.documents import LaunchSpec, Record
@@ -156,6 +157,11 @@ class SpawningMark(NamedTuple):
     before: int
     own: bool
     cgroups: str
+
+    @classmethod
+    def now(cls, cgroups: str, *, own: bool) -> SpawningMark:
+        """That of an attempt that is about to begin."""
+        return cls(time.clock_gettime_ns(time.CLOCK_BOOTTIME), own, cgroups)
 
     def encode(self) -> bytes:
         """As R/spawning has it."""

@@ -34,6 +34,7 @@ from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, R
 from jobqueued.host.log import Log
 from jobqueued.loop import read_clocks
 from jobqueued.model import SECOND, Claim, LockClientId, Run, RunId, RunState, to_instant
+from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.run_directory import RunDirectory
 from jobqueued.saved import Hold
 from jobqueued.state.store import Store
@@ -425,11 +426,12 @@ class Real(Service):
             self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
         self.happened: list[Event] = []
         self.reloads: list[int] = []
+        marks = RunDirectory(directory / "runs", self.logs)
         self.methods = Methods(
             self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append,
             self.logs,
             self.reloads.append, lambda: self.world.now, "boot1", LockProcesses(directory / "with-lock"),
-            Monitor(list, RunDirectory(directory / "runs", self.logs)),
+            Monitor(list, marks), LostAttempts(marks),
         )  # fmt: skip
         super().__init__(directory, self.methods.of)
 

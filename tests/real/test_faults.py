@@ -32,17 +32,19 @@ VERDICTS: list[tuple[str, tuple[str, ...]]] = [
     (r"scheduler (accept|send|\w+ logs/quiet\S*) .*dies", (RAN, NOTHING)),  # before it was told that it was taken
     (r"scheduler sql-\w+ \S+ [1-5] dies", (RAN, NOTHING)),
     (r"scheduler sql-COMMIT \S+ \d+ dies", (RAN, f"{RAN}; 0 lines")),  # committed, and killed before it was said
-    (r"scheduler (open|list) jobqueue\.d", (RAN, NOTHING)),  # what can't be read is unknown until the next start
+    # what can't be read at the start is unknown until it changes, or the next start
+    (r"scheduler (open|list) jobqueue\.d", (RAN, NOTHING, f"{NOTHING}; does not recover")),
     (r"supervisor (create|open|bind|connect) R\d/(spec|control) .*dies", (RAN,)),  # nobody has claimed it
-    (r"supervisor create R1/spawning .*dies", FIRST),
-    (r"supervisor create R2/spawning .*dies", SECOND),
+    (r"supervisor (create|write) R1/spawning .*dies", FIRST),
+    (r"supervisor (create|write) R2/spawning .*dies", SECOND),
     (r"supervisor (\w+ R1/pid|posix_spawn - 1|\w+ logs/\S+ 1|send - [12]) .*dies|mkdir logs/probe .*dies",
      (RAN, *FIRST, *KNOWN)),
     (r"supervisor (\w+ R2/pid|posix_spawn - 2|\w+ logs/\S+ 2|send - [34]) .*dies", (RAN, *SECOND, *KNOWN)),
     (r"supervisor \w+ logs/probe(/1\.log)? ", (RAN, f"{RAN}; output")),  # what could not be stored is not there
     (r"logs\S* \d+ \w+…", (RAN, f"{RAN}; output")),
     (r"(unlink|rmdir) R\d.* E", (RAN, f"{RAN}; does not recover")),  # an R that can't be removed stays until the start
-    (r"state/ballast .*ENOSPC…", (RAN, f"{NOTHING}; forgotten")),  # taken by a scheduler that could save nothing
+    # taken by a scheduler that could save nothing from its start on
+    (r"(state/ballast|COMMIT state/state.db [1-3]) .*ENOSPC…", (RAN, f"{NOTHING}; forgotten")),
     (r"(sql-\w+|state/ballast).*…", (RAN, f"{RAN}; 2 lines")),  # said, forgotten, found in R, and said again
 ]  # fmt: skip
 """What else a life may come to than RAN, by points and faults."""

@@ -17,8 +17,9 @@ from jobqueued.saved import SavedJob
 from jobqueued.settings import Retention
 from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
+from jobqueued.state.faults import CommitFailed, Fault
 from jobqueued.state.housekeeping import AGAIN, RUNS_A_TURN, Housekeeping
-from jobqueued.state.store import CommitFailed, Store
+from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.host import Host, wait_for
 from tests.support.records import DAMAGES, NOW, a_record, write
@@ -75,7 +76,7 @@ class House:
     @property
     def history(self) -> list[int]:
         """The numbers that have rows."""
-        return sorted(record["number"] for record in self.store.history("job", 10_000))
+        return sorted(self.store.history("job", 10_000))
 
 
 @pytest.fixture
@@ -194,7 +195,7 @@ def fails(*_: object) -> None:
 
 def fails_to_commit(*_: object) -> None:
     """A commit, on a disk that is full."""
-    raise CommitFailed("disk full")
+    raise CommitFailed("disk full", Fault.FULL)
 
 
 class TestMissing:
@@ -264,7 +265,7 @@ class TestMissing:
     def test_not_before_its_row(self, house: House) -> None:
         """While commits fail the row may be missing too, so the record is not looked for."""
         housekeeping = house.sweep()
-        house.commits.degrade(CommitFailed("disk full"))
+        house.commits.degrade(CommitFailed("disk full", Fault.FULL))
         housekeeping.miss(RunId("job", 1), OSError(errno.ENOSPC, "no room"), Now(NOW, 0))
         house.go_on(housekeeping, AGAIN)
         house.rows(1)

@@ -15,7 +15,7 @@ import pytest
 
 from jobqueued import events
 from jobqueued.child import unix_socket, wire
-from jobqueued.child.documents import UNSTARTED, with_attempt
+from jobqueued.child.documents import UNKNOWN_OF_ATTEMPT, UNSTARTED, with_attempt
 from jobqueued.commands import Command, Launch, RemoveMarks, SaveRun
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
@@ -45,7 +45,7 @@ def attempts(count: int, state: str = "failed") -> Record:
 def attempt(number: int, state: str) -> Any:
     """The part of a record about one attempt."""
     return {
-        **record._UNKNOWN_ATTEMPT, "attempt": number, "failover": False, "pid": 4711,
+        **UNKNOWN_OF_ATTEMPT, "attempt": number, "failover": False, "pid": 4711,
         "exit_code": {"failed": 7, "succeeded": 0}.get(state), "started": to_text(MIDNIGHT),
         "ended": to_text(MIDNIGHT + SECOND), "state": state, "reason": None,
         "output": {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None, "offset": 0},
@@ -167,6 +167,7 @@ def outcome(place: Place, row: Run | None, held: set[Name] | None = None) -> str
     verdicts = list(
         recovery.verdicts(scheduler.runs, lambda name: final and name not in scheduler.runs, same_boot=True)
     )
+    verdicts += [place.marks.lost(name, dead.reason) for name, dead in recovery.dead.items()]  # nothing of them lives
     for verdict in [*verdicts, events.JobsLoaded(complete=True)]:
         decided += scheduler.handle(verdict, NOW)
     decided += scheduler.settle(NOW)

@@ -252,9 +252,7 @@ def wrap_all(points: Points) -> None:
 
 def as_launcher(arguments: list[str]) -> None:
     """The launcher and its supervisors."""
-    import select
-
-    from jobqueued.child import launcher, posixspawn, supervisor, wire
+    from jobqueued.child import launcher, posixspawn, supervisor
 
     points = Points(os.path.dirname(os.path.dirname(arguments[0])), "launcher")
     become = supervisor.become
@@ -264,7 +262,6 @@ def as_launcher(arguments: list[str]) -> None:
         become(*args)
 
     supervisor.become = wrapped  # type: ignore[assignment]
-    wire.time.sleep = lambda _seconds: select.select([], [], [], 0.05)  # type: ignore[assignment,return-value]
     wrap(points, posixspawn, "spawn", "posix_spawn", lambda *_args: "-")
     wrap_all(points)
     launcher.main(arguments)

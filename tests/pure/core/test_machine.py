@@ -277,8 +277,6 @@ class Machine(RuleBasedStateMachine):
         if world.scheduler.lingers(name[0]):
             del world.processes[name]
             world.over.add(name)
-            if die is not None:
-                world.ended_unseen[name] = world.went_down(name[0])
         self._happen(events.LostAsked(self.ticket(), events.RunLost(*name, "released by root")), die)
 
     @precondition(lambda self: self.world.processes)
