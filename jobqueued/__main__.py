@@ -10,6 +10,7 @@ import fcntl
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -185,18 +186,35 @@ def _alone(state: Path, run: Path, pid_file: Path | None) -> Iterator[list[int]]
 def _lock(file: Path, name: str, option: str) -> int:
     try:
         descriptor = _opened_to_lock(file)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_once_free(descriptor)
         with contextlib.suppress(OSError):  # only for the next message
             os.ftruncate(descriptor, 0)
             os.fchmod(descriptor, 0o644)
     except BlockingIOError:
-        holder = os.read(descriptor, 32).decode().strip() or "unknown"
+        holder = _holder(descriptor) or "unknown"
         raise CannotStart(
             f"{name} is in use by another jobqueued (pid {holder}); stop it, or use another {option}"
         ) from None
     except OSError as error:
         raise CannotStart(f"{file}: {error.strerror}; jobqueued must be able to write there") from None
     return descriptor
+
+
+def _lock_once_free(descriptor: int) -> None:
+    """Lock a file: BlockingIOError.  A launcher about to be started holds the lock of a dead daemon for a while."""
+    for _ in range(100):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if os.path.exists(f"/proc/{_holder(descriptor)}"):
+            break
+        time.sleep(0.02)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _holder(descriptor: int) -> str:
+    """Whoever has written its pid into a locked file."""
+    return os.pread(descriptor, 32, 0).decode(errors="replace").strip()
 
 
 def _opened_to_lock(file: Path) -> int:

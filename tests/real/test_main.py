@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import resource
@@ -82,6 +83,20 @@ class TestUsage:
         status, output, errors = jobqueued(*arguments)
         assert (2, "") == (status, output)
         assert text in errors
+
+
+def test_the_lock_of_a_dead_daemon(host: Host) -> None:
+    """A daemon that was killed as it started its launcher may leave its lock to that for a moment: that is waited for."""
+    (host.root / "state").mkdir()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with open(host.root / "state" / "lock", "w") as lock:
+        lock.write(f"{gone.pid}\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        launcher = subprocess.Popen(["sleep", "0.5"], pass_fds=[lock.fileno()])
+    host.start()
+    assert launcher.wait() == 0
 
 
 class TestCanNotStart:
