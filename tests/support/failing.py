@@ -237,6 +237,8 @@ def wrap_database(points: Points) -> None:
     connect = sqlite3.connect
 
     def connected(path: Any, *args: Any, **kwargs: Any) -> Any:
+        if path == ":memory:":
+            return connect(path, *args, **kwargs)
         reached("CONNECT")
         return connect(path, *args, factory=Failing, **kwargs)
 
