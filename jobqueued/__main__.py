@@ -145,9 +145,12 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         except OSError as error:
             raise CannotStart(f"{error.filename or paths.run}: {error.strerror}") from None
         try:
-            daemon.run(paths.runs.name, ready)
+            daemon.begin(paths.runs.name)
         except (LauncherError, StoreError) as error:
             raise CannotStart(str(error)) from None
+        except OSError as error:
+            raise CannotStart(f"{error.filename or paths.run}: {error.strerror}") from None
+        daemon.run(ready)
     return 0
 
 

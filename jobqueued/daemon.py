@@ -110,11 +110,14 @@ class Daemon:
             self._decisions.next_wakeup,
         )
 
-    def run(self, boot_id: str, ready: Callable[[], None]) -> None:
-        """Run jobs from start to stop; `ready` is called once they run."""
+    def begin(self, boot_id: str) -> None:
+        """Take up what an earlier daemon left; LauncherError, StoreError, OSError if nobody can tell what that is."""
         self._signals.catch()
         gc.disable()
         self._begin(boot_id)
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Run jobs to the stop; `ready` is called first."""
         ready()
         gc.freeze()  # a collection that looks at every job again takes 60 ms
         gc.enable()

@@ -171,10 +171,13 @@ def booted(turn: Turn, boot: str) -> None:
 
 
 def asked(turn: Turn, event: events.RunAsked) -> None:
-    """Make a job due for a person."""
+    """Make a job due for a person, who is not told a number that may be forgotten."""
     job = turn.state.catalog.get(event.job)
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
+        return
+    if turn.state.unsaved:
+        turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
         return
     cause = Cause("manual" if event.again is None else f"rerun of {event.again}", event.asked_by)
     run = _new(turn, job, Occurrence(job.id, event.key, turn.now.wall), cause)
@@ -186,6 +189,9 @@ def asked(turn: Turn, event: events.RunAsked) -> None:
 
 def emitted(turn: Turn, event: events.Emitted) -> None:
     """Make due what waits for an event; the answer names the runs, skipped ones too."""
+    if turn.state.unsaved:
+        turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
+        return
     cause = Cause(f"event {event.event}", event.asked_by)
     jobs = [job for job in turn.state.catalog.listeners("event", event.event) if job.enabled]
     runs = [str(_new(turn, job, Occurrence(job.id, event.key, turn.now.wall), cause).id) for job in jobs]

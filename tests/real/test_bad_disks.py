@@ -66,8 +66,8 @@ def worked(host: Host) -> float:
 
 
 def check_waiting_start(host: Host, reason: str) -> None:
-    """A start that can't save: what lives is followed to its end, nothing new starts, nothing spins, and the reason is
-    in `status` and `why`."""
+    """A start that can't save: what lives is followed to its end, nothing new starts, nobody is told a number that may
+    be forgotten, nothing spins, and the reason is told."""
     run = "long@1"
     said = degraded(host)
     assert reason in said
@@ -75,10 +75,7 @@ def check_waiting_start(host: Host, reason: str) -> None:
     (host.root / "go").touch()
     assert host.wait(run)["exit_code"] == 3
     assert host.marks() == [f"{run}.1"]
-    waiting = host.run("quick")
-    why: list[str] = host.call("Why", run=waiting)["why"]["reasons"]
-    assert "nothing new starts" in why[0]
-    assert reason in why[0]
+    check_refused(host, reason)
     before, tries = worked(host), len(host.said("degraded"))
     for _ in range(20):
         host.call("Status")
@@ -86,9 +83,18 @@ def check_waiting_start(host: Host, reason: str) -> None:
     assert (quick(host), tries) == (0, 1)
 
 
+def check_refused(host: Host, reason: str) -> None:
+    """Whoever asks for a run is told why it can't be had now."""
+    refused = host.call("Run", job="quick")
+    assert refused["error"] == "io.jobqueue.Refused"
+    assert "nothing new starts" in refused["reason"]
+    assert reason in refused["reason"]
+
+
 def check_it_goes_on(host: Host) -> None:
-    """After that: by itself, what waits runs once, and what has ended is saved."""
+    """After that: by itself, what is asked for runs, and what has ended is saved."""
     recovered(host)
+    wait_for(lambda: "error" not in host.call("Run", job="quick"))
     wait_for(lambda: quick(host) == 1)
     wait_for(lambda: host.marks() == [])
     host.kill()
@@ -116,11 +122,11 @@ class TestStart:
         (disk.inside / "state.db").unlink()
         disk.remount("ro")
         disk.start(host)
-        assert host.run("quick") == "quick@2"
         assert "nothing new starts" in degraded(host)
-        assert quick(host) == 1
+        check_refused(host, "Read-only file system")
         disk.remount("rw")
         recovered(host)
+        assert wait_for(lambda: host.call("Run", job="quick").get("run")) == "quick@2"
         wait_for(lambda: quick(host) == 2)
         assert (disk.inside / "state.db").exists()
 
@@ -134,9 +140,10 @@ class TestStart:
         disk.remount("ro")
         disk.start(host)
         assert "state.db is corrupt (" in host.said("trouble")[0]["message"]
-        assert host.run("quick") == "quick@2"
+        check_refused(host, "Read-only file system")
         disk.remount("rw")
         recovered(host)
+        assert wait_for(lambda: host.call("Run", job="quick").get("run")) == "quick@2"
         assert host.wait("quick@2")["state"] == "succeeded"
         assert (disk.inside / "state.db.broken-1").exists()
         assert "moved to state.db.broken-1; a new one is written" in host.said("trouble")[-1]["message"]

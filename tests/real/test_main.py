@@ -86,7 +86,7 @@ class TestUsage:
 
 
 def test_the_lock_of_a_dead_daemon(host: Host) -> None:
-    """A daemon that was killed as it started its launcher may leave its lock to that for a moment, which is waited for."""
+    """A daemon killed as it started its launcher may leave its lock to that for a moment, which is waited for."""
     (host.root / "state").mkdir()
     gone = subprocess.Popen(["true"])
     gone.wait()
