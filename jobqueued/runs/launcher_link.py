@@ -335,6 +335,6 @@ class LauncherLink:
                     yield from map(_not_at_once, self.following.settle(name))
                 case "lost":
                     reason = DEAD if name in self.marks else NO_DIRECTORY
-                    yield self.marks.lost(name, reason, wire.parse_status(detail))
+                    yield self.marks.end(name) or self.marks.lost(name, reason, wire.parse_status(detail))
                 case "unstarted":
                     yield unstarted(name, detail)

@@ -2,7 +2,7 @@
 
 R                        supervisor               verdict
 ended                    any                      ingest it
-none                     –                        never started; of an earlier boot: lost, unless a record tells
+none                     –                        never started, or, of an earlier boot, lost, unless a record tells
 without spawning         held by the launcher     it is about to be started
 without spawning         –                        never started (spawning is taken first, so that it stays so)
 recovery's spawning      –                        never started, as an earlier scheduler saw
@@ -160,12 +160,13 @@ class Recovery:
             yield started
 
     def _without_directory(self, run: Run, *, same_boot: bool) -> Iterator[events.Event]:
-        """None where the launcher has it, which will tell its end all the same."""
+        """None where the launcher has it, which will tell its end all the same; a record that has the end tells it."""
         name = Name(run.id, run.attempt)
         if not same_boot:
             yield self._marks.lost(name, "the host went down")
         elif run.pid is None or run.started is None:
-            yield events.NeverStarted(*name)
+            end = self._marks.lost(name, NO_DIRECTORY)
+            yield events.NeverStarted(*name) if isinstance(end, events.RunLost) else end
         elif name not in self._held:
             clues = Clues(kin.since(run.started), kin.identity_of(str(run.id), run.attempt))
             self.dead[name] = Dead(NO_DIRECTORY, clues)

@@ -142,6 +142,18 @@ def test_a_record_file_with_a_flaw(marks: RunDirectory, flaw: str) -> None:
     assert [events.RunEnded(*NAME, json.loads(ended()))] == verdicts(marks)
 
 
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_record_without_its_run_directory(tmp_path: Path, attempt: int) -> None:
+    """An attempt about to start, whose R somebody removed, has ended if the record says so; else it has not."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "logs" / "job").mkdir(parents=True)
+    (tmp_path / "logs" / "job" / "1.json").write_bytes(ended())
+    starting = replace(RUN, state=RunState.STARTING, attempt=attempt)
+    found = verdicts(RunDirectory(tmp_path / "runs", tmp_path / "logs"), starting)
+    end = events.RunEnded(*NAME, json.loads(ended()))
+    assert [end if attempt == 1 else events.NeverStarted(RUN.id, 2)] == found
+
+
 @pytest.mark.parametrize("data", [*EMPTY.values(), *NONSENSE.values()], ids=[*EMPTY, *NONSENSE])
 @pytest.mark.parametrize("mark", [wire.PID, wire.SPEC, wire.SPAWNING, wire.CONTROL])
 def test_other_marks(marks: RunDirectory, mark: str, data: bytes) -> None:
