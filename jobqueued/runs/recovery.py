@@ -162,11 +162,11 @@ class Recovery:
     def _without_directory(self, run: Run, *, same_boot: bool) -> Iterator[events.Event]:
         """None where the launcher has it, which will tell its end all the same; a record that has the end tells it."""
         name = Name(run.id, run.attempt)
-        if not same_boot:
-            yield self._marks.lost(name, "the host went down")
+        end = self._marks.lost(name, NO_DIRECTORY if same_boot else "the host went down")
+        if not same_boot or not isinstance(end, events.RunLost):
+            yield end
         elif run.pid is None or run.started is None:
-            end = self._marks.lost(name, NO_DIRECTORY)
-            yield events.NeverStarted(*name) if isinstance(end, events.RunLost) else end
+            yield events.NeverStarted(*name)
         elif name not in self._held:
             clues = Clues(kin.since(run.started), kin.identity_of(str(run.id), run.attempt))
             self.dead[name] = Dead(NO_DIRECTORY, clues)

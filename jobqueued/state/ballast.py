@@ -1,15 +1,19 @@
 """Ballast: space to give up when the disk is full, so that the ends of live runs can still be committed.
 
-Nothing that goes wrong with it is worth a word: it is there, or there was no room for it.
+Nothing that goes wrong with it is worth a word: it is there, or there was no room for it.  What was set aside is
+ballast too, once there is no other; that it had to go is said.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 BALLAST = 4 << 20
+PARTS = ("", "-wal", "-journal", "-shm")
+"""The endings of all files that belong to a database."""
 
 
 class Ballast:
@@ -17,6 +21,8 @@ class Ballast:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "ballast"
+        self.removed: list[str] = []
+        """The files set aside that were given up, until that is said."""
 
     def lay(self) -> None:
         """Take the room, unless that would leave less than as much again."""
@@ -36,9 +42,26 @@ class Ballast:
             self.give_up()
 
     def give_up(self) -> bool:
-        """Make room; False: it was given up before, or can't be."""
-        try:
+        """Make room, by the oldest state.db that was set aside if all else is gone; False: there is nothing to give."""
+        with contextlib.suppress(OSError):
             self._path.unlink()
-        except OSError:
-            return False
-        return True
+            return True
+        with contextlib.suppress(OSError):
+            for oldest in set_aside(self._path.with_name("state.db"))[:1]:
+                remove(oldest)
+                self.removed.append(oldest.name)
+                return True
+        return False
+
+
+def set_aside(path: Path) -> list[Path]:
+    """Every database that was set aside, the oldest first: ``state.db.broken-N``; OSError."""
+    name = re.compile(rf"{re.escape(path.name)}\.broken-(\d+)({'|'.join(PARTS)})", re.A)
+    numbers = {int(found[1]) for other in path.parent.iterdir() if (found := name.fullmatch(other.name))}
+    return [path.with_name(f"{path.name}.broken-{number}") for number in sorted(numbers)]
+
+
+def remove(path: Path) -> None:
+    """Remove a database and all that belongs to it; OSError."""
+    for part in PARTS:
+        path.with_name(path.name + part).unlink(missing_ok=True)

@@ -79,6 +79,9 @@ class Commits(Source):
         except CommitFailed as error:
             self.degrade(error)
             return False
+        finally:
+            for name in self._store.given_up():
+                self._log.say("trouble", text=f"{self._paths.state} is full: {name} was removed to make room")
         self._is_proven = True
         if self.degraded:
             self.degraded = None

@@ -12,14 +12,13 @@ matters, a new file is written from there, so nothing that waits is lost.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jobqueued.state import rows
+from jobqueued.state import ballast, rows
 from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure, of_code
 from jobqueued.state.formats import VERSION, bring_up, version_of
 
@@ -32,7 +31,6 @@ LEAST = 512
 PATIENCE = 5.0
 """The seconds for which another program may have the file open while we start."""
 
-_PARTS = ("", "-wal", "-journal", "-shm")
 _NONSENSE = (None, sqlite3.SQLITE_ERROR)
 """The codes of what SQLite, or Python, says about tables that are not there, or a text that is none."""
 
@@ -94,16 +92,16 @@ def to_read(path: Path, *, at_start: bool) -> Opened:
 def set_aside(path: Path, what: str) -> str:
     """Rename it and all that belongs to it, as it is so; the words for people.  CommitFailed."""
     try:
-        names = (other.name.rpartition("-")[2] for other in path.parent.glob(f"{path.name}.broken-*"))
-        found = sorted(int(number) for number in names if number.isdigit())
-        aside = path.with_name(f"{path.name}.broken-{max(found, default=0) + 1}")
+        found = ballast.set_aside(path)
+        number = int(found[-1].name.rpartition("-")[2]) if found else 0
+        aside = path.with_name(f"{path.name}.broken-{number + 1}")
         moved = f", moved to {aside.name}" if path.exists() else ""
-        for part in _PARTS:
+        for part in ballast.PARTS:
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + part).rename(f"{aside}{part}")
-        too_many = [path.with_name(f"{path.name}.broken-{number}") for number in found[: 1 - KEPT]]
-        for old, part in itertools.product(too_many, _PARTS):
-            Path(f"{old}{part}").unlink(missing_ok=True)
+        too_many = found[: 1 - KEPT]
+        for old in too_many:
+            ballast.remove(old)
     except OSError as error:
         raise failure(error, path.parent) from None
     removed = ", ".join(old.name for old in too_many)

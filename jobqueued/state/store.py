@@ -245,6 +245,11 @@ class Store:
         with self._reading():
             return self._db.execute(query, tuple(values)).fetchall()
 
+    def given_up(self) -> list[str]:
+        """The names of what was set aside, and has made room for a commit since this was asked last."""
+        given, self._ballast.removed = self._ballast.removed, []
+        return given
+
     def tidy(self) -> None:
         """Move the write-ahead log into the database, and lay the ballast again: for a moment in which nothing is due.
 

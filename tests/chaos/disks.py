@@ -88,6 +88,7 @@ class Disk:
         checked = subprocess.run(["fsck.ext4", "-fy", self.image], capture_output=True, text=True, check=False)
         assert checked.returncode <= 1, checked.stdout
         self.mount()
+        self.free()  # its removal may have been lost with the journal
 
 
 def _do(*command: str) -> None:

@@ -271,7 +271,7 @@ def second(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
     with host.log.open("ab") as log:
         daemon = subprocess.Popen(host.command(*other), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        if not daemon.wait(10):
+        if not daemon.wait(60):
             host.timeline.fail("starts", "a second daemon ended with status 0")
     except subprocess.TimeoutExpired:
         host.timeline.fail("second", f"a second daemon ({episode.about[0]}) runs beside the first: pid {daemon.pid}")

@@ -453,6 +453,19 @@ class TestBallast:
         assert BALLAST == (tmp_path / "ballast").stat().st_size
         store.close()
 
+    def test_what_was_set_aside_goes_next(self, tmp_path: Path) -> None:
+        """The oldest first, with all that belongs to it; nothing else, and each is told once."""
+        store = Store(tmp_path)
+        names = ["state.db.broken-2", "state.db.broken-2-wal", "state.db.broken-10", "state.db.broken-x", "notes"]
+        for name in names:
+            (tmp_path / name).touch()
+        ballast = store._ballast
+        assert [True, True, True, False] == [ballast.give_up() for _ in range(4)]
+        assert ["state.db.broken-2", "state.db.broken-10"] == store.given_up()
+        assert [] == store.given_up()
+        assert [False, False, False, True, True] == [(tmp_path / name).exists() for name in names]
+        store.close()
+
     def test_nothing_about_it_is_fatal(self, tmp_path: Path) -> None:
         """It may be a directory, or have none."""
         (tmp_path / "ballast").mkdir()

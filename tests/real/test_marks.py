@@ -148,10 +148,12 @@ def test_a_record_without_its_run_directory(tmp_path: Path, attempt: int) -> Non
     (tmp_path / "runs").mkdir()
     (tmp_path / "logs" / "job").mkdir(parents=True)
     (tmp_path / "logs" / "job" / "1.json").write_bytes(ended())
-    starting = replace(RUN, state=RunState.STARTING, attempt=attempt)
-    found = verdicts(RunDirectory(tmp_path / "runs", tmp_path / "logs"), starting)
+    marks = RunDirectory(tmp_path / "runs", tmp_path / "logs")
     end = events.RunEnded(*NAME, json.loads(ended()))
-    assert [end if attempt == 1 else events.NeverStarted(RUN.id, 2)] == found
+    starting = replace(RUN, state=RunState.STARTING, attempt=attempt)
+    assert [end if attempt == 1 else events.NeverStarted(RUN.id, 2)] == verdicts(marks, starting)
+    running = replace(starting, state=RunState.RUNNING, pid=1 << 22, started=1)
+    assert ([end] if attempt == 1 else []) == [event for event in verdicts(marks, running) if event == end]
 
 
 @pytest.mark.parametrize("data", [*EMPTY.values(), *NONSENSE.values()], ids=[*EMPTY, *NONSENSE])
