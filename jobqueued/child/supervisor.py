@@ -46,6 +46,8 @@ def become(launcher: socket.socket, common: Common, home: int, inherited: list[i
         tree.hold_children()
         serve(launcher, common, home)
         status = 0
+    except SystemExit as error:
+        print(error, file=sys.stderr, flush=True)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -54,7 +56,10 @@ def become(launcher: socket.socket, common: Common, home: int, inherited: list[i
 
 def serve(launcher: socket.socket, common: Common, home: int) -> None:
     """Carry out attempts, one after another, until the launcher is gone; their cgroups are in `home`."""
-    wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise SystemExit(f"jq-supervisor: cannot begin: {error.strerror}") from None
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     shutdown = Shutdown()

@@ -30,6 +30,7 @@ KNOWN = ("lost 7; starts 1+0", "lost 7; starts 1+1")
 
 VERDICTS: list[tuple[str, tuple[str, ...]]] = [
     (r"scheduler (accept|send|\w+ logs/quiet\S*) .*dies", (RAN, NOTHING)),  # before it was told that it was taken
+    (r"scheduler open run \d+ E", (RAN, NOTHING)),  # nobody can ask, for some seconds
     (r"scheduler sql-\w+ \S+ [1-5] dies", (RAN, NOTHING)),
     (r"scheduler sql-COMMIT \S+ \d+ dies", (RAN, f"{RAN}; 0 lines")),  # committed, and killed before it was said
     # what can't be read at the start is unknown until it changes, or the next start
@@ -43,8 +44,8 @@ VERDICTS: list[tuple[str, tuple[str, ...]]] = [
     (r"supervisor \w+ logs/probe(/1\.log)? ", (RAN, f"{RAN}; output")),  # what could not be stored is not there
     (r"logs\S* \d+ \w+…", (RAN, f"{RAN}; output")),
     (r"(unlink|rmdir) R\d.* E", (RAN, f"{RAN}; does not recover")),  # an R that can't be removed stays until the start
-    # taken by a scheduler that could save nothing from its start on
-    (r"(state/lock|state/ballast|COMMIT state/state.db [1-3]) .*ENOSPC…", (RAN, f"{NOTHING}; forgotten")),
+    # refused by a scheduler that could save nothing from its start on, or taken, and only in its memory
+    (r"(state/lock|state/ballast|state/state.db [1-4]) ", (RAN, NOTHING, f"{NOTHING}; forgotten", f"{RAN}; 2 lines")),
     (r"(sql-\w+|state/ballast).*…", (RAN, f"{RAN}; 2 lines")),  # said, forgotten, found in R, and said again
 ]  # fmt: skip
 """What else a life may come to than RAN, by points and faults."""
@@ -110,7 +111,7 @@ def every(life: type[Life], part: int) -> None:
     ordinary = life()
     assert verdict(ordinary) == RAN
     wrong, missed = [], 0
-    tried = cases(ordinary.points())[part::PARTS]
+    tried = cases(ordinary.met)[part::PARTS]
     for point, fault in tried:
         found = verdict(each := life(fault, point))
         each.close()

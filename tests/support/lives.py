@@ -40,6 +40,8 @@ class Life:
         self.host.write("jobs.yaml", JOBS.format(outside=self.outside))
         self.fault, self.asked, self.odd = fault, False, list[str]()
         self.promised: str | None = None
+        self.met: dict[str, int] = {}
+        """The calls until it was healed: those that can fail."""
         if fault:
             (self.root / "fault").write_text(f"{fault}\n{point}")
 
@@ -74,6 +76,7 @@ class Life:
             self.odd.append(f"does not settle ({', '.join(self.host.marks())})")
 
     def _heal(self) -> None:
+        self.met = self.met or self.points()
         if (self.root / "fault").exists():
             (self.root / "fault").unlink()
             self.odd += ["not met"] * bool(self.fault)
