@@ -141,7 +141,7 @@ class Daemon:
         for trouble in self._lock_processes.troubles:
             self._log.say("trouble", text=trouble)
         self._link.connect()
-        self._happened += self._recover(same_boot=known)
+        self._happened += [*map(events.Recorded, takeover.recorded), *self._recover(same_boot=known)]
         is_new_boot = not (known or takeover.lost)
         self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot_id if is_new_boot else None))
         self._happened += self._path_triggers.found()

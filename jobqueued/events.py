@@ -157,6 +157,13 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """A record tells of a run that no commit told of, while what has made it due may be told again."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
 class RunAsked:
     """A person wants a job to run now, maybe once more (`again`, a run of it that has ended).
 
@@ -304,6 +311,7 @@ Event = (
     | RunLingers
     | NeverStarted
     | Found
+    | Recorded
     | RunAsked
     | StopAsked
     | LostAsked

@@ -190,6 +190,11 @@ def found(turn: Turn, event: events.Found) -> None:
     state.put_live(run, turn.now)
 
 
+def recorded(turn: Turn, event: events.Recorded) -> None:
+    """Let what has made a run due not do so again."""
+    turn.state.found.setdefault(event.run.id.job, {})[event.run.key] = event.run
+
+
 def _use(turn: Turn, event: events.Found) -> None:
     """Note that a number, and an occurrence where it is known, are used."""
     state, name = turn.state, event.run.job

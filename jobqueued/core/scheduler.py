@@ -80,6 +80,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.RunLingers: attempts.lingers,
     events.NeverStarted: attempts.never_started,
     events.Found: attempts.found,
+    events.Recorded: attempts.recorded,
     events.StopAsked: completion.stop_asked,
     events.LostAsked: attempts.lost_asked,
     events.LockAsked: lock_clients.asked,

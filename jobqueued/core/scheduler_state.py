@@ -86,7 +86,7 @@ class SchedulerState:
         self.runs: Mapping[RunId, Run] = MappingProxyType(self._runs)
         """Every run before its end."""
         self.found: dict[str, dict[str, Run]] = {}
-        """By job and key, the occurrences that have started by their R's alone: they are not made due again."""
+        """By job and key, the occurrences that R's or records alone tell of: they are not made due again."""
         self._jobs: dict[str, JobState] = {}
         self._terms: dict[str, Terms] = {}
         self._arrivals = 0

@@ -18,6 +18,7 @@ in parts, each whole in itself, so that a crash in between goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,8 @@ class Takeover:
         """The instant of the last commit (wall, ns); 0: all may be newer."""
         self._has_room = True
         self._records = self._damaged = 0
+        self.recorded: list[Run] = []
+        """Those taken over of which the scheduler has to know, lest they are made due again."""
         self._jobs: set[str] = set()
         self._first_damaged = self._unreadable = ""
 
@@ -175,6 +178,8 @@ class Takeover:
         if self._has_room or row is not None:
             self._batch.take(SaveRun(run, final))
         self._runs.pop(run.id, None)
+        if self._may_come_again(run):
+            self.recorded.append(run)
         if run.state is RunState.SKIPPED:
             self._skip = run
         if row is None and run.id.number <= saved.last_number:
@@ -182,6 +187,16 @@ class Takeover:
         if row is not None and row.state is RunState.SKIPPED:
             run = replace(run, count=run.count - row.count)
         return recollection.after(saved, run, final)
+
+    def _may_come_again(self, run: Run) -> bool:
+        """Tell whether what has made a run due, this boot or the end of another run, may be told to the scheduler."""
+        kind, cause = run.key[:1], run.key[1:]
+        if kind == "b":
+            return cause == self._boot
+        with contextlib.suppress(ValueError):
+            other = RunId.parse(cause) if kind in ("j", "d") else None
+            return other is not None and (other in self._runs or other.number in self._found.get(other.job, ()))
+        return False
 
     def _is_ahead(self, document: Record, row: Run) -> bool:
         """Tell whether a record tells more than a row does.  The end of a live attempt is taken by recovery."""

@@ -248,6 +248,16 @@ class TestOlder:
         assert ([], before) == (start.told, (tmp_path / "state" / "state.db").read_bytes())
         start.close()
 
+    def test_what_may_be_told_again(self, tmp_path: Path) -> None:
+        """The scheduler hears of runs that this boot, or the end of a run that it will hear of, has made due."""
+        live, over = a_run(1, state=RunState.RUNNING, pid=4, started=NOW), a_run(2, state=RunState.SUCCEEDED)
+        known(tmp_path, live, (over, a_record(2)))
+        keys = ["djob@1", "jjob@1", "djob@2", "dother@7", f"b{BOOT}", "banother", "x1", "djob", "jjob@x"]
+        write(tmp_path / "logs", *(a_record(n, job="other", key=key) for n, key in enumerate(keys, 10)))
+        start = Start(tmp_path, "other@7")
+        assert ["djob@1", "jjob@1", "dother@7", f"b{BOOT}"] == [run.key for run in start.takeover.recorded]
+        start.close()
+
     def test_only_what_changed_is_listed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A directory that is older than the last commit costs a stat."""
         write(tmp_path / "logs", a_record(5), a_record(5, job="other"))
