@@ -50,6 +50,7 @@ def gather(root: Path, history: list[Record]) -> Evidence:
 
 def _read_log(evidence: Evidence, log: Path) -> None:
     places: list[str] = []
+    unsaved = False
     for line in log.read_text(errors="replace").splitlines():
         entry = _entry(line)
         if entry is None:
@@ -59,8 +60,9 @@ def _read_log(evidence: Evidence, log: Path) -> None:
                 places = []
             continue
         run = entry.get("run") or entry.get("record", {}).get("run")
+        unsaved = entry["event"] == "degraded" or (unsaved and entry["event"] not in ("recovered", "ready"))
         if run is not None:
-            evidence.said[str(run)].append(entry)
+            evidence.said[str(run)].append({**entry, "unsaved": unsaved})
         if entry.get("event") == "bug":
             evidence.bugs.update([line[:1500]])
 
