@@ -52,7 +52,7 @@ realcron: $(VENV)/.installed
 MINUTES ?= 10
 SEED ?= 1
 chaos: $(VENV)/.installed
-	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(DAY)
 
 # Each file of tests in a machine of its own, two at a time.  A line "# vm-run: …" in it is for vm-run.
 SYSTEM = $(wildcard tests/system/test_*.py)

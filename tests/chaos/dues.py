@@ -86,7 +86,7 @@ def _expected(checker: Checker, job: Job, records: list[Record], covered: Covere
 
 
 def _excused(checker: Checker, job: Job, due: int) -> bool:
-    """Whether what was due then may be lost with state.db (but not if its skip was told, and saved), or its job was not known."""
+    """Whether what was due then may be lost with state.db (not if its skip was told, and saved), or was unknown."""
     for run, said in checker.evidence.said.items():
         if run.startswith(f"{job.id}@") and any(entry.get("due") == due and not entry["unsaved"] for entry in said):
             return False

@@ -60,10 +60,11 @@ def _read_log(evidence: Evidence, log: Path) -> None:
                 places = []
             continue
         run = entry.get("run") or entry.get("record", {}).get("run")
-        unsaved = entry["event"] == "degraded" or (unsaved and entry["event"] not in ("recovered", "ready"))
+        event = entry.get("event")
+        unsaved = event == "degraded" or (unsaved and event not in ("recovered", "ready"))
         if run is not None:
             evidence.said[str(run)].append({**entry, "unsaved": unsaved})
-        if entry.get("event") == "bug":
+        if event == "bug":
             evidence.bugs.update([line[:1500]])
 
 

@@ -442,12 +442,14 @@ def test_a_control_socket_that_is_removed(host: Host) -> None:
     """It comes back by itself, and so does the whole run directory, with a place for new runs."""
     host.write("jobs.yaml", "jobs: {work: {command: 'exit 3'}}")
     host.start()
-    for number, gone in enumerate(("run/control", "run"), 1):
+    for gone in ("run/control", "run"):
+        before = len(host.said("recovered"))
         if gone == "run":
             wait_for(lambda: removed(host.root / "run"), why="it is made again so quickly")
         else:
             (host.root / gone).unlink()
-        wait_for(lambda number=number: len(host.said("recovered")) >= number)
+        wait_for(lambda before=before: len(host.said("recovered")) > before)
+        wait_for((host.root / "run" / "control").exists)
         assert 3 == host.wait(host.run("work"))["exit_code"]
     assert (0o755, 0o711) == tuple(
         path.stat().st_mode & 0o777 for path in (host.root / "run", next((host.root / "run" / "runs").iterdir()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -336,22 +337,22 @@ class TestBugs:
             patched.setattr(attempt, "_MOST_MISHAPS", 1)
             patched.setattr(attempt.Attempt, "_look_at_what_is_left", lambda *_: 1 // 0)
             pool = Pool(tmp_path)
-        path = pool.send(Job(id="job", command="sleep 600 & exit 7"))
-        assert pool.socket.recv(wire.NOTICE).startswith(b"started ")
-        assert pool.socket.recv(1) == b""
-        assert (path / wire.LOST).read_text() == str(7 << 8)
-        pool.close()
+        with contextlib.closing(pool):
+            path = pool.send(Job(id="job", command="sleep 0.2 & sleep 0.4 & sleep 600 & exit 7"))  # each is looked at
+            assert pool.socket.recv(wire.NOTICE).startswith(b"started ")
+            assert pool.socket.recv(1) == b""
+            assert (path / wire.LOST).read_text() == str(7 << 8)
 
     def test_at_the_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where there can be no record the wait status is in R/lost."""
         with monkeypatch.context() as patched:
             patched.setattr(attempt.Attempt, "_record", lambda *_: 1 // 0)
             pool = Pool(tmp_path)
-        path = pool.send(Job(id="job", command="exit 7"))
-        assert pool.socket.recv(wire.NOTICE).startswith(b"started ")
-        assert pool.socket.recv(1) == b""
-        assert (path / wire.LOST).read_text() == str(7 << 8)
-        pool.close()
+        with contextlib.closing(pool):
+            path = pool.send(Job(id="job", command="exit 7"))
+            assert pool.socket.recv(wire.NOTICE).startswith(b"started ")
+            assert pool.socket.recv(1) == b""
+            assert (path / wire.LOST).read_text() == str(7 << 8)
 
 
 def test_a_launcher_that_dies_is_no_news(pool: Pool) -> None:

@@ -68,7 +68,8 @@ class Disk:
         seen = len(host.said("ready"))
         command = [*self.enter(), sys.executable, "-c", DAEMON, "--root", str(host.root), "--log", "json"]
         with open(host.root / "daemon.log", "ab") as log:
-            host.daemon = subprocess.Popen(command, cwd=REPO, stdout=log, stderr=log)
+            environment = {**os.environ, "PYTHONPATH": str(REPO)}
+            host.daemon = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         if ready:
             wait_for(lambda: len(host.said("ready")) > seen or host.daemon_ended(), why="ready")
             assert not host.daemon_ended(), host.log()
