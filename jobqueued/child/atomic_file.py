@@ -25,7 +25,7 @@ def replace(path: str, data: bytes) -> None:
 
 
 def _write(path: str, data: bytes) -> None:
-    descriptor = _opened(path)
+    descriptor = opened(path, os.O_TRUNC)
     try:
         os.fchmod(descriptor, 0o640)  # whatever the umask is
         rest = memoryview(data)
@@ -35,8 +35,9 @@ def _write(path: str, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _opened(path: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+def opened(path: str, how: int) -> int:
+    """A descriptor to write a file, which is made, and its directory too: O_APPEND or O_TRUNC.  OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how
     try:
         return os.open(path, flags, 0o640)
     except FileNotFoundError:

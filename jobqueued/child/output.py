@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from jobqueued.child import documents
+from jobqueued.child import atomic_file, documents
 from jobqueued.child.budget import Common
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.journald import Stream
@@ -83,7 +83,7 @@ class Output:
     def _store(self, path: str, data: bytes) -> None:
         try:
             if self._file < 0:
-                self._file = _open(path)
+                self._file = atomic_file.opened(path, os.O_APPEND)
                 self._offset = os.fstat(self._file).st_size
             room = self._limit - self._offset - self._written
             data = data[: max(0, room)]
@@ -139,12 +139,3 @@ class Output:
 def shown(tail: bytes) -> str:
     """The end of an output as the record has it."""
     return _UNSHOWABLE.sub("\ufffd", tail.decode(errors="replace"))
-
-
-def _open(path: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o640)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
-        return os.open(path, flags, 0o640)

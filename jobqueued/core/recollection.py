@@ -22,66 +22,69 @@ OUTCOMES = 10
 
 
 class Damaged(Exception):
-    """A document is no record of this run; str() is what is wrong with it."""
+    """A document is not what it should be; str() is what is wrong with it."""
 
 
 # a document as a record, and as its run
 
 
 _NUMBER, _TEXT, _TEXT_OR_NONE = (int, NoneType), (str,), (str, NoneType)
-_Kinds = Mapping[str, tuple[type, ...]]
-_OF_A_RECORD: _Kinds = {
+Kinds = Mapping[str, tuple[type, ...]]
+_OF_A_RECORD: Kinds = {
     "job": _TEXT, "run": _TEXT, "number": (int,), "key": _TEXT, "state": _TEXT, "reason": _TEXT_OR_NONE,
     "trigger": _TEXT, "asked_by": _TEXT_OR_NONE, "due": _TEXT, "queued": _TEXT, "started": _TEXT_OR_NONE,
     "ended": _TEXT_OR_NONE, "pid": _NUMBER, "exit_code": _NUMBER, "signal": _NUMBER, "output": (dict,),
     "attempts": (list,),
 }  # fmt: skip
-_OF_A_SKIP: _Kinds = {"last_due": _TEXT, "count": (int,)}
-_OF_AN_ATTEMPT: _Kinds = {
+_OF_A_SKIP: Kinds = {"last_due": _TEXT, "count": (int,)}
+_OF_AN_ATTEMPT: Kinds = {
     "attempt": (int,), "state": _TEXT, "reason": _TEXT_OR_NONE, "started": _TEXT_OR_NONE, "ended": _TEXT_OR_NONE,
 }  # fmt: skip
-_OF_AN_OUTPUT: _Kinds = {"file": _TEXT_OR_NONE, "bytes": (int,), "dropped": _NUMBER, "tail": _TEXT}
+_OF_AN_OUTPUT: Kinds = {"file": _TEXT_OR_NONE, "bytes": (int,), "dropped": _NUMBER, "tail": _TEXT}
 _INSTANTS = ("due", "queued", "started", "ended", "last_due")
 _CLOCK = re.compile(r"c(\d{1,18})\.", re.A)
-_INT64 = range(-1 << 63, 1 << 63)
+INT64 = range(-1 << 63, 1 << 63)
+"""The numbers that state.db can hold."""
 
 
 def checked(document: Any, run: RunId) -> Record:
     """A document as the record of this run: skipped, ended, or between two attempts; Damaged."""
-    _check(document, _OF_A_RECORD)
+    check(document, _OF_A_RECORD)
     if (document["job"], document["number"], document["run"]) != (*run, str(run)):
-        raise Damaged(f"it is of {_short(document['run'])}")
+        raise Damaged(f"it is of {short(document['run'])}")
     for attempt in document["attempts"]:
-        _check(attempt, _OF_AN_ATTEMPT)
-    _check(document["output"], _OF_AN_OUTPUT)
+        check(attempt, _OF_AN_ATTEMPT)
+    check(document["output"], _OF_AN_OUTPUT)
     if document["state"] == RunState.SKIPPED:
-        _check(document, _OF_A_SKIP)
+        check(document, _OF_A_SKIP)
     elif not document["attempts"] or not {document["attempts"][-1]["state"], document["state"]} & ENDS:
-        raise Damaged(f"it has no end: {_short(document['state'])}")
+        raise Damaged(f"it has no end: {short(document['state'])}")
     for told in (document, *document["attempts"]):
         _check_instants(told)
     return cast("Record", document)
 
 
-def _check(document: Any, kinds: _Kinds) -> None:
+def check(document: Any, kinds: Kinds) -> None:
+    """Pass an object that has all of these keys, of these types; Damaged."""
     if not isinstance(document, dict):
-        raise Damaged(f"{_short(document)} is no object")
+        raise Damaged(f"{short(document)} is no object")
     for key, kind in kinds.items():
         value = document.get(key, ...)
-        if not isinstance(value, kind) or (isinstance(value, int) and value not in _INT64):
-            raise Damaged(f"{_short(value)} is no {key}" if key in document else f"it has no {key}")
+        if not isinstance(value, kind) or (isinstance(value, int) and value not in INT64):
+            raise Damaged(f"{short(value)} is no {key}" if key in document else f"it has no {key}")
 
 
 def _check_instants(told: Mapping[str, Any]) -> None:
     for key in _INSTANTS:
         try:
-            if told.get(key) is not None and _instant(told[key]) not in _INT64:
+            if told.get(key) is not None and _instant(told[key]) not in INT64:
                 raise ValueError
         except (ValueError, TypeError):
-            raise Damaged(f"{_short(told[key])} is no {key}") from None
+            raise Damaged(f"{short(told[key])} is no {key}") from None
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Name a value in a message."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
 

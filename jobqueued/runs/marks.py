@@ -19,6 +19,7 @@ from types import NoneType
 from typing import Any, cast
 
 from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record
+from jobqueued.core.recollection import Damaged, Kinds, check, short
 from jobqueued.model import Run, RunId, to_instant
 from jobqueued.state.rows import claims_from, placed_from
 
@@ -26,53 +27,49 @@ IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "failover", "claims",
 """The fields of a Run that its launch spec carries, so that R alone can tell whose it is."""
 
 
-class Flaw(Exception):
-    """A mark says nothing that can be used; str() is what is wrong with it."""
-
-
 def record(data: bytes, run: RunId) -> Record:
-    """The record in R/ended, or in the record file of a run, once an attempt of it has ended; Flaw."""
+    """The record in R/ended, or in the record file of a run, once an attempt of it has ended; Damaged."""
     return checked(_document(data), run)
 
 
 def checked(document: Any, run: RunId) -> Record:
-    """A document as that record; Flaw."""
-    _check(document, _OF_A_RECORD)
+    """A document as that record; Damaged."""
+    check(document, _OF_A_RECORD)
     if (document["job"], document["number"], document["run"]) != (*run, str(run)):
-        raise Flaw(f"it is of {_short(document['run'])}")
+        raise Damaged(f"it is of {short(document['run'])}")
     if document["state"] not in (*ENDS, UNSTARTED):
-        raise Flaw(f"unknown state {_short(document['state'])}")
+        raise Damaged(f"unknown state {short(document['state'])}")
     for attempt in document["attempts"]:
-        _check(attempt, _OF_AN_ATTEMPT)
+        check(attempt, _OF_AN_ATTEMPT)
     for told in (document, *document["attempts"]):
         _check_times(told)
-    _check(document["output"], _OF_AN_OUTPUT)
+    check(document["output"], _OF_AN_OUTPUT)
     return cast("Record", document)
 
 
 def spec(data: bytes) -> LaunchSpec:
-    """The launch spec in R/spec, checked as far as is read of it here: whose it is, and the record so far; Flaw."""
+    """The launch spec in R/spec, checked as far as is read of it here: whose it is, and the record so far; Damaged."""
     document = _document(data)
-    _check(document, {"run": (dict,), "record": (dict,)})
-    _check(document["run"], _OF_AN_IDENTITY)
-    _check(document["record"], _OF_A_RECORD)
+    check(document, {"run": (dict,), "record": (dict,)})
+    check(document["run"], _OF_AN_IDENTITY)
+    check(document["record"], _OF_A_RECORD)
     return cast("LaunchSpec", document)
 
 
 def sent(data: bytes, run: RunId) -> Run:
-    """The run of an attempt as it was sent, by R/spec, which may be an older version's; Flaw."""
+    """The run of an attempt as it was sent, by R/spec, which may be an older version's; Damaged."""
     document = spec(data)
     told = document["run"]
     known = {field: told[field] for field in IDENTITY if field in told}
     try:
         claims, placed = claims_from(known.get("claims", ())), placed_from(known.get("placed", ()))
     except (TypeError, ValueError):
-        raise Flaw("it has no such claims as there are") from None
+        raise Damaged("it has no such claims as there are") from None
     for claim in claims:
-        _check(claim._asdict(), _OF_A_CLAIM)
+        check(claim._asdict(), _OF_A_CLAIM)
     if not all(isinstance(number, int) for _name, numbers in placed for number in numbers):
-        raise Flaw(f"{_short(placed)} is no placement")
-    _check({"failover": False, "ends_by": None, **known}, {"failover": (bool,), "ends_by": _NUMBER})
+        raise Damaged(f"{short(placed)} is no placement")
+    check({"failover": False, "ends_by": None, **known}, {"failover": (bool,), "ends_by": _NUMBER})
     so_far = _so_far(document["record"], run)
     return Run(id=run, arrival=0, **{**known, "claims": claims, "placed": placed, "so_far": so_far})
 
@@ -82,55 +79,40 @@ def _so_far(begun: Record, run: RunId) -> Record | None:
     if not begun["attempts"]:
         return None
     last = begun["attempts"][-1]
-    _check(last, _OF_AN_ATTEMPT)
+    check(last, _OF_AN_ATTEMPT)
     return checked({**begun, "state": last["state"], "reason": last.get("reason")}, run)
 
 
 def of_record(document: Record, run: RunId) -> Run:
-    """The same, as far as the record of an attempt that has ended tells it; Flaw."""
-    _check(cast("Any", document), _OF_AN_OCCURRENCE)
+    """The same, as far as the record of an attempt that has ended tells it; Damaged."""
+    check(cast("Any", document), _OF_AN_OCCURRENCE)
     try:
         due, queued = (to_instant(datetime.fromisoformat(document[name])) for name in ("due", "queued"))
     except (TypeError, ValueError):
-        raise Flaw(f"{_short(document['due'])} is no due") from None
+        raise Damaged(f"{short(document['due'])} is no due") from None
     return Run(
         id=run, key=document["key"], due=due, queued=queued, arrival=0, trigger=document["trigger"],
         asked_by=document["asked_by"],
     )  # fmt: skip
 
 
-_INT64 = range(-1 << 63, 1 << 63)
-"""The numbers that state.db can hold."""
 _NUMBER, _TEXT = (int, NoneType), (str, NoneType)
-_Kinds = Mapping[str, tuple[type, ...]]
-_OF_A_RECORD: _Kinds = {
+_OF_A_RECORD: Kinds = {
     "job": (str,), "run": (str,), "number": (int,), "state": (str,), "reason": _TEXT, "pid": _NUMBER,
     "exit_code": _NUMBER, "signal": _NUMBER, "started": _TEXT, "ended": _TEXT, "output": (dict,), "attempts": (list,),
 }  # fmt: skip
-_OF_AN_OCCURRENCE: _Kinds = {"key": (str,), "due": (str,), "queued": (str,), "trigger": (str,), "asked_by": _TEXT}
-_OF_AN_ATTEMPT: _Kinds = {"attempt": (int,), "state": (str,), "started": _TEXT, "ended": _TEXT}
-_OF_AN_OUTPUT: _Kinds = {"file": _TEXT, "bytes": (int,), "dropped": _NUMBER, "tail": (str,)}
-_OF_AN_IDENTITY: _Kinds = {"key": (str,), "due": (int,), "queued": (int,), "trigger": (str,), "asked_by": _TEXT}
-_OF_A_CLAIM: _Kinds = {"resource": (str,), "units": (int,), "exclusive": (bool, int)}
+_OF_AN_OCCURRENCE: Kinds = {"key": (str,), "due": (str,), "queued": (str,), "trigger": (str,), "asked_by": _TEXT}
+_OF_AN_ATTEMPT: Kinds = {"attempt": (int,), "state": (str,), "started": _TEXT, "ended": _TEXT}
+_OF_AN_OUTPUT: Kinds = {"file": _TEXT, "bytes": (int,), "dropped": _NUMBER, "tail": (str,)}
+_OF_AN_IDENTITY: Kinds = {"key": (str,), "due": (int,), "queued": (int,), "trigger": (str,), "asked_by": _TEXT}
+_OF_A_CLAIM: Kinds = {"resource": (str,), "units": (int,), "exclusive": (bool, int)}
 
 
 def _document(data: bytes) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
-        raise Flaw("it is no JSON") from None
-
-
-def _check(document: Any, kinds: _Kinds) -> None:
-    """An object that has all of these keys, of these types."""
-    if not isinstance(document, dict):
-        raise Flaw(f"{_short(document)} is no object")
-    for key, kind in kinds.items():
-        if key not in document:
-            raise Flaw(f"it has no {key}")
-        value = document[key]
-        if not isinstance(value, kind) or (isinstance(value, int) and value not in _INT64):
-            raise Flaw(f"{_short(value)} is no {key}")
+        raise Damaged("it is no JSON") from None
 
 
 def _check_times(told: Mapping[str, Any]) -> None:
@@ -139,9 +121,4 @@ def _check_times(told: Mapping[str, Any]) -> None:
             try:
                 datetime.fromisoformat(told[key])
             except ValueError:
-                raise Flaw(f"{_short(told[key])} is no {key}") from None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
+                raise Damaged(f"{short(told[key])} is no {key}") from None

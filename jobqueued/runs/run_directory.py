@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeGuard
 from jobqueued import events
 from jobqueued.child import cgroup, process, unix_socket, wire
 from jobqueued.child.documents import UNSTARTED, Record
+from jobqueued.core.recollection import Damaged
 from jobqueued.model import Run, RunId
 from jobqueued.runs import kin, marks
 from jobqueued.runs.kin import Clues
@@ -102,20 +103,20 @@ class RunDirectory:
             return None
         try:
             return ended(name, marks.record(data, name.run))
-        except marks.Flaw as flaw:
+        except Damaged as flaw:
             return self.lost(name, f"its end can't be read: {flaw}")
 
     def record(self, name: Name) -> Record | None:
         """The record in R/ended; None: there is none that can be read."""
         data = self._read(name, wire.ENDED)
-        with contextlib.suppress(marks.Flaw):
+        with contextlib.suppress(Damaged):
             return marks.record(data, name.run) if is_whole(data) else None
         return None
 
     def begun(self, name: Name) -> Record | None:
         """The record so far in the launch spec; None: there is none that can be read."""
         data = self._read(name, wire.SPEC)
-        with contextlib.suppress(marks.Flaw):
+        with contextlib.suppress(Damaged):
             return marks.spec(data)["record"] if is_whole(data) else None
         return None
 
@@ -125,10 +126,10 @@ class RunDirectory:
         if is_whole(data):
             try:
                 return marks.sent(data, name.run)
-            except marks.Flaw as flaw:
+            except Damaged as flaw:
                 self._note(name, wire.SPEC, f"{flaw}; nothing is known of its run")
         end = self.record(name)
-        with contextlib.suppress(marks.Flaw):
+        with contextlib.suppress(Damaged):
             return None if end is None else marks.of_record(end, name.run)
         return None
 
@@ -152,7 +153,7 @@ class RunDirectory:
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.AttemptOver:
         """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost."""
-        with contextlib.suppress(marks.Flaw):
+        with contextlib.suppress(Damaged):
             document = marks.checked(record_files.read(self.logs, name.run), name.run)
             if any(attempt["attempt"] == name.attempt for attempt in document["attempts"]):
                 return ended(name, document)
@@ -170,7 +171,7 @@ class RunDirectory:
 
     def _identity(self, name: Name) -> dict[str, str]:
         data = self._read(name, wire.SPEC)
-        with contextlib.suppress(marks.Flaw):
+        with contextlib.suppress(Damaged):
             return kin.identity(marks.spec(data).get("environment")) if is_whole(data) else {}
         return {}
 

@@ -170,31 +170,33 @@ def test_supervisor_dies(armed: Host, point: str, expected: tuple[str | None, in
     assert armed.said("trouble") == []
 
 
+def long_run(host: Host) -> tuple[str, int, int]:
+    """A run that does not end by itself: its name, its process, and its supervisor."""
+    host.write("long.yaml", f"jobs: {{long: {{command: 'echo $$ >{host.root}/long; exec sleep 600'}}}}")
+    wait_for(lambda: len(host.call("List")["jobs"]) == 2)
+    run = host.run("long")
+    pid = int(wait_for(lambda: (host.root / "long").exists() and (host.root / "long").read_text()))
+    wait_for(lambda: host.said("run_started"), why="R/pid, which comes before the news of the start")
+    supervisor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return run, pid, supervisor
+
+
 def test_all_die(armed: Host) -> None:
     """SIGKILL of scheduler, launcher and supervisors at once: the job is ended at the next start, its run is lost."""
-    armed.write("long.yaml", f"jobs: {{long: {{command: 'echo $$ >{armed.root}/long; exec sleep 600'}}}}")
-    wait_for(lambda: len(armed.call("List")["jobs"]) == 2)
-    run = armed.run("long")
-    pid = wait_for(lambda: (armed.root / "long").exists() and (armed.root / "long").read_text().strip())
-    wait_for(lambda: armed.said("run_started"), why="R/pid, which comes before the news of the start")
+    run, pid, _supervisor = long_run(armed)
     armed.kill()
     armed.kill_small_ones()
     assert Path(f"/proc/{pid}").exists()
     armed.start()
     record = armed.wait(run)
-    assert (record["state"], record["reason"], record["pid"]) == ("lost", "its supervisor is gone", int(pid))
+    assert (record["state"], record["reason"], record["pid"]) == ("lost", "its supervisor is gone", pid)
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the job was left alone")
     assert armed.record(run) == record
 
 
 def test_a_silent_supervisor(armed: Host) -> None:
     """Who lives is not lost: a stopped supervisor delays no start and is named, and tells the end once it is awake."""
-    armed.write("long.yaml", f"jobs: {{long: {{command: 'echo $$ >{armed.root}/long; exec sleep 600'}}}}")
-    wait_for(lambda: len(armed.call("List")["jobs"]) == 2)
-    run = armed.run("long")
-    pid = int(wait_for(lambda: (armed.root / "long").exists() and (armed.root / "long").read_text()))
-    wait_for(lambda: armed.said("run_started"), why="R/pid, which comes before the news of the start")
-    supervisor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    run, pid, supervisor = long_run(armed)
     os.kill(supervisor, signal.SIGSTOP)
     armed.kill()
     armed.start()
@@ -211,12 +213,7 @@ def test_a_silent_supervisor(armed: Host) -> None:
 
 def test_a_silent_supervisor_is_ended(armed: Host) -> None:
     """What the message says to do about a supervisor that hangs does it: its run is lost then."""
-    armed.write("long.yaml", f"jobs: {{long: {{command: 'echo $$ >{armed.root}/long; exec sleep 600'}}}}")
-    wait_for(lambda: len(armed.call("List")["jobs"]) == 2)
-    run = armed.run("long")
-    pid = int(wait_for(lambda: (armed.root / "long").exists() and (armed.root / "long").read_text()))
-    wait_for(lambda: armed.said("run_started"), why="R/pid, which comes before the news of the start")
-    supervisor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    run, pid, supervisor = long_run(armed)
     os.kill(supervisor, signal.SIGSTOP)
     armed.kill()
     for other in armed.small_ones():
