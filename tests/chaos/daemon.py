@@ -153,7 +153,8 @@ class Host:
         for pid in processes.small_ones():
             processes.send(pid, signal.SIGKILL)
         for disk in self.disks.values():
-            subprocess.run(["umount", "--lazy", disk.place], capture_output=True, check=False)
+            while not subprocess.run(["umount", "--lazy", disk.place], capture_output=True, check=False).returncode:
+                pass  # there is a file system below
 
     def last_words(self, lines: int = 25) -> str:
         """The end of its log, each line cut."""
