@@ -163,7 +163,7 @@ class RunDirectory:
         """The clues to what may live of it, once its supervisor is dead."""
         main, spawning = self._pid(name), self._spawning(name)
         if spawning is None:  # of an older version, or there was no room
-            since = self._spawning_made(name) if main is None else kin.ticks(main.before)
+            since = self._made(name) if main is None else kin.ticks(main.before)
             return Clues(since, self._identity(name), _born(main))
         base = (cgroup.unified(spawning.cgroups) or "").removesuffix("/self")
         own = f"{base}/{name}" if spawning.own else None
@@ -179,10 +179,11 @@ class RunDirectory:
         data = self._read(name, wire.SPAWNING)
         return None if data is None else wire.SpawningMark.parse(data)
 
-    def _spawning_made(self, name: Name) -> int:
-        """The tick before R/spawning was made; 0: it is not there."""
-        with contextlib.suppress(FileNotFoundError):
-            return kin.since(os.stat(f"{self._runs}/{name}/{wire.SPAWNING}", follow_symlinks=False).st_mtime_ns)
+    def _made(self, name: Name) -> int:
+        """The tick before the oldest mark was made, as R/spec is before anything starts; 0: none is there."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._runs}/{name}") as marks_of:
+            times = [entry.stat(follow_symlinks=False).st_mtime_ns for entry in marks_of]
+            return kin.since(min(times)) if times else 0
         return 0
 
     def _has_ended(self, name: Name) -> bool:

@@ -129,13 +129,16 @@ def test_what_is_left_is_ended(host: Host, way: str, scheduler: str) -> None:
     assert ("lost", GONE) == (record["state"], record["reason"])
 
 
-def test_killed_before_the_pid_was_noted(host: Host) -> None:
-    """Without R/pid, as between the start and that, what was started is found by its environment."""
+@pytest.mark.parametrize("damaged", [False, True])
+def test_killed_before_the_pid_was_noted(host: Host, damaged: bool) -> None:
+    """Without R/pid, as between the start and that, or with marks of nonsense, what was started is found by name."""
     run = begun(host, WAYS["in a session of its own"], 1)
     host.kill()
     kill_small_ones(host)
     for path in host.root.glob("run/runs/*/*/pid"):
         path.unlink()
+        if damaged:
+            (path.parent / "spawning").write_bytes(b"\0" * 173)
     host.start()
     assert "lost" == host.wait(run)["state"]
     assert not lives(*pids(host))

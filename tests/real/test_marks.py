@@ -334,11 +334,12 @@ def test_clues(marks: RunDirectory) -> None:
 
 
 def test_when_a_claim_was_made(marks: RunDirectory) -> None:
-    """Where nothing in R tells an instant, its time stamp does."""
+    """Where nothing in R tells an instant, its oldest time stamp does, as a damaged mark has a new one."""
     before = kin.ticks(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
     assert abs(marks.clues(NAME).since - before) * process.TICK < MINUTE, "of now, not of the start of the host"
+    put(marks, wire.SPEC, order())
     with marks.opened(NAME) as directory:
-        os.utime(wire.SPAWNING, (0, 0), dir_fd=directory)
+        os.utime(wire.SPEC, (0, 0), dir_fd=directory)
     assert kin.ticks(0) == marks.clues(NAME).since
 
 
