@@ -23,10 +23,10 @@ from jobqueued.core import record
 from jobqueued.model import Job, Run, RunId, RunState
 from jobqueued.runs import launch_spec
 from tests.support import REPO
-from tests.support.faults import limit_descriptors
+from tests.support.failing import limit_descriptors
 from tests.support.host import DEADLINE, Host, kill, wait_for
 
-ME = "tests/support/faults.py"
+ME = "tests/support/failing.py"
 
 
 class Small:
@@ -43,7 +43,7 @@ class Small:
             listener.listen(8)
             self.pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", str(REPO / "tests/support/faults.py"), str(root / "run" / "runs")],
+                [sys.executable, "-I", "-S", str(REPO / "tests/support/failing.py"), str(root / "run" / "runs")],
                 dict(os.environ), setsid=True,
                 file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3), (os.POSIX_SPAWN_DUP2, said.fileno(), 2)],
             )  # fmt: skip
@@ -104,8 +104,8 @@ class Small:
 
     def fail(self, *faults: str) -> None:
         """From now on these, and no others."""
-        (self.root / "fault.tmp").write_text("".join(f"{fault}\n" for fault in faults))
-        (self.root / "fault.tmp").rename(self.root / "fault")
+        (self.root / "standing.tmp").write_text("".join(f"{fault}\n" for fault in faults))
+        (self.root / "standing.tmp").rename(self.root / "standing")
 
     def stderr(self) -> str:
         return self.said.read_text()
@@ -146,7 +146,7 @@ def small(tmp_path: Path) -> Iterator[Small]:
 
 class TestR:
     @pytest.mark.parametrize(
-        "fault", ["mkdir job@1.1 ENOSPC", "mkdir job@1.1 EROFS", "open spec EIO", "torn spec ENOSPC"]
+        "fault", ["mkdir job@1.1 ENOSPC", "mkdir job@1.1 EROFS", "create spec EIO", "write spec torn"]
     )
     def test_no_room(self, small: Small, fault: str) -> None:
         """Nothing is started, the reason is told, nothing of it stays, and the same attempt can be sent again."""
@@ -159,7 +159,7 @@ class TestR:
 
     def test_what_can_not_be_removed(self, small: Small) -> None:
         """Half of an R that stays is taken away before the attempt is sent again; or it is told why it can't be."""
-        small.fail("torn spec ENOSPC", "unlink spec EIO", "rmdir job@1.1 EIO")
+        small.fail("write spec torn", "unlink spec EIO", "rmdir job@1.1 EIO")
         assert small.heard(small.launch(1, "exit 7"))[0].startswith("unstarted ")
         assert (small.runs / "job@1.1" / wire.SPEC).exists()
         small.fail("unlink spec EROFS")
@@ -202,7 +202,7 @@ class TestR:
         wait_for(lambda: not small.children())
         name = small.launch(1, "exit 7")
         wait_for((small.runs / name / wire.SPEC).exists)
-        small.fail("read job@1.1 EMFILE")
+        small.fail("open job@1.1 EMFILE")
         assert small.heard(name) == [f"unstarted {name} Too many open files"]
 
 
@@ -255,7 +255,7 @@ class TestSupervisors:
         """It may have started: its job is ended, and it is lost."""
         name = small.launch(1, "sleep 600 & exec sleep 600")
         pid = int(small.next().split()[2])
-        small.fail("read ended EIO", "open lost ENOSPC")
+        small.fail("open ended EIO", "create lost ENOSPC")
         before = small.descriptors()
         kill(_parent(pid))
         assert small.heard(name) == [f"lost {name} -"]
@@ -310,7 +310,7 @@ def faulty(tmp_path: Path) -> Iterator[Host]:
     host.write("job.yaml", f"jobs: {{work: {{command: 'until [ -e {host.root}/go ]; do sleep 0.02; done; exit 7'}}}}")
     host.start()
     yield host
-    (host.root / "fault").unlink(missing_ok=True)
+    (host.root / "standing").unlink(missing_ok=True)
     host.close()
     print(host.log())
 
@@ -320,7 +320,7 @@ def test_all_disks_are_full_and_everybody_else_dies(faulty: Host, *, launcher_fi
     """The exact status survives in its supervisor, however often scheduler and launcher are killed meanwhile."""
     run = faulty.run("work")
     wait_for(lambda: faulty.said("run_started"))
-    (faulty.root / "fault").write_text("open ended ENOSPC\nopen 1.json.tmp ENOSPC\n")
+    (faulty.root / "standing").write_text("create ended ENOSPC\ncreate 1.json.tmp ENOSPC\n")
     (faulty.root / "go").touch()
     [told] = wait_for(lambda: faulty.said("run_stopping"))
     why = "it is over (exit code 7), but its run directory can't be written: No space left on device"
@@ -334,7 +334,7 @@ def test_all_disks_are_full_and_everybody_else_dies(faulty: Host, *, launcher_fi
         faulty.start()
         assert faulty.call("Show", run=run)["record"]["state"] == "stopping"
     assert faulty.record(run) is None
-    (faulty.root / "fault").unlink()
+    (faulty.root / "standing").unlink()
     ended = faulty.wait(run)
     assert (ended["state"], ended["exit_code"]) == ("failed", 7)
     wait_for(lambda: faulty.record(run) == ended)

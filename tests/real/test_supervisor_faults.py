@@ -21,7 +21,7 @@ import pytest
 from jobqueued.child import attempt, shutdown, unix_socket, wire
 from jobqueued.model import HOUR, Job
 from tests.support import REPO
-from tests.support.faults import Faults, limit_descriptors
+from tests.support.failing import Standing, limit_descriptors
 from tests.support.host import DEADLINE, wait_for
 from tests.support.pool import Pool
 from tests.support.users import NEEDS_ROOT
@@ -38,8 +38,8 @@ class Faulty(Pool):
 
     def fail(self, *faults: str) -> None:
         """From now on these, and no others."""
-        (self.root / "fault.tmp").write_text("".join(f"{fault}\n" for fault in faults))
-        (self.root / "fault.tmp").rename(self.root / "fault")
+        (self.root / "standing.tmp").write_text("".join(f"{fault}\n" for fault in faults))
+        (self.root / "standing.tmp").rename(self.root / "standing")
 
     def follow(self, path: Path) -> socket.socket:
         """A connection to R/control."""
@@ -67,7 +67,7 @@ class Faulty(Pool):
 def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
     """A pool of one such supervisor."""
     with monkeypatch.context() as patched:
-        Faults(str(tmp_path)).install(patched.setattr)
+        Standing(str(tmp_path)).install(patched.setattr)
         pool = Faulty(tmp_path)
     yield pool
     pool.fail()
@@ -87,7 +87,7 @@ class TestTheEnd:
     @pytest.mark.parametrize("fault", NO_ROOM)
     def test_waits_for_room(self, faulty: Faulty, fault: str) -> None:
         """Nothing can be written: it lives, tells why, answers as long as it lasts, and then tells the exact end."""
-        faulty.fail(f"open ended {fault}", f"open {faulty.number + 1}.json.tmp {fault}")
+        faulty.fail(f"create ended {fault}", f"create {faulty.number + 1}.json.tmp {fault}")
         path = faulty.send(Job(id="job", command="exit 7"))
         why = f"it is over (exit code 7), but its run directory can't be written: {os.strerror(_number(fault))}"
         assert [faulty.next().split()[0], faulty.next()] == ["started", f"stopping job@1.1 {why}"]
@@ -105,7 +105,7 @@ class TestTheEnd:
 
     def test_without_a_record_file(self, faulty: Faulty) -> None:
         """R/ended alone is an end, which says why there is no record file, and nothing is left of its beginning."""
-        faulty.fail("torn 1.json.tmp ENOSPC")
+        faulty.fail("write 1.json.tmp torn")
         _said, document = faulty.run(command="exit 7")
         assert document["exit_code"] == 7
         assert document["record_error"] == f"{record(faulty)}: No space left on device"
@@ -113,11 +113,11 @@ class TestTheEnd:
 
     def test_torn(self, faulty: Faulty) -> None:
         """Half of R/ended is none, does not stay, and is followed by all of it."""
-        faulty.fail("torn ended ENOSPC")
+        faulty.fail("write ended torn")
         path = faulty.send(Job(id="job", command="exit 7"))
         assert [faulty.next().split()[0] for _ in range(2)] == ["started", "stopping"]
         assert not (path / wire.ENDED).exists()
-        faulty.fail("torn ended ENOSPC", "unlink ended EIO")
+        faulty.fail("write ended torn", "unlink ended EIO")
         wait_for((path / wire.ENDED).exists)
         assert wire.read_whole(wire.open_directory(str(path)), wire.ENDED) is None
         faulty.fail()
@@ -126,7 +126,7 @@ class TestTheEnd:
 
     def test_launcher_dies_meanwhile(self, faulty: Faulty) -> None:
         """Nobody is there to be told: R tells it, and the supervisor goes."""
-        faulty.fail("open ended ENOSPC", "open 1.json.tmp ENOSPC")
+        faulty.fail("create ended ENOSPC", "create 1.json.tmp ENOSPC")
         path = faulty.send(Job(id="job", command="exit 7"))
         assert [faulty.next().split()[0] for _ in range(2)] == ["started", "stopping"]
         faulty.socket.close()
@@ -141,16 +141,16 @@ class TestTheEnd:
         """R goes with the host: the record file is enough, and only where that can't be is anything waited for."""
         down = tmp_path / "down"
         with monkeypatch.context() as patched:
-            Faults(str(tmp_path)).install(patched.setattr)
+            Standing(str(tmp_path)).install(patched.setattr)
             patched.setattr(shutdown.Shutdown, "began", lambda *_: down.exists())
             pool = Faulty(tmp_path)
-        pool.fail("open ended ENOSPC", "open 1.json.tmp ENOSPC")
+        pool.fail("create ended ENOSPC", "create 1.json.tmp ENOSPC")
         path = pool.send(Job(id="job", command="exit 7"))
         assert [pool.next().split()[0] for _ in range(2)] == ["started", "stopping"]
         down.touch()
         with pool.follow(path) as follower:
             assert follower.recv(4096).startswith(b"live\nstopping it is over")
-            pool.fail("open ended ENOSPC")
+            pool.fail("create ended ENOSPC")
             assert follower.recv(4096) == b""
         assert pool.socket.recv(1) == b""
         assert (json.loads(record(pool).read_bytes())["exit_code"], (path / wire.ENDED).exists()) == (7, False)
@@ -158,7 +158,7 @@ class TestTheEnd:
 
     def test_what_was_left_goes_on_meanwhile(self, faulty: Faulty) -> None:
         """`leave_children`: what lives on can write more than a pipe holds, and what ends meanwhile is not left."""
-        faulty.fail("open ended ENOSPC")
+        faulty.fail("create ended ENOSPC")
         command = f"(head -c 300000 /dev/zero; touch {faulty.root}/wrote) & exit 7"
         path = faulty.send(Job(id="job", command=command, leave_children=True))
         wait_for((faulty.root / "wrote").exists)
@@ -168,7 +168,7 @@ class TestTheEnd:
 
     def test_an_attempt_that_could_not_start(self, faulty: Faulty) -> None:
         """It waits with its reason as well, and answers."""
-        faulty.fail("open ended ENOSPC")
+        faulty.fail("create ended ENOSPC")
         path = faulty.send(Job(id="job", command=["/no/such"]))
         assert faulty.next().startswith("stopping job@1.1 it is over (start_failed: exec")
         with faulty.follow(path) as follower:
@@ -206,7 +206,7 @@ class TestTheStart:
     @pytest.mark.parametrize("fault", NO_ROOM)
     def test_no_token(self, faulty: Faulty, fault: str) -> None:
         """R/spawning can't be made: nothing is started, and the reason told."""
-        faulty.fail(f"open spawning {fault}")
+        faulty.fail(f"create spawning {fault}")
         said, path = faulty.order(Job(id="job", command=f"touch {faulty.root}/started"))
         where = "supervisor" if fault == "EMFILE" else "run directory"
         assert said == [f"unstarted job@1.1 {where}: {os.strerror(_number(fault))}"]
@@ -217,7 +217,7 @@ class TestTheStart:
 
     def test_half_of_the_mark_of_its_processes(self, faulty: Faulty) -> None:
         """R/pid is whole or not there; the run goes on without."""
-        faulty.fail("torn pid ENOSPC")
+        faulty.fail("write pid torn")
         said, path = faulty.order(Job(id="job", command="exit 7"))
         assert [line.split()[0] for line in said] == ["started", "ended"]
         assert (ended(path)["exit_code"], (path / wire.PID).exists()) == (7, False)
@@ -269,7 +269,7 @@ class TestItsOutput:
     @pytest.mark.parametrize("fault", NO_ROOM)
     def test_no_file(self, faulty: Faulty, fault: str) -> None:
         """It is counted as dropped, with the reason, and the job goes on."""
-        faulty.fail(f"open 1.log {fault}")
+        faulty.fail(f"create 1.log {fault}")
         _said, document = faulty.run(command="head -c 300000 /dev/zero; exit 7")
         output = document["output"]
         assert (document["exit_code"], output["bytes"], output["dropped"]) == (7, 0, 300_000)
@@ -279,7 +279,7 @@ class TestItsOutput:
         """What of the last piece has no room has its reason too."""
         _said, document = faulty.run(command="echo whole")
         assert "error" not in document["output"]
-        faulty.fail("torn 2.log ENOSPC")
+        faulty.fail("write 2.log torn")
         _said, document = faulty.run(command="echo half and half")
         assert document["output"]["error"].endswith("No space left on device")
 

@@ -4,15 +4,19 @@ descriptor is wrapped from outside, in scheduler, launcher and supervisors.
 As the daemon:    python tests/support/failing.py DAEMON-ARGUMENTS…
 As the launcher:  python -I -S tests/support/failing.py RUNS_PARENT --exit-when-idle
 
-A point is "WHO CALL PLACE NTH", the NTH such call of this host: "supervisor write R1/ended 1".  A directory ROOT/calls
-has a file for each "WHO CALL PLACE", a byte long for each call, so an ordinary life tells which points there are.
-ROOT/fault, a line "FAULT" and a line "POINT", arms one fault; the file goes when the point is reached:
+With a directory ROOT/calls one call of all fails.  A point is "WHO CALL PLACE NTH", the NTH such call of this host:
+"supervisor write R1/ended 1".  ROOT/calls gets a file for each "WHO CALL PLACE", a byte long for each call, so an
+ordinary life tells which points there are.  ROOT/fault, a line "FAULT" and a line "POINT", arms one fault; the file
+goes when the point is reached:
 
     ENOSPC, EIO, EROFS, EMFILE, EAGAIN   the call fails so, and does nothing
     dies                                 the process is killed right after the call
-    torn                                 half of the bytes are written (and the rest fails, where it is tried)
+    torn                                 half of the bytes are written, and the rest finds no room
     torn, dies                           half of the bytes are written, and the process is killed
     ENOSPC… EIO… EROFS…                  from this call on whatever changes this disk fails so, until ROOT/lasting goes
+
+Without, in launcher and supervisors, whatever a line "CALL NAME FAULT" of ROOT/standing is about fails as long as that
+is there; NAME is the last word of a path, or "-".
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import contextlib
 import errno
 import os
 import re
+import resource
 import signal
 import socket
 import sys
@@ -53,6 +58,9 @@ class Points:
 
     def __init__(self, root: str, who: str) -> None:
         self._root, self._who = root, {os.getpid(): who}
+        self.replace: Callable[[Any, str, Any], object] = setattr
+        self.torn: set[int] = set()
+        """Descriptors to which nothing more can be written."""
 
     def become(self, who: str) -> None:
         """This process, a fork, is somebody else now; a fork that isn't told so does nothing that counts."""
@@ -98,11 +106,31 @@ class Points:
     def _told(self, name: str) -> str:
         try:
             descriptor = _os.open(f"{self._root}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except OSError:  # without a descriptor left, as a test may have it, no fault is added
             return ""
         text = _os.read(descriptor, 200).decode().strip()
         _os.close(descriptor)
         return text
+
+
+class Standing(Points):
+    """The faults of ROOT/standing, in this process and all that it forks."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root, "")
+
+    def reached(self, call: str, place: str) -> str | None:
+        """The fault that such calls meet there."""
+        name = place.rpartition("/")[2]
+        lines = (line.split() for line in self._told("standing").splitlines())
+        return next((fault for where, what, fault in lines if (where, what) == (call, name)), None)
+
+    def install(self, replace: Callable[[Any, str, Any], object] = setattr) -> None:
+        """Wrap what launcher and supervisors do, by `setattr` or by what takes it back."""
+        self.replace = replace
+        wrap_files(self)
+        wrap_processes(self)
+        wrap(self, socket, "send_fds", "send", lambda *_args, **_kwargs: "-")
 
 
 def _disk(place: str) -> str:
@@ -124,18 +152,21 @@ def wrap(points: Points, owner: Any, name: str, call: str, place_of: Callable[..
         place = place_of(*args, **kwargs)
         kind = "open" if call == "create" and not _creates(*args, **kwargs) else call
         fault = None if place is None else points.reached(kind, place)
-        if fault is None:
-            return real(*args, **kwargs)
-        if fault == "dies":
-            real(*args, **kwargs)
-            die()
+        if call == "write" and args[0] in points.torn:
+            points.torn.remove(args[0])
+            fault = "ENOSPC"
+        if fault is None or fault == "dies":
+            result = real(*args, **kwargs)
+            points.torn -= {result} if kind in ("create", "open") and isinstance(result, int) else set()
+            return die() if fault else result
         if fault.startswith("torn"):
+            points.torn.add(args[0])
             written = real(args[0], args[1][: len(args[1]) // 2], *args[2:])
             return die() if "dies" in fault else written
         number = getattr(errno, fault)
         raise OSError(number, os.strerror(number))
 
-    setattr(owner, name, wrapped)
+    points.replace(owner, name, wrapped)
 
 
 def _creates(path: Any, flags: Any = "r", *_args: Any, dir_fd: int | None = None, **_kwargs: Any) -> bool:
@@ -252,35 +283,51 @@ def wrap_all(points: Points) -> None:
     wrap_files(points)
 
 
+def limit_descriptors(pid: int, spare: int) -> None:
+    """Let a process open so many more, until its soft limit is set again."""
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = [number for number in range(len(used) + spare + 1) if number not in used]
+    hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[spare], hard))
+
+
 def as_launcher(arguments: list[str]) -> None:
     """The launcher and its supervisors."""
     from jobqueued.child import launcher, posixspawn, supervisor
 
-    points = Points(os.path.dirname(os.path.dirname(arguments[0])), "launcher")
-    become = supervisor.become
+    root = os.path.dirname(os.path.dirname(arguments[0]))
+    if os.path.exists(f"{root}/calls"):
+        points = Points(root, "launcher")
+        become = supervisor.become
 
-    def wrapped(*args: Any) -> None:
-        points.become("supervisor")
-        become(*args)
+        def wrapped(*args: Any) -> None:
+            points.become("supervisor")
+            become(*args)
 
-    supervisor.become = wrapped  # type: ignore[assignment]
-    wrap(points, posixspawn, "spawn", "posix_spawn", lambda *_args: "-")
-    wrap_all(points)
+        supervisor.become = wrapped  # type: ignore[assignment]
+        wrap(points, posixspawn, "spawn", "posix_spawn", lambda *_args: "-")
+        wrap_all(points)
+    else:
+        Standing(root).install()
     launcher.main(arguments)
 
 
 def as_daemon(arguments: list[str]) -> int:
-    """The daemon; what it does again after a pause it does sooner than usual."""
+    """The daemon; where one call of all is to fail, it does again sooner than usual what it does after a pause."""
     from pathlib import Path
 
     from jobqueued.__main__ import main
     from jobqueued.core import attempts
     from jobqueued.model import SECOND
     from jobqueued.runs import following, launcher_news
-    from jobqueued.state import commits
+    from jobqueued.state import commits, housekeeping
 
-    points = Points(arguments[arguments.index("--root") + 1], "scheduler")
+    root = arguments[arguments.index("--root") + 1]
+    if not os.path.exists(f"{root}/calls"):
+        return main(arguments, launcher=Path(__file__))
+    points = Points(root, "scheduler")
     commits._RETRY = commits._AT_MOST_EVERY = launcher_news._CALL_AGAIN = SECOND // 5  # type: ignore[misc]
+    housekeeping.AGAIN = SECOND // 5  # type: ignore[misc]
     attempts.SECOND = following.SECOND = SECOND // 10  # type: ignore[misc]
     wrap_database(points)
     wrap_all(points)

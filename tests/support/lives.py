@@ -103,13 +103,14 @@ class Life:
             return True
         return self._has_ended() if (self.root / "lasting").exists() else self._is_settled()
 
-    def _has_ended(self) -> bool:
+    def _has_ended(self, *, on_paper: bool = False) -> bool:
         with contextlib.suppress(OSError, KeyError):
-            return all(run["state"] in ENDS for run in self.host.call("Describe", job="probe")["runs"])
+            runs = self.host.call("Describe", job="probe")["runs"]
+            return all(run["state"] in ENDS and (self.host.record(run["run"]) or not on_paper) for run in runs)
         return False
 
     def _is_settled(self) -> bool:
-        return self.host.daemon_ended() or (self._has_ended() and not self.host.marks())
+        return self.host.daemon_ended() or (self._has_ended(on_paper=True) and not self.host.marks())
 
     def verdict(self) -> str:
         """What became of the run, and all that is not as it should be, in words."""
