@@ -18,6 +18,8 @@ from jobqueued.state.commits import Commits
 from jobqueued.state.write_batch import WriteBatch
 
 Answer = Callable[[int, dict[str, Any], str | None], None]
+MOST_KEPT = 256
+"""So many runs at most keep their R until their record file can be written."""
 
 
 class Acts:
@@ -38,6 +40,10 @@ class Acts:
         self._held_back: list[RemoveMarks] = []
         self._unsaved: dict[RunId, Record] = {}
         """Records that are written once they are committed: else the next start would go on behind them."""
+        self._failed: set[RunId] = set()
+        """The runs whose record file could not be written in this turn."""
+        self._kept: dict[RunId, list[RemoveMarks]] = {}
+        """R's that stay as long as no record file is there: if state.db is lost or falls back, they tell the end."""
 
     def carry_out(self, decided: Sequence[Command]) -> None:
         """Commit first, then act."""
@@ -45,15 +51,22 @@ class Acts:
         for command in decided:
             self._batch.take(command)
         committed = self._commits.make()
+        self._failed.clear()
         if committed:
             self._catch_up()
+        for _run, record in ended:
+            if record.get("record_error"):
+                self._file_record(record, committed)
         for command in decided:
             self._act(command, committed)
         self._link.flush()
         for run, record in ended:
-            if record.get("record_error"):
-                self._write_record(record)
             self._ended(run, record)
+
+    def filed(self, run: RunId) -> None:
+        """The record file of a run is there now, or its history is let go."""
+        for command in self._kept.pop(run, ()):
+            self._remove(command)
 
     def _act(self, command: Command, committed: bool) -> None:
         match command:
@@ -67,10 +80,8 @@ class Acts:
                 self._link.look_up(user)
             case RemoveMarks():
                 self._remove_marks(command) if committed or command.again else self._held_back.append(command)
-            case commands.WriteRecord(record) if committed:
-                self._write_record(record)
             case commands.WriteRecord(record):
-                self._unsaved[RunId(record["job"], record["number"])] = record
+                self._file_record(record, committed)
             case commands.MarkLockHolder():
                 if trouble := self._lock_processes.mark(command):
                     self._log.say("trouble", text=trouble)
@@ -83,20 +94,37 @@ class Acts:
         """Do what had to wait for this commit."""
         held_back, self._held_back = self._held_back, []
         unsaved, self._unsaved = self._unsaved, {}
+        for record in unsaved.values():
+            self._file_record(record, committed=True)
         for command in held_back:
             self._remove_marks(command)
-        for record in unsaved.values():
-            self._write_record(record)
 
     def _remove_marks(self, command: RemoveMarks) -> None:
+        """Remove an R, and those that the run has kept so far; or keep it."""
+        run = command.run
+        if not command.again:
+            if run in self._failed or (command.known and not record_files.tells(self._logs, run, command.attempt)):
+                self._kept.setdefault(run, []).append(command)
+                if len(self._kept) > MOST_KEPT:
+                    self.filed(next(iter(self._kept)))
+                return
+            self.filed(run)
+        self._remove(command)
+
+    def _remove(self, command: RemoveMarks) -> None:
         name = Name(command.run, command.attempt)
         try:
             self._link.marks.remove(name)
         except OSError as error:
             self._log.say("trouble", text=f"cannot remove the run directory of {name}: {error}")
 
-    def _write_record(self, record: Record) -> None:
+    def _file_record(self, record: Record, committed: bool) -> None:
+        run = RunId(record["job"], record["number"])
+        if not committed:
+            self._unsaved[run] = record
+            return
         try:
             record_files.write(self._logs, record)
         except OSError as error:
-            self._unwritten(RunId(record["job"], record["number"]), error)
+            self._failed.add(run)
+            self._unwritten(run, error)

@@ -70,14 +70,16 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class RemoveMarks:
-    """Remove R, the attempt's directory.  Only after the commit that holds its end.
+    """Remove R, the attempt's directory.  Only after the commit that holds its end, and once its record is a file.
 
     `again`: the attempt never started and is sent again under the same name, so its R holds nothing and goes at once.
+    `known`: its end was known before, so nobody has just written that file.
     """
 
     run: RunId
     attempt: int
     again: bool = False
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,13 +81,13 @@ class Daemon:
         )  # fmt: skip
         self._control = ControlServer(Listener(paths.control, paths.make_run, log), self._methods.of)
         self._monitor.reply = self._control.stream
-        self._housekeeping = Housekeeping(
-            store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log
-        )
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
             lambda run, error: self._housekeeping.miss(run, error, read_clocks()),
         )  # fmt: skip
+        self._housekeeping = Housekeeping(
+            store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log, self._acts.filed
+        )
         self._service_manager = ServiceManager()
         self._signals = Signals(self._asked_to_reload)
         self._loop = Loop(

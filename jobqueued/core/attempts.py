@@ -75,7 +75,7 @@ def ended(turn: Turn, event: events.RunEnded) -> None:
     run = _live(turn, event.run, event.attempt)
     if run is not None:
         attempt_ended(turn, run, event.record)
-    turn.do(RemoveMarks(event.run, event.attempt))
+    turn.do(RemoveMarks(event.run, event.attempt, known=run is None))
 
 
 def lost(turn: Turn, event: events.RunLost) -> None:
@@ -89,7 +89,7 @@ def lost(turn: Turn, event: events.RunLost) -> None:
         attempt_ended(turn, run, document)
         if run.id not in state.runs:
             turn.do(WriteRecord(document))
-    turn.do(RemoveMarks(event.run, event.attempt))
+    turn.do(RemoveMarks(event.run, event.attempt, known=run is None))
 
 
 def lingers(turn: Turn, event: events.RunLingers) -> None:

@@ -20,8 +20,8 @@ waits                    a ≥ n: found to be live, then as above; a < n: a left
 live                     a > n: found, likewise; a = n: as above; a < n: a leftover
 final                    a leftover
 
-Of several R's of a run all but the newest are leftovers.  A leftover is removed: its end is in a commit, or in the
-launch spec of the next attempt.  Marks that say nothing are in marks.py.
+Of several R's of a run all but the newest are leftovers.  A leftover is removed: its end is in a commit and a record
+file (else acts.py keeps it), or in the launch spec of the next attempt.  Marks that say nothing are in marks.py.
 """
 
 from __future__ import annotations

@@ -56,14 +56,17 @@ class Tally:
 
 
 class Housekeeping(Source):
-    """Jobs of which something may be let go, or is missing.  `live` tells the runs to spare."""
+    """Jobs of which something may be let go, or is missing.
+
+    `live` tells the runs to spare; `filed` is told of each whose record has been written, or let go.
+    """
 
     def __init__(
         self, store: Store, logs: Path, retention: Retention, live: Callable[[], Container[RunId]], commits: Commits,
-        log: Log,
+        log: Log, filed: Callable[[RunId], None],
     ) -> None:  # fmt: skip
         self._store, self._logs, self._retention, self._live = store, logs, retention, live
-        self._commits, self._log = commits, log
+        self._commits, self._log, self._filed = commits, log, filed
         self._jobs: set[str] = set()
         self._uncompared: set[str] = set()
         self._missing: set[str] = set()
@@ -178,6 +181,8 @@ class Housekeeping(Source):
                     self._mend(run, files)
         if gone:
             self._store.forget(job, gone)
+            for number in gone:
+                self._filed(RunId(job, number))
 
     def _mend(self, run: RunId, files: Files) -> None:
         """Write the record file that is missing, or older than its row: the scheduler writes after the commit."""
@@ -191,6 +196,7 @@ class Housekeeping(Source):
             try:
                 record_files.write(self._logs, record)
                 self._written += 1
+                self._filed(run)
             except OSError as error:
                 self._no_room = True
                 self._again.add(run.job)

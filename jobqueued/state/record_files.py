@@ -168,6 +168,15 @@ def changed(logs: Path, since: int) -> Iterator[str]:
                 yield entry.name
 
 
+def tells(logs: Path, run: RunId, attempt: int) -> bool:
+    """Tell whether the record file of a run has the end of an attempt."""
+    document: Record | None = read(logs, run)
+    attempts = None if document is None else document.get("attempts")
+    return isinstance(attempts, list) and any(
+        isinstance(each, dict) and each.get("attempt") == attempt for each in attempts
+    )
+
+
 class Files(NamedTuple):
     """The files of a run: whether its record is among them, the last change of one (wall, ns; 0: none), and bytes."""
 

@@ -36,6 +36,7 @@ class House:
         self.store = Store(root / "state")
         self.commits = Commits(self.store, WriteBatch(self.store), list, Paths.chosen(root), Log("json"))
         self.log = Log("json")
+        self.filed: list[RunId] = []
 
     def rows(self, *numbers: int, state: str = "succeeded") -> None:
         """History without files."""
@@ -53,7 +54,9 @@ class House:
 
     def sweep(self, retention: Retention = KEEP, turns: int = 1000) -> Housekeeping:
         """All that there is to do after a start."""
-        housekeeping = Housekeeping(self.store, self.logs, retention, lambda: self.live, self.commits, self.log)
+        housekeeping = Housekeeping(
+            self.store, self.logs, retention, lambda: self.live, self.commits, self.log, self.filed.append
+        )
         housekeeping.begin(Now(NOW, 0))
         return self.go_on(housekeeping, turns=turns)
 
@@ -135,6 +138,7 @@ class TestRetention:
         write(house.logs, *(a_record(number) for number in (1, 2, 3)))
         house.sweep(Retention(runs=2))
         assert ([2, 3], [2, 3]) == (house.files, house.history)
+        assert [RunId("job", 1)] == house.filed
 
     def test_a_file_that_is_missing_forgets_nothing(self, house: House) -> None:
         """Where a full disk left only the beginnings of records, rows stay, and become records again."""

@@ -325,3 +325,37 @@ def test_a_full_log_disk(tmp_path: Path) -> None:
     """In life too records that found no room come when there is room."""
     command = ["unshare", "-m", sys.executable, "-c", FULL, str(tmp_path / "host")]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True, timeout=90)
+
+
+@pytest.mark.parametrize("how", ["removed", "a backup put back"])
+def test_without_a_record_file(tmp_path: Path, how: str) -> None:
+    """An end whose record file can't be written is in R as well as in state.db, until it can."""
+    host = Host(tmp_path / "host", "tests/support/failing.py")
+    (host.root / "calls").mkdir()
+    count = COUNT.format(root=host.root)
+    host.write("job.yaml", f"jobs: {{job: {{command: '{count}; exit 7', retries: 1, retry_delay: 0s}}}}")
+    try:
+        host.start()
+        host.stop()
+        shutil.copytree(host.root / "state", host.root / "backup")
+        (host.root / "fault").write_text("EROFS…\nsupervisor create logs/job/1.json.tmp 1")
+        host.start()
+        record = host.wait(host.run("job"))
+        assert (7, 2, None) == (record["exit_code"], len(starts(host)), host.record("job@1"))
+        host.kill()
+        lose_state(host)
+        shutil.rmtree(host.root / "state")
+        if how != "removed":
+            (host.root / "backup").rename(host.root / "state")
+        for read_only in (True, False):
+            host.start()
+            told = host.call("Describe", job="job")["runs"]
+            assert [("job@1", 7, 2)] == [(run["run"], run["exit_code"], len(run["attempts"])) for run in told]
+            if read_only:
+                host.kill()
+                (host.root / "lasting").unlink()
+        wait_for(lambda: host.record("job@1") == told[0])
+        wait_for(lambda: host.marks() == [], why="R's that nobody needs any more")
+        assert ("job@2", ["job@1", "job@1"]) == (host.run("job"), starts(host)[:2])
+    finally:
+        host.close()

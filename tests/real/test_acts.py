@@ -1,0 +1,90 @@
+"""Acts on a disk for records that can't be written: R's stay as the second copy of their ends, up to a bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from jobqueued.acts import MOST_KEPT, Acts
+from jobqueued.commands import Command, RemoveMarks, SaveRun
+from jobqueued.core.recollection import run_of
+from jobqueued.host.log import Log
+from jobqueued.model import RunId
+from jobqueued.paths import Paths
+from jobqueued.runs.run_directory import Name
+from jobqueued.state import record_files
+from jobqueued.state.commits import Commits
+from jobqueued.state.store import Store
+from jobqueued.state.write_batch import WriteBatch
+from tests.support.records import a_record
+
+
+class Marks:
+    """R's that are removed."""
+
+    def __init__(self) -> None:
+        self.removed: list[Name] = []
+
+    def remove(self, name: Name) -> None:
+        self.removed.append(name)
+
+
+class Link:
+    """The launcher's side."""
+
+    def __init__(self) -> None:
+        self.marks = Marks()
+
+    def flush(self) -> None:
+        pass
+
+
+class Ends:
+    """Acts on ends whose supervisors could not write the record."""
+
+    def __init__(self, root: Path) -> None:
+        (root / "state").mkdir()
+        self.logs, self.link, self.unwritten = root / "logs", Link(), list[RunId]()
+        batch = WriteBatch(Store(root / "state"))
+        self.commits = Commits(batch._store, batch, list, Paths.chosen(root), Log("json"))
+        self.acts = Acts(
+            batch, self.commits, cast("Any", self.link), Log("json"), self.logs, cast("Any", None),
+            lambda *_: None, lambda *_: None, lambda run, _error: self.unwritten.append(run),
+        )  # fmt: skip
+
+    def end(self, number: int, *, known: bool = False) -> None:
+        """A run has ended."""
+        record = a_record(number)
+        record["record_error"] = "no room"
+        run = run_of(record)
+        end: list[Command] = [] if known else [SaveRun(run, record)]
+        self.acts.carry_out([*end, RemoveMarks(run.id, 1, known=known)])
+
+    @property
+    def removed(self) -> list[int]:
+        """The numbers of the runs whose R is removed."""
+        return [name.run.number for name in self.link.marks.removed]
+
+
+def test_r_stays_without_a_record_file(tmp_path: Path) -> None:
+    """It goes once the file is there; the oldest goes where too many stay."""
+    ends = Ends(tmp_path)
+    ends.logs.touch()  # no directory
+    for number in range(1, MOST_KEPT + 3):
+        ends.end(number)
+    assert ([1, 2], MOST_KEPT + 2) == (ends.removed, len(ends.unwritten))
+    ends.acts.filed(RunId("job", 7))
+    assert [1, 2, 7] == ends.removed
+    ends.logs.unlink()
+    ends.end(8)
+    assert [1, 2, 7, 8, 8] == ends.removed
+
+
+def test_an_end_that_was_known(tmp_path: Path) -> None:
+    """Found once more, its R goes if the record file tells that end."""
+    ends = Ends(tmp_path)
+    ends.end(1, known=True)
+    assert [] == ends.removed
+    record_files.write(ends.logs, a_record(1))
+    ends.end(1, known=True)
+    assert [1, 1] == ends.removed
