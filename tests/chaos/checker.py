@@ -113,6 +113,14 @@ class Checker:
         """Whether a run that waited from then on may be lost with state.db, as it is said."""
         return any(since <= span.end and span.begin - since < dues.LONG for span in self.timeline.state_hurt)
 
+    def may_be_unwritten(self, since: int) -> bool:
+        """Whether a skip of what was due then may be lost: it was in state.db only when that was hurt."""
+        return any(
+            out.begin - dues.LONG < since <= out.end and hurt.begin <= out.end and hurt.end >= out.begin
+            for out in self.timeline.logs_out
+            for hurt in self.timeline.state_hurt
+        )
+
     @staticmethod
     def _told(record: Record) -> dict[int, Record]:
         return {one["attempt"]: one for one in record.get("attempts") or () if "attempt" in one}

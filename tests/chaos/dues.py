@@ -86,7 +86,12 @@ def _expected(checker: Checker, job: Job, records: list[Record], covered: Covere
 
 
 def _excused(checker: Checker, job: Job, due: int) -> bool:
-    """Whether what was due then may be lost with state.db (not if its skip was told, and saved), or was unknown."""
+    """Whether what was due then may be lost with state.db (not if its skip was told, and saved), or was unknown.
+
+    A skip is in state.db only as long as its record can't be written: no R tells it.
+    """
+    if checker.may_be_unwritten(due):
+        return True
     for run, said in checker.evidence.said.items():
         if run.startswith(f"{job.id}@") and any(entry.get("due") == due and not entry["unsaved"] for entry in said):
             return False
@@ -116,6 +121,8 @@ def _of_dependency(checker: Checker, job: Job, own: list[Record], upstream: list
         checker.notes["successes that others depend on"] += 1
         ended = instant(record["ended"])
         if f"d{record['run']}" in keys or checker.was_waiting(ended) or _unknown(checker, job, ended):
+            continue
+        if checker.may_be_unwritten(ended):
             continue
         if ended + _NOTICED > checker.day.evening:  # by then it may be disabled
             continue

@@ -94,11 +94,13 @@ def stopped(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
 def full(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
     """Fill disks to the last block."""
     host.timeline.say(f"{'+'.join(episode.about)} full for {episode.seconds:.1f} s", f"full {'+'.join(episode.about)}")
+    begin = time.time_ns()
     for name in episode.about:
         host.disks[name].fill()
     yield
     for name in episode.about:
         host.disks[name].free()
+        host.timeline.out(name, begin)
     host.timeline.say("room again")
 
 
@@ -114,9 +116,11 @@ def read_only(host: Host, episode: Episode, _rng: random.Random) -> Iterator[Non
         host.timeline.say(f"not read-only: {busy}")
         yield
         return
+    begin = time.time_ns()
     host.timeline.say(f"{name} read-only for {episode.seconds:.1f} s", f"readonly {name}")
     yield
     host.disks[name].writable()
+    host.timeline.out(name, begin)
     host.timeline.say("writable again")
 
 
@@ -125,7 +129,7 @@ def aborted(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]
     """Let a disk fail under the living daemon; it is stopped for the repair."""
     name, how = episode.about
     disk = host.disks[name]
-    before = _records(host) if name == "logs" else {}
+    before, begin = _records(host) if name == "logs" else {}, time.time_ns()
     host.timeline.say(f"{how} of {name}, mended in {episode.seconds:.1f} s", f"{how} {name}")
     (disk.abort if how == "abort" else disk.shut_down)()
     yield
@@ -144,6 +148,7 @@ def aborted(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]
     after = _records(host) if name == "logs" else {}
     hurt = [run for run, text in before.items() if after.get(run) != text]
     host.timeline.records_hurt |= dict.fromkeys(hurt, time.time_ns())
+    host.timeline.out(name, begin)
     host.timeline.say(f"{name} mended; {len(hurt)} records are gone or differ")
     host.end(signal.SIGKILL, 0)
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 FOREVER = 1 << 63
+_WRITTEN = 15 * 10**9
+"""Missing records are written so long (ns) after there is room again: they are tried each 10 s, some jobs a turn."""
 
 
 class Span(NamedTuple):
@@ -40,6 +42,8 @@ class Timeline:
     """Every pid that was one."""
     state_hurt: list[Span] = field(default_factory=list)
     """state.db was cut or damaged; till the daemon was well again."""
+    logs_out: list[Span] = field(default_factory=list)
+    """No record could be written; till those that were missing must have been."""
     records_hurt: dict[str, int] = field(default_factory=dict)
     """Runs whose record file was cut, damaged or lost with its disk, and when."""
     marks_hurt: set[str] = field(default_factory=set)
@@ -59,6 +63,11 @@ class Timeline:
         self.lines.append((at, text))
         self.counts.update([kind] * bool(kind))
         print(f"{clock(at)}  {text}", flush=True)
+
+    def out(self, disk: str, begin: int) -> None:
+        """Note that a disk has been out of order since `begin`, and is well now."""
+        if disk == "logs":
+            self.logs_out.append(Span(begin, time.time_ns() + _WRITTEN))
 
     def fail(self, verdict: str, text: str) -> None:
         """Note a violation seen at once."""
