@@ -69,6 +69,7 @@ class Housekeeping(Source):
         self._commits, self._log, self._filed = commits, log, filed
         self._jobs: set[str] = set()
         self._uncompared: set[str] = set()
+        """Those whose record files may be older than their rows."""
         self._missing: set[str] = set()
         """Those of the jobs that are looked at only as records are missing."""
         self._again: set[str] = set()
@@ -94,6 +95,7 @@ class Housekeeping(Source):
         """The record of this run could not be written, and is to be as soon as it can be."""
         self._jobs.add(run.job)
         self._missing.add(run.job)
+        self._uncompared.add(run.job)
         self._say_trouble(run, error)
         soon = now.mono + AGAIN
         self._at = soon if self._at is None else min(self._at, soon)
@@ -128,9 +130,14 @@ class Housekeeping(Source):
     def _finish(self, now: Now) -> None:
         """Rest until there is something to do, or to try again."""
         if self._said and not (self._jobs or self._again):
-            self._log.say("recovered", text=f"{self._logs}: {self._written} records that were missing are written")
+            text = f"{self._written} records that were missing are written"
+            text = {0: "no record is missing any more", 1: "the record that was missing is written"}.get(
+                self._written, text
+            )
+            self._log.say("recovered", text=f"{self._logs}: {text}")
             self._said, self._written = "", 0
         self._jobs |= self._again
+        self._uncompared |= self._again
         self._missing, self._again, self._no_room = self._again | (self._missing & self._jobs), set(), False
         self._at = now.mono + (AGAIN if self._missing else MINUTE) if self._jobs else None
         self._store.tidy()

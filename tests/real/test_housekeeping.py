@@ -256,15 +256,18 @@ class TestMissing:
         assert ([1, 2, 3], None) == (house.records, housekeeping.deadline)
         assert ("recovered", f"{house.logs}: 3 records that were missing are written") == said[1]
 
-    def test_a_record_that_could_not_be_written_now(self, house: House) -> None:
+    @pytest.mark.parametrize("older", [False, True])
+    def test_a_record_that_could_not_be_written_now(self, house: House, older: bool) -> None:
         """In life it is tried again after a pause, and nothing is looked at while nothing is missing."""
         housekeeping = house.sweep()
         assert housekeeping.deadline is None
-        house.rows(1)
+        house.rows(1, state="lost")
+        write(house.logs, *[a_record(1, "retrying")] * older)
         housekeeping.miss(RunId("job", 1), OSError(errno.ENOSPC, "no room"), Now(NOW, 5))
         assert AGAIN + 5 == housekeeping.deadline
         house.go_on(housekeeping, AGAIN + 5)
         assert ([1], None) == (house.records, housekeeping.deadline)
+        assert a_record(1, "lost") == record_files.read(house.logs, RunId("job", 1))
 
     def test_not_before_its_row(self, house: House) -> None:
         """While commits fail the row may be missing too, so the record is not looked for."""
