@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.run_directory import Name
 from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
+from jobqueued.state.faults import StoreError
 from jobqueued.state.write_batch import WriteBatch
 
 Answer = Callable[[int, dict[str, Any], str | None], None]
@@ -103,13 +105,20 @@ class Acts:
         """Remove an R, and those that the run has kept so far; or keep it."""
         run = command.run
         if not command.again:
-            if run in self._failed or (command.known and not record_files.tells(self._logs, run, command.attempt)):
+            if run in self._failed or (command.known and self._is_untold(command)):
                 self._kept.setdefault(run, []).append(command)
                 if len(self._kept) > MOST_KEPT:
                     self.filed(next(iter(self._kept)))
                 return
             self.filed(run)
         self._remove(command)
+
+    def _is_untold(self, command: RemoveMarks) -> bool:
+        """Tell whether history has the run, and no record file has the end of this attempt."""
+        with contextlib.suppress(StoreError):
+            if self._batch.record(command.run) is None:
+                return False
+        return not record_files.tells(self._logs, command.run, command.attempt)
 
     def _remove(self, command: RemoveMarks) -> None:
         name = Name(command.run, command.attempt)

@@ -81,10 +81,16 @@ def test_r_stays_without_a_record_file(tmp_path: Path) -> None:
 
 
 def test_an_end_that_was_known(tmp_path: Path) -> None:
-    """Found once more, its R goes if the record file tells that end."""
+    """Found once more, its R goes if the record file tells that end, or nobody knows of its run."""
     ends = Ends(tmp_path)
     ends.end(1, known=True)
-    assert [] == ends.removed
-    record_files.write(ends.logs, a_record(1))
-    ends.end(1, known=True)
-    assert [1, 1] == ends.removed
+    assert [1] == ends.removed
+    ends.logs.touch()
+    ends.end(2)
+    ends.acts.filed(RunId("job", 2))
+    ends.end(2, known=True)
+    assert [1, 2] == ends.removed
+    ends.logs.unlink()
+    record_files.write(ends.logs, a_record(2))
+    ends.end(2, known=True)
+    assert [1, 2, 2, 2] == ends.removed
