@@ -79,7 +79,10 @@ class Daemon:
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
             read_clocks, paths.runs.name, self._lock_processes, self._monitor, link.lost_attempts,
         )  # fmt: skip
-        self._control = ControlServer(Listener(paths.control, paths.make_run, log), self._methods.of)
+        self._control = ControlServer(
+            Listener(paths.control, paths.make_run, log), self._methods.of,
+            lambda what, error: self._decisions.unanswered(what, error, read_clocks()),
+        )  # fmt: skip
         self._monitor.reply = self._control.stream
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,

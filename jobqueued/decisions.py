@@ -18,6 +18,7 @@ from jobqueued.host.log import Log
 from jobqueued.model import MINUTE, SECOND, Now, Run, RunId
 from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold, SavedJob
+from jobqueued.text import printable
 from jobqueued.trace import TraceFile, write_ring
 
 _AGAIN = 10 * SECOND
@@ -37,6 +38,7 @@ class Decisions:
         self._file_at: int | None = None
         self._unwritten = ""
         self._said = ""
+        self._answered: dict[str, int] = {}
 
     @property
     def troubles(self) -> list[str]:
@@ -68,6 +70,14 @@ class Decisions:
         wake = self._scheduler.next_wakeup(now)
         rest = self._stuck_until - now.mono
         return wake if not self._stuck or rest <= 0 else max(wake or 0, now.wall + rest)
+
+    def unanswered(self, what: str, error: Exception, now: Now) -> str:
+        """Tell of a bug that costs an answer, of one place each ten minutes; where it is, for who has asked."""
+        kind = f"{type(error).__name__}{_place(error)}"
+        if self._answered.get(kind, 0) <= now.mono:
+            self._answered[kind] = now.mono + _FILE_EVERY
+            self._say(printable(f"{what} could not be answered: {_where(error)}; {self._told(None, now)}"))
+        return kind
 
     def _about(self, event: Event, now: Now) -> Sequence[Command]:
         name = _attempt(event)
@@ -141,8 +151,11 @@ def _subject(event: Event) -> str:
 
 def _where(error: Exception) -> str:
     """The exception and its place: ``KeyError: 'x' (completion.py:45)``."""
+    return f"{type(error).__name__}: {error}{_place(error)}"
+
+
+def _place(error: Exception) -> str:
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    at = "" if place is None else f" ({os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno})"
-    return f"{type(error).__name__}: {error}{at}"
+    return "" if place is None else f" ({os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno})"

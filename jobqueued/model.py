@@ -22,6 +22,8 @@ DAY = 24 * HOUR
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
+"""The instants that are accepted: the years 1970 to 2199 as every zone has them.  64 bits end in 2262."""
 
 
 def to_datetime(instant: int) -> datetime:
@@ -30,7 +32,14 @@ def to_datetime(instant: int) -> datetime:
 
 
 def to_instant(moment: datetime) -> int:
-    """The instant of an aware datetime, exactly."""
+    """The instant of an aware datetime, exactly; ValueError: it is none of `INSTANTS`."""
+    instant = _exactly(moment)
+    if instant not in INSTANTS:
+        raise ValueError(f"{moment} is not in the years 1970 to 2199")
+    return instant
+
+
+def _exactly(moment: datetime) -> int:
     delta = moment - _EPOCH
     return ((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
 
@@ -223,10 +232,11 @@ class Job:
     line: int = 0
 
     def next_after(self, instant: int) -> int | None:
-        """The first clock due time strictly after `instant`; None: the clock never starts this job again."""
+        """The first clock due time strictly after `instant`; None: there is none before 2200."""
         moment = to_datetime(instant)
         times = [t for t in (trigger.after(moment) for trigger in self.triggers) if t is not None]
-        return to_instant(min(times)) if times else None
+        due = _exactly(min(times)) if times else None
+        return due if due is not None and due < INSTANTS.stop else None
 
     def next_starts(self, instant: int, count: int) -> list[int]:
         """The first `count` times after `instant` at which the clock starts this job: due times plus `offset`."""

@@ -21,7 +21,7 @@ WATCHES = {
     ("support/host.py", "time.sleep"): "the same",
     ("system/vm.py", "time.monotonic"): "the same, in the virtual machine",
     ("system/vm.py", "time.sleep"): "the same",
-    ("real/test_control_server.py", "time.monotonic"): "a deadline: the server under test is turned meanwhile",
+    ("support/calls.py", "time.monotonic"): "a deadline: the server under test is turned meanwhile",
     ("real/test_monitor.py", "time.monotonic"): "waits, with a deadline, until the daemon has slept beyond its rhythm",
     ("real/test_ctl.py", "time.time"): "what `2h ago` means lies between the clock before and after",
     ("real/test_log.py", "time.time_ns"): "a time stamp lies between the clock before and after",

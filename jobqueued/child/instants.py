@@ -8,8 +8,13 @@ FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 """The same for strftime of a datetime in UTC."""
 
 
+_FIRST, _LAST = -62_135_510_400, 253_402_214_400
+"""Seconds since 1970: whatever zone shows it, its year has four digits."""
+
+
 def to_text(instant: int) -> str:
-    """``2026-11-24T02:00:00.000000Z`` of nanoseconds since 1970, cut to microseconds."""
+    """``2026-11-24T02:00:00.000000Z`` of nanoseconds since 1970, cut to microseconds, and to the years 1 to 9999."""
     seconds, rest = divmod(instant, 1_000_000_000)
+    seconds = min(max(seconds, _FIRST), _LAST)
     t = time.gmtime(seconds)
     return f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}.{rest // 1000:06}Z"

@@ -33,6 +33,8 @@ _MOST_RUNS = 1000
 _EXPLAINED_RUNS = 10
 _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
 _LIVE_PLACE = "live/"
+_ANY = 1 << 63
+"""After every instant."""
 
 Ticket = Callable[[], int]
 
@@ -72,7 +74,9 @@ class Methods:
             "Why": trusted(self._why),
             "Stop": trusted(lambda p: self._ask_for_stop(p["run"], bool(p.get("lost")), peer, ticket)),
             "Pause": trusted(
-                lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=True, until=_until(p)))
+                lambda p: self._happen(
+                    PauseAsked(ticket(), p["job"], peer.name, pause=True, until=_instant(p, "until"))
+                )
             ),
             "Resume": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
             "SkipNext": trusted(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name, bool(p.get("undo"))))),
@@ -152,21 +156,22 @@ class Methods:
 
     def _history(self, asked: dict[str, Any]) -> dict[str, Any]:
         job, limit = asked.get("job"), max(1, min(asked.get("limit", _PAGE_RUNS), _PAGE_RUNS))
-        states, since, until = asked.get("states"), _instant(asked, "since", 0), _instant(asked, "until", 2**63 - 1)
+        states, since, until = asked.get("states"), _instant(asked, "since"), _instant(asked, "until")
+        first, last = since or 0, _ANY - 1 if until is None else until
 
         def wanted(mark: Mark, state: str) -> bool:
-            return since <= mark.queued < until and (states is None or state in states)
+            return first <= mark.queued < last and (states is None or state in states)
 
         place, among_live = _place(asked.get("before", _LIVE_PLACE))
         fresh: list[tuple[Mark, Run]] = []
         if among_live:
             fresh = [(mark, run) for mark, run in self._fresh(job, place) if wanted(mark, run.state)][:limit]
-            place = NEWEST._replace(queued=until)
+            place = NEWEST._replace(queued=last)
         ended = self._batch.ended
         runs = [ended.get(run.id) or self._begun(run) for _, run in fresh]
         if len(fresh) == limit:
             return {"runs": runs, "next": _LIVE_PLACE + _place_text(fresh[-1][0])}
-        page = self._store.ended(place, since, limit - len(fresh), wanted, job)
+        page = self._store.ended(place, first, limit - len(fresh), wanted, job)
         if job is not None and not (fresh or page.records or page.end or self._knows(job)):
             raise VarlinkError("NoSuchJob", {"job": job})
         runs += [known for known in page.records if RunId.parse(known["run"]) not in ended]
@@ -205,7 +210,7 @@ class Methods:
 
     def _ask_for_hold(self, asked: dict[str, Any], peer: Peer, ticket: int) -> None:
         boot = self._boot if asked.get("boot") else None
-        self._happen(HoldAsked(ticket, peer.name, Hold(peer.name, _until(asked), boot)))
+        self._happen(HoldAsked(ticket, peer.name, Hold(peer.name, _instant(asked, "until"), boot)))
 
     def _ask_for_lock(self, asked: dict[str, Any], peer: Peer, ticket: Ticket) -> None:
         name, units = asked["lock"], asked.get("units") or 0
@@ -300,16 +305,10 @@ def _event(name: str) -> str:
     return name
 
 
-def _until(asked: dict[str, Any]) -> int | None:
-    until = _instant(asked, "until", 0)
-    return until or None
-
-
-def _instant(asked: dict[str, Any], name: str, otherwise: int) -> int:
+def _instant(asked: dict[str, Any], name: str) -> int | None:
     try:
-        moment = datetime.fromisoformat(asked[name]) if asked.get(name) is not None else None
-        return otherwise if moment is None else to_instant(moment)
-    except (ValueError, TypeError, OverflowError):  # TypeError: without a zone
+        return to_instant(datetime.fromisoformat(asked[name])) if name in asked else None
+    except (ValueError, TypeError):  # TypeError: without a zone
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": name}) from None
 
 
@@ -322,7 +321,10 @@ def _place(text: str) -> tuple[Mark, bool]:
     among_live = text.startswith(_LIVE_PLACE)
     queued, _, run = text.removeprefix(_LIVE_PLACE).partition("/")
     try:
-        return NEWEST if text == _LIVE_PLACE else Mark(int(queued), *RunId.parse(run)), among_live
+        mark = NEWEST if text == _LIVE_PLACE else Mark(int(queued), *RunId.parse(run))
+        if not -_ANY <= mark.queued < _ANY:
+            raise ValueError
+        return mark, among_live
     except ValueError:
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "before"}) from None
 

@@ -51,12 +51,15 @@ _SO_PEERGROUPS = 59
 Methods = Callable[[Peer, Callable[[], int]], Mapping[str, Method]]
 """The methods as this peer may call them; the second argument gives a ticket for an answer that comes later."""
 
+TellBug = Callable[[str, Exception], str]
+"""Tells that something could not be answered, and of which exception; where in the program, for who has asked."""
+
 
 class _Client:
-    __slots__ = ("connection", "decoder", "more", "oneway", "outbox", "pending", "queue", "service", "uid")
+    __slots__ = ("connection", "decoder", "more", "name", "oneway", "outbox", "pending", "queue", "service", "uid")
 
-    def __init__(self, connection: socket.socket, uid: int) -> None:
-        self.connection, self.uid = connection, uid
+    def __init__(self, connection: socket.socket, peer: Peer) -> None:
+        self.connection, self.uid, self.name = connection, peer.uid, peer.name
         self.decoder = Decoder()
         self.service: Service
         self.outbox = b""
@@ -70,10 +73,10 @@ class _Client:
 
 
 class ControlServer(Source):
-    """The clients of the listening socket."""
+    """The clients of the listening socket.  A call that raises what is no answer costs that call: it is a bug."""
 
-    def __init__(self, listener: Listener, methods: Methods) -> None:
-        self._listener, self._methods = listener, methods
+    def __init__(self, listener: Listener, methods: Methods, tell_bug: TellBug) -> None:
+        self._listener, self._methods, self._tell_bug = listener, methods, tell_bug
         self._clients: dict[int, _Client] = {}
         self._tickets: dict[int, _Client] = {}
         self._last_ticket = 0
@@ -130,7 +133,11 @@ class ControlServer(Source):
 
     def reply(self, ticket: int, value: dict[str, Any], error: str | None = None) -> None:
         """Answer a call that had to wait; a caller that has left is fine."""
-        self._reply(ticket, encode({"parameters": value} if error is None else VarlinkError(error, value).reply()))
+        try:
+            message = encode({"parameters": value} if error is None else VarlinkError(error, value).reply())
+        except Exception as bug:
+            message = self._instead("a call that had to wait", bug)
+        self._reply(ticket, message)
 
     def _reply(self, ticket: int, message: bytes) -> None:
         client = self._tickets.pop(ticket, None)
@@ -149,7 +156,7 @@ class ControlServer(Source):
     def _welcome(self, connection: socket.socket) -> None:
         try:
             peer = Peer.of(connection)
-            client = _Client(connection, peer.uid)
+            client = _Client(connection, peer)
             client.service = Service(self._methods(peer, lambda: self._ticket(client)))
         except OSError:
             connection.close()
@@ -187,9 +194,21 @@ class ControlServer(Source):
         """Calls of one connection are answered in order: the next waits until the one before has its answer."""
         call = client.queue.pop(0)
         client.oneway, client.more = call.get("oneway") is True, call.get("more") is True
-        reply = client.service.answer(call)
-        if reply is not None:
-            self._send(client, encode(reply))
+        try:
+            reply = client.service.answer(call)
+            message = b"" if reply is None else encode(reply)
+        except Exception as bug:
+            if client.pending is not None:
+                self._tickets.pop(client.pending, None)
+                client.pending = None
+            message = self._instead(f"a call of {client.name}, {call.get('method')}", bug)
+            message = b"" if client.oneway else message
+        if message:
+            self._send(client, message)
+
+    def _instead(self, what: str, bug: Exception) -> bytes:
+        reason = f"a bug in jobqueued: {self._tell_bug(what, bug)}; see: journalctl -u jobqueued"
+        return encode(VarlinkError("Refused", {"reason": reason}).reply())
 
     def _send(self, client: _Client, message: bytes = b"") -> None:
         unread = len(client.outbox)

@@ -10,7 +10,7 @@ import click
 
 from jobqueued.jobfile.queue_types import A_NAME, is_name
 from jobqueued.jobfile.spelling import parse_duration
-from jobqueued.model import CPU, MEMORY, SECOND, RunId, to_instant, to_text
+from jobqueued.model import CPU, MEMORY, SECOND, RunId, to_datetime, to_instant
 
 
 def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
@@ -63,8 +63,7 @@ def _instant(text: str, direction: int, accepted: str) -> int:
     try:
         if re.fullmatch("[0-9]+[dhms].*", text):
             instant = time.time_ns() + direction * parse_duration(text)
-            to_text(instant)
-            return instant
+            return to_instant(to_datetime(instant))
         return to_instant((_day_or_hour(text, direction) or datetime.fromisoformat(text)).astimezone())
     except (ValueError, OverflowError):
         forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"

@@ -119,6 +119,6 @@ def _check_times(told: Mapping[str, Any]) -> None:
     for key in ("started", "ended"):
         if told[key] is not None:
             try:
-                datetime.fromisoformat(told[key])
-            except ValueError:
+                to_instant(datetime.fromisoformat(told[key]))
+            except (TypeError, ValueError):
                 raise Damaged(f"{short(told[key])} is no {key}") from None

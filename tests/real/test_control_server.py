@@ -11,7 +11,6 @@ import re
 import select
 import socket
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -21,27 +20,18 @@ import pytest
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.control.interface import INTERFACE
-from jobqueued.control.listener import Listener
 from jobqueued.control.lock_processes import LockProcesses
-from jobqueued.control.methods import Methods
-from jobqueued.control.monitor import Monitor
 from jobqueued.control.server import _CLIENTS as CLIENTS
 from jobqueued.control.server import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
-from jobqueued.control.server import ControlServer, Peer
+from jobqueued.control.server import Peer
 from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.core.record import begin
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
-from jobqueued.host.log import Log
-from jobqueued.loop import read_clocks
 from jobqueued.model import SECOND, Claim, LockClientId, Run, RunId, RunState, to_instant
-from jobqueued.runs.lost_attempts import LostAttempts
-from jobqueued.runs.run_directory import RunDirectory
 from jobqueued.saved import Hold
-from jobqueued.state.store import Store
-from jobqueued.state.write_batch import WriteBatch
-from tests.support.host import DEADLINE
+from tests.support.calls import Client, Real, Service, call, peer
 from tests.support.users import GROUP, NEEDS_ROOT, STRANGER
-from tests.support.world import MIDNIGHT, World, job
+from tests.support.world import MIDNIGHT, job
 
 ME = Peer(os.geteuid(), frozenset()).name
 UNTIL = "2026-03-03T00:00:00+01:00"
@@ -49,13 +39,11 @@ END = to_instant(datetime.fromisoformat(UNTIL))
 CLIENT = LockClientId(1)
 
 
-def call(method: str, oneway: bool = False, **parameters: Any) -> bytes:
-    """A call as it goes over the wire."""
-    return encode({"method": f"io.jobqueue.{method}", "parameters": parameters, **({"oneway": True} if oneway else {})})
-
-
 class FakeMethods:
-    """Answers at once (Describe), at length (List), later (Wait, with tickets by run), or refuses (Show)."""
+    """Answers at once (Describe), at length (List), later (Wait, with tickets by run), or refuses (Show).
+
+    The rest are bugs.
+    """
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -70,7 +58,15 @@ class FakeMethods:
             self.calls.append(f"Wait {parameters['run']}")
             self.tickets[parameters["run"]] = ticket()
 
-        return {"Describe": self._describe, "List": self._list, "Wait": later, "Show": self._show}
+        def stumbles(parameters: Message) -> None:
+            ticket()
+            raise IndexError(parameters["job"])
+
+        return {
+            "Describe": self._describe, "List": self._list, "Wait": later, "Show": self._show,
+            "Resume": lambda parameters: {"never": parameters["status"]}, "Pause": lambda _: {"set": {1}},
+            "Run": stumbles,
+        }  # fmt: skip
 
     def _describe(self, parameters: Message) -> Message:
         self.calls.append(f"Describe {parameters['job']}")
@@ -82,100 +78,6 @@ class FakeMethods:
 
     def _show(self, parameters: Message) -> Message:
         raise VarlinkError("NoSuchRun", {"run": parameters["run"]})
-
-
-class Client:
-    """One connection; `service` is turned while it waits."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.socket = socket.socket(socket.AF_UNIX)
-        directory = wire.open_directory(str(service.path.parent))
-        self.socket.connect(unix_socket.address(directory, service.path.name))
-        os.close(directory)
-        self.socket.setblocking(False)
-        self._decoder = Decoder(LIMIT * 8)
-        self._messages: list[Message] = []
-        self.closed = False
-
-    def send(self, data: bytes) -> None:
-        """All of it, reading meanwhile what comes."""
-        until = time.monotonic() + DEADLINE
-        while data:
-            assert time.monotonic() < until
-            with contextlib.suppress(BlockingIOError):
-                data = data[self.socket.send(data) :]
-            self.service.turn()
-            self.read()
-
-    def read(self) -> None:
-        """What has come."""
-        try:
-            data = self.socket.recv(1 << 20)
-        except BlockingIOError:
-            return
-        except ConnectionResetError:
-            data = b""
-        self.closed = self.closed or not data
-        self._messages += self._decoder.feed(data)
-
-    def replies(self, count: int) -> list[Message]:
-        """The next so many."""
-        self.service.until(lambda: self.read() or len(self._messages) >= count)
-        found, self._messages = self._messages[:count], self._messages[count:]
-        return found
-
-    def ask(self, method: str, **parameters: Any) -> Message:
-        """One call and its reply."""
-        self.send(call(method, **parameters))
-        return self.replies(1)[0]
-
-    def nothing_more(self) -> None:
-        """No reply is on its way."""
-        for _ in range(5):
-            self.service.turn()
-            self.read()
-        assert [] == self._messages
-
-    def hangs_up(self) -> None:
-        """The other side does."""
-        self.service.until(lambda: self.read() or self.closed)
-
-
-class Service:
-    """A ControlServer and a loop like the daemon's."""
-
-    def __init__(self, directory: Path, of: Any) -> None:
-        self.path = directory / "control"
-        self.control = ControlServer(Listener(self.path, directory.mkdir, Log("json")), of)
-        self.clients: list[Client] = []
-
-    def client(self) -> Client:
-        """A new one."""
-        self.clients.append(Client(self))
-        return self.clients[-1]
-
-    def turn(self) -> None:
-        """Take what is ready."""
-        poll = select.poll()
-        for number, bits in self.control.descriptors().items():
-            poll.register(number, bits)
-        now = read_clocks()
-        for number, _bits in poll.poll(0):
-            self.control.ready(number, now)
-        self.control.turn(now)
-
-    def until(self, what: Callable[[], object]) -> None:
-        """Turn until something is so."""
-        end = time.monotonic() + DEADLINE
-        while not what():
-            assert time.monotonic() < end
-            self.turn()
-
-    @property
-    def held(self) -> int:
-        """How many clients it has."""
-        return len(self.control._clients)
 
 
 @pytest.fixture
@@ -379,6 +281,27 @@ class TestLater:
         assert ["Describe 1", "Wait a@1", "Describe 2"] == methods.calls
 
 
+class TestBugs:
+    def test_costs_its_call(self, service: Service, methods: FakeMethods) -> None:
+        """A method that raises what is no answer, or answers what can't be sent, now or later, is refused as a bug."""
+        client, other = service.client(), service.client()
+        refused = {
+            "error": "io.jobqueue.Refused",
+            "parameters": {"reason": "a bug in jobqueued: a place; see: journalctl -u jobqueued"},
+        }
+        for method in ("Resume", "Pause", "Run"):
+            client.send(call(method, True, job="x") + call(method, job="x") + call("Describe", job="x"))
+            assert [refused, {"parameters": {"got": "x"}}] == client.replies(2)
+        client.send(call("Wait", run="a@1"))
+        service.until(lambda: methods.tickets)
+        service.control.reply(methods.tickets["a@1"], {"record": float("nan")})
+        assert [refused] == client.replies(1)
+        assert {"parameters": {"got": "y"}} == other.ask("Describe", job="y")
+        assert 6 == len(service.bugs)
+        assert f"a call of {ME}, io.jobqueue.Resume: KeyError('status')" == service.bugs[0]
+        assert not service.control._tickets
+
+
 class TestSocket:
     def test_everybody_may_connect(self, service: Service) -> None:
         """Who may do what is decided by credentials, not by the socket's mode."""
@@ -409,31 +332,6 @@ class TestSocket:
         service.client().ask("Describe", job="x")
         assert [Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid())] == methods.peers
         assert ("root", "uid 7") == (Peer(0, frozenset()).name, Peer(7, frozenset()).name)
-
-
-class Real(Service):
-    """The control socket with the daemon's own methods, on a scheduler with one job and its history."""
-
-    def __init__(self, directory: Path) -> None:
-        (directory / "logs").mkdir()
-        (directory / "state").mkdir()
-        self.logs = directory / "logs"
-        self.world = World(job("backup"), seconds={"backup": 9})
-        self.store = Store(directory / "state")
-        for number in range(1, 21):
-            run = RunId("old", number)
-            row = Run(id=run, key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
-            self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
-        self.happened: list[Event] = []
-        self.reloads: list[int] = []
-        marks = RunDirectory(directory / "runs", self.logs)
-        self.methods = Methods(
-            self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append,
-            self.logs,
-            self.reloads.append, lambda: self.world.now, "boot1", LockProcesses(directory / "with-lock"),
-            Monitor(list, marks), LostAttempts(marks),
-        )  # fmt: skip
-        super().__init__(directory, self.methods.of)
 
 
 @pytest.fixture
@@ -820,21 +718,6 @@ class TestVerbs:
             client.send(call("Show", run=f"old@{number}"))
         assert len(client.replies(20)) == 20
         assert "error" not in client.ask("Status")
-
-
-@contextlib.contextmanager
-def peer(uid: int, *groups: int) -> Iterator[None]:
-    """Be somebody else for a while: the kernel notes who we are as we connect."""
-    before = os.getgroups()
-    os.setgroups(groups)
-    os.setegid(uid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(before)
 
 
 ASKS = [

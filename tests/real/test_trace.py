@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -162,6 +163,22 @@ def test_a_trace_of_a_bug_that_can_not_be_written(tmp_path: Path, monkeypatch: p
         decisions.about([JobsRead(f"{number}.yaml", ())], Now(0, number * MINUTE))
     assert (20, 2, []) == (len(texts), len(tries), list(tmp_path.iterdir()))
     assert all(f"no trace of it could be written to {tmp_path}: No space left on device" in text for text in texts)
+
+
+def test_answers_that_a_bug_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each asker learns where the bug is and nothing of what it met; the log has it once each ten minutes."""
+    texts: list[str] = []
+    log = Log("text")
+    monkeypatch.setattr(log, "say", lambda _event, text: texts.append(text))
+    decisions = Decisions(Scheduler(), log, tmp_path, None)
+    for number in range(21):
+        try:
+            raise KeyError(f"secret {number}\n")
+        except KeyError as error:
+            where = decisions.unanswered("a call of uid 7, io.jobqueue.List", error, Now(0, number * MINUTE))
+        assert re.fullmatch(r"KeyError \(test_trace\.py:\d+\)", where)
+    assert ["secret 0", "secret 10", "secret 20"] == [re.findall(r"secret \d+", text)[0] for text in texts]
+    assert all(text.isprintable() for text in texts)
 
 
 def test_an_end_that_can_not_be_taken_in(host: Host) -> None:

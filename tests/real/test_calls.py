@@ -1,0 +1,158 @@
+"""Every method of the control socket, asked for anything that its interface lets through: one call costs that call."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from jobqueued.control.server import Peer
+from jobqueued.control.varlink import _METHODS as METHODS
+from jobqueued.control.varlink import Message, Service, encode
+from jobqueued.saved import Hold
+from tests.support.calls import Real
+from tests.support.host import Host
+
+FAR = "9999-12-31T23:59:59-23:59"
+INSTANTS = (
+    FAR, "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", "1969-12-31T00:00:00Z", "1970-01-01T00:00:00Z",
+    "2199-12-31T23:59:59.999999-12:00", "2200-01-02T00:00:00Z", "2026-03-02T00:00:01+01:00", "2026-03-02",
+)  # fmt: skip
+PLACES = (
+    "live/",
+    "live/1/old@2",
+    f"{10**30}/old@1",
+    f"-{10**30}/old@1",
+    f"{2**63}/x@1",
+    "1e9/x@1",
+    f"{'9' * 5000}/x@1",
+)
+NAMES = (
+    "backup", "old", "none", "backup@1", "backup@2", "old@3", "old@999999999999999999", "../x@1", "", "\0", "x" * 300,
+    "tape", "license", "cpu", ":host", "deployed", "failed", "waiting", "é\u2028\x1b[2J", ":with-lock@1",
+)  # fmt: skip
+WORDS = st.sampled_from([*NAMES, *INSTANTS, *PLACES]) | st.text(max_size=20)
+EDGES = st.sampled_from([-(2**63), -1, 0, 1, 2, 1000, 2**31, 2**32, 2**62, 2**63 - 1])
+KINDS: dict[str, st.SearchStrategy[Any]] = {
+    "bool": st.booleans(),
+    "int": EDGES | st.integers(-(2**63), 2**63 - 1),
+    "string": WORDS,
+    "[]string": st.lists(WORDS, max_size=3),
+}
+
+
+def _calls(method: str) -> st.SearchStrategy[Message]:
+    """Calls of a method, with values of the kinds that the interface names."""
+    kinds = METHODS[method].items()
+    given = {name: KINDS[kind] for name, kind in kinds if not kind.startswith("?")}
+    more = {name: KINDS[kind[1:]] | st.none() for name, kind in kinds if kind.startswith("?")}
+    parameters = st.fixed_dictionaries(given, optional=more)
+    return st.fixed_dictionaries(
+        {"method": st.just(method), "parameters": parameters}, optional={"oneway": st.booleans()}
+    )
+
+
+CALLS = st.sampled_from(sorted(METHODS)).flatmap(_calls)
+PEERS = {
+    "stranger": Peer(12345, frozenset({12345}), os.getpid()),
+    "member": Peer(12345, frozenset({os.getegid()}), os.getpid()),
+    "root": Peer(0, frozenset({0}), os.getpid()),
+}
+
+
+class Asked:
+    """The daemon's methods, asked by anybody; what they make happen is decided at once."""
+
+    def __init__(self, real: Real, *, anew: bool = True) -> None:
+        if anew:
+            real.begin()
+        self.real = real
+        self._tickets = 0
+        self._services = {name: Service(real.methods.of(peer, self._ticket)) for name, peer in PEERS.items()}
+
+    def _ticket(self) -> int:
+        self._tickets += 1
+        return self._tickets
+
+    def ask(self, who: str, call: Message) -> Message | None:
+        """One call, and all that follows from it; the reply, if there is one at once."""
+        reply = self._services[who].answer(call)
+        assert reply is None or b"state.db" not in encode(reply), reply
+        happened = list(self.real.happened)
+        self.real.happened.clear()
+        self.real.world.happen(*happened)
+        for ticket in range(1, self._tickets + 1):
+            later = self.real.world.replies.get(ticket)
+            assert later is None or encode({"parameters": later.value})
+        return reply
+
+    def is_well(self) -> None:
+        """What people look at first is answered, to all of them; also by the next daemon."""
+        for _ in range(2):
+            for who in PEERS:
+                for method in ("Status", "List"):
+                    reply = self.ask(who, {"method": f"io.jobqueue.{method}"})
+                    assert reply is not None
+                    assert "error" not in reply, reply
+            assert "error" not in (self.ask("root", {"method": "io.jobqueue.History"}) or {})
+            self.real.world.boot()
+            self.real.follow()
+            self._services = {name: Service(self.real.methods.of(p, self._ticket)) for name, p in PEERS.items()}
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
+    """The daemon's methods, with one history for all that is tried."""
+    return Real(tmp_path_factory.mktemp("real"))
+
+
+@example(calls=[("root", {"method": "io.jobqueue.History", "parameters": {"until": FAR}})])
+@example(calls=[("member", {"method": "io.jobqueue.History", "parameters": {"before": PLACES[2]}})])
+@given(calls=st.lists(st.tuples(st.sampled_from(sorted(PEERS)), CALLS), min_size=1, max_size=5))
+def test_any_call(real: Real, calls: list[tuple[str, Message]]) -> None:
+    """Whatever is asked, by whomever, is answered; everybody is answered afterwards, and by the next daemon too."""
+    asked = Asked(real)
+    for who, call in calls:
+        asked.ask(who, call)
+    asked.is_well()
+
+
+@pytest.mark.parametrize("method", ["Pause", "Hold"])
+@pytest.mark.parametrize("until", [FAR, "9999-12-31T23:59:59Z", "1969-12-30T23:59:59Z", "0001-01-01T00:00:00+23:59"])
+def test_an_instant_out_of_bounds(real: Real, method: str, until: str) -> None:
+    """It is refused by name where it enters, and nothing of it is kept."""
+    parameters = {"until": until, **({"job": "backup"} if method == "Pause" else {})}
+    reply = Asked(real).ask("root", {"method": f"io.jobqueue.{method}", "parameters": parameters})
+    assert {"error": "org.varlink.service.InvalidParameter", "parameters": {"parameter": "until"}} == reply
+    assert real.world.scheduler.hold is None
+
+
+def test_what_an_older_version_let_in(real: Real) -> None:
+    """An instant that no calendar has, kept by an older daemon, is shown as the last that one has."""
+    asked = Asked(real)
+    real.world.hold = Hold("root", 253_402_387_139 * 10**9)
+    real.world.boot()
+    real.follow()
+    asked = Asked(real, anew=False)
+    asked.is_well()
+    status = asked.ask("root", {"method": "io.jobqueue.Status"})
+    assert status is not None
+    assert "9999-12-31T00:00:00.000000Z" == status["parameters"]["held_until"]
+
+
+def test_a_real_daemon_lives_on(host: Host) -> None:
+    """A daemon that is asked for what ended older ones answers each of them, the same process, and after a restart."""
+    host.write("jobs.yaml", "jobs: {backup: {command: 'true', schedule: '0 3 * * *'}}")
+    pid = host.start().pid
+    wrong = [("History", {"until": FAR}), ("Pause", {"job": "backup", "until": FAR}), ("Hold", {"until": FAR})]
+    wrong += [("History", {"before": place}) for place in PLACES[2:]]
+    assert ["org.varlink.service.InvalidParameter"] * len(wrong) == [
+        host.call(method, **asked).get("error") for method, asked in wrong
+    ]
+    assert pid == host.call("Status")["pid"]
+    host.stop()
+    host.start()
+    assert [None] == [job["paused_until"] for job in host.call("List")["jobs"]]

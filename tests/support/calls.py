@@ -1,0 +1,183 @@
+"""The control socket under test, with a loop like the daemon's, its clients, and the daemon's own methods behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jobqueued.child import unix_socket, wire
+from jobqueued.control.listener import Listener
+from jobqueued.control.lock_processes import LockProcesses
+from jobqueued.control.methods import Methods
+from jobqueued.control.monitor import Monitor
+from jobqueued.control.server import ControlServer
+from jobqueued.control.varlink import LIMIT, Decoder, Message, encode
+from jobqueued.events import Event
+from jobqueued.host.log import Log
+from jobqueued.loop import read_clocks
+from jobqueued.model import Run, RunId, RunState
+from jobqueued.runs.lost_attempts import LostAttempts
+from jobqueued.runs.run_directory import RunDirectory
+from jobqueued.state.store import Store
+from jobqueued.state.write_batch import WriteBatch
+from tests.support.host import DEADLINE
+from tests.support.world import MIDNIGHT, World, job
+
+
+def call(method: str, oneway: bool = False, **parameters: Any) -> bytes:
+    """A call as it goes over the wire."""
+    return encode({"method": f"io.jobqueue.{method}", "parameters": parameters, **({"oneway": True} if oneway else {})})
+
+
+class Client:
+    """One connection; `service` is turned while it waits."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.socket = socket.socket(socket.AF_UNIX)
+        directory = wire.open_directory(str(service.path.parent))
+        self.socket.connect(unix_socket.address(directory, service.path.name))
+        os.close(directory)
+        self.socket.setblocking(False)
+        self._decoder = Decoder(LIMIT * 8)
+        self._messages: list[Message] = []
+        self.closed = False
+
+    def send(self, data: bytes) -> None:
+        """All of it, reading meanwhile what comes."""
+        until = time.monotonic() + DEADLINE
+        while data:
+            assert time.monotonic() < until
+            with contextlib.suppress(BlockingIOError):
+                data = data[self.socket.send(data) :]
+            self.service.turn()
+            self.read()
+
+    def read(self) -> None:
+        """What has come."""
+        try:
+            data = self.socket.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        self.closed = self.closed or not data
+        self._messages += self._decoder.feed(data)
+
+    def replies(self, count: int) -> list[Message]:
+        """The next so many."""
+        self.service.until(lambda: self.read() or len(self._messages) >= count)
+        found, self._messages = self._messages[:count], self._messages[count:]
+        return found
+
+    def ask(self, method: str, **parameters: Any) -> Message:
+        """One call and its reply."""
+        self.send(call(method, **parameters))
+        return self.replies(1)[0]
+
+    def nothing_more(self) -> None:
+        """No reply is on its way."""
+        for _ in range(5):
+            self.service.turn()
+            self.read()
+        assert [] == self._messages
+
+    def hangs_up(self) -> None:
+        """The other side does."""
+        self.service.until(lambda: self.read() or self.closed)
+
+
+class Service:
+    """A ControlServer and a loop like the daemon's."""
+
+    def __init__(self, directory: Path, of: Any) -> None:
+        self.path = directory / "control"
+        self.bugs: list[str] = []
+        self.control = ControlServer(Listener(self.path, directory.mkdir, Log("json")), of, self._bug)
+        self.clients: list[Client] = []
+
+    def _bug(self, what: str, error: Exception) -> str:
+        self.bugs.append(f"{what}: {error!r}")
+        return "a place"
+
+    def client(self) -> Client:
+        """A new one."""
+        self.clients.append(Client(self))
+        return self.clients[-1]
+
+    def turn(self) -> None:
+        """Take what is ready."""
+        poll = select.poll()
+        for number, bits in self.control.descriptors().items():
+            poll.register(number, bits)
+        now = read_clocks()
+        for number, _bits in poll.poll(0):
+            self.control.ready(number, now)
+        self.control.turn(now)
+
+    def until(self, what: Callable[[], object]) -> None:
+        """Turn until something is so."""
+        end = time.monotonic() + DEADLINE
+        while not what():
+            assert time.monotonic() < end
+            self.turn()
+
+    @property
+    def held(self) -> int:
+        """How many clients it has."""
+        return len(self.control._clients)
+
+
+class Real(Service):
+    """The control socket with the daemon's own methods, on a scheduler with one job and its history."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "logs").mkdir()
+        (directory / "state").mkdir()
+        self.logs = directory / "logs"
+        self.store = Store(directory / "state")
+        for number in range(1, 21):
+            run = RunId("old", number)
+            row = Run(id=run, key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
+            self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
+        self.marks = RunDirectory(directory / "runs", self.logs)
+        self.locks = directory / "with-lock"
+        self.begin()
+        super().__init__(directory, self.methods.of)
+
+    def begin(self) -> None:
+        """A new scheduler, and methods for it."""
+        self.world = World(job("backup"), seconds={"backup": 9})
+        self.happened: list[Event] = []
+        self.reloads: list[int] = []
+        self.follow()
+
+    def follow(self) -> None:
+        """Methods for the scheduler that the world has by now."""
+        self.methods = Methods(
+            self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append,
+            self.logs,
+            self.reloads.append, lambda: self.world.now, "boot1", LockProcesses(self.locks),
+            Monitor(list, self.marks), LostAttempts(self.marks),
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def peer(uid: int, *groups: int) -> Iterator[None]:
+    """Be somebody else for a while: the kernel notes who we are as we connect."""
+    before = os.getgroups()
+    os.setgroups(groups)
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(before)
