@@ -15,7 +15,7 @@ from tests.support.house import PACKAGE, files, imports, tree
 WINGS: dict[str, list[str]] = {
     "child": [
         "text", "signals", "instants", "documents", "attempt_life", "process", "unix_socket", "atomic_file", "wire",
-        "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "control_socket", "account", "caps",
+        "trust", "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "control_socket", "account", "caps",
         "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt", "supervisor",
         "callers", "lost", "launcher",
     ],
@@ -77,8 +77,8 @@ ROOMS = {
 }  # fmt: skip
 
 SMALL = {
-    "__future__", "collections", "contextlib", "ctypes", "enum", "errno", "fcntl", "grp", "json", "os", "pwd", "re",
-    "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
+    "__future__", "collections", "contextlib", "ctypes", "enum", "errno", "fcntl", "grp", "itertools", "json", "os",
+    "pwd", "re", "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
 }  # fmt: skip
 
 MODULES_OF_THE_SMALL_WORLD = 78

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.identity import StartFailed, User
+from jobqueued.child.trust import is_roots_alone
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OF_A_LOGIN = ("/etc/environment", "/etc/default/locale")
@@ -34,13 +35,17 @@ _ESCAPED = re.compile(r'\\(["\\$`\n])')
 
 
 class Environment:
-    """`given` by us, and the job's `own` settings; StartFailed says which file is wrong, and where."""
+    """The variables that are `given` by us, and the job's own; StartFailed says which file is wrong, and where."""
 
-    __slots__ = ("given", "login", "own")
+    __slots__ = ("_files", "_set", "given", "login")
 
     def __init__(self, order: LaunchSpec, user: User) -> None:
-        self.own = {name: value for path in order["environment_file"] for name, value in read(path)}
-        self.own |= order["environment"]
+        """Read the files that we may read for this user: of others a link could lead to what that user may not read."""
+        self._files = [
+            (path, dict(read(path)) if user.is_us or is_roots_alone(path) else None)
+            for path in order["environment_file"]
+        ]
+        self._set = order["environment"]
         self.login = order["login_environment"]
         self.given = {
             "PATH": _PATH, "HOME": user.home, "SHELL": user.shell or "/bin/sh" if self.login else order["shell"],
@@ -51,17 +56,24 @@ class Environment:
                 self.given |= read(path)
 
     def whole(self) -> dict[str, str]:
-        """All of it; at a login the user's profile is read for it, by a shell that is this process's child."""
-        return (self._of_profile() if self.login else self.given) | self.own
+        """All of it, as the job's user: the other files are read now.
 
-    def _of_profile(self) -> dict[str, str]:
+        At a login the user's profile is read too, by a shell that is this process's child.
+        """
+        own: dict[str, str] = {}
+        for path, variables in self._files:
+            own |= _read_by_user(path) if variables is None else variables
+        own |= self._set
+        return (self._of_profile(own) if self.login else self.given) | own
+
+    def _of_profile(self, own: dict[str, str]) -> dict[str, str]:
         """Only the variables count: the command has its own directory, umask and input, and what ends it is its own."""
         shell = self.given["SHELL"]
         shell = shell if os.path.basename(shell) in _LOGIN_SHELLS else "/bin/sh"
         memory = os.memfd_create("environment")
         actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, memory, _TOLD)]
         pid = os.posix_spawn(
-            shell, [shell, "-l", "-c", _TELL], self.given | self.own, file_actions=actions, setsigmask=(),
+            shell, [shell, "-l", "-c", _TELL], self.given | own, file_actions=actions, setsigmask=(),
             setsigdef=sorted(signal.valid_signals()),
         )  # fmt: skip
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -97,6 +109,16 @@ def read(path: str) -> Iterator[tuple[str, str]]:
             raise _wrong(path, text, place, "whether # begins a comment there is unclear; put the value into quotes")
         yield found[1], _QUOTED.sub(_plain, _stripped(found[2]))
         place = found.end()
+
+
+def _read_by_user(path: str) -> Iterator[tuple[str, str]]:
+    try:
+        yield from read(path)
+    except StartFailed as failure:
+        if failure.number != errno.EACCES:
+            raise
+        why = "it is read as the job's user, as others than root can change it or what it is in"
+        raise StartFailed(failure.step, failure.number, f"{failure.detail}; {why}") from None
 
 
 def _stripped(value: str) -> str:

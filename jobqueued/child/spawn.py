@@ -22,7 +22,7 @@ from jobqueued.child.identity import StartFailed, User, groups_of, user_of
 
 _ALL_SIGNALS = sorted(signal.valid_signals())
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
+_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 4, 36, 38
 _IOPRIO_SET = {"x86_64": 251, "i686": 289, "aarch64": 30, "armv7l": 314, "riscv64": 30, "ppc64le": 273, "s390x": 282}
 _WIDE = sys.maxsize > 1 << 32
 _KEYCTL = {
@@ -156,7 +156,7 @@ def _fork(plan: _Plan) -> Started:
     if report is None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        what = "its directory, program or profile"
+        what = "its directory, program, environment_file or profile"
         raise StartFailed("start", errno.ETIMEDOUT, f"no answer from {what} in {_START_SECONDS:g} s")
     warnings, failed, failure = report.decode(errors="replace").partition(_FAILED)
     if failed:
@@ -268,6 +268,7 @@ class _Steps:
         os.setresgid(gid, gid, gid)
         self.step = "setuid"
         os.setresuid(uid, uid, uid)
+        _prctl(_PR_SET_DUMPABLE, 0)  # until the exec this is memory of ours, whatever fs.suid_dumpable says
 
     def _execute(self, env: dict[str, str]) -> None:
         plan, limits = self._plan, self._plan.attributes.get("limits", {})
@@ -321,8 +322,8 @@ def _as_number(limit: int) -> float:
     return float("inf") if limit == resource.RLIM_INFINITY else limit
 
 
-def _prctl(option: int) -> None:
-    if _LIBC.prctl(option, 1, 0, 0, 0):
+def _prctl(option: int, value: int = 1) -> None:
+    if _LIBC.prctl(option, value, 0, 0, 0):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

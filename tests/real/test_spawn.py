@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -247,13 +248,73 @@ class TestUsers:
         failure = str(Way("other user").refused("true", working_directory=str(public)))
         assert f"chdir: {public}: Permission denied" == failure
 
+    @NEEDS_ROOT
+    @pytest.mark.parametrize("place", ["users directory", "link", "file of the user", "link on the way"])
+    def test_a_file_of_variables_as_the_user(self, public: Path, place: str) -> None:
+        """A file that the user could exchange is read as that user: it leads to none of root's secrets."""
+        account, secret = pwd.getpwnam(OTHER), public / "root's"
+        secret.mkdir(mode=0o700)
+        (secret / "env").write_text("TOKEN=root's\n")
+        home = public / "home"
+        home.mkdir()
+        os.chown(home, account.pw_uid, account.pw_gid)
+        path = home / "env"
+        match place:
+            case "users directory":
+                path = home / "root's" / "env"
+                path.parent.mkdir(mode=0o700)
+                path.write_text("TOKEN=root's\n")
+            case "link":
+                path.symlink_to(secret / "env")
+            case "link on the way":
+                (home / "way").symlink_to(secret)
+                path = home / "way" / "env"
+            case "file of the user":
+                path = secret / "env"
+                os.chown(path, account.pw_uid, account.pw_gid)
+        why = "it is read as the job's user, as others than root can change it or what it is in"
+        failure = Way("other user").refused("echo $TOKEN", environment_file=[str(path)])
+        assert f"environment_file: {path}: Permission denied; {why}" == str(failure)
+
+    @NEEDS_ROOT
+    def test_files_of_variables_of_root_and_user(self, public: Path) -> None:
+        """Root's own file may be for root only, the user's for the user or one of its groups; the last wins."""
+        account = pwd.getpwnam(OTHER)
+        kept, own, shared = (public / name for name in ("root", "own", "shared"))
+        for number, (path, mode) in enumerate(((kept, 0o600), (own, 0o400), (shared, 0o660))):
+            path.write_text(f"WINS={path.name}\nV{number}={number}\n")
+            path.chmod(mode)
+        os.chown(own, account.pw_uid, -1)
+        os.chown(shared, -1, 54321)
+        keys = {"environment_file": [str(kept), str(own), str(kept), str(shared)], "groups": ["54321"]}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(spawn, "groups_of", lambda _order, user: (user.gid, [54321]))
+            assert ("shared 0 1 2\n", 0) == Way("other user").run("echo $WINS $V0 $V1 $V2", **keys)
+            keys["environment_file"].append(str(kept))
+            assert ("root\n", 0) == Way("other user").run("echo $WINS", **keys)
+
+    @NEEDS_ROOT
+    def test_nobody_looks_into_it_before_its_exec(self, public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Between the change of user and exec it has memory of ours: its user can neither trace it nor have its
+        core.
+        """
+
+        def look(*_: object) -> NoReturn:
+            flag = spawn._LIBC.prctl(3, 0, 0, 0, 0)  # PR_GET_DUMPABLE
+            raise StartFailed("seen", 0, f"uid {os.getuid()}, dumpable {flag}")
+
+        monkeypatch.setattr(spawn, "_change_directory", look)
+        spawn._LIBC.prctl(4, 1, 0, 0, 0)
+        assert f"seen: uid {pwd.getpwnam(OTHER).pw_uid}, dumpable 0" == str(Way("other user").refused("true"))
+        assert 1 == spawn._LIBC.prctl(3, 0, 0, 0, 0)
+
     def test_a_step_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody waits for ever for a file system, also not where the child had something to tell before."""
         monkeypatch.setattr(spawn, "_START_SECONDS", 0.5)
         monkeypatch.setattr(spawn, "_spawn", lambda _plan: None)
         monkeypatch.setattr(spawn, "_change_directory", lambda _order, _user, warn: (warn("slow"), signal.pause()))
         failure = Way("fork").refused("true")
-        assert str(failure) == "start: no answer from its directory, program or profile in 0.5 s"
+        assert str(failure) == "start: no answer from its directory, program, environment_file or profile in 0.5 s"
         assert not is_system_trouble(failure)
 
     @NEEDS_ROOT
