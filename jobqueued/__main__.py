@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jobqueued import __version__
+from jobqueued.child.trust import Refused, check_path, check_status
 
 _EXIT_FAILURE = 1
 _STDERR = 2
@@ -113,13 +114,13 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         journal=options.journal,
     )  # fmt: skip
     log = Log(options.log)
-    config, problems = read_settings(paths.config)
+    config, problems = read_settings(paths.config, os.geteuid())
     for problem in problems:
         log.say("problem", text=str(problem), file=str(paths.config))
     if any(problem.severity == "error" for problem in problems):
         raise CannotStart(f"{paths.config} has errors; fix those named above, or remove the file to use the defaults")
     os.umask(0o022)
-    _make_directories({paths.state: 0o750, paths.logs: 0o750}, {paths.run: 0o755, paths.runs: 0o711})
+    _make_directories({paths.state: 0o700, paths.logs: 0o750}, {paths.run: 0o755, paths.runs: 0o711})
     os.umask(0o027)  # state.db holds commands and output
     with _alone(paths.state, paths.run, options.pid_file) as held:
         ready: Callable[[], None] = _nobody_waits
@@ -168,6 +169,24 @@ def _make_directories(lasting: dict[Path, int], volatile: dict[Path, int]) -> No
                 raise PermissionError(13, "not writable by this user")
         except OSError as error:
             raise CannotStart(f"{directory}: {error.strerror}; jobqueued must be able to write there") from None
+    state, logs = lasting
+    _check_trust(logs, state, *volatile)
+
+
+def _check_trust(logs: Path, *believed: Path) -> None:
+    """Believe nothing that others can change, for state.db has commands, nor write there: a link leads anywhere.
+
+    Of the log directory only itself counts: on Ubuntu /var/log is the group syslog's.
+    """
+    directory = logs
+    try:
+        check_status(os.stat(logs), str(logs), os.geteuid())
+        for directory in believed:
+            check_path(str(directory), os.geteuid())
+    except Refused as refused:
+        raise CannotStart(f"{directory}: {refused}") from None
+    except OSError as error:
+        raise CannotStart(f"{directory}: {error.strerror}") from None
 
 
 @contextlib.contextmanager

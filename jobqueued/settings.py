@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from jobqueued.child.trust import Refused, check_path
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.jobfile.settings_keys import read_settings_tree
 from jobqueued.jobfile.yamltext import MAX_BYTES, read_tree
@@ -70,15 +71,23 @@ def limits_of(config: Settings, host: str, cpus: list[int], memory: int) -> Host
     return HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation, config.calm)
 
 
-def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
-    """The settings of a file, with the default for each that is missing or wrong; no file: all defaults."""
+def read_settings(path: Path, daemon: int | None = None) -> tuple[Settings, list[Problem]]:
+    """The settings of a file, with the default for each that is missing or wrong; no file: all defaults.
+
+    `daemon` is the user of the daemon that reads it, who believes only what nobody but root and that user can change;
+    None: nobody's.
+    """
     try:
+        if daemon is not None:
+            check_path(str(path.absolute()), daemon)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return Settings(), []
     except OSError as error:
         return Settings(), [Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]
+    except Refused as refused:
+        return Settings(), [Problem(str(path), 0, 0, "", str(refused))]
     tree, problems = read_tree(data, str(path))
     values, refusals = read_settings_tree(tree) if tree is not None else ({}, [])
     if "retention" in values:

@@ -16,7 +16,7 @@ from jobqueued import __version__
 from jobqueued.child import posixspawn, unix_socket
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.job_files import read_files
+from jobqueued.ctl.job_files import read_files, user_of_daemon
 from jobqueued.ctl.terminal import counted, json_option, print_json, print_table, styled
 from jobqueued.model import Problem
 from jobqueued.paths import Paths
@@ -156,7 +156,7 @@ def _cgroup_remedy() -> str:
 
 
 def _host(paths: Paths) -> Iterator[Finding]:
-    _, problems = read_settings(paths.config)
+    _, problems = read_settings(paths.config, user_of_daemon(paths))
     for problem in problems:
         yield Finding("settings", problem.severity, str(problem))
     for path in (paths.state, paths.run, paths.logs):

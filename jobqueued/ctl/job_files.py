@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.catalog import Catalog, awaited
+from jobqueued.child.trust import Refused, check_path
 from jobqueued.core import validity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.host.usage import host_has
-from jobqueued.jobdir.trust import UNREAD, Refused, is_job_file, is_meant, read_trusted
+from jobqueued.jobdir.trust import UNREAD, is_job_file, is_meant, read_trusted
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.yamltext import MAX_BYTES
 from jobqueued.model import Job, Problem
@@ -32,7 +33,10 @@ class Reading(NamedTuple):
 
 def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     """Read files and directories, in this order.  Files in the daemon's own directory must be trusted by it."""
-    (config, problems), seed = read_settings(paths.config), machine_id()
+    (config, problems), seed = read_settings(paths.config, user_of_daemon(paths)), machine_id()
+    files = tuple(files)
+    if paths.jobs in {path.absolute() for path in files}:
+        problems += _distrust(paths)
     catalog = Catalog()
     unreadable = False
     for file, listed in _job_files(files):
@@ -41,7 +45,7 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
             problems.append(Problem(ascii(name)[1:-1], 0, 0, "", UNREAD, "warning"))
             continue
         try:
-            data = read_trusted(name, _reader(file, paths.jobs)) if listed else _read(file)
+            data = read_trusted(name, _reader(file, paths)) if listed else _read(file)
         except OSError as error:
             problems.append(Problem(name, 0, 0, "", f"cannot be read: {error.strerror}"))
             unreadable = True
@@ -78,9 +82,28 @@ def _read(file: Path) -> bytes:
         return stream.read(MAX_BYTES + 1)
 
 
-def _reader(file: Path, own: Path) -> int | None:
-    """The user whose daemon reads the file: the owner of the daemon's own directory; None for other directories."""
-    return own.stat().st_uid if file.parent.absolute() == own else None
+def _reader(file: Path, paths: Paths) -> int | None:
+    """The user whose daemon reads the file; None: it is in another directory than the daemon's own."""
+    return user_of_daemon(paths) if file.parent.absolute() == paths.jobs else None
+
+
+def user_of_daemon(paths: Paths) -> int:
+    """The user of the daemon by the owner of its directories; before it has any, whoever asks."""
+    for path in (paths.run, paths.state):
+        with suppress(OSError):
+            return path.stat().st_uid
+    return os.geteuid()
+
+
+def _distrust(paths: Paths) -> list[Problem]:
+    """The reason why the daemon believes nothing in its own directory."""
+    try:
+        check_path(str(paths.jobs), user_of_daemon(paths))
+    except OSError:  # its listing says the same
+        return []
+    except Refused as refused:
+        return [Problem(str(paths.jobs), 0, 0, "", str(refused))]
+    return []
 
 
 def _unknown_users(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:

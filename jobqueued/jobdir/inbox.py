@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from jobqueued.child.trust import Refused, check_path
 from jobqueued.host import linux
 from jobqueued.jobdir.trust import InWriting, is_job_file, is_meant, read_trusted
 from jobqueued.model import SECOND, Problem
@@ -52,7 +53,7 @@ class Inbox:
         self.mounts = _opened(_MOUNTS)
         """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
         self.has_news, self.was_listed, self.is_unreadable = True, False, False
-        self._directory = directory
+        self._directory, self._where = directory, {*directory.parts, ""}
         self._inotify: int | None = None
         self._unwatched = ""
         self._seen: dict[str, Signature] = {}
@@ -86,7 +87,7 @@ class Inbox:
                 self.relist()
             elif event.watch == self._watch:
                 self._note(event.name, event.mask)
-            elif event.watch == self._parent and (event.mask & _UNWATCHED or event.name in self._directory.parts):
+            elif event.watch == self._parent and (event.mask & _UNWATCHED or event.name in self._where):
                 self.relist()
 
     def remounted(self) -> None:
@@ -110,10 +111,14 @@ class Inbox:
         again = set[str]()
         if self.deadline is not None and self.deadline <= mono:
             again, self._again, self.deadline = self._again, set(), None
+        if distrust := self._distrust():
+            self._lost_track = True
+            self._again |= again
+            again = set()
         self.has_news, self._is_told = False, not self._lost_track
         if self._lost_track:
             self._listed_at = mono
-            names, trouble = self._listed(mono)
+            names, trouble = self._listed(mono, distrust)
         else:
             names, trouble = self._touched - self._in_writing, None
         unread, self._touched, self._unread = self._unread, set(), set()
@@ -216,18 +221,31 @@ class Inbox:
         points = ((line, _OCTAL.sub(lambda code: bytes([int(code[1], 8)]), line.split(b" ")[4])) for line in lines)
         return [line for line, point in points if _inside(point, directory) or _inside(directory, point)]
 
-    def _listed(self, mono: int) -> tuple[set[str], list[Problem]]:
+    def _distrust(self) -> Refused | None:
+        """The reason why nothing in the directory can be believed: somebody else can change what is there."""
+        try:
+            check_path(str(self._directory), os.geteuid())
+        except Refused as distrust:
+            return distrust
+        except OSError:  # listing it will say the same
+            pass
+        return None
+
+    def _listed(self, mono: int, distrust: Refused | None) -> tuple[set[str], list[Problem]]:
         """List the directory: what came, went or changed while nobody watched, and what is wrong with it."""
         self._arm()
         directory = str(self._directory)
         try:
+            if distrust is not None:
+                raise distrust
             names = os.listdir(directory)
-        except OSError as error:
+        except (OSError, Refused) as error:
             self.is_unreadable = not isinstance(error, FileNotFoundError | NotADirectoryError)
             if self.is_unreadable or not self._parent:
                 self._take_again(mono + AGAIN)
             gone = set[str]() if self.is_unreadable else set(self._seen)
-            return gone, [Problem(directory, 0, 0, "", f"cannot be read: {error.strerror}")]
+            cause = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            return gone, [Problem(directory, 0, 0, "", cause)]
         known = {*filter(is_job_file, names), *self._seen}
         self._unread |= set(filter(is_meant, names))
         self.was_listed, self._lost_track = True, not self._watch

@@ -1,15 +1,17 @@
-"""Trust in files of the job directory: by name, type, owner and mode, and not while they are written."""
+"""Trust in files of the job directory: by name, type, owner and mode, and not while they are written.
+
+Who can change the directory itself is asked of `child/trust.py`.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import grp
 import os
-import pwd
 import signal
 import stat
 
+from jobqueued.child.trust import Refused, check_status
 from jobqueued.jobfile.yamltext import MAX_BYTES
 
 _F_SETSIG = 10
@@ -19,10 +21,6 @@ _UNOPENED = {errno.ELOOP: "symbolic link", errno.ENXIO: "socket"}
 
 class InWriting(Exception):
     """Somebody has the file open for writing."""
-
-
-class Refused(Exception):
-    """A file that is not to be read, and why."""
 
 
 def is_job_file(name: str) -> bool:
@@ -55,7 +53,7 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
             raise Refused(f"found a {_UNOPENED[error.errno]}; accepted: a regular file") from None
         raise
     try:
-        check_trusted(os.fstat(descriptor), daemon)
+        check_trusted(os.fstat(descriptor), path, daemon)
         if daemon is not None and not closed and has_writer(descriptor):
             raise InWriting
         with open(descriptor, "rb", closefd=False) as file:
@@ -64,7 +62,7 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
         os.close(descriptor)
 
 
-def check_trusted(found: os.stat_result, daemon: int | None) -> None:
+def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
     """Refused unless it is a regular file and, for a daemon, of one name that only root or its user may write."""
     if not stat.S_ISREG(found.st_mode):
         raise Refused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; accepted: a regular file")
@@ -72,12 +70,7 @@ def check_trusted(found: os.stat_result, daemon: int | None) -> None:
         return
     if found.st_nlink > 1:
         raise Refused(f"found {found.st_nlink} hard links to this file; accepted: one name for a file")
-    if found.st_uid not in (0, daemon):
-        raise Refused(f"found a file of user {found.st_uid}; accepted: one of root or of the daemon's user")
-    if found.st_mode & stat.S_IWOTH:
-        raise Refused("found a world-writable file; accepted: write permission for its owner only (chmod go-w)")
-    if found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid, found.st_uid):
-        raise Refused(f"found a file that group {found.st_gid} may write; accepted: write permission for its owner")
+    check_status(found, path, daemon)
 
 
 def has_writer(descriptor: int) -> bool:
@@ -92,12 +85,3 @@ def has_writer(descriptor: int) -> bool:
         return error.errno == errno.EAGAIN
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False
-
-
-def _is_private(group: int, user: int) -> bool:
-    """True if a group is the user's private one: primary, of the same name, and nobody else's."""
-    try:
-        owner, members = pwd.getpwuid(user), grp.getgrgid(group)
-    except KeyError:
-        return False
-    return owner.pw_gid == group and owner.pw_name == members.gr_name and set(members.gr_mem) <= {owner.pw_name}

@@ -9,10 +9,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from jobqueued.child.trust import Refused
 from jobqueued.events import FileGone, JobsRead
 from jobqueued.jobdir.acceptance import Acceptance, Read
 from jobqueued.jobdir.inbox import Inbox, signature_of
-from jobqueued.jobdir.trust import UNREAD, InWriting, Refused
+from jobqueued.jobdir.trust import UNREAD, InWriting
 from jobqueued.model import Job, Problem
 
 SLICE_BYTES = 16 << 10

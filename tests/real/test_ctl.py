@@ -45,6 +45,7 @@ from tests.support.answers import (
 )
 from tests.support.client import PROGRAM, environment, facts, harmful, on_terminal, run
 from tests.support.host import Host, wait_for
+from tests.support.users import believing
 
 
 @pytest.fixture
@@ -761,8 +762,9 @@ class TestCheck:
         (tmp_path / "jobqueue.d" / "a.yaml").write_text(CLEAN)
         (tmp_path / "jobqueue.d" / "a.yaml").chmod(0o666)
         shown = run("--root", tmp_path, "check")
-        reason = "found a world-writable file; accepted: write permission for its owner only (chmod go-w)"
-        assert (1, f"{tmp_path}/jobqueue.d/a.yaml: {reason}") == (shown.returncode, shown.stdout.splitlines()[0])
+        reason = "found a file that everybody may write; accepted: one that only root can write: chmod go-w"
+        file = f"{tmp_path}/jobqueue.d/a.yaml"
+        assert (1, believing(f"{file}: {reason} {file}")) == (shown.returncode, shown.stdout.splitlines()[0])
         assert run("check", tmp_path / "jobqueue.d").returncode == 0
 
     def test_pipe(self) -> None:

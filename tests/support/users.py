@@ -15,3 +15,8 @@ ME = pwd.getpwuid(os.geteuid())
 OTHER = "nobody"
 STRANGER, GROUP = 65534, 54321
 """A user and a group that nobody else is in."""
+
+
+def believing(text: str) -> str:
+    """What a daemon of root's says of whom it believes, as one of ours says it."""
+    return text if ROOT else text.replace("only root can", f"only root or {ME.pw_name} can")
