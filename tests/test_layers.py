@@ -77,8 +77,8 @@ ROOMS = {
 }  # fmt: skip
 
 SMALL = {
-    "__future__", "collections", "contextlib", "ctypes", "enum", "errno", "fcntl", "grp", "itertools", "json", "os",
-    "pwd", "re", "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
+    "__future__", "collections", "contextlib", "ctypes", "enum", "errno", "fcntl", "grp", "json", "os", "pwd", "re",
+    "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
 }  # fmt: skip
 
 MODULES_OF_THE_SMALL_WORLD = 78

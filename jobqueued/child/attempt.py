@@ -92,7 +92,7 @@ class Attempt:
             self._caps = Caps(self._order, self._cgroup)
             self._ending = Ending(self._order, self._cgroup)
             self._draft = record.Draft(self._order, self._caps)
-            self._locks = LockFiles(self._order["locks"])
+            self._locks = LockFiles(self._order["locks"], self._order["user"])
             held.callback(self._locks.free)
             self._control = self._listen()
             held.callback(self._control.close)
@@ -192,8 +192,7 @@ class Attempt:
     def _start(self) -> None:
         before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._draft.begin()
-        if self._locks.trouble is not None:
-            raise self._locks.trouble
+        warnings = self._locks.examined()
         step = "cgroup"
         try:
             self._cgroup.make()
@@ -204,7 +203,7 @@ class Attempt:
             raise StartFailed(step, error.errno or 0, str(error.strerror)) from None
         afterwards = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._step(Step.START)
-        self._draft.pid, self._draft.warnings = started.pid, [*self._caps.warnings, *started.warnings]
+        self._draft.pid, self._draft.warnings = started.pid, [*self._caps.warnings, *warnings, *started.warnings]
         self._output.started(started.pid)
         self._account.begin(time.monotonic(), watched=self._caps.sampled is not None)
         self._ending.begin(time.monotonic())

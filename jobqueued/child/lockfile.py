@@ -5,12 +5,18 @@ The lock lives and dies with the supervisor: the descriptors are close-on-exec, 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 
-from jobqueued.child.identity import StartFailed
+from jobqueued.child import tree
+from jobqueued.child.identity import StartFailed, user_of
+from jobqueued.child.trust import Refused, check_path, followed, name_of, quoted
 
-_FLAGS = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OURS, _OTHERS = 0o600, 0o077
+_ME = os.geteuid()
 BUSY = "path busy"
 """The beginning of the reason of an attempt that was not started as another program has one of its files.
 
@@ -19,35 +25,96 @@ Schedulers of all versions know it by these words.
 
 
 class Busy(Exception):
-    """Another program has the lock; str() is its path."""
+    """Another program has the lock; str() is its path, and who that is if the kernel tells."""
 
 
 class LockFiles:
     """The locks of one attempt, from `take` to `free`."""
 
-    def __init__(self, wanted: list[tuple[str, bool]]) -> None:
-        """`wanted`: paths, and whether each is to be had alone."""
-        self._wanted = wanted
+    def __init__(self, wanted: list[tuple[str, bool]], user: str | None) -> None:
+        """`wanted`: paths, and whether each is to be had alone; `user`: the job's."""
+        self._wanted, self._user = wanted, user
         self._held: list[int] = []
-        self.trouble: StartFailed | None = None
-        """The reason why one can't be had at all."""
+        self._trouble: StartFailed | None = None
 
     def take(self) -> None:
         """All of them, without waiting; Busy, and none is held, where another program has one."""
         for path, alone in self._wanted:
             try:
-                descriptor = os.open(path, _FLAGS, 0o644)
-                self._held.append(descriptor)
+                self._held.append(descriptor := _opened(path))
                 fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             except BlockingIOError:
+                holders = ", ".join(_holders(os.fstat(descriptor)))
                 self.free()
-                raise Busy(path) from None
-            except OSError as error:
+                raise Busy(f"{path}, held by {holders}" if holders else path) from None
+            except (OSError, Refused) as error:
                 self.free()
-                self.trouble = StartFailed("lock", error.errno or 0, f"{path}: {error.strerror}")
+                number = error.errno or 0 if isinstance(error, OSError) else 0
+                self._trouble = StartFailed("lock", number, f"{path}: {os.strerror(number) if number else error}")
                 return
+
+    def examined(self) -> list[str]:
+        """The reasons why others than root and the job's user could hold one too, or put another in its place.
+
+        StartFailed says why one can't be had at all.
+        """
+        if self._trouble is not None:
+            raise self._trouble
+        user = user_of(self._user).uid if self._wanted else 0
+        found = [(path, os.fstat(held)) for (path, _), held in zip(self._wanted, self._held, strict=True)]
+        return [warning for path, status in found if (warning := _exposed(path, status, user))]
 
     def free(self) -> None:
         """Let go of them."""
         while self._held:
             os.close(self._held.pop())
+
+
+def _opened(path: str) -> int:
+    """A descriptor of the file, which is made; Refused where a link of others leads there, OSError.
+
+    Who can read it can lock it, so it is made for its owner only.
+    """
+    directory, name = os.path.split(path)
+    step = os.open("/", _STEP)
+    try:
+        for part in filter(None, followed(directory, _ME).split("/")):  # what becomes a link meanwhile is not followed
+            before, step = step, os.open(part, _STEP, dir_fd=step)
+            os.close(before)
+        for flags in (_FLAGS, _FLAGS | os.O_CREAT | os.O_EXCL):
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(name, flags, _OURS, dir_fd=step)
+        return os.open(name, _FLAGS, dir_fd=step)
+    finally:
+        os.close(step)
+
+
+def _exposed(path: str, found: os.stat_result, user: int) -> str:
+    """The reason why others could hold the lock of a file or replace it, with what mends it; "": they can't."""
+    commands = []
+    if found.st_uid not in (0, user):
+        commands.append(f"chown {name_of(user)} {quoted(path)}")
+    if found.st_mode & _OTHERS:
+        commands.append(f"chmod go= {quoted(path)}")
+    if commands:
+        return f"others can hold the lock file {path}, and so keep the job from starting: {' && '.join(commands)}"
+    try:
+        check_path(os.path.dirname(path), user, sticky=True)
+    except OSError:
+        return ""
+    except Refused as refused:
+        return f"others can put another file in the place of the lock file {path}: {refused}"
+    return ""
+
+
+def _holders(found: os.stat_result) -> list[str]:
+    """Those who hold flock(2) locks of a file, ``flock (pid 12) of user alice``, as /proc/locks tells."""
+    device, holders = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}", []
+    with contextlib.suppress(OSError), open("/proc/locks") as file:
+        for line in file:
+            _number, kind, *_, pid, where, _start, _end = line.split()
+            if kind == "FLOCK" and where == device:
+                with contextlib.suppress(OSError):  # it has ended, and a child of it has the lock
+                    user = name_of(os.stat(f"/proc/{pid}").st_uid)
+                    holders += [f"{name} of user {user}" for name in tree.names([int(pid)])]
+    return holders[:3]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import grp
-import itertools
 import os
 import pwd
 import re
@@ -22,19 +21,27 @@ class Refused(Exception):
     """Distrust: str() has what was found, what is accepted, and the commands that mend it."""
 
 
-def check_path(path: str, user: int) -> None:
+def check_path(path: str, user: int, *, sticky: bool = False) -> None:
     """Refused unless only root and `user` can change what an absolute path leads to, or lead it elsewhere; OSError.
 
     All directories and links on the way count.  A sticky one that leads to a directory may be everybody's: others can't
     replace it, nor move one of root's there, as they can a file of root's that is in a directory of their own.
+    `sticky`: so may be the last.
     """
     way = list(_way(path))
-    for (place, found), (_, entry) in itertools.pairwise(way):
-        is_sticky = found.st_mode & stat.S_ISVTX and found.st_uid in (0, user)
-        if not (is_sticky and stat.S_ISDIR(entry.st_mode)):
+    safe = [*(stat.S_ISDIR(entry.st_mode) for _, entry in way[1:]), sticky]
+    for (place, found), is_safe in zip(way, safe, strict=True):
+        if not (is_safe and found.st_mode & stat.S_ISVTX and found.st_uid in (0, user)):
             check_status(found, place, user)
-    place, found = way[-1]
-    check_status(found, place, user)
+
+
+def followed(path: str, user: int) -> str:
+    """An absolute path with all links followed; Refused at one that is not root's or `user`'s, OSError."""
+    place = path
+    for place, found in _way(path):
+        if stat.S_ISLNK(found.st_mode):
+            check_status(found, place, user)
+    return place
 
 
 def is_roots_alone(path: str) -> bool:
@@ -85,6 +92,7 @@ def _way(path: str) -> Iterator[tuple[str, os.stat_result]]:
         name = todo.pop()
         if name == "..":
             done = os.path.dirname(done)
+            yield done, os.lstat(done)
         elif name not in ("", "."):
             place = os.path.join(done, name)
             found = os.lstat(place)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.host import DEADLINE, Host, wait_for
+from tests.support.users import ME
 
 MARKED = "echo begin $JOBQUEUE_RUN $(date +%s%N) >>marks; sleep 0.05; echo end $JOBQUEUE_RUN $(date +%s%N) >>marks"
 UNTIL_GO = (
@@ -203,7 +204,11 @@ jobs:
             assert b"\n" == flock.stdout.readline()
             name = host.run("a")
             (line,) = wait_for(lambda: host.said("run_returned"))
-            assert f"{name} could not be started: path busy: {path}; next try in 1 s" == line["message"]
+            holder = f"flock (pid {flock.pid}) of user {ME.pw_name}"
+            busy = f"path busy: {path}, held by {holder}"
+            assert f"{name} could not be started: {busy}; next try in 1 s" == line["message"]
+            why = f"another program holds its lock file ({busy}); next try in "
+            wait_for(lambda: any(text.startswith(why) for text in host.call("Why", run=name)["why"]["reasons"]))
             succeeded(host, [host.run("free")])
             assert [] == host.call("Show", run=name)["record"]["attempts"]
             flock.communicate(b"\n", DEADLINE)

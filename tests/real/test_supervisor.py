@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import attempt, identity, spawn, supervisor, wire
+from jobqueued.child import attempt, identity, spawn, supervisor, tree, wire
 from jobqueued.core import record
 from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId, RunState
 from jobqueued.queue.placement import CPUS
 from tests.support import REPO
 from tests.support.host import wait_for
 from tests.support.pool import Pool
-from tests.support.users import ROOT
+from tests.support.users import ME, NEEDS_ROOT, OTHER, ROOT, STRANGER
 
 RUNS = supervisor.MOST_ATTEMPTS - 3 if os.environ.get("JOBQUEUED_SOAK") else 300
 """Between the first look and the last: of each kind some thirty; at length all but the last run of a supervisor."""
@@ -183,14 +183,15 @@ class TestLockFiles:
         for name in ("a", "b"):
             with open(pool.root / name) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            assert 0o644 == (pool.root / name).stat().st_mode & 0o777
+            assert 0o600 == (pool.root / name).stat().st_mode & 0o777
 
     def test_busy(self, pool: Pool) -> None:
         """Where somebody else has one, nothing is started, none is held, and the path is told."""
         with open(pool.root / "b", "w") as other:
             fcntl.flock(other, fcntl.LOCK_SH)
             said, path = pool.order(Job(id="job", command="touch started"), **self.locks(pool, a=True, b=True))
-            assert [f"unstarted job@1.1 path busy: {pool.root}/b"] == said
+            me = f"{tree.names([os.getpid()])[0]} of user {ME.pw_name}"
+            assert [f"unstarted job@1.1 path busy: {pool.root}/b, held by {me}"] == said
             assert (False, False) == ((path / wire.SPAWNING).exists(), (path / wire.ENDED).exists())
             with open(pool.root / "a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -208,6 +209,47 @@ class TestLockFiles:
                 document["reason"],
             )
         assert not (pool.root / "elsewhere").exists()
+
+    @NEEDS_ROOT
+    @pytest.mark.parametrize(
+        ("mode", "owner", "remedy"),
+        [
+            (0o600, 0, ""), (0o600, STRANGER, "chown root {0}"), (0o644, 0, "chmod go= {0}"),
+            (0o620, 0, "chmod go= {0}"), (0o666, STRANGER, "chown root {0} && chmod go= {0}"),
+        ],
+    )  # fmt: skip
+    def test_a_file_that_others_can_lock(self, pool: Pool, mode: int, owner: int, remedy: str) -> None:
+        """It is a warning in the record, with what mends it, and that does."""
+        path = pool.root / "a"
+        path.touch()
+        path.chmod(mode)
+        os.chown(path, owner, -1)
+        why = f"others can hold the lock file {path}, and so keep the job from starting: "
+        command = remedy.format(path)
+        _said, run = pool.order(Job(id="job", command=command or "true"), **self.locks(pool, a=True))
+        assert [why + command] * bool(command) == json.loads((run / wire.ENDED).read_bytes())["warnings"]
+        _said, run = pool.order(Job(id="job", command="true"), **self.locks(pool, a=True))
+        assert [] == json.loads((run / wire.ENDED).read_bytes())["warnings"]
+
+    @NEEDS_ROOT
+    def test_a_place_of_others(self, pool: Pool) -> None:
+        """A directory in which others could replace the file is a warning, unless it is sticky; a link of theirs on the
+        way is not followed, while one of root's is."""
+        place = pool.root / "lock"
+        place.mkdir()
+        (pool.root / "way").symlink_to(place)
+        for mode, warned in ((0o777, True), (0o1777, False)):
+            place.chmod(mode)
+            _said, run = pool.order(Job(id="job", command="true"), **self.locks(pool, **{"way/a": True}))
+            warnings = json.loads((run / wire.ENDED).read_bytes())["warnings"]
+            why = f"others can put another file in the place of the lock file {pool.root}/way/a: "
+            assert warned == any(text.startswith(why) for text in warnings)
+        os.chown(pool.root / "way", STRANGER, -1, follow_symlinks=False)
+        _said, run = pool.order(Job(id="job", command="true"), **self.locks(pool, **{"way/b": True}))
+        reason = json.loads((run / wire.ENDED).read_bytes())["reason"]
+        link = f"found a symbolic link that user {OTHER} owns; accepted: one that only root can write: "
+        assert f"start_failed: lock: {pool.root}/way/b: {link}chown -h root {pool.root}/way" == reason
+        assert ["a"] == os.listdir(place)
 
     def test_the_job_does_not_have_it(self, pool: Pool) -> None:
         """What the job leaves behind does not go on holding it: the lock is the supervisor's, and goes with the run."""
