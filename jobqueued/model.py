@@ -6,6 +6,7 @@ too.  In JSON (records, control socket) instants are RFC 3339 UTC with microseco
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,6 +21,11 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
+
+HIDDEN = "***"
+"""A secret, as those are told it who may know no more."""
+CommandLine = str | tuple[str, ...]
+"""A text for the shell, or a program and its arguments."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
@@ -162,7 +168,7 @@ class Job:
     """
 
     id: str
-    command: str | tuple[str, ...]
+    command: CommandLine
     schedule: tuple[str, ...] = ()
     seconds: str | None = None
     timezone: str = "UTC"
@@ -215,7 +221,7 @@ class Job:
     retry_backoff: float = 1.0
     retry_max_delay: int | None = None
     retry_on: tuple[str, ...] | None = None
-    failover: str | tuple[str, ...] | None = None
+    failover: CommandLine | None = None
     resource_limits: dict[str, Any] = field(default_factory=dict)
     nice: int = 0
     ionice: str | None = None
@@ -226,10 +232,18 @@ class Job:
     output: str = "both"
     output_limit: int = 64 << 20
     journal_rate: int = 100
+    redact: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] | None = None
     file: str = ""
     line: int = 0
+
+    def told(self, command: CommandLine | None) -> CommandLine | None:
+        """A command of it as records and other users have it: with ``***`` for each word of `redact`."""
+        if command is None or not self.redact:
+            return command
+        words = re.compile("|".join(map(re.escape, sorted(self.redact, key=len, reverse=True))))
+        return words.sub(HIDDEN, command) if isinstance(command, str) else tuple(words.sub(HIDDEN, c) for c in command)
 
     def next_after(self, instant: int) -> int | None:
         """The first clock due time strictly after `instant`; None: there is none before 2200."""

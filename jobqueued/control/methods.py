@@ -10,6 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from jobqueued.child.trust import name_of
 from jobqueued.control import views
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.monitor import Monitor
@@ -20,7 +21,7 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, LostAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
 from jobqueued.host.usage import usage
 from jobqueued.jobfile.queue_types import is_name
-from jobqueued.model import CPU, LIVE, MEMORY, Claim, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.model import CPU, LIVE, MEMORY, Claim, Job, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
@@ -61,7 +62,7 @@ class Methods:
         return {
             "Status": _readable(lambda _: self._whole_status()),
             "List": lambda _: {"jobs": self._list()},
-            "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10))),
+            "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10), peer)),
             "Show": trusted(lambda p: {"record": self._show(p["run"])}),
             "Usage": trusted(lambda p: self._monitor.join(ticket(), bool(p.get("history")), self._now())),
             "Next": trusted(lambda p: self._next(p["job"], p["count"])),
@@ -114,7 +115,7 @@ class Methods:
         count = max(0, min(count, _MOST_RUNS)) if job.enabled else 0
         return {"timezone": job.timezone, "next": list(map(to_text, views.starts(self._scheduler, job, count)))}
 
-    def _describe(self, name: str, limit: int) -> dict[str, Any]:
+    def _describe(self, name: str, limit: int, peer: Peer) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)
         if job is None:
             raise VarlinkError("NoSuchJob", {"job": name})
@@ -123,10 +124,14 @@ class Methods:
         unfinished = sorted(state.unfinished, reverse=True)
         runs = [self._begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._batch.history(name, limit)
         return {
-            "job": views.job_row(job, views.standing(self._scheduler, job)), "definition": views.definition(job),
-            "stats": views.stats(state),
+            "job": views.job_row(job, views.standing(self._scheduler, job)),
+            "definition": views.definition(job, whole=self._owns(peer, job)), "stats": views.stats(state),
             "runs": runs[:limit],
         }  # fmt: skip
+
+    def _owns(self, peer: Peer, job: Job) -> bool:
+        """Root, the daemon's own user, and the job's: they see the secrets in its definition."""
+        return peer.uid in (0, os.geteuid()) or (job.user is not None and job.user == name_of(peer.uid))
 
     def _show(self, text: str) -> Record:
         run = _named(text)

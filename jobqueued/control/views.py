@@ -12,6 +12,7 @@ from jobqueued.model import (
     CORE,
     CPU,
     FAILURES,
+    HIDDEN,
     LIVE,
     PENDING,
     SECOND,
@@ -127,8 +128,8 @@ def _event(on: On) -> str:
     return f"after {result}{on.name}"
 
 
-def definition(job: Job) -> dict[str, Any]:
-    """The job as its file and the defaults have it, in JSON's terms."""
+def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
+    """The job as its file and the defaults have it, in JSON's terms; `whole`: with what only root and its user see."""
     found = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in _INTERNAL}
     for name in _DURATIONS:
         found[name] = None if found[name] is None else found[name] / SECOND
@@ -142,7 +143,16 @@ def definition(job: Job) -> dict[str, Any]:
     limits = dict(job.resource_limits)
     if limits.get("cpu_time") is not None:
         limits["cpu_time"] /= SECOND
-    return {**found, "environment": dict(job.environment), "resource_limits": limits}
+    found |= {"environment": dict(job.environment), "resource_limits": limits}
+    return found if whole else {**found, **_redacted(job)}
+
+
+def _redacted(job: Job) -> dict[str, Any]:
+    """The settings that may hold secrets, without them."""
+    return {
+        "command": job.told(job.command), "failover": job.told(job.failover), "redact": [HIDDEN] * len(job.redact),
+        "environment": dict.fromkeys(dict(job.environment), HIDDEN), "stdin": HIDDEN if job.stdin else "",
+    }  # fmt: skip
 
 
 def _lock(claim: Claim) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def begin(run: Run, job: Job | None, host: str) -> Record:
         "ended": None,
         **UNKNOWN,
         "user": job.user if job else None,
-        "command": job.command if job else None,
+        "command": job.told(job.command) if job else None,
         "host": host,
         "priority": job.priority if job else None,
         "effective_priority": None,

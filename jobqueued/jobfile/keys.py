@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -106,7 +107,7 @@ def _instant(node: Scalar) -> datetime:
 
 def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
     rule = "a name of letters, digits and _ that does not start with a digit"
-    return tuple(_named(entries, _WORD, _VARIABLE, rule).items())
+    return tuple(_named(entries, _unshown(_WORD), _VARIABLE, rule).items())
 
 
 def _named(entries: dict[str, Entry], value: ValueType, name: re.Pattern[str], rule: str) -> dict[str, Any]:
@@ -125,6 +126,21 @@ def _by_name(value: ValueType) -> Callable[[dict[str, Entry]], dict[str, Any]]:
     return lambda entries: _named(entries, value, re.compile(NAME), A_NAME)
 
 
+def _unshown(kind: ValueType) -> ValueType:
+    """The same type, for values that may be secrets: what is wrong with one does not quote it."""
+
+    def read(node: Node) -> Any:
+        try:
+            return kind.read(node)
+        except NotAccepted as wrong:
+            if not isinstance(node, Scalar) or is_null(node):
+                raise
+            raise NotAccepted(*(refusal._replace(found=_UNSHOWN, meant="") for refusal in wrong.refusals)) from None
+
+    return replace(kind, read=read)
+
+
+_UNSHOWN = "a value that is not shown, as it may be a secret"
 ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)
 _MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
 _WORD = text('a text ("" for none)', "(?s).*")
@@ -182,11 +198,13 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("command", _COMMAND, "", "Program to run: a list is executed as it is, a text is passed to `shell` -c.",
             "[/usr/local/bin/backup, --full]"),
         Key("shell", PATH, "/bin/sh", "Shell that runs a `command` given as a text.", "/bin/bash"),
-        Key("stdin", _WORD, '""', "Text that the command reads from its standard input.", "hello"),
+        Key("stdin", _unshown(_WORD), '""', "Text that the command reads from its standard input.", "hello"),
         Key("working_directory", PATH, "", "Directory in which the command starts; by default the user's home.",
             "/srv"),
-        Key("environment", mapping("a mapping of names to texts", _environment, {"additionalProperties": _WORD.schema}),
-            "{}", "Variables for the command, in addition to those that every run gets.", "{LANG: C.UTF-8}"),
+        Key("environment", _unshown(mapping("a mapping of names to texts", _environment,
+            {"additionalProperties": _WORD.schema})), "{}",
+            "Variables for the command, in addition to those that every run gets; only root and the job's user see "
+            "their values.", "{LANG: C.UTF-8}"),
         Key("environment_file", one_or_more(PATH), "", "Files of variables for the command.", "/etc/default/backup"),
         Key("umask", _MODE, "", "File mode creation mask, the mode bits that new files do not get; by default 0022.",
             "0027"),
@@ -296,6 +314,9 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("output_limit", size("1K", "1T"), "64M", "Size up to which the file keeps the output of a run.", "512M"),
         Key("journal_rate", integer(1, 1_000_000), "100",
             "Lines of output per second that go to the journal; ten times as many in a burst.", "20"),
+        Key("redact", one_or_more(text("a text that is not empty")), "",
+            "Words of `command` and `failover` that are shown as ***: in records to everybody, elsewhere to all but "
+            "root and the job's user.", "[hunter2]"),
         Key("retention", section(RETENTION), "{}", "History to keep of the job.", "{runs: 500}",
             planned=True),
         Key("notify", section(_NOTIFY), "{}", "Notices to send, and their recipients.",

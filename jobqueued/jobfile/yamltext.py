@@ -115,6 +115,7 @@ def quoted(text: str) -> str:
 
 
 _SHOWN = 60
+_OF_YAML = "tag:yaml.org,2002:"
 _TOO_DEEP = f"found more than {MAX_DEPTH} levels of nesting; accepted: at most {MAX_DEPTH}"
 _INTEGER_LENGTH = len("-9223372036854775808")
 _INTEGER = re.compile("[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -205,9 +206,9 @@ class _Tree:
         if event.anchor is None and event.tag is None:
             return self._bare(event, depth)
         if event.tag is not None:
-            tag = quoted(event.tag.replace("tag:yaml.org,2002:", "!!", 1))
-            hint = "values without a tag, or one that starts with ! in quotes"
-            self._refuse(event, f"found the tag {tag}; accepted: {hint}")
+            known = event.tag.startswith(_OF_YAML)  # any other may be a password without its quotes
+            tag = f"the tag {quoted(event.tag.replace(_OF_YAML, '!!', 1))}" if known else "a tag"
+            self._refuse(event, f"found {tag}; accepted: values without a tag, or one that starts with ! in quotes")
         self._anchors.pop(event.anchor, None)
         node = self._bare(event, depth)
         if event.anchor is not None:
@@ -259,9 +260,8 @@ class _Tree:
     def _aliased(self, event: Any, depth: int) -> Node:
         node = self._anchors.get(event.anchor)
         if node is None:
-            name = event.anchor[:_SHOWN]
-            hint = f"a value that starts with * in quotes, or an alias after its anchor &{name}"
-            raise _fault(event, f"found *{name}; accepted: {hint}")
+            hint = "a value that starts with * in quotes, or an alias after its anchor"
+            raise _fault(event, f"found an alias without its anchor; accepted: {hint}")
         self._count_again(node, event, depth)
         return node
 

@@ -62,6 +62,7 @@ def to_write(path: Path, *, at_start: bool) -> Opened:
     checked = at_start and log.exists() and size <= CHECKED
     with _connected(path, path.as_uri(), PATIENCE if at_start else 0.0, aside=True) as db:
         version = version_of(db, path)
+        _keep_to_ourselves(path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA wal_autocheckpoint = 4096")
@@ -124,6 +125,12 @@ def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterato
                 raise failed from None
             words = set_aside(path, f"is corrupt ({failed})")  # before the close, which would delete the log
             raise SetAside(words) from None
+
+
+def _keep_to_ourselves(path: Path) -> None:
+    """It holds the texts of job files, with all their secrets; its write-ahead log gets the same mode."""
+    with contextlib.suppress(OSError):  # nothing can be written there: it is as it was made
+        path.chmod(0o600)
 
 
 def _verdict(error: Exception, directory: Path) -> CommitFailed:
