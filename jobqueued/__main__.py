@@ -19,6 +19,7 @@ from jobqueued.child.trust import Refused, check_path, check_status
 
 _EXIT_FAILURE = 1
 _STDERR = 2
+_PRIVATE = 0o600
 
 
 class CannotStart(Exception):
@@ -194,7 +195,7 @@ def _alone(state: Path, run: Path, pid_file: Path | None) -> Iterator[list[int]]
     """Hold state directory, run directory and PID file; the kernel lets go of them when we end, however we end."""
     held = [_lock(state / "lock", f"{state}", "--state"), _lock(run / "scheduler.lock", f"{run}", "--run")]
     if pid_file is not None:
-        held.append(_lock(pid_file, f"{pid_file}", "--pid-file"))
+        held.append(_lock(pid_file, f"{pid_file}", "--pid-file", mode=0o644))
     try:
         yield held
     finally:
@@ -205,21 +206,35 @@ def _alone(state: Path, run: Path, pid_file: Path | None) -> Iterator[list[int]]
             os.close(descriptor)
 
 
-def _lock(file: Path, name: str, option: str) -> int:
+def _lock(file: Path, name: str, option: str, mode: int = _PRIVATE) -> int:
+    """A descriptor of the file, locked.  Who can read one can lock it: that of others than ours holds up no start."""
     try:
-        descriptor = _opened_to_lock(file)
+        descriptor = _opened_to_lock(file, mode)
+        with contextlib.suppress(OSError):  # a file system that is read-only
+            os.fchmod(descriptor, mode)
+        check_status(os.fstat(descriptor), str(file), os.geteuid())
         _lock_once_free(descriptor)
-        with contextlib.suppress(OSError):  # only for the next message
-            os.ftruncate(descriptor, 0)
-            os.fchmod(descriptor, 0o644)
     except BlockingIOError:
-        holder = _holder(descriptor) or "unknown"
-        raise CannotStart(
-            f"{name} is in use by another jobqueued (pid {holder}); stop it, or use another {option}"
-        ) from None
+        holder = _holder(descriptor)
+        if mode == _PRIVATE or _is_ours(holder):
+            raise CannotStart(
+                f"{name} is in use by another jobqueued (pid {holder or 'unknown'}); stop it, or use another {option}"
+            ) from None
     except OSError as error:
         raise CannotStart(f"{file}: {error.strerror}; jobqueued must be able to write there") from None
+    except Refused as refused:
+        raise CannotStart(f"{file}: {refused}") from None
+    with contextlib.suppress(OSError):  # only for the next message
+        os.ftruncate(descriptor, 0)
     return descriptor
+
+
+def _is_ours(pid: str) -> bool:
+    """True of a live process of the daemon's user."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _lock_once_free(descriptor: int) -> None:
@@ -239,11 +254,11 @@ def _holder(descriptor: int) -> str:
     return os.pread(descriptor, 32, 0).decode(errors="replace").strip()
 
 
-def _opened_to_lock(file: Path) -> int:
+def _opened_to_lock(file: Path, mode: int) -> int:
     """A descriptor of the file, which is made; on a read-only file system as it is: a lock needs no writing."""
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(file, flags | os.O_RDWR | os.O_CREAT, 0o644)
+        return os.open(file, flags | os.O_RDWR | os.O_CREAT, mode)
     except OSError as error:
         if error.errno != errno.EROFS:
             raise

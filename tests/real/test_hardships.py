@@ -284,13 +284,12 @@ def test_a_failed_start_leaves_no_trace_in_its_supervisor(host: Host) -> None:
 
 
 def test_state_is_not_for_everybody(host: Host) -> None:
-    """state.db holds commands and output: others can read neither it nor its write-ahead log."""
+    """state.db holds commands and output, and a lock needs no more than reading: nothing there is for others."""
     host.start()
-    modes = {
-        stat.S_IMODE(path.stat().st_mode) & 0o007 for path in (host.root / "state").iterdir() if path.name != "lock"
-    }
-    assert modes == {0}
-    assert stat.S_IMODE((host.root / "state").stat().st_mode) == 0o750
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (host.root / "state").iterdir()}
+    assert [0o600] * 3 == [modes[name] for name in ("state.db", "state.db-wal", "lock")]
+    assert {0} == {mode & 0o007 for mode in modes.values()}
+    assert stat.S_IMODE((host.root / "state").stat().st_mode) == 0o700
 
 
 def test_a_storm_of_signals_hides_none(host: Host) -> None:

@@ -346,6 +346,17 @@ class TestDetach:
         )
         assert first == detached.pid()
 
+    def test_a_pid_file_that_somebody_else_locks(self, detached: Detached) -> None:
+        """Everybody may read it, and so lock it; that keeps no daemon from starting, and two from one file."""
+        detached.file.write_text("1234567890\n")
+        with open(detached.file) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert (0, "") == detached.start()
+            other = detached.root.parent / "other-root"
+            status, said = detached.start("--root", other, "--pid-file", detached.file, "--detach")
+            assert (1, True) == (status, f"is in use by another jobqueued (pid {detached.pid()}); stop it" in said)
+        assert 0o600 == stat.S_IMODE((detached.root / "run" / "scheduler.lock").stat().st_mode)
+
     def test_a_stale_pid_file_is_replaced(self, detached: Detached) -> None:
         """The file of a killed daemon, whoever has its pid now, is taken over."""
         detached.file.write_text(f"{os.getpid()} is somebody else by now\n")
