@@ -135,6 +135,13 @@ class Acceptance:
         if was_there or path in self._recalled:
             self._vanished[path] = mono + PATIENCE
 
+    def reprieve(self) -> list[str]:
+        """Let missing files keep their jobs, as their directory is missing too; they are looked for when it is back."""
+        spared = [path for path in self._vanished if path not in self._away]
+        for path in spared:
+            del self._vanished[path]
+        return spared
+
     def agree(self) -> None:
         """Accept the good files whose ids are no other file's, and hold the others until they are free.
 
@@ -201,11 +208,11 @@ class Acceptance:
 
 
 def is_gone(path: str) -> bool:
-    """True if there is no such file; False also where the file system can't tell."""
+    """True if a directory has no such file; False also where the file system can't tell, or there is no directory."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return True
+        return os.path.isdir(os.path.dirname(path))
     except OSError:
         return False
     return False

@@ -1,5 +1,6 @@
 """The job directory as inotify(7), the table of mounts and listings tell of it: names of files that need to be read.
 
+A directory that is missing, or can't be read, says nothing about its files: only an empty one says that all are gone.
 A file is read when its writer has closed it, never while it is being written: half a command is a command too.
 """
 
@@ -240,12 +241,13 @@ class Inbox:
                 raise distrust
             names = os.listdir(directory)
         except (OSError, Refused) as error:
-            self.is_unreadable = not isinstance(error, FileNotFoundError | NotADirectoryError)
-            if self.is_unreadable or not self._parent:
+            self.is_unreadable = True
+            is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            if not (is_missing and self._parent):
                 self._take_again(mono + AGAIN)
-            gone = set[str]() if self.is_unreadable else set(self._seen)
+            none = f"; to have none: mkdir {directory}" if is_missing else ""
             cause = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-            return gone, [Problem(directory, 0, 0, "", cause)]
+            return set(), [Problem(directory, 0, 0, "", f"{cause}; the jobs that it had last go on{none}")]
         known = {*filter(is_job_file, names), *self._seen}
         self._unread |= set(filter(is_meant, names))
         self.was_listed, self._lost_track = True, not self._watch

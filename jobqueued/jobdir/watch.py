@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobqueued.child.trust import Refused
 from jobqueued.events import FileGone, JobsRead
-from jobqueued.jobdir.acceptance import Acceptance, Read
+from jobqueued.jobdir.acceptance import Acceptance, Read, is_gone
 from jobqueued.jobdir.inbox import Inbox, signature_of
 from jobqueued.jobdir.trust import UNREAD, InWriting
 from jobqueued.model import Job, Problem
@@ -106,6 +106,9 @@ class Watch:
             self._recalls = False
             for path in self._acceptance.recall(mono):
                 self.inbox.expect(os.path.basename(path))
+        if self.inbox.is_unreadable:
+            for path in self._acceptance.reprieve():
+                self.inbox.expect(os.path.basename(path))
 
     def _look(self, name: str, mono: int) -> int:
         """Read one file into the batch, or say what is wrong with it; how many bytes that were."""
@@ -116,7 +119,8 @@ class Watch:
         try:
             text = self.inbox.read(name)
         except (FileNotFoundError, NotADirectoryError):
-            self._acceptance.miss(path, mono, was_there=self.inbox.forget(name))
+            if is_gone(path):
+                self._acceptance.miss(path, mono, was_there=self.inbox.forget(name))
             return 0
         except InWriting:
             if not self.inbox.put_back(name):

@@ -186,13 +186,16 @@ def test_files_that_swap_ids_are_accepted_together(jobs: Directory) -> None:
     assert (CIRCLE, {}) == (jobs.scan(), jobs.problems())
 
 
-MISSING = "cannot be read: No such file or directory"
+def missing(path: Path) -> dict[str, list[str]]:
+    """The Problem of a directory that is not there."""
+    words = "cannot be read: No such file or directory; the jobs that it had last go on; to have none: mkdir"
+    return {path.name: [f"{words} {path}"]}
 
 
 def test_a_directory_that_comes_later_is_seen(tmp_path: Path) -> None:
     """Neither the directory nor its parents need exist; inotify tells when they do."""
     directory = Directory(tmp_path / "etc" / "local" / "jobqueue.d")
-    assert ([], {"jobqueue.d": [MISSING]}) == (directory.scan(), directory.problems())
+    assert ([], missing(directory.path)) == (directory.scan(), directory.problems())
     for parent in reversed(directory.path.parents[:2]):
         parent.mkdir()
         assert [] == directory.scan()
@@ -204,24 +207,40 @@ def test_a_directory_that_comes_later_is_seen(tmp_path: Path) -> None:
     directory.watch.inbox.close()
 
 
-def test_a_directory_that_goes_takes_its_jobs_after_a_while(jobs: Directory, tmp_path: Path) -> None:
-    """Removed, its files vanish; what is made anew is seen, and nothing in a directory moved away is."""
+def test_a_directory_that_goes_keeps_its_jobs(jobs: Directory, tmp_path: Path) -> None:
+    """Moved away, it says nothing about its files; what is made anew is seen, and nothing in the old one is."""
     jobs.write("a.yaml", "a")
     jobs.write("b.yaml", "b")
     jobs.scan(0)
     os.rename(jobs.path, tmp_path / "old")
-    assert ([], {"jobqueue.d": [MISSING]}, PATIENCE) == (jobs.scan(0), jobs.problems(), jobs.watch.deadline)
+    assert ([], missing(jobs.path), None) == (jobs.scan(0), jobs.problems(), jobs.watch.deadline)
+    assert ([], ["a", "b"]) == (jobs.scan(2 * PATIENCE), in_force(jobs, "a.yaml", "b.yaml"))
     jobs.path.mkdir()
     jobs.write("b.yaml", "b")
     (tmp_path / "old" / "c.yaml").write_text("jobs: {c: {command: x}}")
-    assert (["b.yaml: b"], {}) == (jobs.scan(1), jobs.problems())
+    assert (["b.yaml: b"], {}) == (jobs.scan(0), jobs.problems())
     assert ["a.yaml gone"] == jobs.scan(PATIENCE)
+
+
+def test_a_directory_that_is_removed_keeps_its_jobs(jobs: Directory) -> None:
+    """Its files go first, each is told, and still only an empty directory says that all are gone."""
+    for name in ("a", "b"):
+        jobs.write(f"{name}.yaml", name)
+    jobs.scan(0)
+    (jobs.path / "a.yaml").unlink()
+    assert ([], PATIENCE) == (jobs.scan(0), jobs.watch.deadline)
     shutil.rmtree(jobs.path)
-    jobs.scan(PATIENCE)
+    assert ([], missing(jobs.path), None) == (jobs.scan(1), jobs.problems(), jobs.watch.deadline)
+    assert ([], ["a", "b"]) == (jobs.scan(2 * PATIENCE), in_force(jobs, "a.yaml", "b.yaml"))
     jobs.path.mkdir()
-    jobs.scan(PATIENCE)
+    assert ([], {}, 3 * PATIENCE) == (jobs.scan(2 * PATIENCE), jobs.problems(), jobs.watch.deadline)
+    assert ["a.yaml gone", "b.yaml gone"] == jobs.scan(3 * PATIENCE)
     jobs.write("d.yaml", "d")
-    assert (["d.yaml: d"], ["d.yaml"]) == (jobs.scan(PATIENCE), jobs.read)
+    assert (["d.yaml: d"], ["d.yaml"]) == (jobs.scan(3 * PATIENCE), jobs.read)
+
+
+def in_force(jobs: Directory, *names: str) -> list[str]:
+    return [job.id for name in names for job in jobs.watch.last_good(str(jobs.path / name))]
 
 
 def test_a_new_directory_renamed_over_the_old_is_seen(jobs: Directory, tmp_path: Path) -> None:
@@ -420,7 +439,8 @@ def test_a_directory_that_can_not_be_read_is_tried_again(
         patch.setattr(os, "lstat", _fails(number, ".yaml"))
         later = again(jobs)
         assert (["a.yaml: a", "b.yaml: b"], False, AGAIN) == (later.scan(), later.watch.complete, later.watch.deadline)
-        assert {jobs.path.name: [f"cannot be read: {os.strerror(number)}"]} == later.problems()
+        advice = f"cannot be read: {os.strerror(number)}; the jobs that it had last go on"
+        assert {jobs.path.name: [advice]} == later.problems()
         assert ([], {}) == (later.scan(AGAIN), later.changes())
     assert (["a.yaml: a"], {}, True) == (later.scan(2 * AGAIN), later.problems(), later.watch.complete)
     assert (["b.yaml gone"], {"b.yaml": None}) == (later.scan(2 * AGAIN + PATIENCE), later.accepted)
@@ -639,15 +659,19 @@ def test_a_file_in_writing_at_the_start_can_vanish(jobs: Directory) -> None:
 
 
 def test_a_directory_that_comes_late_has_its_good_texts(jobs: Directory, tmp_path: Path) -> None:
-    """A start without the directory (a mount that is late) forgets nothing."""
-    jobs.write("a.yaml", "a")
+    """A start without the directory (a mount that is late) runs what was accepted last, and forgets nothing."""
+    for name in ("a", "b"):
+        jobs.write(f"{name}.yaml", name)
     jobs.scan()
     os.rename(jobs.path, tmp_path / "away")
     later = again(jobs)
-    assert ([], {}) == (later.scan(), later.accepted)
+    assert (["a.yaml: a", "b.yaml: b"], {}, missing(jobs.path)) == (later.scan(), later.accepted, later.problems())
+    assert ([], False) == (later.scan(2 * PATIENCE), later.watch.complete)
     (tmp_path / "away" / "a.yaml").write_text("jobs: [")
+    (tmp_path / "away" / "b.yaml").unlink()
     os.rename(tmp_path / "away", jobs.path)
-    assert (["a.yaml: a"], ["a.yaml"]) == (later.scan(), list(later.problems()))
+    assert (["a.yaml"], ["a"]) == (later.scan(0) or list(later.problems()), in_force(later, "a.yaml"))
+    assert (["b.yaml gone"], True) == (later.scan(PATIENCE), later.watch.complete)
     later.watch.inbox.close()
 
 
