@@ -68,6 +68,7 @@ def to_write(path: Path, *, at_start: bool) -> Opened:
         db.execute("PRAGMA wal_autocheckpoint = 4096")
         bring_up(db, version)
         kept = _read(db)
+        db.execute("PRAGMA busy_timeout = 0")  # patience is for the start: the loop never waits
         return Opened(db, _is_new(db), kept, damage=_damage(db) if checked else "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -226,6 +227,14 @@ class TestCrash:
         store.close()
         assert ["ballast", "state.db"] == sorted(path.name for path in tmp_path.iterdir())
 
+    def test_nobody_else_may_lock_it(self, store: Store, tmp_path: Path) -> None:
+        """From the start on it is locked for us alone, so no other program makes a commit wait; nor would we."""
+        with contextlib.closing(sqlite3.connect(tmp_path / "state.db", timeout=0)) as other:
+            for statement in ("BEGIN IMMEDIATE", "SELECT * FROM meta"):
+                with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+                    other.execute(statement)
+        assert [(0,)] == store.query("PRAGMA busy_timeout")
+
     def test_tidy(self, store: Store, tmp_path: Path) -> None:
         """After tidy() the write-ahead log is empty, and nothing is lost."""
         save_ended(store, 1)
@@ -282,6 +291,17 @@ class TestBroken:
         assert store.lost.startswith(f"{path} is corrupt (")
         assert store.lost.endswith(", moved to state.db.broken-1")
         assert data == (used / "state.db.broken-1").read_bytes()
+        save_ended(store, 9)
+        assert [9] == list(store.history("job", 10))
+        store.close()
+
+    @pytest.mark.parametrize("table", ["meta", "job", "file", "run"])
+    def test_without_a_table(self, used: Path, table: str) -> None:
+        """A file from which a table was dropped is as broken as any."""
+        with contextlib.closing(sqlite3.connect(used / "state.db")) as db:
+            db.execute(f"DROP TABLE {table}")
+        store = Store(used)
+        assert f"is corrupt (OperationalError: no such table: {table})" in (store.lost or "")
         save_ended(store, 9)
         assert [9] == list(store.history("job", 10))
         store.close()
