@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jobqueued.model import RunState
+from jobqueued.model import FAILURES, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,13 @@ class JobStats:
     last_state: RunState | None = None
     usual: int | None = None
     """How long a run takes (ns): the mean of those that succeeded, in which the newest counts for a quarter."""
+    failing_since: int | None = None
+    """When the first of the runs that have failed in a row started; None: the last one did not fail."""
+
+    @property
+    def is_failing(self) -> bool:
+        """True if the last run failed."""
+        return self.last_state in FAILURES
 
 
 class Outcome(NamedTuple):
@@ -56,6 +63,11 @@ class SavedJob:
     outcomes: tuple[Outcome, ...] = ()
     satisfied: tuple[str, ...] = ()
     stats: JobStats = JobStats()
+
+    @property
+    def is_noteworthy(self) -> bool:
+        """True if a person may have to do something: it is paused, or its last run has failed."""
+        return self.paused or self.stats.is_failing
 
 
 class Hold(NamedTuple):

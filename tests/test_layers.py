@@ -26,7 +26,8 @@ WINGS: dict[str, list[str]] = {
     "core": [
         "lifecycle", "retries", "record", "recollection", "timers", "host_limits", "job_state", "agenda",
         "scheduler_state", "turn", "dependencies", "skips", "completion", "host_hold", "validity", "eligibility",
-        "redefinition", "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why", "scheduler", "trace",
+        "redefinition", "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why", "attention", "scheduler",
+        "trace",
     ],
     "settings": ["paths", "settings"],
     "host": ["linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
@@ -45,9 +46,9 @@ WINGS: dict[str, list[str]] = {
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
-        "terminal", "arguments", "client", "problems", "records", "output", "job_files", "offline", "follow", "check",
-        "doctor", "emit", "history", "hold", "list", "logs", "next", "pause", "reload", "run", "show", "status", "stop",
-        "top", "why", "with_lock", "main", "__main__",
+        "terminal", "standing", "arguments", "client", "problems", "records", "output", "job_files", "offline",
+        "follow", "check", "doctor", "emit", "history", "hold", "list", "logs", "next", "pause", "reload", "run",
+        "show", "status", "stop", "top", "why", "with_lock", "main", "__main__",
     ],
 }  # fmt: skip
 """The wings and their files in the order of allowed imports: a file imports what stands before it.

@@ -9,8 +9,8 @@ INTERFACE = """\
 # Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is written JOB@NUMBER.
 interface io.jobqueue
 
-# A job, where it stands, and where it was defined. Next is null while it is paused, disabled or invalid, too; skips are
-# the starts that SkipNext has taken out.
+# A job, where it stands, and where it was defined. Next is the first start past a pause, and null while it is paused
+# without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out.
 type Job (
   id: string,
   description: string,
@@ -43,6 +43,17 @@ type Problem (
   key: string,
   message: string,
   severity: string
+)
+
+# What a person should look at: the kind is invalid, failing or paused for a job, late for a run that the clock made due
+# and that has not started within the grace of its job. Until is the end of a pause.
+type Attention (
+  kind: string,
+  job: string,
+  run: ?string,
+  since: ?string,
+  until: ?string,
+  reason: ?string
 )
 
 # What is used: CPUs on the mean since the sample before (the first of a run: since its start), memory and tasks, and
@@ -86,8 +97,11 @@ type RunUsage (
 # Left are the runs that have ended and left processes behind, as their jobs are allowed to.
 # The state is ok or degraded, the reason says why. Controllers are those of the cgroups that runs have, null where they
 # have none: then memory is sampled, and other limits of cgroups are not enforced. Troubles tell what can't be done here
-# of what jobs or settings ask for. Nothing new starts while the launcher does not answer, or the host is on hold.
+# of what jobs or settings ask for. Nothing new starts while the launcher does not answer, or the host is on hold; it is
+# draining where that lasts until the next boot at most. Unwell says what is not as it should be, and is empty where
+# all is well; attention names at most 100 of a kind, and each kind has its number.
 method Status() -> (
+  unwell: []string,
   version: string,
   pid: int,
   host: string,
@@ -106,14 +120,20 @@ method Status() -> (
   left: []string,
   held_by: ?string,
   held_until: ?string,
+  draining: bool,
+  attention: []Attention,
+  invalid: int,
+  failing: int,
+  late: int,
+  paused: int,
   next: ?string,
   next_job: ?string,
   stale: []string,
   problems: []Problem
 )
 
-# All jobs, by id.
-method List() -> (jobs: []Job)
+# All jobs, by id, and the hold of the host.
+method List() -> (jobs: []Job, held_by: ?string, held_until: ?string, draining: bool)
 
 # One job with its counters and its newest records (10 by default), newest first.
 method Describe(job: string, runs: ?int) -> (
@@ -131,8 +151,19 @@ method Show(run: string) -> (record: object)
 # first has on demand the history too, at most a minute of it, as far as a client was watching.
 method Usage(history: ?bool) -> (host: HostUsage, runs: []RunUsage)
 
-# When the clock starts a job next, in its zone: at most count times.
-method Next(job: string, count: int) -> (timezone: string, next: []string)
+# When the clock starts a job next, in its zone: at most count times, past its pause if that has an end; what keeps the
+# job from starting, and the hold of the host.
+method Next(job: string, count: int) -> (
+  timezone: string,
+  next: []string,
+  enabled: bool,
+  invalid: ?string,
+  paused: bool,
+  paused_until: ?string,
+  held_by: ?string,
+  held_until: ?string,
+  draining: bool
+)
 
 # Records, newest first by when the run was queued: of one job or all, in some states, queued from since on and before
 # until. First come the runs that are live. A reply has at most limit runs (50, also by default), fewer where many

@@ -60,8 +60,8 @@ class Methods:
             return _readable(method) if self._trusts(peer) else _denied
 
         return {
-            "Status": _readable(lambda _: self._whole_status()),
-            "List": lambda _: {"jobs": self._list()},
+            "Status": _readable(lambda _: self._whole_status(reasons=self._trusts(peer))),
+            "List": lambda _: {"jobs": self._list(), **views.hold(self._scheduler)},
             "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10), peer)),
             "Show": trusted(lambda p: {"record": self._show(p["run"])}),
             "Usage": trusted(lambda p: self._monitor.join(ticket(), bool(p.get("history")), self._now())),
@@ -96,13 +96,15 @@ class Methods:
         except OSError:  # so nobody knows whose they are
             return False
 
-    def _whole_status(self) -> dict[str, Any]:
+    def _whole_status(self, *, reasons: bool) -> dict[str, Any]:
         soonest = views.next_job(self._scheduler)
-        return {
+        status = {
             **self._status(), **views.hold(self._scheduler), **views.counts(self._scheduler),
+            **views.attention(self._scheduler.attention(self._now()), reasons=reasons),
             "jobs": len(self._scheduler.catalog),
             "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
         }  # fmt: skip
+        return {"unwell": views.unwell(status), **status}
 
     def _list(self) -> list[dict[str, Any]]:
         jobs = sorted(self._scheduler.catalog, key=lambda job: job.id)
@@ -112,8 +114,12 @@ class Methods:
         job = self._scheduler.catalog.get(name)
         if job is None:
             raise VarlinkError("NoSuchJob", {"job": name})
-        count = max(0, min(count, _MOST_RUNS)) if job.enabled else 0
-        return {"timezone": job.timezone, "next": list(map(to_text, views.starts(self._scheduler, job, count)))}
+        starts = views.starts(self._scheduler, job, max(0, min(count, _MOST_RUNS)))
+        row = views.job_row(job, views.standing(self._scheduler, job))
+        barred = {name: row[name] for name in ("enabled", "invalid", "paused", "paused_until")}
+        return {
+            "timezone": job.timezone, "next": list(map(to_text, starts)), **barred, **views.hold(self._scheduler),
+        }  # fmt: skip
 
     def _describe(self, name: str, limit: int, peer: Peer) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)
@@ -254,9 +260,8 @@ class Methods:
             raise VarlinkError("NoSuchJob", {"job": name})
         waiting = len(self._scheduler[name].pending)
         if not waiting:
-            standing = views.standing(self._scheduler, job)
-            status = standing.invalid or f"its status is {views.status(job, standing)}"
-            raise VarlinkError("Refused", {"reason": f"no run of {name} waits to start; {status}"})
+            reason = views.idleness(job, views.standing(self._scheduler, job))
+            raise VarlinkError("Refused", {"reason": f"no run of {name} waits to start; {reason}"})
         runs = self._scheduler.explain_pending(name, _EXPLAINED_RUNS, self._now())
         return {"why": None, "runs": runs, "more": waiting - len(runs)}
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
+from jobqueued.core.attention import Attention
 from jobqueued.core.job_state import JobState
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.validity import amount
@@ -111,6 +115,22 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
     )  # fmt: skip
 
 
+def idleness(job: Job, it: Standing) -> str:
+    """The reason why no run of a job waits to start, with the remedy."""
+    facts = (
+        (it.invalid, f"it is invalid: {it.invalid}"),
+        (it.paused, f"it is paused{f' until {it.paused_until}' * bool(it.paused_until)}; to resume: "
+            f"jobqueuectl resume {job.id}"),
+        (not job.enabled, "it is disabled (`enabled: false`)"),
+        (it.is_used_up, f"its max_runs ({job.max_runs}) are used up"),
+        (it.running, "its runs are live"),
+        (it.next, f"it is next due at {it.next}"),
+    )  # fmt: skip
+    return next(
+        (words for fact, words in facts if fact), f"nothing makes it due now; to run it: jobqueuectl run {job.id}"
+    )
+
+
 def rhythms(job: Job) -> list[str]:
     """The job's triggers, in words."""
     words = [f"{expression}, seconds {job.seconds}" if job.seconds else expression for expression in job.schedule]
@@ -188,22 +208,27 @@ def stats(state: JobState) -> dict[str, Any]:
     """The job's counters."""
     counters = state.saved.stats
     usual = None if counters.usual is None else counters.usual / SECOND
-    return {**asdict(counters), "last_run": _moment(counters.last_run), "usual": usual}
+    moments = {name: _moment(getattr(counters, name)) for name in ("last_run", "failing_since")}
+    return {**asdict(counters), **moments, "usual": usual}
 
 
 def _next(scheduler: Scheduler, job: Job) -> int | None:
-    """The next start of a job by the clock; None: never, or not as things stand."""
-    barred = scheduler[job.id].saved.paused or not job.enabled or scheduler.invalid(job)
-    start = None if barred else scheduler.next_start(job.id)
-    if start is not None and start - job.offset in scheduler[job.id].saved.skips:
+    """The next start of a job by the clock, past its pause; None: never, or not as things stand."""
+    saved, start = scheduler[job.id].saved, scheduler.next_start(job.id)
+    if scheduler.invalid(job) or start is None:
+        return None
+    if saved.paused or not job.enabled or start - job.offset in saved.skips:
         return next(iter(starts(scheduler, job, 1)), None)
     return start
 
 
 def starts(scheduler: Scheduler, job: Job, count: int) -> list[int]:
-    """The next starts of a job by the clock, past what is to be skipped: at most `count`."""
+    """The next starts of a job by the clock, past what is to be skipped and past its pause: at most `count`."""
     memory = scheduler[job.id].saved
-    found = job.next_starts(memory.cursor + job.offset, count + len(memory.skips))
+    if not job.enabled or (memory.paused and memory.paused_until is None):
+        return []
+    past = max(memory.cursor + job.offset, memory.paused_until or 0)
+    found = job.next_starts(past, count + len(memory.skips))
     return [start for start in found if start - job.offset not in memory.skips][:count]
 
 
@@ -227,4 +252,41 @@ def counts(scheduler: Scheduler) -> dict[str, int]:
 def hold(scheduler: Scheduler) -> dict[str, Any]:
     """The hold of this host: who has asked that nothing new starts, and until when."""
     held = scheduler.hold
-    return {"held_by": held and held.asked_by, "held_until": _moment(held.until) if held else None}
+    return {
+        "held_by": held and held.asked_by, "held_until": _moment(held.until) if held else None,
+        "draining": held is not None and held.boot is not None,
+    }  # fmt: skip
+
+
+MOST_NAMED = 100
+
+
+def attention(found: Iterable[Attention], *, reasons: bool) -> dict[str, Any]:
+    """The things that a person should look at, at most `MOST_NAMED` of each kind, and how much there is of each."""
+    kinds = {kind: list(those) for kind, those in groupby(found, attrgetter("kind"))}
+    named = [one for those in kinds.values() for one in those[:MOST_NAMED]]
+    return {
+        "attention": [
+            {
+                "kind": one.kind, "job": one.job, "run": None if one.run is None else str(one.run),
+                "since": _moment(one.since), "until": _moment(one.until), "reason": one.reason if reasons else None,
+            }
+            for one in named
+        ],
+        **{kind: len(kinds.get(kind, ())) for kind in ("invalid", "failing", "late", "paused")},
+    }  # fmt: skip
+
+
+def unwell(status: Mapping[str, Any]) -> list[str]:
+    """All that is not well by the method Status, in words; [] where all is well."""
+    refused = len({problem["file"] for problem in status["problems"] if problem["severity"] == "error"})
+    facts = (
+        (status["reason"] is not None, "its state can't be saved"),
+        (not status["launcher"], "the launcher does not answer: nothing new starts"),
+        (status["held_by"], f"the host is {'draining' if status['draining'] else 'on hold'}: nothing new starts"),
+        (refused, f"{refused} job file{'s are' if refused > 1 else ' is'} refused"),
+        (status["invalid"], f"{status['invalid']} job{'s are' if status['invalid'] > 1 else ' is'} invalid"),
+        (status["failing"], f"{status['failing']} job{'s fail' if status['failing'] > 1 else ' fails'}"),
+        (status["late"], f"{status['late']} run{'s are' if status['late'] > 1 else ' is'} late"),
+    )
+    return [words for fact, words in facts if fact]

@@ -137,6 +137,7 @@ def counted(stats: JobStats, state: RunState, started: int, record: Record) -> J
     return replace(
         stats, started=stats.started + 1, succeeded=stats.succeeded + succeeded, failed=stats.failed + (not succeeded),
         last_run=started, last_state=state, usual=_usual(stats.usual, record) if succeeded else stats.usual,
+        failing_since=None if succeeded else stats.failing_since or started,
     )  # fmt: skip
 
 

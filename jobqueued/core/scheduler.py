@@ -7,7 +7,7 @@ wake_at = scheduler.next_wakeup(now)        # nothing to do before that instant
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jobqueued import events
@@ -15,6 +15,7 @@ from jobqueued.catalog import Catalog
 from jobqueued.commands import Command, Save
 from jobqueued.core import (
     attempts,
+    attention,
     completion,
     eligibility,
     host_hold,
@@ -224,6 +225,10 @@ class Scheduler:
     def everything(self) -> list[Save]:
         """The commands that save all that an earlier scheduler would have kept, but history."""
         return self._state.all_saves()
+
+    def attention(self, now: Now) -> Iterator[attention.Attention]:
+        """Yield what a person should look at: what is invalid, fails, is late or paused."""
+        return attention.of(self._state, now)
 
     def explain(self, run: RunId, now: Now) -> dict[str, Any]:
         """Explain why a run has not started (why.explain).  KeyError: no such run, or it has ended."""

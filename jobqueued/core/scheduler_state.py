@@ -61,6 +61,8 @@ class SchedulerState:
         """What is wrong with a user of jobs, "" nothing; who is not in it is being looked up.  `jobs.user_known`."""
         self.invalid_jobs: set[str] = set()
         """The ids of those whose `JobState.invalid` is something.  `validity.judge`."""
+        self.noted: set[str] = set()
+        """The ids of those that are `SavedJob.is_noteworthy`.  `remember`."""
         self.loaded = False
         """Whether every job file was looked at since the start.  `jobs.loaded`."""
         self.complete = False
@@ -98,6 +100,7 @@ class SchedulerState:
         """Take over what was kept: live runs have their claims back, others wait for their jobs to be read."""
         for job in saved:
             self._jobs[job.job] = JobState(job)
+        self.noted = {name for name, state in self._jobs.items() if state.saved.is_noteworthy}
         for run in sorted(runs, key=lambda run: run.arrival):
             self._arrivals = max(self._arrivals, run.arrival)
             if run.state is RunState.SKIPPED:
@@ -137,6 +140,7 @@ class SchedulerState:
         state = self[job]
         state.saved = replace(state.saved, **changes)
         self._unsaved_jobs[job] = None
+        (self.noted.add if state.saved.is_noteworthy else self.noted.discard)(job)
         return state.saved
 
     def keep(self, run: Run) -> Run:
@@ -196,9 +200,8 @@ class SchedulerState:
     @property
     def order_matters(self) -> bool:
         """Tell whether it can matter which of the waiting runs is admitted first."""
-        if self.limits.max_running is not None:
-            return True
-        return any(terms.claims != _PLAIN for terms in self.admission.waiting.all_terms())
+        scarce = (terms.claims != _PLAIN for terms in self.admission.waiting.all_terms())
+        return self.limits.max_running is not None or any(scarce)
 
     # jobs
 

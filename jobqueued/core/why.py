@@ -66,14 +66,27 @@ def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:
     found = obstacle(state, run, now)
     if found is None:
         return {}
-    reason = _held_back(state, run, found)
+    reason = _held_back(state, run, found, now)
+    held = _halted(state, now)
     if found.verdict is None:
-        return {"reasons": [reason]}
+        return {"reasons": [*held, reason]}
     left = duration(max(0, run.held + state.catalog[run.id.job].dependency_timeout - now.wall) // SECOND)
-    return {"reasons": [f"{reason}; it waits at most {left} longer"], "dependencies": [reason]}
+    return {"reasons": [*held, f"{reason}; it waits at most {left} longer"], "dependencies": [reason]}
 
 
-def _held_back(state: SchedulerState, run: Run, found: Obstacle) -> str:
+def _halted(state: SchedulerState, now: Now) -> list[str]:
+    """Word why nothing new starts on this host, and for how long; [] where it does."""
+    reason = halt(state)
+    if not reason or state.unsaved or state.hold is None:
+        return [reason] * bool(reason)
+    return [f"{reason}{_for_so_long(state.hold.until, now)}; to end it: jobqueuectl release"]
+
+
+def _for_so_long(until: int | None, now: Now) -> str:
+    return "" if until is None else f" for {duration(max(0, until - now.wall) // SECOND)} more"
+
+
+def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> str:
     """Word what holds back a run that is due."""
     name = run.id.job
     if found.bar is Bar.UNDEFINED:
@@ -81,7 +94,8 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle) -> str:
     job, job_state = state.catalog[name], state[name]
     match found.bar:
         case Bar.PAUSED:
-            return f"job {name} is paused; to resume: jobqueuectl resume {name}"
+            lasts = _for_so_long(job_state.saved.paused_until, now)
+            return f"job {name} is paused{lasts}; to resume: jobqueuectl resume {name}"
         case Bar.USER_UNKNOWN:
             before = f"job {name} was invalid ({state.invalid(job)}); " if state.invalid(job) else ""
             return f"{before}user {job.user} is being looked up"
@@ -163,8 +177,7 @@ def _words(
     now: Now,
 ) -> list[str]:
     words = [_lacks(each) for each in missing]
-    if reason := halt(state):
-        words.insert(0, reason if state.unsaved else f"{reason}; to end it: jobqueuectl release")
+    words = [*_halted(state, now), *words]
     if (pressed := state.pressed(now.mono)) and effective < state.limits.calm:
         calm = state.limits.calm
         words.insert(

@@ -7,7 +7,7 @@ import time
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import offline
+from jobqueued.ctl import offline, standing
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, styled
 from jobqueued.paths import Paths
@@ -20,7 +20,8 @@ from jobqueued.text import printable
 def list_jobs(paths: Paths, as_json: bool) -> None:
     """List all jobs, one a line.
 
-    NEXT is the next start by the clock, LAST the start of the last run, ENDED its result.
+    NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run, ENDED its result.
+    If the host is on hold, this is said first.
 
     While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.
@@ -36,6 +37,7 @@ def list_jobs(paths: Paths, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
+    standing.warn_of_hold(answer)
     print_table(
         ("JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"),
         (

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from jobqueued.control.varlink import Message
+from jobqueued.ctl import standing
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import read_files
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
@@ -36,8 +37,9 @@ def next_times(
 ) -> None:  # fmt: skip
     """Show when the clock starts JOB next, in the job's time zone.
 
-    With --expression, shows when a job with that schedule would start; any `H` in it is drawn for the id JOB.  While
-    the daemon is down, the job files are read instead.  Exits 1 if there is no next time.
+    Tells if JOB is paused, invalid or disabled, or the host on hold.  Where a pause has an end, the starts after it are
+    shown.  With --expression, shows when a job with that schedule would start; any `H` in it is drawn for the id JOB.
+    While the daemon is down, the job files are read instead.  Exits 1 if there is no next time.
 
     \b
     Examples:
@@ -53,11 +55,16 @@ def next_times(
         answer = _of_job(paths, job, count)
     if as_json:
         print_json(answer)
-    elif answer["next"]:
+        raise SystemExit(not answer["next"])
+    standing.warn_of_hold(answer)
+    reason = standing.obstacle(job or "", answer)
+    if answer["next"]:
+        if reason:
+            click.echo(printable(reason), err=True)
         zone_info = ZoneInfo(answer["timezone"])
         print_table(("NEXT", "IN"), ((_wall(text, zone_info), distance(text)) for text in answer["next"]))
     else:
-        print_line("the clock never starts it")
+        print_line(reason or "the clock never starts it")
     raise SystemExit(not answer["next"])
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from jobqueued.control import views
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import offline
+from jobqueued.ctl import offline, standing
 from jobqueued.ctl.arguments import run_id
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.records import elapsed, exit_status, print_runs
@@ -107,6 +107,12 @@ def _status(job: Message) -> list[Fact]:
         ("description", job["description"] or None),
         ("status", styled(job["status"])),
         ("invalid", job["invalid"]),
+        (
+            "paused",
+            f"{standing.until(job['paused_until']).strip() or 'yes'}; to resume: jobqueuectl resume {job['id']}"
+            if job["paused"]
+            else None,
+        ),
         ("next", moment(job["next"]) if job["next"] else _no_next(job)),
         ("skip-next", ", ".join(map(local, job["skips"] or [])) or None),
         ("defined in", f"{job['file']}:{job['line']}"),
@@ -114,8 +120,7 @@ def _status(job: Message) -> list[Fact]:
 
 
 def _no_next(job: Message) -> str:
-    until = f", until {moment(job['paused_until'])}" if job["paused_until"] else ""
-    return "disabled" if not job["enabled"] else f"none while paused{until}" if job["paused"] else "-"
+    return "disabled" if not job["enabled"] else "none while paused" if job["paused"] else "-"
 
 
 def _definition(definition: Message) -> list[Fact]:

@@ -1,13 +1,14 @@
-"""jobqueuectl status: the daemon's health, and what it is doing."""
+"""jobqueuectl status: whether all is well, what is not, and what the daemon is doing."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import offline
+from jobqueued.ctl import offline, standing
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.problems import print_problems, print_stale
 from jobqueued.ctl.records import print_runs
@@ -20,14 +21,18 @@ from jobqueued.paths import Paths
 @json_option
 @click.pass_obj
 def status(paths: Paths, as_json: bool) -> None:
-    """Show whether the daemon is well and what it is doing.
+    """Show whether all is well, what is not, and what the daemon is doing.
 
-    Lists the problems found in job files; a file with an error keeps its last good jobs.  Exits 1 if there is an error,
-    or if the daemon is degraded; 2 if it is down, after showing the runs that go on without it.
+    Not well are: a job that is invalid or whose last run failed, a run that the clock made due and that has not started
+    within the `grace` of its job, a job file that is refused (its last good jobs stay in force), a host that is on hold
+    or draining, and a daemon that is degraded or whose launcher does not answer.  Paused jobs are listed too.
+
+    Exits 0 if all is well, 1 if not; 2 if the daemon is down, after showing the runs that go on without it.
 
     \b
-    Example:
-      jobqueuectl status --json | jq .running
+    Examples:
+      jobqueuectl status || mail -s 'jobs' ops
+      jobqueuectl status --json | jq .failing
     """
     try:
         answer = ask(paths.control, "Status")
@@ -39,7 +44,7 @@ def status(paths: Paths, as_json: bool) -> None:
         print_json(answer)
     else:
         _print(answer, problems)
-    sys.exit(answer["reason"] is not None or any(problem.severity == "error" for problem in problems))
+    sys.exit(bool(answer["unwell"]))
 
 
 def _print_down(paths: Paths, down: Unreachable, as_json: bool) -> None:
@@ -58,11 +63,12 @@ def _print_down(paths: Paths, down: Unreachable, as_json: bool) -> None:
 
 
 def _print(answer: Message, problems: list[Problem]) -> None:
-    limit = answer["max_running"]
+    limit, unwell = answer["max_running"], "; ".join(answer["unwell"])
     running = f"{answer['running']} running" + (f" of at most {limit}" if limit is not None else "")
     soonest = answer["next_job"] and f"{answer['next_job']}, {moment(answer['next'])}"
     print_facts(
         [
+            ("all is well", styled(f"no: {unwell}", "failed") if unwell else styled("yes", "ok")),
             ("daemon", f"jobqueued {answer['version']} on {answer['host']}, pid {answer['pid']}"),
             ("since", moment(answer["started"])),
             ("state", styled(answer["state"])),
@@ -70,18 +76,35 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("jobs", str(answer["jobs"])),
             ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due, {answer['retrying']} retrying"),
             ("troubles", f"{len(answer['troubles'])}; see: jobqueuectl doctor" if answer["troubles"] else None),
-            ("on hold", _hold(answer)),
+            ("draining" if answer["draining"] else "on hold", standing.hold(answer)),
             ("left behind", ", ".join(answer["left"]) or None),
             ("next", soonest or "nothing"),
             ("problems", str(len(problems))),
+            *_attention(answer),
         ]
     )
     print_stale(answer["stale"])
     print_problems(problems)
 
 
-def _hold(answer: Message) -> str | None:
-    if answer["held_by"] is None:
-        return None
-    until = f" until {moment(answer['held_until'])}" if answer["held_until"] else ""
-    return f"by {answer['held_by']}{until}: nothing new starts; to end it: jobqueuectl release"
+_SHOWN = 5
+"""The jobs or runs of a kind that are shown: the answer is to fit a screen."""
+_SEE_ALL = {"failing": "jobqueuectl list --failed", "late": "jobqueuectl list"}
+
+
+def _attention(answer: Message) -> Iterator[tuple[str, str]]:
+    """Yield a line for each job or run that a person should look at, by kind."""
+    for kind in ("invalid", "failing", "late", "paused"):
+        those = [one for one in answer["attention"] if one["kind"] == kind]
+        for one in those[:_SHOWN]:
+            yield kind, _WORDS[kind](one)
+        if (more := answer[kind] - _SHOWN) > 0:
+            yield kind, f"… and {more:,} more; see: {_SEE_ALL.get(kind, 'jobqueuectl list')}"
+
+
+_WORDS: dict[str, Callable[[Message], str]] = {
+    "invalid": lambda one: f"{one['job']}: {one['reason'] or 'it can not run on this host'}",
+    "failing": lambda one: f"{one['job']}, since {moment(one['since'])}; see: jobqueuectl show {one['job']}",
+    "late": lambda one: f"{one['run']}, due {moment(one['since'])}; see: jobqueuectl why {one['run']}",
+    "paused": lambda one: f"{one['job']}{standing.until(one['until'])}; to resume: jobqueuectl resume {one['job']}",
+}

@@ -42,9 +42,9 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def styled(word: str | None) -> Text:
-    """A state, status or severity in its colour."""
-    return Text(printable(word or "-"), _STYLES.get(word or "", ""))
+def styled(word: str | None, like: str = "") -> Text:
+    """A state, status or severity in its colour; or another text in that of the state `like`."""
+    return Text(printable(word or "-"), _STYLES.get(like or word or "", ""))
 
 
 def print_line(line: str, style: str = "") -> None:

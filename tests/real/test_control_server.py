@@ -533,7 +533,10 @@ class TestVerbs:
         assert (None, 2) == (answer["why"], answer["more"])
         answer = client.ask("Why", run="backup@2")["parameters"]
         assert ([answer["why"]], 0) == (answer["runs"], answer["more"])
-        for name, status in (("idle", "its status is Idle"), ("bad", "no user 'nobody-here' on this host")):
+        for name, status in (
+            ("idle", "nothing makes it due now; to run it: jobqueuectl run idle"),
+            ("bad", "it is invalid: no user 'nobody-here' on this host"),
+        ):
             reason = {"reason": f"no run of {name} waits to start; {status}"}
             assert {"error": "io.jobqueue.Refused", "parameters": reason} == client.ask("Why", job=name)
         assert {"error": "io.jobqueue.NoSuchJob", "parameters": {"job": "none"}} == client.ask("Why", job="none")
@@ -563,7 +566,7 @@ class TestVerbs:
         client = real.client()
         answer = client.ask("Next", job="on", count=2)["parameters"]
         due = ["2026-03-02T02:01:00.000000Z", "2026-03-03T02:01:00.000000Z"]
-        assert {"timezone": "Europe/Berlin", "next": due} == answer
+        assert ("Europe/Berlin", due) == (answer["timezone"], answer["next"])
         assert 1000 == len(client.ask("Next", job="on", count=10**9)["parameters"]["next"])
         assert [] == client.ask("Next", job="off", count=2)["parameters"]["next"]
         assert "io.jobqueue.NoSuchJob" == client.ask("Next", job="none", count=1)["error"]

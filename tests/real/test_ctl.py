@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued import __version__
+from jobqueued.control import views
 from jobqueued.control.interface import INTERFACE
 from jobqueued.control.server import Peer
 from jobqueued.control.varlink import Message, VarlinkError
@@ -33,6 +34,7 @@ from jobqueued.paths import Paths
 from tests.support.answers import (
     ATTEMPT,
     DEFINITION,
+    FREE,
     IDLE,
     JOB,
     LIVE,
@@ -53,7 +55,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A daemon under tmp_path that knows the job and the runs above."""
     found = Daemon(tmp_path / "run")
     found.answers("Status", STATUS)
-    found.answers("List", {"jobs": [JOB, IDLE]})
+    found.answers("List", {"jobs": [JOB, IDLE], **FREE})
     found.answers("Describe", {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [LIVE, RECORD]})
     found.methods["Show"] = lambda asked: {"record": LIVE if asked["run"].endswith("@143") else RECORD}
     found.answers("History", {"runs": [LIVE, RECORD], "next": None})
@@ -78,11 +80,11 @@ class TestAnswers:
         assert (0, "", False) == (shown.returncode, shown.stderr, "on hold" in facts(shown.stdout))
 
     def test_status_while_held(self, daemon: Daemon, tmp_path: Path) -> None:
-        """A hold is shown with its author and how to end it; it is no failure, so the exit status is 0."""
-        daemon.answers("Status", {**STATUS, "held_by": "root"})
+        """A hold is shown with its author and how to end it."""
+        daemon.answers("Status", {**STATUS, "held_by": "root", "unwell": ["the host is on hold: nothing new starts"]})
         shown = run("--root", tmp_path, "status")
         held = "by root: nothing new starts; to end it: jobqueuectl release"
-        assert (0, held) == (shown.returncode, facts(shown.stdout)["on hold"])
+        assert (1, held) == (shown.returncode, facts(shown.stdout)["on hold"])
         daemon.answers("Status", {**STATUS, "held_by": "root", "held_until": JOB["next"]})
         assert facts(run("--root", tmp_path, "status").stdout)["on hold"].startswith("by root until ")
 
@@ -97,7 +99,8 @@ class TestAnswers:
     )
     def test_status_of_trouble(self, daemon: Daemon, tmp_path: Path, trouble: Message, code: int) -> None:
         """An error in a job file, or a degraded daemon, is shown and is exit status 1; a warning is only shown."""
-        daemon.answers("Status", {**STATUS, **trouble})
+        status = {**STATUS, **trouble}
+        daemon.answers("Status", {**status, "unwell": views.unwell(status)})
         shown = run("--root", tmp_path, "status")
         told = "b.yaml:3:5: schedule: found 'x'" if "problems" in trouble else "disk full"
         assert (code, True) == (shown.returncode, told in shown.stdout)
@@ -196,7 +199,7 @@ class TestAnswers:
         ("arguments", "answer"),
         [
             (["status"], STATUS),
-            (["list"], {"jobs": [JOB, IDLE]}),
+            (["list"], {"jobs": [JOB, IDLE], **FREE}),
             (["show", "a"], {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [LIVE, RECORD]}),
             (["show", "a@142"], RECORD),
             (["history"], {"runs": [LIVE, RECORD]}),

@@ -167,9 +167,9 @@ class TestWhy:
         assert [f"{name} has ended: succeeded"] == reasons(ctl(busy, "why", name)[1])
 
     def test_nothing_waits(self, idle: Host) -> None:
-        """A job without waiting runs is shown with its status, and the answer is no."""
-        told = "Error: refused: no run of plain waits to start; its status is Idle\n"
-        assert (1, "", told) == ctl(idle, "why", "plain")
+        """Of a job without waiting runs it is told why, and the answer is no."""
+        told = "no run of plain waits to start; nothing makes it due now; to run it: jobqueuectl run plain"
+        assert (1, "", f"Error: refused: {told}\n") == ctl(idle, "why", "plain")
 
     @pytest.mark.parametrize(("name", "kind"), [("nobody", "job"), ("nobody@1", "run"), ("plain@7", "run")])
     def test_nobody(self, idle: Host, name: str, kind: str) -> None:
@@ -278,7 +278,9 @@ class TestPause:
             assert (0, "", "") == ctl(busy, *words)
         assert "succeeded" == busy.wait(busy.run("plain"))["state"]
         ctl(busy, "pause", "plain", "--until", "1h")
-        assert re.fullmatch(rf"none while paused, until {TIME} \(.+\)", facts(ctl(busy, "show", "plain")[1])["next"])
+        assert re.match(
+            rf"until {TIME} \(.+\); to resume: jobqueuectl ", facts(ctl(busy, "show", "plain")[1])["paused"]
+        )
         ctl(busy, "pause", "plain")
         assert "none while paused" == facts(ctl(busy, "show", "plain")[1])["next"]
         assert [True, True, False] == [" until " in line["message"] for line in busy.said("job_paused")]
@@ -374,7 +376,7 @@ class TestHold:
         waiting = busy.run("plain")
         code, shown, _ = ctl(busy, "status")
         told = facts(shown)
-        assert (0, "1 running, 1 waiting, 0 due, 0 retrying") == (code, told["runs"])
+        assert (1, "1 running, 1 waiting, 0 due, 0 retrying") == (code, told["runs"])
         assert f"by {ME}: nothing new starts; to end it: jobqueuectl release" == told["on hold"]
         first, *_ = reasons(ctl(busy, "why", waiting)[1])
         assert f"the host is on hold by {ME}: nothing new starts; to end it: jobqueuectl release" == first
@@ -500,3 +502,43 @@ class TestDrain:
         code, shown, told = ctl(idle, "drain", JOBQUEUE_RUN="one@1")
         assert (2, "", True) == (code, shown, "use `jobqueuectl hold`" in told)
         assert None is idle.call("Status")["held_by"]
+
+
+def test_is_all_well(busy: Host) -> None:
+    """`status` names what fails, is invalid, late, paused or held, and exits 1; others know of it too."""
+    assert (0, "yes") == ((shown := ctl(busy, "status"))[0], facts(shown[1])["all is well"])
+    busy.write("bad.yaml", "jobs: {bad: {command: 'true', schedule: '0 2 * * *', dependencies: [nobody]}}")
+    busy.write("fails.yaml", "jobs: {fails: {command: exit 3}}")
+    wait_for(lambda: busy.said("job_invalid"))
+    busy.wait(busy.run("fails"))
+    ctl(busy, "pause", "nightly", "--until", "3d")
+    ctl(busy, "pause", "plain")
+    code, shown, _ = ctl(busy, "status")
+    told = facts(shown)
+    assert (1, "no: 1 job is invalid; 1 job fails") == (code, told["all is well"])
+    assert re.fullmatch(rf"fails, since {TIME} \(.*\); see: jobqueuectl show fails", told["failing"])
+    assert "bad: it depends on job nobody, which does not exist" == told["invalid"]
+    assert re.search(rf"^paused +nightly until {TIME} .*; to resume: jobqueuectl resume nightly$", shown, re.M)
+    assert re.search(r"^ +plain; to resume: jobqueuectl resume plain$|^paused +plain;", shown, re.M)
+    after = datetime.now(UTC) + timedelta(days=3)
+    (start, *_) = busy.call("Next", job="nightly", count=3)["next"]
+    assert after < datetime.fromisoformat(start)
+    assert start == job(busy, "nightly")["next"]
+    code, shown, said = ctl(busy, "next", "plain")
+    assert (1, "plain is paused; to resume: jobqueuectl resume plain\n", "") == (code, shown, said)
+    assert "nightly is paused until" in ctl(busy, "next", "nightly")[2]
+    assert "bad is invalid: it depends on job nobody" in ctl(busy, "next", "bad")[2]
+    assert "it is paused; to resume: jobqueuectl resume plain" in ctl(busy, "why", "plain")[2]
+    ctl(busy, "hold", "--until", "1h")
+    for words in (["list"], ["next", "daily"]):
+        code, _, said = ctl(busy, *words)
+        assert re.match(rf"The host is on hold by {ME} until {TIME} \(in .*\): nothing new starts; to end it: ", said)
+    (reason, *_) = json.loads(ctl(busy, "why", busy.run("hears"), "--json")[1])["runs"][0]["reasons"]
+    assert re.fullmatch(
+        rf"the host is on hold by {ME}: nothing new starts for .* more; to end it: jobq.* release", reason
+    )
+    ctl(busy, "drain")
+    shown = ctl(busy, "status")[1]
+    assert (
+        f"by {ME} until the next boot: nothing new starts; to end it: jobqueuectl release" == facts(shown)["draining"]
+    )

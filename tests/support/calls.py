@@ -161,8 +161,8 @@ class Real(Service):
     def follow(self) -> None:
         """Methods for the scheduler that the world has by now."""
         self.methods = Methods(
-            self.world.scheduler, self.store, WriteBatch(self.store), lambda: {"pid": 1}, self.happened.append,
-            self.logs,
+            self.world.scheduler, self.store, WriteBatch(self.store),
+            lambda: {"problems": [], "reason": None, "launcher": True}, self.happened.append, self.logs,
             self.reloads.append, lambda: self.world.now, "boot1", LockProcesses(self.locks),
             Monitor(list, self.marks), LostAttempts(self.marks),
         )  # fmt: skip

@@ -1,0 +1,57 @@
+"""Attention: what a person should look at among jobs and runs, with the instant since when it is so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from jobqueued.core.eligibility import planned
+from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.model import PENDING, Job, Now, Run, RunId
+
+
+class Attention(NamedTuple):
+    """One job (`run` None), or one run of it: `kind` is invalid, failing, late or paused; instants are on the wall.
+
+    `reason`: why it is invalid, or how its last run ended.  `until`: the end of a pause.
+    """
+
+    kind: str
+    job: str
+    run: RunId | None = None
+    since: int | None = None
+    until: int | None = None
+    reason: str | None = None
+
+
+def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
+    """Yield all of it, one kind after the other, each by name.  What is disabled, or in no file, fails nobody."""
+    noted = [job for name in sorted(state.noted) if (job := state.catalog.get(name)) is not None]
+    for job in _invalid(state):
+        yield Attention("invalid", job.id, reason=state.invalid(job))
+    for job in noted:
+        stats = state[job.id].saved.stats
+        if stats.is_failing and job.enabled:
+            yield Attention("failing", job.id, since=stats.failing_since or stats.last_run, reason=stats.last_state)
+    for run in sorted(state.runs.values(), key=lambda run: run.id):
+        if is_late(state, run, now.wall):
+            yield Attention("late", run.id.job, run.id, since=planned(state, run))
+    for job in noted:
+        saved = state[job.id].saved
+        if saved.paused:
+            yield Attention("paused", job.id, until=saved.paused_until)
+
+
+def is_late(state: SchedulerState, run: Run, wall: int) -> bool:
+    """Tell whether a run that the clock made due has not started after more than its job's `grace`, unpaused."""
+    job = state.catalog.get(run.id.job)
+    if job is None or run.state not in PENDING or run.trigger != "schedule" or run.so_far is not None:
+        return False
+    return wall - planned(state, run) > job.grace and not state[job.id].saved.paused
+
+
+def _invalid(state: SchedulerState) -> list[Job]:
+    found = (job for name in state.invalid_jobs if (job := state.catalog.get(name)) is not None)
+    of_users = chain.from_iterable(state.catalog.of_user(user) for user, trouble in state.users.items() if trouble)
+    return sorted({job.id: job for job in chain(found, of_users)}.values(), key=lambda job: job.id)

@@ -1,0 +1,39 @@
+"""The words for what keeps jobs from starting: the hold of the host, a pause, an invalid or disabled job."""
+
+from __future__ import annotations
+
+import click
+
+from jobqueued.control.varlink import Message
+from jobqueued.ctl.terminal import moment
+from jobqueued.text import printable
+
+
+def hold(answer: Message) -> str | None:
+    """The hold of the host, by the fields that several answers have of it; None: there is none."""
+    if answer.get("held_by") is None:
+        return None
+    lasts = until(answer["held_until"]) or " until the next boot" * answer["draining"]
+    return f"by {answer['held_by']}{lasts}: nothing new starts; to end it: jobqueuectl release"
+
+
+def warn_of_hold(answer: Message) -> None:
+    """Say on stderr that the host is on hold, if it is."""
+    if words := hold(answer):
+        click.echo(printable(f"The host is {'draining' if answer['draining'] else 'on hold'} {words}"), err=True)
+
+
+def obstacle(job: str, answer: Message) -> str:
+    """The reason why the clock starts a job not at all, or not yet, with the remedy; "" where there is none."""
+    if answer.get("invalid"):
+        return f"{job} is invalid: {answer['invalid']}"
+    if not answer.get("enabled", True):
+        return f"{job} is disabled; to enable it: enabled: true in its job file, or no such key"
+    if answer.get("paused"):
+        return f"{job} is paused{until(answer['paused_until'])}; to resume: jobqueuectl resume {job}"
+    return ""
+
+
+def until(instant: str | None) -> str:
+    """The end of a pause or a hold, behind it: `` until 2026-11-24 02:00:00 (in 5 h)``; "": nobody has set one."""
+    return f" until {moment(instant)}" if instant else ""
