@@ -13,15 +13,17 @@ import click
 from jobqueued.child import unix_socket
 from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
+from jobqueued.jobfile.spelling import nearest
 from jobqueued.text import printable
 
 TIMEOUT = 10.0
 _LIMIT = 1 << 28
 """The daemon is trusted with more than its clients are: a hundred thousand jobs are one message of 30 MiB."""
 
+_NO_JOB, _NO_RUN = f"{NAME}.NoSuchJob", f"{NAME}.NoSuchRun"
 _REFUSALS = {
-    f"{NAME}.NoSuchJob": "no such job: {job}; see: jobqueuectl list",
-    f"{NAME}.NoSuchRun": "no such run: {run}, or its record has expired; see: jobqueuectl history",
+    _NO_JOB: "no such job: {job}; see: jobqueuectl list",
+    _NO_RUN: "no such run: {run}, or its record has expired; see: jobqueuectl history",
     f"{NAME}.NoOutput": "no output of {run}: {reason}",
     f"{NAME}.Refused": "refused: {reason}",
     f"{NAME}.PermissionDenied": "permission denied; run this as root or as a member of the group jobqueue",
@@ -86,7 +88,7 @@ class Call:
         with self._explaining():
             reply = self._reply()
         if "error" in reply:
-            raise _refusal(reply)
+            raise _refusal(reply, self._control)
         answer: Message = reply["parameters"]
         return answer
 
@@ -137,9 +139,26 @@ def _cause(error: OSError | MessageError) -> tuple[str, str]:
     return f"another program is listening there ({error})", ""
 
 
-def _refusal(reply: Message) -> click.ClickException:
+def _refusal(reply: Message, control: Path) -> click.ClickException:
     name, parameters = reply["error"], reply.get("parameters", {})
+    if name in (_NO_JOB, _NO_RUN) and (near := _nearest(name, parameters, control)):
+        return Refused(near)
     if name in _REFUSALS:
         return Refused(printable(_REFUSALS[name].format_map(parameters)))
     remedy = "if its version is not that of jobqueuectl: systemctl restart jobqueued"
     return Unreachable(printable(f"the daemon answers {name} {parameters}"), remedy)
+
+
+def _nearest(error: str, parameters: Message, control: Path) -> str:
+    """The sentence about a job or run that there is not, with the one that was probably meant; "" without a guess."""
+    wanted = str(parameters["job" if error == _NO_JOB else "run"])
+    job, at, number = wanted.rpartition("@") if error == _NO_RUN else (wanted, "", "")
+    try:
+        jobs = [row["id"] for row in ask(control, "List")["jobs"]]
+    except (Refused, Unreachable):
+        return ""
+    if error == _NO_RUN and job in jobs:
+        return f"no such run: {printable(wanted)}, or its record has expired; see: jobqueuectl history {job}"
+    near = nearest(job or wanted, jobs) if jobs else ""
+    kind = "run" if error == _NO_RUN else "job"
+    return f"no such {kind}: {printable(wanted)}; did you mean {near}{at}{number}?" if near else ""

@@ -33,6 +33,12 @@ from jobqueued.paths import Paths
 
 
 class _Group(click.Group):
+    def resolve_command(self, context: click.Context, words: list[str]) -> Any:
+        """Find a command; the name of it elsewhere is answered with ours."""
+        if words[0] in _ELSEWHERE and words[0] not in self.commands:
+            context.fail(f"No such command '{words[0]}'. It is: jobqueuectl {_ELSEWHERE[words[0]]}")
+        return super().resolve_command(context, words)
+
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run a command; a full disk under stdout is an error in one sentence, not a traceback."""
         try:
@@ -45,6 +51,16 @@ class _Group(click.Group):
             sys.exit(2)
 
 
+_ELSEWHERE = {
+    "start": "run", "trigger": "run", "launch": "run", "submit": "run", "kill": "stop", "cancel": "stop",
+    "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show", "log": "logs",
+    "cat": "logs", "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
+    "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
+    "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
+    "wait": "run --wait JOB", "daemon-reload": "reload", "edit": "check FILE", "lock": "with-lock",
+    "flock": "with-lock",
+}  # fmt: skip
+"""The names of our commands in other programs."""
 _DIRECTORY = click.Path(path_type=Path, readable=False)
 
 

@@ -88,6 +88,10 @@ def _refused(fields: Fields) -> str:
     return f"{fields['file']}: refused, stale: its last good jobs stay in force: {names}; see: jobqueuectl check"
 
 
+def _mended(fields: Fields) -> str:
+    return f"{fields['file']}: {'removed, and its problems with it' if fields['gone'] else 'accepted again'}"
+
+
 VOCABULARY: dict[str, Entry] = {
     "ready": Entry("info", "6c5a2b9d0f5e4c0f9a4d5b0c1f6f6d11", lambda f: f"ready: {f['summary']}"),
     "stopped": Entry("info", "b1f43c3a52e94d4f8a3ce0f3a3a8c2d5", lambda f: f"stopped: {f['summary']}"),
@@ -95,7 +99,7 @@ VOCABULARY: dict[str, Entry] = {
     "problem": Entry("error", "0a4c7de0a8c94f3d9c67d2b6a1b0e6f3", lambda f: f["text"]),
     "odd": Entry("warning", "c0b3b1d5a6e94d0c8a5d3f1e7b2946fa", lambda f: f["text"]),
     "refused": Entry("error", "5d9f3a7ce1b84f0693c2d8e4a1b7f605", _refused),
-    "mended": Entry("info", "37e5f2f64ed34b6a8f38f1e6b8b9a1c4", lambda f: f"{f['file']}: accepted again"),
+    "mended": Entry("info", "37e5f2f64ed34b6a8f38f1e6b8b9a1c4", _mended),
     "run_started": Entry(
         "info", "8d1f0c6a6e7b4d31b0d9a6f1c2e35a97",
         lambda f: f"{f['run']} started: pid {f['pid']}, {_lateness(f)}",

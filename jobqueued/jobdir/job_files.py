@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from jobqueued.events import FileGone, JobsLoaded, JobsRead
 from jobqueued.host.log import Log
+from jobqueued.jobdir.acceptance import is_gone
 from jobqueued.jobdir.watch import Watch
 from jobqueued.model import Now
 from jobqueued.source import Source
@@ -72,4 +73,4 @@ class JobFiles(Source):
             if path in refused:
                 self._log.say("refused", file=path, jobs=[job.id for job in self._watch.last_good(path)])
             elif not problems:
-                self._log.say("mended", file=path)
+                self._log.say("mended", file=path, gone=is_gone(path))

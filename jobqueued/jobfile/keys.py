@@ -26,7 +26,7 @@ from jobqueued.jobfile.queue_types import (
     UNITS,
 )
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.spelling import Instead
+from jobqueued.jobfile.spelling import Instead, nearest
 from jobqueued.jobfile.types import (
     ANYTHING,
     FLAG,
@@ -49,8 +49,10 @@ from jobqueued.jobfile.types import (
 )
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
 from jobqueued.model import CatchUp, Overlap
-from jobqueued.timing.schedule import similar_zones
+from jobqueued.timing.schedule import similar_zones, zones
 
+_IO_CLASS = re.compile("idle|(best-effort|realtime):[0-7]")
+_TYPO = 2
 _OCTAL = re.compile("0[0-7]{2,3}")
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -59,7 +61,9 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?",
 
 def _mode(node: Scalar) -> int:
     if not _OCTAL.fullmatch(node.text):
-        raise ValueError
+        digits = re.fullmatch("(?:0o)?([0-7]{1,4})", node.text)
+        mode = digits[1].lstrip("0").zfill(4) if digits else ""
+        raise Instead(mode if _OCTAL.fullmatch(mode) else "")
     return int(node.text, 8)
 
 
@@ -68,8 +72,22 @@ def _zone(node: Scalar) -> str:
         raise Instead("no key at all for the host's own zone")
     try:
         ZoneInfo(node.text)
-    except (KeyError, OSError):  # OSError: a directory of the zone data, such as Europe
-        raise Instead(similar_zones(node.text)) from None
+    except (KeyError, ValueError, OSError):  # a path; a directory of the zone data, such as Europe
+        raise Instead(similar_zones(node.text) or nearest(node.text, _like(node.text) or ("",))) from None
+    return node.text
+
+
+def _like(name: str) -> list[str]:
+    """The zones that begin like a name and are about as long: to compare it with all would take long."""
+    return [zone for zone in zones() if zone[:1] == name[:1].upper() and abs(len(zone) - len(name)) <= _TYPO]
+
+
+def _io_class(node: Scalar) -> str:
+    if not _IO_CLASS.fullmatch(node.text):
+        level = re.fullmatch("(?:best-effort|be|realtime|rt)?:?([0-7]?)", node.text)
+        name = "realtime" if node.text[:1] == "r" else "best-effort"
+        idle = "idle" if node.text.startswith("idle") else "idle or " * (node.text == "3")  # class 3 of ionice(1)
+        raise Instead(f"{idle}{name}:{level[1] or 4}" if level else idle)
     return node.text
 
 
@@ -152,6 +170,9 @@ _COMMAND = ValueType(
 _EXPRESSION = scalar("cron expression", 'a cron expression such as "0 2 * * *"', _expression)
 _SECONDS = scalar("seconds field", 'a field of seconds such as "*/10" or "0,30"', _expression)
 _WHEN = scalar("instant", "an instant such as 2027-01-31T02:00 or 2027-01-31T02:00+01:00, from 1970 to 2199", _instant)
+_IO = scalar(
+    "text", "idle, or best-effort:N or realtime:N, N from 0 to 7", _io_class, {"pattern": f"^(?:{_IO_CLASS.pattern})$"}
+)
 _BYTES = optional(size("0", "999999999T"), "unlimited")
 _RATE = size("1K", "999999999T")
 _SIGNALS = "HUP INT QUIT ABRT KILL USR1 USR2 PIPE ALRM TERM WINCH IO PWR SYS XCPU XFSZ VTALRM PROF TRAP"
@@ -298,8 +319,7 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("enforce", choice("required", "best_effort"), "best_effort",
             "Action if this host can't enforce a limit: `required` does not start the run.", "required"),
         Key("nice", integer(-20, 19), "0", "Nice value of the command: lower values get more CPU.", "10"),
-        Key("ionice", text("idle, or best-effort:N or realtime:N, N from 0 to 7", "idle|(best-effort|realtime):[0-7]"),
-            "", "I/O scheduling class of the command.", "idle"),
+        Key("ionice", _IO, "", "I/O scheduling class of the command.", "idle"),
         Key("cpu_scheduling", text("other, batch, idle, or fifo:N or rr:N, N from 1 to 99",
             "other|batch|idle|(fifo|rr):[1-9][0-9]?"), "other", "CPU scheduling policy of the command.", "batch"),
         Key("oom_score_adj", integer(-1000, 1000), "0",

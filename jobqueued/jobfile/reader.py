@@ -13,6 +13,7 @@ from typing import Any
 from jobqueued.jobfile.keys import AT_THE_TOP, ELSEWHERE, FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.queue_types import ID
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.spelling import plain_name
 from jobqueued.jobfile.types import MAX_PROBLEMS, Key, ValueType, mapping, read_keys
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
 from jobqueued.model import Job, On, Problem, Trigger, to_instant
@@ -70,7 +71,9 @@ class _Reading:
     cost: int = 0
 
     def jobs(self, tree: Node) -> list[Job]:
-        top = self._values(self._entries(tree, _TOP) or {}, FILE_KEYS, AT_THE_TOP)
+        entries = self._entries(tree, _TOP) or {}
+        misplaced = {plain_name(name): _INDENT for name, (_, node) in entries.items() if _is_job(node)}
+        top = self._values(entries, FILE_KEYS, misplaced | AT_THE_TOP)
         defaults = top.get("defaults", {})
         self.shared = self._values(defaults, JOB_KEYS, ELSEWHERE)
         self._when("defaults", self.shared, defaults, defaults)
@@ -221,6 +224,13 @@ class _Reading:
     def _refuse(self, *refusals: Refusal) -> None:
         self.errors.update(refusal.problem() for refusal in refusals)
         self.stood_for.update(refusal.stands_for for refusal in refusals)
+
+
+_INDENT = "a line `jobs:` above it, and the job with all its keys indented below that, as in jobs: {backup: {…}}"
+
+
+def _is_job(node: Node) -> bool:
+    return isinstance(node, Mapping) and "command" in node.entries
 
 
 def _reason(error: ScheduleError) -> str:

@@ -11,7 +11,7 @@ DURATION = re.compile("(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:
 SIZE = re.compile("([0-9]{1,9})([KMGT])|0")
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_UNIT = re.compile("|s(ec|econd)?s?|m(in|inute)?s?|h(r|our)?s?|d(ay)?s?|w(eek)?s?")
+_UNIT = re.compile("|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?")
 
 
 class Instead(ValueError):
@@ -48,10 +48,15 @@ def parse_size(text: str) -> int:
 
 def meant_duration(text: str) -> str:
     """The spelling of what is written otherwise elsewhere, as ``90min``, ``1.5h``, ``02:00:00``; "" for no guess."""
-    if clock := re.fullmatch(r"(\d{1,4}):(\d\d)(?::(\d\d))?", text, re.ASCII):
-        return _in_units(int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3] or 0))
-    parts: list[tuple[str, str]] = re.findall(r"(\d{1,6}(?:\.\d{1,3})?) ?([a-z]*) ?", text.lower(), re.ASCII)
-    if "".join(count + unit for count, unit in parts) != text.lower().replace(" ", "") or not parts:
+    if clock := re.fullmatch(r"(\d{1,4}):(\d\d):(\d\d)", text, re.ASCII):
+        return _in_units(int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3]))
+    if clock := re.fullmatch(r"(\d{1,4}):(\d\d)", text, re.ASCII):
+        return f"{int(clock[1])}h{int(clock[2])}m or {int(clock[1])}m{int(clock[2])}s"
+    if re.search("[0-9] ?M", text) and not text.startswith("PT"):  # months, where capitals mean something
+        return ""
+    plain = re.sub(r" and |, ?(?=\d)| |^pt(?=\d)", "", text.lower())
+    parts: list[tuple[str, str]] = re.findall(r"(\d{1,6}(?:\.\d{1,3})?)([a-z]*)", plain, re.ASCII)
+    if "".join(count + unit for count, unit in parts) != plain or not parts:
         return ""
     if any(not _UNIT.fullmatch(unit) or (not unit and len(parts) > 1) for _, unit in parts):
         return ""
@@ -70,13 +75,26 @@ def _in_units(seconds: int) -> str:
 
 def meant_size(text: str) -> str:
     """The spelling of what is written otherwise elsewhere, as ``5MB``, ``512Mi``, ``1.5G``; "" for no guess."""
+    if re.fullmatch("[1-9][0-9]{3,14}", text) and int(text) % 1024 == 0:
+        power = next(power for power in (40, 30, 20, 10) if int(text) % (1 << power) == 0)
+        return f"{int(text) >> power}{'KMGT'[power // 10 - 1]}"
     found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?) ?([kmgt])(?:i?b)?(?:ytes)?i?", text.lower(), re.ASCII)
     if found is None:
         return ""
     count, unit = float(found[1]), found[2].upper()
     while count % 1 and unit != "K":
         count, unit = count * 1024, "KMGT"["KMGT".index(unit) - 1]
-    return f"{count:.0f}{unit}"
+    return "" if count % 1 else f"{count:.0f}{unit}"
+
+
+ODD_SPACE = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]")
+"""Characters that look like a space, or like nothing, and are none to a shell, to cron and to YAML."""
+
+
+def name_of_space(character: str) -> str:
+    """Name such a character for a message."""
+    kind = {"\u00a0": "a no-break space", "\u200b": "a zero-width space"}.get(character, "an odd space")
+    return f"{kind} (U+{ord(character):04X})"
 
 
 def _distance(one: str, other: str) -> int:

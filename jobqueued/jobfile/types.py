@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, TypeVar
@@ -14,10 +15,12 @@ from typing import Any, TypeVar
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.spelling import (
     DURATION,
+    ODD_SPACE,
     SIZE,
     Instead,
     meant_duration,
     meant_size,
+    name_of_space,
     nearest,
     parse_duration,
     parse_size,
@@ -111,17 +114,31 @@ def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Sch
     """A type of one scalar; `parse` raises ValueError for what it does not accept, Instead with a better spelling."""
 
     def read(node: Node) -> Any:
-        meant = ""
+        if not isinstance(node, Scalar):
+            raise NotAccepted(Refusal.of(node, accepted))
         try:
-            if isinstance(node, Scalar):
-                return parse(node)
-        except Instead as instead:
-            meant = str(instead)
-        except ValueError:
-            pass
-        raise NotAccepted(Refusal.of(node, accepted, meant=meant))
+            return parse(node)
+        except ValueError as error:
+            meant = str(error) if isinstance(error, Instead) else ""
+            raise NotAccepted(Refusal.of(node, accepted, _spaced(node), meant or _with_spaces(node, parse))) from None
 
     return ValueType(name, accepted, read, _ANY_SCALAR if schema is None else schema)
+
+
+def _with_spaces(node: Scalar, parse: Callable[[Scalar], Any]) -> str:
+    """The text with plain spaces, or none, for those that only look so, where it is accepted then; else ""."""
+    for space in " ", "":
+        text = ODD_SPACE.sub(space, node.text).strip()
+        if text != node.text:
+            with suppress(ValueError):
+                parse(node._replace(text=text))
+                return text
+    return ""
+
+
+def _spaced(node: Scalar) -> str:
+    odd = ODD_SPACE.search(node.text)
+    return f"{quoted(node.text)} with {name_of_space(odd[0])}" if odd else ""
 
 
 def optional(inner: ValueType, word: str = "none") -> ValueType:
@@ -187,9 +204,9 @@ def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str,
         try:
             return _inside(least, parse(node.text), most)
         except ValueError:
-            spelling = meant(node.text)
-            if spelling and least <= parse(spelling) <= most:
-                raise Instead(spelling) from None
+            spellings = [one for one in meant(node.text).split(" or ") if one and least <= parse(one) <= most]
+            if spellings:
+                raise Instead(" or ".join(spellings)) from None
             raise
 
     return read
@@ -202,7 +219,7 @@ def choice(*words: str) -> ValueType:
 
     def parse(node: Scalar) -> str:
         if node.text not in values:
-            raise ValueError
+            raise Instead(nearest(node.text, values))
         return values[node.text]
 
     accepted = f"{', '.join(others)} or {last}" if others else last
@@ -225,10 +242,20 @@ def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> ValueTyp
 def _flag(node: Scalar) -> bool:
     value = meaning(node)
     if not isinstance(value, bool):
-        raise ValueError
+        raise Instead(_FLAGS.get(node.text.lower(), ""))
     return value
 
 
+_FLAGS = {
+    "true": "true",
+    "yes": "true",
+    "on": "true",
+    "1": "true",
+    "false": "false",
+    "no": "false",
+    "off": "false",
+    "0": "false",
+}
 FLAG = scalar("boolean", "true or false", _flag, {"type": "boolean"})
 
 # ── several values ──
@@ -376,6 +403,7 @@ def _anchored(pattern: re.Pattern[str]) -> str:
 
 
 _PLANNED = "a key of a later version"
+_PLANNED_TOO = "the file without it; `{}`, which does that, is a key of a later version"
 
 
 def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:
@@ -390,6 +418,6 @@ def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Re
         live = [key for key, found in keys.items() if not found.planned] or ["no mapping in this version"]
         accepted = ", ".join(live) if len(live) <= 8 else "a key of jobqueue.d(5), such as command, schedule or user"
     if stands_for:
-        accepted = f"'{stands_for}'" + ", a key of a later version" * keys[stands_for].planned
+        accepted = _PLANNED_TOO.format(stands_for) if keys[stands_for].planned else f"'{stands_for}'"
     refusal = Refusal.of(key, accepted, "an unknown key")._replace(stands_for=stands_for)
     return refusal.below(ascii(name[:64])[1:-1])

@@ -168,7 +168,7 @@ def fields(expression: str) -> tuple[tuple[Field, str], ...]:
     if not (expression.isascii() and "".join(texts).isprintable()):
         odd = next(c for c in expression if not (c.isascii() and (c.isprintable() or c.isspace())))
         shown = f"{odd} " if odd.isprintable() else ""
-        raise ScheduleError("expression", f"found the character {shown}(U+{ord(odd):04X}): write plain ASCII")
+        raise ScheduleError("expression", f"found the character {shown}(U+{ord(odd):04X}): write {_in_ascii(texts)}")
     if [text.lower() for text in texts] == ["@reboot"]:
         return ()
     if texts and texts[0].startswith("@"):
@@ -178,6 +178,18 @@ def fields(expression: str) -> tuple[tuple[Field, str], ...]:
     for field, text in zip(_FIELDS, texts, strict=True):
         _check_commas(field, text)
     return tuple(zip(_FIELDS, texts, strict=True))
+
+
+def _in_ascii(texts: list[str]) -> str:
+    """The spelling with plain spaces, if it is right then."""
+    plain = " ".join(texts)
+    if not (plain.isascii() and plain.isprintable()):
+        return "plain ASCII"
+    try:
+        pattern_of(" ".join(text for _, text in fields(plain)))
+    except ScheduleError:
+        return "plain ASCII"
+    return f"`{plain}`"
 
 
 def _check_commas(field: Field, text: str) -> None:

@@ -4,9 +4,11 @@ Matches are searched on naive wall time and mapped to UTC by the `dst` rule.  Wa
 so it cannot loop.
 """
 
+import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from typing import NamedTuple, cast
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -236,13 +238,36 @@ def _zone(name: str) -> ZoneInfo:
         raise ScheduleError("timezone", f"found {name!a}: write {similar_zones(name) or _ANY_ZONE}") from None
 
 
+@cache
+def zones() -> tuple[str, ...]:
+    """The names of the tz database, in order."""
+    return tuple(sorted(available_timezones()))
+
+
+_ABBREVIATIONS = {
+    "CEST": "Europe/Berlin", "MEZ": "Europe/Berlin", "MESZ": "Europe/Berlin", "BST": "Europe/London",
+    "WEST": "Europe/Lisbon", "EEST": "Europe/Athens", "MSK": "Europe/Moscow", "EDT": "America/New_York",
+    "CST": "America/Chicago", "CDT": "America/Chicago", "MDT": "America/Denver", "PST": "America/Los_Angeles",
+    "PDT": "America/Los_Angeles", "IST": "Asia/Kolkata", "JST": "Asia/Tokyo", "KST": "Asia/Seoul",
+    "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney", "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland",
+    "Z": "UTC", "ZULU": "UTC",
+}  # fmt: skip
+"""What these mean in most mouths; the tz database has the other usual ones as names."""
+_AHEAD = re.compile(r"(?:UTC|GMT)?([-+])0?(\d{1,2})(?::?00)?", re.ASCII)
+
+
+@lru_cache(maxsize=1024)
 def similar_zones(name: str) -> str:
     """The zones that a wrong name may mean, in words; "" where there is no guess."""
-    wanted = name.casefold().replace(" ", "_")
-    zones = sorted(available_timezones())
-    same = [zone for zone in zones if zone.casefold() == wanted]
+    wanted = name.strip().casefold().replace(" ", "_")
+    if name.upper() in _ABBREVIATIONS:
+        return _ABBREVIATIONS[name.upper()]
+    if (ahead := _AHEAD.fullmatch(name.upper())) and int(ahead[2]) <= 12:
+        sign = "-" if ahead[1] == "+" else "+"  # as POSIX has it, west is positive there
+        return f"Etc/GMT{sign}{int(ahead[2])}, which is UTC{ahead[1]}{int(ahead[2])}" if int(ahead[2]) else "UTC"
+    same = [zone for zone in zones() if zone.casefold() == wanted or wanted.endswith(f"/zoneinfo/{zone.casefold()}")]
     city = wanted.rpartition("/")[2]
-    return " or ".join((same or [zone for zone in zones if zone.casefold().rpartition("/")[2] == city])[:3])
+    return " or ".join((same or [zone for zone in zones() if zone.casefold().rpartition("/")[2] == city])[:3])
 
 
 def _offsets(zone: ZoneInfo, wall: datetime) -> tuple[timedelta, timedelta]:

@@ -113,6 +113,31 @@ class TestAnswers:
         assert backup.rstrip().endswith(r"0 2 * * *, 0 14 * * sun  Dump and ship \x1b[31mthe databases")
         assert ["x", "Idle", "-", "-", "-"] == idle.split()[:5]
 
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["pause", "nightlybackup"], "no such job: nightlybackup; did you mean nightly-backup?"),
+            (["pause", "zzz"], "no such job: zzz; see: jobqueuectl list"),
+            (["show", "nightly-bakup@9"], "no such run: nightly-bakup@9; did you mean nightly-backup@9?"),
+            (["show", "x@9"], "no such run: x@9, or its record has expired; see: jobqueuectl history x"),
+        ],
+        ids=str,
+    )
+    def test_no_such_name(self, daemon: Daemon, tmp_path: Path, words: list[str], told: str) -> None:
+        """A name that there is not is answered with the nearest that there is, if one is near."""
+        daemon.refuses("Pause", VarlinkError("NoSuchJob", {"job": words[1]}))
+        daemon.refuses("Show", VarlinkError("NoSuchRun", {"run": words[1]}))
+        shown = run("--root", tmp_path, *words)
+        assert (1, f"Error: {told}\n") == (shown.returncode, shown.stderr)
+
+    @pytest.mark.parametrize(
+        ("word", "told"), [("start", "It is: jobqueuectl run"), ("kill", "It is: jobqueuectl stop")]
+    )
+    def test_commands_of_elsewhere(self, tmp_path: Path, word: str, told: str) -> None:
+        """The name of a command in other programs is answered with ours."""
+        shown = run("--root", tmp_path, word, "nightly-backup")
+        assert (2, f"Error: No such command '{word}'. {told}") == (shown.returncode, shown.stderr.splitlines()[-1])
+
     def test_no_jobs(self, daemon: Daemon, tmp_path: Path) -> None:
         """No jobs are no error."""
         daemon.answers("List", {"jobs": []})

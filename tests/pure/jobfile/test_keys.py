@@ -165,7 +165,7 @@ BAD = [
     ("output_limit: 64", "f:1:15: output_limit: found 64; accepted: a size such as 512K, 512M or 2G, from 1K to 1T"),
     ("output_limit: 5MB", "f:1:15: output_limit: found '5MB'; accepted: 5M (a size such as 512K, 512M or 2G, from 1K "
         "to 1T)"),
-    ("umask: 22", f"f:1:8: umask: found 22; {OCTAL}"),
+    ("umask: 22", f"f:1:8: umask: found 22; accepted: 0022 ({OCTAL.removeprefix('accepted: ')})"),
     ("umask: 0088", f"f:1:8: umask: found '0088', a number with a leading zero; {OCTAL}"),
     ("priority: 0755", f"f:1:11: priority: found '0755', a number with a leading zero; {PRIORITY}"),
     ("priority: 1.0", f"f:1:11: priority: found 1.0; {PRIORITY}"),
@@ -173,7 +173,7 @@ BAD = [
     ("priority: true", f"f:1:11: priority: found true; {PRIORITY}"),
     ('priority: "1"', f"f:1:11: priority: found the text '1' in quotes; {PRIORITY}"),
     ("concurrency: 0", "f:1:14: concurrency: found 0; accepted: a whole number from 1 to 1000"),
-    ("enabled: no", "f:1:10: enabled: found 'no'; accepted: true or false"),
+    ("enabled: no", "f:1:10: enabled: found 'no'; accepted: false (true or false)"),
     ("catch_up: al", "f:1:11: catch_up: found 'al'; accepted: none, latest or all"),
     ("dst: [once]", "f:1:6: dst: found a list; accepted: cron, once, both or skip"),
     ("timezone: Europe", f"f:1:11: timezone: found 'Europe'; {ZONE}"),
@@ -196,8 +196,8 @@ BAD = [
     ("metadata: {a: 18446744073709551616}", f"f:1:15: metadata.a: found 18446744073709551616; {FINITE}"),
     ("shcedule: x", "f:1:1: shcedule: found an unknown key; accepted: 'schedule'"),
     ("credentials: {a: /a}", f"f:1:1: credentials: {LATER}"),
-    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; accepted: 'credentials', "
-        "a key of a later version"),
+    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; accepted: the file without it; `credentials`, "
+        "which does that, is a key of a later version"),
     ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; accepted: an absolute path, with * ? and [] in its "
         "last part only"),
     ("on: boots", f"f:1:5: on: found 'boots'; accepted: {EVENTS}"),
@@ -205,7 +205,7 @@ BAD = [
     ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; accepted: {event: deployed} (boot, or a mapping with the keys "
         "path, event, job, result)"),
     ("exclusiv: true", "f:1:1: exclusiv: found an unknown key; accepted: 'exclusive'"),
-    ("exclusive: 1", "f:1:12: exclusive: found 1; accepted: true or false"),
+    ("exclusive: 1", "f:1:12: exclusive: found 1; accepted: true (true or false)"),
     ("retry_backoff: .nan", "f:1:16: retry_backoff: found .nan; accepted: a number from 1 to 10"),
     ("retry_backoff: 0.5", "f:1:16: retry_backoff: found 0.5; accepted: a number from 1 to 10"),
     ("resources: {cpu: 4097}", f"f:1:18: resources.cpu: found 4097; {CORES}"),

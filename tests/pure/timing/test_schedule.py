@@ -382,7 +382,7 @@ def test_same_meaning(alias: str, fields: str) -> None:
         ("5\x1b[2J * * * *", "expression", "write plain ASCII"),
         ("9" * 500 + " * * * *", "minute", "write 0 to 59"),
             ("9" * 5000 + " * * * *", "expression", "found 5008 characters: write at most 1000"),
-            ("@reboot\xa0", "expression", "write plain ASCII"),
+            ("0 5\xa0* * *", "expression", "write `0 5 * * *`"),
     ],
 )  # fmt: skip
 def test_refused(expression: str, field: str, advice: str) -> None:

@@ -1,0 +1,111 @@
+"""Remedies: each value that a message quotes is accepted in that place, and is what was probably meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueued.jobfile.keys import JOB_KEYS
+from jobqueued.jobfile.reader import read_jobs
+from jobqueued.jobfile.refusal import NotAccepted
+from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
+from jobqueued.jobfile.types import Key
+from jobqueued.jobfile.yamltext import Scalar, read_tree
+from jobqueued.model import HOUR, MINUTE, SECOND
+
+
+def keys() -> Iterator[tuple[str, Key]]:
+    """Every key of a job, those of its sections too, by its name from the top."""
+    for name, key in JOB_KEYS.items():
+        yield name, key
+        yield from ((f"{name}.{inner}", of) for inner, of in key.type.keys.items())
+
+
+KEYS = dict(keys())
+SPELLINGS = st.one_of(
+    st.from_regex(r"\A[0-9]{1,4}(\.[0-9]{1,2})? ?([a-zA-Z]{0,7}|Mi?B|ms)\Z"),
+    st.from_regex(r"\A([0-9]{1,3} ?[smhdw]){1,3}\Z"),
+    st.from_regex(r"\A[0-9]{1,3}:[0-9]{2}(:[0-9]{2})?\Z"),
+    st.sampled_from([word for key in KEYS.values() for word in re.findall(r"[\w:./+-]+", key.type.accepted)]),
+    st.sampled_from(["UTC+2", "GMT-05:00", "CEST", "Europe/Berln", "yes", "OFF", "be:3", "9", "sigterm", "/x", "~"]),
+    st.text("abcdefghijklmnoprstuvz0123456789.:/-+_ \u00a0", max_size=12),
+)
+
+
+def meant_of(key: Key, text: str) -> list[str]:
+    """The values that the message quotes for a text that is refused."""
+    try:
+        key.type.read(Scalar(1, 1, text, True))
+    except NotAccepted as wrong:
+        quoted = [refusal.meant for refusal in wrong.refusals if refusal.meant]
+        return [value for words in quoted for value in re.sub(", (which|as) .*", "", words).split(" or ")]
+    return []
+
+
+PROSE = ("no key at all", "a date and a time that exist", " below `resources`", "a date before it", "`")
+"""Remedies in words, which name no value of the key."""
+
+
+@given(st.sampled_from(sorted(KEYS)), SPELLINGS)
+def test_what_is_quoted_is_accepted(name: str, text: str) -> None:
+    """Whatever is written: the value that the message quotes is accepted when it is written there."""
+    for meant in meant_of(KEYS[name], text):
+        if not any(words in meant for words in PROSE):
+            tree, problems = read_tree(meant.encode(), "")
+            assert tree is not None
+            assert [] == problems
+            KEYS[name].type.read(tree)
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "meant"),
+    [
+        ("timeout", "500ms", ""), ("timeout", "1500 ms", ""), ("timeout", "5M", ""), ("timeout", "90min", "90m"),
+        ("timeout", "1 hour and 30 minutes", "1h30m"), ("timeout", "PT1H30M", "1h30m"), ("timeout", "0.2s", ""),
+        ("timeout", "12:30", "12h30m or 12m30s"), ("timeout", "01:30:00", "1h30m"), ("timeout", "3 hrs", "3h"),
+        ("umask", "22", "0022"), ("umask", "7", "0007"), ("umask", "0o27", "0027"), ("umask", "88", ""),
+        ("ionice", "7", "best-effort:7"), ("ionice", "3", "idle or best-effort:3"), ("ionice", "rt", "realtime:4"),
+        ("timezone", "Europe/Berln", "Europe/Berlin"), ("timezone", "CEST", "Europe/Berlin"),
+        ("timezone", "GMT+5", "Etc/GMT-5, which is UTC+5"), ("timezone", "UTC-03:00", "Etc/GMT+3, which is UTC-3"),
+        ("timezone", "/usr/share/zoneinfo/Asia/Tokyo", "Asia/Tokyo"), ("timezone", "nonsense", ""),
+        ("enabled", "yes", "true"), ("enabled", "Off", "false"), ("catch_up", "Latest", "latest"),
+        ("timeout", "2\u00a0h", "2h"), ("priority", "5\u200b", "5"), ("user", "ops\u00a0", "ops"),
+        ("resource_limits.memory", "536870912", "512M"), ("resource_limits.memory", "1.5K", ""),
+        ("resource_limits.memory", "0.5G", "512M"), ("resource_limits.memory", "512 megabytes", ""),
+    ],
+)  # fmt: skip
+def test_what_was_meant(key: str, written: str, meant: str) -> None:
+    """The guess is right, and where there are two readings there is none, or both."""
+    with pytest.raises(NotAccepted) as wrong:
+        KEYS[key].type.read(Scalar(1, 1, written, True))
+    assert meant == wrong.value.refusals[0].meant
+
+
+UNITS = {"s": SECOND, "sec": SECOND, "seconds": SECOND, "min": MINUTE, "minutes": MINUTE, "hrs": HOUR, "hours": HOUR}
+
+
+@given(st.integers(1, 999), st.sampled_from(sorted(UNITS)))
+def test_units_keep_their_length(count: int, unit: str) -> None:
+    """A duration in other words is answered with the same duration, a size with the same size."""
+    assert count * UNITS[unit] == parse_duration(meant_duration(f"{count} {unit}"))
+    assert count << 20 == parse_size(meant_size(f"{count} MiB")) == parse_size(meant_size(str(count << 20)))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("backup: {command: x, schedule: '0 2 * * *'}", "a line `jobs:` above it, and the job with all its keys"),
+        ("jobs: {a: {command: x, mailto: ops}}", "the file without it; `notify`, which does that, is a key of a later"),
+        ("jobs: {a: {command: x, notfy: ops}}", "the file without it; `notify`, which does that, is a key of a later"),
+        ("jobs: {a: {command: x, schedule: '0\u00a02 * * *'}}", "write `0 2 * * *`"),
+    ],
+)  # fmt: skip
+def test_the_way_out(text: str, told: str) -> None:
+    """A remedy leads to a file that is accepted, not to the next refusal."""
+    jobs, problems = read_jobs(text.encode(), "a.yaml")
+    assert () == jobs
+    assert told in " ".join(problem.message for problem in problems)
