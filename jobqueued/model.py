@@ -20,6 +20,9 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+UNBOUNDED = 1 << 62
+"""More than there will ever be."""
+
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
 
 HIDDEN = "***"

@@ -20,6 +20,7 @@ from jobqueued.model import (
     LIVE,
     PENDING,
     SECOND,
+    UNBOUNDED,
     Claim,
     Job,
     JobStatus,
@@ -160,6 +161,7 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
     found["on"] = [*(["boot"] if job.at_boot else []), *(_on(on) for on in job.on)]
     if job.escalation is not None:
         found["escalation"] = {"points": job.escalation.points, "every": job.escalation.every / SECOND}
+    found["max_waiting"] = "none" if job.max_waiting == UNBOUNDED else job.max_waiting
     limits = dict(job.resource_limits)
     if limits.get("cpu_time") is not None:
         limits["cpu_time"] /= SECOND

@@ -48,7 +48,7 @@ from jobqueued.jobfile.types import (
     text,
 )
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
-from jobqueued.model import CatchUp, Overlap
+from jobqueued.model import UNBOUNDED, CatchUp, Overlap
 from jobqueued.timing.schedule import similar_zones, zones
 
 _IO_CLASS = re.compile("idle|(best-effort|realtime):[0-7]")
@@ -80,6 +80,17 @@ def _zone(node: Scalar) -> str:
 def _like(name: str) -> list[str]:
     """The zones that begin like a name and are about as long: to compare it with all would take long."""
     return [zone for zone in zones() if zone[:1] == name[:1].upper() and abs(len(zone) - len(name)) <= _TYPO]
+
+
+def _or_unbounded(inner: ValueType) -> ValueType:
+    """The inner type, or none, which is `UNBOUNDED` and not what counts without the key."""
+    outer = optional(inner)
+
+    def read(node: Node) -> int:
+        value = outer.read(node)
+        return UNBOUNDED if value is None else int(value)
+
+    return replace(outer, read=read)
 
 
 def _io_class(node: Scalar) -> str:
@@ -162,7 +173,7 @@ _UNSHOWN = "a value that is not shown, as it may be a secret"
 ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)
 _MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
 _WORD = text('a text ("" for none)', "(?s).*")
-_ACCOUNT = text("the name of an account", r"[^\s:/\x00-\x1f\x7f]{1,64}", "name")
+_ACCOUNT = text("the name of an account", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
 _COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
 _COMMAND = ValueType(
     "command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(_WORD).schema]}
@@ -231,7 +242,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "0027"),
         Key("user", _ACCOUNT, "", "User that runs the command; by default the daemon's own.", "backup"),
         Key("group", _ACCOUNT, "", "Group of the command; by default the user's primary group.", "backup"),
-        Key("groups", sequence(_ACCOUNT, least=0), "",
+        Key("groups", one_or_more(_ACCOUNT, least=0), "",
             "Supplementary groups of the command; by default those of the user.",
             "[tape, adm]"),
         Key("login_environment", FLAG, "false", "Give the command the environment of a login of the user.", "true"),
@@ -278,9 +289,9 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("overlap", choice(*Overlap), "queue",
             "Action when a run comes due while the job is at its `concurrency`: queue it, skip it, or replace the one "
             "that waits.", "skip"),
-        Key("max_waiting", optional(integer(1, 100_000)), "none",
-            "Waiting runs of this job, beyond which runs are skipped; by default 1 by the clock, 100 otherwise.",
-            "5"),
+        Key("max_waiting", _or_unbounded(integer(1, 100_000)), "",
+            "Waiting runs of this job, beyond which runs are skipped; by default 1 by the clock, 100 otherwise, with "
+            "`none` however many.", "5"),
         Key("locks", LOCKS, "", "Locks that a run holds while it is live.",
             "[database, {name: tape, mode: shared}, {name: license, units: 2}]"),
         Key("resources", RESOURCES, "{}",
@@ -290,7 +301,8 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Choice of units, and of CPUs to run on: `spread` takes those least used, `pack` the first free, `none` "
             "leaves the CPUs alone.",
             "spread"),
-        Key("dependencies", sequence(ID, least=0), "", "Jobs that must succeed before this one runs.", "[rotate-logs]"),
+        Key("dependencies", one_or_more(ID, least=0), "", "Jobs that must succeed before this one runs.",
+            "[rotate-logs]"),
         Key("dependency_timeout", duration("1s", "365d"), "1d", "Time that a run waits for its `dependencies`.", "2h"),
         Key("on_dependency_failure", choice("skip", "run"), "skip",
             "Action when a dependency has failed: skip the run, or run it all the same.", "run"),
@@ -301,12 +313,12 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("timeout", optional(duration("1s", "365d")), "none", "Time after which a live run is stopped.", "2h"),
         Key("kill_grace", duration("0s", "1h"), "10s", "Time between `stop_signal` and SIGKILL.", "30s"),
         Key("stop_signal", _SIGNAL, "SIGTERM", "Signal that asks a run to stop.", "SIGINT"),
-        Key("success_codes", sequence(integer(0, 255)), "[0]", "Exit codes that mean success.", "[0, 24]"),
+        Key("success_codes", one_or_more(integer(0, 255)), "[0]", "Exit codes that mean success.", "[0, 24]"),
         Key("retries", integer(0, 1000), "0", "Further attempts after a failure.", "3"),
         Key("retry_delay", duration("0s", "30d"), "1m", "Time between a failure and the next attempt.", "5m"),
         Key("retry_backoff", number(1, 10), "1", "Factor by which `retry_delay` grows with each attempt.", "2"),
         Key("retry_max_delay", optional(duration("1s", "30d")), "none", "Upper bound of the delay.", "1h"),
-        Key("retry_on", sequence(CAUSE), "", "Failures to try again after; by default all but `lost`.",
+        Key("retry_on", one_or_more(CAUSE), "", "Failures to try again after; by default all but `lost`.",
             "[75, timeout]"),
         Key("failover", _COMMAND, "", "Command to run after the last attempt has failed.",
             "/usr/local/bin/backup-to-disk"),
@@ -342,9 +354,10 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("notify", section(_NOTIFY), "{}", "Notices to send, and their recipients.",
             "{on: failure, email: ops@example.org}",
             planned=True),
-        Key("telemetry_hooks", sequence(PATH), "", "Programs that get the record of each run.",
+        Key("telemetry_hooks", one_or_more(PATH), "", "Programs that get the record of each run.",
             "[/usr/local/bin/push-metrics]", planned=True),
-        Key("tags", sequence(text("a text that is not empty")), "", "Labels to find jobs by.", "[backup, nightly]"),
+        Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "", "Labels to find jobs by.",
+            "[backup, nightly]"),
         Key("metadata", ANYTHING, "", "Data of any kind, copied to each record.", "{owner: ops}"),
     ),
 }  # fmt: skip

@@ -18,9 +18,9 @@ from jobqueued.jobfile.types import (
     either,
     integer,
     mapping,
+    one_or_more,
     scalar,
     section,
-    sequence,
     size,
     table,
     text,
@@ -123,7 +123,7 @@ def _without_twins(inner: ValueType) -> ValueType:
     return replace(inner, read=read)
 
 
-LOCKS = _without_twins(sequence(_ONE_LOCK, least=0))
+LOCKS = _without_twins(one_or_more(_ONE_LOCK, least=0))
 
 # ── resources ──
 

@@ -274,16 +274,33 @@ def sequence(item: ValueType, *, least: int = 1) -> ValueType:
     return ValueType(f"list of {item.name}", accepted, read, schema, item.keys)
 
 
-def one_or_more(item: ValueType) -> ValueType:
-    """One value of a type, or a list of them: a tuple either way."""
-    several = sequence(item)
+def one_or_more(item: ValueType, *, least: int = 1) -> ValueType:
+    """One value of a type, or a list of `least` or more of them: a tuple either way."""
+    several = sequence(item, least=least)
     accepted = f"{item.accepted}, or a list of them"
     single = _reworded(item, accepted)
 
     def read(node: Node) -> tuple[Any, ...]:
-        return tuple(several.read(node)) if isinstance(node, Sequence) else (single.read(node),)
+        if isinstance(node, Sequence):
+            return tuple(several.read(node))
+        try:
+            return (single.read(node),)
+        except NotAccepted as wrong:
+            raise NotAccepted(*(_as_list(node, refusal, several) for refusal in wrong.refusals)) from None
 
     return ValueType(f"{item.name} or list", accepted, read, {"anyOf": [item.schema, several.schema]}, item.keys)
+
+
+def _as_list(node: Node, refusal: Refusal, several: ValueType) -> Refusal:
+    """The refusal of one value, with the list that was meant where it has commas."""
+    if not isinstance(node, Scalar) or "," not in node.text or refusal.meant:
+        return refusal
+    words = [word.strip() for word in node.text.split(",")]
+    try:
+        several.read(Sequence(node.line, node.column, [node._replace(text=word) for word in words]))
+    except NotAccepted:
+        return refusal
+    return refusal._replace(meant=f"[{', '.join(words)}]")
 
 
 def either(simple: ValueType, structured: ValueType) -> ValueType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Claim, Escalation, On, Overlap
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, UNBOUNDED, Claim, Escalation, On, Overlap
 
 
 def _flow(entries: dict[str, str]) -> str:
@@ -30,7 +30,7 @@ SECTIONS = st.dictionaries(st.sampled_from(["a", "b-1", "C", ""]), BODIES, max_s
 
 GOOD = [
     ("timeout: 1d12h", DAY + 12 * HOUR), ("timeout: 90s", 90 * SECOND), ("timeout: none", None),
-    ("timeout: null", None), ("max_waiting: none", None), ("max_waiting: 5", 5),
+    ("timeout: null", None), ("max_waiting: none", UNBOUNDED), ("max_waiting: 5", 5),
     ("grace: 0s", 0), ("kill_grace: 1h", HOUR), ("catch_up_window: 1m", MINUTE), ("output_limit: 512M", 512 << 20),
     ("output_limit: 1T", 1 << 40), ("umask: 0022", 0o22), ('umask: "077"', 0o77), ("priority: -1000", -1000),
     ("enabled: false", False), ("command: true", "true"), ("command: [sleep, 5, 0755, '']", ("sleep", "5", "0755", "")),

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobqueued.control.views import definition
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.refusal import NotAccepted
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
 from jobqueued.jobfile.types import Key, read_keys
 from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, read_tree
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Job
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, UNBOUNDED, Job
 from jobqueued.settings import Settings
 from tests.support.job_files import GOOD
 
@@ -190,7 +192,6 @@ BAD = [
     ("environment: {1A: x}", f"f:1:15: environment: found '1A'; {VARIABLE}"),
     ("environment: {A: [x]}", f"f:1:18: environment.A: found a list; {WORD}"),
     ("environment: [A=x]", "f:1:14: environment: found a list; accepted: a mapping of names to texts"),
-    ("success_codes: 0", "f:1:16: success_codes: found 0; accepted: a list, each item a whole number from 0 to 255"),
     ("success_codes: [256]", "f:1:17: success_codes[0]: found 256; accepted: a whole number from 0 to 255"),
     ("metadata: {a: {b: [.inf]}}", f"f:1:20: metadata.a.b[0]: found .inf; {FINITE}"),
     ("metadata: {a: 18446744073709551616}", f"f:1:15: metadata.a: found 18446744073709551616; {FINITE}"),
@@ -289,3 +290,34 @@ def test_no_scalar_raises_anything_but_wrong(key: Key, text: str, plain: bool) -
     """Whatever is written, a key has a value or says what is wrong."""
     with suppress(NotAccepted):
         key.type.read(Scalar(1, 1, text, plain))
+
+
+@pytest.mark.parametrize(
+    ("one", "several"),
+    [
+        ("locks: disk", "locks: [disk]"),
+        ("locks: {name: tape, mode: shared}", "locks: [{name: tape, mode: shared}]"),
+        ("dependencies: b", "dependencies: [b]"),
+        ("tags: x", "tags: [x]"),
+        ("success_codes: 0", "success_codes: [0]"),
+        ("retry_on: oom", "retry_on: [oom]"),
+        ("groups: adm", "groups: [adm]"),
+        ("schedule: '0 2 * * *'", "schedule: ['0 2 * * *']"),
+        ("environment_file: /etc/x", "environment_file: [/etc/x]"),
+        ("on: boot", "on: [boot]"),
+    ],
+)
+def test_one_or_a_list(one: str, several: str) -> None:
+    """Where a key takes several values, one may stand without brackets; each such key is here."""
+    jobs = [read_jobs(f"jobs: {{a: {{command: x, {body}}}}}".encode(), "f")[0] for body in (one, several)]
+    assert jobs[0] == jobs[1] != ()
+    lists = {name for name, key in JOB_KEYS.items() if " or list" in key.type.name or "list of" in key.type.name}
+    shown = "locks dependencies tags success_codes retry_on groups schedule environment_file on telemetry_hooks"
+    assert lists == set(shown.split())
+
+
+def test_max_waiting_none_is_not_the_default() -> None:
+    """`none` is no limit, which is something else than no key at all."""
+    (unbounded, usual), problems = read_jobs(b"jobs: {a: {command: x, max_waiting: none}, b: {command: x}}", "f")
+    assert (UNBOUNDED, None, []) == (unbounded.max_waiting, usual.max_waiting, problems)
+    assert "none" == definition(unbounded)["max_waiting"]

@@ -88,11 +88,11 @@ def test_the_schema_refuses_nothing_that_the_parser_accepts(defaults: str, jobs:
 REFUSED = {
     "5": "", "job: {}": "", "jobs: [a]": "jobs", "jobs: {A: {command: x}}": "jobs", "jobs: {a: {}}": "jobs/a",
     "jobs: {a: {command: x, shcedule: x}}": "jobs/a", "jobs: {a: {command: x, notify: x}}": "jobs/a",
-    "jobs: {a: {command: x, locks: x}}": "jobs/a/locks", "jobs: {a: {command: x, locks: [X]}}": "jobs/a/locks/0",
-    "jobs: {a: {command: x, locks: [{name: x, mode: no}]}}": "jobs/a/locks/0",
+    "jobs: {a: {command: x, locks: X}}": "jobs/a/locks", "jobs: {a: {command: x, locks: [X]}}": "jobs/a/locks",
+    "jobs: {a: {command: x, locks: [{name: x, mode: no}]}}": "jobs/a/locks",
     "jobs: {a: {command: x, resources: {cpu: one}}}": "jobs/a/resources/cpu",
     "jobs: {a: {command: x, escalation: {per: 1m}}}": "jobs/a/escalation",
-    "jobs: {a: {command: x, dependencies: x}}": "jobs/a/dependencies",
+    "jobs: {a: {command: x, dependencies: X}}": "jobs/a/dependencies",
     "jobs: {a: {command: x, overlap: Forbid}}": "jobs/a/overlap",
     "jobs: {a: {command: x, on: {event: X}}}": "jobs/a/on",
     "jobs: {a: {command: x, on: [{pathe: /srv/in}]}}": "jobs/a/on",
@@ -100,7 +100,7 @@ REFUSED = {
     "jobs: {a: {command: []}}": "jobs/a/command", "jobs: {a: {command: x, enabled: no}}": "jobs/a/enabled",
     "jobs: {a: {command: x, priority: 1001}}": "jobs/a/priority", "jobs: {a: {command: x, shell: sh}}": "jobs/a/shell",
     "jobs: {a: {command: x, output_limit: 5MB}}": "jobs/a/output_limit", "defaults: {dst: x}": "defaults/dst",
-    "jobs: {a: {command: x, success_codes: 0}}": "jobs/a/success_codes",
+    "jobs: {a: {command: x, success_codes: 256}}": "jobs/a/success_codes",
     "jobs: {a: {command: x, environment: [A=x]}}": "jobs/a/environment",
 }  # fmt: skip
 
