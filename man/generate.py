@@ -18,9 +18,9 @@ from jobqueued.core.lifecycle import TABLE
 from jobqueued.ctl.main import main
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
+from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.schema import job_file_schema
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
-from jobqueued.jobfile.types import Key
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = REPOSITORY / "jobqueued" / "job-file.schema.json"

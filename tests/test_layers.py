@@ -21,7 +21,10 @@ WINGS: dict[str, list[str]] = {
     ],
     "vocabulary": ["text", "model", "saved", "events", "commands", "catalog", "source"],
     "timing": ["cronexpr", "schedule", "catch_up", "due_times"],
-    "jobfile": ["yamltext", "refusal", "spelling", "types", "queue_types", "keys", "settings_keys", "reader", "schema"],
+    "jobfile": [
+        "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "keys", "settings_keys",
+        "reader", "schema",
+    ],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "record", "recollection", "timers", "host_limits", "job_state", "agenda",

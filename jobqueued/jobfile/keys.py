@@ -26,26 +26,28 @@ from jobqueued.jobfile.queue_types import (
     UNITS,
 )
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.spelling import Instead, nearest
-from jobqueued.jobfile.types import (
-    ANYTHING,
+from jobqueued.jobfile.scalars import (
     FLAG,
     Key,
     ValueType,
     choice,
     duration,
-    each,
     integer,
-    mapping,
     number,
-    one_or_more,
     optional,
     scalar,
-    section,
-    sequence,
     size,
     table,
     text,
+)
+from jobqueued.jobfile.spelling import Instead, nearest
+from jobqueued.jobfile.types import (
+    ANYTHING,
+    each,
+    mapping,
+    one_or_more,
+    section,
+    sequence,
 )
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
 from jobqueued.model import UNBOUNDED, CatchUp, Overlap
@@ -358,7 +360,8 @@ GROUPS: dict[str, dict[str, Key]] = {
             "[/usr/local/bin/push-metrics]", planned=True),
         Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "", "Labels to find jobs by.",
             "[backup, nightly]"),
-        Key("metadata", ANYTHING, "", "Data of any kind, copied to each record.", "{owner: ops}"),
+        Key("metadata", ANYTHING, "", "Data of any kind, copied to each record; 1.10 and 0x1F stay what is written.",
+            "{owner: ops}"),
     ),
 }  # fmt: skip
 

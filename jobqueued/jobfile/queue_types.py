@@ -9,22 +9,9 @@ from signal import Signals
 from typing import Any
 
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.scalars import Key, ValueType, choice, duration, integer, scalar, size, table, text
 from jobqueued.jobfile.spelling import Instead, nearest
-from jobqueued.jobfile.types import (
-    Key,
-    ValueType,
-    choice,
-    duration,
-    either,
-    integer,
-    mapping,
-    one_or_more,
-    scalar,
-    section,
-    size,
-    table,
-    text,
-)
+from jobqueued.jobfile.types import either, mapping, one_or_more, section
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, is_null, meaning, quoted
 from jobqueued.model import CORE, CPU, MEMORY, Claim, Escalation, On
 

@@ -13,8 +13,9 @@ from typing import Any
 from jobqueued.jobfile.keys import AT_THE_TOP, ELSEWHERE, FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.queue_types import ID
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.scalars import Key, ValueType
 from jobqueued.jobfile.spelling import plain_name
-from jobqueued.jobfile.types import MAX_PROBLEMS, Key, ValueType, mapping, read_keys
+from jobqueued.jobfile.types import MAX_PROBLEMS, mapping, read_keys
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
 from jobqueued.model import Job, On, Problem, Trigger, to_instant
 from jobqueued.timing.cronexpr import SECONDS
@@ -45,8 +46,9 @@ def read_jobs(
     tree, problems = read_tree(data, file)
     reading = _Reading(file, timezone, seed)
     jobs = reading.jobs(tree) if tree is not None else ()
-    errors = {*problems, *reading.errors}
-    problems = (_in_order(errors) + _in_order(reading.warnings))[:MAX_PROBLEMS]
+    errors = {problem for problem in problems if problem.severity == "error"} | reading.errors
+    odd = {problem for problem in problems if problem.severity == "warning"} | reading.warnings
+    problems = (_in_order(errors) + _in_order(odd))[:MAX_PROBLEMS]
     return () if errors else tuple(jobs), [problem._replace(file=file) for problem in problems]
 
 
@@ -162,6 +164,7 @@ class _Reading:
         self._warn_of_no_effect(entries, "seconds", "schedule")
         self._warn_of_no_effect(entries, "anchor", "every")
         self._warn_of_variables(own)
+        self._warn_of_commands(own)
         on = values.get("on", ())
         boot = any(schedule.at_boot for schedule in schedules) or "boot" in on
         shift = offset(values["spread"], job, self.seed) if "spread" in values else 0
@@ -207,6 +210,18 @@ class _Reading:
             if name in _OF_CRON:
                 message = f"has no effect here as in a crontab; {_OF_CRON[name]}"
                 self.warnings.add(_about(place.key, f"environment.{name}", message, "warning"))
+
+    def _warn_of_commands(self, entries: Entries) -> None:
+        for name in ("command", "failover"):
+            node = entries[name].value if name in entries else None
+            if not isinstance(node, Scalar):
+                continue
+            if node.joined:
+                message = "its lines are one line for the shell; accepted: | behind the key, which keeps them apart"
+                self.warnings.add(_about(node, name, message, "warning"))
+            if node.escaped:
+                message = f"found {node.escaped} in double quotes, where it is no longer that for the shell"
+                self.warnings.add(_about(node, name, f"{message}; accepted: single quotes, or |", "warning"))
 
     def _entries(self, node: Node, body: ValueType) -> Entries | None:
         try:

@@ -7,7 +7,8 @@ ranges of durations, ids of other files) only the parser refuses.
 from __future__ import annotations
 
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.jobfile.types import Schema, schema_of
+from jobqueued.jobfile.scalars import Schema
+from jobqueued.jobfile.types import schema_of
 
 _HAS_COMMAND = {"required": ["command"]}
 

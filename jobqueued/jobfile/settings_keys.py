@@ -8,17 +8,8 @@ from typing import Any
 from jobqueued.jobfile.keys import RETENTION, ZONE
 from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.types import (
-    ANYTHING,
-    Key,
-    integer,
-    mapping,
-    optional,
-    read_keys,
-    scalar,
-    section,
-    table,
-)
+from jobqueued.jobfile.scalars import Key, integer, optional, scalar, table
+from jobqueued.jobfile.types import ANYTHING, mapping, read_keys, section
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, quoted
 
 

@@ -10,24 +10,31 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import yaml
 
+from jobqueued.jobfile.yamlslips import MAX_DEPTH, TOO_DEEP, Fault, position, syntax_fault
 from jobqueued.model import Problem
 
 MAX_BYTES = 1 << 20
-MAX_DEPTH = 32
 MAX_NODES = 100_000
 
 
 class Scalar(NamedTuple):
-    """One text as written; `plain`: without quotes, so that `meaning` may see a number in it."""
+    """One text as written; `plain`: without quotes, so that `meaning` may see a number in it.
+
+    `joined`: lines of the file that have become one, and do not look as if that was meant.  `escaped`: an escape in
+    double quotes that has become another character, ``\\t``.
+    """
 
     line: int
     column: int
     text: str
     plain: bool
+    joined: bool = False
+    escaped: str = ""
 
 
 class Sequence(NamedTuple):
@@ -61,13 +68,13 @@ def read_tree(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
 
     Never raises: a tree beside Problems is good enough to look for further Problems, not to be used.
     """
-    faults: list[_Fault] = []
+    faults: list[Fault] = []
     root: Node | None = None
     try:
         root = _Tree(_decoded(data), faults).root()
-    except _Fault as fatal:
+    except Fault as fatal:
         faults.append(fatal)
-    return root, [Problem(file, fault.line, fault.column, "", fault.message) for fault in faults]
+    return root, [Problem(file, it.line, it.column, "", it.message, it.severity) for it in faults]
 
 
 def meaning(scalar: Scalar) -> str | int | float | bool | None:
@@ -116,7 +123,6 @@ def quoted(text: str) -> str:
 
 _SHOWN = 60
 _OF_YAML = "tag:yaml.org,2002:"
-_TOO_DEEP = f"found more than {MAX_DEPTH} levels of nesting; accepted: at most {MAX_DEPTH}"
 _INTEGER_LENGTH = len("-9223372036854775808")
 _INTEGER = re.compile("[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
 _NUMERAL = r"(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
@@ -128,51 +134,46 @@ _WORDS: dict[str, bool | None] = {
 }
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
-_NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_NOT_TEXT = re.compile(
+    "\r(?!\n)|[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+_LINE_ENDS = {"\r": "a carriage return alone", "\x85": "U+0085", "\u2028": "U+2028", "\u2029": "U+2029"}
+"""What ends a line for some programs and for others not: so a comment could go on as a job."""
 _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0[\t\n\r -~]\0|\0[\t\n\r -~]\0[\t\n\r -~]")
 _NOT_VALUE = re.compile("[\0\ud800-\udfff]")
-
-
-class _Fault(Exception):
-    """A Problem without its file; raised only where reading cannot go on."""
-
-    def __init__(self, line: int, column: int, message: str) -> None:
-        super().__init__(line, column, message)
-        self.line, self.column, self.message = line, column, message
 
 
 def _decoded(data: bytes) -> str:
     """UTF-8 that the parser cannot refuse character by character: its own error would name only a byte."""
     if len(data) > MAX_BYTES:
-        raise _Fault(0, 0, "found more than 1 MiB; accepted: a file of at most 1 MiB")
+        raise Fault(0, 0, "found more than 1 MiB; accepted: a file of at most 1 MiB")
     if _UTF_16.match(data):
-        raise _Fault(1, 1, "found UTF-16; accepted: UTF-8 text (see `Save as` in the editor)")
+        raise Fault(1, 1, "found UTF-16; accepted: UTF-8 text (see `Save as` in the editor)")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         message = f"found the byte 0x{data[error.start]:02x}; accepted: UTF-8 text"
-        raise _Fault(*_position(data[: error.start].decode()), message) from None
-    if odd := _NOT_TEXT.search(text):
+        raise Fault(*position(data[: error.start].decode()), message) from None
+    odd = _NOT_TEXT.search(text)
+    if odd and odd[0] in _LINE_ENDS:
+        message = f"found {_LINE_ENDS[odd[0]]}, which not all take for the end of a line; accepted: a line feed"
+        raise Fault(*position(text[: odd.start()]), message)
+    if odd:
         name = "a byte order mark" if odd[0] == "\ufeff" else f"the character U+{ord(odd[0]):04X}"
-        raise _Fault(*_position(text[: odd.start()]), f"found {name}; accepted: UTF-8 text without it")
+        raise Fault(*position(text[: odd.start()]), f"found {name}; accepted: UTF-8 text without it")
     return text
-
-
-def _position(before: str) -> tuple[int, int]:
-    """Line and column of the character that follows the text `before`."""
-    lines = _LINE_BREAK.split(before)
-    return len(lines), len(lines[-1]) + 1
 
 
 class _Tree:
     """Builds the nodes of one text; what is wrong without being the end goes to `faults`."""
 
-    def __init__(self, text: str, faults: list[_Fault]) -> None:
+    def __init__(self, text: str, faults: list[Fault]) -> None:
         self._text = text
         self._faults = faults
         self._parser = _PARSER(text)
         self._anchors: dict[str, Node] = {}
+        self._unused: dict[str, Any] = {}
+        """The events of the anchors that no alias has named yet."""
         self._nodes = 0
 
     def root(self) -> Node | None:
@@ -186,15 +187,18 @@ class _Tree:
         self._next()
         if not isinstance(end := self._next(), yaml.StreamEndEvent):
             raise _fault(end, "found a second document; accepted: one document a file")
+        for name, event in self._unused.items():
+            hint = f"such a value in quotes, if it starts with &, or without &{name[:_SHOWN]}"
+            self._refuse(event, f"found &{name[:_SHOWN]}, which no *{name[:_SHOWN]} uses; accepted: {hint}")
         return root
 
     def _next(self) -> Any:
         try:
             return self._parser.get_event()
         except yaml.MarkedYAMLError as error:
-            raise _syntax_fault(error, self._text) from None
+            raise syntax_fault(error, self._text) from None
         except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: escapes, in the pure parser only
-            raise _Fault(0, 0, f"this is not YAML: {error}") from None
+            raise Fault(0, 0, f"this is not YAML: {error}") from None
 
     def _refuse(self, event: Any, message: str) -> None:
         self._faults.append(_fault(event, message))
@@ -213,6 +217,7 @@ class _Tree:
         node = self._bare(event, depth)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
+            self._unused[event.anchor] = event
         return node
 
     def _bare(self, event: Any, depth: int) -> Node:
@@ -220,10 +225,28 @@ class _Tree:
         if isinstance(event, yaml.ScalarEvent):
             if event.style == '"' and (odd := _NOT_VALUE.search(event.value)):
                 self._refuse(event, f"found an escape for U+{ord(odd[0]):04X}; accepted: text without it")
-            return Scalar(mark.line + 1, mark.column + 1, event.value, not event.style)
+            return self._scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
             return Sequence(mark.line + 1, mark.column + 1, list(self._items(depth + 1)))
         return Mapping(mark.line + 1, mark.column + 1, self._entries(depth + 1))
+
+    def _scalar(self, event: Any) -> Scalar:
+        """The text, with what has become of it that a reader of the file may not see."""
+        start, end = event.start_mark, event.end_mark
+        plain = not event.style
+        raw = self._text[start.index : end.index] if end.line > start.line or event.style == '"' else ""
+        if plain and (lost := _LOST.match(self._text, end.index)) and self._text[end.index - 1] != "#":
+            message = (
+                f"found {quoted(lost[1])} behind the value, a comment; accepted: the value in quotes, or # and a space"
+            )
+            self._faults.append(
+                Fault(end.line + 1, lost.start(1) - self._text.rfind("\n", 0, lost.start(1)), message, "warning")
+            )
+        escape = _ESCAPE.search(_PLAIN_ESCAPE.sub("", raw)) if event.style == '"' else None
+        return Scalar(
+            start.line + 1, start.column + 1, event.value, plain,
+            event.style != "|" and _is_joined(raw.splitlines()), escape[0] if escape else "",
+        )  # fmt: skip
 
     def _items(self, depth: int) -> Iterator[Node]:
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
@@ -262,6 +285,7 @@ class _Tree:
         if node is None:
             hint = "a value that starts with * in quotes, or an alias after its anchor"
             raise _fault(event, f"found an alias without its anchor; accepted: {hint}")
+        self._unused.pop(event.anchor, None)
         self._count_again(node, event, depth)
         return node
 
@@ -279,82 +303,24 @@ class _Tree:
     def _count(self, event: Any, depth: int) -> None:
         self._nodes += 1
         if depth > MAX_DEPTH:
-            raise _fault(event, _TOO_DEEP)
+            raise _fault(event, TOO_DEEP)
         if self._nodes > MAX_NODES:
             raise _fault(event, f"found more than {MAX_NODES} values (aliases count in full); accepted: at most that")
 
 
-def _fault(event: Any, message: str) -> _Fault:
-    return _Fault(event.start_mark.line + 1, event.start_mark.column + 1, message)
+_LOST = re.compile(r"[ \t]+(#[^\s#!-][^\n]*)")
+"""A word that starts with #: comments have a space there, ``#42`` and ``#b`` are lost words."""
+_PLAIN_ESCAPE = re.compile(r"""\\["\\/ \n]""")
+_ESCAPE = re.compile(r"\\.")
+_GOES_ON = re.compile(r"(&&|\|\|?|;|,|[({\[])\s*$")
+_CONTINUES = re.compile(r"\s*(-|&&|\||;|>|<|[)}\]])")
 
 
-# ── syntax errors: the mistakes that people make in job files, with the remedy ──
-
-_CONFLICT = re.compile("^(<{7} |={7}$|>{7} )", re.MULTILINE)
-_BRACKET = re.compile(r"[\[{]")
-_LONE_WORD = re.compile(r"\s*[\w.-]+\s*")
-
-_REMEDIES = (
-    ("", "\t", "a tab; accepted: spaces, YAML indents with nothing else"),
-    ("block sequence entries are not allowed", "",
-        "a - inside a line; accepted: a value that starts with - in quotes, or a list on lines of its own"),
-    ("did not find expected <document start>", "",
-        "text behind the end of the first value; accepted: one mapping, which no INI file and no crontab is"),
-    ("found unknown escape character", "",
-        "an unknown escape in double quotes; accepted: single quotes, in which \\ is a plain character"),
-    ("did not find expected hex", "",
-        "an escape without its digits in double quotes; accepted: single quotes, in which \\ is a plain character"),
-    ("found invalid Unicode character escape code", "",
-        "an escape for half a character; accepted: the character itself"),
-)  # fmt: skip
-"""The beginning of the parser's complaint, the character it points to, and what we say instead."""
+def _is_joined(lines: list[str]) -> bool:
+    """Tell whether lines that become one may have been meant as several: none shows that it goes on."""
+    lines = [line for line in lines if line.strip() and not re.fullmatch(r">[-+0-9]*\s*(#.*)?", line.strip())]
+    return any(not (_GOES_ON.search(line) or _CONTINUES.match(following)) for line, following in pairwise(lines))
 
 
-def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> _Fault:
-    """The parser's complaint, at the place of the mistake rather than where it was noticed."""
-    problem, context = error.problem or "", error.context or ""
-    mark = error.problem_mark or error.context_mark
-    assert mark is not None
-    if conflict := _CONFLICT.search(text):
-        return _Fault(*_position(text[: conflict.start()]), "found a conflict marker of git; accepted: a merged file")
-    if "exceeded maximum nesting depth" in problem + context:
-        place = [bracket.start() for bracket in _BRACKET.finditer(text)][MAX_DEPTH]
-        return _Fault(*_position(text[:place]), _TOO_DEEP)
-    start = error.context_mark
-    if start is not None and (opened := _opened(context, problem, text[start.index :], mark.line - start.line)):
-        return _Fault(start.line + 1, start.column + 1, opened)
-    if start is not None and context in ("while scanning an alias", "while scanning an anchor"):
-        mark = start
-    return _Fault(mark.line + 1, mark.column + 1, _remedy(problem, context, text, mark.index))
-
-
-def _opened(context: str, problem: str, rest: str, lines: int) -> str:
-    """Tell of what was begun and found without its end somewhere below; "" if the mistake is not of that sort."""
-    if context.startswith("while scanning a simple key"):
-        return "found a line without a colon; accepted: a key, a colon, a space, and its value"
-    if context.startswith("while scanning a quoted scalar") and "end of stream" in problem:
-        return f"found a {rest[:1]} that is never closed; accepted: a closing one (inside '…' a ' is written '')"
-    if context.startswith("while parsing a flow") and lines:
-        return f"found a {rest[:1]} that is not closed, or a comma missing below it; accepted: [a, b] or {{a: b}}"
-    return ""
-
-
-def _remedy(problem: str, context: str, text: str, index: int) -> str:
-    found = text[index : index + 1]
-    before = text[text.rfind("\n", 0, index) + 1 : index]
-    for beginning, character, remedy in _REMEDIES:
-        if problem.startswith(beginning) and found.startswith(character):
-            return f"found {remedy}"
-    if found and found in "@`%*&" and context.startswith("while scanning"):
-        return f"found a value that starts with {found}; accepted: such a value in quotes"
-    if context.startswith("while scanning a block scalar"):
-        return "found text behind | or >; accepted: the text on the lines below, or such a value in quotes"
-    if problem.startswith("mapping values are not allowed"):
-        if _LONE_WORD.fullmatch(before):
-            return "found a key inside the value above it; accepted: a colon behind the key above, or less indentation"
-        return "found a colon inside a value; accepted: such a value in quotes"
-    if problem.startswith("did not find expected key") and context.startswith("while parsing a block mapping"):
-        if before.strip():
-            return "found text behind a value; accepted: the whole value in quotes (inside '…' a ' is written '')"
-        return "found a line that is indented unlike its neighbours; accepted: the keys of a mapping in one column"
-    return f"this is not YAML: {context} {problem}".replace(":  ", ": ")
+def _fault(event: Any, message: str) -> Fault:
+    return Fault(event.start_mark.line + 1, event.start_mark.column + 1, message)

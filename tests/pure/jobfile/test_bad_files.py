@@ -23,7 +23,7 @@ from click.testing import CliRunner
 
 from jobqueued.ctl.main import main
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.jobfile.types import Key
+from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.yamltext import MAX_BYTES, MAX_NODES
 from jobqueued.model import Problem
 from jobqueued.text import printable

@@ -15,9 +15,10 @@ from jobqueued.control.views import definition
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.refusal import NotAccepted
+from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
-from jobqueued.jobfile.types import Key, read_keys
+from jobqueued.jobfile.types import read_keys
 from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, read_tree
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, UNBOUNDED, Job
 from jobqueued.settings import Settings
@@ -312,7 +313,7 @@ def test_one_or_a_list(one: str, several: str) -> None:
     jobs = [read_jobs(f"jobs: {{a: {{command: x, {body}}}}}".encode(), "f")[0] for body in (one, several)]
     assert jobs[0] == jobs[1] != ()
     lists = {name for name, key in JOB_KEYS.items() if " or list" in key.type.name or "list of" in key.type.name}
-    shown = "locks dependencies tags success_codes retry_on groups schedule environment_file on telemetry_hooks"
+    shown = "locks dependencies tags success_codes retry_on groups schedule environment_file on telemetry_hooks redact"
     assert lists == set(shown.split())
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.refusal import NotAccepted
+from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
-from jobqueued.jobfile.types import Key
 from jobqueued.jobfile.yamltext import Scalar, read_tree
 from jobqueued.model import HOUR, MINUTE, SECOND
 

@@ -11,8 +11,9 @@ from jsonschema import Draft7Validator
 from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.refusal import NotAccepted
+from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.schema import job_file_schema
-from jobqueued.jobfile.types import Key, plain
+from jobqueued.jobfile.types import plain
 from jobqueued.jobfile.yamltext import Mapping, read_tree
 from man.generate import (
     CONFIG_PAGE,

@@ -80,7 +80,7 @@ BAD = [
     ('a: "\\0"', "f:1:4: found an escape for U+0000; accepted: text without it"),
     ("a: \x00", "f:1:4: found the character U+0000; accepted: UTF-8 text without it"),
     ("\ufeffa: 1", "f:1:1: found a byte order mark; accepted: UTF-8 text without it"),
-    ("a: é\u2028b\x1b", "f:2:2: found the character U+001B; accepted: UTF-8 text without it"),
+    ("a: é\r\nb\x1b", "f:2:2: found the character U+001B; accepted: UTF-8 text without it"),
     ("a: " + "x" * yamltext.MAX_BYTES, "f: found more than 1 MiB; accepted: a file of at most 1 MiB"),
     ("[" * 33, "f:1:33: found more than 32 levels of nesting; accepted: at most 32"),
     ("- 1\n" * 100_000, "f:100000:3: found more than 100000 values (aliases count in full); accepted: at most that"),

@@ -1,0 +1,95 @@
+"""YAML's mistakes that people make in job files: where each is, and what to write instead of what the parser says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+MAX_DEPTH = 32
+TOO_DEEP = f"found more than {MAX_DEPTH} levels of nesting; accepted: at most {MAX_DEPTH}"
+
+_LINE_BREAK = re.compile("\r?\n")
+
+
+class Fault(Exception):
+    """A Problem without its file; raised only where reading cannot go on."""
+
+    def __init__(self, line: int, column: int, message: str, severity: str = "error") -> None:
+        super().__init__(line, column, message)
+        self.line, self.column, self.message, self.severity = line, column, message, severity
+
+
+def position(before: str) -> tuple[int, int]:
+    """Line and column of the character that follows the text `before`."""
+    lines = _LINE_BREAK.split(before)
+    return len(lines), len(lines[-1]) + 1
+
+
+_CONFLICT = re.compile("^(<{7} |={7}$|>{7} )", re.MULTILINE)
+_BRACKET = re.compile(r"[\[{]")
+_LONE_WORD = re.compile(r"\s*[\w.-]+\s*")
+
+_REMEDIES = (
+    ("", "\t", "a tab; accepted: spaces, YAML indents with nothing else"),
+    ("block sequence entries are not allowed", "",
+        "a - inside a line; accepted: a value that starts with - in quotes, or a list on lines of its own"),
+    ("did not find expected <document start>", "",
+        "text behind the end of the first value; accepted: one mapping, which no INI file and no crontab is"),
+    ("found unknown escape character", "",
+        "an unknown escape in double quotes; accepted: single quotes, in which \\ is a plain character"),
+    ("did not find expected hex", "",
+        "an escape without its digits in double quotes; accepted: single quotes, in which \\ is a plain character"),
+    ("found invalid Unicode character escape code", "",
+        "an escape for half a character; accepted: the character itself"),
+)  # fmt: skip
+"""The beginning of the parser's complaint, the character it points to, and what we say instead."""
+
+
+def syntax_fault(error: Any, text: str) -> Fault:
+    """The parser's complaint, at the place of the mistake rather than where it was noticed."""
+    problem, context = error.problem or "", error.context or ""
+    mark = error.problem_mark or error.context_mark
+    assert mark is not None
+    if conflict := _CONFLICT.search(text):
+        return Fault(*position(text[: conflict.start()]), "found a conflict marker of git; accepted: a merged file")
+    if "exceeded maximum nesting depth" in problem + context:
+        place = [bracket.start() for bracket in _BRACKET.finditer(text)][MAX_DEPTH]
+        return Fault(*position(text[:place]), TOO_DEEP)
+    start = error.context_mark
+    if start is not None and (opened := _opened(context, problem, text[start.index :], mark.line - start.line)):
+        return Fault(start.line + 1, start.column + 1, opened)
+    if start is not None and context in ("while scanning an alias", "while scanning an anchor"):
+        mark = start
+    return Fault(mark.line + 1, mark.column + 1, _remedy(problem, context, text, mark.index))
+
+
+def _opened(context: str, problem: str, rest: str, lines: int) -> str:
+    """Tell of what was begun and found without its end somewhere below; "" if the mistake is not of that sort."""
+    if context.startswith("while scanning a simple key"):
+        return "found a line without a colon; accepted: a key, a colon, a space, and its value"
+    if context.startswith("while scanning a quoted scalar") and "end of stream" in problem:
+        return f"found a {rest[:1]} that is never closed; accepted: a closing one (inside '…' a ' is written '')"
+    if context.startswith("while parsing a flow") and lines:
+        return f"found a {rest[:1]} that is not closed, or a comma missing below it; accepted: [a, b] or {{a: b}}"
+    return ""
+
+
+def _remedy(problem: str, context: str, text: str, index: int) -> str:
+    found = text[index : index + 1]
+    before = text[text.rfind("\n", 0, index) + 1 : index]
+    for beginning, character, remedy in _REMEDIES:
+        if problem.startswith(beginning) and found.startswith(character):
+            return f"found {remedy}"
+    if found and found in "@`%*&" and context.startswith("while scanning"):
+        return f"found a value that starts with {found}; accepted: such a value in quotes"
+    if context.startswith("while scanning a block scalar"):
+        return "found text behind | or >; accepted: the text on the lines below, or such a value in quotes"
+    if problem.startswith("mapping values are not allowed"):
+        if _LONE_WORD.fullmatch(before):
+            return "found a key inside the value above it; accepted: a colon behind the key above, or less indentation"
+        return "found a colon inside a value; accepted: such a value in quotes"
+    if problem.startswith("did not find expected key") and context.startswith("while parsing a block mapping"):
+        if before.strip():
+            return "found text behind a value; accepted: the whole value in quotes (inside '…' a ' is written '')"
+        return "found a line that is indented unlike its neighbours; accepted: the keys of a mapping in one column"
+    return f"this is not YAML: {context} {problem}".replace(":  ", ": ")
