@@ -147,7 +147,7 @@ class Daemon:
         self._happened += [*map(events.Recorded, takeover.recorded), *self._recover(same_boot=known)]
         is_new_boot = not (known or takeover.lost)
         self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot_id if is_new_boot else None))
-        self._happened += self._path_triggers.found()
+        self._path_triggers.begin()
         self._turn(admit=False)
         self._boot = [SaveBoot(boot_id)]
         self._happened += self._commits.begun()

@@ -42,7 +42,7 @@ WINGS: dict[str, list[str]] = {
         "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "launcher_link",
         "launcher_news",
     ],
-    "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "path_triggers"],
+    "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "listing", "path_triggers"],
     "control": [
         "interface", "varlink", "views", "summary", "lock_processes", "monitor", "reload", "listener", "server",
         "methods",

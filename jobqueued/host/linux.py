@@ -34,7 +34,7 @@ class _Itimerspec(ctypes.Structure):
     _fields_ = (("interval", _Timespec), ("value", _Timespec))
 
 
-_READS = 64
+_CHUNK = 64 << 10
 
 
 class InotifyEvent(NamedTuple):
@@ -96,11 +96,13 @@ def unwatch(descriptor: int, number: int) -> None:
     _checked("inotify_rm_watch", _libc.inotify_rm_watch(descriptor, number))
 
 
-def inotify_events(descriptor: int) -> Iterator[InotifyEvent]:
-    """Read all events that are there now, without waiting; of an endless storm a part."""
+def inotify_events(descriptor: int, most: int = 1 << 20) -> Iterator[InotifyEvent]:
+    """Read the events that are there now, without waiting; of a storm so many bytes, which by default are all that the
+    kernel keeps (fs.inotify.max_queued_events).
+    """
     with contextlib.suppress(BlockingIOError):
-        for _ in range(_READS):
-            yield from _parsed(os.read(descriptor, 65536))
+        for size in range(most, 0, -_CHUNK):
+            yield from _parsed(os.read(descriptor, min(size, _CHUNK)))
 
 
 def _parsed(data: bytes) -> Iterator[InotifyEvent]:

@@ -1,6 +1,10 @@
 """Files that appear where jobs wait for them (`on: {path: …}`): told by inotify(7), once they are complete.
 
 A directory that is not there yet is waited for in the nearest one above it that is.
+
+Others may write where jobs wait, so whatever they do costs a turn little: one read, after which a storm rests, and one
+slice of a look through a directory (`listing`), which begins no oftener than every 5 s.  Each path is told 10 times at
+once, then once a second; what comes meanwhile is told with the next, so nothing is left lying.
 """
 
 from __future__ import annotations
@@ -11,15 +15,27 @@ import os
 import select
 import stat
 import time
-from collections.abc import Container, Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator
 
 from jobqueued.events import PathAppeared
 from jobqueued.host import linux
 from jobqueued.jobdir.inbox import RESCAN, remedy
-from jobqueued.jobdir.trust import has_writer
-from jobqueued.model import Now
+from jobqueued.jobdir.listing import MOST, SLICE, Listing, Patterns
+from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
+
+READ = 16 << 10
+"""Bytes of events read in one turn: at most a thousand, some 2 ms."""
+STORM = 50
+"""So many events in one read may not have been all; fewer were, as none has more than 272 bytes."""
+REST = SECOND // 50
+"""The pause before the next read of a storm, which takes a tenth of a CPU then."""
+PAUSE = 5 * SECOND
+"""The least time between two looks through one directory that took more than a slice."""
+EVERY, BURST = SECOND, 10
+"""A path is told so often: once in this time, and so many times at once after a calm while."""
+TOLD = 64
+"""Paths told in one turn."""
 
 _DIRECTORY = 0x4000_0000
 """IN_ISDIR."""
@@ -28,125 +44,142 @@ _COMPLETE = linux.IN_CLOSE_WRITE | linux.IN_MOVED_TO
 _GONE = linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_IGNORED | linux.IN_UNMOUNT
 _ANOTHER_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG})
 _MASK = _COMPLETE | linux.IN_CREATE | linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_ONLYDIR
+_NOW = -1
 
 
 class PathTriggers(Source):
-    """The files that jobs wait for.  `trouble` says which directories can't be watched, and why; "": all are."""
+    """The files that jobs wait for."""
 
     def __init__(self) -> None:
         self._inotify = _inotify()
-        self.trouble = ""
+        self._unwatched = ""
         self._look_at: int | None = None
-        self._patterns: dict[str, list[str]] = {}
+        self._wanted: set[str] = set()
+        self._patterns: dict[str, Patterns] = {}
+        self._ways: set[str] = set()
+        """The directories of the patterns, and all above them."""
         self._watches: dict[int, str] = {}
+        self._has_moved = False
+        """Whether what is watched may be another directory by now, or no longer the nearest."""
+        self._rests_until: int | None = None
         self._looked = _coarse()
+        self._unlisted: dict[str, int] = {}
+        """Directories to look through, and since when (wall) something may have appeared there unnoticed."""
+        self._listed: dict[str, int] = {}
+        """When (monotonic) each was looked through last."""
+        self._listing: tuple[str, bool, Listing] | None = None
+        self._too_many: dict[str, int] = {}
+        """Where a look found no end, and when that was."""
+        self._appeared: dict[str, int] = {}
+        """The paths to be told, with the instant of their newest file; `_NOW`: that of the telling."""
+        self._paid: dict[str, int] = {}
+        """Until when (monotonic) what was told of each path is paid off (the "virtual scheduling" of ATM's GCRA)."""
+
+    @property
+    def trouble(self) -> str:
+        """The reason why something may go unnoticed; "": nothing does."""
+        if self._unwatched or not self._too_many:
+            return self._unwatched
+        found = f"{next(iter(self._too_many))} has more than {MOST} files, and events were lost"
+        return f"{found}; what came meanwhile may be noticed with the next file only: move what is done elsewhere"
 
     def descriptors(self) -> dict[int, int]:
-        """One of inotify, readable once something has happened."""
-        return {} if self._inotify is None else {self._inotify: select.POLLIN}
+        """One of inotify, readable once something has happened, unless a storm rests."""
+        if self._inotify is None or self._rests_until is not None:
+            return {}
+        return {self._inotify: select.POLLIN}
 
     @property
     def deadline(self) -> int | None:
-        """The time to look, as inotify does not tell of all of them; None: it does."""
-        return self._look_at
+        """The time to read on, to look through a directory, or to tell a path again; None: there is nothing to do."""
+        times = [self._listed.get(directory, -PAUSE) + PAUSE for directory in self._unlisted]
+        times += [self._paid.get(path, 0) - (BURST - 1) * EVERY for path in self._appeared]
+        times += [at for at in (self._look_at, self._rests_until) if at is not None]
+        return min(times, default=None)
 
-    def turn(self, now: Now) -> list[PathAppeared]:
-        """Look at all of them, and try to watch them again."""
-        if self._look_at is None or self._look_at > now.mono:
-            return []
-        self._inotify = _inotify() if self._inotify is None else self._inotify
-        since, self._looked = self._looked, _coarse()
-        self._watch()
-        instant = time.time_ns()
-        return [_appeared(path, instant) for path in dict.fromkeys(self._there(self._patterns, since))]
+    @property
+    def has_more(self) -> bool:
+        """True while a directory is looked through, or ways to one have changed."""
+        return self._listing is not None or self._has_moved
 
     def ready(self, descriptor: int, now: Now) -> list[PathAppeared]:
-        """Tell what has appeared."""
-        return self.take()
+        """Read what has happened, once."""
+        before = _coarse()
+        happened = [] if self._inotify is None else list(linux.inotify_events(self._inotify, READ))
+        is_storm, lost = len(happened) > STORM, any(event.mask & linux.IN_Q_OVERFLOW for event in happened)
+        if is_storm:
+            self._rests_until = now.mono + REST
+        if lost:
+            self._look_through(self._patterns, self._looked)
+        if lost or not is_storm:
+            self._looked = before
+        self._take(happened)
+        return self._told(now.mono)
+
+    def turn(self, now: Now) -> list[PathAppeared]:
+        """Do a part of what there is to do, and tell what has appeared."""
+        if self._rests_until is not None and self._rests_until <= now.mono:
+            self._rests_until = None
+        if self._look_at is not None and self._look_at <= now.mono:
+            self._look_again()
+        if self._has_moved:
+            self._look_through(self._watch() & self._patterns.keys(), 0)
+        self._list(now.mono)
+        return self._told(now.mono)
 
     def want(self, paths: Iterable[str]) -> None:
         """Wait for these and no others: absolute, with ``*``, ``?`` and ``[…]`` in the last part only."""
-        patterns: dict[str, list[str]] = {}
+        wanted: dict[str, list[str]] = {}
         for path in paths:
-            patterns.setdefault(os.path.dirname(path), []).append(path)
-        if patterns != self._patterns:
-            self._patterns = patterns
-            self._watch()
+            wanted.setdefault(os.path.dirname(path), []).append(path)
+        known = {path for paths in wanted.values() for path in paths}
+        if known == self._wanted:
+            return
+        self._wanted, patterns = known, {directory: Patterns(paths) for directory, paths in wanted.items()}
+        self._patterns, self._ways = patterns, {place for directory in patterns for place in _upwards(directory)}
+        self._listing = None if self._listing is None or self._listing[0] not in patterns else self._listing
+        self._unlisted, self._listed, self._too_many = (
+            {name: at for name, at in of_directories.items() if name in patterns}
+            for of_directories in (self._unlisted, self._listed, self._too_many)
+        )
+        self._appeared, self._paid = (
+            {path: at for path, at in of_paths.items() if path in known} for of_paths in (self._appeared, self._paid)
+        )
+        self._watch()
 
-    def found(self) -> Iterator[PathAppeared]:
-        """Find what is there at the start: maybe it appeared while nobody looked."""
-        for path in self._paths():
-            if (instant := self._newest(path)) is not None:
-                yield _appeared(path, instant)
+    def begin(self) -> None:
+        """Look for what is there at the start: maybe it appeared while nobody looked."""
+        self._look_through(self._patterns, _NOW)
 
-    def take(self) -> list[PathAppeared]:
-        """Take what has appeared, each path once."""
-        found: dict[str, None] = {}
-        while changed := self._read(found):
-            fresh, lost = self._watch(), changed & linux.IN_Q_OVERFLOW
-            found |= dict.fromkeys(self._there(fresh, 0))
-            if lost:
-                found |= dict.fromkeys(self._there(self._patterns, self._looked))
-            elif not fresh:
-                break
-        self._looked = _coarse()
-        instant = time.time_ns()
-        return [_appeared(path, instant) for path in found]
+    # what the kernel tells
 
-    def _read(self, found: dict[str, None]) -> int:
-        """Add what the events up to now tell; those of their bits that tell of directories, or of lost events."""
-        changed = 0
-        for event in [] if self._inotify is None else linux.inotify_events(self._inotify):
+    def _take(self, happened: Iterable[linux.InotifyEvent]) -> None:
+        """Take in events, those of one name together."""
+        names: dict[tuple[str, str], int] = {}
+        for event in happened:
             directory = self._watches.get(event.watch, "")
-            changed |= event.mask & (_GONE | linux.IN_Q_OVERFLOW)
-            if directory not in self._patterns:
-                changed |= event.mask
-            if self._is_complete(f"{directory}/{event.name}", event.mask):
-                found |= dict.fromkeys(self._matching(directory, event.name))
-        return changed
-
-    def _paths(self) -> list[str]:
-        return [path for patterns in self._patterns.values() for path in patterns]
-
-    def _newest(self, path: str) -> int | None:
-        """The time (wall, ns) at which the newest file that is there now appeared, or changed last; None: none is."""
-        directory, times = os.path.dirname(path), []
-        with contextlib.suppress(OSError), os.scandir(directory) as entries:
-            for entry in entries:
-                if path in self._matching(directory, entry.name) and not _is_being_written(entry):
-                    with contextlib.suppress(OSError):
-                        times.append(entry.stat(follow_symlinks=False).st_ctime_ns)
-        return max(times, default=None)
-
-    def _matching(self, directory: str, name: str) -> list[str]:
-        patterns = self._patterns.get(directory, ())
-        return [path for path in patterns if fnmatchcase(name, os.path.basename(path))]
-
-    def _is_complete(self, path: str, mask: int) -> bool:
-        """A regular file once it is closed, or moved here; a link to a complete one, and all else, at once."""
-        if not mask & linux.IN_CREATE or mask & (_COMPLETE | _DIRECTORY):
-            return bool(mask & (_COMPLETE | _DIRECTORY))
-        with contextlib.suppress(OSError):
-            status = os.lstat(path)
-            return not stat.S_ISREG(status.st_mode) or status.st_nlink > 1
-        return False
-
-    def _there(self, directories: Container[str], since: int) -> Iterator[str]:
-        """The paths in these directories that have a file since then."""
-        for path in self._paths():
-            if os.path.dirname(path) in directories and (newest := self._newest(path)) is not None and newest >= since:
-                yield path
+            if event.mask & _GONE or (directory not in self._patterns and f"{directory}/{event.name}" in self._ways):
+                self._has_moved = True
+            if directory in self._patterns:
+                names[directory, event.name] = names.get((directory, event.name), 0) | event.mask
+        for (directory, name), mask in names.items():
+            fresh = [path for path in self._patterns[directory].matching(name) if path not in self._appeared]
+            if fresh and _is_complete(f"{directory}/{name}", mask):
+                self._appeared |= dict.fromkeys(fresh, _NOW)
 
     def _watch(self) -> set[str]:
-        """Each directory, or the nearest above it that is there; which of them were not watched."""
-        self.trouble, self._look_at = "", None
+        """Watch each directory, or the nearest above it that is there; which of them were not watched.
+
+        While there are such, the ways to others may have changed before they were watched: they are looked at again.
+        """
+        self._unwatched, self._look_at = "", None
         wanted = dict(found for directory in self._patterns if (found := self._watched(directory)) is not None)
         if self._inotify is not None:
             for number in self._watches.keys() - wanted.keys():
                 with contextlib.suppress(OSError):  # it went with its directory
                     linux.unwatch(self._inotify, number)
         fresh = {place for number, place in wanted.items() if number not in self._watches}
-        self._watches = wanted
+        self._watches, self._has_moved = wanted, bool(fresh)
         return fresh
 
     def _watched(self, directory: str) -> tuple[int, str] | None:
@@ -159,10 +192,57 @@ class PathTriggers(Source):
             except OSError as error:
                 if error.errno not in _ANOTHER_PLACE:
                     how = f"{remedy(error)}; until then it is looked at once a minute"
-                    self.trouble = f"cannot watch {directory}: {how}"
+                    self._unwatched = f"cannot watch {directory}: {how}"
                     break
         self._look_at = time.monotonic_ns() + RESCAN
         return None
+
+    # what listings tell
+
+    def _look_again(self) -> None:
+        """Look through all of them, and try to watch them again."""
+        self._inotify = _inotify() if self._inotify is None else self._inotify
+        since, self._looked = self._looked, _coarse()
+        self._watch()
+        self._look_through(self._patterns, since)
+
+    def _look_through(self, directories: Iterable[str], since: int) -> None:
+        """Have them looked through for what has appeared since; `_NOW`: for the newest."""
+        for directory in directories:
+            self._unlisted[directory] = min(since, self._unlisted.get(directory, since))
+
+    def _list(self, mono: int) -> None:
+        """Look a slice further through one directory; one that was just looked through has to wait."""
+        if self._listing is None:
+            ready = (name for name in self._unlisted if self._listed.get(name, -PAUSE) + PAUSE <= mono)
+            if (directory := next(ready, None)) is None:
+                return
+            since = self._unlisted.pop(directory)
+            at_start = since == _NOW
+            self._listing = directory, at_start, Listing(directory, self._patterns[directory], since, newest=at_start)
+        directory, at_start, listing = self._listing
+        for path, changed in listing.go_on():
+            self._appeared.setdefault(path, changed if at_start else _NOW)
+        if listing.is_over:
+            self._listing = None
+            if listing.looked >= SLICE:
+                self._listed[directory] = mono
+            self._too_many.pop(directory, None)
+            if listing.looked >= MOST:
+                self._too_many[directory] = mono
+
+    # what is told
+
+    def _told(self, mono: int) -> list[PathAppeared]:
+        """Take those to be told by now."""
+        instant = time.time_ns()
+        ready = [path for path in self._appeared if self._paid.get(path, 0) - (BURST - 1) * EVERY <= mono]
+        found = []
+        for path in ready[:TOLD]:
+            changed = self._appeared.pop(path)
+            self._paid[path] = max(self._paid.get(path, 0), mono) + EVERY
+            found.append(PathAppeared(path, instant if changed == _NOW else changed, f"x{os.urandom(8).hex()}"))
+        return found
 
 
 def _inotify() -> int | None:
@@ -178,20 +258,14 @@ def _coarse() -> int:
     return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
 
 
-def _is_being_written(entry: os.DirEntry[str]) -> bool:
-    """True if it will be closed later, which is told."""
+def _is_complete(path: str, mask: int) -> bool:
+    """A regular file once it is closed, or moved here; a link to a complete one, and all else, at once."""
+    if not mask & linux.IN_CREATE or mask & (_COMPLETE | _DIRECTORY):
+        return bool(mask & (_COMPLETE | _DIRECTORY))
     with contextlib.suppress(OSError):
-        if entry.is_file(follow_symlinks=False):
-            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                return has_writer(descriptor)
-            finally:
-                os.close(descriptor)
+        status = os.lstat(path)
+        return not stat.S_ISREG(status.st_mode) or status.st_nlink > 1
     return False
-
-
-def _appeared(path: str, instant: int) -> PathAppeared:
-    return PathAppeared(path, instant, f"x{os.urandom(8).hex()}")
 
 
 def _upwards(directory: str) -> Iterator[str]:

@@ -174,7 +174,13 @@ def _glob(node: Scalar) -> str:
 _GLOB = scalar("path", "an absolute path, with * ? and [] in its last part only", _glob)
 
 _EVENTS = table(
-    Key("path", _GLOB, "", "Due when a file that matches has appeared and is complete.", "/srv/in/*.csv"),
+    Key(
+        "path",
+        _GLOB,
+        "",
+        "Due when a file that matches has appeared and is complete; of many files 10 times, then once a second.",
+        "/srv/in/*.csv",
+    ),
     Key("event", EVENT_NAME, "", "Due when this event is emitted: `jobqueuectl emit NAME`.", "deployed"),
     Key("job", ID, "", "Due when a run of this job has ended, after all its attempts.", "rotate-logs"),
     Key("result", choice("success", "failure", "any"), "success", "Result that the run must have.", "any"),

@@ -11,30 +11,51 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.events import PathAppeared
 from jobqueued.host import linux
+from jobqueued.jobdir import listing, path_triggers
 from jobqueued.jobdir.inbox import RESCAN
-from jobqueued.jobdir.path_triggers import PathTriggers
+from jobqueued.jobdir.listing import SLICE, Listing
+from jobqueued.jobdir.path_triggers import BURST, EVERY, PAUSE, READ, REST, PathTriggers
 from jobqueued.loop import read_clocks
-from tests.support.host import DEADLINE, wait_for
+from tests.support.host import wait_for
 
 
 class Waiting:
-    """Somebody who waits for files that match."""
+    """Somebody who waits for files that match; `later` is by how much (ns) it is later for them than it is."""
 
     def __init__(self, *paths: Path | str) -> None:
-        self.triggers = PathTriggers()
+        self.triggers, self.later = PathTriggers(), 0
         self.triggers.want(map(str, paths))
+
+    def turn(self) -> list[PathAppeared]:
+        """What one turn of the loop tells, which does not sleep."""
+        now = read_clocks()
+        now = now._replace(mono=now.mono + self.later)
+        found = list[PathAppeared]()
+        for descriptor in select.select(list(self.triggers.descriptors()), [], [], 0)[0]:
+            found += self.triggers.ready(descriptor, now)
+        deadline = self.triggers.deadline
+        if self.triggers.has_more or (deadline is not None and deadline <= now.mono):
+            found += self.triggers.turn(now)
+        return found
+
+    def appeared(self) -> list[PathAppeared]:
+        """What has appeared since the last look."""
+        found = self.turn()
+        while self.triggers.has_more or select.select(list(self.triggers.descriptors()), [], [], 0)[0]:
+            found += self.turn()
+        return found
 
     def told(self) -> list[str]:
         """The paths that have appeared since the last look."""
-        return [event.path for event in self.triggers.take()]
+        return [event.path for event in self.appeared()]
 
     def wait(self) -> list[str]:
-        """The next that appear; nothing but inotify wakes us."""
-        while select.select(list(self.triggers.descriptors()), [], [], DEADLINE)[0]:
-            if found := self.told():
-                return found
-        raise AssertionError("nothing was told")
+        """The next that appear; nothing but inotify and the deadline wakes us."""
+        told = list[str]()
+        wait_for(lambda: told.extend(self.told()) or told, why="a path that has appeared")
+        return told
 
 
 def moved_in(path: Path) -> None:
@@ -120,11 +141,12 @@ def test_a_directory_that_is_moved_in(tmp_path: Path) -> None:
 
 def test_what_is_there_at_the_start(tmp_path: Path) -> None:
     """It is told with the time at which it appeared: who was told of it before knows it by that."""
-    waiting = Waiting(tmp_path / "*.csv", tmp_path / "none")
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).touch()
+    waiting = Waiting(tmp_path / "*.csv", tmp_path / "none")
     newest = max((tmp_path / name).stat().st_ctime_ns for name in ("a.csv", "b.csv"))
-    assert [(event.path, event.instant) for event in waiting.triggers.found()] == [(f"{tmp_path}/*.csv", newest)]
+    waiting.triggers.begin()
+    assert [(event.path, event.instant) for event in waiting.appeared()] == [(f"{tmp_path}/*.csv", newest)]
 
 
 def test_nobody_waits_any_more(tmp_path: Path) -> None:
@@ -153,7 +175,8 @@ def test_what_comes_with_its_directory_may_not_be_complete(tmp_path: Path) -> No
     (tmp_path / "in").mkdir()
     with open(tmp_path / "in" / "a", "w") as file:
         assert waiting.told() == []
-        assert list(waiting.triggers.found()) == []
+        waiting.triggers.begin()
+        assert waiting.told() == []
         file.write("all of it")
     assert waiting.wait() == [f"{tmp_path}/in/a"]
     assert waiting.told() == []
@@ -185,6 +208,7 @@ def test_lost_events(tmp_path: Path) -> None:
     waiting.told()
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     wait_for(lambda: a_later_time_stamp(tmp_path), why="a tick later than `old`")
+    (tmp_path / "in" / "0").touch()
     waiting.told()
     for number in range(most // 2 + 1):  # each is created, and closed
         (tmp_path / "in" / str(number)).touch()
@@ -216,5 +240,110 @@ def test_without_inotify_it_is_looked_once_a_minute(tmp_path: Path, monkeypatch:
 
 def _looked(waiting: Waiting, later: int) -> list[str]:
     """What a look some time later tells."""
-    now = read_clocks()
-    return [event.path for event in waiting.triggers.turn(now._replace(mono=now.mono + later))]
+    waiting.later = later
+    return waiting.told()
+
+
+class Storm:
+    """Somebody who writes files faster than they are looked at: before each turn more than one read takes."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.listed = self.read = 0
+        self._events = linux.inotify_events
+        self._files = [directory / f"{number}.tmp" for number in range(3 * SLICE)]
+        monkeypatch.setattr(linux, "inotify_events", self._counted)
+        monkeypatch.setattr(Listing, "_look", self._looks(Listing._look))
+
+    def _counted(self, descriptor: int, most: int) -> list[linux.InotifyEvent]:
+        found = list(self._events(descriptor, most))
+        self.read += len(found)
+        return found
+
+    def _looks(self, look: Callable[[Listing, os.DirEntry[str]], None]) -> Callable[..., None]:
+        def looked(listing: Listing, entry: os.DirEntry[str]) -> None:
+            self.listed += 1
+            look(listing, entry)
+
+        return looked
+
+    def blow(self) -> None:
+        """All the files again."""
+        for file in self._files:
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT))
+
+
+def test_a_storm_costs_a_turn_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever can write where a job waits can fill the queue of events faster than it is read, again and again; a turn
+    reads once, and looks at 200 names at most.
+    """
+    waiting = Waiting(tmp_path / "*.csv")
+    storm = Storm(tmp_path, monkeypatch)
+    for _ in range(int(Path("/proc/sys/fs/inotify/max_queued_events").read_text()) // (3 * SLICE) + 1):
+        storm.blow()
+    for _ in range(100):
+        storm.blow()
+        before = storm.read, storm.listed
+        assert waiting.turn() == []
+        assert storm.read - before[0] <= READ // 16
+        assert storm.listed - before[1] <= SLICE
+        waiting.later += REST
+    assert (3 * SLICE, True) == (storm.listed, storm.read > 20_000)
+
+
+def test_a_storm_is_not_listed_again_at_once(tmp_path: Path) -> None:
+    """Events that are lost again and again make one look in five seconds, and what has come is told all the same."""
+    for number in range(2 * SLICE):
+        (tmp_path / f"{number}.tmp").touch()
+    waiting = Waiting(tmp_path / "a.csv")
+    waiting.told()
+    lose_events(waiting)
+    waiting.told()
+    (tmp_path / "a.csv").touch()
+    lose_events(waiting)
+    assert [] == waiting.told()
+    waiting.later += PAUSE
+    assert [f"{tmp_path}/a.csv"] == waiting.told()
+
+
+def lose_events(waiting: Waiting) -> None:
+    """As if the kernel's queue had been too short for those that there are."""
+    descriptor = waiting.triggers.descriptors()
+    with pytest.MonkeyPatch.context() as patch:
+        lost = [linux.InotifyEvent(-1, linux.IN_Q_OVERFLOW, "")]
+        events = linux.inotify_events
+        patch.setattr(linux, "inotify_events", lambda number, _most: [list(events(number)), lost][1])
+        for number in descriptor:
+            waiting.triggers.ready(number, read_clocks())
+
+
+def test_more_files_than_anybody_looks_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that is filled without an end ends a look, and that is said until a look comes to its end."""
+    monkeypatch.setattr(listing, "MOST", 2 * SLICE)
+    monkeypatch.setattr(path_triggers, "MOST", 2 * SLICE)
+    for number in range(3 * SLICE):
+        (tmp_path / f"{number}.tmp").touch()
+    waiting = Waiting(tmp_path / "a.csv")
+    waiting.triggers.begin()
+    assert [] == waiting.told()
+    assert waiting.triggers.trouble.startswith(f"{tmp_path} has more than {2 * SLICE} files, and events were lost")
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    waiting.later += PAUSE
+    waiting.told()
+    assert "" == waiting.triggers.trouble
+
+
+def test_a_path_is_told_ten_times_then_once_a_second(tmp_path: Path) -> None:
+    """Whoever makes a file again and again makes no job due oftener than that; the last file is not forgotten."""
+    waiting = Waiting(tmp_path / "*.csv", tmp_path / "other")
+    told = list[str]()
+    for number in range(30):
+        (tmp_path / f"{number}.csv").touch()
+        told += waiting.told()
+    assert [f"{tmp_path}/*.csv"] * BURST == told
+    (tmp_path / "other").touch()
+    assert [f"{tmp_path}/other"] == waiting.told()
+    waiting.later += EVERY
+    assert [f"{tmp_path}/*.csv"] == waiting.told()
+    waiting.later += EVERY
+    assert ([], None) == (waiting.told(), waiting.triggers.deadline)

@@ -1,0 +1,96 @@
+"""A look through a directory that others may fill: slice by slice, and not endlessly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import translate
+from itertools import islice
+from typing import NamedTuple
+
+from jobqueued.jobdir.trust import has_writer
+
+SLICE = 200
+"""Names looked at in one turn: some 2 ms."""
+MOST = 100_000
+"""Names looked at in all: whoever goes on to add some ends the look here."""
+
+
+class Patterns:
+    """The patterns for names in one directory, by the path that they are the last part of."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._names: dict[str, str] = {}
+        self._globs: list[tuple[re.Pattern[str], str]] = []
+        for path in paths:
+            name = os.path.basename(path)
+            if re.search(r"[*?[]", name):
+                self._globs.append((re.compile(translate(name)), path))
+            else:
+                self._names[name] = path
+
+    def __len__(self) -> int:
+        return len(self._names) + len(self._globs)
+
+    def matching(self, name: str) -> Iterator[str]:
+        """The paths whose pattern a name matches."""
+        if name in self._names:
+            yield self._names[name]
+        yield from (path for glob, path in self._globs if glob.match(name))
+
+
+class Found(NamedTuple):
+    """A path that has files, and when the newest of them changed last (wall, ns)."""
+
+    path: str
+    changed: int
+
+
+class Listing:
+    """One look at what is in a directory since some time: call `go_on` until it `is_over`.
+
+    `looked` counts the names.
+    """
+
+    def __init__(self, directory: str, patterns: Patterns, since: int, *, newest: bool) -> None:
+        """If `newest`, that is looked for, to the end; else any file of a path will do."""
+        self._patterns, self._since, self._newest = patterns, since, newest
+        self._found: dict[str, int] = {}
+        self.looked, self.is_over = 0, False
+        self._entries = iter(_entries(directory))
+
+    def go_on(self) -> list[Found]:
+        """Look at some more; all that was found, once it is over."""
+        before = self.looked
+        for entry in islice(self._entries, SLICE):
+            self.looked += 1
+            self._look(entry)
+        has_all = not self._newest and len(self._found) == len(self._patterns)
+        self.is_over = has_all or self.looked >= MOST or self.looked < before + SLICE
+        return [Found(path, changed) for path, changed in self._found.items()] if self.is_over else []
+
+    def _look(self, entry: os.DirEntry[str]) -> None:
+        for path in self._patterns.matching(entry.name):
+            with contextlib.suppress(OSError):
+                changed = entry.stat(follow_symlinks=False).st_ctime_ns
+                if changed >= self._since and changed > self._found.get(path, -1) and not _is_being_written(entry):
+                    self._found[path] = changed
+
+
+def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        yield from entries
+
+
+def _is_being_written(entry: os.DirEntry[str]) -> bool:
+    """True if it will be closed later, which is told."""
+    with contextlib.suppress(OSError):
+        if entry.is_file(follow_symlinks=False):
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                return has_writer(descriptor)
+            finally:
+                os.close(descriptor)
+    return False
