@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from collections.abc import Mapping as Map
 from dataclasses import fields
-from itertools import chain
+from itertools import chain, count
 from operator import attrgetter
 from typing import NamedTuple
 
+from jobqueued.circles import circles, told, way_back
 from jobqueued.model import Job, Problem
+
+_NO_CIRCLE = "jobs of which none waits for itself; take one out of `dependencies` or `on`"
+_PATIENCE = 10
+"""So many circles that hang together cost one file each; then all files go that have a part in one."""
 
 
 class Change(NamedTuple):
@@ -86,16 +91,17 @@ class Catalog:
         ids.update(*(found for (kind, _), found in self._listeners.items() if kind == "job"))
         return [self._jobs[job_id] for job_id in sorted(ids)]
 
-    def circles(self) -> dict[str, tuple[str, ...]]:
-        """For each job that waits for itself by way of others, the way: its id first and last."""
-        edges = {job.id: set(awaited(job)) for job in self.depending()}
-        core = _core(_reversed(_core(edges)))
-        ways: dict[str, tuple[str, ...]] = {}
-        for name in sorted(core):
-            if name not in ways and (ring := _ring(name, {known: edges[known] & core.keys() for known in core})):
-                for place, member in enumerate(ring):
-                    ways.setdefault(member, (*ring[place:], *ring[: place + 1]))
+    def circles(self) -> dict[str, str]:
+        """For each job that waits for itself by way of others, a way for people: one for all of a circle."""
+        ways: dict[str, str] = {}
+        for group in circles((job.id for job in self.depending()), self._awaited):
+            way = told(way_back(min(group), {*group}, self._awaited))
+            ways |= dict.fromkeys(group, way)
         return ways
+
+    def _awaited(self, name: str) -> tuple[str, ...]:
+        job = self._jobs.get(name)
+        return () if job is None else awaited(job)
 
     def add(self, job: Job) -> None:
         """Add a job; ValueError if its id is taken."""
@@ -137,19 +143,48 @@ class Catalog:
         """Find what keeps files that are new at the same time from being accepted, by file.
 
         So two files may swap ids.  An id that none has goes to the first in byte order of the names; those of
-        `vanished` files are free.
+        `vanished` files are free.  Of files that close a circle, the last by name is refused, as if it were not there.
         """
+        refused = self._taken(files, vanished)
+        for patience in count(_PATIENCE, -1):
+            left = {file: jobs for file, jobs in files.items() if file not in refused}
+            closing = self._closing(left, vanished, all_of_them=patience < 0)
+            if not closing:
+                break
+            refused |= closing
+            refused |= self._taken({file: jobs for file, jobs in left.items() if file not in closing}, vanished)
+        return refused
+
+    def _closing(
+        self, files: Map[str, tuple[Job, ...]], vanished: Container[str], *, all_of_them: bool
+    ) -> dict[str, list[Problem]]:
+        """Find the files that close circles: of each circle one, or `all_of_them`."""
+        fresh = {job.id: job for jobs in files.values() for job in jobs}
+        edges = {job.id: {*awaited(job)} - {*self._awaited(job.id)} for job in fresh.values() if awaited(job)}
+
+        def after(name: str) -> tuple[str, ...]:
+            if name in fresh:
+                return awaited(fresh[name])
+            old = self._jobs.get(name)
+            return () if old is None or old.file in files or old.file in vanished else awaited(old)
+
+        found: dict[str, list[Problem]] = {}
+        for group in circles((name for name, new in edges.items() if new), after):
+            members = {*group}
+            closing = {fresh[name].file: fresh[name] for name in group if edges.get(name, set()) & members}
+            for file in closing if all_of_them else [max(closing)] if closing else []:
+                way = told(way_back(closing[file].id, members, after))
+                problem = Problem(file, closing[file].line, 0, "", f"found a circle: {way}; accepted: {_NO_CIRCLE}")
+                found.setdefault(file, []).append(problem)
+        return found
+
+    def _taken(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, list[Problem]]:
+        """Find the files with an id of another file."""
         refused: dict[str, list[Problem]] = {}
         while found := self._conflicts({f: jobs for f, jobs in files.items() if f not in refused}, vanished):
             sure = {file: conflict for file, conflict in found.items() if conflict.holders - found.keys()}
             refused |= {file: conflict.problems for file, conflict in (sure or found).items()}
-        return self._without_circles(files, refused, vanished)
-
-    def _without_circles(
-        self, files: Map[str, tuple[Job, ...]], refused: dict[str, list[Problem]], vanished: Container[str]
-    ) -> dict[str, list[Problem]]:
-        """Files that refused one another are tried again, the first by name first."""
-        for file in sorted(refused):
+        for file in sorted(refused):  # those that refused one another are tried again, the first by name first
             others = {other: jobs for other, jobs in files.items() if other == file or other not in refused}
             if not self._conflicts(others, vanished):
                 del refused[file]
@@ -223,44 +258,3 @@ _definition = attrgetter(*(field.name for field in fields(Job) if field.name not
 def _same(old: Job, new: Job) -> bool:
     """Tell whether nothing changed but the place; compiled triggers follow from the rest."""
     return bool(_definition(old) == _definition(new))
-
-
-_Edges = dict[str, set[str]]
-
-
-def _core(edges: _Edges) -> _Edges:
-    """Reduce a graph to what is left when nodes without an edge to another are taken away, again and again."""
-    left = {name: {other for other in others if other in edges} for name, others in edges.items()}
-    back = _reversed(left)
-    ends = [name for name, others in left.items() if not others]
-    while ends:
-        end = ends.pop()
-        del left[end]
-        for name in back.get(end, ()):
-            left[name].discard(end)
-            if not left[name]:
-                ends.append(name)
-    return left
-
-
-def _reversed(edges: _Edges) -> _Edges:
-    back: _Edges = {name: set() for name in edges}
-    for name, others in edges.items():
-        for other in others:
-            back.setdefault(other, set()).add(name)
-    return back
-
-
-def _ring(start: str, edges: _Edges) -> list[str]:
-    """The nodes on a shortest way from one back to itself; [] where there is none."""
-    came: dict[str, str] = {}
-    reached = [start]
-    while reached and start not in came:
-        further = [(name, last) for last in reached for name in sorted(edges[last]) if name not in came]
-        came.update(reversed(further))
-        reached = list(dict.fromkeys(name for name, _ in further))
-    ring, name = [], came.get(start)
-    while name is not None and name != start:
-        ring.append(name)
-        name = came[name]
-    return [start, *reversed(ring)] if start in came else []

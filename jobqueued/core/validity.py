@@ -20,8 +20,8 @@ MANY = 200
 
 
 def judge(turn: Turn) -> None:
-    """Judge the jobs that the agenda names: say what has become invalid, or valid; let go on what can."""
-    state = turn.state
+    """Judge the jobs that the agenda names: say what is invalid now (a circle once), or valid; let go on what can."""
+    state, said = turn.state, set[str]()
     unjudged = state.agenda.take_unjudged()
     for job, invalid in [] if unjudged == {} else verdicts(state, unjudged):
         before, state[job.id].invalid = state[job.id].invalid, invalid
@@ -34,7 +34,8 @@ def judge(turn: Turn) -> None:
         state.stir(job.id)
         if invalid is None:
             turn.say("job_valid", job=job.id)
-        else:
+        elif invalid.fault is not Fault.CIRCULAR or invalid.text not in said:
+            said.add(invalid.text)
             say_invalid(turn, job, invalid.text)
 
 
@@ -49,13 +50,13 @@ def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tup
     Circles concern others too: where somebody waits for somebody all that are in one, or were, are judged.
     """
     jobs = [job for name in names if (job := state.catalog.get(name))] if names is not None else list(state.catalog)
-    circles: dict[str, tuple[str, ...]] = {}
+    circles: dict[str, str] = {}
     if any(map(awaited, jobs)):
         circles = state.catalog.circles()
         others = {*circles, *state.invalid_jobs} - {job.id for job in jobs}
         jobs += [job for name in sorted(others) if (job := state.catalog.get(name))]
     for job in jobs:
-        yield job, _impossible(state, job) or _unknown(state, job) or _circular(circles.get(job.id, ()))
+        yield job, _impossible(state, job) or _unknown(state, job) or _circular(circles.get(job.id, ""))
 
 
 def to_be_judged(state: SchedulerState, change: Change) -> Iterator[str]:
@@ -77,8 +78,8 @@ def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
     return Invalidity(Fault.UNKNOWN_JOB, f"it depends on job {name}, which does not exist{hint}")
 
 
-def _circular(way: tuple[str, ...]) -> Invalidity | None:
-    return Invalidity(Fault.CIRCULAR, f"it depends on itself: {' → '.join(way)}") if way else None
+def _circular(way: str) -> Invalidity | None:
+    return Invalidity(Fault.CIRCULAR, f"it depends on itself: {way}") if way else None
 
 
 def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:

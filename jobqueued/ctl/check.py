@@ -28,7 +28,8 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
     accepted.  In a DIR, checks the *.yaml and *.yml files, as the daemon does; without arguments, checks the daemon's
     own directory, with the owners and permissions of its files.
 
-    Exits 1 if there is an error (not for warnings), 2 if a file can't be read.
+    Exits 1 if there is an error, or a job that can't run on this host (not for other warnings), 2 if a file can't be
+    read.
 
     \b
     Examples:
@@ -42,7 +43,8 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
         print_json({"jobs": rows, "problems": [problem._asdict() for problem in problems]})
     else:
         _print(rows, problems)
-    sys.exit(2 if unreadable else int(any(problem.severity == "error" for problem in problems)))
+    is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
+    sys.exit(2 if unreadable else int(is_bad))
 
 
 def _row(job: Job, now: int, *, runs: bool) -> Message:

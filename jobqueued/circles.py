@@ -1,0 +1,75 @@
+"""Circles: jobs that wait for themselves by way of others, found in a time that grows with the number of edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator
+
+After = Callable[[str], Iterable[str]]
+"""The names that a name waits for."""
+
+_FIRST, _LAST = 4, 2
+"""So many names of a long way are told."""
+
+
+def circles(names: Iterable[str], after: After) -> Iterator[list[str]]:
+    """Find the groups to which `names` lead, in which each waits for all others and for itself (Tarjan 1972)."""
+    index: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_: dict[str, None] = {}
+    for root in names:
+        if root in index:
+            continue
+        way = [(root, iter(after(root)))]
+        index[root] = lowest[root] = len(index)
+        open_[root] = None
+        while way:
+            name, others = way[-1]
+            other = next((other for other in others if other not in index or other in open_), None)
+            if other is None:
+                way.pop()
+                if way:
+                    lowest[way[-1][0]] = min(lowest[way[-1][0]], lowest[name])
+                if lowest[name] == index[name]:
+                    group = list(_popped(open_, name))
+                    if len(group) > 1 or name in after(name):
+                        yield group
+            elif other in index:
+                lowest[name] = min(lowest[name], index[other])
+            else:
+                index[other] = lowest[other] = len(index)
+                open_[other] = None
+                way.append((other, iter(after(other))))
+
+
+def _popped(names: dict[str, None], last: str) -> Iterator[str]:
+    """The newest of the names, down to the last."""
+    name = ""
+    while name != last:
+        name, _ = names.popitem()
+        yield name
+
+
+def way_back(start: str, group: Container[str], after: After) -> list[str]:
+    """A shortest way from a name in a group to itself: that name first and last."""
+    came: dict[str, str] = {}
+    reached = [start]
+    while start not in came:
+        further: list[str] = []
+        for last in reached:
+            for name in sorted(after(last)):
+                if name in group and name not in came:
+                    came[name] = last
+                    further.append(name)
+        reached = further
+    way = [start]
+    while (name := came[way[-1]]) != start:
+        way.append(name)
+    return [start, *reversed(way[1:]), start]
+
+
+def told(way: list[str]) -> str:
+    """A way for people: ``a → b → a``; of a long one the beginning and the end."""
+    left_out = len(way) - _FIRST - _LAST
+    if left_out > 1:
+        way = [*way[:_FIRST], f"… ({left_out:,} more) …", *way[-_LAST:]]
+    return " → ".join(way)
