@@ -22,6 +22,7 @@ from jobqueued.control.listener import Listener
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor, processes
+from jobqueued.control.peers import Access
 from jobqueued.control.reload import Reload, refused
 from jobqueued.control.server import ControlServer
 from jobqueued.control.summary import farewell, summary
@@ -75,15 +76,16 @@ class Daemon:
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})
         self._lock_processes, self._path_triggers = LockProcesses(paths.run / "with-lock"), PathTriggers()
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
+        access, self._unknown_groups = Access.of(config)
         self._methods = Methods(
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
-            read_clocks, paths.runs.name, self._lock_processes, self._monitor, link.lost_attempts,
+            read_clocks, paths.runs.name, self._lock_processes, self._monitor, link.lost_attempts, access,
         )  # fmt: skip
         self._control = ControlServer(
-            Listener(paths.control, paths.make_run, log), self._methods.of,
-            lambda what, error: self._decisions.unanswered(what, error, read_clocks()),
+            Listener(paths.control, paths.make_run, log), self._methods.of, access.rank,
+            lambda what, error: self._decisions.unanswered(what, error, read_clocks()), self._methods.left,
         )  # fmt: skip
-        self._monitor.reply = self._control.stream
+        self._methods.answer_by(self._control)
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
             lambda run, error: self._housekeeping.miss(run, error, read_clocks()),
@@ -104,6 +106,7 @@ class Daemon:
                 self._reload,
                 self._job_files,
                 self._control,
+                self._methods.texts,
                 self._monitor,
                 self._commits,
                 self._housekeeping,
@@ -204,6 +207,8 @@ class Daemon:
         if any(isinstance(event, events.JobsRead | events.FileGone) for event in happened):
             self._path_triggers.want(self._scheduler.catalog.awaited_paths())
         decided += self._decisions.following(now, admit=admit)
+        if happened or decided:
+            self._methods.texts.version += 1
         if decided or self._commits:
             self._acts.carry_out(decided)
 
@@ -227,7 +232,7 @@ class Daemon:
         shortfall = self._link.shortfall(self._scheduler.catalog)
         blind = [self._path_triggers.trouble] if self._path_triggers.trouble else []
         live = [*self._link.following.troubles, *self._link.lost_attempts.troubles]
-        return [*self._pressure.troubles, *blind, *shortfall, *live, *self._decisions.troubles]
+        return [*self._unknown_groups, *self._pressure.troubles, *blind, *shortfall, *live, *self._decisions.troubles]
 
     def _ended(self, run: RunId, record: Record) -> None:
         for ticket in self._methods.waiters.pop(run, []):

@@ -38,6 +38,9 @@ def machine_id(file: Path = Path("/etc/machine-id")) -> str:
     return _written(file)
 
 
+OPERATORS = ("jobqueue",)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of jobqueued.yaml; without `max_running` any number of runs may be live."""
@@ -49,6 +52,8 @@ class Settings:
     pressure: dict[str, int] = field(default_factory=dict)
     timezone: str = field(default_factory=host_timezone)
     retention: Retention = Retention()
+    operators: tuple[str, ...] = OPERATORS
+    readers: tuple[str, ...] = ()
 
     @property
     def calm(self) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 NAME = "io.jobqueue"
 
 INTERFACE = """\
-# The job queue of this host.
+# The job queue of this host.  Everybody may ask for Status and List, with less in the answers: no descriptions, no
+# triggers, no paths, of problems the file's name and how many. Readers may ask for all, operators make things happen.
 # Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is written JOB@NUMBER.
 interface io.jobqueue
 
@@ -132,7 +133,7 @@ method Status() -> (
   problems: []Problem
 )
 
-# All jobs, by id, and the hold of the host.
+# All jobs, by id, and the hold of the host; for others than readers and operators as they were at most a second ago.
 method List() -> (jobs: []Job, held_by: ?string, held_until: ?string, draining: bool)
 
 # One job with its counters and its newest records (10 by default), newest first.

@@ -14,7 +14,9 @@ from jobqueued.child.trust import name_of
 from jobqueued.control import views
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.monitor import Monitor
-from jobqueued.control.server import Peer
+from jobqueued.control.peers import Access, Peer, Rank
+from jobqueued.control.server import ControlServer
+from jobqueued.control.texts import Text, Texts
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core import record
 from jobqueued.core.scheduler import Scheduler
@@ -41,74 +43,88 @@ Ticket = Callable[[], int]
 
 
 class Methods:
-    """Answers from memory and state.db.  `waiters` are the tickets that wait for a run's end."""
+    """Answers from memory and state.db, to whom may ask by `access`.
+
+    `waiters` are the tickets that wait for a run's end.
+    """
 
     def __init__(
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
-        lock_processes: LockProcesses, monitor: Monitor, lost_attempts: LostAttempts,
+        lock_processes: LockProcesses, monitor: Monitor, lost_attempts: LostAttempts, access: Access,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._batch, self._logs = scheduler, store, batch, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
         self._lock_processes, self._monitor, self._lost_attempts = lock_processes, monitor, lost_attempts
+        self._access = access
+        self.texts = Texts(scheduler, self._whole_status)
         self.waiters: dict[RunId, list[int]] = {}
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
         """The methods as this peer may call them; `ticket` is for an answer that comes later."""
 
-        def trusted(method: Method) -> Method:
-            return _readable(method) if self._trusts(peer) else _denied
+        rank = self._access.rank(peer)
 
+        def reads(method: Method) -> Method:
+            return _readable(method) if rank >= Rank.READER else _denied
+
+        def acts(method: Method) -> Method:
+            return _readable(method) if rank >= Rank.OPERATOR else _denied
+
+        def text(written: Text) -> Method:
+            return lambda _: self.texts.ask(written, ticket(), self._now())
+
+        sees_all = rank >= Rank.READER
         return {
-            "Status": _readable(lambda _: self._whole_status(reasons=self._trusts(peer))),
-            "List": lambda _: {"jobs": self._list(), **views.hold(self._scheduler)},
-            "Describe": trusted(lambda p: self._describe(p["job"], p.get("runs", 10), peer)),
-            "Show": trusted(lambda p: {"record": self._show(p["run"])}),
-            "Usage": trusted(lambda p: self._monitor.join(ticket(), bool(p.get("history")), self._now())),
-            "Next": trusted(lambda p: self._next(p["job"], p["count"])),
-            "History": trusted(self._history),
-            "Logs": trusted(self._logs_of),
-            "Reload": trusted(lambda _: self._reload(ticket())),
-            "Run": trusted(lambda p: self._happen(RunAsked(ticket(), p["job"], peer.name, _key()))),
-            "Rerun": trusted(lambda p: self._ask_for_rerun(p["run"], peer, ticket)),
-            "Emit": trusted(lambda p: self._happen(Emitted(ticket(), _event(p["event"]), peer.name, _key()))),
-            "Why": trusted(self._why),
-            "Stop": trusted(lambda p: self._ask_for_stop(p["run"], bool(p.get("lost")), peer, ticket)),
-            "Pause": trusted(
+            "Status": _readable(lambda _: self._whole_status()) if sees_all else text(self.texts.public_status),
+            "List": text(self.texts.jobs if sees_all else self.texts.public_jobs),
+            "Describe": reads(lambda p: self._describe(p["job"], p.get("runs", 10), peer)),
+            "Show": reads(lambda p: {"record": self._show(p["run"])}),
+            "Usage": reads(lambda p: self._monitor.join(ticket(), bool(p.get("history")), self._now())),
+            "Next": reads(lambda p: self._next(p["job"], p["count"])),
+            "History": reads(self._history),
+            "Logs": reads(self._logs_of),
+            "Reload": acts(lambda _: self._reload(ticket())),
+            "Run": acts(lambda p: self._happen(RunAsked(ticket(), p["job"], peer.name, _key()))),
+            "Rerun": acts(lambda p: self._ask_for_rerun(p["run"], peer, ticket)),
+            "Emit": acts(lambda p: self._happen(Emitted(ticket(), _event(p["event"]), peer.name, _key()))),
+            "Why": reads(self._why),
+            "Stop": acts(lambda p: self._ask_for_stop(p["run"], bool(p.get("lost")), peer, ticket)),
+            "Pause": acts(
                 lambda p: self._happen(
                     PauseAsked(ticket(), p["job"], peer.name, pause=True, until=_instant(p, "until"))
                 )
             ),
-            "Resume": trusted(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
-            "SkipNext": trusted(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name, bool(p.get("undo"))))),
-            "Hold": trusted(lambda p: self._ask_for_hold(p, peer, ticket())),
-            "Lock": trusted(lambda p: self._ask_for_lock(p, peer, ticket)),
-            "Release": trusted(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
-            "Wait": trusted(lambda p: self._await_end(p["run"], ticket)),
+            "Resume": acts(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
+            "SkipNext": acts(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name, bool(p.get("undo"))))),
+            "Hold": acts(lambda p: self._ask_for_hold(p, peer, ticket())),
+            "Lock": acts(lambda p: self._ask_for_lock(p, peer, ticket)),
+            "Release": acts(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
+            "Wait": reads(lambda p: self._await_end(p["run"], ticket)),
         }
 
-    def _trusts(self, peer: Peer) -> bool:
-        """Root, the daemon's own user, and the group that owns the log directory (jobqueue, as installed)."""
-        if peer.uid in (0, os.geteuid()):
-            return True
-        try:
-            return self._logs.stat().st_gid in peer.gids
-        except OSError:  # so nobody knows whose they are
-            return False
+    def answer_by(self, server: ControlServer) -> None:
+        """Give the answers that come later by this server."""
+        self._monitor.reply = server.stream
+        self.texts.answer, self.texts.stumble = server.send, server.stumble
 
-    def _whole_status(self, *, reasons: bool) -> dict[str, Any]:
+    def left(self, ticket: int) -> None:
+        """Forget a caller that has left before its answer."""
+        for run, tickets in list(self.waiters.items()):
+            if ticket in tickets:
+                tickets.remove(ticket)
+                if not tickets:
+                    del self.waiters[run]
+
+    def _whole_status(self) -> dict[str, Any]:
         soonest = views.next_job(self._scheduler)
         status = {
             **self._status(), **views.hold(self._scheduler), **views.counts(self._scheduler),
-            **views.attention(self._scheduler.attention(self._now()), reasons=reasons),
+            **views.attention(self._scheduler.attention(self._now())),
             "jobs": len(self._scheduler.catalog),
             "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
         }  # fmt: skip
         return {"unwell": views.unwell(status), **status}
-
-    def _list(self) -> list[dict[str, Any]]:
-        jobs = sorted(self._scheduler.catalog, key=lambda job: job.id)
-        return [views.job_row(job, views.standing(self._scheduler, job)) for job in jobs]
 
     def _next(self, name: str, count: int) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)

@@ -1,52 +1,46 @@
-"""The control socket: a varlink service for ``jobqueuectl`` and ``varlinkctl``.  Nobody can make the loop wait."""
+"""The control socket: a varlink service for ``jobqueuectl`` and ``varlinkctl``.  Nobody can make the loop wait.
+
+Operators, readers and strangers have places of their own, the rest is root's; and while strangers are served one after
+the other, one piece of work a turn, the others are all served in each turn.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
-import struct
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jobqueued.control.listener import Listener
+from jobqueued.control.peers import Peer, Rank
 from jobqueued.control.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
-from jobqueued.model import Now
+from jobqueued.host.descriptors import most
+from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
 
-_CLIENTS = 256
-_CLIENTS_OF_A_USER = 16
-"""For users other than root and our own, so that nobody can keep the others out."""
+
+class Places(NamedTuple):
+    """The connections that those of a rank may have in all, and each user."""
+
+    in_all: int
+    of_a_user: int
+
+
+PLACES = {Rank.STRANGER: Places(32, 4), Rank.READER: Places(64, 16), Rank.OPERATOR: Places(128, 64)}
+CLIENTS = 256
+"""All connections.  What the others may not have is there for root and our own user."""
+IDLE = 10 * SECOND
+"""A stranger who has asked nothing for so long has lost its place."""
+_ACCEPTED = 16
+"""Connections accepted in a turn: who comes behind many that are turned away does not wait for a turn each."""
 _QUEUED = 64
 """Calls behind one that waits for its answer."""
 _BACKLOG = 1 << 22
 """Unread replies (bytes) after which a client that gets one more is dropped; a single one may be longer."""
-
-
-class Peer(NamedTuple):
-    """The process on the other side, as the kernel says."""
-
-    uid: int
-    gids: frozenset[int]
-    pid: int = 0
-
-    @classmethod
-    def of(cls, connection: socket.socket) -> Peer:
-        """SO_PEERCRED and SO_PEERGROUPS of a connected Unix socket (unix(7))."""
-        pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        groups = b""
-        with contextlib.suppress(OSError):  # in more groups than Python can ask for: only the first counts
-            groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
-        return cls(uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}), pid)
-
-    @property
-    def name(self) -> str:
-        """For the record; no look-up, which may hang."""
-        return "root" if self.uid == 0 else f"uid {self.uid}"
-
-
-_SO_PEERGROUPS = 59
+_SENT = 1 << 18
+"""Bytes that are sent to a client in a turn."""
 
 Methods = Callable[[Peer, Callable[[], int]], Mapping[str, Method]]
 """The methods as this peer may call them; the second argument gives a ticket for an answer that comes later."""
@@ -56,66 +50,128 @@ TellBug = Callable[[str, Exception], str]
 
 
 class _Client:
-    __slots__ = ("connection", "decoder", "more", "name", "oneway", "outbox", "pending", "queue", "service", "uid")
+    """One connection.  `since`: when it came, or its last call was answered (CLOCK_MONOTONIC)."""
 
-    def __init__(self, connection: socket.socket, peer: Peer) -> None:
-        self.connection, self.uid, self.name = connection, peer.uid, peer.name
+    __slots__ = (
+        "connection", "decoder", "more", "oneway", "outbox", "peer", "pending", "queue", "rank", "service", "since",
+        "unread",
+    )  # fmt: skip
+
+    def __init__(self, connection: socket.socket, peer: Peer, rank: Rank, since: int) -> None:
+        self.connection, self.peer, self.rank, self.since = connection, peer, rank, since
         self.decoder = Decoder()
         self.service: Service
-        self.outbox = b""
+        self.outbox = deque[memoryview]()
+        self.unread = 0
         self.queue: list[dict[str, Any]] = []
         self.pending: int | None = None
         self.more = self.oneway = False
 
+    @property
+    def is_stranger(self) -> bool:
+        """True if it has to wait for the others."""
+        return self.rank is Rank.STRANGER
+
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing is owed to it, or it does not take what it is given."""
+        return self.pending is None and not (self.queue and not self.outbox)
+
+    @property
+    def is_to_be_answered(self) -> bool:
+        """True if its next call can be answered at once; a stranger has to take its last answer before."""
+        return bool(self.queue) and self.pending is None and not (self.is_stranger and self.outbox)
+
+    @property
     def is_to_be_read(self) -> bool:
         """True if it is to be read: not while there is enough to answer; its end is noticed while it waits."""
         return not self.queue or (self.pending is not None and len(self.queue) < _QUEUED)
 
+    def put(self, message: bytes) -> None:
+        """Add to what is to be sent; many may be given the same message."""
+        self.outbox.append(memoryview(message))
+        self.unread += len(message)
+
+    def send(self) -> None:
+        """Send what goes now; OSError."""
+        rest = _SENT
+        while self.outbox and rest > 0:
+            try:
+                sent = self.connection.send(self.outbox[0][:rest])
+            except BlockingIOError:
+                return
+            self.unread, rest = self.unread - sent, rest - sent
+            self.outbox[0] = self.outbox[0][sent:]
+            if not self.outbox[0]:
+                self.outbox.popleft()
+
 
 class ControlServer(Source):
-    """The clients of the listening socket.  A call that raises what is no answer costs that call: it is a bug."""
+    """The clients of the listening socket.  A call that raises what is no answer costs that call: it is a bug.
 
-    def __init__(self, listener: Listener, methods: Methods, tell_bug: TellBug) -> None:
-        self._listener, self._methods, self._tell_bug = listener, methods, tell_bug
+    `left` is told of each ticket whose caller has left before the answer was sent.
+    """
+
+    def __init__(
+        self, listener: Listener, methods: Methods, rank: Callable[[Peer], Rank], tell_bug: TellBug,
+        left: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        self._listener, self._methods, self._rank, self._tell_bug = listener, methods, rank, tell_bug
+        self._left = left
         self._clients: dict[int, _Client] = {}
+        """By descriptor; of the strangers the one who was served last is the last."""
         self._tickets: dict[int, _Client] = {}
         self._last_ticket = 0
+        self._heard = -1
+        """The turn in which a stranger was read."""
 
     def descriptors(self) -> dict[int, int]:
         """The clients that are to be read or written to, and the listener while there is room for more of them."""
         clients = self._clients.items()
         found = {
-            number: select.POLLIN | (select.POLLOUT if client.outbox else 0)
+            number: (select.POLLIN if client.is_to_be_read else 0) | (select.POLLOUT if client.outbox else 0)
             for number, client in clients
-            if client.outbox or client.is_to_be_read()
+            if client.outbox or client.is_to_be_read
         }
-        return found | self._listener.descriptors(accepts=len(self._clients) < _CLIENTS)
+        return found | self._listener.descriptors(accepts=len(self._clients) < CLIENTS)
 
     @property
     def deadline(self) -> int | None:
-        """The time to look after the listener."""
-        return self._listener.deadline
+        """The time to look after the listener, or for a stranger to leave."""
+        times = [client.since + IDLE for client in self._strangers() if client.is_idle]
+        return min([*times, *([] if self._listener.deadline is None else [self._listener.deadline])], default=None)
 
     @property
     def has_more(self) -> bool:
         """True if a call that came in can be answered at once."""
-        return any(client.queue and client.pending is None for client in self._clients.values())
+        return any(client.is_to_be_answered for client in self._clients.values())
 
     def turn(self, now: Now) -> tuple[()]:
-        """Give one answer to each client whose calls are queued: a turn of the loop stays short, whoever asks."""
-        if self.deadline is not None and self.deadline <= now.mono:
+        """Give one answer to each client whose calls are queued, of strangers to one: a turn stays short."""
+        if self._listener.deadline is not None and self._listener.deadline <= now.mono:
             self._listener.look(now.mono)
-        for client in list(self._clients.values()):
-            if client.queue and client.pending is None:
-                self._answer(client)
+        for client in self._strangers():
+            if client.is_idle and client.since + IDLE <= now.mono:
+                self._drop(client)
+        asking = [client for client in self._clients.values() if client.is_to_be_answered]
+        strangers = [client for client in asking if client.is_stranger]
+        for client in [*(client for client in asking if not client.is_stranger), *strangers[:1]]:
+            self._answer(client, now)
         return ()
+
+    def _strangers(self) -> list[_Client]:
+        return [client for client in self._clients.values() if client.is_stranger]
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
         """Take what came in, send what was left."""
         if descriptor in self._clients:
-            self._exchange(self._clients[descriptor])
-        elif (connection := self._listener.accept(descriptor, now.mono)) is not None:
-            self._welcome(connection)
+            self._exchange(self._clients[descriptor], now)
+            return ()
+        for _ in range(min(_ACCEPTED, CLIENTS - len(self._clients))):
+            connection = self._listener.accept(descriptor, now.mono)
+            if connection is None:
+                break
+            self._welcome(connection, now)
         return ()
 
     def stream(self, ticket: int, parameters: str) -> bool:
@@ -125,7 +181,7 @@ class ControlServer(Source):
         """
         client = self._tickets.get(ticket)
         if client is None or not client.more or client.oneway:
-            self._reply(ticket, f'{{"parameters":{parameters}}}\0'.encode())
+            self.send(ticket, f'{{"parameters":{parameters}}}\0'.encode())
             return False
         if not client.outbox:
             self._send(client, f'{{"parameters":{parameters},"continues":true}}\0'.encode())
@@ -136,16 +192,23 @@ class ControlServer(Source):
         try:
             message = encode({"parameters": value} if error is None else VarlinkError(error, value).reply())
         except Exception as bug:
-            message = self._instead("a call that had to wait", bug)
-        self._reply(ticket, message)
+            self.stumble(ticket, bug)
+        else:
+            self.send(ticket, message)
 
-    def _reply(self, ticket: int, message: bytes) -> None:
-        client = self._tickets.pop(ticket, None)
+    def stumble(self, ticket: int, bug: Exception) -> None:
+        """Refuse a call that had to wait, as a bug keeps it from being answered."""
+        self.send(ticket, self._instead("a call that had to wait", bug))
+
+    def send(self, ticket: int, message: bytes) -> None:
+        """Answer a call that had to wait with a whole message."""
+        client = self._tickets.get(ticket)
         if client is None or client.pending != ticket:
             return
-        client.pending = None
         if not client.oneway:
-            self._send(client, message)
+            self._send(client, message)  # who has left by now is told of as one that has no answer
+        self._tickets.pop(ticket, None)
+        client.pending = None
 
     def close(self) -> None:
         """Hang up."""
@@ -153,21 +216,32 @@ class ControlServer(Source):
             self._drop(client)
         self._listener.close()
 
-    def _welcome(self, connection: socket.socket) -> None:
+    def _welcome(self, connection: socket.socket, now: Now) -> None:
         try:
             peer = Peer.of(connection)
-            client = _Client(connection, peer)
+            client = _Client(connection, peer, self._rank(peer), now.mono)
             client.service = Service(self._methods(peer, lambda: self._ticket(client)))
         except OSError:
             connection.close()
             return
-        if peer.uid not in (0, os.geteuid()) and self._has(peer.uid) >= _CLIENTS_OF_A_USER:
-            connection.close()
+        if (reason := self._full(client)) is None:
+            self._clients[connection.fileno()] = client
             return
-        self._clients[connection.fileno()] = client
+        client.put(encode(VarlinkError("Refused", {"reason": reason}).reply()))
+        with contextlib.suppress(OSError):
+            client.send()
+        connection.close()
 
-    def _has(self, uid: int) -> int:
-        return sum(client.uid == uid for client in self._clients.values())
+    def _full(self, client: _Client) -> str | None:
+        """The reason why there is no place for a client; None: there is one."""
+        if client.rank is Rank.ROOT:
+            return None
+        places = PLACES[client.rank]
+        peers = [other.peer.uid for other in self._clients.values() if other.rank is client.rank]
+        if peers.count(client.peer.uid) >= places.of_a_user:
+            return f"{client.peer.name} has {places.of_a_user} connections already; close some"
+        few = client.is_stranger and client.connection.fileno() >= most() // 2
+        return "too many connections; try again later" if few or len(peers) >= places.in_all else None
 
     def _ticket(self, client: _Client) -> int:
         self._last_ticket += 1
@@ -175,10 +249,15 @@ class ControlServer(Source):
         client.pending = self._last_ticket
         return self._last_ticket
 
-    def _exchange(self, client: _Client) -> None:
+    def _exchange(self, client: _Client, now: Now) -> None:
         self._send(client)
-        if client.connection.fileno() < 0:
+        if client.connection.fileno() < 0 or not client.is_to_be_read:
             return
+        if client.is_stranger:
+            if self._heard == now.mono:  # one a turn; poll(2) tells again of the others
+                return
+            self._heard = now.mono
+            self._clients[client.connection.fileno()] = self._clients.pop(client.connection.fileno())
         try:
             data = client.connection.recv(1 << 16)
             if not data:
@@ -190,10 +269,12 @@ class ControlServer(Source):
         except (OSError, MessageError):
             self._drop(client)
 
-    def _answer(self, client: _Client) -> None:
+    def _answer(self, client: _Client, now: Now) -> None:
         """Calls of one connection are answered in order: the next waits until the one before has its answer."""
-        call = client.queue.pop(0)
+        call, client.since = client.queue.pop(0), now.mono
         client.oneway, client.more = call.get("oneway") is True, call.get("more") is True
+        if client.is_stranger:
+            self._clients[client.connection.fileno()] = self._clients.pop(client.connection.fileno())
         try:
             reply = client.service.answer(call)
             message = b"" if reply is None else encode(reply)
@@ -201,7 +282,7 @@ class ControlServer(Source):
             if client.pending is not None:
                 self._tickets.pop(client.pending, None)
                 client.pending = None
-            message = self._instead(f"a call of {client.name}, {call.get('method')}", bug)
+            message = self._instead(f"a call of {client.peer.name}, {call.get('method')}", bug)
             message = b"" if client.oneway else message
         if message:
             self._send(client, message)
@@ -211,12 +292,11 @@ class ControlServer(Source):
         return encode(VarlinkError("Refused", {"reason": reason}).reply())
 
     def _send(self, client: _Client, message: bytes = b"") -> None:
-        unread = len(client.outbox)
-        client.outbox += message
+        unread = client.unread
+        if message:
+            client.put(message)
         try:
-            client.outbox = client.outbox[client.connection.send(client.outbox) :] if client.outbox else b""
-        except BlockingIOError:
-            pass
+            client.send()
         except OSError:  # it has left; nobody looks for its end of file while calls of it are queued
             self._drop(client)
             return
@@ -225,7 +305,8 @@ class ControlServer(Source):
 
     def _drop(self, client: _Client) -> None:
         self._clients.pop(client.connection.fileno(), None)
-        client.queue, client.outbox = [], b""
-        if client.pending is not None:
-            self._tickets.pop(client.pending, None)
+        client.queue, client.unread = [], 0
+        client.outbox.clear()
         client.connection.close()
+        if client.pending is not None and self._tickets.pop(client.pending, None) is not None:
+            self._left(client.pending)

@@ -25,6 +25,7 @@ from jobqueued.model import (
     Job,
     JobStatus,
     On,
+    Problem,
     Run,
     RunState,
     to_text,
@@ -98,6 +99,44 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
         "next": it.next, "last_run": it.last_run, "last_state": it.last_state, "due": it.due, "waiting": it.waiting,
         "retrying": it.later, "running": it.running, "file": job.file, "line": job.line,
     }  # fmt: skip
+
+
+_PRIVATE: dict[str, Any] = {"description": "", "schedule": [], "invalid": None, "file": "", "line": 0}
+"""What a stranger is not told of a job: whatever its file says in words, and where that is."""
+
+
+def public_job_row(job: Job, it: Standing) -> dict[str, Any]:
+    """The interface's type Job, as everybody may see it."""
+    return {**job_row(job, it), **_PRIVATE}
+
+
+def public_status(status: dict[str, Any]) -> dict[str, Any]:
+    """The answer of Status, as everybody may see it: of what is wrong only the file's name, and how much it is."""
+    problems = [
+        Problem(name, 0, 0, "", f"problems: {len(found)}; {_WHO_MAY}", _worst(found))._asdict()
+        for name, found in _by_file(status["problems"]).items()
+    ]
+    troubles = status["troubles"]
+    return {
+        **status, "problems": problems, "stale": [path.rpartition("/")[2] for path in status["stale"]],
+        "troubles": [f"troubles: {len(troubles)}; {_WHO_MAY}"] if troubles else [],
+        "reason": status["reason"] and f"the state can't be saved; {_WHO_MAY}",
+        "attention": [{**one, "reason": None} for one in status["attention"]],
+    }  # fmt: skip
+
+
+_WHO_MAY = "root and the groups of jobqueued.yaml can see more"
+
+
+def _by_file(problems: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for problem in problems:
+        found.setdefault(problem["file"].rpartition("/")[2], []).append(problem)
+    return found
+
+
+def _worst(problems: list[dict[str, Any]]) -> str:
+    return "error" if any(problem["severity"] == "error" for problem in problems) else "warning"
 
 
 def standing(scheduler: Scheduler, job: Job) -> Standing:
@@ -263,7 +302,7 @@ def hold(scheduler: Scheduler) -> dict[str, Any]:
 MOST_NAMED = 100
 
 
-def attention(found: Iterable[Attention], *, reasons: bool) -> dict[str, Any]:
+def attention(found: Iterable[Attention]) -> dict[str, Any]:
     """The things that a person should look at, at most `MOST_NAMED` of each kind, and how much there is of each."""
     kinds = {kind: list(those) for kind, those in groupby(found, attrgetter("kind"))}
     named = [one for those in kinds.values() for one in those[:MOST_NAMED]]
@@ -271,7 +310,7 @@ def attention(found: Iterable[Attention], *, reasons: bool) -> dict[str, Any]:
         "attention": [
             {
                 "kind": one.kind, "job": one.job, "run": None if one.run is None else str(one.run),
-                "since": _moment(one.since), "until": _moment(one.until), "reason": one.reason if reasons else None,
+                "since": _moment(one.since), "until": _moment(one.until), "reason": one.reason,
             }
             for one in named
         ],

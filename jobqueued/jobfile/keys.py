@@ -175,7 +175,7 @@ _UNSHOWN = "a value that is not shown, as it may be a secret"
 ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)
 _MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
 _WORD = text('a text ("" for none)', "(?s).*")
-_ACCOUNT = text("the name of an account", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
+ACCOUNT = text("the name of an account", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
 _COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
 _COMMAND = ValueType(
     "command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(_WORD).schema]}
@@ -242,9 +242,9 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("environment_file", one_or_more(PATH), "", "Files of variables for the command.", "/etc/default/backup"),
         Key("umask", _MODE, "", "File mode creation mask, the mode bits that new files do not get; by default 0022.",
             "0027"),
-        Key("user", _ACCOUNT, "", "User that runs the command; by default the daemon's own.", "backup"),
-        Key("group", _ACCOUNT, "", "Group of the command; by default the user's primary group.", "backup"),
-        Key("groups", one_or_more(_ACCOUNT, least=0), "",
+        Key("user", ACCOUNT, "", "User that runs the command; by default the daemon's own.", "backup"),
+        Key("group", ACCOUNT, "", "Group of the command; by default the user's primary group.", "backup"),
+        Key("groups", one_or_more(ACCOUNT, least=0), "",
             "Supplementary groups of the command; by default those of the user.",
             "[tape, adm]"),
         Key("login_environment", FLAG, "false", "Give the command the environment of a login of the user.", "true"),

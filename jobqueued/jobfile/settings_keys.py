@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from jobqueued.jobfile.keys import RETENTION, ZONE
+from jobqueued.jobfile.keys import ACCOUNT, RETENTION, ZONE
 from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, integer, optional, scalar, table
-from jobqueued.jobfile.types import ANYTHING, mapping, read_keys, section
+from jobqueued.jobfile.types import ANYTHING, mapping, one_or_more, read_keys, section
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, quoted
 
 
@@ -61,6 +61,8 @@ _PRESSURE = section(
     )
 )
 
+_GROUPS = one_or_more(ACCOUNT, least=0)
+
 SETTINGS_KEYS = table(
     Key("max_running", optional(integer(1, 100_000)), "none", "Runs that may be live on this host at a time.", "8"),
     Key("timezone", ZONE, "", "Time zone of jobs that name none; by default the host's.", "Europe/Berlin"),
@@ -75,6 +77,10 @@ SETTINGS_KEYS = table(
     Key("pressure", _PRESSURE, "{}",
         "Pressure on the host (the kernel's PSI) above which runs of low priority do not start.",
         "{cpu: 80%, io: 40%, below: 10}"),
+    Key("operators", _GROUPS, "[jobqueue]",
+        "Groups whose members may see everything and run, stop, pause and hold.",
+        "[jobqueue, wheel]"),
+    Key("readers", _GROUPS, "[]", "Groups whose members may see everything, and change nothing.", "[adm]"),
     Key("notify", ANYTHING, "", "Channels for notices.", "{smtp: localhost}", planned=True),
     Key("users", ANYTHING, "", "Users that may have job files of their own.", "{allow: all}", planned=True),
     Key("metrics", ANYTHING, "", "Endpoint for metrics.", "{listen: 9100}", planned=True),

@@ -19,17 +19,17 @@ from typing import Any
 import pytest
 
 from jobqueued.child import unix_socket, wire
+from jobqueued.control import server
 from jobqueued.control.interface import INTERFACE
 from jobqueued.control.lock_processes import LockProcesses
-from jobqueued.control.server import _CLIENTS as CLIENTS
-from jobqueued.control.server import _CLIENTS_OF_A_USER as CLIENTS_OF_A_USER
-from jobqueued.control.server import Peer
+from jobqueued.control.peers import Peer, Rank
+from jobqueued.control.server import CLIENTS, IDLE, PLACES
 from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.core.record import begin
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
-from jobqueued.model import SECOND, Claim, LockClientId, Run, RunId, RunState, to_instant
+from jobqueued.model import SECOND, Claim, LockClientId, Now, On, Problem, Run, RunId, RunState, to_instant
 from jobqueued.saved import Hold
-from tests.support.calls import Client, Real, Service, call, peer
+from tests.support.calls import SECRET, Client, Real, Service, call, peer
 from tests.support.users import GROUP, NEEDS_ROOT, STRANGER
 from tests.support.world import MIDNIGHT, job
 
@@ -281,6 +281,88 @@ class TestLater:
         assert ["Describe 1", "Wait a@1", "Describe 2"] == methods.calls
 
 
+@pytest.fixture
+def come(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Client]:
+    """Makes a client of a user and its groups."""
+
+    def come(uid: int, *gids: int) -> Client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Peer, "of", lambda _connection: Peer(uid, frozenset(gids)))
+            held, client = service.held, service.client()
+            service.until(lambda: service.held > held or client.read() or client.closed)
+        return client
+
+    return come
+
+
+def refused(client: Client) -> str:
+    """Why it was hung up on."""
+    client.hangs_up()
+    return str(client.replies(1)[0]["parameters"]["reason"])
+
+
+class TestPlaces:
+    def test_strangers_share_few(self, service: Service, come: Callable[..., Client]) -> None:
+        """However many users come, those with a rank have places of their own, and root and we have the rest."""
+        share = PLACES[Rank.STRANGER]
+        strangers = [come(1000 + number // share.of_a_user) for number in range(share.in_all)]
+        assert "too many connections; try again later" == refused(come(99_999))
+        operators = [come(1000 + number // 64, GROUP) for number in range(PLACES[Rank.OPERATOR].in_all)]
+        assert "too many connections; try again later" == refused(come(99_999, GROUP))
+        readers = [come(1000 + number // 16, GROUP + 1) for number in range(PLACES[Rank.READER].in_all)]
+        roots = [come(0) for _ in range(CLIENTS - service.held)]
+        assert len(roots) >= 32
+        for client in (roots[-1], operators[-1], readers[-1], strangers[-1]):
+            assert {"parameters": {"got": "x"}} == client.ask("Describe", job="x")
+
+    def test_of_one_user(self, come: Callable[..., Client]) -> None:
+        """A user who has as many connections as one may is told so, and others are served."""
+        for uid, gids, most in ((7, (), PLACES[Rank.STRANGER]), (8, (GROUP,), PLACES[Rank.OPERATOR])):
+            held = [come(uid, *gids) for _ in range(most.of_a_user)]
+            reason = f"uid {uid} has {most.of_a_user} connections already; close some"
+            assert reason == refused(come(uid, *gids))
+            for client in (held[0], come(uid + 100, *gids)):
+                assert {"parameters": {"got": "x"}} == client.ask("Describe", job="x")
+
+    def test_where_descriptors_are_few(
+        self, service: Service, come: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The upper half of them is not for strangers."""
+        monkeypatch.setattr(server, "most", lambda: 2)
+        assert "too many connections; try again later" == refused(come(7))
+        assert {"parameters": {"got": "x"}} == come(8, GROUP).ask("Describe", job="x")
+
+    def test_idle_strangers_leave(self, service: Service, come: Callable[..., Client]) -> None:
+        """Who is silent, sends half a call, or takes no answers loses its place in time; others keep theirs."""
+        silent, half, greedy, operator, late = come(1), come(2), come(3), come(4, GROUP), come(5)
+        half.send(b"{")
+        greedy.send(call("List") * 10)
+        late.send(call("Wait", run="a@1"))
+        until = service.control.deadline
+        assert until is not None
+        service.turn(Now(0, until + IDLE))
+        for client in (silent, half, greedy):
+            client.hangs_up()
+        assert 2 == service.held
+        assert service.control.deadline is None
+        assert {"parameters": {"got": "x"}} == operator.ask("Describe", job="x")
+
+    def test_one_stranger_a_turn(self, service: Service, methods: FakeMethods, come: Callable[..., Client]) -> None:
+        """In a turn one stranger is read and one answered, each in its turn; all others are served at once."""
+        strangers = [come(1 + number) for number in range(4)]
+        root = come(0)
+        for number, client in enumerate(strangers):
+            client.socket.sendall(call("Describe", job=f"s{number}") * 3)
+        for turn in range(12):
+            root.socket.sendall(call("Describe", job="root"))
+            service.turn()
+            assert len(methods.calls) <= 2 * (turn + 1)
+            assert turn + 1 == methods.calls.count("Describe root")
+        service.until(lambda: len(methods.calls) == 24)
+        served = [asked[-2:] for asked in methods.calls if "root" not in asked]
+        assert {"s0", "s1", "s2", "s3"} == set(served[:8])
+
+
 class TestBugs:
     def test_costs_its_call(self, service: Service, methods: FakeMethods) -> None:
         """A method that raises what is no answer, or answers what can't be sent, now or later, is refused as a bug."""
@@ -360,14 +442,6 @@ class TestVerbs:
         reason = "cannot follow the asking process: Too many open files"
         assert {"error": "io.jobqueue.Refused", "parameters": {"reason": reason}} == client.ask("Lock", lock="a")
         assert "jobs" in client.ask("List")["parameters"]
-
-    def test_a_log_directory_that_can_not_be_looked_at(self, real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nobody knows then whose group may ask, so only root and the daemon's own user may; others are told so."""
-        monkeypatch.setattr(real.methods, "_logs", real.logs / "none")
-        methods = real.methods.of(Peer(12345, frozenset({real.logs.stat().st_gid})), lambda: 1)
-        with pytest.raises(VarlinkError, match="PermissionDenied"):
-            methods["Show"]({"run": "old@1"})
-        assert "jobs" in methods["List"]({})
 
     def test_run(self, real: Real) -> None:
         """Run is an event with the asker's name and a key of its own; the answer is the scheduler's."""
@@ -768,24 +842,27 @@ class TestPermission:
             reply.get("error") for reply in client.replies(len(ASKS))
         ]
         assert ([], []) == (real.happened, real.reloads)
-        for verb in ("Status", "List"):
-            reply = client.ask(verb)
-            assert "error" not in reply
-            assert '"true"' not in json.dumps(reply), "the command is not for strangers"
+        real.world.write(
+            "jobs.yaml",
+            job(
+                "backup", command=SECRET, description=SECRET, file=f"/etc/{SECRET}", line=7, dependencies=(SECRET,),
+                on=(On("path", f"/srv/{SECRET}"),), tags=(SECRET,),
+            ),
+        )  # fmt: skip
+        assert SECRET in json.dumps(real.client().ask("List"))
+        assert SECRET in json.dumps(real.client().ask("Status"))
+        jobs, status = (client.ask(verb)["parameters"] for verb in ("List", "Status"))
+        assert SECRET not in json.dumps([jobs, status])
+        assert [("backup", "Invalid", None, 0)] == [
+            (row["id"], row["status"], row["invalid"], row["line"]) for row in jobs["jobs"]
+        ]
+        see = "root and the groups of jobqueued.yaml can see more"
+        assert [f"backup.yaml: problems: 2; {see}"] == [str(Problem(**each)) for each in status["problems"]]
+        assert (["backup.yaml"], [f"troubles: 1; {see}"]) == (status["stale"], status["troubles"])
 
     @NEEDS_ROOT
-    def test_a_stranger_can_not_take_all(self, real: Real) -> None:
-        """A user who holds as many connections as one may is hung up on; root, and other users, are answered."""
-        held = [self.as_peer(real, STRANGER) for _ in range(CLIENTS_OF_A_USER)]
-        real.until(lambda: real.held == CLIENTS_OF_A_USER)
-        self.as_peer(real, STRANGER).hangs_up()
-        for client in (real.client(), self.as_peer(real, STRANGER - 1), held[0]):
-            assert "error" not in client.ask("Status")
-
-    @NEEDS_ROOT
-    def test_group(self, real: Real) -> None:
-        """Who is in the group of the log directory, also as a further group, may do everything, under its own name."""
-        os.chown(real.logs, 0, GROUP)
+    def test_operator(self, real: Real) -> None:
+        """Who is in a group of operators, also as a further group, may do everything, under its own name."""
         client = self.as_peer(real, STRANGER, 7, GROUP)
         client.send(b"".join(ASKS[:3]))
         assert [None, None] == [reply.get("error") for reply in client.replies(2)]
@@ -793,12 +870,15 @@ class TestPermission:
         assert ["uid 65534"] == [asked.asked_by for asked in real.happened]
 
     @NEEDS_ROOT
-    def test_another_group(self, real: Real) -> None:
-        """Other groups don't help."""
-        os.chown(real.logs, 0, GROUP)
-        assert (
-            "io.jobqueue.PermissionDenied" == self.as_peer(real, STRANGER, GROUP + 1).ask("Run", job="backup")["error"]
-        )
+    def test_reader(self, real: Real) -> None:
+        """Who is in a group of readers sees everything, and makes nothing happen; other groups don't help."""
+        client = self.as_peer(real, STRANGER, GROUP + 1)
+        assert "error" not in client.ask("Describe", job="backup")
+        for method, asked in (("Run", {"job": "backup"}), ("Hold", {}), ("Lock", {"lock": "tape"}), ("Reload", {})):
+            assert "io.jobqueue.PermissionDenied" == client.ask(method, **asked)["error"]
+        assert ([], []) == (real.happened, real.reloads)
+        denied = self.as_peer(real, STRANGER, GROUP + 2).ask("Describe", job="backup")
+        assert "io.jobqueue.PermissionDenied" == denied["error"]
 
     def test_ourselves(self, real: Real) -> None:
         """The daemon's own user may do everything."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import grp
 import os
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from jobqueued.control.peers import Access, Peer, Rank
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.model import DAY, MINUTE, Escalation
 from jobqueued.paths import Paths
@@ -79,6 +81,8 @@ retention: {runs: 5, age: 1d}
 resources: {gpu: 2, license: 5, cpu: 1.5, memory: 16G}
 reserve: {cpu: 50%, memory: 1G}
 escalation: {points: 5}
+operators: [wheel]
+readers: [adm, no-such-group]
 """)
     expected = Settings(
         max_running=8,
@@ -87,8 +91,23 @@ escalation: {points: 5}
         resources={"gpu": 2, "license": 5, "cpu": 1500, "memory": 16 << 30},
         reserve={"cpu": 500, "memory": 1 << 30},
         escalation=Escalation(points=5, every=MINUTE),
+        operators=("wheel",),
+        readers=("adm", "no-such-group"),
     )
     assert (expected, []) == read_settings(file)
+
+
+def test_groups_are_found_by_name() -> None:
+    """Who may act and see hangs on groups by name; of one that is not there it is said, unless it is the default."""
+    mine = grp.getgrgid(os.getegid()).gr_name
+    access, troubles = Access.of(Settings(operators=(mine,), readers=(mine, "no-such-group")))
+    assert Access(frozenset({os.getegid()}), frozenset({os.getegid()})) == access
+    assert [
+        "readers of jobqueued.yaml: this host has no group no-such-group; add it, and restart jobqueued"
+    ] == troubles
+    assert [] == Access.of(Settings())[1]
+    ranks = [access.rank(Peer(uid, frozenset(gids))) for uid, gids in ((0, ()), (7, (os.getegid(), 9)), (7, (9,)))]
+    assert [Rank.ROOT, Rank.OPERATOR, Rank.STRANGER] == ranks
 
 
 def test_every_setting_is_read() -> None:
@@ -123,7 +142,7 @@ BAD = {
     "max_runing: 5": "1:1: max_runing: found an unknown key; accepted: 'max_running'",
     "users: {}": "1:1: users: found a key of a later version; accepted: the file without it",
     "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention, resources, "
-    "reserve, escalation, pressure",
+    "reserve, escalation, pressure, operators, readers",
     "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts",
     "resources: {gpu: 0}": "1:18: resources.gpu: found 0; accepted: a whole number from 1 to 1000000",
     "resources: {memory: 16}": "1:21: resources.memory: found 16; accepted: a size such as 512K, 512M or 2G, from 1K "
@@ -136,7 +155,7 @@ BAD = {
     "escalation: 5": "1:13: escalation: found 5; accepted: a mapping with the keys points, every",
     "escalation: {every: 0s}": "1:21: escalation.every: found '0s'; accepted: a duration such as 90s, 5m, 2h or "
     "1d12h, from 1s to 1d",
-    "a: !x 1\n": "1:4: found the tag '!x'; accepted: values without a tag, or one that starts with ! in quotes",
+    "a: !x 1\n": "1:4: found a tag; accepted: values without a tag, or one that starts with ! in quotes",
 }
 
 

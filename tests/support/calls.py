@@ -16,18 +16,32 @@ from jobqueued.control.listener import Listener
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor
+from jobqueued.control.peers import Access
 from jobqueued.control.server import ControlServer
 from jobqueued.control.varlink import LIMIT, Decoder, Message, encode
+from jobqueued.core.record import begin
 from jobqueued.events import Event
 from jobqueued.host.log import Log
 from jobqueued.loop import read_clocks
-from jobqueued.model import Run, RunId, RunState
+from jobqueued.model import Now, Problem, Run, RunId, RunState
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.run_directory import RunDirectory
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.host import DEADLINE
+from tests.support.users import GROUP
 from tests.support.world import MIDNIGHT, World, job
+
+SECRET = "sesame"
+STATUS: dict[str, Any] = {
+    "pid": 1,
+    "reason": f"/var/lib/{SECRET}/state.db: No space left on device",
+    "stale": [f"/etc/{SECRET}/backup.yaml"],
+    "troubles": [f"no group {SECRET}"],
+    "launcher": True,
+    "problems": [Problem(f"/etc/{SECRET}/backup.yaml", 7, 3, SECRET, f"found '{SECRET}'")._asdict()] * 2,
+}
+"""What only the daemon knows."""
 
 
 def call(method: str, oneway: bool = False, **parameters: Any) -> bytes:
@@ -96,11 +110,19 @@ class Client:
 class Service:
     """A ControlServer and a loop like the daemon's."""
 
+    access = Access(frozenset({GROUP}), frozenset({GROUP + 1}))
+
     def __init__(self, directory: Path, of: Any) -> None:
         self.path = directory / "control"
         self.bugs: list[str] = []
-        self.control = ControlServer(Listener(self.path, directory.mkdir, Log("json")), of, self._bug)
+        self.left: list[int] = []
+        self.control = ControlServer(
+            Listener(self.path, directory.mkdir, Log("json")), of, self.access.rank, self._bug, self._left
+        )
         self.clients: list[Client] = []
+
+    def _left(self, ticket: int) -> None:
+        self.left.append(ticket)
 
     def _bug(self, what: str, error: Exception) -> str:
         self.bugs.append(f"{what}: {error!r}")
@@ -111,15 +133,19 @@ class Service:
         self.clients.append(Client(self))
         return self.clients[-1]
 
-    def turn(self) -> None:
+    def turn(self, now: Now | None = None) -> None:
         """Take what is ready."""
+        now = now or read_clocks()
         poll = select.poll()
         for number, bits in self.control.descriptors().items():
             poll.register(number, bits)
-        now = read_clocks()
         for number, _bits in poll.poll(0):
             self.control.ready(number, now)
         self.control.turn(now)
+        self.work(now)
+
+    def work(self, now: Now) -> None:
+        """What else has a turn."""
 
     def until(self, what: Callable[[], object]) -> None:
         """Turn until something is so."""
@@ -145,11 +171,12 @@ class Real(Service):
         for number in range(1, 21):
             run = RunId("old", number)
             row = Run(id=run, key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
-            self.store.commit({run: (row, {"run": str(run), "text": "x" * 3000})}, {})
+            self.store.commit({run: (row, {**begin(row, None, "host"), "state": "failed", "text": "x" * 3000})}, {})
         self.marks = RunDirectory(directory / "runs", self.logs)
         self.locks = directory / "with-lock"
         self.begin()
         super().__init__(directory, self.methods.of)
+        self.serve()
 
     def begin(self) -> None:
         """A new scheduler, and methods for it."""
@@ -161,11 +188,27 @@ class Real(Service):
     def follow(self) -> None:
         """Methods for the scheduler that the world has by now."""
         self.methods = Methods(
-            self.world.scheduler, self.store, WriteBatch(self.store),
-            lambda: {"problems": [], "reason": None, "launcher": True}, self.happened.append, self.logs,
+            self.world.scheduler, self.store, WriteBatch(self.store), lambda: STATUS, self.happened.append,
+            self.logs,
             self.reloads.append, lambda: self.world.now, "boot1", LockProcesses(self.locks),
             Monitor(list, self.marks), LostAttempts(self.marks),
+            self.access,
         )  # fmt: skip
+        if hasattr(self, "control"):
+            self.serve()
+
+    def serve(self) -> None:
+        """Let the server give the answers that many get."""
+        self.methods.answer_by(self.control)
+
+    def work(self, now: Now) -> None:
+        """Write them."""
+        if self.methods.texts.has_more:
+            self.methods.texts.turn(now)
+
+    def _left(self, ticket: int) -> None:
+        super()._left(ticket)
+        self.methods.left(ticket)
 
 
 @contextlib.contextmanager

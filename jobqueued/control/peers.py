@@ -1,0 +1,79 @@
+"""The peers: the process on the other side, as the kernel says, and what it may do by that."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from jobqueued.settings import OPERATORS, Settings
+
+_SO_PEERGROUPS = 59
+
+
+class Rank(IntEnum):
+    """A stranger sees ids, states and times, a reader everything; an operator also acts, as do root and our user."""
+
+    STRANGER = 0
+    READER = 1
+    OPERATOR = 2
+    ROOT = 3
+
+
+class Peer(NamedTuple):
+    """The process on the other side, as the kernel says."""
+
+    uid: int
+    gids: frozenset[int]
+    pid: int = 0
+
+    @classmethod
+    def of(cls, connection: socket.socket) -> Peer:
+        """SO_PEERCRED and SO_PEERGROUPS of a connected Unix socket (unix(7))."""
+        pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        groups = b""
+        with contextlib.suppress(OSError):  # in more groups than Python can ask for: only the first counts
+            groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+        return cls(uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}), pid)
+
+    @property
+    def name(self) -> str:
+        """For the record; no look-up, which may hang."""
+        return "root" if self.uid == 0 else f"uid {self.uid}"
+
+
+class Access(NamedTuple):
+    """The groups whose members are operators and readers, by their numbers."""
+
+    operators: frozenset[int]
+    readers: frozenset[int]
+
+    @classmethod
+    def of(cls, settings: Settings) -> tuple[Access, list[str]]:
+        """Look the groups of the settings up, which may hang; beside them what is wrong with those that were named."""
+        troubles: list[str] = []
+        found = {key: frozenset(_numbers(key, getattr(settings, key), troubles)) for key in cls._fields}
+        return cls(**found), troubles
+
+    def rank(self, peer: Peer) -> Rank:
+        """The rank of a peer."""
+        if peer.uid in (0, os.geteuid()):
+            return Rank.ROOT
+        if peer.gids & self.operators:
+            return Rank.OPERATOR
+        return Rank.READER if peer.gids & self.readers else Rank.STRANGER
+
+
+def _numbers(key: str, names: tuple[str, ...], troubles: list[str]) -> Iterator[int]:
+    for name in names:
+        try:
+            yield grp.getgrnam(name).gr_gid
+        except KeyError:
+            if names != OPERATORS:  # the default: a host without that group has no operators but root
+                text = f"{key} of jobqueued.yaml: this host has no group {name}; add it, and restart jobqueued"
+                troubles.append(text)

@@ -1,0 +1,136 @@
+"""Answers that many get alike: written once, piece by piece, and given to all who ask while nothing has changed.
+
+A list of 20,000 jobs is a second of work; nobody's start waits for it, whoever asks and however often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jobqueued.control import views
+from jobqueued.control.varlink import text_of
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.model import SECOND, Now
+from jobqueued.source import Source
+
+_SLICE = 50
+"""Jobs in a turn, some 3 ms."""
+_PUBLIC_FOR = SECOND
+
+Pieces = Iterator[str]
+Answer = Callable[[int, bytes], None]
+Stumble = Callable[[int, Exception], None]
+
+
+class Text:
+    """One such answer: for who asks before its writing begins, while nothing has changed since, or for `keeps`."""
+
+    def __init__(self, write: Callable[[], Pieces], keeps: int = 0) -> None:
+        self._write, self._keeps = write, keeps
+        self._waiting: list[int] = []
+        self._served: list[int] = []
+        """The tickets for which it is being written; those that wait came later."""
+        self._pieces: Pieces | None = None
+        self._parts: list[str] = []
+        self._text = b""
+        self._began, self._version = 0, -1
+
+    @property
+    def is_wanted(self) -> bool:
+        """True while somebody waits for it."""
+        return bool(self._waiting or self._served)
+
+    def ask(self, ticket: int, version: int, mono: int) -> bytes | None:
+        """The text as it is; None: the ticket waits until it is written."""
+        if self._pieces is None and self._is_good(version, mono):
+            return self._text
+        self._waiting.append(ticket)
+        return None
+
+    def _is_good(self, version: int, mono: int) -> bool:
+        return version == self._version or (self._version >= 0 and mono - self._began < self._keeps)
+
+    def go_on(self, version: int, mono: int) -> tuple[bytes, list[int]]:
+        """Write the next piece; after the last one the text, and the tickets it was written for."""
+        if self._pieces is None:
+            self._pieces, self._parts = self._write(), []
+            self._began, self._version = mono, version
+            self._served, self._waiting = self._waiting, []
+        piece = next(self._pieces, None)
+        if piece is not None:
+            self._parts.append(piece)
+            return b"", []
+        self._text, self._pieces = f'{{"parameters":{"".join(self._parts)}}}\0'.encode(), None
+        if self._is_good(version, mono):
+            self._served, self._waiting = [*self._served, *self._waiting], []
+        return self._text, self._handed_over()
+
+    def fail(self) -> list[int]:
+        """It can't be written: the tickets that had waited for it."""
+        self._text, self._pieces, self._version = b"", None, -1
+        return self._handed_over()
+
+    def _handed_over(self) -> list[int]:
+        served, self._served = self._served, []
+        return served
+
+
+class Texts(Source):
+    """The list of jobs, and what everybody may see of it and of the daemon's status.
+
+    `answer` gives a ticket its text, `stumble` tells it of a bug.  `version` grows whenever anything has changed.
+    """
+
+    def __init__(self, scheduler: Scheduler, status: Callable[[], dict[str, Any]]) -> None:
+        self._scheduler, self._status = scheduler, status
+        self.version = 0
+        self.jobs = Text(lambda: self._rows(views.job_row))
+        self.public_jobs = Text(lambda: self._rows(views.public_job_row), _PUBLIC_FOR)
+        self.public_status = Text(self._public_status, _PUBLIC_FOR)
+        self.answer: Answer
+        self.stumble: Stumble
+
+    def ask(self, text: Text, ticket: int, now: Now) -> None:
+        """Answer with a text, at once or when it is written."""
+        if (written := text.ask(ticket, self.version, now.mono)) is not None:
+            self.answer(ticket, written)
+
+    @property
+    def has_more(self) -> bool:
+        """True while somebody waits."""
+        return any(text.is_wanted for text in self._texts)
+
+    @property
+    def _texts(self) -> tuple[Text, ...]:
+        return self.jobs, self.public_status, self.public_jobs
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Write a piece of the first that is waited for."""
+        text = next((text for text in self._texts if text.is_wanted), None)
+        if text is None:
+            return ()
+        try:
+            written, tickets = text.go_on(self.version, now.mono)
+        except Exception as bug:
+            for ticket in text.fail():
+                self.stumble(ticket, bug)
+            return ()
+        for ticket in tickets:
+            self.answer(ticket, written)
+        return ()
+
+    def _rows(self, row: Callable[..., dict[str, Any]]) -> Pieces:
+        names = sorted(job.id for job in self._scheduler.catalog)
+        yield '{"jobs":['
+        comma = ""
+        for start in range(0, len(names), _SLICE):
+            found = map(self._scheduler.catalog.get, names[start : start + _SLICE])
+            rows = [text_of(row(job, views.standing(self._scheduler, job))) for job in found if job is not None]
+            if rows:
+                yield comma + ",".join(rows)
+                comma = ","
+        yield f"],{text_of(views.hold(self._scheduler))[1:]}"
+
+    def _public_status(self) -> Pieces:
+        yield text_of(views.public_status(self._status()))

@@ -1,0 +1,137 @@
+"""The answers that many get: written in pieces, as seldom as may be, and what strangers are not told is not in them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from jobqueued.control import texts, views
+from jobqueued.control.texts import _PUBLIC_FOR as PUBLIC_FOR
+from jobqueued.control.texts import _SLICE as SLICE
+from jobqueued.control.texts import Texts
+from jobqueued.events import PauseAsked
+from tests.support.world import World, job
+
+COUNT = 3 * SLICE + 7
+
+
+class Board:
+    """The texts of a world with many jobs; `written` counts the rows, `got` has the answers by ticket."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world = World(*(job(f"job-{number:03}", "0 3 * * *", file="jobs.yaml") for number in range(COUNT)))
+        self.texts = Texts(self.world.scheduler, lambda: {"problems": [], "stale": [], "troubles": [], "reason": None})
+        self.texts.answer, self.texts.stumble = self._answer, self._stumble
+        self.got: dict[int, Any] = {}
+        self.bugs: dict[int, Exception] = {}
+        self.written = 0
+        standing = views.standing
+
+        def counted(*given: Any) -> Any:
+            self.written += 1
+            return standing(*given)
+
+        monkeypatch.setattr(texts.views, "standing", counted)
+
+    def _answer(self, ticket: int, text: bytes) -> None:
+        self.got[ticket] = json.loads(text[:-1])["parameters"]
+
+    def _stumble(self, ticket: int, bug: Exception) -> None:
+        self.bugs[ticket] = bug
+
+    def turn(self) -> int:
+        """One turn; how many rows were written."""
+        before = self.written
+        self.texts.turn(self.world.now)
+        return self.written - before
+
+    def until_written(self) -> None:
+        """As many turns as it takes, each a short one."""
+        while self.texts.has_more:
+            assert self.turn() <= SLICE
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch) -> Board:
+    """The texts."""
+    return Board(monkeypatch)
+
+
+def test_written_once(board: Board) -> None:
+    """All who ask get all jobs, in order, from one text, until something changes; and the next get what is new."""
+    for ticket in (1, 2):
+        board.texts.ask(board.texts.jobs, ticket, board.world.now)
+    assert {} == board.got
+    board.until_written()
+    board.texts.ask(board.texts.jobs, 3, board.world.now)
+    assert [1, 2, 3] == sorted(board.got)
+    assert [f"job-{number:03}" for number in range(COUNT)] == [row["id"] for row in board.got[3]["jobs"]]
+    assert (COUNT, False) == (board.written, board.texts.has_more)
+    board.world.happen(PauseAsked(1, "job-000", "root", pause=True))
+    board.texts.version += 1
+    board.texts.ask(board.texts.jobs, 4, board.world.now)
+    board.until_written()
+    assert [False, True] == [board.got[ticket]["jobs"][0]["paused"] for ticket in (3, 4)]
+
+
+def test_what_changes_while_it_is_written(board: Board) -> None:
+    """Who came before the writing gets it, although all changes all the time; who came later gets a later one."""
+    board.texts.ask(board.texts.jobs, 1, board.world.now)
+    board.turn()
+    board.texts.ask(board.texts.jobs, 2, board.world.now)
+    while 1 not in board.got:
+        board.texts.version += 1
+        board.turn()
+    assert [1] == list(board.got)
+    board.world.happen(PauseAsked(1, "job-000", "root", pause=True))
+    board.until_written()
+    assert board.got[2]["jobs"][0]["paused"]
+
+
+def test_of_strangers(board: Board) -> None:
+    """What they ask for is written at most once in so long, whatever changes, and after what others wait for."""
+    public = board.texts.public_jobs
+    for ticket in range(100):
+        board.texts.version += 1
+        board.texts.ask(public, ticket, board.world.now)
+        board.turn()
+        if ticket == 1:
+            board.texts.ask(board.texts.jobs, 1002, board.world.now)
+    assert next(iter(board.got)) == 1002
+    board.until_written()
+    assert set(board.got) == {*range(100), 1002}
+    assert 2 * COUNT == board.written
+    written = board.written
+    board.texts.version += 1
+    board.texts.ask(public, 200, board.world.now)
+    assert (True, written) == (200 in board.got, board.written)
+    board.world.now = board.world.now._replace(mono=board.world.now.mono + PUBLIC_FOR)
+    board.texts.ask(public, 201, board.world.now)
+    board.until_written()
+    assert (True, written + COUNT) == (201 in board.got, board.written)
+
+
+def test_no_jobs(board: Board) -> None:
+    """An empty list is one, and what is removed meanwhile is not in it."""
+    board.texts.ask(board.texts.jobs, 1, board.world.now)
+    board.turn()
+    board.world.write("jobs.yaml")
+    board.until_written()
+    board.texts.version += 1
+    board.texts.ask(board.texts.jobs, 2, board.world.now)
+    board.until_written()
+    assert [[], []] == [board.got[ticket]["jobs"] for ticket in (1, 2)]
+
+
+def test_a_bug(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that can't be written costs those who asked for it, and the next try begins anew."""
+    with monkeypatch.context() as patch:
+        patch.setattr(texts.views, "job_row", lambda *_: {"never": float("nan")})
+        board.texts.ask(board.texts.jobs, 1, board.world.now)
+        board.until_written()
+    assert ([1], {}) == (list(board.bugs), board.got)
+    board.texts.ask(board.texts.jobs, 2, board.world.now)
+    board.until_written()
+    assert COUNT == len(board.got[2]["jobs"])
