@@ -87,6 +87,8 @@ class Acts:
             case commands.MarkLockHolder():
                 if trouble := self._lock_processes.mark(command):
                     self._log.say("trouble", text=trouble)
+            case commands.ForgetLockClient(client):
+                self._lock_processes.forget(client)
             case commands.Say(event, fields):
                 self._log.say(event, **fields)
             case commands.Reply(ticket, value, error):

@@ -108,6 +108,14 @@ class MarkLockHolder:
     claims: tuple[Claim, ...]
     placed: tuple[tuple[str, tuple[int, ...]], ...]
     asked_by: str
+    since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetLockClient:
+    """Forget a person's command, and its mark: it has no claims, and wants none any more."""
+
+    client: LockClientId
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +130,4 @@ class Reply:
 Save = SaveRun | SaveJob | SaveBoot | SaveHold
 """What has to survive: one durable commit a turn."""
 
-Command = Save | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | MarkLockHolder | Reply
+Command = Save | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | MarkLockHolder | ForgetLockClient | Reply

@@ -286,13 +286,23 @@ class LockFound:
     claims: tuple[Claim, ...]
     placed: tuple[tuple[str, tuple[int, ...]], ...]
     asked_by: str
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LockOver:
-    """A command that wanted or had locks has ended."""
+    """A command that wanted or had locks has ended, or asks no more."""
 
     client: LockClientId
+
+
+@dataclass(frozen=True, slots=True)
+class EvictAsked:
+    """A person takes away what a command wants or has.  The answer to `ticket`."""
+
+    ticket: int
+    client: LockClientId
+    asked_by: str
 
 
 Event = (
@@ -323,6 +333,7 @@ Event = (
     | LockAsked
     | LockFound
     | LockOver
+    | EvictAsked
     | UnderPressure
     | StateUnsaved
 )

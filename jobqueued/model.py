@@ -289,13 +289,24 @@ class Occurrence(NamedTuple):
         return cls(job, f"c{era}.{due // SECOND}", due)
 
 
+_LOCK_CLIENT = ":with-lock@"
+
+
 class LockClientId(NamedTuple):
     """The name of a person's command that wants or has locks (jobqueuectl with-lock): ``:with-lock@3``."""
 
     number: int
 
     def __str__(self) -> str:
-        return f":with-lock@{self.number}"
+        return f"{_LOCK_CLIENT}{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> LockClientId:
+        """The inverse of str(); ValueError."""
+        number = text.removeprefix(_LOCK_CLIENT)
+        if number == text or not (number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS):
+            raise ValueError(f"{text!r} is not a with-lock command; one is written {_LOCK_CLIENT}3")
+        return cls(int(number))
 
 
 class RunId(NamedTuple):

@@ -94,6 +94,20 @@ type RunUsage (
   history: []Sample
 )
 
+# A lock, or another resource that comes in units, that somebody holds, or waits for where it is not held: a run, or the
+# command of a person (:with-lock@3), with the pid and command that its process has by now.
+type LockClaim (
+  lock: string,
+  mode: string,
+  units: int,
+  held: bool,
+  since: ?string,
+  holder: string,
+  asked_by: ?string,
+  pid: ?int,
+  command: ?string
+)
+
 # The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
 # Left are the runs that have ended and left processes behind, as their jobs are allowed to.
 # The state is ok or degraded, the reason says why. Controllers are those of the cgroups that runs have, null where they
@@ -215,8 +229,15 @@ method Hold(until: ?string, boot: ?bool) -> ()
 method Release() -> ()
 
 # Hold a lock for the process that asks, until it ends: alone, shared, or some units of it. The answer comes when it is
-# granted; with no_wait it is Refused if that is not at once.
+# granted; with no_wait it is Refused if that is not at once. Who hangs up before wants it no more.
 method Lock(lock: string, shared: ?bool, units: ?int, no_wait: ?bool) -> (holder: string, environment: [string]string)
+
+# Who holds locks, and who waits for some: all, or those of one lock, by its name, at most 1000; more is how many are
+# left out.
+method Locks(lock: ?string) -> (claims: []LockClaim, more: int)
+
+# Take away what a command with a lock holds or waits for. Its process is left alone; held tells which it was.
+method Evict(holder: string) -> (locks: []string, held: bool)
 
 # Let a paused job go on; this fires nothing.
 method Resume(job: string) -> ()

@@ -12,10 +12,12 @@ import os
 import select
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from jobqueued.child import atomic_file, wire
 from jobqueued.child.process import birth
 from jobqueued.commands import MarkLockHolder
+from jobqueued.control.peers import Peer
 from jobqueued.events import LockFound, LockOver
 from jobqueued.host.descriptors import is_spare
 from jobqueued.model import SECOND, LockClientId, Now
@@ -23,6 +25,23 @@ from jobqueued.source import Source
 from jobqueued.state.rows import claims_from, placed_from
 
 _AGAIN = 10 * SECOND
+_COMMAND = 4096
+"""Bytes that are read of a command line."""
+
+
+OF_A_USER = 64
+"""Commands with or without their locks that a user may have; root and our own user, any number."""
+
+
+class Asked(NamedTuple):
+    """A process that asks for locks or has some: by pid and birth, whose it is, and the ticket by which it asked."""
+
+    pid: int
+    birth: int
+    uid: int = -1
+    ticket: int = 0
+    descriptor: int | None = None
+    """None: there was none left, so it counts as live, and is looked at again."""
 
 
 class LockProcesses(Source):
@@ -33,10 +52,8 @@ class LockProcesses(Source):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._processes: dict[int, LockClientId] = {}
-        self._pids: dict[LockClientId, tuple[int, int]] = {}
-        self._unseen: set[LockClientId] = set()
-        """Those for which there is no descriptor: they count as live, and are looked at again."""
+        self._asked: dict[LockClientId, Asked] = {}
+        self._descriptors: dict[int, LockClientId] = {}
         self._look_at = 0
         self._last = 0
         self.troubles: list[str] = []
@@ -54,8 +71,10 @@ class LockProcesses(Source):
     def _found(self, path: Path) -> LockFound | None:
         try:
             mark = json.loads(path.read_text())
-            client, found = LockClientId(int(path.name)), (int(mark["pid"]), int(mark["birth"]))
+            client, asked = LockClientId(int(path.name)), Asked(int(mark["pid"]), int(mark["birth"]))
+            asked = asked._replace(uid=int(mark.get("uid", -1)))
             claims, placed = claims_from(mark["claims"]), placed_from(mark.get("placed", ()))
+            since = int(mark.get("since", 0))
         except OSError as error:
             self._note(path, error)
             self._last = max(self._last, int(path.name) if path.name.isdecimal() else 0)
@@ -64,52 +83,69 @@ class LockProcesses(Source):
             _remove(path)
             return None
         self._last = max(self._last, client.number)
-        if not self._follow(client, *found):
+        if not self._follow(client, asked):
             _remove(path)
             return None
-        return LockFound(client, claims, placed, str(mark["asked_by"]))
+        return LockFound(client, claims, placed, str(mark["asked_by"]), since)
 
     def _note(self, path: Path, error: OSError) -> None:
         text = f"{path}: {error.strerror}; locks of with-lock commands that it tells of are not kept for them"
         self.troubles.append(text)
 
-    def come(self, pid: int) -> LockClientId:
-        """A name for a process that asks for locks; it is followed to its end.
+    def come(self, peer: Peer) -> LockClientId:
+        """A name for a process that asks for locks; it is followed to its end, or until it is forgotten.
 
         OSError: it can't be; ProcessLookupError: it is gone.
         """
-        self._last += 1
-        client, born = LockClientId(self._last), birth(pid)
-        if born is None or not self._follow(client, pid, born):
+        born = birth(peer.pid)
+        if peer.process < 0 or born is None or _has_ended(peer.process):  # so it was its number until now
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-        if client in self._unseen:  # it has no locks yet, and can ask again
-            self._unseen.discard(client)
+        of_user = sum(asked.uid == peer.uid for asked in self._asked.values())
+        if of_user >= OF_A_USER and peer.uid not in (0, os.geteuid()):
+            raise OSError(errno.EUSERS, f"{peer.name} has {of_user} with-lock commands already (jobqueuectl locks)")
+        descriptor = os.dup(peer.process)
+        if not is_spare(descriptor):  # it has no locks yet, and can ask again
+            os.close(descriptor)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        self._last += 1
+        client = LockClientId(self._last)
+        self._note_asked(client, Asked(peer.pid, born, peer.uid, 0, descriptor))
         return client
 
-    def _follow(self, client: LockClientId, pid: int, born: int) -> bool:
-        """Follow a process to its end; False: it has ended.  Where there is no descriptor for it, it is `_unseen`."""
-        self._pids[client] = pid, born
-        self._unseen.discard(client)
+    def waits(self, client: LockClientId, ticket: int) -> None:
+        """Note the ticket by which a process waits for its answer."""
+        self._asked[client] = self._asked[client]._replace(ticket=ticket)
+
+    def _note_asked(self, client: LockClientId, asked: Asked) -> None:
+        self._asked[client] = asked
+        if asked.descriptor is not None:
+            self._descriptors[asked.descriptor] = client
+
+    def _follow(self, client: LockClientId, asked: Asked) -> bool:
+        """Follow a process of before to its end; False: it has ended."""
         try:
-            descriptor = os.pidfd_open(pid)
+            descriptor = os.pidfd_open(asked.pid)
         except OverflowError:  # no process has such a number
             return False
         except OSError as error:
-            return error.errno in wire.SHORTAGE and self._miss(client)
-        if birth(pid) not in (born, None):  # None: there is no descriptor to read it, for one that is there
+            return error.errno in wire.SHORTAGE and self._miss(client, asked)
+        if birth(asked.pid) not in (asked.birth, None):  # None: no descriptor is left to read it with
             os.close(descriptor)
             return False
         if not is_spare(descriptor):
             os.close(descriptor)
-            return self._miss(client)
-        self._processes[descriptor] = client
+            return self._miss(client, asked)
+        self._note_asked(client, asked._replace(descriptor=descriptor))
         return True
 
-    def _miss(self, client: LockClientId) -> bool:
-        self._unseen.add(client)
+    def _miss(self, client: LockClientId, asked: Asked) -> bool:
+        self._note_asked(client, asked)
         self._look_at = time.monotonic_ns() + _AGAIN
         return True
+
+    @property
+    def _unseen(self) -> list[LockClientId]:
+        return [client for client, asked in self._asked.items() if asked.descriptor is None]
 
     @property
     def deadline(self) -> int | None:
@@ -118,17 +154,34 @@ class LockProcesses(Source):
 
     def turn(self, now: Now) -> list[LockOver]:
         """Look at them."""
-        gone = [client for client in list(self._unseen) if not self._follow(client, *self._pids[client])]
-        return [self._over(client) for client in gone]
+        return [self._over(client) for client in self._unseen if not self._follow(client, self._asked[client])]
+
+    def left(self, ticket: int) -> LockOver | None:
+        """Forget a process that has hung up before it had its answer; None: this ticket is of none."""
+        gone = (client for client, asked in self._asked.items() if asked.ticket == ticket)
+        client = next(gone, None)
+        return None if client is None else self._over(client)
+
+    def command_of(self, client: LockClientId) -> tuple[int, str] | None:
+        """The pid of a process that asks for locks or has some, and its command by now; None: it has ended."""
+        asked = self._asked.get(client)
+        if asked is None or (asked.descriptor is not None and _has_ended(asked.descriptor)):
+            return None
+        try:
+            with open(f"/proc/{asked.pid}/cmdline", "rb") as file:
+                words = file.read(_COMMAND).rstrip(b"\0").replace(b"\0", b" ")
+        except OSError:
+            return asked.pid, ""
+        return asked.pid, words.decode(errors="replace")
 
     def mark(self, command: MarkLockHolder) -> str:
         """Mark what it holds; why that can't be, "" where it can."""
-        if command.client not in self._pids:
+        asked = self._asked.get(command.client)
+        if asked is None:
             return ""  # it has just left, which is about to be heard
-        pid, born = self._pids[command.client]
         mark = {
-            "pid": pid, "birth": born, "claims": command.claims, "placed": command.placed,
-            "asked_by": command.asked_by,
+            "pid": asked.pid, "birth": asked.birth, "uid": asked.uid, "claims": command.claims,
+            "placed": command.placed, "asked_by": command.asked_by, "since": command.since,
         }  # fmt: skip
         path = self._directory / str(command.client.number)
         try:
@@ -140,17 +193,32 @@ class LockProcesses(Source):
 
     def descriptors(self) -> dict[int, int]:
         """One of each process, readable once that has ended."""
-        return dict.fromkeys(self._processes, select.POLLIN)
+        return dict.fromkeys(self._descriptors, select.POLLIN)
 
     def ready(self, descriptor: int, now: Now) -> list[LockOver]:
         """Forget the process that has ended."""
-        os.close(descriptor)
-        return [self._over(self._processes.pop(descriptor))]
+        client = self._descriptors.get(descriptor)
+        return [] if client is None else [self._over(client)]
+
+    def forget(self, client: LockClientId) -> None:
+        """Follow it no more, and remove its mark; one that is not known is fine."""
+        asked = self._asked.pop(client, None)
+        if asked is None:
+            return
+        if asked.descriptor is not None:
+            del self._descriptors[asked.descriptor]
+            os.close(asked.descriptor)
+        _remove(self._directory / str(client.number))
 
     def _over(self, client: LockClientId) -> LockOver:
-        del self._pids[client]
-        _remove(self._directory / str(client.number))
+        self.forget(client)
         return LockOver(client)
+
+
+def _has_ended(process: int) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _remove(path: Path) -> None:

@@ -19,11 +19,23 @@ from jobqueued.control.server import ControlServer
 from jobqueued.control.texts import Text, Texts
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core import record
+from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, LostAsked, PauseAsked, RunAsked, SkipAsked, StopAsked
+from jobqueued.events import (
+    Emitted,
+    Event,
+    EvictAsked,
+    HoldAsked,
+    LockAsked,
+    LostAsked,
+    PauseAsked,
+    RunAsked,
+    SkipAsked,
+    StopAsked,
+)
 from jobqueued.host.usage import usage
 from jobqueued.jobfile.queue_types import is_name
-from jobqueued.model import CPU, LIVE, MEMORY, Claim, Job, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.model import CPU, LIVE, MEMORY, Claim, Job, LockClientId, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
@@ -34,6 +46,7 @@ from jobqueued.state.write_batch import WriteBatch
 
 _MOST_RUNS = 1000
 _EXPLAINED_RUNS = 10
+_MOST_CLAIMS = 1000
 _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
 _LIVE_PLACE = "live/"
 _ANY = 1 << 63
@@ -99,6 +112,8 @@ class Methods:
             "SkipNext": acts(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name, bool(p.get("undo"))))),
             "Hold": acts(lambda p: self._ask_for_hold(p, peer, ticket())),
             "Lock": acts(lambda p: self._ask_for_lock(p, peer, ticket)),
+            "Locks": reads(self._locks),
+            "Evict": acts(lambda p: self._evict(p["holder"], peer, ticket)),
             "Release": acts(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
             "Wait": reads(lambda p: self._await_end(p["run"], ticket)),
         }
@@ -109,7 +124,9 @@ class Methods:
         self.texts.answer, self.texts.stumble = server.send, server.stumble
 
     def left(self, ticket: int) -> None:
-        """Forget a caller that has left before its answer."""
+        """Forget a caller that has left before its answer; it wants no lock any more."""
+        if (over := self._lock_processes.left(ticket)) is not None:
+            self._happen(over)
         for run, tickets in list(self.waiters.items()):
             if ticket in tickets:
                 tickets.remove(ticket)
@@ -247,12 +264,38 @@ class Methods:
             raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units"})
         claim = Claim(name, units, exclusive=not (units or asked.get("shared")))
         try:
-            client = self._lock_processes.come(peer.pid)
+            client = self._lock_processes.come(peer)
         except ProcessLookupError:
             raise VarlinkError("Refused", {"reason": "the asking process is not visible to the daemon"}) from None
         except OSError as error:
             raise VarlinkError("Refused", {"reason": f"cannot follow the asking process: {error.strerror}"}) from None
-        self._happen(LockAsked(ticket(), client, (claim,), peer.name, bool(asked.get("no_wait"))))
+        number = ticket()
+        self._lock_processes.waits(client, number)
+        self._happen(LockAsked(number, client, (claim,), peer.name, bool(asked.get("no_wait"))))
+
+    def _locks(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The claims of those who hold locks or wait for some, by the name of the lock."""
+        name = asked.get("lock")
+        claims = [each for each in self._scheduler.lock_claims() if name in (None, each.claim.resource)]
+        claims.sort(key=lambda each: (each.claim.resource, not each.held))
+        return {
+            "claims": [views.lock_claim(each, *self._process_of(each)) for each in claims[:_MOST_CLAIMS]],
+            "more": max(0, len(claims) - _MOST_CLAIMS),
+        }  # fmt: skip
+
+    def _process_of(self, claim: LockClaim) -> tuple[int | None, str | None]:
+        if isinstance(claim.holder, LockClientId):
+            return self._lock_processes.command_of(claim.holder) or (None, None)
+        job = self._scheduler.catalog.get(claim.holder.job)
+        words = None if job is None else job.command if isinstance(job.command, str) else " ".join(job.command)
+        return self._scheduler.runs[claim.holder].pid, words
+
+    def _evict(self, text: str, peer: Peer, ticket: Ticket) -> None:
+        try:
+            client = LockClientId.parse(text)
+        except ValueError:
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "holder"}) from None
+        self._happen(EvictAsked(ticket(), client, peer.name))
 
     def _why(self, asked: dict[str, Any]) -> dict[str, Any]:
         if ("run" in asked) == ("job" in asked):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import os
 import socket
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from jobqueued.settings import OPERATORS, Settings
 
-_SO_PEERGROUPS = 59
+_SO_PEERGROUPS, _SO_PEERPIDFD = 59, 77
 
 
 class Rank(IntEnum):
@@ -31,6 +32,8 @@ class Peer(NamedTuple):
     uid: int
     gids: frozenset[int]
     pid: int = 0
+    process: int = -1
+    """A descriptor of it, whatever number it has by now (pidfd_open(2)); -1: there is none."""
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
@@ -40,6 +43,20 @@ class Peer(NamedTuple):
         with contextlib.suppress(OSError):  # in more groups than Python can ask for: only the first counts
             groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
         return cls(uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}), pid)
+
+    def followed(self, connection: socket.socket) -> Peer:
+        """The peer with a descriptor of its process, if there can be one; who closes that is the caller."""
+        try:
+            return self._replace(process=connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD))
+        except OSError as error:
+            if error.errno != errno.ENOPROTOOPT:  # a kernel before 6.5, which has it by the number only
+                return self
+        with contextlib.suppress(OSError, OverflowError):
+            process = os.pidfd_open(self.pid)
+            if os.stat(f"/proc/{self.pid}").st_uid in (self.uid, 0):  # 0: it can't be looked into
+                return self._replace(process=process)
+            os.close(process)
+        return self
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ the other, one piece of work a turn, the others are all served in each turn.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 from collections import deque
@@ -219,12 +220,14 @@ class ControlServer(Source):
     def _welcome(self, connection: socket.socket, now: Now) -> None:
         try:
             peer = Peer.of(connection)
-            client = _Client(connection, peer, self._rank(peer), now.mono)
-            client.service = Service(self._methods(peer, lambda: self._ticket(client)))
         except OSError:
             connection.close()
             return
+        client = _Client(connection, peer, self._rank(peer), now.mono)
         if (reason := self._full(client)) is None:
+            if client.rank >= Rank.OPERATOR:
+                client.peer = peer.followed(connection)
+            client.service = Service(self._methods(client.peer, lambda: self._ticket(client)))
             self._clients[connection.fileno()] = client
             return
         client.put(encode(VarlinkError("Refused", {"reason": reason}).reply()))
@@ -308,5 +311,7 @@ class ControlServer(Source):
         client.queue, client.unread = [], 0
         client.outbox.clear()
         client.connection.close()
+        if client.peer.process >= 0:
+            os.close(client.peer.process)
         if client.pending is not None and self._tickets.pop(client.pending, None) is not None:
             self._left(client.pending)

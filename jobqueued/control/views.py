@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from jobqueued.core.attention import Attention
 from jobqueued.core.job_state import JobState
+from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.validity import amount
 from jobqueued.model import (
@@ -220,6 +221,16 @@ def _lock(claim: Claim) -> dict[str, Any]:
     kind = "path" if claim.resource.startswith("/") else "name"
     how = {"units": claim.units} if claim.units else {"mode": "exclusive" if claim.exclusive else "shared"}
     return {kind: claim.resource, **how}
+
+
+def lock_claim(one: LockClaim, pid: int | None, command: str | None) -> dict[str, Any]:
+    """The interface's type LockClaim, of a holder with this pid and command."""
+    claim = one.claim
+    return {
+        "lock": claim.resource, "mode": claim.mode, "units": claim.units, "held": one.held,
+        "since": _moment(one.since), "holder": str(one.holder), "asked_by": one.asked_by, "pid": pid,
+        "command": command,
+    }  # fmt: skip
 
 
 def holds(run: Run) -> list[dict[str, Any]]:

@@ -6,13 +6,16 @@ clients again after a restart.
 
 from __future__ import annotations
 
-from jobqueued.commands import MarkLockHolder
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from jobqueued.commands import ForgetLockClient, MarkLockHolder
 from jobqueued.core.host_hold import halt
-from jobqueued.core.scheduler_state import LockClient
+from jobqueued.core.scheduler_state import LockClient, SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.events import LockAsked, LockFound, LockOver
-from jobqueued.model import HOUR, LockClientId
-from jobqueued.queue.locks import Claims
+from jobqueued.events import EvictAsked, LockAsked, LockFound, LockOver
+from jobqueued.model import CPU, HOUR, MEMORY, Claim, Holder, LockClientId, Run, RunId
+from jobqueued.queue.locks import HOST, SLOT, Claims
 from jobqueued.queue.placement import environment
 from jobqueued.queue.waiting import Terms
 
@@ -24,8 +27,9 @@ def asked(turn: Turn, event: LockAsked) -> None:
     if (claim := locks.impossible(event.claims)) is not None:
         there = locks.capacity(claim.resource)
         turn.refuse(event.ticket, "Refused", reason=f"{claim.resource} has {there} unit{'s' * (there != 1)}")
+        turn.do(ForgetLockClient(event.client))
         return
-    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, event.ticket)
+    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, event.ticket, since=now.wall)
     terms = Terms(event.claims, state.limits.escalation, None, HOUR)
     state.admission.waiting.add(event.client, terms, 0, now.mono, now.wall, state.arrival())
     if event.at_once:
@@ -41,6 +45,7 @@ def refuse_impatient(turn: Turn) -> None:
         if name in state.admission.waiting:
             client = state.lock_clients.pop(name)
             turn.refuse(client.ticket, "Refused", reason=_keeps_waiting(turn, client.claims))
+            turn.do(ForgetLockClient(name))
             state.leave_queue(name)
 
 
@@ -67,8 +72,8 @@ def grant(turn: Turn, name: LockClientId) -> None:
     placed = state.placement.choose("spread", client.claims, mono)
     state.admission.hold(name, client.claims, None)
     state.placement.take(placed, client.claims, mono)
-    state.lock_clients[name] = client._replace(ticket=0, placed=placed)
-    turn.do(MarkLockHolder(name, client.claims, placed, client.asked_by))
+    state.lock_clients[name] = client._replace(ticket=0, placed=placed, since=turn.now.wall)
+    turn.do(MarkLockHolder(name, client.claims, placed, client.asked_by, turn.now.wall))
     turn.say("lock_granted", guest=str(name), locks=_names(client.claims), asked_by=client.asked_by)
     turn.reply(client.ticket, holder=str(name), environment=environment(placed))
 
@@ -76,7 +81,7 @@ def grant(turn: Turn, name: LockClientId) -> None:
 def found(turn: Turn, event: LockFound) -> None:
     """Give a client that an earlier scheduler granted its claims the same again, before anything is admitted."""
     state, mono = turn.state, turn.now.mono
-    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, 0, event.placed)
+    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, 0, event.placed, event.since)
     state.admission.hold(event.client, event.claims, None, found=True)
     state.placement.take(event.placed, event.claims, mono)
 
@@ -92,6 +97,49 @@ def over(turn: Turn, event: LockOver) -> None:
         state.admission.release(event.client)
         state.placement.give_back(client.placed, client.claims, turn.now.mono)
         turn.say("lock_released", guest=str(event.client), locks=_names(client.claims), asked_by=client.asked_by)
+
+
+def evict_asked(turn: Turn, event: EvictAsked) -> None:
+    """Take away what a client wants or has: the next in the queue may have it, whatever the process goes on to do."""
+    client = turn.state.lock_clients.get(event.client)
+    if client is None:
+        turn.refuse(event.ticket, "Refused", reason=f"{event.client} neither holds nor wants a lock")
+        return
+    turn.say("lock_evicted", guest=str(event.client), locks=_names(client.claims), asked_by=event.asked_by)
+    if client.ticket:
+        turn.refuse(client.ticket, "Refused", reason=f"evicted by {event.asked_by}")
+    over(turn, LockOver(event.client))
+    turn.do(ForgetLockClient(event.client))
+    turn.reply(event.ticket, locks=_names(client.claims), held=not client.ticket)
+
+
+class LockClaim(NamedTuple):
+    """One lock that somebody holds (`held`) or waits for, since an instant (None: that is not known)."""
+
+    claim: Claim
+    holder: Holder
+    held: bool
+    since: int | None
+    asked_by: str | None
+
+
+def claims(state: SchedulerState) -> Iterator[LockClaim]:
+    """All that hold locks, in the order of the grants, then all that wait for some, as they came."""
+    admission = state.admission
+    for holder in admission.locks:
+        yield from _claims(state, holder, admission.locks.held(holder), held=True)
+    for holder in admission.waiting:
+        yield from _claims(state, holder, admission.waiting.terms(holder).claims, held=False)
+
+
+def _claims(state: SchedulerState, holder: Holder, claims: Claims, *, held: bool) -> Iterator[LockClaim]:
+    client = state.lock_clients[holder] if isinstance(holder, LockClientId) else None
+    run = state.runs[holder] if isinstance(holder, RunId) else None
+    since = client.since if client is not None else None if run is None else run.started if held else run.since
+    asker: LockClient | Run | None = client or run
+    for claim in claims:
+        if claim.resource not in (HOST, SLOT, CPU, MEMORY):
+            yield LockClaim(claim, holder, held, since or None, None if asker is None else asker.asked_by)
 
 
 def _names(claims: Claims) -> list[str]:

@@ -27,6 +27,7 @@ from jobqueued.core import (
 )
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import JobState
+from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.timers import HostTimer
 from jobqueued.core.turn import Turn
@@ -87,6 +88,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.LockAsked: lock_clients.asked,
     events.LockFound: lock_clients.found,
     events.LockOver: lock_clients.over,
+    events.EvictAsked: lock_clients.evict_asked,
 }
 
 
@@ -229,6 +231,10 @@ class Scheduler:
     def attention(self, now: Now) -> Iterator[attention.Attention]:
         """Yield what a person should look at: what is invalid, fails, is late or paused."""
         return attention.of(self._state, now)
+
+    def lock_claims(self) -> Iterator[LockClaim]:
+        """All that hold locks or wait for some."""
+        return lock_clients.claims(self._state)
 
     def explain(self, run: RunId, now: Now) -> dict[str, Any]:
         """Explain why a run has not started (why.explain).  KeyError: no such run, or it has ended."""

@@ -36,12 +36,13 @@ _PLAIN = least_claims(slots=False)
 
 
 class LockClient(NamedTuple):
-    """A command of a person that wants or has claims; `ticket` is answered when they are granted (0: they were)."""
+    """A command of a person that wants claims, or (`ticket` 0) has them, `since` an instant (0: it was not kept)."""
 
     claims: Claims
     asked_by: str
     ticket: int
     placed: Placed = ()
+    since: int = 0
 
 
 class SchedulerState:

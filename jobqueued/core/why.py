@@ -147,7 +147,7 @@ def _missing(state: SchedulerState, claim: Claim, now: Now) -> Why:
 
 def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now) -> Why:
     if isinstance(holder, LockClientId):
-        return _client(state, holder, resource)
+        return _client(state, holder, resource, now)
     run, ends_at = state.runs[holder], state.admission.ends_at(holder)
     claim = next(held for held in run.claims if held.resource == resource)
     return {
@@ -159,12 +159,13 @@ def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now) -> W
     }  # fmt: skip
 
 
-def _client(state: SchedulerState, holder: LockClientId, resource: str) -> Why:
+def _client(state: SchedulerState, holder: LockClientId, resource: str, now: Now) -> Why:
     known = state.lock_clients[holder]
-    claim = next(held for held in known.claims if held.resource == resource)
+    claim, since = next(held for held in known.claims if held.resource == resource), known.since
     return {
-        "run": state.name_of(holder), "mode": claim.mode, "units": claim.units, "since": None, "held": None,
-        "ends_by": None, "lingers": None,
+        "run": state.name_of(holder), "mode": claim.mode, "units": claim.units,
+        "since": to_text(since) if since else None,
+        "held": duration(max(0, now.wall - since) // SECOND) if since else None, "ends_by": None, "lingers": None,
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from jobqueued.ctl.emit import emit
 from jobqueued.ctl.history import history
 from jobqueued.ctl.hold import drain, hold, release
 from jobqueued.ctl.list import list_jobs
+from jobqueued.ctl.locks import locks
 from jobqueued.ctl.logs import logs
 from jobqueued.ctl.next import next_times
 from jobqueued.ctl.pause import pause, resume, skip_next
@@ -97,6 +98,6 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    hold, drain, release, with_lock, reload, check, doctor,
+    hold, drain, release, with_lock, locks, reload, check, doctor,
 ):  # fmt: skip
     main.add_command(command)

@@ -159,6 +159,10 @@ VOCABULARY: dict[str, Entry] = {
         "info", "1c9d5e7b3a8f4062a4d6b8e0f2c71953",
         lambda f: f"with-lock: {', '.join(f['locks'])} released by a command of {f['asked_by']}",
     ),
+    "lock_evicted": Entry(
+        "warning", "fe382162c7134d7aba14c38754dcc52e",
+        lambda f: f"with-lock: {', '.join(f['locks'])} taken from a command by {f['asked_by']} ({f['guest']})",
+    ),
     "emitted": Entry("info", "b5e8d1a7c2f34069a8d4e6b3f7c91052", _emitted),
     "held_up": Entry(
         "warning", "c4d7a2e9f8b64135907ed3c6b1a8f520",

@@ -62,7 +62,7 @@ PEERS = {
     "stranger": Peer(12345, frozenset({12345}), os.getpid()),
     "reader": Peer(12345, frozenset({GROUP + 1}), os.getpid()),
     "operator": Peer(12345, frozenset({GROUP}), os.getpid()),
-    "root": Peer(0, frozenset({0}), os.getpid()),
+    "root": Peer(0, frozenset({0}), os.getpid(), os.pidfd_open(os.getpid())),
 }
 
 

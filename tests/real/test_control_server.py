@@ -412,7 +412,9 @@ class TestSocket:
     def test_peer(self, service: Service, methods: FakeMethods) -> None:
         """The kernel says who is there, with all groups, and which process it is."""
         service.client().ask("Describe", job="x")
-        assert [Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid())] == methods.peers
+        (peer,) = methods.peers
+        assert Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid()) == peer._replace(process=-1)
+        assert f"\nPid:\t{os.getpid()}\n" in Path(f"/proc/self/fdinfo/{peer.process}").read_text()
         assert ("root", "uid 7") == (Peer(0, frozenset()).name, Peer(7, frozenset()).name)
 
 
@@ -526,6 +528,7 @@ class TestVerbs:
             ("Emit", {"event": "x" * 65}, "event"), ("Emit", {}, "event"),
             ("Lock", {"lock": "Tape"}, "lock"), ("Lock", {"lock": "/run/tape.lock"}, "lock"),
             ("Lock", {"lock": ":host"}, "lock"), ("Lock", {"lock": "tape", "units": -1}, "units"),
+            ("Evict", {"holder": "tape"}, "holder"), ("Evict", {"holder": ":with-lock@"}, "holder"),
             ("Lock", {"lock": "cpu"}, "lock"), ("Lock", {"lock": "tape", "units": 1, "shared": True}, "units"),
         ],
         ids=str,
@@ -802,7 +805,7 @@ ASKS = [
     call("Next", job="backup", count=1), call("Pause", job="backup"), call("Resume", job="backup"),
     call("History"), call("Logs", run="old@1"), call("Reload"), call("Stop", run="old@1"), call("Rerun", run="old@1"),
     call("Emit", event="deployed"), call("Why", run="old@1"), call("SkipNext", job="backup"), call("Hold"),
-    call("Release"), call("Lock", lock="tape"), call("Usage"),
+    call("Release"), call("Lock", lock="tape"), call("Usage"), call("Locks"), call("Evict", holder=":with-lock@1"),
 ]  # fmt: skip
 
 

@@ -18,7 +18,9 @@ import pytest
 from jobqueued.child.process import birth
 from jobqueued.commands import MarkLockHolder
 from jobqueued.control import lock_processes
-from jobqueued.control.lock_processes import LockProcesses
+from jobqueued.control.lock_processes import OF_A_USER, LockProcesses
+from jobqueued.control.peers import Peer
+from jobqueued.ctl.client import Call
 from jobqueued.events import LockFound, LockOver
 from jobqueued.loop import read_clocks
 from jobqueued.model import Claim, LockClientId
@@ -49,6 +51,14 @@ def processes(tmp_path: Path) -> Iterator[LockProcesses]:
         os.close(descriptor)
 
 
+def peer(pid: int, uid: int = 0) -> Peer:
+    """Whoever asks: that process, as the server follows it; its descriptor is the test's own."""
+    try:
+        return Peer(uid, frozenset(), pid, os.pidfd_open(pid))
+    except ProcessLookupError:
+        return Peer(uid, frozenset(), pid)
+
+
 def marks(directory: Path) -> list[str]:
     """The marks that are there."""
     return sorted(path.name for path in directory.iterdir())
@@ -57,7 +67,7 @@ def marks(directory: Path) -> list[str]:
 class TestMarks:
     def test_found_again(self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """Who was granted its locks is found again by the next daemon, with what it holds, and followed to its end."""
-        client = processes.come(sleeper.pid)
+        client = processes.come(peer(sleeper.pid))
         processes.mark(MarkLockHolder(client, CLAIMS, PLACED, "root"))
         following = LockProcesses(tmp_path / "with-lock")
         assert [LockFound(client, CLAIMS, PLACED, "root")] == following.found()
@@ -72,28 +82,28 @@ class TestMarks:
         self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]
     ) -> None:
         """Who still waits has no mark: after a restart it has to ask again."""
-        processes.come(sleeper.pid)
+        processes.come(peer(sleeper.pid))
         assert [] == marks(tmp_path / "with-lock")
         assert [] == LockProcesses(tmp_path / "with-lock").found()
 
     def test_names(self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """Each has a name of its own, also beside those of before, and also one process that asks twice."""
-        assert [LockClientId(1), LockClientId(2)] == [processes.come(sleeper.pid) for _ in range(2)]
+        assert [LockClientId(1), LockClientId(2)] == [processes.come(peer(sleeper.pid)) for _ in range(2)]
         (tmp_path / "with-lock" / "7").write_text(
             json.dumps({"pid": 0, "birth": 0, "claims": [], "placed": [], "asked_by": "root"})
         )
         following = LockProcesses(tmp_path / "with-lock")
         assert [] == following.found()
-        assert LockClientId(8) == following.come(sleeper.pid)
+        assert LockClientId(8) == following.come(peer(sleeper.pid))
         os.close(*following.descriptors())
 
     def test_gone(self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """A process that is gone gets no name; one that goes before it is granted its locks gets no mark."""
-        client = processes.come(sleeper.pid)
+        client = processes.come(peer(sleeper.pid))
         sleeper.kill()
         sleeper.wait(DEADLINE)
         with pytest.raises(ProcessLookupError):
-            processes.come(sleeper.pid)
+            processes.come(peer(sleeper.pid))
         processes.ready(*processes.descriptors(), read_clocks())
         processes.mark(MarkLockHolder(client, CLAIMS, PLACED, "root"))
         assert [] == marks(tmp_path / "with-lock")
@@ -102,12 +112,12 @@ class TestMarks:
         self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]
     ) -> None:
         """Nobody else can make marks, nor see who holds what."""
-        processes.mark(MarkLockHolder(processes.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        processes.mark(MarkLockHolder(processes.come(peer(sleeper.pid)), CLAIMS, PLACED, "root"))
         assert 0o700 == (tmp_path / "with-lock").stat().st_mode & 0o777
 
     def test_dead(self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
         """The mark of a process that ended while nobody looked is removed."""
-        processes.mark(MarkLockHolder(processes.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        processes.mark(MarkLockHolder(processes.come(peer(sleeper.pid)), CLAIMS, PLACED, "root"))
         sleeper.kill()
         sleeper.wait(DEADLINE)
         following = LockProcesses(tmp_path / "with-lock")
@@ -119,7 +129,7 @@ class TestMarks:
         monkeypatch: pytest.MonkeyPatch, how: str,
     ) -> None:  # fmt: skip
         """Who can't be followed at a start lives all the same: its locks stay its own, and it is looked at again."""
-        client = processes.come(sleeper.pid)
+        client = processes.come(peer(sleeper.pid))
         processes.mark(MarkLockHolder(client, CLAIMS, PLACED, "root"))
         following = LockProcesses(tmp_path / "with-lock")
 
@@ -137,7 +147,7 @@ class TestMarks:
             assert following.deadline is not None
             assert [] == following.turn(read_clocks())
             with pytest.raises(OSError, match=r"No such process|Too many open files"):
-                following.come(sleeper.pid)
+                following.come(peer(sleeper.pid))
         if how == "birth":
             sleeper.kill()
             sleeper.wait(DEADLINE)
@@ -155,7 +165,7 @@ class TestMarks:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """What is not known is said; the mark is left to the next start, and so is a directory that can't be made."""
-        processes.mark(MarkLockHolder(processes.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        processes.mark(MarkLockHolder(processes.come(peer(sleeper.pid)), CLAIMS, PLACED, "root"))
 
         def broken(*_: object, **__: object) -> str:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -163,7 +173,7 @@ class TestMarks:
         monkeypatch.setattr(Path, "read_text", broken)
         following = LockProcesses(tmp_path / "with-lock")
         assert ([], ["1"], 1) == (following.found(), marks(tmp_path / "with-lock"), len(following.troubles))
-        assert LockClientId(2) == following.come(sleeper.pid)
+        assert LockClientId(2) == following.come(peer(sleeper.pid))
         os.close(*following.descriptors())
         monkeypatch.setattr(Path, "mkdir", broken)
         following = LockProcesses(tmp_path / "with-lock")
@@ -173,7 +183,7 @@ class TestMarks:
         self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]
     ) -> None:
         """A number that is another process's by now is not taken for the holder."""
-        processes.mark(MarkLockHolder(processes.come(sleeper.pid), CLAIMS, PLACED, "root"))
+        processes.mark(MarkLockHolder(processes.come(peer(sleeper.pid)), CLAIMS, PLACED, "root"))
         path = tmp_path / "with-lock" / "1"
         mark = json.loads(path.read_text())
         path.write_text(json.dumps({**mark, "birth": mark["birth"] - 1}))
@@ -198,6 +208,54 @@ class TestMarks:
         """What is no mark is removed, and keeps nobody from starting."""
         (tmp_path / "with-lock" / name).write_bytes(text)
         assert ([], {}, []) == (processes.found(), processes.descriptors(), marks(tmp_path / "with-lock"))
+
+
+class TestAskers:
+    def test_refused(self, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
+        """Who gets nothing is forgotten with its descriptor, however often it asks."""
+        mine = peer(sleeper.pid)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            processes.forget(processes.come(mine))
+        assert ({}, before) == (processes.descriptors(), len(os.listdir("/proc/self/fd")))
+        os.close(mine.process)
+
+    def test_hangs_up(self, tmp_path: Path, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
+        """Who hangs up before it was answered wants it no more, also where it has just been granted."""
+        client = processes.come(peer(sleeper.pid))
+        processes.waits(client, 7)
+        processes.mark(MarkLockHolder(client, CLAIMS, PLACED, "root"))
+        assert [None, LockOver(client), None] == [processes.left(ticket) for ticket in (6, 7, 7)]
+        assert ({}, []) == (processes.descriptors(), marks(tmp_path / "with-lock"))
+
+    def test_its_number_is_another_s(self, processes: LockProcesses) -> None:
+        """A process that has ended gets nothing, whoever has its number now; nor does one that can't be followed."""
+        with subprocess.Popen(["true"]) as ended:
+            process = os.pidfd_open(ended.pid)
+        for gone in (Peer(0, frozenset(), os.getpid(), process), Peer(0, frozenset(), os.getpid())):
+            with pytest.raises(ProcessLookupError):
+                processes.come(gone)
+        os.close(process)
+
+    def test_many_of_one_user(self, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
+        """A user may have so many, root and others any more."""
+        theirs, ours = peer(sleeper.pid, 4711), peer(sleeper.pid)
+        clients = [processes.come(theirs) for _ in range(OF_A_USER)]
+        with pytest.raises(OSError, match="uid 4711 has 64 with-lock commands already"):
+            processes.come(theirs)
+        processes.come(ours)
+        processes.forget(clients[0])
+        processes.come(theirs)
+        for each in (theirs, ours):
+            os.close(each.process)
+
+    def test_command(self, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
+        """What the process is by now is told, until it has ended."""
+        client = processes.come(peer(sleeper.pid))
+        wait_for(lambda: processes.command_of(client) == (sleeper.pid, "sleep 600"))
+        sleeper.kill()
+        sleeper.wait(DEADLINE)
+        assert processes.command_of(client) is None
 
 
 class Holder:
@@ -273,7 +331,7 @@ class TestWithLock:
         """While a person's command holds a lock no job gets it; who has it is told, and in the journal since when."""
         holder = hold("tape").has_it()
         name = busy.run("a")
-        assert f"lock tape is held by {A_COMMAND}" == why(busy, name)[0]
+        assert why(busy, name)[0].startswith(f"lock tape is held by {A_COMMAND}")
         assert (0, "", "") == holder.go()
         assert "succeeded" == busy.wait(name)["state"]
         granted, released = busy.said("lock_granted"), busy.said("lock_released")
@@ -291,7 +349,7 @@ class TestWithLock:
         assert ([], None) == (busy.said("lock_granted"), holder.process.poll())
         (busy.root / "go").touch()
         holder.has_it()
-        assert [f"lock tape is held by {A_COMMAND}"] == why(busy, low)[:1]
+        assert why(busy, low)[0].startswith(f"lock tape is held by {A_COMMAND}")
         second = hold("tape")
         wait_for(lambda: f"it waits behind {A_COMMAND}" in why(busy, low))
         holder.go()
@@ -422,6 +480,69 @@ class TestWithLock:
         assert [] == marks(busy.root / "run" / "with-lock")
 
 
+def lines(host: Host, *words: str) -> list[list[str]]:
+    """The table of ``jobqueuectl locks``, in words, without its head."""
+    shown = run("--root", host.root, "locks", *words)
+    assert (0, "") == (shown.returncode, shown.stderr)
+    return [line.split() for line in shown.stdout.splitlines()[1:]]
+
+
+class TestLocks:
+    def test_who_holds_and_who_waits(self, busy: Host, hold: Callable[..., Holder]) -> None:
+        """Runs and commands that hold a lock or wait for it are listed, with pid and command; each can be asked for."""
+        holder = hold("tape").has_it()
+        hold("-u", "2", "license").has_it()
+        name = busy.run("a")
+        second = hold("tape")
+        claims = wait_for(lambda: found if len(found := busy.call("Locks", lock="tape")["claims"]) == 3 else None)
+        pids = {claim["holder"]: claim["pid"] for claim in claims}
+        assert {":with-lock@1": holder.process.pid, name: None, ":with-lock@3": second.process.pid} == pids
+        (held, *waiting) = claims
+        assert (":with-lock@1", ME, True, "sh -c echo $$; read go") == (
+            held["holder"], held["asked_by"], held["held"], held["command"]
+        )  # fmt: skip
+        assert {False} == {claim["held"] for claim in waiting}
+        assert all(claim["since"] for claim in claims)
+        assert ["license", ":with-lock@2", "holds"] == lines(busy)[0][:3]
+        assert [3, 4] == [len(lines(busy, "tape")), len(lines(busy))]
+        assert [] == lines(busy, "other")
+
+    def test_evict(self, busy: Host, hold: Callable[..., Holder]) -> None:
+        """What is taken from a command goes to the next, at once and for good; the command itself goes on."""
+        holder, name = hold("tape").has_it(), busy.run("long")
+        wait_for(lambda: busy.call("Why", run=name)["why"]["missing"])
+        waiting = hold("tape")
+        wait_for(lambda: len(busy.call("Locks", lock="tape")["claims"]) == 3)
+        shown = run("--root", busy.root, "locks", "--evict", ":with-lock@1")
+        assert f"tape taken from :with-lock@1; its process goes on: {holder.process.pid}\n" == shown.stdout
+        assert "tape taken from :with-lock@2\n" == run("--root", busy.root, "locks", "--evict", ":with-lock@2").stdout
+        stdout, stderr = waiting.process.communicate(timeout=DEADLINE)
+        assert (1, "", f"Error: refused: evicted by {ME}\n") == (waiting.process.returncode, stdout, stderr)
+        wait_for(lambda: busy.said("run_started"))
+        assert ([], None) == (marks(busy.root / "run" / "with-lock"), holder.process.poll())
+        again = run("--root", busy.root, "locks", "--evict", ":with-lock@1")
+        assert (1, "Error: refused: :with-lock@1 neither holds nor wants a lock\n") == (again.returncode, again.stderr)
+        assert (0, "", "") == holder.go()
+        assert [":with-lock@1", ":with-lock@2"] == [line["guest"] for line in busy.said("lock_evicted")]
+        assert [name] == [claim["holder"] for claim in busy.call("Locks", lock="tape")["claims"]]
+
+    def test_refused_and_gone(self, busy: Host, hold: Callable[..., Holder]) -> None:
+        """Who is refused leaves no descriptor behind while it lives; who hangs up while it waits gets nothing later."""
+        holder = hold("tape").has_it()
+        assert busy.daemon is not None
+        descriptors = Path(f"/proc/{busy.daemon.pid}/fd")
+        before = len(list(descriptors.iterdir()))
+        for _ in range(20):
+            assert "held by" in busy.call("Lock", lock="tape", no_wait=True)["reason"]
+        wait_for(lambda: len(list(descriptors.iterdir())) <= before)
+        with Call(busy.root / "run" / "control", "Lock", lock="tape"):
+            wait_for(lambda: len(busy.call("Locks", lock="tape")["claims"]) == 2)
+        wait_for(lambda: len(busy.call("Locks", lock="tape")["claims"]) == 1)
+        holder.go()
+        wait_for(lambda: busy.call("Locks")["claims"] == [])
+        assert 1 == len(busy.said("lock_granted"))
+
+
 class TestRestart:
     def test_held_over_a_crash(self, busy: Host, hold: Callable[..., Holder]) -> None:
         """A lock that a command has outlives SIGKILL of the daemon, and is given back when the command ends."""
@@ -430,7 +551,7 @@ class TestRestart:
         busy.kill()
         busy.start()
         name = busy.run("a")
-        assert f"lock tape is held by {A_COMMAND}" == why(busy, name)[0]
+        assert why(busy, name)[0].startswith(f"lock tape is held by {A_COMMAND}")
         assert 1 == with_lock(busy, "-n", "-u", "1", "license", "--", "true")[0]
         assert [] == busy.said("run_started")
         holder.go()

@@ -124,6 +124,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "with-lock: tape released by a command of root",
     ),
     (
+        "lock_evicted",
+        {"guest": ":with-lock@1", "locks": ["tape"], "asked_by": "root"},
+        "with-lock: tape taken from a command by root (:with-lock@1)",
+    ),
+    (
         "emitted",
         {"name": "deployed", "asked_by": "root", "runs": ["backup@142", "test@7"]},
         "event deployed emitted by root: backup@142, test@7",

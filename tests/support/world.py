@@ -9,6 +9,7 @@ from typing import Any
 from jobqueued import events
 from jobqueued.commands import (
     Command,
+    ForgetLockClient,
     Launch,
     LookUp,
     MarkLockHolder,
@@ -109,7 +110,7 @@ class World:
             self.happen(verdict, admit=False)
         self.marked = dict(self.lock_clients)  # who was marked and not told is gone with its connection
         for mark in self.lock_clients.values():
-            self.happen(events.LockFound(mark.client, mark.claims, mark.placed, mark.asked_by), admit=False)
+            self.happen(events.LockFound(mark.client, mark.claims, mark.placed, mark.asked_by, mark.since), admit=False)
         boot = None if self.boot_id in self.boots else self.boot_id
         self.happen(events.JobsLoaded(complete=True, boot=boot), events.Woke())
 
@@ -239,6 +240,9 @@ class World:
                 self.marks.remove((run, attempt), possible="run" not in self.full)
             case MarkLockHolder(client):
                 self.marked[client] = command
+            case ForgetLockClient(client):
+                self.lock_clients.pop(client, None)
+                self.marked.pop(client, None)
             case WriteRecord(record):
                 run = RunId(record["job"], record["number"])
                 row, known = self.rows[run]

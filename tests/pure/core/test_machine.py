@@ -205,6 +205,13 @@ class Machine(RuleBasedStateMachine):
         if die is not None:
             self.world.boot()
 
+    @precondition(lambda self: self.world.scheduler._state.lock_clients)
+    @rule(pick=st.integers(0, 30), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def evict(self, pick: int, die: int | None) -> None:
+        """A person takes from one what it has or waits for."""
+        clients = sorted(self.world.scheduler._state.lock_clients)
+        self._happen(events.EvictAsked(self.ticket(), clients[pick % len(clients)], "root"), die)
+
     # what the world does
 
     @rule(minutes=st.floats(0, 100), ends=ENDS)

@@ -1,0 +1,65 @@
+"""jobqueuectl locks: who holds which lock, and who waits for it."""
+
+from __future__ import annotations
+
+import click
+
+from jobqueued.ctl import arguments
+from jobqueued.ctl.client import ask
+from jobqueued.ctl.terminal import counted, distance, json_option, print_json, print_line, print_table
+from jobqueued.paths import Paths
+from jobqueued.text import printable
+
+
+@click.command()
+@json_option
+@click.option("--evict", metavar="HOLDER", help="Take away what a with-lock command holds or waits for: :with-lock@3.")
+@click.argument("lock", required=False, callback=lambda c, p, text: text and arguments.lock_name(c, p, text))
+@click.pass_obj
+def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> None:
+    """List who holds locks, and who waits for some: all, or those of LOCK.
+
+    A holder is a run, or a command that `jobqueuectl with-lock` has started (:with-lock@3).
+
+    A command that is evicted goes on without its lock, which others get at once; to end it too, kill its process.
+
+    \b
+    Examples:
+      jobqueuectl locks database
+      jobqueuectl locks --evict :with-lock@3
+    """
+    if evict is not None:
+        if lock is not None:
+            raise click.UsageError("--evict takes a holder, and no lock")
+        _evict(paths, evict)
+        return
+    answer = ask(paths.control, "Locks", lock=lock)
+    if as_json:
+        print_json(answer)
+        return
+    print_table(
+        ("LOCK", "HOLDER", "STATE", "SINCE", "PID", "MODE", "ASKED BY", "COMMAND"),
+        (
+            (
+                claim["lock"],
+                claim["holder"],
+                "holds" if claim["held"] else "waits",
+                distance(claim["since"]),
+                "-" if claim["pid"] is None else str(claim["pid"]),
+                f"{claim['units']} units" if claim["units"] else claim["mode"],
+                claim["asked_by"] or "-",
+                claim["command"] or "-",
+            )
+            for claim in answer["claims"]
+        ),
+    )
+    if answer["more"]:
+        print_line(f"and {counted(answer['more'], 'other')}; name a LOCK to see fewer")
+
+
+def _evict(paths: Paths, holder: str) -> None:
+    claims = [claim for claim in ask(paths.control, "Locks")["claims"] if claim["holder"] == holder]
+    answer = ask(paths.control, "Evict", holder=holder)
+    pid = next((claim["pid"] for claim in claims if claim["pid"] is not None), None)
+    taken = f"{printable(', '.join(answer['locks']))} taken from {printable(holder)}"
+    click.echo(f"{taken}; its process goes on: {pid}" if answer["held"] and pid is not None else taken)
