@@ -225,7 +225,7 @@ class Daemon:
             "state": "degraded" if degraded else "ok", "reason": degraded,
             "max_running": self._config.max_running, "launcher": self._link.greeted, **refused(self._watch),
             "troubles": self._troubles(),
-            "left": [str(name.run) for name in self._link.marks.left()], "controllers": self._link.controllers,
+            "left": [str(name.run) for name in self._link.marks.left(tidy=True)], "controllers": self._link.controllers,
         }  # fmt: skip
 
     def _troubles(self) -> list[str]:

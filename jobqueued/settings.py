@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from jobqueued.child import atomic_file
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.jobfile.settings_keys import read_settings_tree
@@ -85,7 +86,7 @@ def read_settings(path: Path, daemon: int | None = None) -> tuple[Settings, list
     try:
         if daemon is not None:
             check_path(str(path.absolute()), daemon)
-        with path.open("rb") as file:
+        with open(atomic_file.to_read(str(path), follow=True), "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return Settings(), []

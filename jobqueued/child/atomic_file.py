@@ -1,10 +1,17 @@
-"""A file by rename: a reader sees the old one or the new one, whole."""
+"""A file by rename: a reader sees the old one or the new one, whole.
+
+Who reads takes regular files only, whatever somebody has put in their place.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 
+LARGEST = 64 << 20
+"""Bytes of the largest file that is read as a whole, whatever somebody has put in its place."""
 TEMPORARY = ".tmp"
 """What the name of a file that is being written ends in."""
 
@@ -43,3 +50,28 @@ def opened(path: str, how: int) -> int:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
         return os.open(path, flags, 0o640)
+
+
+def to_read(path: str, directory: int | None = None, *, follow: bool = False) -> int:
+    """A descriptor to read a regular file, `path` being below `directory` (a descriptor) where one is given; OSError.
+
+    A FIFO does not hang, a device does nothing, and no link is followed, unless it is to be.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags, dir_fd=directory)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.EINVAL, "not a regular file", path)
+
+
+def content(path: str, directory: int | None = None) -> bytes:
+    """The bytes of a regular file; OSError, also where it is none, or larger than LARGEST."""
+    with open(to_read(path, directory), "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        return file.read(size)

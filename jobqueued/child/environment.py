@@ -9,9 +9,9 @@ import errno
 import os
 import re
 import signal
-import stat
 from collections.abc import Iterator
 
+from jobqueued.child import atomic_file
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.identity import StartFailed, User
 from jobqueued.child.trust import is_roots_alone
@@ -143,14 +143,8 @@ def _wrong(path: str, text: str, place: int, accepted: str) -> StartFailed:
 
 def _content(path: str) -> str:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            with open(descriptor, "rb", closefd=False) as file:  # it would not close a directory
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise OSError(errno.EINVAL, "not a regular file")
-                data = file.read(_MOST + 1)
-        finally:
-            os.close(descriptor)
+        with open(atomic_file.to_read(path, follow=True), "rb") as file:
+            data = file.read(_MOST + 1)
     except OSError as error:
         raise StartFailed("environment_file", error.errno or 0, f"{path}: {error.strerror}") from None
     if len(data) > _MOST or b"\0" in data:

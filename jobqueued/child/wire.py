@@ -38,6 +38,7 @@ import stat
 import time
 from typing import NamedTuple, cast
 
+from jobqueued.child import atomic_file
 from jobqueued.child.documents import LaunchSpec, Record
 
 VERSION = 6
@@ -123,11 +124,13 @@ def claim(directory: int, mark: SpawningMark) -> None:
 def read_mark(directory: int, name: str) -> bytes | None:
     """R/name's content; None: not there."""
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        return atomic_file.content(name, directory)
     except FileNotFoundError:
         return None
-    with open(descriptor, "rb", buffering=0) as file:
-        return file.readall()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # recovery's R/spawning
+            return None
+        raise
 
 
 def read_whole(directory: int, name: str) -> bytes | None:

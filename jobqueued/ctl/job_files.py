@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -77,9 +79,17 @@ def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
 
 
 def _read(file: Path) -> bytes:
-    """Read at most one byte more than a job file may have."""
-    with file.open("rb") as stream:
-        return stream.read(MAX_BYTES + 1)
+    """Read at most one byte more than a job file may have; Refused for a FIFO to which nobody writes."""
+    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb", buffering=0) as stream:
+        is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+        data = stream.read(MAX_BYTES + 1)  # None: its writer is about to write
+        if data == b"" and is_pipe and not select.select([stream], [], [], 0)[0]:
+            raise Refused("found a FIFO to which nobody writes; accepted: a file, or a pipe with a program's output")
+        os.set_blocking(stream.fileno(), True)
+        data = data or b""
+        while len(data) <= MAX_BYTES and (more := stream.read(MAX_BYTES + 1 - len(data))):
+            data += more
+        return data
 
 
 def _reader(file: Path, paths: Paths) -> int | None:
@@ -129,8 +139,8 @@ def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
     """Yield the jobs of the daemon's own directory, except those of these ids."""
     for file, listed in _job_files((paths.jobs,)):
         if listed and not is_meant(file.name):
-            with suppress(OSError):
-                yield from (job for job in read_jobs(_read(file), str(file))[0] if job.id not in ids)
+            with suppress(OSError, Refused):
+                yield from (job for job in read_jobs(read_trusted(str(file), None), str(file))[0] if job.id not in ids)
 
 
 def user_exists(user: str) -> bool:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
+from jobqueued.child import atomic_file
 from jobqueued.ctl.client import ask
 from jobqueued.model import RunId
 from jobqueued.paths import Paths
@@ -51,7 +52,7 @@ class FileSource:
         """Open the file once: if retention removes it meanwhile, it is read to its end all the same."""
         if self._descriptor < 0:
             assert self.watched is not None
-            self._descriptor = os.open(self.watched, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._descriptor = atomic_file.to_read(str(self.watched))
         return self._descriptor
 
 

@@ -78,12 +78,16 @@ class RunDirectory:
         with self.opened(name) as directory:
             return None if directory is None else unix_socket.connected(directory, wire.CONTROL)
 
-    def left(self) -> list[Name]:
-        """The ended attempts of which processes live on (`leave_children`), their supervisors with them."""
+    def left(self, *, tidy: bool = False) -> list[Name]:
+        """The ended attempts of which processes live on (`leave_children`), their supervisors with them.
+
+        `tidy`: the socket of a supervisor that is gone goes too; only the directory's owner does that.
+        """
         directory = wire.open_directory(str(self._runs))
         try:
             beside = [entry for entry in os.listdir(directory) if entry.endswith(wire.LEFT)]
-            return sorted(Name.parse(entry.removesuffix(wire.LEFT)) for entry in beside if _answers(directory, entry))
+            live = [entry for entry in beside if _answers(directory, entry, tidy=tidy)]
+            return sorted(Name.parse(entry.removesuffix(wire.LEFT)) for entry in live)
         finally:
             os.close(directory)
 
@@ -223,12 +227,12 @@ def is_whole(data: bytes | None) -> TypeGuard[bytes]:
     return data is not None and data.endswith(b"\n")
 
 
-def _answers(directory: int, name: str) -> bool:
-    """True if its supervisor lives; the socket of a dead one goes."""
+def _answers(directory: int, name: str, *, tidy: bool) -> bool:
     connection = unix_socket.connected(directory, name)
     if connection is None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=directory)
+            if tidy:
+                os.unlink(name, dir_fd=directory)
         return False
     connection.close()
     return True

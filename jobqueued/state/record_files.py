@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -22,8 +21,6 @@ _END, _OUTPUT = ".json", ".log"
 _UNFINISHED = f"json{atomic_file.TEMPORARY}"
 _OF_A_RUN = ("json", "log", _UNFINISHED)
 _NUMBER = re.compile(rf"[1-9]\d{{0,{MAX_DIGITS - 1}}}", re.A)
-LARGEST = 64 << 20
-"""No record is larger (bytes), whatever somebody has put in its place."""
 
 
 def path_of(logs: Path, run: RunId) -> Path:
@@ -34,7 +31,7 @@ def path_of(logs: Path, run: RunId) -> Path:
 def read(logs: Path, run: RunId) -> Record | None:
     """The record file of a run; None: there is none, or it is not whole."""
     try:
-        document = json.loads(path_of(logs, run).with_suffix(_END).read_bytes())
+        document = json.loads(atomic_file.content(f"{path_of(logs, run)}{_END}"))
     except (OSError, ValueError, RecursionError):
         return None
     whole = isinstance(document, dict) and isinstance(document.get("state"), str)
@@ -44,23 +41,12 @@ def read(logs: Path, run: RunId) -> Record | None:
 def checked(logs: Path, run: RunId) -> Record:
     """The record file of a run, which is a whole record of it; recollection.Damaged says why it is none."""
     try:
-        document = json.loads(_read(f"{logs}/{run.job}/{run.number}{_END}"))
+        document = json.loads(atomic_file.content(f"{path_of(logs, run)}{_END}"))
     except OSError as error:
         raise Damaged(error.strerror) from None
     except (ValueError, RecursionError):
         raise Damaged("it is no JSON") from None
     return recollection.checked(document, run)
-
-
-def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-            raise Damaged("it is no file of a record's size")
-        return os.read(descriptor, status.st_size)
-    finally:
-        os.close(descriptor)
 
 
 def output_of(logs: Path, run: RunId) -> Path:
@@ -70,7 +56,7 @@ def output_of(logs: Path, run: RunId) -> Path:
 
 def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes, int]:
     """At most `limit` bytes of a run's output from `offset` on, and how many there are in all; OSError."""
-    descriptor = os.open(output_of(logs, run), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = atomic_file.to_read(str(output_of(logs, run)))
     try:
         return os.pread(descriptor, limit, offset), os.fstat(descriptor).st_size
     finally:

@@ -793,6 +793,21 @@ class TestCheck:
         assert (1, believing(f"{file}: {reason} {file}")) == (shown.returncode, shown.stdout.splitlines()[0])
         assert run("check", tmp_path / "jobqueue.d").returncode == 0
 
+    def test_a_fifo_without_a_writer(self, tmp_path: Path) -> None:
+        """Nobody waits for one; one with a slow writer is read to its end."""
+        os.mkfifo(tmp_path / "fifo")
+        shown = run("check", tmp_path / "fifo")
+        reason = "found a FIFO to which nobody writes; accepted: a file, or a pipe with a program's output"
+        assert (1, f"{tmp_path}/fifo: {reason}") == (shown.returncode, shown.stdout.splitlines()[0])
+        reading, writing = os.pipe()
+        program = subprocess.Popen([*PROGRAM, "check", f"/dev/fd/{reading}"], pass_fds=[reading], stdout=-1)
+        os.close(reading)
+        for half in (CLEAN[:20], CLEAN[20:]):
+            wait_for(lambda: Path(f"/proc/{program.pid}/stat").read_text().split()[2] == "S")
+            os.write(writing, half.encode())
+        os.close(writing)
+        assert 0 == program.wait(60)
+
     def test_pipe(self) -> None:
         """A pipe that is named is read: `jobqueuectl check <(make-jobs)`."""
         reading, writing = os.pipe()
