@@ -309,7 +309,7 @@ class Attempt:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeups, 512)
         try:
-            while (pid := tree.ended()) is not None:
+            for pid in tree.ended():
                 if pid == self._draft.pid:
                     self._draft.end()
                     self._ending.deadline = NEVER

@@ -322,7 +322,7 @@ class Launcher:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeups, 512)
         with contextlib.suppress(ChildProcessError):
-            while (pid := tree.ended()) is not None:
+            for pid in tree.ended():
                 self._bury(*os.waitpid(pid, 0))
         for notice in self._lost.end({seat.pid for seat in self._seats.values()}):
             self._tell(notice)

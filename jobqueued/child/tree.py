@@ -15,6 +15,8 @@ from jobqueued.child.text import printable
 _LIBC = ctypes.CDLL(None)
 _PTRACE_DETACH = 17
 _LIST = 4096
+_MOST_LOOKS = 1000
+"""Some 3 ms."""
 _held: list[int] = []
 """The descriptor of the list of our children; none in a process that did not ask to hold it."""
 
@@ -40,17 +42,22 @@ def children() -> list[int]:
     return [int(child) for child in found.split()]
 
 
-def ended() -> int | None:
-    """A child that has ended and is still to be reaped; None: there is none now.  ChildProcessError: no child at all.
+def ended() -> Iterator[int]:
+    """The children that have ended, each to be reaped before the next; ChildProcessError: there is no child at all.
 
     By PTRACE_TRACEME a child makes us its tracer: it stops at each signal, which waits tell as well.  It is let go.
+    Children may end and stop as fast as we look: what is beyond a bound is left for the next SIGCHLD, which is sent.
     """
-    while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+    for _ in range(_MOST_LOOKS):
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return
         if found.si_code != os.CLD_TRAPPED:
-            return found.si_pid
+            yield found.si_pid
+            continue
         number = 0 if found.si_status == signal.SIGTRAP else found.si_status
         _LIBC.ptrace(_PTRACE_DETACH, found.si_pid, None, ctypes.c_void_p(number))
-    return None
+    os.kill(os.getpid(), signal.SIGCHLD)
 
 
 def _children(pid: int, task: int) -> list[int]:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -419,3 +420,19 @@ def test_attempts_have_the_same_keys_whatever_became_of_them(tmp_path: Path, mon
         assert set(found["succeeded"]) == set(document)
         assert set(found["succeeded"]["attempts"][0]["output"]) == set(told["output"])
         assert {*told} - documented == {"attempt", "failover"}
+
+
+@pytest.mark.parametrize("code", [os.CLD_TRAPPED, os.CLD_EXITED])
+def test_children_that_never_come_to_an_end_of_ending(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """However fast children stop or end, one look at them has a bound; the rest is looked at in another turn."""
+    told: list[int] = []
+    found = SimpleNamespace(si_code=code, si_pid=1 << 30, si_status=signal.SIGTRAP)
+    before = signal.signal(signal.SIGCHLD, lambda number, _: told.append(number))
+    try:
+        monkeypatch.setattr(os, "waitid", lambda *_: found)
+        assert [1 << 30] * (1000 if code == os.CLD_EXITED else 0) == list(tree.ended())
+        assert [signal.SIGCHLD] == told
+        monkeypatch.setattr(os, "waitid", lambda *_: None)
+        assert ([], [signal.SIGCHLD]) == (list(tree.ended()), told)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
