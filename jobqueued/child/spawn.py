@@ -166,6 +166,11 @@ def _fork(plan: _Plan) -> Started:
     return Started(pid, warnings.splitlines())
 
 
+_NEEDS = {
+    step: f": jobs as other users need {capability}, which root lacks here"
+    for step, capability in (("stdio", "CAP_CHOWN"), ("setgroups", "CAP_SETGID"), ("setgid", "CAP_SETGID"),
+        ("setuid", "CAP_SETUID"))
+}  # fmt: skip
 _FAILED = "\0"
 _START_SECONDS = 60.0
 """A file system that does not answer (a user's own, say) must not keep a supervisor from its run's timeout and stop."""
@@ -196,7 +201,8 @@ def _become(plan: _Plan, report: int) -> NoReturn:
     except StartFailed as error:
         failure = f"{error.number}\n{error.step}\n{error.detail}"
     except OSError as error:
-        failure = f"{error.errno}\n{steps.step}\n{steps.detail}{error.strerror}"
+        need = _NEEDS.get(steps.step, "") if error.errno == errno.EPERM else ""
+        failure = f"{error.errno}\n{steps.step}\n{steps.detail}{error.strerror}{need}"
     except BaseException as error:
         failure = f"0\n{steps.step}\n{steps.detail}{type(error).__name__} {error}"
     os.write(report, (_FAILED + failure).encode(errors="replace"))

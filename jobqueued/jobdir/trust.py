@@ -74,7 +74,9 @@ def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
 
 
 def has_writer(descriptor: int) -> bool:
-    """True if the kernel refuses a read lease because of a writer (fcntl(2)); False where it gives no leases at all.
+    """True if the kernel refuses a read lease because of a writer (fcntl(2)); False where it gives no leases.
+
+    The owner of a file gets one without any capability, so the sandboxed daemon of root's does of all that it trusts.
 
     A writer that comes while we hold it waits for these microseconds, and we are told by a signal that does nothing.
     """

@@ -320,10 +320,13 @@ class TestUsers:
     @NEEDS_ROOT
     def test_a_step_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A step of the privilege drop that fails is named, and the job is not started."""
-        for function, step in (("setgroups", "setgroups"), ("setresgid", "setgid"), ("setresuid", "setuid")):
+        steps = {"fchown": "stdio", "setgroups": "setgroups", "setresgid": "setgid", "setresuid": "setuid"}
+        needs = ("CAP_CHOWN", "CAP_SETGID", "CAP_SETGID", "CAP_SETUID")
+        for (function, step), need in zip(steps.items(), needs, strict=True):
             with monkeypatch.context() as patch:
                 patch.setattr(os, function, refuse)
-                assert f"{step}: Operation not permitted" == str(Way("other user").refused("echo started"))
+                reason = f"{step}: Operation not permitted: jobs as other users need {need}, which root lacks here"
+                assert reason == str(Way("other user").refused("echo started"))
 
     def test_a_group_of_many(self) -> None:
         """The test's other user is not in group 0, or the tests above show nothing."""

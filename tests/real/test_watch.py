@@ -629,6 +629,22 @@ def test_an_emptied_file_keeps_its_jobs(jobs: Directory) -> None:
     assert (["a.yaml: "], {}) == (jobs.scan(), jobs.problems())
 
 
+@NEEDS_ROOT
+def test_the_shipped_unit_knows_writers(tmp_path: Path) -> None:
+    """Its only capability is CAP_KILL, and the kernel gives a lease to a file's owner without any: so root's daemon
+    knows at its start that a file of root's is being written, whatever was told before.
+    """
+    look = (
+        "import os, sys; from jobqueued.jobdir.trust import has_writer\n"
+        "with open(sys.argv[1], 'w') as file: print(has_writer(os.open(sys.argv[1], os.O_RDONLY)))\n"
+        "print(has_writer(os.open(sys.argv[1], os.O_RDONLY)))"
+    )
+    bound = ["setpriv", "--bounding-set=-all,+kill", "--inh-caps=-all"]
+    command = [*bound, sys.executable, "-c", look, str(tmp_path / "a.yaml")]
+    told = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=True)
+    assert "True\nFalse\n" == told.stdout
+
+
 def test_a_slow_writer_after_a_deletion_removes_nothing(jobs: Directory) -> None:
     """Delete, create, and write only a while later: until the writer closes it, the file is what it was."""
     jobs.write("a.yaml", "a")
