@@ -36,7 +36,7 @@ from jobqueued.host.usage import host_has
 from jobqueued.jobdir.job_files import JobFiles
 from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.watch import Watch
-from jobqueued.jobfile.reader import read_jobs
+from jobqueued.jobfile.reader import read_in_steps
 from jobqueued.loop import Loop, read_clocks
 from jobqueued.model import Now, Record, RunId, to_text
 from jobqueued.paths import Paths
@@ -70,7 +70,9 @@ class Daemon:
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
         self._batch = WriteBatch(store)
         self._commits = Commits(store, self._batch, self._everything, paths, log)
-        self._watch = Watch(paths.jobs, partial(read_jobs, timezone=config.timezone, seed=machine_id()), store.files())
+        self._watch = Watch(
+            paths.jobs, partial(read_in_steps, timezone=config.timezone, seed=machine_id()), store.files()
+        )
         self._job_files = JobFiles(self._watch, self._batch.take_files, log)
         self._reload = Reload(self._watch, self._scheduler.catalog, self._reloaded)
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from jobqueued.catalog import Catalog
 from jobqueued.events import FileGone, JobsRead
+from jobqueued.jobfile.yamltext import Steps, at_once
 from jobqueued.model import SECOND, Job, Problem
 
 PATIENCE = 5 * SECOND
@@ -21,7 +22,7 @@ SLICE_JOBS = 100
 """Jobs told in one call of `told`: some 10 ms."""
 
 Content = tuple[tuple[Job, ...], list[Problem]]
-Read = Callable[[bytes, str], Content]
+Read = Callable[[bytes, str], Steps[Content]]
 
 
 class File(NamedTuple):
@@ -39,7 +40,7 @@ class Acceptance:
     """
 
     def __init__(self, read: Read, kept: Mapping[str, bytes]) -> None:
-        """`read` turns a file's bytes and path into its jobs; `kept` are the texts accepted last, by path."""
+        """`read` turns a file's bytes and path into its jobs, in steps; `kept` are the texts accepted last, by path."""
         self.changes: dict[str, list[Problem]] = {}
         self.accepted: dict[str, bytes | None] = {}
         self._read, self._kept = read, dict(kept)
@@ -101,7 +102,7 @@ class Acceptance:
         kept, self._kept = self._kept, {}
         self._away = {path: text for path, text in kept.items() if is_gone(path)}
         self._vanished |= dict.fromkeys(self._away, mono + PATIENCE)
-        found = {path: self._parsed(path, text) for path, text in kept.items() if path not in self._away}
+        found = {path: at_once(self._parsed(path, text)) for path, text in kept.items() if path not in self._away}
         good = {path: file for path, file in found.items() if isinstance(file, File)}
         refused = self._catalog.conflicts_among({path: file.jobs for path, file in good.items()})
         self._recalled = {path: file for path, file in good.items() if path not in refused}
@@ -113,10 +114,10 @@ class Acceptance:
         """Take a file out of the batch: it has changed again."""
         self._batch.pop(path, None)
 
-    def offer(self, path: str, text: bytes) -> None:
+    def offer(self, path: str, text: bytes) -> Steps[None]:
         """Add a file that was read, if it is good."""
         self._vanished.pop(path, None)
-        found = self._parsed(path, text) if text or not self.last_good(path) else [_emptied(path)]
+        found = [_emptied(path)] if self.last_good(path) and not text else (yield from self._parsed(path, text))
         if isinstance(found, File):
             self._away.pop(path, None)
             self._batch[path] = found
@@ -191,15 +192,15 @@ class Acceptance:
 
     def _recall_one(self, path: str) -> None:
         """Give a file that was away at the start, and is refused now that it is there, its last good jobs."""
-        file = self._parsed(path, self._away.pop(path)) if path in self._away else None
+        file = at_once(self._parsed(path, self._away.pop(path))) if path in self._away else None
         if isinstance(file, File) and not self._catalog.conflicts(path, file.jobs):
             self._recalled[path] = file
             self._catalog.replace_file(path, file.jobs)
 
-    def _parsed(self, path: str, text: bytes) -> File | list[Problem]:
+    def _parsed(self, path: str, text: bytes) -> Steps[File | list[Problem]]:
         if path in self._recalled and self._recalled[path].text == text:
             return self._recalled[path]
-        jobs, problems = self._read(text, path)
+        jobs, problems = yield from self._read(text, path)
         return problems if _refusing(problems) else File(text, jobs, problems)
 
     def _takes_over(self, path: str, jobs: tuple[Job, ...]) -> bool:

@@ -14,19 +14,19 @@ from jobqueued.events import FileGone, JobsRead
 from jobqueued.jobdir.acceptance import Acceptance, Read, is_gone
 from jobqueued.jobdir.inbox import Inbox, signature_of
 from jobqueued.jobdir.trust import UNREAD, InWriting
+from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Job, Problem
 
-SLICE_BYTES = 16 << 10
-"""Bytes read in one call of `scan`: some 10 ms."""
-
-_FILE_COST = 1 << 10
+SLICE = 16
+"""Files begun, and steps of reading them, in one call of `scan`: some 10 ms."""
+_OVER = object()
 
 
 class Watch:
     """The files of one directory.  `scan` while `has_more`, and at `deadline`; `inbox` hears what the kernel tells."""
 
     def __init__(self, directory: Path, read: Read, kept: Mapping[str, bytes] | None = None) -> None:
-        """Start to watch; `read` turns a file's bytes and path into its jobs.  The directory need not exist.
+        """Start to watch; `read` turns a file's bytes and path into its jobs, in steps.  The directory need not exist.
 
         `kept` are the texts accepted last, by name: what is there but can't be accepted now keeps those jobs.
         """
@@ -34,6 +34,8 @@ class Watch:
         self.inbox = Inbox(self._directory)
         self._acceptance = Acceptance(read, {str(self._directory / name): text for name, text in (kept or {}).items()})
         self._todo: list[str] = []
+        self._reading: Steps[None] | None = None
+        """The file that is being read."""
         self._recalls = bool(kept)
 
     @property
@@ -74,7 +76,7 @@ class Watch:
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._todo) or self._acceptance.has_more
+        return bool(self._todo or self._reading or self._acceptance.has_more)
 
     def scan(self, mono: int) -> list[JobsRead | FileGone]:
         """Read a slice of what changed and say what follows: the jobs of accepted files, and files gone for good.
@@ -85,12 +87,20 @@ class Watch:
         acceptance.changes, acceptance.accepted = {}, {}
         if not self._is_busy:
             self._begin(mono)
-        size = 0
-        while self._todo and size < SLICE_BYTES:
-            size += self._look(self._todo.pop(), mono) + _FILE_COST
+        self._read_slice(mono)
         if not self._is_busy:
             acceptance.agree()
         return [*acceptance.told(), *([] if self._is_busy else acceptance.expired(mono))]
+
+    def _read_slice(self, mono: int) -> None:
+        """Go on with the files of the batch."""
+        for _ in range(SLICE):
+            if self._reading is None:
+                if not self._todo:
+                    return
+                self._reading = self._look(self._todo.pop(), mono)
+            if next(self._reading, _OVER) is _OVER:
+                self._reading = None
 
     def _begin(self, mono: int) -> None:
         """Begin a batch with what changed since the last."""
@@ -110,29 +120,27 @@ class Watch:
             for path in self._acceptance.reprieve():
                 self.inbox.expect(os.path.basename(path))
 
-    def _look(self, name: str, mono: int) -> int:
-        """Read one file into the batch, or say what is wrong with it; how many bytes that were."""
+    def _look(self, name: str, mono: int) -> Steps[None]:
+        """Read one file into the batch, or say what is wrong with it."""
         path = str(self._directory / name)
         self._acceptance.withdraw(path)
         signature = signature_of(path)
-        text = b""
         try:
             text = self.inbox.read(name)
         except (FileNotFoundError, NotADirectoryError):
             if is_gone(path):
                 self._acceptance.miss(path, mono, was_there=self.inbox.forget(name))
-            return 0
+            return
         except InWriting:
             if not self.inbox.put_back(name):
                 problem = Problem(path, 0, 0, "", "is still being written; it is read once closed", "warning")
                 self._acceptance.say(path, [problem])
-            return 0
+            return
         except OSError as error:
             self._acceptance.refuse(path, f"cannot be read: {error.strerror}")
             self.inbox.look_again(name, mono)
         except Refused as refused:
             self._acceptance.refuse(path, str(refused))
         else:
-            self._acceptance.offer(path, text)
+            yield from self._acceptance.offer(path, text)
         self.inbox.has_read(name, signature)
-        return len(text)

@@ -16,15 +16,23 @@ from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, ValueType
 from jobqueued.jobfile.spelling import plain_name
 from jobqueued.jobfile.types import MAX_PROBLEMS, mapping, read_keys
-from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, is_null, read_tree
+from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Steps, at_once, is_null, read_tree_in_steps
 from jobqueued.model import Job, On, Problem, Trigger, to_instant
 from jobqueued.timing.cronexpr import SECONDS
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
 
 _TOP = mapping("a mapping with the keys defaults and jobs", dict)
 _BODY = mapping("a mapping of job keys", dict)
+MAX_JOBS = 1000
+"""Jobs of one file, which come into force in one turn."""
+MAX_EXPRESSIONS = 500
+"""Cron expressions of one job, which are compiled in one step: some 10 ms."""
 MAX_COST = 15_000
 """Cron expressions compiled and variables copied for one file."""
+JOBS_A_STEP = 5
+"""Some half a millisecond."""
+_COST_OF_A_JOB = 10
+"""So many expressions take as long as all else of a job."""
 _OF_CRON = {
     "MAILTO": "no mail is sent",
     "CRON_TZ": "write `timezone`",
@@ -43,9 +51,16 @@ def read_jobs(
     `timezone` is that of jobs that name none; `seed` (the machine id) decides their `H`.  Problems come errors first,
     then by their place, at most `MAX_PROBLEMS`.  Never raises.
     """
-    tree, problems = read_tree(data, file)
+    return at_once(read_in_steps(data, file, timezone=timezone, seed=seed))
+
+
+def read_in_steps(
+    data: bytes, file: str, *, timezone: str = "UTC", seed: str = ""
+) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
+    """Do the same in steps of a millisecond or so."""
+    tree, problems = yield from read_tree_in_steps(data, file)
     reading = _Reading(file, timezone, seed)
-    jobs = reading.jobs(tree) if tree is not None else ()
+    jobs = (yield from reading.jobs(tree)) if tree is not None else ()
     errors = {problem for problem in problems if problem.severity == "error"} | reading.errors
     odd = {problem for problem in problems if problem.severity == "warning"} | reading.warnings
     problems = (_in_order(errors) + _in_order(odd))[:MAX_PROBLEMS]
@@ -72,7 +87,7 @@ class _Reading:
     shared: dict[str, Any] = field(default_factory=dict)
     cost: int = 0
 
-    def jobs(self, tree: Node) -> list[Job]:
+    def jobs(self, tree: Node) -> Steps[list[Job]]:
         entries = self._entries(tree, _TOP) or {}
         misplaced = {plain_name(name): _INDENT for name, (_, node) in entries.items() if _is_job(node)}
         top = self._values(entries, FILE_KEYS, misplaced | AT_THE_TOP)
@@ -81,8 +96,17 @@ class _Reading:
         self._when("defaults", self.shared, defaults, defaults)
         if self.errors:
             self.shared.pop("schedule", None)  # what is wrong with it was said
-        jobs = []
-        for entry in top.get("jobs", {}).values():
+        jobs: list[Job] = []
+        bodies = list(top.get("jobs", {}).values())
+        if len(bodies) > MAX_JOBS:
+            found = f"{len(bodies)} jobs"
+            self._refuse(Refusal.of(bodies[MAX_JOBS].key, f"at most {MAX_JOBS} in a file", found).below("jobs"))
+            return jobs
+        rested = 0
+        for number, entry in enumerate(bodies):
+            if number + self.cost // _COST_OF_A_JOB >= rested + JOBS_A_STEP:
+                rested = number + self.cost // _COST_OF_A_JOB
+                yield
             job = self._job(entry, defaults)
             if job is not None:
                 jobs.append(job)
@@ -144,6 +168,12 @@ class _Reading:
         """The fields of a Job that say when it is due."""
         expressions, seconds = values.get("schedule", ()), values.get("seconds")
         self.cost += len(expressions)
+        if len(expressions) > MAX_EXPRESSIONS:
+            found = f"{len(expressions)} cron expressions"
+            self._refuse(
+                Refusal.of(expressions[MAX_EXPRESSIONS], f"at most {MAX_EXPRESSIONS} of a job", found).below("schedule")
+            )
+            return {}
         if self.cost > MAX_COST:
             return {}
         zone, dst = values.get("timezone", self.timezone), values.get("dst", "cron")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
@@ -20,6 +20,22 @@ from jobqueued.model import Problem
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
+NODES_A_STEP = 100
+"""Some half a millisecond."""
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work in small pieces that leads to a T: who has other things to do rests between them."""
+
+
+def at_once(steps: Steps[T]) -> T:
+    """Do all of it."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 class Scalar(NamedTuple):
@@ -68,10 +84,15 @@ def read_tree(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
 
     Never raises: a tree beside Problems is good enough to look for further Problems, not to be used.
     """
+    return at_once(read_tree_in_steps(data, file))
+
+
+def read_tree_in_steps(data: bytes, file: str) -> Steps[tuple[Node | None, list[Problem]]]:
+    """Do the same in steps."""
     faults: list[Fault] = []
     root: Node | None = None
     try:
-        root = _Tree(_decoded(data), faults).root()
+        root = yield from _Tree(_decoded(data), faults).root()
     except Fault as fatal:
         faults.append(fatal)
     return root, [Problem(file, it.line, it.column, "", it.message, it.severity) for it in faults]
@@ -174,16 +195,16 @@ class _Tree:
         self._anchors: dict[str, Node] = {}
         self._unused: dict[str, Any] = {}
         """The events of the anchors that no alias has named yet."""
-        self._nodes = 0
+        self._nodes = self._rested = 0
 
-    def root(self) -> Node | None:
+    def root(self) -> Steps[Node | None]:
         self._next()
         start = self._next()
         if isinstance(start, yaml.StreamEndEvent):
             return None
         if start.version or start.tags:
             self._refuse(start, "found a % directive; accepted: YAML 1.2 without directives")
-        root = self._node(self._next(), 1)
+        root = yield from self._node(self._next(), 1)
         self._next()
         if not isinstance(end := self._next(), yaml.StreamEndEvent):
             raise _fault(end, "found a second document; accepted: one document a file")
@@ -203,32 +224,35 @@ class _Tree:
     def _refuse(self, event: Any, message: str) -> None:
         self._faults.append(_fault(event, message))
 
-    def _node(self, event: Any, depth: int) -> Node:
+    def _node(self, event: Any, depth: int) -> Steps[Node]:
         if isinstance(event, yaml.AliasEvent):
             return self._aliased(event, depth)
         self._count(event, depth)
+        if self._nodes >= self._rested + NODES_A_STEP:
+            self._rested = self._nodes
+            yield
         if event.anchor is None and event.tag is None:
-            return self._bare(event, depth)
+            return (yield from self._bare(event, depth))
         if event.tag is not None:
             known = event.tag.startswith(_OF_YAML)  # any other may be a password without its quotes
             tag = f"the tag {quoted(event.tag.replace(_OF_YAML, '!!', 1))}" if known else "a tag"
             self._refuse(event, f"found {tag}; accepted: values without a tag, or one that starts with ! in quotes")
         self._anchors.pop(event.anchor, None)
-        node = self._bare(event, depth)
+        node = yield from self._bare(event, depth)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
             self._unused[event.anchor] = event
         return node
 
-    def _bare(self, event: Any, depth: int) -> Node:
+    def _bare(self, event: Any, depth: int) -> Steps[Node]:
         mark = event.start_mark
         if isinstance(event, yaml.ScalarEvent):
             if event.style == '"' and (odd := _NOT_VALUE.search(event.value)):
                 self._refuse(event, f"found an escape for U+{ord(odd[0]):04X}; accepted: text without it")
             return self._scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
-            return Sequence(mark.line + 1, mark.column + 1, list(self._items(depth + 1)))
-        return Mapping(mark.line + 1, mark.column + 1, self._entries(depth + 1))
+            return Sequence(mark.line + 1, mark.column + 1, (yield from self._items(depth + 1)))
+        return Mapping(mark.line + 1, mark.column + 1, (yield from self._entries(depth + 1)))
 
     def _scalar(self, event: Any) -> Scalar:
         """The text, with what has become of it that a reader of the file may not see."""
@@ -248,23 +272,25 @@ class _Tree:
             event.style != "|" and _is_joined(raw.splitlines()), escape[0] if escape else "",
         )  # fmt: skip
 
-    def _items(self, depth: int) -> Iterator[Node]:
+    def _items(self, depth: int) -> Steps[list[Node]]:
+        items: list[Node] = []
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            yield self._node(event, depth)
+            items.append((yield from self._node(event, depth)))
+        return items
 
-    def _entries(self, depth: int) -> dict[str, Entry]:
+    def _entries(self, depth: int) -> Steps[dict[str, Entry]]:
         entries: dict[str, Entry] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            key = self._key(event, depth, entries)
-            value = self._node(self._next(), depth)
+            key = yield from self._key(event, depth, entries)
+            value = yield from self._node(self._next(), depth)
             if key is not None:
                 entries[key.text] = Entry(key, value)
         return entries
 
-    def _key(self, event: Any, depth: int, entries: dict[str, Entry]) -> Scalar | None:
+    def _key(self, event: Any, depth: int, entries: dict[str, Entry]) -> Steps[Scalar | None]:
         if isinstance(event, yaml.MappingStartEvent) and self._is_template(event):
             raise _fault(event, "found {{, a template that was not rendered; accepted: such a value in quotes")
-        key = self._node(event, depth)
+        key = yield from self._node(event, depth)
         if not isinstance(key, Scalar):
             self._refuse(event, f"found {described(key)} as a key; accepted: a text")
         elif key.plain and key.text == "<<":

@@ -9,7 +9,7 @@ from jobqueued.control.reload import Reload
 from jobqueued.events import FileGone, Reloaded
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.watch import Watch
-from jobqueued.jobfile.reader import read_jobs
+from jobqueued.jobfile.reader import read_in_steps
 from jobqueued.loop import read_clocks
 from tests.support.host import Host
 
@@ -24,7 +24,7 @@ class TestReload:
         """What was added, edited and removed since the asking is told by id, to each who asked."""
         file = tmp_path / "a.yaml"
         file.write_text("jobs: {same: {command: a}, edited: {command: a}, gone: {command: a}}")
-        watch, catalog = Watch(tmp_path, read_jobs), Catalog()
+        watch, catalog = Watch(tmp_path, read_in_steps), Catalog()
         while watch.has_more:
             self.turn(watch, catalog, 0)
         complete: list[bool] = []
@@ -50,7 +50,7 @@ class TestReload:
         """A file that vanished may come back for some seconds; until then its jobs are there."""
         file = tmp_path / "a.yaml"
         file.write_text("jobs: {a: {command: a}}")
-        watch, catalog = Watch(tmp_path, read_jobs), Catalog()
+        watch, catalog = Watch(tmp_path, read_in_steps), Catalog()
         while watch.has_more:
             self.turn(watch, catalog, 0)
         reload = Reload(watch, catalog, lambda: None)

@@ -23,7 +23,7 @@ from jobqueued.jobdir import inbox
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
 from jobqueued.jobdir.trust import is_job_file, read_trusted
-from jobqueued.jobdir.watch import SLICE_BYTES
+from jobqueued.jobdir.watch import SLICE
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND
 from tests.support import REPO
@@ -545,10 +545,23 @@ def test_many_files_are_read_in_slices(jobs: Directory) -> None:
     while jobs.watch.has_more or not told:
         jobs.read.clear()
         told += jobs.watch.scan(0)
-        read.append(sum((jobs.path / name).stat().st_size + 1024 for name in jobs.read))
+        read.append(len(jobs.read))
     assert [f"{number:03}.yaml" for number in range(300)] == [Path(event.file).name for event in told]
     assert len(read) > 10
-    assert max(read) <= SLICE_BYTES + 2048
+    assert max(read) <= SLICE
+
+
+def test_a_big_file_is_read_in_slices(jobs: Directory) -> None:
+    """It comes into force as a whole all the same, and one that changes meanwhile is read again."""
+    jobs.write("a.yaml", *(f"j{number}" for number in range(1000)))
+    jobs.watch.inbox.drain()
+    calls = 0
+    while not (told := jobs.watch.scan(0)):
+        calls += 1
+        if calls == 3:
+            jobs.write("a.yaml", "a")
+    assert ([1000], True) == ([len(event.jobs) for event in told if isinstance(event, JobsRead)], calls > 10)
+    assert ["a.yaml: a"] == jobs.scan(0)
 
 
 def test_what_changes_between_slices_is_read_after_them(jobs: Directory) -> None:

@@ -8,7 +8,8 @@ from jobqueued.events import FileGone, JobsRead
 from jobqueued.host import linux
 from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.watch import Watch
-from jobqueued.jobfile.reader import read_jobs
+from jobqueued.jobfile.reader import read_in_steps
+from jobqueued.jobfile.yamltext import Steps
 
 
 class Directory:
@@ -20,9 +21,9 @@ class Directory:
         self.kept: dict[str, bytes | None] = {**(kept or {})}
         self.watch = Watch(path, self._read, kept)
 
-    def _read(self, data: bytes, file: str) -> Content:
+    def _read(self, data: bytes, file: str) -> Steps[Content]:
         self.read.append(Path(file).name)
-        return read_jobs(data, file)
+        return read_in_steps(data, file)
 
     def write(self, name: str, *ids: str) -> None:
         (self.path / name).write_text("jobs:\n" + "".join(f"  {job}: {{command: x}}\n" for job in ids))

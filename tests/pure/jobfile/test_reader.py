@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.jobfile import keys, reader
-from jobqueued.jobfile.reader import MAX_COST, read_jobs
+from jobqueued.jobfile import keys, reader, yamltext
+from jobqueued.jobfile.reader import JOBS_A_STEP, MAX_COST, MAX_EXPRESSIONS, MAX_JOBS, read_in_steps, read_jobs
 from jobqueued.jobfile.types import MAX_PROBLEMS
+from jobqueued.jobfile.yamltext import NODES_A_STEP
 from jobqueued.model import DAY, HOUR, SECOND, CatchUp, Job
 from jobqueued.timing import schedule
 from jobqueued.timing.schedule import Schedule
@@ -221,7 +222,7 @@ def test_at_most_a_hundred_problems_are_named_errors_first() -> None:
     shared = "".join(f"  a{n}: {{command: x}}\n" for n in range(150))
     said = read_jobs(f"defaults: {{grace: x}}\njobs:\n{shared}  bad: {{command: x, priority: x}}\n".encode(), "f")[1]
     assert ["grace", "priority"] == [problem.key for problem in said]
-    wrong = "".join(f"  a{n}: {{komando: x}}\n" for n in range(20_000))
+    wrong = "".join(f"  a{n}: {{komando: x}}\n" for n in range(MAX_JOBS))
     assert 100 == len(read_jobs(f"jobs:\n{wrong}".encode(), "f")[1])
 
 
@@ -244,12 +245,13 @@ def test_any_structure_is_jobs_or_problems(defaults: str, section: str) -> None:
 
 HEAVY = {
     "a typo in defaults": "defaults: {timezone: Foo/Bar}\njobs:\n"
-    + "".join(f"  j{n}: {{command: x}}\n" for n in range(20_000)),
-    "an unknown key in defaults": "defaults: {komando: x}\njobs:\n" + "".join(f"  j{n}: {{}}\n" for n in range(20_000)),
+    + "".join(f"  j{n}: {{command: x}}\n" for n in range(MAX_JOBS)),
+    "an unknown key in defaults": "defaults: {komando: x}\njobs:\n"
+    + "".join(f"  j{n}: {{}}\n" for n in range(MAX_JOBS)),
     "expressions for each job": f"defaults: {{command: x, schedule: [{', '.join(['0 2 * * *'] * 400)}]}}\njobs:\n"
-    + "".join(f"  j{n}:\n" for n in range(20_000)),
+    + "".join(f"  j{n}:\n" for n in range(MAX_JOBS)),
     "expressions that no draw can save": "jobs: {a: {command: x, schedule: ["
-    + ", ".join(["H H H(30-31) 2 *"] * 2000) + "]}}",
+    + ", ".join(["H H H(30-31) 2 *"] * MAX_EXPRESSIONS) + "]}}",
     "variables for each job": f"defaults: {{environment: {{{', '.join(f'A{n}: x' for n in range(1000))}}}}}\njobs:\n"
     + "".join(f"  j{n}: {{command: x, environment: {{B: x}}}}\n" for n in range(4000)),
     "a long expression": f"jobs: {{a: {{command: x, schedule: '{'0,' * 300_000}0 * * * *'}}}}",
@@ -280,3 +282,63 @@ def test_no_file_is_worked_on_for_long(text: str, monkeypatch: pytest.MonkeyPatc
     assert calls["Schedule"] <= MAX_COST
     assert calls["similar_zones"] <= MAX_PROBLEMS
     assert calls["pattern_of"] <= MAX_COST + 50 * MAX_PROBLEMS
+
+
+def jobs_text(count: int, body: str = "{command: x}") -> bytes:
+    """So many jobs of this body."""
+    return ("jobs:\n" + "".join(f"  j{number}: {body}\n" for number in range(count))).encode()
+
+
+def test_a_file_has_so_many_jobs() -> None:
+    """They come into force in one turn, so there is a limit, and a file with more is told to be split."""
+    assert MAX_JOBS == len(read_jobs(jobs_text(MAX_JOBS), "f")[0])
+    found, (problem,) = read_jobs(jobs_text(MAX_JOBS + 1), "f")
+    message = f"found {MAX_JOBS + 1} jobs; accepted: at most {MAX_JOBS} in a file"
+    assert ((), "jobs", MAX_JOBS + 2, message) == (found, problem.key, problem.line, problem.message)
+
+
+def test_a_job_has_so_many_expressions() -> None:
+    """They are compiled in one step."""
+    listed = ", ".join(["H H * * *"] * (MAX_EXPRESSIONS + 1))
+    found, (problem,) = read_jobs(f"jobs: {{a: {{command: x, schedule: [{listed}]}}}}".encode(), "f")
+    message = f"found {MAX_EXPRESSIONS + 1} cron expressions; accepted: at most {MAX_EXPRESSIONS} of a job"
+    assert ((), "schedule", message) == (found, problem.key, problem.message)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        jobs_text(MAX_JOBS, "{command: x, schedule: 0 2 * * *, user: root}"),
+        f"defaults: {{schedule: [{', '.join(['H H * * *'] * 300)}]}}\n".encode() + jobs_text(49),
+        f"jobs: {{a: {{command: x, metadata: {{{', '.join(f'k{n}: v' for n in range(20_000))}}}}}}}".encode(),
+        f"jobs: {{a: {{command: x, tags: [{', '.join(['t'] * 20_000)}]}}}}".encode(),
+    ],
+    ids=["jobs", "expressions", "a mapping", "a list"],
+)
+def test_a_file_is_read_in_steps(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two rests there is little: some values, some jobs, the expressions of one job."""
+    done = {"Scalar": 0, "Job": 0, "Schedule": 0}
+
+    def counted(module: Any, name: str) -> None:
+        wrapped = getattr(module, name)
+
+        def count(*arguments: Any, **options: Any) -> Any:
+            done[name] += 1
+            return wrapped(*arguments, **options)
+
+        monkeypatch.setattr(module, name, count)
+
+    for name in ("Job", "Schedule"):
+        counted(reader, name)
+    nodes = yamltext._Tree._count
+
+    def node(tree: Any, event: Any, depth: int) -> None:
+        done["Scalar"] += 1
+        nodes(tree, event, depth)
+
+    monkeypatch.setattr(yamltext._Tree, "_count", node)
+    steps = read_in_steps(text, "f")
+    most = {"Scalar": NODES_A_STEP, "Job": JOBS_A_STEP, "Schedule": MAX_EXPRESSIONS}
+    for _ in steps:
+        assert all(done[name] <= most[name] for name in done), done
+        done = dict.fromkeys(done, 0)
