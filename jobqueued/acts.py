@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobqueued import commands
-from jobqueued.commands import Command, RemoveMarks, SaveRun
+from jobqueued.commands import Command, ForgetRun, RemoveMarks, SaveRun
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.host.log import Log
 from jobqueued.model import Record, RunId
@@ -50,6 +50,7 @@ class Acts:
     def carry_out(self, decided: Sequence[Command]) -> None:
         """Commit first, then act."""
         ended = [(each.run.id, each.record) for each in decided if isinstance(each, SaveRun) and each.record]
+        ended += [(each.run, each.record) for each in decided if isinstance(each, ForgetRun)]
         for command in decided:
             self._batch.take(command)
         committed = self._commits.make()

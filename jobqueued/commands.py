@@ -23,6 +23,14 @@ class SaveRun:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetRun:
+    """Durably forget a run that never started: the `record` of a skip before it covers its occurrence."""
+
+    run: RunId
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
 class SaveJob:
     """Durably keep a job's cursor, numbers, counters and pause."""
 
@@ -127,7 +135,7 @@ class Reply:
     error: str | None = None
 
 
-Save = SaveRun | SaveJob | SaveBoot | SaveHold
+Save = SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold
 """What has to survive: one durable commit a turn."""
 
 Command = Save | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | MarkLockHolder | ForgetLockClient | Reply

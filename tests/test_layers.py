@@ -27,7 +27,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "retries", "record", "recollection", "timers", "host_limits", "job_state", "agenda",
+        "lifecycle", "retries", "record", "recollection", "timers", "host_limits", "job_state", "agenda", "changes",
         "scheduler_state", "turn", "dependencies", "skips", "completion", "host_hold", "validity", "eligibility",
         "redefinition", "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why", "attention", "scheduler",
         "trace",

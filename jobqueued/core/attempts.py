@@ -14,9 +14,10 @@ from jobqueued.core import lifecycle, occurrences, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import barred, planned, watch_over
 from jobqueued.core.lifecycle import Step
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import Unstarted
-from jobqueued.model import LIVE, SECOND, Run, RunId, RunState
+from jobqueued.model import LIVE, SECOND, Holder, Run, RunId, RunState
 
 BACKOFF_MAX = 60 * SECOND
 
@@ -29,10 +30,15 @@ def launch(turn: Turn, run: Run) -> None:
         state.put_back(run, now)
         return
     priority = round(admission.waiting.priority(run.id, now.mono), 3)
-    waited_for = list(map(state.obstacle_name, admission.refusals.get(run.id, ())))
+    waited_for = [_obstacle(state, it) for it in admission.refusals.get(run.id, ())]
     started = state.admit(run, now)
     begun = record.begin(started, job, state.limits.name)
     turn.do(Launch(started, job, {**begun, "effective_priority": priority, "waited_for": waited_for}))
+
+
+def _obstacle(state: SchedulerState, it: str | Holder) -> str:
+    """Name what kept a run from starting: a resource, or who one was kept for."""
+    return it.removeprefix(":") if isinstance(it, str) else f"what is kept for {state.name_of(it)}"
 
 
 def _live(turn: Turn, run: RunId, attempt: int) -> Run | None:

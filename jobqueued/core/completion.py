@@ -61,7 +61,7 @@ def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Jo
     `stopped`: by a person, so its end is `killed`.  `job`: as it was, if it is not in the catalog any more.
     """
     if run.so_far is None:
-        skip_run(turn, run, reason, job or turn.state.catalog.get(run.id.job))
+        skip_run(turn, run, reason, job or turn.state.catalog.get(run.id.job), joins=not stopped)
         return
     state = RunState.KILLED.value if stopped else run.so_far["state"]
     text = reason if stopped else f"{run.so_far['reason']}; no retry: {reason}"

@@ -44,7 +44,8 @@ class JobState:
     alone writes these four and `saved`, as it knows what has to become durable.
 
     `lingering` are the live runs whose supervisor is gone, and what may live of them (`attempts.lingers`).
-    `skip` is the newest run if that is a skip: the next skip for the same reason joins it.  `recent`: how many of the
+    `skip` is the newest run if that is a skip: the next skip for the same reason joins it.  `preceding` is the skip
+    before the newest run, which joins it if it does not run for the same reason.  `recent`: how many of the
     clock's occurrences came since when (monotonic, ns), for the fuse.
     """
 
@@ -55,9 +56,14 @@ class JobState:
     live: set[RunId] = field(default_factory=set)
     lingering: dict[RunId, str] = field(default_factory=dict)
     skip: Run | None = None
+    preceding: Run | None = None
     invalid: Invalidity | None = None
     recent: tuple[int, int] = (0, 0)
     fuse_blown: bool = False
+
+    def precede(self) -> None:
+        """Take note that there is a newer run."""
+        self.preceding, self.skip = self.skip, None
 
     @property
     def unstarted(self) -> int:

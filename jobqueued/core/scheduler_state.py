@@ -16,9 +16,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobqueued.catalog import Catalog
-from jobqueued.commands import Save, SaveBoot, SaveHold, SaveJob, SaveRun
+from jobqueued.commands import ForgetRun, Save, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.core import lifecycle
 from jobqueued.core.agenda import Agenda
+from jobqueued.core.changes import Changes
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import Delay, JobState
 from jobqueued.core.lifecycle import Step
@@ -93,9 +94,7 @@ class SchedulerState:
         self._jobs: dict[str, JobState] = {}
         self._terms: dict[str, Terms] = {}
         self._arrivals = 0
-        self._unsaved_runs: dict[RunId, SaveRun] = {}
-        self._unsaved_jobs: dict[str, None] = {}
-        self._unsaved_host: list[SaveBoot | SaveHold] = []
+        self._changes = Changes()
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
         """Take over what was kept: live runs have their claims back, others wait for their jobs to be read."""
@@ -126,10 +125,7 @@ class SchedulerState:
 
     def take_saves(self) -> list[Save]:
         """Hand over what has changed since the last time and has to become durable."""
-        jobs = [SaveJob(self._jobs[name].saved) for name in self._unsaved_jobs]
-        saves: list[Save] = [*self._unsaved_runs.values(), *jobs, *self._unsaved_host]
-        self._unsaved_runs, self._unsaved_jobs, self._unsaved_host = {}, {}, []
-        return saves
+        return self._changes.take(lambda job: self._jobs[job].saved)
 
     def all_saves(self) -> list[Save]:
         """All that has to survive, changed or not, but what has ended."""
@@ -140,14 +136,14 @@ class SchedulerState:
         """Change what is saved of a job id."""
         state = self[job]
         state.saved = replace(state.saved, **changes)
-        self._unsaved_jobs[job] = None
+        self._changes.note_job(job)
         (self.noted.add if state.saved.is_noteworthy else self.noted.discard)(job)
         return state.saved
 
     def keep(self, run: Run) -> Run:
         """Change a run before its end, or add one."""
         self._runs[run.id] = run
-        self._unsaved_runs[run.id] = SaveRun(run)
+        self._changes.note_run(SaveRun(run))
         return run
 
     def change(self, run: Run, **changes: Any) -> Run:
@@ -160,16 +156,24 @@ class SchedulerState:
 
     def close(self, run: Run, record: Record) -> None:
         """End a run: with its record it is in no place any more."""
+        self._let_go(run)
+        self._changes.note_run(SaveRun(run, record))
+
+    def forget(self, run: Run, record: Record) -> None:
+        """Forget a run that never started, as the record of another covers it."""
+        self._let_go(run)
+        self._changes.note_run(ForgetRun(run.id, record))
+
+    def _let_go(self, run: Run) -> None:
         if run.id in self._runs:
             self._take_out(run.id)
             del self._runs[run.id]
             self.queue_stuck = False
-        self._unsaved_runs[run.id] = SaveRun(run, record)
 
     def hold_host(self, hold: Hold | None) -> None:
         """Let nothing new start on this host; None: let it start again."""
         self.hold = hold
-        self._unsaved_host.append(SaveHold(hold))
+        self._changes.note_host(SaveHold(hold))
         if hold is None:
             self.queue_stuck = False
         elif hold.until is not None:
@@ -177,7 +181,7 @@ class SchedulerState:
 
     def note_boot(self, boot: str) -> None:
         """Note that this boot of the host was noticed."""
-        self._unsaved_host.append(SaveBoot(boot))
+        self._changes.note_host(SaveBoot(boot))
 
     # words for people
 
@@ -185,12 +189,6 @@ class SchedulerState:
         """Name for people who holds something."""
         client = self.lock_clients.get(holder) if isinstance(holder, LockClientId) else None
         return str(holder) if client is None else f"a command of {client.asked_by} (with-lock)"
-
-    def obstacle_name(self, obstacle: str | Holder) -> str:
-        """Name what kept a run from starting: a resource, or who one was kept for."""
-        if isinstance(obstacle, str):
-            return obstacle.removeprefix(":")
-        return f"what is kept for {self.name_of(obstacle)}"
 
     # the host
 
@@ -264,7 +262,7 @@ class SchedulerState:
         """Give an occurrence its job's next number; the run is in no place yet."""
         number = self[occurrence.job].saved.last_number + 1
         self.remember(occurrence.job, last_number=number)
-        self[occurrence.job].skip = None
+        self[occurrence.job].precede()
         return Run(
             id=RunId(occurrence.job, number), key=occurrence.key, due=occurrence.due, queued=queued,
             arrival=self.arrival(), trigger=trigger, asked_by=asked_by,
@@ -384,7 +382,7 @@ class SchedulerState:
         clients = {name for name, client in self.lock_clients.items() if client.ticket}
         waiting = {run for state in self._jobs.values() for run in state.waiting}
         assert waiting | clients == set(self.admission.waiting)
-        assert [*self._unsaved_runs, *self._unsaved_jobs, *self._unsaved_host] == [], "changes that nobody saves"
+        assert not self._changes, "changes that nobody saves"
         self._validate_claims()
 
     def _validate_claims(self) -> None:

@@ -41,9 +41,26 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause
     return run
 
 
-def skip_run(turn: Turn, run: Run, reason: str, job: Job | None) -> None:
-    """Skip a run that was due or waiting."""
-    _skipped(turn, turn.state.step(run, Step.SKIP, reason=reason), job, 1)
+def skip_run(turn: Turn, run: Run, reason: str, job: Job | None, *, joins: bool) -> None:
+    """Skip a run that was due or waiting; if it `joins` the skip before it, that covers it: it leaves nothing."""
+    state = turn.state[run.id.job]
+    is_newest = run.id.number == state.saved.last_number
+    known = _like(state.preceding, run, reason) if joins and is_newest else None
+    if known is None:
+        skipped = turn.state.step(run, Step.SKIP, reason=reason)
+    else:
+        skipped = replace(known, last_due=run.due, count=known.count + 1)
+        turn.state.forget(run, record.skipped(skipped, job, turn.state.limits.name))
+    if is_newest:
+        state.skip = skipped
+    _skipped(turn, skipped, job, 1)
+
+
+def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:
+    """The skip before a run of the clock that was never sent to the launcher, if it is for this reason, too."""
+    if preceding is None or run.trigger != CLOCK.trigger or run.attempt:
+        return None
+    return preceding if (preceding.reason, preceding.trigger) == (reason, run.trigger) else None
 
 
 def _skipped(turn: Turn, run: Run, job: Job | None, count: int) -> None:

@@ -214,7 +214,7 @@ _RESOURCE_LIMITS = table(
 )  # fmt: skip
 
 RETENTION = table(
-    Key("runs", integer(1, 1_000_000), "100", "Records to keep.", "500"),
+    Key("runs", integer(1, 1_000_000), "100", "Records to keep, and as many of skips.", "500"),
     Key("age", duration("1h", "36500d"), "90d", "Age up to which records are kept.", "365d"),
     Key("bytes", size("1M", "999T"), "1G", "Space for records and output.", "10G"),
 )

@@ -29,30 +29,34 @@ AGAIN = 10 * SECOND
 
 
 class End(NamedTuple):
-    """A row of history in brief: when it was queued (wall), and whether the scheduler may have written its record."""
+    """A row of history in brief: when it was queued (wall), whether the scheduler may have written its record, and
+    whether it was skipped.
+    """
 
     queued: int
     by_scheduler: bool
+    is_skip: bool
 
 
 _ENDS = """
-SELECT number, queued, state IN ('skipped', 'lost') OR attempt > 1 FROM run
+SELECT number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
 WHERE job = ? AND number < ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?
 """
 
 
 class Tally:
-    """The history that a job keeps, counted from its newest run on, which always stays."""
+    """The history that a job keeps, counted from its newest run on, which always stays; skips are counted apart."""
 
     def __init__(self, retention: Retention, wall: int) -> None:
         self._retention, self._oldest = retention, wall - retention.age
-        self._runs = self._bytes = 0
+        self._runs = self._skips = self._bytes = 0
 
-    def exceeds(self, modified: int, size: int) -> bool:
+    def exceeds(self, modified: int, size: int, *, is_skip: bool) -> bool:
         """Count one more, older run; tell whether it is beyond what is kept."""
-        self._runs, self._bytes = self._runs + 1, self._bytes + size
-        beyond = self._runs > self._retention.runs or self._bytes > self._retention.bytes or modified < self._oldest
-        return beyond and self._runs > 1
+        self._runs, self._skips, self._bytes = self._runs + (not is_skip), self._skips + is_skip, self._bytes + size
+        count = self._skips if is_skip else self._runs
+        beyond = count > self._retention.runs or self._bytes > self._retention.bytes or modified < self._oldest
+        return beyond and self._runs + self._skips > 1
 
 
 class Housekeeping(Source):
@@ -169,7 +173,7 @@ class Housekeeping(Source):
     def _ends(self, job: str, before: int) -> dict[int, End]:
         """Some rows of history of a job, the newest before a number; StoreError."""
         rows = self._store.query(_ENDS, (job, before, RUNS_A_TURN))
-        return {number: End(queued, bool(by_scheduler)) for number, queued, by_scheduler in rows}
+        return {number: End(queued, bool(mine), bool(is_skip)) for number, queued, mine, is_skip in rows}
 
     def _care_for(self, job: str, ends: dict[int, End | None], tally: Tally, *, compares: bool) -> None:
         """Let go of these runs, or see that their records are there."""
@@ -178,7 +182,7 @@ class Housekeeping(Source):
             with contextlib.suppress(OSError):  # what can't be looked at, or removed, stays
                 files = record_files.files(self._logs, run)
                 changed = max(files.modified, 0 if files.record or end is None else end.queued)
-                exceeds = tally.exceeds(changed, files.bytes)
+                exceeds = tally.exceeds(changed, files.bytes, is_skip=end is not None and end.is_skip)
                 if run in live:
                     continue
                 if exceeds:

@@ -128,7 +128,7 @@ def read(db: sqlite3.Connection) -> Kept:
     """Read all that a start needs; sqlite3.Error or one of NONSENSE where that can't be."""
     jobs = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
     unfinished = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")]
-    newest = "(job, number) IN (SELECT job, last_number FROM job)"
+    newest = "(job, number) IN (SELECT job, (SELECT max(number) FROM run WHERE run.job = job.job) FROM job)"
     skips = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE state = 'skipped' AND {newest}")]
     meta = read_meta(db)
     kept = Kept(jobs, [*unfinished, *skips], hold_in(meta), meta.get("boot"), read_files(db))

@@ -150,6 +150,7 @@ class Store:
     def commit(
         self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, SavedJob],
         files: Mapping[str, bytes | None] | None = None, meta: Mapping[str, str | None] | None = None,
+        forgotten: Iterable[RunId] = (),
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
 
@@ -157,6 +158,7 @@ class Store:
         "hold", or "untaken": records may be without their rows.
         """
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
+            ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
             (rows.PUT_JOB, [rows.job_row(memory) for memory in jobs.values()]),
             ("DELETE FROM file WHERE name = ?", [(name,) for name, text in (files or {}).items() if text is None]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from jobqueued.commands import Command, SaveBoot, SaveHold, SaveJob, SaveRun
+from jobqueued.commands import Command, ForgetRun, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.model import Record, Run, RunId
 from jobqueued.saved import SavedJob
 from jobqueued.state.faults import CommitFailed, Fault
@@ -18,19 +18,23 @@ class WriteBatch:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.runs: dict[RunId, tuple[Run, Record | None]] = {}
+        self._forgotten: set[RunId] = set()
         self._jobs: dict[str, SavedJob] = {}
         self._files: dict[str, bytes | None] = {}
         self._meta: dict[str, str | None] = {}
         self._files_wait = False
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self._jobs or self._files or self._meta)
+        return bool(self.runs or self._forgotten or self._jobs or self._files or self._meta)
 
     def take(self, command: Command) -> None:
         """Keep what a command says, if it is one of those."""
         match command:
             case SaveRun(run, record):
                 self.runs[run.id] = run, record
+            case ForgetRun(forgotten, _):
+                self.runs.pop(forgotten, None)
+                self._forgotten.add(forgotten)
             case SaveJob(memory):
                 self._jobs[memory.job] = memory
             case SaveBoot(boot):
@@ -81,13 +85,13 @@ class WriteBatch:
             return ""
         trouble = ""
         try:
-            self._store.commit(self.runs, self._jobs, self._files, self._meta)
+            self._store.commit(self.runs, self._jobs, self._files, self._meta, self._forgotten)
             self._files, self._files_wait = {}, False
         except CommitFailed as error:
             if not self._files or error.fault is not Fault.FULL:
                 raise
-            self._store.commit(self.runs, self._jobs, {}, self._meta)
+            self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten)
             trouble = "" if self._files_wait else f"no room for the last good text of {', '.join(self._files)}: {error}"
             self._files_wait = True
-        self.runs, self._jobs, self._meta = {}, {}, {}
+        self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
         return trouble

@@ -100,6 +100,13 @@ class TestRetention:
         house.sweep(Retention(runs=2))
         assert [10, 11] == house.files
 
+    def test_skips_evict_no_run(self, house: House) -> None:
+        """They are counted apart, so a job that can't run for a while keeps its history."""
+        house.rows(1, 2, 3)
+        house.rows(*range(4, 10), state="skipped")
+        house.sweep(Retention(runs=2))
+        assert ([2, 3, 8, 9], [2, 3, 8, 9]) == (house.history, house.files)
+
     def test_by_age(self, house: House) -> None:
         """What was last written longer ago goes; output counts as much as the record."""
         for number, hours in ((1, 30), (2, 25), (3, 23), (4, 0)):

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.commands import SaveBoot, SaveJob
+from jobqueued.commands import ForgetRun, SaveBoot, SaveJob, SaveRun
+from jobqueued.model import RunId, RunState
 from jobqueued.saved import SavedJob
 from jobqueued.state.faults import CommitFailed
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
-from tests.support.states import limit_pages
+from tests.support.states import a_record, a_run, limit_pages
 
 
 def test_texts_give_way_to_runs(tmp_path: Path) -> None:
@@ -43,4 +44,22 @@ def test_what_finds_no_room_stays(tmp_path: Path) -> None:
         batch.commit()
     limit_pages(store, 1000)
     assert ("", False, 200) == (batch.commit(), bool(batch), len(store.jobs()))
+    store.close()
+
+
+def test_a_run_that_another_record_covers_leaves_nothing(tmp_path: Path) -> None:
+    """Its row goes with the commit of that record, which stays its job's newest; what has ended never goes so."""
+    store = Store(tmp_path)
+    batch = WriteBatch(store)
+    skip = a_run(1, state=RunState.SKIPPED)
+    batch.take(SaveRun(skip, a_record(1, state="skipped")))
+    batch.take(SaveRun(a_run(2)))
+    batch.take(SaveJob(SavedJob(job="job", last_number=2)))
+    batch.commit()
+    for number in (1, 2):
+        batch.take(ForgetRun(RunId("job", number), a_record(1)))
+    assert ("", False) == (batch.commit(), bool(batch))
+    store.close()
+    store = Store(tmp_path)
+    assert [skip] == store.load()[1]
     store.close()

@@ -10,11 +10,13 @@ from jobqueued import events
 from jobqueued.commands import (
     Command,
     ForgetLockClient,
+    ForgetRun,
     Launch,
     LookUp,
     MarkLockHolder,
     RemoveMarks,
     Reply,
+    Save,
     SaveBoot,
     SaveHold,
     SaveJob,
@@ -132,7 +134,7 @@ class World:
         return run in self.rows and self.rows[run][1] is not None
 
     def _newest(self, run: Run) -> bool:
-        return self.memories[run.id.job].last_number == run.id.number
+        return run.id == max(known for known in self.rows if known.job == run.id.job)
 
     def happen(self, *happened: events.Event, admit: bool = True, die_after: int | None = None) -> None:
         """One turn; `die_after` n: the scheduler dies after n of the turn's acts (-1: before its commit)."""
@@ -154,7 +156,7 @@ class World:
             held_back, self.held_back = self.held_back, []
             for command in held_back:
                 self._act(command)
-        acts = [command for command in commands if not isinstance(command, SaveRun | SaveJob | SaveBoot | SaveHold)]
+        acts = [command for command in commands if not isinstance(command, Save)]
         for command in acts[:die_after]:
             if isinstance(command, RemoveMarks) and not (committed or command.again):
                 self.held_back.append(command)
@@ -177,6 +179,9 @@ class World:
         for command in commands:
             if isinstance(command, SaveRun):
                 self.rows[command.run.id] = command.run, command.record
+            elif isinstance(command, ForgetRun):
+                assert self.rows[command.run][1] is None, "an end that is forgotten"
+                del self.rows[command.run]
             elif isinstance(command, SaveJob):
                 self.memories[command.saved.job] = command.saved
             elif isinstance(command, SaveBoot):

@@ -277,6 +277,24 @@ def test_found_attempts_count_as_used() -> None:
     assert [run for run, _ in world.launched] == ["a@8"]
 
 
+def test_a_job_of_an_unknown_user_has_one_record_of_its_skips() -> None:
+    """Each occurrence becomes a run, as the user may be there by now; given up as the one before it leaves nothing."""
+    world = World(job("a", "0 * * * *", user="ghost"), users={"ghost": "no user 'ghost' on this host"})
+    world.pass_time(5 * 3600 + 60)
+    reason = "invalid: no user 'ghost' on this host"
+    assert [f"01:00…05:00 {reason} ×5"] == world.covered("a")
+    assert (5, 5) == (world.memories["a"].stats.skipped, world.memories["a"].last_number)
+    world.boot()
+    world.pass_time(2 * 3600)
+    assert [f"01:00…07:00 {reason} ×7"] == world.covered("a")
+    world.happen(events.RunAsked(1, "a", "root", "key"))
+    world.pass_time(3600)
+    assert [f"07:01 {reason}", f"08:00 {reason}"] == world.covered("a")[1:]
+    world.users = {"ghost": ""}
+    world.pass_time(3600)
+    assert ["09:00"] == world.covered("a")[3:]
+
+
 def test_what_waited_ages_on_over_a_start_however_long_it_takes() -> None:
     """What was in the queue has aged for the downtime, the recovery and the look-up of its user; its place is kept."""
     world = World(job("a", "0 1 * * *", user="alice"), job("busy", "59 0 * * *"), max_running=1, users=None)

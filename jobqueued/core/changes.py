@@ -1,0 +1,39 @@
+"""Changes that have to become durable, the newest of each run and job; `take` hands them over for one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jobqueued.commands import ForgetRun, Save, SaveBoot, SaveHold, SaveJob, SaveRun
+from jobqueued.model import RunId
+from jobqueued.saved import SavedJob
+
+
+class Changes:
+    """Runs, jobs and facts of the host that have changed since the last commit."""
+
+    def __init__(self) -> None:
+        self._runs: dict[RunId, SaveRun | ForgetRun] = {}
+        self._jobs: dict[str, None] = {}
+        self._host: list[SaveBoot | SaveHold] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._runs or self._jobs or self._host)
+
+    def note_run(self, change: SaveRun | ForgetRun) -> None:
+        """Note a run as it is now."""
+        self._runs[(change.run if isinstance(change, ForgetRun) else change.run.id)] = change
+
+    def note_job(self, job: str) -> None:
+        """Note that what is saved of a job id is another."""
+        self._jobs[job] = None
+
+    def note_host(self, change: SaveBoot | SaveHold) -> None:
+        """Note what has changed of the host."""
+        self._host.append(change)
+
+    def take(self, saved: Callable[[str], SavedJob]) -> list[Save]:
+        """Hand over the commands; `saved` tells what is to be saved of a job id."""
+        found: list[Save] = [*self._runs.values(), *(SaveJob(saved(job)) for job in self._jobs), *self._host]
+        self._runs, self._jobs, self._host = {}, {}, []
+        return found
