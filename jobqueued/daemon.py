@@ -28,6 +28,7 @@ from jobqueued.control.server import ControlServer
 from jobqueued.control.summary import farewell, summary
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
+from jobqueued.host.linux import has_own_tmp
 from jobqueued.host.log import Log
 from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
@@ -36,13 +37,13 @@ from jobqueued.host.usage import host_has
 from jobqueued.jobdir.job_files import JobFiles
 from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.watch import Watch
-from jobqueued.jobfile.reader import read_in_steps
+from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.loop import Loop, read_clocks
 from jobqueued.model import Now, Record, RunId, to_text
 from jobqueued.paths import Paths
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
-from jobqueued.settings import Settings, limits_of, machine_id
+from jobqueued.settings import Settings, limits_of, machine_id, user_name
 from jobqueued.state.commits import Commits
 from jobqueued.state.faults import StoreError
 from jobqueued.state.housekeeping import Housekeeping
@@ -70,9 +71,9 @@ class Daemon:
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
         self._batch = WriteBatch(store)
         self._commits = Commits(store, self._batch, self._everything, paths, log)
-        self._watch = Watch(
-            paths.jobs, partial(read_in_steps, timezone=config.timezone, seed=machine_id()), store.files()
-        )
+        where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
+        read = partial(read_here, where, timezone=config.timezone, seed=machine_id())
+        self._watch = Watch(paths.jobs, read, store.files())
         self._job_files = JobFiles(self._watch, self._batch.take_files, log)
         self._reload = Reload(self._watch, self._scheduler.catalog, self._reloaded)
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})

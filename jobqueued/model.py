@@ -101,6 +101,7 @@ class JobStatus(StrEnum):
     RETRYING = "Retrying"
     FAILED = "Failed"
     COMPLETED = "Completed"
+    MISSED = "Missed"
     PAUSED = "Paused"
     INVALID = "Invalid"
     DISABLED = "Disabled"

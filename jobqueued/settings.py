@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -40,6 +41,16 @@ def machine_id(file: Path = Path("/etc/machine-id")) -> str:
 
 
 OPERATORS = ("jobqueue",)
+
+
+def user_name(uid: int) -> str | None:
+    """The name of a user, or the number of one without; None: root, who may be anybody."""
+    if uid == 0:
+        return None
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,8 @@ def read_settings(path: Path, daemon: int | None = None) -> tuple[Settings, list
     values, refusals = read_settings_tree(tree) if tree is not None else ({}, [])
     if "retention" in values:
         values["retention"] = Retention(**values["retention"])
-    return Settings(**values), [*problems, *(refusal.problem(str(path)) for refusal in refusals)]
+    errors = [problem for problem in problems if problem.severity == "error"]
+    return Settings(**values), [*errors, *(refusal.problem(str(path)) for refusal in refusals)]
 
 
 def _written(file: Path) -> str:

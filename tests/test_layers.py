@@ -23,7 +23,7 @@ WINGS: dict[str, list[str]] = {
     "timing": ["cronexpr", "schedule", "catch_up", "due_times"],
     "jobfile": [
         "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "keys", "settings_keys",
-        "reader", "schema",
+        "reader", "oddities", "schema",
     ],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [

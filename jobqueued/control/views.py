@@ -51,7 +51,8 @@ class Standing(NamedTuple):
     """The standing of a job, as far as it is known: None is what the files of a daemon that is down don't tell.
 
     `later` are the runs between two attempts, of which some `is_retrying`; `is_used_up`: `max_runs` have started;
-    `is_over`: the clock makes it due no more.  Times are as the interface has them.
+    `is_over`: the clock makes it due no more; `has_missed`: none of it has started.  Times are as the interface has
+    them.
     """
 
     running: int
@@ -65,6 +66,7 @@ class Standing(NamedTuple):
     invalid: str | None = None
     is_used_up: bool = False
     is_over: bool = False
+    has_missed: bool = False
     last_run: str | None = None
     last_state: str | None = None
     next: str | None = None
@@ -81,6 +83,7 @@ def status(job: Job, it: Standing) -> JobStatus:
         (not job.enabled, JobStatus.DISABLED),
         (it.is_used_up, JobStatus.COMPLETED),
         (it.last_state in FAILURES, JobStatus.FAILED),
+        (it.is_over and it.has_missed, JobStatus.MISSED),
         (it.is_over, JobStatus.COMPLETED),
     )
     return next((status for fact, status in facts if fact), JobStatus.IDLE)
@@ -151,6 +154,7 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
         paused=saved.paused, paused_until=_moment(saved.paused_until),
         skips=[to_text(due + job.offset) for due in saved.skips], invalid=scheduler.invalid(job) or None,
         is_used_up=scheduler.is_completed(job), is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
+        has_missed=not stats.started,
         last_run=_moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
         next=_moment(_next(scheduler, job)),
     )  # fmt: skip

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
+import re
 import select
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,11 +20,13 @@ from jobqueued.core import validity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir.trust import UNREAD, is_job_file, is_meant, read_trusted
+from jobqueued.jobfile.oddities import Surroundings, oddities
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.yamltext import MAX_BYTES
-from jobqueued.model import Job, Problem
+from jobqueued.model import Job, Problem, to_text
 from jobqueued.paths import Paths
-from jobqueued.settings import Settings, limits_of, machine_id, read_settings
+from jobqueued.settings import Settings, limits_of, machine_id, read_settings, user_name
+from jobqueued.text import printable
 
 
 class Reading(NamedTuple):
@@ -62,7 +67,49 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     jobs = tuple(catalog)
     warnings = [*_unknown_users(jobs), *_impossible(jobs, paths, config)]
     invalid, found = {job for job, _ in warnings}, [problem for _, problem in warnings]
+    found += [*oddities(jobs, _surroundings(paths)), *_unlikely(jobs)]
     return Reading(list(jobs), invalid, problems + found, unreadable)
+
+
+def _surroundings(paths: Paths) -> Surroundings:
+    """The surroundings of the daemon that has this job directory, as far as its owner tells them."""
+    try:
+        owner = paths.jobs.stat().st_uid
+    except OSError:
+        owner = os.geteuid()
+    return Surroundings(len(host_has()[0]), user_name(owner), own_tmp=paths == Paths.system())
+
+
+def _unlikely(jobs: Iterable[Job]) -> Iterator[Problem]:
+    """Yield what the daemon does not look at when it reads a file: groups, programs, and what is past."""
+    now = time.time_ns()
+    for job in jobs:
+        found = [
+            ("group", _NO_GROUP.format(name)) for name in (job.group, *(job.groups or ())) if not _group_exists(name)
+        ]
+        program = _program(job)
+        if program is not None and not os.access(program, os.X_OK):
+            seen = "is no program" if os.path.exists(program) else "does not exist"
+            found.append(("command", f"{printable(program)} {seen} here; accepted: the path of a program"))
+        if job.at is not None and job.at < now:
+            message = f"it is past ({to_text(job.at)}): unless the job has run by now, it never will"
+            found.append(("at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
+        yield from (Problem(job.file, job.line, 0, key, f"job {job.id}: {text}", "warning") for key, text in found)
+
+
+_NO_GROUP = "found {!r}; accepted: a group of this host"
+
+
+def _group_exists(name: str | None) -> bool:
+    with suppress(KeyError):
+        return name is None or name.isdecimal() or bool(grp.getgrnam(name))
+    return False
+
+
+def _program(job: Job) -> str | None:
+    """The absolute path of the program that a command begins with; None: there is none, or a shell finds it."""
+    words = job.command if isinstance(job.command, tuple) else job.command.split(maxsplit=1)
+    return words[0] if re.fullmatch(r"/[\w./+-]+", words[0]) else None
 
 
 def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:

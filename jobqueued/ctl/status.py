@@ -21,7 +21,7 @@ from jobqueued.paths import Paths
 @json_option
 @click.pass_obj
 def status(paths: Paths, as_json: bool) -> None:
-    """Show whether all is well, and what the daemon does.
+    """Show whether all is well, and what is not.
 
     Not well are: a job that is invalid or whose last run failed, a run that the clock made due and that has not started
     within the `grace` of its job, a job file that is refused (its last good jobs stay in force), a host that is on hold

@@ -22,7 +22,8 @@ _GAP = 2
 
 _STYLES = {
     "Running": "cyan", "Waiting": "yellow", "Retrying": "yellow", "Failed": "red", "Disabled": "dim",
-    "Paused": "yellow", "Invalid": "red", "Completed": "green", "ok": "green", "degraded": "red", "down": "red",
+    "Paused": "yellow", "Invalid": "red", "Completed": "green", "Missed": "red", "ok": "green",
+    "degraded": "red", "down": "red",
     "running": "cyan", "starting": "cyan", "stopping": "yellow", "waiting": "yellow", "due": "yellow",
     "retrying": "yellow", "succeeded": "green", "failed": "red",
     "timed_out": "red", "killed": "red", "oom_killed": "red", "lost": "red", "skipped": "yellow", "error": "red",

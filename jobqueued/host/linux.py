@@ -81,6 +81,20 @@ def time_asleep() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
 
 
+def has_own_tmp() -> bool:
+    """True if /tmp is this process's alone, as systemd makes one for PrivateTmp=; so nobody's files appear there."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+            return any("/systemd-private-" in root and point == "/tmp" for root, point in map(_mounted, mounts))
+    except OSError:
+        return False
+
+
+def _mounted(line: str) -> tuple[str, str]:
+    root, point = line.split()[3:5]
+    return root, point
+
+
 def inotify() -> int:
     """A non-blocking inotify(7) descriptor."""
     return _checked("inotify_init1", _libc.inotify_init1(_TFD_NONBLOCK_CLOEXEC))

@@ -1114,3 +1114,23 @@ class TestDoctor:
             f"directory: {tmp_path}/logs: No such file or directory; systemd-tmpfiles --create jobqueue.conf",
         ):  # fmt: skip
             assert 1 <= len([each for each in found["error"] if each.startswith(told)]), (told, found)
+
+
+def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
+    """A program or group that does not exist, and an instant that is past, are warnings with the job's id."""
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        "jobs:\n  a: {command: [/nowhere/prog, x]}\n  b: {command: /etc/passwd --full, group: no-such}\n"
+        "  c: {command: 'true', at: 2020-01-01T00:00Z}\n  d: {command: /bin/sh -c true, groups: [root]}\n"
+    )
+    shown = run("--root", tmp_path, "check", file)
+    assert 0 == shown.returncode
+    told = [line for line in shown.stdout.splitlines() if line.endswith("(warning)")]
+    expected = [
+        f"{file}:2: command: job a: /nowhere/prog does not exist here; accepted: the path of a program (warning)",
+        f"{file}:3: group: job b: found 'no-such'; accepted: a group of this host (warning)",
+        f"{file}:3: command: job b: /etc/passwd is no program here; accepted: the path of a program (warning)",
+        f"{file}:4: at: job c: it is past (2020-01-01T00:00:00.000000Z): unless the job has run by now, it never will; "
+        "accepted: an instant to come, or `schedule` for more than one (warning)",
+    ]
+    assert expected == told

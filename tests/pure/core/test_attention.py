@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobqueued import events
-from jobqueued.model import HOUR, MINUTE
+from jobqueued.control.views import standing, status
+from jobqueued.model import HOUR, MINUTE, to_datetime
+from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, World, job
 
 
@@ -76,3 +78,13 @@ def test_late_is_nobody_that_is_paused() -> None:
     world.pass_time(600)
     assert [("paused", "next", None)] == seen(world)
     assert replace(world.scheduler["next"].saved, paused=False).is_noteworthy is False
+
+
+def test_an_at_that_was_past_is_missed() -> None:
+    """A job whose only instant was over when its file came is Missed; one that has run is Completed."""
+    world = World(replace(job("late", at=MIDNIGHT - 1), triggers=(At(to_datetime(MIDNIGHT - 1)),)))
+    world.write("more.yaml", replace(job("once", at=MIDNIGHT + HOUR), triggers=(At(to_datetime(MIDNIGHT + HOUR)),)))
+    world.pass_time(7200)
+    found = {name: world.scheduler.catalog[name] for name in ("late", "once")}
+    statuses = {name: str(status(one, standing(world.scheduler, one))) for name, one in found.items()}
+    assert {"late": "Missed", "once": "Completed"} == statuses

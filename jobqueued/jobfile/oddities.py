@@ -1,0 +1,74 @@
+"""Oddities: what a job file may say and this host can hardly carry out, as warnings with the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from jobqueued.jobfile.reader import read_in_steps
+from jobqueued.jobfile.types import MAX_PROBLEMS
+from jobqueued.jobfile.yamltext import Steps, quoted
+from jobqueued.model import Job, Problem
+
+_OPERATORS = re.compile(r"\|\|?|&&?|;|\d?>>?(&\d)?|<<?<?|\d?>/dev/null|!")
+_EXPANDED = re.compile(r"~(/.*)?|\$\{?\w+\}?(/.*)?|\$\(.*|`.*")
+_SHELLS = re.compile(r"(.*/)?(sh|bash|dash|zsh|ksh|ash|env|su|sudo|ssh|runuser|setpriv)")
+_LEAST_MEMORY = 1 << 20
+_TEMPORARY = re.compile("/(var/)?tmp/")
+
+
+class Surroundings(NamedTuple):
+    """The surroundings of the daemon: the CPUs that it has, its user where that is not root, and if /tmp is its own."""
+
+    cpus: int
+    user: str | None = None
+    own_tmp: bool = False
+
+
+def read_here(
+    where: Surroundings, data: bytes, file: str, *, timezone: str = "UTC", seed: str = ""
+) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
+    """Read the jobs of a file as `read_in_steps` does, and what is odd about them here, too."""
+    jobs, problems = yield from read_in_steps(data, file, timezone=timezone, seed=seed)
+    return jobs, [*problems, *oddities(jobs, where)][:MAX_PROBLEMS]
+
+
+def oddities(jobs: Iterable[Job], where: Surroundings) -> Iterator[Problem]:
+    """Yield a warning for each, at the line of its job."""
+    for job in jobs:
+        for key, message in _of(job, where):
+            yield Problem(job.file, job.line, 0, key, f"job {job.id}: {message}", "warning")
+
+
+def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str]]:
+    for key, command in (("command", job.command), ("failover", job.failover)):
+        if isinstance(command, tuple) and (message := _of_words(command)):
+            yield key, message
+    cpu, memory = job.resource_limits.get("cpu"), job.resource_limits.get("memory")
+    if cpu is not None and cpu > where.cpus:
+        share = f"; accepted: {cpu:g}%, if per cent are meant" if cpu >= 10 else "; accepted: less, or no such key"
+        yield "resource_limits.cpu", f"found {cpu:g} cores, and the daemon has {where.cpus}{share}"
+    if memory is not None and memory < _LEAST_MEMORY:
+        yield "resource_limits.memory", "found less than any program needs; accepted: at least some MiB, such as 64M"
+    if where.user is not None and job.user not in (None, where.user):
+        message = (
+            f"found {quoted(job.user or '')}, and the daemon runs as {where.user}, who can start nothing as others"
+        )
+        yield "user", f"{message}; accepted: {where.user}, or a daemon that root starts"
+    for on in job.on:
+        if where.own_tmp and on.kind == "path" and _TEMPORARY.match(on.name):
+            message = f"found {quoted(on.name)}, where the daemon has a directory of its own (PrivateTmp=)"
+            yield "on.path", f"{message}; accepted: a path outside of /tmp and /var/tmp"
+
+
+def _of_words(words: tuple[str, ...]) -> str:
+    """Tell of what only a shell would understand in the words of a list."""
+    if _SHELLS.fullmatch(words[0]):
+        return ""
+    odd = next((word for word in words if _OPERATORS.fullmatch(word) or _EXPANDED.fullmatch(word)), "")
+    if not odd and re.search(r"\s", words[0].strip()):
+        odd = words[0]
+    text = " ".join(words)
+    remedy = f"a text, which a shell reads: {quoted(text)}"
+    return f"found {quoted(odd)} in a list, which no shell reads; accepted: {remedy}" if odd else ""
