@@ -36,14 +36,16 @@ type Job (
   line: int
 )
 
-# One thing wrong with a file. Lines and columns count from 1; 0 means unknown.
+# One thing wrong with a file, and the id of its job, "" if it is in none. Lines and columns count from 1; 0 means
+# unknown.
 type Problem (
   file: string,
   line: int,
   column: int,
   key: string,
   message: string,
-  severity: string
+  severity: string,
+  job: string
 )
 
 # What a person should look at: the kind is invalid, failing or paused for a job, late for a run that the clock made due

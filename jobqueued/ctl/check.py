@@ -25,9 +25,11 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
 
     Lists their problems, and the jobs that the daemon would accept with the next start of each.  A job that can't run
     on this host (it asks for more than there is, or depends on a job that does not exist) is a warning, as its file is
-    accepted; so is what can hardly be meant: shell syntax in a list, a program or group that does not exist, an `at` that
-    is past, more CPUs than there are.  In a DIR, checks the *.yaml and *.yml files, as the daemon does; without
-    arguments, checks the daemon's own directory, with the owners and permissions of its files.
+    accepted; so is what can hardly be meant: shell syntax in a list, a program or group that does not exist, an `at`
+    that is past, more CPUs than there are.
+
+    In a DIR, checks the *.yaml and *.yml files, as the daemon does; without arguments, checks the daemon's own
+    directory, with the owners and permissions of its files.
 
     Exits 1 if there is an error, or a job that can't run on this host (not for other warnings), 2 if a file can't be
     read.

@@ -94,7 +94,7 @@ def _unlikely(jobs: Iterable[Job]) -> Iterator[Problem]:
         if job.at is not None and job.at < now:
             message = f"it is past ({to_text(job.at)}): unless the job has run by now, it never will"
             found.append(("at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
-        yield from (Problem(job.file, job.line, 0, key, f"job {job.id}: {text}", "warning") for key, text in found)
+        yield from (Problem(job.file, job.line, 0, key, text, "warning", job.id) for key, text in found)
 
 
 _NO_GROUP = "found {!r}; accepted: a group of this host"
@@ -167,8 +167,8 @@ def _unknown_users(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:
     """Yield the jobs whose user does not exist: only they are invalid, not their file."""
     for job in jobs:
         if job.user is not None and not user_exists(job.user):
-            message = f"found {job.user!r}; accepted: a user of this host; without it job {job.id} will not run"
-            yield job.id, Problem(job.file, job.line, 0, "user", message, "warning")
+            message = f"found {job.user!r}; accepted: a user of this host; without it the job will not run"
+            yield job.id, Problem(job.file, job.line, 0, "user", message, "warning", job.id)
 
 
 def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterator[tuple[str, Problem]]:
@@ -179,7 +179,7 @@ def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterat
     state.complete = True
     for job, invalid in validity.verdicts(state, [job.id for job in jobs]):
         if invalid is not None and job.id in ids:
-            yield job.id, Problem(job.file, job.line, 0, "", f"job {job.id} will not run: {invalid.text}", "warning")
+            yield job.id, Problem(job.file, job.line, 0, "", f"it will not run: {invalid.text}", "warning", job.id)
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:

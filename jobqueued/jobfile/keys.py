@@ -126,7 +126,7 @@ def _instant(node: Scalar) -> datetime:
     if _DATE.fullmatch(node.text):
         raise Instead(f"{node.text}T00:00")
     if not _INSTANT.fullmatch(node.text):
-        raise ValueError
+        raise Instead(_meant_instant(node.text))
     try:
         moment = datetime.fromisoformat(node.text)
     except ValueError:
@@ -134,6 +134,23 @@ def _instant(node: Scalar) -> datetime:
     if not 1970 <= moment.year < 2200:  # nanoseconds since 1970 in 64 bits end in 2262
         raise ValueError
     return moment if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _meant_instant(text: str) -> str:
+    """The spelling of an instant that is written as elsewhere; "" for no guess."""
+    if clock := re.fullmatch(r"(\d{1,2}):(\d\d)", text, re.ASCII):
+        daily = f'`schedule: "{int(clock[2])} {int(clock[1])} * * *"`'
+        return f"a date before it, such as 2027-01-31T{int(clock[1]):02}:{clock[2]}; for every day, {daily}"
+    if re.fullmatch("[1-9][0-9]{8,9}", text):
+        return f"{datetime.fromtimestamp(int(text), UTC):%Y-%m-%dT%H:%M:%SZ}"
+    text = re.sub(r"(\d\d)\.(\d\d)\.(\d{4})", r"\3-\2-\1", text.strip())
+    text = re.sub(r"([-+]\d\d)(\d\d)$", r"\1:\2", re.sub(r"([T ])(\d:\d\d)", r"\g<1>0\2", text))
+    text = text.replace(" UTC", "Z").replace(" Z", "Z").replace("/", "-")
+    try:
+        datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return ""
+    return text if _INSTANT.fullmatch(text) else ""
 
 
 def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:

@@ -38,7 +38,7 @@ def oddities(jobs: Iterable[Job], where: Surroundings) -> Iterator[Problem]:
     """Yield a warning for each, at the line of its job."""
     for job in jobs:
         for key, message in _of(job, where):
-            yield Problem(job.file, job.line, 0, key, f"job {job.id}: {message}", "warning")
+            yield Problem(job.file, job.line, 0, key, message, "warning", job.id)
 
 
 def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str]]:

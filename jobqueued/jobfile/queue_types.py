@@ -54,9 +54,16 @@ def _lock_name(node: Scalar) -> str:
     return node.text
 
 
+def _value_of_name(node: Scalar) -> str:
+    """The name in a mapping; a path is answered with the key that it belongs to."""
+    if node.text.startswith("/"):
+        raise Instead(f"the key `path`, as in `path: {node.text}`")
+    return _lock_name(node)
+
+
 def _lock_path(node: Scalar) -> str:
     if _NAME_PATTERN.fullmatch(node.text) and not is_null(node):
-        raise Instead(f"{{name: {node.text}}}")
+        raise Instead(f"the key `name`, as in `name: {node.text}`")
     root, *parts = node.text.split("/")
     if root or not parts or {"", ".", ".."}.intersection(parts):  # else one file could have two names, and be two locks
         raise ValueError
@@ -65,7 +72,7 @@ def _lock_path(node: Scalar) -> str:
 
 _LOCK = scalar("name", A_NAME, _lock_name, {"type": ["string", "number", "boolean"], "pattern": f"^(?:{NAME})$"})
 _LOCK_KEYS = table(
-    Key("name", _LOCK, "", "Name of the lock.", "tape"),
+    Key("name", scalar("name", A_NAME, _value_of_name, _LOCK.schema), "", "Name of the lock.", "tape"),
     Key("path", scalar("path", "the absolute path of a file, with no . or .. in it", _lock_path, PATH.schema), "",
         "File to lock with flock(2), instead of a name.", "/run/lock/backup.lock"),
     Key("mode", choice("exclusive", "shared"), "exclusive", "Hold the lock alone, or with others that share it.",

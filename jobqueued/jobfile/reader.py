@@ -27,6 +27,7 @@ MAX_JOBS = 1000
 """Jobs of one file, which come into force in one turn."""
 MAX_EXPRESSIONS = 500
 """Cron expressions of one job, which are compiled in one step: some 10 ms."""
+MAX_ID = 64
 MAX_COST = 15_000
 """Cron expressions compiled and variables copied for one file."""
 JOBS_A_STEP = 5
@@ -61,29 +62,35 @@ def read_in_steps(
     tree, problems = yield from read_tree_in_steps(data, file)
     reading = _Reading(file, timezone, seed)
     jobs = (yield from reading.jobs(tree)) if tree is not None else ()
-    errors = {problem for problem in problems if problem.severity == "error"} | reading.errors
-    odd = {problem for problem in problems if problem.severity == "warning"} | reading.warnings
+    errors = [problem for problem in problems if problem.severity == "error"] + _told(reading.errors)
+    odd = [problem for problem in problems if problem.severity == "warning"] + _told(reading.warnings)
     problems = (_in_order(errors) + _in_order(odd))[:MAX_PROBLEMS]
     return () if errors else tuple(jobs), [problem._replace(file=file) for problem in problems]
 
 
-def _in_order(problems: set[Problem]) -> list[Problem]:
+def _told(found: dict[Problem, str]) -> list[Problem]:
+    return [problem._replace(job=job[:MAX_ID]) for problem, job in found.items()]
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: problem[1:])
 
 
 @dataclass(slots=True)
 class _Reading:
-    """One file being read, and what was found so far: in sets, as each job meets what is wrong in `defaults` again.
+    """One file being read, and what was found so far, with the job (its id: `job`) in which it was found first.
 
-    `stood_for` has the keys for which unknown ones were found.
+    Each job meets what is wrong in `defaults` again, which is nothing new then.  `stood_for` has the keys for which
+    unknown ones were found.
     """
 
     file: str
     timezone: str
     seed: str
-    errors: set[Problem] = field(default_factory=set)
+    errors: dict[Problem, str] = field(default_factory=dict)
+    job: str = ""
     stood_for: set[str] = field(default_factory=set)
-    warnings: set[Problem] = field(default_factory=set)
+    warnings: dict[Problem, str] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
     cost: int = 0
 
@@ -127,8 +134,9 @@ class _Reading:
             found = f"the job key {key.text!r} as an id"
             self._refuse(Refusal.of(key, "the id of its job above it, and the key further to the right", found))
             return None
+        self.job = ""
         try:
-            ID.read(key)
+            self.job = ID.read(key)
         except NotAccepted as wrong:
             self._refuse(*wrong.refusals)
         given = self._entries(body, _BODY)
@@ -213,33 +221,36 @@ class _Reading:
             schedule = Schedule(expression.text, zone, job, dst, seed=self.seed)
         except ScheduleError as error:
             if error.field == "dst" and isinstance(dst_place, Scalar):
-                self.errors.add(_about(dst_place, "dst", error.reason))
+                self._note(self.errors, _about(dst_place, "dst", error.reason))
             else:
-                self.errors.add(_about(expression, "schedule", _reason(error)))
+                self._note(self.errors, _about(expression, "schedule", _reason(error)))
             return None
-        self.warnings.update(_about(expression, "schedule", str(found), "warning") for found in schedule.warnings)
+        self._note(
+            self.warnings,
+            *(_about(expression, "schedule", str(found), "warning") for found in schedule.warnings),
+        )
         return schedule
 
     def _with_seconds(self, schedules: list[Schedule], seconds: Scalar) -> list[Seconds]:
         try:
             found = [Seconds(schedule, seconds.text) for schedule in schedules]
         except ScheduleError as error:
-            self.errors.add(_about(seconds, "seconds", error.reason))
+            self._note(self.errors, _about(seconds, "seconds", error.reason))
             return []
         own = {warning for each in found for warning in each.warnings if warning.field == SECONDS.name}
-        self.warnings.update(_about(seconds, "seconds", warning.text, "warning") for warning in own)
+        self._note(self.warnings, *(_about(seconds, "seconds", warning.text, "warning") for warning in own))
         return found
 
     def _warn_of_no_effect(self, entries: Entries, name: str, other: str) -> None:
         if name in entries and other not in entries:
-            self.warnings.add(_about(entries[name].key, name, f"has no effect without `{other}`", "warning"))
+            self._note(self.warnings, _about(entries[name].key, name, f"has no effect without `{other}`", "warning"))
 
     def _warn_of_variables(self, entries: Entries) -> None:
         body = entries["environment"].value if "environment" in entries else None
         for name, place in body.entries.items() if isinstance(body, Mapping) else ():
             if name in _OF_CRON:
                 message = f"has no effect here as in a crontab; {_OF_CRON[name]}"
-                self.warnings.add(_about(place.key, f"environment.{name}", message, "warning"))
+                self._note(self.warnings, _about(place.key, f"environment.{name}", message, "warning"))
 
     def _warn_of_commands(self, entries: Entries) -> None:
         for name in ("command", "failover"):
@@ -248,10 +259,10 @@ class _Reading:
                 continue
             if node.joined:
                 message = "its lines are one line for the shell; accepted: | behind the key, which keeps them apart"
-                self.warnings.add(_about(node, name, message, "warning"))
+                self._note(self.warnings, _about(node, name, message, "warning"))
             if node.escaped:
                 message = f"found {node.escaped} in double quotes, where it is no longer that for the shell"
-                self.warnings.add(_about(node, name, f"{message}; accepted: single quotes, or |", "warning"))
+                self._note(self.warnings, _about(node, name, f"{message}; accepted: single quotes, or |", "warning"))
 
     def _entries(self, node: Node, body: ValueType) -> Entries | None:
         try:
@@ -266,8 +277,12 @@ class _Reading:
         self._refuse(*refusals)
         return values
 
+    def _note(self, among: dict[Problem, str], *problems: Problem) -> None:
+        for problem in problems:
+            among.setdefault(problem, self.job)
+
     def _refuse(self, *refusals: Refusal) -> None:
-        self.errors.update(refusal.problem() for refusal in refusals)
+        self._note(self.errors, *(refusal.problem() for refusal in refusals))
         self.stood_for.update(refusal.stands_for for refusal in refusals)
 
 

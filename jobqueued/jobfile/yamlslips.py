@@ -27,6 +27,8 @@ def position(before: str) -> tuple[int, int]:
 
 _CONFLICT = re.compile("^(<{7} |={7}$|>{7} )", re.MULTILINE)
 _BRACKET = re.compile(r"[\[{]")
+_GLUED = re.compile(r"([a-z_]+):([^\s:/][^\n]{0,60})")
+_LAST_WORD = re.compile(r"\s([a-z_]{2,30})$")
 _LONE_WORD = re.compile(r"\s*[\w.-]+\s*")
 
 _REMEDIES = (
@@ -35,6 +37,10 @@ _REMEDIES = (
         "a - inside a line; accepted: a value that starts with - in quotes, or a list on lines of its own"),
     ("did not find expected <document start>", "",
         "text behind the end of the first value; accepted: one mapping, which no INI file and no crontab is"),
+    ("did not find expected ',' or", "",
+        "text behind a value in brackets; accepted: a comma between the values, or the value in quotes"),
+    ("found unknown directive name", "",
+        "a line that starts with %; accepted: such a value in quotes, or # before a comment"),
     ("found unknown escape character", "",
         "an unknown escape in double quotes; accepted: single quotes, in which \\ is a plain character"),
     ("did not find expected hex", "",
@@ -66,6 +72,8 @@ def syntax_fault(error: Any, text: str) -> Fault:
 def _opened(context: str, problem: str, rest: str, lines: int) -> str:
     """Tell of what was begun and found without its end somewhere below; "" if the mistake is not of that sort."""
     if context.startswith("while scanning a simple key"):
+        if glued := _GLUED.match(rest):
+            return f"found {glued[1]}: without a space behind the colon; accepted: {glued[1]}: {glued[2]}"
         return "found a line without a colon; accepted: a key, a colon, a space, and its value"
     if context.startswith("while scanning a quoted scalar") and "end of stream" in problem:
         return f"found a {rest[:1]} that is never closed; accepted: a closing one (inside '…' a ' is written '')"
@@ -80,16 +88,28 @@ def _remedy(problem: str, context: str, text: str, index: int) -> str:
     for beginning, character, remedy in _REMEDIES:
         if problem.startswith(beginning) and found.startswith(character):
             return f"found {remedy}"
+    if text.startswith("&&", index) or text.startswith("&&", index - 1):
+        return "found && at the start of a value; accepted: both commands in one value, in quotes: 'a && b'"
     if found and found in "@`%*&" and context.startswith("while scanning"):
         return f"found a value that starts with {found}; accepted: such a value in quotes"
     if context.startswith("while scanning a block scalar"):
         return "found text behind | or >; accepted: the text on the lines below, or such a value in quotes"
     if problem.startswith("mapping values are not allowed"):
-        if _LONE_WORD.fullmatch(before):
-            return "found a key inside the value above it; accepted: a colon behind the key above, or less indentation"
-        return "found a colon inside a value; accepted: such a value in quotes"
+        return _of_colon(before, text[: index - len(before)].rpartition("\n")[0].rpartition("\n")[2])
     if problem.startswith("did not find expected key") and context.startswith("while parsing a block mapping"):
         if before.strip():
             return "found text behind a value; accepted: the whole value in quotes (inside '…' a ' is written '')"
         return "found a line that is indented unlike its neighbours; accepted: the keys of a mapping in one column"
     return f"this is not YAML: {context} {problem}".replace(":  ", ": ")
+
+
+def _of_colon(before: str, above: str) -> str:
+    """Tell of a colon where none can be, by what is before it in its line, and by the line above."""
+    if _LONE_WORD.fullmatch(before) and (glued := _GLUED.fullmatch(above.strip())):
+        return f"found {glued[1]}: without a space behind its colon above; accepted: {glued[1]}: {glued[2]}"
+    if _LONE_WORD.fullmatch(before):
+        return "found a key inside the value above it; accepted: a colon behind the key above, or less indentation"
+    if key := _LAST_WORD.search(before):
+        where = f"or {key[1]}: on a line of its own, if it is a key"
+        return f"found a colon inside a value; accepted: such a value in quotes, {where}"
+    return "found a colon inside a value; accepted: such a value in quotes"

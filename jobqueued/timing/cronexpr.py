@@ -210,11 +210,24 @@ def _miscounted(expression: str, texts: list[str]) -> str:
     if len(texts) > len(_FIELDS) and not _LIKE_A_FIELD.fullmatch(texts[5]):
         behind = " ".join(texts[5:])
         return f"found `{behind}` behind the five fields: write a user under `user`, a command under `command`"
+    if len(texts) == len(_FIELDS) + 1 and re.fullmatch("(19|20)[0-9]{2}", texts[5]):
+        return f"found the year {texts[5]}: write five fields; for one date, the key `at`{_as_date(texts)}"
+    if len(texts) == 1 and (clock := re.fullmatch("([01]?[0-9]|2[0-3]):([0-5][0-9])", texts[0])):
+        return f"found `{texts[0]}`: write `{int(clock[2])} {int(clock[1])} * * *`"
     if len(texts) == len(_FIELDS) + 1:
         five = f'`schedule: "{" ".join(texts[1:])}"` and `seconds: "{texts[0]}"`'
         return f"found 6 fields: write five; if the first is of seconds, write {five}"
     counted = f"{len(texts)} field{'s' * (len(texts) != 1)}"
     return f"found {counted}: write five, minute hour day-of-month month day-of-week"
+
+
+def _as_date(texts: list[str]) -> str:
+    """The value of `at` for fields that are one date of a year; "" for others."""
+    try:
+        minute, hour, day, month, year = (int(texts[place]) for place in (0, 1, 2, 3, 5))
+        return f": `at: {datetime(year, month, day, hour, minute):%Y-%m-%dT%H:%M}`"
+    except ValueError:
+        return ""
 
 
 def _alias(name: str) -> str:
@@ -362,6 +375,11 @@ def _refused(field: Field, item: str) -> ScheduleError:
     for spelling, advice in _REFUSED:
         if re.fullmatch(spelling, item, re.IGNORECASE):
             return ScheduleError(field.name, f"found `{item}`: {advice}")
+    clock = re.fullmatch("(1[0-2]|[1-9])(am|pm)", item, re.IGNORECASE)
+    if clock and field is _HOUR:
+        return ScheduleError(
+            field.name, f"found `{item}`: write `{int(clock[1]) % 12 + 12 * (clock[2].lower() == 'pm')}`"
+        )
     if (name := item[:3].lower()) in field.names and item.isalpha():
         return ScheduleError(field.name, f"found `{item}`: write `{name}`")
     names = f" or {field.names[field.low]} to {field.names[-1]}" if field.names else ""

@@ -705,7 +705,7 @@ class TestCheck:
         shown = run("check", tmp_path / "a.yaml")
         assert (1, True) == (shown.returncode, shown.stdout.startswith(f"{tmp_path}/a.yaml:4:5: "))
         answer = json.loads(run("check", "--json", tmp_path / "a.yaml").stdout)
-        keys = ["file", "line", "column", "key", "message", "severity"]
+        keys = ["file", "line", "column", "key", "message", "severity", "job"]
         assert ([], [keys]) == (answer["jobs"], [list(problem) for problem in answer["problems"]])
 
     def test_warning(self, tmp_path: Path) -> None:
@@ -744,7 +744,7 @@ class TestCheck:
             (5, "d", "it depends on job pwn, which does not exist; did you mean own?"),
             (6, "e", "it depends on itself: e → own → e"),
         ):
-            assert told[line - 2].startswith(f"{tmp_path}/a.yaml:{line}: job {job} will not run: {reason}")
+            assert told[line - 2].startswith(f"{tmp_path}/a.yaml:{line}: {job}: it will not run: {reason}")
             assert told[line - 2].endswith(" (warning)")
         nexts = dict(line.split()[:2] for line in told[-7:-1])
         assert ("-", "in") == (nexts["a"], nexts["fine"])
@@ -1127,10 +1127,10 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
     assert 0 == shown.returncode
     told = [line for line in shown.stdout.splitlines() if line.endswith("(warning)")]
     expected = [
-        f"{file}:2: command: job a: /nowhere/prog does not exist here; accepted: the path of a program (warning)",
-        f"{file}:3: group: job b: found 'no-such'; accepted: a group of this host (warning)",
-        f"{file}:3: command: job b: /etc/passwd is no program here; accepted: the path of a program (warning)",
-        f"{file}:4: at: job c: it is past (2020-01-01T00:00:00.000000Z): unless the job has run by now, it never will; "
+        f"{file}:2: a: command: /nowhere/prog does not exist here; accepted: the path of a program (warning)",
+        f"{file}:3: b: group: found 'no-such'; accepted: a group of this host (warning)",
+        f"{file}:3: b: command: /etc/passwd is no program here; accepted: the path of a program (warning)",
+        f"{file}:4: c: at: it is past (2020-01-01T00:00:00.000000Z): unless the job has run by now, it never will; "
         "accepted: an instant to come, or `schedule` for more than one (warning)",
     ]
     assert expected == told

@@ -55,7 +55,7 @@ STATUS: Message = {
 }  # fmt: skip
 PROBLEM: Message = {
     "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",
-    "severity": "error",
+    "severity": "error", "job": "",
 }  # fmt: skip
 
 

@@ -185,9 +185,10 @@ def test_a_directory_of_bad_files_is_answered_in_full(directory: Path, said: dic
     answer = json.loads(document)
     assert (1, {"jobs", "problems"}) == (code, set(answer))
     assert {("id", "line", "next")} == {tuple(job) for job in answer["jobs"]}
-    assert {("file", "line", "column", "key", "message", "severity")} == {tuple(found) for found in answer["problems"]}
+    keys = ("file", "line", "column", "key", "message", "severity", "job")
+    assert {keys} == {tuple(found) for found in answer["problems"]}
     types = {tuple(type(value) for value in found.values()) for found in answer["problems"]}
-    assert {(str, int, int, str, str, str)} == types
+    assert {(str, int, int, str, str, str, str)} == types
     assert {"error", "warning"} == {found["severity"] for found in answer["problems"]}
     found = [problem for name in NAMES for problem in said[name].answer["problems"]]
     assert sorted(found, key=lambda problem: "will not run" in problem["message"]) == answer["problems"], (

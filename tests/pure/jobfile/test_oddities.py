@@ -30,7 +30,7 @@ def told(body: str, where: Surroundings = ROOT) -> list[str]:
 def test_a_list_is_no_shell(command: str, odd: str) -> None:
     """Shell syntax in a list is told, with the text that a shell would read."""
     (warning,) = told(f"command: {command}")
-    assert warning.startswith(f"command: job a: found '{odd}' in a list, which no shell reads; accepted: a text, which")
+    assert warning.startswith(f"command: found '{odd}' in a list, which no shell reads; accepted: a text, which")
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_what_programs_read_themselves(command: str) -> None:
 
 def test_limits() -> None:
     """More CPUs than there are, and less memory than a program needs, are told."""
-    assert [
-        "resource_limits.cpu: job a: found 200 cores, and the daemon has 2; accepted: 200%, if per cent are meant"
-    ] == (told("command: x, resource_limits: {cpu: 200}"))
+    assert ["resource_limits.cpu: found 200 cores, and the daemon has 2; accepted: 200%, if per cent are meant"] == (
+        told("command: x, resource_limits: {cpu: 200}")
+    )
     (warning,) = told("command: x, resource_limits: {memory: 1K}")
     assert warning.endswith("found less than any program needs; accepted: at least some MiB, such as 64M")
     assert [] == told("command: x, resource_limits: {cpu: 200%, memory: 1M}")
@@ -57,12 +57,12 @@ def test_another_user() -> None:
     own = Surroundings(2, "alice")
     assert [] == told("command: x, user: alice", own) == told("command: x", own) == told("command: x, user: bob")
     (warning,) = told("command: x, user: bob", own)
-    assert warning.startswith("user: job a: found 'bob', and the daemon runs as alice")
+    assert warning.startswith("user: found 'bob', and the daemon runs as alice")
 
 
 def test_paths_that_never_appear() -> None:
     """What others write below /tmp the daemon does not see where it has one of its own."""
     (warning,) = told("command: x, on: {path: /tmp/in/*.csv}")
-    assert warning.startswith("on.path: job a: found '/tmp/in/*.csv', where the daemon has a directory of its own")
+    assert warning.startswith("on.path: found '/tmp/in/*.csv', where the daemon has a directory of its own")
     assert [] == told("command: x, on: {path: /srv/in/*.csv}")
     assert [] == told("command: x, on: {path: /tmp/in/*.csv}", Surroundings(2))

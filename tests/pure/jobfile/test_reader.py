@@ -168,8 +168,8 @@ BAD = {
     "- jobs": ["f:1:1: found a list; accepted: a mapping with the keys defaults and jobs"],
     "job: {}": ["f:1:1: job: found an unknown key; accepted: 'jobs'"],
     "jobs: [a]": ["f:1:7: jobs: found a list; accepted: a mapping of ids to jobs"],
-    "jobs: {a: [x]}": ["f:1:11: found a list; accepted: a mapping of job keys"],
-    "jobs: {a: }": [f"f:1:8: {NO_COMMAND}"],
+    "jobs: {a: [x]}": ["f:1:11: a: found a list; accepted: a mapping of job keys"],
+    "jobs: {a: }": [f"f:1:8: a: {NO_COMMAND}"],
     "jobs: {A b: {command: x}}": [
         "f:1:8: found 'A b'; accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
     ],
@@ -180,17 +180,18 @@ BAD = {
         "f:1:25: found the key 'a' again; accepted: each key once, it is on line 1 already"
     ],
     "jobs: {a: {command: x, schedule: '61 * * * *'}}": [
-        "f:1:34: schedule: minute: found `61`: write 0 to 59, a range `a-b`, `*`, or one of the last two with `/step`"
+        "f:1:34: a: schedule: minute: found `61`: write 0 to 59, a range `a-b`, `*`, or one of the last two "
+        "with `/step`"
     ],
     "jobs: {a: {command: x, schedule: [0 2 * * *, 0 25 * * *]}}": [
-        "f:1:46: schedule: hour: found `25`: write 0 to 23, a range `a-b`, `*`, or one of the last two with `/step`"
+        "f:1:46: a: schedule: hour: found `25`: write 0 to 23, a range `a-b`, `*`, or one of the last two with `/step`"
     ],
     "jobs: {a: {command: [], timeout: 5, schedule: ''}, b: {notify: required}}": [
-        'f:1:21: command: found an empty list; accepted: a list, each item a text ("" for none)',
-        "f:1:34: timeout: found 5; accepted: 5s (a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none)",
-        "f:1:47: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
-        f"f:1:52: {NO_COMMAND}",
-        "f:1:56: notify: found a key of a later version; accepted: the file without it",
+        'f:1:21: a: command: found an empty list; accepted: a list, each item a text ("" for none)',
+        "f:1:34: a: timeout: found 5; accepted: 5s (a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none)",
+        "f:1:47: a: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
+        f"f:1:52: b: {NO_COMMAND}",
+        "f:1:56: b: notify: found a key of a later version; accepted: the file without it",
     ],
 }
 

@@ -109,3 +109,45 @@ def test_the_way_out(text: str, told: str) -> None:
     jobs, problems = read_jobs(text.encode(), "a.yaml")
     assert () == jobs
     assert told in " ".join(problem.message for problem in problems)
+
+
+SLIPS = {
+    "jobs:\n  a:\n    command:echo hi\n    user: x\n": "accepted: command: echo hi",
+    "jobs:\n  a:\n    command: echo hi timeout: 5m\n": "such a value in quotes, or timeout: on a line of its own",
+    "jobs:\n  a:\n    command\n    user: x\n": "accepted: a colon behind the key above, or less indentation",
+    "jobs:\n  a:\n\tcommand: x\n": "accepted: spaces, YAML indents with nothing else",
+    "jobs:\n  a:\n    command: 'echo\n": "accepted: a closing one",
+    "jobs:\n  a:\n    command: [a, b\n    user: x\n": "accepted: [a, b] or {a: b}",
+    "jobs:\n  a:\n    command: && b\n": "accepted: both commands in one value, in quotes: 'a && b'",
+    "jobs:\n  a:\n    command: x\n    timeout:\n": "timeout: found nothing; accepted: a duration",
+    "jobs: {a: {command: x, schedule: '0 2 1 1 * 2027'}}": "the key `at`: `at: 2027-01-01T02:00`",
+    "jobs: {a: {command: x, schedule: '@every 5m'}}": "like `every: 5m`",
+    "jobs: {a: {command: x, schedule: '12:30'}}": "write `30 12 * * *`",
+    "jobs: {a: {command: x, schedule: '0 2pm * * *'}}": "write `14`",
+    "jobs: {a: {command: x, at: '12:30'}}": 'for every day, `schedule: "30 12 * * *"`',
+    "jobs: {a: {command: x, at: '31.01.2027 2:00'}}": "accepted: 2027-01-31 02:00 (",
+    "jobs: {a: {command: x, at: '2027-01-31T02:00+0100'}}": "accepted: 2027-01-31T02:00+01:00 (",
+    "jobs: {a: {command: x, at: 1801353600}}": "accepted: 2027-01-31T00:00:00Z (",
+    "jobs: {a: {command: x, timeout: 5 minutes}}": "accepted: 5m (",
+    "jobs: {a: {command: x, timezone: GMT+5}}": "accepted: Etc/GMT-5, which is UTC+5 (",
+    "jobs:\n  a:\n    command: [a, b] && c\n": "accepted: ",
+    "%JOBS 1\njobs: {}\n": "such a value in quotes, or # before a comment",
+}
+"""The commonest slips, and what is said of each in our words."""
+
+
+@pytest.mark.parametrize(("text", "told"), SLIPS.items(), ids=SLIPS)
+def test_the_commonest_slips(text: str, told: str) -> None:
+    """No sentence of the parser's, but what to write."""
+    problems = read_jobs(text.encode(), "f")[1]
+    said = " / ".join(map(str, problems))
+    assert told in said
+    assert not re.search("this is not YAML|while (parsing|scanning)|did not find expected", said)
+
+
+def test_the_job_is_named() -> None:
+    """A problem in a job names it; what is wrong in `defaults` names none, and is told once."""
+    text = "defaults: {timeout: 2x}\njobs:\n  a: {command: x, umask: 22}\n  b: {command: x, priority: high}\n"
+    problems = read_jobs(text.encode(), "f")[1]
+    assert [("", "timeout"), ("a", "umask"), ("b", "priority")] == [(it.job, it.key) for it in problems]
+    assert str(problems[1]).startswith("f:3:26: a: umask: found 22; accepted: 0022 (")
