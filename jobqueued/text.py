@@ -21,3 +21,10 @@ def duration(seconds: float, parts: int = 2) -> str:
         if count or counts:
             counts.append((count, unit))
     return " ".join(f"{count} {unit}" for count, unit in counts[:parts] if count)
+
+
+def ended(state: str, took: str, reason: str | None) -> str:
+    """The end of a run in words: ``failed after 3.2 s: exit code 1``; a timeout is not said twice."""
+    words = state.replace("_", " ") + (f" after {took}" if took else "")
+    said = reason is None or (state == "timed_out" and reason.startswith("timeout after "))
+    return words if said or not reason else f"{words}: {reason}"

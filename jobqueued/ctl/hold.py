@@ -6,7 +6,7 @@ import click
 
 from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.records import history, own_run
+from jobqueued.ctl.records import Interrupted, history, own_run
 from jobqueued.model import LIVE, to_text
 from jobqueued.paths import Paths
 from jobqueued.text import printable
@@ -55,6 +55,8 @@ def drain(paths: Paths, until: int | None) -> None:
             ask(paths.control, "Wait", timeout=None, run=live[0])
         except Unreachable as error:
             raise Unreachable(f"{error.message}\nthe host stays on hold until `jobqueuectl release`") from None
+        except KeyboardInterrupt:
+            raise Interrupted("the host stays on hold until `jobqueuectl release`") from None
 
 
 def _live_and_on_hold(paths: Paths) -> list[str]:

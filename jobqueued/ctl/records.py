@@ -15,7 +15,7 @@ from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.terminal import distance, print_table, styled
 from jobqueued.model import Record, to_text
 from jobqueued.paths import Paths
-from jobqueued.text import duration, printable
+from jobqueued.text import duration, ended, printable
 
 
 def history(paths: Paths, query: Message, since: int | None = None, until: int | None = None) -> Iterator[Record]:
@@ -29,6 +29,16 @@ def history(paths: Paths, query: Message, since: int | None = None, until: int |
             return
 
 
+class Interrupted(click.ClickException):
+    """A person has interrupted a wait (Ctrl-C): what becomes of what was waited for."""
+
+    exit_code = 130
+
+    def show(self, file: Any = None) -> None:
+        """Say it on a line of its own, behind the ^C of the terminal."""
+        click.echo(f"\n{self.message}", err=True)
+
+
 def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
     """Wait until a run has ended, and print its result on stderr; its record.
 
@@ -38,6 +48,8 @@ def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
         record: Record = ask(paths.control, "Wait", timeout=None, run=run)["record"]
     except Unreachable as error:
         raise Unreachable(f"{error.message}\n{run} {meanwhile}; see its result with `jobqueuectl show {run}`") from None
+    except KeyboardInterrupt:
+        raise Interrupted(f"{run} {meanwhile}; see its result with `jobqueuectl show {run}`") from None
     click.echo(f"{run} {result(record)}", err=True)
     return record
 
@@ -49,9 +61,7 @@ def own_run() -> str | None:
 
 def result(record: Record) -> str:
     """A run's end in one line: ``failed after 3.2 s: exit code 1``."""
-    time = f" after {elapsed(record)}" if elapsed(record) else ""
-    reason = f": {record['reason']}" if record["reason"] else ""
-    return printable(f"{record['state']}{time}{reason}")
+    return printable(ended(record["state"], elapsed(record) or "", record["reason"]))
 
 
 def elapsed(record: Mapping[str, Any]) -> str | None:

@@ -23,6 +23,7 @@ from jobqueued.ctl.terminal import (
     json_option,
     local,
     moment,
+    person,
     print_facts,
     print_json,
     print_line,
@@ -158,8 +159,30 @@ def _command(command: str | Sequence[str]) -> str:
     return command if isinstance(command, str) else shlex.join(command)
 
 
+def _amounts(amounts: Mapping[str, Any]) -> str:
+    """Limits or resources in the units of job files: ``memory 512 MiB, cpu 0.5, cpu_time 1 h``."""
+    return ", ".join(f"{name} {_amount(name, value)}" for name, value in amounts.items() if value is not None)
+
+
+def _amount(name: str, value: Any) -> str:
+    if name == "cpu_time":
+        return duration(value)
+    return f"{value:g}" if name in _COUNTED or not isinstance(value, int) or value < 1024 else size(value)
+
+
+_COUNTED = ("cpu", "tasks", "open_files", "processes", "sigpending")
+
+
+def _escalation(it: Mapping[str, Any]) -> str:
+    return f"{counted(it['points'], 'point')} every {duration(it['every'])}"
+
+
 _AS: dict[str, Callable[[Any], str]] = {
     "command": _command,
+    "failover": _command,
+    "resource_limits": _amounts,
+    "resources": _amounts,
+    "escalation": _escalation,
     "umask": "{:04o}".format,
     "output_limit": size,
     "at": local,
@@ -168,10 +191,11 @@ _AS: dict[str, Callable[[Any], str]] = {
 
 
 def _counters(stats: Message) -> list[Fact]:
-    counted = ("started", "succeeded", "failed", "skipped")
+    names = ("started", "succeeded", "failed", "skipped")
     return [
         ("last run", moment(stats["last_run"])),
-        ("runs so far", ", ".join(f"{stats[name]} {name}" for name in counted)),
+        ("failing since", moment(stats["failing_since"]) if stats.get("failing_since") else None),
+        ("runs so far", ", ".join(f"{stats[name]} {name}" for name in names)),
     ]
 
 
@@ -189,11 +213,11 @@ def _print_record(record: Record) -> None:
 
 
 def _outcome(record: Record) -> list[Fact]:
-    asker = f" by {record['asked_by']}" if record["asked_by"] else ""
+    asker = f" by {person(record['asked_by'])}" if record["asked_by"] else ""
     return [
         ("run", record["run"]),
         ("state", styled(record["state"])),
-        ("reason", record["reason"]),
+        ("reason", record["reason"] and person(record["reason"])),
         ("ended with", exit_status(record)),
         ("warning", "; ".join(record.get("warnings", [])) or None),
         ("waits for", "; ".join(record.get("waits_for", [])) or None),
@@ -232,9 +256,10 @@ def _consumption(record: Record) -> list[Fact]:
     enforced = record.get("enforced") or {}
     unsent = journal["dropped"] if journal else 0
     bound = _unless_none("below {}, too small to be measured", record["memory_peak_below"], size)
+    by_samples = "" if record.get("tasks_peak") is not None else "at least "  # no cgroup has counted
     return [
         ("CPU", _cpu(record)),
-        ("memory peak", _unless_none("{}", record["memory_peak"], size) or bound),
+        ("memory peak", _unless_none(f"{by_samples}{{}}", record["memory_peak"], size) or bound),
         ("memory mean", _unless_none("{}", record.get("memory_mean"), size)),
         ("throttled", _unless_none("for {}", record.get("throttled") or None, duration)),
         ("enforced", ", ".join(f"{key} {_HOW.get(how, how)}" for key, how in enforced.items()) or None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl.terminal import moment
+from jobqueued.ctl.terminal import moment, person
 from jobqueued.text import printable
 
 
@@ -14,7 +14,7 @@ def hold(answer: Message) -> str | None:
     if answer.get("held_by") is None:
         return None
     lasts = until(answer["held_until"]) or " until the next boot" * answer["draining"]
-    return f"by {answer['held_by']}{lasts}: nothing new starts; to end it: jobqueuectl release"
+    return f"by {person(answer['held_by'])}{lasts}: nothing new starts; to end it: jobqueuectl release"
 
 
 def warn_of_hold(answer: Message) -> None:

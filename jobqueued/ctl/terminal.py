@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import pwd
+import re
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import click
@@ -85,6 +88,17 @@ def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
 def moment(text: str | None) -> str:
     """An RFC 3339 instant in the local zone, with its distance from now: ``2026-11-24 02:00:00 (5 min ago)``."""
     return "-" if text is None else f"{local(text)} ({distance(text)})"
+
+
+def person(text: str) -> str:
+    """Words that name users by number, as the daemon does, with their names on this host: ``stopped by alice``."""
+
+    def named(found: re.Match[str]) -> str:
+        with suppress(KeyError, OverflowError):
+            return pwd.getpwuid(int(found[1])).pw_name
+        return found[0]
+
+    return re.sub(r"\buid (\d+)\b", named, text)
 
 
 def local(text: str) -> str:

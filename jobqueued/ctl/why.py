@@ -6,7 +6,7 @@ import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, styled
+from jobqueued.ctl.terminal import json_option, moment, person, print_facts, print_json, print_line, styled
 from jobqueued.paths import Paths
 
 
@@ -44,7 +44,7 @@ def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
 
 def _print(why: Message, all_ahead: bool) -> None:
     facts = [("run", why["run"]), ("state", styled(why["state"]))]
-    facts += [("because" if not number else "", reason) for number, reason in enumerate(why["reasons"])]
+    facts += [("because" if not number else "", person(reason)) for number, reason in enumerate(why["reasons"])]
     if not why["reasons"]:
         facts.append(("because", "it has started"))
     if why.get("expected"):

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobqueued.model import SECOND
-from jobqueued.text import duration, printable
+from jobqueued.text import duration, ended, printable
 
 Fields = MutableMapping[str, Any]
 
@@ -24,10 +24,10 @@ class Entry(NamedTuple):
 def _ended(fields: Fields) -> str:
     """``backup@142 failed after 0.31 s: exit code 1; last output: No space left on device``"""
     record = fields["record"]
-    text = f"{record['run']} {record['state'].removeprefix('oom_').replace('_', ' ')}"
+    took = ""
     if record["started"] and record["ended"]:
-        text += f" after {duration(_seconds_between(record['started'], record['ended']))}"
-    text += f": {record['reason']}" if record["reason"] else ""
+        took = duration(_seconds_between(record["started"], record["ended"]))
+    text = f"{record['run']} {ended(record['state'], took, record['reason'])}"
     if record["state"] != "succeeded" and (tail := record["output"]["tail"].strip()):
         text += f"; last output: {printable(tail.splitlines()[-1])[:200]}"
     return text + "".join(f" ({warning})" for warning in [*record.get("warnings", ()), *_lost_output(record["output"])])
@@ -89,7 +89,7 @@ def _refused(fields: Fields) -> str:
 
 
 def _mended(fields: Fields) -> str:
-    return f"{fields['file']}: {'removed, and its problems with it' if fields['gone'] else 'accepted again'}"
+    return f"{fields['file']}: {'removed, and its problems with it' if fields.get('gone') else 'accepted again'}"
 
 
 VOCABULARY: dict[str, Entry] = {

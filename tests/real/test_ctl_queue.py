@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,8 @@ from tests.support.client import PROGRAM, environment, facts, run
 from tests.support.host import DEADLINE, Host, wait_for
 
 ME = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+NAME = pwd.getpwuid(os.geteuid()).pw_name
+"""The same by name, as people read it."""
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 UNTIL_GO = "until [ -e go ]; do sleep 0.02; done"
 JOBS = """
@@ -377,9 +381,9 @@ class TestHold:
         code, shown, _ = ctl(busy, "status")
         told = facts(shown)
         assert (1, "1 running, 1 waiting, 0 due, 0 retrying") == (code, told["runs"])
-        assert f"by {ME}: nothing new starts; to end it: jobqueuectl release" == told["on hold"]
+        assert f"by {NAME}: nothing new starts; to end it: jobqueuectl release" == told["on hold"]
         first, *_ = reasons(ctl(busy, "why", waiting)[1])
-        assert f"the host is on hold by {ME}: nothing new starts; to end it: jobqueuectl release" == first
+        assert f"the host is on hold by {NAME}: nothing new starts; to end it: jobqueuectl release" == first
         go(busy)
         assert "succeeded" == busy.wait(before)["state"]
         assert [before] == started(busy)
@@ -392,7 +396,7 @@ class TestHold:
         assert (0, "", "") == ctl(busy, "hold", "--until", "1s")
         waiting = busy.run("plain")
         held = facts(ctl(busy, "status")[1])["on hold"]
-        assert re.fullmatch(rf"by {ME} until {TIME} \(.+\): nothing new starts; to end it: jobqueuectl release", held)
+        assert re.fullmatch(rf"by {NAME} until {TIME} \(.+\): nothing new starts; to end it: jobqueuectl release", held)
         assert [] == started(busy)
         assert "succeeded" == busy.wait(waiting)["state"]
         assert None is busy.call("Status")["held_by"]
@@ -532,7 +536,7 @@ def test_is_all_well(busy: Host) -> None:
     ctl(busy, "hold", "--until", "1h")
     for words in (["list"], ["next", "daily"]):
         code, _, said = ctl(busy, *words)
-        assert re.match(rf"The host is on hold by {ME} until {TIME} \(in .*\): nothing new starts; to end it: ", said)
+        assert re.match(rf"The host is on hold by {NAME} until {TIME} \(in .*\): nothing new starts; to end it: ", said)
     (reason, *_) = json.loads(ctl(busy, "why", busy.run("hears"), "--json")[1])["runs"][0]["reasons"]
     assert re.fullmatch(
         rf"the host is on hold by {ME}: nothing new starts for .* more; to end it: jobq.* release", reason
@@ -540,5 +544,45 @@ def test_is_all_well(busy: Host) -> None:
     ctl(busy, "drain")
     shown = ctl(busy, "status")[1]
     assert (
-        f"by {ME} until the next boot: nothing new starts; to end it: jobqueuectl release" == facts(shown)["draining"]
+        f"by {NAME} until the next boot: nothing new starts; to end it: jobqueuectl release" == facts(shown)["draining"]
     )
+
+
+def test_an_interrupted_wait(busy: Host) -> None:
+    """Ctrl-C ends the wait only: it is said that the run goes on, and how to see its result."""
+    words = [*PROGRAM, "--root", str(busy.root), "run", "--wait", "one"]
+    waiting = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    assert waiting.stdout is not None
+    name = waiting.stdout.readline().strip()
+    wait_for(lambda: name in started(busy))
+    waiting.send_signal(signal.SIGINT)
+    _, told = waiting.communicate(timeout=DEADLINE)
+    assert (130, f"\n{name} goes on; see its result with `jobqueuectl show {name}`\n") == (waiting.returncode, told)
+    go(busy)
+    assert "succeeded" == busy.wait(name)["state"]
+
+
+def test_a_definition_in_the_units_of_job_files(busy: Host) -> None:
+    """Limits, resources, escalation and locks are shown as a person would write them, not as the program has them."""
+    busy.write(
+        "shown.yaml",
+        """
+jobs:
+  shown:
+    command: 'true'
+    resource_limits: {memory: 512M, cpu: 50%, cpu_time: 1h, tasks: 2000, core: 0, stack: 8M}
+    resources: {cpu: 0.01, memory: 1M}
+    escalation: {points: 2, every: 10m}
+    locks: [{path: /run/lock/x}, {name: tape, mode: shared}, disk]
+    failover: [echo, a b]
+    max_waiting: none
+""",
+    )
+    wait_for(lambda: any(one["id"] == "shown" for one in busy.call("List")["jobs"]))
+    told = facts(ctl(busy, "show", "shown")[1])
+    assert {
+        "resource limits": "memory 512 MiB, cpu 0.5, cpu_time 1 h, tasks 2000, core 0, stack 8 MiB",
+        "resources": "cpu 0.01, memory 1 MiB", "escalation": "2 points every 10 min",
+        "locks": "{path: /run/lock/x, mode: exclusive}, {name: tape, mode: shared}, disk",
+        "failover": "echo 'a b'", "max waiting": "none",
+    }.items() <= told.items()  # fmt: skip

@@ -57,7 +57,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         {"file": "/a.yaml", "jobs": ["backup", "x"]},
         "/a.yaml: refused, stale: its last good jobs stay in force: backup, x; see: jobqueuectl check",
     ),
-    ("mended", {"file": "/a.yaml"}, "/a.yaml: accepted again"),
+    ("mended", {"file": "/a.yaml", "gone": False}, "/a.yaml: accepted again"),
     (
         "run_started",
         {"run": "backup@142", "pid": 4711, "late": 2 * SECOND},
@@ -245,8 +245,8 @@ class TestVocabulary:
         ("fields", "text"),
         [
             ({"state": "succeeded"}, "backup@142 succeeded after 310 ms"),
-            ({"state": "oom_killed", "reason": "out of memory"}, "backup@142 killed after 310 ms: out of memory"),
-            ({"state": "timed_out", "reason": "timeout 1 s"}, "backup@142 timed out after 310 ms: timeout 1 s"),
+            ({"state": "oom_killed", "reason": "out of memory"}, "backup@142 oom killed after 310 ms: out of memory"),
+            ({"state": "timed_out", "reason": "timeout after 1 s"}, "backup@142 timed out after 310 ms"),
             ({"state": "lost", "ended": None, "reason": "gone"}, "backup@142 lost: gone"),
             ({"state": "failed", "reason": "r", "output": {"tail": "a\n b \n\n"}}, "310 ms: r; last output:  b "),
             ({"state": "succeeded", "output": {"tail": "chatter\n"}}, "backup@142 succeeded after 310 ms"),
