@@ -13,9 +13,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobqueued import __version__
 from jobqueued.child.trust import Refused, check_path, check_status
+
+if TYPE_CHECKING:
+    from jobqueued.host.log import Log
+    from jobqueued.paths import Paths
 
 _EXIT_FAILURE = 1
 _STDERR = 2
@@ -98,10 +103,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
+def _limit_files() -> None:
     from jobqueued.child.wire import limit_files
-    from jobqueued.daemon import Daemon
     from jobqueued.host.descriptors import LEAST, most
+
+    limit_files(None)
+    if most() < LEAST:
+        raise CannotStart(f"{most()} open files are too few; raise LimitNOFILE= or ulimit -n to {LEAST} or more")
+
+
+def _leave(paths: Paths, log: Log) -> None:
+    try:
+        paths.leave()
+    except OSError as error:
+        log.say("trouble", text=f"{paths.run}: {error.strerror}; without the daemon, jobqueuectl needs its options")
+
+
+def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
+    from jobqueued.daemon import Daemon
     from jobqueued.host.log import Log, somebody_listens
     from jobqueued.paths import Paths
     from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
@@ -124,6 +143,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     _make_directories({paths.state: 0o700, paths.logs: 0o750}, {paths.run: 0o755, paths.runs: 0o711})
     os.umask(0o027)  # state.db holds commands and output
     with _alone(paths.state, paths.run, options.pid_file) as held:
+        _leave(paths, log)
         ready: Callable[[], None] = _nobody_waits
         if options.detach:
             from jobqueued.host.detach import detach
@@ -132,13 +152,11 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
             if not somebody_listens():
                 print("jobqueued: neither journald nor syslog is running: log messages are lost", file=sys.stderr)
         faulthandler.enable(_STDERR)  # SIGABRT is the watchdog's: the journal then tells where the loop hung
-        limit_files(None)
-        if most() < LEAST:
-            raise CannotStart(f"{most()} open files are too few; raise LimitNOFILE= or ulimit -n to {LEAST} or more")
+        _limit_files()
         _write_pid(held, options.pid_file)
         own = None if options.launcher else launcher or LAUNCHER
+        words = ("--delegated",) * bool(options.delegated)
         try:
-            words = ("--delegated",) if options.delegated else ()
             link = LauncherLink(paths, options.launcher or paths.launcher, own, words)
             trace = TraceFile(options.trace, lambda text: log.say("trouble", text=text)) if options.trace else None
             daemon = Daemon(paths, config, Store(paths.state), link, log, platform.node(), trace)

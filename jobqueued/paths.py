@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import stat
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jobqueued.child import atomic_file
 from jobqueued.child.journald import ADDRESS
 
+_LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 << 16
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -57,6 +62,23 @@ class Paths:
         """The run directory of this boot, with one directory R for each live attempt."""
         return self.run / "runs" / BOOT_ID.read_text().strip()
 
+    def leave(self) -> None:
+        """Write into the run directory where the rest is, for who reads files while no daemon is there; OSError."""
+        path = str(self.run / _LEFT)
+        atomic_file.replace(path, json.dumps({name: str(getattr(self, name)) for name in _TOLD}).encode())
+        os.chmod(path, 0o644)
+
+    def as_left(self, given: Container[str] = ()) -> Paths:
+        """These paths, with those that a daemon has left in the run directory, but for the `given` ones.
+
+        Whoever owns the directory may be a stranger: a link, a pipe or anything else than a small file is left alone.
+        """
+        try:
+            left = json.loads(_small_file(self.run / _LEFT))
+            return replace(self, **{name: Path(left[name]) for name in _TOLD if name not in given})
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):  # none since the host is up, or no such
+            return self
+
     def make_run(self) -> None:
         """Make the run directory and that of this boot, where they are gone, for everybody to pass; OSError."""
         for directory, mode in ((self.run, 0o755), (self.runs.parent, 0o755), (self.runs, 0o711)):
@@ -65,3 +87,13 @@ class Paths:
             except FileExistsError:
                 continue
             os.chmod(directory, mode)  # whatever the umask is
+        self.leave()
+
+
+def _small_file(path: Path) -> bytes:
+    """Read a regular file, or nothing; OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _LONGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)

@@ -93,7 +93,7 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character missing in the locale's charset is no failure
-    context.obj = Paths.chosen(root, **paths)
+    context.obj = Paths.chosen(root, **paths).as_left({name for name, path in paths.items() if path is not None})
 
 
 for command in (

@@ -1135,3 +1135,38 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
         "accepted: an instant to come, or `schedule` for more than one (warning)",
     ]
     assert expected == told
+
+
+def test_a_daemon_that_is_down_has_left_its_paths(host: Host, tmp_path: Path) -> None:
+    """Where job files, records and settings are elsewhere, as README has it, they are found without the daemon."""
+    jobs, logs, config = tmp_path / "own.d", tmp_path / "own-logs", tmp_path / "own.yaml"
+    jobs.mkdir()
+    (jobs / "a.yaml").write_text("jobs: {a: {command: echo hi, schedule: '0 2 * * *'}}")
+    config.write_text("timezone: Asia/Tokyo\n")
+    host.start("--jobs", str(jobs), "--logs", str(logs), "--config", str(config))
+    host.wait(host.run("a"))
+    host.stop()
+    for words, told in (
+        (["list"], "a  "), (["next", "a", "-n", "1"], "02:00:00 JST"), (["check"], "1 job, 0 problems"),
+        (["show", "a@1"], "echo hi"), (["history"], "succeeded"), (["doctor"], str(logs)),
+    ):  # fmt: skip
+        shown = run("--root", host.root, *words)
+        assert told in shown.stdout, (words, shown.stdout, shown.stderr)
+    assert "No jobs can be read" in run("--root", host.root, "--jobs", tmp_path, "list").stderr
+
+
+@pytest.mark.parametrize("odd", ["fifo", "link", "nonsense", "deep", "directory"])
+def test_left_paths_of_a_stranger(tmp_path: Path, odd: str) -> None:
+    """What is no small file of paths is left alone: nothing hangs, and the usual places count."""
+    (tmp_path / "run").mkdir()
+    left = tmp_path / "run" / "paths.json"
+    match odd:
+        case "fifo":
+            os.mkfifo(left)
+        case "link":
+            left.symlink_to("/dev/zero")
+        case "directory":
+            left.mkdir()
+        case _:
+            left.write_text("[" * 60000 if odd == "deep" else '{"jobs": 5}')
+    assert Paths.under(tmp_path) == Paths.under(tmp_path).as_left()
