@@ -19,6 +19,7 @@ from jobqueued import __version__, events
 from jobqueued.acts import Acts
 from jobqueued.commands import Command, SaveBoot
 from jobqueued.control.listener import Listener
+from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor, processes
@@ -80,14 +81,13 @@ class Daemon:
         self._lock_processes, self._path_triggers = LockProcesses(paths.run / "with-lock"), PathTriggers()
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         access, self._unknown_groups = Access.of(config)
+        locks = LockCalls(self._scheduler, self._lock_processes, self._happened.append)
         self._methods = Methods(
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
-            read_clocks, paths.runs.name, self._lock_processes, self._monitor, link.lost_attempts, access,
+            read_clocks, paths.runs.name, locks, self._monitor, link.lost_attempts, access,
         )  # fmt: skip
-        self._control = ControlServer(
-            Listener(paths.control, paths.make_run, log), self._methods.of, access.rank,
-            lambda what, error: self._decisions.unanswered(what, error, read_clocks()), self._methods.left,
-        )  # fmt: skip
+        listener = Listener(paths.control, paths.make_run, log)
+        self._control = ControlServer(listener, self._methods.of, access.rank, self._unanswered, self._methods.left)
         self._methods.answer_by(self._control)
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
@@ -241,6 +241,9 @@ class Daemon:
         for ticket in self._methods.waiters.pop(run, []):
             self._control.reply(ticket, {"record": record})
         self._housekeeping.note(run.job, read_clocks())
+
+    def _unanswered(self, what: str, bug: Exception) -> str:
+        return self._decisions.unanswered(what, bug, read_clocks())
 
     def _asked_to_reload(self, now: Now) -> None:
         """Of SIGHUP."""

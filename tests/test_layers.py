@@ -44,8 +44,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "listing", "path_triggers"],
     "control": [
-        "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "monitor", "reload", "listener",
-        "server", "methods",
+        "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls", "monitor",
+        "reload", "listener", "server", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [

@@ -70,6 +70,11 @@ def _children(pid: int, task: int) -> list[int]:
 
 def walk(pids: list[int]) -> Iterator[tuple[int, int]]:
     """All below these processes, each with its parent, which comes before it; as they are found."""
+    return (found for found in steps(pids) if found is not None)
+
+
+def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
+    """The same in small pieces, None after each of them: a process may have as many threads as children."""
     queue = list(pids)
     seen = set(queue)
     for pid in queue:
@@ -83,6 +88,7 @@ def walk(pids: list[int]) -> Iterator[tuple[int, int]]:
                     seen.add(child)
                     queue.append(child)
                     yield child, pid
+            yield None
 
 
 def usage() -> tuple[int, int]:

@@ -80,7 +80,7 @@ type HostUsage (
 
 # What a live run uses, by its cgroup or, where it has none, by its processes. The limits are those that its cgroup has,
 # null for what it has not. So far it has used seconds of CPU time, and been throttled for some. It may be stopped by a
-# signal.
+# signal. Of a run without a cgroup at most 2000 processes are looked at; where there are more, this is partial.
 type RunUsage (
   run: string,
   job: string,
@@ -92,6 +92,7 @@ type RunUsage (
   cpu_seconds: float,
   throttled: ?float,
   stopped: bool,
+  partial: bool,
   now: Sample,
   history: []Sample
 )
@@ -161,7 +162,7 @@ method Describe(job: string, runs: ?int) -> (
 )
 
 # The record of a run; that of a live run so far, with its present usage {cpu_seconds, memory, tasks,
-# io_read, io_write, throttled, stopped}.
+# io_read, io_write, throttled, stopped, partial}.
 method Show(run: string) -> (record: object)
 
 # What the host and all live runs use: once, measured over 0.3 s, or with more a reply each second. The

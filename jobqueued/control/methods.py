@@ -12,32 +12,27 @@ from typing import Any
 
 from jobqueued.child.trust import name_of
 from jobqueued.control import views
-from jobqueued.control.lock_processes import LockProcesses
+from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.monitor import Monitor
 from jobqueued.control.peers import Access, Peer, Rank
 from jobqueued.control.server import ControlServer
 from jobqueued.control.texts import Text, Texts
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core import record
-from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import (
     Emitted,
     Event,
-    EvictAsked,
     HoldAsked,
-    LockAsked,
     LostAsked,
     PauseAsked,
     RunAsked,
     SkipAsked,
     StopAsked,
 )
-from jobqueued.host.usage import usage
 from jobqueued.jobfile.queue_types import is_name
-from jobqueued.model import CPU, LIVE, MEMORY, Claim, Job, LockClientId, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.model import LIVE, Job, Now, Record, Run, RunId, to_instant, to_text
 from jobqueued.runs.lost_attempts import LostAttempts
-from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
 from jobqueued.state import record_files
 from jobqueued.state.faults import StoreError
@@ -46,7 +41,6 @@ from jobqueued.state.write_batch import WriteBatch
 
 _MOST_RUNS = 1000
 _EXPLAINED_RUNS = 10
-_MOST_CLAIMS = 1000
 _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
 _LIVE_PLACE = "live/"
 _ANY = 1 << 63
@@ -64,13 +58,14 @@ class Methods:
     def __init__(
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
-        lock_processes: LockProcesses, monitor: Monitor, lost_attempts: LostAttempts, access: Access,
+        lock_calls: LockCalls, monitor: Monitor, lost_attempts: LostAttempts, access: Access,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._batch, self._logs = scheduler, store, batch, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
-        self._lock_processes, self._monitor, self._lost_attempts = lock_processes, monitor, lost_attempts
+        self._locks, self._monitor, self._lost_attempts = lock_calls, monitor, lost_attempts
         self._access = access
         self.texts = Texts(scheduler, self._whole_status)
+        self._reply: Callable[[int, dict[str, Any], str | None], None]
         self.waiters: dict[RunId, list[int]] = {}
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
@@ -92,7 +87,7 @@ class Methods:
             "Status": _readable(lambda _: self._whole_status()) if sees_all else text(self.texts.public_status),
             "List": text(self.texts.jobs if sees_all else self.texts.public_jobs),
             "Describe": reads(lambda p: self._describe(p["job"], p.get("runs", 10), peer)),
-            "Show": reads(lambda p: {"record": self._show(p["run"])}),
+            "Show": reads(lambda p: self._show_to(p["run"], ticket)),
             "Usage": reads(lambda p: self._monitor.join(ticket(), bool(p.get("history")), self._now())),
             "Next": reads(lambda p: self._next(p["job"], p["count"])),
             "History": reads(self._history),
@@ -111,22 +106,21 @@ class Methods:
             "Resume": acts(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
             "SkipNext": acts(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name, bool(p.get("undo"))))),
             "Hold": acts(lambda p: self._ask_for_hold(p, peer, ticket())),
-            "Lock": acts(lambda p: self._ask_for_lock(p, peer, ticket)),
-            "Locks": reads(self._locks),
-            "Evict": acts(lambda p: self._evict(p["holder"], peer, ticket)),
+            "Lock": acts(lambda p: self._locks.ask_for(p, peer, ticket)),
+            "Locks": reads(self._locks.told),
+            "Evict": acts(lambda p: self._locks.evict(p["holder"], peer, ticket)),
             "Release": acts(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
             "Wait": reads(lambda p: self._await_end(p["run"], ticket)),
         }
 
     def answer_by(self, server: ControlServer) -> None:
         """Give the answers that come later by this server."""
-        self._monitor.reply = server.stream
+        self._monitor.reply, self._reply = server.stream, server.reply
         self.texts.answer, self.texts.stumble = server.send, server.stumble
 
     def left(self, ticket: int) -> None:
         """Forget a caller that has left before its answer; it wants no lock any more."""
-        if (over := self._lock_processes.left(ticket)) is not None:
-            self._happen(over)
+        self._locks.left(ticket)
         for run, tickets in list(self.waiters.items()):
             if ticket in tickets:
                 tickets.remove(ticket)
@@ -172,10 +166,28 @@ class Methods:
         """Root, the daemon's own user, and the job's: they see the secrets in its definition."""
         return peer.uid in (0, os.geteuid()) or (job.user is not None and job.user == name_of(peer.uid))
 
+    def _show_to(self, text: str, ticket: Ticket) -> dict[str, Any] | None:
+        """The record at once, or of a live run what there is of it, once it is known what that uses."""
+        run = self._scheduler.runs.get(_named(text))
+        if run is None:
+            return {"record": self._show(text)}
+        so_far = self._so_far(run)
+        if not run.pid:
+            return {"record": so_far}
+        number = ticket()
+
+        def then(used: dict[str, Any] | OSError | None) -> None:
+            if isinstance(used, OSError):
+                self._reply(number, {"reason": str(used.strerror)}, "Refused")
+            else:
+                self._reply(number, {"record": {**so_far, "usage": used}}, None)
+
+        self._monitor.measure(run, then)
+        return None
+
     def _show(self, text: str) -> Record:
+        """The record of a run that has ended."""
         run = _named(text)
-        if run in self._scheduler.runs:
-            return self._so_far(self._scheduler.runs[run])
         document = self._batch.record(run)
         if document is None:
             raise VarlinkError("NoSuchRun", {"run": text})
@@ -185,14 +197,10 @@ class Methods:
         begun = self._begun(run)
         return {
             **begun, "output": record_files.found_output(self._logs, run.id) or begun["output"],
-            "usage": self._usage(run) if run.pid else None,
+            "usage": None,
             "holds": views.holds(run) if run.state in LIVE else [],
             "waits_for": self._scheduler.explain(run.id, self._now())["reasons"],
         }  # fmt: skip
-
-    def _usage(self, run: Run) -> dict[str, Any] | None:
-        supervisor = self._monitor.marks.supervisor(Name(run.id, run.attempt))
-        return usage(run.attempt_name, run.pid or 0, supervisor)
 
     def _begun(self, run: Run) -> Record:
         begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits.name)
@@ -255,47 +263,6 @@ class Methods:
     def _ask_for_hold(self, asked: dict[str, Any], peer: Peer, ticket: int) -> None:
         boot = self._boot if asked.get("boot") else None
         self._happen(HoldAsked(ticket, peer.name, Hold(peer.name, _instant(asked, "until"), boot)))
-
-    def _ask_for_lock(self, asked: dict[str, Any], peer: Peer, ticket: Ticket) -> None:
-        name, units = asked["lock"], asked.get("units") or 0
-        if not is_name(name) or name in (CPU, MEMORY):
-            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "lock"})
-        if units < 0 or (units and asked.get("shared")):
-            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units"})
-        claim = Claim(name, units, exclusive=not (units or asked.get("shared")))
-        try:
-            client = self._lock_processes.come(peer)
-        except ProcessLookupError:
-            raise VarlinkError("Refused", {"reason": "the asking process is not visible to the daemon"}) from None
-        except OSError as error:
-            raise VarlinkError("Refused", {"reason": f"cannot follow the asking process: {error.strerror}"}) from None
-        number = ticket()
-        self._lock_processes.waits(client, number)
-        self._happen(LockAsked(number, client, (claim,), peer.name, bool(asked.get("no_wait"))))
-
-    def _locks(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The claims of those who hold locks or wait for some, by the name of the lock."""
-        name = asked.get("lock")
-        claims = [each for each in self._scheduler.lock_claims() if name in (None, each.claim.resource)]
-        claims.sort(key=lambda each: (each.claim.resource, not each.held))
-        return {
-            "claims": [views.lock_claim(each, *self._process_of(each)) for each in claims[:_MOST_CLAIMS]],
-            "more": max(0, len(claims) - _MOST_CLAIMS),
-        }  # fmt: skip
-
-    def _process_of(self, claim: LockClaim) -> tuple[int | None, str | None]:
-        if isinstance(claim.holder, LockClientId):
-            return self._lock_processes.command_of(claim.holder) or (None, None)
-        job = self._scheduler.catalog.get(claim.holder.job)
-        words = None if job is None else job.command if isinstance(job.command, str) else " ".join(job.command)
-        return self._scheduler.runs[claim.holder].pid, words
-
-    def _evict(self, text: str, peer: Peer, ticket: Ticket) -> None:
-        try:
-            client = LockClientId.parse(text)
-        except ValueError:
-            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "holder"}) from None
-        self._happen(EvictAsked(ticket(), client, peer.name))
 
     def _why(self, asked: dict[str, Any]) -> dict[str, Any]:
         if ("run" in asked) == ("job" in asked):

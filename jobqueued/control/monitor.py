@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from jobqueued.child import tree
@@ -15,7 +16,7 @@ from jobqueued.control.varlink import text_of
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.host.descriptors import is_spare
 from jobqueued.host.usage import Meter, Usage, host, host_has
-from jobqueued.model import SECOND, Now, to_text
+from jobqueued.model import SECOND, Now, Run, to_text
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.source import Source
 
@@ -118,11 +119,17 @@ class Live(Trace):
                 "run": str(process.name.run), "job": process.name.run.job, "state": process.state, "pid": process.pid,
                 "started": to_text(process.started), "by": self._meter.by, "limits": self._meter.limits,
                 "cpu_seconds": round(used.cpu_seconds, 6), "throttled": used.throttled, "stopped": used.stopped,
+                "partial": used.partial,
             })  # fmt: skip
 
     def close(self) -> None:
         """Nobody looks any more, or it has ended."""
         self._meter.close()
+
+
+def _is_at_end(looks: Iterator[None]) -> bool:
+    """Go on for as long as a turn may take; OSError."""
+    return len(list(islice(looks, _SLICE))) < _SLICE
 
 
 class Monitor(Source):
@@ -135,6 +142,7 @@ class Monitor(Source):
         self._host: Host | None = None
         self._traces: dict[Name, Live] = {}
         self._rest: Iterator[None] | None = None
+        self._alone = deque[Iterator[None]]()
         self.at: int | None = None
         """When it looks next (CLOCK_MONOTONIC, ns); None: nobody wants to know."""
 
@@ -145,6 +153,25 @@ class Monitor(Source):
             self.at = now.mono
             self.turn(now)
 
+    def measure(self, run: Run, then: Callable[[dict[str, Any] | OSError | None], None]) -> None:
+        """Take a look at a live run alone, piece by piece; `then` is told what it uses, None: it is gone."""
+        self._alone.append(self._look_at(Name(run.id, run.attempt), run.pid or 0, then))
+
+    def _look_at(self, name: Name, pid: int, then: Callable[[dict[str, Any] | OSError | None], None]) -> Iterator[None]:
+        used: Usage | None = None
+        try:
+            meter = Meter(str(name), pid, self.marks.supervisor(name))
+            try:
+                for found in meter.read():
+                    used = found
+                    yield
+            finally:
+                meter.close()
+        except OSError as error:
+            then(error)
+            return
+        then(None if used is None else {key: value for key, value in used._asdict().items() if key != "at"})
+
     @property
     def deadline(self) -> int | None:
         """The time of the next look."""
@@ -152,12 +179,13 @@ class Monitor(Source):
 
     def turn(self, now: Now) -> tuple[()]:
         """Go on with the present look, or begin the next if it is time."""
+        if self._alone and _is_at_end(self._alone[0]):
+            self._alone.popleft()
         if self._rest is None and self.at is not None and self.at <= now.mono:
             self._rest = self._look(now)
         try:
-            for done, _ in enumerate(self._rest or (), 1):
-                if done == _SLICE:
-                    return ()
+            if self._rest is not None and not _is_at_end(self._rest):
+                return ()
         except OSError:  # no descriptor to read with: the next look may have one
             self.at = max(self.at or 0, now.mono + EVERY)
         if self._rest is not None:
@@ -168,7 +196,7 @@ class Monitor(Source):
     @property
     def has_more(self) -> bool:
         """True while a look is not finished."""
-        return self._rest is not None
+        return self._rest is not None or bool(self._alone)
 
     def _look(self, now: Now) -> Iterator[None]:
         if self._host is None:

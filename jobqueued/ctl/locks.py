@@ -17,9 +17,10 @@ from jobqueued.text import printable
 @click.argument("lock", required=False, callback=lambda c, p, text: text and arguments.lock_name(c, p, text))
 @click.pass_obj
 def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> None:
-    """List who holds locks, and who waits for some: all, or those of LOCK.
+    """List who holds which lock, and who waits for it.
 
-    A holder is a run, or a command that `jobqueuectl with-lock` has started (:with-lock@3).
+    With LOCK, only of that one.  A holder is a run, or a command that `jobqueuectl with-lock` has started
+    (:with-lock@3).
 
     A command that is evicted goes on without its lock, which others get at once; to end it too, kill its process.
 

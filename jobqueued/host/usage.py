@@ -15,7 +15,7 @@ from jobqueued.child.cgroup import Cgroup
 
 class Usage(NamedTuple):
     """Use at an instant (CLOCK_MONOTONIC, ns): seconds of CPU time, and bytes read from and written to disks, so far;
-    bytes of memory and tasks now.  None: not known.
+    bytes of memory and tasks now.  None: not known.  `partial`: of more processes than are looked at, the first.
     """
 
     at: int
@@ -26,6 +26,11 @@ class Usage(NamedTuple):
     io_write: int | None
     throttled: float | None = None
     stopped: bool = False
+    partial: bool = False
+
+
+MOST, _MOST_STEPS = 2000, 20_000
+"""Processes of a run that are looked at, and their threads with the looks: a look is some 0.2 s at most."""
 
 
 def host_has() -> tuple[list[int], int]:
@@ -95,14 +100,19 @@ class Meter:
 
     def _of_processes(self) -> Iterator[Usage | None]:
         """Add up all below the supervisor, to which those come that have lost their parent."""
-        at, read = time.monotonic_ns(), []
-        for pid, _parent in tree.walk([] if self._supervisor is None else [self._supervisor]):
-            read.append(_of_process(pid))
+        at, partial = time.monotonic_ns(), False
+        read = list[tuple[float, int, int, int | None, int | None] | None]()
+        for step, found in enumerate(tree.steps([] if self._supervisor is None else [self._supervisor])):
+            partial = len(read) == MOST or step == _MOST_STEPS
+            if partial:
+                break
+            if found is not None:
+                read.append(_of_process(found[0]))
             yield None
         known = [each for each in read if each is not None]
         if known:
             cpu, memory, tasks, io_read, io_write = map(_total, zip(*known, strict=True))
-            yield Usage(at, cpu, memory, tasks, io_read, io_write, None, tree.is_stopped(self._pid))
+            yield Usage(at, cpu, memory, tasks, io_read, io_write, None, tree.is_stopped(self._pid), partial)
         else:
             yield None
 

@@ -17,19 +17,21 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobqueued.child import unix_socket, wire
+from jobqueued.child import tree, unix_socket, wire
 from jobqueued.control import monitor
 from jobqueued.control.monitor import _FIRST as FIRST
 from jobqueued.control.monitor import _SLICE as SLICE
 from jobqueued.control.monitor import EVERY, HISTORY, Monitor, Process, Trace
 from jobqueued.control.varlink import Decoder, encode
+from jobqueued.host import usage
 from jobqueued.host.usage import Usage
-from jobqueued.model import SECOND, Now, RunId
+from jobqueued.model import SECOND, Now, Run, RunId
 from jobqueued.runs.run_directory import Name, RunDirectory
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
@@ -134,6 +136,48 @@ def test_the_last_descriptors_are_not_for_monitoring(here: Here, monkeypatch: py
     assert [] == here.replies[1][0]["runs"]
 
 
+def test_one_alone(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is looked at by itself, a few processes a turn; of very many only some are, and that is said."""
+    looks: list[int] = []
+    one = usage._of_process
+
+    def of_process(pid: int) -> Any:
+        looks.append(pid)
+        return one(here.pids[0])
+
+    monkeypatch.setattr(usage, "_of_process", of_process)
+    here.monitor.marks.supervisor = lambda _name: here.parents[0].pid  # type: ignore[method-assign]
+    run = Run(id=RunId("a", 1), key="x", due=0, queued=0, arrival=1, attempt=1, pid=here.pids[0])
+    told: list[Any] = []
+    for count, partial in ((10, False), (usage.MOST + 100, True)):
+        monkeypatch.setattr(tree, "steps", lambda _pids, count=count: ((pid, 1) for pid in range(count)))
+        here.monitor.measure(run, told.append)
+        looks.clear()
+        turns = 0
+        while here.monitor.has_more:
+            before = len(looks)
+            here.monitor.turn(here.now)
+            turns += 1
+            assert len(looks) <= before + SLICE
+        assert (min(count, usage.MOST), partial) == (len(looks), told[-1]["partial"])
+        assert turns >= len(looks) // SLICE
+    here.monitor.measure(replace(run, pid=2**22 + 1), told.append)
+    monkeypatch.setattr(tree, "steps", lambda _pids: iter(()))
+    here.wait(0)
+    assert told[-1] is None
+
+
+def test_threads_are_pieces_too() -> None:
+    """Looking for the children of a process with many threads can be interrupted after each."""
+    code = "import threading, time; [threading.Thread(target=time.sleep, args=(600,)).start() for _ in range(50)];" \
+        "print(flush=True); time.sleep(600)"  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert [None] * 51 == list(tree.steps([process.pid]))
+        process.kill()
+
+
 def test_rhythm(here: Here) -> None:
     """The first answer after a quarter of a second, then one a second; one that comes later fits in."""
     here.monitor.join(1, False, here.now)
@@ -185,7 +229,7 @@ def test_many_are_looked_at_in_slices() -> None:
         while here.monitor.has_more:
             here.monitor.turn(here.now)
             turns += 1
-        assert -(-2 * (2 * SLICE + 1) // SLICE) == turns, "the process of each, and that there are no more"
+        assert -(-4 * (2 * SLICE + 1) // SLICE) == turns, "of each its parent, the process, the threads of both"
         here.wait(SECOND)
         assert 2 * SLICE + 1 == len(here.replies[1][-1]["runs"])
     finally:
@@ -220,7 +264,7 @@ def test_a_run_of_many_processes_is_looked_at_in_slices(tmp_path: Path) -> None:
         while here.monitor.has_more:
             here.monitor.turn(here.now)
             turns += 1
-        assert turns == 4
+        assert -(-(2 * 3 * SLICE + 2) // SLICE) == turns, "each process, its thread, that of their parent, the end"
         here.wait(SECOND)
         assert 3 * SLICE == here.replies[1][0]["runs"][0]["now"]["tasks"]
     finally:

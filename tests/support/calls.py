@@ -13,6 +13,7 @@ from typing import Any
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.control.listener import Listener
+from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor
@@ -187,12 +188,11 @@ class Real(Service):
 
     def follow(self) -> None:
         """Methods for the scheduler that the world has by now."""
+        locks = LockCalls(self.world.scheduler, LockProcesses(self.locks), self.happened.append)
         self.methods = Methods(
-            self.world.scheduler, self.store, WriteBatch(self.store), lambda: STATUS, self.happened.append,
-            self.logs,
-            self.reloads.append, lambda: self.world.now, "boot1", LockProcesses(self.locks),
-            Monitor(list, self.marks), LostAttempts(self.marks),
-            self.access,
+            self.world.scheduler, self.store, WriteBatch(self.store), lambda: STATUS, self.happened.append, self.logs,
+            self.reloads.append, lambda: self.world.now, "boot1", locks, Monitor(list, self.marks),
+            LostAttempts(self.marks), self.access,
         )  # fmt: skip
         if hasattr(self, "control"):
             self.serve()

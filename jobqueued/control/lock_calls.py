@@ -1,0 +1,75 @@
+"""The calls about locks: of the processes that want some, and of people who want to know who has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.control import views
+from jobqueued.control.lock_processes import LockProcesses
+from jobqueued.control.peers import Peer
+from jobqueued.control.varlink import VarlinkError
+from jobqueued.core.lock_clients import LockClaim
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.events import Event, EvictAsked, LockAsked
+from jobqueued.jobfile.queue_types import is_name
+from jobqueued.model import CPU, MEMORY, Claim, LockClientId
+
+_MOST_CLAIMS = 1000
+
+Ticket = Callable[[], int]
+
+
+class LockCalls:
+    """Answers about locks, and what is asked for as events."""
+
+    def __init__(self, scheduler: Scheduler, processes: LockProcesses, happen: Callable[[Event], None]) -> None:
+        self._scheduler, self._processes, self._happen = scheduler, processes, happen
+
+    def ask_for(self, asked: dict[str, Any], peer: Peer, ticket: Ticket) -> None:
+        """Let a process join the queue for a lock; it is answered when it has it."""
+        name, units = asked["lock"], asked.get("units") or 0
+        if not is_name(name) or name in (CPU, MEMORY):
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "lock"})
+        if units < 0 or (units and asked.get("shared")):
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units"})
+        claim = Claim(name, units, exclusive=not (units or asked.get("shared")))
+        try:
+            client = self._processes.come(peer)
+        except ProcessLookupError:
+            raise VarlinkError("Refused", {"reason": "the asking process is not visible to the daemon"}) from None
+        except OSError as error:
+            raise VarlinkError("Refused", {"reason": f"cannot follow the asking process: {error.strerror}"}) from None
+        number = ticket()
+        self._processes.waits(client, number)
+        self._happen(LockAsked(number, client, (claim,), peer.name, bool(asked.get("no_wait"))))
+
+    def told(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The claims of those who hold locks or wait for some, by the name of the lock."""
+        name = asked.get("lock")
+        claims = [each for each in self._scheduler.lock_claims() if name in (None, each.claim.resource)]
+        claims.sort(key=lambda each: (each.claim.resource, not each.held))
+        return {
+            "claims": [views.lock_claim(each, *self._process_of(each)) for each in claims[:_MOST_CLAIMS]],
+            "more": max(0, len(claims) - _MOST_CLAIMS),
+        }  # fmt: skip
+
+    def _process_of(self, claim: LockClaim) -> tuple[int | None, str | None]:
+        if isinstance(claim.holder, LockClientId):
+            return self._processes.command_of(claim.holder) or (None, None)
+        job = self._scheduler.catalog.get(claim.holder.job)
+        words = None if job is None else job.command if isinstance(job.command, str) else " ".join(job.command)
+        return self._scheduler.runs[claim.holder].pid, words
+
+    def evict(self, text: str, peer: Peer, ticket: Ticket) -> None:
+        """Take away what a process holds or waits for."""
+        try:
+            client = LockClientId.parse(text)
+        except ValueError:
+            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "holder"}) from None
+        self._happen(EvictAsked(ticket(), client, peer.name))
+
+    def left(self, ticket: int) -> None:
+        """Let go of a process that has left before its answer."""
+        if (over := self._processes.left(ticket)) is not None:
+            self._happen(over)
