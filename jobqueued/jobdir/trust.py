@@ -57,7 +57,9 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
         if daemon is not None and not closed and has_writer(descriptor):
             raise InWriting
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
+        check_trusted(os.fstat(descriptor), path, daemon)  # who may write it now may have done so before it was read
+        return data
     finally:
         os.close(descriptor)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobqueued.child.trust import Refused, check_path, check_status, is_roots_alone, name_of, quoted
+from jobqueued.jobdir import trust
 from jobqueued.jobdir.inbox import AGAIN
 from jobqueued.settings import Settings, read_settings
 from tests.support.directory import Directory
@@ -111,6 +112,21 @@ def test_what_is_said_mends_it(tmp_path: Path, place: str, way: str) -> None:
         check_path(str(file), 0)
     subprocess.run(["sh", "-c", str(refused.value).partition("can write: ")[2]], check=True)
     check_path(str(file), 0)
+
+
+def test_a_file_that_is_opened_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written after the first look at its mode is not believed either."""
+    file = tmp_path / "a.yaml"
+    file.write_text("jobs: {}")
+
+    def open_and_write(_descriptor: int) -> bool:
+        file.chmod(0o666)
+        file.write_text("jobs: {evil: {command: x}}")
+        return False
+
+    monkeypatch.setattr(trust, "has_writer", open_and_write)
+    with pytest.raises(Refused, match="everybody may write"):
+        trust.read_trusted(str(file), US)
 
 
 @NEEDS_ROOT
