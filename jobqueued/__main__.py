@@ -9,6 +9,7 @@ import faulthandler
 import fcntl
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
     for name, value in vars(options).items():
         if isinstance(value, Path):
             setattr(options, name, value.absolute())
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGHUP})  # it waits until it is caught, and others end us
     try:
         return _serve(options, launcher)
     except CannotStart as error:

@@ -21,11 +21,12 @@ class Signals(Source):
         """True once the daemon is to end."""
 
     def catch(self) -> None:
-        """Take signals from now on."""
+        """Take signals from now on, also those that were blocked until now, by whoever has started us."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a launcher of our own that has left is no zombie
         signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _note(self, number: int, _frame: object) -> None:
         self.stop |= number != signal.SIGHUP

@@ -48,6 +48,11 @@ def refused(*arguments: str | Path, **options: Any) -> str:
     return errors.splitlines()[-1]
 
 
+def opened_by(pid: int) -> list[str]:
+    """The files that a process has open."""
+    return [os.readlink(name) for name in Path(f"/proc/{pid}/fd").iterdir()]
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A --root with a directory for jobs."""
@@ -189,6 +194,33 @@ class TestLife:
         assert 0 == host.stop(number)
         assert ["nothing was running"] == [line["summary"] for line in host.said("stopped")]
         assert not (host.root / "state" / "state.db-wal").exists()
+
+    def test_reload_in_the_first_moments(self, host: Host) -> None:
+        """SIGHUP before the daemon is ready does not end it; it is a reload once that is."""
+        (host.root / "state").mkdir()
+        with open(host.root / "state" / "lock", "w") as lock:
+            lock.write("99999999")  # of a dead daemon, for which it waits
+            lock.flush()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            daemon = host.start(ready=False)
+            wait_for(lambda: str(host.root / "state" / "lock") in opened_by(daemon.pid), why="a daemon that waits")
+            daemon.send_signal(signal.SIGHUP)
+        wait_for(lambda: host.said("ready") or host.daemon_ended(), why="ready")
+        assert not host.daemon_ended(), host.log()
+        assert 0 == host.stop()
+
+    def test_signals_that_were_blocked(self, host: Host) -> None:
+        """Whoever starts the daemon may have blocked all signals: they count all the same."""
+        command = [sys.executable, "-m", "jobqueued", "--root", str(host.root), "--log", "json"]
+        with open(host.root / "daemon.log", "ab") as log:
+            previous = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            host.daemon = subprocess.Popen(command, cwd=REPO, stderr=log)
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        wait_for(lambda: host.said("ready"), why="ready")
+        host.write("a.yaml", "jobs: {a: {command: 'true'}}")
+        host.daemon.send_signal(signal.SIGHUP)
+        wait_for(lambda: host.said("jobs_read"), why="a reload")
+        assert 0 == host.stop()
 
     def test_reload(self, host: Host) -> None:
         """SIGHUP lists the directory; a file that its writer keeps open is told, and read when it is closed."""
