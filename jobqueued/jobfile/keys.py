@@ -203,8 +203,8 @@ _WHEN = scalar("instant", "an instant such as 2027-01-31T02:00 or 2027-01-31T02:
 _IO = scalar(
     "text", "idle, or best-effort:N or realtime:N, N from 0 to 7", _io_class, {"pattern": f"^(?:{_IO_CLASS.pattern})$"}
 )
-_BYTES = optional(size("0", "999999999T"), "unlimited")
-_RATE = size("1K", "999999999T")
+_BYTES = optional(size("0", "1000000T"), "unlimited")
+_RATE = size("1K", "1000000T")
 _SIGNALS = "HUP INT QUIT ABRT KILL USR1 USR2 PIPE ALRM TERM WINCH IO PWR SYS XCPU XFSZ VTALRM PROF TRAP"
 _SIGNAL = text("a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN+3",
     rf"SIG(?:{_SIGNALS.replace(' ', '|')}|RTMIN\+[1-9]|RTMIN\+[12][0-9]|RTMIN)", "signal")  # fmt: skip

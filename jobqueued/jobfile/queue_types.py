@@ -121,7 +121,7 @@ LOCKS = _without_twins(one_or_more(_ONE_LOCK, least=0))
 
 # ── resources ──
 
-_MEMORY_AMOUNT = size("1K", "999999999T")
+_MEMORY_AMOUNT = size("1K", "1000000T")
 _AMOUNT = text("an amount such as 2, 0.5, 50% or 400M", r"[0-9]{1,9}(\.[0-9]{1,9})?|[0-9]{1,9}[%KMGT]", "amount")
 
 

@@ -278,6 +278,16 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         parse_size(text)
 
 
+@pytest.mark.parametrize("key", ["memory", "swap", "io_read", "file_size", "address_space"])
+def test_a_size_is_one_of_the_kernel(key: str) -> None:
+    """What the kernel counts in 64 bits, with a sign, is never more than that."""
+    text = f"jobs: {{a: {{command: x, resource_limits: {{{key}: %s}}}}}}"
+    (job,), _ = read_jobs((text % "1000000T").encode(), "f")
+    assert job.resource_limits[key] < 1 << 63
+    found, (problem,) = read_jobs((text % "1000001T").encode(), "f")
+    assert ((), True) == (found, "1000000T" in problem.message)
+
+
 @given(st.integers(0, 999), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
 def test_durations_add_up(days: int, hours: int, minutes: int, seconds: int) -> None:
     """A duration is the sum of its parts in nanoseconds."""
