@@ -63,6 +63,7 @@ class Daemon:
     ) -> None:  # fmt: skip
         self._paths, self._config, self._store, self._link, self._log = paths, config, store, link, log
         self._host, self._since = host, time.time_ns()
+        link.keep_free = config.keep_free
         self._happened: list[events.Event] = []
         self._unrestored: Takeover | None = None
         """What the scheduler is to begin with, before it does."""

@@ -66,6 +66,8 @@ class Settings:
     retention: Retention = Retention()
     operators: tuple[str, ...] = OPERATORS
     readers: tuple[str, ...] = ()
+    keep_free: int | None = None
+    """Bytes that output leaves free on its disk; None: by the size of that."""
 
     @property
     def calm(self) -> int:

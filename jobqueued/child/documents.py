@@ -167,6 +167,7 @@ class LaunchSpec(TypedDict):
     success_codes: Sequence[int]
     output: str
     output_limit: int
+    keep_free: int | None
     journal_rate: int
     journal: str
     logs: str

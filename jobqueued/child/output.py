@@ -9,8 +9,11 @@ from jobqueued.child import atomic_file, documents
 from jobqueued.child.budget import Common
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.journald import Stream
+from jobqueued.child.text import size
 
 _CHUNK = 1 << 16
+_PART, _MOST_KEPT = 20, 4 << 30
+"""By default a twentieth of a disk is kept free, and no more than these bytes."""
 TAIL = 2048
 """Bytes of output that the record has itself."""
 _UNSHOWABLE = re.compile("[\0\ufdd0-\ufdef\ufffe\uffff]")
@@ -24,14 +27,17 @@ class Output:
     """
 
     __slots__ = (
-        "_dropped", "_error", "_file", "_limit", "_offset", "_path", "_pipe", "_stream", "_tail", "_written", "ended",
-        "reading", "writing",
+        "_dropped", "_error", "_file", "_keep_free", "_limit", "_offset", "_path", "_pipe", "_stream", "_tail",
+        "_written", "ended", "reading", "writing",
     )  # fmt: skip
 
-    def __init__(self, path: str | None, limit: int, stream: Stream | None = None) -> None:
+    def __init__(
+        self, path: str | None, limit: int, stream: Stream | None = None, keep_free: int | None = None
+    ) -> None:
+        """`limit`: bytes for the file; `keep_free`: those to be left on its disk, None: a part of it."""
         self._pipe, self.writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._pipe, False)
-        self._path, self._limit, self._stream = path, limit, stream
+        self._path, self._limit, self._stream, self._keep_free = path, limit, stream, keep_free
         self._file = -1
         self._offset = self._written = self._dropped = 0
         self._tail = b""
@@ -52,7 +58,10 @@ class Output:
                 "JOBQUEUE_ATTEMPT": order["attempt"],
             }  # fmt: skip
             stream = Stream(order["journal"], identity, order["journal_rate"], common)
-        return cls(f"{order['logs']}.log" if where in ("both", "file") else None, order["output_limit"], stream)
+        path = f"{order['logs']}.log" if where in ("both", "file") else None
+        return cls(
+            path, order["output_limit"], stream, order.get("keep_free")
+        )  # none in the spec of an older scheduler
 
     def pump(self) -> bool:
         """Move one pipeful at most, so that a chatty job can't keep its supervisor from its timeout; False: the end."""
@@ -86,13 +95,26 @@ class Output:
                 self._file = atomic_file.opened(path, os.O_APPEND)
                 self._offset = os.fstat(self._file).st_size
             room = self._limit - self._offset - self._written
-            data = data[: max(0, room)]
+            data = data[: max(0, min(room, self._free(path, min(room, len(data)))))]
             while data:  # what of it has no room is told by the next try
                 kept = os.write(self._file, data)
                 self._written += kept
                 data = data[kept:]
         except OSError as error:
             self._error = f"{path}: {error.strerror}"
+
+    def _free(self, path: str, wanted: int) -> int:
+        """The bytes that its disk has beyond what is to be kept free, as systemd-journald keeps it; OSError."""
+        kept = self._keep_free
+        if kept == 0:
+            return wanted
+        disk = os.fstatvfs(self._file)
+        if kept is None:
+            kept = min(disk.f_blocks * disk.f_frsize // _PART, _MOST_KEPT)
+        free = disk.f_bavail * disk.f_frsize - kept
+        if max(0, free) < wanted:
+            self._error = f"{path}: its disk has no more than {size(kept)} left (keep_free in jobqueued.yaml)"
+        return free
 
     def started(self, pid: int) -> None:
         """The job has the pipe now: without our own writing end its last exit is our EOF."""

@@ -8,7 +8,7 @@ from typing import Any
 from jobqueued.jobfile.keys import ACCOUNT, RETENTION, ZONE
 from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.scalars import Key, integer, optional, scalar, table
+from jobqueued.jobfile.scalars import Key, integer, optional, scalar, size, table
 from jobqueued.jobfile.types import ANYTHING, mapping, one_or_more, read_keys, section
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, quoted
 
@@ -67,6 +67,9 @@ SETTINGS_KEYS = table(
     Key("max_running", optional(integer(1, 100_000)), "none", "Runs that may be live on this host at a time.", "8"),
     Key("timezone", ZONE, "", "Time zone of jobs that name none; by default the host's.", "Europe/Berlin"),
     Key("retention", section(RETENTION), "{}", "History to keep of each job.", "{runs: 500, age: 365d, bytes: 10G}"),
+    Key("keep_free", size("0", "999T"), "",
+        "Space that output leaves free on the disk of the log directory: output that would take it is dropped, and the "
+        "record counts it; by default a twentieth of the disk, but at most 4G.", "1G"),
     Key("resources", _RESOURCES, "{}", "Units of each resource and lock that jobs can hold in all; of cpu and memory "
         "by default what the host has.", "{gpu: 2, license: 5, memory: 16G}"),
     Key("reserve", _RESERVE, "{}", "CPU and memory of the host that jobs do not get.",

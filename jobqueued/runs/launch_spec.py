@@ -15,10 +15,10 @@ from jobqueued.runs.marks import IDENTITY
 from jobqueued.state import record_files
 
 
-def order(launch: Launch, logs: Path, journal: Path) -> LaunchSpec:
+def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = None) -> LaunchSpec:
     """The order for the supervisor: the job as it is now, the run it belongs to, and the record so far.
 
-    `journal`: the socket of journald.
+    `journal`: the socket of journald.  `keep_free`: bytes that output leaves free, None: the default.
     """
     run, job = launch.run, launch.job
     command = job.failover if run.failover and job.failover is not None else job.command
@@ -56,6 +56,7 @@ def order(launch: Launch, logs: Path, journal: Path) -> LaunchSpec:
         "success_codes": job.success_codes,
         "output": job.output,
         "output_limit": job.output_limit,
+        "keep_free": keep_free,
         "journal_rate": job.journal_rate,
         "journal": str(journal),
         "logs": str(record_files.path_of(logs, run.id)),

@@ -72,6 +72,8 @@ class LauncherLink:
         self._address, self._own, self._words = address, own, words
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
         self.marks = RunDirectory(self._runs, self._logs)
+        self.keep_free: int | None = None
+        """Bytes that output leaves free on its disk; None: the default."""
         self._connection: socket.socket | None = None
         self._calls = 0
         self.greeted = False
@@ -243,7 +245,7 @@ class LauncherLink:
             self._heard_at = time.monotonic_ns()
         self._unanswered.add(Name(command.run.id, command.run.attempt))
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
-            order(command, self._logs, self._journal)
+            order(command, self._logs, self._journal, self.keep_free)
         )
 
     @property

@@ -283,6 +283,17 @@ def test_a_failed_start_leaves_no_trace_in_its_supervisor(host: Host) -> None:
     assert modes == {0o640}
 
 
+def test_output_leaves_a_part_of_the_disk_free(host: Host) -> None:
+    """keep_free of jobqueued.yaml holds for all jobs: the record says what it cost, and the run succeeds."""
+    (host.root / "jobqueued.yaml").write_text("keep_free: 900T")
+    host.write("work.yaml", "jobs: {work: {command: echo hello, output: file}}")
+    host.start()
+    record = host.wait(host.run("work"))
+    output = record["output"]
+    assert ("succeeded", 0, 6, "hello\n") == (record["state"], output["bytes"], output["dropped"], output["tail"])
+    assert "its disk has no more than 900 TiB left (keep_free in jobqueued.yaml)" in output["error"]
+
+
 def test_state_is_not_for_everybody(host: Host) -> None:
     """state.db holds commands and output, and a lock needs no more than reading: nothing there is for others."""
     host.start()

@@ -293,7 +293,7 @@ from tests.support.host import Host, wait_for
 root = Path(sys.argv[1])
 host = Host(root)
 (root / "logs").mkdir()
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(root / "logs")], check=True)
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=750", "none", str(root / "logs")], check=True)
 (root / "jobqueued.yaml").write_text("retention: {runs: 1000}")
 host.write("job.yaml", "jobs: {job: {command: 'true', concurrency: 40, output: none}}")
 try:

@@ -7,6 +7,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,6 +68,27 @@ class TestKept:
         assert said(log, 0, 6, 0, "first\n") == pumped(log, b"first\n")
         assert said(log, 6, 7, 0, "second\n") == pumped(log, b"second\n")
         assert b"first\nsecond\n" == log.read_bytes()
+
+    @pytest.mark.parametrize(
+        ("keep_free", "kept"), [(None, 5), (0, 26), (15, 5), (20, 0), (1 << 60, 0)]
+    )  # a disk of 300 bytes, 20 of them free
+    def test_what_is_to_be_kept_free(
+        self, log: Path, monkeypatch: pytest.MonkeyPatch, keep_free: int | None, kept: int
+    ) -> None:
+        """Output takes no more of its disk than keep_free leaves; what is dropped is counted, and why is told."""
+
+        def disk(descriptor: int) -> SimpleNamespace:
+            return SimpleNamespace(f_blocks=300, f_frsize=1, f_bavail=20 - os.fstat(descriptor).st_size)
+
+        monkeypatch.setattr(os, "fstatvfs", disk)
+        output = Output(str(log), MEBI, keep_free=keep_free)
+        for chunk in (b"abc", b"defghijklmnopqrstuvwxyz"):
+            os.write(output.writing, chunk)
+            assert output.pump()
+        told = shut(output)
+        assert (kept, 26 - kept) == (told["bytes"], told["dropped"])
+        assert (kept < 26) == ("keep_free in jobqueued.yaml" in told.get("error", ""))
+        assert b"abcdefghijklmnopqrstuvwxyz"[:kept] == log.read_bytes()
 
     def test_only_owner_and_group_read(self, log: Path) -> None:
         """Output may hold secrets: 0640, in a directory 0750."""

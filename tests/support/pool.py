@@ -71,7 +71,7 @@ class Pool:
         path = self.root / run.attempt_name
         path.mkdir()
         spec = launch_spec.order(
-            Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal"
+            Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal", keep_free=0
         )
         (path / wire.SPEC).write_bytes(wire.encode(spec))
         directory = wire.open_directory(str(path))
