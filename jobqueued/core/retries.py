@@ -7,8 +7,10 @@ from math import log2
 from typing import NamedTuple
 
 from jobqueued.child.signals import signal_name
-from jobqueued.model import Job, Record, Run, RunState
+from jobqueued.model import SECOND, Job, Record, Run, RunState
 
+AT_ONCE, LEAST = 5, SECOND
+"""So many retries come as soon as the job wishes, later ones after this pause at least."""
 JITTER = 10
 """The pause is longer by up to a tenth, so that what failed together does not come back together."""
 
@@ -54,11 +56,16 @@ def _is_named(job: Job, record: Record) -> bool:
 
 
 def _delay(job: Job, run: Run) -> int:
-    """The pause before the next attempt: `retry_delay`, longer each time by `retry_backoff`, and a little by chance."""
+    """The pause before the next attempt: `retry_delay`, longer each time by `retry_backoff`, and a little by chance.
+
+    Of many, a burst would keep the launcher from others.
+    """
     most = 2**62 if job.retry_max_delay is None else job.retry_max_delay
     growth: float = 2.0 ** min(
         62.0, log2(job.retry_backoff) * (run.attempt - 1)
     )  # a power of it could be no float any more
     pause = min(most, round(job.retry_delay * growth))
+    if run.attempt > AT_ONCE:
+        pause, most = max(pause, LEAST), max(most, LEAST)
     draw = int.from_bytes(sha256(run.attempt_name.encode()).digest()[:4], "big")
     return min(most, pause + pause * draw // JITTER // 2**32)
