@@ -32,6 +32,8 @@ def is_job_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name.isprintable()
 
 
+MASKED = b"jobs: {}\n"
+"""The text that a link to /dev/null stands for: so systemd's units are masked, and so people disable a file."""
 UNREAD = "is not read; accepted: a name that ends in .yaml or .yml, in small letters, and that can be printed"
 
 
@@ -49,6 +51,8 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno == errno.ELOOP and os.readlink(path) == os.devnull:
+            return MASKED
         if error.errno in _UNOPENED:
             raise Refused(f"found a {_UNOPENED[error.errno]}; accepted: a regular file") from None
         raise

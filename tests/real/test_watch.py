@@ -564,6 +564,18 @@ def test_a_big_file_is_read_in_slices(jobs: Directory) -> None:
     assert ["a.yaml: a"] == jobs.scan(0)
 
 
+def test_a_link_to_dev_null_disables_a_file(jobs: Directory) -> None:
+    """Its jobs go, and nothing is wrong with it; once it is a file again they are back."""
+    jobs.write("a.yaml", "a")
+    jobs.scan()
+    (jobs.path / "new").symlink_to("/dev/null")
+    os.rename(jobs.path / "new", jobs.path / "a.yaml")
+    assert (["a.yaml: "], {}, True) == (jobs.scan(), jobs.problems(), jobs.watch.complete)
+    jobs.write("new", "b")
+    os.rename(jobs.path / "new", jobs.path / "a.yaml")
+    assert ["a.yaml: b"] == jobs.scan()
+
+
 def test_what_changes_between_slices_is_read_after_them(jobs: Directory) -> None:
     """A file that changes, or goes, while others are still to be read is not lost."""
     for number in range(100):
