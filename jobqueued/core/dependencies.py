@@ -139,6 +139,10 @@ def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Verdic
         return Verdict(Standing.AWAITED, name, f"{first.id} is {first.state}")
     if state[name].saved.paused:
         return Verdict(Standing.FAILED, name, "it is paused")
+    if not job.enabled:
+        return Verdict(Standing.FAILED, name, "it is disabled")
+    if state.is_completed(job):
+        return Verdict(Standing.FAILED, name, "its `max_runs` have started")
     if reason := state.invalid(job):
         return Verdict(Standing.FAILED, name, f"it is invalid: {reason}")
     return Verdict(Standing.AWAITED, name, "it has not run in time; waiting for its next success")
