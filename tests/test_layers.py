@@ -50,11 +50,8 @@ WINGS: dict[str, list[str]] = {
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "terminal", "standing", "arguments", "client", "problems", "records", "output", "job_files", "offline",
-        "follow", "check", "doctor", "emit", "history", "hold", "list", "logs", "next", "pause", "reload", "run",
-        "show", "status", "stop", "top", "why", "with_lock", "main", "__main__",
-        "terminal", "arguments", "client", "problems", "records", "output", "job_files", "offline", "follow", "check",
-        "doctor", "emit", "history", "hold", "list", "locks", "logs", "next", "pause", "reload", "run", "show",
-        "status", "stop", "top", "why", "with_lock", "main", "__main__",
+        "follow", "check", "doctor", "emit", "history", "hold", "list", "locks", "logs", "next", "pause", "reload",
+        "run", "show", "status", "stop", "top", "why", "with_lock", "main", "__main__",
     ],
 }  # fmt: skip
 """The wings and their files in the order of allowed imports: a file imports what stands before it.

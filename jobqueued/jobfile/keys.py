@@ -142,7 +142,7 @@ def _meant_instant(text: str) -> str:
         daily = f'`schedule: "{int(clock[2])} {int(clock[1])} * * *"`'
         return f"a date before it, such as 2027-01-31T{int(clock[1]):02}:{clock[2]}; for every day, {daily}"
     if re.fullmatch("[1-9][0-9]{8,9}", text):
-        return f"{datetime.fromtimestamp(int(text), UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return datetime.fromtimestamp(int(text), UTC).isoformat().replace("+00:00", "Z")
     text = re.sub(r"(\d\d)\.(\d\d)\.(\d{4})", r"\3-\2-\1", text.strip())
     text = re.sub(r"([-+]\d\d)(\d\d)$", r"\1:\2", re.sub(r"([T ])(\d:\d\d)", r"\g<1>0\2", text))
     text = text.replace(" UTC", "Z").replace(" Z", "Z").replace("/", "-")

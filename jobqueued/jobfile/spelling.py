@@ -51,7 +51,8 @@ def meant_duration(text: str) -> str:
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d):(\d\d)", text, re.ASCII):
         return _in_units(int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3]))
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d)", text, re.ASCII):
-        return f"{int(clock[1])}h{int(clock[2])}m or {int(clock[1])}m{int(clock[2])}s"
+        first, second = int(clock[1]), int(clock[2])
+        return f"{_in_units(3600 * first + 60 * second)} or {_in_units(60 * first + second)}"
     if re.search("[0-9] ?M", text) and not text.startswith("PT"):  # months, where capitals mean something
         return ""
     plain = re.sub(r" and |, ?(?=\d)| |^pt(?=\d)", "", text.lower())

@@ -225,7 +225,7 @@ def _as_date(texts: list[str]) -> str:
     """The value of `at` for fields that are one date of a year; "" for others."""
     try:
         minute, hour, day, month, year = (int(texts[place]) for place in (0, 1, 2, 3, 5))
-        return f": `at: {datetime(year, month, day, hour, minute):%Y-%m-%dT%H:%M}`"
+        return f": `at: {datetime(year, month, day, hour, minute).isoformat(timespec='minutes')}`"
     except ValueError:
         return ""
 
