@@ -32,6 +32,7 @@ type Job (
   waiting: int,
   retrying: int,
   running: int,
+  tags: []string,
   file: string,
   line: int
 )

@@ -101,7 +101,7 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
         "paused": it.paused, "paused_until": it.paused_until, "skips": it.skips, "invalid": it.invalid,
         "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
         "next": it.next, "last_run": it.last_run, "last_state": it.last_state, "due": it.due, "waiting": it.waiting,
-        "retrying": it.later, "running": it.running, "file": job.file, "line": job.line,
+        "retrying": it.later, "running": it.running, "tags": list(job.tags), "file": job.file, "line": job.line,
     }  # fmt: skip
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from jobqueued.ctl import standing
 from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.records import Interrupted, history, own_run
+from jobqueued.ctl.terminal import print_line
 from jobqueued.model import LIVE, to_text
 from jobqueued.paths import Paths
 from jobqueued.text import printable
@@ -30,7 +32,9 @@ def hold(paths: Paths, until: int | None) -> None:
       jobqueuectl hold
       jobqueuectl hold --until 18:00
     """
-    ask(paths.control, "Hold", until=until and to_text(until))
+    ends = None if until is None else to_text(until)
+    ask(paths.control, "Hold", until=ends)
+    print_line(f"the host is on hold{standing.until(ends)}: nothing new starts; to end it: jobqueuectl release")
 
 
 @click.command()
@@ -48,7 +52,7 @@ def drain(paths: Paths, until: int | None) -> None:
     """
     if own_run() is not None:
         raise click.UsageError("a run can't wait until no run is live; use `jobqueuectl hold`")
-    ask(paths.control, "Hold", until=until and to_text(until), boot=True)
+    ask(paths.control, "Hold", until=None if until is None else to_text(until), boot=True)
     while live := _live_and_on_hold(paths):
         click.echo(f"waiting for {', '.join(map(printable, live))}", err=True)
         try:
@@ -76,3 +80,4 @@ def release(paths: Paths) -> None:
       jobqueuectl release
     """
     ask(paths.control, "Release")
+    print_line("the host is not on hold: runs start again")

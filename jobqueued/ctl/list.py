@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
 
 import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import offline, standing
-from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, styled
+from jobqueued.model import FAILURES
 from jobqueued.paths import Paths
 from jobqueued.text import printable
 
 
 @click.command("list")
+@click.argument("names", nargs=-1, metavar="[JOB|GLOB]...")
+@click.option("--sort", type=click.Choice(("name", "next", "last")), default="name", show_default=True, metavar="BY",
+              help="Sort by name, by next start or by last start.")  # fmt: skip
+@click.option("-t", "--tag", "tags", multiple=True, metavar="T", help="List only jobs with this tag; may be repeated.")
+@click.option("--failed", is_flag=True, help="List only jobs that need attention: Failed, Invalid, Missed.")
 @json_option
 @click.pass_obj
-def list_jobs(paths: Paths, as_json: bool) -> None:
-    """List all jobs, one a line.
+def list_jobs(
+    paths: Paths, names: tuple[str, ...], sort: str, tags: tuple[str, ...], failed: bool, as_json: bool
+) -> None:
+    """List the jobs, one a line.
+
+    Lists all, or those whose id is a JOB or matches a GLOB.
 
     NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run, ENDED its result.
     If the host is on hold, this is said first.
@@ -26,14 +39,22 @@ def list_jobs(paths: Paths, as_json: bool) -> None:
     While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.
 
+    Exits 1 if there is none of these names.
+
     \b
-    Example:
+    Examples:
+      jobqueuectl list --sort next 'nightly-*'
+      jobqueuectl list --failed --tag backup
       jobqueuectl list --json | jq -r '.jobs[] | select(.status == "Failed") | .id'
     """
     try:
         answer = ask(paths.control, "List")
     except Unreachable as down:
         answer = _from_files(paths, down)
+    answer["jobs"] = _chosen(answer["jobs"], names, set(tags), failed=failed)
+    answer["jobs"].sort(key=_ORDERS[sort])
+    if names and not answer["jobs"]:
+        raise Refused(f"no such job: {printable(' '.join(names))}; see: jobqueuectl list")
     if as_json:
         print_json(answer)
         return
@@ -53,7 +74,27 @@ def list_jobs(paths: Paths, as_json: bool) -> None:
             )
             for job in answer["jobs"]
         ),
+        keep=4,
     )
+
+
+_FAILED = {"Failed", "Invalid", "Missed"}
+_ORDERS: dict[str, Callable[[Message], Any]] = {
+    "name": lambda job: job["id"],
+    "next": lambda job: (job["next"] is None, job["next"], job["id"]),
+    "last": lambda job: (job["last_run"] or "", job["id"]),
+}
+
+
+def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, failed: bool) -> list[Message]:
+    """The jobs that match one of the names, if there are any, have all tags, and need attention if only those count."""
+    return [
+        job
+        for job in jobs
+        if (not names or any(fnmatchcase(job["id"], name) for name in names))
+        and tags.issubset(job.get("tags", ()))
+        and (not failed or job["status"] in _FAILED or job["last_state"] in FAILURES)
+    ]
 
 
 def rhythm(text: str) -> str:

@@ -34,6 +34,10 @@ from jobqueued.paths import Paths
 
 
 class _Group(click.Group):
+    def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
+        """Read --root and --json, which all commands have, in any place."""
+        return super().parse_args(context, in_place(words))
+
     def resolve_command(self, context: click.Context, words: list[str]) -> Any:
         """Find a command; the name of it elsewhere is answered with ours."""
         if words[0] in _ELSEWHERE and words[0] not in self.commands:
@@ -62,6 +66,33 @@ _ELSEWHERE = {
     "flock": "with-lock",
 }  # fmt: skip
 """The names of our commands in other programs."""
+_WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs")
+
+
+def in_place(words: list[str]) -> list[str]:
+    """The words with --root before the command and --json behind it; what follows `with-lock` or -- is not ours."""
+    first, place, wants_json = list[str](), 0, False
+    while place < len(words) and words[place].startswith("-") and words[place] != "--":
+        step = 1 + (words[place] in _WITH_VALUE)
+        if words[place] == "--json":
+            wants_json = True
+        else:
+            first += words[place : place + step]
+        place += step
+    command, rest = words[place : place + 1], words[place + 1 :]
+    kept = list[str]()
+    if command != ["with-lock"]:
+        while rest and rest[0] != "--":
+            word = rest.pop(0)
+            if word == "--root" and rest:
+                first += [word, rest.pop(0)]
+            elif word.startswith("--root="):
+                first.append(word)
+            else:
+                kept.append(word)
+    return [*first, *command, *["--json"] * wants_json, *kept, *rest]
+
+
 _DIRECTORY = click.Path(path_type=Path, readable=False)
 
 
@@ -85,11 +116,12 @@ Exit status:
 def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> None:
     """Query and control jobqueued, the job queue daemon.
 
-    A job has an id (backup); each of its runs has a number (backup@142).
+    A job has an id (backup); each of its runs has a number (backup@142).  --root and --json may stand anywhere.
 
-    Tables fit the terminal: a narrow one shows only the first columns, a pipe gets all.  Colour is used on terminals
-    only, and respects $NO_COLOR.  Times are local; with --json they are RFC 3339 in UTC, durations in seconds, sizes in
-    bytes.
+    Tables fit the terminal: a narrow one shows only the first columns and names the others, a pipe gets all.  Colour is
+    used on terminals only, and respects $NO_COLOR.  Times are local and name their zone; with --json they are RFC 3339
+    in UTC, durations in seconds, sizes in bytes.  Each JSON document has a number `schema`, which grows when a field
+    goes or changes; it is 1 now.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character missing in the locale's charset is no failure

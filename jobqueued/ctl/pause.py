@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from jobqueued.ctl import standing
 from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import local
+from jobqueued.ctl.terminal import local, print_line
 from jobqueued.model import to_text
 from jobqueued.paths import Paths
 
@@ -28,7 +29,9 @@ def pause(paths: Paths, job: str, until: int | None) -> None:
       jobqueuectl pause nightly-backup
       jobqueuectl pause nightly-backup --until tomorrow
     """
-    ask(paths.control, "Pause", job=job, until=until and to_text(until))
+    ends = None if until is None else to_text(until)
+    ask(paths.control, "Pause", job=job, until=ends)
+    print_line(f"{job} is paused{standing.until(ends)}; to resume: jobqueuectl resume {job}")
 
 
 @click.command()
@@ -44,6 +47,7 @@ def resume(paths: Paths, job: str) -> None:
       jobqueuectl resume nightly-backup
     """
     ask(paths.control, "Resume", job=job)
+    print_line(f"{job} is resumed; what was skipped meanwhile is not run")
 
 
 @click.command("skip-next")

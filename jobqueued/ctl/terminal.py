@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -41,9 +41,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def print_json(value: object) -> None:
-    """Print a JSON document, in ASCII: no character of it can harm a terminal."""
-    click.echo(json.dumps(value, indent=2))
+JSON_SCHEMA = 1
+"""The version of the documents that `--json` prints: it grows when a field goes or changes, not when one is added."""
+
+
+def print_json(document: Mapping[str, object]) -> None:
+    """Print a JSON document with its `schema`, in ASCII: no character of it can harm a terminal."""
+    click.echo(json.dumps({"schema": JSON_SCHEMA, **document}, indent=2))
 
 
 def styled(word: str | None, like: str = "") -> Text:
@@ -56,16 +60,24 @@ def print_line(line: str, style: str = "") -> None:
     console().print(Text(printable(line), style), soft_wrap=True)
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Print rows under headings.  Columns are left out from the right until the rest fits; a pipe gets all of them."""
-    console().print(table(headings, rows))
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], keep: int = 2) -> None:
+    """Print rows under headings; a pipe gets all columns, and no blanks at the end of lines.
+
+    On a terminal columns are left out from the right until the rest fits, and that is said; the first `keep` columns
+    stay, and their cells are wrapped.
+    """
+    screen = console()
+    found = table(headings, rows, keep=keep)
+    _print(screen, found)
+    if screen.is_terminal and (hidden := headings[len(found.columns) :]):
+        screen.print(Text(f"(not shown here: {', '.join(hidden)})", "dim"))
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], width: int = 0) -> Table:
-    """A table to be printed; `width`: that of another terminal than the console's."""
+def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], width: int = 0, keep: int = 2) -> Table:
+    """A table to be printed, of its first `keep` columns at least; `width`: of another terminal than the console's."""
     cells = [[_text(cell) for cell in row] for row in rows]
     widths = [max(cell.cell_len for cell in column) for column in zip(_texts(headings), *cells, strict=True)]
-    shown = _fitting(widths, width or console().width)
+    shown = _fitting(widths, width or console().width, keep)
     found = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for heading in headings[:shown]:
         found.add_column(heading, overflow="fold")
@@ -82,11 +94,21 @@ def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
     for name, value in facts:
         if value is not None:
             found.add_row(name, _text(value))
-    console().print(found)
+    _print(console(), found)
+
+
+def _print(screen: Console, found: Table) -> None:
+    if screen.is_terminal:
+        screen.print(found)
+        return
+    with screen.capture() as printed:
+        screen.print(found)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
+    sys.stdout.flush()  # a full disk is told by who called us
 
 
 def moment(text: str | None) -> str:
-    """An RFC 3339 instant in the local zone, with its distance from now: ``2026-11-24 02:00:00 (5 min ago)``."""
+    """An RFC 3339 instant in the local zone, with its distance from now: ``2026-11-24 02:00:00 CET (5 min ago)``."""
     return "-" if text is None else f"{local(text)} ({distance(text)})"
 
 
@@ -102,8 +124,8 @@ def person(text: str) -> str:
 
 
 def local(text: str) -> str:
-    """An RFC 3339 instant in the local zone: ``2026-11-24 02:00:00``."""
-    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
+    """An RFC 3339 instant in the local zone, which it names: ``2026-11-24 02:00:00 CET``."""
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 def distance(text: str | None) -> str:
@@ -129,9 +151,9 @@ def _texts(cells: Iterable[str]) -> list[Text]:
     return [_text(cell) for cell in cells]
 
 
-def _fitting(widths: Sequence[int], room: int) -> int:
-    """The number of columns that fit, at least two; cells wider than `_COLUMN_WIDTH` can be folded."""
+def _fitting(widths: Sequence[int], room: int, keep: int) -> int:
+    """The number of columns that fit, at least `keep`; cells wider than `_COLUMN_WIDTH` can be folded."""
     shown = len(widths)
-    while shown > 2 and sum(min(width, _COLUMN_WIDTH) + _GAP for width in widths[:shown]) - _GAP > room:
+    while shown > keep and sum(min(width, _COLUMN_WIDTH) + _GAP for width in widths[:shown]) - _GAP > room:
         shown -= 1
     return shown

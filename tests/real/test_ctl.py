@@ -29,7 +29,7 @@ from jobqueued.control.interface import INTERFACE
 from jobqueued.control.server import Peer
 from jobqueued.control.varlink import Message, VarlinkError
 from jobqueued.ctl.client import Unreachable, ask
-from jobqueued.ctl.main import main
+from jobqueued.ctl.main import in_place, main
 from jobqueued.paths import Paths
 from tests.support.answers import (
     ATTEMPT,
@@ -206,7 +206,7 @@ class TestAnswers:
         skips = {"state": "skipped", "attempts": [], "count": 5, "last_due": "2026-11-24T01:05:00.000000Z"}
         daemon.answers("Show", {"record": {**RECORD, **skips}})
         shown = facts(run("--root", tmp_path, "show", "a@1").stdout)
-        assert shown["skipped in a row"].startswith("5, the last due 2026-11-24 01:05:00 (")
+        assert shown["skipped in a row"].startswith("5, the last due 2026-11-24 01:05:00 UTC (")
 
     def test_skips_of_a_job(self, daemon: Daemon, tmp_path: Path) -> None:
         """Among a job's runs too one line is several skips."""
@@ -233,7 +233,7 @@ class TestAnswers:
     )
     def test_json(self, tmp_path: Path, arguments: list[str], answer: Message) -> None:
         """Every reading command's --json is the daemon's answer, whole and exact."""
-        assert answer == json.loads(run("--root", tmp_path, *arguments, "--json").stdout)
+        assert {"schema": 1, **answer} == json.loads(run("--root", tmp_path, *arguments, "--json").stdout)
 
     @pytest.mark.parametrize(
         ("error", "code", "told"),
@@ -311,7 +311,7 @@ class TestHistory:
         daemon.answers("History", {"runs": [LIVE, RECORD, skips, done], "next": None})
         shown = run("--root", tmp_path, "history", TZ="Europe/Berlin")
         lines = [re.split("  +", line.rstrip()) for line in shown.stdout.splitlines()]
-        time = "2026-11-24 02:00:00"
+        time = "2026-11-24 02:00:00 CET"
         expected = [
             ["RUN", "STATE", "STARTED (DUE)", "TOOK", "WHY"],
             ["nightly-backup@143", "running", time, "-", "-"],
@@ -1170,3 +1170,77 @@ def test_left_paths_of_a_stranger(tmp_path: Path, odd: str) -> None:
         case _:
             left.write_text("[" * 60000 if odd == "deep" else '{"jobs": 5}')
     assert Paths.under(tmp_path) == Paths.under(tmp_path).as_left()
+
+
+@pytest.mark.usefixtures("daemon")
+class TestWords:
+    @pytest.mark.parametrize(
+        "words",
+        [["list", "--json", "--root", "ROOT"], ["--json", "list", "--root=ROOT"], ["--root", "ROOT", "list", "--json"]],
+        ids=str,
+    )
+    def test_options_anywhere(self, tmp_path: Path, words: list[str]) -> None:
+        """--root and --json mean the same before and behind the command."""
+        shown = run(*[word.replace("ROOT", str(tmp_path)) for word in words])
+        assert ["nightly-backup", "x"] == [job["id"] for job in json.loads(shown.stdout)["jobs"]]
+
+    def test_the_options_of_another_program(self, tmp_path: Path) -> None:
+        """What follows `with-lock` belongs to its command."""
+        assert ["--root", "R", "with-lock", "a", "b", "--root", "x"] == in_place(
+            ["--root", "R", "with-lock", "a", "b", "--root", "x"]
+        )
+        assert ["--root", "R", "show", "--", "--root"] == in_place(["show", "--root", "R", "--", "--root"])
+
+    @pytest.mark.parametrize(
+        ("words", "listed"),
+        [
+            (["x"], ["x"]), (["night*"], ["nightly-backup"]), (["--tag", "nightly", "x"], ["x"]),
+            (["--tag", "none"], []), (["--failed"], ["nightly-backup"]), (["--sort", "next"], ["nightly-backup", "x"]),
+            (["--sort", "last"], ["x", "nightly-backup"]),
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_list_of_some(self, tmp_path: Path, words: list[str], listed: list[str]) -> None:
+        """Names, globs, tags and --failed choose; --sort orders."""
+        shown = run("--root", tmp_path, "list", *words, "--json")
+        assert (0, listed) == (shown.returncode, [job["id"] for job in json.loads(shown.stdout)["jobs"]])
+
+    def test_list_of_nobody(self, tmp_path: Path) -> None:
+        """A name that matches no job is exit status 1."""
+        shown = run("--root", tmp_path, "list", "zz*")
+        assert (1, "Error: no such job: zz*; see: jobqueuectl list\n") == (shown.returncode, shown.stderr)
+
+    def test_a_pipe_gets_no_padding(self, tmp_path: Path) -> None:
+        """No line for a program ends in blanks."""
+        for words in (["list"], ["history"], ["show", "nightly-backup"]):
+            lines = run("--root", tmp_path, *words).stdout.splitlines()
+            assert [] == [line for line in lines if line != line.rstrip()], words
+
+    @pytest.mark.parametrize(("columns", "hidden"), [(40, True), (80, True), (300, False)])
+    def test_what_is_hidden_is_said(self, tmp_path: Path, columns: int, hidden: bool) -> None:
+        """A narrow terminal keeps job, status, next and last start, and names the columns that it has no room for."""
+        lines = on_terminal(columns, "--root", tmp_path, "list", TERM="dumb").splitlines()
+        assert ["JOB", "STATUS", "NEXT", "LAST"] == lines[0].split()[:4]
+        assert hidden == ("not shown here:" in " ".join(lines))
+
+
+SHAPES: dict[tuple[str, ...], set[str]] = {
+    ("status",): {"unwell", "state", "problems", "attention", "running", "held_until", "draining", "failing", "jobs"},
+    ("list",): {"jobs", "held_by", "held_until", "draining"},
+    ("show", "nightly-backup"): {"job", "definition", "stats", "runs"},
+    ("show", "nightly-backup@142"): {"run", "job", "state", "started", "ended", "exit_code", "signal", "output"},
+    ("history",): {"runs"},
+    ("check", "/etc/hostname"): {"jobs", "problems"},
+    ("next", "-e", "0 2 * * *"): {"timezone", "next"},
+    ("doctor",): {"findings"},
+}
+"""The fields of version 1 that each document keeps; one that goes needs a new version."""
+
+
+@pytest.mark.usefixtures("daemon")
+@pytest.mark.parametrize("words", SHAPES, ids=str)
+def test_documents_have_a_version(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Each --json has its version, and the fields that this version promises; the types are the interface's."""
+    document = json.loads(run("--root", tmp_path, *words, "--json").stdout)
+    assert 1 == document["schema"]
+    assert SHAPES[words] <= document.keys()

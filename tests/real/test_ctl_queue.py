@@ -20,7 +20,8 @@ from tests.support.host import DEADLINE, Host, wait_for
 ME = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
 NAME = pwd.getpwuid(os.geteuid()).pw_name
 """The same by name, as people read it."""
-TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( [A-Z]{3,5}| [-+]\d\d)?"
+ON_HOLD = "the host is on hold: nothing new starts; to end it: jobqueuectl release\n"
 UNTIL_GO = "until [ -e go ]; do sleep 0.02; done"
 JOBS = """
 defaults: {working_directory: ROOT, timezone: UTC}
@@ -264,7 +265,9 @@ class TestPause:
         """A pause ends by itself at the time that was said; what was held then goes on, what came due was skipped."""
         live(busy, "long")
         waiting = busy.run("wants")
-        assert (0, "", "") == ctl(busy, "pause", "wants", "--until", "1s")
+        code, shown, said = ctl(busy, "pause", "wants", "--until", "1s")
+        assert (0, "") == (code, said)
+        assert re.fullmatch(rf"wants is paused until {TIME} \(.*\); to resume: jobqueuectl resume wants\n", shown)
         assert ("Paused", None) == (job(busy, "wants")["status"], job(busy, "wants")["next"])
         assert (1, "", "Error: refused: wants@2 was skipped: paused\n") == ctl(busy, "run", "wants")
         (line,) = busy.said("job_paused")
@@ -279,7 +282,8 @@ class TestPause:
     def test_resumed_before(self, busy: Host) -> None:
         """Resumed by hand before that time nothing more is told of it; paused again without one it has no end."""
         for words in (["pause", "plain", "--until", "1h"], ["resume", "plain"]):
-            assert (0, "", "") == ctl(busy, *words)
+            code, shown, said = ctl(busy, *words)
+            assert (0, True, "") == (code, bool(shown), said)
         assert "succeeded" == busy.wait(busy.run("plain"))["state"]
         ctl(busy, "pause", "plain", "--until", "1h")
         assert re.match(
@@ -325,7 +329,7 @@ class TestSkipNext:
         two = now.replace(hour=2, minute=0, second=0, microsecond=0)
         first = two if two > now else two + timedelta(days=1)
         for due in (first, first + timedelta(days=1)):
-            assert (0, f"{due:%Y-%m-%d %H:%M:%S}\n", "") == ctl(busy, "skip-next", "nightly")
+            assert (0, f"{due:%Y-%m-%d %H:%M:%S} UTC\n", "") == ctl(busy, "skip-next", "nightly")
         (line, _) = busy.said("skips_next")
         assert re.fullmatch(
             rf"nightly: the run due {TIME} will be skipped, as {ME} asked;"
@@ -337,7 +341,7 @@ class TestSkipNext:
         """The printed time of a job with `spread` is that of the start, as in `next`."""
         (start, _) = busy.call("Next", job="daily", count=2)["next"]
         code, shown, _ = ctl(busy, "skip-next", "daily")
-        assert (0, start[:19].replace("T", " ")) == (code, shown.strip())
+        assert (0, start[:19].replace("T", " ") + " UTC") == (code, shown.strip())
 
     def test_skipped(self, busy: Host) -> None:
         """The next run by the clock is skipped, which its record says; the one after it runs."""
@@ -346,7 +350,7 @@ class TestSkipNext:
         code, due, _ = ctl(busy, "skip-next", "often")
         skip = wait_for(lambda: next((r for r in ended(busy, "often")[1:] if r["state"] == "skipped"), None))
         assert skip is not None
-        assert (0, "skip_next", due.strip()) == (code, skip["reason"], skip["due"][:19].replace("T", " "))
+        assert (0, "skip_next", due.strip()) == (code, skip["reason"], skip["due"][:19].replace("T", " ") + " UTC")
 
     def test_told_and_undone(self, busy: Host) -> None:
         """A run to be skipped is not the next one; `show` lists it; --undo takes the last of them back."""
@@ -376,7 +380,7 @@ class TestHold:
     def test_hold_and_release(self, busy: Host) -> None:
         """While the host is held live runs go on and nothing new starts, which `status` and `why` tell; then all go."""
         before = live(busy, "one")
-        assert (0, "", "") == ctl(busy, "hold")
+        assert (0, ON_HOLD, "") == ctl(busy, "hold")
         waiting = busy.run("plain")
         code, shown, _ = ctl(busy, "status")
         told = facts(shown)
@@ -387,13 +391,15 @@ class TestHold:
         go(busy)
         assert "succeeded" == busy.wait(before)["state"]
         assert [before] == started(busy)
-        assert (0, "", "") == ctl(busy, "release")
+        assert (0, "the host is not on hold: runs start again\n", "") == ctl(busy, "release")
         assert "succeeded" == busy.wait(waiting)["state"]
         assert "on hold" not in facts(ctl(busy, "status")[1])
 
     def test_until(self, busy: Host) -> None:
         """A hold ends by itself at the time that was said, which `status` tells."""
-        assert (0, "", "") == ctl(busy, "hold", "--until", "1s")
+        code, shown, said = ctl(busy, "hold", "--until", "1s")
+        assert (0, "") == (code, said)
+        assert re.match(rf"the host is on hold until {TIME} \(in .*\): nothing new starts; to end it: ", shown)
         waiting = busy.run("plain")
         held = facts(ctl(busy, "status")[1])["on hold"]
         assert re.fullmatch(rf"by {NAME} until {TIME} \(.+\): nothing new starts; to end it: jobqueuectl release", held)
@@ -417,7 +423,7 @@ class TestHold:
 
     def test_release_of_nothing(self, busy: Host) -> None:
         """Releasing what is not held changes nothing."""
-        assert (0, "", "") == ctl(busy, "release")
+        assert (0, "the host is not on hold: runs start again\n", "") == ctl(busy, "release")
         assert "succeeded" == busy.wait(busy.run("plain"))["state"]
 
 
