@@ -7,6 +7,7 @@ import contextlib
 import errno
 import faulthandler
 import fcntl
+import grp
 import os
 import platform
 import signal
@@ -142,7 +143,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     if any(problem.severity == "error" for problem in problems):
         raise CannotStart(f"{paths.config} has errors; fix those named above, or remove the file to use the defaults")
     os.umask(0o022)
-    _make_directories({paths.state: 0o700, paths.logs: 0o750}, {paths.run: 0o755, paths.runs: 0o711})
+    _make_directories(paths, config.operators)
     os.umask(0o027)  # state.db holds commands and output
     with _alone(paths.state, paths.run, options.pid_file) as held:
         _leave(paths, log)
@@ -180,18 +181,21 @@ def _nobody_waits() -> None:
     """Do nothing: without --detach no process waits for us to be ready."""
 
 
-def _make_directories(lasting: dict[Path, int], volatile: dict[Path, int]) -> None:
-    """Make what is not there; a file system of `lasting` ones may be read-only for a while."""
-    for directory, mode in (lasting | volatile).items():
+def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
+    """Make what is not there; the file system of what lasts may be read-only for a while."""
+    is_new = not paths.logs.exists()
+    modes = {paths.state: 0o700, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711}
+    for directory, mode in modes.items():
         try:
             directory.mkdir(mode, parents=True, exist_ok=True)
-            waits = directory in lasting and os.statvfs(directory).f_flag & os.ST_RDONLY
+            waits = directory in (paths.state, paths.logs) and os.statvfs(directory).f_flag & os.ST_RDONLY
             if not (waits or os.access(directory, os.W_OK | os.X_OK)):
                 raise PermissionError(13, "not writable by this user")
         except OSError as error:
             raise CannotStart(f"{directory}: {error.strerror}; jobqueued must be able to write there") from None
-    state, logs = lasting
-    _check_trust(logs, state, *volatile)
+    _check_trust(paths.logs, paths.state, paths.run, paths.runs)
+    if is_new:
+        _give_to_operators(paths.logs, operators)
 
 
 def _check_trust(logs: Path, *believed: Path) -> None:
@@ -208,6 +212,14 @@ def _check_trust(logs: Path, *believed: Path) -> None:
         raise CannotStart(f"{directory}: {refused}") from None
     except OSError as error:
         raise CannotStart(f"{directory}: {error.strerror}") from None
+
+
+def _give_to_operators(logs: Path, operators: tuple[str, ...]) -> None:
+    """Let the operators read the records in a directory that was just made, as a package would make it."""
+    for name in operators[:1]:
+        with contextlib.suppress(KeyError, PermissionError):  # there is no such group; we may not give it away
+            os.chown(logs, -1, grp.getgrnam(name).gr_gid)
+            logs.chmod(0o2750)
 
 
 @contextlib.contextmanager

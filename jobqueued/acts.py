@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobqueued import commands
+from jobqueued.child import atomic_file
 from jobqueued.commands import Command, ForgetRun, RemoveMarks, SaveRun
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.host.log import Log
@@ -39,6 +40,7 @@ class Acts:
         self._batch, self._commits, self._link, self._log, self._logs = batch, commits, link, log, logs
         self._lock_processes, self._answer = lock_processes, answer
         self._ended, self._unwritten = ended, unwritten
+        self._log_directory = atomic_file.kept(str(logs))
         self._held_back: list[RemoveMarks] = []
         self._unsaved: dict[RunId, Record] = {}
         """Records that are written once they are committed: else the next start would go on behind them."""
@@ -136,6 +138,7 @@ class Acts:
             self._unsaved[run] = record
             return
         try:
+            atomic_file.restore(*self._log_directory)
             record_files.write(self._logs, record)
         except OSError as error:
             self._failed.add(run)

@@ -31,6 +31,24 @@ def replace(path: str, data: bytes) -> None:
         raise
 
 
+def kept(path: str) -> tuple[str, int, int]:
+    """A directory with its mode and group, as `restore` takes it; one that is not there, as `opened` would make it."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path, 0o750, -1
+    return path, found.st_mode & 0o7777, found.st_gid
+
+
+def restore(path: str, mode: int, group: int) -> None:
+    """Make a directory as it was, if it is gone; where that can't be, who writes there is told."""
+    with contextlib.suppress(OSError):
+        os.mkdir(path, 0o700)
+        with contextlib.suppress(PermissionError):  # a sandbox without CAP_CHOWN
+            os.chown(path, -1, group)
+        os.chmod(path, mode)
+
+
 def _write(path: str, data: bytes) -> None:
     descriptor = opened(path, os.O_TRUNC)
     try:

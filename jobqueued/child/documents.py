@@ -138,7 +138,8 @@ class LaunchSpec(TypedDict):
     """The launch spec, R/spec: the job as it is now, the run that the attempt belongs to, and the record so far.
 
     `caps` has the key of each, the file of the cgroup, and what is written there; `logs` is the path of the run's
-    files without their endings; `run` are the fields of the Run by which R alone can tell whose it is.
+    files without their endings, and `log_directory` that of all runs, with its mode and group; `run` are the fields of
+    the Run by which R alone can tell whose it is.
     """
 
     v: int
@@ -171,6 +172,7 @@ class LaunchSpec(TypedDict):
     journal_rate: int
     journal: str
     logs: str
+    log_directory: NotRequired[tuple[str, int, int]]
     run: dict[str, Any]
     record: Record
 

@@ -58,6 +58,8 @@ class Output:
                 "JOBQUEUE_ATTEMPT": order["attempt"],
             }  # fmt: skip
             stream = Stream(order["journal"], identity, order["journal_rate"], common)
+        if "log_directory" in order:
+            atomic_file.restore(*order["log_directory"])
         path = f"{order['logs']}.log" if where in ("both", "file") else None
         return cls(
             path, order["output_limit"], stream, order.get("keep_free")

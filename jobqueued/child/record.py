@@ -95,6 +95,8 @@ class Draft:
 
 def write(order: LaunchSpec, record: Record) -> str:
     """Write the record file; its path, "" where that can't be, which the record then tells."""
+    if "log_directory" in order:
+        atomic_file.restore(*order["log_directory"])
     path = f"{order['logs']}.json"
     record.pop("record_error", None)
     try:

@@ -17,7 +17,7 @@ from itertools import starmap
 from pathlib import Path
 
 from jobqueued import events
-from jobqueued.child import unix_socket, wire
+from jobqueued.child import atomic_file, unix_socket, wire
 from jobqueued.child.lockfile import BUSY
 from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Job, Run, RunId
@@ -71,6 +71,7 @@ class LauncherLink:
     def __init__(self, paths: Paths, address: Path, own: Path | None = LAUNCHER, words: tuple[str, ...] = ()) -> None:
         self._address, self._own, self._words = address, own, words
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
+        self._log_directory = atomic_file.kept(str(paths.logs))
         self.marks = RunDirectory(self._runs, self._logs)
         self.keep_free: int | None = None
         """Bytes that output leaves free on its disk; None: the default."""
@@ -245,7 +246,7 @@ class LauncherLink:
             self._heard_at = time.monotonic_ns()
         self._unanswered.add(Name(command.run.id, command.run.attempt))
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
-            order(command, self._logs, self._journal, self.keep_free)
+            {**order(command, self._logs, self._journal, self.keep_free), "log_directory": self._log_directory}
         )
 
     @property

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import socket
+import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +20,9 @@ from jobqueued.control.varlink import _METHODS as METHODS
 from jobqueued.control.varlink import Message, Service, encode
 from jobqueued.saved import Hold
 from tests.support.calls import Real
-from tests.support.host import Host
-from tests.support.users import GROUP
+from tests.support.calls import peer as as_user
+from tests.support.host import Host, wait_for
+from tests.support.users import GROUP, NEEDS_ROOT
 
 FAR = "9999-12-31T23:59:59-23:59"
 INSTANTS = (
@@ -175,3 +181,55 @@ def test_a_real_daemon_lives_on(host: Host) -> None:
     host.stop()
     host.start()
     assert [None] == [job["paused_until"] for job in host.call("List")["jobs"]]
+
+
+@NEEDS_ROOT
+def test_strangers_at_a_real_daemon(host: Host) -> None:
+    """Beside as many connections of as many users as they like, which send as much as they like, root is answered."""
+    host.write("jobs.yaml", "jobs: {backup: {command: 'true', description: sesame}}")
+    daemon = host.start()
+    for directory in (host.root, *host.root.parents):
+        if directory != Path("/tmp") and os.stat(directory).st_uid == os.geteuid():
+            directory.chmod(directory.stat().st_mode | 0o011)
+    held = []
+    for number in range(150):
+        with as_user(60_000 + number % 75):
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(str(host.root / "run" / "control"))
+        connection.setblocking(False)
+        held.append(connection)
+        with contextlib.suppress(OSError):
+            connection.send(b'{"a":' + b"[" * 200_000 if number % 2 else encode({"method": "io.jobqueue.List"}) * 1000)
+    assert "succeeded" == host.wait(host.run("backup"))["state"]
+    assert daemon.pid == host.call("Status")["pid"]
+    assert len(list(Path(f"/proc/{daemon.pid}/fd").iterdir())) < 100
+    got = b""
+    for connection in held:
+        with contextlib.suppress(OSError):
+            while data := connection.recv(1 << 16):
+                got += data
+        connection.close()
+    assert (True, False) == (b'"backup"' in got, b"sesame" in got)
+
+
+@NEEDS_ROOT
+def test_the_log_directory_comes_back(host: Host) -> None:
+    """Removed under a daemon, it is made as it was, with its group and its mode, for records of runs and of skips."""
+    host.write("jobs.yaml", "jobs: {backup: {command: echo}}")
+    logs = host.root / "logs"
+    logs.mkdir()
+    os.chown(logs, -1, GROUP)
+    logs.chmod(0o2750)
+    host.start()
+    host.call("Hold")
+    for command in ("Release", None):
+        shutil.rmtree(logs)
+        run = host.run("backup")
+        if command is None:
+            host.wait(run)
+        else:
+            host.call("Stop", run=run)
+            host.call(command)
+        wait_for(lambda run=run: host.record(run))
+        assert (0o2750, GROUP) == (stat.S_IMODE(logs.stat().st_mode), logs.stat().st_gid)
+        assert GROUP == (logs / "backup").stat().st_gid
