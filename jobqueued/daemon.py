@@ -63,7 +63,6 @@ class Daemon:
     ) -> None:  # fmt: skip
         self._paths, self._config, self._store, self._link, self._log = paths, config, store, link, log
         self._host, self._since = host, time.time_ns()
-        link.keep_free = config.keep_free
         self._happened: list[events.Event] = []
         self._unrestored: Takeover | None = None
         """What the scheduler is to begin with, before it does."""
@@ -95,7 +94,14 @@ class Daemon:
             lambda run, error: self._housekeeping.miss(run, error, read_clocks()),
         )  # fmt: skip
         self._housekeeping = Housekeeping(
-            store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log, self._acts.filed
+            store,
+            paths.logs,
+            config.retention,
+            lambda: self._scheduler.runs,
+            self._commits,
+            log,
+            self._acts.filed,
+            config.max_use,
         )
         self._service_manager = ServiceManager()
         self._signals = Signals(self._asked_to_reload)
@@ -150,6 +156,7 @@ class Daemon:
         self._happened += self._lock_processes.found()
         for trouble in self._lock_processes.troubles:
             self._log.say("trouble", text=trouble)
+        self._link.keep_free = self._config.keep_free
         self._link.connect()
         self._happened += [*map(events.Recorded, takeover.recorded), *self._recover(same_boot=known)]
         is_new_boot = not (known or takeover.lost)

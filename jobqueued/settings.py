@@ -66,6 +66,7 @@ class Settings:
     retention: Retention = Retention()
     operators: tuple[str, ...] = OPERATORS
     readers: tuple[str, ...] = ()
+    max_use: int | None = None
     keep_free: int | None = None
     """Bytes that output leaves free on its disk; None: by the size of that."""
 

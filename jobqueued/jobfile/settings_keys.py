@@ -67,6 +67,9 @@ SETTINGS_KEYS = table(
     Key("max_running", optional(integer(1, 100_000)), "none", "Runs that may be live on this host at a time.", "8"),
     Key("timezone", ZONE, "", "Time zone of jobs that name none; by default the host's.", "Europe/Berlin"),
     Key("retention", section(RETENTION), "{}", "History to keep of each job.", "{runs: 500, age: 365d, bytes: 10G}"),
+    Key("max_use", optional(size("1M", "999T")), "none",
+        "Space for records and output of all jobs together: beyond it the oldest runs go, those of the job that uses "
+        "most first.", "20G"),
     Key("keep_free", size("0", "999T"), "",
         "Space that output leaves free on the disk of the log directory: output that would take it is dropped, and the "
         "record counts it; by default a twentieth of the disk, but at most 4G.", "1G"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,10 +68,15 @@ class Housekeeping(Source):
 
     def __init__(
         self, store: Store, logs: Path, retention: Retention, live: Callable[[], Container[RunId]], commits: Commits,
-        log: Log, filed: Callable[[RunId], None],
+        log: Log, filed: Callable[[RunId], None], max_use: int | None = None,
     ) -> None:  # fmt: skip
+        """`max_use`: the bytes that records and output of all jobs may have together; None: any number."""
         self._store, self._logs, self._retention, self._live = store, logs, retention, live
-        self._commits, self._log, self._filed = commits, log, filed
+        self._commits, self._log, self._filed, self._max_use = commits, log, filed, max_use
+        self._kept: dict[str, int] = {}
+        """The bytes of the runs that each job keeps, when it was looked at last."""
+        self._bounds: dict[str, int] = {}
+        """The bytes that some jobs may keep now, as all of them have too many."""
         self._jobs: set[str] = set()
         self._uncompared: set[str] = set()
         """Those whose record files may be older than their rows."""
@@ -114,7 +120,7 @@ class Housekeeping(Source):
         try:
             for _ in self._going_on:
                 return ()
-            if not self._commits.degraded and (job := self._next_job()) is not None:
+            if not self._commits.degraded and (job := self._next_job() or self._largest()) is not None:
                 self._going_on = self._look_at(job, now)
                 return ()
         except CommitFailed as error:
@@ -130,6 +136,20 @@ class Housekeeping(Source):
                 return job
             self._again.add(job)
         return None
+
+    def _largest(self) -> str | None:
+        """The job that keeps most, if all together keep too much: its oldest runs go, down to what the next one keeps.
+
+        A job that keeps more than it may has nothing more to let go.
+        """
+        excess = 0 if self._max_use is None else sum(self._kept.values()) - self._max_use
+        rest = sorted((size, job) for job, size in self._kept.items() if size <= self._bounds.get(job, size))
+        if excess <= 0 or not rest:
+            self._bounds.clear()
+            return None
+        (size, job), (next_size, _) = rest[-1], rest[-2] if len(rest) > 1 else (0, "")
+        self._bounds[job] = max(size - excess, next_size if next_size < size else 0)
+        return job
 
     def _finish(self, now: Now) -> None:
         """Rest until there is something to do, or to try again."""
@@ -156,7 +176,8 @@ class Housekeeping(Source):
         self._remove_unfinished(job, found.unfinished)
         compares = job in self._uncompared
         self._uncompared.discard(job)
-        tally, before = Tally(self._retention, now.wall), 1 << 62
+        retention = replace(self._retention, bytes=min(self._retention.bytes, self._bounds.get(job, 1 << 62)))
+        tally, before, kept = Tally(retention, now.wall), 1 << 62, 0
         while True:
             try:
                 ends = self._ends(job, before)
@@ -165,8 +186,9 @@ class Housekeeping(Source):
             until = bisect_left(found.runs, before)
             numbers = sorted({*ends, *found.runs[max(0, until - RUNS_A_TURN) : until]}, reverse=True)[:RUNS_A_TURN]
             if not numbers:
+                self._kept[job] = kept
                 return
-            self._care_for(job, {number: ends.get(number) for number in numbers}, tally, compares=compares)
+            kept += self._care_for(job, {number: ends.get(number) for number in numbers}, tally, compares=compares)
             before = numbers[-1]
             yield
 
@@ -175,25 +197,28 @@ class Housekeeping(Source):
         rows = self._store.query(_ENDS, (job, before, RUNS_A_TURN))
         return {number: End(queued, bool(mine), bool(is_skip)) for number, queued, mine, is_skip in rows}
 
-    def _care_for(self, job: str, ends: dict[int, End | None], tally: Tally, *, compares: bool) -> None:
-        """Let go of these runs, or see that their records are there."""
-        live, gone = self._live(), []
+    def _care_for(self, job: str, ends: dict[int, End | None], tally: Tally, *, compares: bool) -> int:
+        """Let go of these runs, or see that their records are there; the bytes of those that stay."""
+        live, gone, kept = self._live(), [], 0
         for run, end in ((RunId(job, number), end) for number, end in ends.items()):
             with contextlib.suppress(OSError):  # what can't be looked at, or removed, stays
                 files = record_files.files(self._logs, run)
                 changed = max(files.modified, 0 if files.record or end is None else end.queued)
                 exceeds = tally.exceeds(changed, files.bytes, is_skip=end is not None and end.is_skip)
+                kept += files.bytes
                 if run in live:
                     continue
                 if exceeds:
                     record_files.remove(self._logs, run)
                     gone.append(run.number)
+                    kept -= files.bytes
                 elif end is not None and (not files.record or (compares and end.by_scheduler)):
                     self._mend(run, files)
         if gone:
             self._store.forget(job, gone)
             for number in gone:
                 self._filed(RunId(job, number))
+        return kept
 
     def _mend(self, run: RunId, files: Files) -> None:
         """Write the record file that is missing, or older than its row: the scheduler writes after the commit."""

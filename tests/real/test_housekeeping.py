@@ -45,17 +45,17 @@ class House:
         rows = {run.id: (run, record) for run, record in zip(runs, records, strict=True)}
         self.store.commit(rows, {"job": SavedJob(job="job", last_number=max(numbers, default=0))})
 
-    def keep(self, number: int, *, age: int = 0, size: int = 0, ending: str = ".json") -> None:
+    def keep(self, number: int, *, age: int = 0, size: int = 0, ending: str = ".json", job: str = "job") -> None:
         """A file that a run left `age` ns ago."""
-        path = record_files.path_of(self.logs, RunId("job", number)).with_suffix(ending)
+        path = record_files.path_of(self.logs, RunId(job, number)).with_suffix(ending)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * size)
         os.utime(path, ns=(NOW - age, NOW - age))
 
-    def sweep(self, retention: Retention = KEEP, turns: int = 1000) -> Housekeeping:
+    def sweep(self, retention: Retention = KEEP, turns: int = 1000, max_use: int | None = None) -> Housekeeping:
         """All that there is to do after a start."""
         housekeeping = Housekeeping(
-            self.store, self.logs, retention, lambda: self.live, self.commits, self.log, self.filed.append
+            self.store, self.logs, retention, lambda: self.live, self.commits, self.log, self.filed.append, max_use
         )
         housekeeping.begin(Now(NOW, 0))
         return self.go_on(housekeeping, turns=turns)
@@ -123,6 +123,24 @@ class TestRetention:
             house.keep(number, size=60, ending=".log")
         house.sweep(Retention(bytes=bound))
         assert left == house.files
+
+    @pytest.mark.parametrize(
+        ("max_use", "left"),
+        [
+            (None, {"big": 9, "even": 4, "small": 2}), (1500, {"big": 9, "even": 4, "small": 2}),
+            (1400, {"big": 8, "even": 4, "small": 2}), (1000, {"big": 4, "even": 4, "small": 2}),
+            (900, {"big": 4, "even": 3, "small": 2}), (10, {"big": 1, "even": 1, "small": 1}),
+        ],
+    )  # fmt: skip
+    def test_by_the_bytes_of_all(self, house: House, max_use: int | None, left: dict[str, int]) -> None:
+        """All jobs together stay within the bound: the one with most gives its oldest, the newest of each stays."""
+        for job, runs in (("big", 9), ("even", 4), ("small", 2)):
+            for number in range(1, runs + 1):
+                house.keep(number, size=100, job=job)
+        house.sweep(max_use=max_use)
+        found = {job: record_files.numbers(house.logs, job) for job in left}
+        assert left == {job: len(numbers) for job, numbers in found.items()}
+        assert {"big": 9, "even": 4, "small": 2} == {job: numbers[-1] for job, numbers in found.items()}
 
     def test_the_newest_stays(self, house: House) -> None:
         """The newest run stays, however old and large it is."""
