@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench system soak faults realcron chaos install clean
+.PHONY: run test lint units generate bench system soak faults realcron chaos install uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -86,6 +86,22 @@ install:
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jobqueue*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d systemd/sysusers.d/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d systemd/tmpfiles.d/*
+	install -Dm644 completion/jobqueuectl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/jobqueuectl
+	install -Dm644 completion/jobqueuectl.zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_jobqueuectl
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d completion/jobqueuectl.fish
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued README.md CHANGELOG.md docs/*.md
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/examples etc/jobqueued.yaml etc/jobqueue.d/*
+
+# All that `make install` has put there, but for /etc; job files, state and records stay.
+uninstall:
+	rm -rf $(DESTDIR)$(PYTHONDIR)/jobqueued $(DESTDIR)$(PREFIX)/share/jobqueued $(DESTDIR)$(PREFIX)/share/doc/jobqueued
+	rm -f $(DESTDIR)$(PREFIX)/bin/jobqueued $(DESTDIR)$(PREFIX)/bin/jobqueuectl
+	for page in man/*.[1-9]; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page#man/}; done
+	for unit in systemd/jobqueue*; do rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit#systemd/}; done
+	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/jobqueue.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/jobqueue.conf
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/jobqueuectl
+	rm -f $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_jobqueuectl
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/jobqueuectl.fish
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -28,8 +28,8 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
     accepted; so is what can hardly be meant: shell syntax in a list, a program or group that does not exist, an `at`
     that is past, more CPUs than there are.
 
-    In a DIR, checks the *.yaml and *.yml files, as the daemon does; without arguments, checks the daemon's own
-    directory, with the owners and permissions of its files.
+    A FILE of - is the standard input.  In a DIR, checks the *.yaml and *.yml files, as the daemon does; without
+    arguments, checks the daemon's own directory, with the owners and permissions of its files.
 
     Exits 1 if there is an error, or a job that can't run on this host (not for other warnings), 2 if a file can't be
     read.

@@ -8,7 +8,7 @@ from itertools import islice
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import offline, records
+from jobqueued.ctl import completion, offline, records
 from jobqueued.ctl.arguments import past_time
 from jobqueued.ctl.client import Unreachable
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
@@ -20,7 +20,7 @@ _PAGE = 50
 
 
 @click.command()
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=completion.jobs)
 @click.option(
     "-n", "--runs", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Show at most N runs."
 )

@@ -8,6 +8,7 @@ import pwd
 import re
 import select
 import stat
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -27,6 +28,8 @@ from jobqueued.model import Job, Problem, to_text
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings, limits_of, machine_id, read_settings, user_name
 from jobqueued.text import printable
+
+STANDARD_INPUT = Path("-")
 
 
 class Reading(NamedTuple):
@@ -115,6 +118,9 @@ def _program(job: Job) -> str | None:
 def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
     """Yield each file, and whether a directory lists it: a pipe or a link that is named itself is read through."""
     for path in paths:
+        if path == STANDARD_INPUT:
+            yield path, False
+            continue
         try:
             names = os.listdir(path)
         except OSError:
@@ -126,7 +132,12 @@ def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
 
 
 def _read(file: Path) -> bytes:
-    """Read at most one byte more than a job file may have; Refused for a FIFO to which nobody writes."""
+    """Read at most one byte more than a job file may have; ``-`` is the standard input.
+
+    Refused for a FIFO to which nobody writes.
+    """
+    if file == STANDARD_INPUT:
+        return sys.stdin.buffer.read(MAX_BYTES + 1)
     with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb", buffering=0) as stream:
         is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
         data = stream.read(MAX_BYTES + 1)  # None: its writer is about to write

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import offline, standing
+from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, styled
 from jobqueued.model import FAILURES
@@ -19,7 +19,7 @@ from jobqueued.text import printable
 
 
 @click.command("list")
-@click.argument("names", nargs=-1, metavar="[JOB|GLOB]...")
+@click.argument("names", nargs=-1, metavar="[JOB|GLOB]...", shell_complete=completion.jobs)
 @click.option("--sort", type=click.Choice(("name", "next", "last")), default="name", show_default=True, metavar="BY",
               help="Sort by name, by next start or by last start.")  # fmt: skip
 @click.option("-t", "--tag", "tags", multiple=True, metavar="T", help="List only jobs with this tag; may be repeated.")

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import click
 
-from jobqueued.ctl import offline
+from jobqueued.ctl import completion, offline
 from jobqueued.ctl.arguments import run_id
 from jobqueued.ctl.client import Refused, Unreachable
 from jobqueued.ctl.follow import follow as follow_run
@@ -26,7 +26,7 @@ _ALL = {"offset": 0, "bytes": _UNBOUNDED}
 
 
 @click.command()
-@click.argument("name", metavar="RUN|JOB")
+@click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
 @click.option("-f", "--follow", is_flag=True, help="Follow until the run ends; exit 0 if it succeeded, else 1.")
 @click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Start at the last N lines.")
 @click.option("-a", "--attempt", type=click.IntRange(1), metavar="N", help="Print only the output of attempt N.")

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import standing
+from jobqueued.ctl import completion, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import read_files
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
@@ -23,7 +23,7 @@ _MOST = 1000
 
 
 @click.command("next")
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=completion.jobs)
 @click.option("-e", "--expression", metavar="E", help="Use this cron expression, not a job's schedule.")
 @click.option("-z", "--timezone", metavar="Z", help="Time zone of E.  [that of jobqueued.yaml, else the host's]")
 @click.option("--dst", default="cron", metavar="RULE", help="Rule for clock changes: cron, once, both, skip.  [cron]")

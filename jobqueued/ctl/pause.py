@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from jobqueued.ctl import standing
+from jobqueued.ctl import completion, standing
 from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.terminal import local, print_line
@@ -13,7 +13,7 @@ from jobqueued.paths import Paths
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", shell_complete=completion.jobs)
 @click.option(
     "--until", callback=future_time, metavar="T", help="Resume it at this time: 2h, 18:00, tomorrow, 2026-11-24."
 )
@@ -35,7 +35,7 @@ def pause(paths: Paths, job: str, until: int | None) -> None:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", shell_complete=completion.jobs)
 @click.pass_obj
 def resume(paths: Paths, job: str) -> None:
     """Resume a paused JOB.
@@ -51,7 +51,7 @@ def resume(paths: Paths, job: str) -> None:
 
 
 @click.command("skip-next")
-@click.argument("job")
+@click.argument("job", shell_complete=completion.jobs)
 @click.option("--undo", is_flag=True, help="Cancel the latest of these skips.")
 @click.pass_obj
 def skip_next(paths: Paths, job: str, undo: bool) -> None:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from jobqueued.ctl import completion
 from jobqueued.ctl.client import TIMEOUT, ask
 from jobqueued.ctl.records import own_run, wait_for_end
 from jobqueued.paths import Paths
@@ -14,7 +15,7 @@ _wait = click.option("-w", "--wait", is_flag=True, help="Wait for the run to end
 
 
 @click.command("run")
-@click.argument("job")
+@click.argument("job", shell_complete=completion.jobs)
 @_wait
 @click.pass_obj
 def run_job(paths: Paths, job: str, wait: bool) -> None:
@@ -31,7 +32,7 @@ def run_job(paths: Paths, job: str, wait: bool) -> None:
 
 
 @click.command("rerun")
-@click.argument("run")
+@click.argument("run", shell_complete=completion.runs)
 @_wait
 @click.pass_obj
 def rerun(paths: Paths, run: str, wait: bool) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from jobqueued.control import views
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import offline, standing
+from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.arguments import run_id
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.records import elapsed, exit_status, print_runs
@@ -38,7 +38,7 @@ Fact = tuple[str, str | Text | None]
 
 
 @click.command()
-@click.argument("name", metavar="JOB|JOB@N")
+@click.argument("name", metavar="JOB|JOB@N", shell_complete=completion.jobs_or_runs)
 @click.option(
     "-n", "--runs", type=click.IntRange(1, 1000), default=10, show_default=True, metavar="N", help="Show N runs of JOB."
 )

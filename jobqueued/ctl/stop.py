@@ -7,6 +7,7 @@ from itertools import takewhile
 
 import click
 
+from jobqueued.ctl import completion
 from jobqueued.ctl.client import Refused, ask
 from jobqueued.ctl.records import history, own_run, wait_for_end
 from jobqueued.model import LIVE
@@ -15,7 +16,7 @@ from jobqueued.text import printable
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="RUN|JOB...")
+@click.argument("names", nargs=-1, required=True, metavar="RUN|JOB...", shell_complete=completion.jobs_or_runs)
 @click.option("-w", "--wait", is_flag=True, help="Wait until they have ended, and report their results.")
 @click.option("--lost", is_flag=True, help="Declare runs lost whose supervisor is gone: nothing of them lives.")
 @click.pass_obj

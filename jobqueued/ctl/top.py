@@ -22,7 +22,7 @@ from rich.text import Text
 
 from jobqueued.control.monitor import HISTORY, Monitor
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import offline
+from jobqueued.ctl import completion, offline
 from jobqueued.ctl.client import Stream, Unreachable
 from jobqueued.ctl.terminal import console, distance, json_option, print_json, styled, table
 from jobqueued.model import Now
@@ -46,7 +46,7 @@ _ORDERS = {
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
 @click.option("--sort", type=click.Choice(list(_ORDERS)), default="cpu", show_default=True, help="Sort runs by this.")
 @click.option("--once", is_flag=True, help="Print once and exit, as when stdout is not a terminal.")
 @json_option

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from jobqueued.control.varlink import Message
+from jobqueued.ctl import completion
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.terminal import json_option, moment, person, print_facts, print_json, print_line, styled
 from jobqueued.paths import Paths
 
 
 @click.command()
-@click.argument("name", metavar="RUN|JOB")
+@click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
 @click.option("-a", "--all", "all_ahead", is_flag=True, help="List every run that goes first.")
 @json_option
 @click.pass_obj

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -1244,3 +1245,47 @@ def test_documents_have_a_version(tmp_path: Path, words: tuple[str, ...]) -> Non
     document = json.loads(run("--root", tmp_path, *words, "--json").stdout)
     assert 1 == document["schema"]
     assert SHAPES[words] <= document.keys()
+
+
+def completed(root: Path, line: str) -> list[str]:
+    """What bash offers for a line by the completion that is installed."""
+    script = Path(__file__).parents[2] / "completion" / "jobqueuectl.bash"
+    ask_bash = f'. {script}; COMP_LINE=$1 COMP_POINT=${{#1}}; _jobqueuectl "$2"; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    program = root / "jobqueuectl"
+    program.write_text(f"#!{sys.executable}\nimport sys\nfrom jobqueued.ctl.main import main\nsys.exit(main())\n")
+    program.chmod(0o755)
+    words = ["bash", "-c", ask_bash, "-", line, str(program)]
+    done = subprocess.run(words, env=environment(JOBQUEUE_ROOT=str(root)), capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.usefixtures("daemon")
+def test_completion(tmp_path: Path) -> None:
+    """The Tab key offers commands, ids of jobs, and runs behind an @, which ends a word for bash."""
+    assert ["pause"] == completed(tmp_path, "jobqueuectl pau")
+    assert ["nightly-backup"] == completed(tmp_path, "jobqueuectl pause ni")
+    assert ["nightly-backup", "x"] == completed(tmp_path, "jobqueuectl show ")
+    assert ["143", "142"] == completed(tmp_path, "jobqueuectl show nightly-backup@14")
+    assert [] == completed(tmp_path / "run", "jobqueuectl show ni")
+
+
+def test_check_reads_the_standard_input() -> None:
+    """A file of - is what comes in."""
+    words = [*PROGRAM, "check", "-"]
+    text = "jobs: {a: {comand: x}}"
+    done = subprocess.run(words, input=text, check=False, capture_output=True, text=True, env=environment())
+    assert (1, "-:1:12: a: comand: found an unknown key; accepted: 'command'") == (
+        done.returncode, done.stdout.splitlines()[0],
+    )  # fmt: skip
+
+
+def test_install_and_uninstall(tmp_path: Path) -> None:
+    """`make uninstall` leaves nothing of what `make install` has put there, but for /etc."""
+    for target in ("install", "uninstall"):
+        words = ["make", "-s", "-C", str(Path(__file__).parents[2]), target, f"DESTDIR={tmp_path}"]
+        subprocess.run(words, check=True, capture_output=True)
+        found = [path for path in tmp_path.rglob("*") if path.is_file() and "etc" not in path.parts]
+        assert bool(found) == (target == "install"), found
+        if target == "install":
+            names = {path.name for path in found}
+            assert {"_jobqueuectl", "jobqueuectl.fish", "README.md", "jobqueuectl.1", "time.md"} <= names

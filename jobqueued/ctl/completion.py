@@ -1,0 +1,39 @@
+"""Shell completion: the names of jobs and runs that the daemon knows, while a person presses Tab."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.paths import Paths
+
+_PATIENCE = 1.0
+_RUNS = 20
+
+
+def jobs(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """The ids of jobs that begin so."""
+    return [row["id"] for row in _asked(context, "List").get("jobs", ()) if row["id"].startswith(begun)]
+
+
+def runs(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """The newest runs, of the job before the @ if there is one."""
+    job = begun.partition("@")[0] if "@" in begun else None
+    found = _asked(context, "History", job=job, limit=_RUNS).get("runs", ())
+    return [record["run"] for record in found if record["run"].startswith(begun)]
+
+
+def jobs_or_runs(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """The ids of jobs, and once an @ is there their runs."""
+    return runs(context, parameter, begun) if "@" in begun else jobs(context, parameter, begun)
+
+
+def _asked(context: click.Context, method: str, **parameters: Any) -> dict[str, Any]:
+    options = context.parent.params if context.parent else {}
+    given = {name: options.get(name) for name in ("config", "jobs", "run", "logs")}
+    try:
+        return ask(Paths.chosen(options.get("root"), **given).control, method, _PATIENCE, **parameters)
+    except (Refused, Unreachable):  # nobody reads a message in the middle of a word
+        return {}
