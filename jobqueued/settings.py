@@ -14,6 +14,7 @@ from jobqueued.core.host_limits import HostLimits
 from jobqueued.jobfile.settings_keys import read_settings_tree
 from jobqueued.jobfile.yamltext import MAX_BYTES, read_tree
 from jobqueued.model import CORE, CPU, DAY, MEMORY, ONE_A_MINUTE, Escalation, Problem
+from jobqueued.timing.schedule import LEAPING
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ def host_timezone(etc: Path = Path("/etc")) -> str:
     """The name of the host's zone: /etc/timezone (Debian's), or where /etc/localtime points, else UTC."""
     for name in (_written(etc / "timezone"), _linked_zone(etc / "localtime")):
         try:
-            return ZoneInfo(name).key
+            return ZoneInfo(name.removeprefix(LEAPING)).key
         except (KeyError, ValueError, OSError):
             continue
     return "UTC"

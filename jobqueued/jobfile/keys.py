@@ -51,7 +51,7 @@ from jobqueued.jobfile.types import (
 )
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
 from jobqueued.model import UNBOUNDED, CatchUp, Overlap
-from jobqueued.timing.schedule import similar_zones, zones
+from jobqueued.timing.schedule import LEAPING, similar_zones, zones
 
 _IO_CLASS = re.compile("idle|(best-effort|realtime):[0-7]")
 _TYPO = 2
@@ -76,6 +76,8 @@ def _zone(node: Scalar) -> str:
         ZoneInfo(node.text)
     except (KeyError, ValueError, OSError):  # a path; a directory of the zone data, such as Europe
         raise Instead(similar_zones(node.text) or nearest(node.text, _like(node.text) or ("",))) from None
+    if node.text.startswith(LEAPING):
+        raise Instead(node.text.removeprefix(LEAPING))
     return node.text
 
 

@@ -230,7 +230,13 @@ def _rule(dst: str, wild: bool) -> _Rule:
 _ANY_ZONE = "a name of the tz database, like Europe/Berlin"
 
 
+LEAPING = "right/"
+"""The zones whose clock counts leap seconds, as the host's does not: by these all would be due half a minute early."""
+
+
 def _zone(name: str) -> ZoneInfo:
+    if name.startswith(LEAPING):
+        raise ScheduleError("timezone", f"found {name!a}: write {name.removeprefix(LEAPING)!a}")
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):

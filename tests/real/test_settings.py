@@ -183,5 +183,7 @@ def test_the_hosts_zone(tmp_path: Path) -> None:
     assert "Asia/Tokyo" == host_timezone(tmp_path)
     (tmp_path / "timezone").write_text("Europe/Berlin\n")
     assert "Europe/Berlin" == host_timezone(tmp_path)
+    (tmp_path / "timezone").write_text("right/Europe/Berlin\n")
+    assert "Europe/Berlin" == host_timezone(tmp_path)
     (tmp_path / "timezone").write_bytes(b"\xff../no zone\n")
     assert "Asia/Tokyo" == host_timezone(tmp_path)

@@ -411,6 +411,7 @@ def test_any_text(text: str) -> None:
         ("europe/berlin", "write Europe/Berlin"),
         ("New York", "write America/New_York"),
         ("Mars/Olympus", "like Europe/Berlin"),
+        ("right/Europe/Berlin", "write 'Europe/Berlin'"),
         ("Europe", "like Europe/Berlin"),
         ("../../etc/passwd", "like Europe/Berlin"),
         ("", "like Europe/Berlin"),
