@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 
 import pytest
@@ -13,7 +14,7 @@ from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import Job
 from tests.support.host import Host
 from tests.support.stranger import as_user, public
-from tests.support.users import GROUP, NEEDS_ROOT, OTHER, STRANGER
+from tests.support.users import NEEDS_ROOT, OTHER, STRANGER
 
 SECRET = "hunter2"
 JOBS = f"""
@@ -26,7 +27,7 @@ jobs:
     redact: {SECRET}
     user: {OTHER}
 """
-MEMBER = 12345
+MEMBER, GROUP = 12345, pwd.getpwnam(OTHER).pw_gid
 """A user in the group of the log directory."""
 
 
