@@ -45,6 +45,7 @@ from jobqueued.paths import Paths
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
 from jobqueued.settings import Settings, limits_of, machine_id, user_name
+from jobqueued.source import Source
 from jobqueued.state.commits import Commits
 from jobqueued.state.faults import StoreError
 from jobqueued.state.housekeeping import Housekeeping
@@ -52,6 +53,13 @@ from jobqueued.state.store import Store
 from jobqueued.state.takeover import Takeover
 from jobqueued.state.write_batch import WriteBatch
 from jobqueued.trace import TraceFile
+
+
+def _watch(paths: Paths, config: Settings, store: Store) -> Watch:
+    """Watch the job files, as this host understands them."""
+    where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
+    read = partial(read_here, where, timezone=config.timezone, seed=machine_id())
+    return Watch(paths.jobs, read, store.files())
 
 
 class Daemon:
@@ -72,9 +80,7 @@ class Daemon:
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
         self._batch = WriteBatch(store)
         self._commits = Commits(store, self._batch, self._everything, paths, log)
-        where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
-        read = partial(read_here, where, timezone=config.timezone, seed=machine_id())
-        self._watch = Watch(paths.jobs, read, store.files())
+        self._watch = _watch(paths, config, store)
         self._job_files = JobFiles(self._watch, self._batch.take_files, log)
         self._reload = Reload(self._watch, self._scheduler.catalog, self._reloaded)
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})
@@ -94,37 +100,22 @@ class Daemon:
             lambda run, error: self._housekeeping.miss(run, error, read_clocks()),
         )  # fmt: skip
         self._housekeeping = Housekeeping(
-            store,
-            paths.logs,
-            config.retention,
-            lambda: self._scheduler.runs,
-            self._commits,
-            log,
-            self._acts.filed,
+            store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log, self._acts.filed,
             config.max_use,
-        )
+        )  # fmt: skip
         self._service_manager = ServiceManager()
         self._signals = Signals(self._asked_to_reload)
-        self._loop = Loop(
-            (
-                self._signals,
-                self._path_triggers,
-                self._lock_processes,
-                LauncherNews(link, partial(self._recover, same_boot=True), log),
-                link.lost_attempts,
-                self._pressure,
-                self._reload,
-                self._job_files,
-                self._control,
-                self._methods.texts,
-                self._monitor,
-                self._commits,
-                self._housekeeping,
-                self._service_manager,
-                Watchdog(self._service_manager, self._watch.inbox.rescan),
-            ),
-            self._decisions.next_wakeup,
-        )
+        self._loop = Loop(self._sources(), self._decisions.next_wakeup)
+
+    def _sources(self) -> tuple[Source, ...]:
+        """All that events come from, in the order of their turns."""
+        return (
+            self._signals, self._path_triggers, self._lock_processes,
+            LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
+            self._pressure, self._reload, self._job_files, self._control, self._methods.texts, self._monitor,
+            self._commits, self._housekeeping, self._service_manager,
+            Watchdog(self._service_manager, self._watch.inbox.rescan),
+        )  # fmt: skip
 
     def begin(self, boot_id: str) -> None:
         """Take up what an earlier daemon left; LauncherError, StoreError, OSError if nobody can tell what that is."""
