@@ -14,6 +14,7 @@ with contextlib.suppress(ImportError):  # the virtual machine has no Hypothesis,
     settings.register_profile("house", deadline=None, suppress_health_check=unhurt)
     settings.load_profile("house")  # no verdict hangs on how fast the machine is
 
+os.umask(0o022)  # a daemon of root's believes no directory that a group may write
 os.environ.pop("COLUMNS", None)  # what is printed is as wide as it is, whoever starts the tests
 
 

@@ -82,7 +82,7 @@ def _opened(path: str) -> int:
             before, step = step, os.open(part, _STEP, dir_fd=step)
             os.close(before)
         for flags in (_FLAGS, _FLAGS | os.O_CREAT | os.O_EXCL):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, FileExistsError):  # somebody else may make it just now
                 return os.open(name, flags, _OURS, dir_fd=step)
         return os.open(name, _FLAGS, dir_fd=step)
     finally:
@@ -110,7 +110,7 @@ def _exposed(path: str, found: os.stat_result, user: int) -> str:
 def _holders(found: os.stat_result) -> list[str]:
     """Those who hold flock(2) locks of a file, ``flock (pid 12) of user alice``, as /proc/locks tells."""
     device, holders = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}", []
-    with contextlib.suppress(OSError), open("/proc/locks") as file:
+    with contextlib.suppress(OSError, ValueError), open("/proc/locks") as file:
         for line in file:
             _number, kind, *_, pid, where, _start, _end = line.split()
             if kind == "FLOCK" and where == device:

@@ -366,6 +366,7 @@ def test_a_daemon_starts_on_it(host: Host, state: Path) -> None:
     (host.root / "state").mkdir()
     shutil.copy(state / "state.db", host.root / "state")
     shutil.copytree(LOGS, host.root / "logs")
+    (host.root / "logs").chmod(0o750)  # whatever the umask of the check-out was
     store = Store(state)
     host.write("jobs.yaml", store.files()["jobs.yaml"].decode())
     store.close()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from jobqueued.child import attempt, identity, spawn, supervisor, tree, wire
+from jobqueued.child.lockfile import LockFiles
 from jobqueued.core import record
 from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId, RunState
 from jobqueued.queue.placement import CPUS
@@ -233,6 +234,22 @@ class TestLockFiles:
         assert [] == json.loads((run / wire.ENDED).read_bytes())["warnings"]
 
     @NEEDS_ROOT
+    def test_a_file_that_others_make_just_now(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two that make a lock file at once both have it, and one has the lock."""
+        opened = os.open
+
+        def beside(path: str, flags: int, *args: Any, **keys: Any) -> int:
+            if flags & os.O_EXCL:
+                (pool.root / "a").touch(0o600)
+            return opened(path, flags, *args, **keys)
+
+        locks = LockFiles([(f"{pool.root}/a", True)], None)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", beside)
+            locks.take()
+        assert [] == locks.examined()
+        locks.free()
+
     def test_a_place_of_others(self, pool: Pool) -> None:
         """A directory in which others could replace the file is a warning, unless it is sticky; a link of theirs on the
         way is not followed, while one of root's is."""
