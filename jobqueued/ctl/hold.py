@@ -8,7 +8,7 @@ from jobqueued.ctl import standing
 from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.records import Interrupted, history, own_run
-from jobqueued.ctl.terminal import print_line
+from jobqueued.ctl.terminal import moment, print_line
 from jobqueued.model import LIVE, to_text
 from jobqueued.paths import Paths
 from jobqueued.text import printable
@@ -61,6 +61,11 @@ def drain(paths: Paths, until: int | None) -> None:
             raise Unreachable(f"{error.message}\nthe host stays on hold until `jobqueuectl release`") from None
         except KeyboardInterrupt:
             raise Interrupted("the host stays on hold until `jobqueuectl release`") from None
+    print_line(f"no run is live; the host stays on hold until {_end_of_drain(until)}, or `jobqueuectl release`")
+
+
+def _end_of_drain(until: int | None) -> str:
+    return "the next boot" if until is None else f"{moment(to_text(until))} or the next boot"
 
 
 def _live_and_on_hold(paths: Paths) -> list[str]:
