@@ -51,8 +51,8 @@ def meant_duration(text: str) -> str:
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d):(\d\d)", text, re.ASCII):
         return _in_units(int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3]))
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d)", text, re.ASCII):
-        first, second = int(clock[1]), int(clock[2])
-        return f"{_in_units(3600 * first + 60 * second)} or {_in_units(60 * first + second)}"
+        least = int(clock[1]) * 60 + int(clock[2])
+        return f"{_in_units(least * 60)} or {_in_units(least)}" if least else ""
     if re.search("[0-9] ?M", text) and not text.startswith("PT"):  # months, where capitals mean something
         return ""
     plain = re.sub(r" and |, ?(?=\d)| |^pt(?=\d)", "", text.lower())
