@@ -180,15 +180,16 @@ class Catalog:
 
     def _taken(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, list[Problem]]:
         """Find the files with an id of another file."""
-        refused: dict[str, list[Problem]] = {}
+        refused: dict[str, _Conflict] = {}
         while found := self._conflicts({f: jobs for f, jobs in files.items() if f not in refused}, vanished):
             sure = {file: conflict for file, conflict in found.items() if conflict.holders - found.keys()}
-            refused |= {file: conflict.problems for file, conflict in (sure or found).items()}
+            refused |= sure or found
         for file in sorted(refused):  # those that refused one another are tried again, the first by name first
-            others = {other: jobs for other, jobs in files.items() if other == file or other not in refused}
-            if not self._conflicts(others, vanished):
-                del refused[file]
-        return refused
+            if refused[file].holders <= refused.keys():
+                others = {other: jobs for other, jobs in files.items() if other == file or other not in refused}
+                if not self._conflicts(others, vanished):
+                    del refused[file]
+        return {file: conflict.problems for file, conflict in refused.items()}
 
     def _conflicts(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, _Conflict]:
         holders = self._holders(files, vanished)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -89,6 +90,21 @@ def test_a_refused_file_frees_nothing() -> None:
     catalog = Catalog([job("x", "a"), job("y", "b"), job("z", "c")])
     files = {"a": (job("y", "a"),), "b": (job("z", "b"),)}
     assert {"a", "b"} == catalog.conflicts_among(files).keys()
+
+
+def test_many_files_with_one_id_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever's id is surely another's is not compared with all others again."""
+    compared = []
+    conflicts = Catalog._conflicts
+
+    def counted(catalog: Catalog, files: Any, vanished: Any) -> Any:
+        compared.append(len(files))
+        return conflicts(catalog, files, vanished)
+
+    monkeypatch.setattr(Catalog, "_conflicts", counted)
+    files = {f"{number:03}": (job("x", f"{number:03}"), job(f"j{number}", f"{number:03}")) for number in range(200)}
+    assert sorted(files)[1:] == sorted(Catalog().conflicts_among(files))
+    assert sum(compared) <= 2 * len(files)
 
 
 def test_a_vanished_file_holds_nothing() -> None:
