@@ -98,8 +98,10 @@ class LockProcesses(Source):
         OSError: it can't be; ProcessLookupError: it is gone.
         """
         born = birth(peer.pid)
-        if peer.process < 0 or born is None or _has_ended(peer.process):  # so it was its number until now
+        if born is None or (peer.process >= 0 and _has_ended(peer.process)):  # so it was its number until now
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        if peer.process < 0:
+            raise OSError(errno.EMFILE, "there was no descriptor for it when it connected")
         of_user = sum(asked.uid == peer.uid for asked in self._asked.values())
         if of_user >= OF_A_USER and peer.uid not in (0, os.geteuid()):
             raise OSError(errno.EUSERS, f"{peer.name} has {of_user} with-lock commands already (jobqueuectl locks)")

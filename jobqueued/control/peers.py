@@ -8,7 +8,7 @@ import grp
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -44,19 +44,30 @@ class Peer(NamedTuple):
             groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
         return cls(uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}), pid)
 
-    def followed(self, connection: socket.socket) -> Peer:
-        """The peer with a descriptor of its process, if there can be one; who closes that is the caller."""
+    def followed(self, connection: socket.socket, is_spare: Callable[[int], bool]) -> Peer:
+        """The peer with a descriptor of its process, if a spare one can be had; who closes that is the caller."""
+        process = -1
+        with contextlib.suppress(OSError, OverflowError):
+            process = self._process(connection)
+        if process >= 0 and not is_spare(process):
+            os.close(process)
+            process = -1
+        return self._replace(process=process)
+
+    def _process(self, connection: socket.socket) -> int:
         try:
-            return self._replace(process=connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD))
+            return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
         except OSError as error:
             if error.errno != errno.ENOPROTOOPT:  # a kernel before 6.5, which has it by the number only
-                return self
-        with contextlib.suppress(OSError, OverflowError):
-            process = os.pidfd_open(self.pid)
-            if os.stat(f"/proc/{self.pid}").st_uid in (self.uid, 0):  # 0: it can't be looked into
-                return self._replace(process=process)
+                raise
+        process = os.pidfd_open(self.pid)
+        try:
+            is_theirs = os.stat(f"/proc/{self.pid}").st_uid in (self.uid, 0)  # 0: it can't be looked into
+        except OSError:
+            is_theirs = False
+        if not is_theirs:
             os.close(process)
-        return self
+        return process if is_theirs else -1
 
     @property
     def name(self) -> str:

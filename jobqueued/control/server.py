@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from jobqueued.control.listener import Listener
 from jobqueued.control.peers import Peer, Rank
 from jobqueued.control.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
-from jobqueued.host.descriptors import most
+from jobqueued.host.descriptors import is_spare, most
 from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
 
@@ -226,7 +226,7 @@ class ControlServer(Source):
         client = _Client(connection, peer, self._rank(peer), now.mono)
         if (reason := self._full(client)) is None:
             if client.rank >= Rank.OPERATOR:
-                client.peer = peer.followed(connection)
+                client.peer = peer.followed(connection, is_spare)
             client.service = Service(self._methods(client.peer, lambda: self._ticket(client)))
             self._clients[connection.fileno()] = client
             return

@@ -14,12 +14,13 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from jobqueued.child import unix_socket, wire
-from jobqueued.control import server
+from jobqueued.control import peers, server
 from jobqueued.control.interface import INTERFACE
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.peers import Peer, Rank
@@ -409,12 +410,22 @@ class TestSocket:
         assert {"parameters": {"got": "x"}} == service.client().ask("Describe", job="x")
         service.control.close()
 
-    def test_peer(self, service: Service, methods: FakeMethods) -> None:
+    def test_peer(self, service: Service, methods: FakeMethods, monkeypatch: pytest.MonkeyPatch) -> None:
         """The kernel says who is there, with all groups, and which process it is."""
         service.client().ask("Describe", job="x")
         (peer,) = methods.peers
         assert Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid()) == peer._replace(process=-1)
         assert f"\nPid:\t{os.getpid()}\n" in Path(f"/proc/self/fdinfo/{peer.process}").read_text()
+        mine, theirs = socket.socketpair()
+        with mine, theirs, monkeypatch.context() as patch:
+            assert -1 == Peer.of(mine).followed(mine, lambda _number: False).process
+            patch.setattr(peers, "_SO_PEERPIDFD", 4711)  # as on a kernel that has it not
+            followed = Peer.of(mine).followed(mine, lambda _number: True).process
+            assert f"\nPid:\t{os.getpid()}\n" in Path(f"/proc/self/fdinfo/{followed}").read_text()
+            os.close(followed)
+            stranger = Peer.of(mine)._replace(uid=STRANGER, pid=os.getpid())
+            patch.setattr(os, "stat", lambda _path: SimpleNamespace(st_uid=STRANGER - 1))
+            assert -1 == stranger.followed(mine, lambda _number: True).process
         assert ("root", "uid 7") == (Peer(0, frozenset()).name, Peer(7, frozenset()).name)
 
 

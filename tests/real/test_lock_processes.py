@@ -232,9 +232,10 @@ class TestAskers:
         """A process that has ended gets nothing, whoever has its number now; nor does one that can't be followed."""
         with subprocess.Popen(["true"]) as ended:
             process = os.pidfd_open(ended.pid)
-        for gone in (Peer(0, frozenset(), os.getpid(), process), Peer(0, frozenset(), os.getpid())):
-            with pytest.raises(ProcessLookupError):
-                processes.come(gone)
+        with pytest.raises(ProcessLookupError):
+            processes.come(Peer(0, frozenset(), os.getpid(), process))
+        with pytest.raises(OSError, match="no descriptor for it when it connected"):
+            processes.come(Peer(0, frozenset(), os.getpid()))
         os.close(process)
 
     def test_many_of_one_user(self, processes: LockProcesses, sleeper: subprocess.Popen[bytes]) -> None:
