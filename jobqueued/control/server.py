@@ -39,7 +39,7 @@ _ACCEPTED = 16
 _QUEUED = 64
 """Calls behind one that waits for its answer."""
 _BACKLOG = 1 << 22
-"""Unread replies (bytes) after which a client that gets one more is dropped; a single one may be longer."""
+"""Unread replies (bytes) behind which no further call of a client is answered; a single one may be longer."""
 _SENT = 1 << 18
 """Bytes that are sent to a client in a turn."""
 
@@ -80,8 +80,9 @@ class _Client:
 
     @property
     def is_to_be_answered(self) -> bool:
-        """True if its next call can be answered at once; a stranger has to take its last answer before."""
-        return bool(self.queue) and self.pending is None and not (self.is_stranger and self.outbox)
+        """True if its next call can be answered at once: it takes its answers, a stranger the last one too."""
+        takes = not self.outbox if self.is_stranger else self.unread <= _BACKLOG
+        return bool(self.queue) and self.pending is None and takes
 
     @property
     def is_to_be_read(self) -> bool:
@@ -295,15 +296,11 @@ class ControlServer(Source):
         return encode(VarlinkError("Refused", {"reason": reason}).reply())
 
     def _send(self, client: _Client, message: bytes = b"") -> None:
-        unread = client.unread
         if message:
             client.put(message)
         try:
             client.send()
         except OSError:  # it has left; nobody looks for its end of file while calls of it are queued
-            self._drop(client)
-            return
-        if message and unread > _BACKLOG:
             self._drop(client)
 
     def _drop(self, client: _Client) -> None:

@@ -165,20 +165,24 @@ class TestClients:
 
 
 class TestWhoDoesNotRead:
-    def test_is_dropped(self, service: Service) -> None:
-        """A client that asks for much and reads nothing is dropped; another is answered all the time."""
+    def test_waits(self, service: Service, methods: FakeMethods) -> None:
+        """A client that asks for much and reads nothing is carried out for no more than some; others are answered all
+        the time, the loop is not kept busy, and once it reads it gets all of it.
+        """
         greedy, good = service.client(), service.client()
+        greedy.socket.sendall(call("List") * 200)
         for _ in range(200):
-            with contextlib.suppress(OSError):
-                greedy.socket.send(call("List"))
             assert {"parameters": {"got": "x"}} == good.ask("Describe", job="x")
-        service.until(lambda: service.held == 1)
+        assert 40 <= methods.calls.count("List") < 100
+        assert not service.control.has_more
+        assert 200 == len(greedy.replies(200))
 
-    def test_costs_no_more(self, service: Service, methods: FakeMethods) -> None:
-        """Once it is dropped nothing more is carried out for it."""
+    def test_leaves(self, service: Service, methods: FakeMethods) -> None:
+        """One that hangs up instead is noticed, and nothing more is carried out for it."""
         greedy = service.client()
         greedy.socket.sendall(call("List") * 1000)
-        service.until(lambda: methods.calls)
+        service.until(lambda: methods.calls and not service.control.has_more)
+        greedy.socket.close()
         service.until(lambda: service.held == 0)
         assert len(methods.calls) < 100
 
