@@ -105,7 +105,7 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_PRIVATE: dict[str, Any] = {"description": "", "schedule": [], "invalid": None, "file": "", "line": 0}
+_PRIVATE: dict[str, Any] = {"description": "", "tags": [], "schedule": [], "invalid": None, "file": "", "line": 0}
 """What a stranger is not told of a job: whatever its file says in words, and where that is."""
 
 

@@ -350,7 +350,7 @@ def test_what_is_nowhere_any_more_is_known_once_all_files_are_read(host: Host) -
     host.write("moved.yaml", "jobs: {work: {command: [}}")
     host.start()
     reason = "job work is in no readable job file"
-    assert host.call("Why", run=run)["why"]["reasons"] == [reason]
+    assert reason in host.call("Why", run=run)["why"]["reasons"]
     host.write("moved.yaml", "jobs: {other: {command: 'true'}}")
     assert host.wait(run)["reason"] == "job_removed"
 
