@@ -258,6 +258,8 @@ class _Tree:
         """The text, with what has become of it that a reader of the file may not see."""
         start, end = event.start_mark, event.end_mark
         plain = not event.style
+        if start.line == end.line and event.style != '"' and self._text[end.index : end.index + 1] not in " \t":
+            return Scalar(start.line + 1, start.column + 1, event.value, plain)  # as nearly all are
         raw = self._text[start.index : end.index] if end.line > start.line or event.style == '"' else ""
         if plain and (lost := _LOST.match(self._text, end.index)) and self._text[end.index - 1] != "#":
             message = (
