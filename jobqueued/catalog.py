@@ -10,7 +10,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from jobqueued.circles import circles, told, way_back
-from jobqueued.model import Job, Problem
+from jobqueued.model import Job
+from jobqueued.problem import Problem
 
 _NO_CIRCLE = "jobs of which none waits for itself; take one out of `dependencies` or `on`"
 _PATIENCE = 10

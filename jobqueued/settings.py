@@ -13,7 +13,8 @@ from jobqueued.child.trust import Refused, check_path
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.jobfile.settings_keys import read_settings_tree
 from jobqueued.jobfile.yamltext import MAX_BYTES, read_tree
-from jobqueued.model import CORE, CPU, DAY, MEMORY, ONE_A_MINUTE, Escalation, Problem
+from jobqueued.model import CORE, CPU, DAY, MEMORY, ONE_A_MINUTE, Escalation
+from jobqueued.problem import Problem
 from jobqueued.timing.schedule import LEAPING
 
 

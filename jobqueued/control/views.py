@@ -26,11 +26,11 @@ from jobqueued.model import (
     Job,
     JobStatus,
     On,
-    Problem,
     Run,
     RunState,
     to_text,
 )
+from jobqueued.problem import Problem
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
 from jobqueued.text import duration

@@ -12,8 +12,9 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl.job_files import read_files
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.terminal import counted, distance, json_option, print_json, print_line, print_table
-from jobqueued.model import Job, Problem, to_text
+from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
+from jobqueued.problem import Problem
 
 
 @click.command()

@@ -18,8 +18,8 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import read_files, user_of_daemon
 from jobqueued.ctl.terminal import counted, json_option, print_json, print_table, styled
-from jobqueued.model import Problem
 from jobqueued.paths import Paths
+from jobqueued.problem import Problem
 from jobqueued.settings import read_settings
 from jobqueued.text import size
 

@@ -24,8 +24,9 @@ from jobqueued.jobdir.trust import UNREAD, is_job_file, is_meant, read_trusted
 from jobqueued.jobfile.oddities import Surroundings, oddities
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.yamltext import MAX_BYTES
-from jobqueued.model import Job, Problem, to_text
+from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
+from jobqueued.problem import Problem
 from jobqueued.settings import Settings, limits_of, machine_id, read_settings, user_name
 from jobqueued.text import printable
 

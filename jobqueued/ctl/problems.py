@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobqueued.ctl.terminal import print_line
-from jobqueued.model import Problem
+from jobqueued.problem import Problem
 
 
 def print_problems(problems: Iterable[Problem]) -> bool:

@@ -9,8 +9,8 @@ import click
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.problems import print_problems, print_stale
 from jobqueued.ctl.terminal import counted, print_line
-from jobqueued.model import Problem
 from jobqueued.paths import Paths
+from jobqueued.problem import Problem
 
 _PATIENCE = 300.0
 

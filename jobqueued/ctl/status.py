@@ -13,8 +13,8 @@ from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.problems import print_problems, print_stale
 from jobqueued.ctl.records import print_runs
 from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, styled
-from jobqueued.model import Problem
 from jobqueued.paths import Paths
+from jobqueued.problem import Problem
 
 
 @click.command()

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from jobqueued.catalog import Catalog
 from jobqueued.events import FileGone, JobsRead
 from jobqueued.jobfile.yamltext import Steps, at_once
-from jobqueued.model import SECOND, Job, Problem
+from jobqueued.model import SECOND, Job
+from jobqueued.problem import Problem
 
 PATIENCE = 5 * SECOND
 """The time a file may be missing before its jobs are removed: editors and package managers delete and re-create."""

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.host import linux
 from jobqueued.jobdir.trust import InWriting, is_job_file, is_meant, read_trusted
-from jobqueued.model import SECOND, Problem
+from jobqueued.model import SECOND
+from jobqueued.problem import Problem
 
 RESCAN = 60 * SECOND
 """The least time between two listings for which no event asked."""

@@ -15,7 +15,8 @@ from jobqueued.jobdir.acceptance import Acceptance, Read, is_gone
 from jobqueued.jobdir.inbox import Inbox, signature_of
 from jobqueued.jobdir.trust import UNREAD, InWriting
 from jobqueued.jobfile.yamltext import Steps
-from jobqueued.model import Job, Problem
+from jobqueued.model import Job
+from jobqueued.problem import Problem
 
 SLICE = 16
 """Files begun, and steps of reading them, in one call of `scan`: some 10 ms."""

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from jobqueued.jobfile.reader import read_in_steps
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.yamltext import Steps, quoted
-from jobqueued.model import Job, Problem
+from jobqueued.model import Job
+from jobqueued.problem import Problem
 
 _OPERATORS = re.compile(r"\|\|?|&&?|;|\d?>>?(&\d)?|<<?<?|\d?>/dev/null|!")
 _EXPANDED = re.compile(r"~(/.*)?|\$\{?\w+\}?(/.*)?|\$\(.*|`.*")

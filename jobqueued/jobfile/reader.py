@@ -17,7 +17,8 @@ from jobqueued.jobfile.scalars import Key, ValueType
 from jobqueued.jobfile.spelling import plain_name
 from jobqueued.jobfile.types import MAX_PROBLEMS, mapping, read_keys
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Steps, at_once, is_null, read_tree_in_steps
-from jobqueued.model import Job, On, Problem, Trigger, to_instant
+from jobqueued.model import Job, On, Trigger, to_instant
+from jobqueued.problem import Problem
 from jobqueued.timing.cronexpr import SECONDS
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jobqueued.jobfile.yamltext import Node, described
-from jobqueued.model import Problem
+from jobqueued.problem import Problem
 
 
 class Refusal(NamedTuple):

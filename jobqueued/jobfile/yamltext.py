@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 
 from jobqueued.jobfile.yamlslips import MAX_DEPTH, TOO_DEEP, Fault, position, syntax_fault
-from jobqueued.model import Problem
+from jobqueued.problem import Problem
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.catalog import Catalog, Change
-from jobqueued.model import Job, Problem
+from jobqueued.model import Job
+from jobqueued.problem import Problem
 from jobqueued.timing.schedule import Schedule
 
 

@@ -28,7 +28,8 @@ from jobqueued.control.server import CLIENTS, IDLE, PLACES
 from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.core.record import begin
 from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
-from jobqueued.model import SECOND, Claim, LockClientId, Now, On, Problem, Run, RunId, RunState, to_instant
+from jobqueued.model import SECOND, Claim, LockClientId, Now, On, Run, RunId, RunState, to_instant
+from jobqueued.problem import Problem
 from jobqueued.saved import Hold
 from tests.support.calls import SECRET, Client, Real, Service, call, peer
 from tests.support.users import GROUP, NEEDS_ROOT, STRANGER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import shutil
@@ -26,9 +27,12 @@ from jobqueued.state import record_files
 from tests.support.answers import RECORD
 from tests.support.client import PROGRAM, environment, harmful, on_terminal, run_raw
 from tests.support.host import DEADLINE, Host, wait_for
-from tests.support.users import GROUP, NEEDS_ROOT, STRANGER
+from tests.support.users import NEEDS_ROOT, STRANGER
 
 HOSTILE = r"\033]0;owned\007\033[2J\033[31mred\033[0m\r\033[1A\342\200\256evil\303(\377\t|\n"
+
+GROUP = 1
+"""A group that has a name, daemon, wherever there are any."""
 
 
 def logs(root: Path, *arguments: str | int) -> subprocess.CompletedProcess[bytes]:
@@ -425,10 +429,10 @@ class TestUsers:
         directory = Path(tempfile.mkdtemp())
         directory.chmod(0o755)
         host = Host(directory / "host")
+        (host.root / "jobqueued.yaml").write_text(f"operators: {grp.getgrgid(GROUP).gr_name}\n")
         host.write("a.yaml", "jobs: {a: {command: 'echo secret'}}")
         host.start()
         host.wait(host.run("a"))
-        os.chown(host.root / "logs", 0, GROUP)
         yield host
         host.close()
         shutil.rmtree(directory)

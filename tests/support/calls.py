@@ -24,7 +24,8 @@ from jobqueued.core.record import begin
 from jobqueued.events import Event
 from jobqueued.host.log import Log
 from jobqueued.loop import read_clocks
-from jobqueued.model import Now, Problem, Run, RunId, RunState
+from jobqueued.model import Now, Run, RunId, RunState
+from jobqueued.problem import Problem
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.run_directory import RunDirectory
 from jobqueued.state.store import Store

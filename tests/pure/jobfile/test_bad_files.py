@@ -25,7 +25,7 @@ from jobqueued.ctl.main import main
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.yamltext import MAX_BYTES, MAX_NODES
-from jobqueued.model import Problem
+from jobqueued.problem import Problem
 from jobqueued.text import printable
 
 BAD = Path(__file__).parents[2] / "bad"
