@@ -92,7 +92,7 @@ class Host:
                 connection.settimeout(DEADLINE)
                 connection.connect(unix_socket.address(directory, wire.CONTROL))
                 connection.sendall(encode({"method": f"io.jobqueue.{method}", "parameters": parameters}))
-                decoder, messages = Decoder(), []
+                decoder, messages = Decoder(64 << 20), []
                 while not messages:
                     data = connection.recv(1 << 16)
                     if not data:

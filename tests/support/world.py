@@ -180,8 +180,7 @@ class World:
             if isinstance(command, SaveRun):
                 self.rows[command.run.id] = command.run, command.record
             elif isinstance(command, ForgetRun):
-                assert self.rows[command.run][1] is None, "an end that is forgotten"
-                del self.rows[command.run]
+                assert self.rows.pop(command.run, (None, None))[1] is None, "an end that is forgotten"
             elif isinstance(command, SaveJob):
                 self.memories[command.saved.job] = command.saved
             elif isinstance(command, SaveBoot):
