@@ -11,8 +11,10 @@ run: $(VENV)/.installed
 	@mkdir -p var
 	@exec $(BIN)/jobqueued --root var --config etc/jobqueued.yaml --jobs etc/jobqueue.d --log text
 
+# Half of the tests wait for something most of the time.
+WORKERS = $(shell expr $$(nproc) + 2)
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.linted units
 	$(BIN)/ruff check .
