@@ -44,7 +44,10 @@ def until(what: str, condition: Callable[[], T]) -> T:
 
 
 def ctl(*arguments: str) -> Any:
-    return json.loads(sh("jobqueuectl", *arguments, "--json"))
+    """What a command answers in JSON, without the number of its schema."""
+    answer = json.loads(sh("jobqueuectl", *arguments, "--json"))
+    assert answer.pop("schema") == 1
+    return answer
 
 
 def start(file: str) -> None:
