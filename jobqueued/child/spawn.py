@@ -201,7 +201,7 @@ def _become(plan: _Plan, report: int) -> NoReturn:
     except StartFailed as error:
         failure = f"{error.number}\n{error.step}\n{error.detail}"
     except OSError as error:
-        need = _NEEDS.get(steps.step, "") if error.errno == errno.EPERM else ""
+        need = _NEEDS.get(steps.step, "") if error.errno == errno.EPERM and not os.geteuid() else ""
         failure = f"{error.errno}\n{steps.step}\n{steps.detail}{error.strerror}{need}"
     except BaseException as error:
         failure = f"0\n{steps.step}\n{steps.detail}{type(error).__name__} {error}"

@@ -76,11 +76,11 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
 
 
 def _surroundings(paths: Paths) -> Surroundings:
-    """The surroundings of the daemon that has this job directory, as far as its owner tells them."""
+    """The surroundings of the daemon that has this job directory, as far as its owner tells them; else of root's."""
     try:
         owner = paths.jobs.stat().st_uid
     except OSError:
-        owner = os.geteuid()
+        owner = 0
     return Surroundings(len(host_has()[0]), user_name(owner), own_tmp=paths == Paths.system())
 
 

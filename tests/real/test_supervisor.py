@@ -250,6 +250,7 @@ class TestLockFiles:
         assert [] == locks.examined()
         locks.free()
 
+    @NEEDS_ROOT
     def test_a_place_of_others(self, pool: Pool) -> None:
         """A directory in which others could replace the file is a warning, unless it is sticky; a link of theirs on the
         way is not followed, while one of root's is."""
