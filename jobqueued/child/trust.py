@@ -17,6 +17,9 @@ _KINDS = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symbolic link", stat.S_IFREG
 _PLAIN = re.compile(r"[\w/.+:@%,=-]+", re.ASCII)
 
 
+_EVERYBODYS = ("/tmp", "/var/tmp", "/dev/shm")
+
+
 class Refused(Exception):
     """Distrust: str() has what was found, what is accepted, and the commands that mend it."""
 
@@ -31,8 +34,12 @@ def check_path(path: str, user: int, *, sticky: bool = False) -> None:
     way = list(_way(path))
     safe = [*(stat.S_ISDIR(entry.st_mode) for _, entry in way[1:]), sticky]
     for (place, found), is_safe in zip(way, safe, strict=True):
-        if not (is_safe and found.st_mode & stat.S_ISVTX and found.st_uid in (0, user)):
-            check_status(found, place, user)
+        if is_safe and found.st_mode & stat.S_ISVTX and found.st_uid in (0, user):
+            continue
+        if place in _EVERYBODYS:  # which has to stay so
+            accepted = f"a place in directories that only {_owners(user)} can write"
+            raise Refused(f"found it in {place}, where everybody may write; accepted: {accepted}")
+        check_status(found, place, user)
 
 
 def followed(path: str, user: int) -> str:
@@ -65,9 +72,12 @@ def check_status(found: os.stat_result, path: str, user: int) -> None:
         faults.append(f"{writers} may write")
         commands.append(f"chmod go-w {place}")
     if faults:
-        accepted = "root" if user == 0 else f"root or {name_of(user)}"
         what = f"a {kind} that {' and '.join(faults)}"
-        raise Refused(f"found {what}; accepted: one that only {accepted} can write: {' && '.join(commands)}")
+        raise Refused(f"found {what}; accepted: one that only {_owners(user)} can write: {' && '.join(commands)}")
+
+
+def _owners(user: int) -> str:
+    return "root" if user == 0 else f"root or {name_of(user)}"
 
 
 def quoted(path: str) -> str:

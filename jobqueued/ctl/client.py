@@ -157,8 +157,11 @@ def _nearest(error: str, parameters: Message, control: Path) -> str:
         jobs = [row["id"] for row in ask(control, "List")["jobs"]]
     except (Refused, Unreachable):
         return ""
+    if error == _NO_RUN and wanted in jobs:
+        return f"{printable(wanted)} is a job, and no run; for its runs: jobqueuectl history {wanted}"
     if error == _NO_RUN and job in jobs:
         return f"no such run: {printable(wanted)}, or its record has expired; see: jobqueuectl history {job}"
     near = nearest(job or wanted, jobs) if jobs else ""
+    number = number if at else ""
     kind = "run" if error == _NO_RUN else "job"
     return f"no such {kind}: {printable(wanted)}; did you mean {near}{at}{number}?" if near else ""

@@ -33,8 +33,8 @@ def list_jobs(
 
     Lists all, or those whose id is a JOB or matches a GLOB.
 
-    NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run, ENDED its result.
-    If the host is on hold, this is said first.
+    NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run that has ended,
+    ENDED its result.  If the host is on hold, this is said first.
 
     While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.

@@ -43,6 +43,7 @@ from jobqueued.jobfile.scalars import (
 from jobqueued.jobfile.spelling import Instead, nearest
 from jobqueued.jobfile.types import (
     ANYTHING,
+    PLANNED_TOO,
     each,
     mapping,
     one_or_more,
@@ -308,8 +309,8 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("exclusive", FLAG, "false", "Run alone on this host.", "true"),
         Key("concurrency", integer(1, 1000), "1", "Runs of this job that may be live at a time.", "2"),
         Key("overlap", choice(*Overlap), "queue",
-            "Action when a run comes due while the job is at its `concurrency`: queue it, skip it, or replace the one "
-            "that waits.", "skip"),
+            "Action when a run comes due while the job is at its `concurrency`: queue it, skip it, or let it replace "
+            "the live one, which is stopped.", "skip"),
         Key("max_waiting", _or_unbounded(integer(1, 100_000)), "",
             "Waiting runs of this job, beyond which runs are skipped; by default 1 by the clock, 100 otherwise, with "
             "`none` however many.", "5"),
@@ -426,7 +427,9 @@ ELSEWHERE = {word: key for key, words in _FOREIGN.items() for word in words.spli
 ELSEWHERE |= dict.fromkeys(("name", "id", "job"), "the id as the key above the job, as in jobs: {backup: {…}}")
 
 AT_THE_TOP = {
-    word: f"defaults and jobs; {name!r} belongs to a job, as in jobs: {{backup: {{{name}: {key.example}}}}}"
+    word: PLANNED_TOO.format(name)
+    if key.planned
+    else f"defaults and jobs; {name!r} belongs to a job, as in jobs: {{backup: {{{name}: {key.example}}}}}"
     for name, key in JOB_KEYS.items()
     for word in (name.replace("_", ""), *_FOREIGN.get(name, "").split())
 }

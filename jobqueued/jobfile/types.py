@@ -183,7 +183,7 @@ def _as_written(node: Scalar) -> Any:
 ANYTHING = mapping("a mapping", lambda entries: plain(Mapping(0, 0, entries), _as_written))
 
 _PLANNED = "a key of a later version"
-_PLANNED_TOO = "the file without it; `{}`, which does that, is a key of a later version"
+PLANNED_TOO = "the file without it; `{}`, which does that, is a key of a later version"
 
 
 def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:
@@ -196,8 +196,8 @@ def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Re
         stands_for = near
     else:
         live = [key for key, found in keys.items() if not found.planned] or ["no mapping in this version"]
-        accepted = ", ".join(live) if len(live) <= 8 else "a key of jobqueue.d(5), such as command, schedule or user"
+        accepted = "a key of jobqueue.d(5), such as command, schedule or user" if "command" in keys else ", ".join(live)
     if stands_for:
-        accepted = _PLANNED_TOO.format(stands_for) if keys[stands_for].planned else f"'{stands_for}'"
+        accepted = PLANNED_TOO.format(stands_for) if keys[stands_for].planned else f"'{stands_for}'"
     refusal = Refusal.of(key, accepted, "an unknown key")._replace(stands_for=stands_for)
     return refusal.below(ascii(name[:64])[1:-1])

@@ -6,6 +6,7 @@ import os
 import stat
 import struct
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,3 +206,13 @@ def test_a_live_daemon_says_whom_it_does_not_believe(tmp_path: Path) -> None:
         wait_for(lambda: not host.call("Status")["problems"])
     finally:
         host.close()
+
+
+@NEEDS_ROOT
+def test_a_shared_directory_stays_as_it_is() -> None:
+    """Nobody is told to take /tmp from everybody: what is there has to go elsewhere."""
+    with (
+        tempfile.NamedTemporaryFile(dir="/tmp") as file,
+        pytest.raises(Refused, match="found it in /tmp, where everybody may write; accepted: a place"),
+    ):
+        check_path(file.name, 0)
