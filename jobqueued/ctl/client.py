@@ -20,13 +20,14 @@ TIMEOUT = 10.0
 _LIMIT = 1 << 28
 """The daemon is trusted with more than its clients are: a hundred thousand jobs are one message of 30 MiB."""
 
+_WHO_MAY = "run this as root, or as a member of a group that jobqueued.yaml names for it (operators, readers)"
 _NO_JOB, _NO_RUN = f"{NAME}.NoSuchJob", f"{NAME}.NoSuchRun"
 _REFUSALS = {
     _NO_JOB: "no such job: {job}; see: jobqueuectl list",
     _NO_RUN: "no such run: {run}, or its record has expired; see: jobqueuectl history",
     f"{NAME}.NoOutput": "no output of {run}: {reason}",
     f"{NAME}.Refused": "refused: {reason}",
-    f"{NAME}.PermissionDenied": "permission denied; run this as root or as a member of the group jobqueue",
+    f"{NAME}.PermissionDenied": f"permission denied; {_WHO_MAY}",
 }
 
 
@@ -131,7 +132,7 @@ def _cause(error: OSError | MessageError) -> tuple[str, str]:
         case FileNotFoundError() | ConnectionRefusedError():
             return "it is not running", "start it (`systemctl start jobqueued`), or give its place with --root or --run"
         case PermissionError():
-            return "permission denied", "run this as root or as a member of the group jobqueue"
+            return "permission denied", _WHO_MAY
         case TimeoutError():
             return "no answer in time", "see: journalctl -u jobqueued"
         case OSError():

@@ -53,15 +53,16 @@ def drain(paths: Paths, until: int | None) -> None:
     if own_run() is not None:
         raise click.UsageError("a run can't wait until no run is live; use `jobqueuectl hold`")
     ask(paths.control, "Hold", until=None if until is None else to_text(until), boot=True)
+    stays = f"the host stays on hold until {_end_of_drain(until)}, or `jobqueuectl release`"
     while live := _live_and_on_hold(paths):
         click.echo(f"waiting for {', '.join(map(printable, live))}", err=True)
         try:
             ask(paths.control, "Wait", timeout=None, run=live[0])
         except Unreachable as error:
-            raise Unreachable(f"{error.message}\nthe host stays on hold until `jobqueuectl release`") from None
+            raise Unreachable(f"{error.message}\n{stays}") from None
         except KeyboardInterrupt:
-            raise Interrupted("the host stays on hold until `jobqueuectl release`") from None
-    print_line(f"no run is live; the host stays on hold until {_end_of_drain(until)}, or `jobqueuectl release`")
+            raise Interrupted(stays) from None
+    print_line(f"no run is live; {stays}")
 
 
 def _end_of_drain(until: int | None) -> str:

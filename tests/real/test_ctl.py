@@ -242,7 +242,7 @@ class TestAnswers:
             (VarlinkError("NoSuchJob", {"job": "a\x1b"}), 1, r"no such job: a\x1b"),
             (VarlinkError("NoSuchRun", {"run": "a@1"}), 1, "no such run: a@1"),
             (VarlinkError("Refused", {"reason": "not now"}), 1, "refused: not now"),
-            (VarlinkError("PermissionDenied"), 1, "member of the group jobqueue"),
+            (VarlinkError("PermissionDenied"), 1, "member of a group that jobqueued.yaml names"),
             (
                 VarlinkError("org.varlink.service.MethodNotFound", {"method": "X"}),
                 2,

@@ -503,7 +503,10 @@ class TestDrain:
         first.kill()
         busy.kill()
         _, told = second.communicate(timeout=DEADLINE)
-        assert (2, True) == (second.returncode, told.endswith("the host stays on hold until `jobqueuectl release`\n"))
+        assert (2, True) == (
+            second.returncode,
+            told.endswith(" or the next boot, or `jobqueuectl release`\n"),
+        )
         busy.start()
         assert ME == busy.call("Status")["held_by"]
         assert "waiting" == busy.call("Show", run=busy.run("plain"))["record"]["state"]
