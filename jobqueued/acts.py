@@ -81,8 +81,8 @@ class Acts:
             case commands.Stop(run, attempt, reason):
                 if trouble := self._link.stop(Name(run, attempt), reason):
                     self._log.say("trouble", text=trouble)
-            case commands.LookUp(user):
-                self._link.look_up(user)
+            case commands.LookUp(account):
+                self._link.look_up(account)
             case RemoveMarks():
                 self._remove_marks(command) if committed or command.again else self._held_back.append(command)
             case commands.WriteRecord(record):

@@ -9,6 +9,7 @@ from itertools import chain, count
 from operator import attrgetter
 from typing import NamedTuple
 
+from jobqueued.accounts import Account, accounts
 from jobqueued.circles import circles, told, way_back
 from jobqueued.model import Job
 from jobqueued.problem import Problem
@@ -39,7 +40,7 @@ class Catalog:
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
         self._jobs: dict[str, Job] = {}
         self._ids: dict[str, set[str]] = {}
-        self._users: dict[str, set[str]] = {}
+        self._accounts: dict[Account, set[str]] = {}
         self._dependents: dict[str, set[str]] = {}
         self._listeners: dict[tuple[str, str], set[str]] = {}
         for job in jobs:
@@ -65,9 +66,9 @@ class Catalog:
         """The jobs of a file, by id."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._ids.get(file, ())))
 
-    def of_user(self, user: str) -> tuple[Job, ...]:
-        """The jobs that run as a user, by id."""
-        return tuple(self._jobs[job_id] for job_id in sorted(self._users.get(user, ())))
+    def of_account(self, account: Account) -> tuple[Job, ...]:
+        """The jobs that run as a user or with a group, by id."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._accounts.get(account, ())))
 
     def dependents(self, job_id: str) -> tuple[str, ...]:
         """The ids of the jobs that depend on a job, there or not."""
@@ -230,8 +231,8 @@ class Catalog:
         if old is not None:
             self._forget(old)
         self._jobs[job.id] = job
-        if job.user is not None:
-            self._users.setdefault(job.user, set()).add(job.id)
+        for account in accounts(job):
+            self._accounts.setdefault(account, set()).add(job.id)
         for name in job.dependencies:
             self._dependents.setdefault(name, set()).add(job.id)
         for on in job.on:
@@ -240,8 +241,8 @@ class Catalog:
 
     def _forget(self, job: Job) -> None:
         """Out of the indexes."""
-        if job.user is not None:
-            self._users[job.user].discard(job.id)
+        for account in accounts(job):
+            self._accounts[account].discard(job.id)
         for name in job.dependencies:
             self._dependents[name].discard(job.id)
         for on in job.on:

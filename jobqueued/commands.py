@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobqueued.accounts import Account
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
 from jobqueued.saved import Hold, SavedJob
 
@@ -53,9 +54,9 @@ class SaveHold:
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Ask the user database for a user; UserKnown is the answer, which may take any time."""
+    """Ask this host's databases for a user or a group; AccountKnown is the answer, which may take any time."""
 
-    user: str
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)

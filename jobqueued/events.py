@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
 from jobqueued.saved import Hold
@@ -43,10 +44,10 @@ class Reloaded:
 
 
 @dataclass(frozen=True, slots=True)
-class UserKnown:
-    """The host's user database has answered: `trouble` is why jobs can't run as `user`, "" where they can."""
+class AccountKnown:
+    """The host's databases have answered: `trouble` is why jobs can't run as a user or group, "" where they can."""
 
-    user: str
+    account: Account
     trouble: str
 
 
@@ -310,7 +311,7 @@ Event = (
     | FileGone
     | JobsLoaded
     | Reloaded
-    | UserKnown
+    | AccountKnown
     | Woke
     | ClockStepped
     | Slept

@@ -19,7 +19,9 @@ WINGS: dict[str, list[str]] = {
         "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt", "supervisor",
         "callers", "lost", "launcher",
     ],
-    "vocabulary": ["text", "problem", "model", "saved", "events", "commands", "circles", "catalog", "source"],
+    "vocabulary": [
+        "text", "problem", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
+    ],
     "timing": ["cronexpr", "schedule", "catch_up", "due_times"],
     "jobfile": [
         "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "keys", "settings_keys",

@@ -103,10 +103,12 @@ def _keep_from_jobs() -> None:
                 os.set_inheritable(int(name), False)
 
 
-def trouble_with(name: str) -> str:
-    """The reason why jobs can't run as a user, "" where they can, or where a start has to tell it."""
+def trouble_with(kind: str, name: str) -> str:
+    """The reason why jobs can't run as a user or with a group, "" where they can, or where a start has to tell it."""
     try:
-        user_of(name)
+        user_of(name) if kind == "user" else _gid(name)
     except StartFailed as failure:
         return "" if failure.number in wire.SYSTEM_TROUBLE else failure.detail
+    finally:
+        _keep_from_jobs()
     return ""

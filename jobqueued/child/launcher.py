@@ -152,7 +152,7 @@ class Launcher:
         elif verb == b"launch" and caller is self._callers.scheduler:
             name, _, spec = rest.partition(b" ")
             self._launch(name.decode(), spec)
-        elif verb == b"user" and caller is self._callers.scheduler:
+        elif verb == b"account" and caller is self._callers.scheduler:
             self._questions.append(order.decode())
 
     def _greet(self, caller: socket.socket, version: int) -> None:

@@ -27,8 +27,8 @@ JOB_NOFILE = 1024
 """The soft limit of open files that jobs get, as programs that use select(2) need it."""
 _MSG_CMSG_CLOEXEC = 0x40000000
 
-QUESTION = "user "
-"""The beginning of an order that only asks for a user: here the user database may take its time."""
+QUESTION = "account "
+"""The beginning of an order that only asks for a user or group: here the host's databases may take their time."""
 _ASKING_SECONDS = 60
 
 
@@ -96,15 +96,15 @@ def _told(launcher: socket.socket, notice: bytes) -> bool:
 
 
 def _answer(order: str) -> bytes:
-    """Answer what is wrong with a user; a database that hangs costs this supervisor, and the question comes again.
+    """Answer what is wrong with an account; a database that hangs costs this supervisor, and the question comes again.
 
     Other orders come without their R only where there was no descriptor for it.
     """
     if not order.startswith(QUESTION):
         return f"unstarted {order} supervisor: {os.strerror(errno.EMFILE)}".encode()
-    number, _, user = order.removeprefix(QUESTION).partition(" ")
+    number, kind, name = order.removeprefix(QUESTION).split(" ", 2)
     signal.alarm(_ASKING_SECONDS)
-    trouble = identity.trouble_with(json.loads(user))
+    trouble = identity.trouble_with(kind, json.loads(name))
     signal.alarm(0)
     return f"{QUESTION}{number} {trouble[:200]}".encode(errors="replace")
 

@@ -17,7 +17,7 @@ Between scheduler and launcher go lines over a stream socket:
     → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID CGROUPS
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
                                  | stopping NAME REASON | ended NAME | lost NAME STATUS
-    → user NUMBER "USER"       ← user NUMBER TROUBLE (nothing: jobs can run as that user)
+    → account NUMBER KIND "NAME"  ← account NUMBER TROUBLE (nothing: jobs can run as that user, or with that group)
 
 Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above; "left"
 is the "ended" of a supervisor that leaves the pool.
@@ -41,7 +41,7 @@ from typing import NamedTuple, cast
 from jobqueued.child import atomic_file
 from jobqueued.child.documents import LaunchSpec, Record
 
-VERSION = 6
+VERSION = 7
 NOTICE = 1024
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"

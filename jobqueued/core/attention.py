@@ -53,5 +53,6 @@ def is_late(state: SchedulerState, run: Run, wall: int) -> bool:
 
 def _invalid(state: SchedulerState) -> list[Job]:
     found = (job for name in state.invalid_jobs if (job := state.catalog.get(name)) is not None)
-    of_users = chain.from_iterable(state.catalog.of_user(user) for user, trouble in state.users.items() if trouble)
-    return sorted({job.id: job for job in chain(found, of_users)}.values(), key=lambda job: job.id)
+    bad = (account for account, trouble in state.accounts.items() if trouble)
+    of_accounts = chain.from_iterable(map(state.catalog.of_account, bad))
+    return sorted({job.id: job for job in chain(found, of_accounts)}.values(), key=lambda job: job.id)

@@ -22,14 +22,14 @@ class Bar(Enum):
 
     UNDEFINED = auto()
     PAUSED = auto()
-    USER_UNKNOWN = auto()
+    ACCOUNT_UNKNOWN = auto()
     CONCURRENCY = auto()
     MAX_RUNS = auto()
     DEPENDENCY = auto()
     """It is awaited, or has failed; `Obstacle.verdict` says which."""
 
 
-OF_THE_JOB = frozenset({Bar.UNDEFINED, Bar.PAUSED, Bar.USER_UNKNOWN, Bar.CONCURRENCY})
+OF_THE_JOB = frozenset({Bar.UNDEFINED, Bar.PAUSED, Bar.ACCOUNT_UNKNOWN, Bar.CONCURRENCY})
 """What holds back all other due runs of the job, too."""
 
 
@@ -59,7 +59,7 @@ def barred(state: SchedulerState, job: Job) -> Bar | None:
     """Find what keeps all runs of a job from the queue, however many there are; None: nothing."""
     if state[job.id].saved.paused:
         return Bar.PAUSED
-    return None if state.user_is_known_good(job) else Bar.USER_UNKNOWN
+    return Bar.ACCOUNT_UNKNOWN if any(state.accounts_to_look_up(job)) else None
 
 
 def promote(turn: Turn, name: str) -> None:
@@ -77,7 +77,7 @@ def promote(turn: Turn, name: str) -> None:
         found = obstacle(state, run, turn.now)
         if found is None:
             state.enqueue(state.step(run, Step.QUEUE), turn.now)
-        elif found.bar is Bar.USER_UNKNOWN:  # being looked up
+        elif found.bar is Bar.ACCOUNT_UNKNOWN:  # being looked up
             return
         elif found.bar in OF_THE_JOB:
             for held_back in due[place:]:

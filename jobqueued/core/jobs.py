@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobqueued import events
+from jobqueued.accounts import accounts
 from jobqueued.commands import LookUp
 from jobqueued.core import dependencies, host_hold, occurrences, validity
 from jobqueued.core.completion import give_up
@@ -62,11 +63,11 @@ def reloaded(turn: Turn) -> None:
     _look_up(turn, turn.state.catalog)
 
 
-def user_known(turn: Turn, event: events.UserKnown) -> None:
-    """Take the word on a user: jobs of one that there is not are invalid, and what they hold never runs."""
+def account_known(turn: Turn, event: events.AccountKnown) -> None:
+    """Take the word on a user or group: jobs of one that there is not are invalid, and what they hold never runs."""
     state = turn.state
-    before, state.users[event.user] = state.users.get(event.user), event.trouble
-    for job in state.catalog.of_user(event.user):
+    before, state.accounts[event.account] = state.accounts.get(event.account), event.trouble
+    for job in state.catalog.of_account(event.account):
         if event.trouble == before and not state[job.id].due:
             continue
         if event.trouble:
@@ -74,7 +75,7 @@ def user_known(turn: Turn, event: events.UserKnown) -> None:
         state.stir(job.id)
         if event.trouble and not before:
             validity.say_invalid(turn, job, event.trouble)
-        elif before and not event.trouble:
+        elif before and not state.invalid(job):
             turn.say("job_valid", job=job.id)
 
 
@@ -197,5 +198,5 @@ def _removed(turn: Turn, job: Job) -> None:
 
 
 def _look_up(turn: Turn, jobs: Iterable[Job]) -> None:
-    for user in dict.fromkeys(job.user for job in jobs if job.user is not None):
-        turn.do(LookUp(user))
+    for account in dict.fromkeys(account for job in jobs for account in accounts(job)):
+        turn.do(LookUp(account))

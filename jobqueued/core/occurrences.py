@@ -259,8 +259,8 @@ def _new(
     state.put_due(run)
     state.stir(job.id)
     watch_over(turn, job, run)
-    if job.user is not None and not state.user_is_known_good(job):
-        turn.do(LookUp(job.user))
+    for account in state.accounts_to_look_up(job):
+        turn.do(LookUp(account))
     return run
 
 

@@ -63,7 +63,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.FileGone: lambda turn, event: jobs.read(turn, events.JobsRead(event.file, ())),
     events.JobsLoaded: jobs.loaded,
     events.Reloaded: lambda turn, _event: jobs.reloaded(turn),
-    events.UserKnown: jobs.user_known,
+    events.AccountKnown: jobs.account_known,
     events.PauseAsked: jobs.pause_asked,
     events.SkipAsked: jobs.skip_asked,
     events.HoldAsked: host_hold.asked,

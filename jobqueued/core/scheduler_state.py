@@ -10,11 +10,12 @@ durable, once for each run and job.  So no decision can forget to save what it h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import Catalog
 from jobqueued.commands import ForgetRun, Save, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.core import lifecycle
@@ -59,8 +60,8 @@ class SchedulerState:
         """Looks that are due at some instant; one too many does no harm."""
         self.agenda = Agenda()
         """The work that is left for the end of the turn."""
-        self.users: dict[str, str] = {}
-        """What is wrong with a user of jobs, "" nothing; who is not in it is being looked up.  `jobs.user_known`."""
+        self.accounts: dict[Account, str] = {}
+        """What is wrong with an account of jobs, "" nothing; what is not in it is being looked up (`account_known`)."""
         self.invalid_jobs: set[str] = set()
         """The ids of those whose `JobState.invalid` is something.  `validity.judge`."""
         self.noted: set[str] = set()
@@ -247,14 +248,15 @@ class SchedulerState:
         under_way = [self.runs[run] for run in state.unfinished]
         return state.saved.stats.started + sum(_has_started(run) for run in under_way)
 
-    def user_is_known_good(self, job: Job) -> bool:
-        """Tell whether the user database has the job's user; a job without one needs none."""
-        return job.user is None or self.users.get(job.user) == ""
+    def accounts_to_look_up(self, job: Job) -> Iterator[Account]:
+        """Yield the job's user and groups of which it is not known that this host has them."""
+        return (account for account in accounts(job) if self.accounts.get(account) != "")
 
     def invalid(self, job: Job) -> str:
         """The reason why a job can't run, whatever its file says; "" if nothing is known."""
-        invalid = self[job.id].invalid
-        return invalid.text if invalid is not None else (job.user and self.users.get(job.user)) or ""
+        if (invalid := self[job.id].invalid) is not None:
+            return invalid.text
+        return next((trouble for account in accounts(job) if (trouble := self.accounts.get(account))), "")
 
     # runs
 

@@ -32,8 +32,10 @@ def judge(turn: Turn) -> None:
         if invalid == before:
             continue
         state.stir(job.id)
-        if invalid is None:
+        if not state.invalid(job):
             turn.say("job_valid", job=job.id)
+        elif invalid is None:
+            say_invalid(turn, job, state.invalid(job))
         elif invalid.fault is not Fault.CIRCULAR or invalid.text not in said:
             said.add(invalid.text)
             say_invalid(turn, job, invalid.text)

@@ -96,9 +96,9 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> st
         case Bar.PAUSED:
             lasts = _for_so_long(job_state.saved.paused_until, now)
             return f"job {name} is paused{lasts}; to resume: jobqueuectl resume {name}"
-        case Bar.USER_UNKNOWN:
+        case Bar.ACCOUNT_UNKNOWN:
             before = f"job {name} was invalid ({state.invalid(job)}); " if state.invalid(job) else ""
-            return f"{before}user {job.user} is being looked up"
+            return f"{before}{next(state.accounts_to_look_up(job))} is being looked up"
         case Bar.CONCURRENCY:
             others = sorted([*job_state.live, *job_state.waiting, *job_state.delayed])
             return f"concurrency {job.concurrency} is used up by {', '.join(map(str, others))}"

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import Catalog, awaited
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.core import validity
@@ -69,7 +70,7 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
             if not clashes:
                 catalog.replace_file(name, jobs)
     jobs = tuple(catalog)
-    warnings = [*_unknown_users(jobs), *_impossible(jobs, paths, config)]
+    warnings = [*_unknown_accounts(jobs), *_impossible(jobs, paths, config)]
     invalid, found = {job for job, _ in warnings}, [problem for _, problem in warnings]
     found += [*oddities(jobs, _surroundings(paths)), *_unlikely(jobs)]
     return Reading(list(jobs), invalid, problems + found, unreadable)
@@ -85,12 +86,10 @@ def _surroundings(paths: Paths) -> Surroundings:
 
 
 def _unlikely(jobs: Iterable[Job]) -> Iterator[Problem]:
-    """Yield what the daemon does not look at when it reads a file: groups, programs, and what is past."""
+    """Yield what the daemon does not look at when it reads a file: programs, and what is past."""
     now = time.time_ns()
     for job in jobs:
-        found = [
-            ("group", _NO_GROUP.format(name)) for name in (job.group, *(job.groups or ())) if not _group_exists(name)
-        ]
+        found = list[tuple[str, str]]()
         program = _program(job)
         if program is not None and not os.access(program, os.X_OK):
             seen = "is no program" if os.path.exists(program) else "does not exist"
@@ -99,15 +98,6 @@ def _unlikely(jobs: Iterable[Job]) -> Iterator[Problem]:
             message = f"it is past ({to_text(job.at)}): unless the job has run by now, it never will"
             found.append(("at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
         yield from (Problem(job.file, job.line, 0, key, text, "warning", job.id) for key, text in found)
-
-
-_NO_GROUP = "found {!r}; accepted: a group of this host"
-
-
-def _group_exists(name: str | None) -> bool:
-    with suppress(KeyError):
-        return name is None or name.isdecimal() or bool(grp.getgrnam(name))
-    return False
 
 
 def _program(job: Job) -> str | None:
@@ -175,12 +165,13 @@ def _distrust(paths: Paths) -> list[Problem]:
     return []
 
 
-def _unknown_users(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:
-    """Yield the jobs whose user does not exist: only they are invalid, not their file."""
+def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:
+    """Yield the jobs whose user or group does not exist: only they are invalid, not their file."""
     for job in jobs:
-        if job.user is not None and not user_exists(job.user):
-            message = f"found {job.user!r}; accepted: a user of this host; without it the job will not run"
-            yield job.id, Problem(job.file, job.line, 0, "user", message, "warning", job.id)
+        for kind, name in filter(is_unknown, accounts(job)):
+            key = "groups" if kind == "group" and name != job.group else kind
+            message = f"found {name!r}; accepted: a {kind} of this host; without it the job will not run"
+            yield job.id, Problem(job.file, job.line, 0, key, message, "warning", job.id)
 
 
 def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterator[tuple[str, Problem]]:
@@ -202,9 +193,9 @@ def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
                 yield from (job for job in read_jobs(read_trusted(str(file), None), str(file))[0] if job.id not in ids)
 
 
-def user_exists(user: str) -> bool:
-    """True if this host's user database has the user."""
+def is_unknown(account: Account) -> bool:
+    """True if this host has no such user or group."""
     try:
-        return bool(pwd.getpwnam(user))
+        return not (pwd.getpwnam(account.name) if account.kind == "user" else grp.getgrnam(account.name))
     except KeyError:
-        return False
+        return True

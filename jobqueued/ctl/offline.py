@@ -16,13 +16,14 @@ from pathlib import Path
 
 import click
 
+from jobqueued.accounts import accounts
 from jobqueued.child import unix_socket, wire
 from jobqueued.child.documents import UNSTARTED
 from jobqueued.control import views
 from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Unreachable, ask
-from jobqueued.ctl.job_files import read_files, user_exists
+from jobqueued.ctl.job_files import is_unknown, read_files
 from jobqueued.host.usage import usage
 from jobqueued.model import LIVE, PENDING, Job, Record, RunId, RunState, to_text
 from jobqueued.paths import Paths
@@ -239,7 +240,8 @@ def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
     """A job as the interface's type Job, null where files don't tell; `running` are the live runs of all jobs."""
     newest = next((record for record in _records(paths, job.id) if record.get("started")), None)
     live = [record for record in running if record["job"] == job.id]
-    invalid = f"no user {job.user!r} on this host" if job.user and not user_exists(job.user) else None
+    unknown = next(filter(is_unknown, accounts(job)), None)
+    invalid = None if unknown is None else f"no {unknown.kind} {unknown.name!r} on this host"
     starts = job.next_starts(now, 1) if job.enabled and not invalid else []
     ended = None if newest is None else str(newest["state"])
     over = views.is_over(job, next(iter(starts), None), had_some=newest is not None)

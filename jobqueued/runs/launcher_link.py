@@ -17,6 +17,7 @@ from itertools import starmap
 from pathlib import Path
 
 from jobqueued import events
+from jobqueued.accounts import Account
 from jobqueued.child import atomic_file, unix_socket, wire
 from jobqueued.child.lockfile import BUSY
 from jobqueued.commands import Launch
@@ -44,8 +45,8 @@ def _some(ids: list[str]) -> str:
     return f"{', '.join(ids[:3])}{' …' * (len(ids) > 3)}"
 
 
-def _question(number: int, user: str) -> bytes:
-    return f"user {number} {json.dumps(user)}\n".encode()
+def _question(number: int, account: Account) -> bytes:
+    return f"account {number} {account.kind} {json.dumps(account.name)}\n".encode()
 
 
 def unstarted(name: Name, reason: str) -> events.NeverStarted:
@@ -90,7 +91,7 @@ class LauncherLink:
         self._unanswered: set[Name] = set()
         self._heard_at: int | None = None
         self._told = False
-        self._asked: dict[int, str] = {}
+        self._asked: dict[int, Account] = {}
         self._questions = 0
 
     # the connection
@@ -289,12 +290,12 @@ class LauncherLink:
             return f"cannot tell {name} to stop: {error.strerror}; ask again: jobqueuectl stop {name.run}"
         return ""
 
-    def look_up(self, user: str) -> None:
-        """Queue a question about a user; a new launcher is asked again."""
-        if user not in self._asked.values():
+    def look_up(self, account: Account) -> None:
+        """Queue a question about a user or group; a new launcher is asked again."""
+        if account not in self._asked.values():
             self._questions += 1
-            self._asked[self._questions] = user
-            self._outbox += _question(self._questions, user)
+            self._asked[self._questions] = account
+            self._outbox += _question(self._questions, account)
 
     def flush(self) -> None:
         """Send what the socket takes now."""
@@ -317,9 +318,9 @@ class LauncherLink:
     def _hear(self, lines: list[bytes]) -> Iterator[events.Event]:
         for line in lines:
             verb, text, *rest = line.decode().split(" ", 2)
-            if verb == "user":
-                if user := self._asked.pop(int(text), None):
-                    yield events.UserKnown(user, "".join(rest))
+            if verb == "account":
+                if account := self._asked.pop(int(text), None):
+                    yield events.AccountKnown(account, "".join(rest))
                 continue
             name, detail = Name.parse(text), "".join(rest)
             self._unanswered.discard(name)

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from jobqueued.accounts import Account
 from jobqueued.child import unix_socket, wire
 from jobqueued.control import peers, server
 from jobqueued.control.interface import INTERFACE
@@ -27,7 +28,17 @@ from jobqueued.control.peers import Peer, Rank
 from jobqueued.control.server import CLIENTS, IDLE, PLACES
 from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
 from jobqueued.core.record import begin
-from jobqueued.events import Emitted, Event, HoldAsked, LockAsked, PauseAsked, RunAsked, SkipAsked, StopAsked, UserKnown
+from jobqueued.events import (
+    AccountKnown,
+    Emitted,
+    Event,
+    HoldAsked,
+    LockAsked,
+    PauseAsked,
+    RunAsked,
+    SkipAsked,
+    StopAsked,
+)
 from jobqueued.model import SECOND, Claim, LockClientId, Now, On, Run, RunId, RunState, to_instant
 from jobqueued.problem import Problem
 from jobqueued.saved import Hold
@@ -616,7 +627,7 @@ class TestVerbs:
     def test_why_of_job(self, real: Real) -> None:
         """Why tells of a job what its first 10 waiting runs wait for, in one answer, and how many others wait."""
         real.world.write("jobs.yaml", job("backup"), job("idle"), job("bad", user="nobody-here"))
-        real.world.happen(UserKnown("nobody-here", "no user 'nobody-here' on this host"))
+        real.world.happen(AccountKnown(Account("user", "nobody-here"), "no user 'nobody-here' on this host"))
         client = real.client()
         for ticket in range(1, 14):
             real.world.run("backup", ticket=ticket)
@@ -670,7 +681,8 @@ class TestVerbs:
             name: job(name, "0 3 * * *", enabled=name != "off", user=name) for name in ("on", "off", "idle", "bad")
         }
         real.world.write("jobs.yaml", *daily.values())
-        real.world.happen(PauseAsked(1, "idle", "root", pause=True), UserKnown("bad", "no user 'bad' on this host"))
+        bad = Account("user", "bad")
+        real.world.happen(PauseAsked(1, "idle", "root", pause=True), AccountKnown(bad, "no user 'bad' on this host"))
         client = real.client()
         found = {row["id"]: row["next"] for row in client.ask("List")["parameters"]["jobs"]}
         assert {"on": "2026-03-02T03:00:00.000000Z", "off": None, "idle": None, "bad": None} == found

@@ -1127,14 +1127,17 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(
         "jobs:\n  a: {command: [/nowhere/prog, x]}\n  b: {command: /etc/passwd --full, group: no-such}\n"
-        "  c: {command: 'true', at: 2020-01-01T00:00Z}\n  d: {command: /bin/sh -c true, groups: [root]}\n"
+        "  c: {command: 'true', at: 2020-01-01T00:00Z, groups: [root, none-such]}\n"
+        "  d: {command: /bin/sh -c true, groups: [root]}\n"
     )
     shown = run("--root", tmp_path, "check", file)
-    assert 0 == shown.returncode
+    assert 1 == shown.returncode
     told = [line for line in shown.stdout.splitlines() if line.endswith("(warning)")]
+    no_group = "accepted: a group of this host; without it the job will not run (warning)"
     expected = [
+        f"{file}:3: b: group: found 'no-such'; {no_group}",
+        f"{file}:4: c: groups: found 'none-such'; {no_group}",
         f"{file}:2: a: command: /nowhere/prog does not exist here; accepted: the path of a program (warning)",
-        f"{file}:3: b: group: found 'no-such'; accepted: a group of this host (warning)",
         f"{file}:3: b: command: /etc/passwd is no program here; accepted: the path of a program (warning)",
         f"{file}:4: c: at: it is past (2020-01-01T00:00:00.000000Z): unless the job has run by now, it never will; "
         "accepted: an instant to come, or `schedule` for more than one (warning)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import grp
 import json
 import os
 import re
@@ -558,14 +559,16 @@ def test_a_broken_file_keeps_its_jobs_over_a_crash(host: Host) -> None:
     assert ("succeeded", b"mended\n") == (host.wait(run)["state"], host.output(run))
 
 
-def test_an_unknown_user_makes_its_job_invalid_alone(host: Host) -> None:
+def test_an_unknown_user_or_group_makes_its_job_invalid_alone(host: Host) -> None:
     """The file is accepted and its other jobs run; the job says why it does not, in list, journal and record."""
-    host.write("a.yaml", "jobs: {a: {command: 'true', user: no-such-user}, b: {command: 'true'}}")
+    ours = grp.getgrgid(os.getgid()).gr_name
+    more = f"c: {{command: 'true', groups: no-such-group}}, d: {{command: 'true', group: {ours}}}"
+    host.write("a.yaml", f"jobs: {{a: {{command: 'true', user: no-such-user}}, b: {{command: 'true'}}, {more}}}")
     host.start()
-    wait_for(lambda: host.said("job_invalid"))
-    reason = "no user 'no-such-user' on this host"
+    wait_for(lambda: len(host.said("job_invalid")) == 2)
+    reason, of_group = "no user 'no-such-user' on this host", "no group 'no-such-group' on this host"
     shown = {job["id"]: (job["status"], job["invalid"]) for job in host.call("List")["jobs"]}
-    assert {"a": ("Invalid", reason), "b": ("Idle", None)} == shown
+    assert {"a": ("Invalid", reason), "b": ("Idle", None), "c": ("Invalid", of_group), "d": ("Idle", None)} == shown
     record = host.wait(host.run("a"))
     assert ("skipped", f"invalid: {reason}") == (record["state"], record["reason"])
     assert host.wait(host.run("b"))["state"] == "succeeded"

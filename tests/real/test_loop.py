@@ -8,12 +8,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobqueued.events import Event, Reloaded, UserKnown, Woke
+from jobqueued.accounts import Account
+from jobqueued.events import AccountKnown, Event, Reloaded, Woke
 from jobqueued.loop import Loop, read_clocks
 from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
 
 HOUR = 3600 * SECOND
+
+
+def known(name: str) -> AccountKnown:
+    """An event that is told from others by a name."""
+    return AccountKnown(Account("user", name), "")
 
 
 class Pipe(Source):
@@ -26,7 +32,7 @@ class Pipe(Source):
         return {self.reading: select.POLLIN}
 
     def ready(self, descriptor: int, now: Now) -> list[Event]:
-        return [UserKnown(os.read(descriptor, 1).decode(), "")]
+        return [known(os.read(descriptor, 1).decode())]
 
 
 class Alarm(Source):
@@ -58,7 +64,7 @@ class Slices(Source):
         return bool(self.slices)
 
     def turn(self, now: Now) -> list[Event]:
-        return [UserKnown(self.slices.pop(0), "")]
+        return [known(self.slices.pop(0))]
 
 
 def never(_now: Now) -> None:
@@ -85,7 +91,7 @@ def test_a_descriptor_ends_the_sleep(pipe: Pipe) -> None:
     """Only the source whose descriptor it is is asked."""
     os.write(pipe.writing, b"x")
     far = Alarm(read_clocks().mono + HOUR)
-    assert [UserKnown("x", "")] == waited(Loop((far, pipe), never))
+    assert [known("x")] == waited(Loop((far, pipe), never))
     assert 1 == far.times
 
 
@@ -107,14 +113,14 @@ def test_no_sleep_while_there_is_more(pipe: Pipe) -> None:
     os.write(pipe.writing, b"x")
     slices = Slices("1", "2")
     loop = Loop((slices, pipe, Alarm(read_clocks().mono + HOUR)), never)
-    assert [UserKnown("x", ""), UserKnown("1", "")] == waited(loop)
-    assert [UserKnown("2", "")] == waited(loop)
+    assert [known("x"), known("1")] == waited(loop)
+    assert [known("2")] == waited(loop)
     assert not slices.has_more
 
 
 def test_no_sleep_on_what_has_happened() -> None:
     """What waits to be decided is not kept waiting, and what comes is added to it."""
-    assert [Woke(), UserKnown("1", "")] == waited(Loop((Slices("1"),), never), Woke())
+    assert [Woke(), known("1")] == waited(Loop((Slices("1"),), never), Woke())
     assert [Woke()] == waited(Loop((), never), Woke())
 
 
@@ -133,11 +139,11 @@ def test_a_descriptor_that_another_source_has_closed(pipe: Pipe) -> None:
             return {pipe.reading: select.POLLIN}
 
         def ready(self, descriptor: int, now: Now) -> list[Event]:
-            return [UserKnown("gone" if self.gone else "there", "")]
+            return [AccountKnown(Account("user", "gone") if self.gone else "there", "")]
 
     first, other = Closing(), Careful()
     for each in (first, pipe):
         os.write(each.writing, b"x")
-    assert [UserKnown("x", ""), UserKnown("gone", "")] == waited(Loop((first, other), never))
+    assert [known("x"), known("gone")] == waited(Loop((first, other), never))
     os.close(first.reading)
     os.close(first.writing)

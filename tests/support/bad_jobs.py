@@ -123,7 +123,7 @@ CASES = [
     Case("a working_directory that is missing", {"command": "true", "working_directory": "/no/such/directory"}),
     Case("a home that is missing", {"command": "pwd", "user": "nobody"}, root=True),
     Case("an unknown user", {"command": "true", "user": "no-such-user"}, _refused),
-    Case("an unknown group", {"command": "true", "group": "no-such-group"}),
+    Case("an unknown group", {"command": "true", "group": "no-such-group"}, _refused),
     Case("an environment_file that is missing", {"command": "true", "environment_file": "/no/such/file"}),
     Case("an environment_file with a wrong line", {"command": "true", "environment_file": "ROOT/wrong.env"}),
     Case("a directory as environment_file", {"command": "true", "environment_file": "/usr"}),

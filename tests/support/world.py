@@ -48,7 +48,7 @@ def job(id: str = "job", schedule: str | None = None, **fields: Any) -> Job:
 
 
 class World:
-    """One host.  `users`: what is wrong with them, "" where it is not told; None: the test answers for the database.
+    """One host.  `users`: what is wrong with them (or with groups), "" where it is not told; None: the test answers.
 
     What survives a crash: `rows`, `memories` (the disk, but for what no commit holds yet), `processes` with their
     supervisors, and `marks`."""
@@ -261,10 +261,10 @@ class World:
                     self.check_claims()
             case Say():
                 self.said.append(command)
-            case LookUp(user):
-                self.looked_up.append(user)
+            case LookUp(account):
+                self.looked_up.append(account.name)
                 if self.users is not None:
-                    self.happen(events.UserKnown(user, self.users.get(user, "")))
+                    self.happen(events.AccountKnown(account, self.users.get(account.name, "")))
 
     def check_claims(self) -> None:
         """Nobody is beside who is to be alone, and no more units are in use than there are: by the processes."""

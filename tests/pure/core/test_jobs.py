@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from jobqueued import events
+from jobqueued.accounts import Account, accounts
 from jobqueued.model import HOUR, MINUTE, SECOND, Job, RunId, to_datetime
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
@@ -199,23 +200,23 @@ def test_a_job_of_an_unknown_user_is_invalid_alone() -> None:
     """The job does not run, which its record says; its neighbours in the file do."""
     world = World(job("a", "0 * * * *", user="alice"), job("b", "0 * * * *"))
     assert ["alice"] == world.looked_up
-    world.happen(events.UserKnown("alice", "no user"))
+    world.happen(events.AccountKnown(Account("user", "alice"), "no user"))
     assert ["job_invalid"] == [say.event for say in world.said if say.event.startswith("job_")]
     assert "no user" == world.scheduler.invalid(world.scheduler.catalog["a"])
     world.pass_time(3660)
     assert (["alice", "alice"], {"a@1": "due", "b@1": "succeeded"}) == (world.looked_up, world.states())
-    world.happen(events.UserKnown("alice", "no user"))
+    world.happen(events.AccountKnown(Account("user", "alice"), "no user"))
     assert (["01:00 invalid: no user"], 1) == (world.covered("a"), len(world.launched))
 
 
 def test_an_invalid_job_is_judged_anew_when_it_is_due() -> None:
     """A user that came to be after the load costs no occurrence."""
     world = World(job("a", "0 * * * *", user="alice"))
-    world.happen(events.UserKnown("alice", "no user"))
+    world.happen(events.AccountKnown(Account("user", "alice"), "no user"))
     world.pass_time(3600)
     [run] = world.scheduler.runs
     assert ["job a was invalid (no user); user alice is being looked up"] == world.why(run)
-    world.happen(events.UserKnown("alice", ""))
+    world.happen(events.AccountKnown(Account("user", "alice"), ""))
     world.pass_time(60)
     assert {"a@1": "succeeded"} == world.states()
     assert ["job_invalid", "job_valid"] == [say.event for say in world.said if say.event.startswith("job_")]
@@ -224,10 +225,10 @@ def test_an_invalid_job_is_judged_anew_when_it_is_due() -> None:
 def test_what_waits_for_an_invalid_job_never_runs() -> None:
     """When the user goes, runs that have not started are skipped with the reason, live ones go on."""
     world = World(job("a", user="alice", max_waiting=5), max_running=1, seconds={"a": 10})
-    world.happen(events.UserKnown("alice", ""))
+    world.happen(events.AccountKnown(Account("user", "alice"), ""))
     for ticket in range(3):
         world.run("a", ticket)
-    world.happen(events.Reloaded(), events.UserKnown("alice", "no user"))
+    world.happen(events.Reloaded(), events.AccountKnown(Account("user", "alice"), "no user"))
     world.pass_time(60)
     assert {"a@1": "succeeded", "a@2": "skipped", "a@3": "skipped"} == world.states()
 
@@ -239,8 +240,42 @@ def test_each_load_and_reload_asks_again() -> None:
     world.happen(events.Reloaded())
     world.write("jobs.yaml", job("a", user="alice"))
     assert ["alice", "bob", "alice", "bob", "alice"] == world.looked_up
-    world.happen(events.UserKnown("nobody-asks", "no user"))
+    world.happen(events.AccountKnown(Account("user", "nobody-asks"), "no user"))
     assert [] == [say for say in world.said if say.event == "job_invalid"]
+
+
+def test_a_group_is_looked_up_as_a_user_is() -> None:
+    """A job of which one group is missing is invalid, however its user and the other groups are, until it is there."""
+    world = World(job("a", "0 * * * *", user="alice", group="staff", groups=("tape", "adm")))
+    assert ["alice", "staff", "tape", "adm"] == world.looked_up
+    tape = Account("group", "tape")
+    for account in accounts(world.scheduler.catalog["a"]):
+        world.happen(events.AccountKnown(account, "no group 'tape'" if account == tape else ""))
+    assert "no group 'tape'" == world.scheduler.invalid(world.scheduler.catalog["a"])
+    world.pass_time(3600)
+    [run] = world.scheduler.runs
+    assert ["job a was invalid (no group 'tape'); group tape is being looked up"] == world.why(run)
+    world.happen(events.AccountKnown(tape, "no group 'tape'"))
+    assert ["01:00 invalid: no group 'tape'"] == world.covered("a")
+    world.pass_time(3600)
+    world.happen(events.AccountKnown(tape, ""))
+    world.pass_time(60)
+    assert {"a@2": "succeeded"} == {run: state for run, state in world.states().items() if run != "a@1"}
+    assert ["job_invalid", "job_valid"] == [say.event for say in world.said if say.event.startswith("job_")]
+
+
+def test_a_job_is_valid_once_nothing_is_wrong_with_it() -> None:
+    """With its user missing and what it depends on, it is said to be valid when both are there, and not before."""
+    world = World(job("a", user="alice", dependencies=("b",)))
+    alice = Account("user", "alice")
+    world.happen(events.AccountKnown(alice, "no user"), events.AccountKnown(alice, ""))
+    assert "job_valid" not in [say.event for say in world.said]
+    world.happen(events.AccountKnown(alice, "no user"))
+    world.write("b.yaml", job("b", file="b.yaml"))
+    assert "job_valid" not in [say.event for say in world.said]
+    assert "no user" == world.scheduler.invalid(world.scheduler.catalog["a"])
+    world.happen(events.AccountKnown(alice, ""))
+    assert "job_valid" == [say.event for say in world.said][-1]
 
 
 def test_schedules_of_a_job_that_are_due_together_are_one_occurrence() -> None:
@@ -257,7 +292,7 @@ def test_runs_wait_until_their_user_is_known() -> None:
     world.pass_time(3660)
     [run] = world.scheduler.runs
     assert ["user alice is being looked up"] == world.why(run)
-    world.happen(events.UserKnown("alice", ""))
+    world.happen(events.AccountKnown(Account("user", "alice"), ""))
     world.pass_time(60)
     assert {"a@1": "succeeded"} == world.states()
     assert [] == [say for say in world.said if say.event in ("job_invalid", "job_valid")]

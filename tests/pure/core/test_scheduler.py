@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued import events
+from jobqueued.accounts import Account
 from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.scheduler import LAUNCHES_A_TURN
 from jobqueued.jobfile.reader import read_jobs
@@ -299,7 +300,7 @@ def test_what_waited_ages_on_over_a_start_however_long_it_takes() -> None:
     """What was in the queue has aged for the downtime, the recovery and the look-up of its user; its place is kept."""
     world = World(job("a", "0 1 * * *", user="alice"), job("busy", "59 0 * * *"), max_running=1, users=None)
     world.seconds["busy"] = 10**6
-    world.happen(events.UserKnown("alice", ""))
+    world.happen(events.AccountKnown(Account("user", "alice"), ""))
     world.pass_time(3600 + 60)
     run = RunId("a", 1)
     assert (RunState.WAITING, MINUTE) == (world.rows[run][0].state, world.rows[run][0].age(world.now.wall))
@@ -309,7 +310,7 @@ def test_what_waited_ages_on_over_a_start_however_long_it_takes() -> None:
         events.RunStarted(RunId("busy", 1), 1, 4711, world.now.wall),
         events.JobsRead("jobs.yaml", world.files["jobs.yaml"]),
         events.JobsLoaded(complete=True),
-        events.UserKnown("alice", ""),
+        events.AccountKnown(Account("user", "alice"), ""),
     ):
         world.pass_time(10, scheduler=False)
         world.happen(happened)
