@@ -79,13 +79,13 @@ class Catalog:
         """The jobs that an event makes due, by id; its kind and name are those of `On`."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
 
-    def awaited_paths(self) -> list[str]:
-        """The paths for whose files jobs wait."""
-        return sorted(name for (kind, name), ids in self._listeners.items() if kind == "path" and ids)
+    def awaited_names(self, of_kind: str) -> list[str]:
+        """The names of the events, paths or jobs for which jobs wait; their kind is that of `On`."""
+        return sorted(name for (kind, name), ids in self._listeners.items() if kind == of_kind and ids)
 
     def awaiting_paths(self) -> tuple[Job, ...]:
         """The jobs that wait for files."""
-        return tuple(job for path in self.awaited_paths() for job in self.listeners("path", path))
+        return tuple(job for path in self.awaited_names("path") for job in self.listeners("path", path))
 
     def depending(self) -> list[Job]:
         """The jobs that depend on others in any way."""

@@ -207,7 +207,7 @@ class Daemon:
         now = read_clocks()
         decided = self._decisions.about(happened, now)
         if any(isinstance(event, events.JobsRead | events.FileGone) for event in happened):
-            self._path_triggers.want(self._scheduler.catalog.awaited_paths())
+            self._path_triggers.want(self._scheduler.catalog.awaited_names("path"))
         decided += self._decisions.following(now, admit=admit)
         if happened or decided:
             self._methods.texts.version += 1

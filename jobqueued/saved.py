@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jobqueued.model import FAILURES, RunState
+from jobqueued.model import FAILURES, Job, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,13 @@ class SavedJob:
     def is_noteworthy(self) -> bool:
         """True if a person may have to do something: it is paused, or its last run has failed."""
         return self.paused or self.stats.is_failing
+
+    def starts(self, job: Job, count: int) -> list[int]:
+        """The next starts of the job by the clock, past its pause and without those to be skipped: at most `count`."""
+        if not job.enabled or (self.paused and self.paused_until is None):
+            return []
+        found = job.next_starts(max(self.cursor + job.offset, self.paused_until or 0), count + len(self.skips))
+        return [start for start in found if start - job.offset not in self.skips][:count]
 
 
 class Hold(NamedTuple):

@@ -207,8 +207,9 @@ method Stop(run: string, lost: ?bool) -> (state: string)
 # Make the job of a run due once more, whether that run has ended or not.
 method Rerun(run: string) -> (run: string)
 
-# Something has happened: make the jobs due that wait for this event. The runs are theirs, skipped ones too.
-method Emit(event: string) -> (runs: []string)
+# Something has happened: make the jobs due that wait for this event. The runs are theirs, skipped ones too; disabled
+# are jobs that would have one. Where no job waits for it, nearest is an event of a similar name for which one does.
+method Emit(event: string) -> (runs: []string, disabled: []string, nearest: ?string)
 
 # Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
 # mode, units, capacity, holders: {run, mode, units, since, held, ends_by, lingers}}; lingers says what may live of a
@@ -222,9 +223,9 @@ method Why(run: ?string, job: ?string) -> (why: ?object, runs: []object, more: i
 # is held.
 method Pause(job: string, until: ?string) -> ()
 
-# Skip what the clock makes due of a job next; due is when that would have started. Undo: start the last of those after
-# all.
-method SkipNext(job: string, undo: ?bool) -> (due: string)
+# Skip what the clock makes due of a job next; due is when that would have started, and next the start that comes first
+# now, past a pause; the zone is the job's. Undo: start the last of those after all.
+method SkipNext(job: string, undo: ?bool) -> (due: string, next: ?string, timezone: string)
 
 # Start nothing new on this host: until Release, until an instant, and where boot is true at most until the next boot.
 method Hold(until: ?string, boot: ?bool) -> ()
@@ -243,8 +244,8 @@ method Locks(lock: ?string) -> (claims: []LockClaim, more: int)
 # Take away what a command with a lock holds or waits for. Its process is left alone; held tells which it was.
 method Evict(holder: string) -> (locks: []string, held: bool)
 
-# Let a paused job go on; this fires nothing.
-method Resume(job: string) -> ()
+# Let a paused job go on; this fires nothing. Whether it was paused, and what else keeps it from starting.
+method Resume(job: string) -> (was_paused: bool, enabled: bool, invalid: ?string, file: string)
 
 # The record of a run, once the run has ended.
 method Wait(run: string) -> (record: object)

@@ -141,7 +141,7 @@ class Methods:
         job = self._scheduler.catalog.get(name)
         if job is None:
             raise VarlinkError("NoSuchJob", {"job": name})
-        starts = views.starts(self._scheduler, job, max(0, min(count, _MOST_RUNS)))
+        starts = self._scheduler[name].saved.starts(job, max(0, min(count, _MOST_RUNS)))
         row = views.job_row(job, views.standing(self._scheduler, job))
         barred = {name: row[name] for name in ("enabled", "invalid", "paused", "paused_until")}
         return {

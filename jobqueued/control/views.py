@@ -274,18 +274,8 @@ def _next(scheduler: Scheduler, job: Job) -> int | None:
     if scheduler.invalid(job) or start is None:
         return None
     if saved.paused or not job.enabled or start - job.offset in saved.skips:
-        return next(iter(starts(scheduler, job, 1)), None)
+        return next(iter(saved.starts(job, 1)), None)
     return start
-
-
-def starts(scheduler: Scheduler, job: Job, count: int) -> list[int]:
-    """The next starts of a job by the clock, past what is to be skipped and past its pause: at most `count`."""
-    memory = scheduler[job.id].saved
-    if not job.enabled or (memory.paused and memory.paused_until is None):
-        return []
-    past = max(memory.cursor + job.offset, memory.paused_until or 0)
-    found = job.next_starts(past, count + len(memory.skips))
-    return [start for start in found if start - job.offset not in memory.skips][:count]
 
 
 def next_job(scheduler: Scheduler) -> tuple[int, str] | None:

@@ -15,6 +15,8 @@ from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.redefinition import STEP_LIMIT, dues
 from jobqueued.core.skips import CLOCK, Cause, skip
 from jobqueued.core.turn import Turn
+from jobqueued.core.validity import MANY
+from jobqueued.jobfile.spelling import nearest
 from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Overlap, Run, RunState
 from jobqueued.timing import catch_up
 
@@ -180,9 +182,15 @@ def asked(turn: Turn, event: events.RunAsked) -> None:
         turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
         return
     cause = Cause("manual" if event.again is None else f"rerun of {event.again}", event.asked_by)
-    run = _new(turn, job, Occurrence(job.id, event.key, turn.now.wall), cause)
+    occurrence, advice = Occurrence(job.id, event.key, turn.now.wall), ""
+    if trouble := turn.state.invalid(job):
+        run = skip(turn, job, [occurrence], f"invalid: {trouble}", cause)
+        if _look_up(turn, job):
+            advice = "; this is looked up anew: if it is mended by now, ask once more"
+    else:
+        run = _new(turn, job, occurrence, cause)
     if run.state is RunState.SKIPPED:
-        turn.refuse(event.ticket, "Refused", reason=f"{run.id} was skipped: {run.reason}")
+        turn.refuse(event.ticket, "Refused", reason=f"{run.id} was skipped: {run.reason}{advice}")
     else:
         turn.reply(event.ticket, run=str(run.id))
 
@@ -193,10 +201,14 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
         turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
         return
     cause = Cause(f"event {event.event}", event.asked_by)
-    jobs = [job for job in turn.state.catalog.listeners("event", event.event) if job.enabled]
+    catalog = turn.state.catalog
+    waiting = catalog.listeners("event", event.event)
+    jobs = [job for job in waiting if job.enabled]
     runs = [str(_new(turn, job, Occurrence(job.id, event.key, turn.now.wall), cause).id) for job in jobs]
     turn.say("emitted", name=event.event, asked_by=event.asked_by, runs=runs)
-    turn.reply(event.ticket, runs=runs)
+    known = [] if waiting else catalog.awaited_names("event")
+    near = nearest(event.event, known) if 0 < len(known) <= MANY else ""
+    turn.reply(event.ticket, runs=runs, disabled=[job.id for job in waiting if not job.enabled], nearest=near or None)
 
 
 def appeared(turn: Turn, event: events.PathAppeared) -> None:
@@ -259,9 +271,16 @@ def _new(
     state.put_due(run)
     state.stir(job.id)
     watch_over(turn, job, run)
-    for account in state.accounts_to_look_up(job):
-        turn.do(LookUp(account))
+    _look_up(turn, job)
     return run
+
+
+def _look_up(turn: Turn, job: Job) -> bool:
+    """Ask for the user and groups of a job of which it is not known that they are there; False: there are none."""
+    unknown = list(turn.state.accounts_to_look_up(job))
+    for account in unknown:
+        turn.do(LookUp(account))
+    return bool(unknown)
 
 
 def _replace_older(turn: Turn, job: Job, run: Run) -> None:

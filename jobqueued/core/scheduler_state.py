@@ -254,9 +254,8 @@ class SchedulerState:
 
     def invalid(self, job: Job) -> str:
         """The reason why a job can't run, whatever its file says; "" if nothing is known."""
-        if (invalid := self[job.id].invalid) is not None:
-            return invalid.text
-        return next((trouble for account in accounts(job) if (trouble := self.accounts.get(account))), "")
+        troubles = filter(None, map(self.accounts.get, accounts(job)))
+        return invalid.text if (invalid := self[job.id].invalid) is not None else next(troubles, "")
 
     # runs
 

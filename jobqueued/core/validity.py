@@ -16,7 +16,7 @@ from jobqueued.model import CORE, CPU, MEMORY, Claim, Job
 from jobqueued.text import size
 
 MANY = 200
-"""Among more jobs nobody looks for one of a similar name: that takes long, and the daemon has other things to do."""
+"""Among more names nobody looks for a similar one: that takes long, and the daemon has other things to do."""
 
 
 def judge(turn: Turn) -> None:

@@ -15,11 +15,18 @@ from jobqueued.paths import Paths
 def emit(paths: Paths, event: str) -> None:
     """Emit EVENT: queue a run of each job that waits for it.
 
-    These are the jobs with `on: {event: EVENT}`.  Prints their runs; if there is none, prints nothing and exits 0.
+    These are the jobs with `on: {event: EVENT}`.  Prints their runs.  If no job waits for EVENT, says so on the
+    standard error and exits 0.
 
     \b
     Example:
       jobqueuectl emit deployed
     """
-    for run in ask(paths.control, "Emit", event=event)["runs"]:
+    answer = ask(paths.control, "Emit", event=event)
+    for run in answer["runs"]:
         click.echo(run)
+    if not answer["runs"] and answer["disabled"]:
+        click.echo(f"all jobs that wait for the event {event} are disabled: {', '.join(answer['disabled'])}", err=True)
+    elif not answer["runs"]:
+        guess = f"; did you mean {answer['nearest']}?" if answer["nearest"] else ""
+        click.echo(f"no job waits for the event {event}{guess}", err=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import click
 
 from jobqueued.ctl import completion, standing
 from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import local, print_line
+from jobqueued.ctl.terminal import distance, local, print_line
 from jobqueued.model import to_text
 from jobqueued.paths import Paths
+from jobqueued.text import printable
 
 
 @click.command()
@@ -46,8 +49,11 @@ def resume(paths: Paths, job: str) -> None:
     Example:
       jobqueuectl resume nightly-backup
     """
-    ask(paths.control, "Resume", job=job)
-    print_line(f"{job} is resumed; what was skipped meanwhile is not run")
+    answer = ask(paths.control, "Resume", job=job)
+    is_resumed = f"{job} is resumed; what was skipped meanwhile is not run"
+    print_line(is_resumed if answer["was_paused"] else f"{job} was not paused")
+    if reason := standing.obstacle(job, answer):
+        click.echo(printable(reason), err=True)
 
 
 @click.command("skip-next")
@@ -57,12 +63,23 @@ def resume(paths: Paths, job: str) -> None:
 def skip_next(paths: Paths, job: str, undo: bool) -> None:
     """Skip the next run of JOB that its schedule makes due.
 
-    Prints when that run would have started.  Called again, it skips one more.  Each skip leaves a record with the
-    reason `skip_next`; `show` lists those to come.
+    Tells which start that is, and which comes after it, in the time zone of JOB.  Called again, it skips one more.
+    Each skip leaves a record with the reason `skip_next`; `show` lists those to come.
 
     \b
     Examples:
       jobqueuectl skip-next nightly-backup
       jobqueuectl skip-next --undo nightly-backup
     """
-    click.echo(local(ask(paths.control, "SkipNext", job=job, undo=undo)["due"]))
+    answer = ask(paths.control, "SkipNext", job=job, undo=undo)
+    zone = ZoneInfo(answer["timezone"])
+    due, then = local(answer["due"], zone), "none as things stand"
+    if answer["next"] is not None:
+        then = f"{local(answer['next'], zone)} ({distance(answer['next'])})"
+    if undo:
+        print_line(f"{job} starts at {due} after all; its next start: {then}")
+    else:
+        print_line(f"{job} does not start at {due}; its next start: {then}; {_UNDO} {job}")
+
+
+_UNDO = "to undo: jobqueuectl skip-next --undo"

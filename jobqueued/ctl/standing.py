@@ -28,7 +28,8 @@ def obstacle(job: str, answer: Message) -> str:
     if answer.get("invalid"):
         return f"{job} is invalid: {answer['invalid']}"
     if not answer.get("enabled", True):
-        return f"{job} is disabled; to enable it: enabled: true in its job file, or no such key"
+        place = f"{answer['file']} has" if answer.get("file") else "its job file has"
+        return f"{job} is disabled: {place} `enabled: false`, which keeps the clock and events from starting it"
     if answer.get("paused"):
         return f"{job} is paused{until(answer['paused_until'])}; to resume: jobqueuectl resume {job}"
     return ""

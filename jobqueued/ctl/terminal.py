@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -123,9 +124,9 @@ def person(text: str) -> str:
     return re.sub(r"\buid (\d+)\b", named, text)
 
 
-def local(text: str) -> str:
-    """An RFC 3339 instant in the local zone, which it names: ``2026-11-24 02:00:00 CET``."""
-    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+def local(text: str, zone: ZoneInfo | None = None) -> str:
+    """An RFC 3339 instant in a zone, None: the local one, which it names: ``2026-11-24 02:00:00 CET``."""
+    return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def distance(text: str | None) -> str:

@@ -61,7 +61,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     found.methods["Show"] = lambda asked: {"record": LIVE if asked["run"].endswith("@143") else RECORD}
     found.answers("History", {"runs": [LIVE, RECORD], "next": None})
     found.answers("Pause", {})
-    found.answers("Resume", {})
+    found.answers("Resume", {"was_paused": True, "enabled": True, "invalid": None, "file": "/a.yaml"})
     found.answers("Run", {"run": "nightly-backup@142"})
     yield found
     found.close()

@@ -22,6 +22,7 @@ NAME = pwd.getpwuid(os.geteuid()).pw_name
 """The same by name, as people read it."""
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( [A-Z]{3,5}| [-+]\d\d)?"
 ON_HOLD = "the host is on hold: nothing new starts; to end it: jobqueuectl release\n"
+INSTANT = "%Y-%m-%d %H:%M:%S UTC"
 UNTIL_GO = "until [ -e go ]; do sleep 0.02; done"
 JOBS = """
 defaults: {working_directory: ROOT, timezone: UTC}
@@ -35,6 +36,8 @@ jobs:
   hears: {command: 'true', on: {event: deployed}}
   hears-too: {command: 'true', on: [{event: deployed}, {event: other}]}
   off: {command: 'true', on: {event: deployed}, enabled: false}
+  sleeps: {command: 'true', on: {event: asleep}, enabled: false}
+  tokyo: {command: 'true', schedule: '0 2 * * *', timezone: Asia/Tokyo}
   nightly: {command: 'true', schedule: '0 2 * * *'}
   daily: {command: 'true', schedule: '0 2 * * *', spread: 1h}
 """
@@ -52,6 +55,7 @@ def busy(host: Host) -> Host:
 def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """One for all tests that change nothing."""
     host = Host(tmp_path_factory.mktemp("idle") / "host")
+    host.write("ghost.yaml", "jobs: {ghost: {command: 'true', user: no-such-user}}")
     host.write("jobs.yaml", JOBS.replace("ROOT", str(host.root)).replace("GO", UNTIL_GO))
     host.start()
     yield host
@@ -193,9 +197,13 @@ class TestEmit:
             assert ("succeeded", f"event {event}", ME) == (record["state"], record["trigger"], record["asked_by"])
 
     def test_nobody_waits_for_it(self, busy: Host) -> None:
-        """An event that no job waits for is no failure, and prints nothing; the journal has it."""
-        assert (0, "", "") == ctl(busy, "emit", "deployd")
-        (line,) = busy.said("emitted")
+        """An event that no job waits for is no failure, and that is said, with the nearest; the journal has it."""
+        nobody = "no job waits for the event"
+        assert (0, "", f"{nobody} deployd; did you mean deployed?\n") == ctl(busy, "emit", "deployd")
+        assert (0, "", f"{nobody} unheard-of\n") == ctl(busy, "emit", "unheard-of")
+        shown = ctl(busy, "emit", "asleep")
+        assert (0, "", "all jobs that wait for the event asleep are disabled: sleeps\n") == shown
+        line = busy.said("emitted")[0]
         assert f"event deployd emitted by {ME}: no job waits for it" == line["message"]
 
     def test_paused(self, busy: Host) -> None:
@@ -210,6 +218,19 @@ class TestEmit:
         """A malformed name of an event is an error."""
         code, shown, told = ctl(idle, "emit", event)
         assert (2, "", True) == (code, shown, "accepted: a name such as" in told)
+
+
+class TestRun:
+    @pytest.mark.parametrize("words", [["run"], ["run", "--wait"]])
+    def test_invalid(self, idle: Host, words: list[str]) -> None:
+        """A run of a job that can't run is refused with what keeps it from running, which is looked up anew."""
+        wait_for(lambda: job(idle, "ghost")["invalid"])
+        code, shown, told = ctl(idle, *words, "ghost")
+        assert (1, "") == (code, shown)
+        why = (
+            "was skipped: invalid: no user 'no-such-user' on this host; this is looked up anew: if it is mended by now,"
+        )
+        assert re.fullmatch(rf"Error: refused: ghost@1 {why} ask once more\n", told)
 
 
 class TestRerun:
@@ -279,6 +300,17 @@ class TestPause:
         (line,) = busy.said("job_resumed")
         assert "wants: resumed by its --until" == line["message"]
 
+    def test_resumed_and_no_better(self, idle: Host) -> None:
+        """Resumed, or not paused at all, a job that something else keeps from starting is told so."""
+        file = idle.root / "jobqueue.d" / "jobs.yaml"
+        why = f"off is disabled: {file} has `enabled: false`, which keeps the clock and events from starting it\n"
+        assert (0, "off was not paused\n", why) == ctl(idle, "resume", "off")
+        ctl(idle, "pause", "off")
+        assert (0, "off is resumed; what was skipped meanwhile is not run\n", why) == ctl(idle, "resume", "off")
+        wait_for(lambda: job(idle, "ghost")["invalid"])
+        shown = ctl(idle, "resume", "ghost")
+        assert (0, "ghost was not paused\n", "ghost is invalid: no user 'no-such-user' on this host\n") == shown
+
     def test_resumed_before(self, busy: Host) -> None:
         """Resumed by hand before that time nothing more is told of it; paused again without one it has no end."""
         for words in (["pause", "plain", "--until", "1h"], ["resume", "plain"]):
@@ -329,7 +361,12 @@ class TestSkipNext:
         two = now.replace(hour=2, minute=0, second=0, microsecond=0)
         first = two if two > now else two + timedelta(days=1)
         for due in (first, first + timedelta(days=1)):
-            assert (0, f"{due:%Y-%m-%d %H:%M:%S} UTC\n", "") == ctl(busy, "skip-next", "nightly")
+            told = (
+                f"nightly does not start at {due:{INSTANT}}; its next start: {due + timedelta(days=1):{INSTANT}} (in "
+            )
+            code, shown, error = ctl(busy, "skip-next", "nightly")
+            assert (0, True, "") == (code, shown.startswith(told), error)
+            assert shown.endswith("); to undo: jobqueuectl skip-next --undo nightly\n")
         (line, _) = busy.said("skips_next")
         assert re.fullmatch(
             rf"nightly: the run due {TIME} will be skipped, as {ME} asked;"
@@ -341,13 +378,19 @@ class TestSkipNext:
         """The printed time of a job with `spread` is that of the start, as in `next`."""
         (start, _) = busy.call("Next", job="daily", count=2)["next"]
         code, shown, _ = ctl(busy, "skip-next", "daily")
-        assert (0, start[:19].replace("T", " ") + " UTC") == (code, shown.strip())
+        assert (0, [start[:19].replace("T", " ") + " UTC"]) == (code, re.findall("start at (.*?);", shown))
+
+    def test_zone(self, busy: Host) -> None:
+        """The instants are in the zone of the job, in which its schedule is written."""
+        _, shown, _ = ctl(busy, "skip-next", "tokyo")
+        assert 2 == len(re.findall(r" \d{4}-\d\d-\d\d 02:00:00 JST", shown))
 
     def test_skipped(self, busy: Host) -> None:
         """The next run by the clock is skipped, which its record says; the one after it runs."""
         busy.write("often.yaml", "jobs: {often: {command: 'true', schedule: '* * * * *', seconds: '*', timezone: UTC}}")
         wait_for(lambda: busy.said("run_started"))
-        code, due, _ = ctl(busy, "skip-next", "often")
+        code, shown, _ = ctl(busy, "skip-next", "often")
+        (due,) = re.findall("start at (.*?);", shown)
         skip = wait_for(lambda: next((r for r in ended(busy, "often")[1:] if r["state"] == "skipped"), None))
         assert skip is not None
         assert (0, "skip_next", due.strip()) == (code, skip["reason"], skip["due"][:19].replace("T", " ") + " UTC")
@@ -355,12 +398,14 @@ class TestSkipNext:
     def test_told_and_undone(self, busy: Host) -> None:
         """A run to be skipped is not the next one; `show` lists it; --undo takes the last of them back."""
         before = busy.call("Next", job="nightly", count=3)["next"]
-        two = [ctl(busy, "skip-next", "nightly")[1].strip() for _ in range(2)]
+        two = [re.findall("start at (.*?);", ctl(busy, "skip-next", "nightly")[1])[0] for _ in range(2)]
         assert before[2] == busy.call("Next", job="nightly", count=1)["next"][0]
         assert before[2] == busy.call("Describe", job="nightly")["job"]["next"]
         assert ", ".join(two) == facts(ctl(busy, "show", "nightly")[1])["skip-next"]
         for number in (1, 0):
-            assert (0, f"{two[number]}\n", "") == ctl(busy, "skip-next", "--undo", "nightly")
+            code, shown, told = ctl(busy, "skip-next", "--undo", "nightly")
+            assert (0, "") == (code, told)
+            assert shown.startswith(f"nightly starts at {two[number]} after all; its next start: ")
             assert before[number] == busy.call("Next", job="nightly", count=1)["next"][0]
         code, shown, told = ctl(busy, "skip-next", "--undo", "nightly")
         assert (1, "", True) == (code, shown, "no skip of nightly to undo" in told)

@@ -176,10 +176,12 @@ def test_a_start_that_failed_stays_held_while_paused() -> None:
 def test_pausing_twice_changes_nothing(pause: bool) -> None:
     """Whoever asks for what is so already gets the same answer, and nothing is said."""
     world = World(job("a"))
+    world.pause("a", pause=True)
     world.pause("a", pause=pause)
     said = len(world.said)
     again = world.pause("a", pause=pause, ticket=2)
-    assert ({}, None) == (again.value, again.error)
+    resumed = {"was_paused": False, "enabled": True, "invalid": None, "file": "jobs.yaml"}
+    assert ({} if pause else resumed, None) == (again.value, again.error)
     assert ("NoSuchJob", said) == (world.pause("b").error, len(world.said))
 
 
@@ -220,6 +222,18 @@ def test_an_invalid_job_is_judged_anew_when_it_is_due() -> None:
     world.pass_time(60)
     assert {"a@1": "succeeded"} == world.states()
     assert ["job_invalid", "job_valid"] == [say.event for say in world.said if say.event.startswith("job_")]
+
+
+def test_a_run_of_an_invalid_job_is_refused() -> None:
+    """Whoever asks for it is told why it does not run; as its user may be there by now, that is looked up anew."""
+    world = World(job("a", user="alice"))
+    alice = Account("user", "alice")
+    world.happen(events.AccountKnown(alice, "no user"))
+    reply = world.run("a", 1)
+    assert ("Refused", True) == (reply.error, reply.value["reason"].startswith("a@1 was skipped: invalid: no user; "))
+    assert ["alice", "alice"] == world.looked_up
+    world.happen(events.AccountKnown(alice, ""))
+    assert {"run": "a@2"} == world.run("a", 2).value
 
 
 def test_what_waits_for_an_invalid_job_never_runs() -> None:
