@@ -51,9 +51,9 @@ WINGS: dict[str, list[str]] = {
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
-        "terminal", "standing", "arguments", "client", "completion", "problems", "records", "output", "job_files",
-        "offline", "follow", "check", "doctor", "emit", "history", "hold", "list", "locks", "logs", "next", "pause",
-        "reload",
+        "terminal", "standing", "arguments", "client", "completion", "problems", "records", "output", "unlikely",
+        "job_files", "offline", "follow", "check", "doctor", "emit", "history", "hold", "list", "locks", "logs", "next",
+        "pause", "reload",
         "run", "show", "status", "stop", "top", "why", "with_lock", "main", "__main__",
     ],
 }  # fmt: skip

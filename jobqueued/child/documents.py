@@ -14,6 +14,9 @@ UNSTARTED = "unstarted"
 ENDS = frozenset({"succeeded", "failed", "timed_out", "killed", "oom_killed", "lost"})
 """The `state` of a record whose run, or whose attempt, is over."""
 
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""The PATH of a job whose launch spec sets none."""
+
 
 class Journal(TypedDict):
     """The lines of an output that journald got, and those that it did not."""

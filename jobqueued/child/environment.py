@@ -12,11 +12,10 @@ import signal
 from collections.abc import Iterator
 
 from jobqueued.child import atomic_file
-from jobqueued.child.documents import LaunchSpec
+from jobqueued.child.documents import DEFAULT_PATH, LaunchSpec
 from jobqueued.child.identity import StartFailed, User
 from jobqueued.child.trust import is_roots_alone
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OF_A_LOGIN = ("/etc/environment", "/etc/default/locale")
 """Files that pam_env(8) reads at a login, as Debian has it."""
 _LOGIN_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"})
@@ -48,7 +47,7 @@ class Environment:
         self._set = order["environment"]
         self.login = order["login_environment"]
         self.given = {
-            "PATH": _PATH, "HOME": user.home, "SHELL": user.shell or "/bin/sh" if self.login else order["shell"],
+            "PATH": DEFAULT_PATH, "HOME": user.home, "SHELL": user.shell or "/bin/sh" if self.login else order["shell"],
             "LOGNAME": user.name, "USER": user.name, "LANG": "C.UTF-8",
         }  # fmt: skip
         if self.login:

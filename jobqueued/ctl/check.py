@@ -26,8 +26,8 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
 
     Lists their problems, and the jobs that the daemon would accept with the next start of each.  A job that can't run
     on this host (it asks for more than there is, or for a user, group or job that does not exist) is a warning, as its
-    file is accepted; so is what can hardly be meant: shell syntax in a list, a program that does not exist, an `at`
-    that is past, more CPUs than there are.
+    file is accepted; so is what can hardly be meant: shell syntax in a list, a program or directory that does not
+    exist, an `at` that is past, more CPUs than there are, a file without the name of a job file.
 
     A FILE of - is the standard input.  In a DIR, checks the *.yaml and *.yml files, as the daemon does; without
     arguments, checks the daemon's own directory, with the owners and permissions of its files.

@@ -5,11 +5,9 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import re
 import select
 import stat
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,16 +18,16 @@ from jobqueued.catalog import Catalog, awaited
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.core import validity
 from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.ctl.unlikely import unlikely
 from jobqueued.host.usage import host_has
-from jobqueued.jobdir.trust import UNREAD, is_job_file, is_meant, read_trusted
+from jobqueued.jobdir.trust import UNREAD, is_foreign, is_job_file, read_trusted
 from jobqueued.jobfile.oddities import Surroundings, oddities
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.yamltext import MAX_BYTES
-from jobqueued.model import Job, to_text
+from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.settings import Settings, limits_of, machine_id, read_settings, user_name
-from jobqueued.text import printable
 
 STANDARD_INPUT = Path("-")
 
@@ -53,7 +51,7 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     unreadable = False
     for file, listed in _job_files(files):
         name = str(file)
-        if listed and is_meant(file.name):
+        if listed and is_foreign(file.name):
             problems.append(Problem(ascii(name)[1:-1], 0, 0, "", UNREAD, "warning"))
             continue
         try:
@@ -72,7 +70,7 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     jobs = tuple(catalog)
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, paths, config)]
     invalid, found = {job for job, _ in warnings}, [problem for _, problem in warnings]
-    found += [*oddities(jobs, _surroundings(paths)), *_unlikely(jobs)]
+    found += [*oddities(jobs, _surroundings(paths)), *unlikely(jobs, paths)]
     return Reading(list(jobs), invalid, problems + found, unreadable)
 
 
@@ -83,27 +81,6 @@ def _surroundings(paths: Paths) -> Surroundings:
     except OSError:
         owner = 0
     return Surroundings(len(host_has()[0]), user_name(owner), own_tmp=paths == Paths.system())
-
-
-def _unlikely(jobs: Iterable[Job]) -> Iterator[Problem]:
-    """Yield what the daemon does not look at when it reads a file: programs, and what is past."""
-    now = time.time_ns()
-    for job in jobs:
-        found = list[tuple[str, str]]()
-        program = _program(job)
-        if program is not None and not os.access(program, os.X_OK):
-            seen = "is no program" if os.path.exists(program) else "does not exist"
-            found.append(("command", f"{printable(program)} {seen} here; accepted: the path of a program"))
-        if job.at is not None and job.at < now:
-            message = f"it is past ({to_text(job.at)}): unless the job has run by now, it never will"
-            found.append(("at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
-        yield from (Problem(job.file, job.line, 0, key, text, "warning", job.id) for key, text in found)
-
-
-def _program(job: Job) -> str | None:
-    """The absolute path of the program that a command begins with; None: there is none, or a shell finds it."""
-    words = job.command if isinstance(job.command, tuple) else job.command.split(maxsplit=1)
-    return words[0] if re.fullmatch(r"/[\w./+-]+", words[0]) else None
 
 
 def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
@@ -118,7 +95,7 @@ def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
             yield path, False  # no directory; or its reading says why
             continue
         for name in sorted(names, key=os.fsencode):
-            if is_job_file(name) or is_meant(name):
+            if is_job_file(name) or (is_foreign(name) and os.path.isfile(path / name)):
                 yield path / name, True
 
 
@@ -188,7 +165,7 @@ def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterat
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
     """Yield the jobs of the daemon's own directory, except those of these ids."""
     for file, listed in _job_files((paths.jobs,)):
-        if listed and not is_meant(file.name):
+        if listed and is_job_file(file.name):
             with suppress(OSError, Refused):
                 yield from (job for job in read_jobs(read_trusted(str(file), None), str(file))[0] if job.id not in ids)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.host import linux
-from jobqueued.jobdir.trust import InWriting, is_job_file, is_meant, read_trusted
+from jobqueued.jobdir.trust import InWriting, is_foreign, is_job_file, is_meant, read_trusted
 from jobqueued.model import SECOND
 from jobqueued.problem import Problem
 
@@ -250,7 +250,7 @@ class Inbox:
             cause = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
             return set(), [Problem(directory, 0, 0, "", f"{cause}; the jobs that it had last go on{none}")]
         known = {*filter(is_job_file, names), *self._seen}
-        self._unread |= set(filter(is_meant, names))
+        self._unread |= set(filter(is_foreign, names))
         self.was_listed, self._lost_track = True, not self._watch
         self.is_unreadable, trouble = False, []
         if self._lost_track:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import signal
 import stat
 
@@ -40,6 +41,20 @@ UNREAD = "is not read; accepted: a name that ends in .yaml or .yml, in small let
 def is_meant(name: str) -> bool:
     """True if a file that is not read was probably meant to be: it is worth a word."""
     return name.lower().endswith((".yaml", ".yml")) and not name.startswith(".") and not is_job_file(name)
+
+
+_LEFTOVERS = re.compile(
+    r"\..*|#.*#|README.*|(?!.*\.ya?ml\.).*\.(md|txt)|.*(~|\.(bak|disabled|example|new|off|old|orig|rej|sample|save|sw[a-p]|te?mp)"
+    r"|\.(dpkg|ucf)-\w+|\.(rpm|pac)(new|save|orig))", re.IGNORECASE
+)  # fmt: skip
+
+
+def is_foreign(name: str) -> bool:
+    """True if a file that is not read may have been meant to be: no leftover, nothing that is switched off by its name.
+
+    A name that lives for a moment while an editor saves looks no different, so this is for listings only.
+    """
+    return is_meant(name) or not (is_job_file(name) or _LEFTOVERS.fullmatch(name))
 
 
 def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> bytes:

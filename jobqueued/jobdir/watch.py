@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 from jobqueued.child.trust import Refused
@@ -20,6 +21,8 @@ from jobqueued.problem import Problem
 
 SLICE = 16
 """Files begun, and steps of reading them, in one call of `scan`: some 10 ms."""
+MOST_UNREAD = 20
+"""Files told of that are not read: who keeps others there knows it by then."""
 _OVER = object()
 
 
@@ -108,7 +111,8 @@ class Watch:
         news = self.inbox.take(mono)
         if news.trouble is not None:
             self._acceptance.say(str(self._directory), news.trouble)
-        for name in news.unread:
+        unread = (name for name in sorted(news.unread) if os.path.isfile(self._directory / name))
+        for name in islice(unread, MOST_UNREAD):
             path = f"{self._directory}/{ascii(name)[1:-1]}"
             self._acceptance.say(path, [Problem(path, 0, 0, "", UNREAD, "warning")])
         self._todo = sorted(news.names, reverse=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from jobqueued.child.documents import DEFAULT_PATH
 from jobqueued.jobfile.reader import read_in_steps
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.yamltext import Steps, quoted
@@ -14,6 +15,9 @@ from jobqueued.problem import Problem
 
 _OPERATORS = re.compile(r"\|\|?|&&?|;|\d?>>?(&\d)?|<<?<?|\d?>/dev/null|!")
 _EXPANDED = re.compile(r"~(/.*)?|\$\{?\w+\}?(/.*)?|\$\(.*|`.*")
+_IN_VALUES = re.compile(r"\$\{?(?P<name>PATH|HOME|USER|LOGNAME|SHELL|PWD|HOSTNAME)\b|(?:^|:)(?P<tilde>~)(?=[/:]|$)")
+_BACKGROUND = re.compile(r"(^|[^&|>\\])&\s*$")
+_PERCENT = re.compile(r"(?<!\\)\\%")
 _SHELLS = re.compile(r"(.*/)?(sh|bash|dash|zsh|ksh|ash|env|su|sudo|ssh|runuser|setpriv)")
 _LEAST_MEMORY = 1 << 20
 _TEMPORARY = re.compile("/(var/)?tmp/")
@@ -46,6 +50,11 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str]]:
     for key, command in (("command", job.command), ("failover", job.failover)):
         if isinstance(command, tuple) and (message := _of_words(command)):
             yield key, message
+        if isinstance(command, str):
+            yield from ((key, message) for message in _of_line(command, job))
+    for name, value in job.environment:
+        if message := _of_variable(value):
+            yield f"environment.{name}", message
     cpu, memory = job.resource_limits.get("cpu"), job.resource_limits.get("memory")
     if cpu is not None and cpu > where.cpus:
         share = f"; accepted: {cpu:g}%, if per cent are meant" if cpu >= 10 else "; accepted: less, or no such key"
@@ -61,6 +70,26 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str]]:
         if where.own_tmp and on.kind == "path" and _TEMPORARY.match(on.name):
             message = f"found {quoted(on.name)}, where the daemon has a directory of its own (PrivateTmp=)"
             yield "on.path", f"{message}; accepted: a path outside of /tmp and /var/tmp"
+
+
+def _of_line(line: str, job: Job) -> Iterator[str]:
+    """Tell of what is right in a crontab, or for a terminal, and not here."""
+    if _BACKGROUND.search(line) and not job.leave_children:
+        detached = "found & at the end, so the run is over at once, and what goes on behind it is killed"
+        yield f"{detached}; accepted: the command without it (and without nohup), or `leave_children: true`"
+    if _PERCENT.search(line):
+        yield "found \\%, as a crontab wants it; accepted: %, which is a plain character here"
+
+
+def _of_variable(value: str) -> str:
+    """Tell of a value that only a shell would expand; it is not quoted, as it may be a secret."""
+    if not (found := _IN_VALUES.search(value)):
+        return ""
+    if found["name"] == "PATH":
+        return f"found $PATH, which nothing expands here; accepted: in its place what it is else, {DEFAULT_PATH}"
+    home = found["tilde"] or found["name"] == "HOME"
+    remedy = "the directory itself, such as /home/alice" if home else "its value"
+    return f"found {found['tilde'] or '$' + found['name']}, which nothing expands here; accepted: in its place {remedy}"
 
 
 def _of_words(words: tuple[str, ...]) -> str:

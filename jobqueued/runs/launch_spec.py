@@ -108,6 +108,16 @@ def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
     return [(key, _CAPS[key], "max" if value is None else str(value)), *whole] if key in _CAPS else []
 
 
+def unenforced(job: Job, controllers: list[str] | None) -> list[str]:
+    """The limits of a job that its cgroup can't enforce with these controllers, None: it has none."""
+    have = set(controllers or ())
+    return [
+        key
+        for key, value in job.resource_limits.items()
+        if not have.issuperset(file.partition(".")[0] for _, file, _ in caps(key, value))
+    ]
+
+
 def _limit(key: str, value: int | None) -> tuple[int, int]:
     """The soft and the hard limit as setrlimit(2) takes them; -1: unlimited."""
     if value is None:

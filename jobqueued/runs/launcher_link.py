@@ -24,7 +24,7 @@ from jobqueued.commands import Launch
 from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.paths import Paths
 from jobqueued.runs.following import SILENT, Following
-from jobqueued.runs.launch_spec import caps, order
+from jobqueued.runs.launch_spec import order, unenforced
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import DEAD, NO_DIRECTORY, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
@@ -110,13 +110,12 @@ class LauncherLink:
         short: dict[str, list[str]] = {}
         barred: list[str] = []
         for job in jobs:
-            for key, value in job.resource_limits.items():
-                needed = {file.partition(".")[0] for _, file, _ in caps(key, value)}
-                if not needed <= set(self.controllers or ()):
-                    if job.enforce == "required":
-                        barred.append(job.id)
-                    else:
-                        short.setdefault(key, []).append(job.id)
+            keys = unenforced(job, self.controllers)
+            if keys and job.enforce == "required":
+                barred.append(job.id)
+            else:
+                for key in keys:
+                    short.setdefault(key, []).append(job.id)
         if not (short or barred):
             return []
         found = None if self.controllers is None else ", ".join(self.controllers) or "no controller"
@@ -124,8 +123,8 @@ class LauncherLink:
         how = {"memory": "only sampled"}
         lost = [f"resource_limits.{key} is {how.get(key, 'not enforced')} ({_some(ids)})" for key, ids in short.items()]
         told = [", ".join(lost)] if lost else []
-        verb = "does" if len(set(barred)) == 1 else "do"
-        told += [f"{_some(list(dict.fromkeys(barred)))} {verb} not start (enforce: required)"] if barred else []
+        verb = "does" if len(barred) == 1 else "do"
+        told += [f"{_some(barred)} {verb} not start (enforce: required)"] if barred else []
         return [f"runs {why} on this host: {'; '.join(told)}"]
 
     def call(self) -> socket.socket:

@@ -720,17 +720,17 @@ class TestCheck:
     def test_impossible(self, tmp_path: Path) -> None:
         """Jobs that can't run on this host are told with the way out, and harm nothing; the daemon's own jobs count."""
         (tmp_path / "jobqueue.d").mkdir()
-        own = "jobs: {own: {command: x, dependencies: [e]}, fine: {command: x, resources: {tpu: 1}}}"
+        own = "jobs: {own: {command: 'true', dependencies: [e]}, fine: {command: 'true', resources: {tpu: 1}}}"
         (tmp_path / "jobqueue.d" / "own.yaml").write_text(own)
         (tmp_path / "jobqueued.yaml").write_text("resources: {gpu: 2}")
         (tmp_path / "a.yaml").write_text(
             "jobs:\n"
-            "  a: {command: x, resources: {gpuu: 1}, schedule: '* * * * *'}\n"
-            "  b: {command: x, locks: [{name: gpu, units: 3}]}\n"
-            "  c: {command: x, resources: {cpu: 4000}}\n"
-            "  d: {command: x, dependencies: [pwn]}\n"
-            "  e: {command: x, dependencies: [own]}\n"
-            "  fine: {command: x, dependencies: [own], resources: {gpu: 2}, schedule: '* * * * *'}\n"
+            "  a: {command: 'true', resources: {gpuu: 1}, schedule: '* * * * *'}\n"
+            "  b: {command: 'true', locks: [{name: gpu, units: 3}]}\n"
+            "  c: {command: 'true', resources: {cpu: 4000}}\n"
+            "  d: {command: 'true', dependencies: [pwn]}\n"
+            "  e: {command: 'true', dependencies: [own]}\n"
+            "  fine: {command: 'true', dependencies: [own], resources: {gpu: 2}, schedule: '* * * * *'}\n"
         )
         shown = run("--root", tmp_path, "check", tmp_path / "a.yaml")
         told = shown.stdout.splitlines()
@@ -1123,12 +1123,17 @@ class TestDoctor:
 
 
 def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
-    """A program or group that does not exist, and an instant that is past, are warnings with the job's id."""
+    """A program, directory or group that does not exist, and an instant that is past, are warnings."""
     file = tmp_path / "a.yaml"
     file.write_text(
         "jobs:\n  a: {command: [/nowhere/prog, x]}\n  b: {command: /etc/passwd --full, group: no-such}\n"
         "  c: {command: 'true', at: 2020-01-01T00:00Z, groups: [root, none-such]}\n"
         "  d: {command: /bin/sh -c true, groups: [root]}\n"
+        f"  e: {{command: [no-such-prog], working_directory: {tmp_path}/none, failover: no-such-either --now}}\n"
+        "  f: {command: 'cd / && no-such', failover: 'f() { true; }; f', working_directory: /}\n"
+        "  g: {command: [hidden], environment: {PATH: '/nowhere:/root'}}\n"
+        "  h: {command: [hidden], environment_file: /etc/default/x}\n"
+        "  i: {command: bin/x, working_directory: /etc/passwd}\n"
     )
     shown = run("--root", tmp_path, "check", file)
     assert 1 == shown.returncode
@@ -1142,7 +1147,43 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
         f"{file}:4: c: at: it is past (2020-01-01T00:00:00.000000Z): unless the job has run by now, it never will; "
         "accepted: an instant to come, or `schedule` for more than one (warning)",
     ]
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    remedy = "accepted: its whole path, or `environment: {PATH: …}` (warning)"
+    expected += [
+        f"{file}:6: e: working_directory: {tmp_path}/none does not exist here; accepted: a directory that is there "
+        "(warning)",
+        f"{file}:6: e: command: no program no-such-prog in the job's PATH ({path}); {remedy}",
+        f"{file}:6: e: failover: no program no-such-either in the job's PATH ({path}); {remedy}",
+        f"{file}:8: g: command: no program hidden in the job's PATH (/nowhere:/root); {remedy}",
+        f"{file}:10: i: working_directory: /etc/passwd is no directory here; accepted: a directory that is there "
+        "(warning)",
+    ]
     assert expected == told
+
+
+def test_check_warns_of_limits_that_are_required_and_missing(host: Host) -> None:
+    """Where runs have no cgroups a job that requires a limit does not start, which check knows of the daemon."""
+    (host.root / "jobqueue.d" / "a.yaml").write_text(
+        "jobs: {a: {command: [sh], resource_limits: {tasks: 9, open_files: 9}, enforce: required}}"
+    )
+    told = (
+        "enforce: the job will not start, as this host can't enforce resource_limits.tasks; accepted: best_effort, or"
+    )
+    assert told not in run("--root", host.root, "check").stdout
+    host.start()
+    assert told in run("--root", host.root, "check").stdout
+
+
+def test_check_names_files_that_are_not_read(tmp_path: Path) -> None:
+    """A file without the name of a job file is told; leftovers, directories and what is switched off are not."""
+    quiet = ("a.yaml~", ".a.yaml.swp", "a.yaml.dpkg-old", "README", "#a.yaml#", "a.yaml.disabled", "x.rpmsave", "a.bak")
+    for name in ("backup", "a.YAML", "jobs.json", "cleanup.conf", *quiet):
+        (tmp_path / name).write_text("jobs: {}")
+    (tmp_path / "archive").mkdir()
+    shown = run("check", tmp_path).stdout.splitlines()
+    not_read = "is not read; accepted: a name that ends in .yaml or .yml, in small letters, and that can be printed"
+    told = [f"{tmp_path}/{name}: {not_read} (warning)" for name in ("a.YAML", "backup", "cleanup.conf", "jobs.json")]
+    assert told == [line for line in shown if line.endswith("(warning)")]
 
 
 def test_a_daemon_that_is_down_has_left_its_paths(host: Host, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from jobqueued.jobdir import inbox
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
 from jobqueued.jobdir.trust import is_job_file, read_trusted
-from jobqueued.jobdir.watch import SLICE
+from jobqueued.jobdir.watch import MOST_UNREAD, SLICE
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND
 from tests.support import REPO
@@ -829,6 +829,25 @@ def test_names_are_chosen(name: str, accepted: bool, jobs: Directory) -> None:
     assert ([Path(name).name] if accepted else []) == (jobs.scan(), jobs.read)[1]
     meant = not accepted and name.lower().endswith((".yaml", ".yml")) and name[0] != "."
     assert ([ascii(name)[1:-1]] if meant else []) == list(jobs.changes())
+
+
+def test_names_that_are_told_of(jobs: Directory) -> None:
+    """A listing tells of files that are not read, some of them, but of no leftovers and no directories.
+
+    While the daemon watches, a file that is there for a moment, as editors have, is not told of.
+    """
+    (jobs.path / "archive").mkdir()
+    for name in ("backup", "b.yaml.txt", "README.md", "notes.txt", "a.yaml.dpkg-dist", "a.yaml.disabled", "#b.yaml#"):
+        (jobs.path / name).write_text("jobs: {}")
+    jobs.watch.inbox.relist()
+    assert ([], {"backup", "b.yaml.txt"}) == (jobs.scan(), set(jobs.changes()))
+    (jobs.path / "4913").write_text("")
+    assert ([], {}) == (jobs.scan(), jobs.changes())
+    (jobs.path / "4913").unlink()
+    for number in range(50):
+        (jobs.path / f"c{number}").write_text("")
+    jobs.watch.inbox.relist()
+    assert ([], MOST_UNREAD - 2) == (jobs.scan(), len(jobs.changes()))
 
 
 def _socket(path: Path) -> None:

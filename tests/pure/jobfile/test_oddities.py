@@ -42,6 +42,50 @@ def test_what_programs_read_themselves(command: str) -> None:
     assert [] == told(f"command: {command}")
 
 
+@pytest.mark.parametrize(
+    ("value", "found", "remedy"),
+    [
+        ("/opt/bin:$PATH", "$PATH", "what it is else, /"), ("${HOME}/x", "$HOME", "the directory itself"),
+        ("~/x", "~", "the directory itself"), ("/a:~/b", "~", "the directory itself"),
+        ("x-$USER", "$USER", "its value"),
+    ],
+)  # fmt: skip
+def test_no_variable_is_expanded(value: str, found: str, remedy: str) -> None:
+    """What only a shell would expand in a value of `environment` is told, without the value."""
+    (warning,) = told(f"command: x, environment: {{A: 1, X: '{value}'}}")
+    assert warning.startswith(
+        f"environment.X: found {found}, which nothing expands here; accepted: in its place {remedy}"
+    )
+    assert value not in warning
+
+
+@pytest.mark.parametrize("value", ["pa$$w0rd", "$PATHOLOGY", "a~b", "~alice", "$1", "100%", "$5 for a $HOMER"])
+def test_values_that_only_look_so(value: str) -> None:
+    """Passwords, prices and names are nobody's business."""
+    assert [] == told(f"command: x, environment: {{X: '{value}'}}")
+
+
+@pytest.mark.parametrize("line", ["nohup backup &", "backup >/dev/null 2>&1 &", "a & b & "])
+def test_a_command_that_goes_on_behind_its_run(line: str) -> None:
+    """A trailing & ends the run at once and kills what it was about."""
+    (warning,) = told(f'command: "{line}"')
+    assert "found & at the end, so the run is over at once" in warning
+    assert [] == told(f'command: "{line}", leave_children: true')
+
+
+@pytest.mark.parametrize("line", ["a && b", "a & wait", "a 2>&1", "echo a \\\\&"])
+def test_commands_that_wait(line: str) -> None:
+    """Other uses of & are in order."""
+    assert [] == told(f"command: '{line}'")
+
+
+def test_percent_of_a_crontab() -> None:
+    """A backslash that a crontab needs is told: in quotes it would reach the program."""
+    (warning,) = told(r"command: 'tar czf x-$(date +\%F).tgz /srv'")
+    assert r"command: found \%, as a crontab wants it; accepted: %, which is a plain character here" == warning
+    assert [] == told("command: 'tar czf x-$(date +%F).tgz /srv'")
+
+
 def test_limits() -> None:
     """More CPUs than there are, and less memory than a program needs, are told."""
     assert ["resource_limits.cpu: found 200 cores, and the daemon has 2; accepted: 200%, if per cent are meant"] == (

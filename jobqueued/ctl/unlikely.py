@@ -1,0 +1,98 @@
+"""What a job asks of the host and will hardly find: programs, directories, limits, and what is past.
+
+The daemon does not look at it when it reads a file: the look at one path can take for ever (autofs, a network's disk
+that hangs), a program may be there by the time of the run, and then the record says what was missing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from jobqueued.child.documents import DEFAULT_PATH
+from jobqueued.control.varlink import Message
+from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.model import Job, to_text
+from jobqueued.paths import Paths
+from jobqueued.problem import Problem
+from jobqueued.runs.launch_spec import unenforced
+from jobqueued.text import printable
+
+_OF_SHELLS = re.compile(
+    r"|\.|:|alias|bg|break|builtin|case|cd|command|continue|declare|dirs|disown|enable|eval|exec|exit|export|fc|fg|for|"
+    "function|getopts|hash|help|if|jobs|let|local|popd|pushd|read|readonly|return|select|set|shift|shopt|source|time|"
+    "times|trap|type|typeset|ulimit|umask|unalias|unset|until|wait|while"
+)
+"""The words with which a line can begin for a shell, and which need no program."""
+
+
+def unlikely(jobs: Iterable[Job], paths: Paths) -> Iterator[Problem]:
+    """Yield a warning for each, at the line of its job."""
+    jobs, now = tuple(jobs), time.time_ns()
+    status = _status(paths) if any(job.enforce == "required" for job in jobs) else None
+    for job in jobs:
+        found = [*_of_files(job), *([] if status is None else _of_limits(job, status["controllers"]))]
+        if job.at is not None and job.at < now:
+            message = f"it is past ({to_text(job.at)}): unless the job has run by now, it never will"
+            found.append(("at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
+        yield from (Problem(job.file, job.line, 0, key, text, "warning", job.id) for key, text in found)
+
+
+def _status(paths: Paths) -> Message | None:
+    """The daemon's own word on what its host can do; None: it is down, or does not say."""
+    with suppress(Refused, Unreachable):
+        return ask(paths.control, "Status")
+    return None
+
+
+def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, str]]:
+    if job.enforce == "required" and (keys := unenforced(job, controllers)):
+        limits = ", ".join(f"resource_limits.{key}" for key in keys)
+        remedy = "accepted: best_effort, or what `jobqueuectl doctor` says of cgroups"
+        yield "enforce", f"the job will not start, as this host can't enforce {limits}; {remedy}"
+
+
+def _of_files(job: Job) -> Iterator[tuple[str, str]]:
+    directory = job.working_directory
+    if directory is not None and not os.path.isdir(directory):
+        with suppress(PermissionError):
+            seen = "is no directory" if _exists(directory) else "does not exist"
+            yield "working_directory", f"{printable(directory)} {seen} here; accepted: a directory that is there"
+    for key, command in (("command", job.command), ("failover", job.failover)):
+        if command is not None and (message := _of_program(job, command)):
+            yield key, message
+
+
+def _exists(path: str) -> bool:
+    """PermissionError: the daemon may know."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _of_program(job: Job, command: str | tuple[str, ...]) -> str:
+    """Tell of a program that is not there; "" where it is, or where nobody can tell before the run."""
+    word = command[0] if isinstance(command, tuple) else _first_word(command)
+    path = dict(job.environment).get("PATH", DEFAULT_PATH)
+    if not re.fullmatch(r"/?[\w./+-]+", word) or shutil.which(word, path=path):
+        return ""
+    if word.startswith("/"):
+        seen = "is no program" if os.path.exists(word) else "does not exist"
+        return f"{word} {seen} here; accepted: the path of a program"
+    if "/" in word or job.environment_file or job.login_environment:
+        return ""
+    return f"no program {word} in the job's PATH ({path}); accepted: its whole path, or `environment: {{PATH: …}}`"
+
+
+def _first_word(line: str) -> str:
+    """The first word for a shell, where it can be nothing but the name of a program; else ""."""
+    found = re.match(r"\s*(/?[\w./+-]+)(?:\s|$)", line)
+    word = "" if found is None else found[1]
+    is_of_shell = _OF_SHELLS.fullmatch(word) or re.search(rf"\b{re.escape(word)} *\(\)", line)
+    return "" if is_of_shell else word
