@@ -22,10 +22,10 @@ WINGS: dict[str, list[str]] = {
     "vocabulary": [
         "text", "problem", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
     ],
-    "timing": ["cronexpr", "schedule", "catch_up", "due_times"],
+    "timing": ["crontab", "cronexpr", "schedule", "catch_up", "due_times"],
     "jobfile": [
-        "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "keys", "settings_keys",
-        "reader", "oddities", "schema",
+        "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "keys", "foreign",
+        "settings_keys", "reader", "oddities", "schema",
     ],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [

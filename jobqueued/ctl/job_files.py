@@ -21,9 +21,9 @@ from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.ctl.unlikely import unlikely
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir.trust import UNREAD, is_foreign, is_job_file, read_trusted
-from jobqueued.jobfile.oddities import Surroundings, oddities
+from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.jobfile.yamltext import MAX_BYTES
+from jobqueued.jobfile.yamltext import MAX_BYTES, at_once
 from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
@@ -44,7 +44,7 @@ class Reading(NamedTuple):
 def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     """Read files and directories, in this order.  Files in the daemon's own directory must be trusted by it."""
     (config, problems), seed = read_settings(paths.config, user_of_daemon(paths)), machine_id()
-    files = tuple(files)
+    where, files = _surroundings(paths), tuple(files)
     if paths.jobs in {path.absolute() for path in files}:
         problems += _distrust(paths)
     catalog = Catalog()
@@ -62,7 +62,7 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
         except Refused as refused:
             problems.append(Problem(name, 0, 0, "", str(refused)))
         else:
-            jobs, found = read_jobs(data, name, timezone=config.timezone, seed=seed)
+            jobs, found = at_once(read_here(where, data, name, timezone=config.timezone, seed=seed))
             clashes = catalog.conflicts(name, jobs)
             problems += found + clashes
             if not clashes:
@@ -70,8 +70,7 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     jobs = tuple(catalog)
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, paths, config)]
     invalid, found = {job for job, _ in warnings}, [problem for _, problem in warnings]
-    found += [*oddities(jobs, _surroundings(paths)), *unlikely(jobs, paths)]
-    return Reading(list(jobs), invalid, problems + found, unreadable)
+    return Reading(list(jobs), invalid, [*problems, *unlikely(jobs, paths), *found], unreadable)
 
 
 def _surroundings(paths: Paths) -> Surroundings:

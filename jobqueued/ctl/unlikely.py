@@ -1,4 +1,4 @@
-"""What a job asks of the host and will hardly find: programs, directories, limits, and what is past.
+"""Wants of jobs that the host will hardly meet: programs, directories, limits, and what is past.
 
 The daemon does not look at it when it reads a file: the look at one path can take for ever (autofs, a network's disk
 that hangs), a program may be there by the time of the run, and then the record says what was missing.

@@ -43,7 +43,6 @@ from jobqueued.jobfile.scalars import (
 from jobqueued.jobfile.spelling import Instead, nearest
 from jobqueued.jobfile.types import (
     ANYTHING,
-    PLANNED_TOO,
     each,
     mapping,
     one_or_more,
@@ -389,51 +388,6 @@ GROUPS: dict[str, dict[str, Key]] = {
 JOB_KEYS = {name: key for group in GROUPS.values() for name, key in group.items()}
 
 _JOB = {"$ref": "#/definitions/job"}
-
-_FOREIGN = {
-    "command": "run cmd script exec execstart args program action",
-    "environment": "env envs vars variables",
-    "environment_file": "envfile",
-    "working_directory": "cwd workdir workingdir chdir dir directory",
-    "user": "runas username becomeuser",
-    "group": "gid",
-    "schedule": "cron oncalendar when crontab cronexpression",
-    "timezone": "tz crontz zone",
-    "every": "interval onunitactivesec period",
-    "at": "date runat",
-    "on": "trigger triggers onbootsec",
-    "spread": "randomizeddelaysec jitter randomdelay",
-    "catch_up": "persistent catchup misfire",
-    "start_deadline": "startingdeadlineseconds",
-    "enabled": "suspend disabled state active disable",
-    "concurrency": "maxinstances",
-    "overlap": "concurrencypolicy",
-    "locks": "lock flock mutex",
-    "dependencies": "dependson depends needs requires after",
-    "timeout": "timeoutminutes activedeadlineseconds timeoutstartsec runtimemaxsec",
-    "retries": "retry attempts maxretries backofflimit",
-    "resource_limits": "memory cpu openfiles memorymax cpuquota tasksmax limits ulimit nofile",
-    "output": "log logs stdout stderr",
-    "retention": "successfuljobshistorylimit failedjobshistorylimit",
-    "notify": "mail mailto email notifications",
-    "description": "comment desc summary",
-    "tags": "labels",
-    "metadata": "annotations",
-}
-
-ELSEWHERE = {word: key for key, words in _FOREIGN.items() for word in words.split()}
-"""Names of our keys in other schedulers, in small letters without - and _: the key, or what to write here."""
-
-ELSEWHERE |= dict.fromkeys(("name", "id", "job"), "the id as the key above the job, as in jobs: {backup: {…}}")
-
-AT_THE_TOP = {
-    word: PLANNED_TOO.format(name)
-    if key.planned
-    else f"defaults and jobs; {name!r} belongs to a job, as in jobs: {{backup: {{{name}: {key.example}}}}}"
-    for name, key in JOB_KEYS.items()
-    for word in (name.replace("_", ""), *_FOREIGN.get(name, "").split())
-}
-"""The advice for a job's key that stands beside `jobs`."""
 
 FILE_KEYS = table(
     Key("defaults", mapping("a mapping of job keys", dict, {"allOf": [_JOB]}), "{}", "Keys that the file's jobs share.",

@@ -10,16 +10,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueued.jobfile.keys import AT_THE_TOP, ELSEWHERE, FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.foreign import AT_THE_TOP, ELSEWHERE
+from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.queue_types import ID
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, ValueType
 from jobqueued.jobfile.spelling import plain_name
 from jobqueued.jobfile.types import MAX_PROBLEMS, mapping, read_keys
+from jobqueued.jobfile.yamlslips import A_JOB_FILE
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Steps, at_once, is_null, read_tree_in_steps
 from jobqueued.model import Job, On, Trigger, to_instant
 from jobqueued.problem import Problem
 from jobqueued.timing.cronexpr import SECONDS
+from jobqueued.timing.crontab import in_a_job
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
 
 _TOP = mapping("a mapping with the keys defaults and jobs", dict)
@@ -62,7 +65,7 @@ def read_in_steps(
     """Do the same in steps of a millisecond or so."""
     tree, problems = yield from read_tree_in_steps(data, file)
     reading = _Reading(file, timezone, seed)
-    jobs = (yield from reading.jobs(tree)) if tree is not None else ()
+    jobs = (yield from reading.jobs(tree, data)) if tree is not None else ()
     errors = [problem for problem in problems if problem.severity == "error"] + _told(reading.errors)
     odd = [problem for problem in problems if problem.severity == "warning"] + _told(reading.warnings)
     problems = (_in_order(errors) + _in_order(odd))[:MAX_PROBLEMS]
@@ -95,9 +98,14 @@ class _Reading:
     shared: dict[str, Any] = field(default_factory=dict)
     cost: int = 0
 
-    def jobs(self, tree: Node) -> Steps[list[Job]]:
+    def jobs(self, tree: Node, data: bytes) -> Steps[list[Job]]:
+        crontab = in_a_job(data.decode(errors="ignore")) if isinstance(tree, Scalar) else ""
+        if crontab:
+            self._refuse(Refusal.of(tree, A_JOB_FILE.format(crontab), "a crontab"))
+            return []
         entries = self._entries(tree, _TOP) or {}
-        misplaced = {plain_name(name): _INDENT for name, (_, node) in entries.items() if _is_job(node)}
+        misplaced = {plain_name(name): _misplaced(name, node) for name, (_, node) in entries.items()}
+        misplaced = {name: advice for name, advice in misplaced.items() if advice}
         top = self._values(entries, FILE_KEYS, misplaced | AT_THE_TOP)
         defaults = top.get("defaults", {})
         self.shared = self._values(defaults, JOB_KEYS, ELSEWHERE)
@@ -291,8 +299,12 @@ class _Reading:
 _INDENT = "a line `jobs:` above it, and the job with all its keys indented below that, as in jobs: {backup: {…}}"
 
 
-def _is_job(node: Node) -> bool:
-    return isinstance(node, Mapping) and "command" in node.entries
+def _misplaced(name: str, node: Node) -> str:
+    """The advice for a job, or a line of a crontab, that stands where `jobs` belongs; "" for anything else."""
+    if isinstance(node, Mapping):
+        return _INDENT if "command" in node.entries else ""
+    keys = in_a_job(f"{name}: {node.text}") if isinstance(node, Scalar) else ""
+    return f"{A_JOB_FILE.format(keys)}; this is a line of a crontab" if keys else ""
 
 
 def _reason(error: ScheduleError) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from jobqueued.timing.crontab import in_a_job
+
 MAX_DEPTH = 32
 TOO_DEEP = f"found more than {MAX_DEPTH} levels of nesting; accepted: at most {MAX_DEPTH}"
 
@@ -31,10 +33,16 @@ _GLUED = re.compile(r"([a-z_]+):([^\s:/][^\n]{0,60})")
 _LAST_WORD = re.compile(r"\s([a-z_]{2,30})$")
 _LONE_WORD = re.compile(r"\s*[\w.-]+\s*")
 
+AS_A_TEXT = "accepted: the whole command in quotes, as in command: '~/bin/x -a >/tmp/out'"
+A_JOB_FILE = "a job file, as in jobs: {{backup: {{{}}}}}"
+"""What to write for a line of a crontab."""
+
 _REMEDIES = (
     ("", "\t", "a tab; accepted: spaces, YAML indents with nothing else"),
     ("block sequence entries are not allowed", "",
         "a - inside a line; accepted: a value that starts with - in quotes, or a list on lines of its own"),
+    ("found character that cannot start any token", ">", "a > in brackets, and no shell reads a list; " + AS_A_TEXT),
+    ("found character that cannot start any token", "|", "a | in brackets, and no shell reads a list; " + AS_A_TEXT),
     ("did not find expected <document start>", "",
         "text behind the end of the first value; accepted: one mapping, which no INI file and no crontab is"),
     ("did not find expected ',' or", "",
@@ -64,6 +72,8 @@ def syntax_fault(error: Any, text: str) -> Fault:
     start = error.context_mark
     if start is not None and (opened := _opened(context, problem, text[start.index :], mark.line - start.line)):
         return Fault(start.line + 1, start.column + 1, opened)
+    if keys := in_a_job(text[text.rfind("\n", 0, mark.index) + 1 :].partition("\n")[0]):
+        return Fault(mark.line + 1, 1, f"found a line of a crontab; accepted: {A_JOB_FILE.format(keys)}")
     if start is not None and context in ("while scanning an alias", "while scanning an anchor"):
         mark = start
     return Fault(mark.line + 1, mark.column + 1, _remedy(problem, context, text, mark.index))
@@ -91,7 +101,7 @@ def _remedy(problem: str, context: str, text: str, index: int) -> str:
     if text.startswith("&&", index) or text.startswith("&&", index - 1):
         return "found && at the start of a value; accepted: both commands in one value, in quotes: 'a && b'"
     if found and found in "@`%*&" and context.startswith("while scanning"):
-        return f"found a value that starts with {found}; accepted: such a value in quotes"
+        return _of_first(found, before, text[index:].partition("\n")[0])
     if context.startswith("while scanning a block scalar"):
         return "found text behind | or >; accepted: the text on the lines below, or such a value in quotes"
     if problem.startswith("mapping values are not allowed"):
@@ -101,6 +111,15 @@ def _remedy(problem: str, context: str, text: str, index: int) -> str:
             return "found text behind a value; accepted: the whole value in quotes (inside '…' a ' is written '')"
         return "found a line that is indented unlike its neighbours; accepted: the keys of a mapping in one column"
     return f"this is not YAML: {context} {problem}".replace(":  ", ": ")
+
+
+def _of_first(found: str, before: str, value: str) -> str:
+    """Tell of a character with which no plain value begins, with its value in quotes where it is a line's rest."""
+    if before.strip() == "schedule:" and (keys := in_a_job(value)):
+        return f"found a line of a crontab; accepted: a key for each, as in {{{keys}}}"
+    is_whole = re.fullmatch(r"\s*(- )?[a-z_]+: *", before) and re.fullmatch(r"[^&'\"#\\][^'\"#\\]{0,60}", value)
+    accepted = f'"{value.rstrip()}"' if is_whole else "such a value in quotes"
+    return f"found a value that starts with {found}; accepted: {accepted}"
 
 
 def _of_colon(before: str, above: str) -> str:

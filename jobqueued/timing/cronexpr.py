@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from croniter import croniter
 
+from jobqueued.timing.crontab import ALIASES, behind_the_fields, meant_time
+
 
 class ScheduleError(ValueError):
     """An expression, time zone or dst rule that is refused: `field` is where, `reason` what to write instead."""
@@ -128,15 +130,6 @@ _WEEKDAY = Field(4, "day of week", 0, 6, 6, 7, _WEEKDAYS)
 SECONDS = Field(0, "seconds", 0, 59, 59, 59)
 _FIELDS = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
 
-_ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 _LONGEST = 1000
 _LIKE_A_FIELD = re.compile(r"[\d*?#/,\-()LWHlwh]+|[a-zA-Z]{3}([-,][a-zA-Z]{3})*")
 _ITEM = re.compile(r"(?:\*|([a-z]+|\d{1,9})(?:-([a-z]+|\d{1,9}))?)(?:/(\d{1,9}))?", re.IGNORECASE)
@@ -209,11 +202,14 @@ def _miscounted(expression: str, texts: list[str]) -> str:
         return f"found `{texts[0]}`: write a zone under `timezone`, a variable under `environment`"
     if len(texts) > len(_FIELDS) and not _LIKE_A_FIELD.fullmatch(texts[5]):
         behind = " ".join(texts[5:])
-        return f"found `{behind}` behind the five fields: write a user under `user`, a command under `command`"
+        if texts[6:] == [] and "/" not in behind:
+            return f"found `{behind}` behind the five fields: write a user under `user`, a command under `command`"
+        keys = f'schedule: "{" ".join(texts[:5])}", {behind_the_fields(behind)}'
+        return f"found `{behind}` behind the five fields: write a key for each, as in {{{keys}}}"
     if len(texts) == len(_FIELDS) + 1 and re.fullmatch("(19|20)[0-9]{2}", texts[5]):
         return f"found the year {texts[5]}: write five fields; for one date, the key `at`{_as_date(texts)}"
-    if len(texts) == 1 and (clock := re.fullmatch("([01]?[0-9]|2[0-3]):([0-5][0-9])", texts[0])):
-        return f"found `{texts[0]}`: write `{int(clock[2])} {int(clock[1])} * * *`"
+    if meant := meant_time(" ".join(texts).lower()):
+        return f"found `{expression}`: write {meant}"
     if len(texts) == len(_FIELDS) + 1:
         five = f'`schedule: "{" ".join(texts[1:])}"` and `seconds: "{texts[0]}"`'
         return f"found 6 fields: write five; if the first is of seconds, write {five}"
@@ -234,9 +230,9 @@ def _alias(name: str) -> str:
     if name.lower().startswith("@every"):
         interval = name[7:].lower() if _INTERVAL.fullmatch(name[7:]) else "1m"
         raise ScheduleError("expression", f"found `{name}`: write it as a key, like `every: {interval}`")
-    if name.lower() not in _ALIASES:
-        raise ScheduleError("expression", f"found `{name}`: write one of {' '.join(_ALIASES)} @reboot")
-    return _ALIASES[name.lower()]
+    if name.lower() not in ALIASES:
+        raise ScheduleError("expression", f"found `{name}`: write one of {' '.join(ALIASES)} @reboot")
+    return ALIASES[name.lower()]
 
 
 @lru_cache(maxsize=4096)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobqueued.jobfile.foreign import ELSEWHERE
 from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.refusal import NotAccepted
@@ -111,7 +112,84 @@ def test_the_way_out(text: str, told: str) -> None:
     assert told in " ".join(problem.message for problem in problems)
 
 
+def read_body(body: str) -> str:
+    """All that is said of a job with these keys beside a command, where it has none."""
+    text = body if "command:" in body else f"command: x, {body}"
+    return "; ".join(map(str, read_jobs(f"jobs: {{a: {{{text}}}}}".encode(), "f")[1]))
+
+
+@pytest.mark.parametrize("word", sorted(ELSEWHERE))
+def test_foreign_names(word: str) -> None:
+    """A name from elsewhere is answered with a key of ours, or with keys and values, that are accepted."""
+    said = read_body(f"{word}: x")
+    key, fragments = re.search(r"accepted: '(\w+)'", said), re.findall("`([^`]*: [^`]*)`", said)
+    if key is not None:
+        fragments = [f"{key[1]}: {JOB_KEYS[key[1]].example}"]
+    assert fragments or re.search(
+        "`(notify|retention|credentials|telemetry_hooks)`, which|the file without it|the id as", said
+    )
+    assert [""] * len(fragments) == list(map(read_body, fragments))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("memory_limit", "resource_limits: {memory: 512M}"), ("on_failure", "failover: "), ("start", "'schedule'"),
+        ("concurrencyPolicy", "'overlap'"), ("startingDeadlineSeconds", "'start_deadline'"),
+        ("backoffLimit", "'retries'"),
+        ("OnCalendar", "'schedule'"), ("ExecStart", "'command'"), ("captureStdout", "'output'"),
+        ("suspend", "enabled: false"), ("OnBootSec", "on: boot"), ("WatchPaths", "on: {path: "),
+        ("Restart", "'retries'"),
+        ("terminationGracePeriodSeconds", "'kill_grace'"), ("MAILTO", "`notify`, which does that, is a key of a later"),
+    ],
+)  # fmt: skip
+def test_names_that_peers_have(written: str, meant: str) -> None:
+    """However it is spelled there."""
+    assert meant in read_body(f"{written}: x")
+
+
+CRONTABS = {
+    "0 2 * * * /usr/local/bin/backup --full\n*/5 * * * * x\n": "/usr/local/bin/backup --full",
+    "# m h dom mon dow command\nMAILTO=ops\n*/5 * * * * root [ -x /x ] && date +\\%F\n": "[ -x /x ] && date +%F",
+    "@daily echo 'it is: late' # now\n": "echo 'it is: late' # now",
+    "jobs:\n  a:\n    schedule: */5 * * * * /usr/bin/x -a\n": "/usr/bin/x -a",
+    "jobs: {a: {schedule: '0 2 1 jan mon-fri root /usr/bin/x', command: x}}": "/usr/bin/x",
+    "0 2 * * * echo hi: there\n": "echo hi: there",
+}
+"""Lines of crontabs, pasted as a file or a schedule, and the command of the first."""
+
+
+@pytest.mark.parametrize(("text", "command"), CRONTABS.items(), ids=CRONTABS)
+def test_crontabs(text: str, command: str) -> None:
+    """A pasted crontab is answered with its first line in our words, which are accepted, and mean that."""
+    said = read_jobs(text.encode(), "f")[1][0].message
+    answer = re.search(r"as in (?:jobs: )?(\{.*\})", said)
+    assert answer is not None
+    body = answer[1] if answer[1].startswith("{backup: ") else f"{{backup: {answer[1]}}}"
+    (job,), problems = read_jobs(f"jobs: {body}".encode(), "f")
+    assert (command, []) == (job.command, problems)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("daily", "@daily"), ("Hourly", "@hourly"), ("every day", "@daily"), ("reboot", "@reboot"),
+        ("20:15", "15 20 * * *"),
+        ("Mon *-*-* 02:00:00", "0 2 * * mon"), ("*-*-* 04:30", "30 4 * * *"), ("minutely", "* * * * *"),
+    ],
+)  # fmt: skip
+def test_times_in_words(written: str, meant: str) -> None:
+    """A time as elsewhere is answered with the expression, which is accepted as it stands."""
+    said = read_body(f"schedule: '{written}'")
+    assert f'write `"{meant}"`' in said
+    assert "" == read_body(f'schedule: "{meant}"')
+
+
 SLIPS = {
+    "jobs: {a: {command: [~/bin/x, -a, >, /tmp/y]}}": "accepted: the whole command in quotes, as in command: '",
+    "jobs: {a: {command: [a, |, b]}}": "found a | in brackets, and no shell reads a list",
+    "jobs:\n  a:\n    schedule: */5 * * * *\n    command: x\n": 'accepted: "*/5 * * * *"',
+    "jobs: {a: {command: x, schedule: 5m}}": "like `every: 5m`",
     "jobs:\n  a:\n    command:echo hi\n    user: x\n": "accepted: command: echo hi",
     "jobs:\n  a:\n    command: echo hi timeout: 5m\n": "such a value in quotes, or timeout: on a line of its own",
     "jobs:\n  a:\n    command\n    user: x\n": "accepted: a colon behind the key above, or less indentation",
@@ -122,7 +200,7 @@ SLIPS = {
     "jobs:\n  a:\n    command: x\n    timeout:\n": "timeout: found nothing; accepted: a duration",
     "jobs: {a: {command: x, schedule: '0 2 1 1 * 2027'}}": "the key `at`: `at: 2027-01-01T02:00`",
     "jobs: {a: {command: x, schedule: '@every 5m'}}": "like `every: 5m`",
-    "jobs: {a: {command: x, schedule: '12:30'}}": "write `30 12 * * *`",
+    "jobs: {a: {command: x, schedule: '12:30'}}": 'write `"30 12 * * *"`',
     "jobs: {a: {command: x, schedule: '0 2pm * * *'}}": "write `14`",
     "jobs: {a: {command: x, at: '12:30'}}": 'for every day, `schedule: "30 12 * * *"`',
     "jobs: {a: {command: x, at: '31.01.2027 2:00'}}": "accepted: 2027-01-31 02:00 (",

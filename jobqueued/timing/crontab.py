@@ -1,0 +1,64 @@
+"""Crontabs and times as people paste them from elsewhere: told from others, and said in the words of job files."""
+
+from __future__ import annotations
+
+import re
+
+ALIASES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+"""The nicknames of crontab(5); @reboot beside them is no time."""
+
+_TIME = rf"@reboot|{'|'.join(ALIASES)}|[\d*][\d*/,-]*(?:[ \t]+[\d*][\d*/,-]*){{2}}(?:[ \t]+[\w*/,-]+){{2}}"
+_LINE = re.compile(rf"^[ \t]*(?P<time>{_TIME})[ \t]+(?P<rest>\S[^\n]*)", re.MULTILINE)
+_WITH_USER = re.compile(
+    r"(?P<user>(?:root|nobody|www-data)\b|[a-z_][a-z0-9_-]*(?=\t|  | +(?:/|\[ |test )))[ \t]+(?P<command>\S.*)"
+)
+_PLAIN = re.compile(r"[\w/.][\w/. =+-]*")
+_MOST = 300
+_IN_WORDS = {
+    "boot": "@reboot", "startup": "@reboot", "minutely": "* * * * *", "every minute": "* * * * *",
+    "every hour": "@hourly", "every day": "@daily", "nightly": "@midnight", "every week": "@weekly",
+    "every month": "@monthly", "every year": "@yearly",
+}  # fmt: skip
+_EASY_INTERVAL = re.compile(r"[1-9]\d?[dhms]")
+_CALENDAR = re.compile(
+    r"(?:(mon|tue|wed|thu|fri|sat|sun) )?(?:\*-\*-\* )?([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?", re.ASCII
+)
+
+
+def in_a_job(text: str) -> str:
+    """The keys for the first line of a crontab in a text, ``schedule: "0 2 * * *", command: x``; "": there is none."""
+    found = _LINE.search(text)
+    if found is None or len(found[0]) > _MOST:
+        return ""
+    return f'schedule: "{" ".join(found["time"].split())}", {behind_the_fields(found["rest"].rstrip())}'
+
+
+def behind_the_fields(text: str) -> str:
+    """The keys for what stands behind the five fields: a command, and a user as in /etc/crontab."""
+    found = _WITH_USER.fullmatch(text)
+    return f"user: {found['user']}, command: {_value(found['command'])}" if found else f"command: {_value(text)}"
+
+
+def _value(text: str) -> str:
+    """A text as a value of YAML; a crontab's escaped % is a plain one."""
+    text = text.replace("\\%", "%")
+    return text if _PLAIN.fullmatch(text) and not text.endswith(" ") else "'" + text.replace("'", "''") + "'"
+
+
+def meant_time(text: str) -> str:
+    """The spelling of a time in words, or as systemd has it; "" for no guess."""
+    if (name := f"@{text}") in (*ALIASES, "@reboot") or (name := _IN_WORDS.get(text, "")):
+        return f'`"{name}"`'
+    if _EASY_INTERVAL.fullmatch(text):
+        return f"it as a key, like `every: {text}`"
+    if found := _CALENDAR.fullmatch(text):
+        return f'`"{int(found[3])} {int(found[2])} * * {found[1] or "*"}"`'
+    return ""
