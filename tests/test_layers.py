@@ -16,8 +16,8 @@ WINGS: dict[str, list[str]] = {
     "child": [
         "text", "signals", "instants", "documents", "attempt_life", "process", "unix_socket", "atomic_file", "wire",
         "trust", "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "control_socket", "account", "caps",
-        "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt", "supervisor",
-        "callers", "lost", "launcher",
+        "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt", "title",
+        "supervisor", "callers", "lost", "launcher",
     ],
     "vocabulary": [
         "text", "problem", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",

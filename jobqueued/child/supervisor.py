@@ -20,7 +20,10 @@ from jobqueued.child import identity, spawn, tree, wire
 from jobqueued.child.attempt import Attempt
 from jobqueued.child.budget import Common
 from jobqueued.child.shutdown import Shutdown
+from jobqueued.child.title import Title
 
+NAME, _IDLE = "jq-supervisor", "idle"
+"""The name of the process, and behind it in its title the attempt that it has."""
 MOST_ATTEMPTS = 1000
 """After so many a supervisor leaves the pool: whatever a library may leak ends with it."""
 JOB_NOFILE = 1024
@@ -40,7 +43,7 @@ def become(launcher: socket.socket, common: Common, home: int, inherited: list[i
             os.close(descriptor)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        spawn.call_ourselves("jq-supervisor")
+        spawn.call_ourselves(NAME)
         wire.limit_files(JOB_NOFILE)
         spawn.become_subreaper()
         tree.hold_children()
@@ -59,11 +62,12 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
     try:
         wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise SystemExit(f"jq-supervisor: cannot begin: {error.strerror}") from None
+        raise SystemExit(f"{NAME}: cannot begin: {error.strerror}") from None
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-    shutdown = Shutdown()
+    shutdown, title = Shutdown(), Title()
     last, attempts = "", 0
+    title.say(NAME, _IDLE)
     while (order := _receive(launcher)) is not None:
         name, directory = order
         if directory < 0:
@@ -76,10 +80,12 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
             return  # nothing was begun, and nothing should be
         attempts += 1
         attempt = Attempt(name, directory, launcher, wakeups, shutdown, common, home, last=attempts >= MOST_ATTEMPTS)
+        title.say(NAME, name)
         try:
             last = attempt.carry_out()
         finally:
             os.close(directory)
+            title.say(NAME, _IDLE)
         if _gone(launcher) or shutdown.began():
             _sync(last)
         if attempt.leaves:

@@ -43,6 +43,23 @@ def test_a_live_run_shows_what_it_has_written(host: Host) -> None:
         return set(names) == {"jq-launcher", "jq-supervisor"} and names.count("jq-launcher") == 1
 
     wait_for(named)
+    wait_for(lambda: titles(host) >= {"idle", f"{run}.1"})
+    supervisor = next(pid for pid in host.small_ones() if f"{run}.1" in arguments_of(pid))
+    host.call("Stop", run=run)
+    host.wait(run)
+    wait_for(lambda: arguments_of(supervisor)[1] == "idle")
+    shown = subprocess.run(["ps", "-o", "args=", "-p", str(supervisor)], capture_output=True, text=True, check=True)
+    assert f"jq-supervisor idle {host.root}/run/runs" == shown.stdout.strip()
+
+
+def arguments_of(pid: int) -> list[str]:
+    """The arguments of a process, as ps shows them."""
+    return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+
+
+def titles(host: Host) -> set[str]:
+    """What the supervisors of a host have to do by their titles."""
+    return {words[1] for words in map(arguments_of, host.small_ones()) if words[0] == "jq-supervisor"}
 
 
 def test_a_job_that_has_stopped_itself_shows(host: Host) -> None:

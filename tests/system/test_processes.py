@@ -77,7 +77,7 @@ def below_the_scopes() -> list[str]:
     for procs in Path("/sys/fs/cgroup/jobqueue.slice").rglob("cgroup.procs"):
         for pid in procs.read_text().split():
             line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            found += [] if "launcher.py" in line else [line]
+            found += [] if "launcher.py" in line or line.startswith("jq-supervisor ") else [line]
     return found
 
 

@@ -241,9 +241,9 @@ def test_no_orphans() -> None:
     """After all that: one scope, which holds the launcher and idle supervisors only, and no trouble in the journal."""
     until("one scope is left", lambda: len(scopes()) == 1)
     (scope,) = scopes()
-    others = [
-        pid for pid in pids(scope) if "jobqueued/child/launcher.py" not in Path(f"/proc/{pid}/cmdline").read_text()
-    ]
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in pids(scope)}
+    ours = ("jobqueued/child/launcher.py", "jq-supervisor\0idle")
+    others = [pid for pid, line in lines.items() if not any(name in line for name in ours)]
     assert others == []
     bad = ("219/CGROUP", "Failed to spawn", "result 'resources'", "start-limit-hit")
     lines = sh("journalctl", "-b", "-o", "cat", "_PID=1").splitlines()
