@@ -38,8 +38,9 @@ def schema_text() -> str:
 
 
 def page_text(page: str) -> str:
-    """jobqueue.d(5) with the keys as they are now."""
-    return _with(page, "jobqueued/jobfile/keys.py", [*_groups(), *_reserved()])
+    """jobqueue.d(5) with the keys as they are now, and their index."""
+    page = _with(page, "jobqueued/jobfile/keys.py", [*_groups(), *_reserved()])
+    return _with(page, "jobqueued/jobfile/keys.py by name", _index())
 
 
 def ctl_page_text(page: str) -> str:
@@ -145,6 +146,17 @@ def _key(key: Key) -> Iterator[str]:
         for inner in live:
             yield from _key(inner)
         yield ".RE"
+
+
+def _index() -> Iterator[str]:
+    """Every key, by name: its default, and the section that tells of it; keys inside of others below those."""
+    yield from (".TS", "lB lB lB", "lB l l.", "key\tdefault\tsection")
+    sections = {name: title for title, keys in GROUPS.items() for name in keys}
+    for name in sorted(name for name, key in JOB_KEYS.items() if not key.planned):
+        yield "\t".join(map(_roff, (name, JOB_KEYS[name].default or "\N{EN DASH}", sections[name])))
+        inner = ((f"  {key.name}", key.default) for key in JOB_KEYS[name].type.keys.values() if not key.planned)
+        yield from ("\t".join(map(_roff, (key, default or "\N{EN DASH}", sections[name]))) for key, default in inner)
+    yield ".TE"
 
 
 def _reserved() -> Iterator[str]:
