@@ -292,7 +292,9 @@ class TestCallers:
         assert small.greeting() == []
         small.ran(2)
 
-    @pytest.mark.parametrize("said", [b"hello me\n", b"hello\n", b"\xff\n", b"hello 6\nlaunch \xff {}\n"])
+    @pytest.mark.parametrize(
+        "said", [b"hello me\n", b"hello\n", b"\xff\n", b"hello %d\nlaunch \xff {}\n" % wire.VERSION]
+    )
     def test_nonsense(self, small: Small, said: bytes) -> None:
         """It is hung up on, and the launcher lives."""
         small.socket = small.call()
