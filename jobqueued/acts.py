@@ -94,8 +94,9 @@ class Acts:
                 self._lock_processes.forget(client)
             case commands.Say(event, fields):
                 self._log.say(event, **fields)
-            case commands.Reply(ticket, value, error):
-                self._answer(ticket, value, error)
+            case commands.Reply(ticket, value, error, asked):
+                unsaved = {} if error or not asked else {"unsaved": None if committed else self._commits.keep(asked)}
+                self._answer(ticket, value | unsaved, error)
 
     def _catch_up(self) -> None:
         """Do what had to wait for this commit."""

@@ -129,11 +129,15 @@ class ForgetLockClient:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Answer the asker with this ticket: `error` names the varlink error, else `value` is the reply."""
+    """Answer the asker with this ticket: `error` names the varlink error, else `value` is the reply.
+
+    `asked`: what was carried out and is to survive a restart, for people; "": state.db has nothing to do with it.
+    """
 
     ticket: int
     value: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    asked: str = ""
 
 
 Save = SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold

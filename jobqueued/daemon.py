@@ -192,6 +192,8 @@ class Daemon:
 
     def _end(self) -> None:
         self._commits.last()
+        if forgotten := self._commits.forgotten:
+            self._log.say("trouble", text=forgotten)
         said = farewell(self._scheduler)
         self._service_manager.stopping(said)
         self._log.say("stopped", summary=said)

@@ -7,7 +7,8 @@ NAME = "io.jobqueue"
 INTERFACE = """\
 # The job queue of this host.  Everybody may ask for Status and List, with less in the answers: no descriptions, no
 # triggers, no paths, of problems the file's name and how many. Readers may ask for all, operators make things happen.
-# Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is written JOB@NUMBER.
+# Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is written JOB@NUMBER. While state.db
+# can't be written, what is asked for is done all the same, and unsaved says that a restart forgets it.
 interface io.jobqueue
 
 # A job, where it stands, and where it was defined. Next is the first start past a pause, and null while it is paused
@@ -197,19 +198,19 @@ method History(job: ?string, states: ?[]string, since: ?string, until: ?string, 
 method Logs(run: string, offset: ?int, limit: ?int) -> (data: string, size: int, live: bool)
 
 # Make a job due now.
-method Run(job: string) -> (run: string)
+method Run(job: string) -> (run: string, unsaved: ?string)
 
 # Stop a run; a waiting one never starts; the state is stopping or skipped. A run whose supervisor is gone keeps its
 # claims while something of it may live: lost says that nothing does, and the state is lost (retrying, if it is tried
 # again).
-method Stop(run: string, lost: ?bool) -> (state: string)
+method Stop(run: string, lost: ?bool) -> (state: string, unsaved: ?string)
 
 # Make the job of a run due once more, whether that run has ended or not.
-method Rerun(run: string) -> (run: string)
+method Rerun(run: string) -> (run: string, unsaved: ?string)
 
 # Something has happened: make the jobs due that wait for this event. The runs are theirs, skipped ones too; disabled
 # are jobs that would have one. Where no job waits for it, nearest is an event of a similar name for which one does.
-method Emit(event: string) -> (runs: []string, disabled: []string, nearest: ?string)
+method Emit(event: string) -> (runs: []string, disabled: []string, nearest: ?string, unsaved: ?string)
 
 # Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
 # mode, units, capacity, holders: {run, mode, units, since, held, ends_by, lingers}}; lingers says what may live of a
@@ -221,17 +222,17 @@ method Why(run: ?string, job: ?string) -> (why: ?object, runs: []object, more: i
 
 # Let nothing of a job start until it is resumed, or until an instant; what comes due meanwhile is skipped, what waits
 # is held.
-method Pause(job: string, until: ?string) -> ()
+method Pause(job: string, until: ?string) -> (unsaved: ?string)
 
 # Skip what the clock makes due of a job next; due is when that would have started, and next the start that comes first
 # now, past a pause; the zone is the job's. Undo: start the last of those after all.
-method SkipNext(job: string, undo: ?bool) -> (due: string, next: ?string, timezone: string)
+method SkipNext(job: string, undo: ?bool) -> (due: string, next: ?string, timezone: string, unsaved: ?string)
 
 # Start nothing new on this host: until Release, until an instant, and where boot is true at most until the next boot.
-method Hold(until: ?string, boot: ?bool) -> ()
+method Hold(until: ?string, boot: ?bool) -> (unsaved: ?string)
 
 # Let new runs start again on this host.
-method Release() -> ()
+method Release() -> (unsaved: ?string)
 
 # Hold a lock for the process that asks, until it ends: alone, shared, or some units of it. The answer comes when it is
 # granted; with no_wait it is Refused if that is not at once. Who hangs up before wants it no more.
@@ -245,7 +246,7 @@ method Locks(lock: ?string) -> (claims: []LockClaim, more: int)
 method Evict(holder: string) -> (locks: []string, held: bool)
 
 # Let a paused job go on; this fires nothing. Whether it was paused, and what else keeps it from starting.
-method Resume(job: string) -> (was_paused: bool, enabled: bool, invalid: ?string, file: string)
+method Resume(job: string) -> (was_paused: bool, enabled: bool, invalid: ?string, file: string, unsaved: ?string)
 
 # The record of a run, once the run has ended.
 method Wait(run: string) -> (record: object)

@@ -124,7 +124,7 @@ def lost_asked(turn: Turn, event: events.LostAsked) -> None:
         case events.NeverStarted():
             never_started(turn, over)
     again = turn.state.runs.get(over.run)
-    turn.reply(event.ticket, state=(RunState.LOST if again is None else again.state).value)
+    turn.reply(event.ticket, f"the end of {over.run}", state=(RunState.LOST if again is None else again.state).value)
 
 
 def never_started(turn: Turn, event: events.NeverStarted) -> None:

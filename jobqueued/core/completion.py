@@ -79,14 +79,14 @@ def stop_asked(turn: Turn, event: StopAsked) -> None:
     if (lingers := turn.state[run.id.job].lingering.get(run.id)) is not None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.run}: {lingers}")
         return
-    reason = f"stopped by {event.asked_by}"
+    reason, asked = f"stopped by {event.asked_by}", f"the stop of {run.id} by {event.asked_by}"
     if run.state in PENDING:
         give_up(turn, run, reason, stopped=True)
         ended = RunState.SKIPPED if run.so_far is None else RunState.KILLED
-        turn.reply(event.ticket, state=ended.value)
+        turn.reply(event.ticket, asked, state=ended.value)
         return
     stop(turn, run, reason)
-    turn.reply(event.ticket, state=RunState.STOPPING.value)
+    turn.reply(event.ticket, asked, state=RunState.STOPPING.value)
 
 
 def stop(turn: Turn, run: Run, reason: str) -> None:

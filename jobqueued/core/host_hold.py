@@ -33,7 +33,7 @@ def asked(turn: Turn, event: HoldAsked) -> None:
         hold(turn, event.hold._replace(below=before))
     else:
         hold(turn, event.hold)
-    turn.reply(event.ticket)
+    turn.reply(event.ticket, f"the {'release' if event.hold is None else 'hold'} by {event.asked_by}")
 
 
 def hold(turn: Turn, hold: Hold) -> None:

@@ -93,7 +93,8 @@ def pause_asked(turn: Turn, event: events.PauseAsked) -> None:
         resume(turn, job.id, event.asked_by)
     invalid = turn.state.invalid(job) or None
     standing = {"was_paused": saved.paused, "enabled": job.enabled, "invalid": invalid, "file": job.file}
-    turn.reply(event.ticket, **({} if event.pause else standing))
+    what = f"the {'pause' if event.pause else 'resumption'} of {job.id} by {event.asked_by}"
+    turn.reply(event.ticket, what, **({} if event.pause else standing))
 
 
 def _pause(turn: Turn, job: Job, event: events.PauseAsked) -> None:
@@ -127,7 +128,7 @@ def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
         return
     state.remember(job.id, skips=(*saved.skips, due))
     turn.say("skips_next", job=job.id, asked_by=event.asked_by, due=due + job.offset)
-    _tell_skip(turn, job, event.ticket, due)
+    _tell_skip(turn, job, event.ticket, due, f"the skip of {job.id} by {event.asked_by}")
 
 
 def _undo_skip(turn: Turn, job: Job, event: events.SkipAsked) -> None:
@@ -138,13 +139,14 @@ def _undo_skip(turn: Turn, job: Job, event: events.SkipAsked) -> None:
     *others, due = skips
     turn.state.remember(job.id, skips=tuple(others))
     turn.say("skips_not", job=job.id, asked_by=event.asked_by, due=due + job.offset)
-    _tell_skip(turn, job, event.ticket, due)
+    _tell_skip(turn, job, event.ticket, due, f"the undone skip of {job.id} by {event.asked_by}")
 
 
-def _tell_skip(turn: Turn, job: Job, ticket: int, due: int) -> None:
+def _tell_skip(turn: Turn, job: Job, ticket: int, due: int, what: str) -> None:
     """Answer with the start that is skipped, or not after all, and the next one as things stand."""
     starts = list(map(to_text, turn.state[job.id].saved.starts(job, 1)))
-    turn.reply(ticket, due=to_text(due + job.offset), next=starts[0] if starts else None, timezone=job.timezone)
+    first = starts[0] if starts else None
+    turn.reply(ticket, what, due=to_text(due + job.offset), next=first, timezone=job.timezone)
 
 
 def _defined(turn: Turn, job: Job, old: Job | None) -> None:

@@ -75,7 +75,7 @@ def grant(turn: Turn, name: LockClientId) -> None:
     state.lock_clients[name] = client._replace(ticket=0, placed=placed, since=turn.now.wall)
     turn.do(MarkLockHolder(name, client.claims, placed, client.asked_by, turn.now.wall))
     turn.say("lock_granted", guest=str(name), locks=_names(client.claims), asked_by=client.asked_by)
-    turn.reply(client.ticket, holder=str(name), environment=environment(placed))
+    turn.reply(client.ticket, "", holder=str(name), environment=environment(placed))
 
 
 def found(turn: Turn, event: LockFound) -> None:
@@ -110,7 +110,7 @@ def evict_asked(turn: Turn, event: EvictAsked) -> None:
         turn.refuse(client.ticket, "Refused", reason=f"evicted by {event.asked_by}")
     over(turn, LockOver(event.client))
     turn.do(ForgetLockClient(event.client))
-    turn.reply(event.ticket, locks=_names(client.claims), held=not client.ticket)
+    turn.reply(event.ticket, "", locks=_names(client.claims), held=not client.ticket)
 
 
 class LockClaim(NamedTuple):

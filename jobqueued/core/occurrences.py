@@ -192,7 +192,7 @@ def asked(turn: Turn, event: events.RunAsked) -> None:
     if run.state is RunState.SKIPPED:
         turn.refuse(event.ticket, "Refused", reason=f"{run.id} was skipped: {run.reason}{advice}")
     else:
-        turn.reply(event.ticket, run=str(run.id))
+        turn.reply(event.ticket, f"{run.id}, asked for by {event.asked_by}", run=str(run.id))
 
 
 def emitted(turn: Turn, event: events.Emitted) -> None:
@@ -208,7 +208,9 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
     turn.say("emitted", name=event.event, asked_by=event.asked_by, runs=runs)
     known = [] if waiting else catalog.awaited_names("event")
     near = nearest(event.event, known) if 0 < len(known) <= MANY else ""
-    turn.reply(event.ticket, runs=runs, disabled=[job.id for job in waiting if not job.enabled], nearest=near or None)
+    disabled = [job.id for job in waiting if not job.enabled]
+    what = f"event {event.event}, emitted by {event.asked_by}"
+    turn.reply(event.ticket, what, runs=runs, disabled=disabled, nearest=near or None)
 
 
 def appeared(turn: Turn, event: events.PathAppeared) -> None:

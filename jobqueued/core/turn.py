@@ -26,9 +26,9 @@ class Turn:
         """Say a line; `event` is of `messages.VOCABULARY`."""
         self._commands.append(Say(event, fields))
 
-    def reply(self, ticket: int, **value: Any) -> None:
-        """Answer who asked."""
-        self._commands.append(Reply(ticket, value))
+    def reply(self, ticket: int, asked: str, **value: Any) -> None:
+        """Answer who asked; `asked` as of Reply."""
+        self._commands.append(Reply(ticket, value, asked=asked))
 
     def refuse(self, ticket: int, error: str, **value: Any) -> None:
         """Answer who asked with an error of the interface."""

@@ -50,10 +50,14 @@ class Refused(click.ClickException):
 def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
     """Call a method of `interface.INTERFACE` and return the reply's parameters.
 
-    `timeout` (seconds) bounds each silence.  The messages of Unreachable and Refused name cause and remedy.
+    `timeout` (seconds) bounds each silence.  The messages of Unreachable and Refused name cause and remedy.  What the
+    daemon has done and can't save is told on stderr.
     """
     with Call(control, method, timeout, **parameters) as call:
-        return call.answer()
+        answer = call.answer()
+    if unsaved := answer.get("unsaved"):
+        click.echo(f"Warning: {printable(unsaved)}", err=True)
+    return answer
 
 
 class Call:

@@ -183,6 +183,7 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "job_valid": Entry("info", "1f4e7c2ab9d8463e8c50d6a7f3b9e1c8", lambda f: f"{f['job']}: valid again"),
     "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
+    "unsaved": Entry("warning", "2f9b60f5bec545069ed78914836694d6", lambda f: f["text"]),
     "trouble": Entry("error", "e4f1a8c36b9d4527830fd7c2b5e6a91d", lambda f: f["text"]),
     "recovered": Entry("info", "9f3c6d0e8a1b47d5a2e7b4c9f0d3586e", lambda f: f["text"]),
     "bug": Entry("critical", "2d8e5b7a4f1c4e90b6a3c8d5e7f2091b", lambda f: f["text"]),

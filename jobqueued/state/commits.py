@@ -7,6 +7,7 @@ the intent and holds the end, so scheduling goes on.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from jobqueued.commands import Command
@@ -22,6 +23,8 @@ from jobqueued.state.write_batch import WriteBatch
 _RETRY = 10 * SECOND
 _AT_MOST_EVERY = SECOND
 """While there is much to do each turn would try again, with all that has come together."""
+_MOST_TOLD = 100
+"""So many things that people have asked for are named at the end, where it has come to nothing."""
 
 
 class Commits(Source):
@@ -35,6 +38,11 @@ class Commits(Source):
     ) -> None:
         self._store, self._batch, self._everything, self._paths, self._log = store, batch, everything, paths, log
         self.degraded: str | None = None
+        self._cause = ""
+        """The fault and its remedy."""
+        self._asked = deque[str](maxlen=_MOST_TOLD)
+        self._asked_in_all = 0
+        """What people have asked for, and no commit holds yet."""
         self._holds = True
         """Nothing new starts until the first commit: so it is during the start, and, if that can't commit, after it."""
         self._is_proven = False
@@ -83,6 +91,8 @@ class Commits(Source):
             for name in self._store.given_up():
                 self._log.say("trouble", text=f"{self._paths.state} is full: {name} was removed to make room")
         self._is_proven = True
+        self._asked.clear()
+        self._asked_in_all = 0
         if self.degraded:
             self.degraded = None
             self._store.tidy()  # the ballast, too
@@ -94,6 +104,23 @@ class Commits(Source):
         self._tried_at = 0
         if self:
             self.make()
+
+    def keep(self, asked: str) -> str:
+        """Keep in memory what a person has asked for, which no commit holds yet; what that means, for whoever asked."""
+        unsaved = f"in memory only, and a restart forgets it: {self._cause}"
+        self._asked.append(asked)
+        self._asked_in_all += 1
+        self._log.say("unsaved", text=f"{asked}: {unsaved}")
+        return unsaved
+
+    @property
+    def forgotten(self) -> str:
+        """The loss, if the daemon ends now, of what people have asked for; "": there is none."""
+        if not self._asked:
+            return ""
+        more = self._asked_in_all - len(self._asked)
+        others = f" and {more} before" if more else ""
+        return f"{self._cause}; so the next start does not know of {'; '.join(self._asked)}{others}"
 
     def _commit(self) -> str:
         self._mend()
@@ -121,6 +148,7 @@ class Commits(Source):
         """Say it once."""
         risk = f"starts and ends are only in {self._paths.run} so far, so runs may repeat if the host goes down"
         effect = "live runs are followed, but nothing new starts" if self._holds else f"runs go on, but {risk}"
+        self._cause = f"{self._paths.state}/state.db can't be written ({error}); {error.fault.remedy}"
         text = f"{self._paths.state}: cannot save state ({error}); {effect}; {error.fault.remedy}"
         if self.degraded is None:
             self._log.say("degraded", text=text)

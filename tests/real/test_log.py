@@ -152,6 +152,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("job_valid", {"job": "backup"}, "backup: valid again"),
     ("degraded", {"text": "cannot save state"}, "cannot save state"),
+    ("unsaved", {"text": "the hold by root: in memory only"}, "the hold by root: in memory only"),
     ("trouble", {"text": "the launcher is gone"}, "the launcher is gone"),
     ("recovered", {"text": "state is saved again"}, "state is saved again"),
     ("bug", {"text": "event dropped"}, "event dropped"),

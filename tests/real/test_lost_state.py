@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import resource
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.client import run as client
 from tests.support.host import Host, wait_for
 from tests.support.records import DAMAGES
 
@@ -195,6 +197,39 @@ def test_a_kill_while_degraded(host: Host) -> None:
     host.call("Stop", run=live)
     assert "killed" == host.wait(live)["state"]
     assert "no@2" == host.run("no")
+
+
+def test_what_people_ask_for_while_degraded(host: Host) -> None:
+    """It is done, and that a restart forgets it is told with the answer, in the journal, and by a stop in order."""
+    host.write("job.yaml", "jobs: {job: {command: 'true', schedule: '0 3 * * *', on: {event: deployed}}}")
+    host.start()
+    assert {"unsaved": None} == host.call("Hold")
+    host.stop()
+    host.start()
+    fill_state(host)
+    for _ in range(2):
+        host.call("Run", job="job")
+    shown = client("--root", host.root, "pause", "job")
+    error = "disk I/O error, SQLITE_IOERR_WRITE"
+    state = f"{host.root}/state/state.db can't be written ({error}); look for errors of the disk: dmesg"
+    assert (0, f"Warning: in memory only, and a restart forgets it: {state}\n") == (shown.returncode, shown.stderr)
+    asked: tuple[tuple[str, dict[str, str]], ...] = (
+        ("Resume", {"job": "job"}), ("SkipNext", {"job": "job"}), ("Emit", {"event": "deployed"}),
+        ("Stop", {"run": "job@1"}), ("Rerun", {"run": "job@1"}), ("Release", {}),
+    )  # fmt: skip
+    for method, parameters in asked:
+        os.truncate(host.root / "daemon.log", 0)
+        assert f"in memory only, and a restart forgets it: {state}" == host.call(method, **parameters)["unsaved"]
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert any(entry["text"].startswith(f"the release by {user}: in memory only") for entry in host.said("unsaved"))
+    os.truncate(host.root / "daemon.log", 0)
+    host.stop()
+    told = host.said("trouble")[-1]["message"]
+    assert told.startswith(f"{state}; so the next start does not know of job@")
+    assert f"the pause of job by {user}; the resumption of job by {user}; the skip of job by {user}; event" in told
+    assert told.endswith(f"the stop of job@1 by {user}; job@4, asked for by {user}; the release by {user}")
+    host.start()
+    assert user == host.call("Status")["held_by"]
 
 
 def test_the_host_goes_down_while_degraded(host: Host) -> None:
