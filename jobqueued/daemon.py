@@ -24,8 +24,9 @@ from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor, processes
 from jobqueued.control.peers import Access
-from jobqueued.control.reload import Reload, refused
+from jobqueued.control.reload import Reload
 from jobqueued.control.server import ControlServer
+from jobqueued.control.settings_file import SettingsFile
 from jobqueued.control.summary import farewell, summary
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
@@ -82,7 +83,7 @@ class Daemon:
         self._commits = Commits(store, self._batch, self._everything, paths, log)
         self._watch = _watch(paths, config, store)
         self._job_files = JobFiles(self._watch, self._batch.take_files, log)
-        self._reload = Reload(self._watch, self._scheduler.catalog, self._reloaded)
+        self._reload = Reload(self._watch, SettingsFile(paths.config, config), self._scheduler.catalog, self._reloaded)
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})
         self._lock_processes, self._path_triggers = LockProcesses(paths.run / "with-lock"), PathTriggers()
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
@@ -101,7 +102,7 @@ class Daemon:
         )  # fmt: skip
         self._housekeeping = Housekeeping(
             store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log, self._acts.filed,
-            config.max_use,
+            config.max_use, config.keep_free,
         )  # fmt: skip
         self._service_manager = ServiceManager()
         self._signals = Signals(self._asked_to_reload)
@@ -145,8 +146,6 @@ class Daemon:
         known = self._store.knows_boot(boot_id)
         self._turn(admit=False)
         self._happened += self._lock_processes.found()
-        for trouble in self._lock_processes.troubles:
-            self._log.say("trouble", text=trouble)
         self._link.keep_free = self._config.keep_free
         self._link.connect()
         self._happened += [*map(events.Recorded, takeover.recorded), *self._recover(same_boot=known)]
@@ -157,7 +156,7 @@ class Daemon:
         self._boot = [SaveBoot(boot_id)]
         self._happened += self._commits.begun()
         self._service_manager.tell_ready(self._summary())
-        for trouble in self._troubles():
+        for trouble in (*self._troubles(), *self._link.shortfall(self._scheduler.catalog)[0]):
             self._log.say("trouble", text=trouble)
         self._log.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
@@ -227,16 +226,15 @@ class Daemon:
         return {
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
             "state": "degraded" if degraded else "ok", "reason": degraded,
-            "max_running": self._config.max_running, "launcher": self._link.greeted, **refused(self._watch),
-            "troubles": self._troubles(),
+            "max_running": self._config.max_running, "launcher": self._link.greeted, **self._reload.refused(),
+            "troubles": self._troubles(), "unenforced": self._link.shortfall(self._scheduler.catalog)[0],
             "left": [str(name.run) for name in self._link.marks.left(tidy=True)], "controllers": self._link.controllers,
         }  # fmt: skip
 
     def _troubles(self) -> list[str]:
-        shortfall = self._link.shortfall(self._scheduler.catalog)
-        blind = [self._path_triggers.trouble] if self._path_triggers.trouble else []
-        live = [*self._link.following.troubles, *self._link.lost_attempts.troubles]
-        return [*self._unknown_groups, *self._pressure.troubles, *blind, *shortfall, *live, *self._decisions.troubles]
+        """All that lasts; what begins to be so later is told by a source, or by one of these."""
+        barred = self._link.shortfall(self._scheduler.catalog)[1]
+        return [*self._unknown_groups, *self._loop.troubles, *barred, *self._decisions.troubles]
 
     def _ended(self, run: RunId, record: Record) -> None:
         for ticket in self._methods.waiters.pop(run, []):

@@ -42,8 +42,9 @@ class Decisions:
 
     @property
     def troubles(self) -> list[str]:
-        """Marks that a bug has left, for people."""
-        return [*self._set_aside.values(), *([self._stuck] if self._stuck else [])]
+        """Marks that a bug has left, and a trace that has ended, for people."""
+        trace = "" if self._trace is None else self._trace.trouble
+        return [*self._set_aside.values(), *filter(None, (self._stuck, trace))]
 
     def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
         """Begin with what an earlier scheduler kept."""

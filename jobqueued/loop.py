@@ -25,6 +25,11 @@ class Loop:
         self._sources, self._next_wakeup = sources, next_wakeup
         self._timer = WallTimer()
 
+    @property
+    def troubles(self) -> list[str]:
+        """Those of all sources."""
+        return [trouble for source in self._sources for trouble in source.troubles]
+
     def clock_changes(self) -> list[Event]:
         """Steps of the clock and sleep of the host since this was asked last.
 

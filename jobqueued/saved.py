@@ -66,8 +66,8 @@ class SavedJob:
 
     @property
     def is_noteworthy(self) -> bool:
-        """True if a person may have to do something: it is paused, or its last run has failed."""
-        return self.paused or self.stats.is_failing
+        """True if a person may have to do something: it is paused, its last run has failed, or it was only skipped."""
+        return self.paused or self.stats.is_failing or bool(self.stats.skipped and not self.stats.started)
 
     def starts(self, job: Job, count: int) -> list[int]:
         """The next starts of the job by the clock, past its pause and without those to be skipped: at most `count`."""

@@ -8,7 +8,7 @@ Nothing here may wait: while a source looks, everything else stands still.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from jobqueued.events import Event
 from jobqueued.model import Now
@@ -30,6 +30,14 @@ class Source:
     def has_more(self) -> bool:
         """True if `turn` is to be called at once, without a sleep."""
         return False
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """All that is not as it should be now and lasts, for people: `jobqueuectl status` and `doctor` tell it.
+
+        What is said as `trouble` in the log and is over with that is none of these.
+        """
+        return ()
 
     def ready(self, descriptor: int, now: Now) -> Iterable[Event]:
         """Events behind a descriptor that poll(2) has told of.

@@ -36,7 +36,8 @@ class TraceFile:
     def __init__(self, path: Path, failed: Callable[[str], None]) -> None:
         """Begin it: OSError."""
         self.path, self._failed = path, failed
-        self.is_whole = True
+        self.is_whole, self.trouble = True, ""
+        """Whether all is in it, and why not."""
         self._file, self._size = -1, 0
         self._renew()
 
@@ -58,8 +59,8 @@ class TraceFile:
                 self._renew()
             self._write(_encoded(line))
         except OSError as error:
-            self.is_whole = False
-            self._failed(f"{self.path}: {error.strerror}; the trace ends here")
+            self.is_whole, self.trouble = False, f"{self.path}: {error.strerror}; the trace ends here"
+            self._failed(self.trouble)
 
     def _write(self, text: bytes) -> None:
         self._size += len(text)

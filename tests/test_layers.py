@@ -47,7 +47,7 @@ WINGS: dict[str, list[str]] = {
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "listing", "path_triggers"],
     "control": [
         "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls", "monitor",
-        "reload", "listener", "server", "methods",
+        "settings_file", "reload", "listener", "server", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [

@@ -92,6 +92,34 @@ def test_a_rule_has_one_place(rule: str) -> None:
     assert [place] == [name for name in files() if does(name)]
 
 
+NOT_LASTING = {
+    "__main__": "it can't leave its paths, and the start goes on",
+    "acts": "what could not be done for one run or command; its answer or the next try tells",
+    "daemon": "what was found at the start or is lost at the end; and it gathers the others",
+}
+"""The files that say what is no trouble any more once it is said, and what that is."""
+
+
+def says_trouble(name: str) -> bool:
+    """True of a file that says it in the log."""
+    first = [call.args[0] for call in calls(name) if call.args]
+    return any(isinstance(argument, ast.Constant) and argument.value == "trouble" for argument in first)
+
+
+def tells_trouble(name: str) -> bool:
+    """True of a file that can be asked for what lasts."""
+    everything = list(ast.walk(tree(name)))
+    asked = any(isinstance(node, ast.FunctionDef) and node.name == "troubles" for node in everything)
+    return asked or any(isinstance(node, ast.Attribute) and ast.unparse(node) == "self.trouble" for node in everything)
+
+
+def test_troubles_last() -> None:
+    """Whatever says in the log that there is trouble says it in `status` too, as long as there is."""
+    assert sorted(NOT_LASTING) == [
+        name for name in files() if not name.startswith("ctl/") and says_trouble(name) and not tells_trouble(name)
+    ]
+
+
 def test_connecting() -> None:
     """Nobody else connects a socket to a path, or binds it to one: `sun_path` holds 108 bytes."""
     found = [

@@ -112,7 +112,7 @@ class Output:
             return wanted
         disk = os.fstatvfs(self._file)
         if kept is None:
-            kept = min(disk.f_blocks * disk.f_frsize // _PART, _MOST_KEPT)
+            kept = kept_by_default(disk)
         free = disk.f_bavail * disk.f_frsize - kept
         if max(0, free) < wanted:
             self._error = f"{path}: its disk has no more than {size(kept)} left (keep_free in jobqueued.yaml)"
@@ -158,6 +158,11 @@ class Output:
         if not self._written:
             return f"the record has the last {TAIL:,} bytes"
         return f"all of the output is in {self._path}" + (f", but {self._dropped:,} bytes" if self._dropped else "")
+
+
+def kept_by_default(disk: os.statvfs_result) -> int:
+    """The bytes that output leaves free on a disk, where no `keep_free` is set."""
+    return min(disk.f_blocks * disk.f_frsize // _PART, _MOST_KEPT)
 
 
 def shown(tail: bytes) -> str:

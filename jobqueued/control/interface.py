@@ -50,8 +50,9 @@ type Problem (
   job: string
 )
 
-# What a person should look at: the kind is invalid, failing or paused for a job, late for a run that the clock made due
-# and that has not started within the grace of its job. Until is the end of a pause.
+# What a person should look at: the kind is invalid, failing, missed (no start of it has come to anything, and there is
+# no other) or paused for a job, late for a run that the clock made due and that has not started within the grace of its
+# job. Until is the end of a pause.
 type Attention (
   kind: string,
   job: string,
@@ -115,10 +116,11 @@ type LockClaim (
 
 # The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
 # Left are the runs that have ended and left processes behind, as their jobs are allowed to.
-# The state is ok or degraded, the reason says why. Controllers are those of the cgroups that runs have, null where they
-# have none: then memory is sampled, and other limits of cgroups are not enforced. Troubles tell what can't be done here
-# of what jobs or settings ask for. Nothing new starts while the launcher does not answer, or the host is on hold; it is
-# draining where that lasts until the next boot at most. Unwell says what is not as it should be, and is empty where
+# The state is ok or degraded, the reason says why. Controllers are those of the cgroups that runs have, null where
+# they have none: then memory is sampled, and other limits of cgroups are not enforced; unenforced tells what of that
+# jobs ask for. Troubles tell what else the daemon can't do. Nothing new starts while the launcher does not answer, or
+# the host is on hold; it is draining where that lasts until the next boot at most. The problems are those of job
+# files, and of the settings as their file has them now. Unwell says what is not as it should be, and is empty where
 # all is well; attention names at most 100 of a kind, and each kind has its number.
 method Status() -> (
   unwell: []string,
@@ -137,6 +139,7 @@ method Status() -> (
   controllers: ?[]string,
   launcher: bool,
   troubles: []string,
+  unenforced: []string,
   left: []string,
   held_by: ?string,
   held_until: ?string,
@@ -144,6 +147,7 @@ method Status() -> (
   attention: []Attention,
   invalid: int,
   failing: int,
+  missed: int,
   late: int,
   paused: int,
   next: ?string,

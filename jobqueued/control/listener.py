@@ -38,7 +38,8 @@ class Listener:
         self._socket: socket.socket | None = None
         self._place: tuple[int, int] | None = None
         self._inotify: int | None = None
-        self._trouble = ""
+        self.trouble = ""
+        """The reason why nobody can connect; "": everybody can."""
         self._rests = False
         self.deadline: int | None = None
         try:
@@ -86,15 +87,15 @@ class Listener:
         except OSError as error:
             self._unheard(f"{self._path}: {error.strerror}", mono)
         else:
-            self._trouble = ""
+            self.trouble = ""
             self._log.say("recovered", text=f"{self._path} was gone; it is there again")
 
     def _unheard(self, why: str, mono: int) -> None:
         """Say it once, and try again later."""
         self.deadline = mono + AGAIN
-        if why != self._trouble:
-            self._trouble = why
-            text = f"{why}; jobqueuectl can't reach the daemon; it is tried again every 10 s, and after a restart"
+        text = f"{why}; jobqueuectl can't reach the daemon; it is tried again every 10 s, and after a restart"
+        if text != self.trouble:
+            self.trouble = text
             self._log.say("trouble", text=text)
 
     def _listen(self, mono: int) -> None:

@@ -45,10 +45,7 @@ class Asked(NamedTuple):
 
 
 class LockProcesses(Source):
-    """The processes, each followed to its end.  `directory` holds the marks, a file for each, named by its number.
-
-    `troubles` are the marks of which nothing can be told, for people.
-    """
+    """The processes, each followed to its end.  `directory` holds the marks, a file for each, named by its number."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -56,7 +53,12 @@ class LockProcesses(Source):
         self._descriptors: dict[int, LockClientId] = {}
         self._look_at = 0
         self._last = 0
-        self.troubles: list[str] = []
+        self._troubles: list[str] = []
+
+    @property
+    def troubles(self) -> list[str]:
+        """Name the marks of which nothing can be told."""
+        return self._troubles
 
     def found(self) -> list[LockFound]:
         """Those of before who live on; the marks of the others are removed."""
@@ -90,7 +92,7 @@ class LockProcesses(Source):
 
     def _note(self, path: Path, error: OSError) -> None:
         text = f"{path}: {error.strerror}; locks of with-lock commands that it tells of are not kept for them"
-        self.troubles.append(text)
+        self._troubles.append(text)
 
     def come(self, peer: Peer) -> LockClientId:
         """A name for a process that asks for locks; it is followed to its end, or until it is forgotten.

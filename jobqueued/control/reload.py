@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.catalog import Catalog
+from jobqueued.control.settings_file import SettingsFile
 from jobqueued.events import Reloaded
 from jobqueued.jobdir.watch import Watch
 from jobqueued.model import Job, Now
@@ -20,8 +21,8 @@ class Reload(Source):
     sources: what they tell counts only after the turn.
     """
 
-    def __init__(self, watch: Watch, catalog: Catalog, complete: Callable[[], None]) -> None:
-        self._watch, self._catalog, self._complete = watch, catalog, complete
+    def __init__(self, watch: Watch, settings: SettingsFile, catalog: Catalog, complete: Callable[[], None]) -> None:
+        self._watch, self._settings, self._catalog, self._complete = watch, settings, catalog, complete
         self._asked: dict[int, dict[str, Job]] = {}
         self._under_way = False
 
@@ -55,14 +56,17 @@ class Reload(Source):
             "added": sorted(jobs.keys() - before.keys()),
             "edited": sorted(name for name, job in jobs.items() if before.get(name, job) != job),
             "removed": sorted(before.keys() - jobs.keys()),
-            **refused(self._watch),
+            **self.refused(),
         }
 
+    def refused(self) -> dict[str, Any]:
+        """The files that could not be accepted, in the interface's terms: which are stale, and what is wrong with each.
 
-def refused(watch: Watch) -> dict[str, Any]:
-    """The files that could not be accepted, as the interface tells it: which are stale, and what is wrong with each."""
-    problems = watch.problems
-    return {
-        "stale": sorted(path for path in problems if watch.last_good(path)),
-        "problems": [problem._asdict() for found in problems.values() for problem in found],
-    }
+        The settings' file is among them; that it has changed is told there too.
+        """
+        problems = self._watch.problems
+        found = [problem for of_file in problems.values() for problem in of_file] + self._settings.problems
+        return {
+            "stale": sorted(path for path in problems if self._watch.last_good(path)),
+            "problems": [problem._asdict() for problem in found],
+        }

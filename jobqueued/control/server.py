@@ -144,6 +144,11 @@ class ControlServer(Source):
         return min([*times, *([] if self._listener.deadline is None else [self._listener.deadline])], default=None)
 
     @property
+    def troubles(self) -> list[str]:
+        """Tell why nobody new can connect."""
+        return [self._listener.trouble] if self._listener.trouble else []
+
+    @property
     def has_more(self) -> bool:
         """True if a call that came in can be answered at once."""
         return any(client.is_to_be_answered for client in self._clients.values())

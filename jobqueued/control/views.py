@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from jobqueued.core.attention import Attention
+from jobqueued.core.attention import Attention, is_over
 from jobqueued.core.job_state import JobState
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
@@ -89,11 +89,6 @@ def status(job: Job, it: Standing) -> JobStatus:
     return next((status for fact, status in facts if fact), JobStatus.IDLE)
 
 
-def is_over(job: Job, following: int | None, *, had_some: bool) -> bool:
-    """True if the clock was all that made it due, and does so no more: `following` is its next start."""
-    return bool(job.triggers) and had_some and following is None and not (job.at_boot or job.on)
-
-
 def job_row(job: Job, it: Standing) -> dict[str, Any]:
     """The interface's type Job."""
     return {
@@ -123,7 +118,7 @@ def public_status(status: dict[str, Any]) -> dict[str, Any]:
     troubles = status["troubles"]
     return {
         **status, "problems": problems, "stale": [path.rpartition("/")[2] for path in status["stale"]],
-        "troubles": [f"troubles: {len(troubles)}; {_WHO_MAY}"] if troubles else [],
+        "troubles": [f"troubles: {len(troubles)}; {_WHO_MAY}"] if troubles else [], "unenforced": [],
         "reason": status["reason"] and f"the state can't be saved; {_WHO_MAY}",
         "attention": [{**one, "reason": None} for one in status["attention"]],
     }  # fmt: skip
@@ -319,20 +314,23 @@ def attention(found: Iterable[Attention]) -> dict[str, Any]:
             }
             for one in named
         ],
-        **{kind: len(kinds.get(kind, ())) for kind in ("invalid", "failing", "late", "paused")},
+        **{kind: len(kinds.get(kind, ())) for kind in ("invalid", "failing", "missed", "late", "paused")},
     }  # fmt: skip
 
 
 def unwell(status: Mapping[str, Any]) -> list[str]:
     """All that is not well by the method Status, in words; [] where all is well."""
+    troubles = len(status["troubles"])
     refused = len({problem["file"] for problem in status["problems"] if problem["severity"] == "error"})
     facts = (
         (status["reason"] is not None, "its state can't be saved"),
         (not status["launcher"], "the launcher does not answer: nothing new starts"),
         (status["held_by"], f"the host is {'draining' if status['draining'] else 'on hold'}: nothing new starts"),
-        (refused, f"{refused} job file{'s are' if refused > 1 else ' is'} refused"),
+        (troubles, f"the daemon has {troubles} trouble{'s' * (troubles > 1)}"),
+        (refused, f"{refused} file{'s are' if refused > 1 else ' is'} refused"),
         (status["invalid"], f"{status['invalid']} job{'s are' if status['invalid'] > 1 else ' is'} invalid"),
         (status["failing"], f"{status['failing']} job{'s fail' if status['failing'] > 1 else ' fails'}"),
+        (status["missed"], f"{status['missed']} job{'s were' if status['missed'] > 1 else ' was'} missed"),
         (status["late"], f"{status['late']} run{'s are' if status['late'] > 1 else ' is'} late"),
     )
     return [words for fact, words in facts if fact]

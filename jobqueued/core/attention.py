@@ -12,7 +12,8 @@ from jobqueued.model import PENDING, Job, Now, Run, RunId
 
 
 class Attention(NamedTuple):
-    """One job (`run` None), or one run of it: `kind` is invalid, failing, late or paused; instants are on the wall.
+    """One job (`run` None), or one run of it: `kind` is invalid, failing, missed, late or paused; instants are on the
+    wall.
 
     `reason`: why it is invalid, or how its last run ended.  `until`: the end of a pause.
     """
@@ -34,6 +35,9 @@ def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
         stats = state[job.id].saved.stats
         if stats.is_failing and job.enabled:
             yield Attention("failing", job.id, since=stats.failing_since or stats.last_run, reason=stats.last_state)
+    for job in noted:
+        if (since := _missed(state, job)) is not None:
+            yield Attention("missed", job.id, since=since)
     for run in sorted(state.runs.values(), key=lambda run: run.id):
         if is_late(state, run, now.wall):
             yield Attention("late", run.id.job, run.id, since=planned(state, run))
@@ -49,6 +53,20 @@ def is_late(state: SchedulerState, run: Run, wall: int) -> bool:
     if job is None or run.state not in PENDING or run.trigger != "schedule" or run.so_far is not None:
         return False
     return wall - planned(state, run) > job.grace and not state[job.id].saved.paused
+
+
+def is_over(job: Job, following: int | None, *, had_some: bool) -> bool:
+    """True if the clock was all that made it due, and does so no more: `following` is its next start."""
+    return bool(job.triggers) and had_some and following is None and not (job.at_boot or job.on)
+
+
+def _missed(state: SchedulerState, job: Job) -> int | None:
+    """The last due time of a job that is not due any more, and of which nothing has started; None of any other."""
+    it = state[job.id]
+    over = is_over(job, state.due_times.next(job.id), had_some=bool(it.saved.stats.skipped))
+    if it.saved.stats.started or it.unfinished or it.saved.paused or not (over and job.enabled) or state.invalid(job):
+        return None
+    return None if it.skip is None else it.skip.last_due or it.skip.due
 
 
 def _invalid(state: SchedulerState) -> list[Job]:

@@ -86,13 +86,16 @@ def _daemon(status: Message) -> Iterator[Finding]:
         yield Finding("launcher", _OK, "it answers")
     else:
         yield Finding("launcher", _ERROR, "no answer: nothing starts", "systemctl status jobqueued-launcher")
+    for trouble in status["troubles"]:
+        yield Finding("trouble", _ERROR, trouble)
     if status["held_by"] is not None:
         seen = f"on hold by {status['held_by']}: nothing new starts"
         yield Finding("queue", _WARNING, seen, "jobqueuectl release")
 
 
 def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
-    yield from _problems([Problem(**problem) for problem in status["problems"]])
+    problems = [problem for problem in status["problems"] if problem["file"] != str(paths.config)]
+    yield from _problems([Problem(**problem) for problem in problems])
     try:
         rows = ask(paths.control, "List")["jobs"]
     except Refused:
@@ -100,7 +103,7 @@ def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
     for row in rows:
         if row["invalid"]:
             yield Finding("job", _ERROR, f"{row['id']} will not run: {row['invalid']}", f"{row['file']}:{row['line']}")
-    if not status["problems"]:
+    if not problems:
         yield Finding("job files", _OK, counted(status["jobs"], "job"))
 
 
@@ -129,8 +132,8 @@ def _limits(status: Message) -> Iterator[Finding]:
         yield Finding("cgroups", _WARNING, f"runs have {', '.join(found) or 'no controller'}, but {lost}")
     else:
         yield Finding("cgroups", _OK, f"runs have {', '.join(found)}")
-    for trouble in status["troubles"]:
-        yield Finding("troubles", _WARNING, trouble)
+    for limit in status["unenforced"]:
+        yield Finding("limits", _WARNING, limit)
     if found is not None and not posixspawn.AVAILABLE:
         yield Finding(
             "start", _OK, "this C library can't start processes in a cgroup, so they are forked: some ms slower"

@@ -22,6 +22,7 @@ from jobqueued.child.documents import UNSTARTED
 from jobqueued.control import views
 from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
+from jobqueued.core.attention import is_over
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.job_files import is_unknown, read_files
 from jobqueued.host.usage import usage
@@ -244,7 +245,7 @@ def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
     invalid = None if unknown is None else f"no {unknown.kind} {unknown.name!r} on this host"
     starts = job.next_starts(now, 1) if job.enabled and not invalid else []
     ended = None if newest is None else str(newest["state"])
-    over = views.is_over(job, next(iter(starts), None), had_some=newest is not None)
+    over = is_over(job, next(iter(starts), None), had_some=newest is not None)
     return views.job_row(job, views.Standing(
         running=len(live), invalid=invalid, is_over=over, last_state=ended,
         last_run=None if newest is None else newest["started"],

@@ -23,9 +23,11 @@ from jobqueued.problem import Problem
 def status(paths: Paths, as_json: bool) -> None:
     """Show whether all is well, and what is not.
 
-    Not well are: a job that is invalid or whose last run failed, a run that the clock made due and that has not started
-    within the `grace` of its job, a job file that is refused (its last good jobs stay in force), a host that is on hold
-    or draining, and a daemon that is degraded or whose launcher does not answer.  Paused jobs are listed too.
+    Not well are: a job that is invalid, whose last run failed, or that has missed its only start, a run that the clock
+    made due and that has not started within the `grace` of its job, a job file that is refused (its last good jobs stay
+    in force) or a jobqueued.yaml that is (the daemon would not start again), a host that is on hold or draining, a
+    daemon that is degraded, whose launcher does not answer, or that has other trouble, such as a full log disk.
+    Paused jobs, and limits that this host does not enforce, are listed too.
 
     Exits 0 if all is well, 1 if not; 2 if the daemon is down, after showing the runs that go on without it.
 
@@ -75,7 +77,8 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("reason", answer["reason"]),
             ("jobs", str(answer["jobs"])),
             ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due, {answer['retrying']} retrying"),
-            ("troubles", f"{len(answer['troubles'])}; see: jobqueuectl doctor" if answer["troubles"] else None),
+            *_some("trouble", answer["troubles"]),
+            *_some("limits", answer["unenforced"]),
             ("draining" if answer["draining"] else "on hold", standing.hold(answer)),
             ("left behind", ", ".join(answer["left"]) or None),
             ("next", soonest or "nothing"),
@@ -94,7 +97,7 @@ _SEE_ALL = {"failing": "jobqueuectl list --failed", "late": "jobqueuectl list"}
 
 def _attention(answer: Message) -> Iterator[tuple[str, str]]:
     """Yield a line for each job or run that a person should look at, by kind."""
-    for kind in ("invalid", "failing", "late", "paused"):
+    for kind in ("invalid", "failing", "missed", "late", "paused"):
         those = [one for one in answer["attention"] if one["kind"] == kind]
         for one in those[:_SHOWN]:
             yield kind, _WORDS[kind](one)
@@ -102,9 +105,17 @@ def _attention(answer: Message) -> Iterator[tuple[str, str]]:
             yield kind, f"… and {more:,} more; see: {_SEE_ALL.get(kind, 'jobqueuectl list')}"
 
 
+def _some(name: str, texts: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield a line for each text."""
+    yield from ((name, text) for text in texts[:_SHOWN])
+    if (more := len(texts) - _SHOWN) > 0:
+        yield name, f"… and {more:,} more; see: jobqueuectl doctor"
+
+
 _WORDS: dict[str, Callable[[Message], str]] = {
     "invalid": lambda one: f"{one['job']}: {one['reason'] or 'it can not run on this host'}",
     "failing": lambda one: f"{one['job']}, since {moment(one['since'])}; see: jobqueuectl show {one['job']}",
+    "missed": lambda one: f"{one['job']}, due {moment(one['since'])}; to run it: jobqueuectl run {one['job']}",
     "late": lambda one: f"{one['run']}, due {moment(one['since'])}; see: jobqueuectl why {one['run']}",
     "paused": lambda one: f"{one['job']}{standing.until(one['until'])}; to resume: jobqueuectl resume {one['job']}",
 }

@@ -23,20 +23,24 @@ DIRECTORY = Path("/proc/pressure")
 
 
 class PressureTriggers(Source):
-    """The triggers; `limits` are percent of the time by name: cpu, memory, io.  `troubles`: which can't be had, and
-    why."""
+    """The triggers; `limits` are percent of the time by name: cpu, memory, io."""
 
     def __init__(self, limits: Mapping[str, int], directory: Path = DIRECTORY) -> None:
         self._triggers: dict[int, str] = {}
-        self.troubles: list[str] = []
+        self._troubles: list[str] = []
         for name, percent in limits.items():
             path = directory / name
             try:
                 self._triggers[_trigger(path, percent)] = name
             except OSError as error:
-                self.troubles.append(
+                self._troubles.append(
                     f"cannot watch the pressure of {name}, so it delays no run: {path}: {error.strerror}"
                 )
+
+    @property
+    def troubles(self) -> list[str]:
+        """Tell which triggers can't be had, and why."""
+        return self._troubles
 
     def descriptors(self) -> dict[int, int]:
         """The triggers: each has POLLPRI once its limit is exceeded."""

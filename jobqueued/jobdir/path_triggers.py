@@ -76,12 +76,12 @@ class PathTriggers(Source):
         """Until when (monotonic) what was told of each path is paid off (the "virtual scheduling" of ATM's GCRA)."""
 
     @property
-    def trouble(self) -> str:
-        """The reason why something may go unnoticed; "": nothing does."""
+    def troubles(self) -> list[str]:
+        """Tell why something may go unnoticed."""
         if self._unwatched or not self._too_many:
-            return self._unwatched
+            return [self._unwatched] if self._unwatched else []
         found = f"{next(iter(self._too_many))} has more than {MOST} files, and events were lost"
-        return f"{found}; what came meanwhile may be noticed with the next file only: move what is done elsewhere"
+        return [f"{found}; what came meanwhile may be noticed with the next file only: move what is done elsewhere"]
 
     def descriptors(self) -> dict[int, int]:
         """One of inotify, readable once something has happened, unless a storm rests."""

@@ -105,8 +105,8 @@ class LauncherLink:
                 if select.select([connection], [], [], patience)[0] and self.read(connection.fileno()) is None:
                     break
 
-    def shortfall(self, jobs: Iterable[Job]) -> list[str]:
-        """The words for limits that the kernel can't enforce here."""
+    def shortfall(self, jobs: Iterable[Job]) -> tuple[list[str], list[str]]:
+        """The words for limits that the kernel can't enforce here, and for jobs that do not start for that reason."""
         short: dict[str, list[str]] = {}
         barred: list[str] = []
         for job in jobs:
@@ -116,16 +116,13 @@ class LauncherLink:
             else:
                 for key in keys:
                     short.setdefault(key, []).append(job.id)
-        if not (short or barred):
-            return []
         found = None if self.controllers is None else ", ".join(self.controllers) or "no controller"
         why = "have no cgroups" if found is None else f"have cgroups with {found} only"
         how = {"memory": "only sampled"}
         lost = [f"resource_limits.{key} is {how.get(key, 'not enforced')} ({_some(ids)})" for key, ids in short.items()]
-        told = [", ".join(lost)] if lost else []
         verb = "does" if len(barred) == 1 else "do"
-        told += [f"{_some(barred)} {verb} not start (enforce: required)"] if barred else []
-        return [f"runs {why} on this host: {'; '.join(told)}"]
+        barring = f"{_some(barred)} {verb} not start (enforce: required), as runs {why} on this host"
+        return [f"runs {why} on this host: {', '.join(lost)}"] if lost else [], [barring] if barred else []
 
     def call(self) -> socket.socket:
         """Say hello; it has answered once `greeted` is true, after a `read` of its descriptor.

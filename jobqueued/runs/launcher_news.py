@@ -22,6 +22,17 @@ class LauncherNews(Source):
     def __init__(self, link: LauncherLink, recover: Callable[[], Iterable[Event]], log: Log) -> None:
         self._link, self._recover, self._log = link, recover, log
         self._call_again_at: int | None = None
+        self._trouble = ""
+
+    @property
+    def troubles(self) -> list[str]:
+        """Tell of a launcher that is not there, or silent, and of supervisors that are."""
+        return [*([self._trouble] if self._trouble else []), *self._link.following.troubles]
+
+    def _say(self, trouble: str) -> None:
+        """Say what lasts until the launcher answers."""
+        self._trouble = trouble
+        self._log.say("trouble", text=trouble)
 
     def descriptors(self) -> dict[int, int]:
         """The link's."""
@@ -44,14 +55,15 @@ class LauncherNews(Source):
         heard = self._link.read(descriptor)
         if heard is None:
             if self._link.greeted:
-                self._log.say("trouble", text="the launcher is gone; live runs go on; connecting to a new one")
+                self._say("the launcher is gone; live runs go on; connecting to a new one")
             self._call()
             return []
         events = list(heard)
         if self._link.answers_again():
+            self._trouble = ""
             self._log.say("recovered", text="the launcher answers again")
         if self._call_again_at is not None and self._link.greeted:
-            self._call_again_at = None
+            self._call_again_at, self._trouble = None, ""
             events += self._recovered()
         return events
 
@@ -61,7 +73,7 @@ class LauncherNews(Source):
             yield from self._recover()
         except OSError as error:
             where, again = error.filename or "run directory", duration(_CALL_AGAIN / SECOND)
-            self._log.say("trouble", text=f"{where}: {error.strerror}; live runs are looked for again in {again}")
+            self._say(f"{where}: {error.strerror}; live runs are looked for again in {again}")
             self._call_again_at = time.monotonic_ns() + _CALL_AGAIN
 
     def turn(self, now: Now) -> list[Event]:
@@ -70,7 +82,7 @@ class LauncherNews(Source):
             self._call()
         overdue = self._link.overdue
         if overdue is not None and overdue <= now.mono and (silence := self._link.silence()):
-            self._log.say("trouble", text=silence)
+            self._say(silence)
         events = list(self._link.following.look(now.mono))
         for trouble in self._link.following.news():
             self._log.say("trouble", text=trouble)
@@ -81,5 +93,5 @@ class LauncherNews(Source):
         try:
             self._link.call()
         except LauncherError as error:
-            self._log.say("trouble", text=f"{error}; next try in {duration(_CALL_AGAIN / SECOND)}")
+            self._say(f"{error}; next try in {duration(_CALL_AGAIN / SECOND)}")
         self._call_again_at = time.monotonic_ns() + _CALL_AGAIN

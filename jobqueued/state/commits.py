@@ -54,6 +54,11 @@ class Commits(Source):
         return bool(self._batch or not self._is_proven or self._store.failure)
 
     @property
+    def troubles(self) -> list[str]:
+        """Tell what is not saved although commits succeed; `degraded` tells why none does."""
+        return [self._batch.trouble] if self._batch.trouble else []
+
+    @property
     def deadline(self) -> int | None:
         """The time of the next try, which the turn that it brings about makes."""
         return self._tried_at + _RETRY if self.degraded else None

@@ -69,8 +69,10 @@ class Housekeeping(Source):
     def __init__(
         self, store: Store, logs: Path, retention: Retention, live: Callable[[], Container[RunId]], commits: Commits,
         log: Log, filed: Callable[[RunId], None], max_use: int | None = None,
+        keep_free: int | None = None,
     ) -> None:  # fmt: skip
         """`max_use`: the bytes that records and output of all jobs may have together; None: any number."""
+        self._keep_free = keep_free
         self._store, self._logs, self._retention, self._live = store, logs, retention, live
         self._commits, self._log, self._filed, self._max_use = commits, log, filed, max_use
         self._kept: dict[str, int] = {}
@@ -109,6 +111,11 @@ class Housekeeping(Source):
         self._say_trouble(run, error)
         soon = now.mono + AGAIN
         self._at = soon if self._at is None else min(self._at, soon)
+
+    @property
+    def troubles(self) -> list[str]:
+        """Tell of records that can't be written, and of a disk that has no room for output."""
+        return list(filter(None, (self._said, record_files.shortage(self._logs, self._keep_free))))
 
     @property
     def deadline(self) -> int | None:
@@ -248,8 +255,9 @@ class Housekeeping(Source):
 
     def _say_trouble(self, run: RunId, error: OSError) -> None:
         if not self._said:
-            self._said = f"cannot write the record of {run}: {error}"
-            self._log.say("trouble", text=f"{self._said}; until they can be written, records are kept in state.db")
+            rest = "until they can be written, records are kept in state.db"
+            self._said = f"cannot write the record of {run}: {error}; {rest}"
+            self._log.say("trouble", text=self._said)
 
     def _remove_unfinished(self, job: str, numbers: list[int]) -> None:
         """Remove what a death in the middle of writing a record has left; of a live run it may be in use."""

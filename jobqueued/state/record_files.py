@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from jobqueued.child import atomic_file, wire
+from jobqueued.child import atomic_file, output, wire
 from jobqueued.child.documents import Output
 from jobqueued.child.output import TAIL, shown
 from jobqueued.core import recollection
 from jobqueued.core.recollection import Damaged
 from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
+from jobqueued.text import size
 
 _END, _OUTPUT = ".json", ".log"
 _UNFINISHED = f"json{atomic_file.TEMPORARY}"
@@ -63,15 +64,35 @@ def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes,
         os.close(descriptor)
 
 
+def shortage(logs: Path, keep_free: int | None) -> str:
+    """The reason why not all of the output can be kept there, or no record written; "": there is room for both.
+
+    `keep_free` as in the settings.  A directory that is gone is made anew, and what can't tell is no trouble yet.
+    """
+    try:
+        disk = os.statvfs(logs)
+    except OSError:
+        return ""
+    if disk.f_flag & os.ST_RDONLY:
+        return f"{logs} is on a read-only file system: no output is kept; remount it read-write"
+    if disk.f_files and not disk.f_favail:
+        return f"{logs}: no inodes are left: no output is kept; remove files there"
+    kept, free = output.kept_by_default(disk) if keep_free is None else keep_free, disk.f_bavail * disk.f_frsize
+    if free > kept:
+        return ""
+    limit = f", and {size(kept)} are kept free (keep_free in jobqueued.yaml)" if kept else ""
+    return f"{logs}: {size(free)} are free{limit}: no output is kept; free space there"
+
+
 def found_output(logs: Path, run: RunId) -> Output | None:
     """The output, by its file, of a run whose supervisor did not come to record it; None: there is none."""
     try:
-        size = read_output(logs, run, 0, 0)[1]
-        tail = read_output(logs, run, max(0, size - TAIL), TAIL)[0]
+        there = read_output(logs, run, 0, 0)[1]
+        tail = read_output(logs, run, max(0, there - TAIL), TAIL)[0]
     except OSError:
         return None
     return {
-        "file": str(output_of(logs, run)), "bytes": size, "dropped": None, "tail": shown(tail), "journal": None,
+        "file": str(output_of(logs, run)), "bytes": there, "dropped": None, "tail": shown(tail), "journal": None,
     }  # fmt: skip
 
 

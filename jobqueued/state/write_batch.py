@@ -22,7 +22,8 @@ class WriteBatch:
         self._jobs: dict[str, SavedJob] = {}
         self._files: dict[str, bytes | None] = {}
         self._meta: dict[str, str | None] = {}
-        self._files_wait = False
+        self.trouble = ""
+        """The reason why files that were accepted are not saved although all else is; "": they are."""
 
     def __bool__(self) -> bool:
         return bool(self.runs or self._forgotten or self._jobs or self._files or self._meta)
@@ -83,15 +84,16 @@ class WriteBatch:
         """
         if proven and not self:
             return ""
-        trouble = ""
+        told = ""
         try:
             self._store.commit(self.runs, self._jobs, self._files, self._meta, self._forgotten)
-            self._files, self._files_wait = {}, False
+            self._files, self.trouble = {}, ""
         except CommitFailed as error:
             if not self._files or error.fault is not Fault.FULL:
                 raise
             self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten)
-            trouble = "" if self._files_wait else f"no room for the last good text of {', '.join(self._files)}: {error}"
-            self._files_wait = True
+            was_told = self.trouble
+            self.trouble = f"no room for the last good text of {', '.join(self._files)}: {error}"
+            told = "" if was_told else self.trouble
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
-        return trouble
+        return told

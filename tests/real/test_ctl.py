@@ -1080,7 +1080,8 @@ class TestDoctor:
         [
             ({"controllers": None}, "warning", "cgroups: runs have none: memory is sampled"),
             ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have memory, pids, but no io: io_read an"),
-            ({"troubles": ["runs have no cgroups"]}, "warning", "troubles: runs have no cgroups; "),
+            ({"unenforced": ["runs have no cgroups"]}, "warning", "limits: runs have no cgroups; "),
+            ({"troubles": ["no inodes are left"]}, "error", "trouble: no inodes are left; "),
             ({"launcher": False}, "error", "launcher: no answer: nothing starts; systemctl status"),
             ({"reason": "disk full"}, "error", "state: disk full; free space there, or make it writable"),
             ({"held_by": "root"}, "warning", "queue: on hold by root: nothing new starts; jobqueuectl release"),

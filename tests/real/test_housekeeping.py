@@ -52,10 +52,10 @@ class House:
         path.write_bytes(b"x" * size)
         os.utime(path, ns=(NOW - age, NOW - age))
 
-    def sweep(self, retention: Retention = KEEP, turns: int = 1000, max_use: int | None = None) -> Housekeeping:
+    def sweep(self, retention: Retention = KEEP, turns: int = 1000, **limits: int | None) -> Housekeeping:
         """All that there is to do after a start."""
         housekeeping = Housekeeping(
-            self.store, self.logs, retention, lambda: self.live, self.commits, self.log, self.filed.append, max_use
+            self.store, self.logs, retention, lambda: self.live, self.commits, self.log, self.filed.append, **limits
         )
         housekeeping.begin(Now(NOW, 0))
         return self.go_on(housekeeping, turns=turns)
@@ -106,6 +106,18 @@ class TestRetention:
         house.rows(*range(4, 10), state="skipped")
         house.sweep(Retention(runs=2))
         assert ([2, 3, 8, 9], [2, 3, 8, 9]) == (house.history, house.files)
+
+    def test_room(self, house: House) -> None:
+        """A disk without room for output, by `keep_free`, or none at all, is a trouble as long as it is so."""
+        house.logs.mkdir()
+        free = os.statvfs(house.logs)
+        kept = free.f_bavail * free.f_frsize + (1 << 40)
+        (told,) = house.sweep(keep_free=kept).troubles
+        assert told.startswith(f"{house.logs}: ")
+        assert told.endswith(" are kept free (keep_free in jobqueued.yaml): no output is kept; free space there")
+        assert [] == house.sweep(keep_free=0).troubles
+        house.logs.rmdir()
+        assert [] == house.sweep(keep_free=kept).troubles
 
     def test_by_age(self, house: House) -> None:
         """What was last written longer ago goes; output counts as much as the record."""
@@ -290,8 +302,11 @@ class TestMissing:
         write(house.logs, *[a_record(1, "retrying")] * older)
         housekeeping.miss(RunId("job", 1), OSError(errno.ENOSPC, "no room"), Now(NOW, 5))
         assert AGAIN + 5 == housekeeping.deadline
+        assert housekeeping.troubles[0].startswith(
+            "cannot write the record of job@1: [Errno 28] no room; until they can"
+        )
         house.go_on(housekeeping, AGAIN + 5)
-        assert ([1], None) == (house.records, housekeeping.deadline)
+        assert ([1], None, []) == (house.records, housekeeping.deadline, housekeeping.troubles)
         assert a_record(1, "lost") == record_files.read(house.logs, RunId("job", 1))
 
     def test_not_before_its_row(self, house: House) -> None:

@@ -227,13 +227,13 @@ def test_without_inotify_it_is_looked_once_a_minute(tmp_path: Path, monkeypatch:
         patch.setattr(linux, call, none_left)
         waiting = Waiting(tmp_path / "*.csv")
         advice = "raise fs.inotify.max_user_instances; until then it is looked at once a minute"
-        assert f"cannot watch {tmp_path}: {advice}" == waiting.triggers.trouble
+        assert [f"cannot watch {tmp_path}: {advice}"] == waiting.triggers.troubles
         (tmp_path / "a.csv").touch()
         assert [] == _looked(waiting, 0)
         assert [str(tmp_path / "*.csv")] == _looked(waiting, 2 * RESCAN)
     (tmp_path / "b.csv").touch()
     assert [str(tmp_path / "*.csv")] == _looked(waiting, 2 * RESCAN)
-    assert ("", None) == (waiting.triggers.trouble, waiting.triggers.deadline)
+    assert ([], None) == (waiting.triggers.troubles, waiting.triggers.deadline)
     (tmp_path / "c.csv").touch()
     assert [str(tmp_path / "*.csv")] == waiting.wait()
 
@@ -325,12 +325,12 @@ def test_more_files_than_anybody_looks_at(tmp_path: Path, monkeypatch: pytest.Mo
     waiting = Waiting(tmp_path / "a.csv")
     waiting.triggers.begin()
     assert [] == waiting.told()
-    assert waiting.triggers.trouble.startswith(f"{tmp_path} has more than {2 * SLICE} files, and events were lost")
+    assert waiting.triggers.troubles[0].startswith(f"{tmp_path} has more than {2 * SLICE} files, and events were lost")
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     waiting.later += PAUSE
     waiting.told()
-    assert "" == waiting.triggers.trouble
+    assert [] == waiting.triggers.troubles
 
 
 def test_a_path_is_told_ten_times_then_once_a_second(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from jobqueued.catalog import Catalog
 from jobqueued.control.reload import Reload
+from jobqueued.control.settings_file import SettingsFile
 from jobqueued.events import FileGone, Reloaded
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_in_steps
 from jobqueued.loop import read_clocks
+from jobqueued.settings import Settings
 from tests.support.host import Host
 
 
@@ -28,7 +30,7 @@ class TestReload:
         while watch.has_more:
             self.turn(watch, catalog, 0)
         complete: list[bool] = []
-        reload = Reload(watch, catalog, lambda: complete.append(True))
+        reload = Reload(watch, SettingsFile(tmp_path / "none", Settings()), catalog, lambda: complete.append(True))
         assert not reload.has_more
         file.write_text("jobs: {same: {command: a}, edited: {command: b}, new: {command: a}}")
         (tmp_path / "b.yaml").write_text("jobs: 1")
@@ -53,7 +55,7 @@ class TestReload:
         watch, catalog = Watch(tmp_path, read_in_steps), Catalog()
         while watch.has_more:
             self.turn(watch, catalog, 0)
-        reload = Reload(watch, catalog, lambda: None)
+        reload = Reload(watch, SettingsFile(tmp_path / "none", Settings()), catalog, lambda: None)
         file.unlink()
         for mono, removed in ((0, []), (PATIENCE, ["a"])):
             reload.begin(1)

@@ -14,6 +14,8 @@ from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.model import DAY, MINUTE, Escalation
 from jobqueued.paths import Paths
 from jobqueued.settings import Retention, Settings, capacity, host_timezone, read_settings
+from tests.support.client import run as client
+from tests.support.host import Host
 
 ROOT = Path("/r")
 
@@ -95,6 +97,28 @@ readers: [adm, no-such-group]
         readers=("adm", "no-such-group"),
     )
     assert (expected, []) == read_settings(file)
+
+
+def test_the_file_may_change(host: Host) -> None:
+    """What becomes of it after the start is told by `status` and `reload`: with one that is refused none starts."""
+    file = host.root / "jobqueued.yaml"
+    file.write_text("keep_free: 999T\n")
+    host.start()
+    status = host.call("Status")
+    assert (["the daemon has 1 trouble"], []) == (status["unwell"], status["problems"])
+    assert "999 TiB are kept free (keep_free in jobqueued.yaml): no output is kept" in status["troubles"][0]
+    file.write_text("keep_free: 0\n")
+    (changed,) = host.call("Status")["problems"]
+    assert ("warning", str(file)) == (changed["severity"], changed["file"])
+    assert "systemctl restart jobqueued" in changed["message"]
+    file.write_text("keep_fre: 0\n")
+    status = host.call("Status")
+    assert ["the daemon has 1 trouble", "1 file is refused"] == status["unwell"]
+    assert "with this file there is no other start" in status["problems"][0]["message"]
+    shown = client("--root", host.root, "reload")
+    assert (1, True) == (shown.returncode, f"{file}:1:1: keep_fre: " in shown.stdout)
+    file.write_text("keep_free: 999T # as before\n")
+    assert [] == host.call("Reload")["problems"] == host.call("Status")["problems"]
 
 
 def test_groups_are_found_by_name() -> None:

@@ -49,9 +49,9 @@ FREE: Message = {"held_by": None, "held_until": None, "draining": False}
 STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
     "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8,
-    "controllers": ["memory", "pids", "io", "cpu", "cpuset"], "launcher": True, "troubles": [],
+    "controllers": ["memory", "pids", "io", "cpu", "cpuset"], "launcher": True, "troubles": [], "unenforced": [],
     "next": JOB["next"], "next_job": JOB["id"], "left": [], **FREE, "stale": [],
-    "problems": [], "unwell": [], "attention": [], "invalid": 0, "failing": 0, "late": 0, "paused": 0,
+    "problems": [], "unwell": [], "attention": [], "invalid": 0, "failing": 0, "missed": 0, "late": 0, "paused": 0,
 }  # fmt: skip
 PROBLEM: Message = {
     "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",

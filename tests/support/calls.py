@@ -40,6 +40,7 @@ STATUS: dict[str, Any] = {
     "reason": f"/var/lib/{SECRET}/state.db: No space left on device",
     "stale": [f"/etc/{SECRET}/backup.yaml"],
     "troubles": [f"no group {SECRET}"],
+    "unenforced": [f"resource_limits.memory is only sampled ({SECRET})"],
     "launcher": True,
     "problems": [Problem(f"/etc/{SECRET}/backup.yaml", 7, 3, SECRET, f"found '{SECRET}'")._asdict()] * 2,
 }

@@ -81,10 +81,17 @@ def test_late_is_nobody_that_is_paused() -> None:
 
 
 def test_an_at_that_was_past_is_missed() -> None:
-    """A job whose only instant was over when its file came is Missed; one that has run is Completed."""
+    """A job whose only instant was over when its file came is Missed, and needs somebody; one that has run is
+    Completed, and so is a missed one that somebody has run."""
     world = World(replace(job("late", at=MIDNIGHT - 1), triggers=(At(to_datetime(MIDNIGHT - 1)),)))
     world.write("more.yaml", replace(job("once", at=MIDNIGHT + HOUR), triggers=(At(to_datetime(MIDNIGHT + HOUR)),)))
     world.pass_time(7200)
     found = {name: world.scheduler.catalog[name] for name in ("late", "once")}
     statuses = {name: str(status(one, standing(world.scheduler, one))) for name, one in found.items()}
     assert {"late": "Missed", "once": "Completed"} == statuses
+    assert [("missed", "late", -1)] == seen(world)
+    world.boot()
+    assert ["missed"] == [kind for kind, _, _ in seen(world)]
+    world.run("late")
+    world.pass_time(60)
+    assert [] == seen(world)
