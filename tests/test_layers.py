@@ -51,10 +51,10 @@ WINGS: dict[str, list[str]] = {
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
-        "terminal", "standing", "arguments", "client", "completion", "problems", "records", "output", "unlikely",
-        "job_files", "offline", "follow", "check", "doctor", "emit", "history", "hold", "list", "locks", "logs", "next",
-        "pause", "reload",
-        "run", "show", "status", "stop", "top", "why", "with_lock", "main", "__main__",
+        "table", "terminal", "standing", "arguments", "client", "completion", "problems", "records", "output",
+        "unlikely", "job_files", "offline", "follow", "check", "doctor", "emit", "history", "hold", "list", "locks",
+        "logs", "next", "pause", "reload", "run", "show", "status", "stop", "top", "why", "with_lock", "main",
+        "__main__",
     ],
 }  # fmt: skip
 """The wings and their files in the order of allowed imports: a file imports what stands before it.

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def printable(text: str, keep: str = "") -> str:
     """The text with all that could move a cursor, forge a line or reorder one written as an escape, but for `keep`."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 

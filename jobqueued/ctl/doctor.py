@@ -66,7 +66,8 @@ def doctor(paths: Paths, as_json: bool) -> None:
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
-        print_table(("", "CHECK", "FINDING"), ((styled(it.verdict), it.what, _fact(it)) for it in findings))
+        headings = ("", "CHECK", "FINDING")
+        print_table(headings, ((styled(it.verdict), it.what, _fact(it)) for it in findings), keep=headings)
     sys.exit(down or any(finding.verdict == _ERROR for finding in findings))
 
 

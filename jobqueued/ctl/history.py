@@ -79,6 +79,7 @@ def _print(found: Sequence[Record]) -> None:
             (record["run"], styled(record["state"]), _when(record), records.elapsed(record) or "-", _why(record))
             for record in found
         ),
+        keep=("RUN", "STATE", "WHY", "STARTED (DUE)"),
     )
 
 

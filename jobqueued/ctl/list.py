@@ -74,7 +74,7 @@ def list_jobs(
             )
             for job in answer["jobs"]
         ),
-        keep=4,
+        keep=("JOB", "STATUS", "NEXT", "LAST"),
     )
 
 

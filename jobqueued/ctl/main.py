@@ -118,10 +118,10 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
     A job has an id (backup); each of its runs has a number (backup@142).  --root and --json may stand anywhere.
 
-    Tables fit the terminal: a narrow one shows only the first columns and names the others, a pipe gets all.  Colour is
-    used on terminals only, and respects $NO_COLOR.  Times are local and name their zone; with --json they are RFC 3339
-    in UTC, durations in seconds, sizes in bytes.  Each JSON document has a number `schema`, which grows when a field
-    goes or changes; it is 1 now.
+    Tables fit the terminal: a narrow one shows the columns that matter most and names the others, a pipe gets all
+    of them, each row as one line.  Colour is used on terminals only, and respects $NO_COLOR.  Times are local and
+    name their zone; with --json they are RFC 3339 in UTC, durations in seconds, sizes in bytes.  Each JSON document
+    has a number `schema`, which grows when a field goes or changes; it is 1 now.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character missing in the locale's charset is no failure

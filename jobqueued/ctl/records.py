@@ -99,4 +99,5 @@ def print_runs(heading: str, name: str, records: Iterable[Mapping[str, Any]]) ->
             )
             for record in records
         ),
+        keep=(heading, "STATE", "REASON", "STARTED"),
     )

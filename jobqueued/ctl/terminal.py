@@ -15,14 +15,12 @@ from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from jobqueued.ctl.table import Cell, Table
 from jobqueued.text import duration, printable
 
 _PIPE_WIDTH = 1000
-_COLUMN_WIDTH = 24
-_GAP = 2
 
 _STYLES = {
     "Running": "cyan", "Waiting": "yellow", "Retrying": "yellow", "Failed": "red", "Disabled": "dim",
@@ -61,50 +59,37 @@ def print_line(line: str, style: str = "") -> None:
     console().print(Text(printable(line), style), soft_wrap=True)
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], keep: int = 2) -> None:
-    """Print rows under headings; a pipe gets all columns, and no blanks at the end of lines.
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str] = ()) -> None:
+    """Print rows under headings; a pipe gets all columns, each row as one line.
 
-    On a terminal columns are left out from the right until the rest fits, and that is said; the first `keep` columns
-    stay, and their cells are wrapped.
+    On a terminal columns are left out until the rest fits, and that is said: those of `keep`, the most important first,
+    go last.
     """
     screen = console()
-    found = table(headings, rows, keep=keep)
-    _print(screen, found)
-    if screen.is_terminal and (hidden := headings[len(found.columns) :]):
+    found = table(screen, headings, rows, keep, room())
+    _write(found)
+    hidden = [heading for place, heading in enumerate(headings) if place not in found.shown]
+    if screen.is_terminal and hidden:
         screen.print(Text(f"(not shown here: {', '.join(hidden)})", "dim"))
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], width: int = 0, keep: int = 2) -> Table:
-    """A table to be printed, of its first `keep` columns at least; `width`: of another terminal than the console's."""
-    cells = [[_text(cell) for cell in row] for row in rows]
-    widths = [max(cell.cell_len for cell in column) for column in zip(_texts(headings), *cells, strict=True)]
-    shown = _fitting(widths, width or console().width, keep)
-    found = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    for heading in headings[:shown]:
-        found.add_column(heading, overflow="fold")
-    for row in cells:
-        found.add_row(*row[:shown])
-    return found
+def table(
+    screen: Console, headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str], width: int | None
+) -> Table:
+    """A table with its headings; the first two columns are kept at least."""
+    kept = [headings.index(heading) for heading in keep or headings[:2]]
+    return Table(screen, [[Text(heading, "bold") for heading in headings], *rows], kept, width)
 
 
 def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
     """Print one fact a line, its name before it; those that are None are left out."""
-    found = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_header=False)
-    found.add_column(style="bold", no_wrap=True)
-    found.add_column(overflow="fold")
-    for name, value in facts:
-        if value is not None:
-            found.add_row(name, _text(value))
-    _print(console(), found)
+    rows = [(Text(name, "bold"), value) for name, value in facts if value is not None]
+    _write(Table(console(), rows, (0, 1), room()))
 
 
-def _print(screen: Console, found: Table) -> None:
-    if screen.is_terminal:
-        screen.print(found)
-        return
-    with screen.capture() as printed:
-        screen.print(found)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
+def _write(found: Table) -> None:
+    for line in found.lines():
+        sys.stdout.write(f"{line}\n")
     sys.stdout.flush()  # a full disk is told by who called us
 
 
@@ -138,23 +123,11 @@ def distance(text: str | None) -> str:
 
 
 def console() -> Console:
-    """A console as wide as $COLUMNS, else the terminal, else without a limit; rich respects $NO_COLOR."""
-    unknown = 80 if sys.stdout.isatty() else _PIPE_WIDTH
-    width, height = shutil.get_terminal_size((unknown, 24))
-    return Console(width=width, height=height, markup=False, emoji=False, highlight=False)
+    """A console as wide as `room` says; rich respects $NO_COLOR."""
+    height = shutil.get_terminal_size((0, 24)).lines  # without it rich takes a dumb terminal for one of 80 columns
+    return Console(width=room() or _PIPE_WIDTH, height=height, markup=False, emoji=False, highlight=False)
 
 
-def _text(cell: str | Text) -> Text:
-    return cell if isinstance(cell, Text) else Text(printable(cell))
-
-
-def _texts(cells: Iterable[str]) -> list[Text]:
-    return [_text(cell) for cell in cells]
-
-
-def _fitting(widths: Sequence[int], room: int, keep: int) -> int:
-    """The number of columns that fit, at least `keep`; cells wider than `_COLUMN_WIDTH` can be folded."""
-    shown = len(widths)
-    while shown > keep and sum(min(width, _COLUMN_WIDTH) + _GAP for width in widths[:shown]) - _GAP > room:
-        shown -= 1
-    return shown
+def room() -> int | None:
+    """The cells of a line: $COLUMNS, else those of the terminal; None: a pipe has no limit."""
+    return shutil.get_terminal_size((0, 24)).columns or (80 if sys.stdout.isatty() else None)

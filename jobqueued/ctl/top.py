@@ -24,7 +24,8 @@ from jobqueued.control.monitor import HISTORY, Monitor
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline
 from jobqueued.ctl.client import Stream, Unreachable
-from jobqueued.ctl.terminal import console, distance, json_option, print_json, styled, table
+from jobqueued.ctl.table import Cell
+from jobqueued.ctl.terminal import console, distance, json_option, print_json, room, styled, table
 from jobqueued.model import Now
 from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import RunDirectory
@@ -220,8 +221,12 @@ class _View:
         room = max(1, height - len(head) - 3) if height else len(runs)
         rows = [self._row(run, lasts=height > 0) for run in runs[:room]]
         more = [Text(f"and {len(runs) - room} more", "dim")] if len(runs) > room else []
-        found = table(_HEADINGS[: len(rows[0])], rows, width) if rows else Text(self._nothing())
-        return Group(*head, Text(), found, *more)
+        found = self._table(rows, width) if rows else [Text(self._nothing())]
+        return Group(*head, Text(), *found, *more)
+
+    def _table(self, rows: list[list[Cell]], width: int) -> list[Text]:
+        found = table(console(), _HEADINGS[: len(rows[0])], rows, (), width or room())
+        return [Text.from_ansi(line, no_wrap=True) for line in found.lines()]
 
     def _nothing(self) -> str:
         if _HIDDEN in self.note:
@@ -241,7 +246,7 @@ class _View:
         head = [(line, "") for line in lines] + keys + note
         return [Text(line, colour, no_wrap=lasts, overflow="ellipsis" if lasts else "fold") for line, colour in head]
 
-    def _row(self, run: Message, *, lasts: bool) -> list[str | Text]:
+    def _row(self, run: Message, *, lasts: bool) -> list[Cell]:
         now, limits = run["now"], run["limits"]
         state = Text("stopped by a signal", "yellow") if run["stopped"] else styled(run["state"])
         memory, tasks = (

@@ -1268,11 +1268,19 @@ class TestWords:
             lines = run("--root", tmp_path, *words).stdout.splitlines()
             assert [] == [line for line in lines if line != line.rstrip()], words
 
-    @pytest.mark.parametrize(("columns", "hidden"), [(40, True), (80, True), (300, False)])
-    def test_what_is_hidden_is_said(self, tmp_path: Path, columns: int, hidden: bool) -> None:
-        """A narrow terminal keeps job, status, next and last start, and names the columns that it has no room for."""
-        lines = on_terminal(columns, "--root", tmp_path, "list", TERM="dumb").splitlines()
-        assert ["JOB", "STATUS", "NEXT", "LAST"] == lines[0].split()[:4]
+    @pytest.mark.parametrize(
+        ("command", "columns", "kept", "hidden"),
+        [
+            ("list", 40, ["JOB", "STATUS", "NEXT", "LAST"], True), ("list", 300, ["JOB", "STATUS", "NEXT"], False),
+            ("history", 70, ["RUN", "STATE", "STARTED", "(DUE)", "WHY"], True), ("history", 40, ["RUN"], True),
+        ],
+    )  # fmt: skip
+    def test_what_is_hidden_is_said(
+        self, tmp_path: Path, command: str, columns: int, kept: list[str], hidden: bool
+    ) -> None:
+        """A narrow terminal keeps what matters, and names the columns that it has no room for."""
+        lines = on_terminal(columns, "--root", tmp_path, command, TERM="dumb").splitlines()
+        assert kept == lines[0].split()[: len(kept)]
         assert hidden == ("not shown here:" in " ".join(lines))
 
 

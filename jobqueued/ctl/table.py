@@ -1,0 +1,109 @@
+"""Tables as lines of text: each column as wide as its widest cell, measured once, and narrowed to fit a terminal.
+
+A row is one line where it can be.  What is too long on a terminal is wrapped at blanks if its column must stay, else
+cut; of the first column, which has the names, nothing is cut or broken: a long one gets a line of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from operator import le
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from jobqueued.text import printable
+
+Cell = str | Text
+_GAP = 2
+_WIDEST = 200
+"""Cells: a longer cell stands over in a pipe, so that it does not cost each other row as many blanks."""
+_LAST, _FIRST, _OTHER = 16, 4, 10
+"""Cells to which the last column, the first and another may be narrowed."""
+
+
+class Table:
+    """One row of cells or more, as lines for a screen."""
+
+    def __init__(self, screen: Console, rows: Iterable[Sequence[Cell]], wrapped: Sequence[int], width: int | None):
+        """`wrapped`: the columns that are never cut, the most important first; `width` in cells, None: no limit."""
+        self._screen, self._wrapped, self._is_bounded = screen, wrapped, width is not None
+        self._rows = [[cell if isinstance(cell, Text) else printable(cell) for cell in row] for row in rows]
+        natural = [max(map(_width, column)) for column in zip(*self._rows, strict=True)]
+        self.shown = list(range(len(natural))) if width is None else _fitting(natural, width, wrapped)
+        widths = [natural[column] for column in self.shown]
+        self._widths = [min(each, _WIDEST) for each in widths] if width is None else _narrowed(widths, width)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines, without blanks at their end."""
+        for row in self._rows:
+            cells = [row[column] for column in self.shown]
+            if not self._is_bounded or all(map(le, map(_width, cells), self._widths)):
+                yield self._line(cells)
+            else:
+                yield from self._folded(cells)
+
+    def _line(self, cells: Iterable[Cell]) -> str:
+        columns = zip(cells, self._widths, strict=True)
+        parts = (self._painted(cell) + " " * (max(0, width - _width(cell)) + _GAP) for cell, width in columns)
+        return "".join(parts).rstrip()
+
+    def _folded(self, cells: list[Cell]) -> Iterator[str]:
+        """Yield the lines of a row with a cell that is too long."""
+        if _width(cells[0]) > self._widths[0]:
+            yield self._painted(cells[0])
+            cells[0] = ""
+        for line in zip_longest(*map(self._pieces, cells, self._widths, self.shown), fillvalue=Text()):
+            if any(line):
+                yield self._line(line)
+
+    def _pieces(self, cell: Cell, width: int, column: int) -> list[Text]:
+        """The lines of a cell."""
+        text = cell if isinstance(cell, Text) else Text(cell)
+        if _width(cell) > width and column not in self._wrapped:
+            return [Text(set_cell_size(text.plain, width - 1).rstrip() + "…", text.style)]
+        return [Text(line.plain.rstrip(), text.style) for line in text.wrap(self._screen, width)]
+
+    def _painted(self, cell: Cell) -> str:
+        if isinstance(cell, str):
+            return cell
+        is_plain = self._screen.color_system is None or self._screen.no_color
+        return cell.plain if is_plain else Style.parse(str(cell.style)).render(cell.plain)
+
+
+def _width(cell: Cell) -> int:
+    text = cell if isinstance(cell, str) else cell.plain
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def _fitting(natural: Sequence[int], room: int, wrapped: Sequence[int]) -> list[int]:
+    """The columns that fit: those that may be cut go first, from the right, then those to be wrapped, but for two.
+
+    `wrapped` is in the order of their importance.
+    """
+    shown = list(range(len(natural)))
+    for column in reversed([column for column in shown if column not in wrapped]):
+        widths = [natural[each] for each in shown]
+        if _total([*widths[:-1], min(widths[-1], _LAST)]) > room:
+            shown.remove(column)
+    for column in reversed(wrapped[2:]):
+        widths = [natural[each] for each in shown]
+        if _total([min(widths[0], _FIRST), *(min(width, _OTHER) for width in widths[1:])]) > room:
+            shown.remove(column)
+    return shown
+
+
+def _narrowed(widths: Sequence[int], room: int) -> list[int]:
+    """The widths of columns, less what is too much: of the last one, the first, and then the others from the right."""
+    narrowed = list(widths)
+    places = [(-1, _LAST), (0, _FIRST), *((place, _OTHER) for place in range(len(widths) - 1, 0, -1))]
+    for place, least in places:
+        narrowed[place] -= max(0, min(_total(narrowed) - room, narrowed[place] - least))
+    return narrowed
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
