@@ -218,11 +218,12 @@ method Emit(event: string) -> (runs: []string, disabled: []string, nearest: ?str
 
 # Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
 # mode, units, capacity, holders: {run, mode, units, since, held, ends_by, lingers}}; lingers says what may live of a
-# holder whose supervisor is gone; ahead, the runs that go first, and behind,
-# the one for which its claims are reserved; effective_priority by now, which grows by points each every seconds;
+# holder whose supervisor is gone; ahead, the runs that go first and want the same, and behind,
+# the one for which its claims are reserved; effective_priority by now, which grows by points each every seconds, and
+# growth, the same for people;
 # expected, when it is likely to start. Give either run or job. Of a job why is null, and runs has the same
-# of its first 10 runs that wait to start; more is how many others wait. Refused if none waits.
-method Why(run: ?string, job: ?string) -> (why: ?object, runs: []object, more: int)
+# of its first 10 runs that wait to start; more is how many others wait; idle says why none does.
+method Why(run: ?string, job: ?string) -> (why: ?object, runs: []object, more: int, idle: ?string)
 
 # Let nothing of a job start until it is resumed, or until an instant; what comes due meanwhile is skipped, what waits
 # is held.

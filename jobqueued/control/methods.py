@@ -270,7 +270,7 @@ class Methods:
         if "job" in asked:
             return self._why_of_job(asked["job"])
         why = self._why_of_run(asked["run"])
-        return {"why": why, "runs": [why], "more": 0}
+        return {"why": why, "runs": [why], "more": 0, "idle": None}
 
     def _why_of_run(self, text: str) -> dict[str, Any]:
         run = _named(text)
@@ -285,11 +285,9 @@ class Methods:
         if job is None:
             raise VarlinkError("NoSuchJob", {"job": name})
         waiting = len(self._scheduler[name].pending)
-        if not waiting:
-            reason = views.idleness(job, views.standing(self._scheduler, job))
-            raise VarlinkError("Refused", {"reason": f"no run of {name} waits to start; {reason}"})
         runs = self._scheduler.explain_pending(name, _EXPLAINED_RUNS, self._now())
-        return {"why": None, "runs": runs, "more": waiting - len(runs)}
+        idle = None if waiting else views.idleness(job, views.standing(self._scheduler, job))
+        return {"why": None, "runs": runs, "more": waiting - len(runs), "idle": idle}
 
     def _ask_for_stop(self, text: str, lost: bool, peer: Peer, ticket: Ticket) -> None:
         run = _named(text)

@@ -26,7 +26,7 @@ from jobqueued.model import (
     to_text,
 )
 from jobqueued.queue.admission import Reservation
-from jobqueued.queue.locks import HOST, SLOT
+from jobqueued.queue.locks import HOST, SLOT, Claims
 from jobqueued.text import duration
 
 Why = dict[str, Any]
@@ -50,8 +50,8 @@ def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now)
     name = run.id
     why: Why = {
         "run": str(name), "state": run.state.value, "reasons": [], "missing": [], "ahead": [], "behind": None,
-        "priority": None, "effective_priority": None, "points": None, "every": None, "waited": None, "expected": None,
-        "dependencies": [],
+        "priority": None, "effective_priority": None, "growth": None, "points": None, "every": None,
+        "waited": None, "expected": None, "dependencies": [],
     }  # fmt: skip
     if run.state is RunState.DUE:
         return why | _of_due(state, run, now)
@@ -120,19 +120,31 @@ def _delayed(run: Run, cause: Unstarted | None, now: Now) -> str:
 def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now) -> Why:
     admission = state.admission
     job, terms = state.catalog[run.id.job], admission.waiting.terms(run.id)
-    ahead = ordered[: ordered.index(run.id)]
+    first = ordered[: ordered.index(run.id)]
+    ahead = _in_the_way(state, terms.claims, first)
     missing = [_missing(state, claim, now) for claim in admission.locks.all_missing(terms.claims)]
-    behind = next((one for one in admission.reservations if one.holder in ahead and one.touches(terms.claims)), None)
+    behind = next((one for one in admission.reservations if one.holder in first and one.touches(terms.claims)), None)
     points, every = terms.escalation
     effective = admission.waiting.priority(run.id, now.mono)
     expected = expected_start(state, run.id, ordered, now)
     return {
-        "reasons": [*_words(state, missing, ahead, behind, effective, now), *_growth(job, effective, points, every)],
+        "reasons": _words(state, missing, ahead, behind, effective, now),
+        "growth": _growth(job, effective, points, every),
         "missing": missing, "ahead": list(map(state.name_of, ahead)), "behind": behind and state.name_of(behind.holder),
         "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
         "waited": run.age(now.wall) / SECOND,
         "expected": None if expected is None else to_text(expected),
     }  # fmt: skip
+
+
+def _in_the_way(state: SchedulerState, claims: Claims, first: list[Holder]) -> list[Holder]:
+    """Those of the runs that go first that want what a run with these claims waits for."""
+    queue, known = state.admission, dict[Claims, bool]()
+    for holder in first:
+        theirs = queue.waiting.terms(holder).claims
+        if theirs not in known:
+            known[theirs] = queue.compete(claims, theirs)
+    return [holder for holder in first if known[queue.waiting.terms(holder).claims]]
 
 
 def _missing(state: SchedulerState, claim: Claim, now: Now) -> Why:
@@ -216,9 +228,9 @@ def _lacks(missing: Why) -> str:
     return f"lock {missing['resource']} is held by {who}"
 
 
-def _growth(job: Job, effective: float, points: int, every: int) -> list[str]:
+def _growth(job: Job, effective: float, points: int, every: int) -> str:
     if not points:
-        return [f"its priority is {job.priority}, which does not grow"]
+        return f"{job.priority}, which does not grow; the highest goes first"
     each = "minute" if every == MINUTE else duration(every // SECOND)
     growth = f"{points} point{'s' * (points != 1)} for each {each} of waiting"
-    return [f"its priority is {round(effective, 2):g}: {job.priority}, plus {growth}"]
+    return f"{round(effective, 2):g} by now: {job.priority}, plus {growth}; the highest goes first"

@@ -13,6 +13,7 @@ import click
 from jobqueued.child import unix_socket
 from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
+from jobqueued.ctl.terminal import localised
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.text import printable
 
@@ -149,7 +150,7 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
     if name in (_NO_JOB, _NO_RUN) and (near := _nearest(name, parameters, control)):
         return Refused(near)
     if name in _REFUSALS:
-        return Refused(printable(_REFUSALS[name].format_map(parameters)))
+        return Refused(printable(localised(_REFUSALS[name].format_map(parameters))))
     remedy = "if its version is not that of jobqueuectl: systemctl restart jobqueued"
     return Unreachable(printable(f"the daemon answers {name} {parameters}"), remedy)
 

@@ -22,8 +22,8 @@ from jobqueued.ctl.terminal import (
     counted,
     json_option,
     local,
+    localised,
     moment,
-    person,
     print_facts,
     print_json,
     print_line,
@@ -213,11 +213,11 @@ def _print_record(record: Record) -> None:
 
 
 def _outcome(record: Record) -> list[Fact]:
-    asker = f" by {person(record['asked_by'])}" if record["asked_by"] else ""
+    asker = f" by {localised(record['asked_by'])}" if record["asked_by"] else ""
     return [
         ("run", record["run"]),
         ("state", styled(record["state"])),
-        ("reason", record["reason"] and person(record["reason"])),
+        ("reason", record["reason"] and localised(record["reason"])),
         ("ended with", exit_status(record)),
         ("warning", "; ".join(record.get("warnings", [])) or None),
         ("waits for", "; ".join(record.get("waits_for", [])) or None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl.terminal import moment, person
+from jobqueued.ctl.terminal import localised, moment
 from jobqueued.text import printable
 
 
@@ -14,13 +14,13 @@ def hold(answer: Message) -> str | None:
     if answer.get("held_by") is None:
         return None
     lasts = until(answer["held_until"]) or " until the next boot" * answer["draining"]
-    return f"by {person(answer['held_by'])}{lasts}: nothing new starts; to end it: jobqueuectl release"
+    return f"by {localised(answer['held_by'])}{lasts}: nothing new starts; to end it: jobqueuectl release"
 
 
 def warn_of_hold(answer: Message) -> None:
     """Say on stderr that the host is on hold, if it is."""
     if words := hold(answer):
-        click.echo(printable(f"The host is {'draining' if answer['draining'] else 'on hold'} {words}"), err=True)
+        click.echo(printable(f"The host is {'being drained' if answer['draining'] else 'on hold'} {words}"), err=True)
 
 
 def obstacle(job: str, answer: Message) -> str:

@@ -98,15 +98,18 @@ def moment(text: str | None) -> str:
     return "-" if text is None else f"{local(text)} ({distance(text)})"
 
 
-def person(text: str) -> str:
-    """Words that name users by number, as the daemon does, with their names on this host: ``stopped by alice``."""
+def localised(text: str) -> str:
+    """Words of the daemon with users by their names on this host (``stopped by alice``), and instants in its zone."""
 
     def named(found: re.Match[str]) -> str:
         with suppress(KeyError, OverflowError):
             return pwd.getpwuid(int(found[1])).pw_name
         return found[0]
 
-    return re.sub(r"\buid (\d+)\b", named, text)
+    return _INSTANT.sub(lambda found: local(found[0]), re.sub(r"\buid (\d+)\b", named, text))
+
+
+_INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 def local(text: str, zone: ZoneInfo | None = None) -> str:

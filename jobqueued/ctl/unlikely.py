@@ -16,6 +16,7 @@ from contextlib import suppress
 from jobqueued.child.documents import DEFAULT_PATH
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.terminal import local
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
@@ -37,7 +38,7 @@ def unlikely(jobs: Iterable[Job], paths: Paths) -> Iterator[Problem]:
     for job in jobs:
         found = [*_of_files(job), *([] if status is None else _of_limits(job, status["controllers"]))]
         if job.at is not None and job.at < now:
-            message = f"it is past ({to_text(job.at)}): unless the job has run by now, it never will"
+            message = f"it is past ({local(to_text(job.at))}): unless the job has run by now, it never will"
             found.append(("at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
         yield from (Problem(job.file, job.line, 0, key, text, "warning", job.id) for key, text in found)
 

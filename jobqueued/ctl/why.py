@@ -7,7 +7,8 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import json_option, moment, person, print_facts, print_json, print_line, styled
+from jobqueued.ctl.terminal import json_option, localised, moment, print_facts, print_json, print_line, styled
+from jobqueued.model import PENDING
 from jobqueued.paths import Paths
 
 
@@ -19,9 +20,10 @@ from jobqueued.paths import Paths
 def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
     """Explain why RUN, or each waiting run of JOB, has not started.
 
-    Shows what the run lacks, who holds it and since when, the runs that go first, its priority by now and how it grows,
-    the dependency it waits for, and its expected start, provided that every run takes as long as its job usually does
-    and that none arrives that goes first.  Of the runs of JOB the first 10 are explained, and the others counted.
+    Shows what the run lacks, who holds it and since when, the runs that go first and want the same, its priority by now
+    and how it grows, the dependency it waits for, and its expected start, provided that every run takes as long as its
+    job usually does and that none arrives that goes first.  Of the runs of JOB the first 10 are explained, and the
+    others counted; if none waits, it is told why.
 
     \b
     Examples:
@@ -32,8 +34,10 @@ def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
     answer = ask(paths.control, "Why", run=run, job=job)
     runs, more = answer["runs"], answer["more"]
     if as_json:
-        print_json({"runs": runs, "more": more})
+        print_json({"runs": runs, "more": more, "idle": answer["idle"]})
         return
+    if answer["idle"]:
+        print_line(f"no run of {name} waits to start; {localised(answer['idle'])}")
     for number, each in enumerate(runs):
         if number:
             print_line("")
@@ -45,9 +49,11 @@ def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
 
 def _print(why: Message, all_ahead: bool) -> None:
     facts = [("run", why["run"]), ("state", styled(why["state"]))]
-    facts += [("because" if not number else "", person(reason)) for number, reason in enumerate(why["reasons"])]
+    facts += [("because" if not number else "", localised(reason)) for number, reason in enumerate(why["reasons"])]
     if not why["reasons"]:
-        facts.append(("because", "it has started"))
+        facts.append(("because", "nothing is in its way" if why["state"] in PENDING else "it has started"))
+    if why.get("growth"):
+        facts.append(("priority", why["growth"]))
     if why.get("expected"):
         facts.append(("expected start", moment(why["expected"])))
     if all_ahead and why.get("ahead"):

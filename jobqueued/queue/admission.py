@@ -17,13 +17,16 @@ from collections.abc import Iterator
 from heapq import heappop, heapreplace
 from typing import NamedTuple
 
-from jobqueued.model import Claim, Holder
+from jobqueued.model import Claim, Holder, LockClientId
 from jobqueued.queue.drains import Drains
 from jobqueued.queue.locks import SLOT, Claims, Locks
 from jobqueued.queue.waiting import Group, Head, Waiting
 
 OUTPUT_DRAIN = 2_000_000_000
 """How long a run may take from its last process's end to its record (ns)."""
+
+
+_SOMEBODY = LockClientId(0)
 
 
 class Reservation(NamedTuple):
@@ -165,6 +168,13 @@ class Admission:
         """The live runs that keep a run with these claims from starting."""
         short = self.locks.all_missing(claims)
         return list({holder: None for claim in short for holder in self.locks.holders(claim.resource)})
+
+    def compete(self, claims: Claims, others: Claims) -> bool:
+        """Tell whether a run with these claims could not have them beside one that goes first, with others."""
+        beside, theirs = Locks(self.locks.capacities), {claim.resource: claim for claim in others}
+        beside.grant(_SOMEBODY, others, found=True)
+        both = [claim for claim in claims if claim.resource in theirs]
+        return any(_conflict(one, theirs[one.resource]) and self.locks.missing((one,), beside) for one in both)
 
     def honoured_by(self, claims: Claims) -> int | None:
         """H: when (monotonic, ns) all that hold what is missing of the claims have ended; None: nobody knows."""

@@ -1143,7 +1143,7 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
     expected = [
         f"{file}:2: a: command: /nowhere/prog does not exist here; accepted: the path of a program (warning)",
         f"{file}:3: b: command: /etc/passwd is no program here; accepted: the path of a program (warning)",
-        f"{file}:4: c: at: it is past (2020-01-01T00:00:00.000000Z): unless the job has run by now, it never will; "
+        f"{file}:4: c: at: it is past (2020-01-01 00:00:00 UTC): unless the job has run by now, it never will; "
         "accepted: an instant to come, or `schedule` for more than one (warning)",
     ]
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -273,6 +273,7 @@ class Teller:
         """Why a run has not started."""
         told = self.story.scheduler.explain(RunId.parse(run), self.story.now)
         self.story.lines += [f"    {reason}" for reason in told["reasons"]]
+        self.story.lines += [f"    priority {told['growth']}"] if told["growth"] else []
         if told["expected"]:
             self.story.lines.append(f"    expected to start at {told['expected'][11:19]}")
 
