@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Iterable, Iterator
 
 from jobqueued.child import tree
 from jobqueued.child.identity import StartFailed, user_of
@@ -17,6 +18,10 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXE
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OURS, _OTHERS = 0o600, 0o077
 _ME = os.geteuid()
+_WHERE = 5
+"""The word of a line of /proc/locks that tells the file; before it is the pid."""
+_LOOKS = 10_000
+"""Descriptors that are looked at for a holder, some 0.2 s."""
 BUSY = "path busy"
 """The beginning of the reason of an attempt that was not started as another program has one of its files.
 
@@ -44,7 +49,7 @@ class LockFiles:
                 self._held.append(descriptor := _opened(path))
                 fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             except BlockingIOError:
-                holders = ", ".join(_holders(os.fstat(descriptor)))
+                holders = _holders(os.fstat(descriptor))
                 self.free()
                 raise Busy(f"{path}, held by {holders}" if holders else path) from None
             except (OSError, Refused) as error:
@@ -107,14 +112,62 @@ def _exposed(path: str, found: os.stat_result, user: int) -> str:
     return ""
 
 
-def _holders(found: os.stat_result) -> list[str]:
-    """Those who hold flock(2) locks of a file, ``flock (pid 12) of user alice``, as /proc/locks tells."""
-    device, holders = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}", []
-    with contextlib.suppress(OSError, ValueError), open("/proc/locks") as file:
-        for line in file:
-            _number, kind, *_, pid, where, _start, _end = line.split()
-            if kind == "FLOCK" and where == device:
-                with contextlib.suppress(OSError):  # it has ended, and a child of it has the lock
-                    user = name_of(os.stat(f"/proc/{pid}").st_uid)
-                    holders += [f"{name} of user {user}" for name in tree.names([int(pid)])]
-    return holders[:3]
+def _holders(found: os.stat_result) -> str:
+    """Those who hold flock(2) locks of a file, ``flock (pid 12) of user alice``; "": this kernel knows of nobody.
+
+    /proc/locks tells who took a lock.  Others may have it since, with the descriptor: ``exec 9>x; flock 9`` in a shell.
+    """
+    where, takers = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}", list[int]()
+    with contextlib.suppress(OSError), open("/proc/locks") as file:
+        takers = [pid for line in file for pid in _taker(line, where)]
+    if not takers:
+        return ""
+    everybody = (int(name) for name in sorted(os.listdir("/proc")) if name.isdigit())
+    holders = list(_having(where, takers, unseen=True))
+    if not holders:  # the first to be found will do
+        holders = [pid for _, pid in zip(range(1), _having(where, everybody), strict=False)]
+    if None in holders:
+        return f"a process that is not among those with the first {_LOOKS:,} descriptors of this host"
+    return ", ".join(map(_named, filter(None, holders[:3]))) or "a process that can't be seen from here"
+
+
+def _taker(line: str, where: str) -> Iterator[int]:
+    """Yield the pid in a line of /proc/locks, or of an fdinfo, that tells of a flock(2) lock of this file."""
+    words = line.removeprefix("lock:").split()
+    if len(words) > _WHERE and words[1] == "FLOCK" and words[_WHERE] == where:
+        yield int(words[_WHERE - 1])
+
+
+def _having(where: str, pids: Iterable[int], *, unseen: bool = False) -> Iterator[int | None]:
+    """Yield those of the processes that have a descriptor with the lock; None at the bound, which ends it.
+
+    `unseen`: and those at which we may not look.
+    """
+    left = _LOOKS
+    for pid in pids:
+        try:
+            descriptors = os.listdir(f"/proc/{pid}/fdinfo")
+            left -= len(descriptors)
+            if left < 0:
+                yield None
+                return
+            if any(_has(f"/proc/{pid}/fdinfo/{each}", where) for each in descriptors):
+                yield pid
+        except PermissionError:
+            if unseen:
+                yield pid
+        except OSError:  # it has ended
+            continue
+
+
+def _has(path: str, where: str) -> bool:
+    with contextlib.suppress(FileNotFoundError), open(path) as file:
+        return any(True for line in file for _pid in _taker(line, where))
+    return False
+
+
+def _named(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        user = name_of(os.stat(f"/proc/{pid}").st_uid)
+        return "".join(f"{name} of user {user}" for name in tree.names([pid]))
+    return ""

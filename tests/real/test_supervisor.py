@@ -10,14 +10,16 @@ import pwd
 import re
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from jobqueued.child import attempt, identity, spawn, supervisor, tree, wire
+from jobqueued.child import attempt, identity, lockfile, spawn, supervisor, tree, wire
 from jobqueued.child.lockfile import LockFiles
 from jobqueued.core import record
 from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId, RunState
@@ -199,6 +201,28 @@ class TestLockFiles:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             said, _path = pool.order(Job(id="job", command="true"), **self.locks(pool, a=True, b=False))
             assert ["started", "ended"] == [line.split(" ")[0] for line in said]
+
+    def test_busy_by_a_descriptor(self, pool: Pool) -> None:
+        """A lock outlives the program that took it, with its descriptor: whoever has that is told."""
+        script = f"exec 9>>{pool.root}/b; flock 9; echo; read _"
+        with subprocess.Popen(["sh", "-c", script], stdin=PIPE, stdout=PIPE) as shell:
+            assert shell.stdin is not None
+            assert shell.stdout is not None
+            shell.stdout.readline()
+            said, _path = pool.order(Job(id="job", command="true"), **self.locks(pool, b=True))
+            shell.stdin.close()
+        holder = f"sh (pid {shell.pid}) of user {ME.pw_name}"
+        assert [f"unstarted job@1.1 path busy: {pool.root}/b, held by {holder}"] == said
+
+    def test_a_holder_is_looked_for_in_bounds(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The look for a holder ends at a number of descriptors, and says so."""
+        monkeypatch.setattr(lockfile, "_LOOKS", 1)
+        with open(pool.root / "b", "w") as other:
+            fcntl.flock(other, fcntl.LOCK_SH)
+            with pytest.raises(lockfile.Busy) as busy:
+                LockFiles([(f"{pool.root}/b", True)], None).take()
+        told = "held by a process that is not among those with the first 1 descriptors of this host"
+        assert f"{pool.root}/b, {told}" == str(busy.value)
 
     def test_nobody_can_have_it(self, pool: Pool) -> None:
         """A path at which there can be no lock is the job's own failure, and named."""
