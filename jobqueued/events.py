@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
-from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
+from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId, TriggeredBy
 from jobqueued.saved import Hold
 
 
@@ -168,7 +168,8 @@ class Recorded:
 class RunAsked:
     """A person wants a job to run now, maybe once more (`again`, a run of it that has ended).
 
-    `key` was drawn by the asker's side; the answer goes to `ticket`.
+    `key` was drawn by the asker's side; the answer goes to `ticket`.  `triggered_by` is what `again` was
+    told of its own cause.
     """
 
     ticket: int
@@ -176,6 +177,7 @@ class RunAsked:
     asked_by: str
     key: str
     again: RunId | None = None
+    triggered_by: TriggeredBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +212,15 @@ class LostAsked:
 
 @dataclass(frozen=True, slots=True)
 class PathAppeared:
-    """A file that jobs wait for (`on: {path: …}`) has appeared, at `instant` (wall).  `key` as of RunAsked."""
+    """A `file` that jobs wait for (`on: {path: …}`) has appeared, at `instant` (wall), maybe others with it.
+
+    `key` as of RunAsked.
+    """
 
     path: str
     instant: int
     key: str
+    file: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from jobqueued.child.documents import Record as Record  # noqa: PLC0414
+from jobqueued.child.documents import TriggeredBy as TriggeredBy  # noqa: PLC0414
 from jobqueued.child.instants import to_text as to_text  # noqa: PLC0414 (a word of the vocabulary, for everybody)
 
 SECOND = 1_000_000_000
@@ -338,7 +339,8 @@ class Run:
 
     `reason` is why it is stopping, or ended as it did.  `attempt` counts from 1 (0: none was ever sent); `failover`:
     that attempt is the failover; `stop_asked`: nobody wants another.  `arrival` orders runs that are equal otherwise.
-    A skip that covers several occurrences has `due` of the first, `last_due` and `count`.
+    A skip that covers several occurrences has `due` of the first, `last_due` and `count`.  `triggered_by` says more of
+    its trigger than that word, where there is more.
 
     It ages since `since` (wall; 0: it does not), and has aged for `waited` ns before that.  Nothing is tried before
     `not_before`.  Others are held back for it since `drains_since`.  Its dependencies hold it back since `held`;
@@ -354,6 +356,7 @@ class Run:
     arrival: int
     trigger: str = "schedule"
     asked_by: str | None = None
+    triggered_by: TriggeredBy | None = None
     state: RunState = RunState.DUE
     reason: str | None = None
     attempt: int = 0

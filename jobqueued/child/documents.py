@@ -90,6 +90,22 @@ UNKNOWN_OF_ATTEMPT: Facts = {**UNKNOWN, "rusage": None}
 NO_OUTPUT: Output = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None}
 
 
+class TriggeredBy(TypedDict, total=False):
+    """The cause of a run: `kind` is schedule, boot, manual, rerun, job, path or event.
+
+    `run` is the one that ended (job), with its `state`, `exit_code` and `signal`; `path` the file that appeared.
+    A rerun has what the run had that it repeats, beside its own kind.
+    """
+
+    kind: str
+    run: str
+    state: str
+    exit_code: int | None
+    signal: int | None
+    path: str
+    event: str
+
+
 class Record(Facts):
     """One run with all its attempts; in a live one, and between two attempts, that of the attempts so far."""
 
@@ -101,6 +117,7 @@ class Record(Facts):
     state: str
     reason: str | None
     trigger: str
+    triggered_by: NotRequired[TriggeredBy]
     asked_by: str | None
     due: str
     queued: str

@@ -256,9 +256,9 @@ class Methods:
 
     def _ask_for_rerun(self, text: str, peer: Peer, ticket: Ticket) -> None:
         run = _named(text)
-        if run not in self._scheduler.runs:
-            self._show(text)
-        self._happen(RunAsked(ticket(), run.job, peer.name, _key(), again=run))
+        known = self._scheduler.runs.get(run)
+        by = self._show(text).get("triggered_by") if known is None else known.triggered_by
+        self._happen(RunAsked(ticket(), run.job, peer.name, _key(), run, record.repeated(by)))
 
     def _ask_for_hold(self, asked: dict[str, Any], peer: Peer, ticket: int) -> None:
         boot = self._boot if asked.get("boot") else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobqueued.model import Run
+from jobqueued.model import Record, Run
 
 
 class Agenda:
@@ -15,7 +15,7 @@ class Agenda:
 
     def __init__(self) -> None:
         self._unjudged: dict[str, None] | None = None
-        self._ended: list[Run] = []
+        self._ended: list[tuple[Run, Record]] = []
         self._stirred: dict[str, None] = {}
 
     def judge(self, jobs: Iterable[str] | None) -> None:
@@ -30,11 +30,11 @@ class Agenda:
         unjudged, self._unjudged = self._unjudged, {}
         return unjudged
 
-    def follow(self, ended: Run) -> None:
-        """Let other jobs follow the end of a run."""
-        self._ended.append(ended)
+    def follow(self, ended: Run, record: Record) -> None:
+        """Let other jobs follow the end of a run, which left this record."""
+        self._ended.append((ended, record))
 
-    def take_ended(self) -> Run | None:
+    def take_ended(self) -> tuple[Run, Record] | None:
         """Hand over the oldest end to be followed; None: there is none."""
         return self._ended.pop(0) if self._ended else None
 

@@ -50,6 +50,7 @@ def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
     started = turn.now.wall if ended.started is None else ended.started
     state.remember(name, stats=counted(state[name].saved.stats, ended.state, started, document))
     note_outcome(turn, ended)
+    state.agenda.follow(ended, document)
     if run.failover:
         turn.do(WriteRecord(document))
     turn.say("run_ended", record=document)

@@ -67,8 +67,6 @@ def note_outcome(turn: Turn, run: Run) -> None:
     """Keep how an occurrence went, for jobs that depend on it now or one day."""
     state, name, due = turn.state, run.id.job, run.due if run.last_due is None else run.last_due
     state.stir(name)
-    if run.state is not RunState.SKIPPED:
-        state.agenda.follow(run)
     others = [known for known in state[name].saved.outcomes if known.run != run.id.number]
     outcome = Outcome(run.id.number, due, turn.now.wall, run.state.value)
     state.remember(name, outcomes=_needed(state, name, (*others, outcome)))

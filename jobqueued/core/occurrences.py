@@ -17,7 +17,7 @@ from jobqueued.core.skips import CLOCK, Cause, skip
 from jobqueued.core.turn import Turn
 from jobqueued.core.validity import MANY
 from jobqueued.jobfile.spelling import nearest
-from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Overlap, Run, RunState
+from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Overlap, Record, Run, RunState, TriggeredBy
 from jobqueued.timing import catch_up
 
 JOBS_A_TURN = 64
@@ -181,7 +181,8 @@ def asked(turn: Turn, event: events.RunAsked) -> None:
     if turn.state.unsaved:
         turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
         return
-    cause = Cause("manual" if event.again is None else f"rerun of {event.again}", event.asked_by)
+    trigger = "manual" if event.again is None else f"rerun of {event.again}"
+    cause = Cause(trigger, event.asked_by, event.triggered_by)
     occurrence, advice = Occurrence(job.id, event.key, turn.now.wall), ""
     if trouble := turn.state.invalid(job):
         run = skip(turn, job, [occurrence], f"invalid: {trouble}", cause)
@@ -200,7 +201,7 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
     if turn.state.unsaved:
         turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
         return
-    cause = Cause(f"event {event.event}", event.asked_by)
+    cause = Cause(f"event {event.event}", event.asked_by, {"event": event.event})
     catalog = turn.state.catalog
     waiting = catalog.listeners("event", event.event)
     jobs = [job for job in waiting if job.enabled]
@@ -216,17 +217,18 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
 def appeared(turn: Turn, event: events.PathAppeared) -> None:
     """Make due what waits for a file that has appeared; a run that has yet to start will find it too."""
     state, wall = turn.state, turn.now.wall
+    cause = Cause(f"path {event.path}", None, {"path": event.file})
     for job in state.catalog.listeners("path", event.path):
         if event.instant <= state[job.id].saved.appeared or not job.enabled:
             continue
         state.remember(job.id, appeared=max(event.instant, wall))
         if not state[job.id].unstarted:
-            _new(turn, job, Occurrence(job.id, event.key, wall), Cause(f"path {event.path}"))
+            _new(turn, job, Occurrence(job.id, event.key, wall), cause)
 
 
-def follow(turn: Turn, ended: Run) -> None:
-    """Do what other jobs do about the final end of a run."""
-    state, wall, cause = turn.state, turn.now.wall, Cause(f"end of {ended.id}")
+def follow(turn: Turn, ended: Run, record: Record) -> None:
+    """Do what other jobs do about the final end of a run, which left this record."""
+    state, wall, cause = turn.state, turn.now.wall, Cause(f"end of {ended.id}", None, _end(ended, record))
     result = "success" if ended.state is RunState.SUCCEEDED else "failure"
     for job in state.catalog.listeners("job", ended.id.job):
         if job.enabled and any(on.name == ended.id.job and on.result in (result, "any") for on in job.on):
@@ -235,6 +237,14 @@ def follow(turn: Turn, ended: Run) -> None:
         counts = result == "success" or job.on_dependency_failure == "run"
         if job.enabled and not job.triggers and counts and dependencies.satisfy(state, ended.id.job, job):
             _new(turn, job, Occurrence(job.id, f"d{ended.id}", wall), cause)
+
+
+def _end(ended: Run, record: Record) -> TriggeredBy:
+    """The end of a run, as those are told it that it makes due."""
+    return {
+        "run": str(ended.id), "state": ended.state.value, "exit_code": record.get("exit_code"),
+        "signal": record.get("signal"),
+    }  # fmt: skip
 
 
 def _refusal(turn: Turn, job: Job, limit: int) -> str:
@@ -265,7 +275,7 @@ def _new(
         return known
     if refusal := _refusal(turn, job, limit):
         return skip(turn, job, [occurrence], refusal, cause)
-    run = state.number(occurrence, turn.now.wall, *cause)
+    run = state.number(occurrence, turn.now.wall, **cause._asdict())
     if job.overlap is Overlap.REPLACE:
         _replace_older(turn, job, run)
     held = turn.now.wall if cause == CLOCK and dependencies.hold_back(job) else 0

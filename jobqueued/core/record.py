@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 from jobqueued.child.documents import NO_OUTPUT, UNKNOWN, UNKNOWN_OF_ATTEMPT, AttemptRecord, Output, with_attempt
-from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, to_text
+from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, TriggeredBy, to_text
+
+_KINDS = {"end": "job"}
+"""By the first word of a trigger, its kind where that is another word."""
 
 
 def begin(run: Run, job: Job | None, host: str) -> Record:
@@ -21,6 +24,7 @@ def begin(run: Run, job: Job | None, host: str) -> Record:
         "state": run.state.value,
         "reason": run.reason,
         "trigger": run.trigger,
+        "triggered_by": triggered_by(run),
         "asked_by": run.asked_by,
         "due": to_text(run.due),
         "queued": to_text(run.queued),
@@ -39,6 +43,26 @@ def begin(run: Run, job: Job | None, host: str) -> Record:
         "attempts": [],
     }
     return cast("Record", begun)
+
+
+def triggered_by(run: Run) -> TriggeredBy:
+    """The cause of a run, by its trigger and what else is known of that."""
+    word = run.trigger.partition(" ")[0]
+    return {"kind": _KINDS.get(word, word), **(run.triggered_by or {})}
+
+
+def told_of(record: Record) -> TriggeredBy | None:
+    """The part of a run's cause that its trigger alone does not tell, by the run's record; None: there is none."""
+    return _without(record.get("triggered_by"), "kind")
+
+
+def repeated(by: TriggeredBy | None) -> TriggeredBy | None:
+    """The part of a run's cause that its rerun is told, too; None: there is none."""
+    return _without(by, "kind")
+
+
+def _without(by: TriggeredBy | None, *names: str) -> TriggeredBy | None:
+    return cast("TriggeredBy", {name: it for name, it in (by or {}).items() if name not in names}) or None
 
 
 def skipped(run: Run, job: Job | None, host: str) -> Record:

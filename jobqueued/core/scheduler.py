@@ -188,12 +188,12 @@ class Scheduler:
         validity.judge(turn)
         for _ in range(STEPS_A_TURN):
             while (ended := agenda.take_ended()) is not None:
-                occurrences.follow(turn, ended)
+                occurrences.follow(turn, *ended)
             if (name := agenda.take_stirred()) is None:
                 return
             eligibility.promote(turn, name)
         while (ended := agenda.take_ended()) is not None:
-            occurrences.follow(turn, ended)
+            occurrences.follow(turn, *ended)
 
     def _pass(self, turn: Turn) -> None:
         """Let one pass over the queue grant what can be granted."""

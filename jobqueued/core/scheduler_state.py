@@ -259,14 +259,14 @@ class SchedulerState:
 
     # runs
 
-    def number(self, occurrence: Occurrence, queued: int, trigger: str, asked_by: str | None) -> Run:
-        """Give an occurrence its job's next number; the run is in no place yet."""
+    def number(self, occurrence: Occurrence, queued: int, **cause: Any) -> Run:
+        """Give an occurrence its job's next number; the run has these fields of its cause, and is in no place yet."""
         number = self[occurrence.job].saved.last_number + 1
         self.remember(occurrence.job, last_number=number)
         self[occurrence.job].precede()
         return Run(
             id=RunId(occurrence.job, number), key=occurrence.key, due=occurrence.due, queued=queued,
-            arrival=self.arrival(), trigger=trigger, asked_by=asked_by,
+            arrival=self.arrival(), **cause,
         )  # fmt: skip
 
     def arrival(self) -> int:

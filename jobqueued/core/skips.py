@@ -13,14 +13,15 @@ from jobqueued.core import lifecycle, record
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.turn import Turn
-from jobqueued.model import Job, Occurrence, Run
+from jobqueued.model import Job, Occurrence, Run, TriggeredBy
 
 
 class Cause(NamedTuple):
-    """The cause of an occurrence: its trigger, and the person behind it, if any."""
+    """The cause of an occurrence: its trigger, the person behind it, if any, and what else the run is told of it."""
 
     trigger: str = "schedule"
     asked_by: str | None = None
+    triggered_by: TriggeredBy | None = None
 
 
 CLOCK = Cause()
@@ -30,10 +31,10 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause
     """Skip occurrences before they are runs; the skip that covers them."""
     state, last = turn.state[job.id], occurrences[-1].due
     run = state.skip
-    if run is not None and (run.reason, run.trigger, run.asked_by) == (reason, *cause):
+    if run is not None and (run.reason, run.trigger, run.asked_by) == (reason, *cause[:2]):
         run = replace(run, last_due=last, count=run.count + len(occurrences))
     else:
-        run = turn.state.number(occurrences[0], turn.now.wall, *cause)
+        run = turn.state.number(occurrences[0], turn.now.wall, **cause._asdict())
         skipped = lifecycle.after(run.state, Step.SKIP)
         run = replace(run, state=skipped, reason=reason, last_due=last, count=len(occurrences))
     state.skip = run

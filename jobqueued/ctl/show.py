@@ -222,6 +222,7 @@ def _outcome(record: Record) -> list[Fact]:
         ("warning", "; ".join(record.get("warnings", [])) or None),
         ("waits for", "; ".join(record.get("waits_for", [])) or None),
         ("trigger", f"{record['trigger']}{asker}"),
+        ("appeared", (record.get("triggered_by") or {}).get("path")),
     ]
 
 

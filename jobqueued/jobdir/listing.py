@@ -42,10 +42,11 @@ class Patterns:
 
 
 class Found(NamedTuple):
-    """A path that has files, and when the newest of them changed last (wall, ns)."""
+    """A path that has files: one of them, or the newest, and when that changed last (wall, ns)."""
 
     path: str
     changed: int
+    file: str
 
 
 class Listing:
@@ -57,7 +58,7 @@ class Listing:
     def __init__(self, directory: str, patterns: Patterns, since: int, *, newest: bool) -> None:
         """If `newest`, that is looked for, to the end; else any file of a path will do."""
         self._patterns, self._since, self._newest = patterns, since, newest
-        self._found: dict[str, int] = {}
+        self._found: dict[str, Found] = {}
         self.looked, self.is_over = 0, False
         self._entries = iter(_entries(directory))
 
@@ -69,14 +70,15 @@ class Listing:
             self._look(entry)
         has_all = not self._newest and len(self._found) == len(self._patterns)
         self.is_over = has_all or self.looked >= MOST or self.looked < before + SLICE
-        return [Found(path, changed) for path, changed in self._found.items()] if self.is_over else []
+        return list(self._found.values()) if self.is_over else []
 
     def _look(self, entry: os.DirEntry[str]) -> None:
         for path in self._patterns.matching(entry.name):
             with contextlib.suppress(OSError):
                 changed = entry.stat(follow_symlinks=False).st_ctime_ns
-                if changed >= self._since and changed > self._found.get(path, -1) and not _is_being_written(entry):
-                    self._found[path] = changed
+                known = self._found[path].changed if path in self._found else -1
+                if changed >= self._since and changed > known and not _is_being_written(entry):
+                    self._found[path] = Found(path, changed, entry.path)
 
 
 def _entries(directory: str) -> Iterator[os.DirEntry[str]]:

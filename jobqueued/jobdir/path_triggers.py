@@ -70,8 +70,8 @@ class PathTriggers(Source):
         self._listing: tuple[str, bool, Listing] | None = None
         self._too_many: dict[str, int] = {}
         """Where a look found no end, and when that was."""
-        self._appeared: dict[str, int] = {}
-        """The paths to be told, with the instant of their newest file; `_NOW`: that of the telling."""
+        self._appeared: dict[str, tuple[int, str]] = {}
+        """The paths to be told, each with a file and its instant; `_NOW`: that of the telling."""
         self._paid: dict[str, int] = {}
         """Until when (monotonic) what was told of each path is paid off (the "virtual scheduling" of ATM's GCRA)."""
 
@@ -142,9 +142,8 @@ class PathTriggers(Source):
             {name: at for name, at in of_directories.items() if name in patterns}
             for of_directories in (self._unlisted, self._listed, self._too_many)
         )
-        self._appeared, self._paid = (
-            {path: at for path, at in of_paths.items() if path in known} for of_paths in (self._appeared, self._paid)
-        )
+        self._appeared = {path: found for path, found in self._appeared.items() if path in known}
+        self._paid = {path: at for path, at in self._paid.items() if path in known}
         self._watch()
 
     def begin(self) -> None:
@@ -165,7 +164,7 @@ class PathTriggers(Source):
         for (directory, name), mask in names.items():
             fresh = [path for path in self._patterns[directory].matching(name) if path not in self._appeared]
             if fresh and _is_complete(f"{directory}/{name}", mask):
-                self._appeared |= dict.fromkeys(fresh, _NOW)
+                self._appeared |= dict.fromkeys(fresh, (_NOW, f"{directory}/{name}"))
 
     def _watch(self) -> set[str]:
         """Watch each directory, or the nearest above it that is there; which of them were not watched.
@@ -221,8 +220,8 @@ class PathTriggers(Source):
             at_start = since == _NOW
             self._listing = directory, at_start, Listing(directory, self._patterns[directory], since, newest=at_start)
         directory, at_start, listing = self._listing
-        for path, changed in listing.go_on():
-            self._appeared.setdefault(path, changed if at_start else _NOW)
+        for path, changed, file in listing.go_on():
+            self._appeared.setdefault(path, (changed if at_start else _NOW, file))
         if listing.is_over:
             self._listing = None
             if listing.looked >= SLICE:
@@ -239,9 +238,9 @@ class PathTriggers(Source):
         ready = [path for path in self._appeared if self._paid.get(path, 0) - (BURST - 1) * EVERY <= mono]
         found = []
         for path in ready[:TOLD]:
-            changed = self._appeared.pop(path)
+            changed, file = self._appeared.pop(path)
             self._paid[path] = max(self._paid.get(path, 0), mono) + EVERY
-            found.append(PathAppeared(path, instant if changed == _NOW else changed, f"x{os.urandom(8).hex()}"))
+            found.append(PathAppeared(path, instant if changed == _NOW else changed, f"x{os.urandom(8).hex()}", file))
         return found
 
 

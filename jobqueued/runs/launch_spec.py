@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from jobqueued.child import wire
 from jobqueued.child.documents import Attributes, LaunchSpec
 from jobqueued.commands import Launch
-from jobqueued.model import SECOND, Job
+from jobqueued.core.record import triggered_by
+from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.queue.placement import CPUS, environment
 from jobqueued.runs.marks import IDENTITY
 from jobqueued.state import record_files
@@ -40,7 +42,7 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "groups": job.groups,
         "working_directory": job.working_directory,
         "stdin": job.stdin,
-        "environment": {**dict(job.environment), **environment(run.placed), **identity},
+        "environment": {**dict(job.environment), **environment(run.placed), **identity, **_told(run, logs)},
         "environment_file": job.environment_file,
         "login_environment": job.login_environment,
         "locks": [(claim.resource, claim.exclusive) for claim in run.claims if claim.resource.startswith("/")],
@@ -63,6 +65,18 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "run": {field: getattr(run, field) for field in IDENTITY},
         "record": launch.record,
     }
+
+
+_TOLD = ("run", "state", "exit_code", "signal", "path", "event")
+
+
+def _told(run: Run, logs: Path) -> dict[str, str]:
+    """The variables that tell a run what made it due; what is not known of that, or does not apply, has none."""
+    by: Mapping[str, Any] = triggered_by(run)
+    told = {name: str(by[name]) for name in _TOLD if by.get(name) is not None}
+    if "run" in told:
+        told["record"] = f"{record_files.path_of(logs, RunId.parse(told['run']))}.json"
+    return {"JOBQUEUE_TRIGGER": by["kind"], **{f"JOBQUEUE_TRIGGER_{name.upper()}": told[name] for name in told}}
 
 
 _RLIMITS = {

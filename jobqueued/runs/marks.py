@@ -20,10 +20,11 @@ from typing import Any, cast
 
 from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record
 from jobqueued.core.recollection import Damaged, Kinds, check, short
+from jobqueued.core.record import told_of
 from jobqueued.model import Run, RunId, to_instant
 from jobqueued.state.rows import claims_from, placed_from
 
-IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "failover", "claims", "placed", "ends_by")
+IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "triggered_by", "failover", "claims", "placed", "ends_by")
 """The fields of a Run that its launch spec carries, so that R alone can tell whose it is."""
 
 
@@ -69,7 +70,7 @@ def sent(data: bytes, run: RunId) -> Run:
         check(claim._asdict(), _OF_A_CLAIM)
     if not all(isinstance(number, int) for _name, numbers in placed for number in numbers):
         raise Damaged(f"{short(placed)} is no placement")
-    check({"failover": False, "ends_by": None, **known}, {"failover": (bool,), "ends_by": _NUMBER})
+    check({**_OLDER, **known}, _OF_THE_NEWER)
     so_far = _so_far(document["record"], run)
     return Run(id=run, arrival=0, **{**known, "claims": claims, "placed": placed, "so_far": so_far})
 
@@ -92,7 +93,7 @@ def of_record(document: Record, run: RunId) -> Run:
         raise Damaged(f"{short(document['due'])} is no due") from None
     return Run(
         id=run, key=document["key"], due=due, queued=queued, arrival=0, trigger=document["trigger"],
-        asked_by=document["asked_by"],
+        asked_by=document["asked_by"], triggered_by=told_of(document),
     )  # fmt: skip
 
 
@@ -105,6 +106,9 @@ _OF_AN_OCCURRENCE: Kinds = {"key": (str,), "due": (str,), "queued": (str,), "tri
 _OF_AN_ATTEMPT: Kinds = {"attempt": (int,), "state": (str,), "started": _TEXT, "ended": _TEXT}
 _OF_AN_OUTPUT: Kinds = {"file": _TEXT, "bytes": (int,), "dropped": _NUMBER, "tail": (str,)}
 _OF_AN_IDENTITY: Kinds = {"key": (str,), "due": (int,), "queued": (int,), "trigger": (str,), "asked_by": _TEXT}
+_OLDER = {"failover": False, "ends_by": None, "triggered_by": None}
+_OF_THE_NEWER: Kinds = {"failover": (bool,), "ends_by": _NUMBER, "triggered_by": (dict, NoneType)}
+"""What specs of older versions may lack, and what it has to be."""
 _OF_A_CLAIM: Kinds = {"resource": (str,), "units": (int,), "exclusive": (bool, int)}
 
 

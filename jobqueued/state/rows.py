@@ -31,6 +31,7 @@ _MORE_OF_RUN = (
     "so_far",
 )  # fmt: skip
 """What few runs have, and none once it has ended: in one JSON object, without what is as in any other."""
+_TRIGGER = _RUN_FIELDS.index("trigger")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
 _MORE_OF_JOB = ("paused_until", "previous", "skips", "appeared", "outcomes", "satisfied", "failing_since")
@@ -40,10 +41,18 @@ PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?
 
 
 def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
-    """The values of PUT_RUN."""
+    """The values of PUT_RUN.
+
+    `triggered_by` stands behind the trigger, parted by a NUL: versions that do not know it take a long word for it, and
+    would set the whole state aside for a field that they do not know.
+    """
+    values = _run_fields(run)
+    if run.triggered_by is not None and (record is None or run.state is RunState.SKIPPED):
+        told = f"{run.trigger}\0{json.dumps(run.triggered_by, separators=(',', ':'))}"
+        values = (*values[:_TRIGGER], told, *values[_TRIGGER + 1 :])
     if record is not None:
-        return (*run.id, "{}", *_run_fields(run), json.dumps(record, separators=(",", ":")))
-    return (*run.id, _more(_MORE_OF_RUN, _more_of_run(run), _COMMON_RUN), *_run_fields(run), None)
+        return (*run.id, "{}", *values, json.dumps(record, separators=(",", ":")))
+    return (*run.id, _more(_MORE_OF_RUN, _more_of_run(run), _COMMON_RUN), *values, None)
 
 
 def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ...]) -> str:
@@ -64,6 +73,8 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
     fields = dict(zip(_RUN_FIELDS, rest, strict=True)) | json.loads(more)
     claims, placed = claims_from(fields.pop("claims", ())), placed_from(fields.pop("placed", ()))
     fields["state"] = RunState(fields["state"])
+    fields["trigger"], _, told = fields["trigger"].partition("\0")
+    fields["triggered_by"] = json.loads(told) if told else None
     return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
 
 

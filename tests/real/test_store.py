@@ -42,6 +42,8 @@ UNFINISHED = (RunState.DUE, RunState.WAITING, RunState.STARTING, RunState.RUNNIN
 
 NAMES = st.sampled_from(["a", "b", "nightly-backup", "u1000+x"])
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+TRIGGERS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+NO_UTF_8 = st.text(st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"]), max_size=3)
 INSTANTS = st.integers(0, 2**63 - 1)
 COUNTS = st.integers(0, 2**31)
 DOCUMENTS = st.dictionaries(
@@ -52,11 +54,12 @@ PLACED = st.lists(st.tuples(WORDS, st.lists(COUNTS, max_size=3).map(tuple)), max
 RUNS = st.builds(
     Run,
     id=st.builds(RunId, NAMES, st.integers(1, 10**18)), key=WORDS, due=INSTANTS, queued=INSTANTS, arrival=COUNTS,
-    trigger=WORDS, asked_by=st.none() | WORDS, state=st.sampled_from(UNFINISHED), reason=st.none() | WORDS,
+    trigger=TRIGGERS, asked_by=st.none() | WORDS, state=st.sampled_from(UNFINISHED), reason=st.none() | WORDS,
     attempt=COUNTS, pid=st.none() | COUNTS, started=st.none() | INSTANTS, failures=COUNTS,
     last_due=st.none() | INSTANTS, count=COUNTS, not_before=INSTANTS, failover=st.booleans(), stop_asked=st.booleans(),
     since=INSTANTS, waited=INSTANTS, held=INSTANTS, drains_since=INSTANTS, previous=INSTANTS,
     claims=CLAIMS, placed=PLACED, ends_by=st.none() | INSTANTS, so_far=st.none() | DOCUMENTS,
+    triggered_by=st.none() | st.dictionaries(WORDS, WORDS | NO_UTF_8),
 )  # fmt: skip
 STATS = st.builds(
     JobStats,
@@ -95,6 +98,19 @@ class TestRoundTrip:
             again.close()
         assert sorted(memories, key=lambda memory: memory.job) == sorted(loaded[0], key=lambda memory: memory.job)
         assert sorted(runs, key=lambda run: run.id) == sorted(loaded[1], key=lambda run: run.id)
+
+    def test_the_cause_of_a_skip(self, store: Store, tmp_path: Path) -> None:
+        """A skip may come to cover more, so its cause is loaded again; a run that was started has it in its record."""
+        for number, state in enumerate(("skipped", "failed"), 1):
+            run = Run(id=RunId(f"job{number}", 1), key="x", due=1, queued=1, arrival=1, state=RunState(state),
+                trigger="path /srv/*", triggered_by={"path": "/srv/\udcff"})  # fmt: skip
+            store.commit({run.id: (run, {"state": state})}, {run.id.job: SavedJob(job=run.id.job, last_number=1)})
+        store.close()
+        again = Store(tmp_path)
+        assert [("path /srv/*", {"path": "/srv/\udcff"})] == [
+            (run.trigger, run.triggered_by) for run in again.load()[1]
+        ]
+        again.close()
 
     def test_every_field_has_its_place(self) -> None:
         """What this test draws at random are all fields of a run, of a job's memory and of its counters."""

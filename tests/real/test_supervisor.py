@@ -162,7 +162,7 @@ def test_which_units_it_was_given(pool: Pool) -> None:
     look = "env | grep -Ev '_RUN|_INVOCATION_ID' | grep ^JOBQUEUE_ | sort"
     job = Job(id="job", command=look, environment=(("JOBQUEUE_GPU", "7"),))
     pool.order(job, placed=(("gpu", (0, 2)), ("db-1.x", (0,))))
-    expected = ["ATTEMPT=1", "DB_1_X=0", "DUE=1970-01-01T00:00:00.000000Z", "GPU=0,2", "JOB=job"]
+    expected = ["ATTEMPT=1", "DB_1_X=0", "DUE=1970-01-01T00:00:00.000000Z", "GPU=0,2", "JOB=job", "TRIGGER=schedule"]
     assert [f"JOBQUEUE_{line}" for line in expected] == pool.output().splitlines()
 
 

@@ -242,7 +242,7 @@ class Teller:
         """A file appears."""
         self._tickets += 1
         key = f"x{self._tickets:016x}"
-        self.story.happen(events.PathAppeared(path, self.story.now.wall, key))
+        self.story.happen(events.PathAppeared(path, self.story.now.wall, key, path.replace("*", f"{self._tickets}")))
 
     def do_lose(self, run: str) -> None:
         """The supervisor of a live run dies."""

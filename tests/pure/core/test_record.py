@@ -34,7 +34,8 @@ def test_begin() -> None:
     """A run begins with its identity, its job's terms, and nothing known of its end."""
     assert record.begin(a_run(state=RunState.STARTING, asked_by="root", trigger="manual"), JOB, "host") == {
         "version": RECORD_VERSION, "job": "backup", "run": "backup@142", "number": 142, "key": "c0.1",
-        "state": "starting", "reason": None, "trigger": "manual", "asked_by": "root",
+        "state": "starting", "reason": None, "trigger": "manual", "triggered_by": {"kind": "manual"},
+        "asked_by": "root",
         "due": "1970-01-01T00:00:01.000000Z", "queued": "1970-01-01T00:00:02.000000Z", "started": None, "ended": None,
         "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
         "memory_peak_below": None, "throttled": None, "tasks_peak": None,

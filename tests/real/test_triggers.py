@@ -1,0 +1,61 @@
+"""A job that is told in its environment what made it due, by a real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from tests.support.client import run
+from tests.support.host import Host, wait_for
+
+JOBS = """
+defaults: {timezone: UTC, output: file}
+jobs:
+  backup: {command: exit 3}
+  killed: {command: kill -9 $$}
+  tell: {command: ENV, on: [{job: backup, result: failure}, {job: killed, result: any}, {path: "ROOT/in/*"}]}
+  clock: {command: ENV, every: 1s, max_runs: 1}
+"""
+
+
+def told(host: Host, name: str) -> dict[str, Any]:
+    """The variables that a run got about its trigger, without their common beginning; the kind is ""."""
+    wait_for(lambda: host.record(name), why=name)
+    variables = dict(line.split("=", 1) for line in os.fsdecode(host.output(name)).split("\0")[:-1])
+    return {
+        key.removeprefix("JOBQUEUE_TRIGGER").removeprefix("_"): value
+        for key, value in variables.items()
+        if key.startswith("JOBQUEUE_TRIGGER")
+    }
+
+
+def test_told(host: Host) -> None:
+    """Of the end of a run its result and record, of a file its path, whatever that is."""
+    incoming = host.root / "in"
+    incoming.mkdir()
+    host.write("jobs.yaml", JOBS.replace("ROOT", str(host.root)).replace("ENV", "[/usr/bin/env, -0]"))
+    host.start()
+    host.run("backup")
+    found = told(host, "tell@1")
+    path = found.pop("RECORD")
+    assert {"": "job", "RUN": "backup@1", "STATE": "failed", "EXIT_CODE": "3"} == found
+    with open(path) as file:
+        assert ("backup@1", 3) == ((record := json.load(file))["run"], record["exit_code"])
+
+    host.run("killed")
+    assert {"": "job", "RUN": "killed@1", "STATE": "failed", "SIGNAL": "9"}.items() <= told(host, "tell@2").items()
+    assert "EXIT_CODE" not in told(host, "tell@2")
+
+    name = os.fsdecode(b"\xff\n=" + b"x" * 250)
+    (incoming / name).write_text("all of it")
+    assert {"": "path", "PATH": str(incoming / name)} == told(host, "tell@3")
+    record = host.record("tell@3") or {}
+    assert {"kind": "path", "path": str(incoming / name)} == record["triggered_by"]
+    shown = run("--root", host.root, "show", "tell@3").stdout
+    assert re.search(r"appeared +.*/in/�\\n=xx", shown), shown
+
+    host.call("Rerun", run="tell@3")
+    assert {"": "rerun", "PATH": str(incoming / name)} == told(host, "tell@4")
+    assert {"": "schedule"} == told(host, "clock@1")
