@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
     pool = Pool(tmp_path)
     yield pool
     pool.close()
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port on loopback where nobody listens, as it is bound already."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,43 @@
+"""A notice by one of Apprise's URLs, as ``slack://…``, where python3-apprise is installed."""
+
+from __future__ import annotations
+
+import logging
+
+from jobqueued.child import notice_text
+from jobqueued.child.notice import Later, Never, Notice
+
+_TYPES = {"info": "INFO", "warning": "WARNING", "error": "FAILURE", "critical": "FAILURE"}
+_LONGEST_OUTPUT = 1024
+
+
+class Log(logging.Handler):
+    """Keeps the last thing that was said."""
+
+    said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said = f": {record.getMessage()}"
+
+
+def send(notice: Notice) -> None:
+    """Let Apprise send it; it tells of success or failure only, so a failure may pass."""
+    try:
+        import apprise
+    except ImportError:
+        raise Never("python3-apprise is not installed; install it: apt install python3-apprise") from None
+    url = notice.address
+    notice.hide(url)
+    log = Log(logging.WARNING)
+    logging.getLogger("apprise").addHandler(log)
+    service = apprise.Apprise()
+    if not service.add(url):
+        raise Never(f"apprise: this is no URL that it knows{log.said}; accepted: slack://…, ntfy://…, see apprise(1)")
+    known = notice_text.values(notice)
+    template = notice.setting("template", str, "")
+    tail = str(known["tail"])[-_LONGEST_OUTPUT:]
+    text = notice_text.fill(template, notice, as_json=False) if template else notice_text.body(notice, tail)
+    kind = _TYPES[str(known["severity"])] if known["event"] != "recovery" else "SUCCESS"
+    title = str(known["summary"])
+    if not service.notify(body=text, title=title, notify_type=getattr(apprise.NotifyType, kind), body_format="text"):
+        raise Later(f"apprise: {url.partition('://')[0]}:// did not take it{log.said}")

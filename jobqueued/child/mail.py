@@ -1,0 +1,168 @@
+"""A notice as a mail: headers as cron's, so that filters go on working, one thread for one incident, the run's output.
+
+The text survives every way: what is no UTF-8, and what could move a cursor, is visible as escapes; where the text does
+not show the output byte by byte and whole, that is attached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from typing import NamedTuple
+
+from jobqueued.child import atomic_file, mail_delivery, notice_text
+from jobqueued.child.documents import Record
+from jobqueued.child.notice import Event, Never, Notice
+from jobqueued.child.text import printable, size
+
+_SHOWN = 16 << 10
+"""Bytes of output, the last ones, that the text has."""
+_ATTACHED, _MOST_ATTACHED = 1 << 20, 16 << 20
+_LONGEST_SUBJECT = 200
+_LONGEST_LINE = 900
+"""Of 998 that RFC 5322 allows; lines beyond go as quoted-printable."""
+_ADDRESS = re.compile(
+    r"[\w.!#$%&'*+/=?^`{|}~][\w.!#$%&'*+/=?^`{|}~-]{0,63}(@[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)?", re.ASCII
+)
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+class Output(NamedTuple):
+    """The end of a run's output, as much as may be attached; `size`: all of it, `trouble`: why it can't be read."""
+
+    data: bytes
+    size: int
+    trouble: str = ""
+
+
+def send(notice: Notice) -> None:
+    """Mail the notice to one address, by sendmail(8) or to an SMTP server."""
+    recipient = _address(notice.address, "the address")
+    sender = _address(notice.setting("from", str, f"jobqueue@{_domain(notice.event)}"), "from")
+    mail_delivery.deliver(notice, bytes(message(notice, sender, recipient)), sender, recipient)
+
+
+def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
+    """The whole mail."""
+    limit = notice.setting("attach_limit", int, _ATTACHED)
+    if not 0 <= limit <= _MOST_ATTACHED:
+        raise Never(f"attach_limit is {limit}; accepted: 0 to {size(_MOST_ATTACHED)}")
+    mail = EmailMessage(policy=SMTP)
+    for name, value in _headers(notice, sender, recipient):
+        mail[name] = value
+    output = _output(notice.event.get("record"), max(limit, _SHOWN))
+    shown = notice_text.shown(output.data[-_SHOWN:].decode(errors="backslashreplace"))
+    whole = len(output.data) <= _SHOWN and shown.encode() == output.data
+    attached = b"" if whole or not limit else output.data[-limit:]
+    template = notice.setting("template", str, "")
+    if template:
+        text = notice_text.shown(notice_text.fill(template, notice, as_json=False))
+    else:
+        text = notice_text.body(notice, _quoted(output, shown, len(attached), printable(notice.event.get("run") or "")))
+    plain = text.isascii() and max(map(len, text.split("\n"))) <= _LONGEST_LINE
+    mail.set_content(text, cte="7bit" if plain else "quoted-printable")
+    if attached:
+        name = f"{notice.event.get('run') or 'output'}.log"
+        mail.add_attachment(attached, "text", "plain", cte="base64", filename=name, params=_charset(attached))
+    return mail
+
+
+def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str, str]]:
+    """As Debian's cron and cronie have them, those of RFC 3834, and ours."""
+    event = notice.event
+    user, domain = event.get("user") or "jobqueue", _domain(event)
+    yield "From", f'"jobqueued (Cron Daemon)" <{sender}>'
+    yield "To", recipient
+    what = f"{words}: " if (words := _cut(notice_text.command(event), _LONGEST_SUBJECT // 2)) else ""
+    summary = printable(event["summary"])
+    yield "Subject", _cut(printable(f"Cron <{user}@{event['host']}> {what}{summary}"), _LONGEST_SUBJECT)
+    yield "Date", format_datetime(_instant(event["at"]))
+    yield "Message-ID", _message_id(notice.id, domain)
+    if incident := event.get("incident"):
+        thread = _message_id(f"incident {incident['id']}", domain)
+        yield "In-Reply-To", thread
+        yield "References", thread
+    yield "Auto-Submitted", "auto-generated"
+    yield "Precedence", "bulk"
+    variables = {"LOGNAME": event.get("user"), "JOBQUEUE_JOB": event.get("job"), "JOBQUEUE_RUN": event.get("run")}
+    for name, value in variables.items():
+        if value:
+            yield "X-Cron-Env", printable(f"<{name}={value}>")
+    yield "X-Jobqueued-Event", printable(event["event"])
+    yield "X-Jobqueued-Id", printable(notice.id)
+
+
+def _quoted(output: Output, shown: str, attached: int, run: str) -> str:
+    """The output in the text, with where the rest of it is."""
+    if output.trouble:
+        return output.trouble + (f"\n\nThe end of its output:\n\n{shown}" if shown else "")
+    if not shown:
+        return ""
+    part = output.size > _SHOWN
+    rest = f" (the last {size(_SHOWN)} of {size(output.size)})" if part else ""
+    lines = [f"Its output{rest}:", "", shown.rstrip("\n")]
+    if attached and attached < output.size:
+        lines += ["", f"Attached are the last {size(attached)}; all of it: jobqueuectl logs {run}"]
+    elif attached:
+        lines += ["", "It is attached as it was written."]
+    return "\n".join(lines)
+
+
+def _output(record: Record | None, limit: int) -> Output:
+    """The end of a run's output: of its file, and where that can't be read, of what the record has."""
+    if record is None:
+        return Output(b"", 0)
+    output = record["output"]
+    tail = output["tail"].encode()
+    path = output["file"]
+    if path is None:
+        return Output(tail, max(len(tail), output["bytes"]))
+    try:
+        with open(atomic_file.to_read(path), "rb", buffering=0) as file:
+            length = os.fstat(file.fileno()).st_size
+            file.seek(max(0, length - limit))
+            return Output(file.read(limit), length)
+    except OSError as error:
+        return Output(tail, len(tail), f"Its output can't be read: {printable(path)}: {error.strerror}")
+
+
+def _address(text: str, what: str) -> str:
+    if not _ADDRESS.fullmatch(text):
+        raise Never(f"{what} is {text!r}; accepted: one address, in ASCII, without a name: ops@example.org")
+    return text
+
+
+def _domain(event: Event) -> str:
+    """The host, if it can stand in an address."""
+    return event["host"] if _HOST.fullmatch(event["host"]) else "localhost"
+
+
+def _message_id(text: str, domain: str) -> str:
+    """The same for the same text."""
+    return f"<{hashlib.sha256(text.encode()).hexdigest()[:32]}@{domain}>"
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise Never(f"the notice's instant is {text!r}; accepted: RFC 3339") from None
+
+
+def _charset(data: bytes) -> dict[str, str]:
+    """The words of an attachment on itself: none if it is no UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return {}
+    return {"charset": "utf-8"}
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

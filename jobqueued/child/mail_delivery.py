@@ -1,0 +1,97 @@
+"""The ways of a mail: sendmail(8), or a server that speaks SMTP."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import smtplib
+
+from jobqueued.child import network, program
+from jobqueued.child.network import Address
+from jobqueued.child.notice import Later, Never, Notice
+
+_PORTS = {"smtp": 25, "smtps": 465}
+_STARTTLS = ("opportunistic", "required", "never")
+_PERMANENT = range(64, 79)
+_PASSING = frozenset({71, 74, program.TEMPORARY})
+"""EX_OSERR, EX_IOERR and EX_TEMPFAIL; of what sysexits(3) does not know, some mailers' 1 is a server that is away."""
+
+
+def deliver(notice: Notice, message: bytes, sender: str, recipient: str) -> None:
+    """Hand a mail over; when this returns somebody else is responsible for it."""
+    if url := notice.setting("smtp", str, ""):
+        _by_smtp(notice, network.address(notice, url, _PORTS), message, sender, recipient)
+    else:
+        _by_sendmail(notice, message, sender, recipient)
+
+
+def _by_sendmail(notice: Notice, message: bytes, sender: str, recipient: str) -> None:
+    path = notice.setting("sendmail", str, "/usr/sbin/sendmail")
+    words = [path, "-i", "-f", sender, "--", recipient]
+    ended = program.run(notice, words, message.replace(b"\r\n", b"\n"), {})
+    if ended.code:
+        lasting = ended.code in _PERMANENT and ended.code not in _PASSING
+        raise (Never if lasting else Later)(f"{path}: exit code {ended.code}{ended.said}")
+
+
+def _by_smtp(notice: Notice, where: Address, message: bytes, sender: str, recipient: str) -> None:
+    how = notice.setting("starttls", str, _STARTTLS[0])
+    if how not in _STARTTLS:
+        raise Never(f"starttls is {how!r}; accepted: {', '.join(_STARTTLS)}")
+    login = _login(notice, where, how)
+    try:
+        with contextlib.closing(_connected(notice, where)) as server:
+            server.ehlo_or_helo_if_needed()
+            if where.scheme == "smtp" and how != "never":
+                _start_tls(server, is_required=how == "required" or login is not None)
+            if login is not None:
+                server.login(*login)
+            server.sendmail(sender, [recipient], message)
+            with contextlib.suppress(smtplib.SMTPException, OSError):  # it has been taken
+                server.quit()
+    except smtplib.SMTPRecipientsRefused as error:
+        code, said = error.recipients[recipient]
+        raise _answer(where, code, said, f"{recipient}: ") from None
+    except smtplib.SMTPResponseException as error:
+        raise _answer(where, error.smtp_code, error.smtp_error) from None
+    except smtplib.SMTPNotSupportedError as error:
+        raise Never(f"{where}: {error}") from None
+    except smtplib.SMTPException as error:
+        raise Later(f"{where}: {error}") from None
+    except OSError as error:
+        raise network.trouble(where, error, notice) from None
+
+
+def _login(notice: Notice, where: Address, how: str) -> tuple[str, str] | None:
+    """The user and its password, if the server is to know who we are; that goes over TLS only."""
+    if where.user is None:
+        return None
+    if where.scheme == "smtp" and how == "never":
+        raise Never(f"{where}: a password goes over TLS only: write starttls: required, or smtps://")
+    password = where.password or notice.credential("password_file")
+    if password is None:
+        raise Never(f"{where}: its user has no password: write password_file: /etc/jobqueue/smtp.password")
+    if not (password.isascii() and where.user.isascii()):
+        raise Never(f"{where}: user and password are accepted in ASCII")
+    return where.user, password
+
+
+def _connected(notice: Notice, where: Address) -> smtplib.SMTP:
+    """A server that has greeted us; smtplib would ask the resolver for our name."""
+    name = notice.event["host"] if re.fullmatch("[A-Za-z0-9.-]+", notice.event["host"]) else "localhost"
+    if where.scheme == "smtps":
+        context = network.trusted()
+        return smtplib.SMTP_SSL(where.host, where.port, name, timeout=notice.step, context=context)
+    return smtplib.SMTP(where.host, where.port, name, timeout=notice.step)
+
+
+def _start_tls(server: smtplib.SMTP, *, is_required: bool) -> None:
+    """Go over to TLS; if it is not required plain text would do, so no certificate is asked for (RFC 7435)."""
+    if is_required or server.has_extn("starttls"):
+        server.starttls(context=network.trusted() if is_required else network.unverified())
+        server.ehlo_or_helo_if_needed()
+
+
+def _answer(where: Address, code: int, said: bytes | str, about: str = "") -> Later | Never:
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    return (Never if 500 <= code <= 599 else Later)(f"{where}: {about}{code} {text}")

@@ -1,0 +1,75 @@
+"""The way to a receiver: where a URL leads, TLS, and troubles in words."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from jobqueued.child.notice import Later, Never, Notice
+
+
+class Address(NamedTuple):
+    """A URL in its parts; `origin` is scheme, host and port, `path` begins with a slash and has the query.
+
+    str() shows nothing that could be secret.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    origin: str
+    path: str
+    user: str | None
+    password: str | None
+
+    def __str__(self) -> str:
+        return self.origin if self.path == "/" else f"{self.origin}/…"
+
+
+def address(notice: Notice, url: str, ports: Mapping[str, int]) -> Address:
+    """Take a URL apart, and hide what of it may be secret; `ports`: the schemes that are accepted, with theirs.
+
+    Never, which does not show it, if it is none.
+    """
+    accepted = " or ".join(f"{scheme}://HOST:PORT" for scheme in ports)
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        port, host = 0, None
+    if not re.fullmatch("[!-~]+", url) or not host or port == 0 or parts.scheme not in ports:
+        raise Never(f"{notice.channel}: this is no URL that it takes; accepted: {accepted}, in ASCII")
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    for secret in (path.strip("/"), parts.username, parts.password):
+        notice.hide(secret or "")
+    user, password = (unquote(text) if text else None for text in (parts.username, parts.password))
+    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return Address(parts.scheme, host, port or ports[parts.scheme], origin, path or "/", user, password)
+
+
+def trouble(where: Address, error: OSError, notice: Notice) -> Later | Never:
+    """The verdict on what went wrong on the way."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        trust = "put its authority into /usr/local/share/ca-certificates and run update-ca-certificates"
+        return Never(f"{where}: its certificate is refused: {error.verify_message}; {trust}")
+    if isinstance(error, TimeoutError):
+        return Later(f"{where}: no answer within {notice.step:.3g} s")
+    if isinstance(error, ssl.SSLError):
+        return Later(f"{where}: TLS failed: {error.reason or error}")
+    return Later(f"{where}: {error.strerror or error}")
+
+
+def trusted() -> ssl.SSLContext:
+    """TLS that believes the host's authorities only."""
+    return ssl.create_default_context()
+
+
+def unverified() -> ssl.SSLContext:
+    """TLS against listeners, not against who can change what is sent; for where plain text would be accepted too."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,181 @@
+"""One notice as the notifier gets it, what it may read for it, and the verdicts that a channel gives.
+
+docs/notices.md has the settings of each channel.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict, TypeVar, cast
+from urllib.parse import unquote
+
+from jobqueued.child import atomic_file
+from jobqueued.child.documents import Record
+from jobqueued.child.text import size
+
+VERSION = 1
+LARGEST = 8 << 20
+"""Bytes of a notice, record included."""
+SECONDS = 45
+"""The time that one try may take; settings may say `timeout`, less than whoever starts a notifier gives it."""
+_LARGEST_CREDENTIAL = 4096
+_SHORTEST = 8
+"""Shorter words are no secrets, and to hide them would make riddles of messages."""
+
+T = TypeVar("T")
+
+
+class Later(Exception):
+    """Not now; `seconds`: those that the receiver asked for, 0: it did not."""
+
+    def __init__(self, why: str, seconds: int = 0) -> None:
+        super().__init__(why)
+        self.seconds = seconds
+
+
+class Never(Exception):
+    """It won't work as it is: str() has the cause, and what mends it."""
+
+
+class OutOfTime(BaseException):
+    """The time of this try is over; no library may take it for a failure of its own."""
+
+
+class Incident(TypedDict):
+    """The thing that several notices are about; `count`: how often it has happened."""
+
+    id: str
+    since: str
+    count: int
+    first_run: str | None
+
+
+class Held(TypedDict):
+    """A notice that was held back, or several alike."""
+
+    event: str
+    summary: str
+    count: int
+
+
+class Event(TypedDict, total=False):
+    """Something that has happened; the first four are always there."""
+
+    event: str
+    host: str
+    at: str
+    summary: str
+    job: str | None
+    run: str | None
+    user: str | None
+    command: str | Sequence[str] | None
+    incident: Incident | None
+    record: Record | None
+    held_back: list[Held]
+    not_shown: int
+
+
+class Notice(NamedTuple):
+    """One event for one receiver; `id` is the same in each try.  `secrets` is all that no verdict may show."""
+
+    id: str
+    channel: str
+    target: str | list[str]
+    settings: Mapping[str, Any]
+    event: Event
+    secrets: list[str]
+
+    @property
+    def seconds(self) -> float:
+        """The time that this try may take."""
+        return float(self.setting("timeout", (int, float), SECONDS))
+
+    @property
+    def step(self) -> float:
+        """The time that one answer of a receiver may take."""
+        return self.seconds / 3
+
+    @property
+    def address(self) -> str:
+        """The target, where it has to be one text."""
+        if isinstance(self.target, str):
+            return self.target
+        raise Never(f"{self.channel}: accepted: one target, found a list")
+
+    def setting(self, name: str, kind: type[T] | tuple[type[T], ...], default: T) -> T:
+        """A setting of the channel; Never where it is of another kind."""
+        value = self.settings.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise Never(f"{self.channel}: {name} is a {type(value).__name__}, which is not what it takes")
+        return value
+
+    def hide(self, text: str) -> None:
+        """Let no verdict show a text, nor any longer word of it, as a URL or a header has them."""
+        words = [word for word in re.split(r"[/?&=;,:@#\s]", text) if len(word) >= _SHORTEST]
+        self.secrets.extend(each for piece in (text, *words) for each in (piece, unquote(piece)))
+
+    def credential(self, name: str) -> str | None:
+        """The content of the file that a setting names, by its path or as a credential of systemd; None: none does."""
+        path = self.setting(name, str, "")
+        if not path:
+            return None
+        if "/" not in path:
+            path = os.path.join(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials/jobqueued.service"), path)
+        secret = _credential(path)
+        self.secrets.append(secret)
+        return secret
+
+
+def read(data: bytes) -> Notice:
+    """Read the notice of a JSON object; Never names what it lacks."""
+    if len(data) > LARGEST:
+        raise Never(f"the notice has more than {size(LARGEST)}")
+    try:
+        # the detour makes text of what is half a character
+        given = json.loads(json.dumps(json.loads(data), ensure_ascii=False).encode(errors="replace"))
+    except (ValueError, RecursionError):
+        raise Never("the notice is no JSON") from None
+    fields: dict[str, type | tuple[type, ...]] = {
+        "id": str,
+        "channel": str,
+        "target": (str, list),
+        "settings": dict,
+        "event": dict,
+    }
+    kinds: dict[str, type] = {"event": str, "host": str, "at": str, "summary": str}
+    if not isinstance(given, dict) or given.get("version") != VERSION:
+        raise Never(f"the notice is not of version {VERSION}; restart jobqueued after an upgrade")
+    event = given.get("event")
+    lacking = [name for name, kind in fields.items() if not isinstance(given.get(name), kind)]
+    if isinstance(event, dict):
+        lacking += [f"event.{name}" for name, kind in kinds.items() if not isinstance(event.get(name), kind)]
+    if lacking:
+        raise Never(f"the notice lacks {', '.join(lacking)}")
+    target = given["target"]
+    if isinstance(target, list) and not (target and all(isinstance(word, str) for word in target)):
+        raise Never("the notice's target is a list, but not of words")
+    return Notice(given["id"], given["channel"], target, given["settings"], cast("Event", event), [])
+
+
+def _credential(path: str) -> str:
+    """The first line of a file that is not everybody's."""
+    try:
+        with open(atomic_file.to_read(path, follow=True), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_LARGEST_CREDENTIAL + 1)
+    except OSError as error:
+        allow = f": chgrp jobqueue {path} && chmod 640 {path}" if error.errno == errno.EACCES else ""
+        raise Never(f"{path}: {error.strerror}{allow}") from None
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise Never(f"{path}: everybody may read or write it: chmod o= {path}")
+    secret = content.decode(errors="replace").partition("\n")[0].strip()
+    if not secret or len(content) > _LARGEST_CREDENTIAL:
+        raise Never(f"{path}: accepted: one line with the secret, and nothing else")
+    return secret

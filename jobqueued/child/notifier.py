@@ -1,0 +1,109 @@
+"""The notifier: sends one notice, says in one line what became of it, and is gone.
+
+    python3 -I notifier.py <NOTICE
+
+What it is told is a JSON object (`notice.Notice`, with a `version`), what it says is ``sent``, ``later SECONDS TEXT``
+or ``never TEXT``.  Who starts it bounds its memory, and kills it if it has not ended within a minute: its own alarm
+comes before, but not while a name server keeps the C library waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+if __name__ == "__main__":  # started as a file, it is not in a package yet
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from jobqueued.child import notice
+from jobqueued.child.notice import Later, Never, Notice, OutOfTime
+from jobqueued.child.text import printable
+
+_LONGEST = 300
+
+
+def send(data: bytes) -> str:
+    """Send a notice; the verdict, one printable line without a secret."""
+    secrets: Sequence[str] = ()
+    try:
+        given = notice.read(data)
+        secrets = given.secrets
+        channel = _channel(given.channel)
+        with _alarm(given.seconds):
+            channel(given)
+    except Never as error:
+        return f"never {_line(str(error), secrets)}"
+    except Later as error:
+        return f"later {error.seconds} {_line(str(error), secrets)}"
+    except OutOfTime as error:
+        return f"later 0 {_line(str(error), secrets)}"
+    except MemoryError:
+        return "later 0 the memory of a notifier does not suffice; attach less (attach_limit)"
+    except Exception as error:  # what it says might be a secret
+        return f"later 0 a bug of jobqueued: {type(error).__name__} at {_place(error)}; please report it"
+    return "sent"
+
+
+def _channel(name: str) -> Callable[[Notice], None]:
+    """The channel of a name; its libraries are loaded now."""
+    match name:
+        case "email":
+            from jobqueued.child.mail import send
+        case "webhook":
+            from jobqueued.child.webhook import send
+        case "command":
+            from jobqueued.child.program import send
+        case "apprise":
+            from jobqueued.child.apprise_urls import send
+        case _:
+            raise Never(f"there is no channel {name}; accepted: email, webhook, command, apprise")
+    return send
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """OutOfTime, wherever it is, unless it is done within so many seconds."""
+
+    def ring(*_: object) -> None:
+        raise OutOfTime(
+            f"not sent within {seconds:.3g} s: its receiver is too slow; look at it, or give it a longer timeout"
+        )
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _line(text: str, secrets: Sequence[str]) -> str:
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "…")
+    line = printable(re.sub(r"\s+", " ", text)).strip() or "no reason is known"
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def _place(error: Exception) -> str:
+    """``webhook.py:93``: where it was raised."""
+    frame = error.__traceback__
+    assert frame is not None
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}"
+
+
+def main() -> None:
+    """Send the notice on stdin; whatever a library prints is no verdict."""
+    verdict = os.dup(1)
+    os.dup2(2, 1)
+    line = send(sys.stdin.buffer.read(notice.LARGEST + 1))
+    os.write(verdict, f"{line}\n".encode())
+
+
+if __name__ == "__main__":
+    main()

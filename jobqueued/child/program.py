@@ -1,0 +1,118 @@
+"""A program that takes a notice: run within the time of this try, its whole group killed at the end of that.
+
+As a channel it gets the event as JSON, and says by its exit code what became of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jobqueued.child.notice import VERSION, Later, Never, Notice, OutOfTime
+from jobqueued.child.signals import signal_name
+from jobqueued.child.text import printable
+
+TEMPORARY = 75
+"""EX_TEMPFAIL of sysexits(3)."""
+_PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY})
+_TAIL = 4096
+_LONGEST_VARIABLE = 4096
+
+
+class Ended(NamedTuple):
+    """The end of a program: its exit code, and the last line that it wrote to stderr."""
+
+    code: int
+    said: str
+
+
+def send(notice: Notice) -> None:
+    """Hand the notice to a command: an absolute path, or a list that begins with one."""
+    target = notice.target
+    words = [target] if isinstance(target, str) else target
+    event = notice.event
+    variables = {"EVENT": event["event"], "JOB": event.get("job"), "RUN": event.get("run"), "SUMMARY": event["summary"]}
+    own = {f"JOBQUEUE_{name}": printable(value or "")[:_LONGEST_VARIABLE] for name, value in variables.items()}
+    ended = run(notice, words, document(notice), own)
+    if ended.code == TEMPORARY:
+        raise Later(f"{words[0]}: exit code {ended.code}{ended.said}")
+    if ended.code:
+        raise Never(
+            f"{words[0]}: exit code {ended.code}{ended.said}; it exits with {TEMPORARY} if it is to be tried again"
+        )
+
+
+def document(notice: Notice) -> bytes:
+    """The event as programs get it, with the id by which they know doubles."""
+    return json.dumps({"version": VERSION, "id": notice.id, **notice.event}).encode()
+
+
+def run(notice: Notice, words: list[str], data: bytes, variables: Mapping[str, str]) -> Ended:
+    """Run a program with `data` as its stdin.  Later or Never: it can't be started, a signal or its time ended it."""
+    program = words[0]
+    if not program.startswith("/") or any("\0" in word for word in words):
+        raise Never(f"{notice.channel}: {program}: accepted: an absolute path")
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    memory = os.memfd_create("notice")
+    try:
+        with open(memory, "wb", closefd=False) as file:
+            file.write(data)
+        os.lseek(memory, 0, os.SEEK_SET)
+        pid = _start(words, variables, memory, writing)
+        os.close(writing)
+        writing = -1
+        return _follow(pid, reading, notice, program)
+    finally:
+        for descriptor in {reading, writing, memory} - {-1}:
+            os.close(descriptor)
+
+
+def _start(words: list[str], variables: Mapping[str, str], stdin: int, stderr: int) -> int:
+    actions = [
+        (os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_DUP2, stderr, 2),
+    ]  # fmt: skip
+    environment = os.environ | variables
+    try:
+        return os.posix_spawn(
+            words[0], words, environment, file_actions=actions, setsid=True, setsigmask=(),
+            setsigdef=sorted(signal.valid_signals()),
+        )  # fmt: skip
+    except OSError as error:
+        raise (Later if error.errno in _PASSING else Never)(f"{words[0]}: {error.strerror}") from None
+
+
+def _follow(pid: int, reading: int, notice: Notice, program: str) -> Ended:
+    """Wait for its end and keep the tail of what it says; whoever it leaves behind holds nobody up."""
+    ending, tail, status = os.pidfd_open(pid), b"", None
+    poll = select.poll()
+    poll.register(ending, select.POLLIN)
+    poll.register(reading, select.POLLIN)
+    try:
+        while status is None:
+            ready = dict(poll.poll())
+            if reading in ready:
+                data = os.read(reading, 1 << 16)
+                tail = (tail + data)[-_TAIL:]
+                if not data:
+                    poll.unregister(reading)
+            if ending in ready:
+                status = os.waitpid(pid, 0)[1]
+    except OutOfTime:
+        raise Later(f"{program} did not end within {notice.seconds:.3g} s, and was killed") from None
+    finally:
+        os.close(ending)
+        if status is None:
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    lines = tail.decode(errors="replace").split("\n")
+    said = next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
+    if code < 0:
+        raise Later(f"{program} was ended by signal {-code} ({signal_name(-code)}){said}")
+    return Ended(code, said)

@@ -1,0 +1,156 @@
+"""A notice as an HTTP request: POST of the event as JSON, or of what a template makes of it, signed with a secret.
+
+The signature is that of https://www.standardwebhooks.com, which has libraries for receivers; who knows GitHub's only
+finds that of the body alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+
+from jobqueued import __version__
+from jobqueued.child import network, notice_text, program
+from jobqueued.child.network import Address
+from jobqueued.child.notice import Later, Never, Notice
+from jobqueued.child.text import printable
+
+_PORTS = {"http": 80, "https": 443}
+_LONGEST_WAIT = 86400
+_QUOTED = 4096
+_PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_REMEDIES = {
+    400: "it does not like the body: look at the template", 401: "look at the token or password",
+    403: "look at the token or password", 404: "look at the URL", 405: "look at the URL: it takes no POST",
+    410: "look at the URL", 413: "it finds the body too large: write a template",
+    415: "look at the header Content-Type", 422: "it does not like the body: look at the template",
+}  # fmt: skip
+_OURS = frozenset({"content-length", "host", "transfer-encoding", "connection"})
+
+
+def send(notice: Notice) -> None:
+    """POST the notice."""
+    where = network.address(notice, notice.address, _PORTS)
+    headers = {"Content-Type": "application/json", "User-Agent": f"jobqueued/{__version__}", **_own_headers(notice)}
+    content = body(notice, headers["Content-Type"])
+    if where.user is not None or where.password is not None:
+        both = f"{where.user or ''}:{where.password or ''}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
+    headers |= signature(notice.id, int(time.time()), content, notice.credential("secret_file"))
+    connection, path = _connection(notice, where)
+    try:
+        with contextlib.closing(connection):
+            connection.request("POST", path, content, {**headers, "Connection": "close"})
+            _judge(where, connection.getresponse())
+    except HTTPException as error:
+        raise Later(f"{where}: no answer that is HTTP: {type(error).__name__}") from None
+    except OSError as error:
+        raise network.trouble(where, error, notice) from None
+
+
+def body(notice: Notice, content_type: str) -> bytes:
+    """The content of the request: the event, or a template's text; into JSON, values go as JSON has them."""
+    template = notice.setting("template", str, "")
+    if not template:
+        return program.document(notice)
+    return notice_text.fill(template, notice, as_json="json" in content_type.lower()).encode()
+
+
+def signature(notice: str, now: int, content: bytes, secret: str | None) -> dict[str, str]:
+    """The headers by which a receiver knows doubles, and, with a secret, that it was us; `now`: seconds since 1970."""
+    headers = {
+        "Idempotency-Key": f'"{printable(notice)}"',
+        "webhook-id": printable(notice),
+        "webhook-timestamp": str(now),
+    }
+    if secret is None:
+        return headers
+    key = _key(secret)
+    whole = hmac.digest(key, f"{headers['webhook-id']}.{now}.".encode() + content, "sha256")
+    headers["webhook-signature"] = f"v1,{base64.b64encode(whole).decode()}"
+    headers["X-Hub-Signature-256"] = f"sha256={hmac.new(key, content, hashlib.sha256).hexdigest()}"
+    return headers
+
+
+def _key(secret: str) -> bytes:
+    """The secret's bytes: base64 behind ``whsec_``, otherwise what is written."""
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_") + "==")
+    except binascii.Error:
+        raise Never("secret_file: behind whsec_ base64 is accepted: openssl rand -base64 24") from None
+
+
+def _own_headers(notice: Notice) -> dict[str, str]:
+    """Those of the settings, the names as they are written, but for Content-Type and User-Agent, which are ours too."""
+    ours = {"content-type": "Content-Type", "user-agent": "User-Agent"}
+    found: dict[str, str] = {}
+    given: Mapping[str, object] = notice.setting("headers", dict, {})
+    for name, value in given.items():
+        is_name = re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) and name.lower() not in _OURS
+        if not (is_name and isinstance(value, str) and re.fullmatch(r"[ -~\t]*", value)):
+            raise Never(
+                f"headers: {name}: accepted: a name of HTTP, but for {', '.join(sorted(_OURS))}, and ASCII text"
+            )
+        found[ours.get(name.lower(), name)] = value
+        if name.lower() not in ours:
+            notice.hide(value)
+    return found
+
+
+def _connection(notice: Notice, where: Address) -> tuple[HTTPConnection, str]:
+    """The connection, not made yet, by the proxy if there is one, and the path to ask for."""
+    url = notice.setting("proxy", str, "")
+    first = network.address(notice, url, {"http": 3128}) if url else where
+    if where.scheme == "https":
+        secure = HTTPSConnection(first.host, first.port, timeout=notice.step, context=network.trusted())
+        if url:
+            secure.set_tunnel(where.host, where.port)
+        return secure, where.path
+    plain = HTTPConnection(first.host, first.port, timeout=notice.step)
+    return plain, f"{where.origin}{where.path}" if url else where.path
+
+
+def _judge(where: Address, response: HTTPResponse) -> None:
+    """Return if it was taken."""
+    status = response.status
+    if 200 <= status < 300:
+        return
+    said = f"{where} answered {status} {response.reason}".rstrip()
+    if 300 <= status < 400:
+        raise Never(f"{said}, which sends us elsewhere; redirects are not followed: write the URL that is meant")
+    said += "".join(f": {line}" for line in _first_line(response))
+    if status in _PASSING or status >= 500:
+        raise Later(said, wait(response.headers.get("Retry-After", ""), datetime.now(UTC)))
+    remedy = _REMEDIES.get(status)
+    raise Never(f"{remedy}; {said}" if remedy else said)
+
+
+def wait(retry_after: str, now: datetime) -> int:
+    """The seconds that a receiver wants us to wait, a day at most: it says so by their number or by an instant."""
+    if re.fullmatch("[0-9]+", retry_after):
+        return min(int(retry_after[:9]), _LONGEST_WAIT)
+    try:
+        until = parsedate_to_datetime(retry_after)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return 0
+    seconds = (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds()
+    return int(min(max(seconds, 0), _LONGEST_WAIT))
+
+
+def _first_line(response: HTTPResponse) -> Iterator[str]:
+    """The first line of what it says that has something."""
+    with contextlib.suppress(HTTPException, OSError, ValueError):
+        lines = response.read1(_QUOTED).decode(errors="replace").splitlines()
+        yield from [line.strip() for line in lines if line.strip()][:1]
