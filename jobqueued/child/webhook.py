@@ -86,8 +86,9 @@ def _key(secret: str) -> bytes:
     """The secret's bytes: base64 behind ``whsec_``, otherwise what is written."""
     if not secret.startswith("whsec_"):
         return secret.encode()
+    text = secret.removeprefix("whsec_")
     try:
-        return base64.b64decode(secret.removeprefix("whsec_") + "==")
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except binascii.Error:
         raise Never("secret_file: behind whsec_ base64 is accepted: openssl rand -base64 24") from None
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -116,9 +116,14 @@ class Request(NamedTuple):
 
 
 class WebServer:
-    """Answers with the bytes of `answer`, then does what `then` says: "close", "hang", or "repeat" them."""
+    """Answers with the bytes of `answer`, or what it makes of a request.
 
-    def __init__(self, answer: bytes, then: str = "close", *, secure: bool = False) -> None:
+    Then it does what `then` says: "close", "hang", or "repeat" the answer.
+    """
+
+    def __init__(
+        self, answer: bytes | Callable[[Request], bytes], then: str = "close", *, secure: bool = False
+    ) -> None:
         self.requests: list[Request] = []
         self.gave_up = threading.Event()
         """Set when whoever asked has hung up on an answer without end."""
@@ -139,19 +144,20 @@ class WebServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def _handler(web: WebServer, answer: bytes, then: str) -> type[BaseHTTPRequestHandler]:
+    def _handler(web: WebServer, answer: bytes | Callable[[Request], bytes], then: str) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 web.requests.append(Request(self.command, self.path, headers, body))
                 self.close_connection = True
-                self.wfile.write(answer)
+                said = answer if isinstance(answer, bytes) else answer(web.requests[-1])
+                self.wfile.write(said)
                 if then == "hang":
                     web._over.wait()
                 try:
                     while then == "repeat" and not web._over.is_set():
-                        self.wfile.write(answer)
+                        self.wfile.write(said)
                 except OSError:
                     web.gave_up.set()
 
