@@ -79,9 +79,9 @@ def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str,
     user, domain = event.get("user") or "jobqueue", _domain(event)
     yield "From", f'"jobqueued (Cron Daemon)" <{sender}>'
     yield "To", recipient
-    what = f"{words}: " if (words := _cut(notice_text.command(event), _LONGEST_SUBJECT // 2)) else ""
+    what = f"{words}: " if (words := notice_text.cut(notice_text.command(event), _LONGEST_SUBJECT // 2)) else ""
     summary = printable(event["summary"])
-    yield "Subject", _cut(printable(f"Cron <{user}@{event['host']}> {what}{summary}"), _LONGEST_SUBJECT)
+    yield "Subject", notice_text.cut(printable(f"Cron <{user}@{event['host']}> {what}{summary}"), _LONGEST_SUBJECT)
     yield "Date", format_datetime(_instant(event["at"]))
     yield "Message-ID", _message_id(notice.id, domain)
     if incident := event.get("incident"):
@@ -162,7 +162,3 @@ def _charset(data: bytes) -> dict[str, str]:
     except UnicodeDecodeError:
         return {}
     return {"charset": "utf-8"}
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

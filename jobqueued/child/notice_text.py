@@ -19,22 +19,26 @@ _SEVERITY = {
 _PRIORITY = {_INFO: 2, _WARNING: 3, _ERROR: 4, _CRITICAL: 5}
 _OVER = ("recovery", "success")
 _ABOUT_FILES = ("config_error",)
+_TITLE, _SUMMARY, _TAIL = 120, 1000, 1800
+"""Characters: Opsgenie takes 130 for a message, Slack 3,000 for a block, and both refuse what is longer."""
 
 
 def values(notice: Notice) -> dict[str, str | int]:
-    """All that a template may name."""
+    """All that a template may name, no longer than the receivers of docs/notices.md take it."""
     event = notice.event
     record, incident = event.get("record"), event.get("incident")
     severity = _SEVERITY.get(event["event"], _WARNING)
+    tail = shown(record["output"]["tail"])[-_TAIL:] if record else ""
     return {
         "id": notice.id, "event": event["event"], "host": event["host"], "at": event["at"],
-        "summary": event["summary"], "job": event.get("job") or "", "run": event.get("run") or "",
+        "title": cut(event["summary"], _TITLE), "summary": cut(event["summary"], _SUMMARY),
+        "job": event.get("job") or "", "run": event.get("run") or "",
         "user": event.get("user") or "", "command": command(event),
         "incident": incident["id"] if incident else notice.id,
         "since": incident["since"] if incident else event["at"], "count": incident["count"] if incident else 1,
         "first_run": (incident["first_run"] if incident else event.get("run")) or "",
         "state": record["state"] if record else "", "reason": (record["reason"] if record else "") or "",
-        "tail": shown(record["output"]["tail"]) if record else "",
+        "tail": tail.rstrip("\n"),
         "held_back": "\n".join(held_back(event)), "hints": "\n".join(hints(event)),
         "severity": severity, "priority": _PRIORITY[severity],
         "action": "resolve" if event["event"] in _OVER else "trigger",
@@ -65,6 +69,11 @@ def command(event: Event) -> str:
     """The command as one line, "" where there is none."""
     words = event.get("command") or ""
     return printable(" ".join(words.split()) if isinstance(words, str) else shlex.join(words))
+
+
+def cut(text: str, length: int) -> str:
+    """The text, or its beginning and an ellipsis."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def shown(output: str) -> str:

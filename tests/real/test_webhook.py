@@ -90,7 +90,7 @@ class TestRequest:
         assert posted(server, headers=given, template="$summary: no JSON at all, $tail") == "sent"
         [request] = server.requests
         assert ("t", "text/plain", "me") == tuple(request.headers[n] for n in ("x-token", "content-type", "user-agent"))
-        assert request.body.endswith(b"no JSON at all, no space left\n")
+        assert request.body.endswith(b"no JSON at all, no space left")
 
     @pytest.mark.parametrize(
         "headers",
