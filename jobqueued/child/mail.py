@@ -56,10 +56,10 @@ def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
     mail = EmailMessage(policy=SMTP)
     for name, value in _headers(notice, sender, recipient):
         mail[name] = value
-    output = _output(notice.event.get("record"), max(limit, _SHOWN))
-    shown = notice_text.shown(output.data[-_SHOWN:].decode(errors="backslashreplace"))
+    output = _output(notice.event.get("record"), max(limit, _SHOWN) + 1)
+    shown = notice_text.shown(_last(output.data, _SHOWN).decode(errors="backslashreplace"))
     whole = len(output.data) <= _SHOWN and shown.encode() == output.data
-    attached = b"" if whole or not limit else output.data[-limit:]
+    attached = b"" if whole or not limit else _last(output.data, limit)
     template = notice.setting("template", str, "")
     if template:
         text = notice_text.shown(notice_text.fill(template, notice, as_json=False))
@@ -105,10 +105,10 @@ def _quoted(output: Output, shown: str, attached: int, run: str) -> str:
     if not shown:
         return ""
     part = output.size > _SHOWN
-    rest = f" (the last {size(_SHOWN)} of {size(output.size)})" if part else ""
+    rest = f" (the end of {size(output.size)})" if part else ""
     lines = [f"Its output{rest}:", "", shown.rstrip("\n")]
     if attached and attached < output.size:
-        lines += ["", f"Attached are the last {size(attached)}; all of it: jobqueuectl logs {run}"]
+        lines += ["", f"Attached is its end, {size(attached)}; all of it: jobqueuectl logs {run}"]
     elif attached:
         lines += ["", "It is attached as it was written."]
     return "\n".join(lines)
@@ -130,6 +130,14 @@ def _output(record: Record | None, limit: int) -> Output:
             return Output(file.read(limit), length)
     except OSError as error:
         return Output(tail, len(tail), f"Its output can't be read: {printable(path)}: {error.strerror}")
+
+
+def _last(data: bytes, most: int) -> bytes:
+    """The last bytes, from the beginning of a line if there is one."""
+    if len(data) <= most:
+        return data
+    end = data[-most:]
+    return end[end.find(b"\n") + 1 :] or end
 
 
 def _address(text: str, what: str) -> str:

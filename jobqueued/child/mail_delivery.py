@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 import smtplib
@@ -73,6 +74,8 @@ def _login(notice: Notice, where: Address, how: str) -> tuple[str, str] | None:
         raise Never(f"{where}: its user has no password: write password_file: /etc/jobqueue/smtp.password")
     if not (password.isascii() and where.user.isascii()):
         raise Never(f"{where}: user and password are accepted in ASCII")
+    for answer in (f"\0{where.user}\0{password}", where.user, password):  # as AUTH sends them
+        notice.secrets.append(base64.b64encode(answer.encode()).decode())
     return where.user, password
 
 

@@ -21,9 +21,10 @@ from jobqueued.child.text import size
 VERSION = 1
 LARGEST = 8 << 20
 """Bytes of a notice, record included."""
-SECONDS = 45
-"""The time that one try may take; settings may say `timeout`, less than whoever starts a notifier gives it."""
+SECONDS, MOST_SECONDS = 45, 55
+"""The time that one try may take, by default and at most: who starts a notifier gives it a minute."""
 _LARGEST_CREDENTIAL = 4096
+_ID = re.compile(r"[ !#-\[\]-~]{1,250}")
 _SHORTEST = 8
 """Shorter words are no secrets, and to hide them would make riddles of messages."""
 
@@ -93,7 +94,10 @@ class Notice(NamedTuple):
     @property
     def seconds(self) -> float:
         """The time that this try may take."""
-        return float(self.setting("timeout", (int, float), SECONDS))
+        seconds = float(self.setting("timeout", (int, float), SECONDS))
+        if not 0 < seconds <= MOST_SECONDS:
+            raise Never(f"{self.channel}: timeout is {seconds:g}; accepted: up to {MOST_SECONDS} (seconds)")
+        return seconds
 
     @property
     def step(self) -> float:
@@ -158,6 +162,8 @@ def read(data: bytes) -> Notice:
         lacking += [f"event.{name}" for name, kind in kinds.items() if not isinstance(event.get(name), kind)]
     if lacking:
         raise Never(f"the notice lacks {', '.join(lacking)}")
+    if not _ID.fullmatch(given["id"]):
+        raise Never("the notice's id is not what headers take")
     target = given["target"]
     if isinstance(target, list) and not (target and all(isinstance(word, str) for word in target)):
         raise Never("the notice's target is a list, but not of words")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from string import Template
@@ -21,6 +22,9 @@ _OVER = ("recovery", "success")
 _ABOUT_FILES = ("config_error",)
 _TITLE, _SUMMARY, _TAIL = 120, 1000, 1800
 """Characters: Opsgenie takes 130 for a message, Slack 3,000 for a block, and both refuse what is longer."""
+
+_TOKEN = re.compile(r"[\w-]{16,}")
+"""A word of a template that may be a key."""
 
 
 def values(notice: Notice) -> dict[str, str | int]:
@@ -47,6 +51,7 @@ def values(notice: Notice) -> dict[str, str | int]:
 
 def fill(template: str, notice: Notice, *, as_json: bool) -> str:
     """The text of a template; `as_json`: it is JSON, and values stand within its strings.  Never says what is wrong."""
+    notice.secrets.extend(_TOKEN.findall(template))
     known = values(notice)
     escaped = {name: json.dumps(value)[1:-1] for name, value in known.items() if isinstance(value, str)}
     try:

@@ -23,7 +23,6 @@ from jobqueued import __version__
 from jobqueued.child import network, notice_text, program
 from jobqueued.child.network import Address
 from jobqueued.child.notice import Later, Never, Notice
-from jobqueued.child.text import printable
 
 _PORTS = {"http": 80, "https": 443}
 _LONGEST_WAIT = 86400
@@ -46,6 +45,7 @@ def send(notice: Notice) -> None:
     if where.user is not None or where.password is not None:
         both = f"{where.user or ''}:{where.password or ''}".encode()
         headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
+        notice.hide(headers["Authorization"])
     headers |= signature(notice.id, int(time.time()), content, notice.credential("secret_file"))
     connection, path = _connection(notice, where)
     try:
@@ -69,8 +69,8 @@ def body(notice: Notice, content_type: str) -> bytes:
 def signature(notice: str, now: int, content: bytes, secret: str | None) -> dict[str, str]:
     """The headers by which a receiver knows doubles, and, with a secret, that it was us; `now`: seconds since 1970."""
     headers = {
-        "Idempotency-Key": f'"{printable(notice)}"',
-        "webhook-id": printable(notice),
+        "Idempotency-Key": f'"{notice}"',
+        "webhook-id": notice,
         "webhook-timestamp": str(now),
     }
     if secret is None:

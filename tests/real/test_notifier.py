@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import resource
@@ -61,6 +62,9 @@ class TestProgram:
             (document("pigeon", "x"), "never there is no channel pigeon; accepted: email, webhook, command, apprise"),
             (document("webhook", ["x"]), "never webhook: accepted: one target, found a list"),
             (document("email", "a@b", timeout="5s"), "never email: timeout is a str, which is not what it takes"),
+            (document("email", "a@b", timeout=0), "never email: timeout is 0; accepted: up to 55 (seconds)"),
+            (document("email", "a@b", timeout=56), "never email: timeout is 56; accepted: up to 55 (seconds)"),
+            (document("email", "a@b").replace(b"n-142", b"n\\n142"), "never the notice's id is not what headers take"),
             (b" " * (LARGEST + 1), "never the notice has more than 8 MiB"),
         ],
     )  # fmt: skip
@@ -97,15 +101,17 @@ class TestProgram:
         assert (b"sent\n", b"sent by mistake\n") == (done.stdout, done.stderr)
 
     def test_little_memory(self, tmp_path: Path) -> None:
-        """Where its memory does not suffice it says so; 256 MiB do for attachments of some megabytes."""
+        """Where its memory does not suffice it says so; 256 MiB do."""
         path = tmp_path / "142.log"
-        path.write_bytes(os.urandom(4 << 20))
+        path.write_bytes(os.urandom(6 << 20))
         event = an_event()
         event["record"]["output"]["file"] = str(path)
-        data = document("email", "a@b", event, attach_limit=4 << 20, sendmail="/bin/true")
-        assert (0, b"sent\n", b"") == ran(data, limit=256 << 20)
-        code, said, _ = ran(data, limit=48 << 20)
-        assert (0, b"later 0 the memory of a notifier does not suffice; attach less (attach_limit)\n") == (code, said)
+        small, large = (
+            document("email", "a@b", event, sendmail="/bin/true", attach_limit=limit) for limit in (1 << 20, 6 << 20)
+        )
+        assert (0, b"sent\n", b"") == ran(small, limit=256 << 20)
+        said = b"later 0 the memory of a notifier does not suffice; attach less (attach_limit)\n"
+        assert (0, said, b"") == ran(large, limit=48 << 20)
 
 
 class TestCommand:
@@ -251,8 +257,15 @@ class TestSecrets:
     """The verdict is one printable line without a secret, whatever a receiver says."""
 
     @settings(max_examples=60)
-    @given(status=st.integers(300, 599), said=st.binary(max_size=400), path=SECRETS, token=SECRETS, password=SECRETS)
-    @example(status=404, said=b"", path="x" * 40, token="y" * 40, password="z" * 40)
+    @given(
+        status=st.integers(300, 599),
+        said=st.binary(max_size=400),
+        path=SECRETS,
+        token=SECRETS,
+        password=SECRETS,
+        key=st.text("abcdef0123456789", min_size=20),
+    )
+    @example(status=404, said=b"", path="x" * 40, token="y" * 40, password="z" * 40, key="k" * 20)
     def test_never_shown(
         self,
         echo: tuple[WebServer, list[bytes]],
@@ -261,19 +274,22 @@ class TestSecrets:
         path: str,
         token: str,
         password: str,
+        key: str,
     ) -> None:
         """A receiver that says all it was sent learns nothing that a reader of the log does then."""
         headers = {"X-Token": f"Bearer {token}"}
         server, answers = echo
-        sent = f"{path} {token} user:{password} /{path}?key={token} ".encode()
+        basic = base64.b64encode(f"user:{password}".encode()).decode()
+        sent = f"{path} {token} {password} {key} {basic} /{path}?key={token} Bearer%20{token} ".encode()
+        template = json.dumps({"routing_key": key, "summary": "$summary"})
         for body in (said + sent, sent + said, said.replace(b"\0", sent)):
             answers.append(answer(f"{status} {path}", body))
             url = server.url.replace("://", f"://user:{password}@") + f"/hooks/{path}?key={token}"
-            verdict = send(document("webhook", url, headers=headers))
+            verdict = send(document("webhook", url, headers=headers, template=template))
             word, text = verdict.split(" ", 1)
             seconds, text = text.split(" ", 1) if word == "later" else ("0", text)
             assert word in ("later", "never")
             assert seconds == "0"
             assert text.isprintable()
             assert 0 < len(text) <= 300
-            assert [] == [secret for secret in (path, token, password) if secret in text]
+            assert [] == [secret for secret in (path, token, password, key, basic) if secret in text]

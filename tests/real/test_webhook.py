@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -31,6 +34,34 @@ def server() -> Iterator[WebServer]:
 def posted(server: WebServer, path: str = PATH, event: dict[str, Any] | None = None, **settings: Any) -> str:
     """The verdict on a request to a server."""
     return send(document("webhook", f"{server.url}{path}", event, **settings))
+
+
+@contextlib.contextmanager
+def proxy_to(server: WebServer) -> Iterator[tuple[int, list[str]]]:
+    """A proxy whose one tunnel leads to a server, whatever is asked for; its port, and what it was asked."""
+    asked = list[str]()
+
+    def tunnel(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client, socket.create_connection(("127.0.0.1", server.port)) as onward:
+            asked.append(client.recv(4096).decode().partition("\r\n")[0])
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=copy, args=(onward, client))
+            back.start()
+            copy(client, onward)
+            back.join()
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(4096):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=tunnel, args=(listener,), daemon=True)
+        thread.start()
+        yield listener.getsockname()[1], asked
+        thread.join(10)
 
 
 def verdict_on(answered: bytes, then: str = "close", **settings: Any) -> str:
@@ -138,12 +169,24 @@ class TestRequest:
         assert "cret" not in verdict
 
     def test_proxy(self, server: WebServer) -> None:
-        """A proxy gets the whole URL, or is asked for a tunnel; none is taken from the environment."""
+        """A proxy gets the whole URL."""
         assert send(document("webhook", "http://nowhere.invalid/x?y=1", proxy=server.url)) == "sent"
         assert server.requests[0].path == "http://nowhere.invalid/x?y=1"
-        with WebServer(answer("403 Forbidden")) as refusing:
-            verdict = send(document("webhook", "https://nowhere.invalid/x", proxy=refusing.url))
-        assert verdict.startswith("later 0 https://nowhere.invalid/…: Tunnel connection failed")
+
+    @pytest.mark.parametrize("host", ["localhost", "nowhere.invalid"])
+    def test_tunnel(self, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+        """For https it makes a tunnel to whomever it likes, so the certificate has to be that of the URL's host."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        with WebServer(OK, secure=True) as server, proxy_to(server) as (port, asked):
+            verdict = send(document("webhook", f"https://{host}{PATH}", proxy=f"http://127.0.0.1:{port}"))
+        assert [f"CONNECT {host}:443"] == [line.rpartition(" ")[0] for line in asked]
+        assert ("sent" if host == "localhost" else "never") == verdict.split(" ")[0]
+        assert [PATH] * (host == "localhost") == [request.path for request in server.requests]
+
+    def test_no_tunnel(self, server: WebServer) -> None:
+        """A proxy that makes none may do so later; none is taken from the environment."""
+        verdict = send(document("webhook", "https://nowhere.invalid/x", proxy=server.url))
+        assert verdict.startswith("later 0 https://nowhere.invalid/…: Tunnel connection failed: 501")
 
 
 class TestAnswer:

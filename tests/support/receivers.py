@@ -88,13 +88,16 @@ class _Controller(Controller):
 
 
 @contextlib.contextmanager
-def mail_server(server: MailServer, *, password: str = "", **options: Any) -> Iterator[int]:
-    """Run a mail server; its port.  `options`: tls_context for STARTTLS, ssl_context for TLS from the start."""
+def mail_server(server: MailServer, *, password: str = "", refusal: str | None = None, **options: Any) -> Iterator[int]:
+    """Run a mail server that wants a password if one is given; its port.
+
+    `refusal`: the answer to a wrong one; `options`: tls_context for STARTTLS, ssl_context for TLS from the start.
+    """
 
     def authenticate(
         _server: SMTP, _session: Session, _envelope: Envelope, _how: str, data: LoginPassword
     ) -> AuthResult:
-        return AuthResult(success=data.password == password.encode(), handled=False)
+        return AuthResult(success=data.password == password.encode(), handled=False, message=refusal)
 
     if password:
         options |= {"authenticator": authenticate, "auth_required": True}
