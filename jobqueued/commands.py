@@ -12,7 +12,7 @@ from typing import Any
 
 from jobqueued.accounts import Account
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
-from jobqueued.saved import Hold, SavedJob
+from jobqueued.saved import Hold, Incident, Notice, SavedJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,28 @@ class SaveHold:
     """Durably keep that nothing new starts on this host; None: that it does again."""
 
     hold: Hold | None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveIncident:
+    """Durably keep what is wrong with a subject; None: nothing any more."""
+
+    subject: str
+    incident: Incident | None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveNotice:
+    """Durably keep a notice that is to be sent."""
+
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetNotice:
+    """Durably forget a notice: it was sent, or is given up."""
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +162,7 @@ class Reply:
     asked: str = ""
 
 
-Save = SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold
+Save = SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SaveIncident | SaveNotice | ForgetNotice
 """What has to survive: one durable commit a turn."""
 
 Command = Save | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | MarkLockHolder | ForgetLockClient | Reply

@@ -23,6 +23,7 @@ from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor, processes
+from jobqueued.control.notice_calls import NoticeCalls
 from jobqueued.control.peers import Access
 from jobqueued.control.reload import Reload
 from jobqueued.control.server import ControlServer
@@ -42,9 +43,11 @@ from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.loop import Loop, read_clocks
 from jobqueued.model import Now, Record, RunId, to_text
+from jobqueued.notices.notices import Notices
 from jobqueued.paths import Paths
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
+from jobqueued.runs.notice_sender import NoticeSender
 from jobqueued.settings import Settings, limits_of, machine_id, user_name
 from jobqueued.source import Source
 from jobqueued.state.commits import Commits
@@ -89,9 +92,15 @@ class Daemon:
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         access, self._unknown_groups = Access.of(config)
         locks = LockCalls(self._scheduler, self._lock_processes, self._happened.append)
+        self._notices = Notices(host, config.notify, config.timezone, self._scheduler.catalog.get)
+        self._notice_sender = NoticeSender(
+            self._notices, link, config.notifier if os.geteuid() == 0 else None, config.mail, read_clocks
+        )
+        log.listener = self._notice_sender.hear
         self._methods = Methods(
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
-            read_clocks, paths.runs.name, locks, self._monitor, link.lost_attempts, access,
+            read_clocks, paths.runs.name, locks, NoticeCalls(self._notices, self._notice_sender.test), self._monitor,
+            link.lost_attempts, access,
         )  # fmt: skip
         listener = Listener(paths.control, paths.make_run, log)
         self._control = ControlServer(listener, self._methods.of, access.rank, self._unanswered, self._methods.left)
@@ -114,7 +123,7 @@ class Daemon:
             self._signals, self._path_triggers, self._lock_processes,
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
             self._pressure, self._reload, self._job_files, self._control, self._methods.texts, self._monitor,
-            self._commits, self._housekeeping, self._service_manager,
+            self._commits, self._housekeeping, self._notice_sender, self._service_manager,
             Watchdog(self._service_manager, self._watch.inbox.rescan),
         )  # fmt: skip
 
@@ -140,6 +149,7 @@ class Daemon:
     def _begin(self, boot_id: str) -> None:
         takeover = self._take_over(boot_id)
         self._decisions.restore(*takeover.saved, read_clocks(), self._store.hold())
+        self._notices.restore(*self._store.notices())
         self._unrestored = None
         while self._job_files.has_more:
             self._happened += self._job_files.turn(read_clocks())
@@ -153,6 +163,7 @@ class Daemon:
         self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot_id if is_new_boot else None))
         self._path_triggers.begin()
         self._turn(admit=False)
+        self._reconcile_notices()
         self._boot = [SaveBoot(boot_id)]
         self._happened += self._commits.begun()
         self._service_manager.tell_ready(self._summary())
@@ -187,7 +198,7 @@ class Daemon:
         """All that a state.db that is written anew has to hold."""
         if self._unrestored is not None:
             return self._unrestored.everything()
-        return [*self._scheduler.everything(), *self._boot]
+        return [*self._scheduler.everything(), *self._notices.everything(), *self._boot]
 
     def _end(self) -> None:
         self._commits.last()
@@ -209,11 +220,18 @@ class Daemon:
         decided = self._decisions.about(happened, now)
         if any(isinstance(event, events.JobsRead | events.FileGone) for event in happened):
             self._path_triggers.want(self._scheduler.catalog.awaited_names("path"))
+            self._reconcile_notices()
         decided += self._decisions.following(now, admit=admit)
+        decided += self._notice_sender.decide(decided, now)
         if happened or decided:
             self._methods.texts.version += 1
         if decided or self._commits:
             self._acts.carry_out(decided)
+
+    def _reconcile_notices(self) -> None:
+        catalog, invalid = self._scheduler.catalog, self._scheduler.invalid
+        refused = self._watch.problems.keys()
+        self._notice_sender.reconcile(refused, lambda job: bool(invalid(catalog[job])) if job in catalog else None)
 
     # what others are told
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobqueued.model import FAILURES, Job, RunState
 
@@ -90,3 +90,32 @@ class Hold(NamedTuple):
     def lasts(self, wall: int) -> bool:
         """Tell whether its time is not over."""
         return self.until is None or self.until > wall
+
+
+class Incident(NamedTuple):
+    """A trouble since an instant (wall): how often it was seen, the first run of it, and when each target of
+    notices was told last.
+    """
+
+    subject: str
+    kind: str
+    since: int
+    times: int = 1
+    first_run: str = ""
+    told: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice that waits to be sent to a target: `about` is what its receiver is told (docs/notices.md).
+
+    `more` are later ones for which there was no room.  `error`: why it could not be sent at the last of `tries`.
+    """
+
+    id: int
+    target: str
+    created: int
+    about: dict[str, Any]
+    more: int = 0
+    tries: int = 0
+    error: str = ""

@@ -6,6 +6,7 @@ import os
 import pwd
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobqueued.child import atomic_file
@@ -14,6 +15,7 @@ from jobqueued.core.host_limits import HostLimits
 from jobqueued.jobfile.settings_keys import read_settings_tree
 from jobqueued.jobfile.yamltext import MAX_BYTES, read_tree
 from jobqueued.model import CORE, CPU, DAY, MEMORY, ONE_A_MINUTE, Escalation
+from jobqueued.notify import Rule
 from jobqueued.problem import Problem
 from jobqueued.timing.schedule import LEAPING
 
@@ -71,6 +73,9 @@ class Settings:
     max_use: int | None = None
     keep_free: int | None = None
     """Bytes that output leaves free on its disk; None: by the size of that."""
+    notify: tuple[Rule, ...] = ()
+    notifier: str = "jobqueue"
+    mail: dict[str, Any] = field(default_factory=dict)
 
     @property
     def calm(self) -> int:

@@ -17,11 +17,12 @@ WINGS: dict[str, list[str]] = {
         "text", "signals", "instants", "documents", "attempt_life", "process", "unix_socket", "atomic_file", "wire",
         "trust", "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "control_socket", "account", "caps",
         "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt", "title",
-        "supervisor", "callers", "lost", "launcher",
+        "sending", "supervisor", "callers", "lost", "questions", "launcher",
         "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "apprise_urls", "notifier",
     ],
     "vocabulary": [
-        "text", "problem", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
+        "text", "problem", "notify", "model", "accounts", "saved", "events", "commands", "circles", "catalog",
+        "source",
     ],
     "timing": ["crontab", "cronexpr", "schedule", "catch_up", "due_times"],
     "jobfile": [
@@ -35,6 +36,7 @@ WINGS: dict[str, list[str]] = {
         "redefinition", "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why", "attention", "scheduler",
         "trace",
     ],
+    "notices": ["happenings", "incidents", "outbox", "notices"],
     "settings": ["paths", "settings"],
     "host": ["linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
     "state": [
@@ -43,18 +45,18 @@ WINGS: dict[str, list[str]] = {
     ],
     "runs": [
         "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "launcher_link",
-        "launcher_news",
+        "launcher_news", "notice_sender",
     ],
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "listing", "path_triggers"],
     "control": [
-        "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls", "monitor",
-        "settings_file", "reload", "listener", "server", "methods",
+        "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls",
+        "notice_calls", "monitor", "settings_file", "reload", "listener", "server", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "records", "output",
         "unlikely", "job_files", "offline", "follow", "check", "doctor", "emit", "history", "hold", "list", "locks",
-        "logs", "next", "pause", "reload", "run", "show", "status", "stop", "top", "why", "with_lock", "main",
+        "logs", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why", "with_lock", "main",
         "__main__",
     ],
 }  # fmt: skip
@@ -66,12 +68,12 @@ vocabulary, settings and daemon (the composition root) are the files at the top 
 MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
 
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
-PURE_WINGS = {"vocabulary", "timing", "jobfile", "queue", "core"}
+PURE_WINGS = {"vocabulary", "timing", "jobfile", "queue", "core", "notices"}
 PURE_FILES = {"child/text", "control/interface", "control/varlink", "control/views"}
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
-    "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "__future__",
+    "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "__future__",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 

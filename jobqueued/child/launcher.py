@@ -26,10 +26,11 @@ if __name__ == "__main__":  # run by path: find jobqueued.child beside us, after
 from jobqueued.child import budget, cgroup, marks, spawn, supervisor, tree, wire
 from jobqueued.child.callers import Callers
 from jobqueued.child.lost import Lost
+from jobqueued.child.questions import Questions, is_question
 
 POOL = 8
 ASKING = 4
-"""The supervisors that look up users at a time."""
+"""The supervisors that look up users and send notices at a time."""
 IDLE_SECONDS = 60.0
 PATIENCE = 0.005
 """While supervisors come back this quickly, waiting for one beats forking another (a fork costs some 2 ms)."""
@@ -64,7 +65,7 @@ class Launcher:
         self._seats: dict[int, Seat] = {}
         self._idle: list[Seat] = []
         self._backlog: deque[str] = deque()
-        self._questions: deque[str] = deque()
+        self._questions = Questions()
         self._lost = Lost(runs, home)
         self._freed = self._complained = float("-inf")
         self._resting_until: float | None = None
@@ -152,8 +153,8 @@ class Launcher:
         elif verb == b"launch" and caller is self._callers.scheduler:
             name, _, spec = rest.partition(b" ")
             self._launch(name.decode(), spec)
-        elif verb == b"account" and caller is self._callers.scheduler:
-            self._questions.append(order.decode())
+        elif verb in (b"account", b"notify") and caller is self._callers.scheduler:
+            self._tell_answer(self._questions.put(order))
 
     def _greet(self, caller: socket.socket, version: int) -> None:
         self._callers.hail(caller)
@@ -168,6 +169,10 @@ class Launcher:
 
     def _tell(self, notice: str) -> None:
         self._callers.tell(notice)
+
+    def _tell_answer(self, answer: str) -> None:
+        if answer:
+            self._tell(answer)
 
     # attempts
 
@@ -201,7 +206,7 @@ class Launcher:
 
     def _attempts(self) -> list[str]:
         """All that we have: they wait, run, or are lost and not over yet."""
-        live = [seat.name for seat in self._seats.values() if seat.name and not _is_question(seat.name)]
+        live = [seat.name for seat in self._seats.values() if seat.name and not is_question(seat.name)]
         return [*self._backlog, *live, *self._lost]
 
     def _staff(self) -> None:
@@ -217,14 +222,12 @@ class Launcher:
 
     def _ask(self) -> None:
         """Questions come after attempts, and a user database that hangs holds few supervisors."""
-        asking = sum(_is_question(seat.name) for seat in self._seats.values())
+        asking = sum(is_question(seat.name) for seat in self._seats.values())
         if self._questions and not self._idle and len(self._seats) < POOL:
             self._hired()
         while self._questions and self._idle and asking < ASKING:
             seat = self._idle.pop()
-            seat.name = self._questions.popleft()
-            with contextlib.suppress(OSError):  # it is dead, and its SIGCHLD on the way
-                seat.socket.send(seat.name.encode())
+            seat.name = self._questions.hand_over(seat.socket)
             asking += 1
 
     def _hand_over(self, name: str, seat: Seat) -> bool:
@@ -335,8 +338,8 @@ class Launcher:
                 if seat in self._idle:  # nothing ends one that has nothing to do: the next might die as well
                     self._idle.remove(seat)
                     self._rest(f"an idle supervisor has ended, with wait status {status}")
-                if _is_question(seat.name):
-                    self._questions.append(seat.name)
+                if is_question(seat.name):
+                    self._tell_answer(self._questions.lost(seat.name))
                 elif seat.name and (notice := self._lost.take(seat.name)):
                     self._tell(notice)
                 elif seat.left:
@@ -351,10 +354,6 @@ class Launcher:
             self._hear(seat)
             if not busy or seat.name:
                 return
-
-
-def _is_question(name: str) -> bool:
-    return name.startswith(supervisor.QUESTION)
 
 
 def _complain(text: str) -> None:

@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from jobqueued.child import identity, spawn, tree, wire
+from jobqueued.child import identity, sending, spawn, tree, wire
 from jobqueued.child.attempt import Attempt
 from jobqueued.child.budget import Common
 from jobqueued.child.shutdown import Shutdown
@@ -32,6 +32,8 @@ _MSG_CMSG_CLOEXEC = 0x40000000
 
 QUESTION = "account "
 """The beginning of an order that only asks for a user or group: here the host's databases may take their time."""
+NOTIFY = "notify "
+"""The beginning of an order to send a notice, which is in the descriptor that comes with it."""
 _ASKING_SECONDS = 60
 
 
@@ -74,6 +76,12 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
             if name == wire.SYNC:
                 _sync(last)
             elif not _told(launcher, _answer(name)):
+                return
+            continue
+        if name.startswith(NOTIFY):
+            answer = sending.send(directory)
+            os.close(directory)
+            if not _told(launcher, f"notified {name.removeprefix(NOTIFY)} {answer}".encode(errors="replace")):
                 return
             continue
         if shutdown.began():

@@ -18,6 +18,7 @@ Between scheduler and launcher go lines over a stream socket:
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
                                  | stopping NAME REASON | ended NAME | lost NAME STATUS
     → account NUMBER KIND "NAME"  ← account NUMBER TROUBLE (nothing: jobs can run as that user, or with that group)
+    → notify NUMBER ORDER      ← notified NUMBER ANSWER (of notifier.py: sent, later …, never …)
 
 Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above; "left"
 is the "ended" of a supervisor that leaves the pool.

@@ -250,6 +250,35 @@ method Locks(lock: ?string) -> (claims: []LockClaim, more: int)
 # Take away what a command with a lock holds or waits for. Its process is left alone; held tells which it was.
 method Evict(holder: string) -> (locks: []string, held: bool)
 
+# What is wrong for longer, so that it is not told each time: a job that fails or can't run, a refused file, the state.
+# Told are those who know of it.
+type Incident (
+  subject: string,
+  kind: string,
+  since: string,
+  times: int,
+  first_run: ?string,
+  told: []string
+)
+
+# A notice that waits to be sent, or is being sent, with why that failed last. More are later ones that it stands for.
+type Notice (
+  id: string,
+  target: string,
+  event: string,
+  summary: string,
+  created: string,
+  more: int,
+  tries: int,
+  error: ?string
+)
+
+# Open incidents and waiting notices, at most 1000 of each; more is how many are left out.
+method Notices() -> (incidents: []Incident, notices: []Notice, more: int)
+
+# Put a test for all who may be told of a job, and by the rules of the site; what is not in Notices any more was sent.
+method Notify(job: ?string) -> (notices: []Notice)
+
 # Let a paused job go on; this fires nothing. Whether it was paused, and what else keeps it from starting.
 method Resume(job: string) -> (was_paused: bool, enabled: bool, invalid: ?string, file: string, unsaved: ?string)
 

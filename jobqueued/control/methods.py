@@ -14,6 +14,7 @@ from jobqueued.child.trust import name_of
 from jobqueued.control import views
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.monitor import Monitor
+from jobqueued.control.notice_calls import NoticeCalls
 from jobqueued.control.peers import Access, Peer, Rank
 from jobqueued.control.server import ControlServer
 from jobqueued.control.texts import Text, Texts
@@ -58,11 +59,17 @@ class Methods:
     def __init__(
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
-        lock_calls: LockCalls, monitor: Monitor, lost_attempts: LostAttempts, access: Access,
+        lock_calls: LockCalls, notice_calls: NoticeCalls, monitor: Monitor, lost_attempts: LostAttempts,
+        access: Access,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._batch, self._logs = scheduler, store, batch, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
-        self._locks, self._monitor, self._lost_attempts = lock_calls, monitor, lost_attempts
+        self._locks, self._notices, self._monitor, self._lost_attempts = (
+            lock_calls,
+            notice_calls,
+            monitor,
+            lost_attempts,
+        )
         self._access = access
         self.texts = Texts(scheduler, self._whole_status)
         self._reply: Callable[[int, dict[str, Any], str | None], None]
@@ -108,6 +115,8 @@ class Methods:
             "Hold": acts(lambda p: self._ask_for_hold(p, peer, ticket())),
             "Lock": acts(lambda p: self._locks.ask_for(p, peer, ticket)),
             "Locks": reads(self._locks.told),
+            "Notices": reads(self._notices.told),
+            "Notify": acts(self._notices.test),
             "Evict": acts(lambda p: self._locks.evict(p["holder"], peer, ticket)),
             "Release": acts(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
             "Wait": reads(lambda p: self._await_end(p["run"], ticket)),

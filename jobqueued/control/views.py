@@ -30,6 +30,7 @@ from jobqueued.model import (
     RunState,
     to_text,
 )
+from jobqueued.notify import NOBODY, Notify
 from jobqueued.problem import Problem
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
@@ -204,7 +205,7 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
     limits = dict(job.resource_limits)
     if limits.get("cpu_time") is not None:
         limits["cpu_time"] /= SECOND
-    found |= {"environment": dict(job.environment), "resource_limits": limits}
+    found |= {"environment": dict(job.environment), "resource_limits": limits, "notify": _notify(job.notify)}
     return found if whole else {**found, **_redacted(job)}
 
 
@@ -213,7 +214,22 @@ def _redacted(job: Job) -> dict[str, Any]:
     return {
         "command": job.told(job.command), "failover": job.told(job.failover), "redact": [HIDDEN] * len(job.redact),
         "environment": dict.fromkeys(dict(job.environment), HIDDEN), "stdin": HIDDEN if job.stdin else "",
+        "notify": _without_urls(job.notify),
     }  # fmt: skip
+
+
+def _notify(wish: Notify) -> dict[str, Any]:
+    """The wish as `notify` has it; nothing where nobody is told."""
+    if wish == NOBODY:
+        return {}
+    found = {field.name: getattr(wish, field.name) for field in fields(wish)}
+    found["webhook"] = [{"url": hook.url, **hook.settings} for hook in wish.webhook]
+    return {**found, "remind": None if wish.remind is None else wish.remind / SECOND}
+
+
+def _without_urls(wish: Notify) -> dict[str, Any]:
+    hidden = {name: [HIDDEN] * len(getattr(wish, name)) for name in ("webhook", "apprise")}
+    return {**plain, **hidden} if (plain := _notify(wish)) else {}
 
 
 def _lock(claim: Claim) -> dict[str, Any]:

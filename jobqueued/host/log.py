@@ -9,6 +9,7 @@ import socket
 import stat
 import sys
 import time
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TextIO, cast
 
@@ -54,9 +55,13 @@ class Log:
             wrapper_class=structlog.BoundLogger,
             time=None,  # so that it comes first; TimeStamper fills it in
         )
+        self.listener: Callable[[str, Fields], object] | None = None
+        """Hears each line, too."""
 
     def say(self, event: str, **fields: Any) -> None:
         """One line; `event` is of VOCABULARY."""
+        if self.listener is not None:
+            self.listener(event, fields)
         level = VOCABULARY[event].level
         if event == "run_ended" and fields["record"]["state"] != "succeeded":
             level = "warning"

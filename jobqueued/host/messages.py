@@ -182,6 +182,17 @@ VOCABULARY: dict[str, Entry] = {
         lambda f: f"{f['job']}: invalid, will not run: {f['reason']} ({f['file']}:{f['line']})",
     ),
     "job_valid": Entry("info", "1f4e7c2ab9d8463e8c50d6a7f3b9e1c8", lambda f: f"{f['job']}: valid again"),
+    "notice_sent": Entry(
+        "info", "0f7c2c1e5a8b4d6f9e3a7b1c4d8e2f60", lambda f: f"notice sent to {f['target']}: {f['summary']}"
+    ),
+    "notice_failed": Entry(
+        "error", "7be1d0c95f3a4a6cb82d4e7f1a9c0d35",
+        lambda f: f"cannot send {f['waiting']} notices to {f['target']}: {f['reason']}; see: jobqueuectl notify --list",
+    ),
+    "notice_given_up": Entry(
+        "error", "c94f2a7d8e1b4b05a6d3f8e2b7c1059e",
+        lambda f: f"{f['count']} notices to {f['target']} are given up after 3 days: {f['reason']}",
+    ),
     "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
     "unsaved": Entry("warning", "2f9b60f5bec545069ed78914836694d6", lambda f: f["text"]),
     "trouble": Entry("error", "e4f1a8c36b9d4527830fd7c2b5e6a91d", lambda f: f["text"]),

@@ -59,15 +59,18 @@ _KEYS = {
     "output_limit": "savelimit logmaxsize",
     "journal_rate": "logratelimitburst logratelimitintervalsec",
     "retention": "successfuljobshistorylimit failedjobshistorylimit ttlsecondsafterfinished history keep",
-    "notify": "mail mailto email notifications owneremail report alert alerts onfailurealert",
+    "notify": "notifications report alert alerts onfailurealert",
     "description": "comment desc summary displayname title",
     "tags": "labels",
     "metadata": "annotations meta owner",
-    "telemetry_hooks": "hooks statsd webhook",
+    "telemetry_hooks": "hooks statsd",
 }
 """By our key the names that stand for it, in small letters without - and _."""
 
-_OF_FAILURES = "`failover: /usr/local/bin/mend`, or another job with `on: {job: backup, result: failure}`"
+_OF_FAILURES = (
+    "`notify: {email: ops@example.org}`, `failover: /usr/local/bin/mend`, or another job with "
+    "`on: {job: backup, result: failure}`"
+)
 _WORDS = {
     "name id job label syslogidentifier": "the id as the key above the job, as in jobs: {backup: {…}}",
     "memory mem memorymax memorylimit maxmemory memlimit": "`resource_limits: {memory: 512M}`",
@@ -87,6 +90,8 @@ _WORDS = {
     "onbootsec onstartupsec runatload onboot boot reboot": "`on: boot`",
     "pathexists pathchanged pathmodified directorynotempty watchpaths queuedirectories watch file":
         "`on: {path: /srv/in/*.csv}`",
+    "mail mailto email owneremail": "`notify: {email: ops@example.org}`",
+    "webhook webhooks slack": "`notify: {webhook: https://example.org/hook}`",
     "event": "`on: {event: deployed}`",
     "onsuccess parentjob": "`on: {job: backup, result: success}` in the job that is to follow",
     "onfailure onerror onpermanentfailure failureaction errorhandler": _OF_FAILURES,

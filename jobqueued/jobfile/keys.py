@@ -44,6 +44,8 @@ from jobqueued.jobfile.spelling import Instead, nearest
 from jobqueued.jobfile.types import (
     ANYTHING,
     each,
+    either,
+    made,
     mapping,
     one_or_more,
     section,
@@ -51,11 +53,13 @@ from jobqueued.jobfile.types import (
 )
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
 from jobqueued.model import UNBOUNDED, CatchUp, Overlap
+from jobqueued.notify import EVENTS, Notify, Webhook
 from jobqueued.timing.schedule import LEAPING, similar_zones, zones
 
 _IO_CLASS = re.compile("idle|(best-effort|realtime):[0-7]")
 _TYPO = 2
 _OCTAL = re.compile("0[0-7]{2,3}")
+_HEADER = re.compile("[A-Za-z0-9][A-Za-z0-9-]*")
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?", re.ASCII)
@@ -238,12 +242,52 @@ RETENTION = table(
     Key("bytes", size("1M", "999T"), "1G", "Space for records and output.", "10G"),
 )
 
-_NOTIFY = table(
-    Key("on", one_or_more(choice("failure", "recovery", "missed", "late", "success")),
-        "[failure, recovery, missed, late]", "Results to send a notice for.", "[failure]"),
-    Key("email", one_or_more(text("a mail address", r"[^\s@]+@[^\s@]+")), "", "Recipient of the notices.",
-        "ops@example.org"),
+_PART = r"[^\s@<>,;:\\\"()\[\]-][^\s@<>,;:\\\"()\[\]]*"  # a leading - would be an option of sendmail(8)
+ADDRESS = text("a mail address", f"{_PART}(@{_PART})?")
+_URL = _unshown(text("a URL such as https://example.org/hook", r"https?://[^\s/]+(/\S*)?"))
+_HOOK = table(
+    Key("url", _URL, "", "The URL.", "https://example.org/hook"),
+    Key("template", _unshown(_WORD), "", "Text that is posted instead, with names such as $title; see docs/notices.md.",
+        '\'{"text": "$title"}\''),
+    Key("headers", _unshown(mapping("a mapping of names to texts", lambda entries: tuple(
+            _named(entries, _unshown(_WORD), _HEADER, "the name of a header").items()),
+            {"additionalProperties": _WORD.schema})), "{}",
+        "Further headers of the request.", "{Authorization: Bearer tk_123}"),
+    Key("secret_file", PATH, "", "File with the secret that signs what is posted.", "/etc/jobqueued/webhook-secret"),
+    Key("proxy", text("a URL such as http://proxy.example.org:3128", r"http://\S+"), "", "Proxy for the request.",
+        "http://proxy.example.org:3128"),
 )  # fmt: skip
+
+
+def _webhook(node: Node) -> Webhook:
+    values = section(_HOOK).read(node)
+    if "url" not in values:
+        raise NotAccepted(Refusal.of(node, "its `url` as well"))
+    return Webhook(**values)
+
+
+_WEBHOOK = replace(section(_HOOK), read=_webhook)
+NOTIFY = table(
+    Key("on", one_or_more(choice(*EVENTS)), "[failure, recovery, missed]",
+        "Events to send a notice of; `failure` includes timeout, oom and lost, `skipped` includes missed.",
+        "[failure, recovery, success]"),
+    Key("email", one_or_more(ADDRESS), "", "Mail addresses that get the notices.", "ops@example.org"),
+    Key("webhook", one_or_more(either(made(_URL, Webhook), _WEBHOOK)), "",
+        "URLs to which the notices are posted as JSON; what is behind the host is shown to nobody.",
+        "https://example.org/hook"),
+    Key("command", one_or_more(PATH), "", "Programs that get the notices as JSON on their standard input.",
+        "/usr/local/bin/page-me"),
+    Key("apprise", one_or_more(_unshown(text("a URL of Apprise such as ntfy://topic", r"[a-z][a-z0-9+.-]*://\S+"))), "",
+        "URLs of Apprise that get the notices; it needs python3-apprise.", "ntfy://my-topic"),
+    Key("remind", optional(duration("1m", "365d")), "6h", "Time after which a failure that goes on is told again.",
+        "1d"),
+)  # fmt: skip
+
+
+def notify(values: dict[str, Any]) -> Notify:
+    """The wish of a mapping with the keys of NOTIFY."""
+    return Notify(**{name: value for name, value in values.items() if name in NOTIFY})
+
 
 GROUPS: dict[str, dict[str, Key]] = {
     "The command": table(
@@ -373,9 +417,8 @@ GROUPS: dict[str, dict[str, Key]] = {
             "root and the job's user.", "[hunter2]"),
         Key("retention", section(RETENTION), "{}", "History to keep of the job.", "{runs: 500}",
             planned=True),
-        Key("notify", section(_NOTIFY), "{}", "Notices to send, and their recipients.",
-            "{on: failure, email: ops@example.org}",
-            planned=True),
+        Key("notify", made(section(NOTIFY), notify), "{}", "Notices to send, and their recipients.",
+            "{on: failure, email: ops@example.org}"),
         Key("telemetry_hooks", one_or_more(PATH), "", "Programs that get the record of each run.",
             "[/usr/local/bin/push-metrics]", planned=True),
         Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "", "Labels to find jobs by.",

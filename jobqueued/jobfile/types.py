@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -125,6 +126,11 @@ def section(keys: dict[str, Key]) -> ValueType:
     return ValueType(whole.name, whole.accepted, whole.read, whole.schema, keys)
 
 
+def made(inner: ValueType, make: Callable[[Any], Any]) -> ValueType:
+    """The inner type, with something else made of what it reads."""
+    return replace(inner, read=lambda node: make(inner.read(node)))
+
+
 def _is_planned(structured: ValueType) -> bool:
     return all(key.planned for key in structured.keys.values())
 
@@ -196,7 +202,9 @@ def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Re
         stands_for = near
     else:
         live = [key for key, found in keys.items() if not found.planned] or ["no mapping in this version"]
-        accepted = "a key of jobqueue.d(5), such as command, schedule or user" if "command" in keys else ", ".join(live)
+        accepted = (
+            "a key of jobqueue.d(5), such as command, schedule or user" if "schedule" in keys else ", ".join(live)
+        )
     if stands_for:
         accepted = PLANNED_TOO.format(stands_for) if keys[stands_for].planned else f"'{stands_for}'"
     refusal = Refusal.of(key, accepted, "an unknown key")._replace(stands_for=stands_for)

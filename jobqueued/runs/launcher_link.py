@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import starmap
 from pathlib import Path
+from typing import Any
 
 from jobqueued import events
 from jobqueued.accounts import Account
@@ -92,6 +93,10 @@ class LauncherLink:
         self._heard_at: int | None = None
         self._told = False
         self._asked: dict[int, Account] = {}
+        self.notified: Callable[[int, str], None] | None = None
+        """Is told the answer about each notice."""
+        self.calls_made = 0
+        """Grows with each launcher that is called: whatever an older one was sending is not answered any more."""
         self._questions = 0
 
     # the connection
@@ -132,6 +137,7 @@ class LauncherLink:
         """
         self.close()
         self._calls += 1
+        self.calls_made += 1
         if self._calls > CALLS:
             self._calls = 0
             remedy = "see: systemctl status jobqueued-launcher"
@@ -293,6 +299,11 @@ class LauncherLink:
             self._asked[self._questions] = account
             self._outbox += _question(self._questions, account)
 
+    def notify(self, number: int, user: str | None, notice: dict[str, Any]) -> None:
+        """Queue a notice to be sent, by a process of this user (None: of ours)."""
+        document = json.dumps({"user": user, "notice": notice}, separators=(",", ":"))
+        self._outbox += f"notify {number} {document}\n".encode()
+
     def flush(self) -> None:
         """Send what the socket takes now."""
         if self._outbox and self._connection is not None and self.greeted:
@@ -317,6 +328,10 @@ class LauncherLink:
             if verb == "account":
                 if account := self._asked.pop(int(text), None):
                     yield events.AccountKnown(account, "".join(rest))
+                continue
+            if verb == "notified":
+                if self.notified is not None:
+                    self.notified(int(text), "".join(rest))
                 continue
             name, detail = Name.parse(text), "".join(rest)
             self._unanswered.discard(name)

@@ -101,7 +101,7 @@ class Commits(Source):
         if self.degraded:
             self.degraded = None
             self._store.tidy()  # the ballast, too
-            self._log.say("recovered", text=f"{self._paths.state}: state is saved again")
+            self._log.say("recovered", text=f"{self._paths.state}: state is saved again", of="state")
         return True
 
     def last(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jobqueued.model import LIVE, PENDING, RunState
 from jobqueued.state.faults import StoreError
 
-VERSION = 4
+VERSION = 5
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -39,6 +39,10 @@ ALTER TABLE run ADD COLUMN more TEXT NOT NULL DEFAULT '{{}}';
 ALTER TABLE job ADD COLUMN more TEXT NOT NULL DEFAULT '{{}}';
 DROP INDEX history;
 CREATE INDEX history ON run (queued, job, number, state) WHERE {ENDED};
+""",
+    4: """
+CREATE TABLE incident (subject TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE notice (id INTEGER PRIMARY KEY, value TEXT NOT NULL);
 """,
 }
 """What each format needs to become the next."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from enum import Enum
 from functools import cache
 from operator import attrgetter
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_
 
 from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.queue.placement import Placed
-from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
+from jobqueued.saved import Hold, Incident, JobStats, Notice, Outcome, SavedJob
 
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -125,9 +126,35 @@ def _memory(
     )  # fmt: skip
 
 
+def incident_text(incident: Incident) -> str:
+    """An incident as its row has it."""
+    return json.dumps(incident._asdict(), separators=(",", ":"))
+
+
+def _incident(text: str) -> Incident:
+    fields = json.loads(text)
+    told = tuple((target, at) for target, at in fields.pop("told"))
+    return Incident(**fields, told=told)
+
+
+def notice_text(notice: Notice) -> str:
+    """A notice as its row has it."""
+    return json.dumps(asdict(notice), separators=(",", ":"))
+
+
+def read_notices(db: sqlite3.Connection) -> tuple[list[Incident], list[Notice]]:
+    """Open incidents, and the notices that wait to be sent; sqlite3.Error or one of NONSENSE."""
+    incidents = [_incident(text) for (text,) in db.execute("SELECT value FROM incident")]
+    notices = [Notice(**json.loads(text)) for (text,) in db.execute("SELECT value FROM notice ORDER BY id")]
+    for noun in (*incidents, *notices):
+        _look_at(noun)
+    return incidents, notices
+
+
 class Kept(NamedTuple):
     """All that a start needs: every job's memory, the runs that go on (those without an end, and each job's newest if
-    it is a skip), the hold of the host, the boot in which all was recovered, the accepted files' texts by name.
+    it is a skip), the hold of the host, the boot in which all was recovered, the accepted files' texts by name, what is
+    wrong for longer, and the notices that wait to be sent.
     """
 
     jobs: list[SavedJob]
@@ -135,6 +162,8 @@ class Kept(NamedTuple):
     hold: Hold | None
     boot: str | None
     files: dict[str, bytes]
+    incidents: list[Incident]
+    notices: list[Notice]
 
 
 def read(db: sqlite3.Connection) -> Kept:
@@ -144,7 +173,7 @@ def read(db: sqlite3.Connection) -> Kept:
     newest = "(job, number) IN (SELECT job, (SELECT max(number) FROM run WHERE run.job = job.job) FROM job)"
     skips = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE state = 'skipped' AND {newest}")]
     meta = read_meta(db)
-    kept = Kept(jobs, [*unfinished, *skips], hold_in(meta), meta.get("boot"), read_files(db))
+    kept = Kept(jobs, [*unfinished, *skips], hold_in(meta), meta.get("boot"), read_files(db), *read_notices(db))
     for noun in (*jobs, *(job.stats for job in jobs), *kept.runs, kept):
         _look_at(noun)
     for run in unfinished:

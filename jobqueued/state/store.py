@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobqueued.model import Record, Run, RunId
-from jobqueued.saved import Hold, SavedJob
+from jobqueued.saved import Hold, Incident, Notice, SavedJob
 from jobqueued.state import opening, rows
 from jobqueued.state.ballast import Ballast
 from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure
@@ -147,24 +147,30 @@ class Store:
         with self._reading():
             return rows.read_files(self._db)
 
+    def notices(self) -> tuple[list[Incident], list[Notice]]:
+        """Open incidents, and the notices that wait to be sent; StoreError."""
+        with self._reading():
+            return rows.read_notices(self._db)
+
     def commit(
         self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, SavedJob],
         files: Mapping[str, bytes | None] | None = None, meta: Mapping[str, str | None] | None = None,
-        forgotten: Iterable[RunId] = (),
+        forgotten: Iterable[RunId] = (), incidents: Mapping[str, Incident | None] | None = None,
+        notices: Mapping[int, Notice | None] | None = None,
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
 
-        A file of None is gone, and so is a value of `meta`: "boot", before which all that was live is recovered,
-        "hold", or "untaken": records may be without their rows.
+        A file of None is gone, and so are an incident, a notice and a value of `meta`: "boot", before which all that
+        was live is recovered, "hold", or "untaken": records may be without their rows.
         """
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
             ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
             (rows.PUT_JOB, [rows.job_row(memory) for memory in jobs.values()]),
-            ("DELETE FROM file WHERE name = ?", [(name,) for name, text in (files or {}).items() if text is None]),
-            ("INSERT OR REPLACE INTO file VALUES (?, ?)", [row for row in (files or {}).items() if row[1] is not None]),
-            ("DELETE FROM meta WHERE name = ?", [(name,) for name, value in (meta or {}).items() if value is None]),
-            ("INSERT OR REPLACE INTO meta VALUES (?, ?)", [row for row in (meta or {}).items() if row[1] is not None]),
+            *_changed("file", "name", files),
+            *_changed("meta", "name", meta),
+            *_changed("incident", "subject", incidents, rows.incident_text),
+            *_changed("notice", "id", notices, rows.notice_text),
             ("INSERT OR REPLACE INTO meta VALUES ('saved', ?)", [(str(time.time_ns()),)]),
         ]
         self._write(changes)
@@ -273,6 +279,16 @@ class Store:
     def close(self) -> None:
         """Leave a database without a write-ahead log."""
         self._db.close()
+
+
+def _changed(
+    table: str, key: str, changes: Mapping[Any, Any] | None, text: Callable[[Any], object] = lambda value: value
+) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
+    """The statements that make a table of keys and values as `changes` has it; None: without that key."""
+    found = (changes or {}).items()
+    yield f"DELETE FROM {table} WHERE {key} = ?", [(name,) for name, value in found if value is None]
+    put: list[tuple[object, ...]] = [(name, text(value)) for name, value in found if value is not None]
+    yield f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", put
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from jobqueued.commands import Command, ForgetRun, SaveBoot, SaveHold, SaveJob, SaveRun
+from jobqueued.commands import (
+    Command,
+    ForgetNotice,
+    ForgetRun,
+    SaveBoot,
+    SaveHold,
+    SaveIncident,
+    SaveJob,
+    SaveNotice,
+    SaveRun,
+)
 from jobqueued.model import Record, Run, RunId
-from jobqueued.saved import SavedJob
+from jobqueued.saved import Incident, Notice, SavedJob
 from jobqueued.state.faults import CommitFailed, Fault
 from jobqueued.state.rows import hold_text
 from jobqueued.state.store import Store
@@ -24,9 +34,12 @@ class WriteBatch:
         self._meta: dict[str, str | None] = {}
         self.trouble = ""
         """The reason why files that were accepted are not saved although all else is; "": they are."""
+        self._incidents: dict[str, Incident | None] = {}
+        self._notices: dict[int, Notice | None] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self._forgotten or self._jobs or self._files or self._meta)
+        told = self._incidents or self._notices
+        return bool(self.runs or self._forgotten or self._jobs or self._files or self._meta or told)
 
     def take(self, command: Command) -> None:
         """Keep what a command says, if it is one of those."""
@@ -42,6 +55,12 @@ class WriteBatch:
                 self._meta["boot"] = boot
             case SaveHold(hold):
                 self._meta["hold"] = hold_text(hold)
+            case SaveIncident(subject, incident):
+                self._incidents[subject] = incident
+            case SaveNotice(notice):
+                self._notices[notice.id] = notice
+            case ForgetNotice(number):
+                self._notices[number] = None
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Keep the texts of accepted files, by name; None: it is gone."""
@@ -85,15 +104,17 @@ class WriteBatch:
         if proven and not self:
             return ""
         told = ""
+        notices = self._incidents, self._notices
         try:
-            self._store.commit(self.runs, self._jobs, self._files, self._meta, self._forgotten)
+            self._store.commit(self.runs, self._jobs, self._files, self._meta, self._forgotten, *notices)
             self._files, self.trouble = {}, ""
         except CommitFailed as error:
             if not self._files or error.fault is not Fault.FULL:
                 raise
-            self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten)
+            self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *notices)
             was_told = self.trouble
             self.trouble = f"no room for the last good text of {', '.join(self._files)}: {error}"
             told = "" if was_told else self.trouble
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
+        self._incidents, self._notices = {}, {}
         return told

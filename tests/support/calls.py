@@ -17,6 +17,7 @@ from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor
+from jobqueued.control.notice_calls import NoticeCalls
 from jobqueued.control.peers import Access
 from jobqueued.control.server import ControlServer
 from jobqueued.control.varlink import LIMIT, Decoder, Message, encode
@@ -25,6 +26,8 @@ from jobqueued.events import Event
 from jobqueued.host.log import Log
 from jobqueued.loop import read_clocks
 from jobqueued.model import Now, Run, RunId, RunState
+from jobqueued.notices.notices import Notices
+from jobqueued.notify import Notify, Rule
 from jobqueued.problem import Problem
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.run_directory import RunDirectory
@@ -191,10 +194,12 @@ class Real(Service):
     def follow(self) -> None:
         """Methods for the scheduler that the world has by now."""
         locks = LockCalls(self.world.scheduler, LockProcesses(self.locks), self.happened.append)
+        notices = Notices("db1", [Rule(Notify(email=("ops@example.org",)))], "UTC", self.world.scheduler.catalog.get)
+        told = NoticeCalls(notices, lambda job: [notices.tell(target, 1).notice for target in notices.targets(job)])
         self.methods = Methods(
             self.world.scheduler, self.store, WriteBatch(self.store), lambda: STATUS, self.happened.append, self.logs,
-            self.reloads.append, lambda: self.world.now, "boot1", locks, Monitor(list, self.marks),
-            LostAttempts(self.marks), self.access,
+            self.reloads.append, lambda: self.world.now, "boot1", locks, told,
+            Monitor(list, self.marks), LostAttempts(self.marks), self.access,
         )  # fmt: skip
         if hasattr(self, "control"):
             self.serve()

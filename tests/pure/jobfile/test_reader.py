@@ -191,7 +191,8 @@ BAD = {
         "f:1:34: a: timeout: found 5; accepted: 5s (a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none)",
         "f:1:47: a: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
         f"f:1:52: b: {NO_COMMAND}",
-        "f:1:56: b: notify: found a key of a later version; accepted: the file without it",
+        "f:1:64: b: notify: found 'required'; accepted: a mapping with the keys on, email, webhook, command, apprise, "
+        "remind",
     ],
 }
 

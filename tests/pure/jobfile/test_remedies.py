@@ -100,8 +100,9 @@ def test_units_keep_their_length(count: int, unit: str) -> None:
     ("text", "told"),
     [
         ("backup: {command: x, schedule: '0 2 * * *'}", "a line `jobs:` above it, and the job with all its keys"),
-        ("jobs: {a: {command: x, mailto: ops}}", "the file without it; `notify`, which does that, is a key of a later"),
-        ("jobs: {a: {command: x, notfy: ops}}", "the file without it; `notify`, which does that, is a key of a later"),
+        ("jobs: {a: {command: x, mailto: ops}}", "`notify: {email: ops@example.org}`"),
+        ("jobs: {a: {command: x, notfy: ops}}", "'notify'"),
+        ("jobs: {a: {command: x, metrics_hooks: ops}}", "a key of jobqueue.d(5)"),
         ("jobs: {a: {command: x, schedule: '0\u00a02 * * *'}}", "write `0 2 * * *`"),
     ],
 )  # fmt: skip
@@ -140,7 +141,7 @@ def test_foreign_names(word: str) -> None:
         ("OnCalendar", "'schedule'"), ("ExecStart", "'command'"), ("captureStdout", "'output'"),
         ("suspend", "enabled: false"), ("OnBootSec", "on: boot"), ("WatchPaths", "on: {path: "),
         ("Restart", "'retries'"),
-        ("terminationGracePeriodSeconds", "'kill_grace'"), ("MAILTO", "`notify`, which does that, is a key of a later"),
+        ("terminationGracePeriodSeconds", "'kill_grace'"), ("MAILTO", "`notify: {email: ops@example.org}`"),
     ],
 )  # fmt: skip
 def test_names_that_peers_have(written: str, meant: str) -> None:

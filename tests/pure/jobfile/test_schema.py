@@ -88,7 +88,7 @@ def test_the_schema_refuses_nothing_that_the_parser_accepts(defaults: str, jobs:
 
 REFUSED = {
     "5": "", "job: {}": "", "jobs: [a]": "jobs", "jobs: {A: {command: x}}": "jobs", "jobs: {a: {}}": "jobs/a",
-    "jobs: {a: {command: x, shcedule: x}}": "jobs/a", "jobs: {a: {command: x, notify: x}}": "jobs/a",
+    "jobs: {a: {command: x, shcedule: x}}": "jobs/a", "jobs: {a: {command: x, notify: x}}": "jobs/a/notify",
     "jobs: {a: {command: x, locks: X}}": "jobs/a/locks", "jobs: {a: {command: x, locks: [X]}}": "jobs/a/locks",
     "jobs: {a: {command: x, locks: [{name: x, mode: no}]}}": "jobs/a/locks",
     "jobs: {a: {command: x, resources: {cpu: one}}}": "jobs/a/resources/cpu",

@@ -1,0 +1,91 @@
+"""One notice on its way: the program that sends it runs as a user of its own, bounded in time and memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+from jobqueued.child import spawn, tree
+from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.documents import LaunchSpec
+from jobqueued.child.identity import StartFailed
+from jobqueued.child.text import printable
+
+NOTIFIER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notifier.py")
+SECONDS = 60.0
+_MEMORY, _CPU_SECONDS = 512 << 20, 30
+_ANSWER = 4096
+_SHOWN = 240
+"""Characters of an answer that are passed on: it has to fit a message to the launcher."""
+
+
+def send(document: int) -> str:
+    """Send the notice in a file, ``{"user": …, "notice": {…}}``; what its sender answers."""
+    with open(document, "rb", closefd=False) as file:
+        file.seek(0)
+        order = json.loads(file.read())
+    try:
+        answer = _run(order["user"], json.dumps(order["notice"]))
+    except (StartFailed, OSError) as error:
+        return f"later 0 {printable(str(error))[:_SHOWN]}"
+    finally:
+        _end_all()
+    lines = answer.decode(errors="replace").splitlines()
+    if lines and lines[-1].partition(" ")[0] in ("sent", "later", "never"):
+        return printable(lines[-1])[:_SHOWN]
+    return f"later 0 its sender gave no answer{f': {printable(lines[-1])[:200]}' if lines else ''}"
+
+
+def _run(user: str | None, notice: str) -> bytes:
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        try:
+            pid = spawn.spawn(_spec(user, notice), writing, Cgroup(-1, "")).pid
+        finally:
+            os.close(writing)
+        if not _ends(pid):
+            return b"later 0 it took more than %d s" % SECONDS
+        with contextlib.suppress(BlockingIOError):
+            return os.read(reading, _ANSWER)
+        return b""
+    finally:
+        os.close(reading)
+
+
+def _ends(pid: int) -> bool:
+    """Wait until the process has ended; False: it does not."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        return bool(select.select([descriptor], [], [], SECONDS)[0])
+    finally:
+        os.close(descriptor)
+
+
+def _spec(user: str | None, notice: str) -> LaunchSpec:
+    limits = {
+        "RLIMIT_AS": ["memory", _MEMORY, _MEMORY], "RLIMIT_CPU": ["cpu_time", _CPU_SECONDS, _CPU_SECONDS],
+        "RLIMIT_CORE": ["core", 0, 0],
+    }  # fmt: skip
+    spec: Any = {
+        "command": [sys.executable, "-I", NOTIFIER], "user": user, "group": None, "groups": None,
+        "shell": "/bin/sh", "environment": {}, "environment_file": [], "login_environment": False,
+        "umask": 0o077, "working_directory": "/", "stdin": notice, "attributes": {"limits": limits},
+    }  # fmt: skip
+    return spec  # type: ignore[no-any-return]
+
+
+def _end_all() -> None:
+    """Nothing of it stays: whatever it has started is ours by now."""
+    until = time.monotonic() + 5
+    while tree.children() and time.monotonic() < until:
+        tree.signal_all(signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            for pid in tree.ended():
+                os.waitpid(pid, 0)

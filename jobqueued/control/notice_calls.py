@@ -1,0 +1,54 @@
+"""Calls about notices: what goes on and what waits to be sent, and a test of the channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.control.varlink import VarlinkError
+from jobqueued.model import to_text
+from jobqueued.notices.notices import Notices
+from jobqueued.notify import Target
+from jobqueued.saved import Incident, Notice
+
+_MOST = 1000
+
+
+class NoticeCalls:
+    """The methods Notices and Notify; `test` puts a test for all who may be told of a job."""
+
+    def __init__(self, notices: Notices, test: Callable[[str | None], list[Notice]]) -> None:
+        self._notices, self._test = notices, test
+
+    def told(self, _asked: dict[str, Any]) -> dict[str, Any]:
+        """All incidents, and the notices that wait, oldest first."""
+        incidents = sorted(self._notices.incidents.values(), key=lambda incident: incident.since)
+        waiting = sorted(self._notices.outbox, key=lambda notice: notice.id)
+        return {
+            "incidents": [_incident(incident) for incident in incidents[:_MOST]],
+            "notices": [_notice(notice) for notice in waiting[:_MOST]],
+            "more": max(0, len(incidents) - _MOST) + max(0, len(waiting) - _MOST),
+        }
+
+    def test(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Put a test for each target; they wait in the outbox, as any notice does."""
+        tests = self._test(asked.get("job"))
+        if not tests:
+            reason = "nobody is told of anything: `notify` stands in no rule of jobqueued.yaml, and not in this job"
+            raise VarlinkError("Refused", {"reason": reason})
+        return {"notices": [_notice(notice) for notice in tests]}
+
+
+def _incident(incident: Incident) -> dict[str, Any]:
+    return {
+        "subject": incident.subject, "kind": incident.kind, "since": to_text(incident.since), "times": incident.times,
+        "first_run": incident.first_run or None, "told": [Target.parse(target).shown for target, _ in incident.told],
+    }  # fmt: skip
+
+
+def _notice(notice: Notice) -> dict[str, Any]:
+    return {
+        "id": str(notice.id), "target": Target.parse(notice.target).shown, "event": notice.about["event"],
+        "summary": notice.about["summary"], "created": to_text(notice.created), "more": notice.more,
+        "tries": notice.tries, "error": notice.error or None,
+    }  # fmt: skip

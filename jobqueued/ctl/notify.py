@@ -1,0 +1,108 @@
+"""jobqueuectl notify: what people are told of, what waits to be sent, and a test of the channels."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from jobqueued.ctl import arguments
+from jobqueued.ctl.client import ask
+from jobqueued.ctl.terminal import counted, distance, json_option, print_json, print_line, print_table
+from jobqueued.paths import Paths
+from jobqueued.text import printable
+
+_PATIENCE, _LOOK_EVERY = 60.0, 0.2
+
+
+def _job(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    return None if text is None else arguments.name(context, parameter, text)
+
+
+@click.command()
+@json_option
+@click.option("--list", "wants_list", is_flag=True, help="List what goes on and what waits to be sent (the default).")
+@click.option("--test", is_flag=True, help="Send a test to all who may be told, and wait for what becomes of it.")
+@click.option("--job", metavar="JOB", callback=_job, help="With --test: those who may be told of this job.")
+@click.pass_obj
+def notify(paths: Paths, as_json: bool, wants_list: bool, test: bool, job: str | None) -> None:
+    """List open incidents and waiting notices, or send a test.
+
+    An incident is what is wrong for longer: a job that fails, or can't run, a refused file, a state that can't be
+    saved.  It is told once, again where it is something else, and each `remind` while it lasts; its end is told to
+    those who know of it.
+
+    \b
+    Examples:
+      jobqueuectl notify
+      jobqueuectl notify --test --job backup
+    """
+    if test and wants_list:
+        raise click.UsageError("--list and --test exclude each other")
+    if job is not None and not test:
+        raise click.UsageError("--job needs --test")
+    if test:
+        _test(paths, job, as_json=as_json)
+        return
+    answer = ask(paths.control, "Notices")
+    if as_json:
+        print_json(answer)
+        return
+    _print_incidents(answer["incidents"])
+    _print_notices(answer["notices"])
+    if not (answer["incidents"] or answer["notices"]):
+        print_line("no incident is open, and no notice waits")
+    if answer["more"]:
+        print_line(f"and {counted(answer['more'], 'other')}")
+
+
+def _print_incidents(incidents: list[dict[str, Any]]) -> None:
+    if incidents:
+        print_table(
+            ("INCIDENT", "SINCE", "TIMES", "HOW", "TOLD"),
+            (
+                (it["subject"], distance(it["since"]), str(it["times"]), it["kind"] or "-",
+                 ", ".join(it["told"]) or "nobody")
+                for it in incidents
+            ),
+        )  # fmt: skip
+
+
+def _print_notices(notices: list[dict[str, Any]]) -> None:
+    if notices:
+        print_table(
+            ("WAITS FOR", "SINCE", "TRIES", "WHY", "NOTICE"),
+            (
+                (it["target"], distance(it["created"]), str(it["tries"]), it["error"] or "-",
+                 it["summary"] + (f" (and {it['more']} more)" if it["more"] else ""))
+                for it in notices
+            ),
+        )  # fmt: skip
+
+
+def _test(paths: Paths, job: str | None, *, as_json: bool) -> None:
+    tests = ask(paths.control, "Notify", job=job)["notices"]
+    waiting = {test["id"]: test for test in tests}
+    results: list[dict[str, Any]] = []
+    until = time.monotonic() + _PATIENCE
+    while waiting and time.monotonic() < until:
+        notices = ask(paths.control, "Notices")["notices"]
+        left = {notice["id"] for notice in notices}
+        errors = {notice["target"]: notice["error"] for notice in notices if notice["error"]}
+        for number, test in list(waiting.items()):
+            error = errors.get(test["target"]) if number in left else None
+            if number not in left or error:
+                results.append({"target": waiting.pop(number)["target"], "sent": not error, "error": error})
+                if not as_json:
+                    print_line(f"sent to {test['target']}" if not error else f"{test['target']}: {printable(error)}")
+        time.sleep(_LOOK_EVERY)
+    for test in waiting.values():
+        why = "still held back: by its quiet hours, digest or rate; see: jobqueuectl notify"
+        results.append({"target": test["target"], "sent": False, "error": why})
+        if not as_json:
+            print_line(f"{test['target']}: {why}")
+    if as_json:
+        print_json({"tests": results})
+    if not all(result["sent"] for result in results):
+        raise SystemExit(1)

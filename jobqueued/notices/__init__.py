@@ -1,0 +1,1 @@
+"""Notices: who is told what, once and again (pure; docs/notices.md)."""

@@ -1,0 +1,130 @@
+"""Happenings that somebody may want to be told of: made of the lines that are said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from jobqueued.model import Record
+from jobqueued.text import duration, ended
+
+
+class Happening(NamedTuple):
+    """One event of `notify.EVENTS`.
+
+    What has the same `subject` is one incident while it lasts, and told anew where its `kind` is another; ""
+    opens none.  `closes` are the subjects that are over with it.
+    """
+
+    event: str
+    summary: str
+    subject: str = ""
+    kind: str = ""
+    closes: tuple[str, ...] = ()
+    job: str | None = None
+    run: str | None = None
+    record: Record | None = None
+
+
+def of(event: str, fields: Mapping[str, Any]) -> Happening | None:
+    """The happening behind a line of the log; None: nobody is told of such a line."""
+    made = _MADE_OF.get(event)
+    return None if made is None else made(fields)
+
+
+_EVENT_OF = {"timed_out": "timeout", "oom_killed": "oom", "lost": "lost", "failed": "failure"}
+_BY_FAILOVER = "by the failover"
+
+
+def _run_ended(fields: Mapping[str, Any]) -> Happening | None:
+    record: Record = fields["record"]
+    job, state, subject = record["job"], record["state"], f"run {record['job']}"
+    succeeded = state == "succeeded"
+    summary = f"{record['run']} {ended(state, _took(record), record['reason'])}"
+    if succeeded and record["reason"] == _BY_FAILOVER:
+        before = [attempt for attempt in record["attempts"] if not attempt.get("failover")]
+        why = before[-1]["reason"] if before else None
+        summary = f"{record['run']} failed{f': {why}' if why else ''}; its failover has succeeded"
+        return Happening("failure", summary, subject, f"failover, {why}", (), job, record["run"], record)
+    if succeeded:
+        over = (subject, *(f"{each} {job}" for each in ("skipped", "missed", "held_up", "fuse")))
+        return Happening("success", summary, closes=over, job=job, run=record["run"], record=record)
+    if state not in _EVENT_OF:  # a person, or the host's shutdown, wanted it
+        return None
+    return Happening(_EVENT_OF[state], summary, subject, _kind(record), (), job, record["run"], record)
+
+
+def _kind(record: Record) -> str:
+    """The way a failure ended, by which it is another one; not its words."""
+    if record["exit_code"] is not None and record["state"] == "failed":
+        return f"exit code {record['exit_code']}"
+    if record["signal"] is not None and record["state"] == "failed":
+        return f"signal {record['signal']}"
+    return record["state"]
+
+
+def _took(record: Record) -> str:
+    started, over = record["started"], record["ended"]
+    if not (started and over):
+        return ""
+    return duration((datetime.fromisoformat(over) - datetime.fromisoformat(started)).total_seconds())
+
+
+def _skipped(fields: Mapping[str, Any]) -> Happening:
+    job = fields["run"].rpartition("@")[0]
+    event = "missed" if fields["reason"] == "missed" else "skipped"
+    more = f", {fields['count']} in a row" if fields["count"] > 1 else ""
+    summary = f"{fields['run']} was skipped: {fields['reason']}{more}"
+    return Happening(event, summary, f"{event} {job}", fields["reason"], (), job, fields["run"])
+
+
+def _held_up(fields: Mapping[str, Any]) -> Happening:
+    run = fields["run"]
+    summary = f"{run} is delayed: it waits for {', '.join(fields['holders'])}, which may never end"
+    job = run.rpartition("@")[0]
+    return Happening("held_up", summary, f"held_up {job}", "", (), job, run)
+
+
+def _fuse(fields: Mapping[str, Any]) -> Happening:
+    job = fields["job"]
+    summary = f"{job} was due more than 100 times in a minute; it is skipped until that stops"
+    return Happening("fuse", summary, f"fuse {job}", "", (), job)
+
+
+def _invalid(fields: Mapping[str, Any]) -> Happening:
+    job = fields["job"]
+    summary = f"{job} is invalid and will not run: {fields['reason']} ({fields['file']}:{fields['line']})"
+    return Happening("config_error", summary, f"invalid {job}", fields["reason"], (), job)
+
+
+def _valid(fields: Mapping[str, Any]) -> Happening:
+    job = fields["job"]
+    return Happening("success", f"{job} is valid again", closes=(f"invalid {job}",), job=job)
+
+
+def _refused(fields: Mapping[str, Any]) -> Happening:
+    stale = "; its last good jobs stay in force" if fields["jobs"] else ""
+    return Happening(
+        "config_error", f"{fields['file']}: refused{stale}; see: jobqueuectl check", f"file {fields['file']}"
+    )
+
+
+def _mended(fields: Mapping[str, Any]) -> Happening:
+    how = "removed, and its problems with it" if fields.get("gone") else "accepted again"
+    return Happening("success", f"{fields['file']}: {how}", closes=(f"file {fields['file']}",))
+
+
+def _degraded(fields: Mapping[str, Any]) -> Happening:
+    return Happening("degraded", fields["text"], "state")
+
+
+def _recovered(fields: Mapping[str, Any]) -> Happening | None:
+    over = fields.get("of")
+    return Happening("success", fields["text"], closes=(over,)) if over else None
+
+
+_MADE_OF = {
+    "run_ended": _run_ended, "run_skipped": _skipped, "held_up": _held_up, "fuse": _fuse, "job_invalid": _invalid,
+    "job_valid": _valid, "refused": _refused, "mended": _mended, "degraded": _degraded, "recovered": _recovered,
+}  # fmt: skip

@@ -1,0 +1,45 @@
+"""Incidents: what is wrong is told once, again where it is something else, now and then while it lasts, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobqueued.notices.happenings import Happening
+from jobqueued.notify import Target
+from jobqueued.saved import Incident
+
+
+def goes_on(
+    known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
+) -> tuple[Incident, dict[Target, str]]:
+    """The incident with what has happened, and who is told now, as what.
+
+    `wishes` are those who want to be told of it, each with the time between two reminders (ns; None: no reminder).
+    """
+    run = happening.run or ""
+    if known is None:
+        told = dict.fromkeys(wishes, happening.event)
+        begun = Incident(happening.subject, happening.kind, wall, 1, run, _marks({}, told, wall))
+        return begun, told
+    before = {} if known.kind != happening.kind else dict(known.told)
+    told = {
+        target: "reminder" if str(target) in before else happening.event
+        for target, remind in wishes.items()
+        if _is_due(before.get(str(target)), remind, wall)
+    }
+    marks = _marks(dict(known.told), told, wall)
+    return known._replace(kind=happening.kind, times=known.times + 1, told=marks), told
+
+
+def _is_due(told: int | None, remind: int | None, wall: int) -> bool:
+    """Tell whether somebody is told now who was told then; a clock that was set back must not make them wait for it."""
+    return told is None or (remind is not None and not told <= wall < told + remind)
+
+
+def _marks(before: Mapping[str, int], told: Mapping[Target, str], wall: int) -> tuple[tuple[str, int], ...]:
+    return tuple({**before, **{str(target): wall for target in told}}.items())
+
+
+def told_of(incident: Incident) -> list[Target]:
+    """Those who know of it, and are to know of its end."""
+    return [Target.parse(text) for text, _ in incident.told]

@@ -1,0 +1,174 @@
+"""Notices: makes incidents of what is said, and notices for whoever wants to be told of them.
+
+commands = notices.about(commands, now)    # before the commit that holds what they are about
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from fnmatch import translate
+from typing import Any
+
+from jobqueued.commands import Command, SaveIncident, SaveNotice, Say
+from jobqueued.model import SECOND, Job, to_text
+from jobqueued.notices import happenings, incidents
+from jobqueued.notices.happenings import Happening
+from jobqueued.notices.outbox import Outbox
+from jobqueued.notify import DEFAULT_POLICY, NOBODY, Rule, Target
+from jobqueued.saved import Incident, Notice
+from jobqueued.text import duration
+
+
+class Notices:
+    """`job` finds a job by its id; `rules` are the site's."""
+
+    def __init__(self, host: str, rules: Sequence[Rule], zone: str, job: Callable[[str], Job | None]) -> None:
+        self._host, self._rules, self._job = host, rules, job
+        self._patterns = [re.compile("|".join(map(translate, rule.jobs))) if rule.jobs else None for rule in rules]
+        policies = {target: rule.policy for rule in reversed(rules) for target in rule.notify.targets()}
+        self.outbox = Outbox(host, lambda target: policies.get(target, DEFAULT_POLICY), zone)
+        self.incidents: dict[str, Incident] = {}
+
+    def restore(self, kept: Iterable[Incident], waiting: Iterable[Notice]) -> None:
+        """Take over what an earlier scheduler kept."""
+        self.incidents = {incident.subject: incident for incident in kept}
+        self.outbox.restore(waiting)
+
+    def everything(self) -> list[Command]:
+        """The commands that save all of it."""
+        saves: list[Command] = [SaveIncident(each.subject, each) for each in self.incidents.values()]
+        return [*saves, *map(SaveNotice, self.outbox)]
+
+    def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
+        """The saves of all that these commands are to be told of."""
+        said = (each for each in commands if isinstance(each, Say) and self._matters(each.fields))
+        found = (happenings.of(each.event, each.fields) for each in said)
+        return [command for happening in found if happening for command in self.note(happening, wall)]
+
+    def _matters(self, fields: Mapping[str, Any]) -> bool:
+        """Tell whether anybody may want to know of it: where nobody does, a run costs nothing more."""
+        if self._rules or self.incidents:
+            return True
+        record, run = fields.get("record"), fields.get("run")
+        name = record["job"] if record else run.rpartition("@")[0] if run else fields.get("job")
+        job = self._job(name) if name else None
+        return job is not None and job.notify is not NOBODY
+
+    def note(self, happening: Happening, wall: int) -> Iterator[Command]:
+        """Yield what is to be kept of a happening."""
+        for subject in happening.closes:
+            yield from self._close(subject, happening, wall)
+        wishes = self._wishes(happening)
+        if not happening.subject:
+            yield from (self._put(target, happening, happening.event, None, wall) for target in wishes)
+            return
+        known = self.incidents.get(happening.subject)
+        if known is None and not wishes:  # nobody will ever ask for its end
+            return
+        incident, told = incidents.goes_on(known, happening, wishes, wall)
+        self.incidents[incident.subject] = incident
+        yield SaveIncident(incident.subject, incident)
+        for target, event in told.items():
+            yield self._put(target, happening, event, incident, wall)
+
+    def reconcile(self, refused: Collection[str], invalid: Callable[[str], bool | None], wall: int) -> list[Command]:
+        """End what is over though nothing said so; what belongs to a job that is gone ends in silence.
+
+        `refused`: the files that are now; `invalid` tells of a job if it can't run, None: there is none of that name.
+        """
+        commands: list[Command] = []
+        for subject in list(self.incidents):
+            kind, _, name = subject.partition(" ")
+            if kind == "file" and name not in refused:
+                over = Happening("success", f"{name}: accepted again", closes=(subject,))
+                commands += self.note(over, wall)
+            elif kind == "invalid" and invalid(name) is False:
+                over = Happening("success", f"{name} is valid again", closes=(subject,), job=name)
+                commands += self.note(over, wall)
+            elif kind not in ("file", "state") and invalid(name) is None:
+                del self.incidents[subject]
+                commands.append(SaveIncident(subject, None))
+        return commands
+
+    def tell(self, target: Target, wall: int) -> SaveNotice:
+        """Put a notice for a target that only tries whether it gets there."""
+        test = Happening("test", f"a test of notices to {target.shown} from {self._host}")
+        return self._put(target, test, "test", None, wall)
+
+    def targets(self, job: str | None) -> list[Target]:
+        """All that may be told of a job, or by the rules of the site."""
+        own = self._job(job) if job is not None else None
+        found = [*(own.notify.targets() if own is not None else ())]
+        found += [target for rule in self._rules for target in rule.notify.targets()]
+        return list(dict.fromkeys(found))
+
+    def settings(self, target: Target, job: str | None) -> dict[str, Any]:
+        """The settings with which a notice about this job goes to a target."""
+        own = self._job(job) if job is not None else None
+        wishes = [*([] if own is None else [own.notify]), *(rule.notify for rule in self._rules)]
+        return next((found for wish in wishes if (found := wish.settings(target))), {})
+
+    def _close(self, subject: str, happening: Happening, wall: int) -> Iterator[Command]:
+        incident = self.incidents.pop(subject, None)
+        if incident is None:
+            return
+        yield SaveIncident(subject, None)
+        if subject.partition(" ")[0] not in _RECOVERS:
+            return
+        known = incidents.told_of(incident)
+        times = "once" if incident.times == 1 else f"{incident.times} times"
+        span = duration(max(0, wall - incident.since) / SECOND)
+        summary = f"{happening.summary}; before, it had failed {times} in {span}"
+        if not subject.startswith("run "):
+            summary = happening.summary
+        told = happening._replace(event="recovery", summary=summary)
+        wishes = self._wishes(told)
+        for target in known:
+            if target in wishes:
+                yield self._put(target, told, "recovery", incident, wall)
+
+    def _wishes(self, happening: Happening) -> Mapping[Target, int | None]:
+        """Those who want to be told of it, with the time between reminders."""
+        job = self._job(happening.job) if happening.job is not None else None
+        own = [job.notify] if job is not None else []
+        site = [rule.notify for rule, jobs in zip(self._rules, self._patterns, strict=True)
+                if _is_about(rule, jobs, happening, job)]  # fmt: skip
+        return {t: each.remind for each in (*site, *own) if each.wants(happening.event) for t in each.targets()}
+
+    def _put(self, target: Target, it: Happening, event: str, incident: Incident | None, wall: int) -> SaveNotice:
+        return self.outbox.put(target, self._document(it, event, incident, wall), wall)
+
+    def _document(self, it: Happening, event: str, incident: Incident | None, wall: int) -> dict[str, Any]:
+        """The words and facts for the receiver; docs/notices.md describes them."""
+        record, since = it.record, ""
+        if incident is not None and event == "reminder":
+            since = f" ({incident.times} times since {to_text(incident.since)})"
+        return {
+            "event": event, "host": self._host, "at": to_text(wall), "job": it.job, "run": it.run,
+            "summary": f"{it.summary}{since}", "user": record["user"] if record else None,
+            "command": record["command"] if record else None, "incident": _told(incident, self._host),
+            "record": record, "held_back": [], "not_shown": 0,
+        }  # fmt: skip
+
+
+_RECOVERS = ("run", "invalid", "file", "state")
+"""The subjects whose end is news; others are over in silence."""
+
+
+def _told(incident: Incident | None, host: str) -> dict[str, Any] | None:
+    if incident is None:
+        return None
+    number = incident.since
+    return {
+        "id": f"{host}-{number}", "since": to_text(incident.since), "count": incident.times,
+        "first_run": incident.first_run or None,
+    }  # fmt: skip
+
+
+def _is_about(rule: Rule, jobs: re.Pattern[str] | None, happening: Happening, job: Job | None) -> bool:
+    if jobs is not None and not jobs.fullmatch(happening.job or ""):
+        return False
+    if rule.tags and (job is None or not set(rule.tags) & set(job.tags)):
+        return False
+    return not rule.users or (job is not None and (job.user or "root") in rule.users)

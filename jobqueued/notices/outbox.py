@@ -1,0 +1,222 @@
+"""The outbox: notices that wait to be sent, gathered for each target, and tried again until they are or get too old.
+
+At least once: what was sent is forgotten after the answer, so a notice may be sent again, under the same id.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, to_text
+from jobqueued.notify import Policy, Target
+from jobqueued.saved import Notice
+
+SENDING = 2
+"""Messages that are on their way at a time."""
+MOST = 500
+"""Notices that wait for one target; of further ones only their number is kept."""
+SHOWN = 50
+"""Notices that one message names."""
+_NAMED = 3
+_FIRST_PAUSE, _LONGEST_PAUSE, _HOPELESS_PAUSE = MINUTE, HOUR, 6 * HOUR
+_GIVE_UP = 3 * DAY
+_SAID_EVERY = DAY
+
+
+class Message(NamedTuple):
+    """One message to a target: a notice, or several together.  `number` is unique for ever on this host."""
+
+    number: int
+    id: str
+    target: Target
+    about: dict[str, Any]
+    job: str | None
+    """The job of the first of them."""
+
+
+class _Trouble(NamedTuple):
+    """The last failure to send to a target, and until when nothing is sent there."""
+
+    error: str
+    until: int
+    said: int
+
+
+class Outbox:
+    """`policy` tells when a target takes notices, by the clock of `zone`."""
+
+    def __init__(self, host: str, policy: Callable[[Target], Policy], zone: str) -> None:
+        self._host, self._policy, self._zone = host, policy, ZoneInfo(zone)
+        self._waiting: dict[Target, dict[int, Notice]] = {}
+        self._sending: dict[int, tuple[Target, list[int]]] = {}
+        self._sent: dict[Target, deque[int]] = {}
+        self._troubles: dict[Target, _Trouble] = {}
+        self._last = 0
+
+    def __iter__(self) -> Iterator[Notice]:
+        """All that wait, and are on their way."""
+        return (notice for notices in self._waiting.values() for notice in notices.values())
+
+    @property
+    def troubles(self) -> list[str]:
+        """The targets that can't be reached, for people."""
+        return [
+            f"notices to {target.shown} can't be sent: {trouble.error}; see: jobqueuectl notify --list"
+            for target, trouble in self._troubles.items()
+        ]
+
+    def restore(self, notices: Iterable[Notice]) -> None:
+        """Take over what an earlier scheduler kept."""
+        for notice in sorted(notices, key=lambda notice: notice.id):
+            self._waiting.setdefault(Target.parse(notice.target), {})[notice.id] = notice
+            self._last = max(self._last, notice.id)
+
+    def put(self, target: Target, about: dict[str, Any], wall: int) -> SaveNotice:
+        """Take in a notice."""
+        waiting = self._waiting.setdefault(target, {})
+        if len(waiting) >= MOST:
+            newest = waiting[max(waiting)]
+            notice = replace(newest, more=newest.more + 1)
+        else:
+            self._last = max(self._last + 1, wall)
+            notice = Notice(self._last, str(target), wall, about)
+        waiting[notice.id] = notice
+        return SaveNotice(notice)
+
+    # when
+
+    def next_at(self, wall: int) -> int | None:
+        """The instant (wall) at which `take` has something; None: only an answer or a notice changes anything."""
+        if len(self._sending) >= SENDING:
+            return None
+        return min((self._opens(target, wall) for target in self._ready()), default=None)
+
+    def _ready(self) -> list[Target]:
+        busy = {target for target, _ in self._sending.values()}
+        return [target for target, waiting in self._waiting.items() if waiting and target not in busy]
+
+    def _opens(self, target: Target, wall: int) -> int:
+        policy, first = self._policy(target), min(self._waiting[target].values(), key=lambda notice: notice.id)
+        opens = max(wall, min(first.created, wall) + policy.digest)
+        if (trouble := self._troubles.get(target)) is not None:
+            opens = max(opens, min(trouble.until, wall + _HOPELESS_PAUSE))
+        most, period = policy.rate
+        sent = self._sent.get(target, ())
+        if len(sent) >= most:
+            opens = max(opens, min(sent[-most], wall) + period)
+        return self._after_quiet(policy.quiet, opens)
+
+    def _after_quiet(self, quiet: tuple[int, int] | None, instant: int) -> int:
+        """The instant, or the end of the quiet part of the day in which it is."""
+        if quiet is None:
+            return instant
+        local = datetime.fromtimestamp(instant // SECOND, self._zone)
+        begin, end = quiet
+        minute = local.hour * 60 + local.minute
+        if not (begin <= minute < end if begin < end else minute >= begin or minute < end):
+            return instant
+        over = local.replace(hour=end // 60, minute=end % 60, second=0)
+        if minute >= end:
+            over += timedelta(days=1)
+        return int(over.timestamp()) * SECOND
+
+    # sending
+
+    def take(self, wall: int) -> Iterator[Message]:
+        """Yield the messages that are due; each is on its way until `answered`."""
+        for target in sorted(self._ready(), key=lambda target: min(self._waiting[target])):
+            if len(self._sending) >= SENDING:
+                return
+            if self._opens(target, wall) <= wall:
+                notices = list(self._waiting[target].values())
+                number = notices[0].id
+                self._sending[number] = target, [notice.id for notice in notices]
+                yield Message(
+                    number,
+                    f"{self._host}-{number}-{notices[-1].id}",
+                    target,
+                    together(notices),
+                    notices[0].about["job"],
+                )
+
+    def answered(self, number: int, answer: str, wall: int) -> list[Command]:
+        """Take the answer about a message: ``sent``, ``later SECONDS WHY`` or ``never WHY``."""
+        if number not in self._sending:  # of an earlier scheduler
+            return []
+        target, ids = self._sending.pop(number)
+        word, _, why = answer.partition(" ")
+        if word == "sent":
+            return self._sent_all(target, ids, wall)
+        pause = 0
+        if word == "later":
+            seconds, _, why = why.partition(" ")
+            pause = int(seconds) * SECOND if seconds.isdigit() else 0
+        return self._failed(target, ids, why or answer, pause if word == "later" else _HOPELESS_PAUSE, wall)
+
+    def lose_all(self, wall: int) -> list[Command]:
+        """Whoever was sending is gone, so nothing is known of what was on its way: it is sent again."""
+        sending, self._sending = self._sending, {}
+        return [c for number in sending for c in self._lost(*sending[number], wall)]
+
+    def _lost(self, target: Target, ids: list[int], wall: int) -> list[Command]:
+        return self._failed(target, ids, "its sender was gone", 0, wall)
+
+    def _sent_all(self, target: Target, ids: list[int], wall: int) -> list[Command]:
+        waiting = self._waiting[target]
+        notices = [waiting.pop(each) for each in ids]
+        if not waiting:
+            del self._waiting[target]
+        self._sent.setdefault(target, deque(maxlen=1000)).append(wall)
+        self._troubles.pop(target, None)
+        said = Say("notice_sent", {"target": target.shown, "summary": together(notices)["summary"]})
+        return [*map(ForgetNotice, ids), said]
+
+    def _failed(self, target: Target, ids: list[int], why: str, pause: int, wall: int) -> list[Command]:
+        waiting = self._waiting[target]
+        first = replace(waiting[ids[0]], tries=waiting[ids[0]].tries + 1, error=why)
+        waiting[first.id] = first
+        pause = pause or min(_LONGEST_PAUSE, _FIRST_PAUSE << min(first.tries - 1, 6))
+        before = self._troubles.get(target)
+        said = before.said if before else None
+        commands: list[Command] = [SaveNotice(first)]
+        if said is None or not said <= wall < said + _SAID_EVERY:
+            said = wall
+            again = to_text(wall + pause)
+            fields = {"target": target.shown, "reason": why, "waiting": len(waiting), "again": again}
+            commands.append(Say("notice_failed", fields))
+        self._troubles[target] = _Trouble(why, wall + pause, said)
+        return commands + self._give_up(target, wall)
+
+    def _give_up(self, target: Target, wall: int) -> list[Command]:
+        """Let go what is too old."""
+        waiting = self._waiting[target]
+        old = [notice for notice in waiting.values() if notice.created + _GIVE_UP <= wall]
+        for notice in old:
+            del waiting[notice.id]
+        if not old:
+            return []
+        if not waiting:
+            del self._waiting[target]
+        fields = {"target": target.shown, "reason": old[0].error or old[-1].error, "count": len(old)}
+        return [*(ForgetNotice(notice.id) for notice in old), Say("notice_given_up", fields)]
+
+
+def together(notices: list[Notice]) -> dict[str, Any]:
+    """One document about all of them: the only one, or a digest that names them."""
+    first, more = notices[0].about, sum(notice.more for notice in notices)
+    if len(notices) == 1 and not more:
+        return first
+    held = [{name: each.about[name] for name in ("event", "at", "job", "run", "summary")} for each in notices]
+    count = len(notices) + more
+    named = "; ".join(it["summary"] for it in held[:_NAMED]) + "; …" * (count > _NAMED)
+    return {
+        **first, "event": "digest", "summary": f"{count} notices: {named}", "job": None, "run": None, "user": None,
+        "command": None, "incident": None, "record": None,
+        "held_back": held[:SHOWN], "not_shown": count - len(held[:SHOWN]),
+    }  # fmt: skip

@@ -1,0 +1,113 @@
+"""Wishes to be told: who is to get a notice of what, by which channel, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+_HOUR = 3600 * 1_000_000_000
+
+FAILURES = ("failure", "timeout", "oom", "lost")
+"""Ends that are failures: who wants `failure` wants all of them."""
+EVENTS = (*FAILURES, "recovery", "success", "missed", "skipped", "held_up", "fuse", "config_error", "degraded")
+"""All that a notice may be about."""
+EVENTS_OF_SITE = ("failure", "recovery", "missed", "held_up", "fuse", "config_error", "degraded")
+"""The events of a rule of the site that names none."""
+CHANNELS = ("email", "webhook", "command", "apprise")
+
+
+class Target(NamedTuple):
+    """The way a notice goes: ``email ops@example.org``."""
+
+    channel: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.address}"
+
+    @property
+    def shown(self) -> str:
+        """The target for people and logs: what is behind the host of a URL is a secret."""
+        scheme, colon, rest = self.address.partition("://")
+        if not colon:
+            return str(self)
+        if self.channel == "apprise":  # there the host is often a token, too
+            return f"{self.channel} {scheme}://…"
+        return f"{self.channel} {scheme}://{rest.partition('/')[0].rpartition('@')[2]}/…"
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """The inverse of str()."""
+        channel, _, address = text.partition(" ")
+        return cls(channel, address)
+
+
+class Webhook(NamedTuple):
+    """A URL, and how notices are posted there (docs/notices.md)."""
+
+    url: str
+    template: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    secret_file: str = ""
+    proxy: str = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All of it but the URL, as notifier.py knows it."""
+        found = {**self._asdict(), "headers": dict(self.headers)}
+        return {name: value for name, value in found.items() if value and name != "url"}
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """One wish: notices `on` these events to all these addresses; `remind` (ns): how often of what goes on."""
+
+    on: tuple[str, ...] = ("failure", "recovery", "missed")
+    email: tuple[str, ...] = ()
+    webhook: tuple[Webhook, ...] = ()
+    command: tuple[str, ...] = ()
+    apprise: tuple[str, ...] = ()
+    remind: int | None = 6 * _HOUR
+
+    def wants(self, event: str) -> bool:
+        """Tell whether it is about an event."""
+        wider = "failure" if event in FAILURES else "skipped" if event == "missed" else event
+        return event in self.on or wider in self.on
+
+    def targets(self) -> Iterator[Target]:
+        """Yield all addresses."""
+        for channel in CHANNELS:
+            for each in getattr(self, channel):
+                yield Target(channel, each.url if isinstance(each, Webhook) else each)
+
+    def settings(self, target: Target) -> dict[str, Any]:
+        """The settings that it has for a target of its own; nothing for others."""
+        return next((hook.settings for hook in self.webhook if target == ("webhook", hook.url)), {})
+
+
+NOBODY = Notify()
+
+
+class Policy(NamedTuple):
+    """The times at which a target takes notices: not in the `quiet` part of the day (minutes), gathered for `digest`
+    (ns), and at most so many messages in so long (ns).  What is held back comes in one message.
+    """
+
+    quiet: tuple[int, int] | None = None
+    digest: int = 0
+    rate: tuple[int, int] = (30, _HOUR)
+
+
+DEFAULT_POLICY = Policy()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A wish of the site, about the jobs with one of these ids (patterns), tags and users; none: about all."""
+
+    notify: Notify
+    jobs: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    policy: Policy = DEFAULT_POLICY

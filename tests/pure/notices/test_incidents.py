@@ -1,0 +1,177 @@
+"""Incidents: people are told once, again where it is something else, now and then while it lasts, and its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobqueued.model import DAY, HOUR, MINUTE, Job
+from jobqueued.notify import Notify, Rule, Target, Webhook
+from tests.support.told import OPS, Told, record
+
+
+def test_a_day_of_failures() -> None:
+    """A minutely job that fails for a day: 1 + 4 + 1 messages, whoever restarts the daemon meanwhile."""
+    told = Told()
+    for minute in range(24 * 60 + 1):
+        if minute % 97 == 0:
+            told.restart()
+        told.ends("sync", 1)
+        told.wait(MINUTE)
+    told.ends("sync")
+    told.wait(MINUTE)
+    assert ["failure", *["reminder"] * 4, "recovery"] == told.events
+    assert told.summaries[0] == "sync@1 failed after 1 s: exit code 1"
+    assert told.summaries[-1].endswith("; before, it had failed 1441 times in 1 d")
+    assert told.got[-1].about["incident"]["count"] == 1441
+    assert ({}, {}) == (told.incidents, told.saved)
+
+
+def test_another_failure_is_told_anew() -> None:
+    """Another exit code, signal or way to end; the same one again is not."""
+    told = Told()
+    for exit_code, state in ((1, ""), (1, ""), (2, ""), (1, "timed_out"), (1, "oom_killed"), (1, "lost"), (1, "lost")):
+        told.ends("a", exit_code, state=state)
+        told.wait(MINUTE)
+    assert ["failure", "failure", "timeout", "oom", "lost"] == told.events
+
+
+def test_whose_failure_was_not_told() -> None:
+    """An end is told to those who know of the beginning, and want it."""
+    told = Told([Rule(Notify(on=("recovery",), email=("a@example.org",))), OPS])
+    told.ends("a", 1)
+    told.wait(MINUTE)
+    told.ends("a")
+    told.wait(MINUTE)
+    assert ["ops@example.org"] * 2 == [message.target.address for message in told.got]
+    told.ends("a")
+    told.ends("b")
+    told.wait(DAY)
+    assert len(told.got) == 2
+
+
+@pytest.mark.parametrize("state", ["killed", "succeeded"])
+def test_what_is_no_failure(state: str) -> None:
+    """What a person stopped, and what went well, is told to nobody who does not ask for it."""
+    told = Told()
+    told.ends("a", 0, state=state, reason="stopped by root")
+    told.wait(DAY)
+    assert [] == told.got
+
+
+def test_a_failover_does_not_hide_the_failure() -> None:
+    """The run has succeeded, for those who depend on it; whoever looks after the job is told."""
+    told = Told()
+    fields = {"attempt": 1, "reason": "exit code 3"}
+    document = {"attempts": [fields, {"attempt": 2, "failover": True, "reason": None}], "reason": "by the failover"}
+    told.say("run_ended", record={**record("a", 1), **document})
+    told.wait(MINUTE)
+    assert ["a@1 failed: exit code 3; its failover has succeeded"] == told.summaries
+
+
+def test_no_reminder() -> None:
+    """`remind: none` is once; a shorter one is a shorter one, for each target."""
+    rules = [
+        Rule(Notify(email=("once@example.org",), remind=None)),
+        Rule(Notify(email=("often@example.org",), remind=HOUR)),
+    ]
+    told = Told(rules)
+    for _ in range(10):
+        told.ends("a", 1)
+        told.wait(HOUR)
+    addresses = [message.target.address for message in told.got]
+    assert (1, 10) == (addresses.count("once@example.org"), addresses.count("often@example.org"))
+
+
+def test_a_clock_that_was_ahead() -> None:
+    """A reminder that was told in the future keeps nobody from the next."""
+    told = Told()
+    told.wall += 300 * DAY
+    told.ends("a", 1)
+    told.wait(MINUTE)
+    told.wall -= 300 * DAY
+    told.ends("a", 1)
+    told.wait(MINUTE)
+    assert ["failure", "reminder"] == told.events
+
+
+def test_who_is_told_of_which_job() -> None:
+    """By id or pattern, tag, user, and by the job itself; whoever is told twice over is told once."""
+    jobs = [
+        Job(id="db-1", command="x", tags=("nightly",), user="alice"),
+        Job(id="web", command="x", notify=Notify(email=("web@example.org", "all@example.org"))),
+    ]
+    rules = [
+        Rule(Notify(email=("db@example.org",)), jobs=("db-*", "old")),
+        Rule(Notify(email=("night@example.org",)), tags=("nightly", "x")),
+        Rule(Notify(email=("root@example.org",)), users=("root",)),
+        Rule(Notify(email=("all@example.org",))),
+    ]
+    told = Told(rules, jobs)
+    found = {}
+    for job in ("db-1", "web", "gone"):
+        told.got.clear()
+        told.ends(job, 1)
+        told.wait(MINUTE)
+        found[job] = sorted(message.target.address.partition("@")[0] for message in told.got)
+    assert {"db-1": ["all", "db", "night"], "web": ["all", "root", "web"], "gone": ["all"]} == found
+
+
+def test_the_site() -> None:
+    """A refused file, an invalid job and a state that can't be saved have an end, too, and belong to no job's rule."""
+    told = Told([Rule(SITE), Rule(SITE, jobs=("x",))])
+    told.say("refused", file="/etc/jobqueue.d/a.yaml", jobs=["a"])
+    told.say("job_invalid", job="b", reason="no user bob", file="b.yaml", line=3)
+    told.say("degraded", text="cannot save state")
+    told.wait(MINUTE)
+    told.say("refused", file="/etc/jobqueue.d/a.yaml", jobs=["a"])
+    told.say("mended", file="/etc/jobqueue.d/a.yaml")
+    told.say("job_valid", job="b")
+    told.say("recovered", text="state is saved again", of="state")
+    told.say("recovered", text="the launcher answers again")
+    told.wait(MINUTE)
+    events = [each["event"] for message in told.got for each in message.about["held_back"] or [message.about]]
+    assert ["config_error", "config_error", "degraded", "recovery", "recovery", "recovery"] == events
+
+
+SITE = Notify(on=("config_error", "degraded", "recovery"), email=("ops@example.org",))
+
+
+def test_an_end_that_nobody_saw() -> None:
+    """What is over by the next start is told as over; what belongs to a job that is gone is over in silence."""
+    told = Told([Rule(Notify(on=("failure", "config_error", "recovery"), email=("ops@example.org",)))])
+    told.say("refused", file="a.yaml", jobs=[])
+    told.say("refused", file="b.yaml", jobs=[])
+    told.say("job_invalid", job="b", reason="no user bob", file="b.yaml", line=3)
+    told.say("job_invalid", job="c", reason="no user bob", file="b.yaml", line=3)
+    told.ends("d", 1)
+    told.wait(MINUTE)
+    told.got.clear()
+    told.restart()
+    told.commit(told.notices.reconcile({"b.yaml"}, {"b": False, "c": True}.get, told.wall))
+    told.wait(MINUTE)
+    assert ["2 notices: a.yaml: accepted again; b is valid again"] == told.summaries
+    assert ["file b.yaml", "invalid c"] == sorted(told.incidents)
+
+
+def test_settings_of_a_webhook() -> None:
+    """Those that a job has for its URL, or a rule; others go without."""
+    url = "https://example.org/x"
+    own = Notify(webhook=(Webhook(url, template="$title", headers=(("A", "b"),)),))
+    told = Told([Rule(Notify(webhook=(Webhook(url, secret_file="/s"),)))], [Job(id="a", command="x", notify=own)])
+    target = Target("webhook", url)
+    assert {"template": "$title", "headers": {"A": "b"}} == told.notices.settings(target, "a")
+    assert {"secret_file": "/s"} == told.notices.settings(target, None)
+    assert {} == told.notices.settings(Target("webhook", "https://example.org/y"), "a")
+    assert ("webhook https://example.org/…", "apprise ntfy://…") == (target.shown, Target("apprise", "ntfy://t").shown)
+
+
+def test_skips() -> None:
+    """A missed occurrence is told; other skips to those who want them. The next success ends it, without a word."""
+    told = Told([OPS, Rule(Notify(on=("skipped",), email=("all@example.org",)))])
+    for reason in ("missed", "queue_full", "queue_full"):
+        told.say("run_skipped", run="a@1", reason=reason, due=0, count=1)
+        told.wait(MINUTE)
+    assert ["missed", "missed", "skipped"] == told.events
+    told.ends("a")
+    told.wait(MINUTE)
+    assert (3, {}) == (len(told.got), told.incidents)

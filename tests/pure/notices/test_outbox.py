@@ -1,0 +1,208 @@
+"""The outbox: nothing is lost, nobody is flooded, and what is held back comes later, with its number."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, to_instant
+from jobqueued.notices.notices import Notices
+from jobqueued.notices.outbox import MOST, SENDING, SHOWN
+from jobqueued.notify import Notify, Policy, Rule
+from tests.support.told import Told
+
+OPS = Notify(email=("ops@example.org",))
+
+
+def under(**policy: Any) -> Told:
+    """A host whose only rule has this policy."""
+    return Told([Rule(OPS, policy=Policy(**policy))])
+
+
+def at(text: str) -> int:
+    return to_instant(datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
+def test_a_thousand_at_once() -> None:
+    """One message names the first of them and counts the others; nothing more is kept than it names, and some."""
+    told = under()
+    for number in range(1000):
+        told.ends(f"job-{number}", 1)
+    assert len(told.saved) == MOST
+    told.wait(MINUTE)
+    (message,) = told.got
+    assert message.about["summary"].startswith("1000 notices: job-0@1 failed after 1 s: exit code 1; job-1@1 failed")
+    assert (SHOWN, 1000 - SHOWN) == (len(message.about["held_back"]), message.about["not_shown"])
+    assert {} == told.saved
+
+
+def test_a_rate() -> None:
+    """Ten messages go; the next says all that came meanwhile, once the first of the ten is an hour old."""
+    told = under(rate=(10, HOUR))
+    for minute in range(30):
+        told.ends(f"job-{minute}", 1)
+        told.wait(MINUTE)
+    assert len(told.got) == 10
+    told.wait(HOUR)
+    assert len(told.got) == 11
+    assert told.summaries[-1].startswith("20 notices: job-10@1 ")
+
+
+def test_a_digest() -> None:
+    """All of an hour in one message, an hour after the first."""
+    told = under(digest=HOUR)
+    for minute in range(90):
+        told.ends(f"job-{minute}", 1)
+        told.wait(MINUTE)
+    told.wait(HOUR)
+    assert [60, 30] == [int(summary.partition(" ")[0]) for summary in told.summaries]
+
+
+@pytest.mark.parametrize(
+    ("now", "opens"),
+    [
+        ("2026-07-01T21:59:00", "2026-07-01T21:59:00"),
+        ("2026-07-01T22:00:00", "2026-07-02T07:00:00"),
+        ("2026-07-01T03:00:00", "2026-07-01T07:00:00"),
+        ("2026-07-01T07:00:00", "2026-07-01T07:00:00"),
+    ],
+)
+def test_quiet_hours(now: str, opens: str) -> None:
+    """Over midnight, and in the middle of them."""
+    told = under(quiet=(22 * 60, 7 * 60))
+    told.wall = at(now)
+    told.ends("a", 1)
+    assert at(opens) == told.notices.outbox.next_at(told.wall)
+
+
+def test_quiet_hours_over_a_clock_change() -> None:
+    """In their own zone: the night of 29 March 2026 in Berlin is an hour shorter."""
+    told = under(quiet=(22 * 60, 7 * 60))
+    told.wall = at("2026-03-28T22:30:00")
+    told.notices = Notices("db1", told.rules, "Europe/Berlin", told.jobs.get)
+    told.ends("a", 1)
+    assert at("2026-03-29T05:00:00") == told.notices.outbox.next_at(told.wall)
+
+
+def test_a_receiver_that_is_away() -> None:
+    """It is tried after 1, 2, 4 … minutes, at last each hour; what came meanwhile goes along.
+
+    It is said once a day. After three days what is so old is given up, and that is said.
+    """
+    told = under()
+    told.answer = "later 0 connection refused"
+    told.ends("a", 1)
+    tries = []
+    begin = told.wall
+    while told.wall < begin + 3 * DAY - 2 * HOUR:
+        told.wall = told.notices.outbox.next_at(told.wall) or 0
+        tries += [(told.wall - begin) // MINUTE for _ in told.send()]
+    assert [0, 1, 3, 7, 15, 31, 63, 123, 183] == tries[:9]
+    assert ["notice_failed"] * 3 == [said.event for said in told.said]
+    assert "can't be sent: connection refused" in told.notices.outbox.troubles[0]
+    told.wait(3 * HOUR)
+    assert ("notice_given_up", 1) == (told.said[-1].event, told.said[-1].fields["count"])
+    assert ({}, None) == (told.saved, told.notices.outbox.next_at(told.wall))
+
+
+def test_a_receiver_that_comes_back() -> None:
+    """All at once, and the troubles are over."""
+    told = under()
+    told.answer = "later 0 connection refused"
+    for number in range(3):
+        told.ends(f"job-{number}", 1)
+        told.wait(MINUTE)
+    told.answer = "sent"
+    told.wait(HOUR)
+    assert [3] == [int(summary.partition(" ")[0]) for summary in told.summaries]
+    assert ({}, []) == (told.saved, told.notices.outbox.troubles)
+
+
+@pytest.mark.parametrize(
+    ("answer", "pause"), [("later 300 too many", 300), ("never 550 no such user", 6 * 3600), ("", 60), ("what", 60)]
+)
+def test_when_it_is_tried_again(answer: str, pause: int) -> None:
+    """When the receiver says; what can't work is not dropped, as its cause may be mended."""
+    told = under()
+    told.ends("a", 1)
+    (message,) = told.notices.outbox.take(told.wall)
+    told.commit(told.notices.outbox.answered(message.number, answer, told.wall))
+    expected = 6 * 3600 if answer in ("", "what") else pause
+    assert told.wall + expected * SECOND == told.notices.outbox.next_at(told.wall)
+
+
+def test_one_target_does_not_hold_up_another() -> None:
+    """Each is tried by itself, few at a time."""
+    targets = tuple(f"{number}@example.org" for number in range(5))
+    told = Told([Rule(Notify(email=targets))])
+    told.ends("a", 1)
+    first = list(told.notices.outbox.take(told.wall))
+    assert SENDING == len(first)
+    assert (None, []) == (told.notices.outbox.next_at(told.wall), list(told.notices.outbox.take(told.wall)))
+    told.commit(told.notices.outbox.answered(first[0].number, "later 0 no", told.wall))
+    told.wait(SECOND)
+    assert set(targets) - {message.target.address for message in first} == {m.target.address for m in told.got}
+
+
+def test_an_answer_of_before() -> None:
+    """What an earlier daemon asked for changes nothing."""
+    told = under()
+    told.ends("a", 1)
+    assert [] == told.notices.outbox.answered(4711, "sent", told.wall)
+    assert len(told.saved) == 1
+
+
+def test_a_sender_that_is_gone() -> None:
+    """What was on its way goes again, under the same id."""
+    told = under()
+    told.ends("a", 1)
+    (first,) = told.notices.outbox.take(told.wall)
+    told.commit(told.notices.outbox.lose_all(told.wall))
+    told.wait(2 * MINUTE)
+    assert [first.id] == [message.id for message in told.got]
+
+
+def test_ids_are_never_used_again() -> None:
+    """Receivers drop doubles by them: not after a restart with an empty outbox, nor after a clock that is set back."""
+    told, ids = under(), []
+    for step in (0, -HOUR, 0, DAY):
+        told.wall += step
+        told.ends("a", 1)
+        told.ends("a")
+        told.wait(SECOND)
+        ids = [message.id for message in told.got]
+        told.restart() if step == 0 else None
+    assert len(set(ids)) == len(ids)
+
+
+@given(st.lists(st.sampled_from(["fail", "succeed", "send", "lose", "die", "wait", "away", "back"]), max_size=40))
+def test_at_least_once(steps: list[str]) -> None:
+    """Whatever dies at whatever moment: each first failure and each recovery arrives, and nothing waits for ever."""
+    told = Told([Rule(Notify(email=("ops@example.org",), remind=None))])
+    runs, failing, expected = 0, False, set[tuple[str, str]]()
+    for step in steps:
+        if step in ("fail", "succeed"):
+            runs += 1
+            told.ends("a", int(step == "fail"))
+            if failing != (step == "fail"):
+                expected.add(("recovery" if failing else "failure", f"a@{runs}"))
+            failing = step == "fail"
+        elif step == "send":  # it arrives, and the daemon may die before it knows
+            told.got += list(told.notices.outbox.take(told.wall))
+        elif step == "lose":
+            told.commit(told.notices.outbox.lose_all(told.wall))
+        elif step == "die":
+            told.restart()
+        elif step == "wait":
+            told.wait(MINUTE)
+        else:
+            told.answer = "later 0 away" if step == "away" else "sent"
+    told.answer = "sent"
+    told.commit(told.notices.outbox.lose_all(told.wall))
+    told.wait(2 * DAY)
+    seen = {(each["event"], each["run"]) for it in told.got for each in it.about["held_back"] or [it.about]}
+    assert (expected, {}) == (seen, told.saved)

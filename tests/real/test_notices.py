@@ -1,0 +1,144 @@
+"""Notices by a real daemon: nobody who dies costs one, nobody who hangs holds up a run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.host import Host, wait_for
+from tests.support.users import ME
+
+GOT = """#!/bin/sh
+cat >>{root}/got
+echo >>{root}/got
+[ ! -e {root}/away ] || exit 75
+[ ! -e {root}/hangs ] || exec sleep 1000
+"""
+
+
+class Told(Host):
+    """A host whose notices go to a program that writes them down."""
+
+    def begin(self, jobs: str, rule: str = "") -> None:
+        program = self.root / "receive"
+        program.write_text(GOT.format(root=self.root))
+        program.chmod(0o755)
+        (self.root / "jobqueued.yaml").write_text(f"notify: {{command: {program}, {rule}}}\nnotifier: {ME.pw_name}\n")
+        self.write("jobs.yaml", jobs)
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        self.start("--config", str(self.root / "jobqueued.yaml"))
+
+    def got(self) -> list[dict[str, Any]]:
+        """The notices that have come."""
+        path = self.root / "got"
+        return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+
+    def told(self) -> list[str]:
+        """Each in a word and the run it is about, those of a digest too."""
+        each = [one for event in self.got() for one in event["held_back"] or [event]]
+        return [f"{event['event']} {event['run']}" for event in each]
+
+    def ends(self, job: str) -> str:
+        """Run a job to its end."""
+        run: str = self.call("Run", job=job)["run"]
+        self.call("Wait", run=run)
+        return run
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Told]:
+    host = Told(tmp_path / "host")
+    yield host
+    host.close()
+
+
+FLAKY = "jobs: {a: {command: 'test -e %s', retries: 0}, b: {command: 'exit 2'}}"
+
+
+def test_an_incident(told: Told) -> None:
+    """Told once, its end once, over a restart; the file that is refused is told by itself."""
+    told.begin(FLAKY % (told.root / "ok"))
+    assert "a@1" == told.ends("a")
+    wait_for(lambda: told.told() == ["failure a@1"], why="the failure")
+    (notice,) = told.got()
+    assert (notice["record"]["exit_code"], notice["incident"]["count"], notice["version"]) == (1, 1, 1)
+    told.ends("a")
+    told.kill()
+    told.begin_again()
+    told.ends("a")
+    (told.root / "ok").touch()
+    told.ends("a")
+    wait_for(lambda: told.told() == ["failure a@1", "recovery a@4"], why="the recovery")
+    told.write("bad.yaml", "jobs: 5")
+    wait_for(lambda: told.told()[2:] == ["config_error None"], why="the refused file")
+    told.write("bad.yaml", "jobs: {}")
+    wait_for(lambda: told.told()[3:] == ["recovery None"], why="that it is accepted")
+    assert [] == told.call("Notices")["incidents"]
+
+
+def test_a_receiver_that_hangs_or_is_away(told: Told) -> None:
+    """Runs go on; a daemon that is killed meanwhile sends it again, under the same id."""
+    told.begin(FLAKY % "/", "on: [failure, success]")
+    (told.root / "hangs").touch()
+    told.ends("b")
+    wait_for(told.got, why="the first try")
+    assert "a@1" == told.ends("a")
+    told.kill()
+    (told.root / "hangs").unlink()
+    (told.root / "away").touch()
+    told.begin_again()
+    wait_for(lambda: len(told.got()) > 1 and told.said("notice_failed"), why="another try")
+    waiting = told.call("Notices")["notices"]
+    assert ["failure", "success"] == [it["event"] for it in waiting]
+    assert "away" not in waiting[0]["error"]
+    assert any("can't be sent" in trouble for trouble in told.call("Status")["troubles"])
+    (told.root / "away").unlink()
+    told.kill()
+    told.begin_again()
+    wait_for(lambda: not told.call("Notices")["notices"], why="sent")
+    assert {"failure b@1", "success a@1"} == set(told.told())
+    assert [] == [trouble for trouble in told.call("Status")["troubles"] if "notices" in trouble]
+
+
+def test_what_the_sender_leaves_is_ended(told: Told) -> None:
+    """A receiver's own children do not stay with the supervisor, which takes the next run."""
+    told.begin(FLAKY % "/", "on: [success]")
+    program = told.root / "receive"
+    program.write_text(f"#!/bin/sh\nsetsid sleep 1000 & echo $! >{told.root}/left\ncat >>{told.root}/got\n")
+    told.ends("a")
+    wait_for(lambda: not told.call("Notices")["notices"], why="sent")
+    pid = int((told.root / "left").read_text())
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="its end")
+    assert "a@2" == told.ends("a")
+
+
+def test_a_test(told: Told) -> None:
+    """`Notify` puts a test for each target; nobody to tell is said."""
+    told.begin(FLAKY % "/")
+    (notice,) = told.call("Notify")["notices"]
+    assert f"command {told.root}/receive" == notice["target"]
+    wait_for(lambda: [it["event"] for it in told.got()] == ["test"], why="the test")
+    (told.root / "jobqueued.yaml").write_text("{}")
+    told.stop()
+    told.begin_again()
+    assert "nobody is told" in json.dumps(told.call("Notify"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_notifier_that_does_not_exist(told: Told) -> None:
+    """It is said, and tried again."""
+    told.begin("jobs: {b: {command: exit 2}}")
+    config = told.root / "jobqueued.yaml"
+    told.stop()
+    config.write_text(config.read_text().replace(f"notifier: {ME.pw_name}", "notifier: no-such-user"))
+    told.begin_again()
+    told.ends("b")
+    wait_for(lambda: told.said("notice_failed"), why="the failure to send")
+    assert "no-such-user" in told.said("notice_failed")[0]["message"]
