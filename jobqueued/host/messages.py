@@ -92,6 +92,10 @@ def _mended(fields: Fields) -> str:
     return f"{fields['file']}: {'removed, and its problems with it' if fields.get('gone') else 'accepted again'}"
 
 
+def _notices(count: int) -> str:
+    return "1 notice" if count == 1 else f"{count} notices"
+
+
 VOCABULARY: dict[str, Entry] = {
     "ready": Entry("info", "6c5a2b9d0f5e4c0f9a4d5b0c1f6f6d11", lambda f: f"ready: {f['summary']}"),
     "stopped": Entry("info", "b1f43c3a52e94d4f8a3ce0f3a3a8c2d5", lambda f: f"stopped: {f['summary']}"),
@@ -187,11 +191,11 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "notice_failed": Entry(
         "error", "7be1d0c95f3a4a6cb82d4e7f1a9c0d35",
-        lambda f: f"cannot send {f['waiting']} notices to {f['target']}: {f['reason']}; see: jobqueuectl notify --list",
+        lambda f: f"{f['target']}: {_notices(f['waiting'])} can't be sent: {f['reason']}; see: jobqueuectl notify",
     ),
     "notice_given_up": Entry(
         "error", "c94f2a7d8e1b4b05a6d3f8e2b7c1059e",
-        lambda f: f"{f['count']} notices to {f['target']} are given up after 3 days: {f['reason']}",
+        lambda f: f"{f['target']}: {_notices(f['count'])} given up after 3 days: {f['reason']}",
     ),
     "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
     "unsaved": Entry("warning", "2f9b60f5bec545069ed78914836694d6", lambda f: f["text"]),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, to_text
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND
 from jobqueued.notify import Policy, Target
 from jobqueued.saved import Notice
 
@@ -67,7 +67,7 @@ class Outbox:
     def troubles(self) -> list[str]:
         """The targets that can't be reached, for people."""
         return [
-            f"notices to {target.shown} can't be sent: {trouble.error}; see: jobqueuectl notify --list"
+            f"notices to {target.shown} can't be sent: {trouble.error}; see: jobqueuectl notify"
             for target, trouble in self._troubles.items()
         ]
 
@@ -187,9 +187,8 @@ class Outbox:
         commands: list[Command] = [SaveNotice(first)]
         if said is None or not said <= wall < said + _SAID_EVERY:
             said = wall
-            again = to_text(wall + pause)
-            fields = {"target": target.shown, "reason": why, "waiting": len(waiting), "again": again}
-            commands.append(Say("notice_failed", fields))
+            told = Say("notice_failed", {"target": target.shown, "reason": why, "waiting": len(waiting)})
+            commands.append(told)
         self._troubles[target] = _Trouble(why, wall + pause, said)
         return commands + self._give_up(target, wall)
 
@@ -203,8 +202,9 @@ class Outbox:
             return []
         if not waiting:
             del self._waiting[target]
-        fields = {"target": target.shown, "reason": old[0].error or old[-1].error, "count": len(old)}
-        return [*(ForgetNotice(notice.id) for notice in old), Say("notice_given_up", fields)]
+        why = old[0].error or old[-1].error
+        said = Say("notice_given_up", {"target": target.shown, "reason": why, "count": len(old)})
+        return [*(ForgetNotice(notice.id) for notice in old), said]
 
 
 def together(notices: list[Notice]) -> dict[str, Any]:

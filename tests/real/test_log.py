@@ -151,10 +151,26 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "backup: invalid, will not run: no user 'x' on this host (/a.yaml:2)",
     ),
     ("job_valid", {"job": "backup"}, "backup: valid again"),
+    (
+        "notice_sent",
+        {"target": "email ops@example.org", "summary": "a@1 failed"},
+        "notice sent to email ops@example.org: a@1 failed",
+    ),
+    (
+        "notice_failed",
+        {"target": "email ops@example.org", "reason": "connection refused", "waiting": 1},
+        "email ops@example.org: 1 notice can't be sent: connection refused; see: jobqueuectl notify",
+    ),
+    (
+        "notice_given_up",
+        {"target": "email ops@example.org", "reason": "connection refused", "count": 2},
+        "email ops@example.org: 2 notices given up after 3 days: connection refused",
+    ),
     ("degraded", {"text": "cannot save state"}, "cannot save state"),
     ("unsaved", {"text": "the hold by root: in memory only"}, "the hold by root: in memory only"),
     ("trouble", {"text": "the launcher is gone"}, "the launcher is gone"),
-    ("recovered", {"text": "state is saved again"}, "state is saved again"),
+    ("recovered", {"text": "state is saved again", "of": "state"}, "state is saved again"),
+    ("recovered", {"text": "the launcher answers again"}, "the launcher answers again"),
     ("bug", {"text": "event dropped"}, "event dropped"),
 ]
 
