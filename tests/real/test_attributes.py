@@ -19,7 +19,7 @@ from jobqueued.child.spawn import is_system_trouble
 from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.model import SECOND, Job
 from jobqueued.runs.launch_spec import _CAPS, _RLIMITS, _attributes
-from tests.support.users import NEEDS_ROOT, NEEDS_USER, OTHER
+from tests.support.users import NEEDS_ROOT, NEEDS_USER, NICE, OTHER
 from tests.support.ways import Way, order
 
 WAY = Way("fork")
@@ -120,11 +120,11 @@ def test_too_many_processes() -> None:
 def test_nice() -> None:
     """The process has it, and its session, which some kernels schedule as one."""
     output, _code = WAY.run(
-        "cut -d' ' -f19 /proc/self/stat; cat /proc/self/autogroup 2>/dev/null", **attributes(nice=7)
+        "cut -d' ' -f19 /proc/self/stat; cat /proc/self/autogroup 2>/dev/null", **attributes(nice=NICE)
     )
     first, *rest = output.splitlines()
-    assert first == "7"
-    assert all(line.endswith("nice 7") for line in rest)
+    assert first == str(NICE)
+    assert all(line.endswith(f"nice {NICE}") for line in rest)
 
 
 def test_cpus() -> None:
@@ -279,6 +279,6 @@ def test_only_what_needs_it_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     way = Way("posix_spawn")
     way.run("true", stdin="x", umask=0o077, working_directory="/usr")
     assert forked == []
-    way.run(["echo", "nice"], **attributes(nice=1))
+    way.run(["echo", "nice"], **attributes(nice=NICE))
     way.refused(["/no/such"])
     assert forked == ["nice", "/no/such"]

@@ -27,7 +27,7 @@ from jobqueued.queue.placement import CPUS
 from tests.support import REPO
 from tests.support.host import wait_for
 from tests.support.pool import Pool
-from tests.support.users import ME, NEEDS_ROOT, OTHER, ROOT, STRANGER
+from tests.support.users import ME, NEEDS_ROOT, NICE, OTHER, ROOT, STRANGER
 
 RUNS = supervisor.MOST_ATTEMPTS - 3 if os.environ.get("JOBQUEUED_SOAK") else 300
 """Between the first look and the last: of each kind some thirty; at length all but the last run of a supervisor."""
@@ -58,7 +58,7 @@ def test_the_first_and_the_last_run_see_the_same(pool: Pool, tmp_path: Path) -> 
         {"command": "true", "working_directory": "/no/such"},
         {"command": "true", "environment_file": (str(wrong),)},
         {"command": "cat", "stdin": "x" * 100_000},
-        {"command": "true", "nice": 5, "oom_score_adj": 300, "no_new_privs": True, "cpu_scheduling": "batch"},
+        {"command": "true", "nice": NICE, "oom_score_adj": 300, "no_new_privs": True, "cpu_scheduling": "batch"},
         {"command": "true", "resource_limits": {"open_files": 50, "core": 0, "cpu_time": 9 * SECOND, "stack": 1 << 20}},
         {"command": "true", "group": "no-such"},
         *([{"command": "true", "user": "nobody"}, {"command": "true", "groups": ("games",)}] if ROOT else []),

@@ -24,7 +24,7 @@ from tests.support import REPO
 from tests.support.failing import Standing, limit_descriptors
 from tests.support.host import DEADLINE, wait_for
 from tests.support.pool import Pool
-from tests.support.users import NEEDS_ROOT
+from tests.support.users import NEEDS_ROOT, NICE
 
 NO_ROOM = ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE")
 
@@ -239,7 +239,7 @@ class TestTheStart:
         calls = iter(range(100))
         monkeypatch.setattr(os, "pipe2", lambda flags: real(flags) if next(calls) != 2 else _raise("EMFILE"))
         pool = Pool(tmp_path)
-        _said, path = pool.order(Job(id="job", command="true", nice=5))
+        _said, path = pool.order(Job(id="job", command="true", nice=NICE))
         assert (ended(path)["state"], ended(path)["reason"]) == ("unstarted", "start: Too many open files")
         monkeypatch.undo()
         pool.close()
@@ -257,7 +257,7 @@ class TestTheStart:
         outcomes = set()
         for spare in range(16):
             faulty.limit(spare)
-            said, path = faulty.order(Job(id="job", command="echo out; exit 7", nice=1))
+            said, path = faulty.order(Job(id="job", command="echo out; exit 7", nice=NICE))
             faulty.unlimit()
             document = ended(path) if (path / wire.ENDED).exists() else {"state": "declined", "exit_code": None}
             outcomes.add((said[-1].split()[0], document["state"], document["exit_code"]))

@@ -12,6 +12,8 @@ NEEDS_ROOT = pytest.mark.skipif(not ROOT, reason="needs root")
 NEEDS_USER = pytest.mark.skipif(ROOT, reason="needs an ordinary user")
 
 ME = pwd.getpwuid(os.geteuid())
+NICE = min(19, max(7, os.getpriority(os.PRIO_PROCESS, 0) + 1))
+"""A nice value that we may give, also where the tests run under nice(1)."""
 OTHER = "nobody"
 STRANGER, GROUP = 65534, 54321
 """A user and a group that nobody else is in."""
