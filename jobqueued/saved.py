@@ -22,6 +22,8 @@ class JobStats:
     """How long a run takes (ns): the mean of those that succeeded, in which the newest counts for a quarter."""
     failing_since: int | None = None
     """When the first of the runs that have failed in a row started; None: the last one did not fail."""
+    by_failover: bool = False
+    """Whether the last run has succeeded by its failover only."""
 
     @property
     def is_failing(self) -> bool:

@@ -20,7 +20,7 @@ from jobqueued.child import identity, sending, spawn, tree, wire
 from jobqueued.child.attempt import Attempt
 from jobqueued.child.budget import Common
 from jobqueued.child.shutdown import Shutdown
-from jobqueued.child.title import Title
+from jobqueued.child.title import entitle
 
 NAME, _IDLE = "jq-supervisor", "idle"
 """The name of the process, and behind it in its title the attempt that it has."""
@@ -67,9 +67,9 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
         raise SystemExit(f"{NAME}: cannot begin: {error.strerror}") from None
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-    shutdown, title = Shutdown(), Title()
+    shutdown = Shutdown()
     last, attempts = "", 0
-    title.say(NAME, _IDLE)
+    entitle(NAME, _IDLE)
     while (order := _receive(launcher)) is not None:
         name, directory = order
         if directory < 0:
@@ -88,12 +88,12 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
             return  # nothing was begun, and nothing should be
         attempts += 1
         attempt = Attempt(name, directory, launcher, wakeups, shutdown, common, home, last=attempts >= MOST_ATTEMPTS)
-        title.say(NAME, name)
+        entitle(NAME, name)
         try:
             last = attempt.carry_out()
         finally:
             os.close(directory)
-            title.say(NAME, _IDLE)
+            entitle(NAME, _IDLE)
         if _gone(launcher) or shutdown.began():
             _sync(last)
         if attempt.leaves:

@@ -13,20 +13,22 @@ _START, _END = 48 - 3, 49 - 3
 """The fields arg_start and arg_end of proc_pid_stat(5), counted behind the name."""
 
 
-class Title:
-    """The arguments of this process; the first of those that it has stays, as the last of each title."""
+def _arguments() -> tuple[int, int]:
+    """The address and the size of the arguments of this process; 0 where the kernel does not tell."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return 0, 0
+    start, end = int(fields[_START]), int(fields[_END])
+    return start, end - start if start else 0
 
-    def __init__(self) -> None:
-        self._last = sys.argv[1:2]
-        try:
-            with open("/proc/self/stat", "rb") as file:
-                fields = file.read().rpartition(b") ")[2].split()
-        except OSError:
-            fields = [b"0"] * 50
-        self._start, end = int(fields[_START]), int(fields[_END])
-        self._room = end - self._start if self._start else 0
 
-    def say(self, *words: str) -> None:
-        """Show these words; nothing, where the kernel does not tell where the arguments are."""
-        data = "\0".join([*words, *self._last]).encode(errors="replace")[: max(0, self._room - 1)]
-        ctypes.memmove(self._start, data.ljust(self._room, b"\0"), self._room)
+_ADDRESS, _ROOM = _arguments()
+_LAST = sys.argv[1:2]
+
+
+def entitle(*words: str) -> None:
+    """Show these words, and the first argument that this process was started with, as its arguments."""
+    data = "\0".join([*words, *_LAST]).encode(errors="replace")[: max(0, _ROOM - 1)]
+    ctypes.memmove(_ADDRESS, data.ljust(_ROOM, b"\0"), _ROOM)

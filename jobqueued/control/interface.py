@@ -12,7 +12,8 @@ INTERFACE = """\
 interface io.jobqueue
 
 # A job, where it stands, and where it was defined. Next is the first start past a pause, and null while it is paused
-# without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out.
+# without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out. Last_failover: the last
+# run has succeeded by its failover only.
 type Job (
   id: string,
   description: string,
@@ -29,6 +30,7 @@ type Job (
   next: ?string,
   last_run: ?string,
   last_state: ?string,
+  last_failover: bool,
   due: int,
   waiting: int,
   retrying: int,

@@ -70,6 +70,7 @@ class Standing(NamedTuple):
     has_missed: bool = False
     last_run: str | None = None
     last_state: str | None = None
+    last_failover: bool = False
     next: str | None = None
 
 
@@ -96,7 +97,8 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
         "id": job.id, "description": job.description, "status": status(job, it).value, "enabled": job.enabled,
         "paused": it.paused, "paused_until": it.paused_until, "skips": it.skips, "invalid": it.invalid,
         "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
-        "next": it.next, "last_run": it.last_run, "last_state": it.last_state, "due": it.due, "waiting": it.waiting,
+        "next": it.next, "last_run": it.last_run, "last_state": it.last_state,
+        "last_failover": it.last_failover, "due": it.due, "waiting": it.waiting,
         "retrying": it.later, "running": it.running, "tags": list(job.tags), "file": job.file, "line": job.line,
     }  # fmt: skip
 
@@ -152,7 +154,7 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
         is_used_up=scheduler.is_completed(job), is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
         has_missed=not stats.started,
         last_run=_moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
-        next=_moment(_next(scheduler, job)),
+        last_failover=stats.by_failover, next=_moment(_next(scheduler, job)),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from jobqueued.commands import Stop, WriteRecord
 from jobqueued.core import retries
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import ENDS, Step
-from jobqueued.core.recollection import counted
+from jobqueued.core.recollection import counted, has_failover
 from jobqueued.core.skips import skip_run
 from jobqueued.core.turn import Turn
 from jobqueued.events import StopAsked
@@ -41,8 +41,8 @@ def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
 def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
     """End a run whose last attempt left `document`."""
     state, name = turn.state, run.id.job
-    if run.failover and step is Step.SUCCEED:
-        document = {**document, "reason": "by the failover"}
+    if run.failover and step in _OF_FAILOVERS:
+        document = _of_failover(document)
     ended = state.step(run, step, reason=document.get("reason"), pid=document.get("pid"), so_far=None)
     if run.state in LIVE:
         state.release(run, turn.now)
@@ -54,6 +54,19 @@ def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
     if run.failover:
         turn.do(WriteRecord(document))
     turn.say("run_ended", record=document)
+
+
+_OF_FAILOVERS = (Step.SUCCEED, Step.FAIL, Step.TIME_OUT, Step.OOM_KILL)
+
+
+def _of_failover(document: Record) -> Record:
+    """The record of a run of which the failover was the last attempt: its reason tells what that has replaced, too."""
+    if not has_failover(document):
+        return document
+    before = next((attempt["reason"] for attempt in document["attempts"][-2:-1]), None)
+    if document["state"] == RunState.SUCCEEDED:
+        return {**document, "reason": f"by the failover, after {before}"}
+    return {**document, "reason": f"the failover: {document['reason']}; before it: {before}"}
 
 
 def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Job | None = None) -> None:

@@ -136,11 +136,17 @@ def run_of(record: Record) -> Run:
 def counted(stats: JobStats, state: RunState, started: int, record: Record) -> JobStats:
     """The counters after one more run, which was not skipped."""
     succeeded = state is RunState.SUCCEEDED
+    by_failover = succeeded and has_failover(record)
     return replace(
         stats, started=stats.started + 1, succeeded=stats.succeeded + succeeded, failed=stats.failed + (not succeeded),
         last_run=started, last_state=state, usual=_usual(stats.usual, record) if succeeded else stats.usual,
-        failing_since=None if succeeded else stats.failing_since or started,
+        failing_since=None if succeeded else stats.failing_since or started, by_failover=by_failover,
     )  # fmt: skip
+
+
+def has_failover(record: Record) -> bool:
+    """Tell whether the last attempt of a run was its failover."""
+    return any(attempt.get("failover") for attempt in record.get("attempts", ())[-1:])
 
 
 def _usual(usual: int | None, record: Record) -> int | None:

@@ -67,7 +67,7 @@ def list_jobs(
                 styled(job["status"]),
                 distance(job["next"]),
                 distance(job["last_run"]),
-                styled(job["last_state"]),
+                styled("by failover", "retrying") if job["last_failover"] else styled(job["last_state"]),
                 str(job["priority"]),
                 ", ".join(map(rhythm, job["schedule"])) or "-",
                 job["description"],

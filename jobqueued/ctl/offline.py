@@ -23,6 +23,7 @@ from jobqueued.control import views
 from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
 from jobqueued.core.attention import is_over
+from jobqueued.core.recollection import has_failover
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.job_files import is_unknown, read_files
 from jobqueued.host.usage import usage
@@ -249,5 +250,6 @@ def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
     return views.job_row(job, views.Standing(
         running=len(live), invalid=invalid, is_over=over, last_state=ended,
         last_run=None if newest is None else newest["started"],
+        last_failover=newest is not None and ended == "succeeded" and has_failover(newest),
         next=to_text(starts[0]) if starts else None,
     ))  # fmt: skip

@@ -90,7 +90,7 @@ def print_runs(heading: str, name: str, records: Iterable[Mapping[str, Any]]) ->
         (heading, "STATE", "STARTED", "TOOK", "ENDED WITH", "REASON"),
         (
             (
-                str(record[name]),
+                f"{record[name]}{' (failover)' if record.get('failover') else ''}",
                 styled(record["state"]),
                 distance(record["started"]),
                 elapsed(record) or "-",

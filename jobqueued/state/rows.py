@@ -35,8 +35,10 @@ _MORE_OF_RUN = (
 _TRIGGER = _RUN_FIELDS.index("trigger")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
-_MORE_OF_JOB = ("paused_until", "previous", "skips", "appeared", "outcomes", "satisfied", "failing_since")
-_STATS = tuple(name for name in JobStats.__slots__ if name != "failing_since")  # which older versions do not take
+_MORE_OF_JOB = ("paused_until", "previous", "skips", "appeared", "outcomes", "satisfied")
+_MORE_STATS = ("failing_since", "by_failover")
+"""What older versions do not take among the others."""
+_STATS = tuple(name for name in JobStats.__slots__ if name not in _MORE_STATS)
 _JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"
 PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -65,7 +67,7 @@ def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ..
 
 
 _run_fields, _more_of_run = attrgetter(*_RUN_FIELDS), attrgetter(*_MORE_OF_RUN)
-_more_of_job = attrgetter(*_MORE_OF_JOB[:-1], "stats.failing_since")
+_more_of_job = attrgetter(*_MORE_OF_JOB, *(f"stats.{name}" for name in _MORE_STATS))
 _COMMON_RUN = _more_of_run(Run(id=RunId("", 1), key="", due=0, queued=0, arrival=0))
 _COMMON_JOB = _more_of_job(SavedJob(job=""))
 
@@ -109,7 +111,7 @@ _stats_fields = attrgetter(*_STATS)
 def job_row(memory: SavedJob) -> tuple[object, ...]:
     """The values of PUT_JOB."""
     stats = json.dumps(dict(zip(_STATS, _stats_fields(memory.stats), strict=True)), separators=(",", ":"))
-    more = _more(_MORE_OF_JOB, _more_of_job(memory), _COMMON_JOB)
+    more = _more((*_MORE_OF_JOB, *_MORE_STATS), _more_of_job(memory), _COMMON_JOB)
     return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, int(memory.paused), stats, more
 
 
@@ -119,7 +121,7 @@ def _memory(
     rare = json.loads(more)
     return SavedJob(
         job=job, rhythm=rhythm, cursor=cursor, era=era, last_number=last_number, paused=bool(paused),
-        stats=JobStats(**json.loads(stats), failing_since=rare.get("failing_since")),
+        stats=JobStats(**json.loads(stats), **{name: rare[name] for name in _MORE_STATS if name in rare}),
         paused_until=rare.get("paused_until"), skips=tuple(rare.get("skips", ())), appeared=rare.get("appeared", 0),
         outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
         satisfied=tuple(rare.get("satisfied", ())), previous=rare.get("previous", 0),

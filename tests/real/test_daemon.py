@@ -639,9 +639,10 @@ def test_a_new_launcher_is_asked_again(host: Host) -> None:
     wait_for(lambda: host.said("job_invalid"))
     launcher = launcher_of(host)
     os.kill(launcher, signal.SIGSTOP)
-    run = host.run("a")
+    host.write("b.yaml", "jobs: {b: {command: 'true', user: no-such-either}}")
+    wait_for(lambda: len(host.said("jobs_read")) == 2)
     os.kill(launcher, signal.SIGKILL)
-    assert host.wait(run)["state"] == "skipped"
+    wait_for(lambda: [line["job"] for line in host.said("job_invalid")] == ["a", "b"])
 
 
 def test_a_name_of_any_characters_is_only_a_name(host: Host) -> None:

@@ -249,7 +249,11 @@ class TestAttempts:
         assert [(1, "exit code 11"), (2, "exit code 12")] == attempts(record, "attempt", "reason")
 
     @pytest.mark.parametrize(
-        ("end", "state", "reason"), [(0, "succeeded", "by the failover"), (9, "failed", "exit code 9")]
+        ("end", "state", "reason"),
+        [
+            (0, "succeeded", "by the failover, after exit code 3"),
+            (9, "failed", "the failover: exit code 9; before it: exit code 3"),
+        ],
     )
     def test_failover(self, host: Host, end: int, state: str, reason: str) -> None:
         """After the last retry the failover runs, once, as an attempt of its own, whose end is that of the run."""
@@ -271,6 +275,11 @@ jobs:
         assert b"first\nfirst\nspare 3\n" == host.output(name)
         assert [11 + 1] == [record["attempts"][-1]["output"]["offset"]]
         wait_for(lambda: host.record(name) == record, why="the record file says the same")
+        by_failover = state == "succeeded"
+        assert [by_failover] == [job["last_failover"] for job in host.call("List")["jobs"]]
+        host.kill()
+        host.start()
+        assert [by_failover] == [job["last_failover"] for job in host.call("List")["jobs"]]
 
     def test_a_pause_survives_a_crash(self, host: Host) -> None:
         """A run that is to be tried again is so after SIGKILL of the daemon: once, not sooner, with what it has had."""

@@ -16,7 +16,8 @@ JOB: Message = {
     "id": "nightly-backup", "description": "Dump and ship \x1b[31mthe databases", "status": "Failed", "enabled": True,
     "paused": False, "paused_until": None, "skips": [], "invalid": None,
     "priority": 10, "concurrency": 1, "schedule": ["0 2 * * *", "0 14 * * sun"], "timezone": "Europe/Berlin",
-    "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed", "due": 0,
+    "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed",
+    "last_failover": False, "due": 0,
     "waiting": 1, "retrying": 0, "running": 0, "tags": ["nightly"], "file": "/etc/jobqueue.d/backup.yaml", "line": 5,
 }  # fmt: skip
 IDLE = {**JOB, "id": "x", "status": "Idle", "enabled": False, "next": None, "last_run": None, "last_state": None}

@@ -322,15 +322,15 @@ class World:
         state, _, code = ends[min(attempt, len(ends)) - 1].partition(" ")
         if name in self.killed:
             state, code = "killed", ""
-        before = self.marks.specs[name].record["attempts"] if name in self.marks else []
+        sent = self.marks.specs.get(name)
+        reason = f"exit code {code}" if code else None
         one = {
             "attempt": attempt, "state": state, "output": {"bytes": 0}, "started": to_text(self.begun[name]),
-            "ended": to_text(self.now.wall),
+            "ended": to_text(self.now.wall), "reason": reason, "failover": sent is not None and sent.run.failover,
         }  # fmt: skip
-        return ended(
-            run, state, reason=f"exit code {code}" if code else None, exit_code=int(code) if code else None,
-            attempts=[*before, one],
-        )  # fmt: skip
+        before = [] if sent is None else sent.record["attempts"]
+        code = int(code) if code else None
+        return ended(run, state, reason=reason, exit_code=code, attempts=[*before, one])
 
     def reboot(self, seconds: float) -> None:
         """The host goes down with all that is live, and comes up again after a time."""
