@@ -41,6 +41,17 @@ def parsed(line: bytes) -> Stat:
     )  # fmt: skip
 
 
+def arguments() -> tuple[int, int]:
+    """The address and the size of this process's own arguments; 0 where the kernel does not tell."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return 0, 0
+    start, end = int(fields[48 - 3]), int(fields[49 - 3])
+    return start, end - start if start else 0
+
+
 def birth(pid: int) -> int | None:
     """The instant at which a process was started, in ticks since boot; with the pid it names the process for ever."""
     found = stat(pid)

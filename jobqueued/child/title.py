@@ -9,22 +9,9 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_START, _END = 48 - 3, 49 - 3
-"""The fields arg_start and arg_end of proc_pid_stat(5), counted behind the name."""
+from jobqueued.child import process
 
-
-def _arguments() -> tuple[int, int]:
-    """The address and the size of the arguments of this process; 0 where the kernel does not tell."""
-    try:
-        with open("/proc/self/stat", "rb") as file:
-            fields = file.read().rpartition(b") ")[2].split()
-    except OSError:
-        return 0, 0
-    start, end = int(fields[_START]), int(fields[_END])
-    return start, end - start if start else 0
-
-
-_ADDRESS, _ROOM = _arguments()
+_ADDRESS, _ROOM = process.arguments()
 _LAST = sys.argv[1:2]
 
 
