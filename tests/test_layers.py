@@ -26,7 +26,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "timing": ["crontab", "cronexpr", "schedule", "catch_up", "due_times"],
     "jobfile": [
-        "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "keys", "foreign",
+        "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
+        "process_types", "notify_keys", "keys", "foreign",
         "settings_keys", "reader", "oddities", "schema",
     ],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],

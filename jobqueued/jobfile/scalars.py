@@ -25,6 +25,7 @@ from jobqueued.jobfile.spelling import (
     parse_size,
 )
 from jobqueued.jobfile.yamltext import Node, Scalar, is_null, meaning, quoted
+from jobqueued.model import UNBOUNDED
 
 Number = TypeVar("Number", int, float)
 Schema = dict[str, Any]
@@ -114,6 +115,17 @@ def optional(inner: ValueType, word: str = "none") -> ValueType:
     inner_or_word = reworded(inner, accepted)
     schema = {"anyOf": [inner.schema, {"enum": [word, *([None] if word == "none" else [])]}]}
     return ValueType(inner.name, accepted, read, schema)
+
+
+def or_unbounded(inner: ValueType) -> ValueType:
+    """The inner type, or none, which is `UNBOUNDED` and not what counts without the key."""
+    outer = optional(inner)
+
+    def read(node: Node) -> int:
+        value = outer.read(node)
+        return UNBOUNDED if value is None else int(value)
+
+    return replace(outer, read=read)
 
 
 def integer(low: int, high: int) -> ValueType:

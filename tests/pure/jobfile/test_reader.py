@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.jobfile import keys, reader, yamltext
+from jobqueued.jobfile import reader, time_types, yamltext
 from jobqueued.jobfile.reader import JOBS_A_STEP, MAX_COST, MAX_EXPRESSIONS, MAX_JOBS, read_in_steps, read_jobs
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.yamltext import NODES_A_STEP
@@ -277,7 +277,7 @@ def test_no_file_is_worked_on_for_long(text: str, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(module, name, count)
 
     counted(reader, "Schedule")
-    counted(keys, "similar_zones")
+    counted(time_types, "similar_zones")
     counted(schedule, "pattern_of")
     found, said = read_jobs(text.encode(), "f")
     assert ((), True) == (found, bool(said))

@@ -1,0 +1,123 @@
+"""The keys of notices: who is told, of jobs in their files, and of all in jobqueued.yaml, and how mails are sent."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from jobqueued.jobfile.process_types import ACCOUNT, WORD, by_name, unshown
+from jobqueued.jobfile.queue_types import PATH
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.scalars import Key, choice, duration, optional, scalar, size, table, text
+from jobqueued.jobfile.types import either, made, mapping, one_or_more, section
+from jobqueued.jobfile.yamltext import Node, Scalar
+from jobqueued.model import DAY, HOUR, MINUTE
+from jobqueued.notify import DEFAULT_POLICY, EVENTS, EVENTS_OF_SITE, Notify, Policy, Rule, Webhook
+
+_HEADERS = mapping(
+    "a mapping of names to texts",
+    lambda entries: tuple(
+        by_name(unshown(WORD), re.compile("[A-Za-z0-9][A-Za-z0-9-]*"), "the name of a header")(entries).items()
+    ),
+    {"additionalProperties": WORD.schema},
+)
+_PART = r"[^\s@<>,;:\\\"()\[\]-][^\s@<>,;:\\\"()\[\]]*"  # a leading - would be an option of sendmail(8)
+_ADDRESS = text("a mail address", f"{_PART}(@{_PART})?")
+_URL = unshown(text("a URL such as https://example.org/hook", r"https?://[^\s/]+(/\S*)?"))
+_HOOK = table(
+    Key("url", _URL, "", "The URL.", "https://example.org/hook"),
+    Key("template", unshown(WORD), "", "Text that is posted instead, with names such as $title; see docs/notices.md.",
+        '\'{"text": "$title"}\''),
+    Key("headers", unshown(_HEADERS), "{}",
+        "Further headers of the request.", "{Authorization: Bearer tk_123}"),
+    Key("secret_file", PATH, "", "File with the secret that signs what is posted.", "/etc/jobqueued/webhook-secret"),
+    Key("proxy", text("a URL such as http://proxy.example.org:3128", r"http://\S+"), "", "Proxy for the request.",
+        "http://proxy.example.org:3128"),
+)  # fmt: skip
+
+
+def _webhook(node: Node) -> Webhook:
+    values = section(_HOOK).read(node)
+    if "url" not in values:
+        raise NotAccepted(Refusal.of(node, "its `url` as well"))
+    return Webhook(**values)
+
+
+_WEBHOOK = replace(section(_HOOK), read=_webhook)
+_NOTIFY = table(
+    Key("on", one_or_more(choice(*EVENTS)), "[failure, recovery, missed]",
+        "Events to send a notice of; `failure` includes timeout, oom and lost, `skipped` includes missed.",
+        "[failure, recovery, success]"),
+    Key("email", one_or_more(_ADDRESS), "", "Mail addresses that get the notices.", "ops@example.org"),
+    Key("webhook", one_or_more(either(made(_URL, Webhook), _WEBHOOK)), "",
+        "URLs to which the notices are posted as JSON; what is behind the host is shown to nobody.",
+        "https://example.org/hook"),
+    Key("command", one_or_more(PATH), "", "Programs that get the notices as JSON on their standard input.",
+        "/usr/local/bin/page-me"),
+    Key("apprise", one_or_more(unshown(text("a URL of Apprise such as ntfy://topic", r"[a-z][a-z0-9+.-]*://\S+"))), "",
+        "URLs of Apprise that get the notices; it needs python3-apprise.", "ntfy://my-topic"),
+    Key("remind", optional(duration("1m", "365d")), "6h", "Time after which a failure that goes on is told again.",
+        "1d"),
+)  # fmt: skip
+
+
+def _notify(values: dict[str, Any]) -> Notify:
+    """The wish of a mapping with these keys."""
+    return Notify(**{name: value for name, value in values.items() if name in _NOTIFY})
+
+
+_CLOCK = re.compile("([01]?[0-9]|2[0-3]):([0-5][0-9])-([01]?[0-9]|2[0-3]):([0-5][0-9])")
+_RATE = re.compile("([1-9][0-9]{0,3})/(1m|1h|1d)")
+
+
+def _quiet(node: Scalar) -> tuple[int, int]:
+    found = _CLOCK.fullmatch(node.text)
+    if found is None or found[1] + found[2] == found[3] + found[4]:
+        raise ValueError
+    begin, begin_minute, end, end_minute = map(int, found.groups())
+    return begin * 60 + begin_minute, end * 60 + end_minute
+
+
+def _rate(node: Scalar) -> tuple[int, int]:
+    found = _RATE.fullmatch(node.text)
+    if found is None:
+        raise ValueError
+    return int(found[1]), {"1m": MINUTE, "1h": HOUR, "1d": DAY}[found[2]]
+
+
+_RULE = table(
+    *_NOTIFY.values(),
+    Key("jobs", one_or_more(text("a job id, or a pattern of them with * and ?", r"[A-Za-z0-9_.:/*?\[\]!-]+")), "",
+        "Jobs that the rule is about, by id or pattern; by default all.", '["db-*", backup]'),
+    Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "",
+        "Tags of which a job has one if the rule is about it.", "[nightly]"),
+    Key("users", one_or_more(ACCOUNT), "", "Users that the jobs run as.", "[www-data]"),
+    Key("quiet", scalar("part of the day", "a part of the day such as 22:00-07:00", _quiet), "",
+        "Part of the day, in `timezone`, in which notices are held back; what has gathered comes at its end.",
+        "22:00-07:00"),
+    Key("digest", duration("1m", "30d"), "", "Time for which notices are gathered into one message.", "1h"),
+    Key("rate", scalar("rate", "a rate such as 10/1h: messages in 1m, 1h or 1d", _rate), "30/1h",
+        "Messages to each address in so long; what is beyond comes in the next, with its number.", "10/1h"),
+)  # fmt: skip
+MAIL = section(table(
+    Key("from", _ADDRESS, "", "Sender of mails; by default jobqueued at the name of the host.", "jobqueued@example.org"),
+    Key("smtp", text("a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
+        r"smtps?://([^\s@/]+@)?[^\s@/]+"), "", "Server that takes the mails; by default they go to `sendmail`.",
+        "smtp://localhost:25"),
+    Key("starttls", choice("required", "opportunistic", "never"), "opportunistic",
+        "Encryption of the connection to smtp://.", "required"),
+    Key("password_file", PATH, "", "File with the password for the user in `smtp`.", "/etc/jobqueued/smtp-password"),
+    Key("sendmail", PATH, "/usr/sbin/sendmail", "Program that takes mails.", "/usr/lib/sendmail"),
+    Key("attach_limit", size("0", "100M"), "1M", "Size up to which the output of the run is attached.", "200K"),
+))  # fmt: skip
+
+
+def _rule(values: dict[str, Any]) -> Rule:
+    policy = DEFAULT_POLICY._replace(**{name: values[name] for name in Policy._fields if name in values})
+    scope = {name: values[name] for name in ("jobs", "tags", "users") if name in values}
+    return Rule(_notify({"on": EVENTS_OF_SITE, **values}), policy=policy, **scope)
+
+
+NOTIFY = made(section(_NOTIFY), _notify)
+RULES = one_or_more(made(section(_RULE), _rule), least=0)

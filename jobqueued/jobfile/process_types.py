@@ -1,0 +1,100 @@
+"""Types of value that concern a process: its command, its user, its variables, its place; made as in types.py."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from jobqueued.jobfile.queue_types import A_NAME, NAME, PATH
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.scalars import ValueType, scalar, text
+from jobqueued.jobfile.spelling import Instead
+from jobqueued.jobfile.types import each, mapping, sequence
+from jobqueued.jobfile.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
+
+_IO_CLASS = re.compile("idle|(best-effort|realtime):[0-7]")
+_OCTAL = re.compile("0[0-7]{2,3}")
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _mode(node: Scalar) -> int:
+    if not _OCTAL.fullmatch(node.text):
+        digits = re.fullmatch("(?:0o)?([0-7]{1,4})", node.text)
+        mode = digits[1].lstrip("0").zfill(4) if digits else ""
+        raise Instead(mode if _OCTAL.fullmatch(mode) else "")
+    return int(node.text, 8)
+
+
+def _io_class(node: Scalar) -> str:
+    if not _IO_CLASS.fullmatch(node.text):
+        level = re.fullmatch("(?:best-effort|be|realtime|rt)?:?([0-7]?)", node.text)
+        name = "realtime" if node.text[:1] == "r" else "best-effort"
+        idle = "idle" if node.text.startswith("idle") else "idle or " * (node.text == "3")  # class 3 of ionice(1)
+        raise Instead(f"{idle}{name}:{level[1] or 4}" if level else idle)
+    return node.text
+
+
+def _command(node: Node) -> str | tuple[str, ...]:
+    """The words of a list, of which the first is the program, or a text for the shell."""
+    if not isinstance(node, Sequence):
+        return str(_COMMAND_LINE.read(node))
+    words: tuple[str, ...] = sequence(WORD).read(node)
+    if not words[0]:
+        raise NotAccepted(Refusal.of(node.items[0], "the program").below("[0]"))
+    return words
+
+
+def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
+    rule = "a name of letters, digits and _ that does not start with a digit"
+    return tuple(_named(entries, unshown(WORD), _VARIABLE, rule).items())
+
+
+def _named(entries: dict[str, Entry], value: ValueType, name: re.Pattern[str], rule: str) -> dict[str, Any]:
+    """Values by names that people choose; what is wrong with a name does not hide what is wrong with a value."""
+    refusals = [Refusal.of(key, rule, quoted(key.text)) for key, _ in entries.values() if not name.fullmatch(key.text)]
+    try:
+        values = each(((f".{quoted(name)[1:-1]}", entry.value) for name, entry in entries.items()), value.read)
+    except NotAccepted as wrong:
+        refusals += wrong.refusals
+    if refusals:
+        raise NotAccepted(*refusals)
+    return dict(zip(entries, values, strict=True))
+
+
+def by_name(value: ValueType, name: re.Pattern[str], rule: str) -> Callable[[dict[str, Entry]], dict[str, Any]]:
+    """Read values by names of which `rule` says how they look."""
+    return lambda entries: _named(entries, value, name, rule)
+
+
+def unshown(kind: ValueType) -> ValueType:
+    """The same type, for values that may be secrets: what is wrong with one does not quote it."""
+
+    def read(node: Node) -> Any:
+        try:
+            return kind.read(node)
+        except NotAccepted as wrong:
+            if not isinstance(node, Scalar) or is_null(node):
+                raise
+            raise NotAccepted(*(refusal._replace(found=_UNSHOWN, meant="") for refusal in wrong.refusals)) from None
+
+    return replace(kind, read=read)
+
+
+_UNSHOWN = "a value that is not shown, as it may be a secret"
+MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
+WORD = text('a text ("" for none)', "(?s).*")
+ACCOUNT = text("the name of an account", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
+_COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
+COMMAND = ValueType(
+    "command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(WORD).schema]}
+)
+IO = scalar(
+    "text", "idle, or best-effort:N or realtime:N, N from 0 to 7", _io_class, {"pattern": f"^(?:{_IO_CLASS.pattern})$"}
+)
+_SIGNALS = "HUP INT QUIT ABRT KILL USR1 USR2 PIPE ALRM TERM WINCH IO PWR SYS XCPU XFSZ VTALRM PROF TRAP"
+SIGNAL = text("a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN+3",
+    rf"SIG(?:{_SIGNALS.replace(' ', '|')}|RTMIN\+[1-9]|RTMIN\+[12][0-9]|RTMIN)", "signal")  # fmt: skip
+ENVIRONMENT = unshown(mapping("a mapping of names to texts", _environment, {"additionalProperties": WORD.schema}))
+PATHS_BY_NAME = mapping("a mapping of names to absolute paths", by_name(PATH, re.compile(NAME), A_NAME))

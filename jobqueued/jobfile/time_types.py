@@ -1,0 +1,78 @@
+"""Types of value that concern time: zones, instants, cron expressions; made as in types.py."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from jobqueued.jobfile.scalars import scalar
+from jobqueued.jobfile.spelling import Instead, nearest
+from jobqueued.jobfile.yamltext import Scalar, is_null
+from jobqueued.timing.schedule import LEAPING, similar_zones, zones
+
+_TYPO = 2
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?", re.ASCII)
+
+
+def _zone(node: Scalar) -> str:
+    if node.text in ("localtime", "posixrules"):
+        raise Instead("no key at all for the host's own zone")
+    try:
+        ZoneInfo(node.text)
+    except (KeyError, ValueError, OSError):  # a path; a directory of the zone data, such as Europe
+        raise Instead(similar_zones(node.text) or nearest(node.text, _like(node.text) or ("",))) from None
+    if node.text.startswith(LEAPING):
+        raise Instead(node.text.removeprefix(LEAPING))
+    return node.text
+
+
+def _like(name: str) -> list[str]:
+    """The zones that begin like a name and are about as long: to compare it with all would take long."""
+    return [zone for zone in zones() if zone[:1] == name[:1].upper() and abs(len(zone) - len(name)) <= _TYPO]
+
+
+def _expression(node: Scalar) -> Scalar:
+    """The node itself, with its place in the file: what is wrong inside is found later."""
+    if is_null(node) or not node.text.strip():
+        raise ValueError
+    return node
+
+
+def _instant(node: Scalar) -> datetime:
+    """Aware if a zone is written with it, else naive."""
+    if _DATE.fullmatch(node.text):
+        raise Instead(f"{node.text}T00:00")
+    if not _INSTANT.fullmatch(node.text):
+        raise Instead(_meant_instant(node.text))
+    try:
+        moment = datetime.fromisoformat(node.text)
+    except ValueError:
+        raise Instead("a date and a time that exist") from None
+    if not 1970 <= moment.year < 2200:  # nanoseconds since 1970 in 64 bits end in 2262
+        raise ValueError
+    return moment if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _meant_instant(text: str) -> str:
+    """The spelling of an instant that is written as elsewhere; "" for no guess."""
+    if clock := re.fullmatch(r"(\d{1,2}):(\d\d)", text, re.ASCII):
+        daily = f'`schedule: "{int(clock[2])} {int(clock[1])} * * *"`'
+        return f"a date before it, such as 2027-01-31T{int(clock[1]):02}:{clock[2]}; for every day, {daily}"
+    if re.fullmatch("[1-9][0-9]{8,9}", text):
+        return datetime.fromtimestamp(int(text), UTC).isoformat().replace("+00:00", "Z")
+    text = re.sub(r"(\d\d)\.(\d\d)\.(\d{4})", r"\3-\2-\1", text.strip())
+    text = re.sub(r"([-+]\d\d)(\d\d)$", r"\1:\2", re.sub(r"([T ])(\d:\d\d)", r"\g<1>0\2", text))
+    text = text.replace(" UTC", "Z").replace(" Z", "Z").replace("/", "-")
+    try:
+        datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return ""
+    return text if _INSTANT.fullmatch(text) else ""
+
+
+ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)
+EXPRESSION = scalar("cron expression", 'a cron expression such as "0 2 * * *"', _expression)
+SECONDS = scalar("seconds field", 'a field of seconds such as "*/10" or "0,30"', _expression)
+WHEN = scalar("instant", "an instant such as 2027-01-31T02:00 or 2027-01-31T02:00+01:00, from 1970 to 2199", _instant)
