@@ -22,7 +22,7 @@ from jobqueued.runs.kin import Clues
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.recovery import DEAD, GONE, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
-from tests.support.host import Host, wait_for
+from tests.support.host import Host, kill, wait_for
 
 RUN = Run(id=RunId("job", 1), key="x1", due=1, queued=1, arrival=1, state=RunState.RUNNING, attempt=1)
 NAME = Name(RUN.id, 1)
@@ -277,9 +277,10 @@ def host(tmp_path: Path) -> Iterator[Host]:
 def test_the_start_goes_on(host: Host) -> None:
     """A scheduler that finds nonsense in the R's loses the attempts that are behind it, and no more."""
     run = host.run("job")
-    wait_for(lambda: host.said("run_started"))
+    (started,) = wait_for(lambda: host.said("run_started"))
     host.kill()
     host.kill_small_ones()
+    kill(-started["pid"])  # its R says that it has ended, so nobody else would
     (directory,) = host.root.glob("run/runs/*/*")
     (directory / wire.ENDED).write_bytes(ended(state="exploded"))
     for number, (mark, data) in enumerate([(mark, data) for mark in wire.MARKS for data in NONSENSE.values()], 1):
