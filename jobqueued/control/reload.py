@@ -16,7 +16,7 @@ from jobqueued.source import Source
 class Reload(Source):
     """Reloads that were asked for and are not answered yet.
 
-    Files are listed, as inotify is blind to networks and may lose track.
+    Files are listed, as inotify is blind to networks and may lose track; one that is not there is gone at once.
     `complete` is called once every file was read and its jobs count.  So this comes before the job files in the list of
     sources: what they tell counts only after the turn.
     """
@@ -28,7 +28,7 @@ class Reload(Source):
 
     def begin(self, ticket: int | None = None) -> None:
         """Somebody asks; the answer tells what changed since then."""
-        self._watch.inbox.relist()
+        self._watch.settle()
         self._under_way = True
         if ticket is not None:
             self._asked[ticket] = {job.id: job for job in self._catalog}

@@ -21,9 +21,12 @@ def reload(paths: Paths) -> None:
     """Read changed job files now and report what changed.
 
     The daemon notices changes by itself; on network file systems, which do not report them, it looks once a minute.
-    Returns when every file has been read and its jobs are in force.  Starts no job and stops no run.
+    Returns when every file has been read and its jobs are in force; the jobs of a file that is not there are removed,
+    without the 5 s for which the daemon else waits for it to come back.  Starts no job and stops no run.
 
-    Exits 1 if a file is refused; its last good jobs stay in force.
+    Exits 1 if a file is refused; its last good jobs stay in force.  So does `systemctl reload jobqueued`, and the
+    journal has what this prints.  Settings in jobqueued.yaml count from the next start of the daemon on; if that file
+    has changed, or is refused, it is told.
 
     \b
     Example:

@@ -178,9 +178,9 @@ class Acceptance:
             count += len(file.jobs) + 1
             yield JobsRead(path, file.jobs)
 
-    def expired(self, mono: int) -> Iterator[FileGone]:
-        """Tell of the files that have been missing for too long."""
-        for path in sorted(path for path, due in self._vanished.items() if due <= mono):
+    def expired(self, mono: int, *, at_once: bool) -> Iterator[FileGone]:
+        """Tell of the files that have been missing for too long, or `at_once` of all that are missing."""
+        for path in sorted(path for path, due in self._vanished.items() if at_once or due <= mono):
             if not is_gone(path):  # it is there again, and being written; or nobody can tell
                 self._vanished[path] = mono + PATIENCE
                 continue

@@ -41,6 +41,8 @@ class Watch:
         self._reading: Steps[None] | None = None
         """The file that is being read."""
         self._recalls = bool(kept)
+        self._is_asked = self._settles = False
+        """Whether somebody has asked since the last batch began, or had before it."""
 
     @property
     def changes(self) -> dict[str, list[Problem]]:
@@ -82,6 +84,11 @@ class Watch:
     def _is_busy(self) -> bool:
         return bool(self._todo or self._reading or self._acceptance.has_more)
 
+    def settle(self) -> None:
+        """List anew, and wait for nothing that is not there: somebody who knows what there is asks for a reload."""
+        self.inbox.relist()
+        self._is_asked = True
+
     def scan(self, mono: int) -> list[JobsRead | FileGone]:
         """Read a slice of what changed and say what follows: the jobs of accepted files, and files gone for good.
 
@@ -94,7 +101,7 @@ class Watch:
         self._read_slice(mono)
         if not self._is_busy:
             acceptance.agree()
-        return [*acceptance.told(), *([] if self._is_busy else acceptance.expired(mono))]
+        return [*acceptance.told(), *([] if self._is_busy else acceptance.expired(mono, at_once=self._settles))]
 
     def _read_slice(self, mono: int) -> None:
         """Go on with the files of the batch."""
@@ -108,6 +115,7 @@ class Watch:
 
     def _begin(self, mono: int) -> None:
         """Begin a batch with what changed since the last."""
+        self._settles, self._is_asked = self._is_asked, False
         news = self.inbox.take(mono)
         if news.trouble is not None:
             self._acceptance.say(str(self._directory), news.trouble)

@@ -9,7 +9,7 @@ from jobqueued.control.reload import Reload
 from jobqueued.control.settings_file import SettingsFile
 from jobqueued.events import FileGone, Reloaded
 from jobqueued.jobdir.acceptance import PATIENCE
-from jobqueued.jobdir.watch import Watch
+from jobqueued.jobdir.watch import SLICE, Watch
 from jobqueued.jobfile.reader import read_in_steps
 from jobqueued.loop import read_clocks
 from jobqueued.settings import Settings
@@ -49,21 +49,45 @@ class TestReload:
         assert turns
 
     def test_vanished(self, tmp_path: Path) -> None:
-        """A file that vanished may come back for some seconds; until then its jobs are there."""
-        file = tmp_path / "a.yaml"
-        file.write_text("jobs: {a: {command: a}}")
+        """A file that vanished may come back for some seconds; who asks for a reload has its jobs and its problems gone
+        at once."""
+        files = [tmp_path / "a.yaml", tmp_path / "bad.yaml"]
+        for file, text in zip(files, ("jobs: {a: {command: a}}", "jobs: 1"), strict=True):
+            file.write_text(text)
         watch, catalog = Watch(tmp_path, read_in_steps), Catalog()
         while watch.has_more:
             self.turn(watch, catalog, 0)
         reload = Reload(watch, SettingsFile(tmp_path / "none", Settings()), catalog, lambda: None)
+        for file in files:
+            file.unlink()
+        watch.inbox.drain()
+        self.turn(watch, catalog, 0)
+        assert (1, 1, PATIENCE) == (len(catalog), len(watch.problems), watch.deadline)
+        reload.begin(1)
+        self.turn(watch, catalog, 0)
+        assert reload.has_more
+        reload.turn(read_clocks())
+        ((_, answer),) = reload.answers()
+        assert (["a"], [], None) == (answer["removed"], answer["problems"], watch.deadline)
+
+    def test_asked_in_the_middle(self, tmp_path: Path) -> None:
+        """A reload that is asked for while files are read is not complete before these and a listing after it."""
+        file = tmp_path / "z.yaml"
+        file.write_text("jobs: {z: {command: a}}")
+        watch, catalog = Watch(tmp_path, read_in_steps), Catalog()
+        while watch.has_more:
+            self.turn(watch, catalog, 0)
+        for number in range(SLICE * 3):
+            (tmp_path / f"b{number}.yaml").write_text(f"jobs: {{b{number}: {{command: a}}}}")
+        watch.inbox.relist()
+        self.turn(watch, catalog, 0)
         file.unlink()
-        for mono, removed in ((0, []), (PATIENCE, ["a"])):
-            reload.begin(1)
-            self.turn(watch, catalog, mono)
-            assert reload.has_more
-            reload.turn(read_clocks())
-            ((_, answer),) = reload.answers()
-            assert removed == answer["removed"]
+        reload = Reload(watch, SettingsFile(tmp_path / "none", Settings()), catalog, lambda: None)
+        reload.begin(1)
+        while not reload.has_more:
+            self.turn(watch, catalog, 0)
+        ((_, answer),) = reload.answers()
+        assert (["z"], SLICE * 3) == (answer["removed"], answer["jobs"])
 
 
 def test_method(host: Host) -> None:

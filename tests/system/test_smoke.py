@@ -90,10 +90,21 @@ def test_a_job_sees_no_sandbox() -> None:
 
 
 def test_reload_returns_when_new_files_are_read() -> None:
-    """`systemctl reload` (Type=notify-reload) is done when a file dropped before it counts."""
+    """`systemctl reload` is done when a file dropped before it counts, and one that was removed does not; it fails, and
+    the journal tells why, if a file is refused: the daemon goes on."""
     (JOBS / "dropped.yaml").write_text("jobs:\n  dropped:\n    command: exit 0\n")
     sh("systemctl", "reload", "jobqueued")
     sh("jobqueuectl", "run", "dropped", "--wait")
+    pid = sh("systemctl", "show", "--value", "--property=MainPID", "jobqueued")
+    (JOBS / "dropped.yaml").write_text("jobs:\n  dropped:\n    comand: exit 0\n")
+    with pytest.raises(AssertionError, match="systemctl reload jobqueued: exit code 1"):
+        sh("systemctl", "reload", "jobqueued")
+    assert pid == sh("systemctl", "show", "--value", "--property=MainPID", "jobqueued")
+    until("why", lambda: "dropped.yaml:3:5: comand: " in sh("journalctl", "--identifier=jobqueuectl"))
+    (JOBS / "dropped.yaml").unlink()
+    sh("systemctl", "reload", "jobqueued")
+    with pytest.raises(AssertionError, match="no such job: dropped"):
+        sh("jobqueuectl", "show", "dropped")
 
 
 def test_a_user_that_comes_later_is_found() -> None:
