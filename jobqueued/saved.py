@@ -21,14 +21,20 @@ class JobStats:
     usual: int | None = None
     """How long a run takes (ns): the mean of those that succeeded, in which the newest counts for a quarter."""
     failing_since: int | None = None
-    """When the first of the runs that have failed in a row started; None: the last one did not fail."""
+    """When the first of the runs that have failed in a row started; None: none fails.  One that was ended deliberately
+    is in no row.
+    """
+    failing_run: int | None = None
+    failing_reason: str | None = None
+    """Number and reason of the last of these runs."""
     by_failover: bool = False
     """Whether the last run has succeeded by its failover only."""
 
     @property
-    def is_failing(self) -> bool:
-        """True if the last run failed."""
-        return self.last_state in FAILURES
+    def fails_since(self) -> int | None:
+        """As `failing_since`, also where an older version, which did not note that, has counted the last run."""
+        is_older = self.failing_since is None and self.last_state in FAILURES - {RunState.KILLED}
+        return self.last_run if is_older else self.failing_since
 
 
 class Outcome(NamedTuple):
@@ -69,7 +75,7 @@ class SavedJob:
     @property
     def is_noteworthy(self) -> bool:
         """True if a person may have to do something: it is paused, its last run has failed, or it was only skipped."""
-        return self.paused or self.stats.is_failing or bool(self.stats.skipped and not self.stats.started)
+        return self.paused or self.stats.fails_since is not None or bool(self.stats.skipped and not self.stats.started)
 
     def starts(self, job: Job, count: int) -> list[int]:
         """The next starts of the job by the clock, past its pause and without those to be skipped: at most `count`."""

@@ -11,9 +11,10 @@ INTERFACE = """\
 # can't be written, what is asked for is done all the same, and unsaved says that a restart forgets it.
 interface io.jobqueue
 
-# A job, where it stands, and where it was defined. Next is the first start past a pause, and null while it is paused
-# without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out. Last_failover: the last
-# run has succeeded by its failover only.
+# A job, where it stands, and where it was defined. Last are start and state of the last run that has ended, and whether
+# it has succeeded by its failover only; the job is failing since the first of the runs in a row that have failed, of
+# which those that were ended deliberately are none. Next is the first start past a pause, and null while it is paused
+# without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out.
 type Job (
   id: string,
   description: string,
@@ -31,6 +32,7 @@ type Job (
   last_run: ?string,
   last_state: ?string,
   last_failover: bool,
+  failing_since: ?string,
   due: int,
   waiting: int,
   retrying: int,
@@ -52,9 +54,9 @@ type Problem (
   job: string
 )
 
-# What a person should look at: the kind is invalid, failing, missed (no start of it has come to anything, and there is
-# no other) or paused for a job, late for a run that the clock made due and that has not started within the grace of its
-# job. Until is the end of a pause.
+# What a person should look at (run: the late one, or the last that failed): the kind is invalid, failing, missed (no
+# start of it has come to anything, and there is no other) or paused for a job, late for a run that the clock made due
+# and that has not started within the grace of its job. Until is the end of a pause.
 type Attention (
   kind: string,
   job: string,
@@ -122,8 +124,9 @@ type LockClaim (
 # they have none: then memory is sampled, and other limits of cgroups are not enforced; unenforced tells what of that
 # jobs ask for. Troubles tell what else the daemon can't do. Nothing new starts while the launcher does not answer, or
 # the host is on hold; it is draining where that lasts until the next boot at most. The problems are those of job
-# files, and of the settings as their file has them now. Unwell says what is not as it should be, and is empty where
-# all is well; attention names at most 100 of a kind, and each kind has its number.
+# files, and of the settings as their file has them now. Exclusive is the live run of an exclusive job: nothing runs
+# beside it. Unwell says what is not as it should be, and is empty where all is well; attention names at most 100 of a
+# kind, and each kind has its number.
 method Status() -> (
   unwell: []string,
   version: string,
@@ -138,6 +141,7 @@ method Status() -> (
   retrying: int,
   running: int,
   max_running: ?int,
+  exclusive: ?string,
   controllers: ?[]string,
   launcher: bool,
   troubles: []string,

@@ -140,7 +140,7 @@ class Methods:
         soonest = views.next_job(self._scheduler)
         status = {
             **self._status(), **views.hold(self._scheduler), **views.counts(self._scheduler),
-            **views.attention(self._scheduler.attention(self._now())),
+            **views.exclusive(self._scheduler), **views.attention(self._scheduler.attention(self._now())),
             "jobs": len(self._scheduler.catalog),
             "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
         }  # fmt: skip

@@ -16,7 +16,6 @@ from jobqueued.core.validity import amount
 from jobqueued.model import (
     CORE,
     CPU,
-    FAILURES,
     HIDDEN,
     LIVE,
     PENDING,
@@ -71,6 +70,7 @@ class Standing(NamedTuple):
     last_run: str | None = None
     last_state: str | None = None
     last_failover: bool = False
+    failing_since: str | None = None
     next: str | None = None
 
 
@@ -84,7 +84,7 @@ def status(job: Job, it: Standing) -> JobStatus:
         (it.due or it.waiting or it.later, JobStatus.WAITING),
         (not job.enabled, JobStatus.DISABLED),
         (it.is_used_up, JobStatus.COMPLETED),
-        (it.last_state in FAILURES, JobStatus.FAILED),
+        (it.failing_since, JobStatus.FAILED),
         (it.is_over and it.has_missed, JobStatus.MISSED),
         (it.is_over, JobStatus.COMPLETED),
     )
@@ -98,7 +98,7 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
         "paused": it.paused, "paused_until": it.paused_until, "skips": it.skips, "invalid": it.invalid,
         "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
         "next": it.next, "last_run": it.last_run, "last_state": it.last_state,
-        "last_failover": it.last_failover, "due": it.due, "waiting": it.waiting,
+        "last_failover": it.last_failover, "failing_since": it.failing_since, "due": it.due, "waiting": it.waiting,
         "retrying": it.later, "running": it.running, "tags": list(job.tags), "file": job.file, "line": job.line,
     }  # fmt: skip
 
@@ -154,7 +154,7 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
         is_used_up=scheduler.is_completed(job), is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
         has_missed=not stats.started,
         last_run=_moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
-        last_failover=stats.by_failover, next=_moment(_next(scheduler, job)),
+        last_failover=stats.by_failover, failing_since=_moment(stats.fails_since), next=_moment(_next(scheduler, job)),
     )  # fmt: skip
 
 
@@ -315,6 +315,12 @@ def hold(scheduler: Scheduler) -> dict[str, Any]:
         "held_by": held and held.asked_by, "held_until": _moment(held.until) if held else None,
         "draining": held is not None and held.boot is not None,
     }  # fmt: skip
+
+
+def exclusive(scheduler: Scheduler) -> dict[str, Any]:
+    """The run that is alone on this host, as its job is exclusive."""
+    alone = (run.id for run in scheduler.live if any(it.resource == HOST and it.exclusive for it in run.claims))
+    return {"exclusive": next(map(str, alone), None)}
 
 
 MOST_NAMED = 100

@@ -12,10 +12,10 @@ from jobqueued.model import PENDING, Job, Now, Run, RunId
 
 
 class Attention(NamedTuple):
-    """One job (`run` None), or one run of it: `kind` is invalid, failing, missed, late or paused; instants are on the
-    wall.
+    """One job, or a late run of it: `kind` is invalid, failing, missed, late or paused; instants are on the wall.
 
-    `reason`: why it is invalid, or how its last run ended.  `until`: the end of a pause.
+    `run`: the one that is late, or the last that failed.  `reason`: why it is invalid, or failed.  `until`: the end of
+    a pause.
     """
 
     kind: str
@@ -33,8 +33,9 @@ def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
         yield Attention("invalid", job.id, reason=state.invalid(job))
     for job in noted:
         stats = state[job.id].saved.stats
-        if stats.is_failing and job.enabled:
-            yield Attention("failing", job.id, since=stats.failing_since or stats.last_run, reason=stats.last_state)
+        if stats.fails_since is not None and job.enabled:
+            last = None if stats.failing_run is None else RunId(job.id, stats.failing_run)
+            yield Attention("failing", job.id, last, stats.fails_since, reason=stats.failing_reason)
     for job in noted:
         if (since := _missed(state, job)) is not None:
             yield Attention("missed", job.id, since=since)

@@ -11,7 +11,7 @@ from jobqueued.commands import Stop, WriteRecord
 from jobqueued.core import retries
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import ENDS, Step
-from jobqueued.core.recollection import counted, has_failover
+from jobqueued.core.recollection import STOPPED_BY, counted, has_failover
 from jobqueued.core.skips import skip_run
 from jobqueued.core.turn import Turn
 from jobqueued.events import StopAsked
@@ -48,7 +48,7 @@ def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
         state.release(run, turn.now)
     state.close(ended, document)
     started = turn.now.wall if ended.started is None else ended.started
-    state.remember(name, stats=counted(state[name].saved.stats, ended.state, started, document))
+    state.remember(name, stats=counted(state[name].saved.stats, ended, started, document))
     note_outcome(turn, ended)
     state.agenda.follow(ended, document)
     if run.failover:
@@ -93,7 +93,7 @@ def stop_asked(turn: Turn, event: StopAsked) -> None:
     if (lingers := turn.state[run.id.job].lingering.get(run.id)) is not None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.run}: {lingers}")
         return
-    reason, asked = f"stopped by {event.asked_by}", f"the stop of {run.id} by {event.asked_by}"
+    reason, asked = f"{STOPPED_BY}{event.asked_by}", f"the stop of {run.id} by {event.asked_by}"
     if run.state in PENDING:
         give_up(turn, run, reason, stopped=True)
         ended = RunState.SKIPPED if run.so_far is None else RunState.KILLED

@@ -12,6 +12,7 @@ from jobqueued.core.completion import give_up, stop
 from jobqueued.core.dependencies import Standing
 from jobqueued.core.eligibility import resume, watch_over
 from jobqueued.core.host_hold import UNTIL
+from jobqueued.core.recollection import REPLACED_BY
 from jobqueued.core.redefinition import STEP_LIMIT, dues
 from jobqueued.core.skips import CLOCK, Cause, skip
 from jobqueued.core.turn import Turn
@@ -297,7 +298,7 @@ def _look_up(turn: Turn, job: Job) -> bool:
 
 def _replace_older(turn: Turn, job: Job, run: Run) -> None:
     """Give a new run of a job at its `concurrency` the place of those that are not live, then of the oldest live."""
-    state, reason = turn.state, f"replaced by {run.id}"
+    state, reason = turn.state, f"{REPLACED_BY}{run.id}"
     pending = state[job.id].pending
     going = sorted(live for live in state[job.id].live if state.runs[live].state is not RunState.STOPPING)
     beyond = len(going) + len(pending) + 1 - job.concurrency

@@ -133,15 +133,33 @@ def run_of(record: Record) -> Run:
 # what is saved of the job
 
 
-def counted(stats: JobStats, state: RunState, started: int, record: Record) -> JobStats:
-    """The counters after one more run, which was not skipped."""
-    succeeded = state is RunState.SUCCEEDED
-    by_failover = succeeded and has_failover(record)
-    return replace(
+STOPPED_BY, REPLACED_BY = "stopped by ", "replaced by "
+"""The beginnings of the reasons of runs that were ended deliberately."""
+
+
+def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool = True) -> JobStats:
+    """The counters after one more run, which was not skipped.
+
+    `at`: the instant (wall) that counts where its record has no start.  `is_last`: no other has ended after it.  One
+    that was ended deliberately tells nothing about its job: a job that fails goes on to, another does not begin to.
+    """
+    succeeded, before = run.state is RunState.SUCCEEDED, stats.fails_since
+    stats = replace(
         stats, started=stats.started + 1, succeeded=stats.succeeded + succeeded, failed=stats.failed + (not succeeded),
-        last_run=started, last_state=state, usual=_usual(stats.usual, record) if succeeded else stats.usual,
-        failing_since=None if succeeded else stats.failing_since or started, by_failover=by_failover,
+        usual=_usual(stats.usual, record) if succeeded else stats.usual,
     )  # fmt: skip
+    if not is_last:
+        return stats
+    told = record.get("started")
+    started = at if told is None else _instant(told)
+    by_failover = succeeded and has_failover(record)
+    stats = replace(stats, last_run=started, last_state=run.state, by_failover=by_failover)
+    if succeeded:
+        return replace(stats, failing_since=None, failing_run=None, failing_reason=None)
+    if run.state is RunState.KILLED and (record["reason"] or "").startswith((STOPPED_BY, REPLACED_BY)):
+        return stats
+    since = started if before is None else before
+    return replace(stats, failing_since=since, failing_run=run.id.number, failing_reason=record["reason"])
 
 
 def has_failover(record: Record) -> bool:
@@ -170,7 +188,8 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
     if run.state is RunState.SKIPPED:
         stats = replace(stats, skipped=stats.skipped + run.count)
     else:
-        stats = counted(stats, run.state, ended if run.started is None else run.started, record)
+        is_last = all(known.ended <= ended for known in before.outcomes)
+        stats = counted(stats, run, ended, record, is_last=is_last)
     return replace(
         before, last_number=max(before.last_number, run.id.number), stats=stats,
         outcomes=_outcomes(before.outcomes, run, ended), **_covered(before, run),

@@ -13,7 +13,6 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, styled
-from jobqueued.model import FAILURES
 from jobqueued.paths import Paths
 from jobqueued.text import printable
 
@@ -93,7 +92,7 @@ def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, fail
         for job in jobs
         if (not names or any(fnmatchcase(job["id"], name) for name in names))
         and tags.issubset(job.get("tags", ()))
-        and (not failed or job["status"] in _FAILED or job["last_state"] in FAILURES)
+        and (not failed or job["status"] in _FAILED or job["failing_since"])
     ]
 
 

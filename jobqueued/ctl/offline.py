@@ -11,7 +11,7 @@ import os
 import select
 import socket
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 
 import click
@@ -22,18 +22,22 @@ from jobqueued.child.documents import UNSTARTED
 from jobqueued.control import views
 from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
+from jobqueued.core import recollection
 from jobqueued.core.attention import is_over
-from jobqueued.core.recollection import has_failover
+from jobqueued.core.recollection import Damaged
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.job_files import is_unknown, read_files
 from jobqueued.host.usage import usage
 from jobqueued.model import LIVE, PENDING, Job, Record, RunId, RunState, to_text
 from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import Name, RunDirectory
+from jobqueued.saved import JobStats
 from jobqueued.state import record_files
 from jobqueued.text import printable
 
 _GREETING_SECONDS = 1.0
+_COUNTED = 20
+"""So many records of a job are read for its line in a list."""
 
 
 def explain(paths: Paths, down: Unreachable, unknown: str = "") -> None:
@@ -201,7 +205,14 @@ def _latest_record(paths: Paths, run: RunId) -> Record | None:
         for name in reversed(_attempts(paths, run)):
             if (found := record_so_far(_directories(paths), name)) is not None:
                 return found
-    return record_files.read(paths.logs, run)
+    return _filed(paths, run)
+
+
+def _filed(paths: Paths, run: RunId) -> Record | None:
+    """The record file of a run; None: there is none, or what is there is no record."""
+    with contextlib.suppress(Damaged):
+        return record_files.checked(paths.logs, run)
+    return None
 
 
 def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[Record]:
@@ -216,14 +227,12 @@ def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[R
 
 
 def _records(paths: Paths, job: str) -> Iterator[Record]:
-    records = (
-        record_files.read(paths.logs, RunId(job, number)) for number in reversed(record_files.numbers(paths.logs, job))
-    )
+    records = (_filed(paths, RunId(job, number)) for number in reversed(record_files.numbers(paths.logs, job)))
     return (record for record in records if record is not None)
 
 
 def _has_file(paths: Paths, record: Record) -> bool:
-    return record_files.read(paths.logs, RunId.parse(record["run"])) is not None
+    return _filed(paths, RunId.parse(record["run"])) is not None
 
 
 def _queued(record: Record) -> str:
@@ -240,16 +249,24 @@ def jobs(paths: Paths) -> list[Job]:
 
 def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
     """A job as the interface's type Job, null where files don't tell; `running` are the live runs of all jobs."""
-    newest = next((record for record in _records(paths, job.id) if record.get("started")), None)
+    stats = _stats(paths, job.id)
     live = [record for record in running if record["job"] == job.id]
     unknown = next(filter(is_unknown, accounts(job)), None)
     invalid = None if unknown is None else f"no {unknown.kind} {unknown.name!r} on this host"
     starts = job.next_starts(now, 1) if job.enabled and not invalid else []
-    ended = None if newest is None else str(newest["state"])
-    over = is_over(job, next(iter(starts), None), had_some=newest is not None)
+    over = is_over(job, next(iter(starts), None), had_some=stats.last_state is not None)
     return views.job_row(job, views.Standing(
-        running=len(live), invalid=invalid, is_over=over, last_state=ended,
-        last_run=None if newest is None else newest["started"],
-        last_failover=newest is not None and ended == "succeeded" and has_failover(newest),
+        running=len(live), invalid=invalid, is_over=over, last_state=stats.last_state,
+        last_run=None if stats.last_run is None else to_text(stats.last_run), last_failover=stats.by_failover,
+        failing_since=None if stats.failing_since is None else to_text(stats.failing_since),
         next=to_text(starts[0]) if starts else None,
     ))  # fmt: skip
+
+
+def _stats(paths: Paths, job: str) -> JobStats:
+    """The counters, as far as the newest records tell: what ended last, and whether the job fails."""
+    ended = (record for record in _records(paths, job) if record["started"] and recollection.is_final(record))
+    stats = JobStats()
+    for record in sorted(islice(ended, _COUNTED), key=lambda record: str(record["ended"] or record["started"])):
+        stats = recollection.counted(stats, recollection.run_of(record), 0, record)
+    return stats

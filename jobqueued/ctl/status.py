@@ -77,6 +77,7 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("reason", answer["reason"]),
             ("jobs", str(answer["jobs"])),
             ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due, {answer['retrying']} retrying"),
+            ("exclusive", answer["exclusive"] and f"{answer['exclusive']}: nothing runs beside it"),
             *_some("trouble", answer["troubles"]),
             *_some("limits", answer["unenforced"]),
             ("draining" if answer["draining"] else "on hold", standing.hold(answer)),
@@ -112,9 +113,15 @@ def _some(name: str, texts: list[str]) -> Iterator[tuple[str, str]]:
         yield name, f"… and {more:,} more; see: jobqueuectl doctor"
 
 
+def _failure(one: Message) -> str:
+    """The last failure of a job: how it failed, and where there is more."""
+    reason = f": {one['reason']}" if one["reason"] else ""
+    return f"{reason}; see: jobqueuectl show {one['run'] or one['job']}"
+
+
 _WORDS: dict[str, Callable[[Message], str]] = {
     "invalid": lambda one: f"{one['job']}: {one['reason'] or 'it can not run on this host'}",
-    "failing": lambda one: f"{one['job']}, since {moment(one['since'])}; see: jobqueuectl show {one['job']}",
+    "failing": lambda one: f"{one['job']}, since {moment(one['since'])}{_failure(one)}",
     "missed": lambda one: f"{one['job']}, due {moment(one['since'])}; to run it: jobqueuectl run {one['job']}",
     "late": lambda one: f"{one['run']}, due {moment(one['since'])}; see: jobqueuectl why {one['run']}",
     "paused": lambda one: f"{one['job']}{standing.until(one['until'])}; to resume: jobqueuectl resume {one['job']}",

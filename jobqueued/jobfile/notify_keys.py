@@ -101,7 +101,7 @@ _RULE = table(
         "Messages to each address in so long; what is beyond comes in the next, with its number.", "10/1h"),
 )  # fmt: skip
 MAIL = section(table(
-    Key("from", _ADDRESS, "", "Sender of mails; by default jobqueued at the name of the host.", "jobqueued@example.org"),
+    Key("from", _ADDRESS, "", "Sender of mails; by default jobqueue at the host's name.", "cron@example.org"),
     Key("smtp", text("a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
         r"smtps?://([^\s@/]+@)?[^\s@/]+"), "", "Server that takes the mails; by default they go to `sendmail`.",
         "smtp://localhost:25"),

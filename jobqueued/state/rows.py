@@ -36,7 +36,7 @@ _TRIGGER = _RUN_FIELDS.index("trigger")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
 _MORE_OF_JOB = ("paused_until", "previous", "skips", "appeared", "outcomes", "satisfied")
-_MORE_STATS = ("failing_since", "by_failover")
+_MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
 """What older versions do not take among the others."""
 _STATS = tuple(name for name in JobStats.__slots__ if name not in _MORE_STATS)
 _JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"

@@ -80,6 +80,20 @@ class TestAnswers:
         assert expected == {name: facts(shown.stdout)[name] for name in expected}
         assert (0, "", False) == (shown.returncode, shown.stderr, "on hold" in facts(shown.stdout))
 
+    def test_status_names(self, daemon: Daemon, tmp_path: Path) -> None:
+        """What fails is shown with its last failure, what was missed with a remedy, each trouble, and who is alone."""
+        failing = {"kind": "failing", "job": "a", "run": "a@7", "since": JOB["last_run"], "reason": "no"}
+        failing["until"] = None
+        missed = {**failing, "kind": "missed", "job": "b", "run": None, "reason": None}
+        found = {"attention": [failing, missed], "failing": 1, "missed": 1, "troubles": ["full"], "exclusive": "x@1"}
+        daemon.answers("Status", {**STATUS, **found, "unwell": views.unwell({**STATUS, **found})})
+        shown = run("--root", tmp_path, "status")
+        told = facts(shown.stdout)
+        assert (1, True) == (shown.returncode, told["failing"].endswith("): no; see: jobqueuectl show a@7"))
+        assert told["missed"].endswith("; to run it: jobqueuectl run b")
+        assert ("full", "x@1: nothing runs beside it") == (told["trouble"], told["exclusive"])
+        assert "no: the daemon has 1 trouble; 1 job fails; 1 job was missed" == told["all is well"]
+
     def test_status_while_held(self, daemon: Daemon, tmp_path: Path) -> None:
         """A hold is shown with its author and how to end it."""
         daemon.answers("Status", {**STATUS, "held_by": "root", "unwell": ["the host is on hold: nothing new starts"]})
@@ -530,6 +544,22 @@ class TestDaemonDown:
         assert [None] * 4 == [jobs["d"][name] for name in ("paused", "due", "waiting", "retrying")]
         assert "it is not running" in shown.stderr
         assert "They do not show pauses or waiting runs." in shown.stderr
+
+    def test_records_of_nonsense(self, records: Path) -> None:
+        """Each costs itself, in all answers; the last run is the one that ended last."""
+        logs = records / "logs" / "nightly-backup"
+        (logs / "12.json").write_text('{"state": "failed"}')
+        (logs / "11.json").write_text(json.dumps({**RECORD, "number": 11, "run": "nightly-backup@11", "ended": 7}))
+        last = {**RECORD, "number": 3, "run": "nightly-backup@3", "state": "succeeded", "reason": None}
+        (logs / "3.json").write_text(json.dumps({**last, "ended": "2026-11-24T09:00:00.000000Z"}))
+        (records / "jobqueue.d").mkdir()
+        (records / "jobqueue.d" / "a.yaml").write_text("jobs: {nightly-backup: {command: x}}")
+        asked = [["list"], ["history"], ["show", "nightly-backup", "--runs=99"]]
+        listed, ran, shown = (json.loads(run("--root", records, *words, "--json").stdout) for words in asked)
+        (job,) = listed["jobs"]
+        assert ("succeeded", None, "Idle") == (job["last_state"], job["failing_since"], job["status"])
+        assert [10, *range(9, 0, -1)] == sorted((one["number"] for one in ran["runs"]), reverse=True)
+        assert 10 == len(shown["runs"])
 
     def test_show_defined_job(self, records: Path) -> None:
         """`show JOB` has the definition from its file too."""

@@ -66,6 +66,7 @@ STATS = st.builds(
     started=COUNTS, succeeded=COUNTS, failed=COUNTS, skipped=COUNTS, last_run=st.none() | INSTANTS,
     last_state=st.none() | st.sampled_from(ENDS), usual=st.none() | INSTANTS, failing_since=st.none() | INSTANTS,
     by_failover=st.booleans(),
+    failing_run=st.none() | COUNTS, failing_reason=st.none() | WORDS,
 )  # fmt: skip
 OUTCOMES = st.lists(st.builds(Outcome, COUNTS, INSTANTS, INSTANTS, st.sampled_from(list(map(str, ENDS)))), max_size=3)
 MEMORIES = st.builds(

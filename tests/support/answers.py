@@ -17,10 +17,11 @@ JOB: Message = {
     "paused": False, "paused_until": None, "skips": [], "invalid": None,
     "priority": 10, "concurrency": 1, "schedule": ["0 2 * * *", "0 14 * * sun"], "timezone": "Europe/Berlin",
     "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed",
-    "last_failover": False, "due": 0,
+    "last_failover": False, "failing_since": "2026-11-24T01:00:00.000000Z", "due": 0,
     "waiting": 1, "retrying": 0, "running": 0, "tags": ["nightly"], "file": "/etc/jobqueue.d/backup.yaml", "line": 5,
 }  # fmt: skip
-IDLE = {**JOB, "id": "x", "status": "Idle", "enabled": False, "next": None, "last_run": None, "last_state": None}
+NONE_YET = dict.fromkeys(("next", "last_run", "last_state", "failing_since"))
+IDLE = {**JOB, "id": "x", "status": "Idle", "enabled": False, **NONE_YET}
 DEFINITION: Message = {
     "locks": [{"name": "db", "mode": "exclusive"}, {"name": "tape", "mode": "shared"}], "on": ["boot", {"event": "e"}],
     "id": "nightly-backup", "command": ["backup", "--to", "a b"], "timeout": 7200.0, "umask": 18, "user": None,
@@ -34,7 +35,8 @@ ATTEMPT: Message = {
     "exit_code": 3, "signal": None, "reason": "exit code 3",
 }  # fmt: skip
 RECORD: Message = {
-    **ATTEMPT, "version": 1, "job": "nightly-backup", "run": "nightly-backup@142", "number": 142, "trigger": "schedule",
+    **ATTEMPT, "version": 1, "job": "nightly-backup", "run": "nightly-backup@142", "number": 142, "key": "c0.1",
+    "trigger": "schedule",
     "asked_by": None, "due": "2026-11-24T01:00:00.000000Z", "queued": "2026-11-24T01:00:00.000000Z", "pid": 4711,
     "user": "backup", "command": "backup | gzip", "host": "box", "priority": 10, "cpu_user": 1.25, "cpu_system": 0.5,
     "memory_peak": 3 << 20, "memory_peak_below": None, "tags": ["nightly"], "metadata": {"owner": "ops"},
@@ -49,7 +51,7 @@ LIVE: Message = {
 FREE: Message = {"held_by": None, "held_until": None, "draining": False}
 STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
-    "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8,
+    "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8, "exclusive": None,
     "controllers": ["memory", "pids", "io", "cpu", "cpuset"], "launcher": True, "troubles": [], "unenforced": [],
     "next": JOB["next"], "next_job": JOB["id"], "left": [], **FREE, "stale": [],
     "problems": [], "unwell": [], "attention": [], "invalid": 0, "failing": 0, "missed": 0, "late": 0, "paused": 0,

@@ -91,7 +91,7 @@ class World:
         self.occurrences: dict[tuple[str, str, int], tuple[RunId, int]] = {}
         self.launched: list[tuple[str, int]] = []
         self.stopped: list[str] = []
-        self.killed: set[tuple[RunId, int]] = set()
+        self.killed: dict[tuple[RunId, int], str] = {}
         self.dying = SECOND
         self.replies: dict[int, Reply] = {}
         self.said: list[Say] = []
@@ -233,12 +233,12 @@ class World:
         match command:
             case Launch():
                 self._launch(command)
-            case Stop(run, attempt):
+            case Stop(run, attempt, reason):
                 assert self.rows[run][0].state == "stopping", "told to stop before the intent was committed"
                 self.stopped.append(str(run))
                 if (run, attempt) in self.processes:
                     self.processes[run, attempt] = min(self.processes[run, attempt], self.now.wall + self.dying)
-                    self.killed.add((run, attempt))
+                    self.killed.setdefault((run, attempt), reason)
             case RemoveMarks(run, attempt):
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
                 self.marks.remove((run, attempt), possible="run" not in self.full)
@@ -330,6 +330,7 @@ class World:
         }  # fmt: skip
         before = [] if sent is None else sent.record["attempts"]
         code = int(code) if code else None
+        reason = self.killed.get(name, reason)
         return ended(run, state, reason=reason, exit_code=code, attempts=[*before, one])
 
     def reboot(self, seconds: float) -> None:

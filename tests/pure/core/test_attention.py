@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobqueued import events
-from jobqueued.control.views import standing, status
-from jobqueued.model import HOUR, MINUTE, to_datetime
+from jobqueued.control.views import exclusive, standing, status
+from jobqueued.model import HOUR, MINUTE, Overlap, to_datetime
 from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, World, job
 
@@ -15,7 +15,10 @@ def seen(world: World) -> list[tuple[str, str, int | None]]:
     """Kind, job or run, and the minutes from midnight since when it is so."""
     found = world.scheduler.attention(world.now)
     since = [(one, one.since) for one in found]
-    return [(one.kind, str(one.run or one.job), at and (at - MIDNIGHT) // MINUTE) for one, at in since]
+    return [
+        (one.kind, one.job if one.kind == "failing" else str(one.run or one.job), at and (at - MIDNIGHT) // MINUTE)
+        for one, at in since
+    ]
 
 
 def test_nothing() -> None:
@@ -37,6 +40,60 @@ def test_failing_since_the_first_failure_in_a_row() -> None:
     world.ends["a"] = ["succeeded"]
     world.pass_time(600)
     assert [] == seen(world)
+
+
+def test_failing_for_a_reason() -> None:
+    """The last run that failed is named, with its reason."""
+    world = World(job("a", "*/10 * * * *"))
+    world.ends["a"] = ["failed 3"]
+    world.pass_time(1201)
+    (found,) = world.scheduler.attention(world.now)
+    assert ("a@2", "exit code 3") == (str(found.run), found.reason)
+
+
+def test_who_is_alone() -> None:
+    """The live run of an exclusive job is named, as nothing runs beside it; no other."""
+    world = World(job("a"), job("x", exclusive=True), seconds={"a": 9, "x": 9})
+    for ticket, name in enumerate(("a", "x")):
+        world.run(name, ticket + 1)
+    world.pass_time(1)
+    assert {"exclusive": None} == exclusive(world.scheduler)
+    world.pass_time(10)
+    assert {"exclusive": "x@1"} == exclusive(world.scheduler)
+
+
+def test_a_deliberate_stop_is_no_failure() -> None:
+    """A job whose run somebody stopped, live or between attempts, or a newer one replaced, is as it was before."""
+    world = World(job("a", retries=1, retry_delay=HOUR), job("b", overlap=Overlap.REPLACE), seconds={"a": 9, "b": 9})
+    world.run("a")
+    world.pass_time(1)
+    world.stop("a@1")
+    world.run("b", 2)
+    world.pass_time(1)
+    world.run("b", 3)
+    world.pass_time(20)
+    assert [{"a@1": "killed", "b@1": "killed", "b@2": "succeeded"}, []] == [world.states(), seen(world)]
+    assert {"a": "Idle", "b": "Idle"} == statuses(world)
+    world.ends["a"] = ["failed"]
+    world.run("a", 4)
+    world.pass_time(20)
+    world.stop("a@2")
+    assert [] == seen(world)
+    world.run("a", 5)
+    world.pass_time(2 * 3600)
+    assert ["failing"] == [kind for kind, _, _ in seen(world)]
+    since = seen(world)
+    world.run("a", 6)
+    world.pass_time(1)
+    world.stop("a@4")
+    world.pass_time(20)
+    assert (since, "Failed") == (seen(world), statuses(world)["a"])
+
+
+def statuses(world: World) -> dict[str, str]:
+    """The word for each job."""
+    jobs = world.scheduler.catalog
+    return {one.id: str(status(one, standing(world.scheduler, one))) for one in jobs}
 
 
 def test_disabled_or_removed_ones_fail_nobody() -> None:
@@ -86,9 +143,7 @@ def test_an_at_that_was_past_is_missed() -> None:
     world = World(replace(job("late", at=MIDNIGHT - 1), triggers=(At(to_datetime(MIDNIGHT - 1)),)))
     world.write("more.yaml", replace(job("once", at=MIDNIGHT + HOUR), triggers=(At(to_datetime(MIDNIGHT + HOUR)),)))
     world.pass_time(7200)
-    found = {name: world.scheduler.catalog[name] for name in ("late", "once")}
-    statuses = {name: str(status(one, standing(world.scheduler, one))) for name, one in found.items()}
-    assert {"late": "Missed", "once": "Completed"} == statuses
+    assert {"late": "Missed", "once": "Completed"} == statuses(world)
     assert [("missed", "late", -1)] == seen(world)
     world.boot()
     assert ["missed"] == [kind for kind, _, _ in seen(world)]

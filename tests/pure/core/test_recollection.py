@@ -7,7 +7,7 @@ from functools import reduce
 import pytest
 
 from jobqueued.core.recollection import OUTCOMES, Damaged, after, checked, final, is_ahead, run_of, up_to
-from jobqueued.model import SECOND, Record, RunId, RunState
+from jobqueued.model import SECOND, Record, RunId, RunState, to_text
 from jobqueued.saved import SavedJob
 from tests.support.records import NOW, a_record
 
@@ -25,6 +25,24 @@ def test_counters() -> None:
     ).stats  # fmt: skip
     assert (4, 1, 3, 8) == (stats.started, stats.succeeded, stats.failed, stats.skipped)
     assert (NOW + 6 * SECOND, RunState.KILLED, 2 * SECOND) == (stats.last_run, stats.last_state, stats.usual)
+
+
+def test_failing() -> None:
+    """A row of failures began with the first of them; one that was stopped deliberately neither ends nor begins it."""
+    stopped = a_record(1, "killed", reason="stopped by root")
+    assert None is told(stopped).stats.fails_since
+    again = a_record(4, "killed", reason="replaced by job@5")
+    since = told(stopped, a_record(2, "failed"), a_record(3, "lost"), again).stats
+    assert (NOW + 3 * SECOND, 3, RunState.KILLED) == (since.fails_since, since.failing_run, since.last_state)
+    assert None is told(a_record(1, "failed"), a_record(2)).stats.fails_since
+
+
+def test_the_last_is_the_one_that_ended_last() -> None:
+    """A run that took long and ended after a later one is the last."""
+    long = a_record(1, "failed", ended=to_text(NOW + 90 * SECOND))
+    later = [a_record(number, ended=to_text(NOW + 50 * SECOND)) for number in (2, 3)]
+    stats = told(long, *later).stats
+    assert (RunState.FAILED, 1, 3) == (stats.last_state, stats.failing_run, stats.started)
 
 
 def test_unknown_numbers_count_as_started() -> None:
