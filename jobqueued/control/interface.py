@@ -105,7 +105,9 @@ type RunUsage (
 )
 
 # A lock, or another resource that comes in units, that somebody holds, or waits for where it is not held: a run, or the
-# command of a person (:with-lock@3), with the pid and command that its process has by now.
+# command of a person (:with-lock@3), with the pid and command that its process has by now. The reason says why a lock
+# is waited for that none of these has: a program of somebody else has the file, it is reserved for another, or the run
+# lacks something else.
 type LockClaim (
   lock: string,
   mode: string,
@@ -115,7 +117,8 @@ type LockClaim (
   holder: string,
   asked_by: ?string,
   pid: ?int,
-  command: ?string
+  command: ?string,
+  reason: ?string
 )
 
 # The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
@@ -250,8 +253,8 @@ method Release() -> (unsaved: ?string)
 method Lock(lock: string, shared: ?bool, units: ?int, no_wait: ?bool) -> (holder: string, environment: [string]string)
 
 # Who holds locks, and who waits for some: all, or those of one lock, by its name, at most 1000; more is how many are
-# left out.
-method Locks(lock: ?string) -> (claims: []LockClaim, more: int)
+# left out. Where no job and nobody else uses a lock of that name, known has the names that are used, at most 1000.
+method Locks(lock: ?string) -> (claims: []LockClaim, more: int, known: []string)
 
 # Take away what a command with a lock holds or waits for. Its process is left alone; held tells which it was.
 method Evict(holder: string) -> (locks: []string, held: bool)

@@ -13,7 +13,7 @@ from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import Event, EvictAsked, LockAsked
 from jobqueued.jobfile.queue_types import is_name
-from jobqueued.model import CPU, MEMORY, Claim, LockClientId
+from jobqueued.model import CPU, MEMORY, Claim, LockClientId, RunId
 
 _MOST_CLAIMS = 1000
 
@@ -49,10 +49,18 @@ class LockCalls:
         name = asked.get("lock")
         claims = [each for each in self._scheduler.lock_claims() if name in (None, each.claim.resource)]
         claims.sort(key=lambda each: (each.claim.resource, not each.held))
+        known = set[str]() if name is None or claims else self._known()
         return {
             "claims": [views.lock_claim(each, *self._process_of(each)) for each in claims[:_MOST_CLAIMS]],
             "more": max(0, len(claims) - _MOST_CLAIMS),
+            "known": [] if name in known else sorted(known)[:_MOST_CLAIMS],
         }  # fmt: skip
+
+    def _known(self) -> set[str]:
+        """The names of locks that jobs list, or somebody uses, and of resources that come in units."""
+        listed = {claim.resource for job in self._scheduler.catalog for claim in job.locks}
+        used = {each.claim.resource for each in self._scheduler.lock_claims()}
+        return (listed | used | self._scheduler.limits.resources.keys()) - {CPU, MEMORY}
 
     def _process_of(self, claim: LockClaim) -> tuple[int | None, str | None]:
         if isinstance(claim.holder, LockClientId):
@@ -66,10 +74,19 @@ class LockCalls:
         try:
             client = LockClientId.parse(text)
         except ValueError:
-            raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "holder"}) from None
+            run = _run(text)
+            reason = f"{run} is a run, and loses its locks when it ends; to end it: jobqueuectl stop {run}"
+            raise VarlinkError("Refused", {"reason": reason}) from None
         self._happen(EvictAsked(ticket(), client, peer.name))
 
     def left(self, ticket: int) -> None:
         """Let go of a process that has left before its answer."""
         if (over := self._processes.left(ticket)) is not None:
             self._happen(over)
+
+
+def _run(text: str) -> RunId:
+    try:
+        return RunId.parse(text)
+    except ValueError:
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "holder"}) from None

@@ -246,7 +246,7 @@ def lock_claim(one: LockClaim, pid: int | None, command: str | None) -> dict[str
     return {
         "lock": claim.resource, "mode": claim.mode, "units": claim.units, "held": one.held,
         "since": _moment(one.since), "holder": str(one.holder), "asked_by": one.asked_by, "pid": pid,
-        "command": command,
+        "command": command, "reason": one.reason,
     }  # fmt: skip
 
 

@@ -13,8 +13,8 @@ from jobqueued.commands import ForgetLockClient, MarkLockHolder
 from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import LockClient, SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.events import EvictAsked, LockAsked, LockFound, LockOver
-from jobqueued.model import CPU, HOUR, MEMORY, Claim, Holder, LockClientId, Run, RunId
+from jobqueued.events import EvictAsked, LockAsked, LockFound, LockOver, Unstarted
+from jobqueued.model import CPU, HOUR, MEMORY, Claim, Holder, Job, LockClientId, Run, RunId
 from jobqueued.queue.locks import HOST, SLOT, Claims
 from jobqueued.queue.placement import environment
 from jobqueued.queue.waiting import Terms
@@ -114,22 +114,33 @@ def evict_asked(turn: Turn, event: EvictAsked) -> None:
 
 
 class LockClaim(NamedTuple):
-    """One lock that somebody holds (`held`) or waits for, since an instant (None: that is not known)."""
+    """One lock that somebody holds (`held`) or waits for, since an instant (None: that is not known).
+
+    `reason` is there where another than a run or a client has what is waited for, or nobody.
+    """
 
     claim: Claim
     holder: Holder
     held: bool
     since: int | None
     asked_by: str | None
+    reason: str | None = None
 
 
 def claims(state: SchedulerState) -> Iterator[LockClaim]:
-    """All that hold locks, in the order of the grants, then all that wait for some, as they came."""
+    """All that hold locks, in the order of the grants, then all that wait for some, as they came.
+
+    Last come the runs that wait for a lock file which a program of somebody else has.
+    """
     admission = state.admission
     for holder in admission.locks:
         yield from _claims(state, holder, admission.locks.held(holder), held=True)
     for holder in admission.waiting:
         yield from _claims(state, holder, admission.waiting.terms(holder).claims, held=False)
+    for job in state.catalog:
+        for name, delay in state[job.id].delayed.items():
+            if delay.cause is Unstarted.PATH_BUSY:
+                yield from _busy(job, state.runs[name])
 
 
 def _claims(state: SchedulerState, holder: Holder, claims: Claims, *, held: bool) -> Iterator[LockClaim]:
@@ -139,7 +150,28 @@ def _claims(state: SchedulerState, holder: Holder, claims: Claims, *, held: bool
     asker: LockClient | Run | None = client or run
     for claim in claims:
         if claim.resource not in (HOST, SLOT, CPU, MEMORY):
-            yield LockClaim(claim, holder, held, since or None, None if asker is None else asker.asked_by)
+            reason = None if held else _withheld(state, holder, claims, claim)
+            yield LockClaim(claim, holder, held, since or None, None if asker is None else asker.asked_by, reason)
+
+
+def _withheld(state: SchedulerState, holder: Holder, claims: Claims, claim: Claim) -> str | None:
+    """Word why a claim that could be granted is not; None: it can't."""
+    queue = state.admission
+    if queue.locks.missing((claim,)) is not None:
+        return None
+    for promise in queue.reservations:
+        if promise.holder != holder and promise.touches((claim,)):
+            return f"reserved for {state.name_of(promise.holder)}"
+    if (lacked := queue.locks.missing(claims)) is not None:
+        return f"free; it lacks {lacked.resource.removeprefix(':')}"
+    return f"free; {reason}" if (reason := halt(state)) else None
+
+
+def _busy(job: Job, run: Run) -> Iterator[LockClaim]:
+    path, _, holder = (run.reason or "").partition(": ")[2].partition(", held by ")
+    for claim in job.locks:
+        if claim.resource == path:
+            yield LockClaim(claim, run.id, False, run.queued, run.asked_by, f"held by {holder or 'another program'}")
 
 
 def _names(claims: Claims) -> list[str]:

@@ -10,7 +10,7 @@ import click
 
 from jobqueued.jobfile.queue_types import A_NAME, is_name
 from jobqueued.jobfile.spelling import parse_duration
-from jobqueued.model import CPU, MEMORY, SECOND, RunId, to_datetime, to_instant
+from jobqueued.model import CPU, MEMORY, SECOND, LockClientId, RunId, to_datetime, to_instant
 
 
 def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
@@ -49,6 +49,22 @@ def lock_name(context: click.Context, parameter: click.Parameter, text: str) -> 
     if text in (CPU, MEMORY):
         raise click.BadParameter(f"only runs can hold {text!r}; accepted: a lock, or another resource")
     return name(context, parameter, text)
+
+
+def any_lock(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """Read the name of a lock, or the path of one."""
+    return text if text is None or text.startswith("/") else lock_name(context, parameter, text)
+
+
+def holder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """Read the name of who holds a lock: a command with it, or a run."""
+    if text is not None:
+        try:
+            LockClientId.parse(text) if text.startswith(":") else RunId.parse(text)
+        except ValueError:
+            told = f"{text!r}; accepted: the HOLDER of a lock such as :with-lock@3; see: jobqueuectl locks"
+            raise click.BadParameter(told) from None
+    return text
 
 
 def run_id(text: str) -> RunId:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import click
 
+from jobqueued.control.varlink import Message
 from jobqueued.ctl import arguments
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.terminal import counted, distance, json_option, print_json, print_line, print_table
+from jobqueued.jobfile.spelling import nearest
 from jobqueued.paths import Paths
 from jobqueued.text import printable
 
 
 @click.command()
 @json_option
-@click.option("--evict", metavar="HOLDER", help="Take away what a with-lock command holds or waits for: :with-lock@3.")
-@click.argument("lock", required=False, callback=lambda c, p, text: text and arguments.lock_name(c, p, text))
+@click.option("--evict", metavar="HOLDER", callback=arguments.holder,
+              help="Take away what a with-lock command holds or waits for: :with-lock@3.")  # fmt: skip
+@click.argument("lock", required=False, callback=arguments.any_lock)
 @click.pass_obj
 def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> None:
     """List who holds which lock, and who waits for it.
 
-    With LOCK, only of that one.  A holder is a run, or a command that `jobqueuectl with-lock` has started
-    (:with-lock@3).
+    With LOCK, a name or the path of a lock file, only of that one.  A holder is a run, or a command that
+    `jobqueuectl with-lock` has started (:with-lock@3).  Where a lock is waited for that none of them has, STATE says
+    why: a program of somebody else has the file, it is reserved for who goes first, or something else is lacking.
 
     A command that is evicted goes on without its lock, which others get at once; to end it too, kill its process.
 
@@ -44,7 +48,7 @@ def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> N
             (
                 claim["lock"],
                 claim["holder"],
-                "holds" if claim["held"] else "waits",
+                "holds" if claim["held"] else f"waits: {claim['reason']}" if claim["reason"] else "waits",
                 distance(claim["since"]),
                 "-" if claim["pid"] is None else str(claim["pid"]),
                 f"{claim['units']} units" if claim["units"] else claim["mode"],
@@ -53,9 +57,17 @@ def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> N
             )
             for claim in answer["claims"]
         ),
+        keep=("LOCK", "HOLDER", "STATE"),
     )
+    warn_of_slip(answer, lock)
     if answer["more"]:
         print_line(f"and {counted(answer['more'], 'other')}; name a LOCK to see fewer")
+
+
+def warn_of_slip(answer: Message, lock: str | None) -> None:
+    """Say on stderr that no job uses a lock of this name, where another was probably meant."""
+    if lock and answer["known"] and (near := nearest(lock, answer["known"])):
+        click.echo(f"no job uses a lock {printable(lock)}; did you mean {near}?", err=True)
 
 
 def _evict(paths: Paths, holder: str) -> None:

@@ -11,7 +11,8 @@ from typing import NoReturn
 import click
 
 from jobqueued.ctl import arguments
-from jobqueued.ctl.client import Call, Refused
+from jobqueued.ctl.client import Call, Refused, ask
+from jobqueued.ctl.locks import warn_of_slip
 from jobqueued.ctl.records import own_run
 from jobqueued.paths import Paths
 from jobqueued.text import printable
@@ -63,6 +64,7 @@ def with_lock(
         _refuse(f"lock {printable(held)} is held already, so this could wait forever; use --no-wait or --wait")
     if shared and units:
         _refuse("a shared lock has no units; use either --shared or --units")
+    warn_of_slip(ask(paths.control, "Locks", lock=lock), lock)
     query = {"lock": lock, "shared": shared, "units": units, "no_wait": no_wait}
     with Call(paths.control, "Lock", None, **query) as call:
         if not call.is_answered(wait and min(wait, _LONGEST)):

@@ -157,15 +157,16 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "lock_granted": Entry(
         "info", "a6c1e8f3d9b74250b3e7c5d1f8a20694",
-        lambda f: f"with-lock: {', '.join(f['locks'])} granted to a command of {f['asked_by']} until it ends",
+        lambda f: f"with-lock: {', '.join(f['locks'])} granted to {f['guest']}, a command of {f['asked_by']},"
+        " until it ends",
     ),
     "lock_released": Entry(
         "info", "1c9d5e7b3a8f4062a4d6b8e0f2c71953",
-        lambda f: f"with-lock: {', '.join(f['locks'])} released by a command of {f['asked_by']}",
+        lambda f: f"with-lock: {', '.join(f['locks'])} released by {f['guest']}, a command of {f['asked_by']}",
     ),
     "lock_evicted": Entry(
         "warning", "fe382162c7134d7aba14c38754dcc52e",
-        lambda f: f"with-lock: {', '.join(f['locks'])} taken from a command by {f['asked_by']} ({f['guest']})",
+        lambda f: f"with-lock: {', '.join(f['locks'])} taken from {f['guest']} by {f['asked_by']}",
     ),
     "emitted": Entry("info", "b5e8d1a7c2f34069a8d4e6b3f7c91052", _emitted),
     "held_up": Entry(

@@ -508,6 +508,13 @@ class TestLocks:
         assert [3, 4] == [len(lines(busy, "tape")), len(lines(busy))]
         assert [] == lines(busy, "other")
 
+    def test_a_slip_in_a_name(self, busy: Host) -> None:
+        """A name that no job knows is told with the one that was probably meant; a new one of a person's own is not."""
+        told = "no job uses a lock tappe; did you mean tape?\n"
+        assert (0, told) == with_lock(busy, "tappe", "--", "true")[::2]
+        assert [told, "", ""] == [run("--root", busy.root, "locks", name).stderr for name in ("tappe", "tape", "mine")]
+        assert (0, "") == with_lock(busy, "mine", "--", "true")[::2]
+
     def test_evict(self, busy: Host, hold: Callable[..., Holder]) -> None:
         """What is taken from a command goes to the next, at once and for good; the command itself goes on."""
         holder, name = hold("tape").has_it(), busy.run("long")
@@ -521,6 +528,10 @@ class TestLocks:
         assert (1, "", f"Error: refused: evicted by {ME}\n") == (waiting.process.returncode, stdout, stderr)
         wait_for(lambda: busy.said("run_started"))
         assert ([], None) == (marks(busy.root / "run" / "with-lock"), holder.process.poll())
+        refused = run("--root", busy.root, "locks", "--evict", name).stderr
+        told = f"{name} is a run, and loses its locks when it ends; to end it: jobqueuectl stop {name}"
+        assert f"Error: refused: {told}\n" == refused
+        assert "accepted: the HOLDER of a lock such as" in run("--root", busy.root, "locks", "--evict", "x").stderr
         again = run("--root", busy.root, "locks", "--evict", ":with-lock@1")
         assert (1, "Error: refused: :with-lock@1 neither holds nor wants a lock\n") == (again.returncode, again.stderr)
         assert (0, "", "") == holder.go()

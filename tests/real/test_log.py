@@ -116,17 +116,17 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "lock_granted",
         {"guest": ":with-lock@1", "locks": ["tape", "db"], "asked_by": "root"},
-        "with-lock: tape, db granted to a command of root until it ends",
+        "with-lock: tape, db granted to :with-lock@1, a command of root, until it ends",
     ),
     (
         "lock_released",
         {"guest": ":with-lock@1", "locks": ["tape"], "asked_by": "root"},
-        "with-lock: tape released by a command of root",
+        "with-lock: tape released by :with-lock@1, a command of root",
     ),
     (
         "lock_evicted",
         {"guest": ":with-lock@1", "locks": ["tape"], "asked_by": "root"},
-        "with-lock: tape taken from a command by root (:with-lock@1)",
+        "with-lock: tape taken from :with-lock@1 by root",
     ),
     (
         "emitted",

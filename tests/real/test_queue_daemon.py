@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import subprocess
 from datetime import datetime
 from itertools import pairwise
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.client import run
 from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.users import ME
 
@@ -211,6 +213,8 @@ jobs:
             wait_for(lambda: any(text.startswith(why) for text in host.call("Why", run=name)["why"]["reasons"]))
             succeeded(host, [host.run("free")])
             assert [] == host.call("Show", run=name)["record"]["attempts"]
+            listed = run("--root", host.root, "locks", path).stdout.splitlines()[1]
+            assert re.match(rf"{path} +{name} +waits: held by {re.escape(holder)} ", listed)
             flock.communicate(b"\n", DEADLINE)
         record = host.wait(name)
         assert ("succeeded", [(1,)]) == (record["state"], attempts(record, "attempt"))

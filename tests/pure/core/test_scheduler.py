@@ -507,6 +507,20 @@ def test_explain_leaves_out_who_is_in_nobodys_way() -> None:
     assert ["lock gpu is held by holds@1"] == world.why("gpu@1")
 
 
+def test_a_lock_that_nobody_has_is_told_why() -> None:
+    """Who waits for a lock that could be granted is told what it is kept for, or what else is lacking."""
+    tape, gpu = Claim("tape", exclusive=True), Claim("gpu", exclusive=True)
+    jobs = [job("holds", locks=(gpu,)), job("both", priority=9, locks=(tape, gpu)), job("tape", locks=(tape,))]
+    world = World(*jobs, seconds={"holds": 99})
+    for name in ("holds", "both", "tape"):
+        world.run(name)
+    told = {(str(each.holder), each.claim.resource): each.reason for each in world.scheduler.lock_claims()}
+    assert {
+        ("holds@1", "gpu"): None, ("both@1", "tape"): "free; it lacks gpu", ("both@1", "gpu"): None,
+        ("tape@1", "tape"): "reserved for both@1",
+    } == told  # fmt: skip
+
+
 def test_an_impossible_event_changes_nothing() -> None:
     """A record with a state that no run can end in raises, and leaves the run as it was."""
     world = World(job("a", "0 1 * * *"))
