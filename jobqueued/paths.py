@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 from collections.abc import Container
 from dataclasses import dataclass, replace
@@ -78,6 +79,18 @@ class Paths:
             return replace(self, **{name: Path(left[name]) for name in _TOLD if name not in given})
         except (OSError, ValueError, LookupError, TypeError, RecursionError):  # none since the host is up, or no such
             return self
+
+    @classmethod
+    def start_command(cls, run: Path) -> str:
+        """The command that starts the daemon of this run directory again, with the paths that it had last."""
+        if run == cls.system().run:
+            return "systemctl start jobqueued"
+        root = cls.under(run.parent)
+        usual, words = (root, ["--root", str(run.parent)]) if root.run == run else (cls.system(), ["--run", str(run)])
+        last = replace(usual, run=run).as_left()
+        changed = [name for name in _TOLD if getattr(last, name) != getattr(usual, name)]
+        options = (word for name in changed for word in (f"--{name}", str(getattr(last, name))))
+        return shlex.join(["jobqueued", *words, *options])
 
     def make_run(self) -> None:
         """Make the run directory and that of this boot, where they are gone, for everybody to pass; OSError."""

@@ -15,6 +15,7 @@ from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
 from jobqueued.ctl.terminal import localised
 from jobqueued.jobfile.spelling import nearest
+from jobqueued.paths import Paths
 from jobqueued.text import printable
 
 TIMEOUT = 10.0
@@ -110,7 +111,7 @@ class Call:
         try:
             yield
         except (OSError, MessageError) as error:
-            cause, remedy = _cause(error)
+            cause, remedy = _cause(error, self._control)
             raise Unreachable(f"cannot reach the daemon at {printable(str(self._control))}: {cause}", remedy) from None
 
 
@@ -131,18 +132,23 @@ def _connected(control: Path, timeout: float | None) -> socket.socket:
     return peer
 
 
-def _cause(error: OSError | MessageError) -> tuple[str, str]:
+def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
     """The cause of a failed call, and its remedy."""
     match error:
         case FileNotFoundError() | ConnectionRefusedError():
-            return "it is not running", "start it (`systemctl start jobqueued`), or give its place with --root or --run"
+            start = printable(Paths.start_command(control.parent))
+            return "it is not running", f"start it (`{start}`), or give its place with --root or --run"
         case PermissionError():
             return "permission denied", _WHO_MAY
         case TimeoutError():
-            return "no answer in time", "see: journalctl -u jobqueued"
+            return "no answer in time", _see_log(control)
         case OSError():
-            return str(error.strerror), "see: journalctl -u jobqueued"
+            return str(error.strerror), _see_log(control)
     return f"another program is listening there ({error})", ""
+
+
+def _see_log(control: Path) -> str:
+    return "see: journalctl -u jobqueued" if control == Paths.system().control else "see its log"
 
 
 def _refusal(reply: Message, control: Path) -> click.ClickException:
@@ -151,7 +157,7 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
         return Refused(near)
     if name in _REFUSALS:
         return Refused(printable(localised(_REFUSALS[name].format_map(parameters))))
-    remedy = "if its version is not that of jobqueuectl: systemctl restart jobqueued"
+    remedy = "if its version is not that of jobqueuectl, restart it"
     return Unreachable(printable(f"the daemon answers {name} {parameters}"), remedy)
 
 

@@ -59,7 +59,7 @@ def doctor(paths: Paths, as_json: bool) -> None:
     down = 0
     try:
         status = ask(paths.control, "Status")
-        findings = [*_daemon(status), *_jobs(paths, status), *_limits(status), *_host(paths)]
+        findings = [*_daemon(paths, status), *_jobs(paths, status), *_limits(status), *_host(paths)]
     except Unreachable as error:
         down = error.exit_code
         findings = [Finding("daemon", _ERROR, error.seen, error.remedy), *_files(paths), *_cgroups(), *_host(paths)]
@@ -75,18 +75,20 @@ def _fact(finding: Finding) -> str:
     return f"{finding.seen} → {finding.remedy}" if finding.remedy else finding.seen
 
 
-def _daemon(status: Message) -> Iterator[Finding]:
+def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
+    is_service = paths.run == Paths.system().run
     if status["version"] == __version__:
         yield Finding("daemon", _OK, f"jobqueued {status['version']} on {status['host']}, pid {status['pid']}")
     else:
         seen = f"the daemon is version {status['version']}, jobqueuectl is {__version__}"
-        yield Finding("daemon", _WARNING, seen, "systemctl restart jobqueued")
+        yield Finding("daemon", _WARNING, seen, "systemctl restart jobqueued" if is_service else "restart it")
     if status["reason"] is not None:
         yield Finding("state", _ERROR, status["reason"], "free space there, or make it writable")
     if status["launcher"]:
         yield Finding("launcher", _OK, "it answers")
     else:
-        yield Finding("launcher", _ERROR, "no answer: nothing starts", "systemctl status jobqueued-launcher")
+        remedy = "systemctl status jobqueued-launcher" if is_service else "restart the daemon"
+        yield Finding("launcher", _ERROR, "no answer: nothing starts", remedy)
     for trouble in status["troubles"]:
         yield Finding("trouble", _ERROR, trouble)
     if status["held_by"] is not None:
@@ -118,7 +120,8 @@ def _files(paths: Paths) -> Iterator[Finding]:
 
 def _problems(problems: list[Problem]) -> Iterator[Finding]:
     for problem in problems:
-        yield Finding("job files", problem.severity, str(problem), "jobqueuectl check")
+        is_whole = not problem.line  # of a directory or a whole file, with its remedy
+        yield Finding("job files", problem.severity, str(problem), "" if is_whole else "jobqueuectl check")
 
 
 def _limits(status: Message) -> Iterator[Finding]:
@@ -164,7 +167,7 @@ def _host(paths: Paths) -> Iterator[Finding]:
     for problem in problems:
         yield Finding("settings", problem.severity, str(problem))
     for path in (paths.state, paths.run, paths.logs):
-        yield _directory(path)
+        yield _directory(path, paths.run)
     yield _journal(paths.journal)
     clock = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     if clock == _TIME_ERROR:
@@ -173,11 +176,16 @@ def _host(paths: Paths) -> Iterator[Finding]:
         yield Finding("clock", _OK, "it is synchronised")
 
 
-def _directory(path: Path) -> Finding:
+def _directory(path: Path, run: Path) -> Finding:
     try:
         found = os.statvfs(path)
+    except FileNotFoundError as error:
+        remedy = "systemd-tmpfiles --create jobqueue.conf" if run == Paths.system().run else Paths.start_command(run)
+        return Finding("directory", _ERROR, f"{path}: {error.strerror}", remedy)
+    except PermissionError as error:
+        return Finding("directory", _WARNING, f"{path}: {error.strerror}", "run this as root")
     except OSError as error:
-        return Finding("directory", _ERROR, f"{path}: {error.strerror}", "systemd-tmpfiles --create jobqueue.conf")
+        return Finding("directory", _ERROR, f"{path}: {error.strerror}", "look for errors of the disk: dmesg")
     free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
     scarce = free < min(_SCARCE, total // 10) or (found.f_files and not found.f_favail)
     if found.f_flag & os.ST_RDONLY:

@@ -33,10 +33,10 @@ STANDARD_INPUT = Path("-")
 
 
 class Reading(NamedTuple):
-    """The jobs that the daemon would accept, those invalid on this host, all problems, and if a file was unreadable."""
+    """The jobs that the daemon would accept, why some are invalid here, all problems, and if a file was unreadable."""
 
     jobs: list[Job]
-    invalid: set[str]
+    invalid: dict[str, str]
     problems: list[Problem]
     unreadable: bool
 
@@ -69,7 +69,7 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
                 catalog.replace_file(name, jobs)
     jobs = tuple(catalog)
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, paths, config)]
-    invalid, found = {job for job, _ in warnings}, [problem for _, problem in warnings]
+    invalid, found = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
     return Reading(list(jobs), invalid, [*problems, *unlikely(jobs, paths), *found], unreadable)
 
 
@@ -141,16 +141,17 @@ def _distrust(paths: Paths) -> list[Problem]:
     return []
 
 
-def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, Problem]]:
-    """Yield the jobs whose user or group does not exist: only they are invalid, not their file."""
+def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]:
+    """Yield the jobs whose user or group does not exist, with the reason: only they are invalid, not their file."""
     for job in jobs:
         for kind, name in filter(is_unknown, accounts(job)):
             key = "groups" if kind == "group" and name != job.group else kind
             message = f"found {name!r}; accepted: a {kind} of this host; without it the job will not run"
-            yield job.id, Problem(job.file, job.line, 0, key, message, "warning", job.id)
+            problem = Problem(job.file, job.line, 0, key, message, "warning", job.id)
+            yield job.id, f"no {kind} {name!r} on this host", problem
 
 
-def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterator[tuple[str, Problem]]:
+def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterator[tuple[str, str, Problem]]:
     """Yield the jobs that are invalid on this host for another reason; they may depend on jobs that the daemon has."""
     state, ids = SchedulerState(limits_of(config, "", *host_has())), {job.id for job in jobs}
     others = [] if ids.issuperset(name for job in jobs for name in awaited(job)) else _others(paths, ids)
@@ -158,7 +159,8 @@ def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterat
     state.complete = True
     for job, invalid in validity.verdicts(state, [job.id for job in jobs]):
         if invalid is not None and job.id in ids:
-            yield job.id, Problem(job.file, job.line, 0, "", f"it will not run: {invalid.text}", "warning", job.id)
+            message = f"it will not run: {invalid.text}"
+            yield job.id, invalid.text, Problem(job.file, job.line, 0, "", message, "warning", job.id)
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:

@@ -107,4 +107,4 @@ def _from_files(paths: Paths, down: Unreachable) -> Message:
         raise Unreachable(f"{down.message}\nNo jobs can be read from {printable(str(paths.jobs))} either.")
     offline.explain(paths, down, "pauses or waiting runs")
     now, live = time.time_ns(), offline.live(paths)
-    return {"jobs": [offline.job_row(paths, job, live, now) for job in jobs]}
+    return {"jobs": [offline.job_row(paths, job, invalid, live, now) for job, invalid in jobs]}

@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import completion, standing
+from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.job_files import read_files
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
@@ -94,13 +93,14 @@ def _of_job(paths: Paths, name: str, count: int) -> Message:
     try:
         return ask(paths.control, "Next", job=name, count=count)
     except Unreachable as unreachable:
-        job = next((job for job in read_files(paths, (paths.jobs,)).jobs if job.id == name), None)
+        job, invalid = next((found for found in offline.jobs(paths) if found[0].id == name), (None, None))
         if job is None:
             place = printable(str(paths.jobs))
             raise Unreachable(f"{unreachable.message}\nNo job {printable(name)} in {place} either.") from None
-        return _answer(job, count)
+        offline.explain(paths, unreachable, "pauses, skips to come or a hold of the host")
+        return {**_answer(job, count if invalid is None else 0), "enabled": job.enabled, "invalid": invalid}
 
 
 def _answer(job: Job, count: int) -> Message:
-    starts = job.next_starts(time.time_ns(), count) if job.enabled else []
+    starts = job.next_starts(time.time_ns(), count) if job.enabled and count else []
     return {"timezone": job.timezone, "next": [to_text(start) for start in starts]}

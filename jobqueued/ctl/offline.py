@@ -16,7 +16,6 @@ from pathlib import Path
 
 import click
 
-from jobqueued.accounts import accounts
 from jobqueued.child import unix_socket, wire
 from jobqueued.child.documents import UNSTARTED
 from jobqueued.control import views
@@ -26,7 +25,8 @@ from jobqueued.core import recollection
 from jobqueued.core.attention import is_over
 from jobqueued.core.recollection import Damaged
 from jobqueued.ctl.client import Unreachable, ask
-from jobqueued.ctl.job_files import is_unknown, read_files
+from jobqueued.ctl.job_files import read_files
+from jobqueued.ctl.terminal import moment
 from jobqueued.host.usage import usage
 from jobqueued.model import LIVE, PENDING, Job, Record, RunId, RunState, to_text
 from jobqueued.paths import Paths
@@ -41,13 +41,24 @@ _COUNTED = 20
 
 
 def explain(paths: Paths, down: Unreachable, unknown: str = "") -> None:
-    """Say on stderr that files are read instead and why, what they do not show, and what this user may not read."""
+    """Say on stderr that files are read instead and why, of when, what they do not show, and what is hidden."""
     click.echo(f"{down.message}\nReading the files in {_shown(paths.logs)} and {_shown(paths.run)} instead.", err=True)
+    if saved := _last_saved(paths):
+        click.echo(f"The daemon saved its state last at {moment(to_text(saved))}.", err=True)
     if unknown:
         click.echo(f"They do not show {unknown}.", err=True)
     for directory, content in ((paths.logs, "records"), (paths.runs, "live runs")):
         if is_hidden(directory):
             click.echo(f"The {content} are missing: no permission to read {_shown(directory)}.", err=True)
+
+
+def _last_saved(paths: Paths) -> int:
+    """The instant at which the daemon has written state.db last; 0: there is none that this user may see."""
+    last = 0
+    for name in ("state.db", "state.db-wal"):
+        with contextlib.suppress(OSError):
+            last = max(last, (paths.state / name).stat().st_mtime_ns)
+    return last
 
 
 def is_hidden(directory: Path) -> bool:
@@ -242,22 +253,23 @@ def _queued(record: Record) -> str:
 # jobs
 
 
-def jobs(paths: Paths) -> list[Job]:
-    """The accepted jobs of the job files, by id."""
-    return sorted(read_files(paths, (paths.jobs,)).jobs, key=lambda job: job.id)
+def jobs(paths: Paths) -> list[tuple[Job, str | None]]:
+    """The accepted jobs of the job files, by id, and why they are invalid on this host; None: they are not."""
+    found = read_files(paths, (paths.jobs,))
+    return [(job, found.invalid.get(job.id)) for job in sorted(found.jobs, key=lambda job: job.id)]
 
 
-def job_row(paths: Paths, job: Job, running: list[Record], now: int) -> Message:
+def job_row(paths: Paths, job: Job, invalid: str | None, running: list[Record], now: int) -> Message:
     """A job as the interface's type Job, null where files don't tell; `running` are the live runs of all jobs."""
     stats = _stats(paths, job.id)
+    had_some = next(_records(paths, job.id), None) is not None
     live = [record for record in running if record["job"] == job.id]
-    unknown = next(filter(is_unknown, accounts(job)), None)
-    invalid = None if unknown is None else f"no {unknown.kind} {unknown.name!r} on this host"
     starts = job.next_starts(now, 1) if job.enabled and not invalid else []
-    over = is_over(job, next(iter(starts), None), had_some=stats.last_state is not None)
+    over = is_over(job, next(iter(starts), None), had_some=had_some)
     return views.job_row(job, views.Standing(
-        running=len(live), invalid=invalid, is_over=over, last_state=stats.last_state,
-        last_run=None if stats.last_run is None else to_text(stats.last_run), last_failover=stats.by_failover,
+        running=len(live), invalid=invalid, is_over=over, has_missed=stats.last_state is None,
+        last_state=stats.last_state, last_failover=stats.by_failover,
+        last_run=None if stats.last_run is None else to_text(stats.last_run),
         failing_since=None if stats.failing_since is None else to_text(stats.failing_since),
         next=to_text(starts[0]) if starts else None,
     ))  # fmt: skip

@@ -70,14 +70,14 @@ def _job(paths: Paths, job: str, count: int) -> Message:
     try:
         return ask(paths.control, "Describe", job=job, runs=count)
     except Unreachable as down:
-        defined = next((found for found in offline.jobs(paths) if found.id == job), None)
+        defined, invalid = next((found for found in offline.jobs(paths) if found[0].id == job), (None, None))
         runs = list(islice(offline.history(paths, job), count))
         if defined is None and not runs:
             raise offline.no_record(paths, down, job) from None
         offline.explain(paths, down, "its counters, pauses or waiting runs")
         if defined is None:
             return {"runs": runs}
-        row = offline.job_row(paths, defined, offline.live(paths), time.time_ns())
+        row = offline.job_row(paths, defined, invalid, offline.live(paths), time.time_ns())
         return {"job": row, "definition": _plain(views.definition(defined)), "runs": runs}
 
 

@@ -83,7 +83,7 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("draining" if answer["draining"] else "on hold", standing.hold(answer)),
             ("left behind", ", ".join(answer["left"]) or None),
             ("next", soonest or "nothing"),
-            ("problems", str(len(problems))),
+            ("problems", str(len(problems)) if problems else None),
             *_attention(answer),
         ]
     )

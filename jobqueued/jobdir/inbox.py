@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from jobqueued.child.trust import Refused, check_path
+from jobqueued.child.trust import Refused, check_path, quoted
 from jobqueued.host import linux
 from jobqueued.jobdir.trust import InWriting, is_foreign, is_job_file, is_meant, read_trusted
 from jobqueued.model import SECOND
@@ -246,7 +246,7 @@ class Inbox:
             is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
             if not (is_missing and self._parent):
                 self._take_again(mono + AGAIN)
-            none = f"; to have none: mkdir {directory}" if is_missing else ""
+            none = f"; put it back, or, to have none: mkdir {quoted(directory)}" if is_missing else ""
             cause = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
             return set(), [Problem(directory, 0, 0, "", f"{cause}; the jobs that it had last go on{none}")]
         known = {*filter(is_job_file, names), *self._seen}

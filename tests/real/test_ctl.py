@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -472,8 +473,15 @@ class TestDaemonDown:
         """A command that needs the daemon says where it was expected and what to do, with exit status 2."""
         shown = run("--root", tmp_path, *arguments)
         assert (2, "") == (shown.returncode, shown.stdout)
-        expected = f"Error: cannot reach the daemon at {tmp_path}/run/control: it is not running; start it"
-        assert shown.stderr.startswith(expected)
+        seen = f"Error: cannot reach the daemon at {tmp_path}/run/control: it is not running; start it "
+        assert shown.stderr.startswith(f"{seen}(`jobqueued --root {tmp_path}`), or give its place")
+
+    def test_it_is_started_as_it_was(self, tmp_path: Path) -> None:
+        """The command that starts it has the paths that it had; that of the system is a service."""
+        replace(Paths.under(tmp_path), jobs=Path("/some jobs"), run=tmp_path / "run").make_run()
+        assert f"jobqueued --root {tmp_path} --jobs '/some jobs'" == Paths.start_command(tmp_path / "run")
+        assert f"jobqueued --run {tmp_path}/x" == Paths.start_command(tmp_path / "x")
+        assert "systemctl start jobqueued" == Paths.start_command(Paths.system().run)
 
     @pytest.fixture
     def records(self, tmp_path: Path) -> Path:
@@ -529,20 +537,40 @@ class TestDaemonDown:
     def test_list(self, records: Path) -> None:
         """`list` has the jobs of the files with what their records say, and what that leaves open is null."""
         (records / "jobqueue.d").mkdir()
-        names = {"nightly-backup": "", "b": "enabled: false, ", "c": "user: no-such-user, ", "d": "every: 36h, "}
+        names = {
+            "nightly-backup": "",
+            "b": "enabled: false, ",
+            "c": "user: no-such-user, ",
+            "d": "every: 36h, ",
+            "e": "dependencies: [no], ",
+        }
         text = "\n".join(f"  {name}: {{{more}command: x, schedule: '* * * * *'}}" for name, more in names.items())
-        (records / "jobqueue.d" / "a.yaml").write_text(f"jobs:\n{text}\n")
+        missed = "  f: {command: x, at: '2020-01-01T00:00Z'}"
+        (records / "jobqueue.d" / "a.yaml").write_text(f"jobs:\n{text}\n{missed}\n")
+        (records / "logs" / "f").mkdir()
+        skip = {**RECORD, "job": "f", "run": "f@1", "number": 1, "state": "skipped", "reason": "past", "started": None}
+        (records / "logs" / "f" / "1.json").write_text(json.dumps(skip))
+        (records / "state").mkdir()
+        (records / "state" / "state.db").touch()
         shown = run("--root", records, "list", "--json")
         jobs = {job["id"]: job for job in json.loads(shown.stdout)["jobs"]}
-        assert (0, [*sorted(names)]) == (shown.returncode, list(jobs))
+        assert (0, sorted([*names, "f"])) == (shown.returncode, list(jobs))
         assert set(JOB) == set(jobs["b"])
-        stands = {"nightly-backup": "Failed", "b": "Disabled", "c": "Invalid", "d": "Idle"}
+        stands = {
+            "nightly-backup": "Failed",
+            "b": "Disabled",
+            "c": "Invalid",
+            "d": "Idle",
+            "e": "Invalid",
+            "f": "Missed",
+        }
         assert stands == {name: job["status"] for name, job in jobs.items()}
-        assert {"b", "c"} == {name for name, job in jobs.items() if job["next"] is None}
+        assert {"b", "c", "e", "f"} == {name for name, job in jobs.items() if job["next"] is None}
         assert [RECORD["started"], "failed"] == [jobs["nightly-backup"][name] for name in ("last_run", "last_state")]
         assert ["* * * * *", "every 1 d 12 h"] == jobs["d"]["schedule"]
         assert [None] * 4 == [jobs["d"][name] for name in ("paused", "due", "waiting", "retrying")]
         assert "it is not running" in shown.stderr
+        assert re.search(r"^The daemon saved its state last at \d{4}-.* UTC \(.* ago\)\.$", shown.stderr, re.M)
         assert "They do not show pauses or waiting runs." in shown.stderr
 
     def test_records_of_nonsense(self, records: Path) -> None:
@@ -926,6 +954,7 @@ class TestNext:
         (tmp_path / "jobqueue.d" / "a.yaml").write_text(CLEAN)
         answer = json.loads(run("--root", tmp_path, "next", "a", "-n", "2", "--json").stdout)
         assert 2 == len(answer["next"])
+        assert "They do not show pauses, " in run("--root", tmp_path, "next", "a").stderr
         assert 1 == run("--root", tmp_path, "next", "b").returncode
         shown = run("--root", tmp_path, "next", "c")
         assert (2, True) == (shown.returncode, "No job c in " in shown.stderr)
@@ -1148,7 +1177,7 @@ class TestDoctor:
         assert any(each.startswith("cgroups: ") for each in found["ok"] + found["warning"])
         for told in (
             "daemon: cannot reach the daemon at ", f"job files: {tmp_path}/jobqueue.d/a.yaml:1:", "settings: ",
-            f"directory: {tmp_path}/logs: No such file or directory; systemd-tmpfiles --create jobqueue.conf",
+            f"directory: {tmp_path}/logs: No such file or directory; jobqueued --root {tmp_path}",
         ):  # fmt: skip
             assert 1 <= len([each for each in found["error"] if each.startswith(told)]), (told, found)
 

@@ -188,8 +188,8 @@ def test_files_that_swap_ids_are_accepted_together(jobs: Directory) -> None:
 
 def missing(path: Path) -> dict[str, list[str]]:
     """The Problem of a directory that is not there."""
-    words = "cannot be read: No such file or directory; the jobs that it had last go on; to have none: mkdir"
-    return {path.name: [f"{words} {path}"]}
+    words = "cannot be read: No such file or directory; the jobs that it had last go on"
+    return {path.name: [f"{words}; put it back, or, to have none: mkdir {path}"]}
 
 
 def test_a_directory_that_comes_later_is_seen(tmp_path: Path) -> None:
