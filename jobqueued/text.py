@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobqueued.child.text import printable, size
+from jobqueued.child.text import counted, printable, size
 
-__all__ = ["duration", "printable", "size"]
+__all__ = ["counted", "duration", "printable", "size"]
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -25,6 +25,6 @@ def duration(seconds: float, parts: int = 2) -> str:
 
 def ended(state: str, took: str, reason: str | None) -> str:
     """The end of a run in words: ``failed after 3.2 s: exit code 1``; a timeout is not said twice."""
-    words = state.replace("_", " ") + (f" after {took}" if took else "")
+    words = state + (f" after {took}" if took else "")
     said = reason is None or (state == "timed_out" and reason.startswith("timeout after "))
     return words if said or not reason else f"{words}: {reason}"

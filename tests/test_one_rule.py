@@ -185,6 +185,16 @@ def test_sizes() -> None:
     assert places == []
 
 
+def test_plurals() -> None:
+    """`text.counted` alone makes a plural of a noun."""
+    places = [
+        place
+        for place, node in nodes("child/text.py")
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and named(node.left) == {"s"}
+    ]
+    assert places == []
+
+
 def test_printable() -> None:
     """`text.printable` alone replaces letters that can't be printed."""
     loops = (ast.GeneratorExp, ast.ListComp)

@@ -27,6 +27,7 @@ from jobqueued.child import budget, cgroup, marks, spawn, supervisor, tree, wire
 from jobqueued.child.callers import Callers
 from jobqueued.child.lost import Lost
 from jobqueued.child.questions import Questions, is_question
+from jobqueued.child.text import counted
 
 POOL = 8
 ASKING = 4
@@ -119,7 +120,7 @@ class Launcher:
         self._resting_until = now + REST
         if now - self._complained >= COMPLAINTS:
             self._complained = now
-            _complain(f"{trouble}; {len(self._backlog)} attempts wait; trying again each {REST:g} s")
+            _complain(f"{trouble}; {counted(len(self._backlog), 'attempt')} waiting; trying again each {REST:g} s")
 
     def _rested(self) -> None:
         if self._resting_until is not None and time.monotonic() >= self._resting_until:

@@ -10,6 +10,11 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: ``1 job``, ``2 jobs``."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def size(count: float) -> str:
     """Bytes in powers of 1024: ``512 B``, ``1.5 MiB``, ``100.3 MiB``."""
     if count < 1024:

@@ -6,6 +6,7 @@ from jobqueued.control import views
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.host.messages import local_time
 from jobqueued.model import LIVE
+from jobqueued.text import counted
 
 
 def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
@@ -14,9 +15,9 @@ def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
         return f"degraded: {degraded}"
     jobs, counts, soonest = len(scheduler.catalog), views.counts(scheduler), views.next_job(scheduler)
     waiting = counts["due"] + counts["waiting"]
-    words = [f"{jobs} job{'s' * (jobs != 1)}", f"{counts['running']} running"]
+    words = [counted(jobs, "job"), f"{counts['running']} running"]
     words += [f"{waiting} waiting"] * bool(waiting)
-    words += [f"{refused} refused file{'s' * (refused != 1)}"] * bool(refused)
+    words += [counted(refused, "refused file")] * bool(refused)
     words += [f"next {soonest[1]} at {local_time(soonest[0])}"] if soonest else []
     return ", ".join(words)
 

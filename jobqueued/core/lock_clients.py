@@ -18,6 +18,7 @@ from jobqueued.model import CPU, HOUR, MEMORY, Claim, Holder, Job, LockClientId,
 from jobqueued.queue.locks import HOST, SLOT, Claims
 from jobqueued.queue.placement import environment
 from jobqueued.queue.waiting import Terms
+from jobqueued.text import counted
 
 
 def asked(turn: Turn, event: LockAsked) -> None:
@@ -25,8 +26,8 @@ def asked(turn: Turn, event: LockAsked) -> None:
     state, now = turn.state, turn.now
     locks = state.admission.locks
     if (claim := locks.impossible(event.claims)) is not None:
-        there = locks.capacity(claim.resource)
-        turn.refuse(event.ticket, "Refused", reason=f"{claim.resource} has {there} unit{'s' * (there != 1)}")
+        there = counted(locks.capacity(claim.resource), "unit")
+        turn.refuse(event.ticket, "Refused", reason=f"{claim.resource} has {there}")
         turn.do(ForgetLockClient(event.client))
         return
     state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, event.ticket, since=now.wall)

@@ -109,7 +109,7 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
 def amount(resource: str, units: int) -> str:
     """Word units of a resource: ``0.5 CPUs``, ``400 MiB``, ``2 of gpu``."""
     if resource == CPU:
-        return f"{units / CORE:g} CPU" + "s" * (units != CORE)
+        return f"{units / CORE:g} {'CPU' if units == CORE else 'CPUs'}"
     if resource == MEMORY:
         return size(units)
     return f"{units} of {resource}"

@@ -27,7 +27,7 @@ from jobqueued.model import (
 )
 from jobqueued.queue.admission import Reservation
 from jobqueued.queue.locks import HOST, SLOT, Claims
-from jobqueued.text import duration
+from jobqueued.text import counted, duration
 
 Why = dict[str, Any]
 
@@ -232,5 +232,5 @@ def _growth(job: Job, effective: float, points: int, every: int) -> str:
     if not points:
         return f"{job.priority}, which does not grow; the highest goes first"
     each = "minute" if every == MINUTE else duration(every // SECOND)
-    growth = f"{points} point{'s' * (points != 1)} for each {each} of waiting"
+    growth = f"{counted(points, 'point')} for each {each} of waiting"
     return f"{round(effective, 2):g} by now: {job.priority}, plus {growth}; the highest goes first"

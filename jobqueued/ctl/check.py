@@ -11,10 +11,11 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.job_files import read_files
 from jobqueued.ctl.problems import print_problems
-from jobqueued.ctl.terminal import counted, distance, json_option, print_json, print_line, print_table
+from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
+from jobqueued.text import counted
 
 
 @click.command()

@@ -17,11 +17,11 @@ from jobqueued.child import posixspawn, unix_socket
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import read_files, user_of_daemon
-from jobqueued.ctl.terminal import counted, json_option, print_json, print_table, styled
+from jobqueued.ctl.terminal import json_option, print_json, print_table, styled
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.settings import read_settings
-from jobqueued.text import size
+from jobqueued.text import counted, size
 
 _SCARCE = 100 << 20
 _CGROUPS = Path("/sys/fs/cgroup")

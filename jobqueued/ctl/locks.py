@@ -7,10 +7,10 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import arguments
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import counted, distance, json_option, print_json, print_line, print_table
+from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.paths import Paths
-from jobqueued.text import printable
+from jobqueued.text import counted, printable
 
 
 @click.command()
@@ -51,7 +51,7 @@ def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> N
                 "holds" if claim["held"] else f"waits: {claim['reason']}" if claim["reason"] else "waits",
                 distance(claim["since"]),
                 "-" if claim["pid"] is None else str(claim["pid"]),
-                f"{claim['units']} units" if claim["units"] else claim["mode"],
+                counted(claim["units"], "unit") if claim["units"] else claim["mode"],
                 claim["asked_by"] or "-",
                 claim["command"] or "-",
             )

@@ -14,11 +14,11 @@ from jobqueued.ctl.client import Refused, Unreachable
 from jobqueued.ctl.follow import follow as follow_run
 from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_of
 from jobqueued.ctl.records import history, result
-from jobqueued.ctl.terminal import counted, distance, local
+from jobqueued.ctl.terminal import distance, local
 from jobqueued.model import LIVE, PENDING, Record, RunId
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
-from jobqueued.text import printable, size
+from jobqueued.text import counted, printable, size
 
 _UNBOUNDED = 1 << 62
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}

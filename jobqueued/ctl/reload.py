@@ -8,9 +8,10 @@ import click
 
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.problems import print_problems, print_stale
-from jobqueued.ctl.terminal import counted, print_line
+from jobqueued.ctl.terminal import print_line
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
+from jobqueued.text import counted
 
 _PATIENCE = 300.0
 

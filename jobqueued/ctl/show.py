@@ -19,7 +19,6 @@ from jobqueued.ctl.arguments import run_id
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.records import elapsed, exit_status, print_runs
 from jobqueued.ctl.terminal import (
-    counted,
     json_option,
     local,
     localised,
@@ -32,7 +31,7 @@ from jobqueued.ctl.terminal import (
 from jobqueued.model import Job, Record
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
-from jobqueued.text import duration, printable, size
+from jobqueued.text import counted, duration, printable, size
 
 Fact = tuple[str, str | Text | None]
 

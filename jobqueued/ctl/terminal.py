@@ -35,11 +35,6 @@ _STYLES = {
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field and exact values.")
 
 
-def counted(count: int, noun: str) -> str:
-    """A number with its noun: ``1 job``, ``2 jobs``."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
 JSON_SCHEMA = 1
 """The version of the documents that `--json` prints: it grows when a field goes or changes, not when one is added."""
 

@@ -29,7 +29,7 @@ from jobqueued.ctl.terminal import console, distance, json_option, print_json, r
 from jobqueued.model import Now
 from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import RunDirectory
-from jobqueued.text import duration, size
+from jobqueued.text import counted, duration, size
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
@@ -239,7 +239,7 @@ class _View:
         lines = [
             f"CPU {_percent(now['cpu'])} of {_percent(cpus)}{' ' * lasts}{self._bars('', cpus) if lasts else ''}, "
             f"memory {size(now['memory'])} of {size(host['memory'])}",
-            f"{now['tasks']} tasks, disks {_rate(now['io_read'])} read, {_rate(now['io_write'])} written",
+            f"{counted(now['tasks'], 'task')}, disks {_rate(now['io_read'])} read, {_rate(now['io_write'])} written",
         ]
         keys = [(f"{len(runs)} live, by {self._order}; {_KEYS}", "dim")] if lasts else []
         note = [(self.note, "yellow")] if self.note and lasts else []

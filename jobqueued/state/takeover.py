@@ -32,6 +32,7 @@ from jobqueued.state import record_files
 from jobqueued.state.faults import StoreError
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
+from jobqueued.text import counted
 
 PART = 500
 """So many rows are one commit."""
@@ -99,8 +100,8 @@ class Takeover:
     def told(self, state: Path) -> list[str]:
         """Words for people about it; `state`: the directory of state.db."""
         texts = []
-        records, jobs = f"{self._records} record{'s' * (self._records != 1)}", len(self._jobs)
-        came = f"{records} of {jobs} job{'s' * (jobs != 1)} taken over from {self._logs}"
+        records, jobs = counted(self._records, "record"), counted(len(self._jobs), "job")
+        came = f"{records} of {jobs} taken over from {self._logs}"
         if self.lost:
             texts.append(
                 f"{self._store.lost or f'{state}/state.db was missing or empty'}; {came}: history, counters and run"
@@ -116,7 +117,7 @@ class Takeover:
             )
         if self._damaged:
             texts.append(
-                f"no record that can be read of {self._damaged} run{'s' * (self._damaged != 1)} in {self._logs}"
+                f"no record that can be read of {counted(self._damaged, 'run')} in {self._logs}"
                 f" ({self._first_damaged}); each number counts as used"
             )
         if self._unreadable:

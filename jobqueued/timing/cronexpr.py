@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from croniter import croniter
 
+from jobqueued.text import counted
 from jobqueued.timing.crontab import ALIASES, behind_the_fields, meant_time
 
 
@@ -213,8 +214,7 @@ def _miscounted(expression: str, texts: list[str]) -> str:
     if len(texts) == len(_FIELDS) + 1:
         five = f'`schedule: "{" ".join(texts[1:])}"` and `seconds: "{texts[0]}"`'
         return f"found 6 fields: write five; if the first is of seconds, write {five}"
-    counted = f"{len(texts)} field{'s' * (len(texts) != 1)}"
-    return f"found {counted}: write five, minute hour day-of-month month day-of-week"
+    return f"found {counted(len(texts), 'field')}: write five, minute hour day-of-month month day-of-week"
 
 
 def _as_date(texts: list[str]) -> str:

@@ -262,8 +262,8 @@ class TestVocabulary:
         ("fields", "text"),
         [
             ({"state": "succeeded"}, "backup@142 succeeded after 310 ms"),
-            ({"state": "oom_killed", "reason": "out of memory"}, "backup@142 oom killed after 310 ms: out of memory"),
-            ({"state": "timed_out", "reason": "timeout after 1 s"}, "backup@142 timed out after 310 ms"),
+            ({"state": "oom_killed", "reason": "out of memory"}, "backup@142 oom_killed after 310 ms: out of memory"),
+            ({"state": "timed_out", "reason": "timeout after 1 s"}, "backup@142 timed_out after 310 ms"),
             ({"state": "lost", "ended": None, "reason": "gone"}, "backup@142 lost: gone"),
             ({"state": "failed", "reason": "r", "output": {"tail": "a\n b \n\n"}}, "310 ms: r; last output:  b "),
             ({"state": "succeeded", "output": {"tail": "chatter\n"}}, "backup@142 succeeded after 310 ms"),
