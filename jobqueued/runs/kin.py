@@ -15,10 +15,12 @@ the attempt, as the job began one of its own.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from jobqueued.child import cgroup, process, wire
@@ -31,6 +33,8 @@ _SMALL_ONES = ("jq-launcher", "jq-supervisor")
 _NONE, _INIT = 0, 1
 _ROUNDS = 10
 _NAMED = 3
+SLICE = 100
+"""Processes in one step of a look: some 5 ms."""
 
 
 class Process(NamedTuple):
@@ -77,28 +81,34 @@ class Kin(NamedTuple):
 
 
 class Processes:
-    """All processes at an instant, and who is whose.  `ourselves`: a process that is nobody's kin, and asks; `details`
-    reads those of a process, for the tops of trees: what was born since (ticks), and its parent was not, or is dead.
+    """All processes of a while, and who is whose.  `ourselves`: a process that is nobody's kin, and asks.
+
+    All are added, then details are noted of each of the `tops` of trees.
     """
 
-    def __init__(
-        self, processes: Iterable[Process], ourselves: int, details: Callable[[int], Details], since: int
-    ) -> None:
-        self._of = {each.pid: each for each in processes}
+    def __init__(self, ourselves: int) -> None:
+        self._of: dict[int, Process] = {}
         self._ourselves = ourselves
+        self._reapers = {_INIT}
         self._children: dict[int, list[Process]] = defaultdict(list)
         self._sessions: dict[int, list[Process]] = defaultdict(list)
-        for each in self._of.values():
-            self._children[each.parent].append(each)
-            self._sessions[each.session].append(each)
-        self._session_births = {name: min(each.birth for each in members) for name, members in self._sessions.items()}
-        self._reapers = {_INIT, *self._above(ourselves)}
-        self._known = {each.pid: details(each.pid) for each in self._of.values() if self._is_top(each, since)}
+        self._session_births: dict[int, int] = {}
+        self._known: dict[int, Details] = {}
         self._by_run: dict[str, list[Process]] = defaultdict(list)
         self._by_cgroup: dict[str, list[Process]] = defaultdict(list)
         self._nobodys: list[Process] = []
-        for pid, known in self._known.items():
-            self._note(self._of[pid], known)
+
+    def add(self, it: Process) -> None:
+        """Add one."""
+        self._of[it.pid] = it
+        self._children[it.parent].append(it)
+        self._sessions[it.session].append(it)
+        self._session_births[it.session] = min(it.birth, self._session_births.get(it.session, it.birth))
+
+    def tops(self, since: int) -> Iterator[Process | None]:
+        """Yield the tops of trees, what was born since (ticks), and its parent was not, or is dead; of others None."""
+        self._reapers |= set(self._above(self._ourselves))
+        return (each if self._is_top(each, since) else None for each in self._of.values())
 
     def _above(self, pid: int) -> Iterator[int]:
         while (found := self._of.get(pid)) is not None and found.parent in self._of:
@@ -114,7 +124,9 @@ class Processes:
     def _is_orphan(self, it: Process) -> bool:
         return it.parent in self._reapers or (it.parent != _NONE and it.parent not in self._of)
 
-    def _note(self, top: Process, known: Details) -> None:
+    def note(self, top: Process, known: Details) -> None:
+        """Note the details of a top."""
+        self._known[top.pid] = known
         run = None if known.environment is None else known.environment.get(_RUN)
         if run is not None:
             self._by_run[run].append(top)
@@ -198,15 +210,43 @@ def named(processes: list[Process]) -> str:
     return ", ".join(map(str, processes[:_NAMED])) + more
 
 
-def look(since: int) -> Processes:
-    """Look at all processes of this host, for attempts as old as this (ticks).  OSError: that can't be done now."""
-    found: dict[int, Process | None] = {}
+def look(processes: Processes, since: int) -> Iterator[None]:
+    """Look at all processes of this host, for attempts as old as this (ticks), in steps.
+
+    OSError: that can't be done now, or so many were born meanwhile that a number may have been given twice.
+    """
+    seen, births = set[int](), _births()
     for _round in range(_ROUNDS):  # what is born meanwhile, perhaps of one that has ended before we came to it
-        new = {int(name) for name in os.listdir("/proc") if name.isdigit()} - found.keys()
+        new = {int(name) for name in os.listdir("/proc") if name.isdigit()} - seen
         if not new:
             break
-        found.update((pid, _read(pid)) for pid in new)
-    return Processes([each for each in found.values() if each is not None], os.getpid(), _details, since)
+        for count, pid in enumerate(new, 1):
+            if (each := _read(pid)) is not None:
+                processes.add(each)
+            if count % SLICE == 0:
+                yield
+        seen |= new
+    if _births() - births >= _numbers() // 2:
+        raise OSError(errno.EAGAIN, "processes come and go too fast to be told apart")
+    for count, top in enumerate(processes.tops(since), 1):
+        if top is not None:
+            processes.note(top, _details(top.pid))
+        if count % SLICE == 0:
+            yield
+
+
+def _births() -> int:
+    """How many processes and threads were born since the host is up; 0 where /proc has nothing but processes."""
+    with contextlib.suppress(FileNotFoundError), open("/proc/stat", "rb") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(b"processes "))
+    return 0
+
+
+def _numbers() -> int:
+    """How many numbers the kernel gives before it begins anew; the least that any has where that is not told."""
+    with contextlib.suppress(FileNotFoundError), open("/proc/sys/kernel/pid_max", "rb") as file:
+        return int(file.read())
+    return 1 << 15
 
 
 def _read(pid: int) -> Process | None:

@@ -213,7 +213,6 @@ class LauncherLink:
         recovery = Recovery(self.marks, self._held)
         yield from recovery.verdicts(runs, is_final, same_boot=same_boot)
         self.following.take(recovery)
-        yield from self.lost_attempts.look()
         early, self._early = self._early, []
         yield from self._hear(early)
 

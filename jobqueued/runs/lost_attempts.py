@@ -26,6 +26,8 @@ from jobqueued.source import Source
 _PATIENCE = 2 * SECOND
 """The time that the kernel is given to take away what was killed, before it is said that something lives."""
 _FIRST_PAUSE, _FIRST_LONG_PAUSE, _LONGEST_PAUSE = SECOND // 50, SECOND, 60 * SECOND
+_IN_THIS_LOOK = 1 << 62
+"""Stands for the time of the next look as long as this one goes on, and nothing has happened that it may miss."""
 _WATCHED = 64
 """The most processes of one attempt whose end wakes us; a deadline brings the next look anyway."""
 
@@ -43,6 +45,11 @@ class _Lost:
     living: str = ""
     watched: set[int] = field(default_factory=set)
 
+    def rest(self) -> None:
+        """Have the next look after the pause, or at once if there was news during this one."""
+        if self.look_at == _IN_THIS_LOOK:
+            self.look_at = time.monotonic_ns() + self.pause
+
     def told(self, name: Name) -> str:
         """All that is said of it."""
         return f"{self.dead.reason}, and {self.living}; if nothing of it lives: jobqueuectl stop --lost {name.run}"
@@ -54,6 +61,8 @@ class LostAttempts(Source):
     def __init__(self, marks: RunDirectory) -> None:
         self._marks = marks
         self._lost: dict[Name, _Lost] = {}
+        self._looking: Iterator[Event | None] | None = None
+        """A look that goes on, turn by turn."""
 
     def take(self, recovery: Recovery) -> None:
         """Have those looked at that are dead."""
@@ -86,7 +95,13 @@ class LostAttempts(Source):
     @property
     def deadline(self) -> int | None:
         """The time of the next look."""
-        return min((lost.look_at for lost in self._lost.values()), default=None)
+        times = (lost.look_at for lost in self._lost.values())
+        return min((at for at in times if at != _IN_THIS_LOOK), default=None)
+
+    @property
+    def has_more(self) -> bool:
+        """True in the middle of a look."""
+        return self._looking is not None
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
         """Look once all that were seen have ended."""
@@ -99,25 +114,40 @@ class LostAttempts(Source):
         return ()
 
     def turn(self, now: Now) -> list[Event]:
-        """Look."""
-        return list(self.look())
+        """Go on with a look, or begin one for all whose time has come; RunLost for each of which nothing is left."""
+        if self._looking is None:
+            due = {name: lost for name, lost in self._lost.items() if lost.look_at <= now.mono}
+            self._looking = self._look(due) if due else iter(())
+        events: list[Event] = []
+        for event in self._looking:
+            if event is None:
+                return events
+            events.append(event)
+        self._looking = None
+        return events
 
     # looking
 
-    def look(self) -> Iterator[Event]:
-        """Look once for all whose time has come; RunLost for each of which nothing is left."""
-        now = time.monotonic_ns()
-        due = {name: lost for name, lost in self._lost.items() if lost.look_at <= now}
-        if due:
-            try:
-                yield from self._look(due, kin.look(min(lost.dead.clues.since for lost in due.values())))
-            except OSError as error:
-                for name in due:
-                    if name in self._lost and self._lost[name].look_at <= now:
-                        yield from self._say(name, f"what lives of it can't be told ({error.strerror})")
+    def _look(self, due: dict[Name, _Lost]) -> Iterator[Event | None]:
+        """Look at what is due, and yield None after each slice of that."""
+        for lost in due.values():
+            lost.look_at = _IN_THIS_LOOK
+        try:
+            processes = Processes(os.getpid())
+            yield from kin.look(processes, min(lost.dead.clues.since for lost in due.values()))
+            yield from self._judge(due, processes)
+        except OSError as error:
+            for name, lost in due.items():
+                if self._lost.get(name) is lost and lost.look_at == _IN_THIS_LOOK:
+                    yield from self._say(name, f"what lives of it can't be told ({error.strerror})")
 
-    def _look(self, due: dict[Name, _Lost], processes: Processes) -> Iterator[Event]:
-        for name, lost in due.items():
+    def _judge(self, due: dict[Name, _Lost], processes: Processes) -> Iterator[Event | None]:
+        """Say what is left of each; what had nothing alive during a look has nothing afterwards."""
+        for count, (name, lost) in enumerate(due.items(), 1):
+            if count % kin.SLICE == 0:
+                yield None
+            if self._lost.get(name) is not lost:
+                continue  # somebody has let go of it meanwhile
             found = processes.kin(lost.dead.clues)
             self._watch(lost, found)
             if not (found.certain or (found.uncertain and not lost.dead.is_leftover)):
@@ -125,7 +155,7 @@ class LostAttempts(Source):
                 yield self._marks.lost(name, lost.dead.reason)
             elif found.certain and time.monotonic_ns() < lost.since + _PATIENCE:
                 lost.pause *= 2
-                lost.look_at = time.monotonic_ns() + lost.pause
+                lost.rest()
             else:
                 yield from self._say(name, _living(found))
 
@@ -133,7 +163,7 @@ class LostAttempts(Source):
         """Say what lives, unless that was said, and look again after a pause that grows to a minute."""
         lost = self._lost[name]
         lost.pause = min(max(2 * lost.pause, _FIRST_LONG_PAUSE), _LONGEST_PAUSE)
-        lost.look_at = time.monotonic_ns() + lost.pause
+        lost.rest()
         if living != lost.living:
             lost.living = living
             yield RunLingers(*name, lost.told(name))

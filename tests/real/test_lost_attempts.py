@@ -17,6 +17,7 @@ import pytest
 
 from jobqueued.child import process
 from jobqueued.events import RunLingers, RunLost
+from jobqueued.loop import read_clocks
 from jobqueued.model import Now, RunId
 from jobqueued.runs import kin, lost_attempts
 from jobqueued.runs.kin import Clues, Kin, Process, Processes
@@ -276,7 +277,9 @@ def see(monkeypatch: pytest.MonkeyPatch, found: Kin) -> None:
 
 def said(lost: LostAttempts) -> list[str]:
     """What a look says at most."""
-    events = list(lost.look())
+    events = list(lost.turn(read_clocks()))
+    while lost.has_more:
+        events += lost.turn(read_clocks())
     return [event.reason for event in events if isinstance(event, RunLingers | RunLost)]
 
 
@@ -342,6 +345,37 @@ def test_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = LostAttempts(RunDirectory(tmp_path, tmp_path))
     lost.take(recovery)
     looks = []
-    monkeypatch.setattr(kin, "look", lambda since, look=kin.look: looks.append(1) or look(since))
+    monkeypatch.setattr(kin, "look", lambda *seen, look=kin.look: looks.append(1) or look(*seen))
     assert [GONE] * 500 == said(lost)
     assert [1] == looks
+
+
+def test_slices(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn looks at a slice of the processes only; news that comes in between is not missed, nor who is let go."""
+    monkeypatch.setattr(kin, "SLICE", 2)
+    see(monkeypatch, Kin([], [Process(1, 0, 0, 0, "init")]))
+    assert ([], True, None) == (lost.turn(read_clocks()), lost.has_more, lost.deadline)
+    turns = 1
+    recovery = Recovery(RunDirectory(Path("/"), Path("/")), set())
+    recovery.dead[NAME] = Dead(GONE, Clues(since=0))
+    lost.take(recovery)
+    while lost.has_more:
+        events = lost.turn(read_clocks())
+        turns += 1
+    assert ([RunLingers], 0) == ([type(event) for event in events], lost.deadline), "it is looked again at once"
+    assert turns > len([name for name in os.listdir("/proc") if name.isdigit()]) // 2
+    assert [] == lost.turn(read_clocks())
+    lost.give_up(NAME.run, "me")
+    while lost.has_more:
+        assert [] == lost.turn(read_clocks())
+    assert lost.deadline is None
+
+
+def test_numbers_that_begin_anew(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where so many were born during a look that a number may have been given twice, nothing is told lost."""
+    births = iter((0, 1 << 14, 0, 0))
+    monkeypatch.setattr(kin, "_births", lambda: next(births))
+    monkeypatch.setattr(kin, "_numbers", lambda: 1 << 15)
+    see(monkeypatch, Kin([], []))
+    assert ["processes come and go too fast to be told apart" in text for text in said(lost)] == [True]
+    assert [GONE] == wait_for(lambda: said(lost))

@@ -42,7 +42,13 @@ def told(*processes: Known, clues: Clues = CLUES, host: list[Process] = HOST) ->
     """The pids of those that are certain, and of those that are not."""
     details = {each.process.pid: each.details for each in processes}
     known = [*host, *(each.process for each in processes)]
-    found = Processes(known, SCHEDULER, lambda pid: details.get(pid, Details()), clues.since).kin(clues)
+    processes = Processes(SCHEDULER)
+    for each in known:
+        processes.add(each)
+    for top in processes.tops(clues.since):
+        if top is not None:
+            processes.note(top, details.get(top.pid, Details()))
+    found = processes.kin(clues)
     return [each.pid for each in found.certain], [each.pid for each in found.uncertain]
 
 
