@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
@@ -182,12 +183,16 @@ class RunAsked:
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A person says that something has happened that jobs may wait for (`on: {event: …}`).  `key` as of RunAsked."""
+    """A person says that something has happened that jobs may wait for (`on: {event: …}`), with `data` for their runs.
+
+    `key` as of RunAsked.
+    """
 
     ticket: int
     event: str
     asked_by: str
     key: str
+    data: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

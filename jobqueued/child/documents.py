@@ -93,7 +93,8 @@ NO_OUTPUT: Output = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journa
 class TriggeredBy(TypedDict, total=False):
     """The cause of a run: `kind` is schedule, boot, manual, rerun, job, path or event.
 
-    `run` is the one that ended (job), with its `state`, `exit_code` and `signal`; `path` the file that appeared.
+    `run` is the one that ended (job), with its `state`, `exit_code` and `signal`; `path` the file that appeared;
+    `data` what came with the event.
     A rerun has what the run had that it repeats, beside its own kind.
     """
 
@@ -104,6 +105,7 @@ class TriggeredBy(TypedDict, total=False):
     signal: int | None
     path: str
     event: str
+    data: dict[str, Any]
 
 
 class Record(Facts):

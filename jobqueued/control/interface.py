@@ -177,7 +177,8 @@ method Describe(job: string, runs: ?int) -> (
 )
 
 # The record of a run; that of a live run so far, with its present usage {cpu_seconds, memory, tasks,
-# io_read, io_write, throttled, stopped, partial}.
+# io_read, io_write, throttled, stopped, partial}. What made it due is triggered_by: its kind and, by that, {run, state,
+# exit_code, signal, path, event, data}.
 method Show(run: string) -> (record: object)
 
 # What the host and all live runs use: once, measured over 0.3 s, or with more a reply each second. The
@@ -221,9 +222,15 @@ method Stop(run: string, lost: ?bool) -> (state: string, unsaved: ?string)
 # Make the job of a run due once more, whether that run has ended or not.
 method Rerun(run: string) -> (run: string, unsaved: ?string)
 
-# Something has happened: make the jobs due that wait for this event. The runs are theirs, skipped ones too; disabled
-# are jobs that would have one. Where no job waits for it, nearest is an event of a similar name for which one does.
-method Emit(event: string) -> (runs: []string, disabled: []string, nearest: ?string, unsaved: ?string)
+# Something has happened: make the jobs due that wait for this event. The runs are theirs, skipped ones too; they find
+# the data, of at most 16 KiB as JSON and 16 levels, in JOBQUEUE_TRIGGER_DATA. Disabled are jobs that would have one.
+# Where no job waits for it, nearest is an event of a similar name for which one does.
+method Emit(event: string, data: ?object) -> (
+  runs: []string,
+  disabled: []string,
+  nearest: ?string,
+  unsaved: ?string
+)
 
 # Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
 # mode, units, capacity, holders: {run, mode, units, since, held, ends_by, lingers}}; lingers says what may live of a

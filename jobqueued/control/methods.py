@@ -19,7 +19,7 @@ from jobqueued.control.peers import Access, Peer, Rank
 from jobqueued.control.server import ControlServer
 from jobqueued.control.texts import Text, Texts
 from jobqueued.control.varlink import Method, VarlinkError
-from jobqueued.core import record
+from jobqueued.core import event_data, record
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import (
     Emitted,
@@ -102,7 +102,7 @@ class Methods:
             "Reload": acts(lambda _: self._reload(ticket())),
             "Run": acts(lambda p: self._happen(RunAsked(ticket(), p["job"], peer.name, _key()))),
             "Rerun": acts(lambda p: self._ask_for_rerun(p["run"], peer, ticket)),
-            "Emit": acts(lambda p: self._happen(Emitted(ticket(), _event(p["event"]), peer.name, _key()))),
+            "Emit": acts(lambda p: self._happen(Emitted(ticket(), _event(p["event"]), peer.name, _key(), _data(p)))),
             "Why": reads(self._why),
             "Stop": acts(lambda p: self._ask_for_stop(p["run"], bool(p.get("lost")), peer, ticket)),
             "Pause": acts(
@@ -340,6 +340,13 @@ def _denied(_parameters: dict[str, Any]) -> dict[str, Any]:
 def _key() -> str:
     """Of an occurrence that no clock makes."""
     return f"x{os.urandom(8).hex()}"
+
+
+def _data(asked: dict[str, Any]) -> dict[str, Any] | None:
+    data: dict[str, Any] | None = asked.get("data")
+    if data is not None and (flaw := event_data.flaw(data)):
+        raise VarlinkError("Refused", {"reason": flaw})
+    return data
 
 
 def _event(name: str) -> str:

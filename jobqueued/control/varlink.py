@@ -128,6 +128,7 @@ _IS: dict[str, Callable[[Any], bool]] = {
     "bool": lambda value: isinstance(value, bool),
     "int": lambda value: type(value) is int and -(2**63) <= value < 2**63,
     "string": lambda value: isinstance(value, str) and value == value.encode(errors="replace").decode(),
+    "object": lambda value: isinstance(value, dict),
     "[]string": lambda value: isinstance(value, list) and all(map(_IS["string"], value)),
 }
 """The types of JSON values; half a surrogate pair, which JSON can write, is no character of a string."""

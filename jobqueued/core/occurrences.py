@@ -202,7 +202,8 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
     if turn.state.unsaved:
         turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
         return
-    cause = Cause(f"event {event.event}", event.asked_by, {"event": event.event})
+    told: TriggeredBy = {"event": event.event} if event.data is None else {"event": event.event, "data": event.data}
+    cause = Cause(f"event {event.event}", event.asked_by, told)
     catalog = turn.state.catalog
     waiting = catalog.listeners("event", event.event)
     jobs = [job for job in waiting if job.enabled]

@@ -2,27 +2,85 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from typing import Any
+
 import click
 
+from jobqueued.core import event_data
 from jobqueued.ctl.arguments import name
 from jobqueued.ctl.client import ask
 from jobqueued.paths import Paths
 
+_MOST = 1 << 20
+"""Bytes that are read of a file, with all blanks."""
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Read the data of an event, from a file or the standard input where the text says so; UsageError."""
+    try:
+        data = json.loads(_text(text), object_pairs_hook=_object, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise click.UsageError(f"--data: {where}: {error.msg}; accepted: {event_data.ACCEPTED}") from None
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"--data: {error}; accepted: {event_data.ACCEPTED}") from None
+    if flaw := event_data.flaw(data):
+        raise click.UsageError(f"--data: {flaw}")
+    return dict(data)
+
+
+def _text(text: str) -> str:
+    """The text itself, that of @FILE, or that of the standard input; ValueError."""
+    if text != "-" and not text.startswith("@"):
+        return text
+    try:
+        if text == "-":
+            data = sys.stdin.buffer.read(_MOST + 1)
+        else:
+            with open(text[1:], "rb") as file:
+                data = file.read(_MOST + 1)
+    except OSError as error:
+        raise click.UsageError(f"--data: cannot read {text.removeprefix('@')}: {error.strerror}") from None
+    if len(data) > _MOST:
+        raise ValueError(f"found more than {_MOST:,} bytes")
+    return data.decode()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"found the key {next(json.dumps(key) for key in keys if keys.count(key) > 1)} twice")
+    return found
+
+
+def _constant(word: str) -> None:
+    raise ValueError(f"found {word}, which is not JSON")
+
 
 @click.command()
 @click.argument("event", callback=name)
+@click.option("-d", "--data", metavar="JSON",
+    help="Give the runs this object of JSON, of at most 16 KiB; @FILE: that of a file, -: that of the standard input.",
+)  # fmt: skip
 @click.pass_obj
-def emit(paths: Paths, event: str) -> None:
+def emit(paths: Paths, event: str, data: str | None) -> None:
     """Emit EVENT: queue a run of each job that waits for it.
 
     These are the jobs with `on: {event: EVENT}`.  Prints their runs.  If no job waits for EVENT, says so on the
-    standard error and exits 0.
+    standard error and exits 0.  The runs find the data in the variable JOBQUEUE_TRIGGER_DATA, on one line.  Whoever may
+    read their records can read it there.
 
     \b
-    Example:
+    Examples:
       jobqueuectl emit deployed
+      jobqueuectl emit deployed --data '{"version": "1.10"}'
+      curl -s https://ci.example.org/latest | jobqueuectl emit deployed --data -
     """
-    answer = ask(paths.control, "Emit", event=event)
+    given = None if data is None else _read(data)
+    answer = ask(paths.control, "Emit", event=event, data=given)
     for run in answer["runs"]:
         click.echo(run)
     if not answer["runs"] and answer["disabled"]:

@@ -9,9 +9,9 @@ import click
 
 from jobqueued.ctl import arguments
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import counted, distance, json_option, print_json, print_line, print_table
+from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.paths import Paths
-from jobqueued.text import printable
+from jobqueued.text import counted, printable
 
 _PATIENCE, _LOOK_EVERY = 60.0, 0.2
 

@@ -28,7 +28,7 @@ from jobqueued.ctl.terminal import (
     print_line,
     styled,
 )
-from jobqueued.model import Job, Record
+from jobqueued.model import Job, Record, TriggeredBy
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
 from jobqueued.text import counted, duration, printable, size
@@ -212,6 +212,7 @@ def _print_record(record: Record) -> None:
 
 
 def _outcome(record: Record) -> list[Fact]:
+    by = record.get("triggered_by", TriggeredBy())
     asker = f" by {localised(record['asked_by'])}" if record["asked_by"] else ""
     return [
         ("run", record["run"]),
@@ -221,7 +222,8 @@ def _outcome(record: Record) -> list[Fact]:
         ("warning", "; ".join(record.get("warnings", [])) or None),
         ("waits for", "; ".join(record.get("waits_for", [])) or None),
         ("trigger", f"{record['trigger']}{asker}"),
-        ("appeared", (record.get("triggered_by") or {}).get("path")),
+        ("appeared", by.get("path")),
+        ("data", json.dumps(by["data"]) if "data" in by else None),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from jobqueued.child import wire
 from jobqueued.child.documents import Attributes, LaunchSpec
 from jobqueued.commands import Launch
+from jobqueued.core import event_data
 from jobqueued.core.record import triggered_by
 from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.queue.placement import CPUS, environment
@@ -76,6 +77,8 @@ def _told(run: Run, logs: Path) -> dict[str, str]:
     told = {name: str(by[name]) for name in _TOLD if by.get(name) is not None}
     if "run" in told:
         told["record"] = f"{record_files.path_of(logs, RunId.parse(told['run']))}.json"
+    if "data" in by:
+        told["data"] = event_data.text(by["data"])
     return {"JOBQUEUE_TRIGGER": by["kind"], **{f"JOBQUEUE_TRIGGER_{name.upper()}": told[name] for name in told}}
 
 

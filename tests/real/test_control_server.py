@@ -553,6 +553,7 @@ class TestVerbs:
             ("Hold", {"boot": "yes"}, "boot"),
             ("Emit", {"event": "Deployed"}, "event"), ("Emit", {"event": ""}, "event"),
             ("Emit", {"event": "x" * 65}, "event"), ("Emit", {}, "event"),
+            ("Emit", {"event": "a", "data": []}, "data"), ("Emit", {"event": "a", "data": "{}"}, "data"),
             ("Lock", {"lock": "Tape"}, "lock"), ("Lock", {"lock": "/run/tape.lock"}, "lock"),
             ("Lock", {"lock": ":host"}, "lock"), ("Lock", {"lock": "tape", "units": -1}, "units"),
             ("Evict", {"holder": "tape"}, "holder"), ("Evict", {"holder": ":with-lock@"}, "holder"),
@@ -577,6 +578,17 @@ class TestVerbs:
             real.control.reply(asked.ticket, {"runs": []})
             assert [{"parameters": {"runs": []}}] == client.replies(1)
         assert 2 == len({asked.key for asked in real.happened})
+
+    def test_data_of_an_event(self, real: Real) -> None:
+        """They go with the event as they are; what is too much is refused with its place."""
+        client, data = real.client(), {"version": 7, "hosts": ["é"]}
+        client.send(call("Emit", event="deployed", data=data))
+        real.until(lambda: real.happened)
+        assert data == real.happened.pop().data
+        answer = real.client().ask("Emit", event="deployed", data={"a": {"b": 2**64}})
+        assert "io.jobqueue.Refused" == answer["error"]
+        assert answer["parameters"]["reason"].startswith('data["a"]["b"]: found a number')
+        assert [] == real.happened
 
     def test_rerun(self, real: Real) -> None:
         """A run is asked for once more, whether it has ended or not; one that never was is an error."""

@@ -213,6 +213,23 @@ class TestEmit:
         record = busy.wait("hears@1")
         assert ("skipped", "paused", "event deployed") == (record["state"], record["reason"], record["trigger"])
 
+    @pytest.mark.parametrize(
+        ("data", "words"),
+        [
+            ('{"a": }', "line 1, column 7: Expecting value; accepted: an object of JSON"), ("[1]", "found no object"),
+            ('{"a": 1, "a": 2}', 'found the key "a" twice'), ('{"a": NaN}', "found NaN, which is not JSON"),
+            ('{"a": [1e999]}', 'data["a"][0]: found inf'), ("{" + '"a":{' * 20 + "}" * 21, "more than 16 levels"),
+            ('{"a":' * 9999, "accepted: an object of JSON"), ("@nowhere", "cannot read nowhere: No such file"),
+            ("@/dev/zero", "found more than 1,048,576 bytes"), ("", "line 1, column 1"),
+        ],
+        ids=lambda it: it[:16],
+    )  # fmt: skip
+    def test_wrong_data(self, idle: Host, data: str, words: str) -> None:
+        """What is no object of JSON, or is too much of one, is told with its place, and nothing is emitted."""
+        code, shown, told = ctl(idle, "emit", "deployed", "--data", data)
+        assert (2, "", True) == (code, shown, words in told), told
+        assert [] == idle.said("emitted")
+
     @pytest.mark.parametrize("event", ["Deployed", "", "a b"])
     def test_no_name(self, idle: Host, event: str) -> None:
         """A malformed name of an event is an error."""

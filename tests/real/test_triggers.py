@@ -31,6 +31,28 @@ def told(host: Host, name: str) -> dict[str, Any]:
     }
 
 
+def test_data_of_an_event(host: Host) -> None:
+    """A run has what came with its event, also where it waited over a kill, in each attempt, and in its rerun."""
+    job = "jobs: {deploy: {command: env -0; exit 1, on: {event: deployed}, retries: 1, retry_delay: 0s}}"
+    host.write("jobs.yaml", job)
+    host.start()
+    host.call("Hold")
+    data = {"version": "1.10", "why": ["é\n\0", None, 1.5]}
+    (host.root / "data").write_text(json.dumps(data, indent=2))
+    shown = run("--root", host.root, "emit", "deployed", "--data", f"@{host.root / 'data'}")
+    assert (0, "deploy@1\n") == (shown.returncode, shown.stdout), shown.stderr
+    host.kill()
+    host.start()
+    host.call("Release")
+    record = host.wait("deploy@1")
+    assert {"kind": "event", "event": "deployed", "data": data | {"why": ["é\n�", None, 1.5]}} == record["triggered_by"]
+    variable = "JOBQUEUE_TRIGGER_DATA=" + json.dumps(record["triggered_by"]["data"], separators=(",", ":"))
+    assert 2 == host.output("deploy@1").split(b"\0").count(variable.encode())
+    host.wait(host.call("Rerun", run="deploy@1")["run"])
+    assert 2 == host.output("deploy@2").split(b"\0").count(variable.encode())
+    assert '"version": "1.10"' in run("--root", host.root, "show", "deploy@2").stdout
+
+
 def test_told(host: Host) -> None:
     """Of the end of a run its result and record, of a file its path, whatever that is."""
     incoming = host.root / "in"
