@@ -21,6 +21,7 @@ from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.commands import Launch
 from jobqueued.core import record
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import Job, Run, RunId, RunState
 from jobqueued.runs import launch_spec
 
@@ -58,7 +59,9 @@ class _Start:
         run = Run(
             id=RunId("a", 1), key="x", due=0, queued=0, arrival=1, attempt=1, state=RunState.STARTING,
         )  # fmt: skip
-        self._order = launch_spec.order(Launch(run, job, record.begin(run, job, "host")), Path("/none"), Path("/none"))
+        self._order = launch_spec.order(
+            Launch(run, job, record.begin(run, job, HostLimits("host"))), Path("/none"), Path("/none")
+        )
         self._home = home if limits is not None else -1
         self._output = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
 

@@ -176,7 +176,9 @@ class Daemon:
     def _take_over(self, boot_id: str) -> Takeover:
         """Take over what the records know, and state.db does not."""
         found = {name.run for name in self._link.marks.names()}
-        takeover = Takeover(self._store, self._batch, self._paths.logs, found, self._commits.make, boot_id, self._host)
+        takeover = Takeover(
+            self._store, self._batch, self._paths.logs, found, self._commits.make, boot_id, self._scheduler.limits
+        )
         self._unrestored = takeover
         takeover.carry_out(time.time_ns())
         for trouble in takeover.told(self._paths.state):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
@@ -169,8 +168,8 @@ class Recorded:
 class RunAsked:
     """A person wants a job to run now, maybe once more (`again`, a run of it that has ended).
 
-    `key` was drawn by the asker's side; the answer goes to `ticket`.  `triggered_by` is what `again` was
-    told of its own cause.
+    `key` was drawn by the asker's side; the answer goes to `ticket`.  `triggered_by` is what the run is
+    told beside.
     """
 
     ticket: int
@@ -183,16 +182,15 @@ class RunAsked:
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A person says that something has happened that jobs may wait for (`on: {event: …}`), with `data` for their runs.
-
-    `key` as of RunAsked.
+    """A person says that something has happened that jobs may wait for (`on: {event: …}`), of which their runs are told
+    `triggered_by`.  `key` as of RunAsked.
     """
 
     ticket: int
     event: str
     asked_by: str
     key: str
-    data: dict[str, Any] | None = None
+    triggered_by: TriggeredBy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def capacity(config: Settings, cores: int, memory: int) -> dict[str, int]:
 def limits_of(config: Settings, host: str, cpus: list[int], memory: int) -> HostLimits:
     """The limits of a host of this name, with CPUs of these numbers and so many bytes of memory."""
     resources = capacity(config, len(cpus), memory)
-    return HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation, config.calm)
+    return HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation, config.calm, machine_id())
 
 
 def read_settings(path: Path, daemon: int | None = None) -> tuple[Settings, list[Problem]]:

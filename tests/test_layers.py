@@ -32,8 +32,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "retries", "event_data", "record", "recollection", "timers", "host_limits", "job_state", "agenda",
-        "changes", "scheduler_state", "turn", "dependencies", "skips", "completion", "host_hold", "validity",
+        "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "recollection", "timers", "job_state",
+        "agenda", "changes", "scheduler_state", "turn", "dependencies", "skips", "completion", "host_hold", "validity",
         "eligibility", "redefinition", "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why",
         "attention", "scheduler", "trace",
     ],

@@ -72,6 +72,7 @@ class AttemptRecord(Facts):
     """One attempt, as `attempts` of a record has it."""
 
     attempt: int
+    span_id: NotRequired[str | None]
     failover: NotRequired[bool]
     started: str | None
     ended: str | None
@@ -94,7 +95,7 @@ class TriggeredBy(TypedDict, total=False):
     """The cause of a run: `kind` is schedule, boot, manual, rerun, job, path or event.
 
     `run` is the one that ended (job), with its `state`, `exit_code` and `signal`; `path` the file that appeared;
-    `data` what came with the event.
+    `data` what came with the event; `traceparent` the span that the run continues, which no record tells so.
     A rerun has what the run had that it repeats, beside its own kind.
     """
 
@@ -106,6 +107,7 @@ class TriggeredBy(TypedDict, total=False):
     path: str
     event: str
     data: dict[str, Any]
+    traceparent: str
 
 
 class Record(Facts):
@@ -120,6 +122,9 @@ class Record(Facts):
     reason: str | None
     trigger: str
     triggered_by: NotRequired[TriggeredBy]
+    trace_id: NotRequired[str]
+    span_id: NotRequired[str]
+    parent_span_id: NotRequired[str | None]
     asked_by: str | None
     due: str
     queued: str
@@ -177,6 +182,7 @@ class LaunchSpec(TypedDict):
     environment: dict[str, str]
     environment_file: Sequence[str]
     login_environment: bool
+    traceparent: NotRequired[str]
     locks: list[tuple[str, bool]]
     caps: list[tuple[str, str, str]]
     enforce: str
@@ -199,7 +205,7 @@ class LaunchSpec(TypedDict):
     record: Record
 
 
-_OF_THE_ATTEMPT = ("attempt", "failover", "rusage")
+_OF_THE_ATTEMPT = ("attempt", "span_id", "failover", "rusage")
 
 
 def with_attempt(record: Record, attempt: AttemptRecord) -> Record:

@@ -1,6 +1,7 @@
 """The environment of a job, built from nothing; later ones win:
 
-what every job gets, what a login gets (`login_environment`), `environment_file`, `environment`, and JOBQUEUE_…
+what every job gets, with TRACEPARENT, what a login gets (`login_environment`), `environment_file`, `environment`, and
+JOBQUEUE_…
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Environment:
             "PATH": DEFAULT_PATH, "HOME": user.home, "SHELL": user.shell or "/bin/sh" if self.login else order["shell"],
             "LOGNAME": user.name, "USER": user.name, "LANG": "C.UTF-8",
         }  # fmt: skip
+        if "traceparent" in order:
+            self.given["TRACEPARENT"] = order["traceparent"]
         if self.login:
             for path in filter(os.path.exists, _OF_A_LOGIN):
                 self.given |= read(path)

@@ -16,6 +16,8 @@ from jobqueued.child.output import Output
 from jobqueued.child.signals import signal_name
 
 _COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
+_SPAN = slice(36, 52)
+"""The place of the attempt's span in a traceparent."""
 _LIMIT_OF: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "file_size"}
 
 
@@ -86,7 +88,8 @@ class Draft:
         """The whole record: that of the run so far with this attempt added.  `over`: no more output will come."""
         attempt: AttemptRecord = {
             **UNKNOWN_OF_ATTEMPT,
-            "attempt": self._order["attempt"], "started": to_text(self.started), "ended": to_text(self._ended),
+            "attempt": self._order["attempt"], "span_id": self._order.get("traceparent", "")[_SPAN] or None,
+            "started": to_text(self.started), "ended": to_text(self._ended),
             "state": state, "reason": reason, "warnings": self.warnings, **facts, "enforced": self._caps.enforced,
             "failover": self._order["failover"], "output": output.report(over=over),
         }  # fmt: skip

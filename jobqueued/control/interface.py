@@ -211,8 +211,9 @@ method History(job: ?string, states: ?[]string, since: ?string, until: ?string, 
 # how much there is by now. Of a live run there may be more later.
 method Logs(run: string, offset: ?int, limit: ?int) -> (data: string, size: int, live: bool)
 
-# Make a job due now.
-method Run(job: string) -> (run: string, unsaved: ?string)
+# Make a job due now. Here, and of Rerun and Emit, traceparent names the span that the run is part of, as W3C Trace
+# Context has it.
+method Run(job: string, traceparent: ?string) -> (run: string, unsaved: ?string)
 
 # Stop a run; a waiting one never starts; the state is stopping or skipped. A run whose supervisor is gone keeps its
 # claims while something of it may live: lost says that nothing does, and the state is lost (retrying, if it is tried
@@ -220,12 +221,12 @@ method Run(job: string) -> (run: string, unsaved: ?string)
 method Stop(run: string, lost: ?bool) -> (state: string, unsaved: ?string)
 
 # Make the job of a run due once more, whether that run has ended or not.
-method Rerun(run: string) -> (run: string, unsaved: ?string)
+method Rerun(run: string, traceparent: ?string) -> (run: string, unsaved: ?string)
 
 # Something has happened: make the jobs due that wait for this event. The runs are theirs, skipped ones too; they find
 # the data, of at most 16 KiB as JSON and 16 levels, in JOBQUEUE_TRIGGER_DATA. Disabled are jobs that would have one.
 # Where no job waits for it, nearest is an event of a similar name for which one does.
-method Emit(event: string, data: ?object) -> (
+method Emit(event: string, data: ?object, traceparent: ?string) -> (
   runs: []string,
   disabled: []string,
   nearest: ?string,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jobqueued.child.trust import name_of
 from jobqueued.control import views
@@ -19,7 +19,7 @@ from jobqueued.control.peers import Access, Peer, Rank
 from jobqueued.control.server import ControlServer
 from jobqueued.control.texts import Text, Texts
 from jobqueued.control.varlink import Method, VarlinkError
-from jobqueued.core import event_data, record
+from jobqueued.core import event_data, record, spans
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import (
     Emitted,
@@ -32,7 +32,7 @@ from jobqueued.events import (
     StopAsked,
 )
 from jobqueued.jobfile.queue_types import is_name
-from jobqueued.model import LIVE, Job, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.model import LIVE, Job, Now, Record, Run, RunId, TriggeredBy, to_instant, to_text
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.saved import Hold
 from jobqueued.state import record_files
@@ -100,9 +100,9 @@ class Methods:
             "History": reads(self._history),
             "Logs": reads(self._logs_of),
             "Reload": acts(lambda _: self._reload(ticket())),
-            "Run": acts(lambda p: self._happen(RunAsked(ticket(), p["job"], peer.name, _key()))),
-            "Rerun": acts(lambda p: self._ask_for_rerun(p["run"], peer, ticket)),
-            "Emit": acts(lambda p: self._happen(Emitted(ticket(), _event(p["event"]), peer.name, _key(), _data(p)))),
+            "Run": acts(lambda p: self._happen(RunAsked(ticket(), p["job"], peer.name, _key(), None, _told(p)))),
+            "Rerun": acts(lambda p: self._ask_for_rerun(p, peer, ticket)),
+            "Emit": acts(lambda p: self._happen(Emitted(ticket(), _event(p["event"]), peer.name, _key(), _told(p)))),
             "Why": reads(self._why),
             "Stop": acts(lambda p: self._ask_for_stop(p["run"], bool(p.get("lost")), peer, ticket)),
             "Pause": acts(
@@ -212,7 +212,7 @@ class Methods:
         }  # fmt: skip
 
     def _begun(self, run: Run) -> Record:
-        begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits.name)
+        begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits)
         return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None}
 
     def _history(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -263,11 +263,11 @@ class Methods:
             raise VarlinkError("NoOutput", {"run": str(run), "reason": f"it can't be read: {error.strerror}"}) from None
         return {"data": base64.b64encode(data).decode(), "size": size, "live": live}
 
-    def _ask_for_rerun(self, text: str, peer: Peer, ticket: Ticket) -> None:
-        run = _named(text)
+    def _ask_for_rerun(self, asked: dict[str, Any], peer: Peer, ticket: Ticket) -> None:
+        run = _named(asked["run"])
         known = self._scheduler.runs.get(run)
-        by = self._show(text).get("triggered_by") if known is None else known.triggered_by
-        self._happen(RunAsked(ticket(), run.job, peer.name, _key(), run, record.repeated(by)))
+        by = self._show(asked["run"]).get("triggered_by") if known is None else known.triggered_by
+        self._happen(RunAsked(ticket(), run.job, peer.name, _key(), run, _told(asked, record.repeated(by))))
 
     def _ask_for_hold(self, asked: dict[str, Any], peer: Peer, ticket: int) -> None:
         boot = self._boot if asked.get("boot") else None
@@ -342,11 +342,14 @@ def _key() -> str:
     return f"x{os.urandom(8).hex()}"
 
 
-def _data(asked: dict[str, Any]) -> dict[str, Any] | None:
-    data: dict[str, Any] | None = asked.get("data")
-    if data is not None and (flaw := event_data.flaw(data)):
+def _told(asked: dict[str, Any], known: TriggeredBy | None = None) -> TriggeredBy | None:
+    """All that a run is told of its cause beside what is `known`: data and traceparent of a call."""
+    if "data" in asked and (flaw := event_data.flaw(asked["data"])):
         raise VarlinkError("Refused", {"reason": flaw})
-    return data
+    if "traceparent" in asked and not spans.is_traceparent(asked["traceparent"]):
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "traceparent"})
+    given = {name: asked[name] for name in ("data", "traceparent") if name in asked}
+    return cast("TriggeredBy", {**(known or {}), **given}) or None
 
 
 def _event(name: str) -> str:

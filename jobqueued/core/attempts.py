@@ -32,7 +32,7 @@ def launch(turn: Turn, run: Run) -> None:
     priority = round(admission.waiting.priority(run.id, now.mono), 3)
     waited_for = [_obstacle(state, it) for it in admission.refusals.get(run.id, ())]
     started = state.admit(run, now)
-    begun = record.begin(started, job, state.limits.name)
+    begun = record.begin(started, job, state.limits)
     turn.do(Launch(started, job, {**begun, "effective_priority": priority, "waited_for": waited_for}))
 
 
@@ -91,7 +91,7 @@ def lost(turn: Turn, event: events.RunLost) -> None:
     if run is not None:
         lost = replace(run, state=lifecycle.after(run.state, Step.LOSE), reason=event.reason)
         job = state.catalog.get(run.id.job)
-        document = record.lost(lost, job, state.limits.name, event.wait_status, event.output)
+        document = record.lost(lost, job, state.limits, event.wait_status, event.output)
         attempt_ended(turn, run, document)
         if run.id not in state.runs:
             turn.do(WriteRecord(document))

@@ -19,3 +19,5 @@ class HostLimits(NamedTuple):
     escalation: Escalation = Escalation()
     calm: int = 0
     """Under pressure only runs of at least this effective priority start."""
+    machine: str = ""
+    """The id of the host, by which others of the same name are told apart."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from jobqueued import events
 from jobqueued.commands import LookUp
-from jobqueued.core import dependencies
+from jobqueued.core import dependencies, spans
 from jobqueued.core.completion import give_up, stop
 from jobqueued.core.dependencies import Standing
 from jobqueued.core.eligibility import resume, watch_over
@@ -202,8 +202,7 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
     if turn.state.unsaved:
         turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
         return
-    told: TriggeredBy = {"event": event.event} if event.data is None else {"event": event.event, "data": event.data}
-    cause = Cause(f"event {event.event}", event.asked_by, told)
+    cause = Cause(f"event {event.event}", event.asked_by, {"event": event.event, **(event.triggered_by or {})})
     catalog = turn.state.catalog
     waiting = catalog.listeners("event", event.event)
     jobs = [job for job in waiting if job.enabled]
@@ -243,10 +242,13 @@ def follow(turn: Turn, ended: Run, record: Record) -> None:
 
 def _end(ended: Run, record: Record) -> TriggeredBy:
     """The end of a run, as those are told it that it makes due."""
-    return {
+    end: TriggeredBy = {
         "run": str(ended.id), "state": ended.state.value, "exit_code": record.get("exit_code"),
         "signal": record.get("signal"),
     }  # fmt: skip
+    if "trace_id" in record:
+        end["traceparent"] = spans.traceparent(record["trace_id"], record["span_id"])
+    return end
 
 
 def _refusal(turn: Turn, job: Job, limit: int) -> str:

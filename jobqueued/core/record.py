@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import cast
 
 from jobqueued.child.documents import NO_OUTPUT, UNKNOWN, UNKNOWN_OF_ATTEMPT, AttemptRecord, Output, with_attempt
+from jobqueued.core import spans
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, TriggeredBy, to_text
 
 _KINDS = {"end": "job"}
 """By the first word of a trigger, its kind where that is another word."""
 
 
-def begin(run: Run, job: Job | None, host: str) -> Record:
+def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
     """The record of a run as it goes on, with the attempts that have ended; `job` None: it is not defined any more."""
     if run.so_far is not None:
-        return {**run.so_far, "state": run.state.value, "reason": run.reason}
+        return {**spans.ids(run, limits), **run.so_far, "state": run.state.value, "reason": run.reason}
     begun = {
         "version": RECORD_VERSION,
         "job": run.id.job,
@@ -25,6 +27,7 @@ def begin(run: Run, job: Job | None, host: str) -> Record:
         "reason": run.reason,
         "trigger": run.trigger,
         "triggered_by": triggered_by(run),
+        **spans.ids(run, limits),
         "asked_by": run.asked_by,
         "due": to_text(run.due),
         "queued": to_text(run.queued),
@@ -33,7 +36,7 @@ def begin(run: Run, job: Job | None, host: str) -> Record:
         **UNKNOWN,
         "user": job.user if job else None,
         "command": job.told(job.command) if job else None,
-        "host": host,
+        "host": limits.name,
         "priority": job.priority if job else None,
         "effective_priority": None,
         "waited_for": [],
@@ -48,7 +51,7 @@ def begin(run: Run, job: Job | None, host: str) -> Record:
 def triggered_by(run: Run) -> TriggeredBy:
     """The cause of a run, by its trigger and what else is known of that."""
     word = run.trigger.partition(" ")[0]
-    return {"kind": _KINDS.get(word, word), **(run.triggered_by or {})}
+    return {"kind": _KINDS.get(word, word), **(_without(run.triggered_by, "traceparent") or {})}
 
 
 def told_of(record: Record) -> TriggeredBy | None:
@@ -58,34 +61,37 @@ def told_of(record: Record) -> TriggeredBy | None:
 
 def repeated(by: TriggeredBy | None) -> TriggeredBy | None:
     """The part of a run's cause that its rerun is told, too; None: there is none."""
-    return _without(by, "kind")
+    return _without(by, "kind", "traceparent")
 
 
 def _without(by: TriggeredBy | None, *names: str) -> TriggeredBy | None:
     return cast("TriggeredBy", {name: it for name, it in (by or {}).items() if name not in names}) or None
 
 
-def skipped(run: Run, job: Job | None, host: str) -> Record:
+def skipped(run: Run, job: Job | None, limits: HostLimits) -> Record:
     """The record of one skip, or of several in a row for the same reason."""
     last = run.due if run.last_due is None else run.last_due
     return {
-        **begin(run, job, host),
+        **begin(run, job, limits),
         "first_due": to_text(run.due),
         "last_due": to_text(last),
         "count": run.count,
     }
 
 
-def lost(run: Run, job: Job | None, host: str, wait_status: int | None, output: Output | None = None) -> Record:
+def lost(
+    run: Run, job: Job | None, limits: HostLimits, wait_status: int | None, output: Output | None = None
+) -> Record:
     """The record of a run whose attempt lost its supervisor: what the scheduler knows, with the status if any does.
 
     `output` is what the file has of all attempts; None: there is no file.
     """
-    begun = begin(run, job, host)
+    begun = begin(run, job, limits)
     exit_code, signal = _split(wait_status)
     offset = sum(known["output"]["bytes"] for known in begun["attempts"] if "output" in known)
     attempt: AttemptRecord = {
-        **UNKNOWN_OF_ATTEMPT, "attempt": run.attempt, "failover": run.failover, "pid": run.pid,
+        **UNKNOWN_OF_ATTEMPT, "attempt": run.attempt,
+        "span_id": spans.of_attempt(begun["span_id"], run.attempt), "failover": run.failover, "pid": run.pid,
         "exit_code": exit_code, "signal": signal,
         "started": None if run.started is None else to_text(run.started), "ended": None,
         "state": RunState.LOST.value, "reason": run.reason, "output": _own(output, offset),

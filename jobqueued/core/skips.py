@@ -51,7 +51,7 @@ def skip_run(turn: Turn, run: Run, reason: str, job: Job | None, *, joins: bool)
         skipped = turn.state.step(run, Step.SKIP, reason=reason)
     else:
         skipped = replace(known, last_due=run.due, count=known.count + 1)
-        turn.state.forget(run, record.skipped(skipped, job, turn.state.limits.name))
+        turn.state.forget(run, record.skipped(skipped, job, turn.state.limits))
     if is_newest:
         state.skip = skipped
     _skipped(turn, skipped, job, 1)
@@ -66,7 +66,7 @@ def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:
 
 def _skipped(turn: Turn, run: Run, job: Job | None, count: int) -> None:
     state, name = turn.state, run.id.job
-    document = record.skipped(run, job, state.limits.name)
+    document = record.skipped(run, job, state.limits)
     state.close(run, document)
     note_outcome(turn, run)
     stats = state[name].saved.stats

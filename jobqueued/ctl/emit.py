@@ -11,6 +11,7 @@ import click
 from jobqueued.core import event_data
 from jobqueued.ctl.arguments import name
 from jobqueued.ctl.client import ask
+from jobqueued.ctl.records import own_span
 from jobqueued.paths import Paths
 
 _MOST = 1 << 20
@@ -80,7 +81,7 @@ def emit(paths: Paths, event: str, data: str | None) -> None:
       curl -s https://ci.example.org/latest | jobqueuectl emit deployed --data -
     """
     given = None if data is None else _read(data)
-    answer = ask(paths.control, "Emit", event=event, data=given)
+    answer = ask(paths.control, "Emit", event=event, data=given, traceparent=own_span())
     for run in answer["runs"]:
         click.echo(run)
     if not answer["runs"] and answer["disabled"]:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from jobqueued.control.varlink import Message
+from jobqueued.core.spans import is_traceparent
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.terminal import distance, print_table, styled
 from jobqueued.model import Record, to_text
@@ -57,6 +58,12 @@ def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
 def own_run() -> str | None:
     """The run that this program is part of."""
     return os.environ.get("JOBQUEUE_RUN")
+
+
+def own_span() -> str | None:
+    """The span that this program is part of; None where none, or no span, is named."""
+    span = os.environ.get("TRACEPARENT", "")
+    return span if is_traceparent(span) else None
 
 
 def result(record: Record) -> str:

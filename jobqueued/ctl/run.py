@@ -8,7 +8,7 @@ import click
 
 from jobqueued.ctl import completion
 from jobqueued.ctl.client import TIMEOUT, ask
-from jobqueued.ctl.records import own_run, wait_for_end
+from jobqueued.ctl.records import own_run, own_span, wait_for_end
 from jobqueued.paths import Paths
 
 _wait = click.option("-w", "--wait", is_flag=True, help="Wait for the run to end; exit 0 if it succeeded, else 1.")
@@ -50,7 +50,7 @@ def rerun(paths: Paths, run: str, wait: bool) -> None:
 def _queue(paths: Paths, wait: bool, method: str, **parameters: object) -> None:
     if wait and own_run() is not None:
         raise click.UsageError("a run can't wait for another one, as both might need the same slot; omit --wait")
-    run = ask(paths.control, method, TIMEOUT, **parameters)["run"]
+    run = ask(paths.control, method, TIMEOUT, traceparent=own_span(), **parameters)["run"]
     click.echo(run)
     if wait:
         sys.exit(wait_for_end(paths, run, "goes on")["state"] != "succeeded")

@@ -223,6 +223,7 @@ def _outcome(record: Record) -> list[Fact]:
         ("waits for", "; ".join(record.get("waits_for", [])) or None),
         ("trigger", f"{record['trigger']}{asker}"),
         ("appeared", by.get("path")),
+        ("trace", record.get("trace_id")),
         ("data", json.dumps(by["data"]) if "data" in by else None),
     ]
 

@@ -10,9 +10,9 @@ from typing import Any, cast
 from jobqueued.child import wire
 from jobqueued.child.documents import Attributes, LaunchSpec
 from jobqueued.commands import Launch
-from jobqueued.core import event_data
+from jobqueued.core import event_data, spans
 from jobqueued.core.record import triggered_by
-from jobqueued.model import SECOND, Job, Run, RunId
+from jobqueued.model import SECOND, Job, Record, Run, RunId
 from jobqueued.queue.placement import CPUS, environment
 from jobqueued.runs.marks import IDENTITY
 from jobqueued.state import record_files
@@ -46,6 +46,7 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "environment": {**dict(job.environment), **environment(run.placed), **identity, **_told(run, logs)},
         "environment_file": job.environment_file,
         "login_environment": job.login_environment,
+        "traceparent": _traceparent(launch.record, run.attempt),
         "locks": [(claim.resource, claim.exclusive) for claim in run.claims if claim.resource.startswith("/")],
         "caps": [cap for key, value in job.resource_limits.items() for cap in caps(key, value)],
         "enforce": job.enforce,
@@ -66,6 +67,10 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "run": {field: getattr(run, field) for field in IDENTITY},
         "record": launch.record,
     }
+
+
+def _traceparent(record: Record, attempt: int) -> str:
+    return spans.traceparent(record["trace_id"], spans.of_attempt(record["span_id"], attempt))
 
 
 _TOLD = ("run", "state", "exit_code", "signal", "path", "event")

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from jobqueued.commands import Command, SaveBoot, SaveJob, SaveRun
 from jobqueued.core import recollection, record
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged
 from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
@@ -45,9 +46,9 @@ class Takeover:
 
     def __init__(
         self, store: Store, batch: WriteBatch, logs: Path, found: Iterable[RunId], commit: Callable[[], bool],
-        boot: str, host: str,
+        boot: str, limits: HostLimits,
     ) -> None:  # fmt: skip
-        self._store, self._batch, self._logs, self._commit, self._host = store, batch, logs, commit, host
+        self._store, self._batch, self._logs, self._commit, self._limits = store, batch, logs, commit, limits
         self._boot, self._same_boot = boot, store.knows_boot(boot)
         memories, runs = store.load()
         self._memories = {memory.job: memory for memory in memories}
@@ -212,7 +213,7 @@ class Takeover:
     def _lost(self, row: Run, damage: Damaged) -> Record:
         reason = f"it may have run: its files are newer than state.db, and its record can't be read ({damage})"
         lost = replace(row, state=RunState.LOST, attempt=1, reason=reason)
-        return record.lost(lost, None, self._host, None, record_files.found_output(self._logs, row.id))
+        return record.lost(lost, None, self._limits, None, record_files.found_output(self._logs, row.id))
 
     def _damage(self, saved: SavedJob, run: RunId, damage: Damaged) -> SavedJob:
         if run.number > saved.last_number:

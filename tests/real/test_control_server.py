@@ -27,6 +27,7 @@ from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.peers import Peer, Rank
 from jobqueued.control.server import CLIENTS, IDLE, PLACES
 from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
 from jobqueued.events import (
     AccountKnown,
@@ -584,7 +585,7 @@ class TestVerbs:
         client, data = real.client(), {"version": 7, "hosts": ["é"]}
         client.send(call("Emit", event="deployed", data=data))
         real.until(lambda: real.happened)
-        assert data == real.happened.pop().data
+        assert {"data": data} == real.happened.pop().triggered_by
         answer = real.client().ask("Emit", event="deployed", data={"a": {"b": 2**64}})
         assert "io.jobqueue.Refused" == answer["error"]
         assert answer["parameters"]["reason"].startswith('data["a"]["b"]: found a number')
@@ -615,7 +616,7 @@ class TestVerbs:
         real.control.reply(asked.ticket, {"state": "stopping"})
         assert [{"parameters": {"state": "stopping"}}] == client.replies(1)
         row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
-        real.store.commit({row.id: (row, {**begin(row, None, "host"), "state": "failed"})}, {})
+        real.store.commit({row.id: (row, {**begin(row, None, HostLimits("host")), "state": "failed"})}, {})
         refused = client.ask("Stop", run="old@30")
         assert ("io.jobqueue.Refused", {"reason": "old@30 has ended: failed"}) == tuple(refused.values())
         assert "io.jobqueue.NoSuchRun" == client.ask("Stop", run="old@21")["error"]
@@ -631,7 +632,7 @@ class TestVerbs:
         why = client.ask("Why", run="backup@1")["parameters"]["why"]
         assert ("starting", []) == (why["state"], why["reasons"])
         row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
-        ended = {**begin(row, None, "host"), "state": "failed", "reason": "exit code 1"}
+        ended = {**begin(row, None, HostLimits("host")), "state": "failed", "reason": "exit code 1"}
         real.store.commit({row.id: (row, ended)}, {})
         why = client.ask("Why", run="old@30")["parameters"]["why"]
         assert {"run": "old@30", "state": "failed", "reasons": ["old@30 has ended: failed, exit code 1"]} == why
@@ -805,7 +806,7 @@ class TestVerbs:
         real.world.run("backup")
         assert {"data": "", "size": 0, "live": True} == client.ask("Logs", run="backup@1")["parameters"]
         row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
-        real.store.commit({row.id: (row, {**begin(row, None, "host"), "state": "failed"})}, {})
+        real.store.commit({row.id: (row, {**begin(row, None, HostLimits("host")), "state": "failed"})}, {})
         answer = client.ask("Logs", run="old@30")
         assert "io.jobqueue.NoOutput" == answer["error"]
         assert {"run": "old@30", "reason": "it wrote nothing"} == answer["parameters"]

@@ -259,7 +259,7 @@ def test_record_files_alone(tmp_path: Path) -> None:
     """Where state.db is lost each of them becomes history again, and the counters go on."""
     store = Store(tmp_path)
     batch = WriteBatch(store)
-    takeover = Takeover(store, batch, LOGS, [], lambda: not batch.commit(), BOOT, "host")
+    takeover = Takeover(store, batch, LOGS, [], lambda: not batch.commit(), BOOT, HostLimits("host"))
     takeover.carry_out(0)
     assert {"backup": 1, "skipping": 9} | dict.fromkeys(
         ("dying", "failing", "hungry", "retried", "slow", "stopped"), 1

@@ -20,6 +20,7 @@ import pytest
 from jobqueued.child import unix_socket, wire
 from jobqueued.commands import Launch
 from jobqueued.core import record
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import Job, Run, RunId, RunState
 from jobqueued.runs import launch_spec
 from tests.support import REPO
@@ -91,7 +92,7 @@ class Small:
         run = Run(id=RunId("job", number), key="x", due=0, queued=0, arrival=1, attempt=1, state=RunState.STARTING)
         job = Job(id="job", command=command)
         spec = launch_spec.order(
-            Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "none"
+            Launch(run, job, record.begin(run, job, HostLimits("host"))), self.root / "logs", self.root / "none"
         )
         self.socket.sendall(f"launch {run.attempt_name} ".encode() + wire.encode(spec))
         return run.attempt_name

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
 from jobqueued.host import log
 from jobqueued.host.log import Log
@@ -40,7 +41,7 @@ def record(**fields: Any) -> dict[str, Any]:
     """A record as the scheduler begins it, with what its end adds."""
     run = Run(id=RunId("backup", 142), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.RUNNING)
     times = {"started": "2026-03-02T00:00:00.000000Z", "ended": "2026-03-02T00:00:00.310000Z"}
-    return {**begin(run, None, "host"), **times, **fields}
+    return {**begin(run, None, HostLimits("host")), **times, **fields}
 
 
 FAILED = record(state="failed", reason="exit code 1", exit_code=1, pid=4711)

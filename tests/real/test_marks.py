@@ -16,6 +16,7 @@ import pytest
 from jobqueued import events
 from jobqueued.child import process, wire
 from jobqueued.core import record
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import MINUTE, Run, RunId, RunState, to_instant
 from jobqueued.runs import kin
 from jobqueued.runs.kin import Clues
@@ -39,7 +40,7 @@ NONSENSE = {
 def ended(**changes: Any) -> bytes:
     """R/ended of an attempt that has succeeded, with changes."""
     attempt = {"attempt": 1, "state": "succeeded", "started": INSTANT, "ended": INSTANT}
-    begun = record.begin(replace(RUN, state=RunState.STARTING), None, "host")
+    begun = record.begin(replace(RUN, state=RunState.STARTING), None, HostLimits("host"))
     own = {"state": "succeeded", "started": INSTANT, "ended": INSTANT, "exit_code": 0, "attempts": [attempt]}
     return json.dumps({**begun, **own, **changes}).encode() + b"\n"
 
@@ -176,7 +177,7 @@ def test_a_loss_without_a_status(marks: RunDirectory, data: bytes) -> None:
 def order(**changes: Any) -> bytes:
     """R/spec of the attempt, as far as it tells whose it is, with changes in that."""
     told = {"key": "x1", "due": 1, "queued": 1, "trigger": "manual", "asked_by": "root", **changes}
-    begun = record.begin(RUN, None, "host")
+    begun = record.begin(RUN, None, HostLimits("host"))
     return json.dumps({"run": told, "record": begun}).encode() + b"\n"
 
 

@@ -36,7 +36,7 @@ NO_PROCESS = 1 << 21
 
 def attempts(count: int, state: str = "failed") -> Record:
     """The record of a run of which so many attempts have ended."""
-    document = record.begin(run("starting", 1), PROBE, "host")
+    document = record.begin(run("starting", 1), PROBE, HostLimits("host"))
     for number in range(1, count + 1):
         document = with_attempt(document, attempt(number, state))
     return document

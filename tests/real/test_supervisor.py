@@ -22,6 +22,7 @@ import pytest
 from jobqueued.child import attempt, identity, lockfile, spawn, supervisor, tree, wire
 from jobqueued.child.lockfile import LockFiles
 from jobqueued.core import record
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId, RunState
 from jobqueued.queue.placement import CPUS
 from tests.support import REPO
@@ -36,7 +37,7 @@ RUNS = supervisor.MOST_ATTEMPTS - 3 if os.environ.get("JOBQUEUED_SOAK") else 300
 LOOK = "cat /proc/self/status /proc/self/limits; ls -l /proc/self/fd; umask; pwd; env; cat /proc/self/oom_score_adj"
 _VARYING = re.compile(
     r"^(Pid|PPid|Tgid|NSpid|NStgid|NSpgid|NSsid|Ngid|Vm\w+|Rss\w+|Hugetlb\w+|\w*ctxt_switches|SigQ|State|Threads):.*\n"
-    r"|\d\d:\d\d|pipe:\[\d+\]|/proc/\d+/fd|JOBQUEUE_(RUN|INVOCATION_ID)=.*\n|total \d+",
+    r"|\d\d:\d\d|pipe:\[\d+\]|/proc/\d+/fd|(JOBQUEUE_(RUN|INVOCATION_ID)|TRACEPARENT)=.*\n|total \d+",
     re.M,
 )
 
@@ -149,7 +150,7 @@ def test_the_failover_runs_instead_of_the_command(pool: Pool) -> None:
     """Its record has the attempts before it, and says which one was the failover."""
     job = Job(id="job", command="echo never; exit 3", failover=["sh", "-c", "echo $JOBQUEUE_ATTEMPT $0", "instead"])
     first = {"attempt": 1, "started": "2026-03-02T00:00:00.000000Z", "failover": False, "output": {"bytes": 0}}
-    so_far = {**record.begin(Run(id=RunId("job", 1), key="x", due=0, queued=0, arrival=1), job, "host")}
+    so_far = {**record.begin(Run(id=RunId("job", 1), key="x", due=0, queued=0, arrival=1), job, HostLimits("host"))}
     _said, path = pool.order(job, attempt=2, failover=True, so_far={**so_far, "attempts": [first]})
     document = json.loads((path / wire.ENDED).read_bytes())
     assert "2 instead\n" == pool.output()
@@ -451,7 +452,7 @@ def test_attempts_have_the_same_keys_whatever_became_of_them(tmp_path: Path, mon
         pool.close()
     found["lost"] = record.lost(
         Run(id=RunId("job", 1), key="x", due=0, queued=0, arrival=1, attempt=1, state=RunState.LOST),
-        Job(id="job", command="true"), "host", None,
+        Job(id="job", command="true"), HostLimits("host"), None,
     )  # fmt: skip
     documented = {name.strip() for row in (REPO / "docs" / "records.md").read_text().splitlines()
                   for name in row.split("|")[1:2] for name in name.split(",")}  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
 from jobqueued.state import record_files, takeover
@@ -31,7 +32,7 @@ class Start:
         self.store = Store(self.state)
         self.batch = WriteBatch(self.store)
         self.takeover = Takeover(
-            self.store, self.batch, self.logs, map(RunId.parse, found), commits or self.commit, BOOT, "host"
+            self.store, self.batch, self.logs, map(RunId.parse, found), commits or self.commit, BOOT, HostLimits("host")
         )
         self.takeover.carry_out(wall)
         memories, runs = self.takeover.saved

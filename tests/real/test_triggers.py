@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from typing import Any
 
+from tests.support import REPO
 from tests.support.client import run
 from tests.support.host import Host, wait_for
 
@@ -81,3 +83,44 @@ def test_told(host: Host) -> None:
     host.call("Rerun", run="tell@3")
     assert {"": "rerun", "PATH": str(incoming / name)} == told(host, "tell@4")
     assert {"": "schedule"} == told(host, "clock@1")
+
+
+def test_a_trace(host: Host) -> None:
+    """A chain is one trace, from who emits to the last run; each attempt hands on its own span, unless its job does."""
+    jobs = """
+jobs:
+  first: {command: 'env -0; test $JOBQUEUE_ATTEMPT = 2', on: {event: go}, retries: 1, retry_delay: 0s}
+  calls: {command: 'env -0; CTL run last', on: {job: first}}
+  last: {command: env -0}
+  own: {command: env -0, environment: {TRACEPARENT: ''}}
+"""
+    ctl = f"PYTHONPATH={REPO} {sys.executable} -m jobqueued.ctl --root {host.root}"
+    host.write("jobs.yaml", jobs.replace("CTL", ctl))
+    host.start()
+    caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    run("--root", host.root, "emit", "go", TRACEPARENT=caller)
+    records = {
+        name: wait_for(lambda name=name: ended(host, name), why=name) for name in ("first@1", "calls@1", "last@1")
+    }
+    first, calls, last = records.values()
+    assert {caller[3:35]} == {record["trace_id"] for record in records.values()}
+    assert caller[36:52] == first["parent_span_id"]
+    assert first["span_id"] == calls["parent_span_id"]
+    assert calls["attempts"][0]["span_id"] == last["parent_span_id"]
+    for name, record in records.items():
+        handed_on = [f"00-{record['trace_id']}-{attempt['span_id']}-01" for attempt in record["attempts"]]
+        assert handed_on == re.findall("TRACEPARENT=([^\0]*)", host.output(name).decode())
+    assert 2 == len(first["attempts"])
+    host.wait(host.run("own"))
+    assert b"TRACEPARENT=\0" in host.output("own@1")
+    assert f"trace        {caller[3:35]}\n" in run("--root", host.root, "show", "first@1").stdout
+    run("--root", host.root, "run", "last", TRACEPARENT="nonsense")
+    alone = wait_for(lambda: ended(host, "last@2"))
+    assert (None, False) == (alone["parent_span_id"], alone["trace_id"] == last["trace_id"])
+    assert "traceparent" == host.call("Run", job="last", traceparent="nonsense")["parameter"]
+
+
+def ended(host: Host, name: str) -> dict[str, Any] | None:
+    """The record of a run that has succeeded, if there is one yet."""
+    record = host.record(name)
+    return record if record is not None and record["state"] == "succeeded" else None

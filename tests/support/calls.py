@@ -21,6 +21,7 @@ from jobqueued.control.notice_calls import NoticeCalls
 from jobqueued.control.peers import Access
 from jobqueued.control.server import ControlServer
 from jobqueued.control.varlink import LIMIT, Decoder, Message, encode
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
 from jobqueued.events import Event
 from jobqueued.host.log import Log
@@ -177,7 +178,9 @@ class Real(Service):
         for number in range(1, 21):
             run = RunId("old", number)
             row = Run(id=run, key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
-            self.store.commit({run: (row, {**begin(row, None, "host"), "state": "failed", "text": "x" * 3000})}, {})
+            self.store.commit(
+                {run: (row, {**begin(row, None, HostLimits("host")), "state": "failed", "text": "x" * 3000})}, {}
+            )
         self.marks = RunDirectory(directory / "runs", self.logs)
         self.locks = directory / "with-lock"
         self.begin()

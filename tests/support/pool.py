@@ -12,6 +12,7 @@ from typing import Any
 from jobqueued.child import budget, supervisor, unix_socket, wire
 from jobqueued.commands import Launch
 from jobqueued.core import record
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import Job, Run, RunId, RunState
 from jobqueued.runs import launch_spec
 from tests.support.host import kill, wait_for
@@ -71,7 +72,10 @@ class Pool:
         path = self.root / run.attempt_name
         path.mkdir()
         spec = launch_spec.order(
-            Launch(run, job, record.begin(run, job, "host")), self.root / "logs", self.root / "journal", keep_free=0
+            Launch(run, job, record.begin(run, job, HostLimits("host"))),
+            self.root / "logs",
+            self.root / "journal",
+            keep_free=0,
         )
         (path / wire.SPEC).write_bytes(wire.encode(spec))
         directory = wire.open_directory(str(path))

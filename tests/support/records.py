@@ -10,6 +10,7 @@ from typing import Any
 from jobqueued.child import wire
 from jobqueued.child.documents import with_attempt
 from jobqueued.core import record
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import SECOND, Record, Run, RunId, RunState, to_text
 from jobqueued.state import record_files
 
@@ -25,8 +26,8 @@ def a_record(number: int, state: str = "succeeded", job: str = "job", *, attempt
         state=RunState(state), last_due=fields.pop("last_due", None), count=fields.pop("count", 1),
     )  # fmt: skip
     if state == "skipped":
-        return {**record.skipped(run, None, "host"), **fields}
-    document = record.begin(run, None, "host")
+        return {**record.skipped(run, None, HostLimits("host")), **fields}
+    document = record.begin(run, None, HostLimits("host"))
     for attempt in range(1, attempts + 1):
         last = state if attempt == attempts and state != "retrying" else "failed"
         document = with_attempt(document, {

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.core import record
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import RECORD_VERSION, SECOND, Job, Run, RunId, RunState
 
 JOB = Job(
@@ -32,9 +33,10 @@ def a_run(**fields: Any) -> Run:
 
 def test_begin() -> None:
     """A run begins with its identity, its job's terms, and nothing known of its end."""
-    assert record.begin(a_run(state=RunState.STARTING, asked_by="root", trigger="manual"), JOB, "host") == {
+    assert record.begin(a_run(state=RunState.STARTING, asked_by="root", trigger="manual"), JOB, HostLimits("host")) == {
         "version": RECORD_VERSION, "job": "backup", "run": "backup@142", "number": 142, "key": "c0.1",
         "state": "starting", "reason": None, "trigger": "manual", "triggered_by": {"kind": "manual"},
+        "trace_id": "17d25adae7cfe4c6d30c2b69d7733140", "span_id": "e175cd433a336044", "parent_span_id": None,
         "asked_by": "root",
         "due": "1970-01-01T00:00:01.000000Z", "queued": "1970-01-01T00:00:02.000000Z", "started": None, "ended": None,
         "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
@@ -50,7 +52,7 @@ def test_begin() -> None:
 
 def test_without_its_job() -> None:
     """What a removed job would have told is null or empty; the fields are the same."""
-    with_job, without = record.begin(a_run(), JOB, "host"), record.begin(a_run(), None, "host")
+    with_job, without = record.begin(a_run(), JOB, HostLimits("host")), record.begin(a_run(), None, HostLimits("host"))
     assert list(with_job) == list(without)
     assert (None, None, None, [], {}) == tuple(
         without[name] for name in ("user", "command", "priority", "tags", "metadata")
@@ -60,8 +62,12 @@ def test_without_its_job() -> None:
 @given(RUNS, st.sampled_from([JOB, None]), st.none() | st.integers(0, 0xFFFF))
 def test_plain_json(run: Run, job: Job | None, status: int | None) -> None:
     """Every record is JSON without NaN, and begins with the fields of `begin` in their order."""
-    begun = record.begin(run, job, "host")
-    for document in (begun, record.skipped(run, job, "host"), record.lost(run, job, "host", status)):
+    begun = record.begin(run, job, HostLimits("host"))
+    for document in (
+        begun,
+        record.skipped(run, job, HostLimits("host")),
+        record.lost(run, job, HostLimits("host"), status),
+    ):
         again = json.loads(json.dumps(document, allow_nan=False))
         assert list(begun) == list(again)[: len(begun)]
         assert str(run.id) == f"{again['job']}@{again['number']}" == again["run"]
@@ -72,7 +78,7 @@ def test_skipped() -> None:
     one = a_run(state=RunState.SKIPPED, reason="missed")
     many = a_run(state=RunState.SKIPPED, reason="missed", last_due=61 * SECOND, count=2)
     fields = ("state", "reason", "first_due", "last_due", "count")
-    found = [tuple(record.skipped(run, JOB, "host")[name] for name in fields) for run in (one, many)]
+    found = [tuple(record.skipped(run, JOB, HostLimits("host"))[name] for name in fields) for run in (one, many)]
     assert found == [
         ("skipped", "missed", "1970-01-01T00:00:01.000000Z", "1970-01-01T00:00:01.000000Z", 1),
         ("skipped", "missed", "1970-01-01T00:00:01.000000Z", "1970-01-01T00:01:01.000000Z", 2),
@@ -86,7 +92,7 @@ def test_skipped() -> None:
 def test_lost(status: int | None, exit_code: int | None, signal: int | None) -> None:
     """A lost run tells what is known: pid, start, and the exit code or signal, if wait(2) told anybody."""
     run = a_run(state=RunState.LOST, reason="gone", attempt=2, pid=4711, started=3 * SECOND)
-    document = record.lost(run, JOB, "host", status)
+    document = record.lost(run, JOB, HostLimits("host"), status)
     (attempt,) = document["attempts"]
     for place in (document, attempt):
         assert ("lost", "gone", 4711, exit_code, signal, "1970-01-01T00:00:03.000000Z", None) == tuple(
@@ -112,9 +118,9 @@ def test_the_output_of_a_lost_attempt_is_its_own(size: int | None, tail: str, ex
         "attempt": 1, "state": "failed", "started": None, "ended": None, "reason": None,
         "output": {"file": "1.log", "offset": 0, "bytes": 4, "dropped": 0, "tail": "one\n", "journal": None},
     }  # fmt: skip
-    before: Any = {**record.begin(a_run(), JOB, "host"), "attempts": [first], "output": first["output"]}
+    before: Any = {**record.begin(a_run(), JOB, HostLimits("host")), "attempts": [first], "output": first["output"]}
     run = a_run(state=RunState.LOST, reason="gone", attempt=2, so_far=before)
     whole: Any = {"file": "1.log", "bytes": size, "dropped": None, "tail": tail, "journal": None}
-    document = record.lost(run, JOB, "host", None, None if size is None else whole)
+    document = record.lost(run, JOB, HostLimits("host"), None, None if size is None else whole)
     expected = {**expected, "dropped": None, "journal": None}
     assert (expected, {**expected, "offset": 4}) == (document["output"], document["attempts"][1]["output"])

@@ -1,0 +1,51 @@
+"""Spans: the ids by which a tracing system joins what hangs together (W3C Trace Context), without any library of one.
+
+A run is a span, of the trace of what made it due or of one of its own; each attempt is a span in it, and what a command
+traces are spans in that.  https://www.w3.org/TR/trace-context/
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import TypedDict
+
+from jobqueued.core.host_limits import HostLimits
+from jobqueued.model import Run
+
+_TRACE, _SPAN = 32, 16
+"""Hexadecimal digits of an id."""
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
+
+
+class Ids(TypedDict):
+    """The ids of a run as its record has them."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str | None
+
+
+def ids(run: Run, limits: HostLimits) -> Ids:
+    """The ids of a run: those of its own by host, name and the instant at which it was queued, as no other has all."""
+    drawn = sha256(f"{limits.machine}\0{limits.name}\0{run.id}\0{run.queued}".encode()).hexdigest()
+    caller = _TRACEPARENT.fullmatch((run.triggered_by or {}).get("traceparent", ""))
+    return {
+        "trace_id": caller[1] if caller else drawn[:_TRACE], "span_id": drawn[_TRACE : _TRACE + _SPAN],
+        "parent_span_id": caller[2] if caller else None,
+    }  # fmt: skip
+
+
+def of_attempt(span: str, attempt: int) -> str:
+    """The id of the span of an attempt, by that of its run."""
+    return sha256(f"{span}.{attempt}".encode()).hexdigest()[:_SPAN]
+
+
+def traceparent(trace: str, span: str) -> str:
+    """A span as it is handed on; its trace is recorded, as each run is."""
+    return f"00-{trace}-{span}-01"
+
+
+def is_traceparent(text: str) -> bool:
+    """Tell whether a text names a span."""
+    return bool(_TRACEPARENT.fullmatch(text))
