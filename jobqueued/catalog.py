@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Iterator
 from collections.abc import Mapping as Map
 from dataclasses import fields
@@ -43,6 +44,7 @@ class Catalog:
         self._accounts: dict[Account, set[str]] = {}
         self._dependents: dict[str, set[str]] = {}
         self._listeners: dict[tuple[str, str], set[str]] = {}
+        self._patterns: dict[str, re.Pattern[str]] = {}
         for job in jobs:
             self.add(job)
 
@@ -78,6 +80,10 @@ class Catalog:
     def listeners(self, kind: str, name: str) -> tuple[Job, ...]:
         """The jobs that an event makes due, by id; its kind and name are those of `On`."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
+
+    def patterns(self, job_id: str) -> list[str]:
+        """The patterns by which jobs hear of the ends of a job, there or not."""
+        return sorted(name for name, pattern in self._patterns.items() if pattern.fullmatch(job_id))
 
     def awaited_names(self, of_kind: str) -> list[str]:
         """The names of the events, paths or jobs for which jobs wait; their kind is that of `On`."""
@@ -237,6 +243,8 @@ class Catalog:
             self._dependents.setdefault(name, set()).add(job.id)
         for on in job.on:
             self._listeners.setdefault((on.kind, on.name), set()).add(job.id)
+            if on.kind == "jobs":
+                self._patterns[on.name] = re.compile(re.escape(on.name).replace(r"\*", ".*").replace(r"\?", "."))
         self._ids.setdefault(job.file, set()).add(job.id)
 
     def _forget(self, job: Job) -> None:
@@ -247,10 +255,12 @@ class Catalog:
             self._dependents[name].discard(job.id)
         for on in job.on:
             self._listeners[on.kind, on.name].discard(job.id)
+            if on.kind == "jobs" and not self._listeners[on.kind, on.name]:
+                self._patterns.pop(on.name, None)
 
 
 def awaited(job: Job) -> tuple[str, ...]:
-    """The ids of the jobs whose runs a job waits for, or is made due by."""
+    """The ids of the jobs whose runs a job waits for, or is made due by; a pattern names none."""
     return (*job.dependencies, *(on.name for on in job.on if on.kind == "job"))
 
 

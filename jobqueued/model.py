@@ -158,7 +158,7 @@ ONE_A_MINUTE = Escalation()
 
 
 class On(NamedTuple):
-    """A trigger beside the clock: `kind` is event, job or path; `result` is of a job's run."""
+    """A trigger beside the clock: `kind` is event, path, job or jobs (a pattern of ids); `result` is that of a run."""
 
     kind: str
     name: str

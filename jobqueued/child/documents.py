@@ -94,8 +94,9 @@ NO_OUTPUT: Output = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journa
 class TriggeredBy(TypedDict, total=False):
     """The cause of a run: `kind` is schedule, boot, manual, rerun, job, path or event.
 
-    `run` is the one that ended (job), with its `state`, `exit_code` and `signal`; `path` the file that appeared;
-    `data` what came with the event; `traceparent` the span that the run continues, which no record tells so.
+    `run` is the one that ended (job), with its `state`, `exit_code` and `signal`, and `pattern` the one in `on` that
+    has begun the chain of ends; `path` is the file that appeared; `data` came with the event; `traceparent` is the span
+    that the run continues, which no record tells so.
     A rerun has what the run had that it repeats, beside its own kind.
     """
 
@@ -107,6 +108,7 @@ class TriggeredBy(TypedDict, total=False):
     path: str
     event: str
     data: dict[str, Any]
+    pattern: str
     traceparent: str
 
 

@@ -188,7 +188,7 @@ def _event(on: On) -> str:
     if on.kind in ("event", "path"):
         return f"at {on.kind} {on.name}"
     result = {"success": "", "failure": "failure of ", "any": "any end of "}[on.result]
-    return f"after {result}{on.name}"
+    return f"after {result}{'any job' if on.name == '*' else on.name}"
 
 
 def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def _amount(claim: Claim) -> float:
 
 
 def _on(on: On) -> dict[str, str]:
-    return {on.kind: on.name, **({"result": on.result} if on.kind == "job" else {})}
+    return {on.kind: on.name} if on.kind in ("event", "path") else {"job": on.name, "result": on.result}
 
 
 def stats(state: JobState) -> dict[str, Any]:

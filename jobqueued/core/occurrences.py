@@ -14,6 +14,7 @@ from jobqueued.core.eligibility import resume, watch_over
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.recollection import REPLACED_BY
 from jobqueued.core.redefinition import STEP_LIMIT, dues
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import CLOCK, Cause, skip
 from jobqueued.core.turn import Turn
 from jobqueued.core.validity import MANY
@@ -231,13 +232,30 @@ def follow(turn: Turn, ended: Run, record: Record) -> None:
     """Do what other jobs do about the final end of a run, which left this record."""
     state, wall, cause = turn.state, turn.now.wall, Cause(f"end of {ended.id}", None, _end(ended, record))
     result = "success" if ended.state is RunState.SUCCEEDED else "failure"
-    for job in state.catalog.listeners("job", ended.id.job):
-        if job.enabled and any(on.name == ended.id.job and on.result in (result, "any") for on in job.on):
-            _new(turn, job, Occurrence(job.id, f"j{ended.id}", wall), cause)
+    for job, pattern in _hearing(state, ended, result):
+        by = cause if pattern is None else cause._replace(triggered_by={**_end(ended, record), "pattern": pattern})
+        _new(turn, job, Occurrence(job.id, f"j{ended.id}", wall), by)
     for job in map(state.catalog.__getitem__, state.catalog.dependents(ended.id.job)):
         counts = result == "success" or job.on_dependency_failure == "run"
         if job.enabled and not job.triggers and counts and dependencies.satisfy(state, ended.id.job, job):
             _new(turn, job, Occurrence(job.id, f"d{ended.id}", wall), cause)
+
+
+def _hearing(state: SchedulerState, ended: Run, result: str) -> list[tuple[Job, str | None]]:
+    """The jobs that hear of this end, each once, with the pattern by which; None: by the id.
+
+    A pattern hears nothing of what a pattern has made due, directly or by way of others: so no chain is endless.
+    """
+    names: list[tuple[str, str]] = [("job", ended.id.job)]
+    if "pattern" not in (ended.triggered_by or {}):
+        names += [("jobs", pattern) for pattern in state.catalog.patterns(ended.id.job)]
+    found: dict[str, tuple[Job, str | None]] = {}
+    for kind, name in names:
+        for job in state.catalog.listeners(kind, name):
+            hears = any(on[:2] == (kind, name) and on.result in (result, "any") for on in job.on)
+            if hears and job.enabled and (kind == "job" or job.id != ended.id.job):
+                found.setdefault(job.id, (job, name if kind == "jobs" else None))
+    return list(found.values())
 
 
 def _end(ended: Run, record: Record) -> TriggeredBy:
@@ -246,6 +264,8 @@ def _end(ended: Run, record: Record) -> TriggeredBy:
         "run": str(ended.id), "state": ended.state.value, "exit_code": record.get("exit_code"),
         "signal": record.get("signal"),
     }  # fmt: skip
+    if "pattern" in (by := ended.triggered_by or {}):
+        end["pattern"] = by["pattern"]
     if "trace_id" in record:
         end["traceparent"] = spans.traceparent(record["trace_id"], record["span_id"])
     return end

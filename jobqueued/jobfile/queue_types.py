@@ -180,6 +180,8 @@ def _glob(node: Scalar) -> str:
 
 _GLOB = scalar("path", "an absolute path, with * ? and [] in its last part only", _glob)
 
+_IDS = text(f"{ID.accepted}; or a pattern of ids with * and ?", "[a-z0-9*?][a-z0-9._*?-]{0,63}", "id")
+
 _EVENTS = table(
     Key(
         "path",
@@ -189,7 +191,14 @@ _EVENTS = table(
         "/srv/in/*.csv",
     ),
     Key("event", EVENT_NAME, "", "Due when this event is emitted: `jobqueuectl emit NAME`.", "deployed"),
-    Key("job", ID, "", "Due when a run of this job has ended, after all its attempts.", "rotate-logs"),
+    Key(
+        "job",
+        _IDS,
+        "",
+        "Due when a run of this job, or of one that matches, has ended, after all its attempts. Who hears by a pattern "
+        "hears nothing of itself, nor of runs that a pattern has made due.",
+        "rotate-logs",
+    ),
     Key("result", choice("success", "failure", "any"), "success", "Result that the run must have.", "any"),
 )
 
@@ -201,7 +210,9 @@ def _event(node: Node, values: dict[str, Any]) -> On:
         raise NotAccepted(Refusal.of(node, "one of path, event and job", found))
     if "result" in values and "job" not in values:
         raise NotAccepted(Refusal.of(node, "result beside job only", f"result beside {kinds[0]}"))
-    return On(kinds[0], values[kinds[0]], values.get("result", "success"))
+    name = values[kinds[0]]
+    kind = "jobs" if kinds == ["job"] and re.search("[*?]", name) else kinds[0]
+    return On(kind, name, values.get("result", "success"))
 
 
 def _boot(node: Scalar) -> str:

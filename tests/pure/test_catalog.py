@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.catalog import Catalog, Change
-from jobqueued.model import Job
+from jobqueued.model import Job, On
 from jobqueued.problem import Problem
 from jobqueued.timing.schedule import Schedule
 
@@ -130,3 +130,14 @@ def test_no_id_is_ever_in_two_files(rounds: list[dict[str, set[str]]]) -> None:
         for file, ids in held.items():
             assert ids == {j.id for j in catalog if j.file == file}
         assert len(catalog) == sum(len(ids) for ids in held.values())
+
+
+def test_patterns_hear_while_somebody_does() -> None:
+    """A pattern is there as long as a job has it, and * and ? are all that is special in it."""
+    db, both, other = (On("jobs", name) for name in ("db-?.x", "*", "a*"))
+    catalog = Catalog([replace(job("a"), on=(both, db)), replace(job("b"), on=(both,))])
+    assert [["*", "db-?.x"], ["*"], ["*"]] == [catalog.patterns(name) for name in ("db-1.x", "db-1-x", "db-12.x")]
+    catalog.replace_file("f", [replace(job("a"), on=(other,))])
+    assert ["a*"] == catalog.patterns("a")
+    catalog.remove("a")
+    assert [] == catalog.patterns("a")

@@ -120,6 +120,23 @@ jobs:
     assert "traceparent" == host.call("Run", job="last", traceparent="nonsense")["parameter"]
 
 
+def test_the_example_that_tells_of_failures(host: Host) -> None:
+    """It tells of any job that fails, and by its own failure makes nothing due."""
+    host.write("examples.yaml", (REPO / "etc" / "jobqueue.d" / "examples.yaml").read_text())
+    host.write("jobs.yaml", "jobs: {broken: {command: exit 9}, dead: {command: kill -9 $$}}")
+    host.start()
+    host.call("Pause", job="certificate-check")
+    for name, code in (("broken", "9"), ("dead", "none")):
+        host.run(name)
+        wanted = f"{name}@1 failed: exit code {code}\nfor more: jobqueuectl show {name}@1\n"
+        wait_for(lambda wanted=wanted: wanted in told_of_failures(host), why=wanted)
+
+
+def told_of_failures(host: Host) -> list[str]:
+    """The outputs of all runs of the example."""
+    return [path.read_text() for path in (host.root / "logs" / "tell-of-failures").glob("*.log")]
+
+
 def ended(host: Host, name: str) -> dict[str, Any] | None:
     """The record of a run that has succeeded, if there is one yet."""
     record = host.record(name)

@@ -6,6 +6,7 @@ from typing import Any
 
 from jobqueued import events
 from jobqueued.commands import Launch
+from jobqueued.core import record
 from jobqueued.core.record import triggered_by
 from jobqueued.model import SECOND, Job, On, RunId
 from tests.support.world import World, job
@@ -80,6 +81,28 @@ def test_an_attempt_that_no_commit_told_of() -> None:
     world.restore()
     world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), events.Found(sent.id, 1, sent), admit=False)
     assert OF_THE_END == dict(world.scheduler.runs[sent.id].triggered_by or {}) | {"kind": "job"}
+
+
+def test_a_chain_by_a_pattern() -> None:
+    """Where a pattern has begun it, none goes on with it, also over restarts and by way of a dependency."""
+    world = Told(
+        job("backup"), job("tell", on=(On("jobs", "*", "any"),)), job("other", on=(On("jobs", "?ackup", "any"),)),
+        job("tidy", dependencies=("tell",)), job("last", on=(On("job", "tidy"),)),
+    )  # fmt: skip
+    world.run("backup")
+    for _ in range(5):
+        world.pass_time(2)
+        world.boot()
+    assert ["backup@1", "last@1", "other@1", "tell@1", "tidy@1"] == sorted(world.states())
+    assert {"tell": "*", "tidy": "*", "last": "*", "other": "?ackup"} == {
+        name: world.attempts[f"{name}@1"][0]["pattern"] for name in ("tell", "tidy", "last", "other")
+    }
+
+
+def test_a_repeat_of_a_chain() -> None:
+    """What a person repeats is a chain of its own, of which patterns hear anew."""
+    told = record.repeated({"kind": "job", "run": "a@1", "pattern": "*", "traceparent": "x"})
+    assert {"run": "a@1"} == told
 
 
 def test_skips_that_share_a_record() -> None:

@@ -202,6 +202,8 @@ BAD = [
         "which does that, is a key of a later version"),
     ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; accepted: an absolute path, with * ? and [] in its "
         "last part only"),
+    ("on: {job: 'Db-*'}", "f:1:11: on.job: found 'Db-*'; accepted: an id such as nightly-backup: at most 64 of "
+        "a-z 0-9 . _ -, first one of a-z 0-9; or a pattern of ids with * and ?"),
     ("on: boots", f"f:1:5: on: found 'boots'; accepted: {EVENTS}"),
     ("on: rebooted", f"f:1:5: on: found 'rebooted'; accepted: {{event: rebooted}} ({EVENTS})"),
     ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; accepted: {event: deployed} (boot, or a mapping with the keys "
