@@ -51,7 +51,8 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
 def triggered_by(run: Run) -> TriggeredBy:
     """The cause of a run, by its trigger and what else is known of that."""
     word = run.trigger.partition(" ")[0]
-    return {"kind": _KINDS.get(word, word), **(_without(run.triggered_by, "traceparent") or {})}
+    by: TriggeredBy = {"kind": _KINDS.get(word, word)}
+    return by if run.triggered_by is None else {**by, **(_without(run.triggered_by, "traceparent") or {})}
 
 
 def told_of(record: Record) -> TriggeredBy | None:

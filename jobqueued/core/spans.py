@@ -29,11 +29,10 @@ class Ids(TypedDict):
 def ids(run: Run, limits: HostLimits) -> Ids:
     """The ids of a run: those of its own by host, name and the instant at which it was queued, as no other has all."""
     drawn = sha256(f"{limits.machine}\0{limits.name}\0{run.id}\0{run.queued}".encode()).hexdigest()
-    caller = _TRACEPARENT.fullmatch((run.triggered_by or {}).get("traceparent", ""))
-    return {
-        "trace_id": caller[1] if caller else drawn[:_TRACE], "span_id": drawn[_TRACE : _TRACE + _SPAN],
-        "parent_span_id": caller[2] if caller else None,
-    }  # fmt: skip
+    trace, span, parent = drawn[:_TRACE], drawn[_TRACE : _TRACE + _SPAN], None
+    if run.triggered_by is not None and (caller := _TRACEPARENT.fullmatch(run.triggered_by.get("traceparent", ""))):
+        trace, parent = caller.groups()
+    return {"trace_id": trace, "span_id": span, "parent_span_id": parent}
 
 
 def of_attempt(span: str, attempt: int) -> str:

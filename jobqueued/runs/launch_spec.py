@@ -79,6 +79,8 @@ _TOLD = ("run", "state", "exit_code", "signal", "path", "event")
 def _told(run: Run, logs: Path) -> dict[str, str]:
     """The variables that tell a run what made it due; what is not known of that, or does not apply, has none."""
     by: Mapping[str, Any] = triggered_by(run)
+    if run.triggered_by is None:
+        return {"JOBQUEUE_TRIGGER": by["kind"]}
     told = {name: str(by[name]) for name in _TOLD if by.get(name) is not None}
     if "run" in told:
         told["record"] = f"{record_files.path_of(logs, RunId.parse(told['run']))}.json"
