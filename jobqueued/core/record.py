@@ -16,7 +16,8 @@ _KINDS = {"end": "job"}
 def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
     """The record of a run as it goes on, with the attempts that have ended; `job` None: it is not defined any more."""
     if run.so_far is not None:
-        return {**spans.ids(run, limits), **run.so_far, "state": run.state.value, "reason": run.reason}
+        before: Record = {**run.so_far, "state": run.state.value, "reason": run.reason}
+        return before if "trace_id" in before else {**before, **spans.ids(run, limits)}  # an older version's attempt
     begun = {
         "version": RECORD_VERSION,
         "job": run.id.job,

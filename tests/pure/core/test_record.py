@@ -124,3 +124,13 @@ def test_the_output_of_a_lost_attempt_is_its_own(size: int | None, tail: str, ex
     document = record.lost(run, JOB, HostLimits("host"), None, None if size is None else whole)
     expected = {**expected, "dropped": None, "journal": None}
     assert (expected, {**expected, "offset": 4}) == (document["output"], document["attempts"][1]["output"])
+
+
+def test_between_two_attempts() -> None:
+    """The ids of a run stay those of its record, and where an older version began that it gets some."""
+    older: Any = {**record.begin(a_run(), JOB, HostLimits("host")), "trigger": "x", "state": "failed"}
+    known: Any = {**older, "trace_id": "1" * 32, "span_id": "2" * 16}
+    ids = [older.pop(name) for name in ("trace_id", "span_id")]
+    for so_far, expected in ((known, ["1" * 32, "2" * 16]), (older, ids)):
+        begun = record.begin(a_run(state=RunState.STARTING, so_far=so_far), JOB, HostLimits("host"))
+        assert ("version", expected) == (next(iter(begun)), [begun["trace_id"], begun["span_id"]])
