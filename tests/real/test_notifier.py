@@ -284,7 +284,7 @@ class TestSecrets:
         template = json.dumps({"routing_key": key, "summary": "$summary"})
         for body in (said + sent, sent + said, said.replace(b"\0", sent)):
             answers.append(answer(f"{status} {path}", body))
-            url = server.url.replace("://", f"://user:{password}@") + f"/hooks/{path}?key={token}"
+            url = server.url.replace("://", f"://user:{password}@") + f"/hooks/{path}"
             verdict = send(document("webhook", url, headers=headers, template=template))
             word, text = verdict.split(" ", 1)
             seconds, text = text.split(" ", 1) if word == "later" else ("0", text)
