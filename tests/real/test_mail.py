@@ -17,6 +17,7 @@ from jobqueued.child.text import size
 from tests.support.host import wait_for
 from tests.support.notices import SUMMARY, an_event, document
 from tests.support.receivers import CERTIFICATE, MailServer, mail_server, tls
+from tests.support.users import NEEDS_USER
 
 TO = "ops@example.org"
 
@@ -394,6 +395,13 @@ class TestTls:
         verdict = send(document("email", TO, smtp="smtps://me@127.0.0.1:1", password_file=str(password)))
         assert verdict.startswith("never ")
         assert said in verdict
+
+    @NEEDS_USER
+    def test_password_that_is_not_ours(self, password: Path) -> None:
+        """Where the notifier may not read it, the command that lets it is said."""
+        password.chmod(0)
+        verdict = send(document("email", TO, smtp="smtps://me@127.0.0.1:1", password_file=str(password)))
+        assert verdict == f"never {password}: Permission denied: chgrp jobqueue {password} && chmod 640 {password}"
 
     def test_credential_of_systemd(self, password: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A name without a slash is one of the service's credentials."""
