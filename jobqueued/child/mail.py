@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from jobqueued.child import atomic_file, mail_delivery, notice_text
 from jobqueued.child.documents import Record
-from jobqueued.child.notice import Event, Never, Notice
+from jobqueued.child.notice import Never, Notice
 from jobqueued.child.text import printable, size
 
 _SHOWN = 16 << 10
@@ -30,21 +30,23 @@ _LONGEST_LINE = 900
 _ADDRESS = re.compile(
     r"[\w.!#$%&'*+/=?^`{|}~][\w.!#$%&'*+/=?^`{|}~-]{0,63}(@[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)?", re.ASCII
 )
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 class Output(NamedTuple):
-    """The end of a run's output, as much as may be attached; `size`: all of it, `trouble`: why it can't be read."""
+    """The end of a run's output, as much as may be attached; `size`: all of it, None: nobody knows.
+
+    `trouble` is why its file can't be read.
+    """
 
     data: bytes
-    size: int
+    size: int | None
     trouble: str = ""
 
 
 def send(notice: Notice) -> None:
     """Mail the notice to one address, by sendmail(8) or to an SMTP server."""
     recipient = _address(notice.address, "the address")
-    sender = _address(notice.setting("from", str, f"jobqueue@{_domain(notice.event)}"), "from")
+    sender = _address(notice.setting("from", str, f"jobqueue@{mail_delivery.domain(notice.event)}"), "from")
     mail_delivery.deliver(notice, bytes(message(notice, sender, recipient)), sender, recipient)
 
 
@@ -76,7 +78,7 @@ def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
 def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str, str]]:
     """As Debian's cron and cronie have them, those of RFC 3834, and ours."""
     event = notice.event
-    user, domain = event.get("user") or "jobqueue", _domain(event)
+    user, domain = event.get("user") or "jobqueue", mail_delivery.domain(event)
     yield "From", f'"jobqueued (Cron Daemon)" <{sender}>'
     yield "To", recipient
     what = f"{words}: " if (words := notice_text.cut(notice_text.command(event), _LONGEST_SUBJECT // 2)) else ""
@@ -95,23 +97,25 @@ def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str,
         if value:
             yield "X-Cron-Env", printable(f"<{name}={value}>")
     yield "X-Jobqueued-Event", printable(event["event"])
-    yield "X-Jobqueued-Id", printable(notice.id)
+    yield "X-Jobqueued-Id", notice.id
 
 
 def _quoted(output: Output, shown: str, attached: int, run: str) -> str:
     """The output in the text, with where the rest of it is."""
-    if output.trouble:
-        return output.trouble + (f"\n\nThe end of its output:\n\n{shown}" if shown else "")
-    if not shown:
-        return ""
-    part = output.size > _SHOWN
-    rest = f" (the end of {size(output.size)})" if part else ""
-    lines = [f"Its output{rest}:", "", shown.rstrip("\n")]
-    if attached and attached < output.size:
-        lines += ["", f"Attached is its end, {size(attached)}; all of it: jobqueuectl logs {run}"]
+    blocks = [output.trouble] if output.trouble else []
+    if shown:
+        blocks += [_heading(output.size), shown.rstrip("\n")]
+    if attached and output.size is not None and attached < output.size:
+        blocks.append(f"Attached is its end, {size(attached)}; all of it: jobqueuectl logs {run}")
     elif attached:
-        lines += ["", "It is attached as it was written."]
-    return "\n".join(lines)
+        blocks.append("It is attached as it was written.")
+    return "\n\n".join(blocks)
+
+
+def _heading(length: int | None) -> str:
+    if length is None:
+        return "The end of its output:"
+    return f"Its output (the end of {size(length)}):" if length > _SHOWN else "Its output:"
 
 
 def _output(record: Record | None, limit: int) -> Output:
@@ -122,14 +126,14 @@ def _output(record: Record | None, limit: int) -> Output:
     tail = output["tail"].encode()
     path = output["file"]
     if path is None:
-        return Output(tail, max(len(tail), output["bytes"]))
+        return Output(tail, None)
     try:
         with open(atomic_file.to_read(path), "rb", buffering=0) as file:
             length = os.fstat(file.fileno()).st_size
             file.seek(max(0, length - limit))
             return Output(file.read(limit), length)
     except OSError as error:
-        return Output(tail, len(tail), f"Its output can't be read: {printable(path)}: {error.strerror}")
+        return Output(tail, None, f"Its output can't be read: {printable(path)}: {error.strerror}")
 
 
 def _last(data: bytes, most: int) -> bytes:
@@ -144,11 +148,6 @@ def _address(text: str, what: str) -> str:
     if not _ADDRESS.fullmatch(text):
         raise Never(f"{what} is {text!r}; accepted: one address, in ASCII, without a name: ops@example.org")
     return text
-
-
-def _domain(event: Event) -> str:
-    """The host, if it can stand in an address."""
-    return event["host"] if _HOST.fullmatch(event["host"]) else "localhost"
 
 
 def _message_id(text: str, domain: str) -> str:

@@ -9,13 +9,19 @@ import smtplib
 
 from jobqueued.child import network, program
 from jobqueued.child.network import Address
-from jobqueued.child.notice import Later, Never, Notice
+from jobqueued.child.notice import Event, Later, Never, Notice, OutOfTime
 
 _PORTS = {"smtp": 25, "smtps": 465}
 _STARTTLS = ("opportunistic", "required", "never")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _PERMANENT = range(64, 79)
 _PASSING = frozenset({71, 74, program.TEMPORARY})
 """EX_OSERR, EX_IOERR and EX_TEMPFAIL; of what sysexits(3) does not know, some mailers' 1 is a server that is away."""
+
+
+def domain(event: Event) -> str:
+    """The host, if it can stand in an address."""
+    return event["host"] if _HOST.fullmatch(event["host"]) else "localhost"
 
 
 def deliver(notice: Notice, message: bytes, sender: str, recipient: str) -> None:
@@ -48,7 +54,7 @@ def _by_smtp(notice: Notice, where: Address, message: bytes, sender: str, recipi
             if login is not None:
                 server.login(*login)
             server.sendmail(sender, [recipient], message)
-            with contextlib.suppress(smtplib.SMTPException, OSError):  # it has been taken
+            with contextlib.suppress(smtplib.SMTPException, OSError, OutOfTime):  # it has been taken
                 server.quit()
     except smtplib.SMTPRecipientsRefused as error:
         code, said = error.recipients[recipient]
@@ -81,7 +87,7 @@ def _login(notice: Notice, where: Address, how: str) -> tuple[str, str] | None:
 
 def _connected(notice: Notice, where: Address) -> smtplib.SMTP:
     """A server that has greeted us; smtplib would ask the resolver for our name."""
-    name = notice.event["host"] if re.fullmatch("[A-Za-z0-9.-]+", notice.event["host"]) else "localhost"
+    name = domain(notice.event)
     if where.scheme == "smtps":
         context = network.trusted()
         return smtplib.SMTP_SSL(where.host, where.port, name, timeout=notice.step, context=context)

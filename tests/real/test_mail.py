@@ -121,7 +121,7 @@ incident  since 2026-11-26T02:00:00Z, 5 so far, the first was backup@138
 jobqueuectl show backup@142
 jobqueuectl logs backup@142
 
-Its output:
+The end of its output:
 
 no space left
 
