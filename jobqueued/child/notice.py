@@ -126,12 +126,12 @@ class Notice(NamedTuple):
         self.secrets.extend(each for piece in (text, *words) for each in (piece, unquote(piece)))
 
     def credential(self, name: str) -> str | None:
-        """The content of the file that a setting names, by its path or as a credential of systemd; None: none does."""
+        """The secret in the file that a setting names; None: it names none."""
         path = self.setting(name, str, "")
         if not path:
             return None
-        if "/" not in path:
-            path = os.path.join(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials/jobqueued.service"), path)
+        if not path.startswith("/"):
+            raise Never(f"{name} is {path!r}; accepted: an absolute path")
         secret = _credential(path)
         self.secrets.append(secret)
         return secret

@@ -396,20 +396,17 @@ class TestTls:
         assert verdict.startswith("never ")
         assert said in verdict
 
+    def test_relative_password_file(self) -> None:
+        """A path from nowhere is refused."""
+        verdict = send(document("email", TO, smtp="smtps://me@127.0.0.1:1", password_file="secret"))
+        assert verdict == "never password_file is 'secret'; accepted: an absolute path"
+
     @NEEDS_USER
     def test_password_that_is_not_ours(self, password: Path) -> None:
         """Where the notifier may not read it, the command that lets it is said."""
         password.chmod(0)
         verdict = send(document("email", TO, smtp="smtps://me@127.0.0.1:1", password_file=str(password)))
         assert verdict == f"never {password}: Permission denied: chgrp jobqueue {password} && chmod 640 {password}"
-
-    def test_credential_of_systemd(self, password: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A name without a slash is one of the service's credentials."""
-        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(password.parent))
-        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-        with mail_server(MailServer(), password="correct horse", tls_context=tls()) as port:
-            url = f"smtp://me@127.0.0.1:{port}"
-            assert send(document("email", TO, smtp=url, password_file="smtp.password")) == "sent"
 
 
 class TestSendmail:
