@@ -19,6 +19,8 @@ from jobqueued.child.text import printable
 
 NOTIFIER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notifier.py")
 SECONDS = 60.0
+AFTERWARDS = 30.0
+"""For so long (s) processes may go on that a mail program has left to deliver what it took."""
 _MEMORY, _CPU_SECONDS = 512 << 20, 30
 _ANSWER = 4096
 _SHOWN = 240
@@ -35,7 +37,7 @@ def send(document: int) -> str:
     except (StartFailed, OSError) as error:
         return f"later 0 {printable(str(error))[:_SHOWN]}"
     finally:
-        _end_all()
+        _end_all(time.monotonic() + AFTERWARDS)
     lines = answer.decode(errors="replace").splitlines()
     if lines and lines[-1].partition(" ")[0] in ("sent", "later", "never"):
         return printable(lines[-1])[:_SHOWN]
@@ -50,6 +52,7 @@ def _run(user: str | None, notice: str) -> bytes:
         finally:
             os.close(writing)
         if not _ends(pid):
+            _end_all(0)
             return b"later 0 it took more than %d s" % SECONDS
         with contextlib.suppress(BlockingIOError):
             return os.read(reading, _ANSWER)
@@ -60,11 +63,18 @@ def _run(user: str | None, notice: str) -> bytes:
 
 def _ends(pid: int) -> bool:
     """Wait until the process has ended; False: it does not."""
-    descriptor = os.pidfd_open(pid)
+    return _one_ends([pid], SECONDS)
+
+
+def _one_ends(pids: list[int], seconds: float) -> bool:
+    """Wait until one of these children has ended; False: none does in time."""
+    watched: list[int] = []
     try:
-        return bool(select.select([descriptor], [], [], SECONDS)[0])
+        watched += map(os.pidfd_open, pids)
+        return bool(select.select(watched, [], [], seconds)[0])
     finally:
-        os.close(descriptor)
+        for descriptor in watched:
+            os.close(descriptor)
 
 
 def _spec(user: str | None, notice: str) -> LaunchSpec:
@@ -80,12 +90,12 @@ def _spec(user: str | None, notice: str) -> LaunchSpec:
     return spec  # type: ignore[no-any-return]
 
 
-def _end_all() -> None:
-    """Nothing of it stays: whatever it has started is ours by now."""
-    until = time.monotonic() + 5
-    while tree.children() and time.monotonic() < until:
-        tree.signal_all(signal.SIGKILL)
+def _end_all(until: float) -> None:
+    """Nothing of it stays beyond an instant (CLOCK_MONOTONIC): whatever it has started is ours by now."""
+    while children := tree.children():
+        if (left := until - time.monotonic()) <= 0:
+            tree.signal_all(signal.SIGKILL)
+        _one_ends(children, max(left, 1.0))
         with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
             for pid in tree.ended():
                 os.waitpid(pid, 0)

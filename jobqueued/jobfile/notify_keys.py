@@ -109,7 +109,7 @@ MAIL = section(table(
         "Encryption of the connection to smtp://.", "required"),
     Key("password_file", PATH, "", "File with the password for the user in `smtp`.", "/etc/jobqueued/smtp-password"),
     Key("sendmail", PATH, "/usr/sbin/sendmail", "Program that takes mails.", "/usr/lib/sendmail"),
-    Key("attach_limit", size("0", "100M"), "1M", "Size up to which the output of the run is attached.", "200K"),
+    Key("attach_limit", size("0", "16M"), "1M", "Size up to which the output of the run is attached.", "200K"),
 ))  # fmt: skip
 
 

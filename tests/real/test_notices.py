@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import REPO
 from tests.support.host import Host, wait_for
 from tests.support.users import ME
 
@@ -108,16 +111,28 @@ def test_a_receiver_that_hangs_or_is_away(told: Told) -> None:
     assert [] == [trouble for trouble in told.call("Status")["troubles"] if "notices" in trouble]
 
 
-def test_what_the_sender_leaves_is_ended(told: Told) -> None:
-    """A receiver's own children do not stay with the supervisor, which takes the next run."""
-    told.begin(FLAKY % "/", "on: [success]")
-    program = told.root / "receive"
-    program.write_text(f"#!/bin/sh\nsetsid sleep 1000 & echo $! >{told.root}/left\ncat >>{told.root}/got\n")
-    told.ends("a")
-    wait_for(lambda: not told.call("Notices")["notices"], why="sent")
-    pid = int((told.root / "left").read_text())
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="its end")
-    assert "a@2" == told.ends("a")
+LEAVES = """
+import json, os, sys
+from jobqueued.child import sending, spawn
+sending.AFTERWARDS = float(sys.argv[1])
+spawn.become_subreaper()
+document = os.memfd_create("notice")
+event = {"event": "test", "host": "db1", "at": "2026-11-26T12:00:00Z", "job": None, "run": None, "summary": "a test"}
+notice = {"version": 1, "id": "x", "channel": "command", "target": sys.argv[2], "settings": {}, "event": event}
+os.write(document, json.dumps({"user": None, "notice": notice}).encode())
+print(sending.send(document))
+"""
+
+
+@pytest.mark.parametrize(("seconds", "done"), [("20", True), ("0.2", False)])
+def test_what_a_receiver_leaves(seconds: str, done: bool, tmp_path: Path) -> None:
+    """A mail program may deliver for a while what it took; then nothing of it stays with the supervisor."""
+    program = tmp_path / "receive"
+    program.write_text(f"#!/bin/sh\n(sleep 1; touch {tmp_path}/done; sleep {'0' if done else '1000'}) >&- 2>&- &\n")
+    program.chmod(0o755)
+    command = [sys.executable, "-c", LEAVES, seconds, str(program)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=REPO)
+    assert ("sent\n", done) == (told.stdout, (tmp_path / "done").exists())
 
 
 def test_a_test(told: Told) -> None:
