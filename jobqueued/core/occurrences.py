@@ -230,12 +230,17 @@ def appeared(turn: Turn, event: events.PathAppeared) -> None:
 
 def follow(turn: Turn, ended: Run, record: Record) -> None:
     """Do what other jobs do about the final end of a run, which left this record."""
-    state, wall, cause = turn.state, turn.now.wall, Cause(f"end of {ended.id}", None, _end(ended, record))
+    state, wall = turn.state, turn.now.wall
     result = "success" if ended.state is RunState.SUCCEEDED else "failure"
-    for job, pattern in _hearing(state, ended, result):
-        by = cause if pattern is None else cause._replace(triggered_by={**_end(ended, record), "pattern": pattern})
+    hearing, dependents = _hearing(state, ended, result), state.catalog.dependents(ended.id.job)
+    if not (hearing or dependents):
+        return
+    end = _end(ended, record)
+    cause = Cause(f"end of {ended.id}", None, end)
+    for job, pattern in hearing:
+        by = cause if pattern is None else cause._replace(triggered_by={**end, "pattern": pattern})
         _new(turn, job, Occurrence(job.id, f"j{ended.id}", wall), by)
-    for job in map(state.catalog.__getitem__, state.catalog.dependents(ended.id.job)):
+    for job in map(state.catalog.__getitem__, dependents):
         counts = result == "success" or job.on_dependency_failure == "run"
         if job.enabled and not job.triggers and counts and dependencies.satisfy(state, ended.id.job, job):
             _new(turn, job, Occurrence(job.id, f"d{ended.id}", wall), cause)

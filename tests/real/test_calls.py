@@ -41,14 +41,20 @@ PLACES = (
 NAMES = (
     "backup", "old", "none", "backup@1", "backup@2", "old@3", "old@999999999999999999", "../x@1", "", "\0", "x" * 300,
     "tape", "license", "cpu", ":host", "deployed", "failed", "waiting", "é\u2028\x1b[2J", ":with-lock@1",
+    f"00-{'a' * 32}-{'b' * 16}-01",
 )  # fmt: skip
 WORDS = st.sampled_from([*NAMES, *INSTANTS, *PLACES]) | st.text(max_size=20)
 EDGES = st.sampled_from([-(2**63), -1, 0, 1, 2, 1000, 2**31, 2**32, 2**62, 2**63 - 1])
+VALUES = st.recursive(
+    st.none() | st.booleans() | WORDS | EDGES | st.sampled_from([2**64, 1e308, 1e-9]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=2), max_leaves=30,
+)  # fmt: skip
 KINDS: dict[str, st.SearchStrategy[Any]] = {
     "bool": st.booleans(),
     "int": EDGES | st.integers(-(2**63), 2**63 - 1),
     "string": WORDS,
     "[]string": st.lists(WORDS, max_size=3),
+    "object": st.dictionaries(WORDS, VALUES, max_size=3),
 }
 
 

@@ -424,6 +424,7 @@ def test_a_job_gets_exactly_this_environment(host: Host) -> None:
     assert set(found) == {
         "PATH", "HOME", "SHELL", "LOGNAME", "USER", "LANG", "GREETING",
         "JOBQUEUE_JOB", "JOBQUEUE_RUN", "JOBQUEUE_ATTEMPT", "JOBQUEUE_DUE", "JOBQUEUE_INVOCATION_ID",
+        "JOBQUEUE_TRIGGER", "TRACEPARENT",
     }  # fmt: skip
     assert (found["GREETING"], found["LANG"], found["JOBQUEUE_RUN"]) == ("hello", "C", "work@1")
     assert found["JOBQUEUE_DUE"] == record["due"]

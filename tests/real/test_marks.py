@@ -182,9 +182,10 @@ def order(**changes: Any) -> bytes:
 
 
 def test_an_unknown_run_is_found(marks: RunDirectory) -> None:
-    """An order tells whose attempt it is, where state.db does not."""
-    put(marks, wire.SPEC, order())
-    sent = Run(id=NAME.run, key="x1", due=1, queued=1, arrival=0, trigger="manual", asked_by="root")
+    """An order tells whose attempt it is, and what made that due, where state.db does not."""
+    told: Any = {"trigger": "path /srv/*", "triggered_by": {"path": "/srv/\udcff"}}
+    put(marks, wire.SPEC, order(**told))
+    sent = Run(id=NAME.run, key="x1", due=1, queued=1, arrival=0, asked_by="root", **told)
     assert [events.Found(*NAME, sent), events.RunLost(*NAME, GONE)] == verdicts(marks, None)
 
 
@@ -220,6 +221,7 @@ def test_a_second_attempt_is_found_with_the_first(marks: RunDirectory) -> None:
         {"placed": [["gpu", ["x"]]]},
         {"ends_by": "noon"},
         {"failover": 1},
+        {"triggered_by": 7},
     ],
     ids=str,
 )
