@@ -58,7 +58,8 @@ class PathTriggers(Source):
         self._patterns: dict[str, Patterns] = {}
         self._ways: set[str] = set()
         """The directories of the patterns, and all above them."""
-        self._watches: dict[int, str] = {}
+        self._watches: dict[int, set[str]] = {}
+        """By its number, the places that a watch is for: the kernel has one for a directory, whatever leads there."""
         self._has_moved = False
         """Whether what is watched may be another directory by now, or no longer the nearest."""
         self._rests_until: int | None = None
@@ -156,11 +157,12 @@ class PathTriggers(Source):
         """Take in events, those of one name together."""
         names: dict[tuple[str, str], int] = {}
         for event in happened:
-            directory = self._watches.get(event.watch, "")
-            if event.mask & _GONE or (directory not in self._patterns and f"{directory}/{event.name}" in self._ways):
-                self._has_moved = True
-            if directory in self._patterns:
-                names[directory, event.name] = names.get((directory, event.name), 0) | event.mask
+            self._has_moved |= bool(event.mask & _GONE)
+            for place in self._watches.get(event.watch, ()):
+                if place in self._patterns:
+                    names[place, event.name] = names.get((place, event.name), 0) | event.mask
+                if f"{place.rstrip('/')}/{event.name}" in self._ways:
+                    self._has_moved = True
         for (directory, name), mask in names.items():
             fresh = [path for path in self._patterns[directory].matching(name) if path not in self._appeared]
             if fresh and _is_complete(f"{directory}/{name}", mask):
@@ -172,12 +174,14 @@ class PathTriggers(Source):
         While there are such, the ways to others may have changed before they were watched: they are looked at again.
         """
         self._unwatched, self._look_at = "", None
-        wanted = dict(found for directory in self._patterns if (found := self._watched(directory)) is not None)
+        wanted: dict[int, set[str]] = {}
+        for number, place in filter(None, map(self._watched, self._patterns)):
+            wanted.setdefault(number, set()).add(place)
         if self._inotify is not None:
             for number in self._watches.keys() - wanted.keys():
                 with contextlib.suppress(OSError):  # it went with its directory
                     linux.unwatch(self._inotify, number)
-        fresh = {place for number, place in wanted.items() if number not in self._watches}
+        fresh = {place for number, places in wanted.items() for place in places - self._watches.get(number, set())}
         self._watches, self._has_moved = wanted, bool(fresh)
         return fresh
 

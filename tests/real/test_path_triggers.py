@@ -88,6 +88,28 @@ def test_however_it_comes(tmp_path: Path, come: Callable[[Path], object]) -> Non
     assert waiting.told() == []
 
 
+def test_one_directory_by_two_ways(tmp_path: Path) -> None:
+    """The kernel has one watch for it; each way is told of."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    waiting = Waiting(tmp_path / "in" / "*.csv", tmp_path / "link" / "a.*")
+    (tmp_path / "in" / "a.csv").touch()
+    assert [f"{tmp_path}/in/*.csv", f"{tmp_path}/link/a.*"] == sorted(waiting.wait())
+    waiting.triggers.want([f"{tmp_path}/link/b"])
+    (tmp_path / "in" / "b").touch()
+    assert [f"{tmp_path}/link/b"] == waiting.wait()
+
+
+def test_a_directory_that_is_also_on_the_way(tmp_path: Path) -> None:
+    """What is waited for below it is found once its directory is there."""
+    waiting = Waiting(tmp_path / "*.csv", tmp_path / "in" / "*.csv")
+    assert [] == waiting.told()
+    (tmp_path / "in").mkdir()
+    assert [] == waiting.told()
+    (tmp_path / "in" / "a.csv").touch()
+    assert [f"{tmp_path}/in/*.csv"] == waiting.wait()
+
+
 def test_not_before_it_is_closed(tmp_path: Path) -> None:
     """A file that is being written is no file yet."""
     waiting = Waiting(tmp_path / "a")
