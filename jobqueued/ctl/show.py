@@ -288,7 +288,9 @@ def _now(usage: Mapping[str, Any] | None) -> str | None:
     if not usage:
         return None
     stopped = ", stopped by a signal (SIGCONT continues it)" * usage["stopped"]
-    return f"{duration(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {counted(usage['tasks'], 'task')}{stopped}"
+    least = "at least " * bool(usage.get("partial"))  # not all of its processes were looked at
+    tasks = counted(usage["tasks"], "task")
+    return f"{least}{duration(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {tasks}{stopped}"
 
 
 def _disks(record: Mapping[str, Any]) -> str:

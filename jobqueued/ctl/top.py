@@ -56,7 +56,8 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
     """Show what live runs use, of the JOBs or of all.
 
     Shows CPU (100 % is one core), memory, tasks and disk I/O, beside the limits of each run.  They are counted by the
-    run's cgroup, or by its processes if it has none.  While the daemon is down, jobqueuectl measures by itself.
+    run's cgroup, or by its processes if it has none, of which 2,000 at most; > says that there are more.  While the
+    daemon is down, jobqueuectl measures by itself.
 
     The keys c, m, i, t and s sort by CPU, memory, I/O, tasks and start; q quits.
 
@@ -249,9 +250,10 @@ class _View:
     def _row(self, run: Message, *, lasts: bool) -> list[Cell]:
         now, limits = run["now"], run["limits"]
         state = Text("stopped by a signal", "yellow") if run["stopped"] else styled(run["state"])
+        least = ">" * run["partial"]
         memory, tasks = (
-            _limited(size(now["memory"]), limits["memory"], size),
-            _limited(str(now["tasks"]), limits["tasks"], str),
+            _limited(f"{least}{size(now['memory'])}", limits["memory"], size),
+            _limited(f"{least}{now['tasks']}", limits["tasks"], str),
         )
         return [
             run["run"], _limited(_percent(now["cpu"]), limits["cpu"], _percent), memory, tasks, _rate(now["io_read"]),

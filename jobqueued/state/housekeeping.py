@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from jobqueued.child import atomic_file
 from jobqueued.core.recollection import Damaged, is_ahead
 from jobqueued.host.log import Log
 from jobqueued.model import MINUTE, SECOND, Now, Record, RunId
@@ -72,7 +73,7 @@ class Housekeeping(Source):
         keep_free: int | None = None,
     ) -> None:  # fmt: skip
         """`max_use`: the bytes that records and output of all jobs may have together; None: any number."""
-        self._keep_free = keep_free
+        self._keep_free, self._log_directory = keep_free, atomic_file.kept(str(logs))
         self._store, self._logs, self._retention, self._live = store, logs, retention, live
         self._commits, self._log, self._filed, self._max_use = commits, log, filed, max_use
         self._kept: dict[str, int] = {}
@@ -237,6 +238,7 @@ class Housekeeping(Source):
             if record is None or (files.record and not self._is_older(record)):
                 return
             try:
+                atomic_file.restore(*self._log_directory)
                 record_files.write(self._logs, record)
                 self._written += 1
                 self._filed(run)

@@ -204,6 +204,11 @@ class TestAnswers:
                 "below 1 MiB, too small to be measured",
             ),
             ({"usage": {"cpu_seconds": 2.0, "memory": 1, "tasks": 1, "stopped": False}}, "now", "2 s CPU, 1 B, 1 task"),
+            (
+                {"usage": {"cpu_seconds": 2.0, "memory": 1, "tasks": 1, "stopped": False, "partial": True}},
+                "now",
+                "at least 2 s CPU, 1 B, 1 task",
+            ),
             ({"output": {**RECORD["output"], "journal": {"dropped": 1}}}, "not in journal", "1 line"),
             ({"asked_by": "uid 4000000", "trigger": "manual"}, "trigger", "manual by uid 4000000"),
             ({"asked_by": "uid 0", "trigger": "manual"}, "trigger", "manual by root"),

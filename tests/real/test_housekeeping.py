@@ -309,6 +309,16 @@ class TestMissing:
         assert ([1], None, []) == (house.records, housekeeping.deadline, housekeeping.troubles)
         assert a_record(1, "lost") == record_files.read(house.logs, RunId("job", 1))
 
+    def test_the_log_directory_comes_back(self, house: House) -> None:
+        """Where it is gone, a record that is tried again finds it as it was."""
+        house.logs.mkdir(mode=0o700)
+        housekeeping = house.sweep()
+        house.logs.rmdir()
+        house.rows(1, state="lost")
+        housekeeping.miss(RunId("job", 1), OSError(errno.ENOENT, "gone"), Now(NOW, 0))
+        house.go_on(housekeeping, AGAIN)
+        assert ([1], 0o700) == (house.records, house.logs.stat().st_mode & 0o7777)
+
     def test_not_before_its_row(self, house: House) -> None:
         """While commits fail the row may be missing too, so the record is not looked for."""
         housekeeping = house.sweep()
