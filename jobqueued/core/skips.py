@@ -38,7 +38,7 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause
         skipped = lifecycle.after(run.state, Step.SKIP)
         run = replace(run, state=skipped, reason=reason, last_due=last, count=len(occurrences))
     state.skip = run
-    _skipped(turn, run, job, len(occurrences))
+    _skipped(turn, run, job, occurrences[0].due, len(occurrences))
     return run
 
 
@@ -54,7 +54,7 @@ def skip_run(turn: Turn, run: Run, reason: str, job: Job | None, *, joins: bool)
         turn.state.forget(run, record.skipped(skipped, job, turn.state.limits))
     if is_newest:
         state.skip = skipped
-    _skipped(turn, skipped, job, 1)
+    _skipped(turn, skipped, job, run.due, 1)
 
 
 def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:
@@ -64,7 +64,8 @@ def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:
     return preceding if (preceding.reason, preceding.trigger) == (reason, run.trigger) else None
 
 
-def _skipped(turn: Turn, run: Run, job: Job | None, count: int) -> None:
+def _skipped(turn: Turn, run: Run, job: Job | None, first: int, count: int) -> None:
+    """Save a skip that has grown by so many occurrences, of which `first` is the first due time, and say it."""
     state, name = turn.state, run.id.job
     document = record.skipped(run, job, state.limits)
     state.close(run, document)
@@ -73,4 +74,7 @@ def _skipped(turn: Turn, run: Run, job: Job | None, count: int) -> None:
     state.remember(name, stats=replace(stats, skipped=stats.skipped + count))
     turn.do(WriteRecord(document))
     last = run.due if run.last_due is None else run.last_due
-    turn.say("run_skipped", run=str(run.id), reason=run.reason, due=last, count=run.count)
+    turn.say(
+        "run_skipped", job=name, first_run=str(run.id), run=str(run.id), reason=run.reason, first=first, due=last,
+        times=count, count=run.count,
+    )  # fmt: skip

@@ -36,4 +36,31 @@ class Turn:
 
     def finish(self) -> list[Command]:
         """All that is to be done: first what makes the changes durable."""
-        return [*self.state.take_saves(), *self._commands]
+        return [*self.state.take_saves(), *_briefly(self._commands)]
+
+
+def _briefly(commands: list[Command]) -> list[Command]:
+    """The same, with one line for all skips in a row that are of one job and for one reason."""
+    found: list[Command] = []
+    line: Say | None = None
+    for command in commands:
+        if isinstance(command, Say):
+            if line is not None and _continues(line, command):
+                found.remove(line)
+                line = _both(line, command)
+            else:
+                line = command
+            found.append(line)
+        else:
+            found.append(command)
+    return found
+
+
+def _continues(line: Say, it: Say) -> bool:
+    same = line.event == it.event == "run_skipped"
+    return same and all(line.fields[name] == it.fields[name] for name in ("job", "reason"))
+
+
+def _both(line: Say, it: Say) -> Say:
+    begun = {name: line.fields[name] for name in ("first_run", "first")}
+    return Say(it.event, {**it.fields, **begun, "times": line.fields["times"] + it.fields["times"]})

@@ -60,8 +60,12 @@ def _emitted(fields: Fields) -> str:
 
 
 def _skipped(fields: Fields) -> str:
-    row = f", {fields['count']} in a row" if fields["count"] > 1 else ""
-    return f"{fields['run']} skipped: {fields['reason']}, due {local_time(fields['due'])}{row}"
+    times, due = fields["times"], local_time(fields["due"])
+    since = f"{local_time(fields['first'])} to " * (fields["first"] != fields["due"])
+    told = f"{times} times, " * (times > 1) + f"due {since}{due}"
+    row = f", {fields['count']} in a row" if fields["count"] > times else ""
+    runs = fields["run"] if fields["first_run"] == fields["run"] else f"{fields['first_run']} to {fields['run']}"
+    return f"{runs} skipped: {fields['reason']}, {told}{row}"
 
 
 def _seconds_between(first: str, last: str) -> float:

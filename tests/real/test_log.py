@@ -78,7 +78,16 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("run_ended", {"record": FAILED}, "backup@142 failed after 310 ms: exit code 1"),
     (
         "run_skipped",
-        {"run": "backup@142", "reason": "missed", "due": MIDNIGHT, "count": 1},
+        {
+            "run": "backup@142",
+            "first_run": "backup@142",
+            "job": "backup",
+            "reason": "missed",
+            "first": MIDNIGHT,
+            "due": MIDNIGHT,
+            "times": 1,
+            "count": 1,
+        },
         f"backup@142 skipped: missed, due {local_time(MIDNIGHT)}",
     ),
     (
@@ -321,8 +330,12 @@ class TestVocabulary:
 
     def test_skips_in_a_row(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A skip that joined others tells how many there are."""
-        fields = {"run": "a@1", "reason": "missed", "due": MIDNIGHT, "count": 12}
-        assert said(capsys, "text", "run_skipped", **fields).endswith(", 12 in a row\n")
+        one = {"run": "a@1", "first_run": "a@1", "job": "a", "reason": "missed", "first": MIDNIGHT, "due": MIDNIGHT}
+        assert said(capsys, "text", "run_skipped", **one, times=1, count=12).endswith(", 12 in a row\n")
+        several = {**one, "run": "a@9", "first": MIDNIGHT - HOUR, "times": 9, "count": 9}
+        due = f"due {local_time(MIDNIGHT - HOUR)} to {local_time(MIDNIGHT)}"
+        told = said(capsys, "text", "run_skipped", **several)
+        assert told.endswith(f" a@1 to a@9 skipped: missed, 9 times, {due}\n")
 
 
 def uses(path: Path) -> Iterator[tuple[str, frozenset[str]]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from jobqueued import events
 from jobqueued.accounts import Account, accounts
-from jobqueued.model import HOUR, MINUTE, SECOND, Job, RunId, to_datetime
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Overlap, RunId, to_datetime
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from jobqueued.timing.schedule import At, Schedule
@@ -130,6 +131,27 @@ def test_what_comes_due_while_paused_is_skipped() -> None:
     assert (["01:00…04:00 paused ×4"], []) == (world.covered("a"), world.launched)
     world.pass_time(3600)
     assert ["01:00…04:00 paused ×4", "05:00"] == world.covered("a")
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"max_waiting": 1}, ("a@3", "a@3", "queue_full", 27, 27)),
+        ({"overlap": Overlap.SKIP}, ("a@4", "a@4", "overlap", 26, 26)),
+        ({"start_deadline": MINUTE}, ("a@3", "a@28", "start_deadline", 26, 1)),
+    ],
+    ids=str,
+)
+def test_skips_after_a_long_downtime_are_one_line(how: dict[str, Any], expected: tuple[Any, ...]) -> None:
+    """Those of one job for one reason, whether they share a record or not, with the first and the last due time."""
+    world = World(job("a", "*/5 * * * *", catch_up=CatchUp.ALL, **how), seconds={"a": 1000})
+    world.pass_time(700)
+    world.said.clear()
+    world.reboot(8000)
+    world.pass_time(1)
+    (line,) = [say.fields for say in world.said if say.event == "run_skipped"]
+    assert expected == tuple(line[name] for name in ("first_run", "run", "reason", "times", "count"))
+    assert (expected[3] - 1) * 5 * MINUTE == line["due"] - line["first"]
 
 
 def test_a_paused_job_is_not_run_by_hand() -> None:
