@@ -7,8 +7,9 @@ import click
 from jobqueued.ctl import standing
 from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.records import Interrupted, history, own_run
+from jobqueued.ctl.records import history, own_run
 from jobqueued.ctl.terminal import moment, print_line
+from jobqueued.ctl.waiting import Interrupted
 from jobqueued.model import LIVE, to_text
 from jobqueued.paths import Paths
 from jobqueued.text import printable

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -15,12 +17,15 @@ from jobqueued.ctl.follow import follow as follow_run
 from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_of
 from jobqueued.ctl.records import history, result
 from jobqueued.ctl.terminal import distance, local
+from jobqueued.ctl.waiting import Interrupted
 from jobqueued.model import LIVE, PENDING, Record, RunId
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
 from jobqueued.text import counted, printable, size
 
 _UNBOUNDED = 1 << 62
+_LOOK = 2.0
+"""Seconds between looks for the next run of a job."""
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}
 """The place of an attempt's output where its record has none."""
 
@@ -35,7 +40,8 @@ _ALL = {"offset": 0, "bytes": _UNBOUNDED}
 def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int | None, colour: bool) -> None:
     """Print the output of a run, or of a job's newest run.
 
-    For a JOB, picks the newest run that has output, and names it on stderr.
+    For a JOB, picks the newest run that has output, and names it on stderr.  With -f, a JOB that has no live run is
+    waited for: its next run is followed.
 
     A pipe gets the output byte for byte; on a terminal control characters are escaped, so that no output can harm it.
     Everything that is not output, such as the run's result with -f, goes to stderr.
@@ -50,7 +56,19 @@ def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int 
       jobqueuectl logs nightly-backup@142 | grep -i error
       jobqueuectl logs -n 20 --attempt 1 nightly-backup@142
     """
-    record = offline.find_record(paths, run_id(name)) if "@" in name else _newest(paths, name, follow)
+    try:
+        _logs(paths, name, follow, lines, attempt, colour)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"what is live of {printable(name)} goes on; see: jobqueuectl show {printable(name)}"
+        ) from None
+
+
+def _logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int | None, colour: bool) -> None:
+    if "@" in name:
+        record = offline.find_record(paths, run_id(name))
+    else:
+        record = _live(paths, name) if follow else _newest(paths, name, follow=False)
     run = RunId.parse(record["run"])
     source = source_of(paths, run)
     excerpt = Excerpt(source, record, attempt, Sink(colour=colour))
@@ -60,7 +78,7 @@ def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int 
         excerpt.copy()
     except FileNotFoundError:
         if not (follow and is_live):
-            raise _no_output(record) from None
+            raise _no_output(paths, record) from None
     if follow and is_live:
         _announce(record, source)
         record = follow_run(paths, run, source, excerpt.copy_if_any)
@@ -71,14 +89,41 @@ def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int 
         sys.exit(record["state"] != "succeeded")
 
 
-def _newest(paths: Paths, job: str, follow: bool) -> Record:
+def _newest(paths: Paths, job: str, *, follow: bool) -> Record:
     """The newest run of a job that has output, or will have some."""
     for record in _history(paths, job):
         is_live = record["state"] in LIVE
         if record_files.whole_output(record)["file"] or (is_live and (follow or _has_output(paths, record))):
-            click.echo(f"{record['run']}, {record['state']} {_when(record)}", err=True)
-            return record
+            return _named(record)
+        if record["output"]["dropped"] or record["output"].get("error") or (is_live and _is_full(paths)):
+            click.echo(_no_output(paths, record).message, err=True)
     raise Refused(f"no run of {printable(job)} has output")
+
+
+def _named(record: Record) -> Record:
+    click.echo(f"{record['run']}, {record['state']} {_when(record)}", err=True)
+    return record
+
+
+def _live(paths: Paths, job: str) -> Record:
+    """The newest live run of a job; where there is none, the next one, once it has come."""
+    try:
+        known = _started(paths, job)
+        if known is None or known["state"] not in LIVE:
+            last = f"; for the last: jobqueuectl logs {known['run']}" if known else ""
+            click.echo(printable(f"{job} has no live run; its next one is waited for{last}"), err=True)
+        found = known
+        while found is None or (found["state"] not in LIVE and found == known):
+            time.sleep(_LOOK)
+            found = _started(paths, job)
+    except Unreachable:
+        return _newest(paths, job, follow=True)
+    return _named(found)
+
+
+def _started(paths: Paths, job: str) -> Record | None:
+    """The newest run of a job that has started, live or not."""
+    return next((record for record in history(paths, {"job": job}) if record["started"]), None)
 
 
 def _history(paths: Paths, job: str) -> Iterator[Record]:
@@ -144,8 +189,17 @@ def _bounds(record: Record, attempt: int) -> tuple[int, int]:
     raise Refused(f"{record['run']} has no attempt {attempt}, only {count}")
 
 
-def _no_output(record: Record) -> Refused:
-    return Refused(printable(f"no output of {record['run']}: {record_files.no_output(record)}"))
+def _no_output(paths: Paths, record: Record) -> Refused:
+    lost = record["state"] in LIVE and _is_full(paths)
+    reason = f"what it writes is dropped while {paths.logs} is full" if lost else record_files.no_output(record)
+    return Refused(printable(f"no output of {record['run']}: {reason}"))
+
+
+def _is_full(paths: Paths) -> bool:
+    """True if no output can be stored now, as far as this user may see."""
+    with suppress(OSError):
+        return not os.statvfs(paths.logs).f_bavail
+    return False
 
 
 def _announce(record: Record, source: Source) -> None:

@@ -12,7 +12,8 @@ import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.core.spans import is_traceparent
-from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl import waiting
+from jobqueued.ctl.client import Call, Unreachable, ask
 from jobqueued.ctl.terminal import distance, print_table, styled
 from jobqueued.model import Record, to_text
 from jobqueued.paths import Paths
@@ -30,27 +31,19 @@ def history(paths: Paths, query: Message, since: int | None = None, until: int |
             return
 
 
-class Interrupted(click.ClickException):
-    """A person has interrupted a wait (Ctrl-C): what becomes of what was waited for."""
-
-    exit_code = 130
-
-    def show(self, file: Any = None) -> None:
-        """Say it on a line of its own, behind the ^C of the terminal."""
-        click.echo(f"\n{self.message}", err=True)
-
-
 def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
-    """Wait until a run has ended, and print its result on stderr; its record.
+    """Wait until a run has ended, and print its result on stderr, and before it started what it waits for; its record.
 
     `meanwhile`: what becomes of the run if the daemon goes away first.
     """
     try:
-        record: Record = ask(paths.control, "Wait", timeout=None, run=run)["record"]
+        with Call(paths.control, "Wait", None, run=run) as call:
+            waiting.await_answer(call, waiting.for_run(paths, run))
+            record: Record = call.answer()["record"]
     except Unreachable as error:
         raise Unreachable(f"{error.message}\n{run} {meanwhile}; see its result with `jobqueuectl show {run}`") from None
     except KeyboardInterrupt:
-        raise Interrupted(f"{run} {meanwhile}; see its result with `jobqueuectl show {run}`") from None
+        raise waiting.Interrupted(f"{run} {meanwhile}; see its result with `jobqueuectl show {run}`") from None
     click.echo(f"{run} {result(record)}", err=True)
     return record
 

@@ -11,7 +11,12 @@ from jobqueued.ctl.client import TIMEOUT, ask
 from jobqueued.ctl.records import own_run, own_span, wait_for_end
 from jobqueued.paths import Paths
 
-_wait = click.option("-w", "--wait", is_flag=True, help="Wait for the run to end; exit 0 if it succeeded, else 1.")
+_wait = click.option(
+    "-w",
+    "--wait",
+    is_flag=True,
+    help="Wait for the run to end; exit 0 if it succeeded, else 1.  Stderr tells what for.",
+)
 
 
 @click.command("run")

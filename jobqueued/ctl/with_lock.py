@@ -14,6 +14,7 @@ from jobqueued.ctl import arguments
 from jobqueued.ctl.client import Call, Refused, ask
 from jobqueued.ctl.locks import warn_of_slip
 from jobqueued.ctl.records import own_run
+from jobqueued.ctl.waiting import Interrupted, await_answer, for_lock
 from jobqueued.paths import Paths
 from jobqueued.text import printable
 
@@ -42,7 +43,8 @@ def with_lock(
 ) -> None:
     """Run COMMAND while it holds LOCK, a lock or resource of jobs.
 
-    The command waits in the queue like a run: it ages, and is not overtaken forever.  It holds the lock until its
+    The command waits in the queue like a run: it ages, and is not overtaken forever.  While it waits, stderr tells for
+    whom.  It holds the lock until its
     process ends, even if the daemon stops meanwhile.  Exits with the status of COMMAND; 127 if it is not found, 126 if
     it can't be executed.
 
@@ -66,10 +68,13 @@ def with_lock(
         _refuse("a shared lock has no units; use either --shared or --units")
     warn_of_slip(ask(paths.control, "Locks", lock=lock), lock)
     query = {"lock": lock, "shared": shared, "units": units, "no_wait": no_wait}
-    with Call(paths.control, "Lock", None, **query) as call:
-        if not call.is_answered(wait and min(wait, _LONGEST)):
-            raise Refused(f"lock {printable(lock)} was not granted in time")
-        os.environ.update(call.answer()["environment"], JOBQUEUE_LOCK=lock)
+    try:
+        with Call(paths.control, "Lock", None, **query) as call:
+            if not await_answer(call, for_lock(paths, lock), wait and min(wait, _LONGEST)):
+                raise Refused(f"lock {printable(lock)} was not granted in time")
+            os.environ.update(call.answer()["environment"], JOBQUEUE_LOCK=lock)
+    except KeyboardInterrupt:
+        raise Interrupted(f"no longer waiting for lock {printable(lock)}; {printable(program)} was not run") from None
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
         signal.signal(number, signal.SIG_DFL)
     try:

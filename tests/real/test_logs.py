@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 import pytest
@@ -20,11 +21,13 @@ from hypothesis import strategies as st
 
 from jobqueued.ctl import output
 from jobqueued.ctl.client import ask
+from jobqueued.ctl.logs import _no_output
 from jobqueued.ctl.main import main
 from jobqueued.ctl.output import beginning_of_last
 from jobqueued.model import RunId
+from jobqueued.paths import Paths
 from jobqueued.state import record_files
-from tests.support.answers import RECORD
+from tests.support.answers import LIVE, RECORD
 from tests.support.client import PROGRAM, environment, harmful, on_terminal, run_raw
 from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.users import NEEDS_ROOT, STRANGER
@@ -232,6 +235,21 @@ class TestNone:
         assert (2, b"", True) == (shown.returncode, shown.stdout, b"No record" in shown.stderr)
 
 
+def test_lost_output_is_told(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a job is told which newer run's output was dropped; of a live one, that it is while the disk is full."""
+    output = {"file": None, "bytes": 0, "dropped": 9, "tail": "", "error": "No space left on device"}
+    record = {**RECORD, "run": "nightly-backup@143", "number": 143, "attempts": [], "output": output}
+    (kept / "logs" / "nightly-backup" / "143.json").write_text(json.dumps(record))
+    shown = logs(kept, "nightly-backup")
+    assert (0, b"one 1\ntwo 2\n") == (shown.returncode, shown.stdout)
+    told = "no output of nightly-backup@143: it could not be stored: No space left on device\n"
+    assert told in shown.stderr.decode()
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0))
+    live = {**LIVE, "attempts": [], "output": {**output, "error": None, "dropped": 0}}
+    reason = f"what it writes is dropped while {kept}/logs is full"
+    assert f"no output of nightly-backup@143: {reason}" == _no_output(Paths.under(kept), live).message
+
+
 class TestFollow:
     def test_to_the_end(self, host: Host, fifo: int) -> None:
         """Each line comes as it is written, the verdict at the end is the exit status."""
@@ -256,6 +274,19 @@ class TestFollow:
         shown = logs(host.root, "-f", run)
         assert (1, b"") == (shown.returncode, shown.stdout)
         assert b"it wrote nothing" in shown.stderr
+
+    def test_the_next_run(self, host: Host, fifo: int) -> None:
+        """A job without a live run is waited for, which is said; Ctrl-C says what becomes of its run."""
+        host.start()
+        follower = Follower(host.root, "-f", "echo")
+        assert follower.program.stderr is not None
+        assert b"echo has no live run; its next one is waited for\n" == follower.program.stderr.readline()
+        host.run("echo")
+        os.write(fifo, b"one\n")
+        assert b"one\n" == follower.line()
+        follower.program.send_signal(signal.SIGINT)
+        code, _, said = follower.end()
+        assert (130, "what is live of echo goes on; see: jobqueuectl show echo") == (code, said.splitlines()[-1])
 
     def test_waiting(self, host: Host, fifo: int) -> None:
         """A run that waits is followed from before its first byte; -n counts from what there was."""
@@ -450,7 +481,7 @@ class TestUsers:
         """A member of the group reads through the daemon where the files are not for it."""
         (open_host.root / "logs").chmod(0o700)
         assert (0, "secret\n") == as_user(STRANGER, [GROUP], "--root", open_host.root, "logs", "a@1")
-        code, text = as_user(STRANGER, [GROUP], "--root", open_host.root, "logs", "-f", "a")
+        code, text = as_user(STRANGER, [GROUP], "--root", open_host.root, "logs", "-f", "a@1")
         assert (0, True) == (code, "secret\n" in text and "a@1 succeeded" in text)
 
     def test_group_follows(self, open_host: Host) -> None:
