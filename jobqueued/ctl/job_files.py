@@ -10,6 +10,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from jobqueued.core import validity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.ctl.unlikely import unlikely
 from jobqueued.host.usage import host_has
-from jobqueued.jobdir.trust import UNREAD, is_foreign, is_job_file, read_trusted
+from jobqueued.jobdir.trust import IS_MASKED, MASKED, UNREAD, is_foreign, is_job_file, read_trusted
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.yamltext import MAX_BYTES, at_once
@@ -47,7 +48,7 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     where, files = _surroundings(paths), tuple(files)
     if paths.jobs in {path.absolute() for path in files}:
         problems += _distrust(paths)
-    catalog = Catalog()
+    catalog, closing = Catalog(), list[Job]()
     unreadable = False
     for file, listed in _job_files(files):
         name = str(file)
@@ -65,10 +66,14 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
             jobs, found = at_once(read_here(where, data, name, timezone=config.timezone, seed=seed))
             clashes = catalog.conflicts(name, jobs)
             problems += found + clashes
-            if not clashes:
+            if clashes:
+                closing += jobs
+            else:
                 catalog.replace_file(name, jobs)
+            if data == MASKED:
+                problems.append(Problem(name, 0, 0, "", IS_MASKED, "warning"))
     jobs = tuple(catalog)
-    warnings = [*_unknown_accounts(jobs), *_impossible(jobs, paths, config)]
+    warnings = [*_unknown_accounts(jobs), *_impossible(jobs, closing, paths, config)]
     invalid, found = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
     return Reading(list(jobs), invalid, [*problems, *unlikely(jobs, paths), *found], unreadable)
 
@@ -151,10 +156,19 @@ def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]
             yield job.id, f"no {kind} {name!r} on this host", problem
 
 
-def _impossible(jobs: tuple[Job, ...], paths: Paths, config: Settings) -> Iterator[tuple[str, str, Problem]]:
-    """Yield the jobs that are invalid on this host for another reason; they may depend on jobs that the daemon has."""
+def _impossible(
+    jobs: tuple[Job, ...], refused: list[Job], paths: Paths, config: Settings
+) -> Iterator[tuple[str, str, Problem]]:
+    """Yield the jobs that are invalid on this host for another reason; they may depend on jobs that the daemon has.
+
+    What depends on jobs of a `refused` file is not to blame for the circle that this closes: they count as there.
+    """
     state, ids = SchedulerState(limits_of(config, "", *host_has())), {job.id for job in jobs}
-    others = [] if ids.issuperset(name for job in jobs for name in awaited(job)) else _others(paths, ids)
+    bare = [replace(job, dependencies=(), on=()) for job in refused if job.id not in ids]
+    known = {job.id for job in bare} | ids
+    others = (
+        bare if known.issuperset(name for job in jobs for name in awaited(job)) else [*bare, *_others(paths, known)]
+    )
     state.catalog.replace_file("", [*others, *jobs])
     state.complete = True
     for job, invalid in validity.verdicts(state, [job.id for job in jobs]):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from jobqueued.catalog import Catalog
 from jobqueued.events import FileGone, JobsRead
+from jobqueued.jobdir.trust import IS_MASKED, MASKED
 from jobqueued.jobfile.yamltext import Steps, at_once
 from jobqueued.model import SECOND, Job
 from jobqueued.problem import Problem
@@ -202,6 +203,8 @@ class Acceptance:
         if path in self._recalled and self._recalled[path].text == text:
             return self._recalled[path]
         jobs, problems = yield from self._read(text, path)
+        if text == MASKED:
+            problems = [Problem(path, 0, 0, "", IS_MASKED, "warning")]
         return problems if _refusing(problems) else File(text, jobs, problems)
 
     def _takes_over(self, path: str, jobs: tuple[Job, ...]) -> bool:

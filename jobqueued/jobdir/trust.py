@@ -33,8 +33,9 @@ def is_job_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name.isprintable()
 
 
-MASKED = b"jobs: {}\n"
+MASKED = b"jobs: {}  # a link to /dev/null\n"
 """The text that a link to /dev/null stands for: so systemd's units are masked, and so people disable a file."""
+IS_MASKED = "is masked by its link to /dev/null, and has no jobs"
 UNREAD = "is not read; accepted: a name that ends in .yaml or .yml, in small letters, and that can be printed"
 
 

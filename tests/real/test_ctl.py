@@ -1187,6 +1187,19 @@ class TestDoctor:
             assert 1 <= len([each for each in found["error"] if each.startswith(told)]), (told, found)
 
 
+def test_check_blames_the_file_that_closes_a_circle(tmp_path: Path) -> None:
+    """The other file is as good as it was, and a masked one is named."""
+    directory = tmp_path / "jobqueue.d"
+    directory.mkdir()
+    for name, other in ("ab", "ba"):
+        (directory / f"{name}.yaml").write_text(f"jobs: {{{name}: {{command: 'true', dependencies: [{other}]}}}}")
+    (directory / "m.yaml").symlink_to("/dev/null")
+    (circle, masked, *rest) = run("--root", tmp_path, "check").stdout.splitlines()
+    assert circle.startswith(f"{directory}/b.yaml:1: found a circle: b → a → b; ")
+    assert f"{directory}/m.yaml: is masked by its link to /dev/null, and has no jobs (warning)" == masked
+    assert ["JOB  NEXT", "a    -", "1 job, 2 problems"] == rest
+
+
 def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
     """A program, directory or group that does not exist, and an instant that is past, are warnings."""
     file = tmp_path / "a.yaml"

@@ -565,12 +565,14 @@ def test_a_big_file_is_read_in_slices(jobs: Directory) -> None:
 
 
 def test_a_link_to_dev_null_disables_a_file(jobs: Directory) -> None:
-    """Its jobs go, and nothing is wrong with it; once it is a file again they are back."""
+    """Its jobs go, which is told and no error; once it is a file again they are back."""
     jobs.write("a.yaml", "a")
     jobs.scan()
     (jobs.path / "new").symlink_to("/dev/null")
     os.rename(jobs.path / "new", jobs.path / "a.yaml")
-    assert (["a.yaml: "], {}, True) == (jobs.scan(), jobs.problems(), jobs.watch.complete)
+    told = {"a.yaml": ["is masked by its link to /dev/null, and has no jobs"]}
+    assert (["a.yaml: "], told, True) == (jobs.scan(), jobs.changes(), jobs.watch.complete)
+    assert {} == jobs.problems()
     jobs.write("new", "b")
     os.rename(jobs.path / "new", jobs.path / "a.yaml")
     assert ["a.yaml: b"] == jobs.scan()
