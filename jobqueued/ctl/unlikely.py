@@ -23,6 +23,7 @@ from jobqueued.problem import Problem
 from jobqueued.runs.launch_spec import unenforced
 from jobqueued.text import printable
 
+_SHELL = re.compile("/(.*/)?(a|ba|da|k|mk|ya|z)?sh")
 _OF_SHELLS = re.compile(
     r"|\.|:|alias|bg|break|builtin|case|cd|command|continue|declare|dirs|disown|enable|eval|exec|exit|export|fc|fg|for|"
     "function|getopts|hash|help|if|jobs|let|local|popd|pushd|read|readonly|return|select|set|shift|shopt|source|time|"
@@ -79,7 +80,7 @@ def _exists(path: str) -> bool:
 
 def _of_program(job: Job, command: str | tuple[str, ...]) -> str:
     """Tell of a program that is not there; "" where it is, or where nobody can tell before the run."""
-    word = command[0] if isinstance(command, tuple) else _first_word(command)
+    word = command[0] if isinstance(command, tuple) else _first_word(command) if _SHELL.fullmatch(job.shell) else ""
     path = dict(job.environment).get("PATH", DEFAULT_PATH)
     if not re.fullmatch(r"/?[\w./+-]+", word) or shutil.which(word, path=path):
         return ""

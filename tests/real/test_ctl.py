@@ -1208,6 +1208,7 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
         "  c: {command: 'true', at: 2020-01-01T00:00Z, groups: [root, none-such]}\n"
         "  d: {command: /bin/sh -c true, groups: [root]}\n"
         f"  e: {{command: [no-such-prog], working_directory: {tmp_path}/none, failover: no-such-either --now}}\n"
+        "  py: {command: import os, shell: /usr/bin/python3}\n"
         "  f: {command: 'cd / && no-such', failover: 'f() { true; }; f', working_directory: /}\n"
         "  g: {command: [hidden], environment: {PATH: '/nowhere:/root'}}\n"
         "  h: {command: [hidden], environment_file: /etc/default/x}\n"
@@ -1230,8 +1231,8 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
         "(warning)",
         f"{file}:6: e: command: no program no-such-prog in the job's PATH ({path}); {remedy}",
         f"{file}:6: e: failover: no program no-such-either in the job's PATH ({path}); {remedy}",
-        f"{file}:8: g: command: no program hidden in the job's PATH (/nowhere:/root); {remedy}",
-        f"{file}:10: i: working_directory: /etc/passwd is no directory here; accepted: a directory that is there "
+        f"{file}:9: g: command: no program hidden in the job's PATH (/nowhere:/root); {remedy}",
+        f"{file}:11: i: working_directory: /etc/passwd is no directory here; accepted: a directory that is there "
         "(warning)",
     ]
     expected += [
