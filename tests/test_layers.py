@@ -56,7 +56,8 @@ WINGS: dict[str, list[str]] = {
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
-        "unlikely","output", "job_files", "offline", "follow", "check", "doctor", "emit", "history", "hold", "list", "locks",
+        "unlikely", "output", "job_files", "offline", "follow", "check", "doctor", "emit", "history", "hold", "list",
+        "locks",
         "logs", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why", "with_lock", "main",
         "__main__",
     ],
