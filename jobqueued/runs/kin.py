@@ -236,14 +236,14 @@ def look(processes: Processes, since: int) -> Iterator[None]:
 
 
 def _births() -> int:
-    """How many processes and threads were born since the host is up; 0 where /proc has nothing but processes."""
+    """Count the processes and threads that were born since the host is up; 0: /proc has nothing but processes."""
     with contextlib.suppress(FileNotFoundError), open("/proc/stat", "rb") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(b"processes "))
     return 0
 
 
 def _numbers() -> int:
-    """How many numbers the kernel gives before it begins anew; the least that any has where that is not told."""
+    """Count the numbers that the kernel gives before it begins anew; the least of any where that is not told."""
     with contextlib.suppress(FileNotFoundError), open("/proc/sys/kernel/pid_max", "rb") as file:
         return int(file.read())
     return 1 << 15

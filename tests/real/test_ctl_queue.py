@@ -592,7 +592,7 @@ def test_is_all_well(busy: Host) -> None:
     code, shown, _ = ctl(busy, "status")
     told = facts(shown)
     assert (1, "no: 1 job is invalid; 1 job fails") == (code, told["all is well"])
-    assert re.fullmatch(rf"fails, since {TIME} \(.*\); see: jobqueuectl show fails", told["failing"])
+    assert re.fullmatch(rf"fails, since {TIME} \(.*\): exit code 3; see: jobqueuectl show fails@1", told["failing"])
     assert "bad: it depends on job nobody, which does not exist" == told["invalid"]
     assert re.search(rf"^paused +nightly until {TIME} .*; to resume: jobqueuectl resume nightly$", shown, re.M)
     assert re.search(r"^ +plain; to resume: jobqueuectl resume plain$|^paused +plain;", shown, re.M)

@@ -595,7 +595,7 @@ def test_a_pause_outlives_the_daemon(host: Host) -> None:
     """A paused job is skipped after a crash too, until it is resumed."""
     host.write("a.yaml", "jobs: {a: {command: 'true', every: 1s}}")
     host.start()
-    assert {} == host.call("Pause", job="a")
+    assert {"unsaved": None} == host.call("Pause", job="a")
     host.kill()
     host.start()
     wait_for(lambda: host.said("run_skipped"))
@@ -664,15 +664,18 @@ def test_limits_without_cgroups(host: Host) -> None:
         "job.yaml", f'jobs: {{eats: {{command: "{eat}", resource_limits: {{memory: 60M, tasks: 9}}}}, {strict}}}'
     )
     host.start()
-    (told,) = host.said("trouble")
-    assert told["message"] == (
+    barred, short = host.said("trouble")
+    assert barred["message"] == "strict does not start (enforce: required), as runs have no cgroups on this host"
+    assert short["message"] == (
         "runs have no cgroups on this host: resource_limits.memory is only sampled (eats), resource_limits.tasks is "
-        "not enforced (eats); strict does not start (enforce: required)"
+        "not enforced (eats)"
     )
     assert host.call("Status")["controllers"] is None
     record = host.wait(host.run("eats"))
     assert ("oom_killed", {"memory": "sampled", "tasks": "no"}) == (record["state"], record["enforced"])
-    assert 1 == len(host.said("trouble"))
+    assert [barred, short] == host.said("trouble")
+    status = host.call("Status")
+    assert ([barred["message"]], [short["message"]]) == (status["troubles"], status["unenforced"])
 
 
 def test_questions_hold_no_run_up(host: Host) -> None:

@@ -66,7 +66,7 @@ def test_more_followers_than_descriptors(host: Host) -> None:
         for follower in followers:
             follower.settimeout(DEADLINE)
             wait_for(lambda follower=follower: follower.connect_ex(unix_socket.address(directory, wire.CONTROL)) == 0)
-        assert host.call("Stop", run=run) == {"state": "stopping"}
+        assert host.call("Stop", run=run) == {"state": "stopping", "unsaved": None}
         assert host.wait(run)["state"] == "killed"
         with followers[0].makefile() as said:
             assert [line.split()[0] for line in said] == ["live", "stopping", "ended"]
@@ -151,7 +151,7 @@ def test_a_stop_of_what_never_started(host: Host) -> None:
     for pid in small:
         os.kill(pid, signal.SIGSTOP)
     run = host.run("work")
-    assert host.call("Stop", run=run) == {"state": "stopping"}
+    assert host.call("Stop", run=run) == {"state": "stopping", "unsaved": None}
     host.kill()
     for pid in small:
         os.kill(pid, signal.SIGKILL)
