@@ -12,7 +12,7 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, styled
+from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, print_values, styled
 from jobqueued.paths import Paths
 from jobqueued.text import printable
 
@@ -23,10 +23,11 @@ from jobqueued.text import printable
               help="Sort by name, by next start or by last start.")  # fmt: skip
 @click.option("-t", "--tag", "tags", multiple=True, metavar="T", help="List only jobs with this tag; may be repeated.")
 @click.option("--failed", is_flag=True, help="List only jobs that need attention: Failed, Invalid, Missed.")
+@click.option("--tsv", is_flag=True, help="Print values for scripts: no headings, a tab between columns.")
 @json_option
 @click.pass_obj
 def list_jobs(
-    paths: Paths, names: tuple[str, ...], sort: str, tags: tuple[str, ...], failed: bool, as_json: bool
+    paths: Paths, names: tuple[str, ...], sort: str, tags: tuple[str, ...], failed: bool, tsv: bool, as_json: bool
 ) -> None:
     """List the jobs, one a line.
 
@@ -38,12 +39,16 @@ def list_jobs(
     While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.
 
+    With --tsv each line has the same columns, NEXT and LAST in RFC 3339 and UTC; what there is not is empty.  Later
+    versions may add columns behind them.
+
     Exits 1 if there is none of these names.
 
     \b
     Examples:
       jobqueuectl list --sort next 'nightly-*'
       jobqueuectl list --failed --tag backup
+      jobqueuectl list --failed --tsv | cut -f1 | xargs -n1 jobqueuectl run
       jobqueuectl list --json | jq -r '.jobs[] | select(.status == "Failed") | .id'
     """
     try:
@@ -58,6 +63,9 @@ def list_jobs(
         print_json(answer)
         return
     standing.warn_of_hold(answer)
+    if tsv:
+        print_values([job[key] for key in _VALUES] for job in answer["jobs"])
+        return
     print_table(
         ("JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"),
         (
@@ -77,6 +85,7 @@ def list_jobs(
     )
 
 
+_VALUES = ("id", "status", "next", "last_run", "last_state", "priority", "schedule", "description")
 _FAILED = {"Failed", "Invalid", "Missed"}
 _ORDERS: dict[str, Callable[[Message], Any]] = {
     "name": lambda job: job["id"],

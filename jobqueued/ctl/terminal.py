@@ -76,6 +76,17 @@ def table(
     return Table(screen, [[Text(heading, "bold") for heading in headings], *rows], kept, width)
 
 
+def print_values(rows: Iterable[Sequence[object]]) -> None:
+    """Print rows for programs: a tab between values, those of a list behind commas; none has a tab or line end."""
+    for row in rows:
+        values = (
+            ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+            for value in row
+        )
+        sys.stdout.write("\t".join(map(printable, values)) + "\n")
+    sys.stdout.flush()
+
+
 def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
     """Print one fact a line, its name before it; those that are None are left out."""
     rows = [(Text(name, "bold"), value) for name, value in facts if value is not None]

@@ -1340,6 +1340,16 @@ class TestWords:
         shown = run("--root", tmp_path, "list", "zz*")
         assert (1, "Error: no such job: zz*; see: jobqueuectl list\n") == (shown.returncode, shown.stderr)
 
+    def test_values_for_scripts(self, daemon: Daemon, tmp_path: Path) -> None:
+        """--tsv has no headings, exact values, and one line a job with as many tabs, whatever is in them."""
+        daemon.answers("List", {"jobs": [{**JOB, "description": "a\tb\nc", "priority": 0}, IDLE]})
+        first, second = (line.split("\t") for line in run("--root", tmp_path, "list", "--tsv").stdout.splitlines())
+        schedule = "0 2 * * *, 0 14 * * sun"
+        assert [
+            "nightly-backup", "Failed", JOB["next"], JOB["last_run"], "failed", "0", schedule, r"a\tb\nc",
+        ] == first  # fmt: skip
+        assert ["x", "Idle", "", "", ""] == second[:5]
+
     def test_a_pipe_gets_no_padding(self, tmp_path: Path) -> None:
         """No line for a program ends in blanks."""
         for words in (["list"], ["history"], ["show", "nightly-backup"]):
