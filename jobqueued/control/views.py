@@ -33,7 +33,7 @@ from jobqueued.notify import NOBODY, Notify
 from jobqueued.problem import Problem
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
-from jobqueued.text import duration
+from jobqueued.text import counted, duration
 
 _DURATIONS = (
     "every", "spread", "offset", "catch_up_window", "grace", "start_deadline", "timeout", "kill_grace", "drain",
@@ -344,17 +344,22 @@ def attention(found: Iterable[Attention]) -> dict[str, Any]:
 
 def unwell(status: Mapping[str, Any]) -> list[str]:
     """All that is not well by the method Status, in words; [] where all is well."""
-    troubles = len(status["troubles"])
     refused = len({problem["file"] for problem in status["problems"] if problem["severity"] == "error"})
-    facts = (
+    told = [
         (status["reason"] is not None, "its state can't be saved"),
         (not status["launcher"], "the launcher does not answer: nothing new starts"),
         (status["held_by"], f"the host is {'draining' if status['draining'] else 'on hold'}: nothing new starts"),
-        (troubles, f"the daemon has {troubles} trouble{'s' * (troubles > 1)}"),
-        (refused, f"{refused} file{'s are' if refused > 1 else ' is'} refused"),
-        (status["invalid"], f"{status['invalid']} job{'s are' if status['invalid'] > 1 else ' is'} invalid"),
-        (status["failing"], f"{status['failing']} job{'s fail' if status['failing'] > 1 else ' fails'}"),
-        (status["missed"], f"{status['missed']} job{'s were' if status['missed'] > 1 else ' was'} missed"),
-        (status["late"], f"{status['late']} run{'s are' if status['late'] > 1 else ' is'} late"),
-    )
-    return [words for fact, words in facts if fact]
+    ]
+    words = [text for fact, text in told if fact]
+    if status["troubles"]:
+        words.append(f"the daemon has {counted(len(status['troubles']), 'trouble')}")
+    for count, noun, one, more in (
+        (refused, "file", "is refused", "are refused"),
+        (status["invalid"], "job", "is invalid", "are invalid"),
+        (status["failing"], "job", "fails", "fail"),
+        (status["missed"], "job", "was missed", "were missed"),
+        (status["late"], "run", "is late", "are late"),
+    ):
+        if count:
+            words.append(f"{counted(count, noun)} {one if count == 1 else more}")
+    return words

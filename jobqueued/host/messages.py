@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobqueued.model import SECOND
-from jobqueued.text import duration, ended, printable
+from jobqueued.text import counted, duration, ended, printable
 
 Fields = MutableMapping[str, Any]
 
@@ -94,10 +94,6 @@ def _refused(fields: Fields) -> str:
 
 def _mended(fields: Fields) -> str:
     return f"{fields['file']}: {'removed, and its problems with it' if fields.get('gone') else 'accepted again'}"
-
-
-def _notices(count: int) -> str:
-    return "1 notice" if count == 1 else f"{count} notices"
 
 
 VOCABULARY: dict[str, Entry] = {
@@ -196,11 +192,12 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "notice_failed": Entry(
         "error", "7be1d0c95f3a4a6cb82d4e7f1a9c0d35",
-        lambda f: f"{f['target']}: {_notices(f['waiting'])} can't be sent: {f['reason']}; see: jobqueuectl notify",
+        lambda f: f"{f['target']}: {counted(f['waiting'], 'notice')} can't be sent: {f['reason']};"
+        " see: jobqueuectl notify",
     ),
     "notice_given_up": Entry(
         "error", "c94f2a7d8e1b4b05a6d3f8e2b7c1059e",
-        lambda f: f"{f['target']}: {_notices(f['count'])} given up after 3 days: {f['reason']}",
+        lambda f: f"{f['target']}: {counted(f['count'], 'notice')} given up after 3 days: {f['reason']}",
     ),
     "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
     "unsaved": Entry("warning", "2f9b60f5bec545069ed78914836694d6", lambda f: f["text"]),

@@ -16,6 +16,7 @@ from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND
 from jobqueued.notify import Policy, Target
 from jobqueued.saved import Notice
+from jobqueued.text import counted
 
 SENDING = 2
 """Messages that are on their way at a time."""
@@ -215,8 +216,9 @@ def together(notices: list[Notice]) -> dict[str, Any]:
     held = [{name: each.about[name] for name in ("event", "at", "job", "run", "summary")} for each in notices]
     count = len(notices) + more
     named = "; ".join(it["summary"] for it in held[:_NAMED]) + "; …" * (count > _NAMED)
+    summary = f"{counted(count, 'notice')}: {named}"
     return {
-        **first, "event": "digest", "summary": f"{count} notices: {named}", "job": None, "run": None, "user": None,
+        **first, "event": "digest", "summary": summary, "job": None, "run": None, "user": None,
         "command": None, "incident": None, "record": None,
         "held_back": held[:SHOWN], "not_shown": count - len(held[:SHOWN]),
     }  # fmt: skip

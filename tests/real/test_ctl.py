@@ -554,6 +554,7 @@ class TestDaemonDown:
         (records / "jobqueue.d" / "a.yaml").write_text(f"jobs:\n{text}\n{missed}\n")
         (records / "logs" / "f").mkdir()
         skip = {**RECORD, "job": "f", "run": "f@1", "number": 1, "state": "skipped", "reason": "past", "started": None}
+        skip |= {"last_due": skip["due"], "count": 1}
         (records / "logs" / "f" / "1.json").write_text(json.dumps(skip))
         (records / "state").mkdir()
         (records / "state" / "state.db").touch()

@@ -79,7 +79,8 @@ def kept(tmp_path: Path) -> Path:
     """A root without a daemon, with records of `nightly-backup` and an output of two attempts in 142.log."""
     directory = tmp_path / "logs" / "nightly-backup"
     directory.mkdir(parents=True)
-    first, second = ({"attempt": n, "output": {"offset": at, "bytes": 6}} for n, at in ((1, 0), (2, 6)))
+    ended = RECORD["attempts"][0]
+    first, second = ({**ended, "attempt": n, "output": {"offset": at, "bytes": 6}} for n, at in ((1, 0), (2, 6)))
     (directory / "142.json").write_text(json.dumps({**RECORD, "attempts": [first, second]}))
     (directory / "142.log").write_bytes(b"one 1\ntwo 2\n")
     return tmp_path
@@ -209,14 +210,14 @@ class TestNone:
                 {"output": {"file": None, "bytes": 0, "dropped": 9, "tail": "", "error": "/x\x1b: disk full"}},
                 r"it could not be stored: /x\x1b: disk full",
             ),
-            ({"state": "skipped", "reason": "paused"}, "it did not run: paused"),
+            ({"state": "skipped", "reason": "paused", "last_due": RECORD["due"], "count": 1}, "it did not run: paused"),
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
     def test_why(self, kept: Path, change: dict[str, Any], told: str) -> None:
         """Why there is no output is said, and the answer is no."""
         (kept / "logs/nightly-backup/142.log").unlink()
-        amend(kept, **{"attempts": [], **change})
+        amend(kept, **{"attempts": [{**RECORD["attempts"][0], "output": {"bytes": 0}}], **change})
         shown = logs(kept, "nightly-backup@142")
         assert (1, b"") == (shown.returncode, shown.stdout)
         assert shown.stderr.decode().endswith(f"Error: no output of nightly-backup@142: {told}\n")
@@ -238,7 +239,7 @@ class TestNone:
 def test_lost_output_is_told(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a job is told which newer run's output was dropped; of a live one, that it is while the disk is full."""
     output = {"file": None, "bytes": 0, "dropped": 9, "tail": "", "error": "No space left on device"}
-    record = {**RECORD, "run": "nightly-backup@143", "number": 143, "attempts": [], "output": output}
+    record = {**RECORD, "run": "nightly-backup@143", "number": 143, "output": output}
     (kept / "logs" / "nightly-backup" / "143.json").write_text(json.dumps(record))
     shown = logs(kept, "nightly-backup")
     assert (0, b"one 1\ntwo 2\n") == (shown.returncode, shown.stdout)
@@ -348,8 +349,8 @@ class TestFollow:
             assert (0, b"one\ntwo") == ((shown := logs(host.root, run, *options)).returncode, shown.stdout)
 
     def test_an_attempt_whose_record_is_silent(self, kept: Path) -> None:
-        """Records of lost runs did not always have an output."""
-        amend(kept, state="lost", attempts=[{"attempt": 1}])
+        """Attempts of lost runs did not always have an output."""
+        amend(kept, state="lost", attempts=[{**RECORD["attempts"][0], "attempt": 1}])
         assert (0, b"one 1\ntwo 2\n") == ((s := logs(kept, "nightly-backup@142", "-a", "1")).returncode, s.stdout)
 
     def test_reader_leaves(self, host: Host, fifo: int) -> None:

@@ -35,7 +35,7 @@ def test_a_thousand_at_once() -> None:
     assert len(told.saved) == MOST
     told.wait(MINUTE)
     (message,) = told.got
-    assert message.about["summary"].startswith("1000 notices: job-0@1 failed after 1 s: exit code 1; job-1@1 failed")
+    assert message.about["summary"].startswith("1,000 notices: job-0@1 failed after 1 s: exit code 1; job-1@1 failed")
     assert (SHOWN, 1000 - SHOWN) == (len(message.about["held_back"]), message.about["not_shown"])
     assert {} == told.saved
 
