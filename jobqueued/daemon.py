@@ -42,7 +42,10 @@ from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.loop import Loop, read_clocks
-from jobqueued.model import Now, Record, RunId, to_text
+from jobqueued.metrics.counts import SHORT_TIMES, Counts, Histogram
+from jobqueued.metrics.families import Sample
+from jobqueued.metrics.readings import Figure, Readings
+from jobqueued.model import SECOND, Now, Record, RunId, to_text
 from jobqueued.notices.notices import Notices
 from jobqueued.paths import Paths
 from jobqueued.runs.launcher_link import LauncherLink
@@ -97,10 +100,12 @@ class Daemon:
             self._notices, link, config.notifier if os.geteuid() == 0 else None, config.mail, read_clocks
         )
         log.listener = self._notice_sender.hear
+        self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
+        self._readings = Readings(self._scheduler, self._notices, self._counts, self._health)
         self._methods = Methods(
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
             read_clocks, paths.runs.name, locks, NoticeCalls(self._notices, self._notice_sender.test), self._monitor,
-            link.lost_attempts, access,
+            link.lost_attempts, access, self._readings,
         )  # fmt: skip
         listener = Listener(paths.control, paths.make_run, log)
         self._control = ControlServer(listener, self._methods.of, access.rank, self._unanswered, self._methods.left)
@@ -138,9 +143,12 @@ class Daemon:
         ready()
         gc.freeze()  # a collection that looks at every job again takes 60 ms
         gc.enable()
+        self._loop.woke = time.monotonic_ns()
         while not self._signals.stop:
             self._turn()
-            self._service_manager.follow(read_clocks().mono, self._summary)
+            mono = read_clocks().mono
+            self._turns.add((mono - self._loop.woke) / SECOND)
+            self._service_manager.follow(mono, self._summary)
             self._loop.wait(self._happened)
         self._end()
 
@@ -223,7 +231,9 @@ class Daemon:
         if any(isinstance(event, events.JobsRead | events.FileGone) for event in happened):
             self._path_triggers.want(self._scheduler.catalog.awaited_names("path"))
             self._reconcile_notices()
+            self._counts.make_room(self._scheduler.catalog)
         decided += self._decisions.following(now, admit=admit)
+        self._counts.about(decided)
         decided += self._notice_sender.decide(decided, now)
         if happened or decided:
             self._methods.texts.version += 1
@@ -250,6 +260,23 @@ class Daemon:
             "troubles": self._troubles(), "unenforced": self._link.shortfall(self._scheduler.catalog)[0],
             "left": [str(name.run) for name in self._link.marks.left(tidy=True)], "controllers": self._link.controllers,
         }  # fmt: skip
+
+    def _health(self) -> dict[str, Figure]:
+        """The daemon's own metrics."""
+        return {
+            "jobqueue_build_info": [Sample("", {"version": __version__}, 1)],
+            "jobqueue_start_time_seconds": self._since / SECOND,
+            "jobqueue_degraded": self._commits.degraded is not None,
+            "jobqueue_launcher_up": self._link.greeted,
+            "jobqueue_on_hold": self._scheduler.hold is not None,
+            "jobqueue_troubles": len(self._troubles()),
+            "jobqueue_files_refused": len(self._watch.problems),
+            "jobqueue_loop_turn_seconds": self._turns.samples(),
+            "jobqueue_loop_longest_turn_seconds": self._turns.longest,
+            "jobqueue_commit_seconds": self._commits.times.samples(),
+            "jobqueue_commit_failures": [Sample("_total", {}, self._commits.failures)],
+            "jobqueue_kept_bytes": self._housekeeping.kept,
+        }
 
     def _troubles(self) -> list[str]:
         """All that lasts; what begins to be so later is told by a source, or by one of these."""

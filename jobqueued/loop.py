@@ -24,6 +24,8 @@ class Loop:
         """The order of `sources` is that of their events in a turn."""
         self._sources, self._next_wakeup = sources, next_wakeup
         self._timer = WallTimer()
+        self.woke = time.monotonic_ns()
+        """The end of the last sleep (CLOCK_MONOTONIC)."""
 
     @property
     def troubles(self) -> list[str]:
@@ -45,6 +47,7 @@ class Loop:
         poll, owners = self._interests()
         ready = poll.poll(0 if at_once else None)
         now = read_clocks()
+        self.woke = now.mono
         for descriptor, _bits in ready:
             if descriptor == self._timer.fileno():
                 self._timer.rang()

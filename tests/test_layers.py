@@ -38,6 +38,7 @@ WINGS: dict[str, list[str]] = {
         "attention", "scheduler", "trace",
     ],
     "notices": ["happenings", "incidents", "outbox", "notices"],
+    "metrics": ["families", "counts", "exposition", "readings"],
     "settings": ["paths", "settings"],
     "host": ["linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
     "state": [
@@ -58,8 +59,8 @@ WINGS: dict[str, list[str]] = {
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
         "unlikely", "output", "job_files", "offline", "follow", "check", "doctor", "emit", "history", "hold", "list",
         "locks",
-        "logs", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why", "with_lock", "main",
-        "__main__",
+        "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",
+        "with_lock", "main", "__main__",
     ],
 }  # fmt: skip
 """The wings and their files in the order of allowed imports: a file imports what stands before it.
@@ -70,7 +71,7 @@ vocabulary, settings and daemon (the composition root) are the files at the top 
 MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
 
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
-PURE_WINGS = {"vocabulary", "timing", "jobfile", "queue", "core", "notices"}
+PURE_WINGS = {"vocabulary", "timing", "jobfile", "queue", "core", "notices", "metrics"}
 PURE_FILES = {"child/text", "control/interface", "control/varlink", "control/views"}
 
 STANDARD = {
@@ -85,7 +86,7 @@ PURE_OF_CHILD = {"child/text", "child/signals", "child/instants", "child/documen
 ROOMS = {
     "croniter": ["timing/cronexpr"], "yaml": ["jobfile/yamltext"], "psutil": ["host/usage"],
     "structlog": ["host/log"], "sdnotify": ["host/sd_notify"], "daemon": ["host/detach"], 
-    "apprise": ["child/apprise_urls"],
+    "apprise": ["child/apprise_urls"], "prometheus_client": ["ctl/metrics"],
     "sqlite3": ["state/faults", "state/formats", "state/opening", "state/rows", "state/store"],
 }  # fmt: skip
 
@@ -180,7 +181,9 @@ def test_each_library_has_one_room(library: str, rooms: list[str]) -> None:
 def test_every_library_has_a_room() -> None:
     """Whatever is neither ours nor Python's is in the list of rooms, or of the command line (click, rich)."""
     foreign = {name: others(name) - sys.stdlib_module_names for name in files()}
-    assert {"click", "rich"} >= {library for name in files() if name.startswith("ctl/") for library in foreign[name]}
+    assert {"click", "rich", "prometheus_client"} >= {
+        library for name in files() if name.startswith("ctl/") for library in foreign[name]
+    }
     assert set(ROOMS) >= {library for name in files() if not name.startswith("ctl/") for library in foreign[name]}
 
 

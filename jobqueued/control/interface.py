@@ -185,6 +185,17 @@ method Show(run: string) -> (record: object)
 # first has on demand the history too, at most a minute of it, as far as a client was watching.
 method Usage(history: ?bool) -> (host: HostUsage, runs: []RunUsage)
 
+# Metrics, for Prometheus and its kind. The kind of a family is counter, gauge, histogram or summary; a sample's name is
+# that of its family with the suffix (_total, _bucket, _count, _sum).
+method Metrics() -> (
+  families: [](
+    name: string,
+    kind: string,
+    help: string,
+    samples: [](suffix: string, labels: [string]string, value: float)
+  )
+)
+
 # When the clock starts a job next, in its zone: at most count times, past its pause if that has an end; what keeps the
 # job from starting, and the hold of the host.
 method Next(job: string, count: int) -> (

@@ -32,6 +32,7 @@ from jobqueued.events import (
     StopAsked,
 )
 from jobqueued.jobfile.queue_types import is_name
+from jobqueued.metrics.readings import Readings
 from jobqueued.model import LIVE, Job, Now, Record, Run, RunId, TriggeredBy, to_instant, to_text
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.saved import Hold
@@ -60,7 +61,7 @@ class Methods:
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
         lock_calls: LockCalls, notice_calls: NoticeCalls, monitor: Monitor, lost_attempts: LostAttempts,
-        access: Access,
+        access: Access, readings: Readings,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._batch, self._logs = scheduler, store, batch, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
@@ -71,7 +72,7 @@ class Methods:
             lost_attempts,
         )
         self._access = access
-        self.texts = Texts(scheduler, self._whole_status)
+        self.texts = Texts(scheduler, self._whole_status, lambda: readings.all(self._now()))
         self._reply: Callable[[int, dict[str, Any], str | None], None]
         self.waiters: dict[RunId, list[int]] = {}
 
@@ -96,6 +97,7 @@ class Methods:
             "Describe": reads(lambda p: self._describe(p["job"], p.get("runs", 10), peer)),
             "Show": reads(lambda p: self._show_to(p["run"], ticket)),
             "Usage": reads(lambda p: self._monitor.join(ticket(), bool(p.get("history")), self._now())),
+            "Metrics": reads(lambda _: self.texts.ask(self.texts.metrics, ticket(), self._now())),
             "Next": reads(lambda p: self._next(p["job"], p["count"])),
             "History": reads(self._history),
             "Logs": reads(self._logs_of),

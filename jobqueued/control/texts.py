@@ -5,18 +5,22 @@ A list of 20,000 jobs is a second of work; nobody's start waits for it, whoever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jobqueued.control import views
 from jobqueued.control.varlink import text_of
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.metrics.exposition import Told
 from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
 
 _SLICE = 50
 """Jobs in a turn, some 3 ms."""
 _PUBLIC_FOR = SECOND
+_METRICS_FOR = SECOND
+_PIECE, _PIECES = 30_000, 10
+"""Characters of metrics in a turn, and how many pieces of readings at most: some 3 ms."""
 
 Pieces = Iterator[str]
 Answer = Callable[[int, bytes], None]
@@ -24,10 +28,13 @@ Stumble = Callable[[int, Exception], None]
 
 
 class Text:
-    """One such answer: for who asks before its writing begins, while nothing has changed since, or for `keeps`."""
+    """One such answer: for who asks before its writing begins, while nothing has changed since, or for `keeps`.
 
-    def __init__(self, write: Callable[[], Pieces], keeps: int = 0) -> None:
-        self._write, self._keeps = write, keeps
+    One that `ages` changes with time, too.
+    """
+
+    def __init__(self, write: Callable[[], Pieces], keeps: int = 0, *, ages: bool = False) -> None:
+        self._write, self._keeps, self._ages = write, keeps, ages
         self._waiting: list[int] = []
         self._served: list[int] = []
         """The tickets for which it is being written; those that wait came later."""
@@ -49,7 +56,8 @@ class Text:
         return None
 
     def _is_good(self, version: int, mono: int) -> bool:
-        return version == self._version or (self._version >= 0 and mono - self._began < self._keeps)
+        is_same = version == self._version and not self._ages
+        return is_same or (self._version >= 0 and mono - self._began < self._keeps)
 
     def go_on(self, version: int, mono: int) -> tuple[bytes, list[int]]:
         """Write the next piece; after the last one the text, and the tickets it was written for."""
@@ -77,17 +85,20 @@ class Text:
 
 
 class Texts(Source):
-    """The list of jobs, and what everybody may see of it and of the daemon's status.
+    """The list of jobs, what everybody may see of it and of the daemon's status, and the metrics, as `told` has them.
 
     `answer` gives a ticket its text, `stumble` tells it of a bug.  `version` grows whenever anything has changed.
     """
 
-    def __init__(self, scheduler: Scheduler, status: Callable[[], dict[str, Any]]) -> None:
-        self._scheduler, self._status = scheduler, status
+    def __init__(
+        self, scheduler: Scheduler, status: Callable[[], dict[str, Any]], told: Callable[[], Iterable[Told]]
+    ) -> None:
+        self._scheduler, self._status, self._told = scheduler, status, told
         self.version = 0
         self.jobs = Text(lambda: self._rows(views.job_row))
         self.public_jobs = Text(lambda: self._rows(views.public_job_row), _PUBLIC_FOR)
         self.public_status = Text(self._public_status, _PUBLIC_FOR)
+        self.metrics = Text(self._metrics, _METRICS_FOR, ages=True)
         self.answer: Answer
         self.stumble: Stumble
 
@@ -103,7 +114,7 @@ class Texts(Source):
 
     @property
     def _texts(self) -> tuple[Text, ...]:
-        return self.jobs, self.public_status, self.public_jobs
+        return self.jobs, self.public_status, self.public_jobs, self.metrics
 
     def turn(self, now: Now) -> tuple[()]:
         """Write a piece of the first that is waited for."""
@@ -134,3 +145,32 @@ class Texts(Source):
 
     def _public_status(self) -> Pieces:
         yield text_of(views.public_status(self._status()))
+
+    def _metrics(self) -> Pieces:
+        yield '{"families":['
+        yield from gathered(self._families())
+        yield "]}"
+
+    def _families(self) -> Pieces:
+        comma = ""
+        for family, pieces in self._told():
+            head = {"name": family.name, "kind": family.kind, "help": family.help}
+            yield f'{comma}{text_of(head)[:-1]},"samples":['
+            comma = ""
+            for piece in pieces:
+                yield comma * bool(piece) + ",".join(text_of(sample._asdict()) for sample in piece)
+                comma = comma or "," * bool(piece)
+            yield "]}"
+            comma = ","
+
+
+def gathered(texts: Iterable[str]) -> Pieces:
+    """Put small texts together, as each is a turn; those that were work and came to nothing count, too."""
+    parts, size = list[str](), 0
+    for text in texts:
+        parts.append(text)
+        size += len(text) + _PIECE // _PIECES
+        if size >= _PIECE:
+            yield "".join(parts)
+            parts, size = [], 0
+    yield "".join(parts)

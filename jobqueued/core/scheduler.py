@@ -232,6 +232,19 @@ class Scheduler:
         """Yield what a person should look at: what is invalid, fails, is late or paused."""
         return attention.of(self._state, now)
 
+    @property
+    def queue_length(self) -> int:
+        """The number of runs and clients that wait for their claims."""
+        return len(self._state.admission.waiting)
+
+    def head_priority(self, now: Now) -> float | None:
+        """The effective priority of the first in the queue; None: nobody waits."""
+        return self._state.admission.waiting.highest(now.mono)
+
+    def claimed(self, resource: str) -> int:
+        """The units of a resource that are taken."""
+        return self._state.admission.locks.used(resource)
+
     def lock_claims(self) -> Iterator[LockClaim]:
         """All that hold locks or wait for some."""
         return lock_clients.claims(self._state)

@@ -20,6 +20,7 @@ from jobqueued.ctl.hold import drain, hold, release
 from jobqueued.ctl.list import list_jobs
 from jobqueued.ctl.locks import locks
 from jobqueued.ctl.logs import logs
+from jobqueued.ctl.metrics import metrics
 from jobqueued.ctl.next import next_times
 from jobqueued.ctl.notify import notify
 from jobqueued.ctl.pause import pause, resume, skip_next
@@ -131,6 +132,6 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    hold, drain, release, with_lock, locks, notify, reload, check, doctor,
+    hold, drain, release, with_lock, locks, notify, metrics, reload, check, doctor,
 ):  # fmt: skip
     main.add_command(command)

@@ -107,6 +107,11 @@ class Waiting:
         group, key = self._places[run]
         return group.effective(key[0], mono) / (1 << _EXACT)
 
+    def highest(self, mono: int) -> float | None:
+        """The effective priority of the first of them at an instant; None: there is none."""
+        heads = self.heads(mono)
+        return self.priority(heads[0][3], mono) if heads else None
+
     def place(self, run: Holder, mono: int) -> tuple[int, int, int]:
         """The place of a run among the others at an instant, lowest first; KeyError: it is not here."""
         group, key = self._places[run]

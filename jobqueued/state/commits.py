@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from jobqueued.commands import Command
 from jobqueued.events import StateUnsaved
 from jobqueued.host.log import Log
+from jobqueued.metrics.counts import SHORT_TIMES, Histogram
 from jobqueued.model import SECOND, Now
 from jobqueued.paths import Paths
 from jobqueued.source import Source
@@ -47,6 +48,8 @@ class Commits(Source):
         """Nothing new starts until the first commit: so it is during the start, and, if that can't commit, after it."""
         self._is_proven = False
         """Whether something could be written since the start, or since it failed."""
+        self.times, self.failures = Histogram(SHORT_TIMES), 0
+        """How long those took that succeeded, and how many did not."""
         self._tried_at = 0
 
     def __bool__(self) -> bool:
@@ -90,11 +93,13 @@ class Commits(Source):
             if trouble := self._commit():
                 self._log.say("trouble", text=trouble)
         except CommitFailed as error:
+            self.failures += 1
             self.degrade(error)
             return False
         finally:
             for name in self._store.given_up():
                 self._log.say("trouble", text=f"{self._paths.state} is full: {name} was removed to make room")
+        self.times.add((time.monotonic_ns() - now) / SECOND)
         self._is_proven = True
         self._asked.clear()
         self._asked_in_all = 0

@@ -114,6 +114,11 @@ class Housekeeping(Source):
         self._at = soon if self._at is None else min(self._at, soon)
 
     @property
+    def kept(self) -> int:
+        """The bytes of all runs that are kept, as far as they were looked at."""
+        return sum(self._kept.values())
+
+    @property
     def troubles(self) -> list[str]:
         """Tell of records that can't be written, and of a disk that has no room for output."""
         return list(filter(None, (self._said, record_files.shortage(self._logs, self._keep_free))))
@@ -150,7 +155,7 @@ class Housekeeping(Source):
 
         A job that keeps more than it may has nothing more to let go.
         """
-        excess = 0 if self._max_use is None else sum(self._kept.values()) - self._max_use
+        excess = 0 if self._max_use is None else self.kept - self._max_use
         rest = sorted((size, job) for job, size in self._kept.items() if size <= self._bounds.get(job, size))
         if excess <= 0 or not rest:
             self._bounds.clear()

@@ -26,6 +26,8 @@ from jobqueued.core.record import begin
 from jobqueued.events import Event
 from jobqueued.host.log import Log
 from jobqueued.loop import read_clocks
+from jobqueued.metrics.counts import Counts
+from jobqueued.metrics.readings import Readings
 from jobqueued.model import Now, Run, RunId, RunState
 from jobqueued.notices.notices import Notices
 from jobqueued.notify import Notify, Rule
@@ -203,6 +205,7 @@ class Real(Service):
             self.world.scheduler, self.store, WriteBatch(self.store), lambda: STATUS, self.happened.append, self.logs,
             self.reloads.append, lambda: self.world.now, "boot1", locks, told,
             Monitor(list, self.marks), LostAttempts(self.marks), self.access,
+            Readings(self.world.scheduler, notices, Counts(), dict),
         )  # fmt: skip
         if hasattr(self, "control"):
             self.serve()

@@ -22,7 +22,8 @@ class Board:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = World(*(job(f"job-{number:03}", "0 3 * * *", file="jobs.yaml") for number in range(COUNT)))
-        self.texts = Texts(self.world.scheduler, lambda: {"problems": [], "stale": [], "troubles": [], "reason": None})
+        status = {"problems": [], "stale": [], "troubles": [], "reason": None}
+        self.texts = Texts(self.world.scheduler, lambda: status, list)
         self.texts.answer, self.texts.stumble = self._answer, self._stumble
         self.got: dict[int, Any] = {}
         self.bugs: dict[int, Exception] = {}

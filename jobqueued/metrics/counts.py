@@ -1,0 +1,133 @@
+"""Counts: what has happened since the start, taken from the lines that are said of it.
+
+What is counted by job is bounded: `MOST_JOBS` have labels of their own, all others share one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from jobqueued.commands import Command, Say
+from jobqueued.metrics.families import OTHERS, Sample
+from jobqueued.model import SECOND, RunState
+
+MOST_JOBS = 1000
+DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
+RUN_TIMES = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 10800.0, 28800.0, 86400.0)
+SHORT_TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+"""Bounds (seconds) of the buckets of start delays, of run times, and of turns and commits."""
+
+_REASONS = frozenset({
+    "missed", "queue_full", "job_removed", "clock", "paused", "past", "stopped", "replaced", "overlap", "invalid",
+    "dependency", "dependency_timeout", "superseded", "start_deadline", "max_runs", "skip_next", "fuse", "edited",
+})  # fmt: skip
+"""The first words of the reasons for a skip (docs/records.md)."""
+
+
+def reason_class(reason: str | None) -> str:
+    """The class of a reason for a skip: its first word, ``other`` for one that is not known."""
+    word = (reason or "").partition(" ")[0].rstrip(":")
+    return word if word in _REASONS else "other"
+
+
+class Histogram:
+    """Seconds by buckets; each has what is not above its bound."""
+
+    __slots__ = ("bounds", "counts", "longest", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds, self.counts = bounds, [0] * (len(bounds) + 1)
+        self.sum = self.longest = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+        self.longest = max(self.longest, seconds)
+
+    def samples(self) -> list[Sample]:
+        """The buckets, each with all that are in those before it, the number and the sum."""
+        found, so_far = list[Sample](), 0
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            so_far += count
+            found.append(Sample("_bucket", {"le": "+Inf" if bound == float("inf") else str(bound)}, so_far))
+        return [*found, Sample("_count", {}, so_far), Sample("_sum", {}, self.sum)]
+
+
+class Counts:
+    """Counters of all that a turn has decided; at most `most` jobs have a label of their own."""
+
+    def __init__(self, most: int = MOST_JOBS) -> None:
+        self._most = most
+        self._labels: set[str] = set()
+        self.ended = Counter[tuple[str, str]]()
+        """Runs by job and state."""
+        self.skipped = Counter[tuple[str, str]]()
+        """Occurrences by job and class of reason."""
+        self.retried = Counter[tuple[str]]()
+        self.took: dict[str, tuple[int, float]] = {}
+        """By job, the number of runs that have started and ended, and the seconds of all of them."""
+        self.succeeded: dict[str, float] = {}
+        """By job, the start (seconds since 1970) of the last run that succeeded; those without a label have none."""
+        self.delays, self.run_times = Histogram(DELAYS), Histogram(RUN_TIMES)
+        self._counted: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+            "run_started": self._started, "run_ended": self._ended, "run_skipped": self._skipped,
+            "run_retrying": self._retrying,
+        }  # fmt: skip
+
+    def about(self, commands: Iterable[Command]) -> None:
+        """Count what these commands tell of."""
+        counted = self._counted
+        for each in commands:
+            if isinstance(each, Say) and (count := counted.get(each.event)) is not None:
+                count(each.fields)
+
+    def label(self, job: str) -> str:
+        """The label of a job: its id as long as there are not too many."""
+        if job in self._labels:
+            return job
+        if len(self._labels) >= self._most:
+            return OTHERS
+        self._labels.add(job)
+        return job
+
+    def make_room(self, jobs: Container[str]) -> None:
+        """Forget what was counted of those that are none of these `jobs` any more, if others need their labels."""
+        if len(self._labels) < self._most or not (gone := {job for job in self._labels if job not in jobs}):
+            return
+        self._labels -= gone
+        for by_label in (self.ended, self.skipped, self.retried):
+            for key in [key for key in by_label if key[0] in gone]:
+                del by_label[key]
+        for job in gone:
+            self.took.pop(job, None)
+            self.succeeded.pop(job, None)
+
+    def _started(self, fields: Mapping[str, Any]) -> None:
+        if "late" in fields:  # a further attempt is no start of a run
+            self.delays.add(fields["late"] / SECOND)
+
+    def _ended(self, fields: Mapping[str, Any]) -> None:
+        record = fields["record"]
+        label, state = self.label(record["job"]), record["state"]
+        self.ended[label, state] += 1
+        if not (record["started"] and record["ended"]):
+            return
+        started = datetime.fromisoformat(record["started"]).timestamp()
+        seconds = max(0.0, datetime.fromisoformat(record["ended"]).timestamp() - started)
+        self.run_times.add(seconds)
+        count, before = self.took.get(label, (0, 0.0))
+        self.took[label] = count + 1, before + seconds
+        if state == RunState.SUCCEEDED and label != OTHERS:
+            self.succeeded[label] = started
+
+    def _skipped(self, fields: Mapping[str, Any]) -> None:
+        label = self.label(fields["run"].rpartition("@")[0])
+        self.skipped[label, reason_class(fields["reason"])] += fields["times"]
+
+    def _retrying(self, fields: Mapping[str, Any]) -> None:
+        self.retried[self.label(fields["record"]["job"]),] += 1
