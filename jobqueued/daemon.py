@@ -22,6 +22,7 @@ from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.methods import Methods
+from jobqueued.control.metrics_file import MetricsFile
 from jobqueued.control.monitor import Monitor, processes
 from jobqueued.control.notice_calls import NoticeCalls
 from jobqueued.control.peers import Access
@@ -107,6 +108,10 @@ class Daemon:
             read_clocks, paths.runs.name, locks, NoticeCalls(self._notices, self._notice_sender.test), self._monitor,
             link.lost_attempts, access, self._readings,
         )  # fmt: skip
+        self._metrics_file = MetricsFile(
+            config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
+            self._unanswered,
+        )  # fmt: skip
         listener = Listener(paths.control, paths.make_run, log)
         self._control = ControlServer(listener, self._methods.of, access.rank, self._unanswered, self._methods.left)
         self._methods.answer_by(self._control)
@@ -128,7 +133,7 @@ class Daemon:
             self._signals, self._path_triggers, self._lock_processes,
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
             self._pressure, self._reload, self._job_files, self._control, self._methods.texts, self._monitor,
-            self._commits, self._housekeeping, self._notice_sender, self._service_manager,
+            self._commits, self._housekeeping, self._notice_sender, self._metrics_file, self._service_manager,
             Watchdog(self._service_manager, self._watch.inbox.rescan),
         )  # fmt: skip
 

@@ -76,6 +76,7 @@ class Settings:
     notify: tuple[Rule, ...] = ()
     notifier: str = "jobqueue"
     mail: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
 
     @property
     def calm(self) -> int:

@@ -52,7 +52,7 @@ WINGS: dict[str, list[str]] = {
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "listing", "path_triggers"],
     "control": [
         "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls",
-        "notice_calls", "monitor", "settings_file", "reload", "listener", "server", "methods",
+        "notice_calls", "monitor", "settings_file", "reload", "listener", "server", "metrics_file", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [

@@ -16,14 +16,14 @@ TEMPORARY = ".tmp"
 """What the name of a file that is being written ends in."""
 
 
-def replace(path: str, data: bytes) -> None:
-    """Make `path` a file of this content, for its owner and group, and its directory where there is none; OSError.
+def replace(path: str, data: bytes, mode: int = 0o640) -> None:
+    """Make `path` a file of this content and mode, and its directory where there is none; OSError.
 
     After a failure the old one is there, and nothing else.
     """
     temporary = path + TEMPORARY
     try:
-        _write(temporary, data)
+        _write(temporary, data, mode)
         os.rename(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -49,10 +49,10 @@ def restore(path: str, mode: int, group: int) -> None:
         os.chmod(path, mode)
 
 
-def _write(path: str, data: bytes) -> None:
+def _write(path: str, data: bytes, mode: int) -> None:
     descriptor = opened(path, os.O_TRUNC)
     try:
-        os.fchmod(descriptor, 0o640)  # whatever the umask is
+        os.fchmod(descriptor, mode)  # whatever the umask is
         rest = memoryview(data)
         while rest:  # a disk that is about to be full takes a part, and only the next write says what is wrong
             rest = rest[os.write(descriptor, rest) :]

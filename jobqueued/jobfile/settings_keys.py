@@ -10,7 +10,7 @@ from jobqueued.jobfile.notify_keys import MAIL, RULES
 from jobqueued.jobfile.process_types import ACCOUNT
 from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.scalars import Key, integer, optional, scalar, size, table
+from jobqueued.jobfile.scalars import Key, integer, optional, scalar, size, table, text
 from jobqueued.jobfile.time_types import ZONE
 from jobqueued.jobfile.types import ANYTHING, mapping, one_or_more, read_keys, section
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, quoted
@@ -64,6 +64,12 @@ _PRESSURE = section(
     )
 )
 
+_PROM = text("an absolute path that ends in .prom", r"/(?:[^\0]*/)?[^/\0]+\.prom")
+_METRICS = table(
+    Key("textfile", _PROM, "", "File for the textfile collector of node_exporter, written at most every 15 s.",
+        "/var/lib/prometheus/node-exporter/jobqueued.prom"),
+)  # fmt: skip
+
 _GROUPS = one_or_more(ACCOUNT, least=0)
 
 SETTINGS_KEYS = table(
@@ -95,8 +101,9 @@ SETTINGS_KEYS = table(
         "{email: ops@example.org}"),
     Key("notifier", ACCOUNT, "jobqueue", "User as which notices are sent; without root the daemon's own.", "nobody"),
     Key("mail", MAIL, "{}", "How mails are sent.", "{smtp: 'smtp://localhost:25'}"),
+    Key("metrics", section(_METRICS), "{}", "Metrics that are written to a file; by default none.",
+        "{textfile: /var/lib/prometheus/node-exporter/jobqueued.prom}"),
     Key("users", ANYTHING, "", "Users that may have job files of their own.", "{allow: all}", planned=True),
-    Key("metrics", ANYTHING, "", "Endpoint for metrics.", "{listen: 9100}", planned=True),
     Key("fleet", ANYTHING, "", "The other hosts.", "{etcd: here}", planned=True),
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from jobqueued.control.metrics_file import EVERY, HEARTBEAT, MetricsFile
+from jobqueued.host.log import Log
+from jobqueued.metrics.exposition import Told
+from jobqueued.metrics.families import FAMILIES, Sample
+from jobqueued.model import Now
 from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.metrics import Values, values
 
@@ -152,3 +159,106 @@ def test_a_port_that_is_taken(host: Host) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         refused = ctl(host, "metrics", "--listen", str(taken.getsockname()[1]))
     assert (2, True) == (refused.returncode, "Address already in use" in refused.stderr)
+
+
+class Written:
+    """A file of metrics that has a clock of its own; `said` are the lines of the log, `bugs` those that were told."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path, self.mono, self.version = path, 10**12, 1
+        self.said: list[str] = []
+        self.bugs: list[Exception] = []
+        log = Log("json")
+        monkeypatch.setattr(log, "say", lambda event, **_: self.said.append(event))
+        self.file = MetricsFile(
+            str(path), self._told, lambda: self.version, log, lambda _, bug: str(self.bugs.append(bug))
+        )
+
+    def _told(self, _now: Now) -> Iterator[Told]:
+        if self.version < 0:
+            raise KeyError("x")
+        for _ in range(30):
+            yield FAMILIES["jobqueue_jobs"], []
+        yield FAMILIES["jobqueue_runs_ended"], [[Sample("_total", {"job_id": "a", "state": "lost"}, self.version)]]
+
+    def turn(self) -> None:
+        """Turns until it is written, at the instant that it waits for."""
+        deadline = self.file.deadline
+        assert deadline is not None
+        self.mono = max(self.mono, deadline)
+        self.file.turn(Now(self.mono + 5 * 10**17, self.mono))
+        while self.file.has_more:
+            self.file.turn(Now(self.mono + 5 * 10**17, self.mono))
+
+    def rest(self) -> int:
+        """How long it waits until it is written again."""
+        assert self.file.deadline is not None
+        return self.file.deadline - self.mono
+
+    def values(self) -> dict[str, float]:
+        families = text_string_to_metric_families(self.path.read_text())
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    """A file that was not written yet."""
+    (tmp_path / "exporter").mkdir()
+    return Written(tmp_path / "exporter" / "jobqueued.prom", monkeypatch)
+
+
+def test_when_a_file_is_written(written: Written) -> None:
+    """At once; 15 s later if anything has changed, else a minute later; with the instant, so that its age is known."""
+    written.turn()
+    assert 0o644 == written.path.stat().st_mode & 0o777
+    assert {"jobqueue_runs_ended_total": 1, "jobqueue_written_timestamp_seconds": 500001000.0} == written.values()
+    assert HEARTBEAT == written.rest()
+    written.version = 2
+    assert EVERY == written.rest()
+    written.turn()
+    assert {"jobqueue_runs_ended_total": 2, "jobqueue_written_timestamp_seconds": 500001015.0} == written.values()
+    assert ["jobqueued.prom"] == [path.name for path in written.path.parent.iterdir()]
+    assert [] == written.said
+
+
+def test_a_file_that_can_not_be_written(written: Written) -> None:
+    """It is said once, is a trouble while it lasts, and is tried by the minute; no directory is made."""
+    shutil.rmtree(written.path.parent)
+    for version in (1, 2):
+        written.version = version
+        written.turn()
+        written.version += 1
+        assert HEARTBEAT == written.rest()
+        (trouble,) = written.file.troubles
+        assert "No such file or directory" in trouble
+        assert "ReadWritePaths=" in trouble
+    written.path.parent.mkdir()
+    written.turn()
+    assert (["trouble", "recovered"], []) == (written.said, written.file.troubles)
+
+
+def test_a_bug_costs_one_file(written: Written) -> None:
+    """It is told, and a minute later it goes on."""
+    written.version = -1
+    written.turn()
+    assert (1, False) == (len(written.bugs), written.file.has_more)
+    assert HEARTBEAT == written.rest()
+    written.version = 3
+    written.turn()
+    assert 3 == written.values()["jobqueue_runs_ended_total"]
+
+
+def test_a_file_of_a_daemon(host: Host) -> None:
+    """It is there soon after the start; one that can't be written is told by status, and nothing else is worse."""
+    path, settings = host.root / "jobqueued.prom", host.root / "jobqueued.yaml"
+    settings.write_text(f"metrics: {{textfile: {path}}}")
+    host.write("jobs.yaml", JOBS % host.root)
+    host.start("--config", str(settings))
+    wait_for(path.exists)
+    families = text_string_to_metric_families(path.read_text())
+    assert 3 == {sample.name: sample.value for family in families for sample in family.samples}["jobqueue_jobs"]
+    host.kill()
+    settings.write_text("metrics: {textfile: /proc/none/jobqueued.prom}")
+    host.start("--config", str(settings))
+    assert "succeeded" == host.wait(host.run("good"))["state"]
+    wait_for(lambda: any("metrics" in trouble for trouble in host.call("Status")["troubles"]))

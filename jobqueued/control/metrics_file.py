@@ -1,0 +1,92 @@
+"""The metrics as a text file for node_exporter: written at most every 15 s, and each minute if nothing happens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+
+from jobqueued.child import atomic_file
+from jobqueued.control.server import TellBug
+from jobqueued.host.log import Log
+from jobqueued.metrics.exposition import Told, text
+from jobqueued.metrics.families import FAMILIES, Sample
+from jobqueued.model import SECOND, Now
+from jobqueued.source import Source
+
+EVERY, HEARTBEAT = 15 * SECOND, 60 * SECOND
+_READABLE = 0o644
+_PIECES = 20
+"""Pieces of text in a turn, some 3 ms."""
+
+
+class MetricsFile(Source):
+    """A file at `path` (None: there is none) with what `told` has; `version` grows whenever anything has changed.
+
+    One that can't be written is tried again by the minute, and is a trouble so long.  `tell_bug` tells of a bug, which
+    costs one file.
+    """
+
+    def __init__(
+        self, path: str | None, told: Callable[[Now], Iterable[Told]], version: Callable[[], int], log: Log,
+        tell_bug: TellBug,
+    ) -> None:  # fmt: skip
+        self._path, self._told, self._version, self._log, self._tell_bug = path, told, version, log, tell_bug
+        self._at: int | None = None
+        """When it was begun last (CLOCK_MONOTONIC)."""
+        self._written = -1
+        """The version that it has."""
+        self._parts: list[str] = []
+        self._rest: Iterator[str] | None = None
+        self._trouble = ""
+
+    @property
+    def troubles(self) -> list[str]:
+        """Tell why it can't be written."""
+        return [self._trouble] if self._trouble else []
+
+    @property
+    def has_more(self) -> bool:
+        """True while it is being written."""
+        return self._rest is not None
+
+    @property
+    def deadline(self) -> int | None:
+        """The time at which it is written next; no sooner than anything has changed, or a minute is over."""
+        if self._path is None or self._at is None:
+            return None if self._path is None else 0
+        return self._at + (HEARTBEAT if self._trouble or self._written == self._version() else EVERY)
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Write the next pieces; after the last one the file is there."""
+        if self._path is None:
+            return ()
+        if self._rest is None:
+            self._at, self._written, self._parts = now.mono, self._version(), []
+            stamp = FAMILIES["jobqueue_written_timestamp_seconds"], [[Sample("", {}, now.wall / SECOND)]]
+            self._rest = text(chain(self._told(now), [stamp]), openmetrics=False)
+        try:
+            pieces = list(islice(self._rest, _PIECES))
+        except Exception as bug:
+            self._rest = None
+            self._tell_bug("the file of metrics", bug)
+            return ()
+        self._parts += pieces
+        if len(pieces) < _PIECES:
+            self._rest = None
+            self._replace(self._path)
+        return ()
+
+    def _replace(self, path: str) -> None:
+        try:
+            os.stat(os.path.dirname(path))  # one that we would make nobody else could read
+            atomic_file.replace(path, "".join(self._parts).encode(errors="replace"), _READABLE)
+        except OSError as error:
+            if not self._trouble:
+                mend = "its directory has to be there, and in ReadWritePaths= of jobqueued.service (docs/metrics.md)"
+                self._trouble = f"cannot write the metrics to {path}: {error.strerror}; {mend}"
+                self._log.say("trouble", text=self._trouble)
+            return
+        if self._trouble:
+            self._trouble = ""
+            self._log.say("recovered", text=f"{path}: the metrics are written again")
