@@ -92,6 +92,7 @@ install:
 	install -Dm644 completion/jobqueuectl.zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_jobqueuectl
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d completion/jobqueuectl.fish
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued README.md CHANGELOG.md docs/*.md
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/metrics docs/metrics/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/examples etc/jobqueued.yaml etc/jobqueue.d/*
 
 # All that `make install` has put there, but for /etc; job files, state and records stay.

@@ -230,6 +230,20 @@ def test_the_paper_has_every_family() -> None:
     ]  # fmt: skip
 
 
+PAPERS = ["metrics.md", "metrics/alerts.yaml", "metrics/alerts.test.yaml", "metrics/grafana.json"]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_what_rules_and_panels_ask_for_is_there(paper: str) -> None:
+    """Every metric that a paper names is one of the table, with a suffix that its kind has."""
+    suffixes = {"counter": ["_total"], "gauge": [""], "summary": ["_sum", "_count"]}
+    suffixes["histogram"] = ["", "_sum", "_count", "_bucket"]
+    known = {family.name + suffix for family in FAMILIES.values() for suffix in suffixes[family.kind]}
+    named = set(re.findall(r"\bjobqueue_[a-z_]+[a-z]\b", (REPO / "docs" / paper).read_text()))
+    assert set() == named - known - {"jobqueue_job_run_seconds"}
+    assert len(named) > 4
+
+
 def test_usage_is_added_up_by_job() -> None:
     """Two runs of a job are one sample."""
     runs = [
