@@ -158,8 +158,9 @@ class Texts(Source):
             yield f'{comma}{text_of(head)[:-1]},"samples":['
             comma = ""
             for piece in pieces:
-                yield comma * bool(piece) + ",".join(text_of(sample._asdict()) for sample in piece)
-                comma = comma or "," * bool(piece)
+                samples = text_of([sample._asdict() for sample in piece])[1:-1]
+                yield comma * bool(samples) + samples
+                comma = comma or "," * bool(samples)
             yield "]}"
             comma = ","
 

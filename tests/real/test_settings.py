@@ -159,6 +159,8 @@ BAD = {
     "max_running: 0": "1:14: max_running: found 0; accepted: a whole number from 1 to 100000, or none",
     "timezone: Mars": "1:11: timezone: found 'Mars'; accepted: a time zone of the tz database, such as UTC or "
     "Europe/Berlin",
+    "metrics: {textfile: x.prom}": "1:21: metrics.textfile: found 'x.prom'; accepted: an absolute path that ends in "
+    ".prom",
     "retention: 5": "1:12: retention: found 5; accepted: a mapping with the keys runs, age, bytes",
     "retention: {age: 5}": "1:18: retention.age: found 5; accepted: a duration such as 90s, 5m, 2h or 1d12h, from 1h "
     "to 36500d",

@@ -10,8 +10,9 @@ import pytest
 from jobqueued.control import texts, views
 from jobqueued.control.texts import _PUBLIC_FOR as PUBLIC_FOR
 from jobqueued.control.texts import _SLICE as SLICE
-from jobqueued.control.texts import Texts
+from jobqueued.control.texts import Texts, gathered
 from jobqueued.events import PauseAsked
+from tests.support.metrics import Measured
 from tests.support.world import World, job
 
 COUNT = 3 * SLICE + 7
@@ -23,7 +24,8 @@ class Board:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = World(*(job(f"job-{number:03}", "0 3 * * *", file="jobs.yaml") for number in range(COUNT)))
         status = {"problems": [], "stale": [], "troubles": [], "reason": None}
-        self.texts = Texts(self.world.scheduler, lambda: status, list)
+        measured = Measured(self.world)
+        self.texts = Texts(self.world.scheduler, lambda: status, lambda: measured.readings.all(self.world.now))
         self.texts.answer, self.texts.stumble = self._answer, self._stumble
         self.got: dict[int, Any] = {}
         self.bugs: dict[int, Exception] = {}
@@ -112,6 +114,31 @@ def test_of_strangers(board: Board) -> None:
     board.texts.ask(public, 201, board.world.now)
     board.until_written()
     assert (True, written + COUNT) == (201 in board.got, board.written)
+
+
+def test_metrics(board: Board) -> None:
+    """They are written for all who ask within a second, and anew for who asks later, as they grow with time alone."""
+    for ticket in (1, 2):
+        board.texts.ask(board.texts.metrics, ticket, board.world.now)
+    board.until_written()
+    board.texts.ask(board.texts.metrics, 3, board.world.now)
+    assert board.got[1] == board.got[2] == board.got[3]
+    jobs = next(family for family in board.got[1]["families"] if family["name"] == "jobqueue_job_failing")
+    assert [f"job-{number:03}" for number in range(COUNT)] == [it["labels"]["job_id"] for it in jobs["samples"]]
+    board.world.now = board.world.now._replace(mono=board.world.now.mono + PUBLIC_FOR)
+    board.texts.ask(board.texts.metrics, 4, board.world.now)
+    assert 4 not in board.got
+    board.until_written()
+    assert 4 in board.got
+
+
+def test_small_texts_are_put_together() -> None:
+    """Nothing is lost, no piece is long, and many that are empty are a piece, too."""
+    texts = [*("x" * 100 for _ in range(1000)), *[""] * 95, "y"]
+    pieces = list(gathered(texts))
+    assert "".join(texts) == "".join(pieces)
+    assert max(map(len, pieces)) < 40_000
+    assert 100 < len(pieces) < 120
 
 
 def test_no_jobs(board: Board) -> None:
