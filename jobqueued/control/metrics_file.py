@@ -16,7 +16,7 @@ from jobqueued.source import Source
 
 EVERY, HEARTBEAT = 15 * SECOND, 60 * SECOND
 _READABLE = 0o644
-_PIECES = 20
+_PIECES = 8
 """Pieces of text in a turn, some 3 ms."""
 
 
