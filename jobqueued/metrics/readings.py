@@ -103,7 +103,7 @@ class Readings:
             yield [Sample("", {JOB: OTHERS}, rest)]
 
     def _is_failing(self, job: Job) -> float:
-        return int(self._scheduler[job.id].saved.stats.is_failing)
+        return int(self._scheduler[job.id].saved.stats.fails_since is not None)
 
     def _live_runs(self, job: Job) -> float:
         return len(self._scheduler[job.id].live)
