@@ -148,14 +148,19 @@ def _key(key: Key) -> Iterator[str]:
         yield ".RE"
 
 
+_WIDEST = 24
+"""Letters of a default that the index has room for."""
+
+
 def _index() -> Iterator[str]:
     """Every key, by name: its default, and the section that tells of it; keys inside of others below those."""
     yield from (".TS", "lB lB lB", "lB l l.", "key\tdefault\tsection")
     sections = {name: title for title, keys in GROUPS.items() for name in keys}
     for name in sorted(name for name, key in JOB_KEYS.items() if not key.planned):
-        yield "\t".join(map(_roff, (name, JOB_KEYS[name].default or "\N{EN DASH}", sections[name])))
-        inner = ((f"  {key.name}", key.default) for key in JOB_KEYS[name].type.keys.values() if not key.planned)
-        yield from ("\t".join(map(_roff, (key, default or "\N{EN DASH}", sections[name]))) for key, default in inner)
+        inner = [(f"  {key.name}", key) for key in JOB_KEYS[name].type.keys.values() if not key.planned]
+        for shown, key in [(name, JOB_KEYS[name]), *inner]:
+            default = key.default if len(key.default) <= _WIDEST else "see above"
+            yield "\t".join(map(_roff, (shown, default or "\N{EN DASH}", sections[name])))
     yield ".TE"
 
 
