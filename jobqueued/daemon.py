@@ -11,7 +11,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -55,6 +55,7 @@ from jobqueued.runs.notice_sender import NoticeSender
 from jobqueued.settings import Settings, limits_of, machine_id, user_name
 from jobqueued.source import Source
 from jobqueued.state.commits import Commits
+from jobqueued.state.due_history import DueHistory
 from jobqueued.state.faults import StoreError
 from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.store import Store
@@ -89,7 +90,8 @@ class Daemon:
         self._batch = WriteBatch(store)
         self._commits = Commits(store, self._batch, self._everything, paths, log)
         self._watch = _watch(paths, config, store)
-        self._job_files = JobFiles(self._watch, self._batch.take_files, log)
+        self._due_history = DueHistory(store, config.timezone)
+        self._job_files = JobFiles(self._watch, self._take_files, log)
         self._reload = Reload(self._watch, SettingsFile(paths.config, config), self._scheduler.catalog, self._reloaded)
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})
         self._lock_processes, self._path_triggers = LockProcesses(paths.run / "with-lock"), PathTriggers()
@@ -237,6 +239,7 @@ class Daemon:
             self._path_triggers.want(self._scheduler.catalog.awaited_names("path"))
             self._reconcile_notices()
             self._counts.make_room(self._scheduler.catalog)
+        self._batch.take_due_changes(self._due_history.after(happened, now.wall))
         decided += self._decisions.following(now, admit=admit)
         self._counts.about(decided)
         decided += self._notice_sender.decide(decided, now)
@@ -244,6 +247,10 @@ class Daemon:
             self._methods.texts.version += 1
         if decided or self._commits:
             self._acts.carry_out(decided)
+
+    def _take_files(self, files: Mapping[str, bytes | None]) -> None:
+        self._batch.take_files(files)
+        self._due_history.take_files(files)
 
     def _reconcile_notices(self) -> None:
         catalog, invalid = self._scheduler.catalog, self._scheduler.invalid

@@ -113,6 +113,22 @@ class Incident(NamedTuple):
     told: tuple[tuple[str, int], ...] = ()
 
 
+class DueChange(NamedTuple):
+    """A change of what the clock makes due: what there was before held `until` one instant, this holds `since` another.
+
+    `kind` "file": the job file of this name has this text (None: it is gone), `timezone` where a job names none.
+    "start": the daemon was down in between.  "clock": the clock was set from the one to the other.
+    """
+
+    kind: str
+    name: str
+    until: int
+    since: int
+    digest: str = ""
+    timezone: str = ""
+    text: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """A notice that waits to be sent to a target: `about` is what its receiver is told (docs/notices.md).

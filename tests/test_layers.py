@@ -43,6 +43,7 @@ WINGS: dict[str, list[str]] = {
     "host": ["linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
+        "due_history",
         "takeover", "housekeeping",
     ],
     "runs": [

@@ -8,7 +8,7 @@ from pathlib import Path
 from jobqueued.model import LIVE, PENDING, RunState
 from jobqueued.state.faults import StoreError
 
-VERSION = 5
+VERSION = 6
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -43,6 +43,12 @@ CREATE INDEX history ON run (queued, job, number, state) WHERE {ENDED};
     4: """
 CREATE TABLE incident (subject TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE notice (id INTEGER PRIMARY KEY, value TEXT NOT NULL);
+""",
+    5: """
+CREATE TABLE due_change (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, until INTEGER NOT NULL, since INTEGER NOT NULL,
+    digest TEXT NOT NULL, timezone TEXT NOT NULL, text BLOB
+);
 """,
 }
 """What each format needs to become the next."""

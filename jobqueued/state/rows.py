@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_
 
 from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.queue.placement import Placed
-from jobqueued.saved import Hold, Incident, JobStats, Notice, Outcome, SavedJob
+from jobqueued.saved import DueChange, Hold, Incident, JobStats, Notice, Outcome, SavedJob
 
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -151,6 +151,36 @@ def read_notices(db: sqlite3.Connection) -> tuple[list[Incident], list[Notice]]:
     for noun in (*incidents, *notices):
         _look_at(noun)
     return incidents, notices
+
+
+CHANGES_OF_A_FILE, BYTES_OF_A_FILE, CHANGES, BYTES = 1000, 4 << 20, 20_000, 16 << 20
+"""So many changes of what was due are kept, of one file and in all, and so many bytes of their texts."""
+_DUE_COLUMNS = "kind, name, until, since, digest, timezone, text"
+PUT_DUE_CHANGE = f"INSERT INTO due_change ({_DUE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+DROP_DUE_CHANGES = f"""
+DELETE FROM due_change WHERE id IN (
+    SELECT id FROM (
+        SELECT id, text,
+            row_number() OVER of_a_file AS of_file, total(length(text)) OVER of_a_file AS bytes_of_file,
+            row_number() OVER of_all AS of_all, total(length(text)) OVER of_all AS bytes_of_all
+        FROM due_change
+        WINDOW of_a_file AS (PARTITION BY kind, name ORDER BY id DESC), of_all AS (ORDER BY id DESC)
+    )
+    WHERE (of_file > 1 OR text IS NULL) AND (
+        of_file > {CHANGES_OF_A_FILE} OR bytes_of_file > {BYTES_OF_A_FILE}
+        OR of_all > {CHANGES} OR bytes_of_all > {BYTES}
+    )
+)
+"""
+"""The oldest go first; the text that a file has now stays."""
+DUE_CHANGES = f"SELECT id, {_DUE_COLUMNS} FROM due_change WHERE id > ? ORDER BY id LIMIT ?"
+
+
+def due_change_in(row: tuple[Any, ...]) -> DueChange:
+    """A change of what was due, as its row has it; one of NONSENSE."""
+    change = DueChange(*row)
+    _look_at(change)
+    return change
 
 
 class Kept(NamedTuple):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobqueued.model import Record, Run, RunId
-from jobqueued.saved import Hold, Incident, Notice, SavedJob
+from jobqueued.saved import DueChange, Hold, Incident, Notice, SavedJob
 from jobqueued.state import opening, rows
 from jobqueued.state.ballast import Ballast
 from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure
@@ -152,17 +152,24 @@ class Store:
         with self._reading():
             return rows.read_notices(self._db)
 
+    def due_changes(self, after: int, limit: int) -> list[tuple[int, DueChange]]:
+        """The changes of what was due that follow the one of this number, the oldest first, by number; StoreError."""
+        with self._reading():
+            found = self._db.execute(rows.DUE_CHANGES, (after, limit)).fetchall()
+            return [(number, rows.due_change_in(row)) for number, *row in found]
+
     def commit(
         self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, SavedJob],
         files: Mapping[str, bytes | None] | None = None, meta: Mapping[str, str | None] | None = None,
         forgotten: Iterable[RunId] = (), incidents: Mapping[str, Incident | None] | None = None,
-        notices: Mapping[int, Notice | None] | None = None,
+        notices: Mapping[int, Notice | None] | None = None, due_changes: Iterable[DueChange] = (),
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
 
         A file of None is gone, and so are an incident, a notice and a value of `meta`: "boot", before which all that
         was live is recovered, "hold", or "untaken": records may be without their rows.
         """
+        due = list(due_changes)
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
             ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
@@ -171,6 +178,8 @@ class Store:
             *_changed("meta", "name", meta),
             *_changed("incident", "subject", incidents, rows.incident_text),
             *_changed("notice", "id", notices, rows.notice_text),
+            (rows.PUT_DUE_CHANGE, due),
+            (rows.DROP_DUE_CHANGES, [()] if due else []),
             ("INSERT OR REPLACE INTO meta VALUES ('saved', ?)", [(str(time.time_ns()),)]),
         ]
         self._write(changes)

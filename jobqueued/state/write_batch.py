@@ -16,7 +16,7 @@ from jobqueued.commands import (
     SaveRun,
 )
 from jobqueued.model import Record, Run, RunId
-from jobqueued.saved import Incident, Notice, SavedJob
+from jobqueued.saved import DueChange, Incident, Notice, SavedJob
 from jobqueued.state.faults import CommitFailed, Fault
 from jobqueued.state.rows import hold_text
 from jobqueued.state.store import Store
@@ -36,9 +36,10 @@ class WriteBatch:
         """The reason why files that were accepted are not saved although all else is; "": they are."""
         self._incidents: dict[str, Incident | None] = {}
         self._notices: dict[int, Notice | None] = {}
+        self._due_changes: dict[tuple[str, str], DueChange] = {}
 
     def __bool__(self) -> bool:
-        told = self._incidents or self._notices
+        told = self._incidents or self._notices or self._due_changes
         return bool(self.runs or self._forgotten or self._jobs or self._files or self._meta or told)
 
     def take(self, command: Command) -> None:
@@ -65,6 +66,17 @@ class WriteBatch:
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Keep the texts of accepted files, by name; None: it is gone."""
         self._files |= files
+
+    def take_due_changes(self, changes: Iterable[DueChange]) -> None:
+        """Keep changes of what is due; of one file that waits already they become one, so that there is a limit."""
+        for change in changes:
+            before = self._due_changes.pop((change.kind, change.name), change)
+            self._due_changes[change.kind, change.name] = change._replace(until=before.until)
+
+    @property
+    def due_changes(self) -> list[DueChange]:
+        """Those that are not durable yet, the oldest first."""
+        return list(self._due_changes.values())
 
     def note_untaken(self, *, some: bool) -> None:
         """Keep whether records may be without their rows, so that the next start looks at all of them."""
@@ -106,14 +118,17 @@ class WriteBatch:
         told = ""
         notices = self._incidents, self._notices
         try:
-            self._store.commit(self.runs, self._jobs, self._files, self._meta, self._forgotten, *notices)
-            self._files, self.trouble = {}, ""
+            self._store.commit(
+                self.runs, self._jobs, self._files, self._meta, self._forgotten, *notices, self.due_changes
+            )
+            self._files, self._due_changes, self.trouble = {}, {}, ""
         except CommitFailed as error:
-            if not self._files or error.fault is not Fault.FULL:
+            if not (self._files or self._due_changes) or error.fault is not Fault.FULL:
                 raise
             self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *notices)
             was_told = self.trouble
-            self.trouble = f"no room for the last good text of {', '.join(self._files)}: {error}"
+            names = self._files or [name or kind for kind, name in self._due_changes]
+            self.trouble = f"no room for the last good text of {', '.join(names)}: {error}"
             told = "" if was_told else self.trouble
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
         self._incidents, self._notices = {}, {}

@@ -1,0 +1,154 @@
+"""due_history: what was due is kept with its instants, in the commit of what changes it, up to a limit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobqueued.commands import SaveBoot
+from jobqueued.events import ClockStepped, Event, FileGone, JobsRead, Woke
+from jobqueued.model import SECOND
+from jobqueued.saved import DueChange
+from jobqueued.state import rows
+from jobqueued.state.due_history import DueHistory
+from jobqueued.state.store import Store
+from jobqueued.state.write_batch import WriteBatch
+from tests.support.states import limit_pages
+
+
+class Life:
+    """A daemon, as far as it keeps this."""
+
+    def __init__(self, directory: Path, timezone: str = "UTC") -> None:
+        self.store = Store(directory)
+        self.history, self.batch = DueHistory(self.store, timezone), WriteBatch(self.store)
+
+    def read(self, wall: int, name: str, text: bytes | None) -> None:
+        """A turn in which a file is accepted, or gone."""
+        path = f"/etc/jobqueue.d/{name}"
+        self.keep({name: text})
+        self.turn(wall, FileGone(path) if text is None else JobsRead(path, ()))
+
+    def keep(self, files: dict[str, bytes | None]) -> None:
+        """Texts come before the events about them."""
+        self.batch.take_files(files)
+        self.history.take_files(files)
+
+    def turn(self, wall: int, *happened: Event) -> None:
+        """A turn and its commit."""
+        self.batch.take_due_changes(self.history.after(happened, wall))
+        self.batch.commit()
+
+    def told(self) -> list[tuple[str, str, int, int, bytes | None]]:
+        """What is kept, without digests."""
+        return [(c.kind, c.name, c.until, c.since, c.text) for _, c in self.store.due_changes(0, 1 << 30)]
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Iterator[Callable[..., Life]]:
+    """Lives one after the other."""
+    lives: list[Life] = []
+
+    def begin(timezone: str = "UTC") -> Life:
+        if lives:
+            lives[-1].store.close()
+        lives.append(Life(tmp_path, timezone))
+        return lives[-1]
+
+    yield begin
+    lives[-1].store.close()
+
+
+def test_changes_of_files_and_of_the_clock(life: Callable[..., Life]) -> None:
+    """A text is kept once with the instant of its turn; the same again is none; what is no change costs no row."""
+    one = life()
+    one.turn(5, Woke())
+    one.read(10, "a.yaml", b"1")
+    one.read(11, "a.yaml", b"1")
+    one.read(12, "a.yaml", b"2")
+    one.turn(20, ClockStepped(5), Woke())
+    one.read(30, "a.yaml", None)
+    assert one.told() == [
+        ("start", "", 10, 10, None), ("file", "a.yaml", 10, 10, b"1"), ("file", "a.yaml", 12, 12, b"2"),
+        ("clock", "", 15, 20, None), ("file", "a.yaml", 30, 30, None),
+    ]  # fmt: skip
+    assert one.store.due_changes(1, 1)[0][1].digest == hashlib.sha256(b"1").hexdigest()
+
+
+def test_a_file_that_changes_while_the_daemon_is_down(life: Callable[..., Life]) -> None:
+    """Its old text held until the last commit; one that is away at the start, and gone later, held until then, too."""
+    one = life()
+    one.read(10, "a.yaml", b"1")
+    one.read(10, "b.yaml", b"b")
+    one.read(10, "c.yaml", b"c")
+    two = life()
+    ((saved,),) = two.store.query("SELECT value FROM meta WHERE name = 'saved'")
+    two.turn(90, JobsRead("c.yaml", ()))
+    two.read(90, "a.yaml", b"2")
+    two.read(95, "b.yaml", None)
+    two.read(99, "c.yaml", b"c2")
+    assert two.told()[4:] == [
+        ("start", "", int(saved), 90, None), ("file", "a.yaml", int(saved), 90, b"2"),
+        ("file", "b.yaml", int(saved), 95, None), ("file", "c.yaml", 99, 99, b"c2"),
+    ]  # fmt: skip
+
+
+def test_what_nobody_has_noted_is_noted_at_a_start(life: Callable[..., Life]) -> None:
+    """A file that did not change is noted once by the first daemon that can, and again where the zone is another."""
+    life().store.commit({}, {}, {"a.yaml": b"1"})
+    for wall, timezone in ((10, "UTC"), (20, "UTC"), (30, "Asia/Tokyo")):
+        one = life(timezone)
+        one.turn(wall, JobsRead("/etc/jobqueue.d/a.yaml", ()))
+    assert [(10, "UTC"), (30, "Asia/Tokyo")] == [
+        (c.since, c.timezone) for _, c in one.store.due_changes(0, 99) if c.kind == "file"
+    ]
+
+
+def test_what_waits_for_a_commit_is_bounded(tmp_path: Path, life: Callable[..., Life]) -> None:
+    """Changes of one file that find no room become one, which tells until when it is known what held before."""
+    one = life()
+    one.read(10, "a.yaml", b"1")
+    (tmp_path / "ballast").unlink()
+    limit_pages(one.store, 0)
+    for wall in (20, 30):
+        one.keep({"a.yaml": b"x" * 100_000 * wall})
+        one.batch.take_due_changes(one.history.after([JobsRead("a.yaml", ())], wall))
+        one.batch.commit()
+    one.batch.take(SaveBoot("x"))
+    assert [(20, 30)] == [(c.until, c.since) for c in one.batch.due_changes]
+    limit_pages(one.store, 10_000)
+    assert ("", False) == (one.batch.commit(), bool(one.batch))
+    assert ("file", "a.yaml", 20, 30) == one.told()[-1][:4]
+
+
+@pytest.mark.parametrize(
+    ("bound", "kept"),
+    [("CHANGES_OF_A_FILE", "b a3 a4"), ("BYTES_OF_A_FILE", "b a4"), ("CHANGES", "b a3 a4"), ("BYTES", "b a4")],
+)
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bound: str, kept: str) -> None:
+    """The oldest go first, of each file and of all, but never the text that a file has now."""
+    monkeypatch.setattr(rows, "DROP_DUE_CHANGES", _bounded(bound, 2 if "CHANGES" in bound else 5))
+    store = Store(tmp_path)
+    for name, number in (("b", 0), ("a", 1), ("a", 2), ("a", 3), ("a", 4)):
+        store.commit({}, {}, due_changes=[DueChange("file", name, number, number * SECOND, "", "UTC", b"text")])
+    assert kept == " ".join(c.name + (f"{c.until}" if c.name == "a" else "") for _, c in store.due_changes(0, 99))
+    store.close()
+
+
+def _bounded(bound: str, limit: int) -> str:
+    """The statement with one of its bounds set so low."""
+    return rows.DROP_DUE_CHANGES.replace(f"> {getattr(rows, bound)}", f"> {limit}", 1)
+
+
+def test_a_file_that_is_gone_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Names that come and go, each another, do not pile up."""
+    monkeypatch.setattr(rows, "DROP_DUE_CHANGES", _bounded("CHANGES", 4))
+    store = Store(tmp_path)
+    for number in range(9):
+        store.commit({}, {}, due_changes=[DueChange("file", f"{number}", 1, 1, "", "UTC", b"text")])
+        store.commit({}, {}, due_changes=[DueChange("file", f"{number}", 2, 2)])
+    assert 4 == len(store.due_changes(0, 99))
+    store.close()
