@@ -1,6 +1,7 @@
 """Skips: occurrences that will not run, with the record that says why.
 
-Consecutive skips of one job, made due by the same and for one reason, share a record.
+Consecutive skips of one job, made due by the same and for one reason, share a record, but not over a correction of the
+clock: it would be of an earlier era than its last due time, and with a lost state.db that era would begin again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause
     """Skip occurrences before they are runs; the skip that covers them."""
     state, last = turn.state[job.id], occurrences[-1].due
     run = state.skip
-    if run is not None and (run.reason, run.trigger, run.asked_by) == (reason, *cause[:2]):
+    is_like = run is not None and (run.reason, run.trigger, run.asked_by) == (reason, *cause[:2])
+    if run is not None and is_like and _era(run.key) == _era(occurrences[0].key):
         run = replace(run, last_due=last, count=run.count + len(occurrences))
     else:
         run = turn.state.number(occurrences[0], turn.now.wall, **cause._asdict())
@@ -61,7 +63,13 @@ def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:
     """The skip before a run of the clock that was never sent to the launcher, if it is for this reason, too."""
     if preceding is None or run.trigger != CLOCK.trigger or run.attempt:
         return None
-    return preceding if (preceding.reason, preceding.trigger) == (reason, run.trigger) else None
+    is_like = (preceding.reason, preceding.trigger, _era(preceding.key)) == (reason, run.trigger, _era(run.key))
+    return preceding if is_like else None
+
+
+def _era(key: str) -> str:
+    """The part of a clock's key that says after which correction of the clock; "" of any other."""
+    return key.partition(".")[0] if key.startswith("c") else ""
 
 
 def _skipped(turn: Turn, run: Run, job: Job | None, first: int, count: int) -> None:

@@ -374,6 +374,17 @@ def test_a_small_clock_step_is_a_gap_like_any_other() -> None:
     assert world.covered("a")[-1] == "01:30"
 
 
+def test_a_skip_covers_nothing_beyond_a_correction() -> None:
+    """What is skipped after a large step back has a record of its own, with a key of the new era."""
+    world = World(job("a", "*/10 * * * *"))
+    world.pause("a")
+    world.pass_time(35 * 60)
+    world.step_clock(-4 * 3600)
+    world.pass_time(20 * 60)
+    assert world.covered("a") == ["00:10…00:30 paused ×3", "20:40…20:50 paused ×2"]
+    assert ["c0", "c1"] == [run.key.partition(".")[0] for run, _ in world.rows.values()]
+
+
 def test_a_large_step_forward_is_a_correction() -> None:
     """Over 3 h forward nothing is caught up; one record says why."""
     world = World(job("a", "0 * * * *"))
