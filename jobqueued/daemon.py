@@ -87,10 +87,10 @@ class Daemon:
         """What saves that all of this boot was recovered, once it was."""
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
-        self._batch = WriteBatch(store)
+        self._due_history = DueHistory.of(store, config.timezone)
+        self._batch = WriteBatch(store, self._due_history.anew)
         self._commits = Commits(store, self._batch, self._everything, paths, log)
         self._watch = _watch(paths, config, store)
-        self._due_history = DueHistory(store, config.timezone)
         self._job_files = JobFiles(self._watch, self._take_files, log)
         self._reload = Reload(self._watch, SettingsFile(paths.config, config), self._scheduler.catalog, self._reloaded)
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})

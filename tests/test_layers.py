@@ -30,6 +30,7 @@ WINGS: dict[str, list[str]] = {
         "process_types", "notify_keys", "keys", "foreign",
         "settings_keys", "reader", "oddities", "schema",
     ],
+    "audit": ["timeline", "comparison"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "recollection", "timers", "job_state",
@@ -53,14 +54,15 @@ WINGS: dict[str, list[str]] = {
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "listing", "path_triggers"],
     "control": [
         "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls",
-        "notice_calls", "monitor", "settings_file", "reload", "listener", "server", "metrics_file", "methods",
+        "notice_calls", "due_calls", "monitor", "settings_file", "reload", "listener", "server", "metrics_file", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
-        "unlikely", "output", "job_files", "offline", "follow", "check", "doctor", "emit", "history", "hold", "list",
-        "locks",
-        "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",
+        "unlikely", "output", "job_files", "offline", "follow", "due_changes", "audit", "check", "doctor", "emit", "history",
+        "hold", "list",
+        "locks", "logs", "metrics", "next", "notify",
+        "pause", "reload", "run", "show", "status", "stop", "top", "why",
         "with_lock", "main", "__main__",
     ],
 }  # fmt: skip
@@ -72,7 +74,7 @@ vocabulary, settings and daemon (the composition root) are the files at the top 
 MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
 
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
-PURE_WINGS = {"vocabulary", "timing", "jobfile", "queue", "core", "notices", "metrics"}
+PURE_WINGS = {"vocabulary", "timing", "jobfile", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {"child/text", "control/interface", "control/varlink", "control/views"}
 
 STANDARD = {

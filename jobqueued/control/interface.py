@@ -211,8 +211,9 @@ method Next(job: string, count: int) -> (
 )
 
 # Records, newest first by when the run was queued: of one job or all, in some states, queued from since on and before
-# until. First come the runs that are live. A reply has at most limit runs (50, also by default), fewer where many
-# were passed over; its next, as before, gets what follows, and where it is null there is no more.
+# until. First come the runs that are live, and those that wait to start where their state is asked for. A reply has at
+# most limit runs (50, also by default), fewer where many were passed over; its next, as before, gets what follows, and
+# where it is null there is no more.
 method History(job: ?string, states: ?[]string, since: ?string, until: ?string, before: ?string, limit: ?int) -> (
   runs: []object,
   next: ?string
@@ -312,6 +313,24 @@ method Resume(job: string) -> (was_paused: bool, enabled: bool, invalid: ?string
 
 # The record of a run, once the run has ended.
 method Wait(run: string) -> (record: object)
+
+# A change of what the clock makes due: what there was before held until one instant, this holds since another. Kind
+# file: the job file of this name has this text, in base64 (null: it is gone), and this zone where a job names none.
+# Kind start: the daemon was down in between. Kind clock: the clock was set from the one to the other.
+type DueChange (
+  kind: string,
+  name: string,
+  until: string,
+  since: string,
+  digest: string,
+  timezone: string,
+  text: ?string
+)
+
+# The changes of what was due, oldest first, as far as they are kept: for an audit of the records. As job files may hold
+# secrets, only root and the daemon's own user may ask. A reply has some of them; its next, as after, gets what follows,
+# and where it is null there is no more.
+method DueChanges(after: ?int) -> (changes: []DueChange, next: ?int)
 
 # Read every job file that has changed, and answer when its jobs count: what became of which ids, and what is refused.
 method Reload() -> (

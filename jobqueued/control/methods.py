@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from jobqueued.child.trust import name_of
 from jobqueued.control import views
+from jobqueued.control.due_calls import due_changes
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.monitor import Monitor
 from jobqueued.control.notice_calls import NoticeCalls
@@ -120,6 +121,7 @@ class Methods:
             "Notices": reads(self._notices.told),
             "Notify": acts(self._notices.test),
             "Evict": acts(lambda p: self._locks.evict(p["holder"], peer, ticket)),
+            "DueChanges": reads(lambda p: due_changes(self._store, self._batch, p.get("after", 0), peer)),
             "Release": acts(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
             "Wait": reads(lambda p: self._await_end(p["run"], ticket)),
         }
@@ -228,7 +230,8 @@ class Methods:
         place, among_live = _place(asked.get("before", _LIVE_PLACE))
         fresh: list[tuple[Mark, Run]] = []
         if among_live:
-            fresh = [(mark, run) for mark, run in self._fresh(job, place) if wanted(mark, run.state)][:limit]
+            found = self._fresh(job, place, states or ())
+            fresh = [(mark, run) for mark, run in found if wanted(mark, run.state)][:limit]
             place = NEWEST._replace(queued=last)
         ended = self._batch.ended
         runs = [ended.get(run.id) or self._begun(run) for _, run in fresh]
@@ -240,9 +243,9 @@ class Methods:
         runs += [known for known in page.records if RunId.parse(known["run"]) not in ended]
         return {"runs": runs, "next": None if page.end is None else _place_text(page.end)}
 
-    def _fresh(self, job: str | None, before: Mark) -> list[tuple[Mark, Run]]:
-        """The live runs, and those whose end is not saved yet, that come after a place, newest first."""
-        live = [run for run in self._scheduler.runs.values() if run.state in LIVE]
+    def _fresh(self, job: str | None, before: Mark, wanted: Container[str]) -> list[tuple[Mark, Run]]:
+        """The live runs, those of `wanted` states, and those whose end is not saved yet, from a place on."""
+        live = [run for run in self._scheduler.runs.values() if run.state in LIVE or run.state in wanted]
         runs = live + [run for run, record in self._batch.runs.values() if record is not None]
         marks = ((Mark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
         return sorted((found for found in marks if found[0] < before), key=itemgetter(0), reverse=True)

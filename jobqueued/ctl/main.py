@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from jobqueued import __version__
+from jobqueued.ctl.audit import audit
 from jobqueued.ctl.check import check
 from jobqueued.ctl.doctor import doctor
 from jobqueued.ctl.emit import emit
@@ -132,6 +133,6 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    hold, drain, release, with_lock, locks, notify, metrics, reload, check, doctor,
+    hold, drain, release, with_lock, locks, notify, metrics, reload, check, audit, doctor,
 ):  # fmt: skip
     main.add_command(command)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from jobqueued.events import ClockStepped, Event, FileGone, JobsRead
@@ -22,23 +23,28 @@ _GONE = ("", "")
 class DueHistory:
     """Changes since the start.  `timezone` is that of jobs that name none.
 
-    What can't be read of what an earlier daemon noted is noted anew.
+    Of what an earlier daemon left, `newest` are digest and zone of each file that was noted last, `texts` those that
+    were accepted last, by name, and `saved_at` is its last commit (wall; 0: none).
     """
 
-    def __init__(self, store: Store, timezone: str) -> None:
-        self._timezone = timezone
-        self._newest: dict[str, tuple[str, str]] = {}
-        self._texts: dict[str, bytes | None] = {}
-        """Those that were read, or kept from before the start, and of which no event has told."""
-        self._saved_at = 0
-        """The last commit before the start (wall): the jobs of files that change meanwhile were due until then."""
+    def __init__(
+        self, timezone: str, newest: Mapping[str, tuple[str, str]], texts: Mapping[str, bytes], saved_at: int
+    ) -> None:
+        self._timezone, self._newest, self._saved_at = timezone, dict(newest), saved_at
+        self._texts: dict[str, bytes | None] = dict(texts)
+        """Those of which no event has told."""
+        self._unread = set(texts)
+        """Files that did not count since the start; so what they made due before was so until the last commit."""
         self._has_begun = False
+
+    @classmethod
+    def of(cls, store: Store, timezone: str) -> DueHistory:
+        """Go on with what there is in state.db; what can't be read there is noted anew."""
         with contextlib.suppress(StoreError):
-            self._newest = {name: (digest, zone) for name, digest, zone in store.query(_NEWEST)}
-            self._texts |= store.files()
+            newest = {name: (digest, zone) for name, digest, zone in store.query(_NEWEST)}
             found = store.query("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'saved'")
-            self._saved_at = found[0][0] if found else 0
-        self._unread = set(self._texts)
+            return cls(timezone, newest, store.files(), found[0][0] if found else 0)
+        return cls(timezone, {}, {}, 0)
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Take the texts of accepted files, by name; None: it is gone.  An event tells of each."""
@@ -54,6 +60,16 @@ class DueHistory:
                     yield from self._started(wall)
                     yield from self._changed(os.path.basename(path), wall)
 
+    def anew(self, texts: Mapping[str, bytes | None]) -> Iterator[DueChange]:
+        """Yield these texts of accepted files as what is due from now on: what was before is lost with a state.db."""
+        wall = time.time_ns()
+        for name, text in texts.items():
+            if text is not None:
+                yield DueChange("file", name, wall, wall, *self._version(text), text)
+
+    def _version(self, text: bytes | None) -> tuple[str, str]:
+        return _GONE if text is None else (hashlib.sha256(text).hexdigest(), self._timezone)
+
     def _started(self, wall: int) -> Iterator[DueChange]:
         if not self._has_begun:
             self._has_begun = True
@@ -65,7 +81,7 @@ class DueHistory:
         text = self._texts.pop(name)
         is_first = name in self._unread
         self._unread.discard(name)
-        version = _GONE if text is None else (hashlib.sha256(text).hexdigest(), self._timezone)
+        version = self._version(text)
         if version != self._newest.get(name, _GONE):
             self._newest[name] = version
             yield DueChange("file", name, self._saved_at if is_first else wall, wall, *version, text)

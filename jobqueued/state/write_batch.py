@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from jobqueued.commands import (
     Command,
@@ -23,10 +23,15 @@ from jobqueued.state.store import Store
 
 
 class WriteBatch:
-    """Collects the `Save…` commands and the accepted files of one turn, or of many while the disk is full."""
+    """Collects the `Save…` commands and the accepted files of one turn, or of many while the disk is full.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    `due_anew` tells of texts of job files what a new state.db has to hold as the history of what was due.
+    """
+
+    def __init__(
+        self, store: Store, due_anew: Callable[[Mapping[str, bytes | None]], Iterable[DueChange]] = lambda _texts: ()
+    ) -> None:
+        self._store, self._due_anew = store, due_anew
         self.runs: dict[RunId, tuple[Run, Record | None]] = {}
         self._forgotten: set[RunId] = set()
         self._jobs: dict[str, SavedJob] = {}
@@ -106,6 +111,8 @@ class WriteBatch:
         for command in everything:
             self.take(command)
         self._files = {**texts, **self._files}
+        self._due_changes = {}
+        self.take_due_changes(self._due_anew(self._files))
         self._meta["untaken"] = "1"
 
     def commit(self, *, proven: bool = True) -> str:

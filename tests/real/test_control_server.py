@@ -846,7 +846,7 @@ ASKS = [
     call("History"), call("Logs", run="old@1"), call("Reload"), call("Stop", run="old@1"), call("Rerun", run="old@1"),
     call("Emit", event="deployed"), call("Why", run="old@1"), call("SkipNext", job="backup"), call("Hold"),
     call("Release"), call("Lock", lock="tape"), call("Usage"), call("Locks"), call("Evict", holder=":with-lock@1"),
-    call("Notices"), call("Notify"), call("Metrics"),
+    call("Notices"), call("Notify"), call("Metrics"), call("DueChanges"),
 ]  # fmt: skip
 
 
@@ -920,6 +920,7 @@ class TestPermission:
         assert "error" not in client.ask("Describe", job="backup")
         for method, asked in (("Run", {"job": "backup"}), ("Hold", {}), ("Lock", {"lock": "tape"}), ("Reload", {})):
             assert "io.jobqueue.PermissionDenied" == client.ask(method, **asked)["error"]
+        assert "job files may hold secrets" in client.ask("DueChanges")["parameters"]["reason"]
         assert ([], []) == (real.happened, real.reloads)
         denied = self.as_peer(real, STRANGER, GROUP + 2).ask("Describe", job="backup")
         assert "io.jobqueue.PermissionDenied" == denied["error"]

@@ -24,7 +24,7 @@ class Life:
 
     def __init__(self, directory: Path, timezone: str = "UTC") -> None:
         self.store = Store(directory)
-        self.history, self.batch = DueHistory(self.store, timezone), WriteBatch(self.store)
+        self.history, self.batch = DueHistory.of(self.store, timezone), WriteBatch(self.store)
 
     def read(self, wall: int, name: str, text: bytes | None) -> None:
         """A turn in which a file is accepted, or gone."""
@@ -152,3 +152,13 @@ def test_a_file_that_is_gone_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         store.commit({}, {}, due_changes=[DueChange("file", f"{number}", 2, 2)])
     assert 4 == len(store.due_changes(0, 99))
     store.close()
+
+
+def test_a_state_that_is_lost_in_life(life: Callable[..., Life]) -> None:
+    """The new one begins with the texts that there are, each since now."""
+    one = life()
+    batch = WriteBatch(one.store, one.history.anew)
+    batch.begin_anew([], {"a.yaml": b"1", "b.yaml": b"2"})
+    batch.commit()
+    assert [("a.yaml", b"1"), ("b.yaml", b"2")] == [(name, text) for _, name, _, _, text in one.told()]
+    assert all(until == since > 0 for _, _, until, since, _ in one.told())

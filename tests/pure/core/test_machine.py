@@ -32,7 +32,8 @@ from jobqueued.model import (
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
-from tests.support.world import World, job
+from tests.support.audited import AuditedWorld
+from tests.support.world import job
 
 NAMES = ["a", "b", "c", "d", "e"]
 FILES = ["one.yaml", "two.yaml"]
@@ -105,7 +106,9 @@ class Machine(RuleBasedStateMachine):
     def begin(self, slots: int | None, seconds: int, jobs: tuple[Job, ...]) -> None:
         """A host with some jobs."""
         times = {name: seconds * (number + 1) / 3 for number, name in enumerate(NAMES)}
-        self.world = World(max_running=slots, resources={"gpu": 2, "cpu": 2000, "memory": 1 << 30}, seconds=times)
+        self.world = AuditedWorld(
+            max_running=slots, resources={"gpu": 2, "cpu": 2000, "memory": 1 << 30}, seconds=times
+        )
         self.tickets = 0
         self.seen: dict[str, tuple[str, int, int, int]] = {}
         self.seen_kept = dict(self.seen)
@@ -365,6 +368,11 @@ class Machine(RuleBasedStateMachine):
             self.seen[name] = memory.rhythm, memory.era, memory.cursor, covered
         if self.world.kept is None:
             self.seen_kept = dict(self.seen)
+
+    def teardown(self) -> None:
+        """Who knows only the files' history and the records finds that each due time has one."""
+        if hasattr(self, "world"):
+            assert [] == [(found.job, one) for found in self.world.audit() for one in found.findings]
 
     @invariant()
     def nobody_waits_who_could_start(self) -> None:

@@ -1,0 +1,1 @@
+"""Audit: due times beside records, read by nobody who has decided about them."""

@@ -1,0 +1,212 @@
+"""The comparison of what was due with the records: every due time has one, a run or a skip, and none has two."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from jobqueued.audit.timeline import SLACK, Down, Span
+from jobqueued.model import RunId, to_instant
+
+_CLOCK = re.compile(r"c(\d{1,18})\.\d+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cover:
+    """A record, as far as it tells what it is the record of: `count` due times of its clock, from `first` to `last`.
+
+    `era` None: it was not the clock that made it due.  `is_pending`: it is no record yet, and may become part of one.
+    """
+
+    number: int
+    era: int | None
+    first: int
+    last: int
+    count: int
+    queued: int
+    is_skip: bool = False
+    is_pending: bool = False
+
+    @property
+    def key(self) -> tuple[int | None, int]:
+        """The occurrence."""
+        return self.era, self.first
+
+    @property
+    def begins(self) -> int:
+        """The instant before which nothing that is due has a later number."""
+        return self.queued if self.era is None else min(self.queued, self.first) - 1
+
+
+def cover_of(record: Mapping[str, Any], *, is_pending: bool = False) -> Cover:
+    """The due times that a record is of; ValueError, TypeError or LookupError: it makes no sense."""
+    key, due = _CLOCK.fullmatch(record["key"]), _instant(record["due"])
+    is_skip = record["state"] == "skipped"
+    last, count = (record.get("last_due"), record.get("count", 1)) if is_skip else (None, 1)
+    return Cover(
+        int(record["number"]), None if key is None else int(key[1]), due, _instant(last) if last else due, int(count),
+        _instant(record["queued"]), is_skip, is_pending,
+    )  # fmt: skip
+
+
+def _instant(text: str) -> int:
+    return to_instant(datetime.fromisoformat(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Due times in a row without a record ("hole"), or with two ("double"); the runs that have to do with it."""
+
+    what: str
+    first: int
+    last: int
+    count: int
+    runs: tuple[int, ...]
+    cause: str
+
+
+class Verdict(NamedTuple):
+    """The outcome for one job: how much was due later than `since`, and what is wrong.  `before`: why not earlier."""
+
+    job: str
+    since: int
+    before: str
+    due: int
+    findings: list[Finding]
+
+
+UNKNOWN_FILE = "its job file is not known"
+EXPIRED = "its records have expired"
+ASKED = ""
+
+
+@dataclass
+class Comparison:
+    """One job.  `kept`: so many runs, and so many skips, retention lets a job have."""
+
+    job: str
+    spans: Sequence[Span]
+    covers: Sequence[Cover]
+    kept: int
+    downs: Sequence[Down] = ()
+    _hits: Counter[int] = field(default_factory=Counter)
+
+    def verdict(self, since: int, until: int) -> Verdict:
+        """Compare what was due later than `since`, and not later than `until`."""
+        begin, before = max((self.spans[0].after, UNKNOWN_FILE), (self._records_begin(), EXPIRED), (since, ASKED))
+        self._sort()
+        expected = Counter(due for span in self.spans for due in self._judged(span, begin, until))
+        dues = sorted(expected)
+        holes = [due for due in dues if not self._is_covered(due, expected[due])]
+        findings = [*self._holes(dues, holes), *self._doubles(begin, until), *self._counts(begin, until)]
+        return Verdict(self.job, begin, before, sum(expected.values()), sorted(findings, key=lambda found: found.first))
+
+    def _records_begin(self) -> int:
+        """The instant from which on no record can have expired."""
+        known = sorted(cover for cover in self.covers if not cover.is_pending)
+        bounds = [known[0].begins] if known and known[0].number > 1 else []
+        for is_skip in (False, True):
+            of_a_kind = [cover for cover in known if cover.is_skip is is_skip]
+            bounds += [of_a_kind[0].begins] if len(of_a_kind) >= self.kept else []
+        return max(bounds, default=0)
+
+    def _sort(self) -> None:
+        self._exact = defaultdict[int, list[Cover]](list)
+        self._ranges: list[Cover] = []
+        for cover in sorted(cover for cover in self.covers if cover.era is not None):
+            if cover.count == 1:
+                self._exact[cover.first].append(cover)
+            else:
+                self._ranges.append(cover)
+        self._hits = Counter()
+
+    def _judged(self, span: Span, begin: int, until: int) -> Iterator[int]:
+        """Yield what is sure to have been due: of a job that may have had all its `max_runs`, up to its last record.
+
+        Of that, nothing in a time that came once more, as the clock was set back.
+        """
+        limit = span.job.max_runs
+        if limit is not None and max((cover.number for cover in self.covers), default=0) >= limit:
+            if any(other is not span and other.until > span.after and span.until > other.after for other in self.spans):
+                return
+            last = [cover.last for cover in self.covers if cover.era is not None and cover.last > span.after]
+            until = min(until, max((due for due in last if due <= span.until), default=span.after))
+        yield from span.dues(begin, until)
+
+    def _is_covered(self, due: int, times: int) -> bool:
+        missing = times - len({cover.era for cover in self._exact.get(due, ())})
+        for cover in self._ranges:
+            if missing > 0 and cover.first <= due <= cover.last:
+                self._hits[cover.number] += 1
+                missing -= 1
+        return missing <= 0
+
+    # findings
+
+    def _holes(self, dues: Sequence[int], holes: Iterable[int]) -> Iterator[Finding]:
+        """Tell of due times without a record, those in a row together."""
+        place = {due: number for number, due in enumerate(dues)}
+        rows: list[list[int]] = []
+        for due in holes:
+            if rows and place[due] == place[rows[-1][-1]] + 1:
+                rows[-1].append(due)
+            else:
+                rows.append([due])
+        for row in rows:
+            gone = self._gone_about(row[0], row[-1])
+            yield Finding("hole", row[0], row[-1], len(row), tuple(gone[:10]), self._cause(row[0], row[-1], gone))
+
+    def _gone_about(self, first: int, last: int) -> list[int]:
+        """The numbers without a record between those of the records before and after some due times."""
+        clocked = sorted((cover for cover in self.covers if cover.era is not None), key=lambda cover: cover.first)
+        place = bisect_left(clocked, first, key=lambda cover: cover.first)
+        after = [cover.number for cover in clocked[place:] if cover.first > last][:1]
+        low = clocked[place - 1].number if place else 0
+        known = {cover.number for cover in self.covers}
+        high = after[0] if after else max(known, default=0)
+        return [number for number in range(low + 1, high) if number not in known]
+
+    def _cause(self, first: int, last: int, gone: Sequence[int]) -> str:
+        if gone:
+            runs = str(RunId(self.job, gone[0])) + (f" to @{gone[-1]}" if len(gone) > 1 else "")
+            return f"the record of {runs} is gone: removed by somebody, or damaged"
+        for down in self.downs:
+            if down.begin <= last and first <= down.end:
+                by = "the clock was set over it" if down.step else "the daemon was down, and did not make up for it"
+                return f"{by}; no number is missing"
+        return "no number is missing: it was never made due, or its record was the last"
+
+    def _doubles(self, begin: int, until: int) -> Iterator[Finding]:
+        cause = "{} and {} are one occurrence: an older state.db was put back, or a record copied"
+        for due, covers in self._exact.items():
+            sure = sorted((cover for cover in covers if not cover.is_pending), key=lambda cover: (cover.key, cover))
+            for one, two in pairwise(sure):
+                if one.key == two.key and begin < due <= until:
+                    runs = RunId(self.job, one.number), RunId(self.job, two.number)
+                    yield Finding("double", due, due, 1, (one.number, two.number), cause.format(*runs))
+        for one, two in pairwise(sorted(self._ranges, key=lambda cover: (cover.era, cover.first))):
+            if one.era == two.era and two.first <= one.last and begin < two.first <= until:
+                runs = RunId(self.job, one.number), RunId(self.job, two.number)
+                last, least = min(one.last, two.last), min(one.count, two.count)
+                yield Finding("double", two.first, last, least, (one.number, two.number), cause.format(*runs))
+
+    def _counts(self, begin: int, until: int) -> Iterator[Finding]:
+        """Tell of skips that count fewer due times than there were, or more."""
+        for cover in self._ranges:
+            hits, run = self._hits[cover.number], RunId(self.job, cover.number)
+            if not begin < cover.first <= cover.last <= until or hits == cover.count:
+                continue
+            about = [span for span in self.spans if span.after < cover.last and cover.first <= span.until + SLACK]
+            beside = (one for one in self.covers if one.first <= cover.last and cover.first <= one.last)
+            is_sure = len(about) == 1 and {one.era for one in beside} - {None} == {cover.era}
+            is_sure = is_sure and about[0].after < cover.first and cover.last <= about[0].until
+            if hits > cover.count or is_sure:  # in other times there may be more than was surely due
+                what, other = ("hole", hits - cover.count) if hits > cover.count else ("double", cover.count - hits)
+                cause = f"{run} counts {cover.count} of {hits} that were due and have no other record"
+                yield Finding(what, cover.first, cover.last, other, (cover.number,), cause)

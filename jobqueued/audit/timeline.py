@@ -1,0 +1,149 @@
+"""The timeline: from the changes of what was due, the spans of time in which a job was due by one definition.
+
+An edit that leaves a job's rhythm alone goes on in its span.  Of another rhythm nothing is due before the edit.  A step
+of the clock of up to 3 h is a gap like any other, in which everything is due once; a larger one is a correction, and
+what lies between is not due.  The scheduler goes by its cursor instead; that both come to the same is what is audited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from jobqueued.model import HOUR, SECOND, Job
+from jobqueued.saved import DueChange
+
+Read = Callable[[DueChange], Iterable[Job] | None]
+"""The jobs of a text; None: they can't be read."""
+
+STEP = 3 * HOUR
+SLACK = 2 * SECOND
+"""So long before the last commit of a daemon that died something may have come due that it had not decided."""
+
+
+class Span(NamedTuple):
+    """All that is due by this definition, later than `after`, and not later than `until`."""
+
+    job: Job
+    after: int
+    until: int
+
+    def dues(self, after: int, until: int) -> Iterator[int]:
+        """Yield its due times later than one instant and not later than another."""
+        due, last = self.job.next_after(max(self.after, after)), min(self.until, until)
+        while due is not None and due <= last:
+            yield due
+            due = self.job.next_after(due)
+
+
+class Down(NamedTuple):
+    """A time in which the daemon was down (`step` False), or over which the clock was set."""
+
+    begin: int
+    end: int
+    step: bool
+
+
+@dataclass(slots=True)
+class _Clock:
+    """The standing of one job: due `after` an instant (`job` None: never).  `reached`: what was due by then is told."""
+
+    job: Job | None = None
+    after: int = 0
+    reached: int = 0
+    spans: list[Span] = field(default_factory=list)
+
+    def close(self, until: int) -> None:
+        """End the span."""
+        until = max(until, self.reached)
+        if self.job is not None and until > self.after:
+            self.spans.append(Span(self.job, self.after, until))
+        self.after = self.reached = max(self.after, until)
+
+    def define(self, job: Job | None, change: DueChange) -> None:
+        """Take another definition."""
+        old, offset = self.job, 0 if self.job is None else self.job.offset
+        if job is not None and old is not None and _same(old, job):
+            self.job = job
+            return
+        is_gap = change.until < change.since
+        self.close(change.until - offset - SLACK if is_gap else change.until)
+        self.job, self.after = job, max(self.after, change.since)
+
+    def set_back(self, until: int) -> None:
+        """Go on after a small step back: what was due until then is not due again."""
+        self.reached = max(self.reached, until - (self.job.offset if self.job else 0))
+
+    def correct(self, change: DueChange) -> None:
+        """Go on after a correction: what is due later than it, also if it was due before."""
+        self.close(change.until - (self.job.offset if self.job else 0) - SLACK)
+        self.after, self.reached = change.since, 0
+
+    def is_ahead_of(self, wall: int, until: int) -> bool:
+        """Tell whether it was due so much later than that, before a daemon's end, that the clock was wrong then."""
+        if self.job is None:
+            return self.after > wall + STEP
+        ahead = Span(self.job, self.after, until).dues(wall + STEP, until - self.job.offset)
+        return self.after > wall + STEP or next(ahead, None) is not None
+
+
+class Timeline:
+    """All that was due, of all jobs."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._files: dict[str, dict[str, Job]] = {}
+        self._clocks: dict[str, _Clock] = {}
+        self.unreadable: set[str] = set()
+        """Files with a text that can't be read."""
+        self.downs: list[Down] = []
+        self.since = 0
+        """The instant of the newest change (wall)."""
+
+    def take(self, change: DueChange) -> None:
+        """Take the next change."""
+        self.since = change.since
+        match change.kind:
+            case "file":
+                self._redefine(change)
+            case "clock":
+                self.downs.append(Down(min(change.until, change.since), max(change.until, change.since), step=True))
+                self._set(change, corrects=abs(change.since - change.until) > STEP)
+            case "start":
+                self.downs.append(Down(change.until, max(change.since, change.until), step=False))
+                self._set(change, corrects=False)
+
+    def _redefine(self, change: DueChange) -> None:
+        jobs = () if change.text is None else self._read(change)
+        if jobs is None:
+            self.unreadable.add(change.name)
+        new = {job.id: job for job in jobs or ()}
+        old, self._files[change.name] = self._files.get(change.name, {}), new
+        for name in (*new, *(old.keys() - new.keys())):
+            job = new.get(name) or next((jobs[name] for jobs in self._files.values() if name in jobs), None)
+            due = job is not None and job.enabled and job.triggers
+            self._clocks.setdefault(name, _Clock()).define(job if due else None, change)
+
+    def _set(self, change: DueChange, *, corrects: bool) -> None:
+        for clock in self._clocks.values():
+            is_back = change.since < change.until - STEP
+            if corrects or (is_back and clock.is_ahead_of(change.since, change.until)):
+                clock.correct(change)
+            elif change.since < change.until:
+                clock.set_back(change.until)
+
+    def spans(self, until: int) -> dict[str, list[Span]]:
+        """The spans of each job that was ever due by the clock, up to an instant."""
+        found = {}
+        for name, clock in self._clocks.items():
+            end = max(until - clock.job.offset, clock.reached) if clock.job else 0
+            going_on = [Span(clock.job, clock.after, end)] if clock.job and end > clock.after else []
+            if spans := [*clock.spans, *going_on]:
+                found[name] = spans
+        return found
+
+
+def _same(old: Job, new: Job) -> bool:
+    """Tell whether a definition goes on where the other was: it has its rhythm, and as many runs."""
+    return (old.rhythm, old.max_runs) == (new.rhythm, new.max_runs)

@@ -1,0 +1,37 @@
+"""The call about what was due: the texts of job files, with their instants, page by page."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any
+
+from jobqueued.control.peers import Peer
+from jobqueued.control.varlink import VarlinkError
+from jobqueued.model import to_text
+from jobqueued.saved import DueChange
+from jobqueued.state.store import Store
+from jobqueued.state.write_batch import WriteBatch
+
+PAGE, PAGE_BYTES = 100, 1 << 20
+"""So many changes are one reply, and about so many bytes of texts, each of which may have as many."""
+
+
+def due_changes(store: Store, batch: WriteBatch, after: int, peer: Peer) -> dict[str, Any]:
+    """A page of the changes after a number; the last has those that no commit holds yet.  VarlinkError, StoreError."""
+    if peer.uid not in (0, os.geteuid()):
+        raise VarlinkError("Refused", {"reason": "job files may hold secrets; run this as root, or the daemon's user"})
+    page, size = [], 0
+    for number, change in store.due_changes(after, PAGE):
+        page.append(_told(change))
+        after, size = number, size + len(change.text or b"")
+        if size >= PAGE_BYTES:
+            break
+    if page:
+        return {"changes": page, "next": after}
+    return {"changes": [_told(change) for change in batch.due_changes], "next": None}
+
+
+def _told(change: DueChange) -> dict[str, Any]:
+    text = None if change.text is None else base64.b64encode(change.text).decode()
+    return {**change._asdict(), "until": to_text(change.until), "since": to_text(change.since), "text": text}

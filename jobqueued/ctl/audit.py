@@ -1,0 +1,115 @@
+"""jobqueuectl audit: whether each due time of each job has exactly one record, by other code than has decided it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from jobqueued.audit.comparison import Comparison, Finding, Verdict
+from jobqueued.audit.timeline import Timeline
+from jobqueued.ctl import completion, due_changes
+from jobqueued.ctl.arguments import past_time
+from jobqueued.ctl.client import Refused
+from jobqueued.ctl.job_files import user_of_daemon
+from jobqueued.ctl.terminal import counted, json_option, local, print_json, print_line, print_table
+from jobqueued.jobfile.reader import read_jobs
+from jobqueued.model import Job, RunId, to_text
+from jobqueued.paths import Paths
+from jobqueued.saved import DueChange
+from jobqueued.settings import machine_id, read_settings
+from jobqueued.text import printable
+
+_WORDS = {"hole": "no record", "double": "two records"}
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
+@click.option("--since", callback=past_time, metavar="T", help="Audit what was due since T: 2h, today, 2026-11-24.")
+@click.option("--until", callback=past_time, metavar="T", help="Audit what was due until T.")
+@json_option
+@click.pass_obj
+def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | None, as_json: bool) -> None:
+    """Compare what was due with the records: exactly one for each due time, of a run or of a skip.
+
+    What was due follows from the history of the job files, which state.db keeps, and not from what the scheduler has
+    decided.  Only what the clock makes due is audited, of all jobs or of these.  Lists the due times without a record,
+    or with two, and the likely cause; then, for each job, how many were due, and since when that is known.
+
+    While the daemon is down, files are read instead, up to the last thing that it has saved.  Job files may hold
+    secrets, so this is for root and the daemon's own user.
+
+    \b
+    Examples:
+      jobqueuectl audit --since yesterday
+      jobqueuectl audit nightly-backup --json
+    """
+    sources, seed = due_changes.known(due_changes.sources(paths)), machine_id()
+
+    def read(change: DueChange) -> tuple[Job, ...] | None:
+        found, problems = read_jobs(change.text or b"", change.name, timezone=change.timezone, seed=seed)
+        return None if any(problem.severity == "error" for problem in problems) else found
+
+    end = min(sources.until, until or sources.until)
+    timeline = Timeline(read)
+    for change in sources.changes:
+        timeline.take(change)
+    spans = timeline.spans(end)
+    if unknown := sorted(set(jobs) - spans.keys()):
+        raise Refused(f"no clock made {printable(', '.join(unknown))} due, as far as is known; see: jobqueuectl list")
+    kept = read_settings(paths.config, user_of_daemon(paths))[0].retention.runs
+    verdicts = [
+        Comparison(job, spans[job], sources.covers(job, since or 0), kept, timeline.downs).verdict(since or 0, end)
+        for job in sorted(jobs or spans)
+    ]
+    if as_json:
+        print_json(_document(verdicts, end, sources.is_up, sorted(timeline.unreadable)))
+    else:
+        _print(verdicts, end, sources.is_up, sorted(timeline.unreadable))
+    if any(verdict.findings for verdict in verdicts):
+        sys.exit(1)
+
+
+def _document(verdicts: Sequence[Verdict], end: int, is_up: bool, unreadable: Sequence[str]) -> dict[str, object]:
+    return {
+        "until": to_text(end), "daemon": is_up, "unreadable": unreadable,
+        "due": sum(verdict.due for verdict in verdicts),
+        "findings": [_told(verdict.job, found) for verdict in verdicts for found in verdict.findings],
+        "jobs": [
+            {"job": v.job, "since": to_text(v.since), "not_earlier": v.before or None, "due": v.due} for v in verdicts
+        ],
+    }  # fmt: skip
+
+
+def _told(job: str, found: Finding) -> dict[str, object]:
+    runs = [str(RunId(job, number)) for number in found.runs]
+    first, last = to_text(found.first), to_text(found.last)
+    return {"job": job, **asdict(found), "first": first, "last": last, "runs": runs}
+
+
+def _print(verdicts: Sequence[Verdict], end: int, is_up: bool, unreadable: Sequence[str]) -> None:
+    wrong = [(verdict.job, found) for verdict in verdicts for found in verdict.findings]
+    for name in unreadable:
+        print_line(f"{name}: a former text can't be read by this version; what its jobs were due then is not known")
+    if not is_up:
+        print_line("The daemon is down: what comes due meanwhile has its record once it is up again.")
+    due = counted(sum(verdict.due for verdict in verdicts), "due time")
+    if wrong:
+        print_table(
+            ("JOB", "WHAT", "DUE", "TO", "COUNT", "LIKELY CAUSE"),
+            (
+                (job, _WORDS[f.what], local(to_text(f.first)), local(to_text(f.last)), str(f.count), f.cause)
+                for job, f in wrong
+            ),
+            keep=("JOB", "WHAT", "DUE", "LIKELY CAUSE"),
+        )
+        print_line(f"{due} until {local(to_text(end))}; without exactly one record: {sum(f.count for _, f in wrong)}")
+    else:
+        print_line(f"{due} until {local(to_text(end))}, each with exactly one record")
+    print_table(
+        ("JOB", "DUE TIMES", "SINCE", "NOT EARLIER BECAUSE"),
+        ((v.job, str(v.due), local(to_text(v.since)), v.before or "-") for v in verdicts),
+        keep=("JOB", "SINCE"),
+    )

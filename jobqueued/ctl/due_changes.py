@@ -1,0 +1,110 @@
+"""Sources of an audit: the changes of what was due, the runs that wait, and records, from the daemon and from files."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from jobqueued.audit.comparison import Cover, cover_of
+from jobqueued.control.varlink import Message
+from jobqueued.core import record
+from jobqueued.ctl import records
+from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.model import PENDING, SECOND, Record, RunId, to_instant
+from jobqueued.paths import Paths
+from jobqueued.saved import DueChange
+from jobqueued.state import record_files
+from jobqueued.state.faults import StoreError
+from jobqueued.state.store import left
+
+SETTLED = 2 * SECOND
+"""What came due so lately may be on its way to its run."""
+_NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
+
+
+class Sources(NamedTuple):
+    """The places to read, and what was found so far; what is due later than `until` (wall) is not to be compared."""
+
+    paths: Paths
+    is_up: bool
+    changes: list[DueChange]
+    pending: dict[str, list[Cover]]
+    until: int
+
+    def covers(self, job: str, since: int) -> list[Cover]:
+        """The records of a job queued since then, and the one before, and its runs that wait; no damaged ones."""
+        found = {cover.number: cover for cover in _covers(_from_files(self.paths, job), since)}
+        if self.is_up:
+            with contextlib.suppress(Refused):  # no record of it
+                found |= {cover.number: cover for cover in _covers(_from_daemon(self.paths, job), since)}
+        waiting = (cover for cover in self.pending.get(job, ()) if cover.number not in found)
+        return [*found.values(), *waiting]
+
+
+def sources(paths: Paths) -> Sources:
+    """Ask the daemon, or read state.db while it is down; Unreachable."""
+    now = time.time_ns()
+    try:
+        pending = list(records.history(paths, {"states": sorted(PENDING)}))
+        return Sources(paths, True, list(_changes(paths)), _by_job(pending), now - SETTLED)
+    except Unreachable as down:
+        try:
+            found = left(paths.state)
+        except StoreError as error:
+            raise Unreachable(f"{down.message}\nWithout it state.db is read, and can't be: {error}") from None
+    pending = [record.begin(run, None, "") for run in found.runs if run.state in PENDING]
+    return Sources(paths, False, found.due_changes, _by_job(pending), min(now - SETTLED, found.saved_at))
+
+
+def known(found: Sources) -> Sources:
+    """Pass what tells of a job file; Unreachable."""
+    if not any(change.kind == "file" for change in found.changes):
+        raise Unreachable("no text of a job file is known", "one is noted when it changes, or when the daemon starts")
+    return found
+
+
+def _changes(paths: Paths) -> Iterator[DueChange]:
+    after: int | None = 0
+    while after is not None:
+        page = ask(paths.control, "DueChanges", after=after)
+        yield from map(_change, page["changes"])
+        after = page["next"]
+
+
+def _change(told: Message) -> DueChange:
+    text = None if told["text"] is None else base64.b64decode(told["text"])
+    until, since = (to_instant(datetime.fromisoformat(told[name])) for name in ("until", "since"))
+    return DueChange(told["kind"], told["name"], until, since, told["digest"], told["timezone"], text)
+
+
+def _by_job(runs: list[Record]) -> dict[str, list[Cover]]:
+    found: dict[str, list[Cover]] = {}
+    for run in runs:
+        found.setdefault(run["job"], []).append(cover_of(run, is_pending=True))
+    return found
+
+
+def _from_daemon(paths: Paths, job: str) -> Iterator[Record]:
+    return records.history(paths, {"job": job})
+
+
+def _from_files(paths: Paths, job: str) -> Iterator[Record]:
+    """Yield the records of a job that has files, newest first."""
+    numbers = record_files.numbers(paths.logs, job) if job in record_files.jobs(paths.logs) else []
+    found = (record_files.read(paths.logs, RunId(job, number)) for number in reversed(numbers))
+    return (document for document in found if document is not None)
+
+
+def _covers(found: Iterator[Record], since: int) -> Iterator[Cover]:
+    for document in found:
+        try:
+            cover = cover_of(document)
+        except _NONSENSE:
+            continue
+        yield cover
+        if cover.queued < since:
+            return
