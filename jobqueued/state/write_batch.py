@@ -21,6 +21,16 @@ from jobqueued.state.faults import CommitFailed, Fault
 from jobqueued.state.rows import hold_text
 from jobqueued.state.store import Store
 
+MOST_STEPS = 100
+"""So many steps of the clock wait as they were; of more, those behind become one."""
+
+
+def join_due_change(waiting: dict[tuple[str, str], DueChange], change: DueChange) -> None:
+    """Add a change to those that wait, in the place of what waits of its file."""
+    key = change.kind, change.name or str(min(len(waiting), MOST_STEPS))
+    before = waiting.pop(key, change)
+    waiting[key] = change._replace(until=before.until)
+
 
 class WriteBatch:
     """Collects the `Save…` commands and the accepted files of one turn, or of many while the disk is full.
@@ -73,10 +83,9 @@ class WriteBatch:
         self._files |= files
 
     def take_due_changes(self, changes: Iterable[DueChange]) -> None:
-        """Keep changes of what is due; of one file that waits already they become one, so that there is a limit."""
+        """Keep changes of what is due; so that there is a limit, of one file they become one while they wait."""
         for change in changes:
-            before = self._due_changes.pop((change.kind, change.name), change)
-            self._due_changes[change.kind, change.name] = change._replace(until=before.until)
+            join_due_change(self._due_changes, change)
 
     @property
     def due_changes(self) -> list[DueChange]:

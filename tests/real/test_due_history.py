@@ -15,7 +15,7 @@ from jobqueued.saved import DueChange
 from jobqueued.state import rows
 from jobqueued.state.due_history import DueHistory
 from jobqueued.state.store import Store
-from jobqueued.state.write_batch import WriteBatch
+from jobqueued.state.write_batch import MOST_STEPS, WriteBatch
 from tests.support.states import limit_pages
 
 
@@ -117,11 +117,14 @@ def test_what_waits_for_a_commit_is_bounded(tmp_path: Path, life: Callable[..., 
         one.keep({"a.yaml": b"x" * 100_000 * wall})
         one.batch.take_due_changes(one.history.after([JobsRead("a.yaml", ())], wall))
         one.batch.commit()
+    one.batch.take_due_changes(one.history.after([ClockStepped(5), ClockStepped(-5)], 40))
     one.batch.take(SaveBoot("x"))
-    assert [(20, 30)] == [(c.until, c.since) for c in one.batch.due_changes]
+    assert [(20, 30), (35, 40), (45, 40)] == [(c.until, c.since) for c in one.batch.due_changes]
     limit_pages(one.store, 10_000)
     assert ("", False) == (one.batch.commit(), bool(one.batch))
-    assert ("file", "a.yaml", 20, 30) == one.told()[-1][:4]
+    assert ("file", "a.yaml", 20, 30) == one.told()[-3][:4]
+    one.batch.take_due_changes(DueChange("clock", "", wall, wall + 1) for wall in range(1000))
+    assert [(100, 1000), MOST_STEPS + 1] == [one.batch.due_changes[-1][2:4], len(one.batch.due_changes)]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from jobqueued.commands import Command, Save
 from jobqueued.model import PENDING, Job, Run, to_text
 from jobqueued.saved import DueChange
 from jobqueued.state.due_history import DueHistory
+from jobqueued.state.write_batch import join_due_change
 from tests.support.world import World
 
 
@@ -39,8 +40,7 @@ class AuditedWorld(World):
                 self._read[event.file] = self._text(event.jobs)
         self._history.take_files(dict(self._read))
         for change in self._history.after(happened, self.now.wall):
-            before = self._waiting.pop((change.kind, change.name), change)
-            self._waiting[change.kind, change.name] = change._replace(until=before.until)
+            join_due_change(self._waiting, change)
         super().happen(*happened, admit=admit, die_after=die_after)
 
     def _text(self, jobs: tuple[Job, ...]) -> bytes:
