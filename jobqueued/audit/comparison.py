@@ -206,6 +206,7 @@ class Comparison:
             beside = (one for one in self.covers if one.first <= cover.last and cover.first <= one.last)
             is_sure = len(about) == 1 and {one.era for one in beside} - {None} == {cover.era}
             is_sure = is_sure and about[0].after < cover.first and cover.last <= about[0].until
+            is_sure = is_sure and about[0].job.max_runs is None
             if hits > cover.count or is_sure:  # in other times there may be more than was surely due
                 what, other = ("hole", hits - cover.count) if hits > cover.count else ("double", cover.count - hits)
                 cause = f"{run} counts {cover.count} of {hits} that were due and have no other record"

@@ -32,11 +32,12 @@ _WORDS = {"hole": "no record", "double": "two records"}
 @json_option
 @click.pass_obj
 def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | None, as_json: bool) -> None:
-    """Compare what was due with the records: exactly one for each due time, of a run or of a skip.
+    """Compare what was due with the records.
 
-    What was due follows from the history of the job files, which state.db keeps, and not from what the scheduler has
-    decided.  Only what the clock makes due is audited, of all jobs or of these.  Lists the due times without a record,
-    or with two, and the likely cause; then, for each job, how many were due, and since when that is known.
+    Each due time has exactly one record, of a run or of a skip; those that have none, or two, are listed, with the
+    likely cause; then, for each job, how many were due, and since when that is known.  What was due follows from the
+    history of the job files, which state.db keeps, and not from what the scheduler has decided.  Only what the clock
+    makes due is audited, of all jobs or of these.
 
     While the daemon is down, files are read instead, up to the last thing that it has saved.  Job files may hold
     secrets, so this is for root and the daemon's own user.
