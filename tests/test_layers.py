@@ -54,14 +54,14 @@ WINGS: dict[str, list[str]] = {
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "listing", "path_triggers"],
     "control": [
         "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls",
-        "notice_calls", "due_calls", "monitor", "settings_file", "reload", "listener", "server", "metrics_file", "methods",
+        "notice_calls", "due_calls", "monitor", "settings_file", "reload", "listener", "server", "metrics_file",
+        "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
-        "unlikely", "output", "job_files", "offline", "follow", "due_changes", "audit", "check", "doctor", "emit", "history",
-        "hold", "list",
-        "locks", "logs", "metrics", "next", "notify",
+        "unlikely", "output", "job_files", "offline", "follow", "due_changes", "audit", "check", "doctor", "emit",
+        "history", "hold", "list", "locks", "logs", "metrics", "next", "notify",
         "pause", "reload", "run", "show", "status", "stop", "top", "why",
         "with_lock", "main", "__main__",
     ],

@@ -14,13 +14,13 @@ from jobqueued.ctl import completion, due_changes
 from jobqueued.ctl.arguments import past_time
 from jobqueued.ctl.client import Refused
 from jobqueued.ctl.job_files import user_of_daemon
-from jobqueued.ctl.terminal import counted, json_option, local, print_json, print_line, print_table
+from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import Job, RunId, to_text
 from jobqueued.paths import Paths
 from jobqueued.saved import DueChange
 from jobqueued.settings import machine_id, read_settings
-from jobqueued.text import printable
+from jobqueued.text import counted, printable
 
 _WORDS = {"hole": "no record", "double": "two records"}
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from jobqueued.audit.comparison import Cover, cover_of
 from jobqueued.control.varlink import Message
 from jobqueued.core import record
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.model import PENDING, SECOND, Record, RunId, to_instant
@@ -56,7 +57,7 @@ def sources(paths: Paths) -> Sources:
             found = left(paths.state)
         except StoreError as error:
             raise Unreachable(f"{down.message}\nWithout it state.db is read, and can't be: {error}") from None
-    pending = [record.begin(run, None, "") for run in found.runs if run.state in PENDING]
+    pending = [record.begin(run, None, HostLimits()) for run in found.runs if run.state in PENDING]
     return Sources(paths, False, found.due_changes, _by_job(pending), min(now - SETTLED, found.saved_at))
 
 
