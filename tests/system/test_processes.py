@@ -106,6 +106,7 @@ def test_what_a_command_gets_beside_cron() -> None:
         "SHELL": "/bin/sh", "LOGNAME": "alice", "USER": "alice", "LANG": "C.UTF-8", "PWD": "/home/alice",
         "JOBQUEUE_JOB": "looker", "JOBQUEUE_RUN": "looker@1", "JOBQUEUE_ATTEMPT": "1",
         "JOBQUEUE_DUE": env["JOBQUEUE_DUE"], "JOBQUEUE_INVOCATION_ID": env["JOBQUEUE_INVOCATION_ID"],
+        "JOBQUEUE_TRIGGER": "manual", "TRACEPARENT": env["TRACEPARENT"],
     } == env  # fmt: skip
     assert {"PATH=/usr/bin:/bin", "HOME=/home/alice", "LOGNAME=alice", "SHELL=/bin/sh"} <= set(crons[14:])
 

@@ -100,7 +100,7 @@ def test_reload_returns_when_new_files_are_read() -> None:
     with pytest.raises(AssertionError, match="systemctl reload jobqueued: exit code 1"):
         sh("systemctl", "reload", "jobqueued")
     assert pid == sh("systemctl", "show", "--value", "--property=MainPID", "jobqueued")
-    until("why", lambda: "dropped.yaml:3:5: comand: " in sh("journalctl", "--identifier=jobqueuectl"))
+    until("why", lambda: "dropped.yaml:3:5: dropped: comand: " in sh("journalctl", "--identifier=jobqueuectl"))
     (JOBS / "dropped.yaml").unlink()
     sh("systemctl", "reload", "jobqueued")
     with pytest.raises(AssertionError, match="no such job: dropped"):
@@ -108,10 +108,13 @@ def test_reload_returns_when_new_files_are_read() -> None:
 
 
 def test_a_user_that_comes_later_is_found() -> None:
-    """A job of an unknown user is Invalid, and runs as that user once there is one, without a reload."""
+    """A job of an unknown user is Invalid, and runs as that user once there is one and it is asked for."""
     (JOBS / "late.yaml").write_text("jobs:\n  late:\n    command: id -un\n    user: latecomer\n")
     until("it is Invalid", lambda: {"late": "Invalid"}.items() <= {job["id"]: job["status"] for job in jobs()}.items())
     sh("useradd", "--system", "latecomer")
+    with pytest.raises(AssertionError, match="this is looked up anew"):
+        sh("jobqueuectl", "run", "late", "--wait")
+    until("it is valid", lambda: "Invalid" not in {job["status"] for job in jobs() if job["id"] == "late"})
     run = sh("jobqueuectl", "run", "late", "--wait").strip()
     assert output(run) == "latecomer\n"
 
