@@ -1,4 +1,4 @@
-"""A notice by one of Apprise's URLs, as ``slack://…``, where python3-apprise is installed."""
+"""A notice by one of Apprise's URLs, as ``slack://…``, where the package apprise is installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def send(notice: Notice) -> None:
     try:
         import apprise
     except ImportError:
-        raise Never("python3-apprise is not installed; install it: apt install python3-apprise") from None
+        raise Never("apprise is not installed; install it: apt install apprise") from None
     url = notice.address
     notice.hide(url)
     log = Log(logging.WARNING)

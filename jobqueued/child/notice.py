@@ -123,7 +123,8 @@ class Notice(NamedTuple):
     def hide(self, text: str) -> None:
         """Let no verdict show a text, nor any longer word of it, as a URL or a header has them."""
         words = [word for word in re.split(r"[/?&=;,:@#\s]", text) if len(word) >= _SHORTEST]
-        self.secrets.extend(each for piece in (text, *words) for each in (piece, unquote(piece)))
+        whole = [text] * (len(text) >= _SHORTEST)
+        self.secrets.extend(each for piece in (*whole, *words) for each in (piece, unquote(piece)))
 
     def credential(self, name: str) -> str | None:
         """The secret in the file that a setting names; None: it names none."""

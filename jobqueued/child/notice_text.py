@@ -27,11 +27,17 @@ _TOKEN = re.compile(r"[\w-]{16,}")
 """A word of a template that may be a key."""
 
 
+def _severity(event: Event) -> str:
+    """Of an event; of several together that of the worst."""
+    parts = [each["event"] for each in event.get("held_back") or ()] or [event["event"]]
+    return max((_SEVERITY.get(part, _WARNING) for part in parts), key=_PRIORITY.__getitem__)
+
+
 def values(notice: Notice) -> dict[str, str | int]:
     """All that a template may name, no longer than the receivers of docs/notices.md take it."""
     event = notice.event
     record, incident = event.get("record"), event.get("incident")
-    severity = _SEVERITY.get(event["event"], _WARNING)
+    severity = _severity(event)
     tail = shown(record["output"]["tail"])[-_TAIL:] if record else ""
     return {
         "id": notice.id, "event": event["event"], "host": event["host"], "at": event["at"],

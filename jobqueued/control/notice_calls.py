@@ -32,7 +32,10 @@ class NoticeCalls:
 
     def test(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Put a test for each target; they wait in the outbox, as any notice does."""
-        tests = self._test(asked.get("job"))
+        job = asked.get("job")
+        if job is not None and not self._notices.knows(job):
+            raise VarlinkError("NoSuchJob", {"job": job})
+        tests = self._test(job)
         if not tests:
             reason = "nobody is told of anything: `notify` stands in no rule of jobqueued.yaml, and not in this job"
             raise VarlinkError("Refused", {"reason": reason})

@@ -56,7 +56,7 @@ _NOTIFY = table(
     Key("command", one_or_more(PATH), "", "Programs that get the notices as JSON on their standard input.",
         "/usr/local/bin/page-me"),
     Key("apprise", one_or_more(unshown(text("a URL of Apprise such as ntfy://topic", r"[a-z][a-z0-9+.-]*://\S+"))), "",
-        "URLs of Apprise that get the notices; it needs python3-apprise.", "ntfy://my-topic"),
+        "URLs of Apprise that get the notices; it needs the package apprise.", "ntfy://my-topic"),
     Key("remind", optional(duration("1m", "365d")), "6h", "Time after which a failure that goes on is told again.",
         "1d"),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import translate
+from hashlib import sha256
 from typing import Any
 
 from jobqueued.commands import Command, SaveIncident, SaveNotice, Say
@@ -96,6 +97,10 @@ class Notices:
         test = Happening("test", f"a test of notices to {target.shown} from {self._host}")
         return self._put(target, test, "test", None, wall)
 
+    def knows(self, job: str) -> bool:
+        """Tell whether there is a job of this name."""
+        return self._job(job) is not None
+
     def targets(self, job: str | None) -> list[Target]:
         """All that may be told of a job, or by the rules of the site."""
         own = self._job(job) if job is not None else None
@@ -159,9 +164,9 @@ _RECOVERS = ("run", "invalid", "file", "state")
 def _told(incident: Incident | None, host: str) -> dict[str, Any] | None:
     if incident is None:
         return None
-    number = incident.since
+    subject = sha256(incident.subject.encode(errors="surrogateescape")).hexdigest()[:12]
     return {
-        "id": f"{host}-{number}", "since": to_text(incident.since), "count": incident.times,
+        "id": f"{host}-{incident.since}-{subject}", "since": to_text(incident.since), "count": incident.times,
         "first_run": incident.first_run or None,
     }  # fmt: skip
 

@@ -26,7 +26,7 @@ SHOWN = 50
 """Notices that one message names."""
 _NAMED = 3
 _FIRST_PAUSE, _LONGEST_PAUSE, _HOPELESS_PAUSE = MINUTE, HOUR, 6 * HOUR
-_GIVE_UP = 3 * DAY
+_GIVE_UP, _TRIES = 3 * DAY, 10
 _SAID_EVERY = DAY
 
 
@@ -42,11 +42,11 @@ class Message(NamedTuple):
 
 
 class _Trouble(NamedTuple):
-    """The last failure to send to a target, and until when nothing is sent there."""
+    """The last failure to send to a target, and for how long (ns) nothing is sent there from then on."""
 
     error: str
-    until: int
-    said: int
+    since: int
+    pause: int
 
 
 class Outbox:
@@ -58,6 +58,8 @@ class Outbox:
         self._sending: dict[int, tuple[Target, list[int]]] = {}
         self._sent: dict[Target, deque[int]] = {}
         self._troubles: dict[Target, _Trouble] = {}
+        self._said: dict[str, int] = {}
+        """When it was said last that something can't be sent to a target, as that is shown."""
         self._last = 0
 
     def __iter__(self) -> Iterator[Notice]:
@@ -67,10 +69,8 @@ class Outbox:
     @property
     def troubles(self) -> list[str]:
         """The targets that can't be reached, for people."""
-        return [
-            f"notices to {target.shown} can't be sent: {trouble.error}; see: jobqueuectl notify"
-            for target, trouble in self._troubles.items()
-        ]
+        shown = {target.shown: trouble.error for target, trouble in self._troubles.items()}
+        return [f"notices to {name} can't be sent: {error}; see: jobqueuectl notify" for name, error in shown.items()]
 
     def restore(self, notices: Iterable[Notice]) -> None:
         """Take over what an earlier scheduler kept."""
@@ -81,8 +81,8 @@ class Outbox:
     def put(self, target: Target, about: dict[str, Any], wall: int) -> SaveNotice:
         """Take in a notice."""
         waiting = self._waiting.setdefault(target, {})
-        if len(waiting) >= MOST:
-            newest = waiting[max(waiting)]
+        newest = waiting[max(waiting)] if len(waiting) >= MOST else None
+        if newest is not None and newest.id not in self._on_way(target):
             notice = replace(newest, more=newest.more + 1)
         else:
             self._last = max(self._last + 1, wall)
@@ -98,19 +98,27 @@ class Outbox:
             return None
         return min((self._opens(target, wall) for target in self._ready()), default=None)
 
+    def _on_way(self, target: Target) -> set[int]:
+        return {number for busy, ids in self._sending.values() if busy == target for number in ids}
+
     def _ready(self) -> list[Target]:
+        """Those to whom something could go; one place is kept from those who did not take the last message."""
         busy = {target for target, _ in self._sending.values()}
-        return [target for target, waiting in self._waiting.items() if waiting and target not in busy]
+        spared = self._troubles.keys() if any(target in self._troubles for target in busy) else ()
+        found = (target for target, waiting in self._waiting.items() if waiting and target not in busy)
+        return [target for target in found if target not in spared]
 
     def _opens(self, target: Target, wall: int) -> int:
-        policy, first = self._policy(target), min(self._waiting[target].values(), key=lambda notice: notice.id)
-        opens = max(wall, min(first.created, wall) + policy.digest)
+        """The instant from which a message may go; what was noted by a clock that was ahead of now holds up nothing."""
+        policy, waiting = self._policy(target), self._waiting[target]
+        marks = [(waiting[min(waiting)].created, policy.digest)]
         if (trouble := self._troubles.get(target)) is not None:
-            opens = max(opens, min(trouble.until, wall + _HOPELESS_PAUSE))
+            marks.append((trouble.since, trouble.pause))
         most, period = policy.rate
         sent = self._sent.get(target, ())
         if len(sent) >= most:
-            opens = max(opens, min(sent[-most], wall) + period)
+            marks.append((sent[-most], period))
+        opens = max([wall, *(since + pause for since, pause in marks if since <= wall)])
         return self._after_quiet(policy.quiet, opens)
 
     def _after_quiet(self, quiet: tuple[int, int] | None, instant: int) -> int:
@@ -131,10 +139,10 @@ class Outbox:
 
     def take(self, wall: int) -> Iterator[Message]:
         """Yield the messages that are due; each is on its way until `answered`."""
-        for target in sorted(self._ready(), key=lambda target: min(self._waiting[target])):
+        for target in sorted(self._ready(), key=lambda target: (target in self._troubles, min(self._waiting[target]))):
             if len(self._sending) >= SENDING:
                 return
-            if self._opens(target, wall) <= wall:
+            if target in self._ready() and self._opens(target, wall) <= wall:
                 notices = list(self._waiting[target].values())
                 number = notices[0].id
                 self._sending[number] = target, [notice.id for notice in notices]
@@ -175,6 +183,7 @@ class Outbox:
             del self._waiting[target]
         self._sent.setdefault(target, deque(maxlen=1000)).append(wall)
         self._troubles.pop(target, None)
+        self._said.pop(target.shown, None)
         said = Say("notice_sent", {"target": target.shown, "summary": together(notices)["summary"]})
         return [*map(ForgetNotice, ids), said]
 
@@ -183,19 +192,20 @@ class Outbox:
         first = replace(waiting[ids[0]], tries=waiting[ids[0]].tries + 1, error=why)
         waiting[first.id] = first
         pause = pause or min(_LONGEST_PAUSE, _FIRST_PAUSE << min(first.tries - 1, 6))
-        before = self._troubles.get(target)
-        said = before.said if before else None
+        said = self._said.get(target.shown)
         commands: list[Command] = [SaveNotice(first)]
         if said is None or not said <= wall < said + _SAID_EVERY:
-            said = wall
+            self._said[target.shown] = wall
             told = Say("notice_failed", {"target": target.shown, "reason": why, "waiting": len(waiting)})
             commands.append(told)
-        self._troubles[target] = _Trouble(why, wall + pause, said)
+        self._troubles[target] = _Trouble(why, wall, pause)
         return commands + self._give_up(target, wall)
 
     def _give_up(self, target: Target, wall: int) -> list[Command]:
-        """Let go what is too old."""
+        """Let go what is too old, and was tried for long: the clock may have jumped since it was made."""
         waiting = self._waiting[target]
+        if waiting[min(waiting)].tries < _TRIES:
+            return []
         old = [notice for notice in waiting.values() if notice.created + _GIVE_UP <= wall]
         for notice in old:
             del waiting[notice.id]
@@ -213,7 +223,8 @@ def together(notices: list[Notice]) -> dict[str, Any]:
     first, more = notices[0].about, sum(notice.more for notice in notices)
     if len(notices) == 1 and not more:
         return first
-    held = [{name: each.about[name] for name in ("event", "at", "job", "run", "summary")} for each in notices]
+    names = ("event", "at", "job", "run", "summary")
+    held = [{**{name: each.about[name] for name in names}, "count": 1} for each in notices]
     count = len(notices) + more
     named = "; ".join(it["summary"] for it in held[:_NAMED]) + "; …" * (count > _NAMED)
     summary = f"{counted(count, 'notice')}: {named}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pwd
 import select
 import shlex
 import signal
@@ -30,7 +31,9 @@ from tests.support.host import DEADLINE, Host, wait_for
 CLAIMS = (Claim("tape", exclusive=True), Claim("license", 2))
 PLACED = (("license", (0, 2)),)
 ME = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
-A_COMMAND = f"a command of {ME} (with-lock)"
+NAME = pwd.getpwuid(os.geteuid()).pw_name
+"""The same as people see it."""
+A_COMMAND = f"a command of {NAME} (with-lock)"
 
 
 @pytest.fixture
@@ -539,7 +542,7 @@ class TestLocks:
         assert "tape taken from :with-lock@2\n" == run("--root", busy.root, "locks", "--evict", ":with-lock@2").stdout
         stdout, stderr = waiting.process.communicate(timeout=DEADLINE)
         evicted = stderr.splitlines()[-1]
-        assert (1, "", f"Error: refused: evicted by {ME}") == (waiting.process.returncode, stdout, evicted)
+        assert (1, "", f"Error: refused: evicted by {NAME}") == (waiting.process.returncode, stdout, evicted)
         wait_for(lambda: busy.said("run_started"))
         assert ([], None) == (marks(busy.root / "run" / "with-lock"), holder.process.poll())
         refused = run("--root", busy.root, "locks", "--evict", name).stderr

@@ -195,7 +195,7 @@ class TestApprise:
 
     def test_is_missing(self) -> None:
         """Without it, that is said, and what installs it."""
-        said = b"never python3-apprise is not installed; install it: apt install python3-apprise\n"
+        said = b"never apprise is not installed; install it: apt install apprise\n"
         assert (0, said, b"") == ran(document("apprise", "json://127.0.0.1/"), "-S")
 
     @pytest.fixture

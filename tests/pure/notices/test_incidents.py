@@ -153,6 +153,18 @@ def test_an_end_that_nobody_saw() -> None:
     assert ["file b.yaml", "invalid c"] == sorted(told.incidents)
 
 
+def test_incidents_of_one_turn() -> None:
+    """Each has an id of its own, by which its end finds it."""
+    told = Told()
+    for exit_code in (1, 0):
+        for job in ("a", "b"):
+            told.ends(job, exit_code)
+            told.send()
+    ids = [message.about["incident"]["id"] for message in told.got]
+    assert ids[:2] == ids[2:]
+    assert len(set(ids)) == 2
+
+
 def test_settings_of_a_webhook() -> None:
     """Those that a job has for its URL, or a rule; others go without."""
     url = "https://example.org/x"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobqueued.child.notice import read
+from jobqueued.child.notice_text import held_back, values
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, to_instant
 from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import MOST, SENDING, SHOWN
-from jobqueued.notify import Notify, Policy, Rule
-from tests.support.told import Told
+from jobqueued.notify import Notify, Policy, Rule, Webhook
+from tests.support.told import BEGIN, Told
 
 OPS = Notify(email=("ops@example.org",))
 
@@ -146,6 +149,85 @@ def test_one_target_does_not_hold_up_another() -> None:
     told.commit(told.notices.outbox.answered(first[0].number, "later 0 no", told.wall))
     told.wait(SECOND)
     assert set(targets) - {message.target.address for message in first} == {m.target.address for m in told.got}
+
+
+def test_what_comes_while_a_full_message_is_on_its_way() -> None:
+    """It is in none that is sent already, so it waits for the next."""
+    told = under()
+    for number in range(MOST + 100):
+        told.ends(f"job-{number}", 1)
+    (first,) = told.notices.outbox.take(told.wall)
+    for number in range(50):
+        told.ends(f"later-{number}", 1)
+    told.commit(told.notices.outbox.answered(first.number, "sent", told.wall))
+    told.wait(MINUTE)
+    assert [600, 50] == [int(m.about["summary"].partition(" ")[0]) for m in (first, *told.got)]
+
+
+def test_who_hangs_does_not_starve_others() -> None:
+    """One of the two places is for those who took the last message, whoever waits longer."""
+    away = tuple(f"away-{number}@example.org" for number in range(20))
+    told = Told([Rule(Notify(email=away), jobs=("a",)), Rule(Notify(email=("good@example.org",)), jobs=("b",))])
+    told.answer = "later 0 away"
+    told.ends("a", 1)
+    told.send()
+    told.wall += HOUR
+    told.ends("b", 1)
+    first = [message.target.address for message in told.notices.outbox.take(told.wall)]
+    assert "good@example.org" in first
+    assert (None, []) == (told.notices.outbox.next_at(told.wall), list(told.notices.outbox.take(told.wall)))
+
+
+@pytest.mark.parametrize("policy", [{"digest": DAY}, {"rate": (1, DAY)}, {}])
+def test_a_clock_that_was_ahead(policy: dict[str, Any]) -> None:
+    """What it has noted keeps nobody silent until then."""
+    told = under(**policy)
+    told.wall += 300 * DAY
+    told.ends("a", 1)
+    told.wait(2 * DAY)
+    told.answer = "later 0 away"
+    told.ends("b", 1)
+    told.wait(2 * DAY)
+    told.wall -= 290 * DAY
+    told.answer = "sent"
+    told.got.clear()
+    told.wait(MINUTE)
+    assert ["b"] == [message.about["job"] for message in told.got]
+
+
+def test_a_clock_that_was_behind() -> None:
+    """A notice of 1970 is not given up as too old at its first failure."""
+    told = under()
+    told.wall = HOUR
+    told.ends("a", 1)
+    told.wall = BEGIN
+    told.answer = "later 0 away"
+    told.send()
+    assert len(told.saved) == 1
+
+
+def test_one_receiver_is_said_once() -> None:
+    """However many ways lead there: what parts them is not shown."""
+    hooks = tuple(Webhook(f"https://example.org/{number}") for number in range(100))
+    told = Told([Rule(Notify(webhook=hooks))])
+    told.answer = "never 404"
+    told.ends("a", 1)
+    told.send()
+    while told.notices.outbox.next_at(told.wall) == told.wall:
+        told.send()
+    assert (1, 1) == (len(told.said), len(told.notices.outbox.troubles))
+
+
+def test_a_digest_is_what_receivers_know() -> None:
+    """The notifier words it as mail and template, and by the worst that it tells."""
+    told = under()
+    told.ends("a", 1)
+    told.ends("b", 1)
+    (message,) = told.notices.outbox.take(told.wall)
+    sent = {"version": 1, "id": message.id, "channel": "email", "target": "a@example.org", "settings": {}}
+    notice = read(json.dumps({**sent, "event": message.about}).encode())
+    assert ["a@1 failed", "b@1 failed"] == [line.partition(" after")[0] for line in held_back(notice.event)]
+    assert "error" == values(notice)["severity"]
 
 
 def test_an_answer_of_before() -> None:
