@@ -98,7 +98,8 @@ class Daemon:
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         access, self._unknown_groups = Access.of(config)
         locks = LockCalls(self._scheduler, self._lock_processes, self._happened.append)
-        self._notices = Notices(host, config.notify, config.timezone, self._scheduler.catalog.get)
+        user = user_name(os.geteuid()) or "root"
+        self._notices = Notices(host, config.notify, config.timezone, self._scheduler.catalog.get, user)
         self._notice_sender = NoticeSender(
             self._notices, link, config.notifier if os.geteuid() == 0 else None, config.mail, read_clocks
         )

@@ -25,9 +25,9 @@ from jobqueued.text import printable
 
 _SHELL = re.compile("/(.*/)?(a|ba|da|k|mk|ya|z)?sh")
 _OF_SHELLS = re.compile(
-    r"|\.|:|alias|bg|break|builtin|case|cd|command|continue|declare|dirs|disown|enable|eval|exec|exit|export|fc|fg|for|"
-    "function|getopts|hash|help|if|jobs|let|local|popd|pushd|read|readonly|return|select|set|shift|shopt|source|time|"
-    "times|trap|type|typeset|ulimit|umask|unalias|unset|until|wait|while"
+    r"|\.|:|\[|alias|bg|break|builtin|case|cd|command|continue|declare|dirs|disown|echo|enable|eval|exec|exit|export|"
+    "false|fc|fg|for|function|getopts|hash|help|if|jobs|kill|let|local|popd|printf|pushd|pwd|read|readonly|return|select|set|shift|shopt|source|"
+    "test|time|times|true|trap|type|typeset|ulimit|umask|unalias|unset|until|wait|while"
 )
 """The words with which a line can begin for a shell, and which need no program."""
 

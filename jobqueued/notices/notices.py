@@ -22,10 +22,12 @@ from jobqueued.text import duration
 
 
 class Notices:
-    """`job` finds a job by its id; `rules` are the site's."""
+    """`job` finds a job by its id; `rules` are the site's; `user` is whose jobs are that name none."""
 
-    def __init__(self, host: str, rules: Sequence[Rule], zone: str, job: Callable[[str], Job | None]) -> None:
-        self._host, self._rules, self._job = host, rules, job
+    def __init__(
+        self, host: str, rules: Sequence[Rule], zone: str, job: Callable[[str], Job | None], user: str = "root"
+    ) -> None:
+        self._host, self._rules, self._job, self._user = host, rules, job, user
         self._patterns = [re.compile("|".join(map(translate, rule.jobs))) if rule.jobs else None for rule in rules]
         policies = {target: rule.policy for rule in reversed(rules) for target in rule.notify.targets()}
         self.outbox = Outbox(host, lambda target: policies.get(target, DEFAULT_POLICY), zone)
@@ -151,7 +153,7 @@ class Notices:
             since = f" ({incident.times} times since {to_text(incident.since)})"
         return {
             "event": event, "host": self._host, "at": to_text(wall), "job": it.job, "run": it.run,
-            "summary": f"{it.summary}{since}", "user": record["user"] if record else None,
+            "summary": f"{it.summary}{since}", "user": (record["user"] or self._user) if record else None,
             "command": record["command"] if record else None, "incident": _told(incident, self._host),
             "record": record, "held_back": [], "not_shown": 0,
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 ALIASES = {
@@ -21,6 +22,8 @@ _WITH_USER = re.compile(
     r"(?P<user>(?:root|nobody|www-data)\b|[a-z_][a-z0-9_-]*(?=\t|  | +(?:/|\[ |test )))[ \t]+(?P<command>\S.*)"
 )
 _PLAIN = re.compile(r"[\w/.][\w/. =+-]*")
+_PERCENT = re.compile(r"(?<!\\)%")
+"""The end of a command in a crontab: what follows is its standard input, each further one a new line."""
 _MOST = 300
 _IN_WORDS = {
     "boot": "@reboot", "startup": "@reboot", "minutely": "* * * * *", "every minute": "* * * * *",
@@ -44,12 +47,14 @@ def in_a_job(text: str) -> str:
 def behind_the_fields(text: str) -> str:
     """The keys for what stands behind the five fields: a command, and a user as in /etc/crontab."""
     found = _WITH_USER.fullmatch(text)
-    return f"user: {found['user']}, command: {_value(found['command'])}" if found else f"command: {_value(text)}"
+    user = f"user: {found['user']}, " if found else ""
+    command, *lines = (part.replace("\\%", "%") for part in _PERCENT.split(found["command"] if found else text))
+    stdin = ", stdin: " + json.dumps("\n".join([*lines, ""])) if lines else ""
+    return f"{user}command: {_value(command)}{stdin}"
 
 
 def _value(text: str) -> str:
-    """A text as a value of YAML; a crontab's escaped % is a plain one."""
-    text = text.replace("\\%", "%")
+    """A text as a value of YAML."""
     return text if _PLAIN.fullmatch(text) and not text.endswith(" ") else "'" + text.replace("'", "''") + "'"
 
 
