@@ -33,7 +33,8 @@ PLACED = (("license", (0, 2)),)
 ME = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
 NAME = pwd.getpwuid(os.geteuid()).pw_name
 """The same as people see it."""
-A_COMMAND = f"a command of {NAME} (with-lock)"
+A_COMMAND = f"a command of {ME} (with-lock)"
+THEIRS = f"a command of {NAME} (with-lock)"
 
 
 @pytest.fixture
@@ -365,7 +366,7 @@ class TestWithLock:
         """-n: if it would have to wait, for a person or a job, the answer is no, and the command is not run."""
         assert (0, "in\n", "") == with_lock(busy, "-n", "tape", "--", "echo", "in")
         holder = hold("tape").has_it()
-        refused = f"Error: refused: lock tape is held by {A_COMMAND}\n"
+        refused = f"Error: refused: lock tape is held by {THEIRS}\n"
         assert (1, "", refused) == with_lock(busy, "-n", "tape", "--", "echo", "in")
         assert (0, "in\n", "") == with_lock(busy, "--no-wait", "other", "--", "echo", "in")
         holder.go()
@@ -389,7 +390,7 @@ class TestWithLock:
         first, second = hold("-s", "tape").has_it(), hold("--shared", "tape").has_it()
         assert (0, "in\n", "") == with_lock(busy, "-n", "-s", "tape", "echo", "in")
         code, said, refused = with_lock(busy, "-n", "tape", "--", "echo", "in")
-        assert (1, "", f"Error: refused: lock tape is held by {A_COMMAND}, {A_COMMAND}\n") == (code, said, refused)
+        assert (1, "", f"Error: refused: lock tape is held by {THEIRS}, {THEIRS}\n") == (code, said, refused)
         for holder in (first, second):
             assert 1 == with_lock(busy, "-n", "tape", "--", "echo", "in")[0]
             holder.go()

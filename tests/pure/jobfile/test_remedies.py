@@ -173,7 +173,7 @@ def test_crontabs(text: str, command: str) -> None:
 
 def test_what_a_crontab_gives_a_command_to_read() -> None:
     """What is behind a % is its standard input, line by line."""
-    said = read_jobs(b"*/5 * * * * mail -s 50\\% root%%Body \"text\"%more\n", "f")[1][0].message
+    said = read_jobs(b'*/5 * * * * mail -s 50\\% root%%Body "text"%more\n', "f")[1][0].message
     answer = re.search(r"as in jobs: (\{.*\})", said)
     assert answer is not None
     (job,), problems = read_jobs(f"jobs: {answer[1]}".encode(), "f")
