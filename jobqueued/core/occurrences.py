@@ -49,15 +49,32 @@ def skip_dues(turn: Turn, job: Job, dues: list[int], reason: str) -> None:
 
 
 def cover(turn: Turn, job: str) -> None:
-    """Move the clock of a job past the occurrences that were found; what was due beside them is due anew."""
+    """Move the clock of a job past the occurrences that were found; what was due beside them is due anew.
+
+    What is due between now and one that was found was covered before the clock was set back, and that was not saved.
+    """
     state = turn.state
     if job in state.catalog:
         catch_clock(turn, state.catalog[job])
     saved = state[job].saved
-    dues = [run.due for key, run in state.found[job].items() if key.startswith(f"c{saved.era}.")]
-    state.remember(job, cursor=max([saved.cursor, *dues]))
+    found = [run for key, run in state.found[job].items() if key.startswith(f"c{saved.era}.")]
+    last = max([saved.cursor, *(run.due for run in found)])
+    if job in state.catalog:
+        _skip_ahead(turn, state.catalog[job], last, [(run.due, run.last_due or run.due) for run in found])
+    state.remember(job, cursor=last)
     if job in state.catalog:
         state.wind(state.catalog[job])
+
+
+def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]]) -> None:
+    """Skip what is due after now and before `last`, but for what is `covered`, each from its first to its last."""
+    cursor = max(turn.state[job.id].saved.cursor, turn.now.wall - job.offset)
+    while job.enabled and cursor < last:
+        found, _ = dues(job, cursor, last)
+        if not found:
+            return
+        skip_dues(turn, job, [d for d in found if not any(begin <= d <= end for begin, end in covered)], "missed")
+        cursor = found[-1]
 
 
 def _come_due(turn: Turn, job: Job) -> None:

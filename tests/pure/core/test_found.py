@@ -126,3 +126,19 @@ def test_nobody_knows_whose_it_is() -> None:
     assert world.states() == {"a@4": "lost"}
     world.run("a")
     assert world.states() == {"a@4": "lost", "a@5": "starting"}
+
+
+def test_what_was_covered_before_the_clock_was_set_back() -> None:
+    """Skips that no commit held lie between now and a run that R knows: they are skips again, and the run is not."""
+    world = World(job("a", "*/7 * * * *"))
+    world.pass_time(7 * 60 - 1)
+    world.full.add("state")
+    world.pass_time(1)
+    world.pass_time(24 * 60, scheduler=False)
+    world.boot()
+    assert {"a@1": "succeeded", "a@2": "skipped", "a@3": "starting"} == world.states()
+    world.step_clock(-11 * 60)
+    world.happen(events.Woke(), die_after=0)
+    world.boot()
+    covered = [(run.due, run.last_due or run.due) for run, _ in world.rows.values()]
+    assert 4 == sum((last - first) // (7 * 60 * SECOND) + 1 for first, last in covered), world.states()
