@@ -23,7 +23,7 @@ jobs:
 """A job file whose run ends, with exit code 7, when LIVE/go appears."""
 FAILURES: list[str] = []
 """Tests of this boot that have failed."""
-DEADLINE = 120.0 if "vm-run=tcg" in Path("/proc/cmdline").read_text() else 30.0
+DEADLINE = 120.0 if "vm-run=tcg" in Path("/proc/cmdline").read_text() else 60.0
 T = TypeVar("T")
 
 
