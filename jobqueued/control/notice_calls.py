@@ -37,7 +37,8 @@ class NoticeCalls:
             raise VarlinkError("NoSuchJob", {"job": job})
         tests = self._test(job)
         if not tests:
-            reason = "nobody is told of anything: `notify` stands in no rule of jobqueued.yaml, and not in this job"
+            own = "" if job is None else f", nor in {job}"
+            reason = f"nobody is told of anything: no `notify` is in jobqueued.yaml{own}"
             raise VarlinkError("Refused", {"reason": reason})
         return {"notices": [_notice(notice) for notice in tests]}
 

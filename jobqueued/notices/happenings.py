@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from jobqueued.core.recollection import has_failover
 from jobqueued.model import Record
 from jobqueued.text import duration, ended
 
@@ -34,7 +35,6 @@ def of(event: str, fields: Mapping[str, Any]) -> Happening | None:
 
 
 _EVENT_OF = {"timed_out": "timeout", "oom_killed": "oom", "lost": "lost", "failed": "failure"}
-_BY_FAILOVER = "by the failover"
 
 
 def _run_ended(fields: Mapping[str, Any]) -> Happening | None:
@@ -42,7 +42,7 @@ def _run_ended(fields: Mapping[str, Any]) -> Happening | None:
     job, state, subject = record["job"], record["state"], f"run {record['job']}"
     succeeded = state == "succeeded"
     summary = f"{record['run']} {ended(state, _took(record), record['reason'])}"
-    if succeeded and record["reason"] == _BY_FAILOVER:
+    if succeeded and has_failover(record):
         before = [attempt for attempt in record["attempts"] if not attempt.get("failover")]
         why = before[-1]["reason"] if before else None
         summary = f"{record['run']} failed{f': {why}' if why else ''}; its failover has succeeded"

@@ -62,7 +62,10 @@ def test_a_failover_does_not_hide_the_failure() -> None:
     """The run has succeeded, for those who depend on it; whoever looks after the job is told."""
     told = Told()
     fields = {"attempt": 1, "reason": "exit code 3"}
-    document = {"attempts": [fields, {"attempt": 2, "failover": True, "reason": None}], "reason": "by the failover"}
+    document = {
+        "attempts": [fields, {"attempt": 2, "failover": True, "reason": None}],
+        "reason": "by the failover, after exit code 3",
+    }
     told.say("run_ended", record={**record("a", 1), **document})
     told.wait(MINUTE)
     assert ["a@1 failed: exit code 3; its failover has succeeded"] == told.summaries
