@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 
 import pytest
 
@@ -15,6 +16,9 @@ with contextlib.suppress(ImportError):  # the virtual machine has no Hypothesis,
     settings.load_profile("house")  # no verdict hangs on how fast the machine is
 
 os.umask(0o022)  # a daemon of root's believes no directory that a group may write
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell's background command ignores it, and so would its children
 os.environ.pop("COLUMNS", None)  # what is printed is as wide as it is, whoever starts the tests
 
 

@@ -306,8 +306,11 @@ class LauncherLink:
     def flush(self) -> None:
         """Send what the socket takes now."""
         if self._outbox and self._connection is not None and self.greeted:
-            with contextlib.suppress(OSError):  # a dead launcher shows at the next read
-                self._outbox = self._outbox[self._connection.send(self._outbox) :]
+            self._send(self._connection)
+
+    def _send(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # a dead launcher shows at the next read
+            self._outbox = self._outbox[connection.send(self._outbox) :]
 
     def read(self, descriptor: int) -> Iterator[events.Event] | None:
         """The events behind a readable descriptor; None: the launcher is gone, so call and recover again."""

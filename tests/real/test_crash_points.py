@@ -34,7 +34,7 @@ SCHEDULER = [
     ("Store.commit after 1", RAN),
     ("LauncherLink.launch before 1", RAN),
     ("LauncherLink.launch after 1", RAN),
-    ("LauncherLink.flush after 1", RAN),
+    ("LauncherLink._send after 1", RAN),
     ("Store.commit before 2", RAN),  # the start
     ("Store.commit after 2", RAN),
     ("Store.commit before 3", RAN),  # the end

@@ -416,7 +416,11 @@ def top(host: Host, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_top_once(host: Host) -> None:
     """A table where stdout is no terminal, in the order that was asked for; also while the daemon is down."""
     live(host, "spins", "eats", "forks")
-    wait_for(lambda: "60." in top(host, "--sort", "memory").stdout or "68." in top(host).stdout, why="eats has eaten")
+
+    def eaten() -> bool:
+        return any(run["job"] == "eats" and run["now"]["memory"] > 60 << 20 for run in host.call("Usage")["runs"])
+
+    wait_for(eaten, why="eats has eaten")
     for state in ("up", "down"):
         shown = top(host, "--sort", "memory")
         assert shown.returncode == 0, shown.stderr

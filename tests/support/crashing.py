@@ -50,7 +50,7 @@ def arm(owner: Any, name: str, root: str) -> None:
 
 LAUNCHER_STEPS = ("_make_directory", "_write_spec", "_hand_over", "_hear")
 SUPERVISOR_STEPS = ("_listen", "_claim", "_write_pid", "_say", "_watch", "_write_record", "_mark_end", "_farewell")
-LINK_STEPS = ("launch", "flush")
+LINK_STEPS = ("launch", "_send")
 
 
 def as_launcher(arguments: list[str]) -> None:
