@@ -345,8 +345,8 @@ try:
     assert len(host.call("History", limit=1000)["runs"]) == 40
     subprocess.run(["mount", "-o", "remount,size=4m", str(root / "logs")], check=True)
     wait_for(lambda: all(host.record(run) == records[run] for run in runs))
-    said = [entry["message"] for entry in host.said("recovered")]
-    assert said and said[-1].endswith(" records that were missing are written"), said
+    wait_for(lambda: host.said("recovered"))
+    assert host.said("recovered")[-1]["message"].endswith(" records that were missing are written")
 finally:
     host.close()
     print(host.log())
