@@ -343,6 +343,7 @@ try:
     host.kill()
     host.start()
     assert len(host.call("History", limit=1000)["runs"]) == 40
+    wait_for(lambda: 2 == sum("cannot write the record of" in entry["message"] for entry in host.said("trouble")))
     subprocess.run(["mount", "-o", "remount,size=4m", str(root / "logs")], check=True)
     wait_for(lambda: all(host.record(run) == records[run] for run in runs))
     wait_for(lambda: host.said("recovered"))
