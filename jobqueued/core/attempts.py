@@ -156,12 +156,12 @@ def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
     """Put a run that did not start where it waits."""
     state, now = turn.state, turn.now
     job = state.catalog.get(run.id.job)
+    state.stir(run.id.job)
     if pause or job is None:
         state.delay(run, now, cause)
         return run
     back = state.enqueue(run, now) if barred(state, job) is None else state.put_back(run, now)
     watch_over(turn, job, back)
-    state.stir(run.id.job)
     return back
 
 

@@ -219,6 +219,17 @@ def test_never_started_is_sent_again_under_the_same_name() -> None:
     assert world.rows[RunId("a", 1)][0].attempt == 1
 
 
+def test_who_waits_to_see_whether_the_last_of_its_runs_starts_goes_when_it_does_not() -> None:
+    """A run that `max_runs` held back while another was about to start takes its turn when that one fails to."""
+    world = World(job("a", max_runs=1, concurrency=2))
+    world.run("a", 1)
+    world.run("a", 2)
+    assert ["max_runs 1 may be used up by runs about to start"] == world.why("a@2")
+    world.processes.clear()
+    world.happen(unstarted(Name(RunId("a", 1), 1), "fork: Cannot allocate memory"))
+    assert "a@2" == world.launched[-1][0]
+
+
 def test_trouble_of_the_system_backs_off() -> None:
     """A start that fails by the host's fault is tried again after 1, 2, 4 … s, and blocks nobody else meanwhile."""
     world = World(job("a", "0 1 * * *", priority=1), job("b", "1 1 * * *"), max_running=1)
