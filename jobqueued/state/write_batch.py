@@ -26,10 +26,20 @@ MOST_STEPS = 100
 
 
 def join_due_change(waiting: dict[tuple[str, str], DueChange], change: DueChange) -> None:
-    """Add a change to those that wait, in the place of what waits of its file."""
+    """Add a change to those that wait: of one file the first, and what it has now; between them nothing is due for sure.
+
+    The first stays where it is among the steps of the clock, as it ends what was due until then.
+    """
     key = change.kind, change.name or str(min(len(waiting), MOST_STEPS))
-    before = waiting.pop(key, change)
-    waiting[key] = change._replace(until=before.until)
+    before = waiting.get(key)
+    if before is None:
+        waiting[key] = change
+    elif change.kind == "file":
+        waiting[key] = before._replace(digest="", timezone="", text=None)
+        waiting.pop(("last", change.name), None)
+        waiting["last", change.name] = change
+    else:
+        waiting[key] = change._replace(until=before.until)
 
 
 class WriteBatch:

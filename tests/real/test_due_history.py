@@ -108,21 +108,25 @@ def test_what_nobody_has_noted_is_noted_at_a_start(life: Callable[..., Life]) ->
 
 
 def test_what_waits_for_a_commit_is_bounded(tmp_path: Path, life: Callable[..., Life]) -> None:
-    """Changes of one file that find no room become one, which tells until when it is known what held before."""
+    """Of changes of one file that find no room the first ends what was due, and the last counts; what lies between
+    is not known, and nothing is said to be due then.
+    """
     one = life()
     one.read(10, "a.yaml", b"1")
     (tmp_path / "ballast").unlink()
     limit_pages(one.store, 0)
-    for wall in (20, 30):
+    for wall in (20, 30, 50):
         one.keep({"a.yaml": b"x" * 100_000 * wall})
         one.batch.take_due_changes(one.history.after([JobsRead("a.yaml", ())], wall))
         one.batch.commit()
-    one.batch.take_due_changes(one.history.after([ClockStepped(5), ClockStepped(-5)], 40))
+        if wall == 30:
+            one.batch.take_due_changes(one.history.after([ClockStepped(5), ClockStepped(-5)], 40))
     one.batch.take(SaveBoot("x"))
-    assert [(20, 30), (35, 40), (45, 40)] == [(c.until, c.since) for c in one.batch.due_changes]
+    assert [(20, 20), (35, 40), (45, 40), (50, 50)] == [(c.until, c.since) for c in one.batch.due_changes]
+    assert [0, 0, 0, 5_000_000] == [len(c.text or b"") for c in one.batch.due_changes]
     limit_pages(one.store, 10_000)
     assert ("", False) == (one.batch.commit(), bool(one.batch))
-    assert ("file", "a.yaml", 20, 30) == one.told()[-3][:4]
+    assert ("file", "a.yaml", 50, 50) == one.told()[-1][:4]
     one.batch.take_due_changes(DueChange("clock", "", wall, wall + 1) for wall in range(1000))
     assert [(100, 1000), MOST_STEPS + 1] == [one.batch.due_changes[-1][2:4], len(one.batch.due_changes)]
 
