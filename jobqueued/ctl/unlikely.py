@@ -64,9 +64,21 @@ def _of_files(job: Job) -> Iterator[tuple[str, str]]:
         with suppress(PermissionError):
             seen = "is no directory" if _exists(directory) else "does not exist"
             yield "working_directory", f"{printable(directory)} {seen} here; accepted: a directory that is there"
+    if isinstance(job.command, str) and (message := _of_program(job, (job.shell,))):
+        yield "shell", message
+    for path in job.environment_file:
+        with suppress(PermissionError):
+            if not _exists(path):
+                yield "environment_file", f"{printable(path)} does not exist here; without it the job will not start"
     for key, command in (("command", job.command), ("failover", job.failover)):
         if command is not None and (message := _of_program(job, command)):
             yield key, message
+    files = [("locks", claim.resource) for claim in job.locks if claim.resource.startswith("/")]
+    for key, path in [*files, *(("on", on.name) for on in job.on if on.kind == "path")]:
+        directory = os.path.dirname(path)
+        with suppress(PermissionError):
+            if not _exists(directory):
+                yield key, f"{printable(directory)}, where {printable(path)} belongs, does not exist here"
 
 
 def _exists(path: str) -> bool:
@@ -87,7 +99,12 @@ def _of_program(job: Job, command: str | tuple[str, ...]) -> str:
     if word.startswith("/"):
         seen = "is no program" if os.path.exists(word) else "does not exist"
         return f"{word} {seen} here; accepted: the path of a program"
-    if "/" in word or job.environment_file or job.login_environment:
+    if "/" in word:
+        base = job.working_directory
+        if base is None or not os.path.isdir(base) or shutil.which(os.path.join(base, word)):
+            return ""
+        return f"no program {word} in {printable(base)}, the job's working_directory; accepted: its whole path"
+    if job.environment_file or job.login_environment:
         return ""
     return f"no program {word} in the job's PATH ({path}); accepted: its whole path, or `environment: {{PATH: …}}`"
 
