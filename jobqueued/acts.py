@@ -131,7 +131,7 @@ class Acts:
         try:
             self._link.marks.remove(name)
         except OSError as error:
-            self._log.say("trouble", text=f"cannot remove the run directory of {name}: {error}")
+            self._log.say("trouble", text=f"cannot remove the run directory of {name}: {error.strerror}")
 
     def _file_record(self, record: Record, committed: bool) -> None:
         run = RunId(record["job"], record["number"])

@@ -96,9 +96,18 @@ class Comparison:
     kept: int
     downs: Sequence[Down] = ()
     _hits: Counter[int] = field(default_factory=Counter)
+    _twice: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        reached = 0
+        for after, until in sorted((span.after, span.until) for span in self.spans):
+            if after < reached:
+                begin = self._twice.pop()[0] if self._twice and after <= self._twice[-1][1] else after
+                self._twice.append((begin, min(until, reached)))
+            reached = max(reached, until)
 
     def verdict(self, since: int, until: int) -> Verdict:
-        """Compare what was due later than `since`, and not later than `until`."""
+        """Compare what was due later than `since`, and not later than `until`, but for times that came twice."""
         begin, before = max((self.spans[0].after, UNKNOWN_FILE), (self._records_begin(), EXPIRED), (since, ASKED))
         self._sort()
         expected = Counter(due for span in self.spans for due in self._judged(span, begin, until))
@@ -129,15 +138,20 @@ class Comparison:
     def _judged(self, span: Span, begin: int, until: int) -> Iterator[int]:
         """Yield what is sure to have been due: of a job that may have had all its `max_runs`, up to its last record.
 
-        Of that, nothing in a time that came once more, as the clock was set back.
+        Of a time that came once more, as the clock was set back, no record tells which of both it is of.
         """
         limit = span.job.max_runs
         if limit is not None and max((cover.number for cover in self.covers), default=0) >= limit:
-            if any(other is not span and other.until > span.after and span.until > other.after for other in self.spans):
+            if self._came_twice(span.after, span.until):
                 return
             last = [cover.last for cover in self.covers if cover.era is not None and cover.last > span.after]
             until = min(until, max((due for due in last if due <= span.until), default=span.after))
-        yield from span.dues(begin, until)
+        yield from (due for due in span.dues(begin, until) if not self._came_twice(due - 1, due))
+
+    def _came_twice(self, after: int, until: int) -> bool:
+        """Tell whether a part of this time came more than once."""
+        place = bisect_left(self._twice, (until, 0))
+        return place > 0 and self._twice[place - 1][1] > after
 
     def _is_covered(self, due: int, times: int) -> bool:
         missing = times - len({cover.era for cover in self._exact.get(due, ())})
@@ -201,6 +215,8 @@ class Comparison:
         for cover in self._ranges:
             hits, run = self._hits[cover.number], RunId(self.job, cover.number)
             if not begin < cover.first <= cover.last <= until or hits == cover.count:
+                continue
+            if self._came_twice(cover.first - 1, cover.last):
                 continue
             about = [span for span in self.spans if span.after < cover.last and cover.first <= span.until + SLACK]
             beside = (one for one in self.covers if one.first <= cover.last and cover.first <= one.last)

@@ -112,12 +112,17 @@ class Decoder:
 
 def _message(data: bytearray) -> Message:
     try:
-        message = json.loads(data.decode(), parse_constant=_no_constant)
+        message = json.loads(data.decode(), parse_int=_integer, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise MessageError(f"not JSON: {error}") from None
     if not isinstance(message, dict):
         raise MessageError("not a JSON object")
     return message
+
+
+def _integer(digits: str) -> int | float:
+    """What no parameter takes is no reason to hang up: Python refuses integers of more than 4,300 digits."""
+    return int(digits) if len(digits) < 400 else float(digits)
 
 
 def _no_constant(name: str) -> None:

@@ -42,6 +42,12 @@ def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> N
     if as_json:
         print_json(answer)
         return
+    if not answer["claims"]:
+        print_line(
+            f"nobody holds {printable(lock)} or waits for it" if lock else "nobody holds a lock or waits for one"
+        )
+        warn_of_slip(answer, lock)
+        return
     print_table(
         ("LOCK", "HOLDER", "STATE", "SINCE", "PID", "MODE", "ASKED BY", "COMMAND"),
         (

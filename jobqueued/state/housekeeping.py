@@ -263,7 +263,7 @@ class Housekeeping(Source):
     def _say_trouble(self, run: RunId, error: OSError) -> None:
         if not self._said:
             rest = "until they can be written, records are kept in state.db"
-            self._said = f"cannot write the record of {run}: {error}; {rest}"
+            self._said = f"cannot write the record of {run}: {error.strerror}; {rest}"
             self._log.say("trouble", text=self._said)
 
     def _remove_unfinished(self, job: str, numbers: list[int]) -> None:

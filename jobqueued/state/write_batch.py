@@ -26,7 +26,7 @@ MOST_STEPS = 100
 
 
 def join_due_change(waiting: dict[tuple[str, str], DueChange], change: DueChange) -> None:
-    """Add a change to those that wait: of one file the first, and what it has now; between them nothing is due for sure.
+    """Add a change to those that wait: of one file the first, and what it has now; between them nothing is sure.
 
     The first stays where it is among the steps of the clock, as it ends what was due until then.
     """

@@ -46,7 +46,7 @@ NAMES = (
 WORDS = st.sampled_from([*NAMES, *INSTANTS, *PLACES]) | st.text(max_size=20)
 EDGES = st.sampled_from([-(2**63), -1, 0, 1, 2, 1000, 2**31, 2**32, 2**62, 2**63 - 1])
 VALUES = st.recursive(
-    st.none() | st.booleans() | WORDS | EDGES | st.sampled_from([2**64, 1e308, 1e-9]),
+    st.none() | st.booleans() | WORDS | EDGES | st.sampled_from([2**64, 1e308, 1e-9, float("inf")]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=2), max_leaves=30,
 )  # fmt: skip
 KINDS: dict[str, st.SearchStrategy[Any]] = {

@@ -1235,10 +1235,12 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
         f"{file}:6: e: command: no program no-such-prog in the job's PATH ({path}); {remedy}",
         f"{file}:6: e: failover: no program no-such-either in the job's PATH ({path}); {remedy}",
         f"{file}:9: g: command: no program hidden in the job's PATH (/nowhere:/root); {remedy}",
-        f"{file}:10: h: environment_file: /etc/default/x does not exist here; without it the job will not start (warning)",
+        f"{file}:10: h: environment_file: /etc/default/x does not exist here; without it the job will not start "
+        "(warning)",
         f"{file}:11: i: working_directory: /etc/passwd is no directory here; accepted: a directory that is there "
         "(warning)",
-        f"{file}:12: j: command: no program bin/x in /, the job's working_directory; accepted: its whole path (warning)",
+        f"{file}:12: j: command: no program bin/x in /, the job's working_directory; accepted: its whole path "
+        "(warning)",
         f"{file}:12: j: locks: /no/where, where /no/where/x.lock belongs, does not exist here (warning)",
         f"{file}:13: k: shell: /bin/dsh does not exist here; accepted: the path of a program (warning)",
         f"{file}:13: k: on: /no/where, where /no/where/*.csv belongs, does not exist here (warning)",

@@ -511,7 +511,8 @@ class TestLocks:
         assert all(claim["since"] for claim in claims)
         assert ["license", ":with-lock@2", "holds"] == lines(busy)[0][:3]
         assert [3, 4] == [len(lines(busy, "tape")), len(lines(busy))]
-        assert [] == lines(busy, "other")
+        none = run("--root", busy.root, "locks", "other")
+        assert (0, "nobody holds other or waits for it\n", "") == (none.returncode, none.stdout, none.stderr)
 
     def test_an_interrupted_wait(self, busy: Host, hold: Callable[..., Holder]) -> None:
         """A wait tells who holds the lock; Ctrl-C ends it, says that nothing was run, and leaves the queue."""

@@ -71,10 +71,14 @@ def findings(world: AuditedWorld, covers: list[Cover] | None = None) -> list[Fin
 @settings(max_examples=60)
 @given(DEFINITIONS, st.lists(ACTIONS, max_size=8), st.integers(0, 99))
 def test_one_record_too_few_or_too_many(defined: Job, actions: list[tuple[str, Any]], pick: int) -> None:
-    """A life is clean; without one of its records, or with one of them twice, exactly that is found."""
+    """A life is clean; without one of its records, or with one of them twice, exactly that is found.
+
+    Of times that came twice, as the clock was set back, nothing is said.
+    """
     world = lived(defined, actions)
     assert [] == findings(world)
     covers = sorted(world.covers().get("a", []))
+    assume(len({cover.era for cover in covers} - {None}) < 2)
     past = world.now.wall - 7 * MINUTE  # after a step back there are records of what is due once more
     sure = [c for c in covers[1:] if c.era is not None and not c.is_pending and c.last <= past]
     inside = [c for c in sure if not any(o.count > 1 and o.first < c.first < o.last for o in covers)]

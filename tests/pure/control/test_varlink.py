@@ -79,6 +79,12 @@ class TestWire:
         with pytest.raises(MessageError):
             Decoder().feed(bad + b"\0")
 
+    def test_more_digits_than_an_integer_has(self) -> None:
+        """They are JSON, so what is asked with them is answered."""
+        assert [{"a": [float("inf"), float("-inf"), 12]}] == Decoder().feed(
+            b'{"a":[%b,-%b,12]}\0' % ((b"9" * 5000,) * 2)
+        )
+
     def test_limit(self) -> None:
         """A message may have exactly the limit's bytes; one more is refused before its end came."""
         largest = b'{"a":"' + b"x" * (LIMIT - 8) + b'"}'
