@@ -54,7 +54,7 @@ class Webhook(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All of it but the URL, as notifier.py knows it."""
+        """All of it but the URL, as the notifier knows it."""
         found = {**self._asdict(), "headers": dict(self.headers)}
         return {name: value for name, value in found.items() if value and name != "url"}
 

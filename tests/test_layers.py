@@ -18,7 +18,9 @@ WINGS: dict[str, list[str]] = {
         "trust", "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "control_socket", "account", "caps",
         "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt", "title",
         "sending", "supervisor", "callers", "lost", "questions", "launcher",
-        "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "apprise_urls", "notifier",
+    ],
+    "child/notifier": [
+        "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "apprise_urls", "main",
     ],
     "vocabulary": [
         "text", "problem", "notify", "model", "accounts", "saved", "events", "commands", "circles", "catalog",
@@ -89,7 +91,7 @@ PURE_OF_CHILD = {"child/text", "child/signals", "child/instants", "child/documen
 ROOMS = {
     "croniter": ["timing/cronexpr"], "yaml": ["jobfile/yamltext"], "psutil": ["host/usage"],
     "structlog": ["host/log"], "sdnotify": ["host/sd_notify"], "daemon": ["host/detach"], 
-    "apprise": ["child/apprise_urls"], "prometheus_client": ["ctl/metrics"],
+    "apprise": ["child/notifier/apprise_urls"], "prometheus_client": ["ctl/metrics"],
     "sqlite3": ["state/faults", "state/formats", "state/opening", "state/rows", "state/store"],
 }  # fmt: skip
 
@@ -98,7 +100,7 @@ SMALL = {
     "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
 }  # fmt: skip
 
-NOTIFIER = WINGS["child"][WINGS["child"].index("notice") :]
+NOTIFIER = [f"child/notifier/{name}" for name in WINGS["child/notifier"]]
 """The files of the notifier, which is started for one notice and gone: each loads what its own channel needs."""
 
 MAILS_AND_POSTS = {
@@ -193,7 +195,7 @@ def test_every_library_has_a_room() -> None:
 @pytest.mark.parametrize("name", [name for name in HOUSE if name.startswith("child/")])
 def test_the_small_world_imports_its_own_only(name: str) -> None:
     """launcher and supervisor import a fixed list of standard modules, and each other."""
-    own = MAILS_AND_POSTS if name.removeprefix("child/") in NOTIFIER else set()
+    own = MAILS_AND_POSTS if name in NOTIFIER else set()
     assert others(name) - SMALL - own == set()
 
 
@@ -203,20 +205,19 @@ def test_the_small_world_starts_small() -> None:
     command = [sys.executable, "-I", "-S", "-c", code, str(PACKAGE.parent)]
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     own = sorted(name for name in modules if name.startswith("jobqueued"))
-    names = sorted(set(WINGS["child"]) - set(NOTIFIER))
-    assert own == ["jobqueued", "jobqueued.child", *(f"jobqueued.child.{name}" for name in names)]
+    assert own == ["jobqueued", "jobqueued.child", *(f"jobqueued.child.{name}" for name in sorted(WINGS["child"]))]
     assert len(modules) - len(own) <= MODULES_OF_THE_SMALL_WORLD, modules
 
 
-@pytest.mark.parametrize("name", [name for name in files() if name.removeprefix("child/") not in NOTIFIER])
+@pytest.mark.parametrize("name", [name for name in files() if name not in NOTIFIER])
 def test_nobody_else_mails_or_posts(name: str) -> None:
     """The files of the notifier are imported by each other only: who hangs in one is nobody but a notifier."""
-    assert ours(name) & {f"child/{each}" for each in NOTIFIER} == set()
+    assert ours(name) & set(NOTIFIER) == set()
 
 
 def test_a_channel_pays_for_its_own_libraries() -> None:
     """The notifier, imported as it runs, has loaded none of those that only some channels need."""
-    code = "import sys; sys.path.append(sys.argv[1]); import jobqueued.child.notifier; print(*sys.modules)"
+    code = "import sys; sys.path.append(sys.argv[1]); import jobqueued.child.notifier.main; print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", code, str(PACKAGE.parent)]
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert {"email", "http", "logging", "smtplib", "ssl"} & {module.partition(".")[0] for module in modules} == set()

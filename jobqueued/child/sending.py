@@ -17,7 +17,7 @@ from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.text import printable
 
-NOTIFIER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notifier.py")
+NOTIFIER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notifier", "main.py")
 SECONDS = 60.0
 AFTERWARDS = 30.0
 """For so long (s) processes may go on that a mail program has left to deliver what it took."""

@@ -18,7 +18,7 @@ Between scheduler and launcher go lines over a stream socket:
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
                                  | stopping NAME REASON | ended NAME | lost NAME STATUS
     → account NUMBER KIND "NAME"  ← account NUMBER TROUBLE (nothing: jobs can run as that user, or with that group)
-    → notify NUMBER ORDER      ← notified NUMBER ANSWER (of notifier.py: sent, later …, never …)
+    → notify NUMBER ORDER      ← notified NUMBER ANSWER (of the notifier: sent, later …, never …)
 
 Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above; "left"
 is the "ended" of a supervisor that leaves the pool.
@@ -42,7 +42,7 @@ from typing import NamedTuple, cast
 from jobqueued.child import atomic_file
 from jobqueued.child.documents import LaunchSpec, Record
 
-VERSION = 7
+VERSION = 8
 NOTICE = 1024
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"

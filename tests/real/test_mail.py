@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child.notifier import send
+from jobqueued.child.notifier.main import send
 from jobqueued.child.text import size
 from tests.support.host import wait_for
 from tests.support.notices import SUMMARY, an_event, document

@@ -17,14 +17,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobqueued.child import webhook
-from jobqueued.child.notice import LARGEST
-from jobqueued.child.notifier import send
+from jobqueued.child.notifier import webhook
+from jobqueued.child.notifier.main import send
+from jobqueued.child.notifier.notice import LARGEST
 from tests.support import REPO
 from tests.support.notices import SUMMARY, an_event, document
 from tests.support.receivers import WebServer, answer
 
-PROGRAM = REPO / "jobqueued/child/notifier.py"
+PROGRAM = REPO / "jobqueued/child/notifier/main.py"
 
 
 def ran(data: bytes, *options: str, limit: int = 0) -> tuple[int, bytes, bytes]:
@@ -93,8 +93,8 @@ class TestProgram:
 
     def test_prints_nothing_else(self) -> None:
         """Whatever is printed meanwhile is no verdict."""
-        command = f"import sys; sys.path.insert(0, {str(REPO)!r}); from jobqueued.child import webhook, notifier\n"
-        command += "webhook.send = lambda notice: print('sent by mistake')\nnotifier.main()"
+        command = f"import sys; sys.path.insert(0, {str(REPO)!r}); from jobqueued.child.notifier import main, webhook\n"
+        command += "webhook.send = lambda notice: print('sent by mistake')\nmain.main()"
         done = subprocess.run(
             [sys.executable, "-c", command], input=document("webhook", "x"), capture_output=True, check=False
         )

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from jobqueued import __version__
-from jobqueued.child.notifier import send
-from jobqueued.child.webhook import signature
+from jobqueued.child.notifier.main import send
+from jobqueued.child.notifier.webhook import signature
 from tests.support.notices import an_event, document
 from tests.support.receivers import CERTIFICATE, WebServer, answer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jobqueued.child.notice import Notice, read
+from jobqueued.child.notifier.notice import Notice, read
 from tests.support.records import a_record
 
 SUMMARY = "backup@142 failed after 31 s: exit code 1"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.child import notice_text
-from jobqueued.child.webhook import wait
+from jobqueued.child.notifier import notice_text
+from jobqueued.child.notifier.webhook import wait
 from tests.support import REPO
 from tests.support.notices import a_notice, an_event
 from tests.support.records import a_record

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.child.notice import read
-from jobqueued.child.notice_text import held_back, values
+from jobqueued.child.notifier.notice import read
+from jobqueued.child.notifier.notice_text import held_back, values
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, to_instant
 from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import MOST, SENDING, SHOWN

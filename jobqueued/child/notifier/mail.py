@@ -16,9 +16,10 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import NamedTuple
 
-from jobqueued.child import atomic_file, mail_delivery, notice_text
+from jobqueued.child import atomic_file
 from jobqueued.child.documents import Record
-from jobqueued.child.notice import Never, Notice
+from jobqueued.child.notifier import mail_delivery, notice_text
+from jobqueued.child.notifier.notice import Never, Notice
 from jobqueued.child.text import printable, size
 
 _SHOWN = 16 << 10

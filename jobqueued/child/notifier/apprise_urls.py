@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from jobqueued.child import notice_text
-from jobqueued.child.notice import Later, Never, Notice
+from jobqueued.child.notifier import notice_text
+from jobqueued.child.notifier.notice import Later, Never, Notice
 
 _TYPES = {"info": "INFO", "warning": "WARNING", "error": "FAILURE", "critical": "FAILURE"}
 _LONGEST_OUTPUT = 1024

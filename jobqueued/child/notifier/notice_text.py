@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from string import Template
 
-from jobqueued.child.notice import Event, Never, Notice
+from jobqueued.child.notifier.notice import Event, Never, Notice
 from jobqueued.child.text import printable
 
 _INFO, _WARNING, _ERROR, _CRITICAL = "info", "warning", "error", "critical"

@@ -20,9 +20,9 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 
 from jobqueued import __version__
-from jobqueued.child import network, notice_text, program
-from jobqueued.child.network import Address
-from jobqueued.child.notice import Later, Never, Notice
+from jobqueued.child.notifier import network, notice_text, program
+from jobqueued.child.notifier.network import Address
+from jobqueued.child.notifier.notice import Later, Never, Notice
 
 _PORTS = {"http": 80, "https": 443}
 _LONGEST_WAIT = 86400

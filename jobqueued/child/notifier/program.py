@@ -13,7 +13,7 @@ import signal
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from jobqueued.child.notice import VERSION, Later, Never, Notice, OutOfTime
+from jobqueued.child.notifier.notice import VERSION, Later, Never, Notice, OutOfTime
 from jobqueued.child.signals import signal_name
 from jobqueued.child.text import printable
 

@@ -7,9 +7,9 @@ import contextlib
 import re
 import smtplib
 
-from jobqueued.child import network, program
-from jobqueued.child.network import Address
-from jobqueued.child.notice import Event, Later, Never, Notice, OutOfTime
+from jobqueued.child.notifier import network, program
+from jobqueued.child.notifier.network import Address
+from jobqueued.child.notifier.notice import Event, Later, Never, Notice, OutOfTime
 
 _PORTS = {"smtp": 25, "smtps": 465}
 _STARTTLS = ("opportunistic", "required", "never")

@@ -1,6 +1,6 @@
 """The notifier: sends one notice, says in one line what became of it, and is gone.
 
-    python3 -I notifier.py <NOTICE
+    python3 -I notifier/main.py <NOTICE
 
 What it is told is a JSON object (`notice.Notice`, with a `version`), what it says is ``sent``, ``later SECONDS TEXT``
 or ``never TEXT``.  Who starts it bounds its memory, and kills it if it has not ended within a minute: its own alarm
@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 if __name__ == "__main__":  # started as a file, it is not in a package yet
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
-from jobqueued.child import notice
-from jobqueued.child.notice import Later, Never, Notice, OutOfTime
+from jobqueued.child.notifier import notice
+from jobqueued.child.notifier.notice import Later, Never, Notice, OutOfTime
 from jobqueued.child.text import printable
 
 _LONGEST = 300
@@ -52,13 +52,13 @@ def _channel(name: str) -> Callable[[Notice], None]:
     """The channel of a name; its libraries are loaded now."""
     match name:
         case "email":
-            from jobqueued.child.mail import send
+            from jobqueued.child.notifier.mail import send
         case "webhook":
-            from jobqueued.child.webhook import send
+            from jobqueued.child.notifier.webhook import send
         case "command":
-            from jobqueued.child.program import send
+            from jobqueued.child.notifier.program import send
         case "apprise":
-            from jobqueued.child.apprise_urls import send
+            from jobqueued.child.notifier.apprise_urls import send
         case _:
             raise Never(f"there is no channel {name}; accepted: email, webhook, command, apprise")
     return send

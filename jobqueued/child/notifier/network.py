@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from jobqueued.child.notice import Later, Never, Notice
+from jobqueued.child.notifier.notice import Later, Never, Notice
 
 
 class Address(NamedTuple):
