@@ -49,6 +49,7 @@ from jobqueued.metrics.readings import Figure, Readings
 from jobqueued.model import SECOND, Now, Record, RunId, to_text
 from jobqueued.notices.notices import Notices
 from jobqueued.paths import Paths
+from jobqueued.runs.heartbeat import Heartbeat
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
 from jobqueued.runs.notice_sender import NoticeSender
@@ -100,9 +101,11 @@ class Daemon:
         locks = LockCalls(self._scheduler, self._lock_processes, self._happened.append)
         user = user_name(os.geteuid()) or "root"
         self._notices = Notices(host, config.notify, config.timezone, self._scheduler.catalog.get, user)
-        self._notice_sender = NoticeSender(
-            self._notices, link, config.notifier if os.geteuid() == 0 else None, config.mail, read_clocks
-        )
+        notifier = config.notifier if os.geteuid() == 0 else None
+        self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks)
+        self._heartbeat = Heartbeat(
+            config.heartbeat, link, notifier, lambda: self._decisions.stands_still, log, read_clocks
+        )  # fmt: skip
         log.listener = self._notice_sender.hear
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
         self._readings = Readings(self._scheduler, self._notices, self._counts, self._health)
@@ -136,8 +139,8 @@ class Daemon:
             self._signals, self._path_triggers, self._lock_processes,
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
             self._pressure, self._reload, self._job_files, self._control, self._methods.texts, self._monitor,
-            self._commits, self._housekeeping, self._notice_sender, self._metrics_file, self._service_manager,
-            Watchdog(self._service_manager, self._watch.inbox.rescan),
+            self._commits, self._housekeeping, self._notice_sender, self._heartbeat, self._metrics_file,
+            self._service_manager, Watchdog(self._service_manager, self._watch.inbox.rescan),
         )  # fmt: skip
 
     def begin(self, boot_id: str) -> None:
@@ -257,6 +260,8 @@ class Daemon:
         catalog, invalid = self._scheduler.catalog, self._scheduler.invalid
         refused = self._watch.problems.keys()
         self._notice_sender.reconcile(refused, lambda job: bool(invalid(catalog[job])) if job in catalog else None)
+        if self._watch.complete:
+            self._notice_sender.retain(catalog)
 
     # what others are told
 

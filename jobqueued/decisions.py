@@ -46,6 +46,11 @@ class Decisions:
         trace = "" if self._trace is None else self._trace.trouble
         return [*self._set_aside.values(), *filter(None, (self._stuck, trace))]
 
+    @property
+    def stands_still(self) -> str:
+        """The reason why nothing starts though nobody wants that; "": it does."""
+        return self._stuck or self._scheduler.unsaved
+
     def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
         """Begin with what an earlier scheduler kept."""
         self._recorder.restore(jobs, runs, now, hold)

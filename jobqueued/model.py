@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from jobqueued.child.documents import Record as Record  # noqa: PLC0414
 from jobqueued.child.documents import TriggeredBy as TriggeredBy  # noqa: PLC0414
 from jobqueued.child.instants import to_text as to_text  # noqa: PLC0414 (a word of the vocabulary, for everybody)
-from jobqueued.notify import NOBODY, Notify
+from jobqueued.notify import NOBODY, Notify, Ping
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -240,6 +240,7 @@ class Job:
     journal_rate: int = 100
     redact: tuple[str, ...] = ()
     notify: Notify = NOBODY
+    ping: Ping | None = None
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] | None = None
     file: str = ""

@@ -1,7 +1,8 @@
-"""Wishes to be told: who is to get a notice of what, by which channel, and how often."""
+"""Wishes to be told: who is to get a notice of what, by which channel, and how often; and who is to get pings."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ class Target(NamedTuple):
             return str(self)
         if self.channel == "apprise":  # there the host is often a token, too
             return f"{self.channel} {scheme}://…"
-        return f"{self.channel} {scheme}://{rest.partition('/')[0].rpartition('@')[2]}/…"
+        return f"{self.channel} {scheme}://{re.split('[/?#]', rest, maxsplit=1)[0].rpartition('@')[2]}/…"
 
     @classmethod
     def parse(cls, text: str) -> Target:
@@ -111,3 +112,45 @@ class Rule:
     tags: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     policy: Policy = DEFAULT_POLICY
+
+
+class Ping(NamedTuple):
+    """The URLs that are asked for when a run starts, has succeeded and has failed.
+
+    Those that are "" come from `url`, as healthchecks.io has them; where that is "" too, nothing is asked for.
+    `output`: the end of the output goes along.
+    """
+
+    url: str = ""
+    start: str = ""
+    success: str = ""
+    failure: str = ""
+    output: bool = True
+
+    @property
+    def target(self) -> Target:
+        """The check, as one receiver: what waits for it is replaced by what is newer."""
+        return Target("ping", self.url or self.success or self.failure or self.start)
+
+    def at(self, event: str, how: str, run: str) -> str:
+        """The URL for ``start``, ``success`` or ``failure``, "" if there is none.
+
+        `how` is what is appended to `url` (``/start``, ``/1``), `run` the id by which the pings of a run hang together.
+        """
+        own: str = getattr(self, event)
+        if own or not self.url:
+            return own
+        path, _, query = self.url.partition("#")[0].partition("?")
+        return f"{path.rstrip('/')}{how}?{f'{query}&' if query else ''}rid={run}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The wish as `ping` has it."""
+        return {name: value for name, value in self._asdict().items() if value != ""}
+
+
+class Heartbeat(NamedTuple):
+    """A URL that is asked for `every` so often (ns) while scheduling goes on."""
+
+    url: str
+    every: int

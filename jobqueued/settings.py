@@ -15,7 +15,7 @@ from jobqueued.core.host_limits import HostLimits
 from jobqueued.jobfile.settings_keys import read_settings_tree
 from jobqueued.jobfile.yamltext import MAX_BYTES, read_tree
 from jobqueued.model import CORE, CPU, DAY, MEMORY, ONE_A_MINUTE, Escalation
-from jobqueued.notify import Rule
+from jobqueued.notify import Heartbeat, Rule
 from jobqueued.problem import Problem
 from jobqueued.timing.schedule import LEAPING
 
@@ -76,6 +76,7 @@ class Settings:
     notify: tuple[Rule, ...] = ()
     notifier: str = "jobqueue"
     mail: dict[str, Any] = field(default_factory=dict)
+    heartbeat: Heartbeat | None = None
     metrics: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -20,7 +20,8 @@ WINGS: dict[str, list[str]] = {
         "sending", "supervisor", "callers", "lost", "questions", "launcher",
     ],
     "child/notifier": [
-        "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "apprise_urls", "main",
+        "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "ping",
+        "apprise_urls", "main",
     ],
     "vocabulary": [
         "text", "problem", "notify", "model", "accounts", "saved", "events", "commands", "circles", "catalog",
@@ -40,7 +41,7 @@ WINGS: dict[str, list[str]] = {
         "eligibility", "redefinition", "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why",
         "attention", "scheduler", "trace",
     ],
-    "notices": ["happenings", "incidents", "outbox", "notices"],
+    "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
     "settings": ["paths", "settings"],
     "host": ["linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
@@ -51,7 +52,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "runs": [
         "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "launcher_link",
-        "launcher_news", "notice_sender",
+        "launcher_news", "notice_sender", "heartbeat",
     ],
     "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "listing", "path_triggers"],
     "control": [
@@ -81,7 +82,8 @@ PURE_FILES = {"child/text", "control/interface", "control/varlink", "control/vie
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
-    "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "__future__",
+    "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib",
+    "__future__",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 

@@ -30,7 +30,7 @@ from jobqueued.child.questions import Questions, is_question
 from jobqueued.child.text import counted
 
 POOL = 8
-ASKING = 4
+ASKING = 6
 """The supervisors that look up users and send notices at a time."""
 IDLE_SECONDS = 60.0
 PATIENCE = 0.005
@@ -268,7 +268,7 @@ class Launcher:
             notice = b"ended " + rest
         if verb != b"idle":
             self._tell(notice.decode(errors="replace"))
-        if verb in (b"started", b"stopping"):
+        if verb in (b"started", b"stopping", b"part"):
             return
         if verb in (b"ended", b"left") and self._callers.scheduler is None:
             with contextlib.suppress(OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -22,26 +23,31 @@ SECONDS = 60.0
 AFTERWARDS = 30.0
 """For so long (s) processes may go on that a mail program has left to deliver what it took."""
 _MEMORY, _CPU_SECONDS = 512 << 20, 30
-_ANSWER = 4096
+_ANSWER = 1 << 16
+"""Bytes of all answers, which a pipe holds."""
 _SHOWN = 240
 """Characters of an answer that are passed on: it has to fit a message to the launcher."""
 
 
-def send(document: int) -> str:
-    """Send the notice in a file, ``{"user": …, "notice": {…}}``; what its sender answers."""
+_PART = re.compile(r"[0-9]{1,20} (sent|later|never)\b")
+
+
+def send(document: int) -> tuple[str, list[str]]:
+    """Send the notice in a file, ``{"user": …, "notice": {…}}``; the answer, and those about parts of it by number."""
     with open(document, "rb", closefd=False) as file:
         file.seek(0)
         order = json.loads(file.read())
     try:
         answer = _run(order["user"], json.dumps(order["notice"]))
     except (StartFailed, OSError) as error:
-        return f"later 0 {printable(str(error))[:_SHOWN]}"
+        return f"later 0 {printable(str(error))[:_SHOWN]}", []
     finally:
         _end_all(time.monotonic() + AFTERWARDS)
-    lines = answer.decode(errors="replace").splitlines()
+    lines = [printable(line)[:_SHOWN] for line in answer.decode(errors="replace").splitlines()]
+    parts = [line for line in lines if _PART.match(line)]
     if lines and lines[-1].partition(" ")[0] in ("sent", "later", "never"):
-        return printable(lines[-1])[:_SHOWN]
-    return f"later 0 its sender gave no answer{f': {printable(lines[-1])[:200]}' if lines else ''}"
+        return lines[-1], parts
+    return f"later 0 its sender gave no answer{f': {lines[-1][:200]}' if lines else ''}", parts
 
 
 def _run(user: str | None, notice: str) -> bytes:

@@ -79,9 +79,7 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
                 return
             continue
         if name.startswith(NOTIFY):
-            answer = sending.send(directory)
-            os.close(directory)
-            if not _told(launcher, f"notified {name.removeprefix(NOTIFY)} {answer}".encode(errors="replace")):
+            if not _sent(launcher, name.removeprefix(NOTIFY), directory):
                 return
             continue
         if shutdown.began():
@@ -98,6 +96,14 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
             _sync(last)
         if attempt.leaves:
             return
+
+
+def _sent(launcher: socket.socket, number: str, order: int) -> bool:
+    """Send a notice, and tell what became of it; False: there is nobody to be told."""
+    answer, parts = sending.send(order)
+    os.close(order)
+    lines = [*(f"part {number} {part}" for part in parts), f"notified {number} {answer}"]
+    return all(_told(launcher, line.encode(errors="replace")) for line in lines)
 
 
 def _told(launcher: socket.socket, notice: bytes) -> bool:

@@ -18,7 +18,8 @@ Between scheduler and launcher go lines over a stream socket:
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
                                  | stopping NAME REASON | ended NAME | lost NAME STATUS
     → account NUMBER KIND "NAME"  ← account NUMBER TROUBLE (nothing: jobs can run as that user, or with that group)
-    → notify NUMBER ORDER      ← notified NUMBER ANSWER (of the notifier: sent, later …, never …)
+    → notify NUMBER ORDER      ← part NUMBER PART ANSWER (of each part that has one of its own, by its number), then
+                                 notified NUMBER ANSWER (of the notifier: sent, later …, never …)
 
 Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above; "left"
 is the "ended" of a supervisor that leaves the pool.

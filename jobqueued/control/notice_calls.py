@@ -23,7 +23,7 @@ class NoticeCalls:
     def told(self, _asked: dict[str, Any]) -> dict[str, Any]:
         """All incidents, and the notices that wait, oldest first."""
         incidents = sorted(self._notices.incidents.values(), key=lambda incident: incident.since)
-        waiting = sorted(self._notices.outbox, key=lambda notice: notice.id)
+        waiting = sorted(self._notices.waiting(), key=lambda notice: notice.id)
         return {
             "incidents": [_incident(incident) for incident in incidents[:_MOST]],
             "notices": [_notice(notice) for notice in waiting[:_MOST]],

@@ -208,6 +208,7 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
     if limits.get("cpu_time") is not None:
         limits["cpu_time"] /= SECOND
     found |= {"environment": dict(job.environment), "resource_limits": limits, "notify": _notify(job.notify)}
+    found["ping"] = job.ping.settings if job.ping is not None else {}
     return found if whole else {**found, **_redacted(job)}
 
 
@@ -216,7 +217,7 @@ def _redacted(job: Job) -> dict[str, Any]:
     return {
         "command": job.told(job.command), "failover": job.told(job.failover), "redact": [HIDDEN] * len(job.redact),
         "environment": dict.fromkeys(dict(job.environment), HIDDEN), "stdin": HIDDEN if job.stdin else "",
-        "notify": _without_urls(job.notify),
+        "notify": _without_urls(job.notify), "ping": dict.fromkeys(job.ping.settings, HIDDEN) if job.ping else {},
     }  # fmt: skip
 
 

@@ -123,6 +123,11 @@ class Scheduler:
         """The hold of the host; None: there is none."""
         return self._state.hold
 
+    @property
+    def unsaved(self) -> str:
+        """The reason why nothing starts as a start could not save its state; "": it could."""
+        return self._state.unsaved
+
     def __getitem__(self, job: str) -> JobState:
         """The standing of a job."""
         return self._state[job]

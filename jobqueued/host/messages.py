@@ -197,7 +197,7 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "notice_given_up": Entry(
         "error", "c94f2a7d8e1b4b05a6d3f8e2b7c1059e",
-        lambda f: f"{f['target']}: {counted(f['count'], 'notice')} given up after 3 days: {f['reason']}",
+        lambda f: f"{f['target']}: {counted(f['count'], 'notice')} given up after {f['after']}: {f['reason']}",
     ),
     "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
     "unsaved": Entry("warning", "2f9b60f5bec545069ed78914836694d6", lambda f: f["text"]),

@@ -5,7 +5,7 @@ The parser, JSON Schema (`schema.py`) and the keys in jobqueue.d(5) come from it
 
 from __future__ import annotations
 
-from jobqueued.jobfile.notify_keys import NOTIFY
+from jobqueued.jobfile.notify_keys import NOTIFY, PING
 from jobqueued.jobfile.process_types import (
     ACCOUNT,
     COMMAND,
@@ -210,6 +210,9 @@ GROUPS: dict[str, dict[str, Key]] = {
             planned=True),
         Key("notify", NOTIFY, "{}", "Notices to send, and their recipients.",
             "{on: failure, email: ops@example.org}"),
+        Key("ping", PING, "",
+            "Check of healthchecks.io or its like that is told of each start, success and failure; what is behind the "
+            "host is shown to nobody.", "https://hc-ping.com/UUID"),
         Key("telemetry_hooks", one_or_more(PATH), "", "Programs that get the record of each run.",
             "[/usr/local/bin/push-metrics]", planned=True),
         Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "", "Labels to find jobs by.",

@@ -9,11 +9,11 @@ from typing import Any
 from jobqueued.jobfile.process_types import ACCOUNT, WORD, by_name, unshown
 from jobqueued.jobfile.queue_types import PATH
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.scalars import Key, choice, duration, optional, scalar, size, table, text
+from jobqueued.jobfile.scalars import FLAG, Key, choice, duration, optional, scalar, size, table, text, url
 from jobqueued.jobfile.types import either, made, mapping, one_or_more, section
 from jobqueued.jobfile.yamltext import Node, Scalar
 from jobqueued.model import DAY, HOUR, MINUTE
-from jobqueued.notify import DEFAULT_POLICY, EVENTS, EVENTS_OF_SITE, Notify, Policy, Rule, Webhook
+from jobqueued.notify import DEFAULT_POLICY, EVENTS, EVENTS_OF_SITE, Heartbeat, Notify, Ping, Policy, Rule, Webhook
 
 _HEADERS = mapping(
     "a mapping of names to texts",
@@ -24,7 +24,7 @@ _HEADERS = mapping(
 )
 _PART = r"[^\s@<>,;:\\\"()\[\]-][^\s@<>,;:\\\"()\[\]]*"  # a leading - would be an option of sendmail(8)
 _ADDRESS = text("a mail address", f"{_PART}(@{_PART})?")
-_URL = unshown(text("a URL such as https://example.org/hook", r"https?://[^\s/]+(/\S*)?"))
+_URL = unshown(url("a URL such as https://example.org/hook", "https", "http"))
 _HOOK = table(
     Key("url", _URL, "", "The URL.", "https://example.org/hook"),
     Key("template", unshown(WORD), "", "Text that is posted instead, with names such as $title; see docs/notices.md.",
@@ -32,7 +32,7 @@ _HOOK = table(
     Key("headers", unshown(_HEADERS), "{}",
         "Further headers of the request.", "{Authorization: Bearer tk_123}"),
     Key("secret_file", PATH, "", "File with the secret that signs what is posted.", "/etc/jobqueued/webhook-secret"),
-    Key("proxy", text("a URL such as http://proxy.example.org:3128", r"http://\S+"), "", "Proxy for the request.",
+    Key("proxy", url("a URL such as http://proxy.example.org:3128", "http"), "", "Proxy for the request.",
         "http://proxy.example.org:3128"),
 )  # fmt: skip
 
@@ -102,8 +102,8 @@ _RULE = table(
 )  # fmt: skip
 MAIL = section(table(
     Key("from", _ADDRESS, "", "Sender of mails; by default jobqueue at the host's name.", "cron@example.org"),
-    Key("smtp", text("a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
-        r"smtps?://([^\s@/]+@)?[^\s@/]+"), "", "Server that takes the mails; by default they go to `sendmail`.",
+    Key("smtp", url("a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
+        "smtp", "smtps", bare=True), "", "Server that takes the mails; by default they go to `sendmail`.",
         "smtp://localhost:25"),
     Key("starttls", choice("required", "opportunistic", "never"), "opportunistic",
         "Encryption of the connection to smtp://.", "required"),
@@ -121,3 +121,36 @@ def _rule(values: dict[str, Any]) -> Rule:
 
 NOTIFY = made(section(_NOTIFY), _notify)
 RULES = one_or_more(made(section(_RULE), _rule), least=0)
+
+
+_CHECK = unshown(url("a URL such as https://hc-ping.com/UUID", "https", "http"))
+_PING = section(table(
+    Key("url", _CHECK, "", "URL of a check of healthchecks.io or its like: /start, /fail or the exit code is appended.",
+        "https://hc-ping.com/UUID"),
+    Key("start", _CHECK, "", "URL for the start of a run.", "https://example.org/p/KEY?state=run"),
+    Key("success", _CHECK, "", "URL for a success.", "https://example.org/api/push/TOKEN?status=up"),
+    Key("failure", _CHECK, "", "URL for a failure.", "https://example.org/api/push/TOKEN?status=down"),
+    Key("output", FLAG, "true", "Send the end of the output along.", "false"),
+))  # fmt: skip
+_HEARTBEAT = section(table(
+    Key("url", _CHECK, "", "The URL.", "https://hc-ping.com/UUID"),
+    Key("every", duration("10s", "1d"), "1m", "Time between two pings.", "5m"),
+))  # fmt: skip
+
+
+def _ping(node: Node) -> Ping:
+    found = Ping(**_PING.read(node))
+    if not found.target.address:
+        raise NotAccepted(Refusal.of(node, "a `url`, or one of `start`, `success` and `failure`"))
+    return found
+
+
+def _heartbeat(node: Node) -> Heartbeat:
+    values = {"every": MINUTE, **_HEARTBEAT.read(node)}
+    if "url" not in values:
+        raise NotAccepted(Refusal.of(node, "its `url` as well"))
+    return Heartbeat(**values)
+
+
+PING = either(made(_CHECK, Ping), replace(_PING, read=_ping))
+HEARTBEAT = replace(_HEARTBEAT, read=_heartbeat)

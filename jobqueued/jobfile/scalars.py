@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.spelling import (
@@ -209,6 +210,25 @@ def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> ValueTyp
 
     known = {} if pattern.startswith("(?s)") else {"pattern": _anchored(shape)}  # other dialects lack this flag
     return scalar(name, accepted, parse, {**_ANY_SCALAR, **known})
+
+
+def url(accepted: str, *schemes: str, bare: bool = False) -> ValueType:
+    """A URL with a host, in ASCII, of one of these schemes; `bare`: with nothing behind its host and port."""
+
+    def parse(node: Scalar) -> str:
+        parts = urlsplit(node.text)
+        port = parts.port  # ValueError: it is none
+        if not (_ASCII.fullmatch(node.text) and parts.scheme in schemes and parts.hostname and port != 0):
+            raise ValueError
+        if bare and (parts.path or parts.query or parts.fragment):
+            raise ValueError
+        return node.text
+
+    pattern = f"^(?:{'|'.join(schemes)})://[^\\s/?#]+(?:[/?#]\\S*)?$"
+    return scalar("text", accepted, parse, {"type": "string", "pattern": pattern})
+
+
+_ASCII = re.compile("[!-~]+")
 
 
 def _flag(node: Scalar) -> bool:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from jobqueued.jobfile.keys import RETENTION
-from jobqueued.jobfile.notify_keys import MAIL, RULES
+from jobqueued.jobfile.notify_keys import HEARTBEAT, MAIL, RULES
 from jobqueued.jobfile.process_types import ACCOUNT
 from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
@@ -101,6 +101,8 @@ SETTINGS_KEYS = table(
         "{email: ops@example.org}"),
     Key("notifier", ACCOUNT, "jobqueue", "User as which notices are sent; without root the daemon's own.", "nobody"),
     Key("mail", MAIL, "{}", "How mails are sent.", "{smtp: 'smtp://localhost:25'}"),
+    Key("heartbeat", HEARTBEAT, "", "Ping of a monitor that raises the alarm when it stays away: sent while scheduling "
+        "goes on.", "{url: 'https://hc-ping.com/UUID', every: 1m}"),
     Key("metrics", section(_METRICS), "{}", "Metrics that are written to a file; by default none.",
         "{textfile: /var/lib/prometheus/node-exporter/jobqueued.prom}"),
     Key("users", ANYTHING, "", "Users that may have job files of their own.", "{allow: all}", planned=True),

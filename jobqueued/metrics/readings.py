@@ -141,11 +141,11 @@ class Readings:
             yield f"jobqueue_resource_{name}", _each("resource", amounts)
 
     def _told(self) -> Iterator[Named]:
-        outbox = self._notices.outbox
         kinds = Counter(subject.partition(" ")[0] for subject in self._notices.incidents)
         yield "jobqueue_incidents", _each("kind", kinds)
-        yield "jobqueue_notices_waiting", _each("channel", Counter(Target.parse(it.target).channel for it in outbox))
-        yield "jobqueue_notice_targets_failing", _one(len(outbox.troubles))
+        channels = Counter(Target.parse(it.target).channel for it in self._notices.waiting())
+        yield "jobqueue_notices_waiting", _each("channel", channels)
+        yield "jobqueue_notice_targets_failing", _one(len(self._notices.troubles))
 
 
 _ADDED_UP: Mapping[str, Callable[[Readings, Job], float | None]] = {

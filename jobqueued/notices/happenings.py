@@ -37,16 +37,26 @@ def of(event: str, fields: Mapping[str, Any]) -> Happening | None:
 _EVENT_OF = {"timed_out": "timeout", "oom_killed": "oom", "lost": "lost", "failed": "failure"}
 
 
+def ending(record: Record) -> str:
+    """The end of a run in a sentence: ``backup@142 failed after 31 s: exit code 1``."""
+    if record["state"] == "succeeded" and has_failover(record):
+        why = _before_failover(record)
+        return f"{record['run']} failed{f': {why}' if why else ''}; its failover has succeeded"
+    return f"{record['run']} {ended(record['state'], _took(record), record['reason'])}"
+
+
+def _before_failover(record: Record) -> str | None:
+    before = [attempt for attempt in record["attempts"] if not attempt.get("failover")]
+    return before[-1]["reason"] if before else None
+
+
 def _run_ended(fields: Mapping[str, Any]) -> Happening | None:
     record: Record = fields["record"]
     job, state, subject = record["job"], record["state"], f"run {record['job']}"
-    succeeded = state == "succeeded"
-    summary = f"{record['run']} {ended(state, _took(record), record['reason'])}"
+    succeeded, summary = state == "succeeded", ending(record)
     if succeeded and has_failover(record):
-        before = [attempt for attempt in record["attempts"] if not attempt.get("failover")]
-        why = before[-1]["reason"] if before else None
-        summary = f"{record['run']} failed{f': {why}' if why else ''}; its failover has succeeded"
-        return Happening("failure", summary, subject, f"failover, {why}", (), job, record["run"], record)
+        kind = f"failover, {_before_failover(record)}"
+        return Happening("failure", summary, subject, kind, (), job, record["run"], record)
     if succeeded:
         over = (subject, *(f"{each} {job}" for each in ("skipped", "missed", "held_up", "fuse")))
         return Happening("success", summary, closes=over, job=job, run=record["run"], record=record)

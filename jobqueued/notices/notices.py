@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import translate
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 
 from jobqueued.commands import Command, SaveIncident, SaveNotice, Say
@@ -16,6 +17,8 @@ from jobqueued.model import SECOND, Job, to_text
 from jobqueued.notices import happenings, incidents
 from jobqueued.notices.happenings import Happening
 from jobqueued.notices.outbox import Outbox
+from jobqueued.notices.pings import Pings
+from jobqueued.notices.troubles import Numbers
 from jobqueued.notify import DEFAULT_POLICY, NOBODY, Rule, Target
 from jobqueued.saved import Incident, Notice
 from jobqueued.text import duration
@@ -30,18 +33,31 @@ class Notices:
         self._host, self._rules, self._job, self._user = host, rules, job, user
         self._patterns = [re.compile("|".join(map(translate, rule.jobs))) if rule.jobs else None for rule in rules]
         policies = {target: rule.policy for rule in reversed(rules) for target in rule.notify.targets()}
-        self.outbox = Outbox(host, lambda target: policies.get(target, DEFAULT_POLICY), zone)
+        numbers = Numbers()
+        self.outbox = Outbox(host, lambda target: policies.get(target, DEFAULT_POLICY), zone, numbers)
+        self.pings = Pings(host, job, numbers)
         self.incidents: dict[str, Incident] = {}
 
     def restore(self, kept: Iterable[Incident], waiting: Iterable[Notice]) -> None:
         """Take over what an earlier scheduler kept."""
         self.incidents = {incident.subject: incident for incident in kept}
-        self.outbox.restore(waiting)
+        waiting = list(waiting)
+        self.outbox.restore(notice for notice in waiting if not _is_ping(notice))
+        self.pings.restore(filter(_is_ping, waiting))
 
     def everything(self) -> list[Command]:
         """The commands that save all of it."""
         saves: list[Command] = [SaveIncident(each.subject, each) for each in self.incidents.values()]
-        return [*saves, *map(SaveNotice, self.outbox)]
+        return [*saves, *map(SaveNotice, self.waiting())]
+
+    def waiting(self) -> Iterator[Notice]:
+        """All that wait to be sent, pings too."""
+        return chain(self.outbox, self.pings)
+
+    @property
+    def troubles(self) -> list[str]:
+        """Tell of the receivers that can't be reached."""
+        return [*self.outbox.troubles, *self.pings.troubles.told]
 
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
         """The saves of all that these commands are to be told of."""
@@ -93,6 +109,17 @@ class Notices:
                 del self.incidents[subject]
                 commands.append(SaveIncident(subject, None))
         return commands
+
+    def retain(self, jobs: Iterable[Job]) -> list[Command]:
+        """Let go what waits for receivers that no file names any more; `jobs` are all that there are."""
+        if self.outbox.is_idle and self.pings.is_idle:
+            return []
+        named = {target for rule in self._rules for target in rule.notify.targets()}
+        checks = set[Target]()
+        for job in jobs:
+            named.update(job.notify.targets())
+            checks |= {job.ping.target} if job.ping is not None else set()
+        return [*self.outbox.retain(named), *self.pings.retain(checks)]
 
     def tell(self, target: Target, wall: int) -> SaveNotice:
         """Put a notice for a target that only tries whether it gets there."""
@@ -157,6 +184,10 @@ class Notices:
             "command": record["command"] if record else None, "incident": _told(incident, self._host),
             "record": record, "held_back": [], "not_shown": 0,
         }  # fmt: skip
+
+
+def _is_ping(notice: Notice) -> bool:
+    return Target.parse(notice.target).channel == "ping"
 
 
 _RECOVERS = ("run", "invalid", "file", "state")

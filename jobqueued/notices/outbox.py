@@ -6,14 +6,15 @@ At least once: what was sent is forgotten after the answer, so a notice may be s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND
+from jobqueued.model import DAY, MINUTE, SECOND
+from jobqueued.notices.troubles import Numbers, Troubles, Verdict, grown
 from jobqueued.notify import Policy, Target
 from jobqueued.saved import Notice
 from jobqueued.text import counted
@@ -25,9 +26,7 @@ MOST = 500
 SHOWN = 50
 """Notices that one message names."""
 _NAMED = 3
-_FIRST_PAUSE, _LONGEST_PAUSE, _HOPELESS_PAUSE = MINUTE, HOUR, 6 * HOUR
 _GIVE_UP, _TRIES = 3 * DAY, 10
-_SAID_EVERY = DAY
 
 
 class Message(NamedTuple):
@@ -41,26 +40,15 @@ class Message(NamedTuple):
     """The job of the first of them."""
 
 
-class _Trouble(NamedTuple):
-    """The last failure to send to a target, and for how long (ns) nothing is sent there from then on."""
-
-    error: str
-    since: int
-    pause: int
-
-
 class Outbox:
     """`policy` tells when a target takes notices, by the clock of `zone`."""
 
-    def __init__(self, host: str, policy: Callable[[Target], Policy], zone: str) -> None:
-        self._host, self._policy, self._zone = host, policy, ZoneInfo(zone)
+    def __init__(self, host: str, policy: Callable[[Target], Policy], zone: str, numbers: Numbers) -> None:
+        self._host, self._policy, self._zone, self._numbers = host, policy, ZoneInfo(zone), numbers
         self._waiting: dict[Target, dict[int, Notice]] = {}
         self._sending: dict[int, tuple[Target, list[int]]] = {}
         self._sent: dict[Target, deque[int]] = {}
-        self._troubles: dict[Target, _Trouble] = {}
-        self._said: dict[str, int] = {}
-        """When it was said last that something can't be sent to a target, as that is shown."""
-        self._last = 0
+        self._troubles = Troubles[Target]("notices to ")
 
     def __iter__(self) -> Iterator[Notice]:
         """All that wait, and are on their way."""
@@ -69,14 +57,13 @@ class Outbox:
     @property
     def troubles(self) -> list[str]:
         """The targets that can't be reached, for people."""
-        shown = {target.shown: trouble.error for target, trouble in self._troubles.items()}
-        return [f"notices to {name} can't be sent: {error}; see: jobqueuectl notify" for name, error in shown.items()]
+        return self._troubles.told
 
     def restore(self, notices: Iterable[Notice]) -> None:
         """Take over what an earlier scheduler kept."""
         for notice in sorted(notices, key=lambda notice: notice.id):
             self._waiting.setdefault(Target.parse(notice.target), {})[notice.id] = notice
-            self._last = max(self._last, notice.id)
+            self._numbers.saw(notice.id)
 
     def put(self, target: Target, about: dict[str, Any], wall: int) -> SaveNotice:
         """Take in a notice."""
@@ -85,10 +72,21 @@ class Outbox:
         if newest is not None and newest.id not in self._on_way(target):
             notice = replace(newest, more=newest.more + 1)
         else:
-            self._last = max(self._last + 1, wall)
-            notice = Notice(self._last, str(target), wall, about)
+            notice = Notice(self._numbers.next(wall), str(target), wall, about)
         waiting[notice.id] = notice
         return SaveNotice(notice)
+
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing waits, and nobody is in trouble."""
+        return not (self._waiting or self._troubles)
+
+    def retain(self, targets: Collection[Target]) -> list[Command]:
+        """Let go what waits for others than these, but for what is on its way, and forget their troubles."""
+        busy = {target for target, _ in self._sending.values()}
+        gone = [target for target in self._waiting if target not in targets and target not in busy]
+        self._troubles.retain(targets)
+        return [ForgetNotice(number) for target in gone for number in self._waiting.pop(target)]
 
     # when
 
@@ -104,16 +102,14 @@ class Outbox:
     def _ready(self) -> list[Target]:
         """Those to whom something could go; one place is kept from those who did not take the last message."""
         busy = {target for target, _ in self._sending.values()}
-        spared = self._troubles.keys() if any(target in self._troubles for target in busy) else ()
-        found = (target for target, waiting in self._waiting.items() if waiting and target not in busy)
-        return [target for target in found if target not in spared]
+        found = [target for target, waiting in self._waiting.items() if waiting and target not in busy]
+        return self._troubles.spared(found, busy)
 
     def _opens(self, target: Target, wall: int) -> int:
         """The instant from which a message may go; what was noted by a clock that was ahead of now holds up nothing."""
         policy, waiting = self._policy(target), self._waiting[target]
         marks = [(waiting[min(waiting)].created, policy.digest)]
-        if (trouble := self._troubles.get(target)) is not None:
-            marks.append((trouble.since, trouble.pause))
+        marks += self._troubles.rest(target)
         most, period = policy.rate
         sent = self._sent.get(target, ())
         if len(sent) >= most:
@@ -156,25 +152,13 @@ class Outbox:
 
     def answered(self, number: int, answer: str, wall: int) -> list[Command]:
         """Take the answer about a message: ``sent``, ``later SECONDS WHY`` or ``never WHY``."""
-        if number not in self._sending:  # of an earlier scheduler
+        if number not in self._sending:
             return []
         target, ids = self._sending.pop(number)
-        word, _, why = answer.partition(" ")
-        if word == "sent":
+        verdict = Verdict.parse(answer)
+        if verdict.sent:
             return self._sent_all(target, ids, wall)
-        pause = 0
-        if word == "later":
-            seconds, _, why = why.partition(" ")
-            pause = int(seconds) * SECOND if seconds.isdigit() else 0
-        return self._failed(target, ids, why or answer, pause if word == "later" else _HOPELESS_PAUSE, wall)
-
-    def lose_all(self, wall: int) -> list[Command]:
-        """Whoever was sending is gone, so nothing is known of what was on its way: it is sent again."""
-        sending, self._sending = self._sending, {}
-        return [c for number in sending for c in self._lost(*sending[number], wall)]
-
-    def _lost(self, target: Target, ids: list[int], wall: int) -> list[Command]:
-        return self._failed(target, ids, "its sender was gone", 0, wall)
+        return self._failed(target, ids, verdict, wall)
 
     def _sent_all(self, target: Target, ids: list[int], wall: int) -> list[Command]:
         waiting = self._waiting[target]
@@ -182,23 +166,19 @@ class Outbox:
         if not waiting:
             del self._waiting[target]
         self._sent.setdefault(target, deque(maxlen=1000)).append(wall)
-        self._troubles.pop(target, None)
-        self._said.pop(target.shown, None)
+        self._troubles.end(target)
         said = Say("notice_sent", {"target": target.shown, "summary": together(notices)["summary"]})
         return [*map(ForgetNotice, ids), said]
 
-    def _failed(self, target: Target, ids: list[int], why: str, pause: int, wall: int) -> list[Command]:
-        waiting = self._waiting[target]
+    def _failed(self, target: Target, ids: list[int], verdict: Verdict, wall: int) -> list[Command]:
+        waiting, why = self._waiting[target], verdict.why
         first = replace(waiting[ids[0]], tries=waiting[ids[0]].tries + 1, error=why)
         waiting[first.id] = first
-        pause = pause or min(_LONGEST_PAUSE, _FIRST_PAUSE << min(first.tries - 1, 6))
-        said = self._said.get(target.shown)
+        pause = verdict.pause or grown(MINUTE, first.tries)
         commands: list[Command] = [SaveNotice(first)]
-        if said is None or not said <= wall < said + _SAID_EVERY:
-            self._said[target.shown] = wall
+        if self._troubles.note(target, target.shown, why, pause, wall):
             told = Say("notice_failed", {"target": target.shown, "reason": why, "waiting": len(waiting)})
             commands.append(told)
-        self._troubles[target] = _Trouble(why, wall, pause)
         return commands + self._give_up(target, wall)
 
     def _give_up(self, target: Target, wall: int) -> list[Command]:
@@ -214,7 +194,7 @@ class Outbox:
         if not waiting:
             del self._waiting[target]
         why = old[0].error or old[-1].error
-        said = Say("notice_given_up", {"target": target.shown, "reason": why, "count": len(old)})
+        said = Say("notice_given_up", {"target": target.shown, "reason": why, "count": len(old), "after": "3 days"})
         return [*(ForgetNotice(notice.id) for notice in old), said]
 
 

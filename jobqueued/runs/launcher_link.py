@@ -38,6 +38,9 @@ NOTICES = 4096
 """Bytes of notices taken a turn: a hundred or so, so that no turn takes long."""
 
 
+Answered = Callable[[int | None, str], None]
+
+
 class LauncherError(Exception):
     """There is no launcher to be had; the message says what to look at."""
 
@@ -93,10 +96,8 @@ class LauncherLink:
         self._heard_at: int | None = None
         self._told = False
         self._asked: dict[int, Account] = {}
-        self.notified: Callable[[int, str], None] | None = None
-        """Is told the answer about each notice."""
-        self.calls_made = 0
-        """Grows with each launcher that is called: whatever an older one was sending is not answered any more."""
+        self._orders: dict[int, Answered] = {}
+        self._last_order = 0
         self._questions = 0
 
     # the connection
@@ -137,7 +138,9 @@ class LauncherLink:
         """
         self.close()
         self._calls += 1
-        self.calls_made += 1
+        orders, self._orders = self._orders, {}
+        for answered in orders.values():
+            answered(None, "later 0 its sender was gone")
         if self._calls > CALLS:
             self._calls = 0
             remedy = "see: systemctl status jobqueued-launcher"
@@ -298,10 +301,16 @@ class LauncherLink:
             self._asked[self._questions] = account
             self._outbox += _question(self._questions, account)
 
-    def notify(self, number: int, user: str | None, notice: dict[str, Any]) -> None:
-        """Queue a notice to be sent, by a process of this user (None: of ours)."""
+    def notify(self, user: str | None, notice: dict[str, Any], answered: Answered) -> None:
+        """Queue a notice to be sent, by a process of this user (None: of ours).
+
+        `answered` is told what became of its parts, if it has some, by their numbers, and at the end, which comes also
+        if the launcher goes, of the rest (None).
+        """
+        self._last_order = max(self._last_order + 1, time.time_ns())  # one of an earlier scheduler is none of ours
+        self._orders[self._last_order] = answered
         document = json.dumps({"user": user, "notice": notice}, separators=(",", ":"))
-        self._outbox += f"notify {number} {document}\n".encode()
+        self._outbox += f"notify {self._last_order} {document}\n".encode()
 
     def flush(self) -> None:
         """Send what the socket takes now."""
@@ -324,6 +333,18 @@ class LauncherLink:
             return iter(())
         return self._hear(lines)
 
+    def _hear_answer(self, verb: str, order: int, answer: str) -> None:
+        """Pass an answer on; that of an earlier scheduler's order is nobody's."""
+        answered = self._orders.get(order)
+        if answered is None:
+            return
+        if verb == "part":
+            number, _, verdict = answer.partition(" ")
+            answered(int(number), verdict)
+        else:
+            del self._orders[order]
+            answered(None, answer)
+
     def _hear(self, lines: list[bytes]) -> Iterator[events.Event]:
         for line in lines:
             verb, text, *rest = line.decode().split(" ", 2)
@@ -331,9 +352,8 @@ class LauncherLink:
                 if account := self._asked.pop(int(text), None):
                     yield events.AccountKnown(account, "".join(rest))
                 continue
-            if verb == "notified":
-                if self.notified is not None:
-                    self.notified(int(text), "".join(rest))
+            if verb in ("notified", "part"):
+                self._hear_answer(verb, int(text), "".join(rest))
                 continue
             name, detail = Name.parse(text), "".join(rest)
             self._unanswered.discard(name)

@@ -1,15 +1,17 @@
-"""The way of notices: what is said goes to `notices`, and what that wants to be sent to the launcher."""
+"""The way of notices and pings: what is said goes to `notices`, and what that wants to be sent to the launcher."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from jobqueued.commands import Command
-from jobqueued.model import Now
+from jobqueued.model import Job, Now
 from jobqueued.notices import happenings
 from jobqueued.notices.happenings import Happening
 from jobqueued.notices.notices import Notices
+from jobqueued.notices.pings import Batch
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.saved import Notice
 from jobqueued.source import Source
@@ -32,45 +34,50 @@ class NoticeSender(Source):
         self._clocks = clocks
         self._heard: list[Happening] = []
         self._decided: list[Command] = []
-        self._called = 0
-        link.notified = self._answered
+        self._parts: dict[int, dict[int, str]] = {}
+        """The verdicts on the pings of a batch, as far as they have come."""
 
     @property
     def troubles(self) -> list[str]:
         """The targets that can't be reached."""
-        return self._notices.outbox.troubles
+        return self._notices.troubles
 
     @property
     def has_more(self) -> bool:
         """True if there is something to keep, or to send again."""
-        return bool(self._heard or self._decided or self._is_forsaken())
-
-    def _is_forsaken(self) -> bool:
-        return self._called != self._link.calls_made and self._link.greeted
+        return bool(self._heard or self._decided)
 
     @property
     def deadline(self) -> int | None:
         """The time at which a target takes the next message."""
+        if not self._link.greeted:
+            return None
         now = self._clocks()
-        at = self._notices.outbox.next_at(now.wall) if self._link.greeted else None
+        times = (self._notices.outbox.next_at(now.wall), self._notices.pings.next_at(now.wall))
+        at = min((at for at in times if at is not None), default=None)
         if at is None:
             return None
         return now.mono + at - now.wall if at > now.wall else 0
 
     def turn(self, now: Now) -> tuple[()]:
         """Send what is due."""
-        outbox = self._notices.outbox
-        if self._is_forsaken():
-            self._called = self._link.calls_made
-            self._decided += outbox.lose_all(now.wall)
         if self._link.greeted:
-            for number, name, target, about, job in outbox.take(now.wall):
+            for number, name, target, about, job in self._notices.outbox.take(now.wall):
                 settings = {**self._settings, **self._notices.settings(target, job)}
                 notice = {"version": 1, "id": name, "channel": target.channel, "target": target.address,
                           "settings": settings, "event": about}  # fmt: skip
-                self._link.notify(number, self._user, notice)
+                self._link.notify(self._user, notice, partial(self._answered, number))
+            self._decided += self._notices.pings.expire(now.wall)
+            while (batch := self._notices.pings.take(now.wall)) is not None:
+                self._ping(batch)
             self._link.flush()
         return ()
+
+    def _ping(self, batch: Batch) -> None:
+        self._parts[batch.number] = {}
+        pings = [{"number": number, "url": about["url"], "body": _body(about)} for number, about in batch.pings]
+        notice = ping_order(batch.receiver, pings)
+        self._link.notify(self._user, notice, partial(self._pinged, batch.number))
 
     def hear(self, event: str, fields: Mapping[str, Any]) -> None:
         """Hear a line that is said."""
@@ -82,6 +89,7 @@ class NoticeSender(Source):
         decided, self._decided = self._decided, []
         heard, self._heard = self._heard, []
         decided += self._notices.about(commands, now.wall)
+        decided += self._notices.pings.about(commands, now.wall)
         return decided + [command for each in heard for command in self._notices.note(each, now.wall)]
 
     def reconcile(self, refused: Collection[str], invalid: Callable[[str], bool | None]) -> None:
@@ -91,11 +99,34 @@ class NoticeSender(Source):
         """
         self._decided += self._notices.reconcile(refused, invalid, self._clocks().wall)
 
+    def retain(self, jobs: Iterable[Job]) -> None:
+        """Let go what waits for receivers that are in no file any more."""
+        self._decided += self._notices.retain(jobs)
+
     def test(self, job: str | None) -> list[Notice]:
         """Put a test for each target that may be told of a job, or by the rules of the site."""
         saves = [self._notices.tell(target, self._clocks().wall) for target in self._notices.targets(job)]
         self._decided += saves
         return [save.notice for save in saves]
 
-    def _answered(self, number: int, answer: str) -> None:
+    def _answered(self, number: int, _part: int | None, answer: str) -> None:
         self._decided += self._notices.outbox.answered(number, answer, self._clocks().wall)
+
+    def _pinged(self, batch: int, part: int | None, answer: str) -> None:
+        if part is not None:
+            self._parts[batch][part] = answer
+            return
+        self._decided += self._notices.pings.answered(batch, self._parts.pop(batch), answer, self._clocks().wall)
+
+
+def ping_order(receiver: str, pings: Sequence[Mapping[str, Any]], seconds: int = 40) -> dict[str, Any]:
+    """The pings of one receiver, as the notifier gets them; what it can't send within `seconds` it gives back."""
+    return {"version": 1, "id": "ping", "channel": "ping", "target": receiver, "settings": {"timeout": seconds},
+            "event": {"event": "ping", "host": "", "at": "", "summary": "", "pings": pings}}  # fmt: skip
+
+
+def _body(about: Mapping[str, Any]) -> str | None:
+    """The words that go along with a ping; None: its URL is as somebody wrote it, who had no words in mind."""
+    if about["is_own"]:
+        return None
+    return "" if about["event"] == "start" else f"{about['summary']}\n{about['tail']}"

@@ -173,7 +173,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "notice_given_up",
-        {"target": "email ops@example.org", "reason": "connection refused", "count": 2},
+        {"target": "email ops@example.org", "reason": "connection refused", "count": 2, "after": "3 days"},
         "email ops@example.org: 2 notices given up after 3 days: connection refused",
     ),
     ("degraded", {"text": "cannot save state"}, "cannot save state"),

@@ -120,7 +120,7 @@ document = os.memfd_create("notice")
 event = {"event": "test", "host": "db1", "at": "2026-11-26T12:00:00Z", "job": None, "run": None, "summary": "a test"}
 notice = {"version": 1, "id": "x", "channel": "command", "target": sys.argv[2], "settings": {}, "event": event}
 os.write(document, json.dumps({"user": None, "notice": notice}).encode())
-print(sending.send(document))
+print(sending.send(document)[0])
 """
 
 

@@ -12,6 +12,7 @@ import pytest
 from jobqueued.control import views
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import Job
+from jobqueued.notify import Notify, Ping, Webhook
 from tests.support.host import Host
 from tests.support.stranger import as_user, public
 from tests.support.users import NEEDS_ROOT, OTHER, STRANGER
@@ -103,3 +104,13 @@ def test_an_owner_sees_the_whole_definition() -> None:
     assert {"command", "failover", "redact", "environment", "stdin"} == {
         key for key in whole if whole[key] != told[key]
     }
+
+
+def test_where_a_job_tells_its_end_is_a_secret() -> None:
+    """Whoever knows the URL of a check or of a webhook can write there; others see that there is one."""
+    ping, hook = "https://hc.example.org/uuid", Webhook("https://hooks.example.org/T0")
+    job = Job(id="a", command="x", ping=Ping(ping), notify=Notify(webhook=(hook,), apprise=("ntfy://topic",)))
+    whole, told = views.definition(job), views.definition(job, whole=False)
+    assert ({"url": ping, "output": True}, {"url": "***", "output": "***"}) == (whole["ping"], told["ping"])
+    assert (["***"], ["***"]) == (told["notify"]["webhook"], told["notify"]["apprise"])
+    assert {} == views.definition(Job(id="a", command="x"))["ping"]

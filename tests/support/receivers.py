@@ -125,13 +125,14 @@ class WebServer:
     """
 
     def __init__(
-        self, answer: bytes | Callable[[Request], bytes], then: str = "close", *, secure: bool = False
-    ) -> None:
+        self, answer: bytes | Callable[[Request], bytes], then: str = "close", *, secure: bool = False,
+        port: int = 0,
+    ) -> None:  # fmt: skip
         self.requests: list[Request] = []
         self.gave_up = threading.Event()
         """Set when whoever asked has hung up on an answer without end."""
         self._over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(answer, then))
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler(answer, then))
         self._server.daemon_threads = True
         if secure:
             self._server.socket = tls().wrap_socket(self._server.socket, server_side=True)

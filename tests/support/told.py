@@ -71,6 +71,11 @@ class Told:
         self._numbers[job] += 1
         self.say("run_ended", record=record(job, self._numbers[job], exit_code, **fields))
 
+    def lose(self) -> None:
+        """Whoever sends is gone."""
+        for number in [*self.notices.outbox._sending]:
+            self.commit(self.notices.outbox.answered(number, "later 0 its sender was gone", self.wall))
+
     def send(self) -> list[Message]:
         """Send what is due, and give the answers."""
         sent = []

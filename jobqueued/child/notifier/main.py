@@ -3,8 +3,9 @@
     python3 -I notifier/main.py <NOTICE
 
 What it is told is a JSON object (`notice.Notice`, with a `version`), what it says is ``sent``, ``later SECONDS TEXT``
-or ``never TEXT``.  Who starts it bounds its memory, and kills it if it has not ended within a minute: its own alarm
-comes before, but not while a name server keeps the C library waiting.
+or ``never TEXT``, before that the same of pings, behind their numbers.  Who starts it bounds its memory, and kills it
+if it has not ended within a minute: its own alarm comes before, but not while a name server keeps the C library
+waiting.
 """
 
 from __future__ import annotations
@@ -27,25 +28,36 @@ _LONGEST = 300
 
 
 def send(data: bytes) -> str:
-    """Send a notice; the verdict, one printable line without a secret."""
-    secrets: Sequence[str] = ()
+    """Send a notice; the verdict, one printable line without a secret, below those on parts with their numbers."""
     try:
         given = notice.read(data)
-        secrets = given.secrets
+    except Never as error:
+        return _worded(error, ())
+    verdict = _sent(given)
+    return "\n".join([*(f"{part} {_worded(error, given.secrets)}" for part, error in given.parts), verdict])
+
+
+def _sent(given: Notice) -> str:
+    try:
         channel = _channel(given.channel)
         with _alarm(given.seconds):
             channel(given)
-    except Never as error:
-        return f"never {_line(str(error), secrets)}"
-    except Later as error:
-        return f"later {error.seconds} {_line(str(error), secrets)}"
+    except (Later, Never) as error:
+        return _worded(error, given.secrets)
     except OutOfTime as error:
-        return f"later 0 {_line(str(error), secrets)}"
+        return f"later 0 {_line(str(error), given.secrets)}"
     except MemoryError:
         return "later 0 the memory of a notifier does not suffice; attach less (attach_limit)"
     except Exception as error:  # what it says might be a secret
         return f"later 0 a bug of jobqueued: {type(error).__name__} at {_place(error)}; please report it"
     return "sent"
+
+
+def _worded(verdict: Later | Never | None, secrets: Sequence[str]) -> str:
+    if verdict is None:
+        return "sent"
+    word = "never" if isinstance(verdict, Never) else f"later {verdict.seconds}"
+    return f"{word} {_line(str(verdict), secrets)}"
 
 
 def _channel(name: str) -> Callable[[Notice], None]:
@@ -59,6 +71,8 @@ def _channel(name: str) -> Callable[[Notice], None]:
             from jobqueued.child.notifier.program import send
         case "apprise":
             from jobqueued.child.notifier.apprise_urls import send
+        case "ping":
+            from jobqueued.child.notifier.ping import send
         case _:
             raise Never(f"there is no channel {name}; accepted: email, webhook, command, apprise")
     return send

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict, TypeVar, cast
+from typing import Any, NamedTuple, NotRequired, TypedDict, TypeVar, cast
 from urllib.parse import unquote
 
 from jobqueued.child import atomic_file
@@ -64,6 +64,17 @@ class Held(TypedDict):
     count: int
 
 
+class Ping(TypedDict):
+    """One ping; `body`: the words that go along, None: there is no room for them.  `until` (CLOCK_MONOTONIC, s): after
+    that it is not true any more.
+    """
+
+    number: int
+    url: str
+    body: str | None
+    until: NotRequired[float]
+
+
 class Event(TypedDict, total=False):
     """Something that has happened; the first four are always there."""
 
@@ -79,10 +90,14 @@ class Event(TypedDict, total=False):
     record: Record | None
     held_back: list[Held]
     not_shown: int
+    pings: list[Ping]
 
 
 class Notice(NamedTuple):
-    """One event for one receiver; `id` is the same in each try.  `secrets` is all that no verdict may show."""
+    """One event for one receiver; `id` is the same in each try.
+
+    `secrets` is all that no verdict may show; `parts` are the verdicts on what has its own, None: it is sent.
+    """
 
     id: str
     channel: str
@@ -90,6 +105,7 @@ class Notice(NamedTuple):
     settings: Mapping[str, Any]
     event: Event
     secrets: list[str]
+    parts: list[tuple[int, Later | Never | None]]
 
     @property
     def seconds(self) -> float:
@@ -168,7 +184,7 @@ def read(data: bytes) -> Notice:
     target = given["target"]
     if isinstance(target, list) and not (target and all(isinstance(word, str) for word in target)):
         raise Never("the notice's target is a list, but not of words")
-    return Notice(given["id"], given["channel"], target, given["settings"], cast("Event", event), [])
+    return Notice(given["id"], given["channel"], target, given["settings"], cast("Event", event), [], [])
 
 
 def _credential(path: str) -> str:

@@ -24,7 +24,7 @@ from jobqueued.child.notifier import network, notice_text, program
 from jobqueued.child.notifier.network import Address
 from jobqueued.child.notifier.notice import Later, Never, Notice
 
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 _LONGEST_WAIT = 86400
 _QUOTED = 4096
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
@@ -39,23 +39,30 @@ _OURS = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
 def send(notice: Notice) -> None:
     """POST the notice."""
-    where = network.address(notice, notice.address, _PORTS)
+    where = network.address(notice, notice.address, PORTS)
     headers = {"Content-Type": "application/json", "User-Agent": f"jobqueued/{__version__}", **_own_headers(notice)}
     content = body(notice, headers["Content-Type"])
-    if where.user is not None or where.password is not None:
-        both = f"{where.user or ''}:{where.password or ''}".encode()
-        headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
-        notice.hide(headers["Authorization"])
+    headers |= authorization(notice, where)
     headers |= signature(notice.id, int(time.time()), content, notice.credential("secret_file"))
     connection, path = _connection(notice, where)
     try:
         with contextlib.closing(connection):
             connection.request("POST", path, content, {**headers, "Connection": "close"})
-            _judge(where, connection.getresponse())
+            judge(where, connection.getresponse())
     except HTTPException as error:
         raise Later(f"{where}: no answer that is HTTP: {type(error).__name__}") from None
     except OSError as error:
         raise network.trouble(where, error, notice) from None
+
+
+def authorization(notice: Notice, where: Address) -> dict[str, str]:
+    """The header for the user and password of a URL, if it has any."""
+    if where.user is None and where.password is None:
+        return {}
+    both = f"{where.user or ''}:{where.password or ''}".encode()
+    header = f"Basic {base64.b64encode(both).decode()}"
+    notice.hide(header)
+    return {"Authorization": header}
 
 
 def body(notice: Notice, content_type: str) -> bytes:
@@ -123,7 +130,7 @@ def _connection(notice: Notice, where: Address) -> tuple[HTTPConnection, str]:
     return plain, f"{where.origin}{where.path}" if url else where.path
 
 
-def _judge(where: Address, response: HTTPResponse) -> None:
+def judge(where: Address, response: HTTPResponse) -> None:
     """Return if it was taken."""
     status = response.status
     if 200 <= status < 300:

@@ -243,7 +243,7 @@ def test_a_sender_that_is_gone() -> None:
     told = under()
     told.ends("a", 1)
     (first,) = told.notices.outbox.take(told.wall)
-    told.commit(told.notices.outbox.lose_all(told.wall))
+    told.lose()
     told.wait(2 * MINUTE)
     assert [first.id] == [message.id for message in told.got]
 
@@ -276,7 +276,7 @@ def test_at_least_once(steps: list[str]) -> None:
         elif step == "send":  # it arrives, and the daemon may die before it knows
             told.got += list(told.notices.outbox.take(told.wall))
         elif step == "lose":
-            told.commit(told.notices.outbox.lose_all(told.wall))
+            told.lose()
         elif step == "die":
             told.restart()
         elif step == "wait":
@@ -284,7 +284,7 @@ def test_at_least_once(steps: list[str]) -> None:
         else:
             told.answer = "later 0 away" if step == "away" else "sent"
     told.answer = "sent"
-    told.commit(told.notices.outbox.lose_all(told.wall))
+    told.lose()
     told.wait(2 * DAY)
     seen = {(each["event"], each["run"]) for it in told.got for each in it.about["held_back"] or [it.about]}
     assert (expected, {}) == (seen, told.saved)

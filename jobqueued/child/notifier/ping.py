@@ -1,0 +1,77 @@
+"""Pings of one receiver, one after another over one connection: GET, or POST where there are words to go along.
+
+Each URL has its verdict; where the receiver itself is away that is said once, and the rest is not tried.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+from typing import Any
+
+from jobqueued import __version__
+from jobqueued.child.notifier import network, webhook
+from jobqueued.child.notifier.network import Address
+from jobqueued.child.notifier.notice import Later, Never, Notice
+
+_ANSWER_SECONDS = 10.0
+_READ = 1 << 16
+"""Bytes of an answer beyond which its connection is not used again."""
+_AWAY = 500
+"""From this status on an answer is not about the URL, but about who answers."""
+
+
+def send(notice: Notice) -> None:
+    """Send all pings; the verdict on each is among the parts of the notice.  Later or Never: on the rest."""
+    connection: HTTPConnection | None = None
+    try:
+        for ping in notice.event["pings"]:
+            where = network.address(notice, ping["url"], webhook.PORTS)
+            until = ping.get("until")
+            if until is not None and until < time.monotonic():
+                raise Later("it was too late to be true")
+            if connection is None:
+                connection = _connection(notice, where)
+            try:
+                response = _answer(notice, connection, where, ping)
+                webhook.judge(where, response)
+            except (Later, Never) as verdict:
+                if response.status >= _AWAY:
+                    raise
+                notice.parts.append((ping["number"], verdict))
+            except HTTPException as error:
+                raise Later(f"{where}: no answer that is HTTP: {type(error).__name__}") from None
+            except OSError as error:
+                raise network.trouble(where, error, notice) from None
+            else:
+                notice.parts.append((ping["number"], None))
+            if len(response.read(_READ)) == _READ:
+                connection.close()
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _connection(notice: Notice, where: Address) -> HTTPConnection:
+    seconds = min(_ANSWER_SECONDS, notice.seconds)
+    if where.scheme == "https":
+        return HTTPSConnection(where.host, where.port, timeout=seconds, context=network.trusted())
+    return HTTPConnection(where.host, where.port, timeout=seconds)
+
+
+def _answer(notice: Notice, connection: HTTPConnection, where: Address, ping: Mapping[str, Any]) -> HTTPResponse:
+    """Ask, and once more where the receiver has closed a connection that was used before."""
+    headers = {"User-Agent": f"jobqueued/{__version__}", **webhook.authorization(notice, where)}
+    body = ping["body"]
+    method, content = ("GET", None) if body is None else ("POST", body.encode(errors="replace"))
+    is_used = connection.sock is not None
+    for is_last in (not is_used, True):
+        try:
+            connection.request(method, where.path, content, headers)
+            return connection.getresponse()
+        except (RemoteDisconnected, ConnectionError):
+            connection.close()
+            if is_last:
+                raise
+    raise AssertionError

@@ -1,0 +1,236 @@
+"""Pings: a receiver outside is told of each run's start and end, so that it can raise the alarm when none comes.
+
+What waits for a check is replaced by what is newer, and let go when it is too old: a ping says how things are, and a
+stale one would say so falsely.  Within that, at least once, under the same run id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
+from jobqueued.core.recollection import has_failover
+from jobqueued.model import DAY, SECOND, Job, Record, to_text
+from jobqueued.notices import happenings
+from jobqueued.notices.troubles import Numbers, Troubles, Verdict, grown
+from jobqueued.notify import Ping, Target
+from jobqueued.saved import Notice
+
+SENDING = 2
+"""Batches that are on their way at a time, each to a receiver of its own."""
+MOST = 50
+"""Checks of one batch."""
+_APART = SECOND
+"""The time between the beginnings of batches: each is a process."""
+_FIRST_PAUSE = 10 * SECOND
+_TOO_OLD = DAY
+
+
+class Batch(NamedTuple):
+    """Pings of several checks of one receiver (scheme, host and port), in order; `number` names it in the answer."""
+
+    number: int
+    receiver: str
+    pings: list[tuple[int, dict[str, Any]]]
+
+
+class Pings:
+    """`job` finds a job by its id."""
+
+    def __init__(self, host: str, job: Callable[[str], Job | None], numbers: Numbers) -> None:
+        self._host, self._job, self._numbers = host, job, numbers
+        self._waiting: dict[Target, dict[int, Notice]] = {}
+        self._sending: dict[int, tuple[str, dict[Target, list[int]]]] = {}
+        self._taken = 0
+        self.troubles = Troubles[str | Target]("")
+
+    def __iter__(self) -> Iterator[Notice]:
+        """All that wait, and are on their way."""
+        return (notice for notices in self._waiting.values() for notice in notices.values())
+
+    def restore(self, notices: Iterable[Notice]) -> None:
+        """Take over what an earlier scheduler kept."""
+        for notice in sorted(notices, key=lambda notice: notice.id):
+            self._waiting.setdefault(Target.parse(notice.target), {})[notice.id] = notice
+            self._numbers.saw(notice.id)
+
+    # what is told
+
+    def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
+        """The saves of all that these commands tell of runs whose jobs have a `ping`."""
+        said = (each for each in commands if isinstance(each, Say) and each.event in _TOLD)
+        return [command for each in said for command in _TOLD[each.event](self, each.fields, wall)]
+
+    def _started(self, fields: Mapping[str, Any], wall: int) -> list[Command]:
+        run = fields["run"]
+        job, wish = self._wish(run.rpartition("@")[0])
+        if wish is None or "late" not in fields:  # a further attempt
+            return []
+        return self._put(wish, "start", "/start", job, run, f"{run} started", "", wall)
+
+    def _ended(self, fields: Mapping[str, Any], wall: int) -> list[Command]:
+        record: Record = fields["record"]
+        job, wish = self._wish(record["job"])
+        if wish is None or (record["state"] == "killed" and not record["started"]):
+            return []
+        event, how = _outcome(record)
+        tail = record["output"]["tail"] if wish.output else ""
+        return self._put(wish, event, how, job, record["run"], happenings.ending(record), tail, wall)
+
+    def _wish(self, name: str) -> tuple[str, Ping | None]:
+        job = self._job(name)
+        return name, None if job is None else job.ping
+
+    def _put(
+        self, wish: Ping, event: str, how: str, job: str, run: str, summary: str, tail: str, wall: int
+    ) -> list[Command]:  # fmt: skip
+        url = wish.at(event, how, run_id(self._host, run))
+        if not url:
+            return []
+        about = {
+            "event": event, "at": to_text(wall), "job": job, "run": run, "summary": summary, "url": url, "tail": tail,
+            "is_own": not wish.url or bool(getattr(wish, event)),
+        }  # fmt: skip
+        notice = Notice(self._numbers.next(wall), str(wish.target), wall, about)
+        self._waiting.setdefault(wish.target, {})[notice.id] = notice
+        return [SaveNotice(notice), *self._prune(wish.target)]
+
+    def _prune(self, target: Target) -> list[Command]:
+        """Let go what newer ones have made stale: all ends but the newest, and starts of runs that have ended."""
+        waiting, busy = self._waiting[target], self._on_way(target)
+        ends = [notice for notice in waiting.values() if notice.about["event"] != "start"]
+        over = {notice.about["run"] for notice in ends}
+        stale = [notice.id for notice in ends[:-1]]
+        stale += [it.id for it in waiting.values() if it.about["event"] == "start" and it.about["run"] in over]
+        return self._drop(target, [number for number in stale if number not in busy])
+
+    def _drop(self, target: Target, numbers: Iterable[int]) -> list[Command]:
+        waiting = self._waiting[target]
+        dropped = [waiting.pop(number).id for number in numbers]
+        if not waiting:
+            del self._waiting[target]
+        return [*map(ForgetNotice, dropped)]
+
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing waits, and nobody is in trouble."""
+        return not (self._waiting or self.troubles)
+
+    def retain(self, targets: Collection[Target]) -> list[Command]:
+        """Let go what waits for others than these, but for what is on its way, and forget their troubles."""
+        gone = [target for target in self._waiting if target not in targets and not self._on_way(target)]
+        self.troubles.retain({*targets, *map(receiver_of, targets)})
+        return [command for target in gone for command in self._drop(target, list(self._waiting[target]))]
+
+    # when
+
+    def next_at(self, wall: int) -> int | None:
+        """The instant (wall) at which `take` has something; None: only an answer or a run changes anything."""
+        if len(self._sending) >= SENDING:
+            return None
+        return min((self._opens(target, wall) for target in self._ready()), default=None)
+
+    def _on_way(self, target: Target) -> set[int]:
+        return {number for _, checks in self._sending.values() for number in checks.get(target, ())}
+
+    def _ready(self) -> list[Target]:
+        busy = {receiver for receiver, _ in self._sending.values()}
+        receivers = {receiver_of(target) for target in self._waiting} - busy
+        spared = set(self.troubles.spared(list(receivers), busy))
+        return [target for target in self._waiting if receiver_of(target) in spared]
+
+    def _opens(self, target: Target, wall: int) -> int:
+        marks = [(self._taken, _APART), *self.troubles.rest(target), *self.troubles.rest(receiver_of(target))]
+        return max([wall, *(since + pause for since, pause in marks if since <= wall)])
+
+    # sending
+
+    def take(self, wall: int) -> Batch | None:
+        """Take the pings of one receiver that are due, if there are any; they are on their way until `answered`."""
+        if len(self._sending) >= SENDING:
+            return None
+        due = [target for target in self._ready() if self._opens(target, wall) <= wall]
+        if not due:
+            return None
+        first = min(due, key=lambda target: (receiver_of(target) in self.troubles, min(self._waiting[target])))
+        receiver = receiver_of(first)
+        checks = {target: list(self._waiting[target]) for target in due if receiver_of(target) == receiver}
+        checks = dict(list(checks.items())[:MOST])
+        number = self._waiting[first][checks[first][0]].id
+        self._sending[number], self._taken = (receiver, checks), wall
+        return Batch(
+            number, receiver, [(it, self._waiting[target][it].about) for target, ids in checks.items() for it in ids]
+        )
+
+    def expire(self, wall: int) -> list[Command]:
+        """Give up what is too old to be true."""
+        commands: list[Command] = []
+        for target in list(self._waiting):
+            busy, waiting = self._on_way(target), self._waiting[target].values()
+            old = [it for it in waiting if it.id not in busy and it.created + _TOO_OLD <= wall]
+            if old:
+                why = next((it.error for it in reversed(old) if it.error), "nobody could send them")
+                fields = {"target": target.shown, "reason": why, "count": len(old), "after": "a day"}
+                commands += [*self._drop(target, [it.id for it in old]), Say("notice_given_up", fields)]
+        return commands
+
+    def answered(self, batch: int, verdicts: Mapping[int, str], others: str, wall: int) -> list[Command]:
+        """Take the verdicts on pings of a batch by their number, and the one on all others."""
+        receiver, checks = self._sending.pop(batch)
+        rest, found = Verdict.parse(others), {it: Verdict.parse(verdict) for it, verdict in verdicts.items()}
+        pings = [(target, it, found.get(it, rest)) for target, ids in checks.items() for it in ids]
+        commands: list[Command] = []
+        for target, number, verdict in pings:
+            if verdict.sent:
+                self.troubles.end(target)
+                self.troubles.end(receiver)
+                commands += self._drop(target, [number])
+        for target, number, verdict in pings:
+            if number in found and not verdict.sent:
+                commands += self._failed(target, target, number, verdict, wall)
+        left = [] if rest.sent else [(target, number) for target, number, _ in pings if number not in found]
+        if left:
+            commands += self._failed(receiver, *left[0], rest, wall)
+        return commands + [command for target in checks if target in self._waiting for command in self._prune(target)]
+
+    def _failed(
+        self, receiver: str | Target, target: Target, number: int, verdict: Verdict, wall: int
+    ) -> list[Command]:  # fmt: skip
+        notice = self._waiting[target][number]
+        tried = self._waiting[target][number] = replace(notice, tries=notice.tries + 1, error=verdict.why)
+        pause = verdict.pause or grown(_FIRST_PAUSE, self.troubles.times(receiver) + 1)
+        commands: list[Command] = [SaveNotice(tried)]
+        if self.troubles.note(receiver, target.shown, verdict.why, pause, wall):
+            fields = {"target": target.shown, "reason": verdict.why, "waiting": len(self._waiting[target])}
+            commands.append(Say("notice_failed", fields))
+        return commands
+
+
+_TOLD: dict[str, Callable[[Pings, Mapping[str, Any], int], Sequence[Command]]] = {
+    "run_started": Pings._started, "run_ended": Pings._ended,
+}  # fmt: skip
+
+
+def receiver_of(target: Target) -> str:
+    """The scheme, host and port of a check: what is away, is away for all checks there."""
+    scheme, _, rest = target.address.partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}"
+
+
+def run_id(host: str, run: str) -> str:
+    """The UUID (version 8) by which the pings of a run hang together."""
+    drawn = sha256(f"{host}\0{run}".encode()).hexdigest()
+    return f"{drawn[:8]}-{drawn[8:12]}-8{drawn[12:15]}-8{drawn[15:18]}-{drawn[18:30]}"
+
+
+def _outcome(record: Record) -> tuple[str, str]:
+    """The event of an end, and what is appended to the URL of a check: nothing, its exit code, or /fail."""
+    if record["state"] == "succeeded" and not has_failover(record):
+        return "success", ""
+    code = record["exit_code"]
+    is_exit = record["state"] == "failed" and code is not None and 0 < code < 256
+    return "failure", f"/{code}" if is_exit else "/fail"

@@ -1,0 +1,122 @@
+"""Troubles: receivers that don't take what is sent, when each is tried again, and when that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable
+from typing import Generic, NamedTuple, TypeVar
+
+from jobqueued.model import DAY, HOUR, SECOND
+
+_LONGEST_PAUSE, _HOPELESS_PAUSE = HOUR, 6 * HOUR
+_SAID_EVERY = DAY
+
+Receiver = TypeVar("Receiver", bound=Hashable)
+
+
+class Verdict(NamedTuple):
+    """The answer of a notifier: sent, or why not and for how long (ns; 0: it does not say) nothing is tried."""
+
+    sent: bool
+    why: str = ""
+    pause: int = 0
+
+    @classmethod
+    def parse(cls, answer: str) -> Verdict:
+        """Read ``sent``, ``later SECONDS WHY`` or ``never WHY``; what is none of them counts as never."""
+        word, _, why = answer.partition(" ")
+        if word == "sent":
+            return cls(True)
+        if word != "later":
+            return cls(False, why or answer, _HOPELESS_PAUSE)
+        seconds, _, why = why.partition(" ")
+        return cls(False, why or answer, int(seconds) * SECOND if seconds.isdigit() else 0)
+
+
+def grown(first: int, tries: int) -> int:
+    """The pause after so many tries: it doubles from the first (ns) to an hour."""
+    return min(_LONGEST_PAUSE, first << min(tries - 1, 12))
+
+
+class _Trouble(NamedTuple):
+    """The last failure, and for how long (ns) nothing is sent from then on."""
+
+    shown: str
+    error: str
+    since: int
+    pause: int
+    times: int
+
+
+class Troubles(Generic[Receiver]):
+    """Receivers that did not take what was sent last; to each belong the words that people are shown, behind `what`."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._troubles: dict[Receiver, _Trouble] = {}
+        self._said: dict[str, int] = {}
+        """When it was said last of a receiver, as that is shown."""
+
+    @property
+    def told(self) -> list[str]:
+        """Tell of each, for people."""
+        shown = {trouble.shown: trouble.error for trouble in self._troubles.values()}
+        return [f"{self._what}{it} can't be sent: {why}; see: jobqueuectl notify" for it, why in shown.items()]
+
+    def times(self, receiver: Receiver) -> int:
+        """The failures in a row."""
+        known = self._troubles.get(receiver)
+        return 0 if known is None else known.times
+
+    def note(self, receiver: Receiver, shown: str, why: str, pause: int, wall: int) -> bool:
+        """Note a failure; True: it is to be said, as it was not for a day."""
+        self._troubles[receiver] = _Trouble(shown, why, wall, pause, self.times(receiver) + 1)
+        said = self._said.get(shown)
+        if said is not None and said <= wall < said + _SAID_EVERY:
+            return False
+        self._said[shown] = wall
+        return True
+
+    def end(self, receiver: Receiver) -> None:
+        """Note that it took something; if it does not take the next, that is said no sooner for it."""
+        self._troubles.pop(receiver, None)
+
+    def retain(self, receivers: Collection[Receiver]) -> None:
+        """Forget all but these."""
+        self._troubles = {receiver: it for receiver, it in self._troubles.items() if receiver in receivers}
+        shown = {it.shown for it in self._troubles.values()}
+        self._said = {receiver: at for receiver, at in self._said.items() if receiver in shown}
+
+    def rest(self, receiver: Receiver) -> list[tuple[int, int]]:
+        """The instant and the pause (ns) after it, if there is one."""
+        known = self._troubles.get(receiver)
+        return [] if known is None else [(known.since, known.pause)]
+
+    def spared(self, receivers: list[Receiver], busy: Collection[Receiver]) -> list[Receiver]:
+        """Those of them that may get something while others are `busy`: one in trouble at a time."""
+        if not any(receiver in self._troubles for receiver in busy):
+            return receivers
+        return [receiver for receiver in receivers if receiver not in self._troubles]
+
+    def __contains__(self, receiver: Receiver) -> bool:
+        """Tell whether it did not take the last."""
+        return receiver in self._troubles
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any."""
+        return bool(self._troubles)
+
+
+class Numbers:
+    """Numbers of notices, unique on this host for ever: instants, but never the same and never less than before."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def saw(self, number: int) -> None:
+        """Go on behind a number that is in use."""
+        self._last = max(self._last, number)
+
+    def next(self, wall: int) -> int:
+        """The next one."""
+        self._last = max(self._last + 1, wall)
+        return self._last

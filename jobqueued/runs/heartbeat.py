@@ -1,0 +1,89 @@
+"""The heartbeat: a monitor outside is asked for at intervals while scheduling goes on, and raises the alarm when not.
+
+A ping says that it goes on now, so none waits: what was not sent in time is dropped, and the next is a new one.  It
+goes the way of everything that is started, by launcher and supervisor, so it tells of these too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jobqueued.host.log import Log
+from jobqueued.model import DAY, SECOND, Now
+from jobqueued.notices.pings import receiver_of
+from jobqueued.notices.troubles import Verdict, grown
+from jobqueued.notify import Heartbeat as Wish
+from jobqueued.notify import Target
+from jobqueued.runs.launcher_link import LauncherLink
+from jobqueued.runs.notice_sender import ping_order
+from jobqueued.source import Source
+
+_PATIENCE = 10
+"""The time (s) within which a ping is sent, or not at all."""
+_FIRST_PAUSE = 10 * SECOND
+
+
+class Heartbeat(Source):
+    """Sends what is wished for (None: nothing) as this `user` (None: ours), but not while there is a reason why
+    scheduling `stands_still`.
+    """
+
+    def __init__(
+        self, wish: Wish | None, link: LauncherLink, user: str | None, stands_still: Callable[[], str], log: Log,
+        clocks: Callable[[], Now],
+    ) -> None:  # fmt: skip
+        self._wish, self._link, self._user, self._log, self._clocks = wish, link, user, log, clocks
+        self._stands_still = stands_still
+        self._at = 0
+        self._on_way, self._verdict = False, ""
+        self._failures = 0
+        self._said_at: int | None = None
+        self._trouble = ""
+
+    @property
+    def troubles(self) -> list[str]:
+        """Tell why the last one was not sent."""
+        return [self._trouble] if self._trouble else []
+
+    @property
+    def deadline(self) -> int | None:
+        """The time of the next one; None: no heartbeat, or the last one or the launcher has to answer first."""
+        return None if self._wish is None or self._on_way or not self._link.greeted else self._at
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Send one that is due."""
+        if self._wish is None or self._on_way or not self._link.greeted or now.mono < self._at:
+            return ()
+        self._at = now.mono + self._wish.every
+        if self._stands_still():
+            return ()
+        self._on_way = True
+        target = Target("heartbeat", self._wish.url)
+        until = (now.mono + _PATIENCE * SECOND) / SECOND
+        ping = {"number": 0, "url": self._wish.url, "body": None, "until": until}
+        self._link.notify(self._user, ping_order(receiver_of(target), [ping], _PATIENCE), self._answered)
+        self._link.flush()
+        return ()
+
+    def _answered(self, part: int | None, answer: str) -> None:
+        if part is not None:
+            self._verdict = answer
+            return
+        verdict, now = Verdict.parse(self._verdict or answer), self._clocks()
+        self._on_way, self._verdict = False, ""
+        if verdict.sent:
+            if self._trouble:
+                self._log.say("recovered", text=f"{self._name} is sent again")
+            self._failures, self._trouble = 0, ""
+            return
+        self._failures += 1
+        pause = verdict.pause or grown(_FIRST_PAUSE, self._failures)
+        self._at = min(self._at, now.mono + pause)
+        self._trouble = f"{self._name} can't be sent: {verdict.why}"
+        if self._said_at is None or self._said_at + DAY <= now.mono:
+            self._said_at = now.mono
+            self._log.say("trouble", text=self._trouble)
+
+    @property
+    def _name(self) -> str:
+        return f"the {Target('heartbeat', self._wish.url if self._wish else '').shown}"
