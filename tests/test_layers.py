@@ -64,8 +64,8 @@ WINGS: dict[str, list[str]] = {
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
         "unlikely", "output", "job_files", "offline", "follow", "due_changes", "audit", "check", "doctor", "emit",
-        "history", "hold", "list", "locks", "logs", "metrics", "next", "notify",
-        "pause", "reload", "run", "show", "status", "stop", "top", "why",
+        "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold", "list", "locks", "logs",
+        "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",
         "with_lock", "main", "__main__",
     ],
 }  # fmt: skip
@@ -78,7 +78,10 @@ MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
 
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "audit", "queue", "core", "notices", "metrics"}
-PURE_FILES = {"child/text", "control/interface", "control/varlink", "control/views"}
+PURE_FILES = {
+    "child/text", "control/interface", "control/varlink", "control/views",
+    "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
+}  # fmt: skip
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TypedDict
 
 from jobqueued.core.host_limits import HostLimits
-from jobqueued.model import Run
+from jobqueued.model import Record, Run
 
 _TRACE, _SPAN = 32, 16
 """Hexadecimal digits of an id."""
@@ -35,8 +35,17 @@ def ids(run: Run, limits: HostLimits) -> Ids:
     return {"trace_id": trace, "span_id": span, "parent_span_id": parent}
 
 
+def of_record(record: Record) -> Ids:
+    """The ids of a run by its record; those of an earlier version have none, and get what is always the same."""
+    if "trace_id" in record:
+        parent = record.get("parent_span_id")
+        return {"trace_id": record["trace_id"], "span_id": record["span_id"], "parent_span_id": parent}
+    drawn = sha256(f"{record['host']}\0{record['run']}\0{record['queued']}".encode()).hexdigest()
+    return {"trace_id": drawn[:_TRACE], "span_id": drawn[_TRACE : _TRACE + _SPAN], "parent_span_id": None}
+
+
 def of_attempt(span: str, attempt: int) -> str:
-    """The id of the span of an attempt, by that of its run."""
+    """The id of the span of an attempt, by that of its run; 0: of the wait before the first."""
     return sha256(f"{span}.{attempt}".encode()).hexdigest()[:_SPAN]
 
 

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Any
 
 import click
 
-from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, records
 from jobqueued.ctl.arguments import past_time
 from jobqueued.ctl.client import Unreachable
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
-from jobqueued.model import FAILURES, PENDING, Record, RunState, to_text
+from jobqueued.model import FAILURES, LIVE, PENDING, Record, RunState, to_text
 from jobqueued.paths import Paths
 
 _STATES = [state.value for state in RunState if state not in PENDING]
+ENDED = frozenset(_STATES) - LIVE
 _PAGE = 50
+
+
+def of_runs(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose runs; it gets `states` (None: all), `since` and `until`."""
+
+    @click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
+                  help=f"Only runs in this state: {', '.join(_STATES)}; may be repeated.")  # fmt: skip
+    @click.option("--failed", is_flag=True, help=f"Only runs that ended badly: {', '.join(sorted(FAILURES))}.")
+    @click.option("--since", callback=past_time, metavar="T", help="Only runs queued since T: 2h, today, 2026-11-24.")
+    @click.option("--until", callback=past_time, metavar="T", help="Only runs queued before T.")
+    @functools.wraps(command)
+    def chosen(*args: Any, states: tuple[str, ...], failed: bool, **options: Any) -> None:
+        command(*args, states=sorted({*states, *(FAILURES if failed else ())}) or None, **options)
+
+    return chosen
 
 
 @click.command()
@@ -24,16 +43,12 @@ _PAGE = 50
 @click.option(
     "-n", "--runs", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Show at most N runs."
 )
-@click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
-              help=f"Show only runs in this state: {', '.join(_STATES)}; may be repeated.")  # fmt: skip
-@click.option("--failed", is_flag=True, help=f"Show only runs that ended badly: {', '.join(sorted(FAILURES))}.")
-@click.option("--since", callback=past_time, metavar="T", help="Show only runs queued since T: 2h, today, 2026-11-24.")
-@click.option("--until", callback=past_time, metavar="T", help="Show only runs queued before T.")
+@of_runs
 @json_option
 @click.pass_obj
 def history(
-    paths: Paths, job: str | None, runs: int, states: tuple[str, ...], failed: bool, since: int | None,
-    until: int | None, as_json: bool,
+    paths: Paths, job: str | None, runs: int, states: list[str] | None, since: int | None, until: int | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """List the runs of JOB, or of all jobs, newest first.
 
@@ -45,12 +60,7 @@ def history(
       jobqueuectl history --failed --since yesterday
       jobqueuectl history nightly-backup -n 100 --json
     """
-    wanted = sorted({*states, *(FAILURES if failed else ())}) or None
-    query = {"job": job, "states": wanted, "limit": min(runs, _PAGE)}
-    try:
-        found = list(islice(records.history(paths, query, since, until), runs))
-    except Unreachable as down:
-        found = list(islice(_from_files(paths, down, query, since, until), runs))
+    found = list(islice(matching(paths, [job] if job else [], states, since, until, min(runs, _PAGE)), runs))
     if as_json:
         print_json({"runs": found})
     elif found:
@@ -59,17 +69,40 @@ def history(
         print_line("no such runs")
 
 
+def matching(
+    paths: Paths, jobs: Sequence[str], states: Sequence[str] | None, since: int | None, until: int | None,
+    page: int = _PAGE,
+) -> Iterator[Record]:  # fmt: skip
+    """Yield the runs of these jobs, or of all, newest first, so many at a time; from files while the daemon is down."""
+    query = {"states": states, "limit": page}
+    names: Sequence[str | None] = jobs or [None]
+    each = [records.history(paths, {**query, "job": job}, since, until) for job in names]
+    try:
+        first = [list(islice(found, 1)) for found in each]
+    except Unreachable as down:
+        return _from_files(paths, down, jobs, states, since, until)
+    return _merged(chain(*both) for both in zip(first, each, strict=True))
+
+
 def _from_files(
-    paths: Paths, down: Unreachable, query: Message, since: int | None, until: int | None
-) -> Iterator[Record]:
-    job, states, last = query["job"], query["states"], None if until is None else to_text(until)
-    offline.require_record(paths, down, job)
+    paths: Paths, down: Unreachable, jobs: Sequence[str], states: Sequence[str] | None, since: int | None,
+    until: int | None,
+) -> Iterator[Record]:  # fmt: skip
+    last = None if until is None else to_text(until)
+    names: Sequence[str | None] = jobs or [None]
+    for job in names:
+        offline.require_record(paths, down, job)
     offline.explain(paths, down)
+    found = (offline.history(paths, job, to_text(since) if since else "") for job in names)
     return (
         record
-        for record in offline.history(paths, job, to_text(since) if since else "")
+        for record in _merged(found)
         if (last is None or record["queued"] < last) and (states is None or record["state"] in states)
     )
+
+
+def _merged(each: Iterable[Iterator[Record]]) -> Iterator[Record]:
+    return merge(*each, key=itemgetter("queued"), reverse=True)
 
 
 def _print(found: Sequence[Record]) -> None:

@@ -16,6 +16,7 @@ from jobqueued.ctl.audit import audit
 from jobqueued.ctl.check import check
 from jobqueued.ctl.doctor import doctor
 from jobqueued.ctl.emit import emit
+from jobqueued.ctl.export import export
 from jobqueued.ctl.history import history
 from jobqueued.ctl.hold import drain, hold, release
 from jobqueued.ctl.list import list_jobs
@@ -133,6 +134,6 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    hold, drain, release, with_lock, locks, notify, metrics, reload, check, audit, doctor,
+    hold, drain, release, with_lock, locks, notify, metrics, export, reload, check, audit, doctor,
 ):  # fmt: skip
     main.add_command(command)

@@ -21,7 +21,15 @@ from jobqueued.jobfile.yamltext import Mapping, read_tree
 from tests.support import REPO
 
 PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
-STANDS_FOR = {"JOB": "backup", "RUN": "backup@142", "EVENT": "deployed", "T": "2h", "FILE": "backup.yaml", "DIR": "."}
+STANDS_FOR = {
+    "URL": "http://localhost:4318",
+    "JOB": "backup",
+    "RUN": "backup@142",
+    "EVENT": "deployed",
+    "T": "2h",
+    "FILE": "backup.yaml",
+    "DIR": ".",
+}
 
 
 def blocks(text: str) -> Iterator[str]:

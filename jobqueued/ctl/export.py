@@ -1,0 +1,112 @@
+"""jobqueuectl export: what has run, for other programs: as spans to a receiver of OTLP, or as a trace to look at."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import datetime
+
+import click
+
+from jobqueued.ctl import completion, otlp, trace_events
+from jobqueued.ctl.client import Unreachable
+from jobqueued.ctl.history import ENDED, matching, of_runs
+from jobqueued.ctl.otlp import Batch
+from jobqueued.ctl.otlp_receiver import NotTaken, Receiver, Url, headers
+from jobqueued.model import to_instant, to_text
+from jobqueued.paths import Paths
+from jobqueued.text import counted
+
+_STDOUT = "-"
+_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
+_MICROSECOND = 1000
+
+
+def _url(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Url | str | None:
+    """Read the address of a receiver; without one it is stdout."""
+    if text is None or text == _STDOUT:
+        return text
+    try:
+        return Url.parse(text)
+    except ValueError as error:
+        before = "; a JOB goes before --otlp" if "/" not in text else ""
+        raise click.BadParameter(f"no URL of a receiver; {error}{before}") from None
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
+@click.option("--otlp", "otlp_to", is_flag=False, flag_value=_STDOUT, metavar="[URL]", callback=_url, help="Spans, "
+              "sent to URL by OTLP over HTTP; without it printed as OTLP has them in JSON, a request "
+              "a line.")  # fmt: skip
+@click.option("--chrome-trace", is_flag=True, help="Trace Events in JSON, for ui.perfetto.dev, speedscope.app or "
+              "chrome://tracing, each job on a track of its own.")  # fmt: skip
+@of_runs
+@click.pass_obj
+def export(
+    paths: Paths, jobs: tuple[str, ...], otlp_to: Url | str | None, chrome_trace: bool, states: list[str] | None,
+    since: int | None, until: int | None,
+) -> None:  # fmt: skip
+    """Export the runs of all jobs, or of these, that have ended.
+
+    Each run is a span from the time it was due to its end, with its wait and each of its attempts within; a run that
+    another has caused belongs to its trace.  The spans of a run are always the same, so that they may be sent again.
+    Headers for the receiver are read from $OTEL_EXPORTER_OTLP_HEADERS.
+
+    The formats are explained in /usr/share/doc/jobqueued/metrics.md.
+
+    \b
+    Examples:
+      jobqueuectl export --otlp http://localhost:4318 --since 1h
+      jobqueuectl export nightly-backup --chrome-trace >trace.json
+    """
+    if (otlp_to is not None) + chrome_trace != 1:
+        raise click.UsageError("one format, please: --otlp or --chrome-trace")
+    wanted = sorted(ENDED if states is None else ENDED.intersection(states))
+    found = matching(paths, list(dict.fromkeys(jobs)), wanted, since, until)
+    if chrome_trace:
+        _print(trace_events.lines(found))
+    elif isinstance(otlp_to, Url):
+        _send(otlp_to, otlp.batches(found))
+    else:
+        _print(batch.text for batch in otlp.batches(found))
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _send(url: Url, batches: Iterator[Batch]) -> None:
+    """Send all of it; what was taken so far, and how to go on, is said in any case."""
+    try:
+        own = headers(os.environ.get(_HEADERS, ""))
+    except ValueError as error:
+        raise click.UsageError(f"${_HEADERS}: {error}") from None
+    runs = spans = refused = 0
+    with closing(Receiver(url, own)) as receiver:
+        try:
+            for batch in batches:
+                try:
+                    refused += receiver.take(batch)
+                except NotTaken as error:
+                    raise Unreachable(f"{error}{_how_to_go_on(runs, batch)}") from None
+                runs, spans = runs + batch.runs, spans + batch.spans
+        finally:
+            if runs:
+                click.echo(f"{counted(runs, 'run')} sent to {url}, {counted(spans, 'span')}", err=True)
+    if not runs:
+        click.echo("no such runs", err=True)
+    if refused:
+        click.echo(f"{counted(refused, 'span')} of these refused, see the warnings", err=True)
+        sys.exit(1)
+
+
+def _how_to_go_on(runs: int, batch: Batch) -> str:
+    """The option by which the runs that were not sent are sent, as the newest come first."""
+    if not runs:
+        return ""
+    rest = to_text(to_instant(datetime.fromisoformat(batch.newest)) + _MICROSECOND)
+    return f"\nThe others can be sent with the same options and --until {rest}"

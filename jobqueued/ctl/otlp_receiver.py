@@ -1,0 +1,235 @@
+"""The receiver of exported spans: OTLP over HTTP, each request tried again where the receiver may have a bad moment.
+
+https://opentelemetry.io/docs/specs/otlp/#otlphttp
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from jobqueued import __version__
+from jobqueued.ctl.otlp import Batch
+from jobqueued.text import printable
+
+_PORTS = {"http": 80, "https": 443}
+_PATH = "/v1/traces"
+_SILENCE, _LONGEST = 10, 60
+"""Seconds that a receiver may keep silent, and that one request may take in all."""
+_PASSING = frozenset({429, 502, 503, 504})
+_TRIES, _PATIENCE = 5, 60
+"""How often one request is sent, and the seconds that a receiver may want us to wait in between."""
+_ANSWER, _QUOTED = 1 << 16, 300
+_REMEDIES = {
+    400: "it does not like what it gets: does it take OTLP as JSON?",
+    401: "give it a header in OTEL_EXPORTER_OTLP_HEADERS", 403: "look at OTEL_EXPORTER_OTLP_HEADERS",
+    404: f"look at the path: it is {_PATH} as a rule", 405: f"look at the path: it is {_PATH} as a rule",
+    413: "raise its limit: a request has some 1 MiB", 415: "it takes no JSON: switch on OTLP/HTTP with JSON there",
+}  # fmt: skip
+
+
+class NotTaken(Exception):
+    """A request failed; the text says where, why, and what to do about it."""
+
+
+class Url(NamedTuple):
+    """The address of a receiver; str() shows nothing that could be secret."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    authorization: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> Url:
+        """Take a URL apart; one without a path gets that of OTLP.  ValueError: it is none."""
+        try:
+            parts = urlsplit(text)
+            port, host = parts.port or _PORTS[parts.scheme], parts.hostname
+        except (ValueError, KeyError):
+            host = None
+        if not host or not re.fullmatch("[!-~]+", text):
+            raise ValueError(f"accepted: http://HOST:PORT{_PATH}, or https://")
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        both = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
+        basic = f"Basic {base64.b64encode(both).decode()}" if parts.username is not None else None
+        return cls(parts.scheme, host, port, path if path not in ("", "/") else _PATH, basic)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def headers(text: str) -> dict[str, str]:
+    """Read OTEL_EXPORTER_OTLP_HEADERS, ``name=value,…`` with values as in URLs; ValueError."""
+    found = {}
+    for pair in filter(None, map(str.strip, text.split(","))):
+        name, is_one, value = pair.partition("=")
+        name, value = name.strip(), unquote(value.strip())
+        if not is_one or not name.isascii() or not name.replace("-", "").isalnum() or not value.isprintable():
+            raise ValueError("accepted: NAME=VALUE, several with commas between, as in authorization=Bearer%20…")
+        found[name] = value.encode().decode("latin-1")
+    return found
+
+
+class Receiver:
+    """A connection to a receiver, which is made anew where it was closed."""
+
+    def __init__(self, url: Url, own: dict[str, str]) -> None:
+        self._url, self._connection = url, _connection(url)
+        self._headers = {
+            "Content-Type": "application/json", "User-Agent": f"jobqueued/{__version__}",
+            **({"Authorization": url.authorization} if url.authorization else {}), **own,
+        }  # fmt: skip
+        self._was_used = self._was_odd = False
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    def take(self, batch: Batch) -> int:
+        """Hand over a request; how many of its spans were refused.  NotTaken."""
+        for attempt in range(1, _TRIES + 1):
+            status, reason, wait, body = self._answer(batch.text.encode())
+            if 200 <= status < 300:
+                return self._refused(status, body)
+            said = f"{self._url} answered {status} {printable(reason)}".rstrip() + _quoted(body)
+            if status not in _PASSING:
+                raise NotTaken(f"{said}; {_remedy(status)}")
+            seconds = 1 << (attempt - 1) if wait is None else wait
+            if attempt == _TRIES or seconds > _PATIENCE:
+                later = f"in {seconds} s" if seconds > _PATIENCE else "later"
+                raise NotTaken(f"{said}; try again {later}")
+            click.echo(f"{said}; trying again in {seconds} s", err=True)
+            time.sleep(seconds)
+        raise AssertionError("the last try returns or raises")
+
+    def _answer(self, content: bytes) -> tuple[int, str, int | None, bytes]:
+        """Status, reason, Retry-After (s) and body; a connection that was closed meanwhile is made anew once."""
+        try:
+            return self._asked(content)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            if not self._was_used or isinstance(error, TimeoutError):
+                raise NotTaken(_trouble(self._url, error)) from None
+        self._was_used = False
+        try:
+            return self._asked(content)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise NotTaken(_trouble(self._url, error)) from None
+
+    def _asked(self, content: bytes) -> tuple[int, str, int | None, bytes]:
+        connection = self._connection
+        with _cut_after(_LONGEST, connection):
+            connection.request("POST", self._url.path, content, self._headers)
+            with connection.getresponse() as response:
+                body = response.read(_ANSWER)
+                if not response.isclosed():
+                    if response.length and len(body) < _ANSWER:
+                        raise http.client.IncompleteRead(body, response.length)
+                    connection.close()
+        self._was_used = True
+        wait = response.headers.get("Retry-After", "")
+        return response.status, response.reason, int(wait[:9]) if wait.isdecimal() else None, body
+
+    def _refused(self, status: int, body: bytes) -> int:
+        """Read the answer of one that took it, or some of it."""
+        answer = _json(body)
+        if answer is None and body.strip() and not self._was_odd:
+            self._was_odd = True
+            click.echo(f"Warning: {self._url} answered {status}, but not as OTLP does{_quoted(body)}; does the URL "
+                       "lead to a receiver of OTLP?", err=True)  # fmt: skip
+        partial = (answer or {}).get("partialSuccess")
+        if not isinstance(partial, dict):
+            return 0
+        number, why = str(partial.get("rejectedSpans", 0)), str(partial.get("errorMessage") or "")
+        refused = int(number[:9]) if number.isdecimal() else 0
+        if refused or why:
+            what = f"refused {refused} spans" if refused else "has taken all spans of a request"
+            click.echo(f"Warning: {self._url} {what}: {_line(why) or 'it does not say why'}", err=True)
+        return refused
+
+
+@contextmanager
+def _cut_after(seconds: float, connection: http.client.HTTPConnection) -> Iterator[None]:
+    """TimeoutError if it takes longer: however slowly an answer comes, nothing waits for the end of it."""
+    cut = threading.Event()
+
+    def shut() -> None:
+        cut.set()
+        with suppress(OSError):
+            if connection.sock is not None:
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, shut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if cut.is_set():
+            raise TimeoutError
+
+
+def _connection(url: Url) -> http.client.HTTPConnection:
+    if url.scheme == "https":
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(url.host, url.port, timeout=_SILENCE, context=context)
+    return http.client.HTTPConnection(url.host, url.port, timeout=_SILENCE)
+
+
+def _remedy(status: int) -> str:
+    if 300 <= status < 400:
+        return "it sends us elsewhere, and redirects are not followed: write the URL that is meant"
+    return _REMEDIES.get(status, "look at its log")
+
+
+def _trouble(url: Url, error: OSError | http.client.HTTPException) -> str:
+    """The trouble on the way, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        trust = "put its authority into /usr/local/share/ca-certificates and run update-ca-certificates"
+        return f"{url}: its certificate is refused: {error.verify_message}; {trust}"
+    if isinstance(error, ssl.SSLError):
+        return f"{url}: TLS failed: {error.reason or error}; does it speak http there?"
+    if isinstance(error, TimeoutError):
+        return f"{url}: no whole answer in time; is it a receiver of OTLP?"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{url}: connection refused; is a receiver running there?  OTLP over HTTP has port 4318 as a rule"
+    if isinstance(error, http.client.HTTPException | ConnectionError):
+        return f"{url}: it closed the connection, or speaks no HTTP; port 4318 is HTTP as a rule, 4317 is gRPC"
+    return f"{url}: {error.strerror or error}; look at the URL"
+
+
+def _json(body: bytes) -> dict[str, object] | None:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _quoted(body: bytes) -> str:
+    """``: what it says``, of a Status in JSON its message, else its first line; "" if it says nothing."""
+    answer = _json(body)
+    said = str(answer.get("message") or "") if answer is not None else body.decode(errors="replace")
+    return f": {line}" if (line := _line(said)) else ""
+
+
+def _line(text: str) -> str:
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return printable(first[:_QUOTED])[:_QUOTED]
