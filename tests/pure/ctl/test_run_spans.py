@@ -72,6 +72,7 @@ LOST["attempts"][0]["ended"] = None
 UNSTARTED = a_record(3, "failed", started=None, ended=None, reason="start_failed: exec: no such file")
 UNSTARTED["attempts"][0] |= {"started": None, "ended": None}  # type: ignore[typeddict-item]
 EARLY = a_record(4, due=at(50), queued=at(50))
+EARLY["attempts"][0]["ended"] = at(2)
 OLD = {name: value for name, value in a_record(5).items() if not name.endswith("_id")}
 FAILOVER = a_record(6, attempts=2)
 FAILOVER["attempts"][1]["failover"] = True
