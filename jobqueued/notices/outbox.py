@@ -49,6 +49,8 @@ class Outbox:
         self._sending: dict[int, tuple[Target, list[int]]] = {}
         self._sent: dict[Target, deque[int]] = {}
         self._troubles = Troubles[Target]("notices to ")
+        self._known: tuple[int, int | None] | None = None
+        """When `next_at` was last found out, and what it was then; None: something has changed."""
 
     def __iter__(self) -> Iterator[Notice]:
         """All that wait, and are on their way."""
@@ -64,11 +66,14 @@ class Outbox:
         for notice in sorted(notices, key=lambda notice: notice.id):
             self._waiting.setdefault(Target.parse(notice.target), {})[notice.id] = notice
             self._numbers.saw(notice.id)
+        self._known = None
 
     def put(self, target: Target, about: dict[str, Any], wall: int) -> SaveNotice:
         """Take in a notice."""
         waiting = self._waiting.setdefault(target, {})
-        newest = waiting[max(waiting)] if len(waiting) >= MOST else None
+        if not waiting:
+            self._known = None
+        newest = waiting[next(reversed(waiting))] if len(waiting) >= MOST else None
         if newest is not None and newest.id not in self._on_way(target):
             notice = replace(newest, more=newest.more + 1)
         else:
@@ -86,6 +91,7 @@ class Outbox:
         busy = {target for target, _ in self._sending.values()}
         gone = [target for target in self._waiting if target not in targets and target not in busy]
         self._troubles.retain(targets)
+        self._known = None
         return [ForgetNotice(number) for target in gone for number in self._waiting.pop(target)]
 
     # when
@@ -94,7 +100,13 @@ class Outbox:
         """The instant (wall) at which `take` has something; None: only an answer or a notice changes anything."""
         if len(self._sending) >= SENDING:
             return None
-        return min((self._opens(target, wall) for target in self._ready()), default=None)
+        if self._known is not None:
+            seen, at = self._known
+            if at is None or seen <= wall < at:
+                return at
+        at = min((self._opens(target, wall) for target in self._ready()), default=None)
+        self._known = wall, at
+        return at
 
     def _on_way(self, target: Target) -> set[int]:
         return {number for busy, ids in self._sending.values() if busy == target for number in ids}
@@ -108,7 +120,7 @@ class Outbox:
     def _opens(self, target: Target, wall: int) -> int:
         """The instant from which a message may go; what was noted by a clock that was ahead of now holds up nothing."""
         policy, waiting = self._policy(target), self._waiting[target]
-        marks = [(waiting[min(waiting)].created, policy.digest)]
+        marks = [(waiting[_oldest(waiting)].created, policy.digest)]
         marks += self._troubles.rest(target)
         most, period = policy.rate
         sent = self._sent.get(target, ())
@@ -135,10 +147,15 @@ class Outbox:
 
     def take(self, wall: int) -> Iterator[Message]:
         """Yield the messages that are due; each is on its way until `answered`."""
-        for target in sorted(self._ready(), key=lambda target: (target in self._troubles, min(self._waiting[target]))):
+        if (at := self.next_at(wall)) is None or at > wall:
+            return
+        ready = self._ready()
+        for target in sorted(ready, key=lambda target: (target in self._troubles, _oldest(self._waiting[target]))):
             if len(self._sending) >= SENDING:
                 return
-            if target in self._ready() and self._opens(target, wall) <= wall:
+            busy = {target for target, _ in self._sending.values()}
+            if self._troubles.spared([target], busy) and self._opens(target, wall) <= wall:
+                self._known = None
                 notices = list(self._waiting[target].values())
                 number = notices[0].id
                 self._sending[number] = target, [notice.id for notice in notices]
@@ -154,6 +171,7 @@ class Outbox:
         """Take the answer about a message: ``sent``, ``later SECONDS WHY`` or ``never WHY``."""
         if number not in self._sending:
             return []
+        self._known = None
         target, ids = self._sending.pop(number)
         verdict = Verdict.parse(answer)
         if verdict.sent:
@@ -184,7 +202,7 @@ class Outbox:
     def _give_up(self, target: Target, wall: int) -> list[Command]:
         """Let go what is too old, and was tried for long: the clock may have jumped since it was made."""
         waiting = self._waiting[target]
-        if waiting[min(waiting)].tries < _TRIES:
+        if waiting[_oldest(waiting)].tries < _TRIES:
             return []
         old = [notice for notice in waiting.values() if notice.created + _GIVE_UP <= wall]
         for notice in old:
@@ -196,6 +214,11 @@ class Outbox:
         why = old[0].error or old[-1].error
         said = Say("notice_given_up", {"target": target.shown, "reason": why, "count": len(old), "after": "3 days"})
         return [*(ForgetNotice(notice.id) for notice in old), said]
+
+
+def _oldest(waiting: dict[int, Notice]) -> int:
+    """The id of the first notice that waits for a target: they are put in their order."""
+    return next(iter(waiting))
 
 
 def together(notices: list[Notice]) -> dict[str, Any]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobqueued.child.notifier.notice import read
 from jobqueued.child.notifier.notice_text import held_back, values
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, to_instant
 from jobqueued.notices.notices import Notices
-from jobqueued.notices.outbox import MOST, SENDING, SHOWN
-from jobqueued.notify import Notify, Policy, Rule, Webhook
+from jobqueued.notices.outbox import MOST, SENDING, SHOWN, Message, Outbox
+from jobqueued.notices.troubles import Numbers
+from jobqueued.notify import Notify, Policy, Rule, Target, Webhook
 from tests.support.told import BEGIN, Told
 
 OPS = Notify(email=("ops@example.org",))
@@ -288,3 +290,56 @@ def test_at_least_once(steps: list[str]) -> None:
     told.wait(2 * DAY)
     seen = {(each["event"], each["run"]) for it in told.got for each in it.about["held_back"] or [it.about]}
     assert (expected, {}) == (seen, told.saved)
+
+
+TEAMS = [Notify(email=(f"team-{number}@example.org",)) for number in range(3)]
+POLICIES = [Policy(), Policy(quiet=(22 * 60, 7 * 60), digest=HOUR), Policy(rate=(1, HOUR))]
+STEPS = st.sampled_from(["fail", "send", "sent", "later 0 away", "lose", MINUTE, HOUR, 9 * HOUR, -HOUR])
+
+
+@given(st.lists(st.tuples(STEPS, st.integers(0, 2)), max_size=60))
+@example([("fail", 1), (-HOUR, 0)])
+def test_the_next_instant_is_kept(steps: list[tuple[str | int, int]]) -> None:
+    """It is not found out again while nothing changes; what is kept is never later than what would be found, nor is
+    anything sent late, or early, by it.
+    """
+    rules = [Rule(team, (f"job-{number}-*",), policy=POLICIES[number]) for number, team in enumerate(TEAMS)]
+    told = Told(rules)
+    outbox, on_way = told.notices.outbox, list[Message]()
+    for nth, (step, team) in enumerate(steps):
+        if isinstance(step, int):
+            told.wall += step
+        elif step == "fail":
+            told.ends(f"job-{team}-{nth}", 1)
+        elif step == "send":
+            on_way += outbox.take(told.wall)
+        elif step == "lose":
+            for message in on_way:
+                told.commit(outbox.answered(message.number, "later 0 its sender was gone", told.wall))
+            on_way.clear()
+        elif on_way:
+            told.commit(outbox.answered(on_way.pop(0).number, step, told.wall))
+        anew = deepcopy(outbox)
+        anew._known = None
+        kept, found = outbox.next_at(told.wall), anew.next_at(told.wall)
+        assert (kept is None) == (found is None)
+        assert kept is None or found is None or kept == found or told.wall < kept < found
+        due = found is not None and found <= told.wall
+        assert due == bool(list(deepcopy(outbox).take(told.wall)))
+
+
+def test_a_thousand_targets_cost_nothing() -> None:
+    """Whoever asks again when the next message goes costs no look at all targets, however many notices wait."""
+    looks = 0
+
+    def policy(_target: Target) -> Policy:
+        nonlocal looks
+        looks += 1
+        return Policy(digest=HOUR)
+
+    outbox = Outbox("db1", policy, "UTC", Numbers())
+    for number in range(3000):
+        outbox.put(Target("email", f"team-{number % 1000}@example.org"), {}, BEGIN + number)
+    assert [BEGIN + HOUR] * 100 == [outbox.next_at(BEGIN + 5000 + wall) for wall in range(100)]
+    assert [] == list(outbox.take(BEGIN + MINUTE))
+    assert looks == 1000
