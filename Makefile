@@ -44,7 +44,7 @@ soak: $(VENV)/.tested
 
 # I/O that fails, at each call in each way: some minutes.
 faults: $(VENV)/.tested
-	JOBQUEUED_FAULTS=1 $(BIN)/python -m pytest -n 4 tests/real/test_faults.py
+	JOBQUEUED_FAULTS=1 $(BIN)/python -m pytest -n 4 tests/real/test_faults.py tests/real/test_notice_crash_points.py
 
 # Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: the table in docs/time.md.
 realcron: $(VENV)/.installed

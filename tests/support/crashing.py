@@ -2,6 +2,7 @@
 
 As the daemon:    python tests/support/crashing.py DAEMON-ARGUMENTS…
 As the launcher:  python -I -S tests/support/crashing.py RUNS_PARENT --exit-when-idle
+As the notifier:  ROOT/notifier.py, if the test has written it (NOTIFIER)
 
 A file ROOT/crash with "CLASS.FUNCTION WHEN NTH" arms one place: the NTH call since then dies by SIGKILL, before or
 after the step.  The file goes first, so that each arming kills once.
@@ -50,12 +51,24 @@ def arm(owner: Any, name: str, root: str) -> None:
 
 LAUNCHER_STEPS = ("_make_directory", "_write_spec", "_hand_over", "_hear")
 SUPERVISOR_STEPS = ("_listen", "_claim", "_write_pid", "_say", "_watch", "_write_record", "_mark_end", "_farewell")
-LINK_STEPS = ("launch", "_send")
+LINK_STEPS = ("launch", "notify", "_send")
+SENDING_STEPS = ("send", "_run", "_ends", "_end_all")
+SMTP_STEPS = ("mail", "rcpt", "data", "quit")
+
+NOTIFIER = f"""
+import sys
+sys.path.append({ROOT!r})
+from tests.support.crashing import as_notifier
+as_notifier(sys.argv[0].rpartition("/")[0])
+"""
+"""The notifier with places to die at, as a file in the root of a host."""
+PAUSE = 20_000_000
+"""The pause (ns) after the first failure to send a notice, of a minute otherwise."""
 
 
 def as_launcher(arguments: list[str]) -> None:
     """The launcher with the steps of launcher and supervisor armed."""
-    from jobqueued.child import attempt, launcher, spawn
+    from jobqueued.child import attempt, launcher, questions, sending, spawn, supervisor
 
     root = os.path.dirname(os.path.dirname(arguments[0]))
     for name in LAUNCHER_STEPS:
@@ -63,7 +76,27 @@ def as_launcher(arguments: list[str]) -> None:
     for name in SUPERVISOR_STEPS:
         arm(attempt.Attempt, name, root)
     arm(spawn, "spawn", root)
+    for name in ("put", "hand_over"):
+        arm(questions.Questions, name, root)
+    for name in SENDING_STEPS:
+        arm(sending, name, root)
+    arm(supervisor, "_told", root)
+    if os.path.exists(f"{root}/notifier.py"):
+        sending.NOTIFIER = f"{root}/notifier.py"
     launcher.main(arguments)
+
+
+def as_notifier(root: str) -> None:
+    """The notifier with the steps to a mail server armed."""
+    import smtplib
+
+    from jobqueued.child import notice, notifier
+
+    arm(notice, "read", root)
+    arm(notifier, "send", root)
+    for name in SMTP_STEPS:
+        arm(smtplib.SMTP, name, root)
+    notifier.main()
 
 
 def as_daemon(arguments: list[str]) -> int:
@@ -71,6 +104,7 @@ def as_daemon(arguments: list[str]) -> int:
     from pathlib import Path
 
     from jobqueued.__main__ import main
+    from jobqueued.notices import outbox
     from jobqueued.runs import launcher_link, run_directory
     from jobqueued.state import store
 
@@ -79,6 +113,8 @@ def as_daemon(arguments: list[str]) -> int:
     arm(run_directory.RunDirectory, "remove", root)
     for name in LINK_STEPS:
         arm(launcher_link.LauncherLink, name, root)
+    arm(outbox.Outbox, "answered", root)
+    outbox._FIRST_PAUSE = PAUSE
     return main(arguments, launcher=Path(__file__))
 
 
