@@ -33,6 +33,7 @@ WINGS: dict[str, list[str]] = {
         "process_types", "notify_keys", "keys", "foreign",
         "settings_keys", "reader", "oddities", "schema",
     ],
+    "crontabs": ["words", "table"],
     "audit": ["timeline", "comparison"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
@@ -77,7 +78,7 @@ vocabulary, settings and daemon (the composition root) are the files at the top 
 MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
 
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
-PURE_WINGS = {"vocabulary", "timing", "jobfile", "audit", "queue", "core", "notices", "metrics"}
+PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {
     "child/text", "control/interface", "control/varlink", "control/views",
     "ctl/run_spans", "ctl/otlp", "ctl/trace_events",

@@ -35,9 +35,6 @@ class ScheduleError(ValueError):
 LASTING = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-# ── wall time ──
-
-
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """The wall times that match, as bit masks; `days` holds one mask for each shape of a month.
@@ -136,6 +133,7 @@ _LIKE_A_FIELD = re.compile(r"[\d*?#/,\-()LWHlwh]+|[a-zA-Z]{3}([-,][a-zA-Z]{3})*"
 _ITEM = re.compile(r"(?:\*|([a-z]+|\d{1,9})(?:-([a-z]+|\d{1,9}))?)(?:/(\d{1,9}))?", re.IGNORECASE)
 _HASHED = re.compile(r"h(?:\(([^()/]+-[^()/]+)\))?(/\d{1,9})?", re.IGNORECASE)
 _NTH = re.compile(r"([a-z]{3}|\d)(?:#([1-5])|l)", re.IGNORECASE)
+_OURS = re.compile(rf"{_HASHED.pattern}|l|{_NTH.pattern}", re.IGNORECASE)
 _INTERVAL = re.compile(r"(\d+[dhms])+", re.IGNORECASE)
 # Spellings of other crons, and ours in the wrong field.
 _REFUSED = (
@@ -295,6 +293,14 @@ def _mask(field: Field, text: str) -> int:
     values = croniter.expand(" ".join(texts))[0][field.index]
     whole = (2 << field.high) - (1 << field.low)
     return whole if values == ["*"] else sum(1 << value for value in values if isinstance(value, int))
+
+
+def check_field(index: int, text: str) -> None:
+    """Raise ScheduleError unless a crontab's field of this place is understood: there is no `L`, `#` and `H` there."""
+    _check_commas(_FIELDS[index], text)
+    if odd := next((item for item in text.split(",") if _OURS.fullmatch(item)), ""):
+        raise ScheduleError(_FIELDS[index].name, f"found `{odd}`, which no cron knows: write that job in a job file")
+    _mask(_FIELDS[index], text)
 
 
 def seconds_of(text: str, job: str) -> tuple[int, ...]:

@@ -1,0 +1,239 @@
+"""The text of a crontab → what stands in it, line by line, as cron reads it; whatever is wrong with a line is told.
+
+A line that is wrong harms no other.  docs/moving-from-cron.md says where this is stricter than cron.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+from jobqueued.crontabs.words import assignment, split_command
+from jobqueued.jobfile.yamltext import Steps, at_once
+from jobqueued.text import printable
+from jobqueued.timing.cronexpr import ScheduleError, check_field
+from jobqueued.timing.crontab import ALIASES
+
+LONGEST = (128 << 10) - 1
+"""Bytes of a line: the kernel takes no longer argument (MAX_ARG_STRLEN)."""
+MOST_VARIABLES = 256
+"""Variables of one table, each of which each job behind it gets."""
+LINES_A_STEP = 100
+"""Some half a millisecond."""
+REBOOT = "@reboot"
+
+_BLANKS = re.compile(r"[ \t]+")
+_FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*\$?", re.ASCII)
+_ONLY_ON_ERROR = re.compile(r"-n[ \t]+")
+
+
+class Form(StrEnum):
+    """The forms of a crontab: that of the system has a column with the user."""
+
+    USER = "user"
+    SYSTEM = "system"
+
+
+class Comment(NamedTuple):
+    """A line that begins with ``#``."""
+
+    line: int
+    text: str
+
+
+class Assignment(NamedTuple):
+    """A variable of all jobs that follow."""
+
+    line: int
+    name: str
+    value: str
+
+
+class Entry(NamedTuple):
+    """A job: `schedule` is five fields with a space between them, or a nickname; `user` None: the table's owner.
+
+    `environment` are the variables that were set above it.  `above` are the comments directly above it.  `stdin` None:
+    it has none.  `quiet`: a ``-`` before it keeps it out of syslog.  `only_on_error`: a ``-n`` before its command keeps
+    its output from being mailed where it succeeds (cronie's).  `dos`: the line ends with a carriage return, which cron
+    would take for a part of the command, and which is not in `command` and `stdin` here.
+    """
+
+    line: int
+    schedule: str
+    user: str | None
+    command: str
+    stdin: str | None
+    environment: tuple[tuple[str, str], ...]
+    above: tuple[Comment, ...] = ()
+    quiet: bool = False
+    only_on_error: bool = False
+    dos: bool = False
+
+
+class Flaw(NamedTuple):
+    """A line that counts for nothing: `reason` in the words of cron, `message` in ours, with what to write instead."""
+
+    line: int
+    reason: str
+    message: str
+    text: str
+
+
+Item = Assignment | Entry | Flaw
+
+
+def read(data: bytes, form: Form) -> list[Item]:
+    """All that stands in a table, in its order.  Never raises; linear in the length of the text."""
+    return at_once(read_in_steps(data, form))
+
+
+def read_in_steps(data: bytes, form: Form) -> Steps[list[Item]]:
+    """Do the same in steps of a millisecond or so."""
+    reading = _Reading(form)
+    *lines, rest = data.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not number % LINES_A_STEP:
+            yield
+        reading.take(number, line)
+    if rest:
+        reading.take_rest(len(lines) + 1, rest)
+    return reading.items
+
+
+class _Wrong(Exception):
+    """A line is not accepted."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason, self.message = reason, message
+
+
+class _Reading:
+    """A table that is being read."""
+
+    def __init__(self, form: Form) -> None:
+        self.items: list[Item] = []
+        self._form = form
+        self._variables: dict[str, str] = {}
+        self._environment: tuple[tuple[str, str], ...] | None = ()
+        self._above: list[Comment] = []
+
+    def take(self, number: int, raw: bytes) -> None:
+        """Take a line, without its newline."""
+        body = raw.strip(b" \t\r")
+        if not body:
+            self._above.clear()
+        elif body.startswith(b"#"):
+            self._above.append(Comment(number, body[: LONGEST + 1].decode(errors="replace")))
+        else:
+            above = tuple(self._above)
+            self._above.clear()
+            self._add(number, raw, above)
+
+    def take_rest(self, number: int, raw: bytes) -> None:
+        """Take a last line that has no newline: half a line may be a command too."""
+        if (body := raw.strip(b" \t\r")) and not body.startswith(b"#"):
+            message = "found no newline at its end; accepted: one, as without it this may be half of a line"
+            self.items.append(Flaw(number, "missing newline before EOF", message, _shown(raw)))
+
+    def _add(self, number: int, raw: bytes, above: tuple[Comment, ...]) -> None:
+        try:
+            text = _text(raw)
+            found = assignment(text)
+            self.items.append(self._entry(number, text, above) if found is None else self._set(number, *found))
+        except _Wrong as wrong:
+            self.items.append(Flaw(number, wrong.reason, wrong.message, _shown(raw)))
+
+    def _set(self, number: int, name: str, value: str) -> Assignment:
+        if name not in self._variables and len(self._variables) >= MOST_VARIABLES:
+            raise _Wrong("too many variables", f"found more than {MOST_VARIABLES} variables; accepted: at most that")
+        self._variables[name] = value
+        self._environment = None
+        return Assignment(number, name, value)
+
+    def _entry(self, number: int, text: str, above: tuple[Comment, ...]) -> Entry:
+        line, dos = text.rstrip("\r"), text.endswith("\r")
+        line = line.lstrip(" \t")
+        if line.startswith("="):
+            raise _Wrong("bad name", "found no name before `=`; accepted: NAME = value")
+        quiet = line.startswith("-")
+        schedule, rest = _when(line[1:].lstrip(" \t") if quiet else line)
+        user, rest = self._user(rest)
+        flag = _ONLY_ON_ERROR.match(rest)
+        command, stdin = split_command(rest[flag.end() :] if flag else rest)
+        if not command or command.startswith("*"):
+            raise _Wrong("bad command", _no_command(command, self._form))
+        if self._environment is None:
+            self._environment = tuple(self._variables.items())
+        return Entry(number, schedule, user, command, stdin, self._environment, above, quiet, flag is not None, dos)
+
+    def _user(self, rest: str) -> tuple[str | None, str]:
+        """The user of a line of the system, and what is behind."""
+        if self._form is Form.USER or not rest or rest.startswith("*"):
+            return None, rest
+        user, *behind = _BLANKS.split(rest, 1)
+        if not _USER.fullmatch(user):
+            message = f"found {_short(user)} as the user; accepted: a user, and then the command, as in /etc/crontab"
+            raise _Wrong("bad username", message)
+        return user, behind[0] if behind else ""
+
+
+def _shown(raw: bytes) -> str:
+    return raw.lstrip(b" \t").decode(errors="replace")
+
+
+def _text(raw: bytes) -> str:
+    """A line as text."""
+    if len(raw) > LONGEST:
+        message = f"found {len(raw)} bytes in a line; accepted: at most {LONGEST}; call a script"
+        raise _Wrong("command too long", message)
+    if b"\0" in raw:
+        raise _Wrong("bad command", f"found a NUL (byte {raw.index(0) + 1} of the line); accepted: text without any")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        where = f"0x{raw[error.start]:02X} (byte {error.start + 1} of the line)"
+        message = f"found {where}, which is no UTF-8; accepted: UTF-8, as of iconv -f latin1 -t utf-8"
+        raise _Wrong("bad command", message) from None
+
+
+def _when(line: str) -> tuple[str, str]:
+    """The times at the beginning of a line, and what is behind."""
+    if line.startswith("@"):
+        name, *behind = _BLANKS.split(line, 1)
+        if name not in ALIASES and name != REBOOT:
+            found = f"found {_short(name)}; accepted: {' '.join((REBOOT, *ALIASES))}, in small letters"
+            raise _Wrong("bad time specifier", found)
+        return name, behind[0] if behind else ""
+    parts = _BLANKS.split(line, len(_FIELDS))
+    for index, name in enumerate(_FIELDS):
+        if index >= len(parts) or not parts[index]:
+            raise _Wrong(f"bad {name}", f"found {len([*filter(None, parts)])} of five fields; accepted: all, a command")
+        if refused := _refused(index, parts[index]):
+            raise _Wrong(f"bad {name}", refused)
+    return " ".join(parts[: len(_FIELDS)]), parts[5] if len(parts) > len(_FIELDS) else ""
+
+
+@lru_cache(maxsize=4096)
+def _refused(index: int, text: str) -> str:
+    """The reason why a field is not accepted, "" if it is."""
+    try:
+        check_field(index, text)
+    except ScheduleError as error:
+        return f"{error.field}: {_short(error.reason, 400)}"
+    return ""
+
+
+def _no_command(command: str, form: Form) -> str:
+    if command:
+        return "found a sixth field, `*`; accepted: five fields, and then the command"
+    who = "a user and " if form is Form.SYSTEM else ""
+    return f"found no command; accepted: {who}a command behind the five fields"
+
+
+def _short(text: str, most: int = 80) -> str:
+    """A text of a stranger, fit for a line of a message."""
+    return printable(text if len(text) <= most else f"{text[:most]}…")
