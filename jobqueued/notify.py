@@ -11,7 +11,18 @@ _HOUR = 3600 * 1_000_000_000
 
 FAILURES = ("failure", "timeout", "oom", "lost")
 """Ends that are failures: who wants `failure` wants all of them."""
-EVENTS = (*FAILURES, "recovery", "success", "missed", "skipped", "held_up", "fuse", "config_error", "degraded")
+EVENTS = (
+    *FAILURES,
+    "recovery",
+    "success",
+    "output",
+    "missed",
+    "skipped",
+    "held_up",
+    "fuse",
+    "config_error",
+    "degraded",
+)
 """All that a notice may be about."""
 EVENTS_OF_SITE = ("failure", "recovery", "missed", "held_up", "fuse", "config_error", "degraded")
 """The events of a rule of the site that names none."""
@@ -62,7 +73,10 @@ class Webhook(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """One wish: notices `on` these events to all these addresses; `remind` (ns): how often of what goes on."""
+    """One wish: notices `on` these events to all these addresses; `remind` (ns): how often of what goes on.
+
+    `sender`: from whom its mails are; "": as the settings have it.
+    """
 
     on: tuple[str, ...] = ("failure", "recovery", "missed")
     email: tuple[str, ...] = ()
@@ -70,6 +84,7 @@ class Notify:
     command: tuple[str, ...] = ()
     apprise: tuple[str, ...] = ()
     remind: int | None = 6 * _HOUR
+    sender: str = ""
 
     def wants(self, event: str) -> bool:
         """Tell whether it is about an event."""
@@ -84,6 +99,8 @@ class Notify:
 
     def settings(self, target: Target) -> dict[str, Any]:
         """The settings that it has for a target of its own; nothing for others."""
+        if target.channel == "email":
+            return {"from": self.sender} if self.sender and target.address in self.email else {}
         return next((hook.settings for hook in self.webhook if target == ("webhook", hook.url)), {})
 
 

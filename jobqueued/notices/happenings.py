@@ -34,6 +34,18 @@ def of(event: str, fields: Mapping[str, Any]) -> Happening | None:
     return None if made is None else made(fields)
 
 
+def output_of(event: str, fields: Mapping[str, Any]) -> Happening | None:
+    """The output of a run that has ended, however it did, which some want to have as cron mails it; None: it has none.
+
+    It is beside what else is told of the end.
+    """
+    if event != "run_ended" or not fields["record"]["output"]["bytes"]:
+        return None
+    record: Record = fields["record"]
+    summary = f"{record['run']} {ended(record['state'], _took(record), record['reason'])}, with output"
+    return Happening("output", summary, job=record["job"], run=record["run"], record=record)
+
+
 _EVENT_OF = {"timed_out": "timeout", "oom_killed": "oom", "lost": "lost", "failed": "failure"}
 
 

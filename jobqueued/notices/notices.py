@@ -62,8 +62,17 @@ class Notices:
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
         """The saves of all that these commands are to be told of."""
         said = (each for each in commands if isinstance(each, Say) and self._matters(each.fields))
-        found = (happenings.of(each.event, each.fields) for each in said)
-        return [command for happening in found if happening for command in self.note(happening, wall)]
+        return [command for each in said for command in self._of_line(each, wall)]
+
+    def _of_line(self, said: Say, wall: int) -> list[Command]:
+        """The saves of what is said; output goes to whom nothing else is told of its run."""
+        happening, output = happenings.of(said.event, said.fields), happenings.output_of(said.event, said.fields)
+        saves = [*self.note(happening, wall)] if happening else []
+        if output is not None:
+            told = {save.notice.target for save in saves if isinstance(save, SaveNotice)}
+            wishes = [target for target in self._wishes(output) if str(target) not in told]
+            saves += [self._put(target, output, "output", None, wall) for target in wishes]
+        return saves
 
     def _matters(self, fields: Mapping[str, Any]) -> bool:
         """Tell whether anybody may want to know of it: where nobody does, a run costs nothing more."""

@@ -94,6 +94,13 @@ class TestMessage:
         [envelope] = server[0].envelopes
         assert ("jobqueue@db1", [TO]) == (envelope.mail_from, envelope.rcpt_tos)
 
+    def test_output(self, server: tuple[MailServer, int], tmp_path: Path) -> None:
+        """The mail of an output is cron's: the subject is the command, the text what was written, and no more."""
+        event = {**with_output(tmp_path / "1.log", b"caf\xc3\xa9\n\n1 file\n"), "event": "output", "incident": None}
+        mail = the_mail(server, event)
+        assert mail["Subject"] == "Cron <root@db1> /usr/local/bin/backup --full"
+        assert (text_of(mail), attached(mail)) == ("café\n\n1 file\n", [])
+
     def test_thread(self, server: tuple[MailServer, int]) -> None:
         """A second try is the same mail; what is about the same incident refers to the same, and to no mail itself."""
         assert ["sent"] * 3 == [mailed(server[1]), mailed(server[1]), mailed(server[1], an_event(incident=None))]

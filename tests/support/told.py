@@ -17,14 +17,16 @@ BEGIN = 1_782_900_000 * SECOND
 OPS = Rule(Notify(email=("ops@example.org",)))
 
 
-def record(job: str, number: int, exit_code: int = 0, state: str = "", reason: str | None = None) -> dict[str, Any]:
+def record(
+    job: str, number: int, exit_code: int = 0, state: str = "", reason: str | None = None, output: str = ""
+) -> dict[str, Any]:
     """The record of a run that took a second."""
     state = state or ("failed" if exit_code else "succeeded")
     return {
         "job": job, "run": f"{job}@{number}", "number": number, "state": state, "exit_code": exit_code, "signal": None,
         "reason": reason or (f"exit code {exit_code}" if exit_code else None), "started": to_text(BEGIN),
         "ended": to_text(BEGIN + SECOND), "user": None, "command": "true", "attempts": [],
-        "output": {"tail": "", "file": None},
+        "output": {"tail": output, "file": None, "bytes": len(output)},
     }  # fmt: skip
 
 

@@ -66,6 +66,8 @@ def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
     template = notice.setting("template", str, "")
     if template:
         text = notice_text.shown(notice_text.fill(template, notice, as_json=False))
+    elif _is_output(notice) and whole:
+        text = shown if shown.endswith("\n") else f"{shown}\n"
     else:
         text = notice_text.body(notice, _quoted(output, shown, len(attached), printable(notice.event.get("run") or "")))
     plain = text.isascii() and max(map(len, text.split("\n"))) <= _LONGEST_LINE
@@ -76,6 +78,11 @@ def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
     return mail
 
 
+def _is_output(notice: Notice) -> bool:
+    """Tell whether it is the mail that cron sends: the command as its subject, and nothing but the output in it."""
+    return notice.event["event"] == "output"
+
+
 def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str, str]]:
     """As Debian's cron and cronie have them, those of RFC 3834, and ours."""
     event = notice.event
@@ -83,8 +90,8 @@ def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str,
     yield "From", f'"jobqueued (Cron Daemon)" <{sender}>'
     yield "To", recipient
     what = f"{words}: " if (words := notice_text.cut(notice_text.command(event), _LONGEST_SUBJECT // 2)) else ""
-    summary = printable(event["summary"])
-    yield "Subject", notice_text.cut(printable(f"Cron <{user}@{event['host']}> {what}{summary}"), _LONGEST_SUBJECT)
+    about = what.removesuffix(": ") if _is_output(notice) else f"{what}{printable(event['summary'])}"
+    yield "Subject", notice_text.cut(printable(f"Cron <{user}@{event['host']}> {about}"), _LONGEST_SUBJECT)
     yield "Date", format_datetime(_instant(event["at"]))
     yield "Message-ID", _message_id(notice.id, domain)
     if incident := event.get("incident"):

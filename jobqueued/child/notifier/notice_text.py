@@ -14,7 +14,8 @@ from jobqueued.child.text import printable
 _INFO, _WARNING, _ERROR, _CRITICAL = "info", "warning", "error", "critical"
 _SEVERITY = {
     "failure": _ERROR, "timeout": _ERROR, "oom": _ERROR, "lost": _ERROR, "config_error": _ERROR,
-    "degraded": _CRITICAL, "recovery": _INFO, "success": _INFO, "test": _INFO, "digest": _INFO,
+    "degraded": _CRITICAL, "recovery": _INFO, "success": _INFO, "output": _INFO, "test": _INFO,
+    "digest": _INFO,
 }  # fmt: skip
 """What is not named is a warning."""
 _PRIORITY = {_INFO: 2, _WARNING: 3, _ERROR: 4, _CRITICAL: 5}

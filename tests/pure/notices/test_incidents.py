@@ -49,6 +49,36 @@ def test_whose_failure_was_not_told() -> None:
     assert len(told.got) == 2
 
 
+def test_output_is_told_as_cron_mails_it() -> None:
+    """Each run that wrote something, however it ended; in one message to whom its failure is told, too."""
+    wish = Notify(on=("output",), email=("alice", "ops@example.org"), remind=None)
+    told = Told([OPS], [Job(id="a", command="true", notify=wish)])
+    for exit_code, state, output in ((0, "", "hi"), (0, "", ""), (1, "", "no"), (0, "killed", "half")):
+        told.ends("a", exit_code, state=state, output=output)
+        told.wait(MINUTE)
+    told.ends("b", output="nobody asked")
+    told.wait(MINUTE)
+    assert [
+        ("alice", "output", "a@1 succeeded after 1 s, with output"),
+        ("ops@example.org", "output", "a@1 succeeded after 1 s, with output"),
+        ("alice", "output", "a@3 failed after 1 s: exit code 1, with output"),
+        ("ops@example.org", "failure", "a@3 failed after 1 s: exit code 1"),
+        ("alice", "output", "a@4 killed after 1 s, with output"),
+        ("ops@example.org", "output", "a@4 killed after 1 s, with output"),
+    ] == sorted(
+        ((message.target.address, message.about["event"], message.about["summary"]) for message in told.got),
+        key=lambda message: (message[2].split()[0], message[0]),
+    )
+
+
+def test_a_wish_may_have_a_sender_of_its_own() -> None:
+    """Mails to its own addresses are from whom a wish says; to others as the settings have it."""
+    wish = Notify(on=("output",), email=("alice",), sender="cron@example.org")
+    told = Told([OPS], [Job(id="a", command="true", notify=wish)])
+    assert told.notices.settings(Target("email", "alice"), "a") == {"from": "cron@example.org"}
+    assert told.notices.settings(Target("email", "ops@example.org"), "a") == {}
+
+
 @pytest.mark.parametrize("state", ["killed", "succeeded"])
 def test_what_is_no_failure(state: str) -> None:
     """What a person stopped, and what went well, is told to nobody who does not ask for it."""
