@@ -294,6 +294,16 @@ class Occurrence(NamedTuple):
         return cls(job, f"c{era}.{due // SECOND}", due)
 
 
+def file_name(name: str) -> str:
+    """The name of a job, or an attempt, as one of a file: a job of a crontab has a slash in it, and no job a plus."""
+    return name.replace("/", "+")
+
+
+def named_by_file(name: str) -> str:
+    """The inverse of `file_name`."""
+    return name.replace("+", "/")
+
+
 _LOCK_CLIENT = ":with-lock@"
 
 
@@ -392,8 +402,8 @@ class Run:
 
     @property
     def attempt_name(self) -> str:
-        """The live attempt's name, also that of its directory R: ``backup@142.2``."""
-        return f"{self.id}.{self.attempt}"
+        """The name of the live attempt's directory R: ``backup@142.2``."""
+        return file_name(f"{self.id}.{self.attempt}")
 
 
 RECORD_VERSION = 1

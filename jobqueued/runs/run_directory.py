@@ -13,7 +13,7 @@ from jobqueued import events
 from jobqueued.child import cgroup, process, unix_socket, wire
 from jobqueued.child.documents import UNSTARTED, Record
 from jobqueued.core.recollection import Damaged
-from jobqueued.model import Run, RunId
+from jobqueued.model import Run, RunId, file_name, named_by_file
 from jobqueued.runs import kin, marks
 from jobqueued.runs.kin import Clues
 from jobqueued.state import record_files
@@ -26,12 +26,12 @@ class Name(NamedTuple):
     attempt: int
 
     def __str__(self) -> str:
-        return f"{self.run}.{self.attempt}"
+        return file_name(f"{self.run}.{self.attempt}")
 
     @classmethod
     def parse(cls, text: str) -> Name:
         """The inverse of str(); ValueError for anything else."""
-        run, _, attempt = text.rpartition(".")
+        run, _, attempt = named_by_file(text).rpartition(".")
         if not (attempt.isascii() and attempt.isdigit()):
             raise ValueError(f"{text!r} is not an attempt")
         return cls(RunId.parse(run), int(attempt))

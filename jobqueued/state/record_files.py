@@ -15,7 +15,7 @@ from jobqueued.child.documents import Output
 from jobqueued.child.output import TAIL, shown
 from jobqueued.core import recollection
 from jobqueued.core.recollection import Damaged
-from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
+from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId, file_name, named_by_file
 from jobqueued.text import size
 
 _END, _OUTPUT = ".json", ".log"
@@ -26,7 +26,7 @@ _NUMBER = re.compile(rf"[1-9]\d{{0,{MAX_DIGITS - 1}}}", re.A)
 
 def path_of(logs: Path, run: RunId) -> Path:
     """Both files' path without its ending."""
-    return logs / run.job / str(run.number)
+    return logs / file_name(run.job) / str(run.number)
 
 
 def read(logs: Path, run: RunId) -> Record | None:
@@ -135,7 +135,8 @@ def write(logs: Path, document: Record) -> None:
 def jobs(logs: Path) -> list[str]:
     """The jobs that have a directory."""
     with contextlib.suppress(OSError):
-        return sorted(entry.name for entry in os.scandir(logs) if entry.is_dir(follow_symlinks=False))
+        entries = os.scandir(logs)
+        return sorted(named_by_file(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False))
     return []
 
 
@@ -149,7 +150,7 @@ class Listing(NamedTuple):
 def listing(logs: Path, job: str) -> Listing:
     """The runs of a job that left a file; OSError: nobody knows which."""
     try:
-        names = os.listdir(logs / job)
+        names = os.listdir(logs / file_name(job))
     except FileNotFoundError:
         return Listing([], [])
     runs, unfinished = set[int](), []
@@ -172,7 +173,7 @@ def changed(logs: Path, since: int) -> Iterator[str]:
     with os.scandir(logs) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mtime_ns >= since:
-                yield entry.name
+                yield named_by_file(entry.name)
 
 
 def tells(logs: Path, run: RunId, attempt: int) -> bool:
@@ -197,7 +198,7 @@ def files(logs: Path, run: RunId) -> Files:
     found = Files(record=False, modified=0, bytes=0)
     for ending in (_END, _OUTPUT):
         with contextlib.suppress(FileNotFoundError):
-            status = os.stat(f"{logs}/{run.job}/{run.number}{ending}")
+            status = os.stat(f"{path_of(logs, run)}{ending}")
             found = Files(
                 found.record or (ending == _END and status.st_size > 0), max(found.modified, status.st_mtime_ns),
                 found.bytes + status.st_size,

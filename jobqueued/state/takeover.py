@@ -27,7 +27,7 @@ from jobqueued.commands import Command, SaveBoot, SaveJob, SaveRun
 from jobqueued.core import recollection, record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged
-from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState
+from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState, file_name
 from jobqueued.saved import SavedJob
 from jobqueued.state import record_files
 from jobqueued.state.faults import StoreError
@@ -133,7 +133,7 @@ class Takeover:
         try:
             used = record_files.listing(self._logs, job).runs
         except OSError as error:
-            self._unreadable = f"{self._logs / job}: {error.strerror}"
+            self._unreadable = f"{self._logs / file_name(job)}: {error.strerror}"
             return
         self._skip = None
         for number in self._in_question(saved, used):

@@ -36,6 +36,17 @@ class TestWrite:
         record_files.write(tmp_path / "logs", record)
         assert record == record_files.read(tmp_path / "logs", RUN)
 
+    def test_a_job_of_a_crontab_has_one_directory(self, tmp_path: Path) -> None:
+        """The slash in its name leads nowhere: it is a plus in that of its directory, and comes back from there."""
+        record = a_record(job="cron.d/munin:cron-1f")
+        record_files.write(tmp_path, record)
+        assert ["cron.d+munin:cron-1f"] == os.listdir(tmp_path)
+        assert ["cron.d/munin:cron-1f"] == record_files.jobs(tmp_path) == list(record_files.changed(tmp_path, 0))
+        assert ([7], record) == (
+            record_files.listing(tmp_path, "cron.d/munin:cron-1f").runs,
+            record_files.read(tmp_path, RunId("cron.d/munin:cron-1f", 7)),
+        )
+
     def test_one_line(self, tmp_path: Path) -> None:
         """A record file is one line of JSON in ASCII, and nothing else is left in its directory."""
         record_files.write(tmp_path, a_record(text="a\nb ü"))
