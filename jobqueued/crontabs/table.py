@@ -82,7 +82,7 @@ class Flaw(NamedTuple):
     text: str
 
 
-Item = Assignment | Entry | Flaw
+Item = Comment | Assignment | Entry | Flaw
 
 
 def read(data: bytes, form: Form) -> list[Item]:
@@ -127,7 +127,9 @@ class _Reading:
         if not body:
             self._above.clear()
         elif body.startswith(b"#"):
-            self._above.append(Comment(number, body[: LONGEST + 1].decode(errors="replace")))
+            comment = Comment(number, body[: LONGEST + 1].decode(errors="replace"))
+            self._above.append(comment)
+            self.items.append(comment)
         else:
             above = tuple(self._above)
             self._above.clear()

@@ -23,7 +23,7 @@ _HEADERS = mapping(
     {"additionalProperties": WORD.schema},
 )
 _PART = r"[^\s@<>,;:\\\"()\[\]-][^\s@<>,;:\\\"()\[\]]*"  # a leading - would be an option of sendmail(8)
-_ADDRESS = text("a mail address", f"{_PART}(@{_PART})?")
+ADDRESS = text("a mail address", f"{_PART}(@{_PART})?")
 _URL = unshown(url("a URL such as https://example.org/hook", "https", "http"))
 _HOOK = table(
     Key("url", _URL, "", "The URL.", "https://example.org/hook"),
@@ -49,7 +49,7 @@ _NOTIFY = table(
     Key("on", one_or_more(choice(*EVENTS)), "[failure, recovery, missed]",
         "Events to send a notice of; `failure` includes timeout, oom and lost, `skipped` includes missed.",
         "[failure, recovery, success]"),
-    Key("email", one_or_more(_ADDRESS), "", "Mail addresses that get the notices.", "ops@example.org"),
+    Key("email", one_or_more(ADDRESS), "", "Mail addresses that get the notices.", "ops@example.org"),
     Key("webhook", one_or_more(either(made(_URL, Webhook), _WEBHOOK)), "",
         "URLs to which the notices are posted as JSON; what is behind the host is shown to nobody.",
         "https://example.org/hook"),
@@ -101,7 +101,7 @@ _RULE = table(
         "Messages to each address in so long; what is beyond comes in the next, with its number.", "10/1h"),
 )  # fmt: skip
 MAIL = section(table(
-    Key("from", _ADDRESS, "", "Sender of mails; by default jobqueue at the host's name.", "cron@example.org"),
+    Key("from", ADDRESS, "", "Sender of mails; by default jobqueue at the host's name.", "cron@example.org"),
     Key("smtp", url("a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
         "smtp", "smtps", bare=True), "", "Server that takes the mails; by default they go to `sendmail`.",
         "smtp://localhost:25"),

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.crontabs.table import LONGEST, MOST_VARIABLES, Assignment, Entry, Flaw, Form, read, read_in_steps
+from jobqueued.crontabs.table import (
+    LONGEST,
+    MOST_VARIABLES,
+    Assignment,
+    Comment,
+    Entry,
+    Flaw,
+    Form,
+    read,
+    read_in_steps,
+)
 
 
 def flaws(data: bytes, form: Form = Form.USER) -> list[tuple[int, str]]:
@@ -29,7 +39,8 @@ SHELL=/bin/sh
 25 6\t* * *\troot\ttest -x /usr/sbin/anacron || ( cd / && run-parts --report /etc/cron.daily )
 """
     environment = (("SHELL", "/bin/sh"),)
-    shell, hourly, daily = read(text, Form.SYSTEM)
+    title, shell, heading, hourly, daily = read(text, Form.SYSTEM)
+    assert (title, heading) == (Comment(1, "# /etc/crontab"), Comment(3, "# m h dom mon dow user command"))
     assert shell == Assignment(2, "SHELL", "/bin/sh")
     assert isinstance(hourly, Entry)
     assert isinstance(daily, Entry)

@@ -1,0 +1,172 @@
+"""The lines of a crontab → Jobs, which do what cron would do; what can't be a job is told with its line.
+
+As with cron a job overlaps itself, nothing is caught up, and what it leaves behind lives on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from jobqueued.crontabs import names
+from jobqueued.crontabs.options import is_option, options
+from jobqueued.crontabs.run_parts import Parts, parts_of
+from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Form, Item, read_in_steps
+from jobqueued.crontabs.variables import Unusable, keys_of
+from jobqueued.jobfile.types import MAX_PROBLEMS
+from jobqueued.jobfile.yamltext import Steps
+from jobqueued.model import DAY, CatchUp, Claim, Job
+from jobqueued.problem import Problem
+from jobqueued.timing.schedule import Schedule, ScheduleError, offset
+
+MAX_JOBS = 1000
+"""Jobs of one table, which come into force in one turn, as those of one job file."""
+UNLIMITED = 1000
+"""Runs of one job at a time: cron knows no bound, and this is the highest that there is."""
+_LINES_A_STEP = 20
+_AS_OF_ANACRON: dict[str, Any] = {
+    "concurrency": 1, "catch_up": CatchUp.LATEST, "catch_up_window": 31 * DAY,
+}  # fmt: skip
+"""Each script runs once after a time in which the host was down, as anacron has it."""
+_NOT_RUN = "; this line is not run"
+
+
+class Place(NamedTuple):
+    """A table as its jobs are named after it: `id` (``cron.d/munin``), and whose it is (None: the system's).
+
+    `expand`: lines of run-parts are taken apart, unless a line says otherwise.
+    """
+
+    id: str
+    owner: str | None = None
+    expand: bool = False
+
+    @property
+    def form(self) -> Form:
+        """The form of its lines."""
+        return Form.SYSTEM if self.owner is None else Form.USER
+
+
+class Host(NamedTuple):
+    """The host as jobs depend on it: its zone and seed, whether it takes mails, and scripts by their directory."""
+
+    timezone: str = "UTC"
+    seed: str = ""
+    mails: bool = True
+    scripts: Mapping[str, tuple[str, ...]] = {}
+
+
+def read_jobs_in_steps(
+    data: bytes, file: str, place: Place, host: Host
+) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
+    """The jobs of a table, and what is wrong with its other lines, in steps of a millisecond or so.  Never raises."""
+    items = yield from read_in_steps(data, place.form)
+    reading = _Reading(file, place, host)
+    for number, item in enumerate(items, 1):
+        reading.take(item)
+        if not number % _LINES_A_STEP:
+            yield
+        if len(reading.jobs) > MAX_JOBS or len(reading.problems) >= MAX_PROBLEMS:
+            break
+    return reading.end()
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One table being read; `loose` are the comments with options, by line, that no job has taken."""
+
+    file: str
+    place: Place
+    host: Host
+    jobs: list[Job] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    taken: Counter[str] = field(default_factory=Counter)
+    loose: dict[int, Comment] = field(default_factory=dict)
+    dos: int = 0
+
+    def take(self, item: Item) -> None:
+        match item:
+            case Comment():
+                if is_option(item):
+                    self.loose[item.line] = item
+            case Flaw():
+                self._tell(item.line, item.message + _NOT_RUN)
+            case Assignment():
+                if item.name == "LOGNAME":
+                    self._tell(item.line, "has no effect: LOGNAME is the name of the user who runs the job", "warning")
+            case Entry():
+                self._take_entry(item)
+
+    def end(self) -> tuple[tuple[Job, ...], list[Problem]]:
+        for line in self.loose:
+            self._tell(line, "has no effect: no job is directly below it", "warning")
+        if self.dos:
+            message = (
+                "ends with a carriage return (DOS), which is left out; accepted: lines that end with a newline only"
+            )
+            self._tell(self.dos, message, "warning")
+        if len(self.jobs) > MAX_JOBS:
+            message = f"found more than {MAX_JOBS} jobs; accepted: at most that in a table; the others are not run"
+            self._tell(self.jobs[MAX_JOBS].line, message)
+        problems = sorted(self.problems, key=lambda problem: (problem.severity, problem.line))[:MAX_PROBLEMS]
+        return tuple(self.jobs[:MAX_JOBS]), problems
+
+    def _take_entry(self, entry: Entry) -> None:
+        for comment in entry.above:
+            self.loose.pop(comment.line, None)
+        if entry.dos and not self.dos:
+            self.dos = entry.line
+        own, problems = options(entry.above, self.place.owner)
+        for problem in problems:
+            self.problems.append(problem._replace(file=self.file, message=f"{problem.message}; its job is not run"))
+        if problems:
+            return
+        try:
+            self.jobs += self._jobs_of(entry, own)
+        except Unusable as error:
+            self._tell(entry.line, f"{error}{_NOT_RUN}")
+        except ScheduleError as error:
+            self._tell(entry.line, f"{error}{_NOT_RUN}")
+
+    def _jobs_of(self, entry: Entry, own: dict[str, Any]) -> Iterator[Job]:
+        """The job of a line, or those of its scripts."""
+        name, expand = own.pop("id", None), own.pop("expand", self.place.expand)
+        owner = self.place.owner or entry.user or ""
+        values: dict[str, Any] = {
+            "user": entry.user or owner, "command": entry.command, "stdin": entry.stdin or "",
+            "concurrency": UNLIMITED, "catch_up": CatchUp.NONE, "leave_children": True,
+            **keys_of(entry, owner, mails=self.host.mails),
+        }  # fmt: skip
+        parts = parts_of(entry.command) if expand else None
+        if parts is not None:
+            yield from self._scripts(entry, parts, {**values, **_AS_OF_ANACRON}, own)
+            return
+        job_id = f"{self.place.id}:{name or names.of_line(entry, owner)}"
+        self.taken[job_id] += 1
+        if (count := self.taken[job_id]) > 1:
+            job_id = f"{job_id}.{count}"
+        yield self._job(job_id, entry, {**values, **own})
+
+    def _scripts(self, entry: Entry, parts: Parts, values: dict[str, Any], own: dict[str, Any]) -> Iterator[Job]:
+        directory = parts.directory.rpartition("/")[2]
+        lock = (Claim(directory, exclusive=True),)
+        for script in self.host.scripts.get(parts.directory, ()):
+            told = {**values, "command": parts.command(script), **own}
+            locks = {claim.resource: claim for claim in (*own.get("locks", ()), *lock)}
+            yield self._job(f"{directory}/{script}", entry, {**told, "locks": tuple(locks.values())})
+
+    def _job(self, job_id: str, entry: Entry, values: dict[str, Any]) -> Job:
+        zone, seed = values.pop("timezone", self.host.timezone), self.host.seed
+        schedule = Schedule(entry.schedule, zone, job_id, values.get("dst", "cron"), seed=seed)
+        for found in schedule.warnings:
+            self._tell(entry.line, str(found), "warning")
+        shift = offset(values["spread"], job_id, seed) if "spread" in values else 0
+        return Job(
+            id=job_id, schedule=(entry.schedule,), timezone=zone, triggers=(schedule,), at_boot=schedule.at_boot,
+            offset=shift, file=self.file, line=entry.line, **values,
+        )  # fmt: skip
+
+    def _tell(self, line: int, message: str, severity: str = "error") -> None:
+        self.problems.append(Problem(self.file, line, 0, "", message, severity))

@@ -1,0 +1,68 @@
+"""Names of a crontab's jobs: one that a person recognizes, and that stays while schedule, user and command stay.
+
+The name of a line is made of the line alone, of nothing that stands around it and of no memory: so it is the same on
+each host, survives lines above it that come and go, and a lost state.db.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+from jobqueued.crontabs.table import Entry
+
+LONGEST_TABLE, _LONGEST_WORD, _DIGITS = 40, 24, 6
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_PARTS = re.compile(r"[;&|(){}<>`\n]+")
+_VARIABLE = re.compile(r"\w+=\S*")
+_WORD = re.compile(r"[^a-z0-9._-]+")
+_OF_THE_SHELL = frozenset((
+    "[", "[[", "!", ":", ".", "test", "cd", "if", "then", "else", "elif", "fi", "for", "do", "done", "while",
+    "sleep", "true", "set", "export", "umask",
+))  # fmt: skip
+"""Words that begin a part of a command which is not what it is for."""
+_AROUND = frozenset((
+    "chronic", "command", "env", "exec", "flock", "ionice", "nice", "nohup", "sudo", "time", "timeout",
+))  # fmt: skip
+"""Programs that start what they are named for no more than a line of the table is."""
+_INTERPRETERS = re.compile(r"(?:ba|da|k|z)?sh|perl|php[\d.]*|python[\d.]*|ruby|node|java")
+_FIXED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+
+
+def of_line(entry: Entry, owner: str) -> str:
+    """The name of a line in its table: ``munin-cron-5c1e90``; `owner` is whose lines are that name no user."""
+    told = "\0".join((entry.schedule, entry.user or owner, entry.command, entry.stdin or ""))
+    return f"{word_of(entry.command)}-{sha256(told.encode()).hexdigest()[:_DIGITS]}"
+
+
+def of_table(name: str) -> str:
+    """The name of a file as a part of ids: as it is where that may be, else cut, with something that tells it apart."""
+    if len(name) <= LONGEST_TABLE and _FIXED.fullmatch(name):
+        return name
+    digits = sha256(name.encode(errors="surrogateescape")).hexdigest()[:_DIGITS]
+    return f"{re.sub('[^A-Za-z0-9_.-]', '_', name)[:LONGEST_TABLE]}-{digits}"
+
+
+def word_of(command: str) -> str:
+    """The word by which people know a command: the program it is for, without guards and what is around it."""
+    for part in _PARTS.split(_QUOTED.sub(" ", command)):
+        words = part.split()
+        while words and (words[0] in ("then", "do", "else", "!") or _VARIABLE.fullmatch(words[0])):
+            words.pop(0)
+        if words and words[0] not in _OF_THE_SHELL and (found := _program(words)):
+            return found
+    return "job"
+
+
+def _program(words: list[str]) -> str:
+    """The name of the program of a simple command, "" where only an interpreter is known."""
+    names = [word.rpartition("/")[2] for word in words if not word.startswith("-") and not word.isdigit()]
+    while names and names[0] in _AROUND:
+        names.pop(0)
+    if names and names[0] == "run-parts":
+        names = names[-1:]
+    if names and _INTERPRETERS.fullmatch(names[0]):
+        if set(words) & {"-c", "-e", "-m", "-r"}:
+            return ""
+        names.pop(0)
+    return _WORD.sub("-", names[0].lower())[:_LONGEST_WORD].strip("-._") if names else ""

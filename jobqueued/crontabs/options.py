@@ -1,0 +1,97 @@
+"""Options of a line: a comment above it, ``# jobqueue: {locks: [disk], timeout: 2h}``, with any key of a job."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jobqueued.crontabs.table import Comment
+from jobqueued.jobfile.foreign import ELSEWHERE
+from jobqueued.jobfile.keys import JOB_KEYS
+from jobqueued.jobfile.queue_types import ID
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.scalars import FLAG, Key, table
+from jobqueued.jobfile.types import mapping, read_keys
+from jobqueued.jobfile.yamltext import Node, read_tree
+from jobqueued.model import Claim
+from jobqueued.problem import Problem
+
+_LINE = re.compile(r"#+[ \t]*jobqueue:[ \t]*(.*)")
+_OF_THE_LINE = frozenset((
+    "command", "schedule", "user", "stdin", "environment", "shell", "seconds", "every", "anchor", "at", "on",
+))  # fmt: skip
+"""Keys of which a line, and the variables above it, say the same."""
+OF_A_USER = frozenset((
+    "catch_up", "catch_up_window", "concurrency", "description", "dst", "enabled", "failover", "grace",
+    "kill_grace", "leave_children", "locks", "max_runs", "max_waiting", "metadata", "output", "output_limit",
+    "overlap", "redact", "retries", "retry_backoff", "retry_delay", "retry_max_delay", "retry_on", "spread",
+    "start_deadline", "stop_signal", "success_codes", "tags", "timeout", "timezone", "umask", "working_directory",
+))  # fmt: skip
+"""Keys that a user's own table may have: those that take nothing from others, and open nothing as root."""
+_OWN = table(
+    Key("id", ID, "", "Name of the job behind that of its table, which stays whatever becomes of the line.", "backup"),
+    Key("expand", FLAG, "false", "Make one job of each script that run-parts runs.", "true"),
+)
+_LONGEST = 4000
+"""Characters, which are read in one step."""
+_BODY = mapping("a mapping of job keys, as in {timeout: 2h}", dict)
+_BY_THE_LINE = "the line, and the variables above it, which say that"
+
+
+def is_option(comment: Comment) -> bool:
+    """Tell whether a comment has options."""
+    return _LINE.fullmatch(comment.text) is not None
+
+
+def options(above: tuple[Comment, ...], owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
+    """The values of all options above a line, and what is wrong with them; `owner`: whose own table it is, if one's."""
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for comment in above:
+        if found := _LINE.fullmatch(comment.text):
+            own, wrong = _read(found[1], owner)
+            values |= own
+            problems += [it._replace(line=comment.line, column=it.column + found.start(1)) for it in wrong]
+    if owner is not None and "locks" in values:
+        values["locks"] = tuple(_of_user(claim, owner) for claim in values["locks"])
+    return values, problems
+
+
+def _read(text: str, owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
+    if len(text) > _LONGEST:
+        return {}, [Problem("", 0, 1, "", f"found {len(text)} characters; accepted: at most {_LONGEST}")]
+    tree, problems = read_tree(text.encode(), "")
+    if tree is None or problems:
+        return {}, problems or [Problem("", 0, 1, "", "found nothing; accepted: a mapping, as in {timeout: 2h}")]
+    try:
+        entries = _BODY.read(tree)
+        values, refusals = read_keys(entries, {**JOB_KEYS, **_OWN}, ELSEWHERE)
+    except NotAccepted as wrong:
+        return {}, [refusal.problem() for refusal in wrong.refusals]
+    refusals += [_not_here(name, key, owner) for name, (key, _) in entries.items() if _is_barred(name, owner)]
+    refusals += [
+        Refusal.of(entries["locks"].value, "the name of a lock", "a lock file").below("locks")
+        for claim in values.get("locks", ())
+        if owner is not None and claim.resource.startswith("/")
+    ]
+    locks = {claim.resource for claim in values.get("locks", ())}
+    refusals += [
+        Refusal.of(entries["resources"].key, "one of both", f"{claim.resource!r} among the locks").below("resources")
+        for claim in values.get("resources", ())
+        if claim.resource in locks
+    ]
+    return values, [refusal.problem() for refusal in refusals]
+
+
+def _is_barred(name: str, owner: str | None) -> bool:
+    return name in _OF_THE_LINE or (owner is not None and name in JOB_KEYS and name not in OF_A_USER)
+
+
+def _not_here(name: str, key: Node, owner: str | None) -> Refusal:
+    accepted = _BY_THE_LINE if name in _OF_THE_LINE else f"the line without it; the table of {owner} is not root's"
+    return Refusal.of(key, accepted, f"the key {name!r}").below(name)
+
+
+def _of_user(claim: Claim, owner: str) -> Claim:
+    """The lock of a user's own, which no other user can hold up."""
+    return claim._replace(resource=f"{owner}/{claim.resource}")

@@ -1,0 +1,78 @@
+"""Variables that mean something to cron itself, and what they mean for a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobqueued.crontabs.table import Entry
+from jobqueued.jobfile.notify_keys import ADDRESS
+from jobqueued.jobfile.refusal import NotAccepted
+from jobqueued.jobfile.yamltext import Scalar, quoted
+from jobqueued.model import DAY, MINUTE
+from jobqueued.notify import NOBODY, Notify
+
+DEFAULT_PATH = "/usr/bin:/bin"
+"""The PATH of cron's jobs."""
+_SHELL = "/bin/sh"
+_MOST_MINUTES = DAY // MINUTE
+
+
+class Unusable(Exception):
+    """A variable that cron itself goes by has a value that it can't go by; str() is what is wrong."""
+
+
+def keys_of(entry: Entry, owner: str, *, mails: bool) -> dict[str, Any]:
+    """The fields of a Job that the variables above a line decide; Unusable.
+
+    `owner` gets the mail where MAILTO says nothing; `mails`: there is something that takes mails.
+    """
+    given = dict(entry.environment)
+    given.pop("LOGNAME", None)
+    found: dict[str, Any] = {
+        "shell": _absolute(given, "SHELL", _SHELL),
+        "environment": tuple({"PATH": DEFAULT_PATH, **given}.items()),
+        "notify": _notify(entry, given, owner) if mails else NOBODY,
+    }
+    if "HOME" in given:
+        found["working_directory"] = _absolute(given, "HOME", "/")
+    if given.get("CRON_TZ"):
+        found["timezone"] = given["CRON_TZ"]
+    if given.get("RANDOM_DELAY"):
+        found["spread"] = _minutes(given["RANDOM_DELAY"]) * MINUTE
+    return found
+
+
+def _absolute(given: Mapping[str, str], name: str, default: str) -> str:
+    value = given.get(name) or default
+    if not value.startswith("/"):
+        raise Unusable(f"found {name}={quoted(value)} above it; accepted: an absolute path")
+    return value
+
+
+def _minutes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= _MOST_MINUTES):
+        raise Unusable(f"found RANDOM_DELAY={quoted(text)} above it; accepted: minutes, 0 to {_MOST_MINUTES}")
+    return int(text)
+
+
+def _notify(entry: Entry, given: Mapping[str, str], owner: str) -> Notify:
+    """The wish that a line's output is mailed, as MAILTO says, or of failures only; NOBODY where that is empty."""
+    addresses = [part.strip() for part in given.get("MAILTO", owner).split(",") if part.strip()]
+    if not addresses:
+        return NOBODY
+    email = tuple(_address("MAILTO", address) for address in addresses)
+    sender = _address("MAILFROM", text) if (text := given.get("MAILFROM", "").strip()) else ""
+    if entry.only_on_error:
+        return Notify(("failure",), email, remind=0, sender=sender)
+    return Notify(("output",), email, remind=None, sender=sender)
+
+
+def _address(variable: str, text: str) -> str:
+    """A mail address as job files take it."""
+    try:
+        found: str = ADDRESS.read(Scalar(0, 0, text, plain=False))
+    except NotAccepted as wrong:
+        accepted = wrong.refusals[0].accepted
+        raise Unusable(f"found {quoted(text)} in {variable} above it; accepted: {accepted}") from None
+    return found

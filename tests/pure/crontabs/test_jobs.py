@@ -1,0 +1,275 @@
+"""Jobs of crontabs: they do what cron would do, keep their name while they are the same, and harm no other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.names import of_table, word_of
+from jobqueued.crontabs.options import OF_A_USER
+from jobqueued.crontabs.run_parts import parts_of
+from jobqueued.jobfile.keys import JOB_KEYS
+from jobqueued.jobfile.yamltext import at_once
+from jobqueued.model import DAY, HOUR, MINUTE, CatchUp, Claim, Job, to_datetime, to_instant
+from jobqueued.notify import NOBODY, Notify
+
+SYSTEM, ALICE = Place("cron.d/x"), Place("crontabs/alice", "alice")
+HOST = Host("Europe/Berlin")
+
+
+def jobs_of(text: str, place: Place = ALICE, host: Host = HOST) -> tuple[Job, ...]:
+    """The jobs of a table in which nothing is wrong."""
+    jobs, problems = at_once(read_jobs_in_steps(text.encode(), "f", place, host))
+    assert [] == [problem for problem in problems if problem.severity == "error"]
+    return jobs
+
+
+def problems_of(text: str, place: Place = ALICE) -> list[str]:
+    """All that is wrong with a table."""
+    return [str(problem) for problem in at_once(read_jobs_in_steps(text.encode(), "f", place, HOST))[1]]
+
+
+def test_a_line_becomes_what_cron_would_do() -> None:
+    """It overlaps itself, is not caught up, leaves its children alone, and has cron's variables, shell and zone."""
+    (job,) = jobs_of("*/5 1 * * * cat > x%hello%\n")
+    assert (job.user, job.command, job.stdin, job.shell) == ("alice", "cat > x", "hello\n", "/bin/sh")
+    assert (job.schedule, job.timezone, job.dst) == (("*/5 1 * * *",), "Europe/Berlin", "cron")
+    assert (job.catch_up, job.leave_children, job.timeout, job.retries) == (CatchUp.NONE, True, None, 0)
+    assert job.concurrency == 1000
+    assert job.environment == (("PATH", "/usr/bin:/bin"),)
+    assert job.notify == Notify(("output",), ("alice",), remind=None)
+    assert (job.file, job.line, job.working_directory) == ("f", 1, None)
+
+
+def test_variables_of_cron_decide_about_the_job() -> None:
+    """SHELL, HOME, CRON_TZ, RANDOM_DELAY, MAILTO and MAILFROM; LOGNAME can't be set, TZ is the command's own."""
+    first, second = jobs_of(
+        "SHELL=/bin/bash\nHOME=/srv\nPATH=/opt/bin\nLOGNAME=eve\nTZ=UTC\nCRON_TZ=Asia/Tokyo\nRANDOM_DELAY=45\n"
+        'MAILTO="ops@example.org, root"\nMAILFROM=cron@example.org\n30 2 * * * root a\nMAILTO=""\n'
+        "CRON_TZ=\n@hourly bob b\n",
+        SYSTEM,
+    )
+    assert (first.user, first.shell, first.working_directory) == ("root", "/bin/bash", "/srv")
+    assert dict(first.environment)["PATH"] == "/opt/bin"
+    assert dict(first.environment)["TZ"] == "UTC"
+    assert "LOGNAME" not in dict(first.environment)
+    assert (first.timezone, first.spread) == ("Asia/Tokyo", 45 * MINUTE)
+    assert first.offset < 45 * MINUTE
+    assert first.notify == Notify(("output",), ("ops@example.org", "root"), remind=None, sender="cron@example.org")
+    start = to_instant(datetime(2026, 1, 1, tzinfo=UTC))
+    assert to_datetime(first.next_after(start) or 0) == datetime(2026, 1, 1, 17, 30, tzinfo=UTC)
+    assert (second.user, second.timezone, second.notify) == ("bob", "Europe/Berlin", NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("SHELL=bash", "found SHELL='bash' above it; accepted: an absolute path"),
+        ("HOME=x", "found HOME='x' above it; accepted: an absolute path"),
+        ("RANDOM_DELAY=1h", "found RANDOM_DELAY='1h' above it; accepted: minutes, 0 to 1440"),
+        ("MAILTO=-oQ/tmp", "found '-oQ/tmp' in MAILTO above it; accepted: a mail address"),
+        ("MAILTO=a b", "found 'a b' in MAILTO above it; accepted: a mail address"),
+        ("MAILFROM=x;y", "found 'x;y' in MAILFROM above it; accepted: a mail address"),
+        ("CRON_TZ=CET/Berlin", "timezone: found 'CET/Berlin': write Europe/Berlin"),
+    ],
+)
+def test_a_variable_that_cron_could_not_use_costs_the_jobs_behind_it(line: str, said: str) -> None:
+    """Those above it, and those behind its correction, go on."""
+    name = line.partition("=")[0]
+    text = f"@daily a\n{line}\n@daily b\n{name}=\n@daily c\n"
+    jobs, problems = at_once(read_jobs_in_steps(text.encode(), "f", ALICE, HOST))
+    assert ["a", "c"] == [job.command for job in jobs]
+    (problem,) = problems
+    assert str(problem).startswith(f"f:3: {said}")
+    assert str(problem).endswith("; this line is not run")
+
+
+def test_a_name_stays_while_schedule_user_and_command_do() -> None:
+    """Whatever comes and goes around a line; of two alike the first keeps its own."""
+    before = [job.id for job in jobs_of("0 1 * * * /opt/backup --full\n")]
+    after = jobs_of("# new\nA=b\n@daily other\n\n0  1 *\t* * /opt/backup --full\n0 1 * * * /opt/backup --full\n")
+    assert [job.id for job in after][1:] == [*before, f"{before[0]}.2"]
+    assert before[0].startswith("crontabs/alice:backup-")
+    others = ("0 2 * * * /opt/backup --full", "0 1 * * * /opt/backup", "0 1 * * * /opt/backup --full%x")
+    assert len({*before, *(job.id for other in others for job in jobs_of(f"{other}\n"))}) == 4
+    root, bob = jobs_of("@daily root x\n@daily bob x\n", SYSTEM)
+    assert root.id != bob.id
+
+
+def test_a_person_may_give_a_name_that_stays_for_good() -> None:
+    """It is the id behind the table's, whatever becomes of the line."""
+    for schedule in ("0 1 * * *", "0 2 * * *"):
+        (job,) = jobs_of(f"# jobqueue: {{id: nightly}}\n{schedule} x\n")
+        assert job.id == "crontabs/alice:nightly"
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("if [ -x /usr/bin/munin-cron ]; then /usr/bin/munin-cron; fi", "munin-cron"),
+        ("test -x /usr/sbin/anacron || ( cd / && run-parts --report /etc/cron.daily )", "cron.daily"),
+        ("test -x /usr/bin/certbot && perl -e 'sleep int(rand(43200))' && certbot -q renew", "certbot"),
+        ("[ -x /usr/lib/php/sessionclean ] && if [ ! -d /run/systemd/system ]; then /usr/lib/php/sessionclean; fi",
+         "sessionclean"),
+        ("command -v debian-sa1 > /dev/null && debian-sa1 1 1", "debian-sa1"),
+        ("cd /opt/app && /usr/bin/python3 pull.py >> log", "pull.py"),
+        ("A=b nice -n 19 ionice -c3 /opt/Back_Up --x", "back_up"),
+        ("bash -c 'x y'", "job"),
+        ("echo $(date)", "echo"),
+        ("", "job"),
+    ],
+)  # fmt: skip
+def test_the_word_of_a_command_is_what_it_is_for(command: str, word: str) -> None:
+    """Not its guard, its directory or what is around it."""
+    assert word_of(command) == word
+
+
+@given(st.text(max_size=80))
+def test_no_command_makes_a_name_that_is_no_file(command: str) -> None:
+    """Names of jobs are names of directories."""
+    word = word_of(command)
+    assert 0 < len(word) <= 24
+    assert not set(word) - set("abcdefghijklmnopqrstuvwxyz0123456789._-")
+    name = of_table(command)
+    assert "/" not in name
+    assert len(name.encode()) < 60
+
+
+def test_a_comment_above_a_line_adds_any_key_of_a_job() -> None:
+    """Of root's tables; several add up, and the line itself stays what it is."""
+    text = (
+        "# jobqueue: {locks: [disk], timeout: 2h}\n# why\n# jobqueue: {priority: 5, catch_up: latest}\n@daily root x\n"
+    )
+    (job,) = jobs_of(text, SYSTEM)
+    assert (job.locks, job.timeout) == ((Claim("disk", exclusive=True),), 2 * HOUR)
+    assert (job.priority, job.catch_up, job.command) == (5, CatchUp.LATEST, "x")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("{lock: disk}", "f:1:14: lock: found an unknown key; accepted: 'locks'"),
+        ("{timeout: soon}", "f:1:23: timeout: found 'soon'; accepted: "),
+        ("{command: y}", "f:1:14: command: found the key 'command'; accepted: the line, and the variables"),
+        ("{priority: 5}", "f:1:14: priority: found the key 'priority'; accepted: the line without it"),
+        ("{group: adm}", "f:1:14: group: found the key 'group'; accepted: the line without it"),
+        ("{locks: [/etc/x]}", "f:1:22: locks[0]: found '/etc/x'; accepted: {path: /etc/x}"),
+        ("{locks: [{path: /etc/x}]}", "f:1:21: locks: found a lock file; accepted: the name of a lock"),
+        ("{locks: [a]", "f:1:"),
+        ("5", "f:1:13: found 5; accepted: a mapping of job keys"),
+        ("", "f:1:12: found nothing; accepted: a mapping"),
+        ("{timeout: 2h} # " + "x" * 4000, "f:1:13: found 4016 characters; accepted: at most 4000"),
+    ],
+)
+def test_a_wrong_option_costs_its_job(option: str, said: str) -> None:
+    """Without the lock that it asks for a job is not run at all; of a user's table nothing is taken from others."""
+    text = f"# jobqueue: {option}\n@daily x\n@daily y\n"
+    jobs, problems = at_once(read_jobs_in_steps(text.encode(), "f", ALICE, HOST))
+    assert ["y"] == [job.command for job in jobs]
+    assert str(problems[0]).startswith(said)
+    assert str(problems[0]).endswith("; its job is not run")
+
+
+def test_a_users_locks_are_the_users_own() -> None:
+    """So nobody holds up the jobs of another by a name."""
+    (job,) = jobs_of("# jobqueue: {locks: [disk]}\n@daily x\n")
+    assert job.locks == (Claim("alice/disk", exclusive=True),)
+    assert {*JOB_KEYS} >= OF_A_USER
+
+
+def test_what_has_no_effect_is_said() -> None:
+    """An option that stands above no job, LOGNAME, a step that is too wide, DOS line ends."""
+    text = "# jobqueue: {timeout: 1h}\n\n@daily x\r\nLOGNAME=x\n# jobqueue: {timeout: 1h}\n"
+    assert problems_of(text) == [
+        "f:1: has no effect: no job is directly below it",
+        "f:3: ends with a carriage return (DOS), which is left out; accepted: lines that end with a newline only",
+        "f:4: has no effect: LOGNAME is the name of the user who runs the job",
+        "f:5: has no effect: no job is directly below it",
+    ]
+    (found,) = problems_of("*/61 * * * * x\n")
+    assert found.startswith("f:1: minute: the step of `*/61` is above the width")
+
+
+def test_a_date_that_never_comes_is_told() -> None:
+    """Cron accepts it and never runs it, which people hardly mean."""
+    (found,) = problems_of("0 0 30 2 * x\n")
+    assert found.startswith("f:1: day of month: found `30 2 *` (day, month, weekday), which no date in 40 years is")
+
+
+def test_at_boot_no_clock_makes_it_due() -> None:
+    """@reboot is a boot's."""
+    (job,) = jobs_of("@reboot x\n")
+    assert (job.at_boot, job.next_after(0)) == (True, None)
+
+
+def test_mail_of_failures_only() -> None:
+    """cronie's -n: each failure is told, and no success."""
+    (job,) = jobs_of("@daily -n x\n")
+    assert job.notify == Notify(("failure",), ("alice",), remind=0)
+    (silent,) = jobs_of("@daily x\n", host=HOST._replace(mails=False))
+    assert silent.notify == NOBODY
+
+
+DAILY = "25 6 * * * root test -x /usr/sbin/anacron || ( cd / && run-parts --report /etc/cron.daily )\n"
+
+
+def test_run_parts_taken_apart_keeps_guard_and_order() -> None:
+    """One job a script, by the words of the line, under one lock, caught up as anacron does."""
+    host = HOST._replace(scripts={"/etc/cron.daily": ("apt", "man-db")})
+    apt, man_db = jobs_of(DAILY, Place("crontab", expand=True), host)
+    assert (apt.id, man_db.id) == ("cron.daily/apt", "cron.daily/man-db")
+    assert apt.command == "test -x /usr/sbin/anacron || ( cd / && /etc/cron.daily/apt )"
+    assert apt.locks == man_db.locks == (Claim("cron.daily", exclusive=True),)
+    assert (apt.catch_up, apt.catch_up_window, apt.concurrency) == (CatchUp.LATEST, 31 * DAY, 1)
+    (whole,) = jobs_of(f"# jobqueue: {{expand: false}}\n{DAILY}", Place("crontab", expand=True), host)
+    assert whole.command.endswith("run-parts --report /etc/cron.daily )")
+    assert [job.id for job in jobs_of(f"# jobqueue: {{expand: true}}\n{DAILY}", Place("crontab"), host)] == [
+        "cron.daily/apt",
+        "cron.daily/man-db",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("run-parts /etc/cron.daily", ("", "/etc/cron.daily", "")),
+        ("cd / && /usr/bin/run-parts -v --report /etc/cron.d-1/ ; x", ("cd / && ", "/etc/cron.d-1", " ; x")),
+        ("run-parts --arg=x /etc/cron.daily", None),
+        ("run-parts --test /etc/cron.daily", None),
+        ("run-parts $HOME/x", None),
+        ("run-parts /a; run-parts /b", None),
+        ("echo run-parts", None),
+        ("my-run-parts /etc/x", None),
+    ],
+)
+def test_only_a_plain_call_of_run_parts_is_taken_apart(command: str, expected: tuple[str, str, str] | None) -> None:
+    """With options that change more than what is said, and where it is not sure, the line runs as it is."""
+    assert parts_of(command) == expected
+
+
+def test_a_table_is_bounded_and_read_in_small_steps() -> None:
+    """The first thousand jobs run, and that there are more is said."""
+    reading = read_jobs_in_steps(b"@daily x\n" * (MAX_JOBS + 5), "f", ALICE, HOST)
+    steps = 0
+    while True:
+        try:
+            next(reading)
+            steps += 1
+        except StopIteration as end:
+            jobs, problems = end.value
+            break
+    assert (len(jobs), steps >= MAX_JOBS // 20) == (MAX_JOBS, True)
+    assert str(problems[0]).startswith("f:1001: found more than 1000 jobs")
+
+
+@given(st.lists(st.sampled_from(["@daily x", "* * * * * y%z", "# jobqueue: {x", "MAILTO=,", "A=b", "\0", "@x", ""])))
+def test_no_table_raises_and_each_line_is_a_job_or_told(lines: list[str]) -> None:
+    """Ids are unique, and lines that run have none of their own problems."""
+    jobs, problems = at_once(read_jobs_in_steps("\n".join([*lines, ""]).encode(), "f", ALICE, HOST))
+    assert len({job.id for job in jobs}) == len(jobs)
+    told = {problem.line for problem in problems if problem.severity == "error"}
+    assert not told & {job.line for job in jobs}
