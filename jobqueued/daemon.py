@@ -34,11 +34,13 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
 from jobqueued.host.linux import has_own_tmp
 from jobqueued.host.log import Log
+from jobqueued.host.other_cron import other_cron
 from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
 from jobqueued.host.usage import host_has
-from jobqueued.jobdir.job_files import JobFiles
+from jobqueued.jobdir import cron_tables
+from jobqueued.jobdir.job_files import JobFiles, Watches
 from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
@@ -65,11 +67,17 @@ from jobqueued.state.write_batch import WriteBatch
 from jobqueued.trace import TraceFile
 
 
-def _watch(paths: Paths, config: Settings, store: Store) -> Watch:
-    """Watch the job files, as this host understands them."""
+def _watches(paths: Paths, config: Settings, store: Store, *, of_cron: bool) -> Watches:
+    """Watch the job files, as this host understands them, and the tables of cron."""
     where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
     read = partial(read_here, where, timezone=config.timezone, seed=machine_id())
-    return Watch(paths.jobs, read, store.files())
+    kept = store.files()
+    return Watches([Watch(paths.jobs, read, kept), *(cron_tables.watches(paths, config, kept) if of_cron else ())])
+
+
+_TWO_CRONS = (
+    "cron's tables are not read, as {} runs their jobs; stop it (systemctl disable --now cron) and restart jobqueued"
+)
 
 
 class Daemon:
@@ -91,9 +99,12 @@ class Daemon:
         self._due_history = DueHistory.of(store, config.timezone)
         self._batch = WriteBatch(store, self._due_history.anew)
         self._commits = Commits(store, self._batch, self._everything, paths, log)
-        self._watch = _watch(paths, config, store)
-        self._job_files = JobFiles(self._watch, self._take_files, log)
-        self._reload = Reload(self._watch, SettingsFile(paths.config, config), self._scheduler.catalog, self._reloaded)
+        self._other_cron = other_cron(paths.host) if config.cron.get("live") else ""
+        self._watches = _watches(paths, config, store, of_cron=bool(config.cron.get("live") and not self._other_cron))
+        self._job_files = JobFiles(self._watches, self._take_files, log)
+        self._reload = Reload(
+            self._watches, SettingsFile(paths.config, config), self._scheduler.catalog, self._reloaded
+        )
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})
         self._lock_processes, self._path_triggers = LockProcesses(paths.run / "with-lock"), PathTriggers()
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
@@ -140,7 +151,7 @@ class Daemon:
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
             self._pressure, self._reload, self._job_files, self._control, self._methods.texts, self._monitor,
             self._commits, self._housekeeping, self._notice_sender, self._heartbeat, self._metrics_file,
-            self._service_manager, Watchdog(self._service_manager, self._watch.inbox.rescan),
+            self._service_manager, Watchdog(self._service_manager, self._watches.rescan),
         )  # fmt: skip
 
     def begin(self, boot_id: str) -> None:
@@ -258,15 +269,15 @@ class Daemon:
 
     def _reconcile_notices(self) -> None:
         catalog, invalid = self._scheduler.catalog, self._scheduler.invalid
-        refused = self._watch.problems.keys()
+        refused = self._watches.problems.keys()
         self._notice_sender.reconcile(refused, lambda job: bool(invalid(catalog[job])) if job in catalog else None)
-        if self._watch.complete:
+        if self._watches.complete:
             self._notice_sender.retain(catalog)
 
     # what others are told
 
     def _summary(self) -> str:
-        return summary(self._scheduler, len(self._watch.problems), self._commits.degraded)
+        return summary(self._scheduler, len(self._watches.refused), self._commits.degraded)
 
     def _status(self) -> dict[str, Any]:
         """The part of the method Status that only the daemon knows."""
@@ -288,7 +299,7 @@ class Daemon:
             "jobqueue_launcher_up": self._link.greeted,
             "jobqueue_on_hold": self._scheduler.hold is not None,
             "jobqueue_troubles": len(self._troubles()),
-            "jobqueue_files_refused": len(self._watch.problems),
+            "jobqueue_files_refused": len(self._watches.refused),
             "jobqueue_loop_turn_seconds": self._turns.samples(),
             "jobqueue_loop_longest_turn_seconds": self._turns.longest,
             "jobqueue_commit_seconds": self._commits.times.samples(),
@@ -299,7 +310,8 @@ class Daemon:
     def _troubles(self) -> list[str]:
         """All that lasts; what begins to be so later is told by a source, or by one of these."""
         barred = self._link.shortfall(self._scheduler.catalog)[1]
-        return [*self._unknown_groups, *self._loop.troubles, *barred, *self._decisions.troubles]
+        cron = [_TWO_CRONS.format(self._other_cron)] if self._other_cron else []
+        return [*self._unknown_groups, *cron, *self._loop.troubles, *barred, *self._decisions.troubles]
 
     def _ended(self, run: RunId, record: Record) -> None:
         for ticket in self._methods.waiters.pop(run, []):

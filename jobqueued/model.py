@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from jobqueued.child.documents import Record as Record  # noqa: PLC0414
 from jobqueued.child.documents import TriggeredBy as TriggeredBy  # noqa: PLC0414
 from jobqueued.child.instants import to_text as to_text  # noqa: PLC0414 (a word of the vocabulary, for everybody)
+from jobqueued.filenames import file_name
 from jobqueued.notify import NOBODY, Notify, Ping
 
 SECOND = 1_000_000_000
@@ -292,16 +293,6 @@ class Occurrence(NamedTuple):
     def clock(cls, job: str, era: int, due: int) -> Occurrence:
         """The occurrence of a clock trigger at its nominal due time."""
         return cls(job, f"c{era}.{due // SECOND}", due)
-
-
-def file_name(name: str) -> str:
-    """The name of a job, or an attempt, as one of a file: a job of a crontab has a slash in it, and no job a plus."""
-    return name.replace("/", "+")
-
-
-def named_by_file(name: str) -> str:
-    """The inverse of `file_name`."""
-    return name.replace("+", "/")
 
 
 _LOCK_CLIENT = ":with-lock@"

@@ -28,6 +28,8 @@ class Paths:
     logs: Path
     journal: Path
     """The socket of journald."""
+    host: Path = Path("/")
+    """The directory below which cron has its tables: the host's root."""
 
     @classmethod
     def system(cls) -> Paths:
@@ -40,13 +42,18 @@ class Paths:
     def under(cls, root: Path) -> Paths:
         """Paths in one directory, as ``--root`` has it; so nothing goes to the host's journal."""
         state, logs = root / "state", root / "logs"
-        return cls(root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal")
+        return cls(root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal", root)
 
     @classmethod
     def chosen(cls, root: Path | None, **options: Path | None) -> Paths:
         """Those under `root` (None: the system's), each replaced by the option of its name where that is given."""
         base = cls.system() if root is None else cls.under(root.absolute())
         return replace(base, **{name: path.absolute() for name, path in options.items() if path is not None})
+
+    @property
+    def crontabs(self) -> tuple[Path, Path, Path]:
+        """The directories of cron's tables: of /etc/crontab, the packages' and the users'."""
+        return self.host / "etc", self.host / "etc/cron.d", self.host / "var/spool/cron/crontabs"
 
     @property
     def control(self) -> Path:

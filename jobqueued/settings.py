@@ -78,6 +78,7 @@ class Settings:
     mail: dict[str, Any] = field(default_factory=dict)
     heartbeat: Heartbeat | None = None
     metrics: dict[str, str] = field(default_factory=dict)
+    cron: dict[str, bool] = field(default_factory=dict)
 
     @property
     def calm(self) -> int:

@@ -24,7 +24,8 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "vocabulary": [
-        "text", "problem", "notify", "model", "accounts", "saved", "events", "commands", "circles", "catalog",
+        "text", "problem", "notify", "filenames", "model", "accounts", "saved", "events", "commands", "circles",
+        "catalog",
         "source",
     ],
     "timing": ["crontab", "cronexpr", "schedule", "catch_up", "due_times"],
@@ -45,7 +46,10 @@ WINGS: dict[str, list[str]] = {
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
     "settings": ["paths", "settings"],
-    "host": ["linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach"],
+    "host": [
+        "linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach",
+        "other_cron",
+    ],
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
         "due_history",
@@ -55,7 +59,9 @@ WINGS: dict[str, list[str]] = {
         "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "launcher_link",
         "launcher_news", "notice_sender", "heartbeat",
     ],
-    "jobdir": ["trust", "inbox", "acceptance", "watch", "job_files", "listing", "path_triggers"],
+    "jobdir": [
+        "trust", "kinds", "inbox", "acceptance", "watch", "cron_tables", "job_files", "listing", "path_triggers",
+    ],
     "control": [
         "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls",
         "notice_calls", "due_calls", "monitor", "settings_file", "reload", "listener", "server", "metrics_file",

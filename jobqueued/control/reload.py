@@ -8,7 +8,7 @@ from typing import Any
 from jobqueued.catalog import Catalog
 from jobqueued.control.settings_file import SettingsFile
 from jobqueued.events import Reloaded
-from jobqueued.jobdir.watch import Watch
+from jobqueued.jobdir.job_files import Watches
 from jobqueued.model import Job, Now
 from jobqueued.source import Source
 
@@ -21,14 +21,16 @@ class Reload(Source):
     sources: what they tell counts only after the turn.
     """
 
-    def __init__(self, watch: Watch, settings: SettingsFile, catalog: Catalog, complete: Callable[[], None]) -> None:
-        self._watch, self._settings, self._catalog, self._complete = watch, settings, catalog, complete
+    def __init__(
+        self, watches: Watches, settings: SettingsFile, catalog: Catalog, complete: Callable[[], None]
+    ) -> None:
+        self._watches, self._settings, self._catalog, self._complete = watches, settings, catalog, complete
         self._asked: dict[int, dict[str, Job]] = {}
         self._under_way = False
 
     def begin(self, ticket: int | None = None) -> None:
         """Somebody asks; the answer tells what changed since then."""
-        self._watch.settle()
+        self._watches.settle()
         self._under_way = True
         if ticket is not None:
             self._asked[ticket] = {job.id: job for job in self._catalog}
@@ -36,7 +38,7 @@ class Reload(Source):
     @property
     def has_more(self) -> bool:
         """True if one that was asked for is complete."""
-        return self._under_way and not self._watch.has_more
+        return self._under_way and not self._watches.has_more
 
     def turn(self, now: Now) -> list[Reloaded]:
         """Tell that it is complete."""
@@ -64,9 +66,9 @@ class Reload(Source):
 
         The settings' file is among them; that it has changed is told there too.
         """
-        problems = self._watch.problems
+        problems = self._watches.problems
         found = [problem for of_file in problems.values() for problem in of_file] + self._settings.problems
         return {
-            "stale": sorted(path for path in problems if self._watch.last_good(path)),
+            "stale": self._watches.stale,
             "problems": [problem._asdict() for problem in found],
         }

@@ -345,7 +345,7 @@ def attention(found: Iterable[Attention]) -> dict[str, Any]:
 
 def unwell(status: Mapping[str, Any]) -> list[str]:
     """All that is not well by the method Status, in words; [] where all is well."""
-    refused = len({problem["file"] for problem in status["problems"] if problem["severity"] == "error"})
+    wrong = len({problem["file"] for problem in status["problems"] if problem["severity"] == "error"})
     told = [
         (status["reason"] is not None, "its state can't be saved"),
         (not status["launcher"], "the launcher does not answer: nothing new starts"),
@@ -355,7 +355,7 @@ def unwell(status: Mapping[str, Any]) -> list[str]:
     if status["troubles"]:
         words.append(f"the daemon has {counted(len(status['troubles']), 'trouble')}")
     for count, noun, one, more in (
-        (refused, "file", "is refused", "are refused"),
+        (wrong, "file", "has errors", "have errors"),
         (status["invalid"], "job", "is invalid", "are invalid"),
         (status["failing"], "job", "fails", "fail"),
         (status["missed"], "job", "was missed", "were missed"),

@@ -16,9 +16,10 @@ from jobqueued.crontabs.run_parts import Parts, parts_of
 from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Form, Item, read_in_steps
 from jobqueued.crontabs.variables import Unusable, keys_of
 from jobqueued.jobfile.types import MAX_PROBLEMS
-from jobqueued.jobfile.yamltext import Steps
+from jobqueued.jobfile.yamltext import MAX_BYTES, Steps
 from jobqueued.model import DAY, CatchUp, Claim, Job
 from jobqueued.problem import Problem
+from jobqueued.text import size
 from jobqueued.timing.schedule import Schedule, ScheduleError, offset
 
 MAX_JOBS = 1000
@@ -50,11 +51,15 @@ class Place(NamedTuple):
 
 
 class Host(NamedTuple):
-    """The host as jobs depend on it: its zone and seed, whether it takes mails, and scripts by their directory."""
+    """The host as jobs depend on it: its zone and seed, whether it takes mails, and scripts by their directory.
+
+    `boots`: what is due at this boot was not run by another cron.
+    """
 
     timezone: str = "UTC"
     seed: str = ""
     mails: bool = True
+    boots: bool = True
     scripts: Mapping[str, tuple[str, ...]] = {}
 
 
@@ -62,6 +67,8 @@ def read_jobs_in_steps(
     data: bytes, file: str, place: Place, host: Host
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """The jobs of a table, and what is wrong with its other lines, in steps of a millisecond or so.  Never raises."""
+    if len(data) > MAX_BYTES:
+        return (), [Problem(file, 0, 0, "", f"found more than {size(MAX_BYTES)}; accepted: at most that in a table")]
     items = yield from read_in_steps(data, place.form)
     reading = _Reading(file, place, host)
     for number, item in enumerate(items, 1):
@@ -143,11 +150,13 @@ class _Reading:
         if parts is not None:
             yield from self._scripts(entry, parts, {**values, **_AS_OF_ANACRON}, own)
             return
-        job_id = f"{self.place.id}:{name or names.of_line(entry, owner)}"
-        self.taken[job_id] += 1
-        if (count := self.taken[job_id]) > 1:
-            job_id = f"{job_id}.{count}"
+        job_id = self._free(f"{self.place.id}:{name or names.of_line(entry, owner)}")
         yield self._job(job_id, entry, {**values, **own})
+
+    def _free(self, job_id: str) -> str:
+        """An id that none of the table's has: of lines that are alike the first keeps it."""
+        self.taken[job_id] += 1
+        return job_id if self.taken[job_id] == 1 else f"{job_id}.{self.taken[job_id]}"
 
     def _scripts(self, entry: Entry, parts: Parts, values: dict[str, Any], own: dict[str, Any]) -> Iterator[Job]:
         directory = parts.directory.rpartition("/")[2]
@@ -155,7 +164,9 @@ class _Reading:
         for script in self.host.scripts.get(parts.directory, ()):
             told = {**values, "command": parts.command(script), **own}
             locks = {claim.resource: claim for claim in (*own.get("locks", ()), *lock)}
-            yield self._job(f"{directory}/{script}", entry, {**told, "locks": tuple(locks.values())})
+            yield self._job(
+                self._free(f"{self.place.id}:{directory}/{script}"), entry, {**told, "locks": tuple(locks.values())}
+            )
 
     def _job(self, job_id: str, entry: Entry, values: dict[str, Any]) -> Job:
         zone, seed = values.pop("timezone", self.host.timezone), self.host.seed
@@ -164,8 +175,8 @@ class _Reading:
             self._tell(entry.line, str(found), "warning")
         shift = offset(values["spread"], job_id, seed) if "spread" in values else 0
         return Job(
-            id=job_id, schedule=(entry.schedule,), timezone=zone, triggers=(schedule,), at_boot=schedule.at_boot,
-            offset=shift, file=self.file, line=entry.line, **values,
+            id=job_id, schedule=(entry.schedule,), timezone=zone, triggers=(schedule,), offset=shift,
+            at_boot=schedule.at_boot and self.host.boots, file=self.file, line=entry.line, **values,
         )  # fmt: skip
 
     def _tell(self, line: int, message: str, severity: str = "error") -> None:

@@ -85,11 +85,20 @@ def _read(fields: Fields) -> str:
 
 
 def _refused(fields: Fields) -> str:
-    jobs = fields["jobs"]
+    file, jobs = str(fields["file"]), fields["jobs"]
+    see = "jobqueuectl check" if file.endswith((".yaml", ".yml")) else "jobqueuectl status"
     if not jobs:
-        return f"{fields['file']}: refused; see: jobqueuectl check"
+        return f"{file}: refused; see: {see}"
     names = ", ".join(jobs[:10]) + (f" and {len(jobs) - 10} more" if len(jobs) > 10 else "")
-    return f"{fields['file']}: refused, stale: its last good jobs stay in force: {names}; see: jobqueuectl check"
+    return f"{file}: refused, stale: its last good jobs stay in force: {names}; see: {see}"
+
+
+def _flawed(fields: Fields) -> str:
+    lines = fields["lines"]
+    named = ", ".join(map(str, lines[:10])) + (f" and {len(lines) - 10} more" if len(lines) > 10 else "")
+    return (
+        f"{fields['file']}: what is wrong in {'line' if len(lines) == 1 else 'lines'} {named} is not run; the rest is"
+    )
 
 
 def _mended(fields: Fields) -> str:
@@ -103,6 +112,7 @@ VOCABULARY: dict[str, Entry] = {
     "problem": Entry("error", "0a4c7de0a8c94f3d9c67d2b6a1b0e6f3", lambda f: f["text"]),
     "odd": Entry("warning", "c0b3b1d5a6e94d0c8a5d3f1e7b2946fa", lambda f: f["text"]),
     "refused": Entry("error", "5d9f3a7ce1b84f0693c2d8e4a1b7f605", _refused),
+    "flawed": Entry("error", "21366bdd23de471dbdd6b76316d4f66e", _flawed),
     "mended": Entry("info", "37e5f2f64ed34b6a8f38f1e6b8b9a1c4", _mended),
     "run_started": Entry(
         "info", "8d1f0c6a6e7b4d31b0d9a6f1c2e35a97",

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from jobqueued.catalog import Catalog
 from jobqueued.events import FileGone, JobsRead
+from jobqueued.jobdir.kinds import JOB_FILES, Kind
 from jobqueued.jobdir.trust import IS_MASKED, MASKED
 from jobqueued.jobfile.yamltext import Steps, at_once
 from jobqueued.model import SECOND, Job
@@ -28,11 +29,11 @@ Read = Callable[[bytes, str], Steps[Content]]
 
 
 class File(NamedTuple):
-    """A good file: its text, its jobs, and what is odd about it."""
+    """A good file: its text, its jobs, and what is odd about it, or wrong with some of its lines."""
 
     text: bytes
     jobs: tuple[Job, ...]
-    warnings: list[Problem]
+    problems: list[Problem]
 
 
 class Acceptance:
@@ -41,13 +42,16 @@ class Acceptance:
     A batch is begun, gets files offered, and is agreed on; then `told` gives what follows from it, slice by slice.
     """
 
-    def __init__(self, read: Read, kept: Mapping[str, bytes]) -> None:
+    def __init__(self, read: Read, kept: Mapping[str, bytes], kind: Kind = JOB_FILES) -> None:
         """`read` turns a file's bytes and path into its jobs, in steps; `kept` are the texts accepted last, by path."""
+        self._kind = kind
         self.changes: dict[str, list[Problem]] = {}
         self.accepted: dict[str, bytes | None] = {}
         self._read, self._kept = read, dict(kept)
         self._catalog = Catalog()
         self._said: dict[str, list[Problem]] = {}
+        self._flawed: set[str] = set()
+        """Files that count, but for some of their lines."""
         self._batch: dict[str, File] = {}
         self._held: dict[str, File] = {}
         """Good files with an id that is another file's: offered again with each batch."""
@@ -62,7 +66,12 @@ class Acceptance:
     @property
     def problems(self) -> dict[str, list[Problem]]:
         """Problems of the files refused now, by path."""
-        return {path: found for path, found in self._said.items() if _refusing(found)}
+        return {path: found for path, found in self._said.items() if path not in self._flawed and _has_error(found)}
+
+    @property
+    def flaws(self) -> dict[str, list[Problem]]:
+        """Problems of the files that count, but for some of their lines, by path."""
+        return {path: self._said[path] for path in sorted(self._flawed)}
 
     def last_good(self, path: str) -> tuple[Job, ...]:
         """The jobs that a file gave last, which go on while it is refused."""
@@ -83,8 +92,12 @@ class Acceptance:
         """True while there is more to be told."""
         return bool(self._ready)
 
-    def say(self, path: str, problems: list[Problem]) -> None:
-        """Keep the Problems of a file; they are in `changes` if they are news."""
+    def say(self, path: str, problems: list[Problem], *, counts: bool = False) -> None:
+        """Keep the Problems of a file, which `counts` all the same; they are in `changes` if they are news."""
+        if counts and _has_error(problems):
+            self._flawed.add(path)
+        else:
+            self._flawed.discard(path)
         if problems != self._said.pop(path, []):
             self.changes[path] = problems
         if problems:
@@ -119,7 +132,8 @@ class Acceptance:
     def offer(self, path: str, text: bytes) -> Steps[None]:
         """Add a file that was read, if it is good."""
         self._vanished.pop(path, None)
-        found = [_emptied(path)] if self.last_good(path) and not text else (yield from self._parsed(path, text))
+        is_emptied = not (text or self._kind.lenient) and self.last_good(path)
+        found = [_emptied(path)] if is_emptied else (yield from self._parsed(path, text))
         if isinstance(found, File):
             self._away.pop(path, None)
             self._batch[path] = found
@@ -155,7 +169,7 @@ class Acceptance:
         refused = self._catalog.conflicts_among(jobs, self._vanished)
         self._held = {path: self._batch[path] for path in refused}
         for path, file in self._batch.items():
-            self.say(path, refused.get(path, file.warnings))
+            self.say(path, refused.get(path, file.problems), counts=path not in refused)
         accepted = sorted(jobs.keys() - refused.keys())
         accepted.sort(key=lambda path: not self._takes_over(path, jobs[path]))
         owner = {job.id: path for path in accepted for job in jobs[path]}
@@ -175,7 +189,7 @@ class Acceptance:
             path, file = self._ready.popleft()
             self._catalog.replace_file(path, file.jobs)
             if self._recalled.pop(path, None) is not file:
-                self.accepted[os.path.basename(path)] = file.text
+                self.accepted[self._name(path)] = file.text
             count += len(file.jobs) + 1
             yield JobsRead(path, file.jobs)
 
@@ -189,7 +203,7 @@ class Acceptance:
             self._away.pop(path, None)
             self.say(path, [])
             self._catalog.replace_file(path, ())
-            self.accepted[os.path.basename(path)] = None
+            self.accepted[self._name(path)] = None
             yield FileGone(path)
 
     def _recall_one(self, path: str) -> None:
@@ -205,7 +219,15 @@ class Acceptance:
         jobs, problems = yield from self._read(text, path)
         if text == MASKED:
             problems = [Problem(path, 0, 0, "", IS_MASKED, "warning")]
-        return problems if _refusing(problems) else File(text, jobs, problems)
+        return problems if self._refuses(problems) else File(text, jobs, problems)
+
+    def _refuses(self, problems: list[Problem]) -> bool:
+        """Tell whether these are more than what some lines cost."""
+        return any(problem.severity == "error" and not (problem.line and self._kind.lenient) for problem in problems)
+
+    def _name(self, path: str) -> str:
+        """The name of a file in state.db."""
+        return self._kind.prefix + os.path.basename(path)
 
     def _takes_over(self, path: str, jobs: tuple[Job, ...]) -> bool:
         """True if jobs move here from another file: told first, so that they are not removed in between."""
@@ -230,5 +252,5 @@ def _emptied(path: str) -> Problem:
     )
 
 
-def _refusing(problems: list[Problem]) -> bool:
+def _has_error(problems: list[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)

@@ -10,12 +10,14 @@ import contextlib
 import errno
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.child.trust import Refused, check_path, quoted
 from jobqueued.host import linux
-from jobqueued.jobdir.trust import InWriting, is_foreign, is_job_file, is_meant, read_trusted
+from jobqueued.jobdir.kinds import JOB_FILES, Kind
+from jobqueued.jobdir.trust import InWriting
 from jobqueued.model import SECOND
 from jobqueued.problem import Problem
 
@@ -51,7 +53,8 @@ class News(NamedTuple):
 class Inbox:
     """One directory, which need not exist.  `drain` if `fileno` is readable, `remounted` if `mounts` has POLLPRI."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, kind: Kind = JOB_FILES) -> None:
+        self._kind = kind
         self.mounts = _opened(_MOUNTS)
         """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
         self.has_news, self.was_listed, self.is_unreadable = True, False, False
@@ -129,7 +132,7 @@ class Inbox:
     # one file
 
     def read(self, name: str) -> bytes:
-        """Read a file that nobody is writing; InWriting, and what `read_trusted` raises.
+        """Read a file that nobody is writing; InWriting, and what else its kind raises.
 
         Its close was told, or the kernel knows of no writer.  The kernel tells of a close a moment before it forgets
         the writer, so what was told is not asked again.
@@ -138,7 +141,7 @@ class Inbox:
             raise InWriting
         closed = name in self._closed
         self._closed.discard(name)
-        return read_trusted(str(self._directory / name), os.geteuid(), closed=closed)
+        return self._kind.read(str(self._directory / name), os.geteuid(), closed)
 
     def put_back(self, name: str) -> bool:
         """Keep a file that is being written for later; True if inotify has told of that, and will tell of its close."""
@@ -171,8 +174,8 @@ class Inbox:
     def _note(self, name: str, mask: int) -> None:
         if not name:
             self.relist()
-        elif not is_job_file(name):
-            if is_meant(name) and mask & (linux.IN_CLOSE_WRITE | linux.IN_MOVED_TO):
+        elif not self._kind.reads(name):
+            if self._kind.is_meant(name) and mask & (linux.IN_CLOSE_WRITE | linux.IN_MOVED_TO):
                 self._unread.add(name)
                 self.has_news = True
         elif mask & linux.IN_MODIFY:
@@ -226,7 +229,7 @@ class Inbox:
     def _distrust(self) -> Refused | None:
         """The reason why nothing in the directory can be believed: somebody else can change what is there."""
         try:
-            check_path(str(self._directory), os.geteuid())
+            check_path(str(self._directory), os.geteuid(), sticky=self._kind.sticky)
         except Refused as distrust:
             return distrust
         except OSError:  # listing it will say the same
@@ -242,28 +245,36 @@ class Inbox:
                 raise distrust
             names = os.listdir(directory)
         except (OSError, Refused) as error:
-            self.is_unreadable = True
             is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            if is_missing and self._kind.optional and self._parent:
+                self.was_listed, self._lost_track = True, False
+                return set(), []
+            self.is_unreadable = True
             if not (is_missing and self._parent):
                 self._take_again(mono + AGAIN)
             none = f"; put it back, or, to have none: mkdir {quoted(directory)}" if is_missing else ""
             cause = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
             return set(), [Problem(directory, 0, 0, "", f"{cause}; the jobs that it had last go on{none}")]
-        known = {*filter(is_job_file, names), *self._seen}
-        self._unread |= set(filter(is_foreign, names))
+        known = {*filter(self._kind.reads, names), *self._seen}
+        self._unread |= set(filter(self._kind.is_foreign, names))
         self.was_listed, self._lost_track = True, not self._watch
         self.is_unreadable, trouble = False, []
         if self._lost_track:
             self._take_again(mono + RESCAN)
             advice = f"cannot be watched: {self._unwatched}; until then it is read once a minute"
             trouble = [Problem(directory, 0, 0, "", advice)]
-        return {name for name in known if self._seen.get(name) != signature_of(f"{directory}/{name}")}, trouble
+        return {name for name in known if self._seen.get(name) != self.signature(name)}, trouble
+
+    def signature(self, name: str) -> Signature:
+        """The signature of a file; where its kind may be a link, of what that leads to as well."""
+        path = f"{self._directory}/{name}"
+        return signature_of(path) + (signature_of(path, os.stat) if self._kind.follows else ())
 
 
-def signature_of(path: str) -> Signature:
+def signature_of(path: str, look: Callable[[str], os.stat_result] = os.lstat) -> Signature:
     """A tuple that is another whenever a file was changed or replaced; () while there is none."""
     try:
-        found = os.lstat(path)
+        found = look(path)
     except OSError:
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,56 +1,110 @@
-"""The job directory as a source of events: jobs of accepted files, their texts for state.db, problems for people."""
+"""The watched directories as a source of events: jobs of accepted files, their texts for state.db, their problems."""
 
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from jobqueued.events import FileGone, JobsLoaded, JobsRead
 from jobqueued.host.log import Log
 from jobqueued.jobdir.acceptance import is_gone
 from jobqueued.jobdir.watch import Watch
-from jobqueued.model import Now
+from jobqueued.model import Job, Now
+from jobqueued.problem import Problem
 from jobqueued.source import Source
 
 
-class JobFiles(Source):
-    """A Watch in the loop.  `keep` takes the texts of accepted files, to be committed with what their jobs bring."""
+class Watches:
+    """All watched directories, each with files of its own kind; the first is that of the job files."""
 
-    def __init__(self, watch: Watch, keep: Callable[[Mapping[str, bytes | None]], None], log: Log) -> None:
-        self._watch, self._keep, self._log = watch, keep, log
+    def __init__(self, watches: Sequence[Watch]) -> None:
+        self._watches = watches
+
+    def __iter__(self) -> Iterator[Watch]:
+        return iter(self._watches)
+
+    @property
+    def refused(self) -> dict[str, list[Problem]]:
+        """Problems of the files refused now, by path."""
+        return {path: found for watch in self._watches for path, found in watch.problems.items()}
+
+    @property
+    def problems(self) -> dict[str, list[Problem]]:
+        """The same, and those of files that count but for some of their lines."""
+        return {**self.refused, **{path: found for watch in self._watches for path, found in watch.flaws.items()}}
+
+    @property
+    def stale(self) -> list[str]:
+        """The refused files whose last good jobs go on."""
+        return sorted(path for watch in self._watches for path in watch.problems if watch.last_good(path))
+
+    @property
+    def has_more(self) -> bool:
+        """True if there is something for another scan of one, at once."""
+        return any(watch.has_more for watch in self._watches)
+
+    @property
+    def complete(self) -> bool:
+        """True if it is known which jobs there are."""
+        return all(watch.complete for watch in self._watches)
+
+    def last_good(self, path: str) -> tuple[Job, ...]:
+        """The jobs that a file gave last."""
+        return next((jobs for watch in self._watches if (jobs := watch.last_good(path))), ())
+
+    def settle(self) -> None:
+        """List all anew, and wait for nothing that is not there."""
+        for watch in self._watches:
+            watch.settle()
+
+    def rescan(self, mono: int) -> None:
+        """List anew what was not for a minute."""
+        for watch in self._watches:
+            watch.inbox.rescan(mono)
+
+
+class JobFiles(Source):
+    """Watches in the loop.  `keep` takes the texts of accepted files, to be committed with what their jobs bring."""
+
+    def __init__(self, watches: Watches, keep: Callable[[Mapping[str, bytes | None]], None], log: Log) -> None:
+        self._watches, self._keep, self._log = watches, keep, log
         self._complete = True
 
     def descriptors(self) -> dict[int, int]:
-        """Of inotify and of the table of mounts."""
-        wanted = {self._watch.inbox.fileno(): select.POLLIN, self._watch.inbox.mounts: select.POLLPRI}
-        return {descriptor: bits for descriptor, bits in wanted.items() if descriptor is not None}
+        """Of inotify and of the table of mounts, of each."""
+        wanted = [(watch.inbox.fileno(), select.POLLIN) for watch in self._watches]
+        wanted += [(watch.inbox.mounts, select.POLLPRI) for watch in self._watches]
+        return {descriptor: bits for descriptor, bits in wanted if descriptor is not None}
 
     @property
     def deadline(self) -> int | None:
         """The time from which a file that vanished counts as gone, or to try again what could not be read."""
-        return self._watch.deadline
+        return min((watch.deadline for watch in self._watches if watch.deadline is not None), default=None)
 
     @property
     def has_more(self) -> bool:
         """True while there is a slice to read."""
-        return self._watch.has_more
+        return self._watches.has_more
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
         """Take in what the kernel tells; `turn` acts on it."""
-        if descriptor == self._watch.inbox.mounts:
-            self._watch.inbox.remounted()
-        else:
-            self._watch.inbox.drain()
+        for watch in self._watches:
+            if descriptor == watch.inbox.mounts:
+                watch.inbox.remounted()
+            elif descriptor == watch.inbox.fileno():
+                watch.inbox.drain()
         return ()
 
     def turn(self, now: Now) -> Iterator[JobsRead | FileGone | JobsLoaded]:
-        """Read a slice."""
-        if self.deadline is not None and self.deadline <= now.mono:
-            self._watch.inbox.drain()  # it may have come back just now
-        yield from self._watch.scan(now.mono)
-        self._keep(self._watch.accepted)
-        self._say_changes()
-        if not self._complete and self._watch.complete:  # what is nowhere never comes
+        """Read a slice of the first that has one."""
+        late = [watch for watch in self._watches if watch.deadline is not None and watch.deadline <= now.mono]
+        for watch in late:
+            watch.inbox.drain()  # a file may have come back just now
+        for watch in [each for each in self._watches if each in late or each.has_more][:1]:
+            yield from watch.scan(now.mono)
+            self._keep(watch.accepted)
+            self._say_changes(watch)
+        if not self._complete and self._watches.complete:  # what is nowhere never comes
             self._complete = True
             yield JobsLoaded(True)
 
@@ -59,18 +113,20 @@ class JobFiles(Source):
 
         If not, that is told when it is.
         """
-        self._complete = self._watch.complete
+        self._complete = self._watches.complete
         return self._complete
 
-    def _say_changes(self) -> None:
-        refused = self._watch.problems if self._watch.changes else {}
-        for path, problems in self._watch.changes.items():
+    def _say_changes(self, watch: Watch) -> None:
+        refused = watch.problems if watch.changes else {}
+        for path, problems in watch.changes.items():
             for problem in problems:
                 if problem.severity == "warning":
                     self._log.say("odd", text=str(problem), file=path)
                 else:
                     self._log.say("problem", text=str(problem), file=path)
             if path in refused:
-                self._log.say("refused", file=path, jobs=[job.id for job in self._watch.last_good(path)])
+                self._log.say("refused", file=path, jobs=[job.id for job in watch.last_good(path)])
+            elif wrong := [problem.line for problem in problems if problem.severity == "error"]:
+                self._log.say("flawed", file=path, lines=sorted(set(wrong)))
             elif not problems:
                 self._log.say("mended", file=path, gone=is_gone(path))

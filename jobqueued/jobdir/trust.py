@@ -11,11 +11,14 @@ import os
 import re
 import signal
 import stat
+from collections.abc import Callable
 
 from jobqueued.child.trust import Refused, check_status
 from jobqueued.jobfile.yamltext import MAX_BYTES
 
 _F_SETSIG = 10
+OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""Flags of open(2) for a file that may be anything."""
 _KINDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 _UNOPENED = {errno.ELOOP: "symbolic link", errno.ENXIO: "socket"}
 
@@ -55,7 +58,12 @@ def is_foreign(name: str) -> bool:
 
     A name that lives for a moment while an editor saves looks no different, so this is for listings only.
     """
-    return is_meant(name) or not (is_job_file(name) or _LEFTOVERS.fullmatch(name))
+    return is_meant(name) or not (is_job_file(name) or is_leftover(name))
+
+
+def is_leftover(name: str) -> bool:
+    """True if editors and package managers leave files of this name, or people switch one off by it."""
+    return _LEFTOVERS.fullmatch(name) is not None
 
 
 def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> bytes:
@@ -65,20 +73,30 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
     to be `closed`; None: nobody's, so anybody may own and write it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = os.open(path, OPEN | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno == errno.ELOOP and os.readlink(path) == os.devnull:
             return MASKED
         if error.errno in _UNOPENED:
             raise Refused(f"found a {_UNOPENED[error.errno]}; accepted: a regular file") from None
         raise
+    return read_checked(
+        descriptor, lambda found: check_trusted(found, path, daemon), asks=daemon is not None and not closed
+    )
+
+
+def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, asks: bool) -> bytes:
+    """The bytes behind a descriptor, which is closed, as `read_trusted`: `check` raises Refused.
+
+    If it `asks` for a writer, InWriting tells of one.
+    """
     try:
-        check_trusted(os.fstat(descriptor), path, daemon)
-        if daemon is not None and not closed and has_writer(descriptor):
+        check(os.fstat(descriptor))
+        if asks and has_writer(descriptor):
             raise InWriting
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(MAX_BYTES + 1)
-        check_trusted(os.fstat(descriptor), path, daemon)  # who may write it now may have done so before it was read
+        check(os.fstat(descriptor))  # who may write it now may have done so before it was read
         return data
     finally:
         os.close(descriptor)

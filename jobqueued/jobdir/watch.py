@@ -6,15 +6,16 @@ No call takes long, however many files change, and what changes together counts 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
 from jobqueued.child.trust import Refused
 from jobqueued.events import FileGone, JobsRead
 from jobqueued.jobdir.acceptance import Acceptance, Read, is_gone
-from jobqueued.jobdir.inbox import Inbox, signature_of
-from jobqueued.jobdir.trust import UNREAD, InWriting
+from jobqueued.jobdir.inbox import Inbox
+from jobqueued.jobdir.kinds import JOB_FILES, Kind
+from jobqueued.jobdir.trust import InWriting
 from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Job
 from jobqueued.problem import Problem
@@ -29,18 +30,21 @@ _OVER = object()
 class Watch:
     """The files of one directory.  `scan` while `has_more`, and at `deadline`; `inbox` hears what the kernel tells."""
 
-    def __init__(self, directory: Path, read: Read, kept: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self, directory: Path, read: Read, kept: Mapping[str, bytes] | None = None, kind: Kind = JOB_FILES
+    ) -> None:
         """Start to watch; `read` turns a file's bytes and path into its jobs, in steps.  The directory need not exist.
 
         `kept` are the texts accepted last, by name: what is there but can't be accepted now keeps those jobs.
         """
-        self._directory = directory.absolute()
-        self.inbox = Inbox(self._directory)
-        self._acceptance = Acceptance(read, {str(self._directory / name): text for name, text in (kept or {}).items()})
+        self._directory, self._kind = directory.absolute(), kind
+        self.inbox = Inbox(self._directory, kind)
+        own = {str(self._directory / name): text for name, text in _of(kind, kept or {})}
+        self._acceptance = Acceptance(read, own, kind)
         self._todo: list[str] = []
         self._reading: Steps[None] | None = None
         """The file that is being read."""
-        self._recalls = bool(kept)
+        self._recalls = bool(own)
         self._is_asked = self._settles = False
         """Whether somebody has asked since the last batch began, or had before it."""
 
@@ -58,6 +62,11 @@ class Watch:
     def problems(self) -> dict[str, list[Problem]]:
         """Problems of the files refused now, by path (the directory's own: it cannot be read)."""
         return self._acceptance.problems
+
+    @property
+    def flaws(self) -> dict[str, list[Problem]]:
+        """Problems of the files that count, but for some of their lines, by path."""
+        return self._acceptance.flaws
 
     def last_good(self, path: str) -> tuple[Job, ...]:
         """The jobs that a file gave last, which go on while it is refused."""
@@ -122,7 +131,7 @@ class Watch:
         unread = (name for name in sorted(news.unread) if os.path.isfile(self._directory / name))
         for name in islice(unread, MOST_UNREAD):
             path = f"{self._directory}/{ascii(name)[1:-1]}"
-            self._acceptance.say(path, [Problem(path, 0, 0, "", UNREAD, "warning")])
+            self._acceptance.say(path, [Problem(path, 0, 0, "", self._kind.unread, "warning")])
         self._todo = sorted(news.names, reverse=True)
         self._acceptance.begin()
         if self._recalls and (self.inbox.was_listed or self.inbox.is_unreadable):
@@ -137,7 +146,7 @@ class Watch:
         """Read one file into the batch, or say what is wrong with it."""
         path = str(self._directory / name)
         self._acceptance.withdraw(path)
-        signature = signature_of(path)
+        signature = self.inbox.signature(name)
         try:
             text = self.inbox.read(name)
         except (FileNotFoundError, NotADirectoryError):
@@ -157,3 +166,11 @@ class Watch:
         else:
             yield from self._acceptance.offer(path, text)
         self.inbox.has_read(name, signature)
+
+
+def _of(kind: Kind, kept: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield those of the texts that are of files of a kind, by the names of the files."""
+    for name, text in kept.items():
+        prefix, slash, rest = name.rpartition("/")
+        if prefix + slash == kind.prefix:
+            yield rest, text

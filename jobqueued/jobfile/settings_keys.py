@@ -10,7 +10,7 @@ from jobqueued.jobfile.notify_keys import HEARTBEAT, MAIL, RULES
 from jobqueued.jobfile.process_types import ACCOUNT
 from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.scalars import Key, integer, optional, scalar, size, table, text
+from jobqueued.jobfile.scalars import FLAG, Key, integer, optional, scalar, size, table, text
 from jobqueued.jobfile.time_types import ZONE
 from jobqueued.jobfile.types import ANYTHING, mapping, one_or_more, read_keys, section
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, quoted
@@ -70,6 +70,14 @@ _METRICS = table(
         "/var/lib/prometheus/node-exporter/jobqueued.prom"),
 )  # fmt: skip
 
+_CRON = table(
+    Key("live", FLAG, "false",
+        "Run the jobs of cron's own tables: /etc/crontab, /etc/cron.d and the users' crontabs; no other cron may run.",
+        "true"),
+    Key("expand", FLAG, "false",
+        "Make one job of each script of /etc/cron.daily and its like, in place of one that runs all of them.", "true"),
+)  # fmt: skip
+
 _GROUPS = one_or_more(ACCOUNT, least=0)
 
 SETTINGS_KEYS = table(
@@ -105,6 +113,7 @@ SETTINGS_KEYS = table(
         "goes on.", "{url: 'https://hc-ping.com/UUID', every: 1m}"),
     Key("metrics", section(_METRICS), "{}", "Metrics that are written to a file; by default none.",
         "{textfile: /var/lib/prometheus/node-exporter/jobqueued.prom}"),
+    Key("cron", section(_CRON), "{}", "Cron's tables as jobs; see docs/moving-from-cron.md.", "{live: true}"),
     Key("users", ANYTHING, "", "Users that may have job files of their own.", "{allow: all}", planned=True),
     Key("fleet", ANYTHING, "", "The other hosts.", "{etcd: here}", planned=True),
 )  # fmt: skip

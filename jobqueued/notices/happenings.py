@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from jobqueued.core.recollection import has_failover
 from jobqueued.model import Record
-from jobqueued.text import duration, ended
+from jobqueued.text import counted, duration, ended
 
 
 class Happening(NamedTuple):
@@ -126,9 +126,15 @@ def _valid(fields: Mapping[str, Any]) -> Happening:
 
 
 def _refused(fields: Mapping[str, Any]) -> Happening:
-    stale = "; its last good jobs stay in force" if fields["jobs"] else ""
+    file, stale = str(fields["file"]), "; its last good jobs stay in force" if fields["jobs"] else ""
+    see = "jobqueuectl check" if file.endswith((".yaml", ".yml")) else "jobqueuectl status"
+    return Happening("config_error", f"{file}: refused{stale}; see: {see}", f"file {file}")
+
+
+def _flawed(fields: Mapping[str, Any]) -> Happening:
+    file, lines = fields["file"], counted(len(fields["lines"]), "line")
     return Happening(
-        "config_error", f"{fields['file']}: refused{stale}; see: jobqueuectl check", f"file {fields['file']}"
+        "config_error", f"{file}: {lines} of it cannot be run; see: jobqueuectl status", f"file {file}", lines
     )
 
 
@@ -148,5 +154,6 @@ def _recovered(fields: Mapping[str, Any]) -> Happening | None:
 
 _MADE_OF = {
     "run_ended": _run_ended, "run_skipped": _skipped, "held_up": _held_up, "fuse": _fuse, "job_invalid": _invalid,
-    "job_valid": _valid, "refused": _refused, "mended": _mended, "degraded": _degraded, "recovered": _recovered,
+    "job_valid": _valid, "refused": _refused, "flawed": _flawed, "mended": _mended, "degraded": _degraded,
+    "recovered": _recovered,
 }  # fmt: skip

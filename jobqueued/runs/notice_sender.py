@@ -16,7 +16,7 @@ from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.saved import Notice
 from jobqueued.source import Source
 
-_HEARD = frozenset({"refused", "mended", "degraded", "recovered"})
+_HEARD = frozenset({"refused", "flawed", "mended", "degraded", "recovered"})
 """The lines that no command of the scheduler says."""
 
 

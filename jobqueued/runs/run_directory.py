@@ -13,7 +13,8 @@ from jobqueued import events
 from jobqueued.child import cgroup, process, unix_socket, wire
 from jobqueued.child.documents import UNSTARTED, Record
 from jobqueued.core.recollection import Damaged
-from jobqueued.model import Run, RunId, file_name, named_by_file
+from jobqueued.filenames import file_name, named_by_file
+from jobqueued.model import Run, RunId
 from jobqueued.runs import kin, marks
 from jobqueued.runs.kin import Clues
 from jobqueued.state import record_files

@@ -31,9 +31,9 @@ class DueHistory:
         self, timezone: str, newest: Mapping[str, tuple[str, str]], texts: Mapping[str, bytes], saved_at: int
     ) -> None:
         self._timezone, self._newest, self._saved_at = timezone, dict(newest), saved_at
-        self._texts: dict[str, bytes | None] = dict(texts)
+        self._texts: dict[str, bytes | None] = {name: text for name, text in texts.items() if _is_job_file(name)}
         """Those of which no event has told."""
-        self._unread = set(texts)
+        self._unread = {*self._texts}
         """Files that did not count since the start; so what they made due before was so until the last commit."""
         self._has_begun = False
 
@@ -48,7 +48,7 @@ class DueHistory:
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Take the texts of accepted files, by name; None: it is gone.  An event tells of each."""
-        self._texts |= files
+        self._texts |= {name: text for name, text in files.items() if _is_job_file(name)}
 
     def after(self, happened: Iterable[Event], wall: int) -> Iterator[DueChange]:
         """Yield what these events change, which the scheduler is told at that instant."""
@@ -64,7 +64,7 @@ class DueHistory:
         """Yield these texts of accepted files as what is due from now on: what was before is lost with a state.db."""
         wall = time.time_ns()
         for name, text in texts.items():
-            if text is not None:
+            if text is not None and _is_job_file(name):
                 yield DueChange("file", name, wall, wall, *self._version(text), text)
 
     def _version(self, text: bytes | None) -> tuple[str, str]:
@@ -85,3 +85,8 @@ class DueHistory:
         if version != self._newest.get(name, _GONE):
             self._newest[name] = version
             yield DueChange("file", name, self._saved_at if is_first else wall, wall, *version, text)
+
+
+def _is_job_file(name: str) -> bool:
+    """Tell whether a text is a job file's: cron's tables, whose names have a slash, are not audited."""
+    return "/" not in name

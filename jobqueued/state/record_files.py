@@ -15,7 +15,8 @@ from jobqueued.child.documents import Output
 from jobqueued.child.output import TAIL, shown
 from jobqueued.core import recollection
 from jobqueued.core.recollection import Damaged
-from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId, file_name, named_by_file
+from jobqueued.filenames import file_name, named_by_file
+from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
 from jobqueued.text import size
 
 _END, _OUTPUT = ".json", ".log"

@@ -27,7 +27,8 @@ from jobqueued.commands import Command, SaveBoot, SaveJob, SaveRun
 from jobqueued.core import recollection, record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged
-from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState, file_name
+from jobqueued.filenames import file_name
+from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
 from jobqueued.state import record_files
 from jobqueued.state.faults import StoreError

@@ -9,6 +9,7 @@ from jobqueued.control.reload import Reload
 from jobqueued.control.settings_file import SettingsFile
 from jobqueued.events import FileGone, Reloaded
 from jobqueued.jobdir.acceptance import PATIENCE
+from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.watch import SLICE, Watch
 from jobqueued.jobfile.reader import read_in_steps
 from jobqueued.loop import read_clocks
@@ -30,7 +31,9 @@ class TestReload:
         while watch.has_more:
             self.turn(watch, catalog, 0)
         complete: list[bool] = []
-        reload = Reload(watch, SettingsFile(tmp_path / "none", Settings()), catalog, lambda: complete.append(True))
+        reload = Reload(
+            Watches([watch]), SettingsFile(tmp_path / "none", Settings()), catalog, lambda: complete.append(True)
+        )
         assert not reload.has_more
         file.write_text("jobs: {same: {command: a}, edited: {command: b}, new: {command: a}}")
         (tmp_path / "b.yaml").write_text("jobs: 1")
@@ -57,7 +60,7 @@ class TestReload:
         watch, catalog = Watch(tmp_path, read_in_steps), Catalog()
         while watch.has_more:
             self.turn(watch, catalog, 0)
-        reload = Reload(watch, SettingsFile(tmp_path / "none", Settings()), catalog, lambda: None)
+        reload = Reload(Watches([watch]), SettingsFile(tmp_path / "none", Settings()), catalog, lambda: None)
         for file in files:
             file.unlink()
         watch.inbox.drain()
@@ -82,7 +85,7 @@ class TestReload:
         watch.inbox.relist()
         self.turn(watch, catalog, 0)
         file.unlink()
-        reload = Reload(watch, SettingsFile(tmp_path / "none", Settings()), catalog, lambda: None)
+        reload = Reload(Watches([watch]), SettingsFile(tmp_path / "none", Settings()), catalog, lambda: None)
         reload.begin(1)
         while not reload.has_more:
             self.turn(watch, catalog, 0)

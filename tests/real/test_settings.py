@@ -33,7 +33,7 @@ def test_the_systems_paths() -> None:
 def test_a_root_holds_everything() -> None:
     """Below a root there is one place for each thing."""
     names = ("jobqueued.yaml", "jobqueue.d", "state", "run", "logs", "journal")
-    expected = Paths(*(ROOT / name for name in names))
+    expected = Paths(*(ROOT / name for name in names), host=ROOT)
     assert expected == Paths.under(ROOT)
 
 
@@ -113,7 +113,7 @@ def test_the_file_may_change(host: Host) -> None:
     assert "systemctl restart jobqueued" in changed["message"]
     file.write_text("keep_fre: 0\n")
     status = host.call("Status")
-    assert ["the daemon has 1 trouble", "1 file is refused"] == status["unwell"]
+    assert ["the daemon has 1 trouble", "1 file has errors"] == status["unwell"]
     assert "with this file there is no other start" in status["problems"][0]["message"]
     shown = client("--root", host.root, "reload")
     assert (1, True) == (shown.returncode, f"{file}:1:1: keep_fre: " in shown.stdout)
@@ -169,7 +169,7 @@ BAD = {
     "users: {}": "1:1: users: found a key of a later version; accepted: the file without it",
     "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention, max_use, "
     "keep_free, resources, reserve, escalation, pressure, operators, readers, notify, notifier, mail, "
-    "heartbeat, metrics",
+    "heartbeat, metrics, cron",
     "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts",
     "resources: {gpu: 0}": "1:18: resources.gpu: found 0; accepted: a whole number from 1 to 1000000",
     "resources: {memory: 16}": "1:21: resources.memory: found 16; accepted: a size such as 512K, 512M or 2G, from 1K "

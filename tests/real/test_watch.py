@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from jobqueued.events import JobsRead
 from jobqueued.host import linux
-from jobqueued.jobdir import inbox
+from jobqueued.jobdir import trust
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
 from jobqueued.jobdir.trust import is_job_file, read_trusted
@@ -412,7 +412,7 @@ def test_a_file_that_can_not_be_read_is_tried_again(
     jobs.scan()
     jobs.write("a.yaml", "b")
     with monkeypatch.context() as patch:
-        patch.setattr(inbox, "read_trusted", _fails(number))
+        patch.setattr(trust, "read_trusted", _fails(number))
         patch.setattr(os, "lstat", _fails(number, "a.yaml"))
         assert ([], ["a.yaml"], AGAIN) == (jobs.scan(), list(jobs.changes()), jobs.watch.deadline)
         later = again(jobs)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.control.varlink import Decoder, encode
+from jobqueued.filenames import file_name
 from tests.support import REPO
 from tests.support.preloaded import Forked
 
@@ -125,7 +126,7 @@ class Host:
     def output(self, run: str) -> bytes:
         """The output file of a run."""
         job, _, number = run.rpartition("@")
-        return (self.root / "logs" / job / f"{number}.log").read_bytes()
+        return (self.root / "logs" / file_name(job) / f"{number}.log").read_bytes()
 
     def marks(self) -> list[str]:
         """The attempts that have a directory."""

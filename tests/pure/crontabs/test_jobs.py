@@ -221,15 +221,15 @@ def test_run_parts_taken_apart_keeps_guard_and_order() -> None:
     """One job a script, by the words of the line, under one lock, caught up as anacron does."""
     host = HOST._replace(scripts={"/etc/cron.daily": ("apt", "man-db")})
     apt, man_db = jobs_of(DAILY, Place("crontab", expand=True), host)
-    assert (apt.id, man_db.id) == ("cron.daily/apt", "cron.daily/man-db")
+    assert (apt.id, man_db.id) == ("crontab:cron.daily/apt", "crontab:cron.daily/man-db")
     assert apt.command == "test -x /usr/sbin/anacron || ( cd / && /etc/cron.daily/apt )"
     assert apt.locks == man_db.locks == (Claim("cron.daily", exclusive=True),)
     assert (apt.catch_up, apt.catch_up_window, apt.concurrency) == (CatchUp.LATEST, 31 * DAY, 1)
     (whole,) = jobs_of(f"# jobqueue: {{expand: false}}\n{DAILY}", Place("crontab", expand=True), host)
     assert whole.command.endswith("run-parts --report /etc/cron.daily )")
     assert [job.id for job in jobs_of(f"# jobqueue: {{expand: true}}\n{DAILY}", Place("crontab"), host)] == [
-        "cron.daily/apt",
-        "cron.daily/man-db",
+        "crontab:cron.daily/apt",
+        "crontab:cron.daily/man-db",
     ]
 
 

@@ -1,0 +1,42 @@
+"""Cron's tables, live: each is a file of a watched directory, and its lines are jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+
+from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.names import of_table
+from jobqueued.host.other_cron import REBOOTED
+from jobqueued.jobdir.acceptance import Content
+from jobqueued.jobdir.kinds import CRON_D, CRONTAB, SPOOL, Kind
+from jobqueued.jobdir.watch import Watch
+from jobqueued.jobfile.yamltext import Steps
+from jobqueued.paths import Paths
+from jobqueued.settings import Settings, machine_id
+
+
+def watches(paths: Paths, config: Settings, kept: Mapping[str, bytes]) -> list[Watch]:
+    """The watched directories of cron's tables; `kept` are the texts accepted last, of all files."""
+    host = Host(config.timezone, machine_id(), mails=_takes_mails(config), boots=not (paths.host / REBOOTED).exists())
+    expand = config.cron.get("expand", False)
+    kinds = zip((CRONTAB, CRON_D, SPOOL), paths.crontabs, strict=True)
+    return [Watch(directory, partial(_read, kind, host, expand), kept, kind) for kind, directory in kinds]
+
+
+def _read(kind: Kind, host: Host, expand: bool, data: bytes, path: str) -> Steps[Content]:
+    return read_jobs_in_steps(data, path, place_of(kind, path, expand=expand), host)
+
+
+def place_of(kind: Kind, path: str, *, expand: bool = False) -> Place:
+    """The place of a table, after which its jobs are named: crontab, cron.d/NAME or crontabs/USER."""
+    name = os.path.basename(path)
+    if kind is CRONTAB:
+        return Place(name, expand=expand)
+    return Place(kind.prefix + of_table(name), name if kind is SPOOL else None, expand)
+
+
+def _takes_mails(config: Settings) -> bool:
+    """Tell whether there is something that takes mails; without it cron drops the output, and the records have it."""
+    return "smtp" in config.mail or os.access(config.mail.get("sendmail", "/usr/sbin/sendmail"), os.X_OK)

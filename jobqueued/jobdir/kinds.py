@@ -1,0 +1,133 @@
+"""Kinds of watched directories: which names are read, whom a file has to be of, what becomes of one with an error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import re
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from jobqueued.child.trust import Refused, check_path, name_of, quoted
+from jobqueued.jobdir import trust
+
+NOT_OF_CRON = "is not read, as by cron; accepted: a name of A-Z a-z 0-9 _ and -"
+_OF_RUN_PARTS = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+
+
+def _read_job_file(path: str, daemon: int, closed: bool) -> bytes:
+    return trust.read_trusted(path, daemon, closed=closed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind: `reads` tells of a name whether its file is read, `is_foreign` of others whether that is worth a word.
+
+    `read` takes a path, the user of the daemon, and whether it is known that nobody writes the file; it raises Refused,
+    InWriting and OSError.  In state.db the names have a `prefix`.  `lenient`: an error that has a line costs that line
+    alone.  `optional`: the directory may be missing.  `sticky`: others may put files of their own there.  `follows`: a
+    file may be a link.
+    """
+
+    reads: Callable[[str], bool] = trust.is_job_file
+    is_foreign: Callable[[str], bool] = trust.is_foreign
+    is_meant: Callable[[str], bool] = trust.is_meant
+    unread: str = trust.UNREAD
+    read: Callable[[str, int, bool], bytes] = _read_job_file
+    prefix: str = ""
+    lenient: bool = False
+    optional: bool = False
+    sticky: bool = False
+    follows: bool = False
+
+
+JOB_FILES = Kind()
+
+
+# ── tables of cron ──
+
+
+def _is_of_run_parts(name: str) -> bool:
+    return _OF_RUN_PARTS.fullmatch(name) is not None
+
+
+def _is_foreign_to_cron(name: str) -> bool:
+    return not (_is_of_run_parts(name) or trust.is_leftover(name))
+
+
+_never = frozenset[str]().__contains__
+
+
+def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
+    """Read a table of the system: root's, and a link only where nobody else can lead it elsewhere."""
+    is_link = os.path.islink(path)
+    if is_link and os.path.realpath(path) == os.devnull:
+        return b""
+    if is_link and not os.path.exists(path):
+        raise Refused("found a link that leads to nothing; accepted: a regular file, or a link of root's to one")
+    if is_link:
+        check_path(path, daemon)
+    try:
+        descriptor = os.open(path, trust.OPEN | (0 if is_link else os.O_NOFOLLOW))
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # it has become one just now, or is a socket
+            raise Refused("found no regular file; accepted: one, or a link of root's to one") from None
+        raise
+    return trust.read_checked(descriptor, lambda found: trust.check_trusted(found, path, daemon), asks=not closed)
+
+
+def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
+    """Read a user's table: the user's own or root's, for nobody else to read or write, and of one name."""
+    user = os.path.basename(path)
+    owners = {0, daemon, _uid(user)}
+    try:
+        descriptor = os.open(path, trust.OPEN | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise Refused("found no regular file; accepted: one, as crontab(1) makes it") from None
+        raise
+
+    def check(found: os.stat_result) -> None:
+        trust.check_trusted(found, path, None)
+        if found.st_nlink > 1:
+            raise Refused(f"found {found.st_nlink} hard links to this file; accepted: one name for a file")
+        if found.st_uid not in owners:
+            mend = f"chown {quoted(user)} {quoted(path)}"
+            raise Refused(f"found a table that user {name_of(found.st_uid)} owns; accepted: {user}'s own: {mend}")
+        if (mode := stat.S_IMODE(found.st_mode)) & ~0o600:
+            raise Refused(f"found mode {mode:04o}; accepted: 0600: chmod 600 {quoted(path)}")
+
+    return trust.read_checked(descriptor, check, asks=not closed)
+
+
+def _uid(user: str) -> int | None:
+    """The number of a user; a network is asked only for one that /etc/passwd has not."""
+    with suppress(OSError), open("/etc/passwd", errors="replace") as file:
+        for line in file:
+            if line.startswith(f"{user}:") and (number := line.split(":")[2]).isdigit():
+                return int(number)
+    with suppress(KeyError):
+        return pwd.getpwnam(user).pw_uid
+    return None
+
+
+def _is_of_spool(name: str) -> bool:
+    """True if a name in the spool is a user's: crontab(1) has its new tables there, too."""
+    return name.isprintable() and not name.startswith((".", "tmp.")) and not trust.is_leftover(name)
+
+
+CRON_D = Kind(
+    reads=_is_of_run_parts, is_foreign=_is_foreign_to_cron, is_meant=_never, unread=NOT_OF_CRON, read=_read_of_system,
+    prefix="cron.d/", lenient=True, optional=True, follows=True,
+)  # fmt: skip
+CRONTAB = Kind(
+    reads="crontab".__eq__, is_foreign=_never, is_meant=_never, read=_read_of_system, prefix="etc/", lenient=True,
+    optional=True, follows=True,
+)  # fmt: skip
+SPOOL = Kind(
+    reads=_is_of_spool, is_foreign=_never, is_meant=_never, read=_read_of_user, prefix="crontabs/", lenient=True,
+    optional=True, sticky=True,
+)  # fmt: skip

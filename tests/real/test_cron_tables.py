@@ -1,0 +1,326 @@
+"""Cron's tables, live: cron's rules of trust, the contract of job files, and no second cron beside us."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobqueued.host.other_cron import PID_FILE, REBOOTED, other_cron
+from jobqueued.jobdir.acceptance import PATIENCE
+from jobqueued.jobdir.inbox import RESCAN
+from tests.support.host import Host, wait_for
+from tests.support.tables import Tables
+from tests.support.users import ME, NEEDS_ROOT, OTHER, STRANGER
+
+JOB = f"@daily {ME.pw_name} x\n"
+OF_X = ["cron.d/x:x-"]
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Iterator[Tables]:
+    tables = Tables(tmp_path)
+    assert tables.scan() == {}
+    yield tables
+    tables.close()
+
+
+def short(told: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The same without the digits of the names."""
+    return {name: [job[: job.rindex("-") + 1] for job in jobs] for name, jobs in told.items()}
+
+
+def test_each_table_is_read_and_named_after_where_it_is(tables: Tables) -> None:
+    """/etc/crontab, those of packages, those of users; nothing else of /etc."""
+    tables.write(tables.etc / "crontab", JOB)
+    tables.write(tables.etc / "passwd", JOB)
+    tables.write(tables.cron_d / "munin", JOB)
+    tables.write(tables.spool / ME.pw_name, "@daily x\n", 0o600)
+    assert short(tables.scan()) == {
+        "crontab": ["crontab:x-"], "munin": ["cron.d/munin:x-"], ME.pw_name: [f"crontabs/{ME.pw_name}:x-"],
+    }  # fmt: skip
+    assert [*tables.kept] == ["etc/crontab", "cron.d/munin", f"crontabs/{ME.pw_name}"]
+    assert (tables.scan(), tables.refused(), tables.flawed()) == ({}, {}, {})
+
+
+def test_names_are_those_of_run_parts(tables: Tables) -> None:
+    """What cron leaves alone is left alone, and told where it is no leftover of an editor or a package manager."""
+    for name in ("good_Name-1", "backup.sh", ".placeholder", "x.dpkg-dist", "x.dpkg-old", "x~", "ä", "README"):
+        tables.write(tables.cron_d / name, JOB)
+    watch = tables.watches[1]
+    watch.settle()
+    watch.scan(0)
+    assert sorted(Path(path).name for path in watch.changes) == ["\\xe4", "backup.sh"]
+    assert {p.message for found in watch.changes.values() for p in found} == {
+        "is not read, as by cron; accepted: a name of A-Z a-z 0-9 _ and -"
+    }
+
+
+def test_a_line_that_is_wrong_costs_itself(tables: Tables) -> None:
+    """The rest of its table counts, and what is wrong is told until it is mended."""
+    tables.write(tables.cron_d / "x", f"{JOB}61 * * * * root y\n@daily {ME.pw_name} z\n")
+    assert short(tables.scan()) == {"x": ["cron.d/x:x-", "cron.d/x:z-"]}
+    assert (tables.flawed(), tables.refused()) == ({"x": [2]}, {})
+    tables.write(tables.cron_d / "x", JOB)
+    assert short(tables.scan()) == {"x": OF_X}
+    assert tables.watches[1].changes == {str(tables.cron_d / "x"): []}
+    assert tables.flawed() == {}
+
+
+def test_an_inserted_line_keeps_all_names(tables: Tables) -> None:
+    """So number, history and cursor go on."""
+    tables.write(tables.cron_d / "x", f"{JOB}@daily {ME.pw_name} z\n")
+    before = tables.scan()["x"]
+    tables.write(tables.cron_d / "x", f"# new\nA=b\n@hourly {ME.pw_name} new\n{JOB}\n@daily {ME.pw_name} z\n")
+    assert tables.scan()["x"][1:] == before
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o666])
+def test_a_table_that_others_may_write_is_refused(tables: Tables, mode: int) -> None:
+    """Its last good jobs go on, and the command that mends it is told."""
+    table = tables.cron_d / "x"
+    tables.write(table, JOB)
+    tables.scan()
+    table.chmod(mode)
+    assert tables.scan() == {}
+    if mode == 0o664 and ME.pw_uid:  # an ordinary user's private group
+        return
+    assert tables.refused()["x"][0].endswith(f"chmod go-w {table}")
+    assert len(tables.last_good(table)) == 1
+    table.chmod(0o644)
+    assert (short(tables.scan()), tables.refused()) == ({"x": OF_X}, {})
+
+
+def test_a_link_of_ours_is_followed(tables: Tables, tmp_path: Path) -> None:
+    """What it leads to is looked at once a minute, as nothing tells of that."""
+    target = tmp_path / "target"
+    tables.write(target, JOB)
+    (tables.cron_d / "x").symlink_to(target)
+    assert short(tables.scan()) == {"x": OF_X}
+    tables.write(target, f"@daily {ME.pw_name} y\n")
+    for watch in tables.watches:
+        watch.inbox.rescan(RESCAN)
+    assert short(tables.scan()) == {"x": ["cron.d/x:y-"]}
+
+
+def test_links_to_nothing(tables: Tables) -> None:
+    """One to /dev/null masks a table of a package; one that leads nowhere is told."""
+    (tables.cron_d / "masked").symlink_to("/dev/null")
+    (tables.cron_d / "lost").symlink_to("nowhere")
+    assert tables.scan() == {"masked": []}
+    assert tables.refused() == {
+        "lost": ["found a link that leads to nothing; accepted: a regular file, or a link of root's to one"]
+    }
+
+
+@NEEDS_ROOT
+def test_a_link_that_others_can_lead_elsewhere_is_refused(tables: Tables, tmp_path: Path) -> None:
+    """Both ends are root's, and what is between them, too."""
+    place = tmp_path / "theirs"
+    place.mkdir()
+    tables.write(place / "table", JOB)
+    (tables.cron_d / "x").symlink_to(place / "table")
+    os.chown(place, STRANGER, -1)
+    assert tables.scan() == {}
+    assert f"found a directory that user {OTHER} owns" in tables.refused()["x"][0]
+    os.chown(place, 0, -1)
+    os.lchown(tables.cron_d / "x", STRANGER, -1)
+    tables.scan()
+    assert f"found a symbolic link that user {OTHER} owns" in tables.refused()["x"][0]
+
+
+def test_other_things_than_files(tables: Tables) -> None:
+    """A FIFO, a directory and a second name for a file are no tables."""
+    os.mkfifo(tables.cron_d / "fifo")
+    (tables.cron_d / "directory").mkdir()
+    tables.write(tables.cron_d / "x", JOB)
+    os.link(tables.cron_d / "x", tables.root / "second")
+    assert tables.scan() == {}
+    found = {name: said[0].partition(";")[0] for name, said in tables.refused().items()}
+    assert found == {
+        "fifo": "found a FIFO", "directory": "found a directory", "x": "found 2 hard links to this file",
+    }  # fmt: skip
+
+
+def test_users_tables_are_their_own(tables: Tables) -> None:
+    """Of mode 0600, of one name, no link; what crontab(1) is just writing is nobody's."""
+    own = tables.spool / ME.pw_name
+    tables.write(own, "@daily x\n", 0o644)
+    tables.write(tables.spool / "tmp.XyZ", "@daily x\n", 0o600)
+    assert tables.scan() == {}
+    assert tables.refused() == {ME.pw_name: [f"found mode 0644; accepted: 0600: chmod 600 {own}"]}
+    own.chmod(0o600)
+    assert len(tables.scan()[ME.pw_name]) == 1
+    os.link(own, tables.root / "second")
+    tables.watches[2].inbox.relist()
+    assert tables.scan() == {}
+    assert tables.refused()[ME.pw_name][0].startswith("found 2 hard links")
+    own.unlink()
+    own.symlink_to(tables.root / "second")
+    assert tables.scan() == {}
+    assert tables.refused()[ME.pw_name][0].startswith("found no regular file")
+
+
+@NEEDS_ROOT
+def test_a_users_table_of_somebody_else_is_refused(tables: Tables) -> None:
+    """Whoever gets a file into the spool must not run it as another; nor as a user that is gone."""
+    tables.write(tables.spool / OTHER, "@daily x\n", 0o600)
+    assert len(tables.scan()[OTHER]) == 1  # root's own, as Debian's cron takes it
+    os.chown(tables.spool / OTHER, 12345, -1)
+    tables.write(tables.spool / "ghost", "@daily x\n", 0o600)
+    os.chown(tables.spool / "ghost", STRANGER, -1)
+    assert tables.scan() == {}
+    assert tables.refused() == {
+        OTHER: [f"found a table that user 12345 owns; accepted: {OTHER}'s own: chown {OTHER} {tables.spool / OTHER}"],
+        "ghost": [f"found a table that user {OTHER} owns; accepted: ghost's own: chown ghost {tables.spool / 'ghost'}"],
+    }
+
+
+def test_a_table_that_is_emptied_or_removed_has_no_jobs(tables: Tables) -> None:
+    """As with cron; one that vanishes has a moment to come back, as package managers replace files."""
+    table = tables.cron_d / "x"
+    tables.write(table, JOB)
+    tables.scan()
+    tables.write(table, "")
+    assert (tables.scan(), tables.last_good(table)) == ({"x": []}, [])
+    tables.write(table, JOB)
+    tables.scan()
+    table.unlink()
+    assert tables.scan() == {}
+    assert len(tables.last_good(table)) == 1
+    assert tables.scan(PATIENCE) == {"x": []}
+    assert tables.kept["cron.d/x"] is None
+
+
+def test_a_start_beside_a_broken_table_has_its_last_good_jobs(tables: Tables, tmp_path: Path) -> None:
+    """Each kind takes up its own texts, and no job file's."""
+    tables.write(tables.cron_d / "x", JOB)
+    tables.scan()
+    (tables.cron_d / "x").chmod(0o666)
+    again = Tables(tmp_path, {"x": b"jobs: {}", "crontabs/x": b"", **{n: t for n, t in tables.kept.items() if t}})
+    assert short(again.scan()) == {"x": OF_X}
+    assert [*again.refused()] == ["x"]
+    again.close()
+
+
+def test_directories_that_are_missing_are_no_trouble(tmp_path: Path) -> None:
+    """A host may have no users' tables; they count once they are there."""
+    tables = Tables(tmp_path)
+    shutil.rmtree(tables.spool.parent)
+    shutil.rmtree(tables.cron_d)
+    assert tables.scan() == {}
+    assert (tables.refused(), all(watch.complete for watch in tables.watches)) == ({}, True)
+    tables.cron_d.mkdir()
+    tables.write(tables.cron_d / "x", JOB)
+    assert short(tables.scan()) == {"x": OF_X}
+    tables.close()
+
+
+def test_a_boot_that_another_cron_has_seen(tmp_path: Path) -> None:
+    """@reboot is due once a boot, and not because somebody changes to us meanwhile."""
+    mark = tmp_path / REBOOTED
+    mark.parent.mkdir(parents=True)
+    for is_seen in (False, True):
+        if is_seen:
+            mark.touch()
+        after = Tables(tmp_path)
+        after.write(after.cron_d / "x", f"@reboot {ME.pw_name} x\n")
+        after.scan()
+        (job,) = after.watches[1].last_good(str(after.cron_d / "x"))
+        assert job.at_boot is not is_seen
+        after.close()
+
+
+class TestOtherCron:
+    """Another cron daemon."""
+
+    def test_none(self, tmp_path: Path) -> None:
+        """A PID file that nobody locks is a leftover."""
+        assert other_cron(tmp_path) == ""
+        (tmp_path / PID_FILE).parent.mkdir()
+        (tmp_path / PID_FILE).write_text("4711\n")
+        assert other_cron(tmp_path) == ""
+
+    def test_flock(self, tmp_path: Path) -> None:
+        """Whoever holds the PID file runs; what is written there is who."""
+        file = tmp_path / PID_FILE
+        file.parent.mkdir()
+        file.write_text("4711\n")
+        with open(file) as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert other_cron(tmp_path) == f"a cron daemon (pid 4711) that has {file}"
+
+    def test_lockf(self, tmp_path: Path) -> None:
+        """Of a lock by fcntl(2) the kernel knows whose it is."""
+        file = tmp_path / PID_FILE
+        file.parent.mkdir()
+        file.touch()
+        program = f"import fcntl; f = open({str(file)!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
+        with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            assert other_cron(tmp_path) == f"a cron daemon (pid {other.pid}) that has {file}"
+            other.communicate(b"\n")
+
+
+SENDMAIL = """#!/bin/sh
+cat >>{root}/mails
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path / "host")
+    (host.root / "etc/cron.d").mkdir(parents=True)
+    sendmail = host.root / "sendmail"
+    sendmail.write_text(SENDMAIL.format(root=host.root))
+    sendmail.chmod(0o755)
+    (host.root / "jobqueued.yaml").write_text(
+        f"cron: {{live: true}}\nmail: {{sendmail: {sendmail}}}\nnotifier: {ME.pw_name}\n"
+    )
+    yield host
+    host.close()
+
+
+def test_a_table_lives_and_its_output_is_mailed(host: Host) -> None:
+    """A line runs with its input, its mail is cron's, an edit counts at once, and numbers go on over it."""
+    table = host.root / "etc/cron.d/x"
+    table.write_text(f"MAILTO=ops@example.org\n@reboot {ME.pw_name} cat; exit 3%in%\n@daily {ME.pw_name} y\n")
+    table.chmod(0o644)
+    host.start("--config", str(host.root / "jobqueued.yaml"))
+    mails = host.root / "mails"
+    wait_for(lambda: mails.exists() and "in\n" in mails.read_text(), why="the mail")
+    mail = mails.read_text()
+    assert "To: ops@example.org" in mail
+    assert f"Subject: Cron <{ME.pw_name}@" in mail
+    assert "> cat; exit 3\n" in mail
+    jobs = {job["id"] for job in host.call("List")["jobs"]}
+    (name,) = (job for job in jobs if job.startswith("cron.d/x:cat"))
+    table.write_text("# new\n\n" + table.read_text())
+    host.call("Reload")
+    assert {job["id"] for job in host.call("List")["jobs"]} == jobs
+    run = host.run(name)
+    assert run == f"{name}@2"
+    host.wait(run)
+    assert host.output(run) == b"in\n"
+
+
+def test_beside_another_cron_nothing_runs_twice(host: Host) -> None:
+    """The tables are left to it, which is told with what to do; the job files count."""
+    (host.root / "etc/cron.d/x").write_text(JOB)
+    host.write("a.yaml", "jobs: {a: {command: x}}")
+    file = host.root / PID_FILE
+    file.parent.mkdir(exist_ok=True)
+    with open(file, "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        host.start("--config", str(host.root / "jobqueued.yaml"))
+    assert ["a"] == [job["id"] for job in host.call("List")["jobs"]]
+    (trouble,) = (text for text in host.call("Status")["troubles"] if "cron" in text)
+    assert trouble.startswith("cron's tables are not read, as a cron daemon (pid unknown) that has ")
+    assert "restart jobqueued" in trouble
