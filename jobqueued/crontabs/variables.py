@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from jobqueued.crontabs.table import Entry
@@ -27,12 +28,18 @@ def keys_of(entry: Entry, owner: str, *, mails: bool) -> dict[str, Any]:
 
     `owner` gets the mail where MAILTO says nothing; `mails`: there is something that takes mails.
     """
-    given = dict(entry.environment)
+    return _keys(entry.environment, owner if mails else None, entry.only_on_error)
+
+
+@lru_cache(maxsize=256)
+def _keys(environment: tuple[tuple[str, str], ...], owner: str | None, only_on_error: bool) -> dict[str, Any]:
+    """The same for all lines with these variables, which share them."""
+    given = dict(environment)
     given.pop("LOGNAME", None)
     found: dict[str, Any] = {
         "shell": _absolute(given, "SHELL", _SHELL),
         "environment": tuple({"PATH": DEFAULT_PATH, **given}.items()),
-        "notify": _notify(entry, given, owner) if mails else NOBODY,
+        "notify": NOBODY if owner is None else _notify(given, owner, only_on_error),
     }
     if "HOME" in given:
         found["working_directory"] = _absolute(given, "HOME", "/")
@@ -56,14 +63,14 @@ def _minutes(text: str) -> int:
     return int(text)
 
 
-def _notify(entry: Entry, given: Mapping[str, str], owner: str) -> Notify:
+def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify:
     """The wish that a line's output is mailed, as MAILTO says, or of failures only; NOBODY where that is empty."""
     addresses = [part.strip() for part in given.get("MAILTO", owner).split(",") if part.strip()]
     if not addresses:
         return NOBODY
     email = tuple(_address("MAILTO", address) for address in addresses)
     sender = _address("MAILFROM", text) if (text := given.get("MAILFROM", "").strip()) else ""
-    if entry.only_on_error:
+    if only_on_error:
         return Notify(("failure",), email, remind=0, sender=sender)
     return Notify(("output",), email, remind=None, sender=sender)
 
