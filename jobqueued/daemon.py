@@ -42,6 +42,7 @@ from jobqueued.host.usage import host_has
 from jobqueued.jobdir import cron_tables
 from jobqueued.jobdir.job_files import JobFiles, Watches
 from jobqueued.jobdir.path_triggers import PathTriggers
+from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.loop import Loop, read_clocks
@@ -71,8 +72,9 @@ def _watches(paths: Paths, config: Settings, store: Store, *, of_cron: bool) -> 
     """Watch the job files, as this host understands them, and the tables of cron."""
     where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
     read = partial(read_here, where, timezone=config.timezone, seed=machine_id())
-    kept = store.files()
-    return Watches([Watch(paths.jobs, read, kept), *(cron_tables.watches(paths, config, kept) if of_cron else ())])
+    kept, scripts = store.files(), Scripts() if of_cron else None
+    tables = [] if scripts is None else cron_tables.watches(paths, config, kept, scripts)
+    return Watches([Watch(paths.jobs, read, kept), *tables], scripts)
 
 
 _TWO_CRONS = (

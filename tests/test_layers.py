@@ -60,7 +60,8 @@ WINGS: dict[str, list[str]] = {
         "launcher_news", "notice_sender", "heartbeat",
     ],
     "jobdir": [
-        "trust", "kinds", "inbox", "acceptance", "watch", "cron_tables", "job_files", "listing", "path_triggers",
+        "trust", "kinds", "inbox", "acceptance", "watch", "scripts", "cron_tables", "job_files", "listing",
+        "path_triggers",
     ],
     "control": [
         "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls",

@@ -22,7 +22,7 @@ _OF_THE_LINE = frozenset((
 ))  # fmt: skip
 """Keys of which a line, and the variables above it, say the same."""
 OF_A_USER = frozenset((
-    "catch_up", "catch_up_window", "concurrency", "description", "dst", "enabled", "failover", "grace",
+    "id", "catch_up", "catch_up_window", "concurrency", "description", "dst", "enabled", "failover", "grace",
     "kill_grace", "leave_children", "locks", "max_runs", "max_waiting", "metadata", "output", "output_limit",
     "overlap", "redact", "retries", "retry_backoff", "retry_delay", "retry_max_delay", "retry_on", "spread",
     "start_deadline", "stop_signal", "success_codes", "tags", "timeout", "timezone", "umask", "working_directory",
@@ -84,7 +84,7 @@ def _read(text: str, owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
 
 
 def _is_barred(name: str, owner: str | None) -> bool:
-    return name in _OF_THE_LINE or (owner is not None and name in JOB_KEYS and name not in OF_A_USER)
+    return name in _OF_THE_LINE or (owner is not None and name not in OF_A_USER)
 
 
 def _not_here(name: str, key: Node, owner: str | None) -> Refusal:

@@ -11,21 +11,23 @@ from jobqueued.crontabs.names import of_table
 from jobqueued.host.other_cron import REBOOTED
 from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.kinds import CRON_D, CRONTAB, SPOOL, Kind
+from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.yamltext import Steps
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings, machine_id
 
 
-def watches(paths: Paths, config: Settings, kept: Mapping[str, bytes]) -> list[Watch]:
+def watches(paths: Paths, config: Settings, kept: Mapping[str, bytes], scripts: Scripts) -> list[Watch]:
     """The watched directories of cron's tables; `kept` are the texts accepted last, of all files."""
     host = Host(config.timezone, machine_id(), mails=_takes_mails(config), boots=not (paths.host / REBOOTED).exists())
     expand = config.cron.get("expand", False)
     kinds = zip((CRONTAB, CRON_D, SPOOL), paths.crontabs, strict=True)
-    return [Watch(directory, partial(_read, kind, host, expand), kept, kind) for kind, directory in kinds]
+    return [Watch(directory, partial(_read, kind, host, scripts, expand), kept, kind) for kind, directory in kinds]
 
 
-def _read(kind: Kind, host: Host, expand: bool, data: bytes, path: str) -> Steps[Content]:
+def _read(kind: Kind, host: Host, scripts: Scripts, expand: bool, data: bytes, path: str) -> Steps[Content]:
+    host = host._replace(scripts=scripts.of_table(path))
     return read_jobs_in_steps(data, path, place_of(kind, path, expand=expand), host)
 
 
@@ -34,7 +36,9 @@ def place_of(kind: Kind, path: str, *, expand: bool = False) -> Place:
     name = os.path.basename(path)
     if kind is CRONTAB:
         return Place(name, expand=expand)
-    return Place(kind.prefix + of_table(name), name if kind is SPOOL else None, expand)
+    if kind is SPOOL:  # a directory of a user's may hang whoever lists it
+        return Place(kind.prefix + of_table(name), name)
+    return Place(kind.prefix + of_table(name), expand=expand)
 
 
 def _takes_mails(config: Settings) -> bool:

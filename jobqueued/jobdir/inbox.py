@@ -101,6 +101,11 @@ class Inbox:
         if before != self._mounted:
             self.relist()
 
+    def touch(self, name: str) -> None:
+        """Have a file taken as one that has changed."""
+        self._touched.add(name)
+        self.has_news = True
+
     def relist(self) -> None:
         """List anew: for a reload by hand, as inotify is blind to networks."""
         self._lost_track = self.has_news = True

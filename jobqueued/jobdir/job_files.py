@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from jobqueued.events import FileGone, JobsLoaded, JobsRead
 from jobqueued.host.log import Log
 from jobqueued.jobdir.acceptance import is_gone
+from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.watch import Watch
 from jobqueued.model import Job, Now
 from jobqueued.problem import Problem
@@ -15,10 +16,10 @@ from jobqueued.source import Source
 
 
 class Watches:
-    """All watched directories, each with files of its own kind; the first is that of the job files."""
+    """All watched directories, each with files of its own kind, and the `scripts` that cron's tables depend on."""
 
-    def __init__(self, watches: Sequence[Watch]) -> None:
-        self._watches = watches
+    def __init__(self, watches: Sequence[Watch], scripts: Scripts | None = None) -> None:
+        self._watches, self.scripts = watches, scripts
 
     def __iter__(self) -> Iterator[Watch]:
         return iter(self._watches)
@@ -61,6 +62,14 @@ class Watches:
         """List anew what was not for a minute."""
         for watch in self._watches:
             watch.inbox.rescan(mono)
+        if self.scripts is not None:
+            self.read_again(self.scripts.changed())
+
+    def read_again(self, paths: Iterable[str]) -> None:
+        """Have these files read again."""
+        for path in paths:
+            for watch in self._watches:
+                watch.read_again(path)
 
 
 class JobFiles(Source):
@@ -72,7 +81,9 @@ class JobFiles(Source):
 
     def descriptors(self) -> dict[int, int]:
         """Of inotify and of the table of mounts, of each."""
-        wanted = [(watch.inbox.fileno(), select.POLLIN) for watch in self._watches]
+        scripts = self._watches.scripts
+        wanted = [(None if scripts is None else scripts.fileno(), select.POLLIN)]
+        wanted += [(watch.inbox.fileno(), select.POLLIN) for watch in self._watches]
         wanted += [(watch.inbox.mounts, select.POLLPRI) for watch in self._watches]
         return {descriptor: bits for descriptor, bits in wanted if descriptor is not None}
 
@@ -88,6 +99,9 @@ class JobFiles(Source):
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
         """Take in what the kernel tells; `turn` acts on it."""
+        scripts = self._watches.scripts
+        if scripts is not None and descriptor == scripts.fileno():
+            self._watches.read_again(scripts.drain())
         for watch in self._watches:
             if descriptor == watch.inbox.mounts:
                 watch.inbox.remounted()

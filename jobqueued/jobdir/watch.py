@@ -93,6 +93,11 @@ class Watch:
     def _is_busy(self) -> bool:
         return bool(self._todo or self._reading or self._acceptance.has_more)
 
+    def read_again(self, path: str) -> None:
+        """Have a file read again, if it is one of this directory: what it depends on has changed."""
+        if os.path.dirname(path) == str(self._directory):
+            self.inbox.touch(os.path.basename(path))
+
     def settle(self) -> None:
         """List anew, and wait for nothing that is not there: somebody who knows what there is asks for a reload."""
         self.inbox.relist()

@@ -237,6 +237,25 @@ def test_a_boot_that_another_cron_has_seen(tmp_path: Path) -> None:
         after.close()
 
 
+def test_scripts_of_run_parts_are_jobs_of_their_own(tmp_path: Path) -> None:
+    """In run-parts' order; they come and go with the scripts, and what run-parts would not run is none."""
+    tables, daily = Tables(tmp_path, expand=True), tmp_path / "etc/cron.daily"
+    line = f"25 6 * * * {ME.pw_name} test -x /usr/sbin/anacron || ( cd / && run-parts --report {daily} )\n"
+    tables.write(tables.etc / "crontab", line)
+    assert tables.scan() == {"crontab": []}
+    daily.mkdir()
+    for name, mode in (("man-db", 0o755), ("apt", 0o755), ("notes", 0o644), ("x.sh", 0o755), (".placeholder", 0o755)):
+        (daily / name).touch(mode)
+    assert tables.scan() == {"crontab": ["crontab:cron.daily/apt", "crontab:cron.daily/man-db"]}
+    (job, _) = tables.watches[0].last_good(str(tables.etc / "crontab"))
+    assert job.command == f"test -x /usr/sbin/anacron || ( cd / && {daily}/apt )"
+    assert tables.scan() == {}
+    (daily / "notes").chmod(0o755)
+    (daily / "apt").unlink()
+    assert tables.scan() == {"crontab": ["crontab:cron.daily/man-db", "crontab:cron.daily/notes"]}
+    tables.close()
+
+
 class TestOtherCron:
     """Another cron daemon."""
 

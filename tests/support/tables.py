@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jobqueued.events import JobsRead
 from jobqueued.jobdir import cron_tables
+from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.watch import Watch
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings
@@ -21,7 +22,8 @@ class Tables:
             directory.mkdir(parents=True, exist_ok=True)
         self.spool.chmod(0o1730)
         settings = Settings(timezone="UTC", mail={"smtp": "smtp://localhost"}, cron={"live": True, **cron})
-        self.watches: list[Watch] = cron_tables.watches(self.paths, settings, kept or {})
+        self.scripts = Scripts()
+        self.watches: list[Watch] = cron_tables.watches(self.paths, settings, kept or {}, self.scripts)
         self.kept = dict[str, bytes | None](kept or {})
 
     def write(self, path: Path, text: str, mode: int = 0o644) -> None:
@@ -34,6 +36,9 @@ class Tables:
     def scan(self, mono: int = 0) -> dict[str, list[str]]:
         """The jobs of each table that was read, and none of each that is gone, by the name of its file."""
         told: dict[str, list[str]] = {}
+        for path in self.scripts.drain():
+            for watch in self.watches:
+                watch.read_again(path)
         for watch in self.watches:
             watch.inbox.drain()
             while watch.has_more or (watch.deadline is not None and watch.deadline <= mono):

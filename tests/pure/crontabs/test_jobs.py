@@ -156,6 +156,7 @@ def test_a_comment_above_a_line_adds_any_key_of_a_job() -> None:
         ("{timeout: soon}", "f:1:23: timeout: found 'soon'; accepted: "),
         ("{command: y}", "f:1:14: command: found the key 'command'; accepted: the line, and the variables"),
         ("{priority: 5}", "f:1:14: priority: found the key 'priority'; accepted: the line without it"),
+        ("{expand: true}", "f:1:14: expand: found the key 'expand'; accepted: the line without it"),
         ("{group: adm}", "f:1:14: group: found the key 'group'; accepted: the line without it"),
         ("{locks: [/etc/x]}", "f:1:22: locks[0]: found '/etc/x'; accepted: {path: /etc/x}"),
         ("{locks: [{path: /etc/x}]}", "f:1:21: locks: found a lock file; accepted: the name of a lock"),
@@ -178,7 +179,7 @@ def test_a_users_locks_are_the_users_own() -> None:
     """So nobody holds up the jobs of another by a name."""
     (job,) = jobs_of("# jobqueue: {locks: [disk]}\n@daily x\n")
     assert job.locks == (Claim("alice/disk", exclusive=True),)
-    assert {*JOB_KEYS} >= OF_A_USER
+    assert {*JOB_KEYS, "id"} >= OF_A_USER
 
 
 def test_what_has_no_effect_is_said() -> None:

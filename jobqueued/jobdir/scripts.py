@@ -1,0 +1,90 @@
+"""Scripts of the directories that tables of the system have run-parts run: listed for the tables, and watched."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+
+from jobqueued.crontabs.run_parts import is_script
+from jobqueued.host import linux
+
+_MOST_NAMES, MOST_SCRIPTS = 10_000, 500
+_CHANGES = (
+    linux.IN_CREATE | linux.IN_MOVED_TO | linux.IN_MOVED_FROM | linux.IN_DELETE | linux.IN_CLOSE_WRITE | linux.IN_ATTRIB
+)
+
+
+class Scripts:
+    """The directories that were asked for, each with its scripts as they were told last and the tables that asked."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[str, ...]] = {}
+        self._tables: dict[str, set[str]] = {}
+        self._inotify: int | None = None
+        with suppress(OSError):  # a minute's look is left then
+            self._inotify = linux.inotify()
+
+    def fileno(self) -> int | None:
+        """The inotify descriptor; None: there is none to be had."""
+        return self._inotify
+
+    def of_table(self, table: str) -> Mapping[str, tuple[str, ...]]:
+        """The scripts by directory, for the table at this path, which has to be read again when they change."""
+        return _Asked(self, table)
+
+    def ask(self, directory: str, table: str) -> tuple[str, ...]:
+        """The scripts of a directory, as run-parts finds them."""
+        self._tables.setdefault(directory, set()).add(table)
+        if self._inotify is not None:
+            with suppress(OSError):  # it is not there; watched twice is watched once
+                linux.watch(self._inotify, directory, _CHANGES)
+        self._told[directory] = found = _listed(directory)
+        return found
+
+    def drain(self) -> set[str]:
+        """Take in what inotify tells: the tables that have to be read again."""
+        if self._inotify is not None:
+            for _ in linux.inotify_events(self._inotify):
+                pass
+        return self.changed()
+
+    def changed(self) -> set[str]:
+        """Look at all directories: the tables whose scripts are others than they were told."""
+        changed = [directory for directory, told in self._told.items() if _listed(directory) != told]
+        return {table for directory in changed for table in self._tables[directory]}
+
+
+class _Asked(Mapping[str, tuple[str, ...]]):
+    """The view of one table."""
+
+    def __init__(self, scripts: Scripts, table: str) -> None:
+        self._scripts, self._table = scripts, table
+
+    def __getitem__(self, directory: str) -> tuple[str, ...]:
+        return self._scripts.ask(directory, self._table)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _listed(directory: str) -> tuple[str, ...]:
+    """The names that run-parts takes, of files that it could execute, in its order."""
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in islice(entries, _MOST_NAMES) if is_script(entry.name) and _runs(entry)]
+    except OSError:
+        return ()
+    return tuple(sorted(names, key=os.fsencode)[:MOST_SCRIPTS])
+
+
+def _runs(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):
+        found = entry.stat()
+        return stat.S_ISREG(found.st_mode) and bool(found.st_mode & 0o111)
+    return False
