@@ -121,7 +121,7 @@ def _message(data: bytearray) -> Message:
 
 
 def _integer(digits: str) -> int | float:
-    """What no parameter takes is no reason to hang up: Python refuses integers of more than 4,300 digits."""
+    """Numbers that no parameter takes are no reason to hang up: Python refuses integers of more than 4,300 digits."""
     return int(digits) if len(digits) < 400 else float(digits)
 
 
