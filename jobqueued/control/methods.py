@@ -300,7 +300,8 @@ class Methods:
             raise VarlinkError("NoSuchJob", {"job": name})
         waiting = len(self._scheduler[name].pending)
         runs = self._scheduler.explain_pending(name, _EXPLAINED_RUNS, self._now())
-        idle = None if waiting else views.idleness(job, views.standing(self._scheduler, job))
+        newest = () if waiting else self._batch.history(name, 1)
+        idle = None if waiting else views.idleness(job, views.standing(self._scheduler, job), newest)
         return {"why": None, "runs": runs, "more": waiting - len(runs), "idle": idle}
 
     def _ask_for_stop(self, text: str, lost: bool, peer: Peer, ticket: Ticket) -> None:

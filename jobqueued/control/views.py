@@ -25,6 +25,7 @@ from jobqueued.model import (
     Job,
     JobStatus,
     On,
+    Record,
     Run,
     RunState,
     to_text,
@@ -158,8 +159,8 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
     )  # fmt: skip
 
 
-def idleness(job: Job, it: Standing) -> str:
-    """The reason why no run of a job waits to start, with the remedy."""
+def idleness(job: Job, it: Standing, newest: Iterable[Record]) -> str:
+    """The reason why no run of a job waits to start, with the remedy; of a `newest` that was skipped before."""
     facts = (
         (it.invalid, f"it is invalid: {it.invalid}"),
         (it.paused, f"it is paused{f' until {it.paused_until}' * bool(it.paused_until)}; to resume: "
@@ -169,9 +170,9 @@ def idleness(job: Job, it: Standing) -> str:
         (it.running, "its runs are live"),
         (it.next, f"it is next due at {it.next}"),
     )  # fmt: skip
-    return next(
-        (words for fact, words in facts if fact), f"nothing makes it due now; to run it: jobqueuectl run {job.id}"
-    )
+    skipped = [f"{one['run']} was skipped: {one['reason']}; " for one in newest if one["state"] == "skipped"]
+    nothing = f"nothing makes it due now; to run it: jobqueuectl run {job.id}"
+    return "".join(skipped) + next((words for fact, words in facts if fact), nothing)
 
 
 def rhythms(job: Job) -> list[str]:

@@ -180,6 +180,15 @@ class TestWhy:
         told = "no run of plain waits to start; nothing makes it due now; to run it: jobqueuectl run plain"
         assert (0, f"{told}\n", "") == ctl(idle, "why", "plain")
 
+    def test_the_newest_was_skipped(self, busy: Host) -> None:
+        """Of a job of which nothing waits as its newest run was skipped, that is told first."""
+        ctl(busy, "pause", "plain")
+        ctl(busy, "run", "plain")
+        ctl(busy, "resume", "plain")
+        run = busy.call("Describe", job="plain")["runs"][0]
+        told = f"no run of plain waits to start; {run['run']} was skipped: paused; nothing makes it due now"
+        assert told in ctl(busy, "why", "plain")[1]
+
     @pytest.mark.parametrize(("name", "kind"), [("nobody", "job"), ("nobody@1", "run"), ("plain@7", "run")])
     def test_nobody(self, idle: Host, name: str, kind: str) -> None:
         """An unknown job or run has no reasons."""
