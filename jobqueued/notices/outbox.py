@@ -26,6 +26,7 @@ MOST = 500
 SHOWN = 50
 """Notices that one message names."""
 _NAMED = 3
+_FIRST_PAUSE = MINUTE
 _GIVE_UP, _TRIES = 3 * DAY, 10
 
 
@@ -192,7 +193,7 @@ class Outbox:
         waiting, why = self._waiting[target], verdict.why
         first = replace(waiting[ids[0]], tries=waiting[ids[0]].tries + 1, error=why)
         waiting[first.id] = first
-        pause = verdict.pause or grown(MINUTE, first.tries)
+        pause = verdict.pause or grown(_FIRST_PAUSE, first.tries)
         commands: list[Command] = [SaveNotice(first)]
         if self._troubles.note(target, target.shown, why, pause, wall):
             told = Say("notice_failed", {"target": target.shown, "reason": why, "waiting": len(waiting)})

@@ -359,7 +359,7 @@ def test_once(host: Host) -> None:
     runs = wait_for(usage)
     assert dict(zip(["spins", "eats", "forks"], pids, strict=True)) == {job: run["pid"] for job, run in runs.items()}
     assert {("processes", "running", 0)} == {(r["by"], r["state"], len(r["history"])) for r in runs.values()}
-    assert 0.2 < runs["spins"]["now"]["cpu"] <= 1.2, "of one CPU, which others want as well"
+    assert 0.02 < runs["spins"]["now"]["cpu"] <= 1.2, "of one CPU, which others want as well"
     assert runs["eats"]["now"]["cpu"] < 0.2
     assert runs["spins"]["cpu_seconds"] > 0
 

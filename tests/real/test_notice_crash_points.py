@@ -72,7 +72,7 @@ SENDER = [
     ("SMTP.data before 1", ONCE),
     ("SMTP.data after 1", TWICE),  # the server has said 250
     ("SMTP.quit after 1 …", TWICE),
-    ("notifier.send after 1", TWICE),
+    ("main.send after 1", TWICE),
 ]
 
 

@@ -90,13 +90,13 @@ def as_notifier(root: str) -> None:
     """The notifier with the steps to a mail server armed."""
     import smtplib
 
-    from jobqueued.child import notice, notifier
+    from jobqueued.child.notifier import main, notice
 
     arm(notice, "read", root)
-    arm(notifier, "send", root)
+    arm(main, "send", root)
     for name in SMTP_STEPS:
         arm(smtplib.SMTP, name, root)
-    notifier.main()
+    main.main()
 
 
 def as_daemon(arguments: list[str]) -> int:
