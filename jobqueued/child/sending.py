@@ -39,7 +39,10 @@ def send(document: int) -> tuple[str, list[str]]:
         order = json.loads(file.read())
     try:
         answer = _run(order["user"], json.dumps(order["notice"]))
-    except (StartFailed, OSError) as error:
+    except StartFailed as error:
+        remedy = "; make it with systemd-sysusers, or name another: notifier in jobqueued.yaml"
+        return f"later 0 {printable(str(error))}{remedy if error.step == 'user' else ''}"[:_SHOWN], []
+    except OSError as error:
         return f"later 0 {printable(str(error))[:_SHOWN]}", []
     finally:
         _end_all(time.monotonic() + AFTERWARDS)

@@ -157,4 +157,5 @@ def test_a_notifier_that_does_not_exist(told: Told) -> None:
     told.begin_again()
     told.ends("b")
     wait_for(lambda: told.said("notice_failed"), why="the failure to send")
-    assert "no-such-user" in told.said("notice_failed")[0]["message"]
+    message = told.said("notice_failed")[0]["message"]
+    assert "no user 'no-such-user' on this host; make it with systemd-sysusers, or name another: notifier" in message
