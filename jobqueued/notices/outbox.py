@@ -105,7 +105,12 @@ class Outbox:
             seen, at = self._known
             if at is None or seen <= wall < at:
                 return at
-        at = min((self._opens(target, wall) for target in self._ready()), default=None)
+        at = None
+        for target in self._ready():
+            opens = self._opens(target, wall)
+            if opens <= wall:
+                return wall
+            at = opens if at is None else min(at, opens)
         self._known = wall, at
         return at
 
