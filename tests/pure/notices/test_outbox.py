@@ -343,3 +343,20 @@ def test_a_thousand_targets_cost_nothing() -> None:
     assert [BEGIN + HOUR] * 100 == [outbox.next_at(BEGIN + 5000 + wall) for wall in range(100)]
     assert [] == list(outbox.take(BEGIN + MINUTE))
     assert looks == 1000
+
+
+def test_a_place_is_kept() -> None:
+    """Of two who did not take the last message one is tried at a time: whoever takes his need not wait for both."""
+    rules = [Rule(team, (f"job-{number}",)) for number, team in enumerate(TEAMS)]
+    told = Told(rules)
+    outbox = told.notices.outbox
+    told.ends("job-0", 1)
+    told.ends("job-1", 1)
+    for message in list(outbox.take(told.wall)):
+        told.commit(outbox.answered(message.number, "later 0 away", told.wall))
+    told.wall += HOUR
+    (first,) = outbox.take(told.wall)
+    assert outbox.next_at(told.wall) is None
+    told.ends("job-2", 1)
+    (other,) = outbox.take(told.wall)
+    assert ["team-0@example.org", "team-2@example.org"] == [first.target.address, other.target.address]
