@@ -12,9 +12,9 @@ import re
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from time import sleep
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -114,7 +114,7 @@ class Receiver:
                 later = f"in {seconds} s" if seconds > _PATIENCE else "later"
                 raise NotTaken(f"{said}; try again {later}")
             click.echo(f"{said}; trying again in {seconds} s", err=True)
-            time.sleep(seconds)
+            sleep(seconds)
         raise AssertionError("the last try returns or raises")
 
     def _answer(self, content: bytes) -> tuple[int, str, int | None, bytes]:

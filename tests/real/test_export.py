@@ -47,7 +47,7 @@ Export = Callable[..., Done]
 def export(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Export:
     """Call jobqueuectl export; a request has two runs at most."""
     monkeypatch.setattr(otlp, "MOST_SPANS", 6)
-    monkeypatch.setattr(otlp_receiver.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(otlp_receiver, "sleep", lambda _seconds: None)
 
     def call(*words: str, below: Path = root) -> Done:
         with pytest.raises(SystemExit) as end:
