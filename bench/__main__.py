@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
-python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [caps] [--json FILE]
+python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [caps] [notices] [--json FILE]
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from bench.admission import admission
 from bench.caps import caps
 from bench.evenness import evenness
 from bench.listing import listing
+from bench.notices import notices
 from bench.pump import pump
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, switches, wait_for
 from bench.storm import storm
@@ -165,7 +166,7 @@ def _all_changed(rig: Rig, files: dict[str, str]) -> tuple[float, list[float]]:
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "burst": burst, "idle": idle, "load": load, "pump": pump, "admission": admission, "evenness": evenness,
-    "storm": storm, "list": listing, "caps": caps,
+    "storm": storm, "list": listing, "caps": caps, "notices": notices,
 }  # fmt: skip
 
 

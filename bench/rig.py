@@ -74,7 +74,7 @@ def _arguments(pid: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def daemon(files: dict[str, str]) -> Iterator[Rig]:
+def daemon(files: dict[str, str], settings: str = "{}\n") -> Iterator[Rig]:
     """A daemon on these job files; as installed, state and logs on a real disk, the run directory on tmpfs."""
     with (
         tempfile.TemporaryDirectory(prefix="jobqueued-bench-", dir="/var/tmp") as name,
@@ -82,6 +82,7 @@ def daemon(files: dict[str, str]) -> Iterator[Rig]:
     ):
         directory = Path(name)
         (directory / "jobqueue.d").mkdir()
+        (directory / "jobqueued.yaml").write_text(settings)
         for file, text in files.items():
             (directory / "jobqueue.d" / file).write_text(text)
         rig = Rig(directory, Path(run))
