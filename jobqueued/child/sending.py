@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -29,6 +30,7 @@ _SHOWN = 240
 """Characters of an answer that are passed on: it has to fit a message to the launcher."""
 
 
+_OTHER_USER = "; name a user who can: `notifier` in jobqueued.yaml"
 _PART = re.compile(r"[0-9]{1,20} (sent|later|never)\b")
 
 
@@ -43,14 +45,17 @@ def send(document: int) -> tuple[str, list[str]]:
         remedy = "; make it with systemd-sysusers, or name another: notifier in jobqueued.yaml"
         return f"later 0 {printable(str(error))}{remedy if error.step == 'user' else ''}"[:_SHOWN], []
     except OSError as error:
-        return f"later 0 {printable(str(error))[:_SHOWN]}", []
+        is_denied = isinstance(error, StartFailed) and (error.step == "user" or error.number == errno.EACCES)
+        return f"later 0 {printable(str(error))[:_SHOWN]}{_OTHER_USER * is_denied}", []
     finally:
         _end_all(time.monotonic() + AFTERWARDS)
     lines = [printable(line)[:_SHOWN] for line in answer.decode(errors="replace").splitlines()]
     parts = [line for line in lines if _PART.match(line)]
     if lines and lines[-1].partition(" ")[0] in ("sent", "later", "never"):
         return lines[-1], parts
-    return f"later 0 its sender gave no answer{f': {lines[-1][:200]}' if lines else ''}", parts
+    said = lines[-1][:200] if lines else ""
+    remedy = _OTHER_USER if os.strerror(errno.EACCES) in said else ""
+    return f"later 0 its sender gave no answer{f': {said}' if said else ''}{remedy}", parts
 
 
 def _run(user: str | None, notice: str) -> bytes:

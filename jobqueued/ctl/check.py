@@ -28,7 +28,8 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
     Lists their problems, and the jobs that the daemon would accept with the next start of each.  A job that can't run
     on this host (it asks for more than there is, or for a user, group or job that does not exist) is a warning, as its
     file is accepted; so is what can hardly be meant: shell syntax in a list, a program or directory that does not
-    exist, an `at` that is past, more CPUs than there are, a file without the name of a job file.
+    exist, an `at` that is past, more CPUs than there are, a file without the name of a job file; and what notices need
+    and lack: a program, a credential that its sender may not read or everybody may, the package apprise, the sender.
 
     A FILE of - is the standard input.  In a DIR, checks the *.yaml and *.yml files, as the daemon does; without
     arguments, checks the daemon's own directory, with the owners and permissions of its files.

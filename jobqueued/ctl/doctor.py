@@ -60,6 +60,7 @@ def doctor(paths: Paths, as_json: bool) -> None:
     try:
         status = ask(paths.control, "Status")
         findings = [*_daemon(paths, status), *_jobs(paths, status), *_limits(status), *_host(paths)]
+        findings += _receivers(paths)
     except Unreachable as error:
         down = error.exit_code
         findings = [Finding("daemon", _ERROR, error.seen, error.remedy), *_files(paths), *_cgroups(), *_host(paths)]
@@ -108,6 +109,13 @@ def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
             yield Finding("job", _ERROR, f"{row['id']} will not run: {row['invalid']}", f"{row['file']}:{row['line']}")
     if not problems:
         yield Finding("job files", _OK, counted(status["jobs"], "job"))
+
+
+def _receivers(paths: Paths) -> Iterator[Finding]:
+    """Check what notices need, which the daemon does not look at."""
+    for problem in read_files(paths, (paths.jobs,)).problems:
+        if problem.severity == _WARNING and problem.key.partition(".")[0] in ("notify", "notifier", "mail"):
+            yield Finding("notices", _WARNING, str(problem))
 
 
 def _files(paths: Paths) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from jobqueued.catalog import Catalog, awaited
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.core import validity
 from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.ctl import receivers
 from jobqueued.ctl.unlikely import unlikely
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir.trust import IS_MASKED, MASKED, UNREAD, is_foreign, is_job_file, read_trusted
@@ -75,7 +76,8 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
     jobs = tuple(catalog)
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, closing, paths, config)]
     invalid, found = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
-    return Reading(list(jobs), invalid, [*problems, *unlikely(jobs, paths), *found], unreadable)
+    odd = [*unlikely(jobs, paths), *receivers.problems(jobs, config, paths, user_of_daemon(paths))]
+    return Reading(list(jobs), invalid, [*problems, *odd, *found], unreadable)
 
 
 def _surroundings(paths: Paths) -> Surroundings:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
+from jobqueued.child.notifier import template
 from jobqueued.jobfile.process_types import ACCOUNT, WORD, by_name, unshown
 from jobqueued.jobfile.queue_types import PATH
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import FLAG, Key, choice, duration, optional, scalar, size, table, text, url
+from jobqueued.jobfile.spelling import nearest
 from jobqueued.jobfile.types import either, made, mapping, one_or_more, section
-from jobqueued.jobfile.yamltext import Node, Scalar
+from jobqueued.jobfile.yamltext import Mapping, Node, Scalar
 from jobqueued.model import DAY, HOUR, MINUTE
 from jobqueued.notify import DEFAULT_POLICY, EVENTS, EVENTS_OF_SITE, Heartbeat, Notify, Ping, Policy, Rule, Webhook
 
@@ -32,7 +35,7 @@ _HOOK = table(
     Key("headers", unshown(_HEADERS), "{}",
         "Further headers of the request.", "{Authorization: Bearer tk_123}"),
     Key("secret_file", PATH, "", "File with the secret that signs what is posted.", "/etc/jobqueued/webhook-secret"),
-    Key("proxy", url("a URL such as http://proxy.example.org:3128", "http"), "", "Proxy for the request.",
+    Key("proxy", unshown(url("a URL such as http://proxy.example.org:3128", "http")), "", "Proxy for the request.",
         "http://proxy.example.org:3128"),
 )  # fmt: skip
 
@@ -41,6 +44,15 @@ def _webhook(node: Node) -> Webhook:
     values = section(_HOOK).read(node)
     if "url" not in values:
         raise NotAccepted(Refusal.of(node, "its `url` as well"))
+    kind = next((value for name, value in values.get("headers", ()) if name.lower() == "content-type"), "")
+    if values.get("template") and isinstance(node, Mapping):
+        try:
+            template.check(values["template"], kind)
+        except template.Flaw as flaw:
+            place = node.entries["template"].value
+            near = nearest(flaw.found.removeprefix("$"), template.NAMES)
+            meant = f"${near}" if near else ""
+            raise NotAccepted(Refusal.of(place, flaw.accepted, flaw.found, meant).below(".template")) from None
     return Webhook(**values)
 
 
@@ -100,10 +112,10 @@ _RULE = table(
     Key("rate", scalar("rate", "a rate such as 10/1h: messages in 1m, 1h or 1d", _rate), "30/1h",
         "Messages to each address in so long; what is beyond comes in the next, with its number.", "10/1h"),
 )  # fmt: skip
-MAIL = section(table(
+_MAIL = section(table(
     Key("from", ADDRESS, "", "Sender of mails; by default jobqueue at the host's name.", "cron@example.org"),
-    Key("smtp", url("a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
-        "smtp", "smtps", bare=True), "", "Server that takes the mails; by default they go to `sendmail`.",
+    Key("smtp", unshown(url("a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
+        "smtp", "smtps", bare=True)), "", "Server that takes the mails; by default they go to `sendmail`.",
         "smtp://localhost:25"),
     Key("starttls", choice("required", "opportunistic", "never"), "opportunistic",
         "Encryption of the connection to smtp://.", "required"),
@@ -111,6 +123,20 @@ MAIL = section(table(
     Key("sendmail", PATH, "/usr/sbin/sendmail", "Program that takes mails.", "/usr/lib/sendmail"),
     Key("attach_limit", size("0", "16M"), "1M", "Size up to which the output of the run is attached.", "200K"),
 ))  # fmt: skip
+
+
+def _mail(node: Node) -> dict[str, Any]:
+    values: dict[str, Any] = _MAIL.read(node)
+    user = urlsplit(values.get("smtp", ""))
+    if user.username and not (user.password or values.get("password_file")):
+        raise NotAccepted(Refusal.of(node, "its `password_file` as well", "a user in `smtp` without a password"))
+    if user.username and user.scheme == "smtp" and values.get("starttls") == "never":
+        accepted = "`starttls: required`, or smtps://, as passwords go over TLS only"
+        raise NotAccepted(Refusal.of(node, accepted, "a user in `smtp` with `starttls: never`"))
+    return values
+
+
+MAIL = replace(_MAIL, read=_mail)
 
 
 def _rule(values: dict[str, Any]) -> Rule:

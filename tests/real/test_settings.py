@@ -13,7 +13,8 @@ from jobqueued.control.peers import Access, Peer, Rank
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.model import DAY, MINUTE, Escalation
 from jobqueued.paths import Paths
-from jobqueued.settings import Retention, Settings, capacity, host_timezone, read_settings
+from jobqueued.settings import OPERATORS, Retention, Settings, capacity, host_timezone, read_settings
+from tests.support import REPO
 from tests.support.client import run as client
 from tests.support.host import Host
 
@@ -155,7 +156,23 @@ def test_what_jobs_have(config: Settings, found: dict[str, int]) -> None:
     assert found == capacity(config, cores=4, memory=8 << 30)
 
 
+def test_the_default_sender_is_a_user_of_the_package() -> None:
+    """systemd-sysusers makes the user as which notices are sent, in the group of the operators, who may read output."""
+    kinds = [line.split()[:3] for line in (REPO / "systemd/sysusers.d/jobqueue.conf").read_text().splitlines()]
+    assert ["u", Settings().notifier, "-"] in kinds  # with a group of its name
+    assert (Settings().notifier,) == OPERATORS
+
+
 BAD = {
+    "mail: {smtp: 'smtp://me@h:25'}": "1:7: mail: found a user in `smtp` without a password; accepted: its "
+    "`password_file` as well",
+    "mail: {smtp: 'smtp://me:x@h', starttls: never}": "1:7: mail: found a user in `smtp` with `starttls: never`; "
+    "accepted: `starttls: required`, or smtps://, as passwords go over TLS only",
+    "mail: {smtp: 'smtp://h:99999'}": "1:14: mail.smtp: found a value that is not shown, as it may be a "
+    "secret; accepted: a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
+    "heartbeat: {every: 1m}": "1:12: heartbeat: found a mapping; accepted: its `url` as well",
+    "heartbeat: {url: 'https://h/x', every: 5s}": "1:40: heartbeat.every: found '5s'; accepted: a duration such as "
+    "90s, 5m, 2h or 1d12h, from 10s to 1d",
     "max_running: 0": "1:14: max_running: found 0; accepted: a whole number from 1 to 100000, or none",
     "timezone: Mars": "1:11: timezone: found 'Mars'; accepted: a time zone of the tz database, such as UTC or "
     "Europe/Berlin",

@@ -143,9 +143,12 @@ class TestRequest:
     @pytest.mark.parametrize(
         ("template", "said"),
         [
-            ('{"text": $summary}', 'no JSON, line 1 column 10: Expecting value; put values into quotes: "$job"'),
-            ('{"text": "$sumary"}', "there is no $sumary; accepted: id, event, host"),
-            ('{"text": "5 $"}', "write $$ for a dollar sign"),
+            (
+                '{"text": $summary}',
+                "no JSON (line 1 column 10 of what it makes: Expecting value); accepted: JSON, with values in quotes",
+            ),
+            ('{"text": "$sumary"}', "found $sumary; accepted: $id, $event, $host"),
+            ('{"text": "5 $"}', "accepted: $$ for a dollar sign"),
             ("[" * 100_000, "template: "),
             (7, "template is a int"),
         ],

@@ -77,7 +77,7 @@ def _login(notice: Notice, where: Address, how: str) -> tuple[str, str] | None:
         raise Never(f"{where}: a password goes over TLS only: write starttls: required, or smtps://")
     password = where.password or notice.credential("password_file")
     if password is None:
-        raise Never(f"{where}: its user has no password: write password_file: /etc/jobqueue/smtp.password")
+        raise Never(f"{where}: its user has no password: write password_file: /etc/jobqueued/smtp-password")
     if not (password.isascii() and where.user.isascii()):
         raise Never(f"{where}: user and password are accepted in ASCII")
     for answer in (f"\0{where.user}\0{password}", where.user, password):  # as AUTH sends them

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
-from string import Template
 
+from jobqueued.child.notifier import template as templates
 from jobqueued.child.notifier.notice import Event, Never, Notice
 from jobqueued.child.text import printable
 
@@ -59,22 +58,10 @@ def values(notice: Notice) -> dict[str, str | int]:
 def fill(template: str, notice: Notice, *, as_json: bool) -> str:
     """The text of a template; `as_json`: it is JSON, and values stand within its strings.  Never says what is wrong."""
     notice.secrets.extend(_TOKEN.findall(template))
-    known = values(notice)
-    escaped = {name: json.dumps(value)[1:-1] for name, value in known.items() if isinstance(value, str)}
     try:
-        text = Template(template).substitute({**known, **escaped} if as_json else known)
-        if as_json:
-            json.loads(text)
-    except KeyError as error:
-        raise Never(f"template: there is no ${error.args[0]}; accepted: {', '.join(known)}") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise Never(
-            f'template: what it makes is no JSON, {where}: {error.msg}; put values into quotes: "$job"'
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise Never(f"template: {error}; write $$ for a dollar sign") from None
-    return text
+        return templates.fill(template, values(notice), as_json=as_json)
+    except templates.Flaw as error:
+        raise Never(f"template: {error}") from None
 
 
 def command(event: Event) -> str:

@@ -21,6 +21,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 
 from jobqueued import __version__
 from jobqueued.child.notifier import network, notice_text, program
+from jobqueued.child.notifier import template as template_of
 from jobqueued.child.notifier.network import Address
 from jobqueued.child.notifier.notice import Later, Never, Notice
 
@@ -70,7 +71,7 @@ def body(notice: Notice, content_type: str) -> bytes:
     template = notice.setting("template", str, "")
     if not template:
         return program.document(notice)
-    return notice_text.fill(template, notice, as_json="json" in content_type.lower()).encode()
+    return notice_text.fill(template, notice, as_json=template_of.is_json(content_type)).encode()
 
 
 def signature(notice: str, now: int, content: bytes, secret: str | None) -> dict[str, str]:

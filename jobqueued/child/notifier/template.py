@@ -1,0 +1,56 @@
+"""Templates of notices: the names that they may have, and what is wrong with one (pure)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from string import Template
+
+NUMBERS = ("count", "priority")
+"""The names whose values are numbers, which may stand in JSON without quotes."""
+NAMES = (
+    "id", "event", "host", "at", "title", "summary", "job", "run", "user", "command", "incident", "since", "count",
+    "first_run", "state", "reason", "tail", "held_back", "hints", "severity", "priority", "action",
+)  # fmt: skip
+
+
+_LONGEST = 15
+"""A longer word may be a key in which a dollar sign stands."""
+
+
+class Flaw(ValueError):
+    """A mistake in a template, and what is accepted instead."""
+
+    def __init__(self, found: str, accepted: str) -> None:
+        super().__init__(f"found {found}; accepted: {accepted}")
+        self.found, self.accepted = found, accepted
+
+
+def fill(template: str, values: Mapping[str, str | int], *, as_json: bool) -> str:
+    """The text of a template; `as_json`: it is JSON, and values stand within its strings.  Flaw."""
+    escaped = {name: json.dumps(value)[1:-1] for name, value in values.items() if isinstance(value, str)}
+    try:
+        text = Template(template).substitute({**values, **escaped} if as_json else values)
+        if as_json:
+            json.loads(text)
+    except KeyError as error:
+        name = error.args[0]
+        raise Flaw(f"${name}" if len(name) <= _LONGEST else "an unknown $name", f"${', $'.join(NAMES)}") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        found = f"a template that makes no JSON ({where} of what it makes: {error.msg})"
+        raise Flaw(found, 'JSON, with values in quotes: "$job"') from None
+    except (ValueError, RecursionError) as error:
+        raise Flaw(f"a $ before no name ({str(error).rpartition(': ')[2]})", "$$ for a dollar sign") from None
+    return text
+
+
+def check(template: str, content_type: str) -> None:
+    """Flaw: something is wrong with a template whose text is of this type."""
+    values = {name: 1 if name in NUMBERS else "x" for name in NAMES}
+    fill(template, values, as_json=is_json(content_type))
+
+
+def is_json(content_type: str) -> bool:
+    """Tell whether a text of this type is JSON; without any it is."""
+    return not content_type or "json" in content_type.lower()

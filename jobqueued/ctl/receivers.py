@@ -1,0 +1,151 @@
+"""Wants of notices that this host will hardly meet: programs, credentials, packages, and the user who sends them.
+
+The daemon does not look at it: a program may be there by then, and what it could not send it tells.
+"""
+
+from __future__ import annotations
+
+import grp
+import importlib.util
+import os
+import pwd
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from jobqueued.model import Job
+from jobqueued.notify import Notify
+from jobqueued.paths import Paths
+from jobqueued.problem import Problem
+from jobqueued.settings import Settings
+from jobqueued.text import printable
+
+_SENDMAIL = "/usr/sbin/sendmail"
+
+
+class Sender(NamedTuple):
+    """The user who sends notices."""
+
+    name: str
+    uid: int
+    groups: frozenset[int]
+
+    @classmethod
+    def of(cls, name: str) -> Sender:
+        """The user of this name; KeyError."""
+        entry = pwd.getpwnam(name)
+        return cls(name, entry.pw_uid, frozenset(os.getgrouplist(name, entry.pw_gid)))
+
+    def may(self, wanted: int, path: str) -> bool:
+        """Tell whether it has these permissions (4 read, 1 execute) of a file, by its mode; OSError."""
+        found = os.stat(path)
+        shift = 6 if found.st_uid == self.uid else 3 if found.st_gid in self.groups else 0
+        return self.uid == 0 or bool(found.st_mode >> shift & wanted)
+
+    def barred(self, path: str) -> str:
+        """The directory above a file in which it may look up nothing; "" if there is none.  OSError."""
+        parts = os.path.dirname(os.path.realpath(path)).split("/")
+        above = ("/".join(parts[:length]) or "/" for length in range(1, len(parts) + 1))
+        return next((directory for directory in above if not self.may(1, directory)), "")
+
+
+def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -> Iterator[Problem]:
+    """Yield a warning for each: of jobs at their lines, of the rules and of mail in jobqueued.yaml.
+
+    `daemon` is the user of the daemon.
+    """
+    jobs, file = tuple(jobs), str(paths.config)
+    wishes = [rule.notify for rule in config.notify]
+    sends = any(_sends(wish) for wish in (*wishes, *(job.notify for job in jobs)))
+    if not (sends or config.heartbeat or any(job.ping for job in jobs)):
+        return
+    try:
+        sender = Sender.of(config.notifier if daemon == 0 else pwd.getpwuid(daemon).pw_name)
+    except KeyError:
+        yield Problem(file, 0, 0, "notifier", _NOBODY.format(config.notifier), "warning")
+        return
+    if barred := _bars(sender, sys.executable):
+        message = f"{sender.name} can't start {sys.executable}, as it may not enter {barred}"
+        yield Problem(file, 0, 0, "notifier", f"{message}; accepted: a user who can, such as root", "warning")
+    for key, message in [*_of_mail(config, sender, [*wishes, *(job.notify for job in jobs)])]:
+        yield Problem(file, 0, 0, key, message, "warning")
+    for wish in wishes:
+        for key, message in _of_wish(wish, sender):
+            yield Problem(file, 0, 0, key, message, "warning")
+    for job in jobs:
+        for key, message in _of_wish(job.notify, sender):
+            yield Problem(job.file, job.line, 0, key, message, "warning", job.id)
+
+
+_NOBODY = "no user {!r} on this host, so no notice is sent; accepted: a user of this host"
+
+
+def _sends(wish: Notify) -> bool:
+    return next(wish.targets(), None) is not None
+
+
+def _of_wish(wish: Notify, sender: Sender) -> Iterator[tuple[str, str]]:
+    for path in wish.command:
+        if message := _of_program(path, sender):
+            yield "notify.command", message
+    for hook in wish.webhook:
+        if hook.secret_file and (message := _of_credential(hook.secret_file, sender)):
+            yield "notify.webhook.secret_file", message
+    if wish.apprise and importlib.util.find_spec("apprise") is None:
+        yield "notify.apprise", "found no package apprise here; accepted: apt install apprise, or another channel"
+
+
+def _of_mail(config: Settings, sender: Sender, wishes: Iterable[Notify]) -> Iterator[tuple[str, str]]:
+    if not any(wish.email for wish in wishes):
+        return
+    if not config.mail.get("smtp"):
+        path = config.mail.get("sendmail", _SENDMAIL)
+        if message := _of_program(path, sender):
+            yield "mail.sendmail", f"{message}; or `smtp` with a server"
+    path = config.mail.get("password_file", "")
+    if path and (message := _of_credential(path, sender)):
+        yield "mail.password_file", message
+
+
+def _of_program(path: str, sender: Sender) -> str:
+    with suppress(PermissionError):
+        try:
+            mode = os.stat(path).st_mode
+            if not (stat.S_ISREG(mode) and mode & 0o111):
+                return f"{printable(path)} is no program here; accepted: the path of a program"
+            if (barred := sender.barred(path)) or not sender.may(1, path):
+                why = f"as it may not enter {barred}" if barred else "by its mode"
+                return f"{sender.name} can't start {printable(path)}, {why}; accepted: a program that it can"
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{printable(path)} does not exist here; accepted: the path of a program"
+    return ""
+
+
+def _of_credential(path: str, sender: Sender) -> str:
+    with suppress(PermissionError):
+        try:
+            if os.stat(path).st_mode & (stat.S_IROTH | stat.S_IWOTH):
+                return f"everybody may read or write {printable(path)}; accepted: a secret: chmod o= {printable(path)}"
+            if barred := sender.barred(path):
+                return f"{sender.name} may not enter {barred}; accepted: a place where it may, such as /etc/jobqueued"
+            if not sender.may(4, path):
+                group = _group(sender)
+                mend = f"chgrp {group} {printable(path)} && chmod 640 {printable(path)}"
+                return f"{sender.name} may not read {printable(path)}; accepted: {mend}"
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{printable(path)} does not exist here; accepted: a file with one line, the secret"
+    return ""
+
+
+def _group(sender: Sender) -> str:
+    with suppress(KeyError):
+        return grp.getgrgid(pwd.getpwnam(sender.name).pw_gid).gr_name
+    return sender.name
+
+
+def _bars(sender: Sender, path: str) -> str:
+    with suppress(OSError):
+        return sender.barred(path)
+    return ""

@@ -1,0 +1,181 @@
+"""Wants of notices that are told before the first is sent: by check and doctor, and by who can't send it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobqueued.ctl import receivers
+from jobqueued.ctl.receivers import Sender
+from jobqueued.model import Job
+from jobqueued.notify import Heartbeat, Notify, Rule, Webhook
+from jobqueued.paths import Paths
+from jobqueued.settings import Settings
+from tests.support import REPO
+from tests.support.host import Host
+from tests.support.stranger import public
+from tests.support.users import ME, NEEDS_ROOT, OTHER
+
+HOOK = "https://hooks.example.org/T0/B0/secret"
+
+
+def found(root: Path, *wishes: Notify, config: Settings | None = None, notifier: str = ME.pw_name) -> list[str]:
+    """The keys and messages about rules of the site and a job with these wishes; both tell the same."""
+    config, paths = config or Settings(), Paths.under(root)
+    told = []
+    for rules, notify in ((tuple(map(Rule, wishes)), Notify()), ((), wishes[0] if wishes else Notify())):
+        whole = Settings(**{**_plain(config), "notify": rules, "notifier": notifier})
+        jobs = [Job(id="a", command="x", notify=notify, file="f", line=2)]
+        problems = list(receivers.problems(jobs, whole, paths, os.geteuid()))
+        assert all(problem.severity == "warning" for problem in problems)
+        told.append([f"{problem.key}: {problem.message}" for problem in problems])
+    assert told[0] == told[1]
+    return told[0]
+
+
+def _plain(config: Settings) -> dict[str, object]:
+    return {name: getattr(config, name) for name in Settings.__dataclass_fields__}
+
+
+def test_programs(tmp_path: Path) -> None:
+    """A command has to be there, and a program."""
+    (plain := tmp_path / "plain").touch(0o644)
+    assert [] == found(tmp_path, Notify(command=("/bin/true",)))
+    assert ["notify.command: /nonexistent does not exist here; accepted: the path of a program"] == found(
+        tmp_path, Notify(command=("/nonexistent",))
+    )
+    for path in (plain, tmp_path):
+        assert f"notify.command: {path} is no program here; accepted: the path of a program" in found(
+            tmp_path, Notify(command=(str(path),))
+        )
+
+
+def test_mail(tmp_path: Path) -> None:
+    """It needs the program sendmail, or a server, whose password is in a file; who mails to nobody needs neither."""
+    mail = {"sendmail": str(tmp_path / "sendmail"), "password_file": str(tmp_path / "password")}
+    config, wish = Settings(mail=mail), Notify(email=("ops@example.org",))
+    assert [] == found(tmp_path, Notify(command=("/bin/true",)), config=config)
+    sendmail, password = found(tmp_path, wish, config=config)
+    assert (
+        f"mail.sendmail: {mail['sendmail']} does not exist here; accepted: the path of a program; or `smtp`" in sendmail
+    )
+    assert f"mail.password_file: {mail['password_file']} does not exist here" in password
+    by_smtp = Settings(mail={"smtp": "smtp://localhost:25"})
+    assert [] == found(tmp_path, wish, config=by_smtp)
+
+
+def test_secrets(tmp_path: Path) -> None:
+    """A file with one is not everybody's."""
+    secret = tmp_path / "secret"
+    wish = Notify(webhook=(Webhook(HOOK, secret_file=str(secret)),))
+    (missing,) = found(tmp_path, wish)
+    assert f"notify.webhook.secret_file: {secret} does not exist here" in missing
+    secret.touch(0o600)
+    assert [] == found(tmp_path, wish)
+    secret.chmod(0o604)
+    (shared,) = found(tmp_path, wish)
+    assert f"everybody may read or write {secret}; accepted: a secret: chmod o= {secret}" in shared
+
+
+@NEEDS_ROOT
+def test_what_the_sender_may_not() -> None:
+    """Each way to a file is looked at as the user who sends: by mode, and by the directories above."""
+    with public() as directory:
+        (hidden := directory / "hidden").mkdir(0o700)
+        for name in ("secret", "program"):
+            (directory / name).touch()
+            (directory / name).chmod(0o700)
+            (hidden / name).touch()
+            (hidden / name).chmod(0o755 if name == "program" else 0o640)
+        wish = Notify(
+            webhook=(Webhook(HOOK, secret_file=f"{directory}/secret"), Webhook(HOOK, secret_file=f"{hidden}/secret")),
+            command=(f"{directory}/program", f"{hidden}/program"),
+        )
+        told = [line for line in found(directory, wish, notifier=OTHER) if not line.startswith("notifier")]
+        group = receivers._group(Sender.of(OTHER))
+        assert told == [
+            f"notify.command: {OTHER} can't start {directory}/program, by its mode; accepted: a program that it can",
+            f"notify.command: {OTHER} can't start {hidden}/program, as it may not enter {hidden}; "
+            "accepted: a program that it can",
+            f"notify.webhook.secret_file: {OTHER} may not read {directory}/secret; "
+            f"accepted: chgrp {group} {directory}/secret && chmod 640 {directory}/secret",
+            f"notify.webhook.secret_file: {OTHER} may not enter {hidden}; "
+            "accepted: a place where it may, such as /etc/jobqueued",
+        ]
+        assert Sender.of("root").barred(f"{hidden}/program") == ""
+
+
+def test_the_sender_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has to be there as soon as anything is to be sent, and to reach our Python."""
+    nobody = Settings(notifier="no-such-user")
+    assert [] == [*receivers.problems((), nobody, Paths.under(tmp_path), 0)]
+    beating = Settings(notifier="no-such-user", heartbeat=Heartbeat(HOOK, 60))
+    (problem,) = receivers.problems((), beating, Paths.under(tmp_path), 0)
+    assert ("notifier", str(Paths.under(tmp_path).config)) == (problem.key, problem.file)
+    assert "no user 'no-such-user' on this host, so no notice is sent" in problem.message
+    monkeypatch.setattr(Sender, "barred", lambda _self, _path: "/root")
+    (barred, *_) = found(tmp_path, Notify(apprise=("ntfy://x",)))
+    assert f"{ME.pw_name} can't start {sys.executable}, as it may not enter /root; accepted: a user who can" in barred
+
+
+def test_apprise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has to be installed."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    (missing,) = found(tmp_path, Notify(apprise=("ntfy://x",)))
+    assert "found no package apprise here; accepted: apt install apprise" in missing
+
+
+def test_check_and_doctor(tmp_path: Path) -> None:
+    """Both tell it, the one before a file is put there, the other of a daemon that runs."""
+    host = Host(tmp_path / "host")
+    try:
+        config = host.root / "jobqueued.yaml"
+        config.write_text(f"notify: {{command: /nonexistent}}\nnotifier: {ME.pw_name}\n")
+        host.write("a.yaml", "jobs: {a: {command: 'true', notify: {command: /neither}}}")
+        host.start("--config", str(config))
+        ctl = [sys.executable, "-m", "jobqueued.ctl", "--root", str(host.root), "--config", str(config)]
+        checked = subprocess.run([*ctl, "check"], capture_output=True, text=True, check=False, cwd=REPO)
+        assert (
+            f"{config}: notify.command: /nonexistent does not exist here; accepted: the path of a program"
+            in checked.stdout
+        )
+        assert "a.yaml:1: a: notify.command: /neither does not exist here" in checked.stdout
+        assert 0 == checked.returncode
+        doctor = subprocess.run([*ctl, "doctor", "--json"], capture_output=True, text=True, check=False, cwd=REPO)
+        told = [it["seen"] for it in json.loads(doctor.stdout)["findings"] if it["what"] == "notices"]
+        assert ["/nonexistent", "/neither"] == [text.partition("notify.command: ")[2].split()[0] for text in told]
+    finally:
+        host.close()
+
+
+BARRED = """
+import json, os, sys
+from jobqueued.child import sending, spawn
+spawn.become_subreaper()
+if sys.argv[1] == "python":
+    sys.executable = sys.argv[2]
+elif sys.argv[1] == "package":
+    sending.NOTIFIER = sys.argv[2]
+document = os.memfd_create("notice")
+os.write(document, json.dumps({"user": sys.argv[3], "notice": {}}).encode())
+print(sending.send(document)[0])
+"""
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("what", ["python", "package", "user"])
+def test_a_sender_who_can_not(what: str) -> None:
+    """The first notice says which setting is to be changed."""
+    with public() as directory:
+        (hidden := directory / "hidden").mkdir(0o700)
+        (hidden / "it").touch(0o755)
+        user = "no-such-user" if what == "user" else OTHER
+        command = [sys.executable, "-c", BARRED, what, str(hidden / "it"), user]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=REPO)
+    assert done.stdout.startswith("later 0 ")
+    assert done.stdout.endswith("; name a user who can: `notifier` in jobqueued.yaml\n")
