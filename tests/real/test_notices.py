@@ -113,26 +113,38 @@ def test_a_receiver_that_hangs_or_is_away(told: Told) -> None:
 
 LEAVES = """
 import json, os, sys
-from jobqueued.child import sending, spawn
+from jobqueued.child import sending, spawn, tree
 sending.AFTERWARDS = float(sys.argv[1])
 spawn.become_subreaper()
 document = os.memfd_create("notice")
 event = {"event": "test", "host": "db1", "at": "2026-11-26T12:00:00Z", "job": None, "run": None, "summary": "a test"}
 notice = {"version": 1, "id": "x", "channel": "command", "target": sys.argv[2], "settings": {}, "event": event}
 os.write(document, json.dumps({"user": None, "notice": notice}).encode())
-print(sending.send(document)[0])
+print(sending.send(document)[0], tree.children())
 """
 
 
-@pytest.mark.parametrize(("seconds", "done"), [("20", True), ("0.2", False)])
-def test_what_a_receiver_leaves(seconds: str, done: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "done", "left"),
+    [
+        ("20", True, "(sleep 1; touch DONE) >&- 2>&- &"),
+        ("0.2", False, "(sleep 20; touch DONE) >&- 2>&- &"),
+        ("0.2", False, "yes >&2 &"),
+        ("0.2", False, "(trap '' TERM HUP INT; setsid sh -c 'sleep 20; touch DONE') &"),
+        ("0.2", False, "exec python3 -c 'import os, time; end = time.monotonic() + 20\n"
+         "while time.monotonic() < end:\n if os.fork(): os._exit(0)\n os.setsid()' &"),
+        ("0.2", False, "(kill -STOP $$; sleep 20; touch DONE) &"),
+    ],
+    ids=["delivers", "stays", "floods", "ignores", "hops", "stops"],
+)  # fmt: skip
+def test_what_a_receiver_leaves(seconds: str, done: bool, left: str, tmp_path: Path) -> None:
     """A mail program may deliver for a while what it took; then nothing of it stays with the supervisor."""
     program = tmp_path / "receive"
-    program.write_text(f"#!/bin/sh\n(sleep {1 if done else 20}; touch {tmp_path}/done) >&- 2>&- &\n")
+    program.write_text(f"#!/bin/sh\n{left.replace('DONE', str(tmp_path / 'done'))}\n")
     program.chmod(0o755)
     command = [sys.executable, "-c", LEAVES, seconds, str(program)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=REPO)
-    assert ("sent\n", done) == (told.stdout, (tmp_path / "done").exists())
+    assert ("sent []\n", done) == (told.stdout, (tmp_path / "done").exists())
 
 
 def test_a_test(told: Told) -> None:

@@ -100,6 +100,18 @@ class TestProgram:
         )
         assert (b"sent\n", b"sent by mistake\n") == (done.stdout, done.stderr)
 
+    def test_nobody_looks_on(self) -> None:
+        """What it is told is in no core, and hidden from others of its user; a receiver is not."""
+        command = f"import ctypes, sys; sys.path.insert(0, {str(REPO)!r})\n"
+        command += "from jobqueued.child.notifier import main, webhook\n"
+        command += "webhook.send = lambda notice: print(ctypes.CDLL(None).prctl(3))\n"
+        command += "main.main()"
+        done = subprocess.run(
+            [sys.executable, "-c", command], input=document("webhook", "x"), capture_output=True, check=False
+        )
+        assert b"0\n" == done.stderr
+        assert "sent" == send(document("command", ["/usr/bin/test", "-r", "/proc/self/environ"]))
+
     def test_little_memory(self, tmp_path: Path) -> None:
         """Where its memory does not suffice it says so; 256 MiB do."""
         path = tmp_path / "142.log"

@@ -36,10 +36,10 @@ class TestNotifier:
         """With a body it is a POST, without one a GET, over TLS with a certificate that is trusted only."""
         with WebServer(OK) as web:
             assert "1 sent\nsent" == send(order(f"{web.url}/uuid/start?rid=1", body="bäckup@1 failed\n"))
-            assert "1 sent\n2 sent\nsent" == send(order(f"{web.url}/beat", f"http://me:pw%40@127.0.0.1:{web.port}/b?x"))
+            assert "1 sent\n2 sent\nsent" == send(order(f"{web.url}/beat", f"http://me:pw%40@127.0.0.1:{web.port}?x"))
         post, get, own = web.requests
         assert ("POST", "/uuid/start?rid=1", "bäckup@1 failed\n".encode()) == (post.method, post.path, post.body)
-        assert ("GET", "/beat", "GET", "/b?x") == (get.method, get.path, own.method, own.path)
+        assert ("GET", "/beat", "GET", "/?x") == (get.method, get.path, own.method, own.path)
         assert "Basic bWU6cHdA" == own.headers["authorization"]
         with WebServer(OK, secure=True) as web:
             assert send(order(f"{web.url}/uuid")).startswith(f"never {web.url}/…: its certificate is refused")

@@ -63,10 +63,10 @@ class Disk:
         """Give it back."""
         (self.inside / "filler").unlink()
 
-    def start(self, host: Host, *, ready: bool = True) -> subprocess.Popen[bytes]:
+    def start(self, host: Host, *arguments: str, ready: bool = True) -> subprocess.Popen[bytes]:
         """A daemon that sees it."""
         seen = len(host.said("ready"))
-        command = [*self.enter(), sys.executable, "-c", DAEMON, "--root", str(host.root), "--log", "json"]
+        command = [*self.enter(), sys.executable, "-c", DAEMON, "--root", str(host.root), "--log", "json", *arguments]
         with open(host.root / "daemon.log", "ab") as log:
             environment = {**os.environ, "PYTHONPATH": str(REPO)}
             host.daemon = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -10,6 +10,7 @@ waiting.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -25,6 +26,7 @@ from jobqueued.child.notifier.notice import Later, Never, Notice, OutOfTime
 from jobqueued.child.text import printable
 
 _LONGEST = 300
+_PR_SET_DUMPABLE = 4
 
 
 def send(data: bytes) -> str:
@@ -111,8 +113,17 @@ def _place(error: Exception) -> str:
     return f"{os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}"
 
 
+def _hide() -> None:
+    """Let nobody of our user read the notice from /proc, or trace us, and no core hold it.
+
+    A limit of cores is not enough: it does not count where kernel.core_pattern names a program.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def main() -> None:
     """Send the notice on stdin; whatever a library prints is no verdict."""
+    _hide()
     verdict = os.dup(1)
     os.dup2(2, 1)
     line = send(sys.stdin.buffer.read(notice.LARGEST + 1))

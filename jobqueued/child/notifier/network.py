@@ -42,12 +42,12 @@ def address(notice: Notice, url: str, ports: Mapping[str, int]) -> Address:
         port, host = 0, None
     if not re.fullmatch("[!-~]+", url) or not host or port == 0 or parts.scheme not in ports:
         raise Never(f"{notice.channel}: this is no URL that it takes; accepted: {accepted}, in ASCII")
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     for secret in (path.strip("/"), parts.username, parts.password):
         notice.hide(secret or "")
     user, password = (unquote(text) if text else None for text in (parts.username, parts.password))
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return Address(parts.scheme, host, port or ports[parts.scheme], origin, path or "/", user, password)
+    return Address(parts.scheme, host, port or ports[parts.scheme], origin, path, user, password)
 
 
 def trouble(where: Address, error: OSError, notice: Notice) -> Later | Never:
