@@ -90,7 +90,7 @@ class Pings:
     ) -> list[Command]:  # fmt: skip
         url = wish.at(event, how, run_id(self._host, run))
         if not url:
-            return []
+            return [] if event == "start" else self._outdate(wish.target)
         about = {
             "event": event, "at": to_text(wall), "job": job, "run": run, "summary": summary, "url": url, "tail": tail,
             "is_own": not wish.url or bool(getattr(wish, event)),
@@ -107,6 +107,12 @@ class Pings:
         stale = [notice.id for notice in ends[:-1]]
         stale += [it.id for it in waiting.values() if it.about["event"] == "start" and it.about["run"] in over]
         return self._drop(target, [number for number in stale if number not in busy])
+
+    def _outdate(self, target: Target) -> list[Command]:
+        """Let go the ends that wait, as there is a newer one that nobody asks to be told of."""
+        waiting, busy = self._waiting.get(target, {}), self._on_way(target)
+        ends = [it.id for it in waiting.values() if it.about["event"] != "start" and it.id not in busy]
+        return self._drop(target, ends) if ends else []
 
     def _drop(self, target: Target, numbers: Iterable[int]) -> list[Command]:
         waiting = self._waiting[target]

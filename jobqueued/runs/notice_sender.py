@@ -34,6 +34,8 @@ class NoticeSender(Source):
         self._clocks = clocks
         self._heard: list[Happening] = []
         self._decided: list[Command] = []
+        self._jobs: Iterable[Job] | None = None
+        """All that there are, once that is known."""
         self._parts: dict[int, dict[int, str]] = {}
         """The verdicts on the pings of a batch, as far as they have come."""
 
@@ -100,7 +102,8 @@ class NoticeSender(Source):
         self._decided += self._notices.reconcile(refused, invalid, self._clocks().wall)
 
     def retain(self, jobs: Iterable[Job]) -> None:
-        """Let go what waits for receivers that are in no file any more."""
+        """Let go what waits for receivers that are in no file any more; `jobs` are all, now and later."""
+        self._jobs = jobs
         self._decided += self._notices.retain(jobs)
 
     def test(self, job: str | None) -> list[Notice]:
@@ -111,12 +114,20 @@ class NoticeSender(Source):
 
     def _answered(self, number: int, _part: int | None, answer: str) -> None:
         self._decided += self._notices.outbox.answered(number, answer, self._clocks().wall)
+        self._let_go(answer)
 
     def _pinged(self, batch: int, part: int | None, answer: str) -> None:
         if part is not None:
             self._parts[batch][part] = answer
             return
-        self._decided += self._notices.pings.answered(batch, self._parts.pop(batch), answer, self._clocks().wall)
+        verdicts = self._parts.pop(batch)
+        self._decided += self._notices.pings.answered(batch, verdicts, answer, self._clocks().wall)
+        self._let_go(answer, *verdicts.values())
+
+    def _let_go(self, *answers: str) -> None:
+        """What was on its way while its receiver was taken out is let go where it comes back."""
+        if self._jobs is not None and any(answer != "sent" for answer in answers):
+            self._decided += self._notices.retain(self._jobs)
 
 
 def ping_order(receiver: str, pings: Sequence[Mapping[str, Any]], seconds: int = 40) -> dict[str, Any]:

@@ -216,3 +216,16 @@ def test_a_heartbeat_that_nobody_takes(pinging: Pinging) -> None:
     assert f"the heartbeat {url} can't be sent: {url}: Connection refused" == said[0]["message"]
     assert [said[0]["message"]] == [it for it in pinging.call("Status")["troubles"] if "heartbeat" in it]
     assert "succeeded" == pinging.wait(pinging.run("a"))["state"]
+
+
+def test_a_check_that_is_taken_out_while_it_hangs(pinging: Pinging) -> None:
+    """What was on its way is not tried again."""
+    with WebServer(b"", "hang") as pinging.web:
+        pinging.begin(f"jobs: {{a: {{command: 'true', ping: '{pinging.web.url}/uuid'}}}}")
+        pinging.wait(pinging.run("a"))
+        wait_for(lambda: pinging.web.requests, why="it hangs")
+        pinging.write("jobs.yaml", "jobs: {b: {command: 'true'}}")
+        wait_for(lambda: "error" in pinging.call("Describe", job="a"), why="the key is gone")
+        assert pinging.call("Notices")["notices"]
+    wait_for(lambda: not pinging.call("Notices")["notices"], why="nothing waits")
+    assert [] == [trouble for trouble in pinging.call("Status")["troubles"] if "ping" in trouble]

@@ -129,6 +129,18 @@ def test_urls_of_ones_own() -> None:
     assert ["https://kuma/T?status=up", "https://kuma/T"] == told.urls
 
 
+def test_a_success_that_a_failure_has_followed() -> None:
+    """It is not told late, even if nobody is to be told of the failure."""
+    told = Pinged(Job(id="a", command="x", ping=Ping(success="https://snitch/T")))
+    told.away = {"https://": "all later 0 away"}
+    told.over("a@1")
+    told.pass_time(MINUTE)
+    told.over("a@2", 1)
+    told.away = {}
+    told.pass_time(HOUR)
+    assert ([], {}) == (told.urls, told.saved)
+
+
 def test_a_url_with_a_query() -> None:
     """The convention is about its path; what was behind it stays."""
     wish = Ping("https://hc.example.org/key/slug/?create=1#x")
