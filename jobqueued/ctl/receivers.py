@@ -65,7 +65,7 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
         sender = Sender.of(config.notifier if daemon == 0 else pwd.getpwuid(daemon).pw_name)
     except KeyError:
         yield Problem(file, 0, 0, "notifier", _NOBODY.format(config.notifier), "warning")
-        return
+        sender = Sender(config.notifier, 0, frozenset())  # whoever it will be may do what somebody may
     if barred := _bars(sender, sys.executable):
         message = f"{sender.name} can't start {sys.executable}, as it may not enter {barred}"
         yield Problem(file, 0, 0, "notifier", f"{message}; accepted: a user who can, such as root", "warning")
@@ -79,7 +79,10 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
             yield Problem(job.file, job.line, 0, key, message, "warning", job.id)
 
 
-_NOBODY = "no user {!r} on this host, so no notice is sent; accepted: a user of this host"
+_NOBODY = (
+    "no user {!r} on this host, so no notice is sent; "
+    "accepted: a user of this host (systemd-sysusers jobqueue.conf makes jobqueue)"
+)
 
 
 def _sends(wish: Notify) -> bool:

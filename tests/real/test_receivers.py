@@ -112,12 +112,14 @@ def test_what_the_sender_may_not() -> None:
 
 def test_the_sender_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has to be there as soon as anything is to be sent, and to reach our Python."""
-    nobody = Settings(notifier="no-such-user")
-    assert [] == [*receivers.problems((), nobody, Paths.under(tmp_path), 0)]
+    unused = Settings(notifier="no-such-user")
+    assert [] == [*receivers.problems((), unused, Paths.under(tmp_path), 0)]
     beating = Settings(notifier="no-such-user", heartbeat=Heartbeat(HOOK, 60))
     (problem,) = receivers.problems((), beating, Paths.under(tmp_path), 0)
     assert ("notifier", str(Paths.under(tmp_path).config)) == (problem.key, problem.file)
     assert "no user 'no-such-user' on this host, so no notice is sent" in problem.message
+    nobody, missing = found(tmp_path, Notify(command=("/nonexistent",)), notifier="no-such-user")
+    assert ("notifier", "notify.command") == (nobody.partition(":")[0], missing.partition(":")[0])
     monkeypatch.setattr(Sender, "barred", lambda _self, _path: "/root")
     (barred, *_) = found(tmp_path, Notify(apprise=("ntfy://x",)))
     assert f"{ME.pw_name} can't start {sys.executable}, as it may not enter /root; accepted: a user who can" in barred
