@@ -28,8 +28,7 @@ UNBOUNDED = 1 << 62
 
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
 
-HIDDEN = "***"
-"""A secret, as those are told it who may know no more."""
+HIDDEN = "***"  # a secret, as those are told it who may know no more
 CommandLine = str | tuple[str, ...]
 """A text for the shell, or a program and its arguments."""
 
@@ -171,7 +170,7 @@ class Job:
     """A definition: what to run, when, under which rules.  `keys.JOB_KEYS` documents the fields of the same name.
 
     `triggers` are the compiled form of all that the clock does, `offset` (ns) is the job's own part of `spread`;
-    without `escalation` the host's counts; `file` and `line` say where the job was defined.
+    without `escalation` the host's counts; `file` and `line` say where it was defined; `asks_pam`: PAM may refuse it.
     """
 
     id: str
@@ -194,6 +193,7 @@ class Job:
     working_directory: str | None = None
     group: str | None = None
     groups: tuple[str, ...] | None = None
+    asks_pam: bool = False
     stdin: str = ""
     environment: tuple[tuple[str, str], ...] = ()
     environment_file: tuple[str, ...] = ()

@@ -15,9 +15,9 @@ from tests.support.house import PACKAGE, files, imports, tree
 WINGS: dict[str, list[str]] = {
     "child": [
         "text", "signals", "instants", "documents", "attempt_life", "process", "unix_socket", "atomic_file", "wire",
-        "trust", "tree", "cgroup", "identity", "posixspawn", "budget", "shutdown", "control_socket", "account", "caps",
-        "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt", "title",
-        "sending", "supervisor", "callers", "lost", "questions", "launcher",
+        "trust", "tree", "cgroup", "identity", "pam", "posixspawn", "budget", "shutdown", "control_socket", "account",
+        "caps", "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt",
+        "title", "sending", "supervisor", "callers", "lost", "questions", "launcher",
     ],
     "child/notifier": [
         "template", "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "ping",

@@ -179,6 +179,7 @@ class LaunchSpec(TypedDict):
     user: str | None
     group: str | None
     groups: Sequence[str] | None
+    asks_pam: NotRequired[bool]
     working_directory: str | None
     stdin: str
     environment: dict[str, str]

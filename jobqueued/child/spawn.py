@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from jobqueued.child import posixspawn, wire
+from jobqueued.child import pam, posixspawn, wire
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.environment import Environment, arguments
@@ -264,6 +264,7 @@ class _Steps:
         gid, groups = self._plan.groups
         uid = self._plan.user.uid
         if not self._plan.user.is_us:
+            pam.check(self._plan.order, self._plan.user)
             self.step = "stdio"
             os.fchown(self._plan.output, uid, gid)  # who opens /dev/stderr opens the pipe anew
             self.step = "keyring"

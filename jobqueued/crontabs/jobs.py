@@ -143,7 +143,7 @@ class _Reading:
         owner = self.place.owner or entry.user or ""
         values: dict[str, Any] = {
             "user": entry.user or owner, "command": entry.command, "stdin": entry.stdin or "",
-            "concurrency": UNLIMITED, "catch_up": CatchUp.NONE, "leave_children": True,
+            "concurrency": UNLIMITED, "catch_up": CatchUp.NONE, "leave_children": True, "asks_pam": True,
             **keys_of(entry, owner, mails=self.host.mails),
         }  # fmt: skip
         parts = parts_of(entry.command) if expand else None

@@ -41,6 +41,7 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "user": job.user,
         "group": job.group,
         "groups": job.groups,
+        "asks_pam": job.asks_pam,
         "working_directory": job.working_directory,
         "stdin": job.stdin,
         "environment": {**dict(job.environment), **environment(run.placed), **identity, **_told(run, logs)},
