@@ -93,7 +93,7 @@ install:
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d completion/jobqueuectl.fish
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued README.md CHANGELOG.md docs/*.md
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/metrics docs/metrics/*
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/examples etc/jobqueued.yaml etc/jobqueue.d/*
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/examples etc/jobqueued.yaml etc/jobqueue.d/* systemd/cron.conf
 
 # All that `make install` has put there, but for /etc; job files, state and records stay.
 uninstall:

@@ -1,11 +1,12 @@
-# Completion of jobqueuectl in bash, with the names of jobs and runs.  An @ ends a word there, and none of ours.
+# Completion of jobqueuectl in bash, with the names of jobs and runs.  An @ and a : end a word there, and none of ours.
 _jobqueuectl() {
-    local line=${COMP_LINE:0:COMP_POINT} words current whole head='' type value
+    local line=${COMP_LINE:0:COMP_POINT} words current whole head='' breaks='' type value
     read -ra words <<<"$line"
     current=$((${#words[@]} - 1))
     [[ $line == *[[:space:]] ]] && current=${#words[@]}
     whole=${words[current]-}
-    [[ $whole == *@* && $COMP_WORDBREAKS == *@* ]] && head=${whole%"${whole##*@}"}
+    breaks=${COMP_WORDBREAKS//[^@:]/}
+    [[ -n $breaks && $whole == *[$breaks]* ]] && head=${whole%"${whole##*[$breaks]}"}
     while IFS=, read -r type value; do
         case $type in
             dir) compopt -o dirnames ;;

@@ -34,7 +34,7 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
 from jobqueued.host.linux import has_own_tmp
 from jobqueued.host.log import Log
-from jobqueued.host.other_cron import other_cron
+from jobqueued.host.other_cron import known_cron, other_cron
 from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
@@ -77,9 +77,7 @@ def _watches(paths: Paths, config: Settings, store: Store, *, of_cron: bool) -> 
     return Watches([Watch(paths.jobs, read, kept), *tables], scripts)
 
 
-_TWO_CRONS = (
-    "cron's tables are not read, as {} runs their jobs; stop it (systemctl disable --now cron) and restart jobqueued"
-)
+_ONE_CRON = "stop it (systemctl disable --now cron) and restart jobqueued"
 
 
 class Daemon:
@@ -312,8 +310,13 @@ class Daemon:
     def _troubles(self) -> list[str]:
         """All that lasts; what begins to be so later is told by a source, or by one of these."""
         barred = self._link.shortfall(self._scheduler.catalog)[1]
-        cron = [_TWO_CRONS.format(self._other_cron)] if self._other_cron else []
-        return [*self._unknown_groups, *cron, *self._loop.troubles, *barred, *self._decisions.troubles]
+        return [
+            *self._unknown_groups,
+            *self._troubles_with_cron(),
+            *self._loop.troubles,
+            *barred,
+            *self._decisions.troubles,
+        ]
 
     def _ended(self, run: RunId, record: Record) -> None:
         for ticket in self._methods.waiters.pop(run, []):
@@ -332,3 +335,10 @@ class Daemon:
         self._service_manager.tell_ready(self._summary())
         for ticket, value in self._reload.answers():
             self._control.reply(ticket, value)
+
+    def _troubles_with_cron(self) -> list[str]:
+        """Another cron daemon beside cron's tables here, at the start or by now."""
+        if self._other_cron:
+            return [f"cron's tables are not read, as {self._other_cron} runs their jobs; {_ONE_CRON}"]
+        other = known_cron(self._paths.host) if self._watches.scripts is not None else ""
+        return [f"cron's tables are run twice, as {other} runs their jobs, too; {_ONE_CRON}"] if other else []

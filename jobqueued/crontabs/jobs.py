@@ -75,7 +75,7 @@ def read_jobs_in_steps(
         reading.take(item)
         if not number % _LINES_A_STEP:
             yield
-        if len(reading.jobs) > MAX_JOBS or len(reading.problems) >= MAX_PROBLEMS:
+        if len(reading.jobs) > MAX_JOBS:
             break
     return reading.end()
 
@@ -117,7 +117,10 @@ class _Reading:
         if len(self.jobs) > MAX_JOBS:
             message = f"found more than {MAX_JOBS} jobs; accepted: at most that in a table; the others are not run"
             self._tell(self.jobs[MAX_JOBS].line, message)
-        problems = sorted(self.problems, key=lambda problem: (problem.severity, problem.line))[:MAX_PROBLEMS]
+        problems = sorted(self.problems, key=lambda problem: (problem.severity, problem.line))
+        if (more := len(problems) - MAX_PROBLEMS) > 0:
+            last = problems[MAX_PROBLEMS - 1]
+            problems[MAX_PROBLEMS - 1 :] = [last._replace(message=f"{last.message}; and {more} more problems")]
         return tuple(self.jobs[:MAX_JOBS]), problems
 
     def _take_entry(self, entry: Entry) -> None:
@@ -125,7 +128,7 @@ class _Reading:
             self.loose.pop(comment.line, None)
         if entry.dos and not self.dos:
             self.dos = entry.line
-        own, problems = options(entry.above, self.place.owner)
+        own, problems = options(entry.above, None if self.place.owner == "root" else self.place.owner)
         for problem in problems:
             self.problems.append(problem._replace(file=self.file, message=f"{problem.message}; its job is not run"))
         if problems:

@@ -13,17 +13,24 @@ PID_FILE = Path("run/crond.pid")
 """Below the host's root; Debian's cron, cronie and bcron lock it."""
 REBOOTED = Path("run/crond.reboot")
 """Below the host's root: what was due at this boot is not any more (Debian's cron, and packages that install one)."""
+_GENERATED = Path("run/systemd/generator/cron.target.wants")
+"""The timers of systemd-cron, which has no daemon."""
 _NAMES = frozenset((b"cron", b"crond", b"bcron-sched", b"fcron", b"busybox-crond"))
 _FLOCK = struct.Struct("hhqqi")
 
 
 def other_cron(host: Path) -> str:
     """Another cron daemon in words, "" if there is none: who locks the PID file, or is root's and called so."""
+    if (known := known_cron(host)) or host != Path("/"):
+        return known
+    return next((f"{name.decode()} (pid {pid})" for pid, name in _of_root() if name in _NAMES), "")
+
+
+def known_cron(host: Path) -> str:
+    """The same without a look at all processes."""
     if (pid := _holder(host / PID_FILE)) is not None:
         return f"a cron daemon (pid {pid or 'unknown'}) that has {host / PID_FILE}"
-    if host != Path("/"):
-        return ""
-    return next((f"{name.decode()} (pid {pid})" for pid, name in _of_root() if name in _NAMES), "")
+    return "systemd-cron" if (host / _GENERATED).exists() else ""
 
 
 def _holder(file: Path) -> int | None:

@@ -266,6 +266,11 @@ class TestOtherCron:
         (tmp_path / PID_FILE).write_text("4711\n")
         assert other_cron(tmp_path) == ""
 
+    def test_systemd_cron(self, tmp_path: Path) -> None:
+        """It has no daemon, but timers."""
+        (tmp_path / "run/systemd/generator/cron.target.wants").mkdir(parents=True)
+        assert other_cron(tmp_path) == "systemd-cron"
+
     def test_flock(self, tmp_path: Path) -> None:
         """Whoever holds the PID file runs; what is written there is who."""
         file = tmp_path / PID_FILE
@@ -343,3 +348,9 @@ def test_beside_another_cron_nothing_runs_twice(host: Host) -> None:
     (trouble,) = (text for text in host.call("Status")["troubles"] if "cron" in text)
     assert trouble.startswith("cron's tables are not read, as a cron daemon (pid unknown) that has ")
     assert "restart jobqueued" in trouble
+    host.kill()
+    host.start("--config", str(host.root / "jobqueued.yaml"))
+    assert ["a"] != [job["id"] for job in host.call("List")["jobs"]]
+    with open(file, "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert any("cron's tables are run twice" in text for text in host.call("Status")["troubles"])

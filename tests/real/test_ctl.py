@@ -1404,12 +1404,12 @@ def test_documents_have_a_version(tmp_path: Path, words: tuple[str, ...]) -> Non
     assert SHAPES[words] <= document.keys()
 
 
-def completed(root: Path, line: str) -> list[str]:
-    """What bash offers for a line by the completion that is installed."""
+def completed(root: Path, line: str, does: str = "from jobqueued.ctl.main import main; sys.exit(main())") -> list[str]:
+    """What bash offers for a line by the completion that is installed, where the program `does` that."""
     script = Path(__file__).parents[2] / "completion" / "jobqueuectl.bash"
     ask_bash = f'. {script}; COMP_LINE=$1 COMP_POINT=${{#1}}; _jobqueuectl "$2"; printf "%s\\n" "${{COMPREPLY[@]}}"'
     program = root / "jobqueuectl"
-    program.write_text(f"#!{sys.executable}\nimport sys\nfrom jobqueued.ctl.main import main\nsys.exit(main())\n")
+    program.write_text(f"#!{sys.executable}\nimport sys\n{does}\n")
     program.chmod(0o755)
     words = ["bash", "-c", ask_bash, "-", line, str(program)]
     done = subprocess.run(words, env=environment(JOBQUEUE_ROOT=str(root)), capture_output=True, text=True, check=True)
@@ -1424,6 +1424,13 @@ def test_completion(tmp_path: Path) -> None:
     assert ["nightly-backup", "x"] == completed(tmp_path, "jobqueuectl show ")
     assert ["143", "142"] == completed(tmp_path, "jobqueuectl show nightly-backup@14")
     assert [] == completed(tmp_path / "run", "jobqueuectl show ni")
+
+
+def test_completion_of_a_job_with_a_colon(tmp_path: Path) -> None:
+    """Jobs of crontabs have one in their name, which ends a word for bash, too."""
+    names = 'print("plain,cron.d/munin:cron-1f"); print("plain,cron.d/munin:cron-1f@12")'
+    assert ["cron.d/munin:cron-1f", "cron.d/munin:cron-1f@12"] == completed(tmp_path, "jobqueuectl show cron", names)
+    assert ["cron-1f", "cron-1f@12"] == completed(tmp_path, "jobqueuectl show cron.d/munin:c", names)
 
 
 def test_check_reads_the_standard_input() -> None:

@@ -180,6 +180,8 @@ def test_a_users_locks_are_the_users_own() -> None:
     (job,) = jobs_of("# jobqueue: {locks: [disk]}\n@daily x\n")
     assert job.locks == (Claim("alice/disk", exclusive=True),)
     assert {*JOB_KEYS, "id"} >= OF_A_USER
+    (job,) = jobs_of("# jobqueue: {locks: [disk], priority: 5}\n@daily x\n", Place("crontabs/root", "root"))
+    assert (job.locks, job.priority) == ((Claim("disk", exclusive=True),), 5)
 
 
 def test_what_has_no_effect_is_said() -> None:
@@ -250,6 +252,14 @@ def test_run_parts_taken_apart_keeps_guard_and_order() -> None:
 def test_only_a_plain_call_of_run_parts_is_taken_apart(command: str, expected: tuple[str, str, str] | None) -> None:
     """With options that change more than what is said, and where it is not sure, the line runs as it is."""
     assert parts_of(command) == expected
+
+
+def test_however_much_is_wrong_the_rest_runs() -> None:
+    """A hundred problems are told, and how many there are more."""
+    jobs, problems = at_once(read_jobs_in_steps(b"61 * * * * x\n" * 150 + b"@daily y\n", "f", ALICE, HOST))
+    assert ["y"] == [job.command for job in jobs]
+    assert (len(problems), problems[-1].line) == (100, 100)
+    assert str(problems[-1]).endswith("; this line is not run; and 50 more problems")
 
 
 def test_a_table_is_bounded_and_read_in_small_steps() -> None:
