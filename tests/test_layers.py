@@ -34,7 +34,7 @@ WINGS: dict[str, list[str]] = {
         "process_types", "notify_keys", "keys", "foreign",
         "settings_keys", "reader", "oddities", "schema",
     ],
-    "crontabs": ["words", "table", "names", "options", "run_parts", "variables", "jobs"],
+    "crontabs": ["words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "audit": ["timeline", "comparison"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [

@@ -8,25 +8,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobqueued.crontabs import names
 from jobqueued.crontabs.options import is_option, options
+from jobqueued.crontabs.periods import OF_ANACRON, is_run_by_crontab, when
 from jobqueued.crontabs.run_parts import Parts, parts_of
 from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Form, Item, read_in_steps
 from jobqueued.crontabs.variables import Unusable, keys_of
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.yamltext import MAX_BYTES, Steps
-from jobqueued.model import DAY, CatchUp, Claim, Job
+from jobqueued.model import DAY, CatchUp, Claim, Job, to_instant
 from jobqueued.problem import Problem
 from jobqueued.text import size
-from jobqueued.timing.schedule import Schedule, ScheduleError, offset
+from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, offset
 
 MAX_JOBS = 1000
 """Jobs of one table, which come into force in one turn, as those of one job file."""
 UNLIMITED = 1000
 """Runs of one job at a time: cron knows no bound, and this is the highest that there is."""
 _LINES_A_STEP = 20
+_ROOT = "root"
 _AS_OF_ANACRON: dict[str, Any] = {
     "concurrency": 1, "catch_up": CatchUp.LATEST, "catch_up_window": 31 * DAY,
 }  # fmt: skip
@@ -37,16 +40,19 @@ _NOT_RUN = "; this line is not run"
 class Place(NamedTuple):
     """A table as its jobs are named after it: `id` (``cron.d/munin``), and whose it is (None: the system's).
 
-    `expand`: lines of run-parts are taken apart, unless a line says otherwise.
+    `expand`: lines of run-parts are taken apart, unless a line says otherwise.  `periodic`: it is an anacrontab.
     """
 
     id: str
     owner: str | None = None
     expand: bool = False
+    periodic: bool = False
 
     @property
     def form(self) -> Form:
         """The form of its lines."""
+        if self.periodic:
+            return Form.ANACRON
         return Form.SYSTEM if self.owner is None else Form.USER
 
 
@@ -128,7 +134,7 @@ class _Reading:
             self.loose.pop(comment.line, None)
         if entry.dos and not self.dos:
             self.dos = entry.line
-        own, problems = options(entry.above, None if self.place.owner == "root" else self.place.owner)
+        own, problems = options(entry.above, None if self.place.owner == _ROOT else self.place.owner)
         for problem in problems:
             self.problems.append(problem._replace(file=self.file, message=f"{problem.message}; its job is not run"))
         if problems:
@@ -143,12 +149,15 @@ class _Reading:
     def _jobs_of(self, entry: Entry, own: dict[str, Any]) -> Iterator[Job]:
         """The job of a line, or those of its scripts."""
         name, expand = own.pop("id", None), own.pop("expand", self.place.expand)
-        owner = self.place.owner or entry.user or ""
+        owner = self.place.owner or entry.user or _ROOT
         values: dict[str, Any] = {
             "user": entry.user or owner, "command": entry.command, "stdin": entry.stdin or "",
             "concurrency": UNLIMITED, "catch_up": CatchUp.NONE, "leave_children": True, "asks_pam": True,
             **keys_of(entry, owner, mails=self.host.mails),
         }  # fmt: skip
+        if self.place.periodic:
+            yield from self._periodic(entry, name, {**values, **OF_ANACRON, **own})
+            return
         parts = parts_of(entry.command) if expand else None
         if parts is not None:
             yield from self._scripts(entry, parts, {**values, **_AS_OF_ANACRON}, own)
@@ -160,6 +169,24 @@ class _Reading:
         """An id that none of the table's has: of lines that are alike the first keeps it."""
         self.taken[job_id] += 1
         return job_id if self.taken[job_id] == 1 else f"{job_id}.{self.taken[job_id]}"
+
+    def _periodic(self, entry: Entry, name: str | None, values: dict[str, Any]) -> Iterator[Job]:
+        """The job of a line of an anacrontab."""
+        if is_run_by_crontab(entry):
+            self._tell(entry.line, "is not run, as /etc/crontab has that directory run", "warning")
+            return
+        job_id = self._free(f"{self.place.id}:{name or names.of_table(entry.name)}")
+        expression, minutes = when(entry)
+        if minutes is None:
+            yield self._job(job_id, entry._replace(schedule=expression), values)
+            return
+        zone = values.pop("timezone", self.host.timezone)
+        anchor = At.read(datetime(1970, 1, 1, minutes // 60, minutes % 60), zone).instant
+        shift = offset(values["spread"], job_id, self.host.seed) if "spread" in values else 0
+        yield Job(
+            id=job_id, every=entry.days * DAY, anchor=to_instant(anchor), timezone=zone, offset=shift,
+            triggers=(Every(entry.days * DAY, anchor),), file=self.file, line=entry.line, **values,
+        )  # fmt: skip
 
     def _scripts(self, entry: Entry, parts: Parts, values: dict[str, Any], own: dict[str, Any]) -> Iterator[Job]:
         directory = parts.directory.rpartition("/")[2]

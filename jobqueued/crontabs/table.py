@@ -30,11 +30,17 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*\$?", re.ASCII)
 _ONLY_ON_ERROR = re.compile(r"-n[ \t]+")
 
 
+_PERIODS = {"@daily": 1, "@weekly": 7, "@monthly": 30, "@yearly": 365, "@annually": 365}
+_PERIOD, _DELAY = re.compile(r"[1-9]\d{0,2}", re.ASCII), re.compile(r"\d{1,4}", re.ASCII)
+_NAME = re.compile(r"[\w.-]+", re.ASCII)
+
+
 class Form(StrEnum):
-    """The forms of a crontab: that of the system has a column with the user."""
+    """The forms of a table: that of the system has a column with the user; an anacrontab has period, delay and name."""
 
     USER = "user"
     SYSTEM = "system"
+    ANACRON = "anacron"
 
 
 class Comment(NamedTuple):
@@ -59,6 +65,9 @@ class Entry(NamedTuple):
     it has none.  `quiet`: a ``-`` before it keeps it out of syslog.  `only_on_error`: a ``-n`` before its command keeps
     its output from being mailed where it succeeds (cronie's).  `dos`: the line ends with a carriage return, which cron
     would take for a part of the command, and which is not in `command` and `stdin` here.
+
+    Of an anacrontab `schedule` is the period as written, `days` is how long that is, `delay` the minutes before the
+    start, and `name` the job's.
     """
 
     line: int
@@ -71,6 +80,9 @@ class Entry(NamedTuple):
     quiet: bool = False
     only_on_error: bool = False
     dos: bool = False
+    name: str = ""
+    days: int = 0
+    delay: int = 0
 
 
 class Flaw(NamedTuple):
@@ -161,6 +173,8 @@ class _Reading:
         line = line.lstrip(" \t")
         if line.startswith("="):
             raise _Wrong("bad name", "found no name before `=`; accepted: NAME = value")
+        if self._form is Form.ANACRON:
+            return self._periodic(number, line, above, dos)
         quiet = line.startswith("-")
         schedule, rest = _when(line[1:].lstrip(" \t") if quiet else line)
         user, rest = self._user(rest)
@@ -168,9 +182,29 @@ class _Reading:
         command, stdin = split_command(rest[flag.end() :] if flag else rest)
         if not command or command.startswith("*"):
             raise _Wrong("bad command", _no_command(command, self._form))
+        return Entry(number, schedule, user, command, stdin, self._set_by_now(), above, quiet, flag is not None, dos)
+
+    def _periodic(self, number: int, line: str, above: tuple[Comment, ...], dos: bool) -> Entry:
+        """A line of an anacrontab."""
+        period, delay, name, command = (*_BLANKS.split(line, 3), "", "", "")[:4]
+        if period not in _PERIODS and not _PERIOD.fullmatch(period):
+            found = f"found the period {_short(period)}; accepted: days, 1 to 999, or {' '.join(_PERIODS)}"
+            raise _Wrong("bad period", found)
+        if not _DELAY.fullmatch(delay):
+            raise _Wrong("bad delay", f"found the delay {_short(delay)!r}; accepted: minutes, 0 to 9999")
+        if not _NAME.fullmatch(name):
+            raise _Wrong("bad job identifier", f"found the name {_short(name)!r}; accepted: letters, digits and . _ -")
+        if not command:
+            raise _Wrong("bad command", "found no command; accepted: one behind period, delay and name")
+        days = _PERIODS.get(period) or int(period)
+        own = self._set_by_now()
+        return Entry(number, period, None, command, None, own, above, dos=dos, name=name, days=days, delay=int(delay))
+
+    def _set_by_now(self) -> tuple[tuple[str, str], ...]:
+        """The variables, which lines between two assignments share."""
         if self._environment is None:
             self._environment = tuple(self._variables.items())
-        return Entry(number, schedule, user, command, stdin, self._environment, above, quiet, flag is not None, dos)
+        return self._environment
 
     def _user(self, rest: str) -> tuple[str | None, str]:
         """The user of a line of the system, and what is behind."""

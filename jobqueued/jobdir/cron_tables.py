@@ -10,19 +10,22 @@ from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table
 from jobqueued.host.other_cron import REBOOTED
 from jobqueued.jobdir.acceptance import Content
-from jobqueued.jobdir.kinds import CRON_D, CRONTAB, SPOOL, Kind
+from jobqueued.jobdir.kinds import CRON_D, CRONTAB, CRONTAB_AND_ANACRONTAB, SPOOL, Kind
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.yamltext import Steps
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings, machine_id
 
+_ANACRON = "usr/sbin/anacron"
+
 
 def watches(paths: Paths, config: Settings, kept: Mapping[str, bytes], scripts: Scripts) -> list[Watch]:
     """The watched directories of cron's tables; `kept` are the texts accepted last, of all files."""
     host = Host(config.timezone, machine_id(), mails=_takes_mails(config), boots=not (paths.host / REBOOTED).exists())
     expand = config.cron.get("expand", False)
-    kinds = zip((CRONTAB, CRON_D, SPOOL), paths.crontabs, strict=True)
+    of_etc = CRONTAB if os.access(paths.host / _ANACRON, os.X_OK) else CRONTAB_AND_ANACRONTAB
+    kinds = zip((of_etc, CRON_D, SPOOL), paths.crontabs, strict=True)
     return [Watch(directory, partial(_read, kind, host, scripts, expand), kept, kind) for kind, directory in kinds]
 
 
@@ -32,10 +35,10 @@ def _read(kind: Kind, host: Host, scripts: Scripts, expand: bool, data: bytes, p
 
 
 def place_of(kind: Kind, path: str, *, expand: bool = False) -> Place:
-    """The place of a table, after which its jobs are named: crontab, cron.d/NAME or crontabs/USER."""
+    """The place of a table, after which its jobs are named: crontab, anacrontab, cron.d/NAME or crontabs/USER."""
     name = os.path.basename(path)
-    if kind is CRONTAB:
-        return Place(name, expand=expand)
+    if kind.prefix == CRONTAB.prefix:
+        return Place(name, expand=expand, periodic=name == "anacrontab")
     if kind is SPOOL:  # a directory of a user's may hang whoever lists it
         return Place(kind.prefix + of_table(name), name)
     return Place(kind.prefix + of_table(name), expand=expand)

@@ -9,7 +9,7 @@ import re
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobqueued.child.trust import Refused, check_path, name_of, quoted
 from jobqueued.jobdir import trust
@@ -124,9 +124,11 @@ CRON_D = Kind(
     prefix="cron.d/", lenient=True, optional=True, follows=True,
 )  # fmt: skip
 CRONTAB = Kind(
-    reads="crontab".__eq__, is_foreign=_never, is_meant=_never, read=_read_of_system, prefix="etc/", lenient=True,
-    optional=True, follows=True,
+    reads=frozenset(("crontab",)).__contains__, is_foreign=_never, is_meant=_never, read=_read_of_system,
+    prefix="etc/", lenient=True, optional=True, follows=True,
 )  # fmt: skip
+CRONTAB_AND_ANACRONTAB = replace(CRONTAB, reads=frozenset(("crontab", "anacrontab")).__contains__)
+"""Where no anacron is there to read its own."""
 SPOOL = Kind(
     reads=_is_of_spool, is_foreign=_never, is_meant=_never, read=_read_of_user, prefix="crontabs/", lenient=True,
     optional=True, sticky=True,

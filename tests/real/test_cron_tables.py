@@ -256,6 +256,19 @@ def test_scripts_of_run_parts_are_jobs_of_their_own(tmp_path: Path) -> None:
     tables.close()
 
 
+def test_an_anacrontab_is_read_where_no_anacron_does(tmp_path: Path) -> None:
+    """So nothing of it runs twice."""
+    program = tmp_path / "usr/sbin/anacron"
+    program.parent.mkdir(parents=True)
+    for is_there in (False, True):
+        if is_there:
+            program.touch(0o755)
+        tables = Tables(tmp_path)
+        tables.write(tables.etc / "anacrontab", "1 5 mine /opt/mine\n")
+        assert tables.scan() == ({} if is_there else {"anacrontab": ["anacrontab:mine"]})
+        tables.close()
+
+
 class TestOtherCron:
     """Another cron daemon."""
 

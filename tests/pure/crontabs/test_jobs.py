@@ -254,6 +254,52 @@ def test_only_a_plain_call_of_run_parts_is_taken_apart(command: str, expected: t
     assert parts_of(command) == expected
 
 
+ANACRON = Place("anacrontab", periodic=True)
+
+
+def test_an_anacrontab_is_due_at_times_and_caught_up() -> None:
+    """Of cronie's own, and periods that no calendar has; one that /etc/crontab has as well is left to it."""
+    text = """SHELL=/bin/sh
+MAILTO=root
+RANDOM_DELAY=45
+START_HOURS_RANGE=3-22
+1\t5\tmine\t\tnice /opt/mine 100%
+@monthly 65 monthly.job /opt/monthly
+3 10 third /opt/third
+7 25 cron.weekly nice run-parts /etc/cron.weekly
+"""
+    mine, monthly, third = jobs_of(text, ANACRON)
+    assert (mine.id, mine.command, mine.user) == ("anacrontab:mine", "nice /opt/mine 100%", "root")
+    assert (mine.schedule, mine.spread) == (("5 3 * * *",), 45 * MINUTE)
+    assert (mine.catch_up, mine.catch_up_window, mine.concurrency) == (CatchUp.LATEST, 365 * DAY, 1)
+    assert mine.locks == (Claim("anacrontab", exclusive=True),)
+    assert (monthly.id, monthly.schedule) == ("anacrontab:monthly.job", ("5 4 1 * *",))
+    assert (third.schedule, third.every) == ((), 3 * DAY)
+    start = to_instant(datetime(2026, 1, 1, tzinfo=UTC))
+    first, second = (to_datetime(it - third.offset) for it in third.next_starts(start, 2))
+    assert (first.hour, first.minute, (second - first).days) == (2, 10, 3)
+    assert problems_of(text, ANACRON) == ["f:8: is not run, as /etc/crontab has that directory run"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("0 5 a x", "found the period 0; accepted: days, 1 to 999, or @daily"),
+        ("@hourly 5 a x", "found the period @hourly; accepted: days, 1 to 999, or @daily"),
+        ("1 soon a x", "found the delay 'soon'; accepted: minutes, 0 to 9999"),
+        ("1 5 a/b x", "found the name 'a/b'; accepted: letters, digits and . _ -"),
+        ("1 5 a", "found no command; accepted: one behind period, delay and name"),
+        ("1", "found the delay ''; accepted: minutes"),
+        ("START_HOURS_RANGE=x\n1 5 a x", "found START_HOURS_RANGE='x' above it; accepted: hours, as in 6-22"),
+    ],
+)
+def test_a_wrong_line_of_an_anacrontab_costs_itself(line: str, said: str) -> None:
+    """As in a crontab."""
+    jobs, (problem,) = at_once(read_jobs_in_steps(f"1 1 z y\n{line}\n".encode(), "f", ANACRON, HOST))
+    assert ["anacrontab:z"] == [job.id for job in jobs]
+    assert said in str(problem)
+
+
 def test_however_much_is_wrong_the_rest_runs() -> None:
     """A hundred problems are told, and how many there are more."""
     jobs, problems = at_once(read_jobs_in_steps(b"61 * * * * x\n" * 150 + b"@daily y\n", "f", ALICE, HOST))

@@ -1,0 +1,42 @@
+"""Lines of an anacrontab: anacron asks what has not run for a period; here a job is due at times, and caught up."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jobqueued.crontabs.run_parts import parts_of
+from jobqueued.crontabs.table import Entry
+from jobqueued.crontabs.variables import Unusable
+from jobqueued.jobfile.yamltext import quoted
+from jobqueued.model import DAY, CatchUp, Claim
+
+_HOURS = re.compile(r"([01]?\d|2[0-3])(?:-\d{1,2})?", re.ASCII)
+_HALF_PAST_SEVEN = 7 * 60 + 30
+"""Minutes: when Debian starts anacron in the morning."""
+_DAYS = {1: "* * *", 7: "* * 0", 30: "1 * *", 31: "1 * *", 365: "1 1 *"}
+"""The day fields of the periods that a calendar has."""
+_BY_CRONTAB = frozenset(("/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly", "/etc/cron.monthly"))
+OF_ANACRON: dict[str, Any] = {
+    "concurrency": 1, "catch_up": CatchUp.LATEST, "catch_up_window": 365 * DAY,
+    "locks": (Claim("anacrontab", exclusive=True),),
+}  # fmt: skip
+"""Each job runs once after a time in which the host was down, and none beside another."""
+
+
+def is_run_by_crontab(entry: Entry) -> bool:
+    """Tell whether it is one of the lines that a package puts there, of which /etc/crontab has the same."""
+    parts = parts_of(entry.command)
+    return parts is not None and parts.directory in _BY_CRONTAB
+
+
+def when(entry: Entry) -> tuple[str, int | None]:
+    """The cron expression of a period, or "" and the minutes of the day at which it is due each so many days."""
+    hours = dict(entry.environment).get("START_HOURS_RANGE", "")
+    begin = _HOURS.fullmatch(hours)
+    if hours and not begin:
+        raise Unusable(f"found START_HOURS_RANGE={quoted(hours)} above it; accepted: hours, as in 6-22")
+    minutes = ((int(begin[1]) * 60 if begin else _HALF_PAST_SEVEN) + entry.delay) % (24 * 60)
+    if entry.days in _DAYS:
+        return f"{minutes % 60} {minutes // 60} {_DAYS[entry.days]}", None
+    return "", minutes
