@@ -14,7 +14,8 @@ from tests.support.house import PACKAGE, files, imports, tree
 
 WINGS: dict[str, list[str]] = {
     "child": [
-        "text", "signals", "instants", "documents", "attempt_life", "process", "unix_socket", "atomic_file", "wire",
+        "text", "json_values", "signals", "instants", "documents", "attempt_life", "process", "unix_socket",
+        "atomic_file", "wire",
         "trust", "tree", "cgroup", "identity", "pam", "posixspawn", "budget", "shutdown", "control_socket", "account",
         "caps", "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt",
         "title", "sending", "supervisor", "callers", "lost", "questions", "launcher",
@@ -99,7 +100,7 @@ STANDARD = {
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 
 PURE_OF_CHILD = {
-    "child/text", "child/signals", "child/instants", "child/documents", "child/attempt_life", "child/notifier/template",
+    "child/text", "child/json_values", "child/signals", "child/instants", "child/documents", "child/attempt_life", "child/notifier/template",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 

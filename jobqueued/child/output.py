@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 
 from jobqueued.child import atomic_file, documents
 from jobqueued.child.budget import Common
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.journald import Stream
+from jobqueued.child.json_values import showable
 from jobqueued.child.text import size
 
 _CHUNK = 1 << 16
@@ -16,8 +16,6 @@ _PART, _MOST_KEPT = 20, 4 << 30
 """By default a twentieth of a disk is kept free, and no more than these bytes."""
 TAIL = 2048
 """Bytes of output that the record has itself."""
-_UNSHOWABLE = re.compile("[\0\ufdd0-\ufdef\ufffe\uffff]")
-"""Characters that JSON may hold but its readers refuse: the record is to be the same text everywhere."""
 
 
 class Output:
@@ -167,4 +165,4 @@ def kept_by_default(disk: os.statvfs_result) -> int:
 
 def shown(tail: bytes) -> str:
     """The end of an output as the record has it."""
-    return _UNSHOWABLE.sub("\ufffd", tail.decode(errors="replace"))
+    return showable(tail.decode(errors="replace"))

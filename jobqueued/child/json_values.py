@@ -1,0 +1,47 @@
+"""Values of JSON that come from outside and are kept: what every reader of a record can read, no deeper than it can."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+DEEPEST = 16
+"""Objects and lists in one another."""
+_NUMBERS = range(-(2**63), 2**64)
+"""Whole numbers that programs in other languages can read."""
+_INFINITE = float("inf")
+_OF_A_KEY = 40
+_UNSHOWABLE = re.compile("[\0\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+"""Characters that JSON may hold but its readers refuse: a record is to be the same text everywhere."""
+
+
+def showable(text: str) -> str:
+    """The text with U+FFFD for what some reader of JSON would refuse."""
+    return _UNSHOWABLE.sub("\ufffd", text)
+
+
+def compact(value: object) -> str:
+    """One line of ASCII."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def flaws(value: object, place: str, depth: int = 1) -> Iterator[str]:
+    """Tell what is wrong with a value, and where: ``data["a"][0]: found nan; …``."""
+    items: Any = ()
+    if isinstance(value, dict):
+        items = ((f"[{json.dumps(key)[:_OF_A_KEY]}]", item) for key, item in value.items())
+    elif isinstance(value, list):
+        items = ((f"[{index}]", item) for index, item in enumerate(value))
+    elif isinstance(value, float) and not -_INFINITE < value < _INFINITE:
+        yield f"{place}: found {value}; accepted: a finite number"
+    elif isinstance(value, int) and value not in _NUMBERS:
+        yield f"{place}: found a number of {len(str(abs(value)))} digits; accepted: one of at most 64 bits, or a text"
+    else:
+        return
+    if depth > DEEPEST:
+        yield f"{place}: found more than {DEEPEST} levels; accepted: objects and lists at most so deep"
+        return
+    for below, item in items:
+        yield from flaws(item, f"{place}{below}", depth + 1)
