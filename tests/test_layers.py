@@ -15,10 +15,12 @@ from tests.support.house import PACKAGE, files, imports, tree
 WINGS: dict[str, list[str]] = {
     "child": [
         "text", "json_values", "signals", "instants", "documents", "attempt_life", "process", "unix_socket",
-        "atomic_file", "wire",
-        "trust", "tree", "cgroup", "identity", "pam", "posixspawn", "budget", "shutdown", "control_socket", "account",
-        "caps", "environment", "lockfile", "journald", "spawn", "output", "ending", "record", "marks", "attempt",
-        "title", "sending", "supervisor", "callers", "lost", "questions", "launcher",
+        "atomic_file", "wire", "trust", "tree", "cgroup", "identity", "pam", "posixspawn", "budget", "shutdown",
+        "control_socket", "audience", "account",
+         "caps", "environment", "lockfile", "journald", "spawn", "starting",
+        "output", "ending", "record", "marks", "attempt",
+         "title", "sending", "supervisor", "callers", "lost",
+        "questions", "launcher",
     ],
     "child/notifier": [
         "template", "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "ping",

@@ -31,6 +31,15 @@ def replace(path: str, data: bytes, mode: int = 0o640) -> None:
         raise
 
 
+def sync(path: str) -> None:
+    """Make a file, and its name, durable where that can be; "" is none."""
+    for target in (path, os.path.dirname(path)) if path else ():
+        with contextlib.suppress(OSError):
+            descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+
 def kept(path: str) -> tuple[str, int, int]:
     """A directory with its mode and group, as `restore` takes it; one that is not there, as `opened` would make it."""
     try:

@@ -9,13 +9,14 @@ import signal
 import socket
 import time
 
-from jobqueued.child import cgroup, record, spawn, tree, wire
+from jobqueued.child import cgroup, record, tree, wire
 from jobqueued.child.account import NEVER, Account
 from jobqueued.child.attempt_life import COMMAND_LIVES, NOTHING_TO_END, IllegalStep, State, Step, after
+from jobqueued.child.audience import Audience
 from jobqueued.child.budget import Common
 from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.control_socket import REST, ControlSocket, Loop
+from jobqueued.child.control_socket import REST, Loop
 from jobqueued.child.documents import UNSTARTED, Record
 from jobqueued.child.ending import FIRST_PAUSE, Ending
 from jobqueued.child.identity import StartFailed
@@ -23,6 +24,7 @@ from jobqueued.child.lockfile import BUSY, Busy, LockFiles
 from jobqueued.child.marks import Marks
 from jobqueued.child.output import Output
 from jobqueued.child.shutdown import Shutdown
+from jobqueued.child.starting import start
 
 _DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
@@ -43,16 +45,20 @@ class Attempt:
     ) -> None:  # fmt: skip
         """`home`: where cgroups are (cgroup.prepare).  `last`: afterwards this supervisor leaves the pool."""
         self.name, self._directory = name, directory
-        self.leaves = False
-        """True once this supervisor has to leave its pool."""
         self._state = State.CLAIMING
         self._last = last
-        self._launcher, self._wakeups, self._shutdown, self._common = launcher, wakeups, shutdown, common
+        self._wakeups, self._shutdown, self._common = wakeups, shutdown, common
+        self._audience = Audience(name, launcher)
         self._loop = Loop(self._contain)
         self._marks = Marks(directory, name)
         self._cgroup = Cgroup(home, name)
         self._account = Account(self._cgroup)
         self._drain_until, self._mishaps = NEVER, 0
+
+    @property
+    def leaves(self) -> bool:
+        """True once this supervisor has to leave its pool."""
+        return self._audience.leaves
 
     def _step(self, step: Step) -> bool:
         """Take a step of the table; False: it leads to where we are, and nothing is to be done.
@@ -82,7 +88,7 @@ class Attempt:
             if declined is None:
                 return self._live()
         self._step(Step.DECLINE)
-        self._say(declined)
+        self._audience.say(declined)
         return ""
 
     def _begin(self, held: contextlib.ExitStack) -> str | None:
@@ -94,8 +100,8 @@ class Attempt:
             self._draft = record.Draft(self._order, self._caps)
             self._locks = LockFiles(self._order["locks"], self._order["user"])
             held.callback(self._locks.free)
-            self._control = self._listen()
-            held.callback(self._control.close)
+            self._listen()
+            held.callback(self._audience.close)
             self._output = Output.of(self._order, self._common)
             held.callback(self._output.shut)
             self._locks.take()
@@ -124,7 +130,7 @@ class Attempt:
         except StartFailed as failure:
             self._step(Step.FAIL)
             self._clear()
-            return self._not_started(failure)
+            return self._draft.not_started(failure, self._output)
         self._watch()
         return self._record()
 
@@ -141,7 +147,7 @@ class Attempt:
                 self._mark_end(document)
             except OSError as error:
                 if path and self._shutdown.began():
-                    self.leaves = True
+                    self._audience.leaves = True
                     return path
                 self._bide(document, error, pause)
                 pause = min(2 * pause, _LONGEST_TRY)
@@ -155,25 +161,24 @@ class Attempt:
         self._lose()
         return ""
 
+    def _be_there(self) -> None:
+        """From now on who follows is heard, and the end of the host."""
+        self._audience.accept()
+        self._loop.on(self._shutdown.descriptor, self._look_for_shutdown)
+
     def _bide(self, document: Record, error: OSError, seconds: float) -> None:
         """R can't be written: whoever follows hears why the run is not over, and is heard; what is left goes on."""
-        verdict = (document["reason"] or document["state"])[:200]
-        reason = f"it is over ({verdict}), but its run directory can't be written: {error.strerror}"
-        if reason != self._ending.reason:
-            self._tell_stopping(reason)
-        self._control.accept()
-        self._loop.on(self._shutdown.descriptor, self._look_for_shutdown)
+        reason = f"it is over ({record.verdict(document)}), but its run directory can't be written: {error.strerror}"
+        if reason != self._audience.reason:
+            self._audience.stopping(reason)
+        self._be_there()
         if self._state is State.LEAVING:
             self._loop.on(self._output.reading, self._pump)
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self._loop.turn(left)
+        self._loop.go_on(seconds)
 
     def _lose(self) -> None:
         """Tell of it, and end what it has left: without R nothing would tell of that."""
-        status = self._draft.status
-        self._say(f"lost {self.name} {'-' if status is None else status}")
-        self._control.hang_up()
+        self._audience.lost(self._draft.status)
         if self._state is State.LEAVING:
             self._step(Step.CLEAR)
         self._clear()
@@ -181,8 +186,8 @@ class Attempt:
 
     # the start
 
-    def _listen(self) -> ControlSocket:
-        return ControlSocket(self._directory, self._loop, self._greeting, self._asked)
+    def _listen(self) -> None:
+        self._audience.listen(self._directory, self._loop, self._asked)
 
     def _claim(self) -> None:
         """From here on it may have run: the token tells where to look for what is left if all who know of it die."""
@@ -193,14 +198,7 @@ class Attempt:
         before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._draft.begin()
         warnings = self._locks.examined()
-        step = "cgroup"
-        try:
-            self._cgroup.make()
-            self._caps.apply()
-            step = "start"
-            started = spawn.spawn(self._order, self._output.writing, self._cgroup)
-        except OSError as error:
-            raise StartFailed(step, error.errno or 0, str(error.strerror)) from None
+        started = start(self._order, self._cgroup, self._caps, self._output.writing)
         afterwards = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._step(Step.START)
         self._draft.pid, self._draft.warnings = started.pid, [*self._caps.warnings, *warnings, *started.warnings]
@@ -208,7 +206,7 @@ class Attempt:
         self._account.begin(time.monotonic(), watched=self._caps.sampled is not None)
         self._ending.begin(time.monotonic())
         self._write_pid(before, afterwards)
-        self._say(f"started {self.name} {started.pid} {self._draft.started}")
+        self._audience.say(f"started {self.name} {started.pid} {self._draft.started}")
 
     def _clear(self) -> None:
         """End what there is of it: a start that failed may have begun something, a profile, and what it started."""
@@ -228,8 +226,7 @@ class Attempt:
         """Until the main process has ended, nothing of the run is left, and its output is drained (or given up)."""
         self._loop.on(self._wakeups, self._reap)
         self._loop.on(self._output.reading, self._pump)
-        self._loop.on(self._shutdown.descriptor, self._look_for_shutdown)
-        self._control.accept()
+        self._be_there()
         self._reap()
         while self._state not in NOTHING_TO_END or self._output.reading in self._loop:
             try:
@@ -280,13 +277,8 @@ class Attempt:
             self._tell_to_end(reason, told=told)
 
     def _tell_to_end(self, reason: str, *, told: bool = False) -> None:
-        self._tell_stopping(reason)
+        self._audience.stopping(reason)
         self._ending.tell(time.monotonic(), told=told)
-
-    def _tell_stopping(self, reason: str) -> None:
-        self._ending.reason = reason
-        self._say(f"stopping {self.name} {reason}")
-        self._control.tell(f"stopping {reason}")
 
     def _kill(self, now: float) -> None:
         if warning := self._ending.warning():
@@ -349,17 +341,6 @@ class Attempt:
         self._cgroup.remove()
         self._marks.leave()
 
-    # what is told
-
-    def _greeting(self) -> list[str]:
-        return ["live", *([f"stopping {self._ending.reason}"] if self._ending.reason else [])]
-
-    def _say(self, notice: str) -> None:
-        try:
-            self._launcher.send(notice.encode()[: wire.NOTICE])
-        except OSError:  # R tells it: to the next launcher, or to this one when we end
-            self.leaves = True
-
     def _warn(self, text: str) -> None:
         self._draft.warnings.append(text)
 
@@ -377,11 +358,6 @@ class Attempt:
             self._warn("cannot remove its cgroup: a process in it does not end")
         return draft.finished(state, reason, facts, self._output, over=over)
 
-    def _not_started(self, failure: StartFailed) -> Record:
-        if spawn.is_system_trouble(failure):
-            return self._draft.failed(UNSTARTED, str(failure), self._output)
-        return self._draft.failed("failed", f"start_failed: {failure}", self._output)
-
     def _write_record(self, document: Record) -> str:
         return "" if document["state"] == UNSTARTED else record.write(self._order, document)
 
@@ -393,7 +369,5 @@ class Attempt:
         self._step(Step.MARK)
 
     def _farewell(self) -> None:
-        self.leaves = self.leaves or self._last or self._state is State.LEFT
-        self._control.tell("ended")
-        self._control.hang_up()
-        self._say(f"{'left' if self.leaves else 'ended'} {self.name}")
+        self._audience.leaves |= self._last or self._state is State.LEFT
+        self._audience.farewell()

@@ -64,6 +64,12 @@ class Loop:
         for descriptor in [resting for resting, until in self._resting.items() if until <= time.monotonic()]:
             self.on(descriptor, self._ready[descriptor])
 
+    def go_on(self, seconds: float) -> None:
+        """Do what there is to do for so long."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.turn(left)
+
     def _act(self, descriptor: int) -> None:
         try:
             self._ready[descriptor]()

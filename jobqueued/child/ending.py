@@ -17,15 +17,14 @@ FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 class Ending:
     """Of one attempt.  `deadline` is when it has timed out, `kill_at` when SIGKILL is due (monotonic).
 
-    `reason` is told while it is ended; `cause` is the verdict, whatever its command makes of the signal.
+    `cause` is the verdict, whatever its command makes of the signal.
     """
 
-    __slots__ = ("_cgroup", "_order", "_pause", "cause", "deadline", "kill_at", "reason")
+    __slots__ = ("_cgroup", "_order", "_pause", "cause", "deadline", "kill_at")
 
     def __init__(self, order: LaunchSpec, cgroup: Cgroup) -> None:
         self._order, self._cgroup = order, cgroup
         self.deadline = self.kill_at = NEVER
-        self.reason = ""
         self.cause: tuple[str, str] | None = None
         self._pause = FIRST_PAUSE
 

@@ -7,10 +7,19 @@ import resource
 import signal
 import time
 
-from jobqueued.child import atomic_file, wire
+from jobqueued.child import atomic_file, spawn, wire
 from jobqueued.child.account import Account
 from jobqueued.child.caps import Caps
-from jobqueued.child.documents import UNKNOWN_OF_ATTEMPT, AttemptRecord, End, LaunchSpec, Record, with_attempt
+from jobqueued.child.documents import (
+    UNKNOWN_OF_ATTEMPT,
+    UNSTARTED,
+    AttemptRecord,
+    End,
+    LaunchSpec,
+    Record,
+    with_attempt,
+)
+from jobqueued.child.identity import StartFailed
 from jobqueued.child.instants import to_text
 from jobqueued.child.output import Output
 from jobqueued.child.signals import signal_name
@@ -79,9 +88,12 @@ class Draft:
             **account.figures(self._usage),
         }  # fmt: skip
 
-    def failed(self, state: str, reason: str, output: Output) -> Record:
+    def not_started(self, failure: StartFailed, output: Output) -> Record:
         """The whole record of one that could not be started."""
         self._ended = time.time_ns()
+        state, reason = "failed", f"start_failed: {failure}"
+        if spawn.is_system_trouble(failure):
+            state, reason = UNSTARTED, str(failure)
         return self.finished(state, reason, {}, output, over=True)
 
     def finished(self, state: str, reason: str | None, facts: End, output: Output, *, over: bool) -> Record:
@@ -94,6 +106,11 @@ class Draft:
             "failover": self._order["failover"], "output": output.report(over=over),
         }  # fmt: skip
         return with_attempt(self._order["record"], attempt)
+
+
+def verdict(record: Record) -> str:
+    """Its end in a few words."""
+    return (record["reason"] or record["state"])[:200]
 
 
 def write(order: LaunchSpec, record: Record) -> str:

@@ -7,8 +7,6 @@ import errno
 import json
 import os
 import re
-import select
-import signal
 import sys
 import time
 from typing import Any
@@ -48,7 +46,7 @@ def send(document: int) -> tuple[str, list[str]]:
         is_denied = isinstance(error, StartFailed) and (error.step == "user" or error.number == errno.EACCES)
         return f"later 0 {printable(str(error))[:_SHOWN]}{_OTHER_USER * is_denied}", []
     finally:
-        _end_all(time.monotonic() + AFTERWARDS)
+        tree.end_all(time.monotonic() + AFTERWARDS)
     lines = [printable(line)[:_SHOWN] for line in answer.decode(errors="replace").splitlines()]
     parts = [line for line in lines if _PART.match(line)]
     if lines and lines[-1].partition(" ")[0] in ("sent", "later", "never"):
@@ -65,30 +63,14 @@ def _run(user: str | None, notice: str) -> bytes:
             pid = spawn.spawn(_spec(user, notice), writing, Cgroup(-1, "")).pid
         finally:
             os.close(writing)
-        if not _ends(pid):
-            _end_all(0)
+        if not tree.one_ends([pid], SECONDS):
+            tree.end_all(0)
             return b"later 0 it took more than %d s" % SECONDS
         with contextlib.suppress(BlockingIOError):
             return os.read(reading, _ANSWER)
         return b""
     finally:
         os.close(reading)
-
-
-def _ends(pid: int) -> bool:
-    """Wait until the process has ended; False: it does not."""
-    return _one_ends([pid], SECONDS)
-
-
-def _one_ends(pids: list[int], seconds: float) -> bool:
-    """Wait until one of these children has ended; False: none does in time."""
-    watched: list[int] = []
-    try:
-        watched += map(os.pidfd_open, pids)
-        return bool(select.select(watched, [], [], seconds)[0])
-    finally:
-        for descriptor in watched:
-            os.close(descriptor)
 
 
 def _spec(user: str | None, notice: str) -> LaunchSpec:
@@ -102,14 +84,3 @@ def _spec(user: str | None, notice: str) -> LaunchSpec:
         "umask": 0o077, "working_directory": "/", "stdin": notice, "attributes": {"limits": limits},
     }  # fmt: skip
     return spec  # type: ignore[no-any-return]
-
-
-def _end_all(until: float) -> None:
-    """Nothing of it stays beyond an instant (CLOCK_MONOTONIC): whatever it has started is ours by now."""
-    while children := tree.children():
-        if (left := until - time.monotonic()) <= 0:
-            tree.signal_all(signal.SIGKILL)
-        _one_ends(children, max(left, 1.0))
-        with contextlib.suppress(ChildProcessError):
-            for pid in tree.ended():
-                os.waitpid(pid, 0)

@@ -6,7 +6,6 @@ inherits whatever the job leaves behind, so that "no child left" means that the 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -16,7 +15,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from jobqueued.child import identity, sending, spawn, tree, wire
+from jobqueued.child import atomic_file, identity, sending, spawn, tree, wire
 from jobqueued.child.attempt import Attempt
 from jobqueued.child.budget import Common
 from jobqueued.child.shutdown import Shutdown
@@ -74,7 +73,7 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
         name, directory = order
         if directory < 0:
             if name == wire.SYNC:
-                _sync(last)
+                atomic_file.sync(last)
             elif not _told(launcher, _answer(name)):
                 return
             continue
@@ -93,7 +92,7 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
             os.close(directory)
             entitle(NAME, _IDLE)
         if _gone(launcher) or shutdown.began():
-            _sync(last)
+            atomic_file.sync(last)
         if attempt.leaves:
             return
 
@@ -145,12 +144,3 @@ def _gone(launcher: socket.socket) -> bool:
     poll = select.poll()
     poll.register(launcher, 0)
     return bool(poll.poll(0))
-
-
-def _sync(path: str) -> None:
-    """Make the record file itself durable: no scheduler will commit this end soon."""
-    for target in (path, os.path.dirname(path)) if path else ():
-        with contextlib.suppress(OSError):
-            descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-            os.fsync(descriptor)
-            os.close(descriptor)

@@ -10,6 +10,12 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
+def last_line(data: bytes) -> str:
+    """The last line that is not blank, as of what a program has said before it failed; "": there is none."""
+    lines = data.decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
 def counted(count: int, noun: str) -> str:
     """A number with its noun: ``1 job``, ``2 jobs``."""
     return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -162,3 +163,25 @@ def _signal_held(pid: int, parent: int, number: int) -> None:
             signal.pidfd_send_signal(process, number)
     finally:
         os.close(process)
+
+
+def end_all(until: float) -> None:
+    """Let none of our children, nor what comes to us from them, live beyond an instant (CLOCK_MONOTONIC)."""
+    while ours := children():
+        if (left := until - time.monotonic()) <= 0:
+            signal_all(signal.SIGKILL)
+        one_ends(ours, max(left, 1.0))
+        with contextlib.suppress(ChildProcessError):
+            for pid in ended():
+                os.waitpid(pid, 0)
+
+
+def one_ends(pids: list[int], seconds: float) -> bool:
+    """Wait until one of these children has ended; False: none does in time."""
+    watched: list[int] = []
+    try:
+        watched += map(os.pidfd_open, pids)
+        return bool(select.select(watched, [], [], seconds)[0])
+    finally:
+        for descriptor in watched:
+            os.close(descriptor)

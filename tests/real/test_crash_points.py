@@ -63,8 +63,8 @@ SUPERVISOR = [
     ("spawn.spawn after 1", LOST),
     ("Attempt._write_pid before 1", LOST),
     ("Attempt._write_pid after 1", LOST),
-    ("Attempt._say before 1", LOST),
-    ("Attempt._say after 1", LOST),
+    ("Audience.say before 1", LOST),
+    ("Audience.say after 1", LOST),
     ("Attempt._watch before 1", LOST),
     ("Attempt._watch after 1", LOST),  # it reaped the job, and told nobody
     ("Attempt._write_record before 1", LOST),

@@ -57,9 +57,9 @@ LAUNCHER = [
 SUPERVISOR = [
     ("sending.send before 1", ONCE),
     ("sending._run before 1 …", ONCE),
-    ("sending._ends before 1", PERHAPS),
-    ("sending._ends after 1 …", TWICE),
-    ("sending._end_all before 1 …", TWICE),
+    ("tree.one_ends before 1", PERHAPS),
+    ("tree.one_ends after 1 …", TWICE),
+    ("tree.end_all before 1 …", TWICE),
     ("sending.send after 1 …", TWICE),
     ("supervisor._told before 1", TWICE),
     ("supervisor._told after 1", ONCE),

@@ -50,9 +50,9 @@ def arm(owner: Any, name: str, root: str) -> None:
 
 
 LAUNCHER_STEPS = ("_make_directory", "_write_spec", "_hand_over", "_hear")
-SUPERVISOR_STEPS = ("_listen", "_claim", "_write_pid", "_say", "_watch", "_write_record", "_mark_end", "_farewell")
+SUPERVISOR_STEPS = ("_listen", "_claim", "_write_pid", "_watch", "_write_record", "_mark_end", "_farewell")
 LINK_STEPS = ("launch", "notify", "_send")
-SENDING_STEPS = ("send", "_run", "_ends", "_end_all")
+SENDING_STEPS = ("send", "_run")
 SMTP_STEPS = ("mail", "rcpt", "data", "quit")
 
 NOTIFIER = f"""
@@ -68,7 +68,7 @@ PAUSE = 20_000_000
 
 def as_launcher(arguments: list[str]) -> None:
     """The launcher with the steps of launcher and supervisor armed."""
-    from jobqueued.child import attempt, launcher, questions, sending, spawn, supervisor
+    from jobqueued.child import attempt, audience, launcher, questions, sending, spawn, supervisor, tree
 
     root = os.path.dirname(os.path.dirname(arguments[0]))
     for name in LAUNCHER_STEPS:
@@ -76,10 +76,13 @@ def as_launcher(arguments: list[str]) -> None:
     for name in SUPERVISOR_STEPS:
         arm(attempt.Attempt, name, root)
     arm(spawn, "spawn", root)
+    arm(audience.Audience, "say", root)
     for name in ("put", "hand_over"):
         arm(questions.Questions, name, root)
     for name in SENDING_STEPS:
         arm(sending, name, root)
+    for name in ("one_ends", "end_all"):
+        arm(tree, name, root)
     arm(supervisor, "_told", root)
     if os.path.exists(f"{root}/notifier.py"):
         sending.NOTIFIER = f"{root}/notifier.py"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from jobqueued.child.notifier.notice import VERSION, Later, Never, Notice, OutOfTime
 from jobqueued.child.signals import signal_name
-from jobqueued.child.text import printable
+from jobqueued.child.text import last_line, printable
 
 TEMPORARY = 75
 """EX_TEMPFAIL of sysexits(3)."""
@@ -111,8 +111,7 @@ def _follow(pid: int, reading: int, notice: Notice, program: str) -> Ended:
             os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
-    lines = tail.decode(errors="replace").split("\n")
-    said = next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
+    said = f": {line}" if (line := last_line(tail)) else ""
     if code < 0:
         raise Later(f"{program} was ended by signal {-code} ({signal_name(-code)}){said}")
     return Ended(code, said)
