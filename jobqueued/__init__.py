@@ -18,14 +18,16 @@ _HOME = {
     "Schedule": "timing.schedule",
     "ScheduleError": "timing.schedule",
     "Scheduler": "core.scheduler",
+    "TelemetryHook": "telemetry",
     "read_jobs": "jobfile.reader",
+    "tell_hooks": "core.telemetry",
     "to_instant": "model",
     "to_text": "model",
 }
 
 __all__ = [
-    "Catalog", "HostLimits", "Job", "Now", "Run", "RunState", "Schedule", "ScheduleError", "Scheduler", "__version__",
-    "read_jobs", "to_instant", "to_text",
+    "Catalog", "HostLimits", "Job", "Now", "Run", "RunState", "Schedule", "ScheduleError", "Scheduler",
+    "TelemetryHook", "__version__", "read_jobs", "tell_hooks", "to_instant", "to_text",
 ]  # fmt: skip
 
 

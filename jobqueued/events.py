@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
@@ -102,7 +103,7 @@ class RunEnded:
 @dataclass(frozen=True, slots=True)
 class RunLost:
     """The attempt may have run, but whoever watched it is gone.  `wait_status` as of wait(2), where it is known;
-    `output` as the record has it: what there is in the file.
+    `output` as the record has it: what there is in the file; `telemetry`: what its hooks have said, None: nobody knows.
     """
 
     run: RunId
@@ -110,6 +111,7 @@ class RunLost:
     reason: str
     wait_status: int | None = None
     output: Output | None = None
+    telemetry: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from jobqueued.child.documents import TriggeredBy as TriggeredBy  # noqa: PLC041
 from jobqueued.child.instants import to_text as to_text  # noqa: PLC0414 (a word of the vocabulary, for everybody)
 from jobqueued.filenames import file_name
 from jobqueued.notify import NOBODY, Notify, Ping
+from jobqueued.telemetry import TelemetryHook
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -25,9 +26,7 @@ DAY = 24 * HOUR
 
 UNBOUNDED = 1 << 62
 """More than there will ever be."""
-
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
-
 HIDDEN = "***"  # a secret, as those are told it who may know no more
 CommandLine = str | tuple[str, ...]
 """A text for the shell, or a program and its arguments."""
@@ -241,6 +240,7 @@ class Job:
     journal_rate: int = 100
     redact: tuple[str, ...] = ()
     notify: Notify = NOBODY
+    telemetry_hooks: tuple[TelemetryHook, ...] = ()
     ping: Ping | None = None
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] | None = None

@@ -14,37 +14,36 @@ from tests.support.house import PACKAGE, files, imports, tree
 
 WINGS: dict[str, list[str]] = {
     "child": [
-        "text", "json_values", "signals", "instants", "documents", "attempt_life", "process", "unix_socket",
-        "atomic_file", "wire", "trust", "tree", "cgroup", "identity", "pam", "posixspawn", "budget", "shutdown",
-        "control_socket", "audience", "account",
-         "caps", "environment", "lockfile", "journald", "spawn", "starting",
-        "output", "ending", "record", "marks", "attempt",
-         "title", "sending", "supervisor", "callers", "lost",
-        "questions", "launcher",
+        "text", "json_values", "telemetry", "signals", "instants", "documents", "attempt_life", "process",
+        "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup", "identity", "pam", "posixspawn", "budget",
+        "shutdown", "control_socket", "audience", "account",
+         "caps", "environment", "lockfile", "journald", "spawn",
+        "starting", "output", "ending", "record", "marks", "attempt",
+         "title", "hook", "hooks", "attempt", "sending",
+        "supervisor", "callers", "lost", "questions", "launcher",
     ],
     "child/notifier": [
         "template", "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "ping",
         "apprise_urls", "main",
     ],
     "vocabulary": [
-        "text", "problem", "notify", "filenames", "model", "accounts", "saved", "events", "commands", "circles",
-        "catalog",
-        "source",
+        "text", "problem", "notify", "telemetry", "filenames", "model", "accounts", "saved", "events", "commands",
+        "circles", "catalog", "source",
     ],
     "timing": ["crontab", "cronexpr", "schedule", "catch_up", "due_times"],
     "jobfile": [
         "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
-        "process_types", "notify_keys", "keys", "foreign",
+        "process_types", "hook_keys", "notify_keys", "keys", "foreign",
         "settings_keys", "reader", "oddities", "schema",
     ],
     "crontabs": ["words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "audit": ["timeline", "comparison"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "recollection", "timers", "job_state",
-        "agenda", "changes", "scheduler_state", "turn", "dependencies", "skips", "completion", "host_hold", "validity",
-        "eligibility", "redefinition", "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why",
-        "attention", "scheduler", "trace",
+        "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "recollection", "timers",
+        "job_state", "agenda", "changes", "scheduler_state", "turn", "dependencies", "skips", "completion",
+        "host_hold", "validity", "eligibility", "redefinition", "occurrences", "jobs", "lock_clients", "attempts",
+        "forecast", "why", "attention", "scheduler", "trace",
     ],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
@@ -102,7 +101,8 @@ STANDARD = {
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 
 PURE_OF_CHILD = {
-    "child/text", "child/json_values", "child/signals", "child/instants", "child/documents", "child/attempt_life", "child/notifier/template",
+    "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants", "child/documents",
+    "child/attempt_life", "child/notifier/template",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 

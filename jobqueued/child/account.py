@@ -44,15 +44,26 @@ class Account:
         self.at = now + min(max(_FIRST, (now - self._began) / _DENSITY), self._longest)
         return used
 
+    def so_far(self) -> Figures:
+        """The figures while it lives: by samples, and by its cgroup."""
+        sampled: Figures = {
+            "memory_peak": self._peak or None,
+            "memory_mean": self._mean(),
+            "tasks_peak": self._tasks_peak or None,
+        }
+        return {**sampled, **self._cgroup.figures()}
+
+    def _mean(self) -> int | None:
+        lived = self._last - self._began
+        return round(self._area / lived) if lived else None
+
     def add(self, orphan: resource.struct_rusage) -> None:
         """One of its processes that was reaped apart from the main one."""
         self._orphans.append(orphan)
 
     def figures(self, main: resource.struct_rusage) -> Figures:
         """Seconds, bytes, tasks; None: not known.  `main`: the rusage of its main process."""
-        lived = self._last - self._began
-        mean = round(self._area / lived) if lived else None
-        return {**self._without_cgroup(main), "memory_mean": mean, **self._cgroup.figures()}
+        return {**self._without_cgroup(main), "memory_mean": self._mean(), **self._cgroup.figures()}
 
     def _without_cgroup(self, main: resource.struct_rusage) -> Figures:
         """The peak is of all of it if a sample is the highest, else of its largest process."""

@@ -19,6 +19,7 @@ from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.control_socket import REST, Loop
 from jobqueued.child.documents import UNSTARTED, Record
 from jobqueued.child.ending import FIRST_PAUSE, Ending
+from jobqueued.child.hooks import Hooks
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.lockfile import BUSY, Busy, LockFiles
 from jobqueued.child.marks import Marks
@@ -51,7 +52,7 @@ class Attempt:
         self._audience = Audience(name, launcher)
         self._loop = Loop(self._contain)
         self._marks = Marks(directory, name)
-        self._cgroup = Cgroup(home, name)
+        self._cgroup, self._home = Cgroup(home, name), home
         self._account = Account(self._cgroup)
         self._drain_until, self._mishaps = NEVER, 0
 
@@ -98,6 +99,7 @@ class Attempt:
             self._caps = Caps(self._order, self._cgroup)
             self._ending = Ending(self._order, self._cgroup)
             self._draft = record.Draft(self._order, self._caps)
+            self._hooks = Hooks(self.name, self._order, self._home, self._loop, self._marks, self._so_far)
             self._locks = LockFiles(self._order["locks"], self._order["user"])
             held.callback(self._locks.free)
             self._listen()
@@ -140,6 +142,8 @@ class Attempt:
         Where the host goes down, and R with it, the record file is enough.
         """
         self._locks.free()
+        if self._hooks and document["state"] != UNSTARTED:
+            self._tell_hooks(document)
         path, pause = "", _FIRST_TRY
         while self._marks.are_there():
             path = path or self._write_record(document)
@@ -160,6 +164,18 @@ class Attempt:
             return path
         self._lose()
         return ""
+
+    def _tell_hooks(self, document: Record) -> None:
+        """Let the hooks know of the end, once the record file has it: whatever becomes of them, or us, it is known."""
+        path = self._write_record(document) if self._marks.are_there() else ""
+        if path:
+            self._be_there()
+            self._hooks.see_off(document, path, self._audience)
+        else:
+            self._hooks.give_up("its record file can't be written")
+        self._draft.warnings += self._hooks.warnings()
+        document["telemetry"] = self._hooks.telemetry
+        self._audience.leaves |= self._hooks.left
 
     def _be_there(self) -> None:
         """From now on who follows is heard, and the end of the host."""
@@ -207,6 +223,7 @@ class Attempt:
         self._ending.begin(time.monotonic())
         self._write_pid(before, afterwards)
         self._audience.say(f"started {self.name} {started.pid} {self._draft.started}")
+        self._hooks.begin(time.monotonic())
 
     def _clear(self) -> None:
         """End what there is of it: a start that failed may have begun something, a profile, and what it started."""
@@ -238,7 +255,8 @@ class Attempt:
 
     def _wait(self) -> None:
         ending = self._ending
-        self._loop.turn(min(ending.deadline, ending.kill_at, self._drain_until, self._account.at) - time.monotonic())
+        times = ending.deadline, ending.kill_at, self._drain_until, self._account.at, self._hooks.at
+        self._loop.turn(min(times) - time.monotonic())
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
@@ -252,6 +270,8 @@ class Attempt:
             self._kill(now)
         if now >= self._drain_until:
             self._give_the_output_up()
+        if now >= self._hooks.at:
+            self._hooks.look(now)
 
     def _sample(self, now: float) -> None:
         excess = self._caps.exceeded(self._account.sample(now))
@@ -289,9 +309,12 @@ class Attempt:
         self._reap()
         if self._state in COMMAND_LIVES:
             self._stop("killed", reason)
+        elif self._state in NOTHING_TO_END and reason != self._audience.reason:  # which a new scheduler may repeat
+            self._hooks.give_up(reason)
 
     def _look_for_shutdown(self) -> None:
         if self._shutdown.began():
+            self._hooks.give_up("shutdown")
             self._reap()
             if self._state in COMMAND_LIVES:
                 self._stop("killed", "shutdown", told=True)
@@ -306,7 +329,7 @@ class Attempt:
                     self._draft.end()
                     self._ending.deadline = NEVER
                     self._step(Step.END)
-                else:
+                elif not self._hooks.reaped(pid):
                     self._account.add(os.wait4(pid, 0)[2])
         except ChildProcessError:
             if self._step(Step.EMPTY):
@@ -345,6 +368,9 @@ class Attempt:
         self._draft.warnings.append(text)
 
     # the record
+
+    def _so_far(self) -> Record:
+        return self._draft.so_far(self._audience.reason, self._account, self._output)
 
     def _record(self) -> Record:
         draft, ending = self._draft, self._ending

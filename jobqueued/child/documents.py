@@ -141,6 +141,7 @@ class Record(Facts):
     output: Output
     tags: list[str]
     metadata: dict[str, Any]
+    telemetry: NotRequired[dict[str, Any]]
     attempts: list[AttemptRecord]
     first_due: NotRequired[str]
     last_due: NotRequired[str]
@@ -161,6 +162,18 @@ class Attributes(TypedDict, total=False):
     oom_score_adj: int
     no_new_privs: bool
     cpus: Sequence[int]
+
+
+class Hook(TypedDict):
+    """A telemetry hook: its command, and for people its name; at which moments it is told, seconds between samples, and
+    those that it may take.
+    """
+
+    name: str
+    command: str | Sequence[str]
+    at: Sequence[str]
+    every: float
+    timeout: float
 
 
 class LaunchSpec(TypedDict):
@@ -197,6 +210,7 @@ class LaunchSpec(TypedDict):
     stop_signal: str
     leave_children: bool
     success_codes: Sequence[int]
+    hooks: NotRequired[list[Hook]]
     output: str
     output_limit: int
     keep_free: int | None

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 
-from jobqueued.child import tree, wire
+from jobqueued.child import hook, tree, wire
 from jobqueued.child.cgroup import Cgroup
 
 _LEFT = -1
@@ -66,7 +66,8 @@ class Lost:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for name in self._mains:
-            Cgroup.find(self._home, name).remove(0)
+            for each in (name, name + hook.CGROUP):
+                Cgroup.find(self._home, each).remove(0)
         if strays:
             return []
         over, self._mains = self._mains, {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from jobqueued.child import wire
 from jobqueued.child.documents import LaunchSpec, Record
@@ -79,6 +81,11 @@ class Marks:
         """Say which processes they are, where there is room; R/control tells that we live."""
         with contextlib.suppress(OSError):
             wire.write_mark(self._directory, wire.PID, mark.encode())
+
+    def telemetry(self, found: Mapping[str, Any]) -> None:
+        """Say what its hooks have said so far, where there is room: for whoever asks, and for its record if we die."""
+        with contextlib.suppress(OSError):
+            wire.write_telemetry(self._directory, found)
 
     def are_there(self) -> bool:
         """True while R is.  Without it the run is lost, also for a scheduler that did not judge it so."""

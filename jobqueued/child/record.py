@@ -88,6 +88,13 @@ class Draft:
             **account.figures(self._usage),
         }  # fmt: skip
 
+    def so_far(self, reason: str, account: Account, output: Output) -> Record:
+        """The record while it lives: the run so far, with what is known of this attempt; `reason`: why it is ended."""
+        known: End = {"pid": self.pid, "exit_code": None, "signal": None, "rusage": None, **account.so_far()}
+        live = self._attempt("stopping" if reason else "running", reason or None, known, output, over=False)
+        live["ended"] = None
+        return {**with_attempt(self._order["record"], live), "attempts": self._order["record"]["attempts"]}
+
     def not_started(self, failure: StartFailed, output: Output) -> Record:
         """The whole record of one that could not be started."""
         self._ended = time.time_ns()
@@ -98,14 +105,16 @@ class Draft:
 
     def finished(self, state: str, reason: str | None, facts: End, output: Output, *, over: bool) -> Record:
         """The whole record: that of the run so far with this attempt added.  `over`: no more output will come."""
-        attempt: AttemptRecord = {
+        return with_attempt(self._order["record"], self._attempt(state, reason, facts, output, over=over))
+
+    def _attempt(self, state: str, reason: str | None, facts: End, output: Output, *, over: bool) -> AttemptRecord:
+        return {
             **UNKNOWN_OF_ATTEMPT,
             "attempt": self._order["attempt"], "span_id": self._order.get("traceparent", "")[_SPAN] or None,
             "started": to_text(self.started), "ended": to_text(self._ended),
             "state": state, "reason": reason, "warnings": self.warnings, **facts, "enforced": self._caps.enforced,
             "failover": self._order["failover"], "output": output.report(over=over),
         }  # fmt: skip
-        return with_attempt(self._order["record"], attempt)
 
 
 def verdict(record: Record) -> str:

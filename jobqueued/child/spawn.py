@@ -50,10 +50,10 @@ class Started:
 class _Plan:
     """All that is known before the fork; looked up here, as a user database has no business in the forked child."""
 
-    __slots__ = ("argv", "attributes", "cgroup", "environment", "groups", "order", "output", "stdin", "user")
+    __slots__ = ("argv", "attributes", "cgroup", "environment", "groups", "order", "outputs", "stdin", "user")
 
-    def __init__(self, order: LaunchSpec, output: int, cgroup: Cgroup) -> None:
-        self.order, self.output, self.cgroup = order, output, cgroup
+    def __init__(self, order: LaunchSpec, outputs: tuple[int, int], cgroup: Cgroup) -> None:
+        self.order, self.outputs, self.cgroup = order, outputs, cgroup
         self.attributes: Mapping[str, Any] = order["attributes"]
         self.user = user_of(order["user"])
         other = not self.user.is_us or order["group"] is not None or order["groups"] is not None
@@ -63,9 +63,9 @@ class _Plan:
         self.stdin = _stdin(order["stdin"])
 
 
-def spawn(order: LaunchSpec, output: int, cgroup: Cgroup) -> Started:
-    """Start the job with `output` (a descriptor) as stdout and stderr, in a session of its own, inside its cgroup."""
-    plan = _Plan(order, output, cgroup)
+def spawn(order: LaunchSpec, output: int, cgroup: Cgroup, errors: int | None = None) -> Started:
+    """Start the job with these descriptors as stdout and stderr (None: the same), in its own session and cgroup."""
+    plan = _Plan(order, (output, output if errors is None else errors), cgroup)
     try:
         able = cgroup.directory < 0 or posixspawn.AVAILABLE
         if able and plan.groups is None and not plan.attributes and not plan.environment.login:
@@ -120,7 +120,7 @@ def _spawn(plan: _Plan) -> Started | None:
 
 
 def _posix_spawn(plan: _Plan, program: str, env: dict[str, str]) -> int:
-    streams = (plan.stdin, plan.output, plan.output)
+    streams = (plan.stdin, *plan.outputs)
     if plan.cgroup.directory >= 0:
         return posixspawn.spawn(program, plan.argv, env, streams, plan.cgroup.directory)
     actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(streams)]
@@ -235,7 +235,7 @@ class _Steps:
             self.step = "no_new_privs"
             _prctl(_PR_SET_NO_NEW_PRIVS)
         self.step = "stdio"
-        for source, target in ((plan.stdin, 0), (plan.output, 1), (plan.output, 2)):
+        for target, source in enumerate((plan.stdin, *plan.outputs)):
             os.dup2(source, target)
         self.step = "chdir"
         _change_directory(plan.order, plan.user, self._warn)
@@ -266,7 +266,8 @@ class _Steps:
         if not self._plan.user.is_us:
             pam.check(self._plan.order, self._plan.user)
             self.step = "stdio"
-            os.fchown(self._plan.output, uid, gid)  # who opens /dev/stderr opens the pipe anew
+            for output in self._plan.outputs:  # who opens /dev/stderr opens the pipe anew
+                os.fchown(output, uid, gid)
             self.step = "keyring"
             _join_keyring()
         self.step = "setgroups"

@@ -10,13 +10,13 @@ from jobqueued.child.identity import StartFailed
 from jobqueued.child.spawn import Started
 
 
-def start(order: LaunchSpec, cgroup: Cgroup, caps: Caps, output: int) -> Started:
-    """Start what is ordered, with `output` (a descriptor) as stdout and stderr; StartFailed."""
+def start(order: LaunchSpec, cgroup: Cgroup, caps: Caps, output: int, errors: int | None = None) -> Started:
+    """Start what is ordered, with these descriptors as stdout and stderr (None: the same); StartFailed."""
     step = "cgroup"
     try:
         cgroup.make()
         caps.apply()
         step = "start"
-        return spawn.spawn(order, output, cgroup)
+        return spawn.spawn(order, output, cgroup, errors)
     except OSError as error:
         raise StartFailed(step, error.errno or 0, str(error.strerror)) from None

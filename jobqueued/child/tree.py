@@ -20,31 +20,38 @@ _MOST_LOOKS = 1000
 """Some 3 ms."""
 _held: list[int] = []
 """The descriptor of the list of our children; none in a process that did not ask to hold it."""
+apart: set[int] = set()
+"""Children of ours that are no part of what we see to: keepers of hooks, each with all that is below it."""
 
 
-def hold_children() -> None:
-    """From now on `children` needs no further descriptor: what there may be to end is known when none is to be had.
+def hold_children() -> list[int]:
+    """From now on `children` needs no further descriptor, but the one that is returned; no child is apart.
 
-    Again after a fork: the list is that of the process that has opened it.
+    So what there may be to end is known when none is to be had.  Again after a fork: the list is that of the process
+    that has opened it.  An empty list: a kernel without it.
     """
+    apart.clear()
     while _held:
         os.close(_held.pop())
-    with contextlib.suppress(FileNotFoundError):  # a kernel without it
+    with contextlib.suppress(FileNotFoundError):
         _held.append(os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC))
+    return list(_held)
 
 
 def children() -> list[int]:
-    """Our children, the inherited ones included."""
+    """Our children, the inherited ones included, but those that are apart."""
     if not _held:
         return _children(os.getpid(), os.getpid())
     found = b""
     while more := os.pread(_held[0], _LIST, len(found)):
         found += more
-    return [int(child) for child in found.split()]
+    return [pid for pid in map(int, found.split()) if pid not in apart]
 
 
 def ended() -> Iterator[int]:
-    """The children that have ended, each to be reaped before the next; ChildProcessError: there is no child at all.
+    """The children that have ended, each to be reaped before the next; ChildProcessError: there is no other child.
+
+    Those that are apart are among them once they have ended, but while they live they are nobody's business here.
 
     By PTRACE_TRACEME a child makes us its tracer: it stops at each signal, which waits tell as well.  It is let go.
     Children may end and stop as fast as we look: what is beyond a bound is left for the next SIGCHLD, which is sent.
@@ -52,6 +59,8 @@ def ended() -> Iterator[int]:
     for _ in range(_MOST_LOOKS):
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if found is None:
+            if apart and not children():  # nobody but us reaps them, so the list is whole
+                raise ChildProcessError
             return
         if found.si_code != os.CLD_TRAPPED:
             yield found.si_pid
@@ -95,7 +104,8 @@ def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
 def usage() -> tuple[int, int]:
     """Bytes of memory and tasks of all below us."""
     memory = tasks = 0
-    for pid in (found := [pid for pid, _parent in walk([os.getpid()])]):
+    ours = children()
+    for pid in (found := [*ours, *(pid for pid, _parent in walk(ours))]):
         if (seen := stat(pid)) is not None:
             memory += seen.resident if len(found) == 1 else _share(pid, seen.resident)
             tasks += seen.threads

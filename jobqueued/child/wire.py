@@ -7,6 +7,7 @@ R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
     spawning  made with O_EXCL: whoever makes it decides alone whether to start   supervisor (a link: recovery)
               "<before on BOOTTIME> <own|shared>", and its cgroups as /proc/PID/cgroup has them
     pid       "<pid> <started ns, wall> <before> <after> <supervisor>", before and after on BOOTTIME   supervisor
+    telemetry what its hooks have said so far, one JSON object; telemetry.tmp before it is that   supervisor
     ended     the record as one line, complete only with its newline              supervisor
     lost      the wait status of a job whose supervisor died                      launcher (or that supervisor)
 
@@ -38,7 +39,8 @@ import resource
 import socket
 import stat
 import time
-from typing import NamedTuple, cast
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
 
 from jobqueued.child import atomic_file
 from jobqueued.child.documents import LaunchSpec, Record
@@ -47,9 +49,10 @@ VERSION = 8
 NOTICE = 1024
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"
+TELEMETRY, _NEW_TELEMETRY = "telemetry", "telemetry.tmp"
 LEFT = ".left"
 SYNC = "sync"
-MARKS = (SPEC, CONTROL, SPAWNING, PID, ENDED, LOST)
+MARKS = (SPEC, CONTROL, SPAWNING, PID, TELEMETRY, _NEW_TELEMETRY, ENDED, LOST)
 
 _CGROUPS = "cgroups"
 
@@ -115,6 +118,14 @@ def write_mark(directory: int, name: str, data: bytes = b"", mode: int = 0o600) 
         os.close(descriptor)
 
 
+def write_telemetry(directory: int, telemetry: Mapping[str, Any]) -> None:
+    """Make or replace R/telemetry; OSError: the one before is still there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_NEW_TELEMETRY, dir_fd=directory)
+    write_mark(directory, _NEW_TELEMETRY, encode(telemetry))
+    os.rename(_NEW_TELEMETRY, TELEMETRY, src_dir_fd=directory, dst_dir_fd=directory)
+
+
 def claim(directory: int, mark: SpawningMark) -> None:
     """Make R/spawning, as supervisors do; FileExistsError.  Where there is no room for what it tells, it is empty."""
     descriptor = os.open(SPAWNING, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
@@ -149,7 +160,7 @@ def read_spec(directory: int) -> LaunchSpec | None:
     return None
 
 
-def encode(document: LaunchSpec | Record) -> bytes:
+def encode(document: LaunchSpec | Record | Mapping[str, Any]) -> bytes:
     """One JSON object on one line, with its newline."""
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 

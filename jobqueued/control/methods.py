@@ -36,6 +36,7 @@ from jobqueued.jobfile.queue_types import is_name
 from jobqueued.metrics.readings import Readings
 from jobqueued.model import LIVE, Job, Now, Record, Run, RunId, TriggeredBy, to_instant, to_text
 from jobqueued.runs.lost_attempts import LostAttempts
+from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
 from jobqueued.state import record_files
 from jobqueued.state.faults import StoreError
@@ -187,6 +188,8 @@ class Methods:
         so_far = self._so_far(run)
         if not run.pid:
             return {"record": so_far}
+        if (telemetry := self._monitor.marks.telemetry(Name(run.id, run.attempt))) is not None:
+            so_far["telemetry"] = telemetry
         number = ticket()
 
         def then(used: dict[str, Any] | OSError | None) -> None:

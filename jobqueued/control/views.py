@@ -34,6 +34,7 @@ from jobqueued.notify import NOBODY, Notify
 from jobqueued.problem import Problem
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
+from jobqueued.telemetry import TelemetryHook
 from jobqueued.text import counted, duration
 
 _DURATIONS = (
@@ -209,6 +210,7 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
     if limits.get("cpu_time") is not None:
         limits["cpu_time"] /= SECOND
     found |= {"environment": dict(job.environment), "resource_limits": limits, "notify": _notify(job.notify)}
+    found["telemetry_hooks"] = [_hook(hook, hook.command) for hook in job.telemetry_hooks]
     found["ping"] = job.ping.settings if job.ping is not None else {}
     return found if whole else {**found, **_redacted(job)}
 
@@ -218,8 +220,15 @@ def _redacted(job: Job) -> dict[str, Any]:
     return {
         "command": job.told(job.command), "failover": job.told(job.failover), "redact": [HIDDEN] * len(job.redact),
         "environment": dict.fromkeys(dict(job.environment), HIDDEN), "stdin": HIDDEN if job.stdin else "",
+        "telemetry_hooks": [
+            _hook(hook, None if callable(hook.command) else job.told(hook.command)) for hook in job.telemetry_hooks
+        ],
         "notify": _without_urls(job.notify), "ping": dict.fromkeys(job.ping.settings, HIDDEN) if job.ping else {},
     }  # fmt: skip
+
+
+def _hook(hook: TelemetryHook, command: object) -> dict[str, Any]:
+    return {"command": command, "at": hook.at, "every": hook.every / SECOND, "timeout": hook.timeout / SECOND}
 
 
 def _notify(wish: Notify) -> dict[str, Any]:

@@ -92,6 +92,8 @@ def lost(turn: Turn, event: events.RunLost) -> None:
         lost = replace(run, state=lifecycle.after(run.state, Step.LOSE), reason=event.reason)
         job = state.catalog.get(run.id.job)
         document = record.lost(lost, job, state.limits, event.wait_status, event.output)
+        if event.telemetry is not None:
+            document["telemetry"] = event.telemetry
         attempt_ended(turn, run, document)
         if run.id not in state.runs:
             turn.do(WriteRecord(document))

@@ -144,6 +144,8 @@ def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: s
         return {**record, "state": RunState.LOST.value, "reason": "its supervisor is gone"}
     if started is None:
         return {**record, "state": RunState.STARTING.value}
+    if (telemetry := directories.telemetry(name)) is not None:
+        record["telemetry"] = telemetry
     _live, _, stopping = (greeting or "").partition("\nstopping ")
     return {
         **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,

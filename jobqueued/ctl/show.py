@@ -12,6 +12,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from jobqueued.child.telemetry import SAMPLE
 from jobqueued.control import views
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
@@ -176,12 +177,23 @@ def _escalation(it: Mapping[str, Any]) -> str:
     return f"{counted(it['points'], 'point')} every {duration(it['every'])}"
 
 
+def _hooks(hooks: Sequence[Mapping[str, Any]]) -> str:
+    """``push-metrics at start, sample (every 1 min), end``"""
+    return "; ".join(f"{_command(hook['command'])} at {', '.join(_moments(hook))}" for hook in hooks)
+
+
+def _moments(hook: Mapping[str, Any]) -> list[str]:
+    every = f" (every {duration(hook['every'])})"
+    return [f"{moment}{every * (moment == SAMPLE)}" for moment in hook["at"]]
+
+
 _AS: dict[str, Callable[[Any], str]] = {
     "command": _command,
     "failover": _command,
     "resource_limits": _amounts,
     "resources": _amounts,
     "escalation": _escalation,
+    "telemetry_hooks": _hooks,
     "umask": "{:04o}".format,
     "output_limit": size,
     "at": local,
@@ -301,6 +313,7 @@ def _labels(record: Record) -> list[Fact]:
     return [
         ("tags", ", ".join(record["tags"]) or None),
         ("metadata", json.dumps(record["metadata"]) if record["metadata"] else None),
+        ("telemetry", json.dumps(record["telemetry"]) if record.get("telemetry") else None),
     ]
 
 

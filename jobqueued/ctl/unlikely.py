@@ -70,8 +70,9 @@ def _of_files(job: Job) -> Iterator[tuple[str, str]]:
         with suppress(PermissionError):
             if not _exists(path):
                 yield "environment_file", f"{printable(path)} does not exist here; without it the job will not start"
-    for key, command in (("command", job.command), ("failover", job.failover)):
-        if command is not None and (message := _of_program(job, command)):
+    hooks = [("telemetry_hooks", hook.command) for hook in job.telemetry_hooks]
+    for key, command in (("command", job.command), ("failover", job.failover), *hooks):
+        if command is not None and not callable(command) and (message := _of_program(job, command)):
             yield key, message
     files = [("locks", claim.resource) for claim in job.locks if claim.resource.startswith("/")]
     for key, path in [*files, *(("on", on.name) for on in job.on if on.kind == "path")]:

@@ -5,6 +5,7 @@ The parser, JSON Schema (`schema.py`) and the keys in jobqueue.d(5) come from it
 
 from __future__ import annotations
 
+from jobqueued.jobfile.hook_keys import HOOKS
 from jobqueued.jobfile.notify_keys import NOTIFY, PING
 from jobqueued.jobfile.process_types import (
     ACCOUNT,
@@ -213,8 +214,8 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("ping", PING, "",
             "Check of healthchecks.io or its like that is told of each start, success and failure; what is behind the "
             "host is shown to nobody.", "https://hc-ping.com/UUID"),
-        Key("telemetry_hooks", one_or_more(PATH), "", "Programs that get the record of each run.",
-            "[/usr/local/bin/push-metrics]", planned=True),
+        Key("telemetry_hooks", HOOKS, "", "Programs that get the record of each run while it lives and at its end, and "
+            "may add to it.", "[/usr/local/bin/push-metrics]"),
         Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "", "Labels to find jobs by.",
             "[backup, nightly]"),
         Key("metadata", ANYTHING, "", "Data of any kind, copied to each record; 1.10 and 0x1F stay what is written.",

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from jobqueued.child import wire
-from jobqueued.child.documents import Attributes, LaunchSpec
+from jobqueued.child.documents import Attributes, Hook, LaunchSpec
 from jobqueued.commands import Launch
 from jobqueued.core import event_data, spans
 from jobqueued.core.record import triggered_by
-from jobqueued.model import SECOND, Job, Record, Run, RunId
+from jobqueued.core.telemetry import name_of
+from jobqueued.model import SECOND, CommandLine, Job, Record, Run, RunId
 from jobqueued.queue.placement import CPUS, environment
 from jobqueued.runs.marks import IDENTITY
 from jobqueued.state import record_files
+from jobqueued.telemetry import TelemetryHook
 
 
 def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = None) -> LaunchSpec:
@@ -59,6 +61,7 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "stop_signal": job.stop_signal,
         "leave_children": job.leave_children,
         "success_codes": job.success_codes,
+        "hooks": [_hook(job, hook, hook.command) for hook in job.telemetry_hooks if not callable(hook.command)],
         "output": job.output,
         "output_limit": job.output_limit,
         "keep_free": keep_free,
@@ -68,6 +71,14 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "run": {field: getattr(run, field) for field in IDENTITY},
         "record": launch.record,
     }
+
+
+def _hook(job: Job, hook: TelemetryHook, command: CommandLine) -> Hook:
+    """A telemetry hook; those that are functions are for programs that use the library."""
+    return {
+        "name": name_of(job, hook), "command": command, "at": hook.at, "every": hook.every / SECOND,
+        "timeout": hook.timeout / SECOND,
+    }  # fmt: skip
 
 
 def _traceparent(record: Record, attempt: int) -> str:

@@ -3,6 +3,7 @@
 mark    not there, empty or half                      nonsense, or of another version
 spec    the launcher did not come to write it         as if it was not there, and a warning
 pid     its supervisor did not come to write it       as if it was not there, and a warning
+telemetry  none of its hooks has said anything        likewise
 ended   it goes on; its supervisor is asked           it has ended and is lost, with what was found as the reason
 lost    not there: it goes on; else the wait status   the wait status is not known
         is not known
@@ -19,6 +20,7 @@ from types import NoneType
 from typing import Any, cast
 
 from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record
+from jobqueued.child.telemetry import Refused, said
 from jobqueued.core.recollection import Damaged, Kinds, check, short
 from jobqueued.core.record import told_of
 from jobqueued.model import Run, RunId, to_instant
@@ -55,6 +57,14 @@ def spec(data: bytes) -> LaunchSpec:
     check(document["run"], _OF_AN_IDENTITY)
     check(document["record"], _OF_A_RECORD)
     return cast("LaunchSpec", document)
+
+
+def telemetry(data: bytes) -> dict[str, Any]:
+    """The object in R/telemetry, which hooks have said; Damaged."""
+    try:
+        return said(data.rstrip())
+    except Refused as refusal:
+        raise Damaged(str(refusal)) from None
 
 
 def sent(data: bytes, run: RunId) -> Run:

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from jobqueued import events
 from jobqueued.child import cgroup, process, unix_socket, wire
@@ -162,7 +162,15 @@ class RunDirectory:
             document = marks.checked(record_files.read(self.logs, name.run), name.run)
             if any(attempt["attempt"] == name.attempt for attempt in document["attempts"]):
                 return ended(name, document)
-        return events.RunLost(*name, reason, status, record_files.found_output(self.logs, name.run))
+        output = record_files.found_output(self.logs, name.run)
+        return events.RunLost(*name, reason, status, output, self.telemetry(name))
+
+    def telemetry(self, name: Name) -> dict[str, Any] | None:
+        """The telemetry of an attempt so far; None: there is none that can be read.  OSError as of any mark."""
+        data = self._read(name, wire.TELEMETRY)
+        with contextlib.suppress(Damaged):
+            return marks.telemetry(data) if is_whole(data) else None
+        return None
 
     def clues(self, name: Name) -> Clues:
         """The clues to what may live of it, once its supervisor is dead."""

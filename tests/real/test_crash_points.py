@@ -75,6 +75,25 @@ SUPERVISOR = [
     ("Attempt._farewell after 1", RAN),
 ]
 
+HOOKED = """
+jobs:
+  probe:
+    command: echo "$JOBQUEUE_RUN $$" >>{root}/started; echo out; sleep 0.1; exit 7
+    telemetry_hooks: {{command: 'echo "$JOBQUEUE_RUN $$" >>{root}/told; sleep 0.1', at: end}}
+"""
+AT_THE_END = [
+    ("Attempt._write_record after 1", RAN),
+    ("hook.told before 1", RAN),
+    ("hook.told after 1", RAN),
+    ("Hooks._finish before 1", RAN),
+    ("Hooks._finish after 1", RAN),
+    ("Attempt._write_record before 2", RAN),
+    ("Attempt._write_record after 2", RAN),
+    ("Attempt._mark_end before 1", RAN),
+    ("Attempt._mark_end after 1", RAN),
+]
+"""Steps of a supervisor whose hooks are told of the end."""
+
 
 @pytest.fixture
 def armed(tmp_path: Path) -> Iterator[Host]:
@@ -168,6 +187,17 @@ def test_supervisor_dies(armed: Host, point: str, expected: tuple[str | None, in
     crash(armed, point)
     check(armed, point, expected)
     assert armed.said("trouble") == []
+
+
+@pytest.mark.parametrize(("point", "expected"), AT_THE_END, ids=[point for point, _ in AT_THE_END])
+def test_supervisor_dies_while_hooks_are_told(armed: Host, point: str, expected: tuple[str, int, int]) -> None:
+    """SIGKILL of the supervisor at this step: the end is known all the same, and no hook outlives the run for long."""
+    armed.write("probe.yaml", HOOKED.format(root=armed.root))
+    wait_for(lambda: armed.call("Describe", job="probe")["definition"]["telemetry_hooks"])
+    crash(armed, point)
+    check(armed, point, expected)
+    told = [Path("/proc", line.split()[1]) for line in (armed.root / "told").read_text().splitlines()]
+    wait_for(lambda: not any(process.exists() for process in told), why="a hook outlived its run")
 
 
 def long_run(host: Host) -> tuple[str, int, int]:

@@ -68,7 +68,7 @@ PAUSE = 20_000_000
 
 def as_launcher(arguments: list[str]) -> None:
     """The launcher with the steps of launcher and supervisor armed."""
-    from jobqueued.child import attempt, audience, launcher, questions, sending, spawn, supervisor, tree
+    from jobqueued.child import attempt, audience, hook, hooks, launcher, questions, sending, spawn, supervisor, tree
 
     root = os.path.dirname(os.path.dirname(arguments[0]))
     for name in LAUNCHER_STEPS:
@@ -76,6 +76,8 @@ def as_launcher(arguments: list[str]) -> None:
     for name in SUPERVISOR_STEPS:
         arm(attempt.Attempt, name, root)
     arm(spawn, "spawn", root)
+    arm(hook, "told", root)
+    arm(hooks.Hooks, "_finish", root)
     arm(audience.Audience, "say", root)
     for name in ("put", "hand_over"):
         arm(questions.Questions, name, root)

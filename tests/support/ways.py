@@ -61,7 +61,7 @@ class Way:
 
 
 def as_into_a_cgroup(plan: Any, program: str, env: dict[str, str]) -> int:
-    return posixspawn.spawn(program, plan.argv, env, (plan.stdin, plan.output, plan.output), -1)
+    return posixspawn.spawn(program, plan.argv, env, (plan.stdin, *plan.outputs), -1)
 
 
 def children() -> set[str]:

@@ -45,6 +45,17 @@ JOB_FILE = (
   over:
     command: python3 -c 'x = bytearray(200 << 20)'; echo survived
     resource_limits: {memory: 50M, swap: 0}
+  hooked:
+    command: cat /proc/self/cgroup; sleep 1
+    resource_limits: {memory: 50M, swap: 0, cpu: 0.9}
+    telemetry_hooks:
+      - {command: "python3 -c 'x = bytearray(200 << 20)'", at: start}
+      - command: |
+          printf '{"%s": "%s"}' $JOBQUEUE_HOOK $(cat /proc/self/cgroup)
+        at: [start, end]
+  hooked-hangs:
+    command: "true"
+    telemetry_hooks: {command: "setsid sleep 987 & exec sleep 987", at: end, timeout: 5m}
   neighbour:
     command: [/usr/bin/python3, -c, "import time; x = bytearray(80 << 20); time.sleep(2)"]
     resource_limits: {memory: 150M}
@@ -261,6 +272,32 @@ def test_what_had_gone_elsewhere_when_memory_ran_out() -> None:
     record = finished("over-and-away")
     assert record["state"] == "oom_killed", record["reason"]
     assert "sleep 600" not in sh("ps", "-eo", "args")
+
+
+def ended(run: str) -> Any:
+    """The record as the daemon has it, once its hooks have been told as well."""
+    return until(f"{run} ends", lambda: (found := ctl("show", run))["state"] == "succeeded" and found)
+
+
+def test_hooks_have_one_beside_the_runs() -> None:
+    """A telemetry hook has the limits of the run, and a cgroup of its own: when it is killed the run goes on."""
+    record = ended(sh("jobqueuectl", "run", "hooked").strip())
+    own = record["output"]["tail"].strip()
+    assert record["telemetry"] == dict.fromkeys(("start", "end"), f"{own}.hook")
+    (warning,) = record["warnings"]
+    assert re.fullmatch(r".*, start: out of memory: its limit is 50 MiB \(memory.events: oom_kill \d\)", warning)
+    assert record["memory_peak"] < 40 << 20
+    assert left() == ["self"]
+
+
+def test_a_dead_supervisor_ends_its_hooks() -> None:
+    """The launcher kills all of them, and their cgroup is gone; the end of the run is what the record file says."""
+    run = sh("jobqueuectl", "run", "hooked-hangs").strip()
+    until("it hangs", lambda: sh("ps", "-eo", "args").count("sleep 987") == 2)
+    (keeper,) = sh("pgrep", "-x", "jq-hook").split()
+    os.kill(int(sh("ps", "-o", "ppid=", "-p", keeper)), signal.SIGKILL)
+    ended(run)
+    until("nothing is left", lambda: "sleep 987" not in sh("ps", "-eo", "args") and left() == ["self"])
 
 
 def test_nobody_holds_up_who_needs_cpu() -> None:

@@ -83,7 +83,7 @@ def test_the_list_of_keys_is_closed() -> None:
 
 def test_keys_without_effect_get_fewer() -> None:
     """What is only checked yet is this list, which may only shrink: a key with an effect leaves it."""
-    names = "credentials retention telemetry_hooks"
+    names = "credentials retention"
     assert sorted(names.split()) == sorted(key.name for key in JOB_KEYS.values() if key.planned)
     assert [] == [k.name for k in JOB_KEYS["on"].type.keys.values() if k.planned]
     assert [] == [k.name for k in JOB_KEYS["resource_limits"].type.keys.values() if k.planned]

@@ -1,0 +1,186 @@
+"""One telemetry hook, told of one moment: its keeper, a fork of the supervisor, starts it and is gone with all of it.
+
+The hook has the job's user, environment and limits, and a cgroup of its own with the same caps, so that what it uses is
+not the run's, and what ends it does not end the run.  The keeper, a subreaper, is between it and the supervisor: what a
+hook leaves behind is never taken for the run's.  It ends all of that before it answers, and also when nobody waits for
+the answer any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+from typing import NamedTuple, NoReturn, cast
+
+from jobqueued.child import spawn, telemetry, tree, wire
+from jobqueued.child.caps import Caps
+from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.documents import Hook, LaunchSpec, Record
+from jobqueued.child.identity import StartFailed
+from jobqueued.child.json_values import compact
+from jobqueued.child.signals import signal_name
+from jobqueued.child.starting import start
+from jobqueued.child.text import last_line, printable
+from jobqueued.child.title import entitle
+
+NAME, CGROUP = "jq-hook", ".hook"
+"""The name of a keeper, and what the name of the cgroup of hooks has behind that of their attempt's."""
+_CHUNK, _TAIL = 1 << 16, 4096
+_SHOWN = 300
+"""Characters of why a hook has failed."""
+
+
+class Keeper(NamedTuple):
+    """A keeper at work, and the descriptor from which its answer is read, to the end."""
+
+    pid: int
+    answer: int
+
+
+class _OutOfTime(Exception):
+    """The hook has used up its time."""
+
+
+class _NotAwaited(Exception):
+    """Nobody waits for the answer."""
+
+
+class _Failed(Exception):
+    """The hook has; str() is how."""
+
+
+def told(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Record, home: int) -> Keeper:
+    """Let a hook of an attempt be told; OSError.  `home`: where cgroups are."""
+    answer, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        os.set_blocking(answer, False)
+        pid = os.fork()
+        if not pid:
+            _become(name, order, hook, moment, record, home, writing)
+    except OSError:
+        os.close(answer)
+        raise
+    finally:
+        os.close(writing)
+    tree.apart.add(pid)
+    return Keeper(pid, answer)
+
+
+def understood(answer: bytes) -> telemetry.Telemetry:
+    """The object that the hook has said, by its keeper's answer; Refused: it has failed."""
+    trouble, whole, said = answer.partition(b"\n")
+    if trouble or not whole:
+        raise telemetry.Refused(trouble.decode(errors="replace") or "its keeper was killed")
+    found: telemetry.Telemetry = json.loads(said)
+    return found
+
+
+def _become(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Record, home: int, writing: int) -> NoReturn:
+    try:
+        signal.set_wakeup_fd(-1)
+        _close_others({0, 1, 2, home, writing, *tree.hold_children()})
+        spawn.call_ourselves(NAME)
+        entitle(NAME, name, moment)
+        spawn.become_subreaper()
+        environment = {**order["environment"], "JOBQUEUE_HOOK": moment}
+        own = {"command": hook["command"], "stdin": wire.encode(record).decode(), "environment": environment}
+        answer = _answer(cast("LaunchSpec", {**order, **own}), hook, Cgroup(home, name + CGROUP), writing)
+        while answer:
+            answer = answer[os.write(writing, answer) :]
+    except BrokenPipeError:
+        pass
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(0)
+
+
+def _close_others(ours: set[int]) -> None:
+    """All else is the supervisor's: who holds R/control or a lock file open would seem to be one."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in ours:
+            try:
+                os.close(int(name))
+            except OSError:  # the listing's own
+                continue
+
+
+def _answer(order: LaunchSpec, hook: Hook, cgroup: Cgroup, writing: int) -> bytes:
+    """Nothing, a newline and its object; or why it has failed, and a newline."""
+    try:
+        return b"\n" + compact(_said(order, hook["timeout"], cgroup, writing)).encode()
+    except _NotAwaited:
+        return b""
+    except _OutOfTime:
+        why = f"did not end within {hook['timeout']:g} s, and was killed"
+    except StartFailed as failure:
+        why = f"could not be started: {failure}"
+    except OSError as error:
+        why = f"could not be started: {error.strerror}"
+    except (_Failed, telemetry.Refused) as error:
+        why = str(error)
+    finally:
+        tree.end_all(0)
+        cgroup.remove()
+    return printable(why)[:_SHOWN].encode(errors="replace") + b"\n"
+
+
+def _said(order: LaunchSpec, seconds: float, cgroup: Cgroup, writing: int) -> telemetry.Telemetry:
+    def ring(*_: object) -> NoReturn:
+        raise _OutOfTime
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        caps = Caps(order, cgroup)
+        pid, output, errors = _started(order, cgroup, caps)
+        return _followed(pid, output, errors, caps, writing)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _started(order: LaunchSpec, cgroup: Cgroup, caps: Caps) -> tuple[int, int, int]:
+    """The hook, and where its stdout and its stderr are read."""
+    output, its_output = os.pipe2(os.O_CLOEXEC)
+    errors, its_errors = os.pipe2(os.O_CLOEXEC)
+    pid = start(order, cgroup, caps, its_output, its_errors).pid
+    os.close(its_output)
+    os.close(its_errors)
+    return pid, output, errors
+
+
+def _followed(pid: int, output: int, errors: int, caps: Caps, writing: int) -> telemetry.Telemetry:
+    """To the end of its process, and of what it has said by then."""
+    said, tail = b"", b""
+    ending = os.pidfd_open(pid)
+    poll = select.poll()
+    for descriptor in (ending, output, errors):
+        poll.register(descriptor, select.POLLIN)
+    poll.register(writing, 0)
+    ready: dict[int, int] = {}
+    while ending not in ready or ready.keys() & {output, errors}:
+        ready = dict(poll.poll())
+        if writing in ready:
+            raise _NotAwaited
+        for descriptor in ready.keys() & {output, errors}:
+            if not (data := os.read(descriptor, _CHUNK)):
+                poll.unregister(descriptor)
+            elif descriptor == errors:
+                tail = (tail + data)[-_TAIL:]
+            elif len(said := said + data) > telemetry.MOST:
+                raise telemetry.Refused(f"said more than {telemetry.MOST:,} bytes")
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code:
+        raise _Failed(_failure(code, caps, last_line(tail)))
+    return telemetry.said(said)
+
+
+def _failure(code: int, caps: Caps, line: str) -> str:
+    how = f"exit code {code}"
+    if code < 0:
+        why = caps.killed() if code == -signal.SIGKILL else ""
+        how = why or f"ended by signal {-code} ({signal_name(-code)})"
+    return f"{how}: {line}" if line else how

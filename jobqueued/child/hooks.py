@@ -1,0 +1,201 @@
+"""The telemetry hooks of an attempt: told of its start, of samples and of its end, one after the other.
+
+What they say is merged in the order in which they were told.  Whatever one of them does, the run goes on: what has
+failed is noted, once for each hook and run, with how often.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+
+from jobqueued.child import atomic_file, hook, tree
+from jobqueued.child.account import NEVER
+from jobqueued.child.audience import Audience
+from jobqueued.child.control_socket import Loop
+from jobqueued.child.documents import LaunchSpec, Record
+from jobqueued.child.marks import Marks
+from jobqueued.child.record import verdict
+from jobqueued.child.telemetry import END, SAMPLE, START, Refused, failed, merged
+from jobqueued.child.text import counted
+
+PATIENCE = 5.0
+"""Seconds beyond its time after which a hook that can't be killed (nfs(5)) is left to whoever comes after us."""
+_MOMENT = 1.0
+"""Seconds for which they may be told of an end as if that took no time."""
+_CHUNK = 1 << 16
+
+
+class Hooks:
+    """Of one attempt.  `at`: when `look` is to be called (monotonic); `telemetry`: all that was said so far, by them
+    and by those of the attempts before.
+
+    `left`: one of them can't be killed.
+    """
+
+    def __init__(
+        self, name: str, order: LaunchSpec, home: int, loop: Loop, marks: Marks, record: Callable[[], Record]
+    ) -> None:
+        """`home`: where cgroups are.  `record`: what is told of an attempt that lives."""
+        self._name, self._order, self._home = name, order, home
+        self._loop, self._marks, self._record = loop, marks, record
+        self._hooks = order.get("hooks", [])
+        self.telemetry = order["record"].get("telemetry", {})
+        self.at, self.left = NEVER, False
+        self._sample_at = [NEVER] * len(self._hooks)
+        self._waiting: deque[tuple[int, str]] = deque()
+        self._told: tuple[int, str] | None = None
+        self._keeper = hook.Keeper(-1, -1)
+        self._until = NEVER
+        self._answer = b""
+        self._given_up = ""
+        self._final: Record | None = None
+        self._failures: dict[int, tuple[str, str]] = {}
+        self._failed, self._left_out = Counter[int](), Counter[int]()
+
+    def __bool__(self) -> bool:
+        """True where there are any."""
+        return bool(self._hooks)
+
+    def begin(self, now: float) -> None:
+        """It has started."""
+        for index, each in enumerate(self._hooks):
+            if SAMPLE in each["at"]:
+                self._sample_at[index] = now + each["every"]
+        self._tell_all(START)
+
+    def look(self, now: float) -> None:
+        """Tell of the samples that are due, but none to those who still have one before them; see to who hangs."""
+        if self._told is not None and now >= self._until:
+            self._leave()
+        for index, at in enumerate(self._sample_at):
+            if now >= at:
+                every = self._hooks[index]["every"]
+                self._sample_at[index] = at + every * ((now - at) // every + 1)
+                if (index, SAMPLE) in (self._told, *self._waiting):
+                    self._left_out[index] += 1
+                else:
+                    self._waiting.append((index, SAMPLE))
+        self._go_on()
+
+    def see_off(self, record: Record, path: str, audience: Audience) -> None:
+        """It is over: those who wait to be told of a start are, and all that want it, of the end; until all are done.
+
+        If that takes longer than a moment, the audience hears why, and the record file is made durable.
+        """
+        self._final = record
+        self._sample_at = [NEVER] * len(self._hooks)
+        self._waiting = deque(one for one in self._waiting if one[1] == START)
+        self._tell_all(END)
+        linger_at = time.monotonic() + _MOMENT
+        self.look(time.monotonic())
+        while self._told is not None:
+            self._loop.turn(min(self.at, linger_at) - time.monotonic())
+            if time.monotonic() >= linger_at and self._told is not None:
+                linger_at = NEVER
+                audience.stopping(f"it is over ({verdict(record)}), and its telemetry hooks are told")
+                atomic_file.sync(path)
+            self.look(time.monotonic())
+
+    def give_up(self, why: str) -> None:
+        """Tell nobody any more, and end whoever is being told."""
+        self._given_up = self._given_up or why
+        self._sample_at = [NEVER] * len(self._hooks)
+        self._waiting.clear()
+        if self._told is not None:
+            self._hang_up()
+            self._until = min(self._until, time.monotonic() + PATIENCE)
+        self._set()
+
+    def reaped(self, pid: int) -> bool:
+        """True if a child that has ended, and is reaped here, was a keeper."""
+        if pid not in tree.apart:
+            return False
+        os.waitpid(pid, 0)
+        tree.apart.discard(pid)
+        if self._told is not None and pid == self._keeper.pid:
+            self._hear()
+            self._finish(*self._told)
+        return True
+
+    def warnings(self) -> Iterator[str]:
+        """Tell of each hook that has failed, or was left out, and if they were given up."""
+        for index, each in enumerate(self._hooks):
+            if failure := self._failures.get(index):
+                more = self._failed[index] - 1
+                often = f" (and {counted(more, 'more failure')})" * bool(more)
+                yield failed(each["name"], *failure) + often
+            if count := self._left_out[index]:
+                yield failed(each["name"], SAMPLE, f"not told {counted(count, 'time')}, as it was still busy")
+        if self._given_up:
+            yield f"its telemetry hooks were cut short: {self._given_up}"
+
+    def _tell_all(self, moment: str) -> None:
+        if not self._given_up:
+            self._waiting += [(index, moment) for index, each in enumerate(self._hooks) if moment in each["at"]]
+        self._set()
+
+    def _go_on(self) -> None:
+        """Tell the next, if nobody is told now."""
+        while self._told is None and self._waiting:
+            index, moment = self._waiting.popleft()
+            each = self._hooks[index]
+            record = self._record() if self._final is None else self._final
+            try:
+                told: Record = {**record, "telemetry": self.telemetry}
+                self._keeper = hook.told(self._name, self._order, each, moment, told, self._home)
+            except OSError as error:
+                self._note(index, moment, f"could not be started: {error.strerror}")
+                continue
+            self._told, self._answer = (index, moment), b""
+            self._until = time.monotonic() + each["timeout"] + PATIENCE
+            self._loop.on(self._keeper.answer, self._hear)
+        self._set()
+
+    def _set(self) -> None:
+        """The next look: who waits while nobody is told need not wait."""
+        until = self._until if self._told is not None else 0 if self._waiting else NEVER
+        self.at = min([*self._sample_at, until], default=NEVER)
+
+    def _hear(self) -> None:
+        """Take what there is of the answer; its end is no news before the keeper is reaped."""
+        with contextlib.suppress(BlockingIOError):
+            while self._keeper.answer in self._loop:
+                data = os.read(self._keeper.answer, _CHUNK)
+                self._answer += data
+                if not data:
+                    self._loop.off(self._keeper.answer)
+
+    def _finish(self, index: int, moment: str) -> None:
+        self._hang_up()
+        self._told = None
+        try:
+            if not self._given_up:
+                said = hook.understood(self._answer)
+                if said:
+                    self.telemetry = merged(self.telemetry, said)
+                    self._marks.telemetry(self.telemetry)
+        except Refused as refusal:
+            self._note(index, moment, str(refusal))
+        self._set()
+
+    def _hang_up(self) -> None:
+        """By this its keeper knows that nobody waits."""
+        if self._keeper.answer >= 0:
+            self._loop.off(self._keeper.answer)
+            os.close(self._keeper.answer)
+            self._keeper = self._keeper._replace(answer=-1)
+
+    def _leave(self) -> None:
+        assert self._told is not None
+        self._note(*self._told, "does not end, though it was killed")
+        self._told, self.left = None, True
+        self._hang_up()
+        self.give_up("one of them does not end")
+
+    def _note(self, index: int, moment: str, failure: str) -> None:
+        self._failures.setdefault(index, (moment, failure))
+        self._failed[index] += 1

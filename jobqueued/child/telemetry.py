@@ -1,0 +1,103 @@
+"""The telemetry of a run: what its hooks have said, merged into one object of JSON that its record keeps.
+
+A hook says an object, which is merged as RFC 7396 has it: objects key by key, null takes a key away, all else replaces
+what was there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jobqueued.child.json_values import compact, flaws, showable
+
+START, SAMPLE, END = "start", "sample", "end"
+MOMENTS = (START, SAMPLE, END)
+"""When hooks are told."""
+MOST = 64 << 10
+"""Bytes that a hook may say at a time, and of the text of all that is kept."""
+
+Telemetry = dict[str, Any]
+
+
+class Refused(ValueError):
+    """Something that a hook has said and no record can keep; str() is why."""
+
+
+def said(data: bytes) -> Telemetry:
+    """The object in the output of a hook, {} where it has said nothing; Refused."""
+    if len(data) > MOST:
+        raise Refused(f"said more than {MOST:,} bytes")
+    try:
+        text = data.decode()
+        found = json.loads(text, object_pairs_hook=_once) if text.strip() else {}
+    except UnicodeDecodeError as error:
+        raise Refused(f"said bytes that are no UTF-8, the first after {error.start:,}") from None
+    except json.JSONDecodeError as error:
+        raise Refused(f"said no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise Refused("said objects in one another without end") from None
+    except Refused:
+        raise
+    except ValueError:  # a number of more digits than Python takes
+        raise Refused("said a number of thousands of digits; accepted: one of at most 64 bits, or a text") from None
+    return checked(found)
+
+
+def checked(found: object) -> Telemetry:
+    """An object as it can be kept; Refused."""
+    if not isinstance(found, dict):
+        raise Refused(f'said {_KINDS.get(type(found), "something else")}; accepted: an object such as {{"rows": 7}}')
+    if flaw := next(flaws(found, "telemetry"), ""):
+        raise Refused(f"said what no record can hold: {flaw}")
+    kept: Telemetry = _shown(found)
+    return kept
+
+
+_KINDS = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Telemetry:
+    found: Telemetry = {}
+    for name, value in pairs:
+        if name in found:
+            raise Refused(f"said the key {json.dumps(name)[:40]} twice in one object")
+        found[name] = value
+    return found
+
+
+def _shown(value: Any) -> Any:
+    """The value with its texts as every reader of records takes them."""
+    if isinstance(value, dict):
+        return {showable(name): _shown(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return showable(value) if isinstance(value, str) else value
+
+
+def merged(telemetry: Mapping[str, Any], update: Mapping[str, Any]) -> Telemetry:
+    """The telemetry with one more object; Refused: it would be too much, and nothing of that counts."""
+    found = _patched(telemetry, update)
+    if (size := len(compact(found))) > MOST:
+        raise Refused(f"said too much: it would make {size:,} bytes of telemetry; accepted: at most {MOST:,}")
+    return found
+
+
+def failed(name: str, moment: str = "", why: str = "") -> str:
+    """The words for a hook that has failed, or, without a moment, their beginning."""
+    return f"telemetry hook {name}, {moment}: {why}" if moment else f"telemetry hook {name}, "
+
+
+def _patched(old: Mapping[str, Any], new: Mapping[str, Any]) -> Telemetry:
+    """RFC 7396, MergePatch."""
+    found = dict(old)
+    for name, value in new.items():
+        if value is None:
+            found.pop(name, None)
+        elif isinstance(value, dict):
+            before = found.get(name)
+            found[name] = _patched(before if isinstance(before, dict) else {}, value)
+        else:
+            found[name] = value
+    return found

@@ -1,0 +1,57 @@
+"""Telemetry hooks that are functions, for programs that use the library; commands are told by supervisors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobqueued.child.json_values import compact
+from jobqueued.child.telemetry import Refused, failed, merged, said
+from jobqueued.child.text import printable
+from jobqueued.model import Job, Record
+from jobqueued.telemetry import TelemetryHook
+
+_LONGEST = 60
+"""Characters of a command that name its hook."""
+
+
+def tell_hooks(job: Job, moment: str, record: Record) -> Record:
+    """Call the job's functions for a moment of its run (start, sample, end); the record with what they have returned.
+
+    Each gets a record of its own, with what those before it have said, and returns what is to be merged, or None
+    (docs/library.md).  One that raises an exception, or returns what no record can hold, is named once in the warnings.
+    """
+    found: Record = {**record, "telemetry": record.get("telemetry", {}), "warnings": [*record.get("warnings", ())]}
+    for hook in job.telemetry_hooks:
+        if moment not in hook.at or not callable(hook.command):
+            continue
+        try:
+            update = hook.command(_plain(found))
+            found["telemetry"] = merged(found["telemetry"], said(compact({**(update or {})}).encode()))
+        except Refused as refusal:
+            _note(found, job, hook, moment, str(refusal))
+        except Exception as error:  # whatever it is, the run goes on
+            _note(found, job, hook, moment, f"{type(error).__name__}: {error}")
+    return found
+
+
+def name_of(job: Job, hook: TelemetryHook) -> str:
+    """A hook for people: its function, or the beginning of its command."""
+    if callable(hook.command):
+        return getattr(hook.command, "__qualname__", type(hook.command).__name__)
+    told = job.told(hook.command) or ""
+    words = printable(told if isinstance(told, str) else " ".join(told))
+    return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"
+
+
+def _plain(value: Any) -> Any:
+    """A record as any program reads it: what a function does to it stays with that."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _note(record: Record, job: Job, hook: TelemetryHook, moment: str, why: str) -> None:
+    name = name_of(job, hook)
+    if not any(warning.startswith(failed(name)) for warning in record["warnings"]):
+        record["warnings"].append(failed(name, moment, why))

@@ -1,0 +1,49 @@
+"""The keys of telemetry hooks: which program is told of a run, and when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from jobqueued.child.telemetry import MOMENTS
+from jobqueued.jobfile.process_types import COMMAND
+from jobqueued.jobfile.queue_types import PATH
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.scalars import Key, choice, duration, table
+from jobqueued.jobfile.types import either, made, one_or_more, section
+from jobqueued.jobfile.yamltext import Node
+from jobqueued.telemetry import TelemetryHook
+
+MOST = 8
+"""Hooks of a job: all of them together may delay the end of its runs."""
+
+_HOOK = section(table(
+    Key("command", COMMAND, "", "Program that gets the record: a list is executed as it is, a text is passed to "
+        "`shell` -c.", "[/usr/local/bin/push-metrics, --fast]"),
+    Key("at", one_or_more(choice(*MOMENTS)), "[start, sample, end]",
+        "Moments of each attempt at which it is told: `start`, once the command has started; `sample`, while it runs; "
+        "`end`.", "[start, end]"),
+    Key("every", duration("1s", "1d"), "1m", "Time between two samples.", "10s"),
+    Key("timeout", duration("1s", "5m"), "10s", "Time after which it is killed.", "30s"),
+))  # fmt: skip
+
+
+def _hook(node: Node) -> TelemetryHook:
+    values = _HOOK.read(node)
+    if "command" not in values:
+        raise NotAccepted(Refusal.of(node, "its `command` as well"))
+    return TelemetryHook(**values)
+
+
+_ONE = either(made(PATH, TelemetryHook), replace(_HOOK, read=_hook))
+_SEVERAL = one_or_more(_ONE, least=0)
+
+
+def _few(node: Node) -> tuple[Any, ...]:
+    hooks: tuple[Any, ...] = _SEVERAL.read(node)
+    if len(hooks) > MOST:
+        raise NotAccepted(Refusal.of(node, f"at most {MOST} of them", f"{len(hooks)} hooks"))
+    return hooks
+
+
+HOOKS = replace(_SEVERAL, read=_few)

@@ -1,0 +1,24 @@
+"""Telemetry hooks: who is told of a run while it lives and at its end, and may add to its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jobqueued.child.documents import Record
+from jobqueued.child.telemetry import MOMENTS
+
+_SECOND = 1_000_000_000
+
+
+class TelemetryHook(NamedTuple):
+    """A command that gets the record of a run at these moments of each attempt, and may add to it.
+
+    `every` is the time between two samples, `timeout` what it may take (ns).  For programs that use the library
+    `command` may be a function (library.md).
+    """
+
+    command: str | tuple[str, ...] | Callable[[Record], Mapping[str, Any] | None]
+    at: tuple[str, ...] = MOMENTS
+    every: int = 60 * _SECOND
+    timeout: int = 10 * _SECOND
