@@ -16,10 +16,8 @@ WINGS: dict[str, list[str]] = {
     "child": [
         "text", "json_values", "telemetry", "signals", "instants", "documents", "attempt_life", "process",
         "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup", "identity", "pam", "posixspawn", "budget",
-        "shutdown", "control_socket", "audience", "account",
-         "caps", "environment", "lockfile", "journald", "spawn",
-        "starting", "output", "ending", "record", "marks", "attempt",
-         "title", "hook", "hooks", "attempt", "sending",
+        "shutdown", "control_socket", "audience", "account", "caps", "environment", "lockfile", "journald", "spawn",
+        "starting", "output", "ending", "record", "marks", "title", "hook", "hooks", "attempt", "sending",
         "supervisor", "callers", "lost", "questions", "launcher",
     ],
     "child/notifier": [

@@ -68,11 +68,8 @@ def spawn(order: LaunchSpec, output: int, cgroup: Cgroup, errors: int | None = N
     plan = _Plan(order, (output, output if errors is None else errors), cgroup)
     try:
         able = cgroup.directory < 0 or posixspawn.AVAILABLE
-        if able and plan.groups is None and not plan.attributes and not plan.environment.login:
-            started = _spawn(plan)
-            if started is not None:
-                return started
-        return _fork(plan)
+        able = able and plan.groups is None and not plan.attributes and not plan.environment.login
+        return (_spawn(plan) if able else None) or _fork(plan)
     finally:
         os.close(plan.stdin)
 

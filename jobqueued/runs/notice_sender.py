@@ -125,7 +125,7 @@ class NoticeSender(Source):
         self._let_go(answer, *verdicts.values())
 
     def _let_go(self, *answers: str) -> None:
-        """What was on its way while its receiver was taken out is let go where it comes back."""
+        """Let go, where it comes back, what was on its way while its receiver was taken out."""
         if self._jobs is not None and any(answer != "sent" for answer in answers):
             self._decided += self._notices.retain(self._jobs)
 
