@@ -62,15 +62,16 @@ class NoticeSender(Source):
         return now.mono + at - now.wall if at > now.wall else 0
 
     def turn(self, now: Now) -> tuple[()]:
-        """Send what is due."""
+        """Send what is due, by the clock that answers are noted by: `now` was read before those of this turn."""
+        wall = self._clocks().wall
         if self._link.greeted:
-            for number, name, target, about, job in self._notices.outbox.take(now.wall):
+            for number, name, target, about, job in self._notices.outbox.take(wall):
                 settings = {**self._settings, **self._notices.settings(target, job)}
                 notice = {"version": 1, "id": name, "channel": target.channel, "target": target.address,
                           "settings": settings, "event": about}  # fmt: skip
                 self._link.notify(self._user, notice, partial(self._answered, number))
-            self._decided += self._notices.pings.expire(now.wall)
-            while (batch := self._notices.pings.take(now.wall)) is not None:
+            self._decided += self._notices.pings.expire(wall)
+            while (batch := self._notices.pings.take(wall)) is not None:
                 self._ping(batch)
             self._link.flush()
         return ()
