@@ -146,7 +146,7 @@ def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool
     succeeded, before = run.state is RunState.SUCCEEDED, stats.fails_since
     stats = replace(
         stats, started=stats.started + 1, succeeded=stats.succeeded + succeeded, failed=stats.failed + (not succeeded),
-        usual=_usual(stats.usual, record) if succeeded else stats.usual,
+        usual=_usual(stats.usual, record) if succeeded and not has_failover(record) else stats.usual,
     )  # fmt: skip
     if not is_last:
         return stats

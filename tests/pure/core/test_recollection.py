@@ -27,6 +27,14 @@ def test_counters() -> None:
     assert (NOW + 6 * SECOND, RunState.KILLED, 2 * SECOND) == (stats.last_run, stats.last_state, stats.usual)
 
 
+def test_a_failover_tells_nothing_of_the_usual() -> None:
+    """The time that it took is not that of a run of the job."""
+    record = a_record(2)
+    last = {**record["attempts"][0], "failover": True, "ended": to_text(NOW + 90 * SECOND)}
+    failover: Record = {**record, "attempts": [last]}
+    assert told(a_record(1)).stats.usual == told(a_record(1), failover).stats.usual == 2 * SECOND
+
+
 def test_failing() -> None:
     """A row of failures began with the first of them; one that was stopped deliberately neither ends nor begins it."""
     stopped = a_record(1, "killed", reason="stopped by root")
