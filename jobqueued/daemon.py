@@ -111,7 +111,7 @@ class Daemon:
         access, self._unknown_groups = Access.of(config)
         locks = LockCalls(self._scheduler, self._lock_processes, self._happened.append)
         user = user_name(os.geteuid()) or "root"
-        self._notices = Notices(host, config.notify, config.timezone, self._scheduler.catalog.get, user)
+        self._notices = Notices(host, config.notify, config.timezone, self._scheduler.told_of, user)
         notifier = config.notifier if os.geteuid() == 0 else None
         self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks)
         self._heartbeat = Heartbeat(
@@ -270,9 +270,10 @@ class Daemon:
     def _reconcile_notices(self) -> None:
         catalog, invalid = self._scheduler.catalog, self._scheduler.invalid
         refused = self._watches.problems.keys()
-        self._notice_sender.reconcile(refused, lambda job: bool(invalid(catalog[job])) if job in catalog else None)
+        can_not_run = lambda job: bool(invalid(catalog[job])) if job in catalog else None  # noqa: E731
+        self._notice_sender.reconcile(refused, can_not_run, self._scheduler.needs)
         if self._watches.complete:
-            self._notice_sender.retain(catalog)
+            self._notice_sender.retain(self._scheduler.all_told_of())
 
     # what others are told
 

@@ -256,6 +256,15 @@ class SkipAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetAsked:
+    """A person expects nothing more (`Job.expect`) of a job that is in no file; the answer goes to `ticket`."""
+
+    ticket: int
+    job: str
+    asked_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class HoldAsked:
     """A person puts the host on hold, or releases it (None); the answer goes to `ticket`."""
 
@@ -339,6 +348,7 @@ Event = (
     | LostAsked
     | PauseAsked
     | SkipAsked
+    | ForgetAsked
     | HoldAsked
     | Emitted
     | PathAppeared

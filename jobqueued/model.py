@@ -16,7 +16,7 @@ from jobqueued.child.documents import Record as Record  # noqa: PLC0414
 from jobqueued.child.documents import TriggeredBy as TriggeredBy  # noqa: PLC0414
 from jobqueued.child.instants import to_text as to_text  # noqa: PLC0414 (a word of the vocabulary, for everybody)
 from jobqueued.filenames import file_name
-from jobqueued.notify import NOBODY, Notify, Ping
+from jobqueued.notify import NOBODY, USUALLY, Late, Notify, Ping
 from jobqueued.telemetry import TelemetryHook
 
 SECOND = 1_000_000_000
@@ -153,9 +153,6 @@ class Escalation(NamedTuple):
     every: int = MINUTE
 
 
-ONE_A_MINUTE = Escalation()
-
-
 class On(NamedTuple):
     """A trigger beside the clock: `kind` is event, path, job or jobs (a pattern of ids); `result` is that of a run."""
 
@@ -242,6 +239,8 @@ class Job:
     notify: Notify = NOBODY
     telemetry_hooks: tuple[TelemetryHook, ...] = ()
     ping: Ping | None = None
+    late: Late | None = USUALLY
+    expect: int | None = None
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] | None = None
     file: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,19 +12,11 @@ _HOUR = 3600 * 1_000_000_000
 FAILURES = ("failure", "timeout", "oom", "lost")
 """Ends that are failures: who wants `failure` wants all of them."""
 EVENTS = (
-    *FAILURES,
-    "recovery",
-    "success",
-    "output",
-    "missed",
-    "skipped",
-    "held_up",
-    "fuse",
-    "config_error",
-    "degraded",
-)
+    *FAILURES, "recovery", "success", "output", "missed", "late", "overdue", "skipped", "held_up", "fuse",
+    "config_error", "degraded",
+)  # fmt: skip
 """All that a notice may be about."""
-EVENTS_OF_SITE = ("failure", "recovery", "missed", "held_up", "fuse", "config_error", "degraded")
+EVENTS_OF_SITE = ("failure", "recovery", "missed", "late", "overdue", "held_up", "fuse", "config_error", "degraded")
 """The events of a rule of the site that names none."""
 CHANNELS = ("email", "webhook", "command", "apprise")
 
@@ -78,7 +70,7 @@ class Notify:
     `sender`: from whom its mails are; "": as the settings have it.
     """
 
-    on: tuple[str, ...] = ("failure", "recovery", "missed")
+    on: tuple[str, ...] = ("failure", "recovery", "missed", "overdue")
     email: tuple[str, ...] = ()
     webhook: tuple[Webhook, ...] = ()
     command: tuple[str, ...] = ()
@@ -103,8 +95,35 @@ class Notify:
             return {"from": self.sender} if self.sender and target.address in self.email else {}
         return next((hook.settings for hook in self.webhook if target == ("webhook", hook.url)), {})
 
+    def plain(self) -> dict[str, Any]:
+        """The wish in JSON's terms."""
+        lists = {name: list(getattr(self, name)) for name in _LISTS}
+        hooks = [{"url": hook.url, **hook.settings} for hook in self.webhook]
+        return {**lists, "webhook": hooks, "remind": self.remind, "sender": self.sender}
 
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Notify:
+        """The inverse of `plain`."""
+        hooks = [{**hook, "headers": tuple(hook.get("headers", {}).items())} for hook in plain["webhook"]]
+        lists = {name: tuple(plain[name]) for name in _LISTS}
+        webhook = tuple(Webhook(**hook) for hook in hooks)
+        return cls(**lists, webhook=webhook, remind=plain["remind"], sender=plain["sender"])
+
+
+_LISTS = ("on", "email", "command", "apprise")
 NOBODY = Notify()
+
+
+class Late(NamedTuple):
+    """The bound beyond which a run is late: it has not ended so long (ns) `after` it was due; or, where `level` is
+    set or neither is, it takes longer than is usual: of runs like those before, at most 1 - `level` do.
+    """
+
+    after: int | None = None
+    level: float | None = None
+
+
+USUALLY = Late()
 
 
 class Policy(NamedTuple):

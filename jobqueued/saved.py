@@ -46,6 +46,17 @@ class Outcome(NamedTuple):
     state: str
 
 
+class Expected(NamedTuple):
+    """The wish that a job succeeds at least each `within` ns: it has not `since` an instant (wall), which was `told` at
+    another (0: it was not).  `wishes` are the fields of its definition by which it is known who is told.
+    """
+
+    within: int
+    since: int
+    wishes: dict[str, Any]
+    told: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedJob:
     """The saved part of a job id beside its definition: where its clock stands and which numbers are used.
@@ -55,7 +66,9 @@ class SavedJob:
     those by which jobs that depend on it go, or may one day.  `satisfied`: the dependencies that have succeeded since
     it was due last, where they make it due.  `appeared`: files of its `on: {path: …}` that came until then count for
     nothing any more.
-    `skips`: the due times of its clock that a person wants to be skipped.
+    `skips`: the due times of its clock that a person wants to be skipped.  `took` and `delays`: how long the newest of
+    its runs took, if they have succeeded, and waited to start (core/usual.py).  `late`: the numbers of its unfinished
+    runs of which it was told that they are late.
     """
 
     job: str
@@ -70,12 +83,29 @@ class SavedJob:
     appeared: int = 0
     outcomes: tuple[Outcome, ...] = ()
     satisfied: tuple[str, ...] = ()
+    took: str = ""
+    delays: str = ""
+    late: tuple[int, ...] = ()
+    expected: Expected | None = None
     stats: JobStats = JobStats()
 
     @property
     def is_noteworthy(self) -> bool:
-        """True if a person may have to do something: it is paused, its last run has failed, or it was only skipped."""
-        return self.paused or self.stats.fails_since is not None or bool(self.stats.skipped and not self.stats.started)
+        """True if a person may have to do something: it is paused, its last run has failed, or it was only skipped; a
+        run of it is late, or it has not succeeded for too long.
+        """
+        was_skipped = bool(self.stats.skipped and not self.stats.started)
+        return self.paused or self.stats.fails_since is not None or was_skipped or bool(self.late) or self.is_overdue
+
+    @property
+    def is_overdue(self) -> bool:
+        """True if it was told that it has not succeeded for too long."""
+        return self.overdue_since is not None
+
+    @property
+    def overdue_since(self) -> int | None:
+        """Since when (wall) it has not succeeded; None: for too long that is not."""
+        return self.expected.since if self.expected is not None and self.expected.told else None
 
     def starts(self, job: Job, count: int) -> list[int]:
         """The next starts of the job by the clock, past its pause and without those to be skipped: at most `count`."""

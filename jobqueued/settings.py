@@ -14,10 +14,12 @@ from jobqueued.child.trust import Refused, check_path
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.jobfile.settings_keys import read_settings_tree
 from jobqueued.jobfile.yamltext import MAX_BYTES, read_tree
-from jobqueued.model import CORE, CPU, DAY, MEMORY, ONE_A_MINUTE, Escalation
+from jobqueued.model import CORE, CPU, DAY, MEMORY, Escalation
 from jobqueued.notify import Heartbeat, Rule
 from jobqueued.problem import Problem
 from jobqueued.timing.schedule import LEAPING
+
+_ONE_A_MINUTE = Escalation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Settings:
     max_running: int | None = None
     resources: dict[str, int] = field(default_factory=dict)
     reserve: dict[str, int] = field(default_factory=dict)
-    escalation: Escalation = ONE_A_MINUTE
+    escalation: Escalation = _ONE_A_MINUTE
     pressure: dict[str, int] = field(default_factory=dict)
     timezone: str = field(default_factory=host_timezone)
     retention: Retention = Retention()

@@ -13,8 +13,9 @@ interface io.jobqueue
 
 # A job, where it stands, and where it was defined. Last are start and state of the last run that has ended, and whether
 # it has succeeded by its failover only; the job is failing since the first of the runs in a row that have failed, of
-# which those that were ended deliberately are none. Next is the first start past a pause, and null while it is paused
-# without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out.
+# which those that were ended deliberately are none. So many of its runs are late; if it has not succeeded for longer
+# than its expect, it is overdue since that began to count. Next is the first start past a pause, and null while it is
+# paused without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out.
 type Job (
   id: string,
   description: string,
@@ -37,6 +38,8 @@ type Job (
   waiting: int,
   retrying: int,
   running: int,
+  late: int,
+  overdue_since: ?string,
   tags: []string,
   file: string,
   line: int
@@ -55,8 +58,9 @@ type Problem (
 )
 
 # What a person should look at (run: the late one, or the last that failed): the kind is invalid, failing, missed (no
-# start of it has come to anything, and there is no other) or paused for a job, late for a run that the clock made due
-# and that has not started within the grace of its job. Until is the end of a pause.
+# start of it has come to anything, and there is no other), overdue (it has not succeeded for longer than its expect;
+# it may be in no file any more) or paused for a job, late for a run that has not started, or not ended, when it usually
+# would have. Until is the end of a pause.
 type Attention (
   kind: string,
   job: string,
@@ -87,7 +91,8 @@ type HostUsage (
 
 # What a live run uses, by its cgroup or, where it has none, by its processes. The limits are those that its cgroup has,
 # null for what it has not. So far it has used seconds of CPU time, and been throttled for some. It may be stopped by a
-# signal. Of a run without a cgroup at most 2000 processes are looked at; where there are more, this is partial.
+# signal; it is late if it has not ended when it usually would have. Of a run without a cgroup at most 2000 processes
+# are looked at; where there are more, this is partial.
 type RunUsage (
   run: string,
   job: string,
@@ -100,6 +105,7 @@ type RunUsage (
   throttled: ?float,
   stopped: bool,
   partial: bool,
+  late: bool,
   now: Sample,
   history: []Sample
 )
@@ -158,6 +164,7 @@ method Status() -> (
   failing: int,
   missed: int,
   late: int,
+  overdue: int,
   paused: int,
   next: ?string,
   next_job: ?string,
@@ -249,9 +256,9 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
 # mode, units, capacity, holders: {run, mode, units, since, held, ends_by, lingers}}; lingers says what may live of a
 # holder whose supervisor is gone; ahead, the runs that go first and want the same, and behind,
 # the one for which its claims are reserved; effective_priority by now, which grows by points each every seconds, and
-# growth, the same for people;
-# expected, when it is likely to start. Give either run or job. Of a job why is null, and runs has the same
-# of its first 10 runs that wait to start; more is how many others wait; idle says why none does.
+# growth, the same for people; expected, when it is likely to start; late, of one that is late, by how much. Give either
+# run or job. Of a job why is null, and runs has the same of its first 10 runs that wait to start; more is how many
+# others wait; idle says why none does.
 method Why(run: ?string, job: ?string) -> (why: ?object, runs: []object, more: int, idle: ?string)
 
 # Let nothing of a job start until it is resumed, or until an instant; what comes due meanwhile is skipped, what waits
@@ -261,6 +268,9 @@ method Pause(job: string, until: ?string) -> (unsaved: ?string)
 # Skip what the clock makes due of a job next; due is when that would have started, and next the start that comes first
 # now, past a pause; the zone is the job's. Undo: start the last of those after all.
 method SkipNext(job: string, undo: ?bool) -> (due: string, next: ?string, timezone: string, unsaved: ?string)
+
+# Expect nothing more of a job that is in no file (`expect`): it is not overdue any more.
+method Forget(job: string) -> (unsaved: ?string)
 
 # Start nothing new on this host: until Release, until an instant, and where boot is true at most until the next boot.
 method Hold(until: ?string, boot: ?bool) -> (unsaved: ?string)

@@ -25,6 +25,7 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import (
     Emitted,
     Event,
+    ForgetAsked,
     HoldAsked,
     LostAsked,
     PauseAsked,
@@ -116,6 +117,7 @@ class Methods:
             ),
             "Resume": acts(lambda p: self._happen(PauseAsked(ticket(), p["job"], peer.name, pause=False))),
             "SkipNext": acts(lambda p: self._happen(SkipAsked(ticket(), p["job"], peer.name, bool(p.get("undo"))))),
+            "Forget": acts(lambda p: self._happen(ForgetAsked(ticket(), p["job"], peer.name))),
             "Hold": acts(lambda p: self._ask_for_hold(p, peer, ticket())),
             "Lock": acts(lambda p: self._locks.ask_for(p, peer, ticket)),
             "Locks": reads(self._locks.told),

@@ -34,21 +34,25 @@ _MOST_TOLD = 20_000
 
 
 class Process(NamedTuple):
-    """That of a live run, `started` on the wall."""
+    """That of a live run, `started` on the wall; `late`: it was told that this is late."""
 
     name: Name
     state: str
     pid: int
     started: int
+    late: bool = False
 
 
 def processes(scheduler: Scheduler) -> list[Process]:
     """Those of its live runs."""
     return [
-        Process(Name(run.id, run.attempt), run.state.value, run.pid, run.started)
+        Process(
+            Name(run.id, run.attempt), run.state.value, run.pid, run.started,
+            run.id.number in scheduler[run.id.job].saved.late,
+        )
         for run in scheduler.live
         if run.pid and run.started
-    ]
+    ]  # fmt: skip
 
 
 class Trace:
@@ -119,7 +123,7 @@ class Live(Trace):
                 "run": str(process.name.run), "job": process.name.run.job, "state": process.state, "pid": process.pid,
                 "started": to_text(process.started), "by": self._meter.by, "limits": self._meter.limits,
                 "cpu_seconds": round(used.cpu_seconds, 6), "throttled": used.throttled, "stopped": used.stopped,
-                "partial": used.partial,
+                "partial": used.partial, "late": process.late,
             })  # fmt: skip
 
     def close(self) -> None:

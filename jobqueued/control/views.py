@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from jobqueued.core.attention import Attention, is_over
+from jobqueued.core.attention import KINDS, Attention, is_over
 from jobqueued.core.job_state import JobState
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
@@ -30,7 +30,7 @@ from jobqueued.model import (
     RunState,
     to_text,
 )
-from jobqueued.notify import NOBODY, Notify
+from jobqueued.notify import NOBODY, USUALLY, Late, Notify
 from jobqueued.problem import Problem
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
@@ -39,7 +39,7 @@ from jobqueued.text import counted, duration
 
 _DURATIONS = (
     "every", "spread", "offset", "catch_up_window", "grace", "start_deadline", "timeout", "kill_grace", "drain",
-    "dependency_timeout", "retry_delay", "retry_max_delay",
+    "dependency_timeout", "retry_delay", "retry_max_delay", "expect",
 )  # fmt: skip
 _INSTANTS = ("anchor", "at")
 _INTERNAL = ("triggers", "file", "line", "at_boot")
@@ -53,8 +53,8 @@ class Standing(NamedTuple):
     """The standing of a job, as far as it is known: None is what the files of a daemon that is down don't tell.
 
     `later` are the runs between two attempts, of which some `is_retrying`; `is_used_up`: `max_runs` have started;
-    `is_over`: the clock makes it due no more; `has_missed`: none of it has started.  Times are as the interface has
-    them.
+    `is_over`: the clock makes it due no more; `has_missed`: none of it has started; `late`: how many of its runs are.
+    Times are as the interface has them.
     """
 
     running: int
@@ -74,6 +74,8 @@ class Standing(NamedTuple):
     last_failover: bool = False
     failing_since: str | None = None
     next: str | None = None
+    late: int = 0
+    overdue_since: str | None = None
 
 
 def status(job: Job, it: Standing) -> JobStatus:
@@ -101,7 +103,8 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
         "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
         "next": it.next, "last_run": it.last_run, "last_state": it.last_state,
         "last_failover": it.last_failover, "failing_since": it.failing_since, "due": it.due, "waiting": it.waiting,
-        "retrying": it.later, "running": it.running, "tags": list(job.tags), "file": job.file, "line": job.line,
+        "retrying": it.later, "running": it.running, "late": it.late, "overdue_since": it.overdue_since,
+        "tags": list(job.tags), "file": job.file, "line": job.line,
     }  # fmt: skip
 
 
@@ -157,6 +160,7 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
         has_missed=not stats.started,
         last_run=_moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
         last_failover=stats.by_failover, failing_since=_moment(stats.fails_since), next=_moment(_next(scheduler, job)),
+        late=len(saved.late), overdue_since=_moment(saved.overdue_since),
     )  # fmt: skip
 
 
@@ -206,6 +210,7 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
     if job.escalation is not None:
         found["escalation"] = {"points": job.escalation.points, "every": job.escalation.every / SECOND}
     found["max_waiting"] = "none" if job.max_waiting == UNBOUNDED else job.max_waiting
+    found["late"] = _late(job.late)
     limits = dict(job.resource_limits)
     if limits.get("cpu_time") is not None:
         limits["cpu_time"] /= SECOND
@@ -213,6 +218,14 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
     found["telemetry_hooks"] = [_hook(hook, hook.command) for hook in job.telemetry_hooks]
     found["ping"] = job.ping.settings if job.ping is not None else {}
     return found if whole else {**found, **_redacted(job)}
+
+
+def _late(late: Late | None) -> bool | dict[str, float]:
+    """The bound as `late` has it."""
+    if late is None or late == USUALLY:
+        return late is not None
+    after = {} if late.after is None else {"after": late.after / SECOND}
+    return {**after, **({} if late.level is None else {"level": late.level})}
 
 
 def _redacted(job: Job) -> dict[str, Any]:
@@ -235,9 +248,7 @@ def _notify(wish: Notify) -> dict[str, Any]:
     """The wish as `notify` has it; nothing where nobody is told."""
     if wish == NOBODY:
         return {}
-    found = {field.name: getattr(wish, field.name) for field in fields(wish)}
-    found["webhook"] = [{"url": hook.url, **hook.settings} for hook in wish.webhook]
-    return {**found, "remind": None if wish.remind is None else wish.remind / SECOND}
+    return {**wish.plain(), "remind": None if wish.remind is None else wish.remind / SECOND}
 
 
 def _without_urls(wish: Notify) -> dict[str, Any]:
@@ -349,7 +360,7 @@ def attention(found: Iterable[Attention]) -> dict[str, Any]:
             }
             for one in named
         ],
-        **{kind: len(kinds.get(kind, ())) for kind in ("invalid", "failing", "missed", "late", "paused")},
+        **{kind: len(kinds.get(kind, ())) for kind in KINDS},
     }  # fmt: skip
 
 
@@ -370,6 +381,7 @@ def unwell(status: Mapping[str, Any]) -> list[str]:
         (status["failing"], "job", "fails", "fail"),
         (status["missed"], "job", "was missed", "were missed"),
         (status["late"], "run", "is late", "are late"),
+        (status["overdue"], "job", "is overdue", "are overdue"),
     ):
         if count:
             words.append(f"{counted(count, noun)} {one if count == 1 else more}")

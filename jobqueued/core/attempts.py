@@ -10,7 +10,7 @@ from typing import Any
 
 from jobqueued import events
 from jobqueued.commands import Launch, RemoveMarks, Stop, WriteRecord
-from jobqueued.core import lifecycle, occurrences, record
+from jobqueued.core import lateness, lifecycle, occurrences, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import barred, planned, watch_over
 from jobqueued.core.lifecycle import Step
@@ -53,10 +53,11 @@ def started(turn: Turn, event: events.RunStarted) -> None:
     if run is None:
         return
     known = run.pid is not None
-    lateness = _lateness(turn, run, event.started)
+    after_due = _lateness(turn, run, event.started)
     run = turn.state.step(run, Step.START, pid=event.pid, started=event.started)
+    lateness.watch(turn, run)
     if not known:
-        turn.say("run_started", run=str(run.id), pid=run.pid, **lateness)
+        turn.say("run_started", run=str(run.id), pid=run.pid, **after_due)
         turn.state.stir(run.id.job)
     if run.state is RunState.STOPPING:  # its supervisor may not have been there to be told
         turn.do(Stop(run.id, run.attempt, run.reason or ""))

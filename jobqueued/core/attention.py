@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from jobqueued.core.eligibility import planned
+from jobqueued.core import expectation, lateness
 from jobqueued.core.scheduler_state import SchedulerState
-from jobqueued.model import PENDING, Job, Now, Run, RunId
+from jobqueued.model import Job, Now, RunId
+
+KINDS = ("invalid", "failing", "missed", "late", "overdue", "paused")
 
 
 class Attention(NamedTuple):
-    """One job, or a late run of it: `kind` is invalid, failing, missed, late or paused; instants are on the wall.
+    """One job, or a late run of it: `kind` is one of KINDS; instants are on the wall.
 
-    `run`: the one that is late, or the last that failed.  `reason`: why it is invalid, or failed.  `until`: the end of
-    a pause.
+    `run`: the one that is late, or the last that failed.  `reason`: why it is invalid, failed, is late or has not
+    succeeded.  `until`: the end of a pause.
     """
 
     kind: str
@@ -28,7 +30,8 @@ class Attention(NamedTuple):
 
 def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
     """Yield all of it, one kind after the other, each by name.  What is disabled, or in no file, fails nobody."""
-    noted = [job for name in sorted(state.noted) if (job := state.catalog.get(name)) is not None]
+    names = sorted(state.noted)
+    noted = [job for name in names if (job := state.catalog.get(name)) is not None]
     for job in _invalid(state):
         yield Attention("invalid", job.id, reason=state.invalid(job))
     for job in noted:
@@ -39,21 +42,17 @@ def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
     for job in noted:
         if (since := _missed(state, job)) is not None:
             yield Attention("missed", job.id, since=since)
-    for run in sorted(state.runs.values(), key=lambda run: run.id):
-        if is_late(state, run, now.wall):
-            yield Attention("late", run.id.job, run.id, since=planned(state, run))
+    for name in names:
+        for run in (state.runs[RunId(name, number)] for number in state[name].saved.late):
+            since = lateness.begun(run) or run.queued
+            yield Attention("late", name, run.id, since, reason=lateness.words(state, run, now))
+    for name in names:
+        if (since := state[name].saved.overdue_since) is not None:
+            yield Attention("overdue", name, since=since, reason=expectation.obstacle(state, name, now))
     for job in noted:
         saved = state[job.id].saved
         if saved.paused:
             yield Attention("paused", job.id, until=saved.paused_until)
-
-
-def is_late(state: SchedulerState, run: Run, wall: int) -> bool:
-    """Tell whether a run that the clock made due has not started after more than its job's `grace`, unpaused."""
-    job = state.catalog.get(run.id.job)
-    if job is None or run.state not in PENDING or run.trigger != "schedule" or run.so_far is not None:
-        return False
-    return wall - planned(state, run) > job.grace and not state[job.id].saved.paused
 
 
 def is_over(job: Job, following: int | None, *, had_some: bool) -> bool:

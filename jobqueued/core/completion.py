@@ -6,12 +6,14 @@ Over means: the record, the counters, who is told, and what other jobs do about 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from jobqueued.commands import Stop, WriteRecord
-from jobqueued.core import retries
+from jobqueued.core import expectation, lateness, retries
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import ENDS, Step
-from jobqueued.core.recollection import STOPPED_BY, counted, has_failover
+from jobqueued.core.recollection import STOPPED_BY, counted, has_failover, learned, over
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import skip_run
 from jobqueued.core.turn import Turn
 from jobqueued.events import StopAsked
@@ -46,14 +48,24 @@ def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
     ended = state.step(run, step, reason=document.get("reason"), pid=document.get("pid"), so_far=None)
     if run.state in LIVE:
         state.release(run, turn.now)
+    times = _learned(state, ended, document)
     state.close(ended, document)
     started = turn.now.wall if ended.started is None else ended.started
-    state.remember(name, stats=counted(state[name].saved.stats, ended, started, document))
+    state.remember(name, stats=counted(state[name].saved.stats, ended, started, document), **times)
     note_outcome(turn, ended)
     state.agenda.follow(ended, document)
     if run.failover:
         turn.do(WriteRecord(document))
     turn.say("run_ended", record=document)
+    lateness.over(turn, ended)
+    if ended.state is RunState.SUCCEEDED:
+        expectation.succeeded(turn, name, min(over(document) or turn.now.wall, turn.now.wall), str(ended.id))
+
+
+def _learned(state: SchedulerState, run: Run, document: Record) -> dict[str, Any]:
+    """The usual times of a job's runs, with those of one more, as far as they are such."""
+    waited, ran = lateness.has_waited(state, run), run.id not in state.patience.set_back
+    return learned(state[run.id.job].saved, run, document, waited=waited, ran=ran)
 
 
 _OF_FAILOVERS = (Step.SUCCEED, Step.FAIL, Step.TIME_OUT, Step.OOM_KILL)

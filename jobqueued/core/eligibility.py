@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import NamedTuple
 
-from jobqueued.core import dependencies
+from jobqueued.core import dependencies, lateness
 from jobqueued.core.completion import give_up
 from jobqueued.core.dependencies import Standing, Verdict
 from jobqueued.core.host_hold import UNTIL
@@ -113,8 +113,11 @@ def complete(turn: Turn, job: Job) -> None:
 
 
 def watch_over(turn: Turn, job: Job, run: Run) -> None:
-    """Set the timers of a run that has not started: its start deadline, the end of its wait for dependencies."""
+    """Set the timers of a run that has not started: when it is late, its start deadline, the end of its wait for
+    dependencies.
+    """
     state, now = turn.state, turn.now
+    lateness.watch(turn, run)
     state.timers.forget(state.runs)
     if run.so_far is None and job.start_deadline is not None:
         state.timers.at(planned(state, run) + job.start_deadline, run.id)
@@ -181,5 +184,6 @@ def _gone(job: Job, run: Run) -> str:
 def resume(turn: Turn, name: str, asked_by: str) -> None:
     """Let a paused job go on."""
     turn.state.remember(name, paused=False, paused_until=None)
+    lateness.go_on(turn, turn.state[name].pending)
     turn.state.stir(name)
     turn.say("job_resumed", job=name, asked_by=asked_by)

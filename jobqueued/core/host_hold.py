@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobqueued.core import lateness
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import HoldAsked, StateUnsaved
@@ -20,6 +21,7 @@ def unsaved(turn: Turn, event: StateUnsaved) -> None:
     """Start nothing new as the state can't be saved; once it is, go on."""
     turn.state.unsaved = event.reason
     turn.state.queue_stuck = False
+    _go_on(turn)
 
 
 def asked(turn: Turn, event: HoldAsked) -> None:
@@ -45,7 +47,14 @@ def hold(turn: Turn, hold: Hold) -> None:
 def release(turn: Turn, asked_by: str) -> None:
     """Start new runs on this host again."""
     turn.state.hold_host(None)
+    _go_on(turn)
     turn.say("released", asked_by=asked_by)
+
+
+def _go_on(turn: Turn) -> None:
+    """Let what has waited meanwhile not be late for that, unless something else holds the host."""
+    if not halt(turn.state):
+        lateness.go_on(turn, turn.state.runs)
 
 
 def expire(turn: Turn, why: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from jobqueued import events
 from jobqueued.accounts import accounts
 from jobqueued.commands import LookUp
-from jobqueued.core import dependencies, host_hold, occurrences, validity
+from jobqueued.core import dependencies, expectation, host_hold, lateness, occurrences, validity
 from jobqueued.core.completion import give_up
 from jobqueued.core.eligibility import give_up_all, look_at_run, resume, watch_over
 from jobqueued.core.occurrences import skip_dues
@@ -163,6 +163,7 @@ def _defined(turn: Turn, job: Job, old: Job | None) -> None:
     if found.past is not None:
         skip_dues(turn, job, [found.past], "past")
     state.wind(job)
+    expectation.defined(turn, job)
     _take_up(turn, job)
 
 
@@ -181,6 +182,8 @@ def _take_up(turn: Turn, job: Job) -> None:
             state.change(known, held=now.wall)
     for run in job_state.pending:
         watch_over(turn, job, state.runs[run])
+    for run in job_state.live:
+        lateness.watch(turn, state.runs[run])
     for run in sorted(job_state.delayed):
         look_at_run(turn, run)
     if job_state.saved.paused and job_state.saved.paused_until is not None:
@@ -205,6 +208,7 @@ def _removed(turn: Turn, job: Job) -> None:
     state.invalid_jobs.discard(job.id)
     state.stir(job.id)
     give_up_all(turn, job, "job_removed")
+    expectation.removed(turn, job)
 
 
 def _look_up(turn: Turn, jobs: Iterable[Job]) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 from jobqueued import events
 from jobqueued.commands import LookUp
-from jobqueued.core import dependencies, spans
+from jobqueued.core import dependencies, expectation, spans
 from jobqueued.core.completion import give_up, stop
 from jobqueued.core.dependencies import Standing
 from jobqueued.core.eligibility import resume, watch_over
@@ -174,6 +174,8 @@ def slept(turn: Turn, event: events.Slept) -> None:
 
 def _shift(turn: Turn, step: int) -> None:
     state = turn.state
+    state.patience.set_back.update(state.runs)
+    expectation.shift(turn, step)
     for run in list(state.runs.values()):
         if (shifted := run.shifted(step)) != run:
             state.keep(shifted)

@@ -15,8 +15,9 @@ from typing import Any, cast
 
 from jobqueued.child.documents import ENDS
 from jobqueued.core.record import told_of
-from jobqueued.model import SECOND, Record, Run, RunId, RunState, to_instant
-from jobqueued.saved import JobStats, Outcome, SavedJob
+from jobqueued.core.usual import noted
+from jobqueued.model import Record, Run, RunId, RunState, to_instant
+from jobqueued.saved import Expected, JobStats, Outcome, SavedJob
 
 OUTCOMES = 10
 """So many outcomes come back, and the last success; the next end in life keeps those that somebody goes by."""
@@ -169,30 +170,63 @@ def has_failover(record: Record) -> bool:
 
 def _usual(usual: int | None, record: Record) -> int | None:
     """The usual duration of a run (ns), now that one more has succeeded."""
-    if not record.get("attempts"):
+    started, ended = _of_attempt(record, -1, "started"), _of_attempt(record, -1, "ended")
+    if started is None or ended is None:
         return usual
-    attempt = record["attempts"][-1]
-    started, ended = attempt.get("started"), attempt.get("ended")
-    if not (started and ended):
-        return usual
-    lived = datetime.fromisoformat(ended) - datetime.fromisoformat(started)
-    took = max(0, round(lived.total_seconds() * SECOND))
+    took = max(0, ended - started)
     return took if usual is None else (3 * usual + took) // 4
+
+
+def _of_attempt(record: Record, place: int, name: str) -> int | None:
+    attempts = record.get("attempts")
+    told = attempts[place].get(name) if attempts else None
+    return _instant(told) if isinstance(told, str) else None
+
+
+def began(record: Record) -> int | None:
+    """The start (wall) of the first attempt of a run; None: it had none, or nobody knows when."""
+    return _of_attempt(record, 0, "started")
+
+
+def over(record: Record) -> int | None:
+    """The end (wall) of the last attempt of a run; None: it had none, or nobody knows when."""
+    return _of_attempt(record, -1, "ended")
+
+
+def learned(saved: SavedJob, run: Run, record: Record, *, waited: bool = True, ran: bool = True) -> dict[str, Any]:
+    """The changes of what is saved of a job by the times of one more run, which has ended.
+
+    `waited`, `ran`: the time that it waited, and that it took, tells what is usual.
+    """
+    first, last = began(record), over(record)
+    if first is None:
+        return {}
+    changes = {"delays": noted(saved.delays, max(0, first - run.queued))} if waited else {}
+    if ran and last is not None and run.state is RunState.SUCCEEDED and not has_failover(record):
+        changes["took"] = noted(saved.took, max(0, last - first))
+    return changes
+
+
+def succeeded(expected: Expected | None, ended: int) -> Expected | None:
+    """The expectation of a job of which a run has succeeded."""
+    return None if expected is None else expected._replace(since=max(expected.since, ended), told=0)
 
 
 def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
     """All that is saved of a job after the end of one more run, of which nothing else than its record is known."""
     before = up_to(saved, run.id.number - 1)
     ended = _instant(record["ended"] or record["started"] or record["queued"])
-    stats = before.stats
+    stats, more = before.stats, dict[str, Any]()
     if run.state is RunState.SKIPPED:
         stats = replace(stats, skipped=stats.skipped + run.count)
     else:
         is_last = all(known.ended <= ended for known in before.outcomes)
-        stats = counted(stats, run, ended, record, is_last=is_last)
+        stats, more = counted(stats, run, ended, record, is_last=is_last), learned(before, run, record)
+    if run.state is RunState.SUCCEEDED:
+        more["expected"] = succeeded(before.expected, ended)
     return replace(
         before, last_number=max(before.last_number, run.id.number), stats=stats,
-        outcomes=_outcomes(before.outcomes, run, ended), **_covered(before, run),
+        outcomes=_outcomes(before.outcomes, run, ended), **_covered(before, run), **more,
     )  # fmt: skip
 
 

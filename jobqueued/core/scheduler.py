@@ -18,8 +18,10 @@ from jobqueued.core import (
     attention,
     completion,
     eligibility,
+    expectation,
     host_hold,
     jobs,
+    lateness,
     lock_clients,
     occurrences,
     validity,
@@ -46,6 +48,8 @@ def _under_pressure(turn: Turn, event: events.UnderPressure) -> None:
 
 def _woke(turn: Turn, _event: events.Woke) -> None:
     occurrences.woke(turn)
+    lateness.look(turn, STEPS_A_TURN)
+    expectation.look(turn, STEPS_A_TURN)
     for subject in turn.state.timers.due(turn.now, STEPS_A_TURN):
         match subject:
             case RunId():
@@ -66,6 +70,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.AccountKnown: jobs.account_known,
     events.PauseAsked: jobs.pause_asked,
     events.SkipAsked: jobs.skip_asked,
+    events.ForgetAsked: expectation.forget_asked,
     events.HoldAsked: host_hold.asked,
     events.RunAsked: occurrences.asked,
     events.Emitted: occurrences.emitted,
@@ -148,13 +153,31 @@ class Scheduler:
         """Tell what may live of a run whose supervisor is gone; "" of any other."""
         return self._state[run.job].lingering.get(run, "")
 
+    def needs(self, kind: str, job: str) -> bool:
+        """Tell whether it was told, and is so by now, that runs of a job are late, or it is overdue."""
+        saved = self[job].saved
+        return bool(saved.late) if kind == "late" else saved.is_overdue
+
+    def told_of(self, name: str) -> Job | None:
+        """The job of this id, or of one that is in no file and overdue, what is kept of who is told of it."""
+        return self.catalog.get(name) or expectation.wishes_of(self._state, name)
+
+    def all_told_of(self) -> list[Job]:
+        """All jobs, and what is kept of those that are in no file and overdue."""
+        kept = [job for name in self._state.noted if name not in self.catalog and (job := self.told_of(name))]
+        return [*self.catalog, *kept]
+
     def is_completed(self, job: Job) -> bool:
         """Tell whether `max_runs` of a job have started."""
         return self._state.is_completed(job)
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None = None) -> None:
         """Take over what an earlier scheduler kept, before the first event."""
-        self._state.restore(saved, runs, hold, now)
+        known = list(saved)
+        self._state.restore(known, runs, hold, now)
+        lateness.restored(self._state)
+        for job in known:
+            expectation.await_success(self._state, job)
 
     def handle(self, event: events.Event, now: Now) -> list[Command]:
         """Decide what is to be done about `event`; lifecycle.IllegalStep if it can't have happened."""
@@ -220,7 +243,7 @@ class Scheduler:
     def next_wakeup(self, now: Now) -> int | None:
         """The wall instant (ns) before which only an event can change anything; None: no such instant."""
         state = self._state
-        times = [state.due_times.soonest(), state.timers.soonest(now)]
+        times = [state.due_times.soonest(), state.timers.soonest(now), state.patience.soonest(now)]
         if state.loaded and state.agenda:
             times.append(now.wall)
         if len(state.admission.waiting) and not host_hold.halt(state):

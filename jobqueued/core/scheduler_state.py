@@ -24,6 +24,7 @@ from jobqueued.core.changes import Changes
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import Delay, JobState
 from jobqueued.core.lifecycle import Step
+from jobqueued.core.patience import Patience
 from jobqueued.core.timers import HostTimer, Timers
 from jobqueued.events import Unstarted
 from jobqueued.model import LIVE, Holder, Job, LockClientId, Now, Occurrence, Record, Run, RunId, RunState
@@ -58,6 +59,8 @@ class SchedulerState:
         """The next start by the clock of each job in the catalog that has one: the first due time after its cursor."""
         self.timers = Timers()
         """Looks that are due at some instant; one too many does no harm."""
+        self.patience = Patience()
+        """Until when runs are not late and jobs not overdue.  `lateness` and `expectation` change it."""
         self.agenda = Agenda()
         """The work that is left for the end of the turn."""
         self.accounts: dict[Account, str] = {}
@@ -168,6 +171,7 @@ class SchedulerState:
     def _let_go(self, run: Run) -> None:
         if run.id in self._runs:
             self._take_out(run.id)
+            self.patience.end(run.id)
             del self._runs[run.id]
             self.queue_stuck = False
 
@@ -184,14 +188,10 @@ class SchedulerState:
         """Note that this boot of the host was noticed."""
         self._changes.note_host(SaveBoot(boot))
 
-    # words for people
-
     def name_of(self, holder: Holder) -> str:
         """Name for people who holds something."""
         client = self.lock_clients.get(holder) if isinstance(holder, LockClientId) else None
         return str(holder) if client is None else f"a command of {client.asked_by} (with-lock)"
-
-    # the host
 
     def pressed(self, mono: int) -> list[str]:
         """For what work waits too long on this host."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from jobqueued.commands import WriteRecord
-from jobqueued.core import lifecycle, record
+from jobqueued.core import lateness, lifecycle, record
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.turn import Turn
@@ -57,6 +57,7 @@ def skip_run(turn: Turn, run: Run, reason: str, job: Job | None, *, joins: bool)
     if is_newest:
         state.skip = skipped
     _skipped(turn, skipped, job, run.due, 1)
+    lateness.over(turn, replace(run, state=skipped.state, reason=reason))
 
 
 def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:

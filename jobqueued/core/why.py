@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobqueued.core import lateness
 from jobqueued.core.eligibility import Bar, Obstacle, obstacle
 from jobqueued.core.forecast import expected_start
 from jobqueued.core.host_hold import halt
@@ -51,8 +52,10 @@ def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now)
     why: Why = {
         "run": str(name), "state": run.state.value, "reasons": [], "missing": [], "ahead": [], "behind": None,
         "priority": None, "effective_priority": None, "growth": None, "points": None, "every": None,
-        "waited": None, "expected": None, "dependencies": [],
+        "waited": None, "expected": None, "dependencies": [], "late": None,
     }  # fmt: skip
+    if name.number in state[name.job].saved.late:
+        why["late"] = lateness.words(state, run, now)
     if run.state is RunState.DUE:
         return why | _of_due(state, run, now)
     if name in state[name.job].delayed:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import click
+from rich.text import Text
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
@@ -22,7 +23,9 @@ from jobqueued.text import printable
 @click.option("--sort", type=click.Choice(("name", "next", "last")), default="name", show_default=True, metavar="BY",
               help="Sort by name, by next start or by last start.")  # fmt: skip
 @click.option("-t", "--tag", "tags", multiple=True, metavar="T", help="List only jobs with this tag; may be repeated.")
-@click.option("--failed", is_flag=True, help="List only jobs that need attention: Failed, Invalid, Missed.")
+@click.option(
+    "--failed", is_flag=True, help="List only jobs that need attention: Failed, Invalid, Missed, late or overdue."
+)
 @click.option("--tsv", is_flag=True, help="Print values for scripts: no headings, a tab between columns.")
 @json_option
 @click.pass_obj
@@ -34,7 +37,8 @@ def list_jobs(
     Lists all, or those whose id is a JOB or matches a GLOB.
 
     NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run that has ended,
-    ENDED its result.  If the host is on hold, this is said first.
+    ENDED its result.  STATUS also tells if a run of it is late, or if it is overdue: it has not succeeded for longer
+    than its `expect`.  If the host is on hold, this is said first.
 
     While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.
@@ -71,7 +75,7 @@ def list_jobs(
         (
             (
                 job["id"],
-                styled(job["status"]),
+                _status(job),
                 distance(job["next"]),
                 distance(job["last_run"]),
                 styled("by failover", "retrying") if job["last_failover"] else styled(job["last_state"]),
@@ -87,6 +91,15 @@ def list_jobs(
 
 _VALUES = ("id", "status", "next", "last_run", "last_state", "priority", "schedule", "description")
 _FAILED = {"Failed", "Invalid", "Missed"}
+_TROUBLES = ("failing_since", "late", "overdue_since")
+
+
+def _status(job: Message) -> Text:
+    """The status of a job, and whether a run of it is late, or it has not succeeded for too long."""
+    more = [word for word, fact in (("late", job["late"]), ("overdue", job["overdue_since"])) if fact]
+    return styled(", ".join([job["status"], *more]), "retrying" if more else job["status"])
+
+
 _ORDERS: dict[str, Callable[[Message], Any]] = {
     "name": lambda job: job["id"],
     "next": lambda job: (job["next"] is None, job["next"], job["id"]),
@@ -101,7 +114,7 @@ def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, fail
         for job in jobs
         if (not names or any(fnmatchcase(job["id"], name) for name in names))
         and tags.issubset(job.get("tags", ()))
-        and (not failed or job["status"] in _FAILED or job["failing_since"])
+        and (not failed or job["status"] in _FAILED or any(map(job.get, _TROUBLES)))
     ]
 
 

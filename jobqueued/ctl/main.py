@@ -25,7 +25,7 @@ from jobqueued.ctl.logs import logs
 from jobqueued.ctl.metrics import metrics
 from jobqueued.ctl.next import next_times
 from jobqueued.ctl.notify import notify
-from jobqueued.ctl.pause import pause, resume, skip_next
+from jobqueued.ctl.pause import forget, pause, resume, skip_next
 from jobqueued.ctl.reload import reload
 from jobqueued.ctl.run import rerun, run_job
 from jobqueued.ctl.show import show
@@ -134,6 +134,6 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    hold, drain, release, with_lock, locks, notify, metrics, export, reload, check, audit, doctor,
+    forget, hold, drain, release, with_lock, locks, notify, metrics, export, reload, check, audit, doctor,
 ):  # fmt: skip
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""jobqueuectl pause, resume, skip-next: start no run of a job for a while, or skip it once."""
+"""jobqueuectl pause, resume, skip-next, forget: start no run of a job for a while, skip it once, or expect none."""
 
 from __future__ import annotations
 
@@ -54,6 +54,23 @@ def resume(paths: Paths, job: str) -> None:
     print_line(is_resumed if answer["was_paused"] else f"{job} was not paused")
     if reason := standing.obstacle(job, answer):
         click.echo(printable(reason), err=True)
+
+
+@click.command()
+@click.argument("job")
+@click.pass_obj
+def forget(paths: Paths, job: str) -> None:
+    """Expect nothing more of JOB, which is in no job file.
+
+    A job that is expected to succeed (`expect`) is overdue if it does not, even where it was removed from its file, as
+    that may be an accident.  This says that it was none.
+
+    \b
+    Example:
+      jobqueuectl forget nightly-backup
+    """
+    ask(paths.control, "Forget", job=job)
+    print_line(f"nothing is expected of {job} any more")
 
 
 @click.command("skip-next")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -114,6 +114,8 @@ def _status(job: Message) -> list[Fact]:
             if job["paused"]
             else None,
         ),
+        ("late now", counted(job["late"], "run") if job["late"] else None),
+        ("overdue", f"no success since {moment(job['overdue_since'])}" if job["overdue_since"] else None),
         ("next", moment(job["next"]) if job["next"] else _no_next(job)),
         ("skip-next", ", ".join(map(local, job["skips"] or [])) or None),
         ("defined in", f"{job['file']}:{job['line']}"),
@@ -187,6 +189,17 @@ def _moments(hook: Mapping[str, Any]) -> list[str]:
     return [f"{moment}{every * (moment == SAMPLE)}" for moment in hook["at"]]
 
 
+def _late(it: bool | Mapping[str, float]) -> str:
+    return "yes" if it is True else "no" if not it else ", ".join(_bounds(it))
+
+
+def _bounds(it: Mapping[str, float]) -> Iterator[str]:
+    if "after" in it:
+        yield f"after {duration(it['after'])}"
+    if "level" in it:
+        yield f"level {it['level']:g}"
+
+
 _AS: dict[str, Callable[[Any], str]] = {
     "command": _command,
     "failover": _command,
@@ -194,6 +207,7 @@ _AS: dict[str, Callable[[Any], str]] = {
     "resources": _amounts,
     "escalation": _escalation,
     "telemetry_hooks": _hooks,
+    "late": _late,
     "umask": "{:04o}".format,
     "output_limit": size,
     "at": local,

@@ -23,11 +23,12 @@ from jobqueued.problem import Problem
 def status(paths: Paths, as_json: bool) -> None:
     """Show whether all is well, and what is not.
 
-    Not well are: a job that is invalid, whose last run failed, or that has missed its only start, a run that the clock
-    made due and that has not started within the `grace` of its job, a job file that is refused (its last good jobs stay
-    in force) or a jobqueued.yaml that is (the daemon would not start again), a host that is on hold or draining, a
-    daemon that is degraded, whose launcher does not answer, or that has other trouble, such as a full log disk.
-    Paused jobs, and limits that this host does not enforce, are listed too.
+    Not well are: a job that is invalid, whose last run failed, that has missed its only start, or that is overdue (it
+    has not succeeded for longer than its `expect`), a run that is late (it has not started, or not ended, when it
+    usually would have; `late` in jobqueue.d(5)), a job file that is refused (its last good jobs stay in force) or a
+    jobqueued.yaml that is (the daemon would not start again), a host that is on hold or draining, a daemon that is
+    degraded, whose launcher does not answer, or that has other trouble, such as a full log disk.  Paused jobs, and
+    limits that this host does not enforce, are listed too.
 
     Exits 0 if all is well, 1 if not; 2 if the daemon is down, after showing the runs that go on without it.
 
@@ -93,15 +94,14 @@ def _print(answer: Message, problems: list[Problem]) -> None:
 
 _SHOWN = 5
 """The jobs or runs of a kind that are shown: the answer is to fit a screen."""
-_SEE_ALL = {"failing": "jobqueuectl list --failed", "late": "jobqueuectl list"}
+_SEE_ALL = dict.fromkeys(("failing", "late", "overdue"), "jobqueuectl list --failed")
 
 
 def _attention(answer: Message) -> Iterator[tuple[str, str]]:
     """Yield a line for each job or run that a person should look at, by kind."""
-    for kind in ("invalid", "failing", "missed", "late", "paused"):
+    for kind, words in _WORDS.items():
         those = [one for one in answer["attention"] if one["kind"] == kind]
-        for one in those[:_SHOWN]:
-            yield kind, _WORDS[kind](one)
+        yield from ((kind, words(one)) for one in those[:_SHOWN])
         if (more := answer[kind] - _SHOWN) > 0:
             yield kind, f"… and {more:,} more; see: {_SEE_ALL.get(kind, 'jobqueuectl list')}"
 
@@ -123,6 +123,9 @@ _WORDS: dict[str, Callable[[Message], str]] = {
     "invalid": lambda one: f"{one['job']}: {one['reason'] or 'it can not run on this host'}",
     "failing": lambda one: f"{one['job']}, since {moment(one['since'])}{_failure(one)}",
     "missed": lambda one: f"{one['job']}, due {moment(one['since'])}; to run it: jobqueuectl run {one['job']}",
-    "late": lambda one: f"{one['run']}, due {moment(one['since'])}; see: jobqueuectl why {one['run']}",
+    "late": lambda one: f"{one['run']}: {one['reason'] or 'since ' + moment(one['since'])}",
+    "overdue": lambda one: (
+        f"{one['job']} has not succeeded since {moment(one['since'])}{': ' * bool(one['reason'])}{one['reason'] or ''}"
+    ),
     "paused": lambda one: f"{one['job']}{standing.until(one['until'])}; to resume: jobqueuectl resume {one['job']}",
 }

@@ -249,7 +249,8 @@ class _View:
 
     def _row(self, run: Message, *, lasts: bool) -> list[Cell]:
         now, limits = run["now"], run["limits"]
-        state = Text("stopped by a signal", "yellow") if run["stopped"] else styled(run["state"])
+        state = styled(f"{run['state']}, late", "retrying") if run["late"] else styled(run["state"])
+        state = Text("stopped by a signal", "yellow") if run["stopped"] else state
         least = ">" * run["partial"]
         memory, tasks = (
             _limited(f"{least}{size(now['memory'])}", limits["memory"], size),

@@ -129,6 +129,25 @@ VOCABULARY: dict[str, Entry] = {
         "error", "6a3b49a4ff5c4ef79f7025c6cc8d9fe3", lambda f: f"{f['run']} keeps its claims: {f['reason']}"
     ),
     "run_ended": Entry("info", "f5e0d3b48a2c4b64a7c1e9d07b3f6c18", _ended),
+    "run_late": Entry(
+        "warning", "244061d9a10e4518a99a7c4c6a5f312c", lambda f: f"{f['run']} is late: {f['reason']}"
+    ),
+    "late_over": Entry(
+        "info", "3784316f4b234dc4bebdb23167749c7f",
+        lambda f: f"{f['run']}, which was late, is over: {ended(f['state'], '', f['reason'])}",
+    ),
+    "overdue": Entry(
+        "error", "9218649c4b7a4f3c83724e5728da496e",
+        lambda f: f"{f['job']} has not succeeded for {duration(f['within'] / SECOND)}: {f['reason']}",
+    ),
+    "overdue_over": Entry(
+        "info", "6373e1673c9b4977ac734d0c73d91944", lambda f: f"{f['job']} is not overdue any more: {f['reason']}"
+    ),
+    "still_expected": Entry(
+        "warning", "e46b751f82fb4fa4a7f706f352e9d687",
+        lambda f: f"{f['job']}: removed, but expected to succeed each {duration(f['within'] / SECOND)};"
+        f" if that is wanted no more: jobqueuectl forget {f['job']}",
+    ),
     "run_skipped": Entry(
         "warning", "4e9b8f1d6c3a4e75b2f0d8a5c7e91b36", _skipped
     ),

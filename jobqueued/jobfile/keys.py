@@ -6,7 +6,7 @@ The parser, JSON Schema (`schema.py`) and the keys in jobqueue.d(5) come from it
 from __future__ import annotations
 
 from jobqueued.jobfile.hook_keys import HOOKS
-from jobqueued.jobfile.notify_keys import NOTIFY, PING
+from jobqueued.jobfile.notify_keys import LATE, NOTIFY, PING
 from jobqueued.jobfile.process_types import (
     ACCOUNT,
     COMMAND,
@@ -216,6 +216,13 @@ GROUPS: dict[str, dict[str, Key]] = {
             "host is shown to nobody.", "https://hc-ping.com/UUID"),
         Key("telemetry_hooks", HOOKS, "", "Programs that get the record of each run while it lives and at its end, and "
             "may add to it.", "[/usr/local/bin/push-metrics]"),
+        Key("late", LATE, "true",
+            "Bound beyond which it is told, once, that a run has not started or not ended: by default three times the "
+            "mean, but no less than each of the last 99, and 1m (10m while fewer than 20 are known); `false`: never.",
+            "{after: 2h}"),
+        Key("expect", optional(duration("1s", "365d")), "none",
+            "Time within which a run is to succeed, again and again: else it is told, once, that the job is overdue, "
+            "also while it is paused or invalid, or was removed from its file.", "26h"),
         Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "", "Labels to find jobs by.",
             "[backup, nightly]"),
         Key("metadata", ANYTHING, "", "Data of any kind, copied to each record; 1.10 and 0x1F stay what is written.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,12 +13,24 @@ from jobqueued.child.notifier import template
 from jobqueued.jobfile.process_types import ACCOUNT, WORD, by_name, unshown
 from jobqueued.jobfile.queue_types import PATH
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.scalars import FLAG, Key, choice, duration, optional, scalar, size, table, text, url
+from jobqueued.jobfile.scalars import FLAG, Key, choice, duration, number, optional, scalar, size, table, text, url
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.jobfile.types import either, made, mapping, one_or_more, section
 from jobqueued.jobfile.yamltext import Mapping, Node, Scalar
 from jobqueued.model import DAY, HOUR, MINUTE
-from jobqueued.notify import DEFAULT_POLICY, EVENTS, EVENTS_OF_SITE, Heartbeat, Notify, Ping, Policy, Rule, Webhook
+from jobqueued.notify import (
+    DEFAULT_POLICY,
+    EVENTS,
+    EVENTS_OF_SITE,
+    USUALLY,
+    Heartbeat,
+    Late,
+    Notify,
+    Ping,
+    Policy,
+    Rule,
+    Webhook,
+)
 
 _HEADERS = mapping(
     "a mapping of names to texts",
@@ -58,7 +72,7 @@ def _webhook(node: Node) -> Webhook:
 
 _WEBHOOK = replace(section(_HOOK), read=_webhook)
 _NOTIFY = table(
-    Key("on", one_or_more(choice(*EVENTS)), "[failure, recovery, missed]",
+    Key("on", one_or_more(choice(*EVENTS)), "[failure, recovery, missed, overdue]",
         "Events to send a notice of; `failure` includes timeout, oom and lost, `skipped` includes missed.",
         "[failure, recovery, success]"),
     Key("email", one_or_more(ADDRESS), "", "Mail addresses that get the notices.", "ops@example.org"),
@@ -146,6 +160,32 @@ def _rule(values: dict[str, Any]) -> Rule:
 
 
 NOTIFY = made(section(_NOTIFY), _notify)
+_LATE = table(
+    Key("after", duration("1s", "365d"), "", "Time since it was due within which a run is to end.", "2h"),
+    Key("level", number(0.5, 0.99), "",
+        "Part of the runs that is in time if they are like those before: at 0.99 one of 100 is late, and 99 must be "
+        "known, at 0.95 one of 20; with fewer the default holds.",
+        "0.95"),
+)  # fmt: skip
+
+
+def _late(node: Node) -> Late | None:
+    try:
+        return USUALLY if FLAG.read(node) else None
+    except NotAccepted as wrong:
+        meant = isinstance(node, Scalar) and next((one for one in _meant_late(node) if one), "")
+        raise NotAccepted(*(one._replace(meant=meant or one.meant) for one in wrong.refusals)) from None
+
+
+def _meant_late(node: Scalar) -> Iterator[str]:
+    """The mapping that was meant by one of its values."""
+    for name, key in _LATE.items():
+        with suppress(NotAccepted):
+            key.type.read(node)
+            yield f"{{{name}: {node.text}}}"
+
+
+LATE = either(replace(FLAG, read=_late), made(section(_LATE), lambda values: Late(**values)))
 RULES = one_or_more(made(section(_RULE), _rule), least=0)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from jobqueued.core.attention import KINDS
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.metrics.counts import MOST_JOBS, Counts
@@ -18,7 +19,6 @@ from jobqueued.notify import Target
 
 MOST_LOCKS = 200
 """Locks with a label of their own; those that come later by name share one."""
-ATTENTION = ("invalid", "failing", "missed", "late", "paused")
 _PIECE = 250
 """Jobs, or samples, that are read together: some 0.3 ms."""
 
@@ -57,7 +57,7 @@ class Readings:
         queued = [run.queued for run in runs if run.state is RunState.WAITING]
         yield "jobqueue_jobs", _one(len(labels))
         yield "jobqueue_jobs_without_label", _one(list(labels.values()).count(OTHERS))
-        yield "jobqueue_attention", _each("kind", {kind: attention[kind] for kind in ATTENTION})
+        yield "jobqueue_attention", _each("kind", {kind: attention[kind] for kind in KINDS})
         yield "jobqueue_runs_unfinished", _each("state", {s: states[s] for s in RunState if s in LIVE | PENDING})
         yield "jobqueue_queue_length", _one(scheduler.queue_length)
         yield "jobqueue_queue_head_priority", _one(scheduler.head_priority(now))

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobqueued.core.recollection import has_failover
-from jobqueued.model import Record
+from jobqueued.model import SECOND, Record
 from jobqueued.text import counted, duration, ended
 
 
 class Happening(NamedTuple):
-    """One event of `notify.EVENTS`.
+    """One event of `notify.EVENTS`, or an end that is news only to those who were told of its beginning ("over").
 
     What has the same `subject` is one incident while it lasts, and told anew where its `kind` is another; ""
     opens none.  `closes` are the subjects that are over with it.
@@ -114,6 +114,28 @@ def _fuse(fields: Mapping[str, Any]) -> Happening:
     return Happening("fuse", summary, f"fuse {job}", "", (), job)
 
 
+def _late(fields: Mapping[str, Any]) -> Happening:
+    job, run = fields["job"], fields["run"]
+    return Happening("late", f"{run} is late: {fields['reason']}", f"late {job}", "", (), job, run)
+
+
+def _late_over(fields: Mapping[str, Any]) -> Happening:
+    job, run = fields["job"], fields["run"]
+    summary = f"{run}, which was late, is over: {ended(fields['state'], '', fields['reason'])}"
+    return Happening("over", summary, closes=(f"late {job}",), job=job, run=run)
+
+
+def _overdue(fields: Mapping[str, Any]) -> Happening:
+    job = fields["job"]
+    summary = f"{job} has not succeeded for {duration(fields['within'] / SECOND)}: {fields['reason']}"
+    return Happening("overdue", summary, f"overdue {job}", "", (), job)
+
+
+def _overdue_over(fields: Mapping[str, Any]) -> Happening:
+    job = fields["job"]
+    return Happening("over", f"{job} is not overdue any more: {fields['reason']}", closes=(f"overdue {job}",), job=job)
+
+
 def _invalid(fields: Mapping[str, Any]) -> Happening:
     job = fields["job"]
     summary = f"{job} is invalid and will not run: {fields['reason']} ({fields['file']}:{fields['line']})"
@@ -153,6 +175,7 @@ def _recovered(fields: Mapping[str, Any]) -> Happening | None:
 
 
 _MADE_OF = {
+    "run_late": _late, "late_over": _late_over, "overdue": _overdue, "overdue_over": _overdue_over,
     "run_ended": _run_ended, "run_skipped": _skipped, "held_up": _held_up, "fuse": _fuse, "job_invalid": _invalid,
     "job_valid": _valid, "refused": _refused, "flawed": _flawed, "mended": _mended, "degraded": _degraded,
     "recovered": _recovered,

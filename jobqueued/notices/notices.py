@@ -100,10 +100,14 @@ class Notices:
         for target, event in told.items():
             yield self._put(target, happening, event, incident, wall)
 
-    def reconcile(self, refused: Collection[str], invalid: Callable[[str], bool | None], wall: int) -> list[Command]:
+    def reconcile(
+        self, refused: Collection[str], invalid: Callable[[str], bool | None], lasts: Callable[[str, str], bool],
+        wall: int,
+    ) -> list[Command]:  # fmt: skip
         """End what is over though nothing said so; what belongs to a job that is gone ends in silence.
 
-        `refused`: the files that are now; `invalid` tells of a job if it can't run, None: there is none of that name.
+        `refused`: the files that are now; `invalid` tells of a job if it can't run, None: there is none of that name;
+        `lasts`: if it is still late, or overdue.
         """
         commands: list[Command] = []
         for subject in list(self.incidents):
@@ -114,6 +118,10 @@ class Notices:
             elif kind == "invalid" and invalid(name) is False:
                 over = Happening("success", f"{name} is valid again", closes=(subject,), job=name)
                 commands += self.note(over, wall)
+            elif kind in ("late", "overdue"):
+                if not lasts(kind, name):
+                    over = Happening("over", f"{name} is not {kind} any more", closes=(subject,), job=name)
+                    commands += self.note(over, wall)
             elif kind not in ("file", "state") and invalid(name) is None:
                 del self.incidents[subject]
                 commands.append(SaveIncident(subject, None))
@@ -199,7 +207,7 @@ def _is_ping(notice: Notice) -> bool:
     return Target.parse(notice.target).channel == "ping"
 
 
-_RECOVERS = ("run", "invalid", "file", "state")
+_RECOVERS = ("run", "invalid", "file", "state", "late", "overdue")
 """The subjects whose end is news; others are over in silence."""
 
 

@@ -95,12 +95,11 @@ class NoticeSender(Source):
         decided += self._notices.pings.about(commands, now.wall)
         return decided + [command for each in heard for command in self._notices.note(each, now.wall)]
 
-    def reconcile(self, refused: Collection[str], invalid: Callable[[str], bool | None]) -> None:
-        """End the incidents that ended while nobody looked.
-
-        `refused` are the files that are; `invalid` tells of a job if it can't run, None: there is no such job.
-        """
-        self._decided += self._notices.reconcile(refused, invalid, self._clocks().wall)
+    def reconcile(
+        self, refused: Collection[str], invalid: Callable[[str], bool | None], lasts: Callable[[str, str], bool]
+    ) -> None:
+        """End the incidents that ended while nobody looked; the arguments are those of Notices.reconcile."""
+        self._decided += self._notices.reconcile(refused, invalid, lasts, self._clocks().wall)
 
     def retain(self, jobs: Iterable[Job]) -> None:
         """Let go what waits for receivers that are in no file any more; `jobs` are all, now and later."""

@@ -7,6 +7,7 @@ believed: whatever does not make sense is an error of `NONSENSE`.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -17,8 +18,9 @@ from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
 from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
+from jobqueued.notify import Notify
 from jobqueued.queue.placement import Placed
-from jobqueued.saved import DueChange, Hold, Incident, JobStats, Notice, Outcome, SavedJob
+from jobqueued.saved import DueChange, Expected, Hold, Incident, JobStats, Notice, Outcome, SavedJob
 
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -35,7 +37,9 @@ _MORE_OF_RUN = (
 _TRIGGER = _RUN_FIELDS.index("trigger")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
-_MORE_OF_JOB = ("paused_until", "previous", "skips", "appeared", "outcomes", "satisfied")
+_MORE_OF_JOB = (
+    "paused_until", "previous", "skips", "appeared", "outcomes", "satisfied", "took", "delays", "late", "expected",
+)  # fmt: skip
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
 """What older versions do not take among the others."""
 _STATS = tuple(name for name in JobStats.__slots__ if name not in _MORE_STATS)
@@ -106,6 +110,7 @@ def placed_from(plain: Iterable[Any]) -> Placed:
 
 
 _stats_fields = attrgetter(*_STATS)
+_TIMES = re.compile("([0-9]{1,18}( [0-9]{1,18})*)?")
 
 
 def job_row(memory: SavedJob) -> tuple[object, ...]:
@@ -125,7 +130,25 @@ def _memory(
         paused_until=rare.get("paused_until"), skips=tuple(rare.get("skips", ())), appeared=rare.get("appeared", 0),
         outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
         satisfied=tuple(rare.get("satisfied", ())), previous=rare.get("previous", 0),
+        took=_times(rare, "took"), delays=_times(rare, "delays"), late=tuple(rare.get("late", ())),
+        expected=_expected(rare["expected"]) if "expected" in rare else None,
     )  # fmt: skip
+
+
+def _times(rare: dict[str, Any], name: str) -> str:
+    """A list of durations (core/usual.py)."""
+    text = rare.get(name, "")
+    if _TIMES.fullmatch(text) is None:
+        raise ValueError(f"{text[:40]!r} is no {name}")
+    return cast("str", text)
+
+
+def _expected(plain: list[Any]) -> Expected:
+    expected = Expected(*plain)
+    if not isinstance(expected.wishes["tags"], list) or not isinstance(expected.wishes["user"], str | None):
+        raise TypeError("the wishes of a job are damaged")
+    Notify.of(expected.wishes["notify"])
+    return expected
 
 
 def incident_text(incident: Incident) -> str:

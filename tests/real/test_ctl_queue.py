@@ -629,6 +629,41 @@ def test_is_all_well(busy: Host) -> None:
     )
 
 
+def test_late_and_overdue(busy: Host) -> None:
+    """`status`, `list`, `why`, `top` and `show` tell of a late run, and of a job that has not succeeded, also of one
+    that was removed, until it is forgotten.
+    """
+    slow = f"command: '{UNTIL_GO}', working_directory: {busy.root}, late: {{after: 1s}}"
+    busy.write("late.yaml", f"jobs: {{slow: {{{slow}}}}}")
+    busy.write("gone.yaml", "jobs: {gone: {command: 'true', expect: 1s}, stays: {command: 'true', expect: 1s}}")
+    wait_for(lambda: len(busy.said("overdue")) == 2, why="both are overdue")
+    busy.write("gone.yaml", "jobs: {stays: {command: 'true', expect: 1s}}")
+    busy.run("slow")
+    wait_for(lambda: busy.said("run_late"), why="it is late")
+    code, shown, _ = ctl(busy, "status")
+    told = facts(shown)
+    assert (1, "no: 1 run is late; 2 jobs are overdue") == (code, told["all is well"])
+    due = r"it was due [\d.]+ (s|min)( \d+ s)? ago and has not ended; it should end within 1 s"
+    assert re.fullmatch(f"slow@1: {due}", told["late"])
+    gone = "it is in no job file; if that is wanted: jobqueuectl forget gone"
+    assert re.search(rf"^overdue +gone has not succeeded since {TIME} \(.*\): {gone}$", shown, re.M)
+    assert re.search(r"stays has not succeeded since .*: no run of it has ended since$", shown, re.M)
+    assert re.fullmatch(due, facts(ctl(busy, "why", "slow@1")[1])["late"])
+    assert re.search(r"^slow +Running, late", listed := ctl(busy, "list", "--failed")[1], re.M)
+    assert re.search(r"^stays +Idle, overdue", listed, re.M)
+    assert "running, late" in ctl(busy, "top", "--once")[1]
+    told = facts(ctl(busy, "show", "slow")[1])
+    assert ("after 1 s", "1 run") == (told["late"], told["late now"])
+    assert facts(ctl(busy, "show", "stays")[1])["overdue"].startswith("no success since ")
+    assert (0, "nothing is expected of gone any more\n", "") == ctl(busy, "forget", "gone")
+    assert (1, True) == ((refused := ctl(busy, "forget", "stays"))[0], "take `expect` out there" in refused[2])
+    assert (1, True) == ((refused := ctl(busy, "forget", "gone"))[0], "no such job: gone" in refused[2])
+    busy.wait(busy.run("stays"))
+    go(busy)
+    wait_for(lambda: busy.said("late_over"), why="it is over")
+    assert "stays@1 has succeeded" in busy.said("overdue_over")[-1]["message"]
+
+
 def test_an_interrupted_wait(busy: Host) -> None:
     """Ctrl-C ends the wait only: it is said that the run goes on, and how to see its result."""
     words = [*PROGRAM, "--root", str(busy.root), "run", "--wait", "one"]

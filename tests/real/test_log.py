@@ -80,6 +80,31 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("run_ended", {"record": FAILED}, "backup@142 failed after 310 ms: exit code 1"),
     (
+        "run_late",
+        {"job": "backup", "run": "backup@142", "reason": "it has run for 3 h, and usually ends within 1 h"},
+        "backup@142 is late: it has run for 3 h, and usually ends within 1 h",
+    ),
+    (
+        "late_over",
+        {"job": "backup", "run": "backup@142", "state": "failed", "reason": "exit code 1"},
+        "backup@142, which was late, is over: failed: exit code 1",
+    ),
+    (
+        "overdue",
+        {"job": "backup", "within": 26 * HOUR, "since": MIDNIGHT, "reason": "it is paused"},
+        "backup has not succeeded for 1 d 2 h: it is paused",
+    ),
+    (
+        "overdue_over",
+        {"job": "backup", "reason": "backup@142 has succeeded"},
+        "backup is not overdue any more: backup@142 has succeeded",
+    ),
+    (
+        "still_expected",
+        {"job": "backup", "within": 26 * HOUR},
+        "backup: removed, but expected to succeed each 1 d 2 h; if that is wanted no more: jobqueuectl forget backup",
+    ),
+    (
         "run_skipped",
         {
             "run": "backup@142",

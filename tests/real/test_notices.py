@@ -159,6 +159,55 @@ def test_a_test(told: Told) -> None:
     assert "nobody is told" in json.dumps(told.call("Notify"))
 
 
+SLOW = "jobs: {slow: {command: 'until [ -e %s ]; do sleep 0.02; done', late: {after: 1s}}}"
+
+
+def test_a_late_run(told: Told) -> None:
+    """Told and then that it is over, whoever is killed when it is said; one that was on its way may come twice."""
+    told.begin(SLOW % (told.root / "go"))
+    run = told.run("slow")
+    wait_for(lambda: told.said("run_late"), why="that it is late")
+    told.kill()
+    told.begin_again()
+    wait_for(lambda: set(told.told()) == {"late slow@1"}, why="the notice")
+    wait_for(lambda: not told.call("Notices")["notices"], why="the answer")
+    told.kill()
+    told.begin_again()
+    (told.root / "go").touch()
+    assert "succeeded" == told.wait(run)["state"]
+    wait_for(lambda: told.told()[-1] == "recovery slow@1", why="that it is over")
+    wait_for(lambda: not told.call("Notices")["notices"], why="the answers")
+    assert ({"late slow@1"}, 1) == (set(told.told()[:-1]), len(told.said("run_late")))
+    assert [] == told.call("Notices")["incidents"]
+
+
+def test_an_overdue_job(told: Told) -> None:
+    """It is told to whom the job named, though that is in no file any more, and was in none when the daemon started."""
+    told.begin("jobs: {}")
+    (told.root / "jobqueued.yaml").write_text(f"notifier: {ME.pw_name}\n")
+    told.stop()
+    told.write("jobs.yaml", f"jobs: {{a: {{command: 'true', expect: 2s, notify: {{command: {told.root}/receive}}}}}}")
+    told.begin_again()
+    told.write("jobs.yaml", "jobs: {}")
+    wait_for(lambda: told.said("still_expected"), why="that it was removed")
+    told.kill()
+    told.begin_again()
+    wait_for(lambda: set(told.told()) == {"overdue None"}, why="the notice")
+    wait_for(lambda: not told.call("Notices")["notices"], why="the answer")
+    assert "a has not succeeded for 2 s: " in told.got()[0]["summary"]
+    told.kill()
+    told.begin_again()
+    assert ["overdue a"] == [it["subject"] for it in told.call("Notices")["incidents"]]
+    (found,) = told.call("Status")["attention"]
+    assert ("overdue", "it is in no job file; if that is wanted: jobqueuectl forget a") == (
+        found["kind"],
+        found["reason"],
+    )
+    assert {"unsaved": None} == told.call("Forget", job="a")
+    wait_for(lambda: not told.call("Notices")["incidents"], why="that it is over")
+    assert (1, 0) == (len(told.said("overdue")), told.call("Status")["overdue"])
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_notifier_that_does_not_exist(told: Told) -> None:
     """It is said, and tried again."""

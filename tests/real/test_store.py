@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.model import Claim, Record, Run, RunId, RunState
-from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
+from jobqueued.notify import Notify, Webhook
+from jobqueued.saved import Expected, Hold, JobStats, Outcome, SavedJob
 from jobqueued.state.ballast import BALLAST
 from jobqueued.state.faults import CommitFailed, StoreError
 from jobqueued.state.formats import ENDED as CONDITION
@@ -69,12 +70,22 @@ STATS = st.builds(
     failing_run=st.none() | COUNTS, failing_reason=st.none() | WORDS,
 )  # fmt: skip
 OUTCOMES = st.lists(st.builds(Outcome, COUNTS, INSTANTS, INSTANTS, st.sampled_from(list(map(str, ENDS)))), max_size=3)
+WISHES = st.builds(
+    lambda address, remind, tags, user: {
+        "notify": Notify(email=(address,), webhook=(Webhook(address),), remind=remind).plain(), "tags": tags,
+        "user": user,
+    },
+    WORDS, st.none() | COUNTS, st.lists(WORDS, max_size=2), st.none() | WORDS,
+)  # fmt: skip
+TIMES = st.lists(COUNTS, max_size=3).map(lambda times: " ".join(map(str, times)))
 MEMORIES = st.builds(
     SavedJob,
     job=NAMES, rhythm=WORDS, cursor=INSTANTS, era=COUNTS, last_number=st.integers(0, 10**18),
     paused=st.booleans(), paused_until=st.none() | INSTANTS, skips=st.lists(INSTANTS, max_size=3).map(tuple),
     appeared=COUNTS, previous=INSTANTS, outcomes=OUTCOMES.map(tuple),
     satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
+    took=TIMES, delays=TIMES, late=st.lists(COUNTS, max_size=2).map(tuple),
+    expected=st.none() | st.builds(Expected, INSTANTS, INSTANTS, WISHES, INSTANTS),
 )  # fmt: skip
 
 

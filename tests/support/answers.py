@@ -18,7 +18,8 @@ JOB: Message = {
     "priority": 10, "concurrency": 1, "schedule": ["0 2 * * *", "0 14 * * sun"], "timezone": "Europe/Berlin",
     "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed",
     "last_failover": False, "failing_since": "2026-11-24T01:00:00.000000Z", "due": 0,
-    "waiting": 1, "retrying": 0, "running": 0, "tags": ["nightly"], "file": "/etc/jobqueue.d/backup.yaml", "line": 5,
+    "waiting": 1, "retrying": 0, "running": 0, "late": 0, "overdue_since": None,
+    "tags": ["nightly"], "file": "/etc/jobqueue.d/backup.yaml", "line": 5,
 }  # fmt: skip
 NONE_YET = dict.fromkeys(("next", "last_run", "last_state", "failing_since"))
 IDLE = {**JOB, "id": "x", "status": "Idle", "enabled": False, **NONE_YET}
@@ -54,7 +55,8 @@ STATUS: Message = {
     "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8, "exclusive": None,
     "controllers": ["memory", "pids", "io", "cpu", "cpuset"], "launcher": True, "troubles": [], "unenforced": [],
     "next": JOB["next"], "next_job": JOB["id"], "left": [], **FREE, "stale": [],
-    "problems": [], "unwell": [], "attention": [], "invalid": 0, "failing": 0, "missed": 0, "late": 0, "paused": 0,
+    "problems": [], "unwell": [], "attention": [], "invalid": 0, "failing": 0, "missed": 0, "late": 0,
+    "overdue": 0, "paused": 0,
 }  # fmt: skip
 PROBLEM: Message = {
     "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",

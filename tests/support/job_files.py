@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, UNBOUNDED, Claim, Escalation, On, Overlap
+from jobqueued.notify import USUALLY, Late
 
 
 def _flow(entries: dict[str, str]) -> str:
@@ -59,6 +60,9 @@ GOOD = [
     ("on: boot", ("boot",)),
     ("on: [boot, {event: a}, {job: b}, {job: c, result: any}]",
         ("boot", On("event", "a"), On("job", "b"), On("job", "c", "any"))),
+    ("late: true", USUALLY), ("late: false", None), ("late: {after: 2h}", Late(2 * HOUR)),
+    ("late: {level: 0.95}", Late(level=0.95)), ("late: {after: 1s, level: 0.5}", Late(SECOND, 0.5)),
+    ("expect: 26h", 26 * HOUR), ("expect: none", None),
     ("on: {job: b, result: failure}", (On("job", "b", "failure"),)),
 ]  # fmt: skip
 """The text of a key with its value, and what is read of it, in the model's units."""

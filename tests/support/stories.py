@@ -40,7 +40,8 @@ from tests.support.world import MIDNIGHT, World
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 TOLD = ("run_ended", "run_retrying", "run_skipped", "run_returned", "run_stopping", "job_invalid", "job_valid")
 TOLD += ("held", "released", "held_up", "lock_granted", "lock_released", "fuse", "clock_stepped")
-TOLD += ("run_lingers", "job_paused", "job_resumed", "emitted", "skips_next")
+TOLD += ("run_lingers", "job_paused", "job_resumed", "emitted", "skips_next", "run_late", "late_over", "overdue")
+TOLD += ("overdue_over", "still_expected")
 
 
 class Story(World):
@@ -203,6 +204,10 @@ class Teller:
         """Somebody wants the next occurrence skipped."""
         self._ask(lambda ticket: events.SkipAsked(ticket, job, "root"))
 
+    def do_forget(self, job: str) -> None:
+        """Somebody expects nothing more of a job that is in no file."""
+        self._ask(lambda ticket: events.ForgetAsked(ticket, job, "root"))
+
     def do_hold(self, time: str = "", boot: str = "") -> None:
         """Somebody wants nothing new to start, maybe for a time, or (hold "" boot) until the next boot."""
         until = self.story.now.wall + parse_duration(time) if time else None
@@ -273,6 +278,7 @@ class Teller:
         """Why a run has not started."""
         told = self.story.scheduler.explain(RunId.parse(run), self.story.now)
         self.story.lines += [f"    {reason}" for reason in told["reasons"]]
+        self.story.lines += [f"    late: {told['late']}"] if told["late"] else []
         self.story.lines += [f"    priority {told['growth']}"] if told["growth"] else []
         if told["expected"]:
             self.story.lines.append(f"    expected to start at {told['expected'][11:19]}")

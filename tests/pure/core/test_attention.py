@@ -108,13 +108,22 @@ def test_disabled_or_removed_ones_fail_nobody() -> None:
 
 
 def test_late() -> None:
-    """A run of the clock is late once it has waited for more than its job's grace; one that a person wants is not."""
-    patient = job("patient", "5 * * * *", grace=HOUR)
-    world = World(job("long", "0 * * * *"), job("next", "5 * * * *"), patient, seconds={"long": 7000}, max_running=1)
-    world.pass_time(65 * 60)
+    """A run of the clock is late an hour after it was due, or after its job's grace, until another is known to have
+    started; one that a person wants is not.
+    """
+    patient = job("patient", "5 0 * * *", grace=2 * HOUR)
+    world = World(job("long", "1 0 * * *"), job("next", "5 0 * * *"), patient, seconds={"long": 9e4}, max_running=1)
+    world.pass_time(5 * 60)
+    world.start("long@1")
     world.happen(events.RunAsked(1, "patient", "root", "x1"))
-    world.pass_time(120)
-    assert [("late", "next@2", 65)] == seen(world)
+    world.pass_time(61 * 60)
+    assert [("late", "next@1", 5)] == seen(world)
+    world.boot()
+    assert [("late", "next@1", 5)] == seen(world)
+    world.pass_time(119 * 60)
+    assert [("late", "next@1", 5)] == seen(world)
+    world.pass_time(60)  # of its time, which a restart begins anew
+    assert [("late", "next@1", 5), ("late", "patient@1", 5)] == seen(world)
 
 
 def test_invalid_and_paused() -> None:
@@ -129,10 +138,12 @@ def test_invalid_and_paused() -> None:
 
 def test_late_is_nobody_that_is_paused() -> None:
     """A run that waits as its job is paused is not late: somebody wants that."""
-    world = World(job("long", "0 * * * *"), job("next", "5 * * * *"), seconds={"long": 7000}, max_running=1)
-    world.pass_time(66 * 60)
+    world = World(job("long", "1 0 * * *"), job("next", "5 0 * * *"), seconds={"long": 9e4}, max_running=1)
+    world.pass_time(300)
+    world.start("long@1")
+    world.pass_time(3500)
     world.happen(events.PauseAsked(1, "next", "root", pause=True))
-    world.pass_time(600)
+    world.pass_time(6000)
     assert [("paused", "next", None)] == seen(world)
     assert replace(world.scheduler["next"].saved, paused=False).is_noteworthy is False
 

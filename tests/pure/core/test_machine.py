@@ -28,7 +28,9 @@ from jobqueued.model import (
     On,
     Overlap,
     Run,
+    RunId,
 )
+from jobqueued.notify import Late
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
@@ -89,6 +91,8 @@ def definitions(draw: st.DrawFn, name: str) -> Job:
         "at_boot": st.booleans(),
         "enabled": st.booleans(),
         "offset": st.sampled_from([0, 7 * MINUTE]),
+        "late": st.sampled_from([None, Late(after=10 * MINUTE), Late(level=0.5)]),
+        "expect": st.sampled_from([HOUR, 24 * HOUR]),
     }
     for key in draw(st.lists(st.sampled_from(sorted(rare)), max_size=5, unique=True)):
         fields[key] = draw(rare[key])
@@ -142,6 +146,11 @@ class Machine(RuleBasedStateMachine):
         for file, jobs in list(self.world.files.items()):
             if any(known.id == name for known in jobs):
                 self.world.write(file, *(known for known in jobs if known.id != name))
+
+    @rule(name=st.sampled_from(NAMES), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def forget(self, name: str, die: int | None) -> None:
+        """Somebody expects nothing of a job any more, which counts only where that is in no file."""
+        self._happen(events.ForgetAsked(self.ticket(), name, "root"), die)
 
     @rule(name=st.sampled_from(NAMES), die=st.sampled_from([None, None, -1, 0, 1, 2]))
     def ask(self, name: str, die: int | None) -> None:
@@ -389,6 +398,22 @@ class Machine(RuleBasedStateMachine):
             for run in list(admission.waiting.ordered(now.mono))[:1]:
                 terms = admission.waiting.terms(run)
                 assert admission.locks.missing(terms.claims) is not None, f"{run} could start"
+
+    @invariant()
+    def who_is_late_is_told_of_once(self) -> None:
+        """No run is told twice to be late, unless that was not saved; only unfinished runs are, and have a deadline."""
+        if not hasattr(self, "world"):
+            return
+        state = self.world.scheduler._state
+        told = [each.fields["run"] for each in self.world.said if each.event == "run_late"]
+        assert self.world.fell_back or len(told) == len(set(told)), f"{told} are told twice"
+        late = [RunId(name, number) for name in NAMES for number in state[name].saved.late]
+        assert set(late) <= set(state.runs), f"{late} are late, and over"
+        assert set(state.patience.runs) <= set(state.runs) - set(late), "a deadline of nobody"
+        assert state.patience._within.keys() == set(state.patience.runs)
+        expected = {name: state[name].saved.expected for name in NAMES}
+        waiting = {name for name, one in expected.items() if one is not None and not one.told}
+        assert waiting == set(state.patience.jobs), f"{expected} without a deadline"
 
     @invariant()
     def who_would_not_wait_does_not(self) -> None:

@@ -492,7 +492,7 @@ def test_an_idle_scheduler_sleeps_until_the_next_due_time() -> None:
 
 def test_a_blocked_queue_does_not_spin() -> None:
     """While runs wait for a slot, nothing wakes the scheduler but the next due time."""
-    jobs = [job(name, "0 1 * * *", timeout=30 * HOUR) for name in "ab"]
+    jobs = [job(name, "0 1 * * *", timeout=30 * HOUR, late=None) for name in "ab"]
     world = World(*jobs, seconds={"a": 9e9, "b": 9e9}, max_running=1)
     world.pass_time(3600)
     assert world.scheduler.next_wakeup(world.now) == world.now.wall + 24 * HOUR

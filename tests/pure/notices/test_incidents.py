@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueued.model import DAY, HOUR, MINUTE, Job
-from jobqueued.notify import Notify, Rule, Target, Webhook
+from jobqueued.notify import EVENTS_OF_SITE, Notify, Rule, Target, Webhook
 from tests.support.told import OPS, Told, record
 
 
@@ -180,7 +180,7 @@ def test_an_end_that_nobody_saw() -> None:
     told.wait(MINUTE)
     told.got.clear()
     told.restart()
-    told.commit(told.notices.reconcile({"b.yaml"}, {"b": False, "c": True}.get, told.wall))
+    told.commit(told.notices.reconcile({"b.yaml"}, {"b": False, "c": True}.get, lambda *_: True, told.wall))
     told.wait(MINUTE)
     assert ["2 notices: a.yaml: accepted again; b is valid again"] == told.summaries
     assert ["file b.yaml", "invalid c"] == sorted(told.incidents)
@@ -220,3 +220,48 @@ def test_skips() -> None:
     told.ends("a")
     told.wait(MINUTE)
     assert (3, {}) == (len(told.got), told.incidents)
+
+
+LATE = Rule(Notify(on=EVENTS_OF_SITE, email=("ops@example.org",)))
+
+
+def test_a_late_run() -> None:
+    """Told once; that it is over to those who know of it, however it has ended, with the incident of its beginning."""
+    told = Told([LATE, Rule(Notify(on=("success",), email=("all@example.org",)))])
+    told.say("run_late", job="a", run="a@1", reason="it has run for 3 h, and usually ends within 1 h")
+    told.wait(MINUTE)
+    told.restart()
+    told.say("late_over", job="a", run="a@1", state="failed", reason="exit code 1")
+    told.say("late_over", job="b", run="b@1", state="succeeded", reason=None)
+    told.wait(MINUTE)
+    assert ["late", "recovery"] == told.events
+    assert "a@1 is late: it has run for 3 h, and usually ends within 1 h" == told.summaries[0]
+    assert "a@1, which was late, is over: failed: exit code 1" == told.summaries[1]
+    assert told.got[0].about["incident"]["id"] == told.got[1].about["incident"]["id"]
+
+
+def test_an_overdue_job() -> None:
+    """Told once, also to a job that names no events; its end is told."""
+    told = Told([], [Job(id="a", command="x", notify=Notify(email=("a@example.org",)))])
+    told.say("overdue", job="a", within=26 * HOUR, since=0, reason="it is paused")
+    told.wait(DAY)
+    told.say("overdue_over", job="a", reason="a@5 has succeeded")
+    told.wait(DAY)
+    assert ["a has not succeeded for 1 d 2 h: it is paused", "a is not overdue any more: a@5 has succeeded"] == (
+        told.summaries
+    )
+
+
+def test_what_is_late_no_more_by_the_next_start() -> None:
+    """Its end is told where nobody saw it; what goes on stays open, though its job is in no file."""
+    told = Told([LATE])
+    told.say("run_late", job="a", run="a@1", reason="")
+    told.say("run_late", job="b", run="b@1", reason="")
+    told.say("overdue", job="gone", within=HOUR, since=0, reason="it is in no job file")
+    told.wait(MINUTE)
+    told.got.clear()
+    told.restart()
+    told.commit(told.notices.reconcile((), {"a": False, "b": False}.get, lambda _, name: name != "a", told.wall))
+    told.wait(MINUTE)
+    assert ["a is not late any more"] == told.summaries
+    assert ["late b", "overdue gone"] == sorted(told.incidents)

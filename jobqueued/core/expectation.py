@@ -1,0 +1,130 @@
+"""Expectations: a job that has not succeeded for longer than its `expect` is told of, once, whatever is in its way.
+
+That holds while it is paused or invalid, and after it was removed from its file, until a person says that this was
+wanted (`forget`); it ends where the file has no `expect` for it any more, or disables it.
+"""
+
+from __future__ import annotations
+
+from jobqueued.core import recollection
+from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.core.turn import Turn
+from jobqueued.events import ForgetAsked
+from jobqueued.model import LIVE, SECOND, Job, Now
+from jobqueued.notify import Notify
+from jobqueued.saved import Expected, SavedJob
+from jobqueued.text import duration
+
+
+def defined(turn: Turn, job: Job) -> None:
+    """Take what a definition expects; what was expected before goes on, by the new time."""
+    known, wall = turn.state[job.id].saved.expected, turn.now.wall
+    if job.expect is None or not job.enabled:
+        end(turn, job.id, "its file expects that no more")
+        return
+    wishes = {"notify": job.notify.plain(), "tags": list(job.tags), "user": job.user}
+    expected = Expected(job.expect, wall, wishes) if known is None else known._replace(within=job.expect, wishes=wishes)
+    is_in_time = expected.since + expected.within > wall
+    _put(turn, job.id, expected._replace(told=0) if is_in_time else expected, "its file gives it more time")
+
+
+def removed(turn: Turn, job: Job) -> None:
+    """Say that a job is expected to succeed though it is in no file any more."""
+    expected = turn.state[job.id].saved.expected
+    if expected is not None:
+        turn.say("still_expected", job=job.id, within=expected.within)
+
+
+def succeeded(turn: Turn, name: str, ended: int, run: str) -> None:
+    """Let the time of a job that is expected to succeed begin with the end of a run of it."""
+    _put(turn, name, recollection.succeeded(turn.state[name].saved.expected, ended), f"{run} has succeeded")
+
+
+def forget_asked(turn: Turn, event: ForgetAsked) -> None:
+    """Expect nothing more, for a person, of a job that is in no file."""
+    job = turn.state.catalog.get(event.job)
+    if job is not None:
+        where = f"{event.job} is in {job.file}; to expect nothing of it, take `expect` out there"
+        turn.refuse(event.ticket, "Refused", reason=where)
+    elif turn.state[event.job].saved.expected is None:
+        turn.refuse(event.ticket, "NoSuchJob", job=event.job)
+    else:
+        end(turn, event.job, f"forgotten by {event.asked_by}")
+        turn.reply(event.ticket, f"that {event.job} is forgotten, for {event.asked_by}")
+
+
+def end(turn: Turn, name: str, why: str) -> None:
+    """Expect nothing of a job any more."""
+    if turn.state[name].saved.expected is not None:
+        _put(turn, name, None, why)
+
+
+def look(turn: Turn, limit: int) -> None:
+    """Tell of the jobs that have not succeeded for too long by now, at most `limit` of them."""
+    state, wall = turn.state, turn.now.wall
+    for name in state.patience.jobs.take(wall, limit):
+        expected = state[name].saved.expected
+        if expected is not None:
+            state.remember(name, expected=expected._replace(told=wall))
+            reason = obstacle(state, name, turn.now)
+            turn.say("overdue", job=name, within=expected.within, since=expected.since, reason=reason)
+
+
+def shift(turn: Turn, step: int) -> None:
+    """Move all with a step of the clock: no time has passed with it."""
+    for name in {*turn.state.patience.jobs, *turn.state.noted}:
+        if (expected := turn.state[name].saved.expected) is not None:
+            _put(turn, name, expected._replace(since=expected.since + step), "")
+
+
+def await_success(state: SchedulerState, saved: SavedJob) -> None:
+    """Set the deadline of a job that is expected to succeed, if it is."""
+    if saved.expected is not None and not saved.expected.told:
+        state.patience.jobs.set(saved.job, saved.expected.since + saved.expected.within)
+
+
+def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
+    state = turn.state
+    saved = state[name].saved
+    if expected != saved.expected:
+        was_overdue = saved.is_overdue
+        saved = state.remember(name, expected=expected)
+        if was_overdue and not saved.is_overdue:
+            turn.say("overdue_over", job=name, reason=why)
+    if expected is None or expected.told:
+        state.patience.jobs.clear(name)
+    else:
+        await_success(state, saved)
+
+
+def wishes_of(state: SchedulerState, name: str) -> Job | None:
+    """A job that is in no file any more, as far as it is kept who is told of it; None: it is overdue for nobody."""
+    expected = state[name].saved.expected if name in state.noted else None
+    if expected is None:
+        return None
+    wishes = expected.wishes
+    return Job(id=name, command="", notify=Notify.of(wishes["notify"]), tags=tuple(wishes["tags"]), user=wishes["user"])
+
+
+def obstacle(state: SchedulerState, name: str, now: Now) -> str:
+    """Word what keeps a job from succeeding, with the remedy."""
+    job, it = state.catalog.get(name), state[name]
+    if job is None:
+        return f"it is in no job file; if that is wanted: jobqueuectl forget {name}"
+    if invalid := state.invalid(job):
+        return f"it is invalid: {invalid}"
+    if it.saved.paused:
+        left = it.saved.paused_until and it.saved.paused_until - now.wall
+        for_so_long = f" for {duration(max(0, left) / SECOND)} more" if left else ""
+        return f"it is paused{for_so_long}; to resume: jobqueuectl resume {name}"
+    if unfinished := sorted(it.unfinished):
+        run = unfinished[0]
+        return f"{run} {'has not ended' if state.runs[run].state in LIVE else f'waits; see: jobqueuectl why {run}'}"
+    stats = it.saved.stats
+    if stats.failing_run is not None:
+        return f"its last run failed: {stats.failing_reason}; see: jobqueuectl show {name}@{stats.failing_run}"
+    if state.is_completed(job):
+        return f"its max_runs ({job.max_runs}) are used up"
+    if it.skip is not None:
+        return f"its last run was skipped: {it.skip.reason}"
+    return "no run of it has ended since"

@@ -1,0 +1,163 @@
+"""Lateness: a run that has not started, or not ended, when it usually would have is told of, once.
+
+There is one deadline for each unfinished run, known when it is made and, anew, when it starts.  What a person holds
+back, by a pause or a hold, is not late; it gets its time anew when it may go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import Enum, auto
+from typing import NamedTuple
+
+from jobqueued.core import usual
+from jobqueued.core.recollection import began
+from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.core.turn import Turn
+from jobqueued.model import HOUR, PENDING, SECOND, Job, Now, Run, RunId
+from jobqueued.saved import SavedJob
+from jobqueued.text import duration
+
+FIRST = HOUR
+"""The wait beyond which a run is late that the clock made due, where none is known that has started."""
+
+
+class _Rule(Enum):
+    """The rules of limits: `late: {after: …}`, what is usual, and that of a first start, of which nobody knows."""
+
+    AFTER = auto()
+    USUAL = auto()
+    FIRST = auto()
+
+
+class _Limit(NamedTuple):
+    """The time `within` which (ns) a run is to go on, from an instant (wall), by a rule, and by so many `runs`."""
+
+    rule: _Rule
+    begun: int
+    within: int
+    runs: int = 0
+
+
+def watch(turn: Turn, run: Run) -> None:
+    """Set the deadline of an unfinished run."""
+    state, now = turn.state, turn.now
+    limit = None if run.id.number in state[run.id.job].saved.late else _limit(state, run)
+    if limit is None:
+        state.patience.forget(run.id)
+        return
+    counts = has_waited(state, run) if begun(run) is None else run.id not in state.patience.set_back
+    passed = min(max(0, now.wall - limit.begun), limit.within) if counts else 0
+    state.patience.wait(run.id, now.mono + limit.within - passed, limit.within)
+
+
+def has_waited(state: SchedulerState, run: Run) -> bool:
+    """Tell whether a run has waited, until now or its start, for nothing but its turn."""
+    return run.id not in state.patience.held and run.id not in state.patience.set_back
+
+
+def go_on(turn: Turn, runs: Iterable[RunId]) -> None:
+    """Give those of these runs that have not started their time anew: a person had held them back."""
+    for run in map(turn.state.runs.__getitem__, runs):
+        if run.state in PENDING and begun(run) is None:
+            turn.state.patience.held.add(run.id)
+            watch(turn, run)
+
+
+def look(turn: Turn, limit: int) -> None:
+    """Tell of the runs that are late by now, at most `limit` of them; by what is known now may be more time usual."""
+    state, now = turn.state, turn.now
+    for name, within in state.patience.over(now.mono, limit):
+        run = state.runs.get(name)
+        bound = None if run is None else _limit(state, run)
+        if run is None or bound is None or _is_held_back(state, run):
+            continue
+        if bound.within > within:
+            state.patience.wait(name, now.mono + bound.within - within, bound.within)
+            continue
+        state.remember(name.job, late=(*state[name.job].saved.late, name.number))
+        turn.say("run_late", job=name.job, run=str(name), reason=words(state, run, now))
+
+
+def over(turn: Turn, run: Run) -> None:
+    """Take note of the end of a run; with that of the last one of its job that was late this is over, too."""
+    late = turn.state[run.id.job].saved.late
+    if run.id.number not in late:
+        return
+    others = tuple(number for number in late if number != run.id.number)
+    turn.state.remember(run.id.job, late=others)
+    if not others:
+        turn.say("late_over", job=run.id.job, run=str(run.id), state=run.state.value, reason=run.reason)
+
+
+def restored(state: SchedulerState) -> None:
+    """Take up what was kept: of runs that have ended meanwhile none is late; what waits has waited for a restart."""
+    state.patience.held.update(run.id for run in state.runs.values() if run.state in PENDING)
+    for name in {run.job for run in state.runs} | state.noted:
+        late = tuple(number for number in state[name].saved.late if RunId(name, number) in state.runs)
+        if late != state[name].saved.late:
+            state.remember(name, late=late)
+
+
+def words(state: SchedulerState, run: Run, now: Now) -> str:
+    """Word how late a run is, and by what."""
+    first, limit = begun(run), _limit(state, run)
+    if limit is not None and limit.rule is _Rule.AFTER:
+        due = f"it was due {_passed(limit.begun, now)} ago and has not {'started' if first is None else 'ended'}"
+        return f"{due}; it should end within {_in_words(limit.within)}"
+    going_on = f"it has waited {_passed(run.queued, now)}" if first is None else f"it has run for {_passed(first, now)}"
+    if limit is None:
+        return going_on
+    step, within = "start" if first is None else "end", _in_words(limit.within)
+    if limit.rule is _Rule.FIRST:
+        return f"{going_on}; it should {step} within {within}"
+    known = "run" if limit.runs == 1 else f"{limit.runs} runs"
+    return f"{going_on}; usually it {step}s within {within} (by its last {known})"
+
+
+def _passed(instant: int, now: Now) -> str:
+    return _in_words(max(0, now.wall - instant))
+
+
+def _in_words(time: int) -> str:
+    return duration(time / SECOND)
+
+
+def begun(run: Run) -> int | None:
+    """The start (wall) of the first attempt of a run; None: it has not started, or nobody knows when."""
+    if run.so_far is not None:
+        return began(run.so_far)
+    return run.started if run.pid is not None else None
+
+
+def _is_held_back(state: SchedulerState, run: Run) -> bool:
+    """Tell whether a run has not started as a person, or a disk that is full, keeps it from that."""
+    held = state[run.id.job].saved.paused or state.hold is not None or bool(state.unsaved)
+    return held and run.state in PENDING and begun(run) is None
+
+
+def _limit(state: SchedulerState, run: Run) -> _Limit | None:
+    """The limit that a run reaches first; None: it has none."""
+    job = state.catalog.get(run.id.job)
+    found = () if job is None or job.late is None else _limits(state[job.id].saved, job, run)
+    return min(found, key=lambda limit: limit.begun + limit.within, default=None)
+
+
+def _limits(saved: SavedJob, job: Job, run: Run) -> Iterator[_Limit]:
+    if job.late is None:
+        return
+    if job.late.after is not None:
+        yield _Limit(_Rule.AFTER, run.queued, job.late.after)
+        if job.late.level is None:
+            return
+    first = begun(run)
+    if first is not None:
+        known = usual.durations(saved.took)
+        if (within := usual.bound(job.late.level, known)) is not None:
+            yield _Limit(_Rule.USUAL, first, within, len(known))
+        return
+    known = usual.durations(saved.delays)
+    if (within := usual.bound(job.late.level, known)) is not None:
+        yield _Limit(_Rule.USUAL, run.queued, max(within, job.grace), len(known))
+    elif run.trigger == "schedule" and not run.held:  # who waits for dependencies waits as long as those take
+        yield _Limit(_Rule.FIRST, run.queued, max(FIRST, job.grace))

@@ -1,0 +1,97 @@
+"""Patience: until when runs are not late and jobs not overdue, and which runs do not tell what is usual."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from typing import Generic, TypeVar
+
+from jobqueued.model import Now, RunId
+
+Subject = TypeVar("Subject", RunId, str)
+_FEW = 64
+
+
+class Deadlines(Generic[Subject]):
+    """One instant for each of some; one that was put off or is over wakes nobody."""
+
+    def __init__(self) -> None:
+        self._at: dict[Subject, int] = {}
+        self._heap: list[tuple[int, Subject]] = []
+
+    def __iter__(self) -> Iterator[Subject]:
+        return iter(self._at)
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def set(self, subject: Subject, instant: int) -> None:
+        """Let this be its instant from now on."""
+        if self._at.get(subject) == instant:
+            return
+        self._at[subject] = instant
+        heappush(self._heap, (instant, subject))
+        if len(self._heap) > 2 * len(self._at) + _FEW:
+            self._heap = [(at, known) for known, at in self._at.items()]
+            heapify(self._heap)
+
+    def clear(self, subject: Subject) -> None:
+        """Let it have none."""
+        self._at.pop(subject, None)
+
+    def soonest(self) -> int | None:
+        """The first of the instants; None: there is none."""
+        while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, instant: int, limit: int) -> list[Subject]:
+        """Take those whose instant has come, at most `limit`; they have none then."""
+        found: list[Subject] = []
+        while (soonest := self.soonest()) is not None and soonest <= instant and len(found) < limit:
+            found.append(heappop(self._heap)[1])
+            self.clear(found[-1])
+        return found
+
+
+class Patience:
+    """`runs` are late, if they have not gone on by then (monotonic, ns), `jobs` overdue (wall).
+
+    What is in `held` has waited for more than its turn (a pause, a hold, a restart); what is in `set_back` was there
+    when somebody has set the clock, or the host slept.  Neither time counts.
+    """
+
+    def __init__(self) -> None:
+        self.runs = Deadlines[RunId]()
+        self.jobs = Deadlines[str]()
+        self.held = set[RunId]()
+        self.set_back = set[RunId]()
+        self._within: dict[RunId, int] = {}
+
+    def wait(self, run: RunId, until: int, within: int) -> None:
+        """Let a run have time until an instant (monotonic, ns), which is the end of its time `within` which it is not
+        late.
+        """
+        self.runs.set(run, until)
+        self._within[run] = within
+
+    def forget(self, run: RunId) -> None:
+        """Let a run never be late."""
+        self.runs.clear(run)
+        self._within.pop(run, None)
+
+    def end(self, run: RunId) -> None:
+        """Let go of a run that has ended."""
+        self.forget(run)
+        self.held.discard(run)
+        self.set_back.discard(run)
+
+    def over(self, mono: int, limit: int) -> list[tuple[RunId, int]]:
+        """Take the runs whose time is over, at most `limit`, each with the time that it had."""
+        return [(run, self._within.pop(run)) for run in self.runs.take(mono, limit)]
+
+    def soonest(self, now: Now) -> int | None:
+        """The first of the instants, as one of the wall clock; None: there is none."""
+        mono = self.runs.soonest()
+        times = (self.jobs.soonest(), None if mono is None else now.wall + max(0, mono - now.mono))
+        return min((time for time in times if time is not None), default=None)
