@@ -28,7 +28,8 @@ _SHOWN = 240
 """Characters of an answer that are passed on: it has to fit a message to the launcher."""
 
 
-_OTHER_USER = "; name a user who can: `notifier` in jobqueued.yaml"
+_NO_USER = "; make it with systemd-sysusers, or name another: notifier in jobqueued.yaml"
+_OTHER_USER = "; name a user who can: notifier in jobqueued.yaml"
 _PART = re.compile(r"[0-9]{1,20} (sent|later|never)\b")
 
 
@@ -40,11 +41,10 @@ def send(document: int) -> tuple[str, list[str]]:
     try:
         answer = _run(order["user"], json.dumps(order["notice"]))
     except StartFailed as error:
-        remedy = "; make it with systemd-sysusers, or name another: notifier in jobqueued.yaml"
-        return f"later 0 {printable(str(error))}{remedy if error.step == 'user' else ''}"[:_SHOWN], []
+        remedy = _NO_USER if error.step == "user" else _OTHER_USER if error.number == errno.EACCES else ""
+        return f"later 0 {printable(str(error))[:_SHOWN]}{remedy}", []
     except OSError as error:
-        is_denied = isinstance(error, StartFailed) and (error.step == "user" or error.number == errno.EACCES)
-        return f"later 0 {printable(str(error))[:_SHOWN]}{_OTHER_USER * is_denied}", []
+        return f"later 0 {printable(str(error))[:_SHOWN]}", []
     finally:
         tree.end_all(time.monotonic() + AFTERWARDS)
     lines = [printable(line)[:_SHOWN] for line in answer.decode(errors="replace").splitlines()]

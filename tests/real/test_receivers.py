@@ -180,4 +180,5 @@ def test_a_sender_who_can_not(what: str) -> None:
         command = [sys.executable, "-c", BARRED, what, str(hidden / "it"), user]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=REPO)
     assert done.stdout.startswith("later 0 ")
-    assert done.stdout.endswith("; name a user who can: `notifier` in jobqueued.yaml\n")
+    remedy = "make it with systemd-sysusers, or name another" if what == "user" else "name a user who can"
+    assert done.stdout.endswith(f"; {remedy}: notifier in jobqueued.yaml\n")
