@@ -32,7 +32,7 @@ from jobqueued.child import sending, spawn
 spawn.become_subreaper()
 document = os.memfd_create("notice")
 os.write(document, sys.stdin.buffer.read())
-print(sending.send(document))
+print(sending.send(document)[0])
 """
 FLAKY = """
 jobs:
