@@ -175,7 +175,7 @@ class Attempt:
             self._hooks.give_up("its record file can't be written")
         self._draft.warnings += self._hooks.warnings()
         document["telemetry"] = self._hooks.telemetry
-        self._audience.leaves |= self._hooks.left
+        self._audience.leaves |= self._hooks.left or (self._state is State.EMPTY and self._hooks.orphans_killed())
 
     def _be_there(self) -> None:
         """From now on who follows is heard, and the end of the host."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -120,6 +121,16 @@ class Hooks:
             self._hear()
             self._finish(*self._told)
         return True
+
+    def orphans_killed(self) -> bool:
+        """Kill what hooks have left whose keeper was killed, once nothing else is below us; True: there was something.
+
+        Who has seen to that leaves: nobody knows when the last of it ends.
+        """
+        found = bool(tree.children())
+        if found:
+            tree.signal_all(signal.SIGKILL)
+        return found
 
     def warnings(self) -> Iterator[str]:
         """Tell of each hook that has failed, or was left out, and if they were given up."""

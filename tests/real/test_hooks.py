@@ -14,6 +14,7 @@ import pytest
 
 from jobqueued.child import hook as hook_module
 from jobqueued.child import hooks, wire
+from jobqueued.child.shutdown import Shutdown
 from jobqueued.ctl.offline import find_record
 from jobqueued.model import SECOND, Claim, Job, RunId
 from jobqueued.paths import Paths
@@ -163,12 +164,17 @@ def test_the_end_is_in_the_record_file_first(pool: Pool) -> None:
     assert document == {**first, "telemetry": {}}
 
 
-def test_a_keeper_that_is_killed(pool: Pool) -> None:
+@pytest.mark.parametrize("at", [START, END], ids=["meanwhile", "at the end"])
+def test_a_keeper_that_is_killed(pool: Pool, at: tuple[str, ...]) -> None:
     """SIGKILL of the process between hook and supervisor costs what the hook says, and what it leaves is ended."""
-    document = run(pool, "sleep 0.2", hook(f"echo $$ >{pool.root}/pid; kill -9 $PPID; exec sleep 1000", START))[1]
+    kill = f"echo $$ >{pool.root}/pid; kill -9 $PPID; exec sleep 1000"
+    command = f"until [ -e {pool.root}/pid ]; do sleep 0.01; done; sleep 0.2" if at == START else "true"
+    said, document = run(pool, command, hook(kill, at))
     assert ("succeeded", {}) == (document["state"], document["telemetry"])
-    assert any("start: its keeper was killed" in warning for warning in document["warnings"])
-    assert gone(pool, "pid")
+    assert any(f"{at[0]}: its keeper was killed" in warning for warning in document["warnings"])
+    wait_for(lambda: gone(pool, "pid"), why="the hook was left alone")
+    if at == END:
+        assert ("left", b"") == (said[-1], pool.socket.recv(1))
 
 
 def test_one_that_cannot_be_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +220,27 @@ def test_what_a_run_leaves(pool: Pool) -> None:
     assert (["started", "left"], {"a": 1}) == (said, document["telemetry"])
     assert not gone(pool, "left")
     os.kill(int((pool.root / "left").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("at", [START, END], ids=["meanwhile", "at the end"])
+def test_the_host_goes_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: tuple[str, ...]) -> None:
+    """Whoever is told then is ended at once, nobody else is told, and the run has its end."""
+    monkeypatch.setattr(Shutdown, "began", lambda *_: (tmp_path / "down").exists())  # only PID 1 can say it
+    pool = Pool(tmp_path)
+    hang = hook(f"echo $$ >{tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 1000", at)
+    command = "exec sleep 1000" if at == START else "exit 3"
+    path = pool.send(Job(id="job", command=command, telemetry_hooks=(hang, hook(f"touch {tmp_path}/told"))))
+    wait_for((tmp_path / "pid").exists)
+    (tmp_path / "down").touch()
+    os.kill(pool.pid, signal.SIGTERM)
+    if at == START:  # from PID 1 the command has it too
+        os.kill(-int((path / wire.PID).read_text().split()[0]), signal.SIGTERM)
+    said = pool.heard()
+    document = json.loads((path / wire.ENDED).read_bytes())
+    assert ("ended", at == END) == (said[-1].split(" ")[0], document["exit_code"] == 3)
+    assert ["its telemetry hooks were cut short: shutdown"] == document["warnings"]
+    assert (True, False) == (gone(pool, "pid"), (tmp_path / "told").exists())
+    pool.close()
 
 
 def test_without_room_for_the_record_nobody_is_told(pool: Pool) -> None:
