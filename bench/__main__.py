@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
-python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [caps] [notices] [--json FILE]
+python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [caps] [notices] [crontabs]
+                [--json FILE]
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import yaml
 
 from bench.admission import admission
 from bench.caps import caps
+from bench.crontabs import crontabs
 from bench.evenness import evenness
 from bench.listing import listing
 from bench.notices import notices
@@ -166,7 +168,7 @@ def _all_changed(rig: Rig, files: dict[str, str]) -> tuple[float, list[float]]:
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "burst": burst, "idle": idle, "load": load, "pump": pump, "admission": admission, "evenness": evenness,
-    "storm": storm, "list": listing, "caps": caps, "notices": notices,
+    "storm": storm, "list": listing, "caps": caps, "notices": notices, "crontabs": crontabs,
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ _OF_THE_LINE = frozenset((
 """Keys of which a line, and the variables above it, say the same."""
 OF_A_USER = frozenset((
     "id", "catch_up", "catch_up_window", "concurrency", "description", "dst", "enabled", "failover", "grace",
-    "kill_grace", "leave_children", "locks", "max_runs", "max_waiting", "metadata", "output", "output_limit",
+    "kill_grace", "leave_children", "locks", "max_runs", "metadata", "output",
     "overlap", "redact", "retries", "retry_backoff", "retry_delay", "retry_max_delay", "retry_on", "spread",
     "start_deadline", "stop_signal", "success_codes", "tags", "timeout", "timezone", "umask", "working_directory",
 ))  # fmt: skip

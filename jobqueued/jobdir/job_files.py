@@ -10,7 +10,7 @@ from jobqueued.host.log import Log
 from jobqueued.jobdir.acceptance import is_gone
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.watch import Watch
-from jobqueued.model import Job, Now
+from jobqueued.model import Now
 from jobqueued.problem import Problem
 from jobqueued.source import Source
 
@@ -48,10 +48,6 @@ class Watches:
     def complete(self) -> bool:
         """True if it is known which jobs there are."""
         return all(watch.complete for watch in self._watches)
-
-    def last_good(self, path: str) -> tuple[Job, ...]:
-        """The jobs that a file gave last."""
-        return next((jobs for watch in self._watches if (jobs := watch.last_good(path))), ())
 
     def settle(self) -> None:
         """List all anew, and wait for nothing that is not there."""

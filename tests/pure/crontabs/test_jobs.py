@@ -157,6 +157,7 @@ def test_a_comment_above_a_line_adds_any_key_of_a_job() -> None:
         ("{command: y}", "f:1:14: command: found the key 'command'; accepted: the line, and the variables"),
         ("{priority: 5}", "f:1:14: priority: found the key 'priority'; accepted: the line without it"),
         ("{expand: true}", "f:1:14: expand: found the key 'expand'; accepted: the line without it"),
+        ("{output_limit: 1T}", "f:1:14: output_limit: found the key 'output_limit'; accepted: the line without it"),
         ("{group: adm}", "f:1:14: group: found the key 'group'; accepted: the line without it"),
         ("{locks: [/etc/x]}", "f:1:22: locks[0]: found '/etc/x'; accepted: {path: /etc/x}"),
         ("{locks: [{path: /etc/x}]}", "f:1:21: locks: found a lock file; accepted: the name of a lock"),

@@ -1,0 +1,46 @@
+"""Crontabs: 100,000 lines in one text and in tables; reading is linear, and jobs cost so much time and memory each."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.table import Form, read
+from jobqueued.jobfile.yamltext import at_once
+
+LINES = 100_000
+
+
+def crontabs() -> dict[str, Any]:
+    """Seconds to read lines, a tenth and all of them, and to make jobs of all; `ratio`: of all to ten tenths."""
+    tenth, whole = (_seconds_to_read(_table(0, count)) for count in (LINES // 10, LINES))
+    before, begun = _resident(), time.process_time()
+    kept = [at_once(_jobs(number)) for number in range(LINES // MAX_JOBS)]
+    took = time.process_time() - begun
+    return {
+        "lines": LINES, "read_s": whole, "read_tenth_s": tenth, "ratio": whole / tenth / 10, "jobs_s": took,
+        "bytes_a_job": (_resident() - before) // sum(len(jobs) for jobs, _ in kept),
+    }  # fmt: skip
+
+
+def _table(table: int, count: int) -> bytes:
+    line = "{} {} * * {} root /usr/local/bin/job-{}-{} > /dev/null 2>&1\n"
+    return "".join(line.format(n % 60, n % 24, n % 7, table, n) for n in range(count)).encode()
+
+
+def _jobs(table: int) -> Any:
+    place = Place(f"cron.d/table{table}")
+    return read_jobs_in_steps(_table(table, MAX_JOBS), f"/etc/cron.d/table{table}", place, Host())
+
+
+def _seconds_to_read(text: bytes) -> float:
+    begun = time.process_time()
+    read(text, Form.SYSTEM)
+    return time.process_time() - begun
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
