@@ -10,11 +10,13 @@ import click
 
 from jobqueued.audit.comparison import Comparison, Finding, Verdict
 from jobqueued.audit.timeline import Timeline
+from jobqueued.crontabs.jobs import Host
 from jobqueued.ctl import completion, due_changes
 from jobqueued.ctl.arguments import past_time
 from jobqueued.ctl.client import Refused
 from jobqueued.ctl.job_files import user_of_daemon
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table
+from jobqueued.jobdir.cron_tables import jobs_of_text
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import Job, RunId, to_text
 from jobqueued.paths import Paths
@@ -49,7 +51,12 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
     """
     sources, seed = due_changes.known(due_changes.sources(paths)), machine_id()
 
+    config = read_settings(paths.config, user_of_daemon(paths))[0]
+
     def read(change: DueChange) -> tuple[Job, ...] | None:
+        if "/" in change.name:  # one of cron's tables
+            host, expand = Host(change.timezone, seed), config.cron.get("expand", False)
+            return jobs_of_text(change.name, change.text or b"", host, expand=expand)
         found, problems = read_jobs(change.text or b"", change.name, timezone=change.timezone, seed=seed)
         return None if any(problem.severity == "error" for problem in problems) else found
 
@@ -60,7 +67,7 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
     spans = timeline.spans(end)
     if unknown := sorted(set(jobs) - spans.keys()):
         raise Refused(f"no clock made {printable(', '.join(unknown))} due, as far as is known; see: jobqueuectl list")
-    kept = read_settings(paths.config, user_of_daemon(paths))[0].retention.runs
+    kept = config.retention.runs
     verdicts = [
         Comparison(job, spans[job], sources.covers(job, since or 0), kept, timeline.downs).verdict(since or 0, end)
         for job in sorted(jobs or spans)

@@ -13,7 +13,8 @@ from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.kinds import CRON_D, CRONTAB, CRONTAB_AND_ANACRONTAB, SPOOL, Kind
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.watch import Watch
-from jobqueued.jobfile.yamltext import Steps
+from jobqueued.jobfile.yamltext import Steps, at_once
+from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings, machine_id
 
@@ -32,6 +33,12 @@ def watches(paths: Paths, config: Settings, kept: Mapping[str, bytes], scripts: 
 def _read(kind: Kind, host: Host, scripts: Scripts, expand: bool, data: bytes, path: str) -> Steps[Content]:
     host = host._replace(scripts=scripts.of_table(path))
     return read_jobs_in_steps(data, path, place_of(kind, path, expand=expand), host)
+
+
+def jobs_of_text(name: str, text: bytes, host: Host, *, expand: bool) -> tuple[Job, ...]:
+    """The jobs of a text that state.db has under this name; of what is taken apart into scripts there are none."""
+    kind = next((kind for kind in (CRON_D, SPOOL) if name.startswith(kind.prefix)), CRONTAB)
+    return at_once(read_jobs_in_steps(text, name, place_of(kind, name, expand=expand), host))[0]
 
 
 def place_of(kind: Kind, path: str, *, expand: bool = False) -> Place:

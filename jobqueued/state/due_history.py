@@ -31,9 +31,9 @@ class DueHistory:
         self, timezone: str, newest: Mapping[str, tuple[str, str]], texts: Mapping[str, bytes], saved_at: int
     ) -> None:
         self._timezone, self._newest, self._saved_at = timezone, dict(newest), saved_at
-        self._texts: dict[str, bytes | None] = {name: text for name, text in texts.items() if _is_job_file(name)}
+        self._texts: dict[str, bytes | None] = dict(texts)
         """Those of which no event has told."""
-        self._unread = {*self._texts}
+        self._unread = set(texts)
         """Files that did not count since the start; so what they made due before was so until the last commit."""
         self._has_begun = False
 
@@ -48,7 +48,7 @@ class DueHistory:
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Take the texts of accepted files, by name; None: it is gone.  An event tells of each."""
-        self._texts |= {name: text for name, text in files.items() if _is_job_file(name)}
+        self._texts |= files
 
     def after(self, happened: Iterable[Event], wall: int) -> Iterator[DueChange]:
         """Yield what these events change, which the scheduler is told at that instant."""
@@ -58,14 +58,20 @@ class DueHistory:
                     yield DueChange("clock", "", wall - step, wall)
                 case JobsRead(file=path) | FileGone(file=path):
                     yield from self._started(wall)
-                    yield from self._changed(os.path.basename(path), wall)
+                    yield from self._changed(self._name(path), wall)
 
     def anew(self, texts: Mapping[str, bytes | None]) -> Iterator[DueChange]:
         """Yield these texts of accepted files as what is due from now on: what was before is lost with a state.db."""
         wall = time.time_ns()
         for name, text in texts.items():
-            if text is not None and _is_job_file(name):
+            if text is not None:
                 yield DueChange("file", name, wall, wall, *self._version(text), text)
+
+    def _name(self, path: str) -> str:
+        """The name of a file in state.db: of cron's tables their directory's is part of it."""
+        directory, name = os.path.split(path)
+        with_directory = f"{os.path.basename(directory)}/{name}"
+        return with_directory if with_directory in self._texts else name
 
     def _version(self, text: bytes | None) -> tuple[str, str]:
         return _GONE if text is None else (hashlib.sha256(text).hexdigest(), self._timezone)
@@ -85,8 +91,3 @@ class DueHistory:
         if version != self._newest.get(name, _GONE):
             self._newest[name] = version
             yield DueChange("file", name, self._saved_at if is_first else wall, wall, *version, text)
-
-
-def _is_job_file(name: str) -> bool:
-    """Tell whether a text is a job file's: cron's tables, whose names have a slash, are not audited."""
-    return "/" not in name

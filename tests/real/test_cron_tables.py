@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.crontabs.jobs import Host as Surroundings
 from jobqueued.host.other_cron import PID_FILE, REBOOTED, other_cron
 from jobqueued.jobdir.acceptance import PATIENCE
+from jobqueued.jobdir.cron_tables import jobs_of_text
 from jobqueued.jobdir.inbox import RESCAN
 from tests.support.host import Host, wait_for
 from tests.support.tables import Tables
@@ -47,6 +49,19 @@ def test_each_table_is_read_and_named_after_where_it_is(tables: Tables) -> None:
     }  # fmt: skip
     assert [*tables.kept] == ["etc/crontab", "cron.d/munin", f"crontabs/{ME.pw_name}"]
     assert (tables.scan(), tables.refused(), tables.flawed()) == ({}, {}, {})
+
+
+def test_a_text_of_state_db_gives_the_same_jobs(tables: Tables) -> None:
+    """So an audit knows what was due, whatever the table is; but scripts, which no text tells, have none."""
+    tables.write(tables.etc / "crontab", f"@daily {ME.pw_name} run-parts /etc/cron.none\n{JOB}")
+    tables.write(tables.etc / "anacrontab", "3 5 mine x\n")
+    tables.write(tables.cron_d / "munin", f"61 * * * * root y\n{JOB}")
+    tables.write(tables.spool / ME.pw_name, "@daily x\n", 0o600)
+    live = tables.scan()
+    again = {name: jobs_of_text(name, text or b"", Surroundings(), expand=False) for name, text in tables.kept.items()}
+    assert {name.rpartition("/")[2]: [job.id for job in jobs] for name, jobs in again.items()} == live
+    (left,) = jobs_of_text("etc/crontab", tables.kept["etc/crontab"] or b"", Surroundings(), expand=True)
+    assert left.id.startswith("crontab:x-")
 
 
 def test_names_are_those_of_run_parts(tables: Tables) -> None:

@@ -78,6 +78,18 @@ def test_changes_of_files_and_of_the_clock(life: Callable[..., Life]) -> None:
     assert one.store.due_changes(1, 1)[0][1].digest == hashlib.sha256(b"1").hexdigest()
 
 
+def test_tables_of_cron_are_told_apart_by_their_directories(life: Callable[..., Life]) -> None:
+    """A table, its edit and its end have one name, as state.db has it."""
+    daemon = life()
+    daemon.read(10, "cron.d/x", b"1")
+    daemon.read(20, "crontabs/x", b"2")
+    daemon.read(30, "cron.d/x", None)
+    assert [
+        ("start", "", 10, 10, None), ("file", "cron.d/x", 10, 10, b"1"), ("file", "crontabs/x", 20, 20, b"2"),
+        ("file", "cron.d/x", 30, 30, None),
+    ] == daemon.told()  # fmt: skip
+
+
 def test_a_file_that_changes_while_the_daemon_is_down(life: Callable[..., Life]) -> None:
     """Its old text held until the last commit; one that is away at the start, and gone later, held until then, too."""
     one = life()
