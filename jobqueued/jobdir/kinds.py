@@ -14,6 +14,10 @@ from dataclasses import dataclass, replace
 from jobqueued.child.trust import Refused, check_path, name_of, quoted
 from jobqueued.jobdir import trust
 
+_UNREADABLE = (
+    "cannot be read: Permission denied; accepted: a daemon with CAP_DAC_READ_SEARCH, as by the drop-in cron.conf of"
+    " docs/moving-from-cron.md"
+)
 NOT_OF_CRON = "is not read, as by cron; accepted: a name of A-Z a-z 0-9 _ and -"
 _OF_RUN_PARTS = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
@@ -88,6 +92,8 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise Refused("found no regular file; accepted: one, as crontab(1) makes it") from None
+        if error.errno == errno.EACCES:
+            raise Refused(_UNREADABLE) from None
         raise
 
     def check(found: os.stat_result) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -180,6 +181,23 @@ def test_users_tables_are_their_own(tables: Tables) -> None:
     own.symlink_to(tables.root / "second")
     assert tables.scan() == {}
     assert tables.refused()[ME.pw_name][0].startswith("found no regular file")
+
+
+def test_a_users_table_that_we_may_not_read(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler of the system has not the right by itself; what gives it is told."""
+    own = tables.spool / ME.pw_name
+    tables.write(own, "@daily x\n", 0o600)
+    opened = os.open
+
+    def denied(path: str, *rest: int, **more: int) -> int:
+        if path == str(own):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return opened(path, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", denied)
+        assert tables.scan() == {}
+    assert "CAP_DAC_READ_SEARCH" in tables.refused()[ME.pw_name][0]
 
 
 @NEEDS_ROOT
