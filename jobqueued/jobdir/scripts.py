@@ -31,6 +31,12 @@ class Scripts:
         """The inotify descriptor; None: there is none to be had."""
         return self._inotify
 
+    def close(self) -> None:
+        """Stop watching."""
+        if self._inotify is not None:
+            os.close(self._inotify)
+            self._inotify = None
+
     def of_table(self, table: str) -> Mapping[str, tuple[str, ...]]:
         """The scripts by directory, for the table at this path, which has to be read again when they change."""
         return _Asked(self, table)

@@ -272,7 +272,7 @@ def _look_at(noun: Any) -> None:
         if type(value) not in plain and not _fits(value, kind):
             raise TypeError(f"{name} of a {type(noun).__name__} is {str(value)[:40]!r}")
     job = noun.job if isinstance(noun, SavedJob) else noun.id.job if isinstance(noun, Run) else "job"
-    if "/" in job or "\0" in job or not job.strip("."):
+    if "+" in job or "\0" in job or not all(part.strip(".") for part in job.split("/")):
         raise ValueError(f"{job!r} is no job")
 
 

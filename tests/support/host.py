@@ -118,7 +118,7 @@ class Host:
         """The record file of a run."""
         job, _, number = run.rpartition("@")
         try:
-            text = (self.root / "logs" / job / f"{number}.json").read_text()
+            text = (self.root / "logs" / file_name(job) / f"{number}.json").read_text()
         except FileNotFoundError:
             return None
         return dict(json.loads(text))

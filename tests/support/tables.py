@@ -62,5 +62,6 @@ class Tables:
 
     def close(self) -> None:
         """Stop watching."""
+        self.scripts.close()
         for watch in self.watches:
             watch.inbox.close()
