@@ -73,10 +73,13 @@ def _watches(paths: Paths, config: Settings, store: Store, *, of_cron: bool) -> 
     where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
     read = partial(read_here, where, timezone=config.timezone, seed=machine_id())
     kept, scripts = store.files(), Scripts() if of_cron else None
-    tables = [] if scripts is None else cron_tables.watches(paths, config, kept, scripts)
+    boots = not store.is_new or time.clock_gettime(time.CLOCK_BOOTTIME) < JUST_BOOTED
+    tables = [] if scripts is None else cron_tables.watches(paths, config, kept, scripts, boots=boots)
     return Watches([Watch(paths.jobs, read, kept), *tables], scripts)
 
 
+JUST_BOOTED = 600
+"""Seconds after a boot: who has installed the daemon later has not booted the host for that."""
 _ONE_CRON = "stop it (systemctl disable --now cron) and restart jobqueued"
 
 

@@ -21,9 +21,15 @@ from jobqueued.settings import Settings, machine_id
 _ANACRON = "usr/sbin/anacron"
 
 
-def watches(paths: Paths, config: Settings, kept: Mapping[str, bytes], scripts: Scripts) -> list[Watch]:
-    """The watched directories of cron's tables; `kept` are the texts accepted last, of all files."""
-    host = Host(config.timezone, machine_id(), mails=_takes_mails(config), boots=not (paths.host / REBOOTED).exists())
+def watches(
+    paths: Paths, config: Settings, kept: Mapping[str, bytes], scripts: Scripts, *, boots: bool = True
+) -> list[Watch]:
+    """The watched directories of cron's tables; `kept` are the texts accepted last, of all files.
+
+    `boots`: this start of the daemon may be the first after a boot, as far as it knows.
+    """
+    boots = boots and not (paths.host / REBOOTED).exists()
+    host = Host(config.timezone, machine_id(), mails=_takes_mails(config), boots=boots)
     expand = config.cron.get("expand", False)
     of_etc = CRONTAB if os.access(paths.host / _ANACRON, os.X_OK) else CRONTAB_AND_ANACRONTAB
     kinds = zip((of_etc, CRON_D, SPOOL), paths.crontabs, strict=True)

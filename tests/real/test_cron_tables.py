@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from jobqueued.crontabs.jobs import Host as Surroundings
+from jobqueued.daemon import JUST_BOOTED
 from jobqueued.host.other_cron import PID_FILE, REBOOTED, other_cron
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.cron_tables import jobs_of_text
@@ -364,21 +366,47 @@ def test_a_table_lives_and_its_output_is_mailed(host: Host) -> None:
     table.write_text(f"MAILTO=ops@example.org\n@reboot {ME.pw_name} cat; exit 3%in%\n@daily {ME.pw_name} y\n")
     table.chmod(0o644)
     host.start("--config", str(host.root / "jobqueued.yaml"))
+    jobs = {job["id"] for job in host.call("List")["jobs"]}
+    (name,) = (job for job in jobs if job.startswith("cron.d/x:cat"))
+    host.wait(host.run(name))
     mails = host.root / "mails"
     wait_for(lambda: mails.exists() and "in\n" in mails.read_text(), why="the mail")
     mail = mails.read_text()
     assert "To: ops@example.org" in mail
     assert f"Subject: Cron <{ME.pw_name}@" in mail
     assert "> cat; exit 3\n" in mail
-    jobs = {job["id"] for job in host.call("List")["jobs"]}
-    (name,) = (job for job in jobs if job.startswith("cron.d/x:cat"))
     table.write_text("# new\n\n" + table.read_text())
     host.call("Reload")
     assert {job["id"] for job in host.call("List")["jobs"]} == jobs
+    assert host.record(f"{name}@1") is not None
     run = host.run(name)
     assert run == f"{name}@2"
     host.wait(run)
     assert host.output(run) == b"in\n"
+    host.kill()
+    host.start("--config", str(host.root / "jobqueued.yaml"))
+    assert host.run(name) == f"{name}@3"
+    assert [] == host.said("trouble")
+
+
+def test_a_boot_is_due_at_a_boot_and_not_at_an_installation(host: Host) -> None:
+    """Whoever installs the daemon long after the boot has what is due at a boot due at the next one, once."""
+    table = host.root / "etc/cron.d/x"
+    table.write_text(f"@reboot {ME.pw_name} touch {host.root}/booted\n")
+    host.start("--config", str(host.root / "jobqueued.yaml"))
+    (job,) = host.call("List")["jobs"]
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    assert (job["last_run"] is None) == (uptime > JUST_BOOTED)
+    host.kill()
+    with sqlite3.connect(host.root / "state" / "state.db") as state:
+        state.execute("UPDATE meta SET value = 'another' WHERE name = 'boot'")
+    state.close()
+    for _ in range(2):
+        host.start("--config", str(host.root / "jobqueued.yaml"))
+        wait_for((host.root / "booted").exists, why="what is due at a boot")
+        host.kill()
+    assert host.record(f"{job['id']}@{1 if uptime > JUST_BOOTED else 2}") is not None
+    assert host.record(f"{job['id']}@{2 if uptime > JUST_BOOTED else 3}") is None
 
 
 def test_beside_another_cron_nothing_runs_twice(host: Host) -> None:
