@@ -73,7 +73,8 @@ class _Clock:
 
     def set_back(self, until: int) -> None:
         """Go on after a small step back: what was due until then is not due again."""
-        self.reached = max(self.reached, until - (self.job.offset if self.job else 0))
+        if self.job is not None:
+            self.reached = max(self.reached, until - self.job.offset)
 
     def correct(self, change: DueChange) -> None:
         """Go on after a correction: what is due later than it, also if it was due before."""
