@@ -6,6 +6,7 @@ import contextlib
 import errno
 import grp
 import os
+import pwd
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -76,24 +77,31 @@ class Peer(NamedTuple):
 
 
 class Access(NamedTuple):
-    """The groups whose members are operators and readers, by their numbers."""
+    """The groups whose members are operators and readers, by their numbers.
+
+    `notifier`: the user as which notices are sent (-1: there is none), who reads output as a member of a group, and has
+    no business with runs: libraries that speak with foreign hosts run as it.
+    """
 
     operators: frozenset[int]
     readers: frozenset[int]
+    notifier: int = -1
 
     @classmethod
     def of(cls, settings: Settings) -> tuple[Access, list[str]]:
         """Look the groups of the settings up, which may hang; beside them what is wrong with those that were named."""
         troubles: list[str] = []
-        found = {key: frozenset(_numbers(key, getattr(settings, key), troubles)) for key in cls._fields}
-        return cls(**found), troubles
+        operators, readers = (frozenset(_numbers(key, getattr(settings, key), troubles)) for key in cls._fields[:2])
+        with contextlib.suppress(KeyError):
+            return cls(operators, readers, pwd.getpwnam(settings.notifier).pw_uid), troubles
+        return cls(operators, readers), troubles
 
     def rank(self, peer: Peer) -> Rank:
         """The rank of a peer."""
         if peer.uid in (0, os.geteuid()):
             return Rank.ROOT
         if peer.gids & self.operators:
-            return Rank.OPERATOR
+            return Rank.READER if peer.uid == self.notifier else Rank.OPERATOR
         return Rank.READER if peer.gids & self.readers else Rank.STRANGER
 
 

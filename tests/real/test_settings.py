@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import pwd
 from dataclasses import fields
 from pathlib import Path
 
@@ -125,14 +126,16 @@ def test_the_file_may_change(host: Host) -> None:
 def test_groups_are_found_by_name() -> None:
     """Who may act and see hangs on groups by name; of one that is not there it is said, unless it is the default."""
     mine = grp.getgrgid(os.getegid()).gr_name
-    access, troubles = Access.of(Settings(operators=(mine,), readers=(mine, "no-such-group")))
-    assert Access(frozenset({os.getegid()}), frozenset({os.getegid()})) == access
+    access, troubles = Access.of(Settings(operators=(mine,), readers=(mine, "no-such-group"), notifier="daemon"))
+    daemon = pwd.getpwnam("daemon").pw_uid
+    assert Access(frozenset({os.getegid()}), frozenset({os.getegid()}), daemon) == access
     assert [
         "readers of jobqueued.yaml: this host has no group no-such-group; add it, and restart jobqueued"
     ] == troubles
-    assert [] == Access.of(Settings())[1]
+    assert ([], -1) == (Access.of(Settings())[1], Access.of(Settings(notifier="no-such-user"))[0].notifier)
     ranks = [access.rank(Peer(uid, frozenset(gids))) for uid, gids in ((0, ()), (7, (os.getegid(), 9)), (7, (9,)))]
     assert [Rank.ROOT, Rank.OPERATOR, Rank.STRANGER] == ranks
+    assert Rank.READER == access.rank(Peer(daemon, frozenset({os.getegid()}))), "who sends notices acts on nothing"
 
 
 def test_every_setting_is_read() -> None:
