@@ -116,7 +116,7 @@ class Machine(RuleBasedStateMachine):
         self.tickets = 0
         self.seen: dict[str, tuple[str, int, int, int]] = {}
         self.seen_kept = dict(self.seen)
-        self.fell_back = 0
+        self.fell_back, self.is_corrected = 0, False
         for file in FILES:
             self.world.write(file, *(known for known in jobs if known.file == file))
 
@@ -315,7 +315,7 @@ class Machine(RuleBasedStateMachine):
         self.world.step_clock(minutes * 60)
         self._happen(events.Woke(), None)
         if abs(minutes) > 180:
-            self.seen, self.seen_kept = {}, {}
+            self.seen, self.seen_kept, self.is_corrected = {}, {}, True
 
     @rule(disks=st.sets(st.sampled_from(["state", "state", "logs", "run"]), min_size=1))
     def disks_fill(self, disks: set[str]) -> None:
@@ -362,9 +362,10 @@ class Machine(RuleBasedStateMachine):
         keys = [(run.id.job, run.key) for run in rows]
         assert len(keys) == len(set(keys)), "an occurrence with two records"
         for name, memory in self.world.memories.items():
-            covered = sum(run.count for run in rows if run.id.job == name and run.key.startswith("c"))
             rhythm, era, cursor, before = self.seen.get(name, ("", -1, 0, 0))
             defined = self.world.scheduler.catalog.get(name)
+            of_clock = (run for run in rows if run.id.job == name and run.key.startswith("c"))
+            covered = sum(run.count for run in of_clock if run.count > 1 or _is_due(defined, run.due))
             if (
                 rhythm
                 and (rhythm, era) == (memory.rhythm, memory.era)
@@ -381,9 +382,9 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In a soak, who knows only the files' history and the records finds that each due time has one.
 
-        The audit still takes some corrections of the clock for holes, so it is no test of each day.
+        Not where the clock was set by hours: what was due is not sure if the state could not be saved (docs/audit.md).
         """
-        if SOAK and hasattr(self, "world"):
+        if SOAK and hasattr(self, "world") and not self.is_corrected:
             assert [] == [(found.job, one) for found in self.world.audit() for one in found.findings]
 
     @invariant()
@@ -438,6 +439,11 @@ class Machine(RuleBasedStateMachine):
 
 def _waits(run: Run) -> bool:
     return run.state in ("due", "waiting", "retrying")
+
+
+def _is_due(defined: Job | None, due: int) -> bool:
+    """Tell whether a definition makes it due: what another one did, that is forgotten, covers nothing of this one."""
+    return defined is None or defined.next_after(due - 1) == due
 
 
 def _instants(defined: Job, after: int, until: int) -> int:
