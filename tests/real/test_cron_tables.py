@@ -106,9 +106,10 @@ def test_a_table_that_others_may_write_is_refused(tables: Tables, mode: int) -> 
     tables.write(table, JOB)
     tables.scan()
     table.chmod(mode)
-    assert tables.scan() == {}
+    found = tables.scan()
     if mode == 0o664 and ME.pw_uid:  # an ordinary user's private group
         return
+    assert found == {}
     assert tables.refused()["x"][0].endswith(f"chmod go-w {table}")
     assert len(tables.last_good(table)) == 1
     table.chmod(0o644)

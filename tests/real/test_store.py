@@ -41,7 +41,7 @@ from tests.support.states import a_record, a_run, limit_pages, save, save_ended
 ENDS = (RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST)
 UNFINISHED = (RunState.DUE, RunState.WAITING, RunState.STARTING, RunState.RUNNING, RunState.RETRYING)
 
-NAMES = st.sampled_from(["a", "b", "nightly-backup", "u1000+x"])
+NAMES = st.sampled_from(["a", "b", "nightly-backup", "cron.d/x:run-53f534"])
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 TRIGGERS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 NO_UTF_8 = st.text(st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"]), max_size=3)
