@@ -59,7 +59,7 @@ def user_of(name: str | None) -> User:
     except KeyError:
         raise _unknown("user", name, "/etc/passwd") from None
     finally:
-        _keep_from_jobs()
+        keep_from_jobs()
     if _ME not in (0, user.uid):
         raise StartFailed("user", errno.EPERM, f"only root can run jobs as {name!r}")
     return user
@@ -73,7 +73,7 @@ def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
             return gid, os.getgrouplist(user.name, gid)
         return gid, [_gid(name) for name in order["groups"]]
     finally:
-        _keep_from_jobs()
+        keep_from_jobs()
 
 
 def _gid(name: str) -> int:
@@ -93,7 +93,7 @@ def _unknown(kind: str, name: str, database: str) -> StartFailed:
     return StartFailed(kind, 0, f"no {kind} {name!r} on this host")
 
 
-def _keep_from_jobs() -> None:
+def keep_from_jobs() -> None:
     """Close to jobs what a module of the user database left open (LDAP's connection, say)."""
     try:
         _LIBC.close_range(3, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC)
@@ -110,5 +110,5 @@ def trouble_with(kind: str, name: str) -> str:
     except StartFailed as failure:
         return "" if failure.number in wire.SYSTEM_TROUBLE else failure.detail
     finally:
-        _keep_from_jobs()
+        keep_from_jobs()
     return ""

@@ -154,7 +154,7 @@ class Launcher:
         elif verb == b"launch" and caller is self._callers.scheduler:
             name, _, spec = rest.partition(b" ")
             self._launch(name.decode(), spec)
-        elif verb in (b"account", b"notify") and caller is self._callers.scheduler:
+        elif verb in (b"account", b"notify", b"crontab") and caller is self._callers.scheduler:
             self._tell_answer(self._questions.put(order))
 
     def _greet(self, caller: socket.socket, version: int) -> None:

@@ -1,4 +1,4 @@
-"""Orders to supervisors that come without an attempt: to look up a user, to send a notice."""
+"""Orders to supervisors that come without an attempt: to look up a user, to send a notice, to see to a crontab."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import socket
 from collections import deque
 
-from jobqueued.child.supervisor import NOTIFY, QUESTION
+from jobqueued.child.supervisor import CRONTAB, NOTIFY, QUESTION
 
 
 class Questions:
@@ -23,17 +23,17 @@ class Questions:
     def put(self, order: bytes) -> str:
         """Take one in; the answer at once, "" if it comes later."""
         text = order.decode()
-        if not text.startswith(NOTIFY):
+        if text.startswith(QUESTION):
             self._waiting.append((text, -1))
             return ""
-        number, _, document = text.removeprefix(NOTIFY).partition(" ")
+        verb, number, document = text.split(" ", 2)
         try:
-            descriptor = os.memfd_create("notice")
+            descriptor = os.memfd_create(verb)
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(document.encode())
         except OSError as error:
             return later(number, error.strerror or "")
-        self._waiting.append((f"{NOTIFY}{number}", descriptor))
+        self._waiting.append((f"{verb} {number}", descriptor))
         return ""
 
     def hand_over(self, supervisor: socket.socket) -> str:
@@ -50,8 +50,8 @@ class Questions:
 
     def lost(self, name: str) -> str:
         """Take back what a supervisor did not answer before it died; the answer, "" if it is asked again."""
-        if name.startswith(NOTIFY):
-            return later(name.removeprefix(NOTIFY), "its supervisor has died")
+        if not name.startswith(QUESTION):
+            return later(name.partition(" ")[2], "its supervisor has died")
         self._waiting.append((name, -1))
         return ""
 
@@ -65,9 +65,9 @@ class Questions:
 
 def is_question(name: str) -> bool:
     """Tell whether a supervisor is busy with one of these, and with no attempt."""
-    return name.startswith((QUESTION, NOTIFY))
+    return name.startswith((QUESTION, NOTIFY, CRONTAB))
 
 
 def later(number: str, why: str) -> str:
-    """The answer about a notice that could not be sent now."""
+    """The answer about a notice that could not be sent now, or a crontab that could not be seen to."""
     return f"notified {number} later 0 {why or os.strerror(errno.EIO)}"

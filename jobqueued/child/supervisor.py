@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from jobqueued.child import atomic_file, identity, sending, spawn, tree, wire
+from jobqueued.child import atomic_file, identity, sending, spawn, spool_orders, tree, wire
 from jobqueued.child.attempt import Attempt
 from jobqueued.child.budget import Common
 from jobqueued.child.shutdown import Shutdown
@@ -33,6 +33,8 @@ QUESTION = "account "
 """The beginning of an order that only asks for a user or group: here the host's databases may take their time."""
 NOTIFY = "notify "
 """The beginning of an order to send a notice, which is in the descriptor that comes with it."""
+CRONTAB = "crontab "
+"""The beginning of an order about a user's crontab, which is in the descriptor that comes with it."""
 _ASKING_SECONDS = 60
 
 
@@ -77,8 +79,8 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
             elif not _told(launcher, _answer(name)):
                 return
             continue
-        if name.startswith(NOTIFY):
-            if not _sent(launcher, name.removeprefix(NOTIFY), directory):
+        if name.startswith((NOTIFY, CRONTAB)):
+            if not _carried_out(launcher, name, directory):
                 return
             continue
         if shutdown.began():
@@ -97,9 +99,10 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
             return
 
 
-def _sent(launcher: socket.socket, number: str, order: int) -> bool:
-    """Send a notice, and tell what became of it; False: there is nobody to be told."""
-    answer, parts = sending.send(order)
+def _carried_out(launcher: socket.socket, name: str, order: int) -> bool:
+    """Send a notice or see to a crontab, and tell what became of it; False: there is nobody to be told."""
+    verb, _, number = name.partition(" ")
+    answer, parts = sending.send(order) if verb + " " == NOTIFY else spool_orders.carry_out(order)
     os.close(order)
     lines = [*(f"part {number} {part}" for part in parts), f"notified {number} {answer}"]
     return all(_told(launcher, line.encode(errors="replace")) for line in lines)

@@ -21,6 +21,7 @@ Between scheduler and launcher go lines over a stream socket:
     → account NUMBER KIND "NAME"  ← account NUMBER TROUBLE (nothing: jobs can run as that user, or with that group)
     → notify NUMBER ORDER      ← part NUMBER PART ANSWER (of each part that has one of its own, by its number), then
                                  notified NUMBER ANSWER (of the notifier: sent, later …, never …)
+    → crontab NUMBER ORDER     ← the same, with the parts of a table, and an answer of spool_orders.carry_out
 
 Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above; "left"
 is the "ended" of a supervisor that leaves the pool.
@@ -45,7 +46,7 @@ from typing import Any, NamedTuple, cast
 from jobqueued.child import atomic_file
 from jobqueued.child.documents import LaunchSpec, Record
 
-VERSION = 8
+VERSION = 9
 NOTICE = 1024
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"

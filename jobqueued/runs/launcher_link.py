@@ -307,10 +307,16 @@ class LauncherLink:
         `answered` is told what became of its parts, if it has some, by their numbers, and at the end, which comes also
         if the launcher goes, of the rest (None).
         """
+        self._order("notify", {"user": user, "notice": notice}, answered)
+
+    def see_to_crontab(self, order: dict[str, Any], answered: Answered) -> None:
+        """Queue an order of `child/spool_orders.py`; `answered` is told the parts of a table, and the answer."""
+        self._order("crontab", order, answered)
+
+    def _order(self, verb: str, document: dict[str, Any], answered: Answered) -> None:
         self._last_order = max(self._last_order + 1, time.time_ns())  # one of an earlier scheduler is none of ours
         self._orders[self._last_order] = answered
-        document = json.dumps({"user": user, "notice": notice}, separators=(",", ":"))
-        self._outbox += f"notify {self._last_order} {document}\n".encode()
+        self._outbox += f"{verb} {self._last_order} {json.dumps(document, separators=(',', ':'))}\n".encode()
 
     def flush(self) -> None:
         """Send what the socket takes now."""

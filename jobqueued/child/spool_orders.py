@@ -1,0 +1,83 @@
+"""Orders to read, install or remove a user's crontab: carried out by a supervisor, as root, for whoever the kernel
+says has asked."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pwd
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from jobqueued.child import identity
+from jobqueued.child.spool import NONE, Changed, Refused, Spool, allowed, fits
+from jobqueued.child.text import printable
+
+READ, INSTALL, REMOVE = "read", "install", "remove"
+_SECONDS = 60
+"""The time after which this process ends, if a disk or a user database does not answer: a table stays whole."""
+_PART = 450
+"""Bytes of a table in a message to the launcher."""
+_SHOWN = 800
+
+
+def carry_out(document: int) -> tuple[str, list[str]]:
+    """Carry out the order in a file; the answer, and before it the parts of a table, ``NUMBER HEX``.
+
+    The order: ``{"host", "act", "asker": uid, "user": name or null, "table": hex or null, "stamp": text or null}``.
+    The answer: ``done STAMP``, ``none USER`` (no table), ``forbidden USER`` (by cron.allow or cron.deny), ``denied``
+    (another user's), ``changed``, ``refused WHY``.
+    """
+    with open(document, "rb", closefd=False) as file:
+        file.seek(0)
+        order = json.loads(file.read())
+    signal.alarm(_SECONDS)
+    try:
+        return _carried_out(order)
+    except Changed:
+        return "changed", []
+    except Refused as refused:
+        return f"refused {printable(str(refused))[:_SHOWN]}", []
+    except OSError as error:
+        number = error.errno or errno.EIO
+        return f"refused {Spool(order['host']).path}: {os.strerror(number)}", []
+    finally:
+        signal.alarm(0)
+        identity.keep_from_jobs()
+
+
+def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
+    asker, spool, act = order["asker"], Spool(order["host"]), order["act"]
+    entry = _entry(asker, order["user"])
+    name, uid = entry.pw_name, entry.pw_uid
+    if asker not in (0, uid):
+        return "denied", []
+    if os.geteuid() not in (0, uid):
+        raise Refused("this daemon is not root's, and keeps the table of its own user only")
+    if not fits(name):
+        raise Refused(f"a user of the name {printable(name)!r} can't have a crontab, as that is no name of a file here")
+    if not allowed(order["host"], name):
+        return f"forbidden {name}", []
+    if act == INSTALL:
+        spool.install(name, uid, bytes.fromhex(order["table"]), order["stamp"])
+        return "done", []
+    if act == REMOVE:
+        return ("done" if spool.remove(name, uid) else f"none {name}"), []
+    table, stamp = spool.read(name, uid)
+    return (f"none {name}", []) if stamp == NONE else (f"done {stamp}", [*_parts(table)])
+
+
+def _entry(asker: int, user: str | None) -> pwd.struct_passwd:
+    """The user whose table it is: who asks, unless another is named."""
+    try:
+        return pwd.getpwuid(asker) if user is None else pwd.getpwnam(user)
+    except (KeyError, ValueError, UnicodeError):
+        who = f"with the uid {asker}" if user is None else printable(user)
+        raise Refused(f"this host has no user {who}") from None
+
+
+def _parts(table: bytes) -> Iterator[str]:
+    for number, at in enumerate(range(0, len(table), _PART)):
+        yield f"{number} {table[at : at + _PART].hex()}"
