@@ -18,6 +18,7 @@ from typing import Any
 from jobqueued import __version__, events
 from jobqueued.acts import Acts
 from jobqueued.commands import Command, SaveBoot
+from jobqueued.control.crontab_calls import CrontabCalls
 from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
@@ -103,7 +104,8 @@ class Daemon:
         self._batch = WriteBatch(store, self._due_history.anew)
         self._commits = Commits(store, self._batch, self._everything, paths, log)
         self._other_cron = other_cron(paths.host) if config.cron.get("live") else ""
-        self._watches = _watches(paths, config, store, of_cron=bool(config.cron.get("live") and not self._other_cron))
+        live = bool(config.cron.get("live") and not self._other_cron)
+        self._watches = _watches(paths, config, store, of_cron=live)
         self._job_files = JobFiles(self._watches, self._take_files, log)
         self._reload = Reload(
             self._watches, SettingsFile(paths.config, config), self._scheduler.catalog, self._reloaded
@@ -126,7 +128,7 @@ class Daemon:
         self._methods = Methods(
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
             read_clocks, paths.runs.name, locks, NoticeCalls(self._notices, self._notice_sender.test), self._monitor,
-            link.lost_attempts, access, self._readings,
+            link.lost_attempts, access, self._readings, CrontabCalls(link, paths.host, live=live),
         )  # fmt: skip
         self._metrics_file = MetricsFile(
             config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
@@ -143,8 +145,7 @@ class Daemon:
             store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log, self._acts.filed,
             config.max_use, config.keep_free,
         )  # fmt: skip
-        self._service_manager = ServiceManager()
-        self._signals = Signals(self._asked_to_reload)
+        self._service_manager, self._signals = ServiceManager(), Signals(self._asked_to_reload)
         self._loop = Loop(self._sources(), self._decisions.next_wakeup)
 
     def _sources(self) -> tuple[Source, ...]:

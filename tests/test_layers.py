@@ -66,8 +66,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "control": [
         "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls",
-        "notice_calls", "due_calls", "monitor", "settings_file", "reload", "listener", "server", "metrics_file",
-        "methods",
+        "crontab_calls", "notice_calls", "due_calls", "monitor", "settings_file", "reload", "listener", "server",
+        "metrics_file", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [

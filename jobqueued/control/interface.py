@@ -352,6 +352,17 @@ method Reload() -> (
   problems: []Problem
 )
 
+# The crontab of who asks, or of another user, for which only root may ask: its bytes in base64, and a stamp that tells
+# it from those before and after it.
+method CrontabGet(user: ?string) -> (table: string, stamp: string)
+
+# Put a crontab in place, of at most 128 KiB, in base64; Refused if there is not the one of that stamp ("none": none at
+# all), where one is given. Whether this daemon runs what is in crontabs.
+method CrontabSet(table: string, user: ?string, stamp: ?string) -> (live: bool)
+
+# Remove a crontab.
+method CrontabRemove(user: ?string) -> ()
+
 error NoSuchJob (job: string)
 error NoSuchRun (run: string)
 # The run is known, but there is no output of it to be read.
@@ -359,4 +370,9 @@ error NoOutput (run: string, reason: string)
 # The request makes sense, but not now.
 error Refused (reason: string)
 error PermissionDenied ()
+error NoCrontab (user: string)
+# By cron.allow or cron.deny.
+error NotAllowed (user: string)
+# The crontab is not the one of the stamp any more.
+error CrontabChanged ()
 """

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from jobqueued.child.trust import name_of
 from jobqueued.control import views
+from jobqueued.control.crontab_calls import CrontabCalls
 from jobqueued.control.due_calls import due_changes
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.monitor import Monitor
@@ -64,17 +65,12 @@ class Methods:
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
         lock_calls: LockCalls, notice_calls: NoticeCalls, monitor: Monitor, lost_attempts: LostAttempts,
-        access: Access, readings: Readings,
+        access: Access, readings: Readings, crontabs: CrontabCalls,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._batch, self._logs = scheduler, store, batch, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
-        self._locks, self._notices, self._monitor, self._lost_attempts = (
-            lock_calls,
-            notice_calls,
-            monitor,
-            lost_attempts,
-        )
-        self._access = access
+        self._locks, self._notices, self._monitor, self._crontabs = lock_calls, notice_calls, monitor, crontabs
+        self._lost_attempts, self._access = lost_attempts, access
         self.texts = Texts(scheduler, self._whole_status, lambda: readings.all(self._now()))
         self._reply: Callable[[int, dict[str, Any], str | None], None]
         self.waiters: dict[RunId, list[int]] = {}
@@ -127,16 +123,18 @@ class Methods:
             "DueChanges": reads(lambda p: due_changes(self._store, self._batch, p.get("after", 0), peer)),
             "Release": acts(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
             "Wait": reads(lambda p: self._await_end(p["run"], ticket)),
+            **self._crontabs.of(peer, ticket),
         }
 
     def answer_by(self, server: ControlServer) -> None:
         """Give the answers that come later by this server."""
-        self._monitor.reply, self._reply = server.stream, server.reply
+        self._monitor.reply, self._reply, self._crontabs.reply = server.stream, server.reply, server.reply
         self.texts.answer, self.texts.stumble = server.send, server.stumble
 
     def left(self, ticket: int) -> None:
         """Forget a caller that has left before its answer; it wants no lock any more."""
         self._locks.left(ticket)
+        self._crontabs.left(ticket)
         for run, tickets in list(self.waiters.items()):
             if ticket in tickets:
                 tickets.remove(ticket)

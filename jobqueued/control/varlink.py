@@ -19,8 +19,8 @@ Message = dict[str, Any]
 Method = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Takes checked parameters and returns the reply's; None: the reply comes later; raises VarlinkError to refuse."""
 
-LIMIT = 1 << 16
-"""Bytes of a call: the longest that make sense are some hundreds."""
+LIMIT = 3 << 16
+"""Bytes of a call: the longest that make sense have a crontab of 128 KiB."""
 
 _SERVICE = "org.varlink.service"
 

@@ -851,9 +851,37 @@ ASKS = [
 
 
 def test_every_verb_is_asked_by_a_stranger() -> None:
-    """What the next tests ask for is the whole interface, but for what anybody may see."""
+    """What the next tests ask for is the whole interface, but for what anybody may see, and one's own crontab."""
     asked = {json.loads(message[:-1])["method"].rpartition(".")[2] for message in ASKS}
-    assert set(re.findall(r"^method (\w+)", INTERFACE, re.MULTILINE)) == asked | {"Status", "List"}
+    assert set(re.findall(r"^method (\w+)", INTERFACE, re.MULTILINE)) == asked | {
+        "Status", "List", "CrontabGet", "CrontabSet", "CrontabRemove",
+    }  # fmt: skip
+
+
+def test_no_crontab_without_a_launcher(real: Real) -> None:
+    """Who reads and writes them is not there, so that is the answer."""
+    reply = real.client().ask("CrontabGet")
+    assert ("io.jobqueue.Refused", True) == (reply["error"], reply["parameters"]["reason"].startswith("the launcher"))
+
+
+def test_who_has_left_has_no_crontab_changed(real: Real) -> None:
+    """A call that waits for its turn goes with its caller."""
+    orders: list[dict[str, Any]] = []
+    answers: list[Callable[[None, str], None]] = []
+    real.link.__dict__.update(
+        greeted=True, flush=lambda: None,
+        see_to_crontab=lambda order, answered: (orders.append(order), answers.append(answered)),
+    )  # fmt: skip
+    first, second = real.client(), real.client()
+    first.send(call("CrontabRemove", user="a"))
+    real.until(lambda: orders)
+    second.send(call("CrontabRemove", user="b"))
+    real.until(lambda: real.methods._crontabs._waiting)
+    second.socket.close()
+    real.until(lambda: real.left)
+    answers[0](None, "done")
+    assert [{"parameters": {}}] == first.replies(1)
+    assert ["a"] == [order["user"] for order in orders]
 
 
 class TestPermission:

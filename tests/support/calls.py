@@ -9,9 +9,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from jobqueued.child import unix_socket, wire
+from jobqueued.control.crontab_calls import CrontabCalls
 from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
@@ -185,6 +187,8 @@ class Real(Service):
             )
         self.marks = RunDirectory(directory / "runs", self.logs)
         self.locks = directory / "with-lock"
+        self.link = SimpleNamespace(greeted=False)
+        """The launcher as far as crontabs go: it does not answer."""
         self.begin()
         super().__init__(directory, self.methods.of)
         self.serve()
@@ -206,6 +210,7 @@ class Real(Service):
             self.reloads.append, lambda: self.world.now, "boot1", locks, told,
             Monitor(list, self.marks), LostAttempts(self.marks), self.access,
             Readings(self.world.scheduler, notices, Counts(), dict),
+            CrontabCalls(cast(Any, self.link), self.logs, live=False),
         )  # fmt: skip
         if hasattr(self, "control"):
             self.serve()

@@ -1,0 +1,109 @@
+"""Calls about users' crontabs: the launcher's side, which is not in a sandbox, reads and writes them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jobqueued.child import spool_orders
+from jobqueued.child.spool import LARGEST_SENT
+from jobqueued.control.peers import Peer
+from jobqueued.control.varlink import Method, VarlinkError
+from jobqueued.runs.launcher_link import Answered, LauncherLink
+from jobqueued.text import size
+
+_ERRORS = {"none": "NoCrontab", "forbidden": "NotAllowed"}
+_LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
+
+Reply = Callable[[int, dict[str, Any], str | None], None]
+
+
+class CrontabCalls:
+    """Reads and writes the crontabs below the `host`'s root; `live`: what is in them runs.
+
+    One call is carried out at a time, so that however many ask, news of runs are never behind more than one table.
+    """
+
+    def __init__(self, link: LauncherLink, host: Path, *, live: bool) -> None:
+        self._link, self._host, self._live = link, host, live
+        self._waiting: dict[int, dict[str, Any]] = {}
+        """The orders that wait for their turn, by the tickets of who asks."""
+        self._is_busy = False
+        self.reply: Reply
+
+    def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
+        """The methods as this peer may call them: of another user's crontab the launcher's side refuses to hear."""
+
+        def ask(act: str, asked: dict[str, Any], table: bytes | None = None) -> None:
+            self._waiting[ticket()] = {
+                "host": str(self._host), "act": act, "asker": peer.uid, "user": asked.get("user"),
+                "table": None if table is None else table.hex(), "stamp": asked.get("stamp"),
+            }  # fmt: skip
+            self._go_on()
+
+        return {
+            "CrontabGet": lambda p: ask(spool_orders.READ, p),
+            "CrontabSet": lambda p: ask(spool_orders.INSTALL, p, _table(p["table"])),
+            "CrontabRemove": lambda p: ask(spool_orders.REMOVE, p),
+        }
+
+    def left(self, ticket: int) -> None:
+        """Forget a caller that has left before its turn."""
+        self._waiting.pop(ticket, None)
+
+    def _go_on(self) -> None:
+        while self._waiting and not self._is_busy:
+            ticket = next(iter(self._waiting))
+            order = self._waiting.pop(ticket)
+            if self._link.greeted:
+                self._is_busy = True
+                self._link.see_to_crontab(order, self._heard_by(ticket, order["act"]))
+                self._link.flush()
+            else:
+                self.reply(ticket, {"reason": _LAUNCHER_SILENT}, "Refused")
+
+    def _heard_by(self, ticket: int, act: str) -> Answered:
+        parts = list[bytes]()
+
+        def answered(part: int | None, answer: str) -> None:
+            if part is not None:
+                parts.append(bytes.fromhex(answer))
+                return
+            self._is_busy = False
+            self.reply(ticket, *self._answer(act, answer, b"".join(parts)))
+            self._go_on()
+
+        return answered
+
+    def _answer(self, act: str, answer: str, table: bytes) -> tuple[dict[str, Any], str | None]:
+        """The reply's parameters, and its error."""
+        verb, _, rest = answer.partition(" ")
+        match verb:
+            case "done" if act == spool_orders.READ:
+                return {"table": base64.b64encode(table).decode(), "stamp": rest}, None
+            case "done":
+                return ({"live": self._live} if act == spool_orders.INSTALL else {}), None
+            case "none" | "forbidden":
+                return {"user": rest}, _ERRORS[verb]
+            case "denied":
+                return {}, "PermissionDenied"
+            case "changed":
+                return {}, "CrontabChanged"
+            case "refused":
+                return {"reason": rest}, "Refused"
+        why = rest.removeprefix("0 ")
+        return {"reason": f"it is not known if that was done, as {why}; see: crontab -l"}, "Refused"
+
+
+def _table(text: str) -> bytes:
+    try:
+        table = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "table"}) from None
+    if len(table) > LARGEST_SENT:
+        reason = f"the table has {size(len(table))}; accepted: at most {size(LARGEST_SENT)}, and more of root"
+        raise VarlinkError("Refused", {"reason": reason})
+    return table
