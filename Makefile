@@ -76,13 +76,15 @@ endef
 # As an administrator installs it without a package.  The units name these paths; settings that are there stay.
 install: export JOBQUEUED = $(call SCRIPT,jobqueued.__main__)
 install: export JOBQUEUECTL = $(call SCRIPT,jobqueued.ctl.main)
+install: export CRONTAB = $(call SCRIPT,jobqueued.ctl.crontab)
 install:
 	find jobqueued -name '*.py' -exec install -Dm644 '{}' '$(DESTDIR)$(PYTHONDIR)/{}' ';'
 	/usr/bin/python3 -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(PYTHONDIR)/jobqueued
-	install -d $(DESTDIR)/etc/jobqueue.d $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)/etc/jobqueue.d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/jobqueued
 	test -e $(DESTDIR)/etc/jobqueued.yaml || install -m644 etc/jobqueued.yaml $(DESTDIR)/etc
 	echo "$$JOBQUEUED" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueued
 	echo "$$JOBQUEUECTL" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueuectl
+	echo "$$CRONTAB" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/crontab
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/jobqueued jobqueued/job-file.schema.json
 	for page in man/*.[1-9]; do install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jobqueue*
@@ -98,6 +100,7 @@ install:
 # All that `make install` has put there, but for /etc; job files, state and records stay.
 uninstall:
 	rm -rf $(DESTDIR)$(PYTHONDIR)/jobqueued $(DESTDIR)$(PREFIX)/share/jobqueued $(DESTDIR)$(PREFIX)/share/doc/jobqueued
+	rm -rf $(DESTDIR)$(PREFIX)/lib/jobqueued
 	rm -f $(DESTDIR)$(PREFIX)/bin/jobqueued $(DESTDIR)$(PREFIX)/bin/jobqueuectl
 	for page in man/*.[1-9]; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page#man/}; done
 	for unit in systemd/jobqueue*; do rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit#systemd/}; done

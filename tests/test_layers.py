@@ -35,7 +35,7 @@ WINGS: dict[str, list[str]] = {
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
         "settings_keys", "reader", "oddities", "schema",
     ],
-    "crontabs": ["words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
+    "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "audit": ["timeline", "comparison"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
@@ -72,7 +72,8 @@ WINGS: dict[str, list[str]] = {
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
-        "unlikely", "receivers", "output", "job_files", "offline", "follow", "due_changes", "audit", "check", "doctor",
+        "unlikely", "receivers", "output", "job_files", "offline", "follow", "due_changes", "audit", "check",
+        "crontab_spool", "crontab_check", "crontab_edit", "crontab", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold", "list", "locks",
         "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",
         "with_lock", "main", "__main__",

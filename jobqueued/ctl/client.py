@@ -30,6 +30,9 @@ _REFUSALS = {
     f"{NAME}.NoOutput": "no output of {run}: {reason}",
     f"{NAME}.Refused": "refused: {reason}",
     f"{NAME}.PermissionDenied": f"permission denied; {_WHO_MAY}",
+    f"{NAME}.NoCrontab": "no crontab for {user}",
+    f"{NAME}.NotAllowed": "{user} may not use crontab; see: /etc/cron.allow, /etc/cron.deny",
+    f"{NAME}.CrontabChanged": "the crontab has been changed meanwhile",
 }
 
 
@@ -47,6 +50,11 @@ class Refused(click.ClickException):
     """The daemon's answer is "no"."""
 
     exit_code = 1
+
+    def __init__(self, message: str, error: str = "") -> None:
+        """`error`: its name in the interface, "" where it is of no matter."""
+        super().__init__(message)
+        self.error = error
 
 
 def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
@@ -156,7 +164,8 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
     if name in (_NO_JOB, _NO_RUN) and (near := _nearest(name, parameters, control)):
         return Refused(near)
     if name in _REFUSALS:
-        return Refused(printable(localised(_REFUSALS[name].format_map(parameters))))
+        error = name.removeprefix(f"{NAME}.")
+        return Refused(printable(localised(_REFUSALS[name].format_map(parameters))), error)
     remedy = "if its version is not that of jobqueuectl, restart it"
     return Unreachable(printable(f"the daemon answers {name} {parameters}"), remedy)
 

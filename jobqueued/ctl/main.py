@@ -14,6 +14,7 @@ import click
 from jobqueued import __version__
 from jobqueued.ctl.audit import audit
 from jobqueued.ctl.check import check
+from jobqueued.ctl.crontab import crontab
 from jobqueued.ctl.doctor import doctor
 from jobqueued.ctl.emit import emit
 from jobqueued.ctl.export import export
@@ -134,6 +135,6 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    forget, hold, drain, release, with_lock, locks, notify, metrics, export, reload, check, audit, doctor,
+    forget, hold, drain, release, with_lock, locks, notify, metrics, export, reload, check, audit, doctor, crontab,
 ):  # fmt: skip
     main.add_command(command)

@@ -1,0 +1,241 @@
+"""crontab(1): a user's own table of cron, with options, texts and exit statuses of Debian's."""
+
+from __future__ import annotations
+
+import getopt
+import os
+import pwd
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from jobqueued import __version__
+from jobqueued.child.spool import LARGEST, NONE
+from jobqueued.crontabs.header import with_header, without_header
+from jobqueued.ctl.crontab_check import check, next_starts
+from jobqueued.ctl.crontab_edit import TEMPLATE, edit
+from jobqueued.ctl.crontab_spool import Failure, Owner, Table
+from jobqueued.model import Job
+from jobqueued.paths import Paths
+from jobqueued.text import printable
+
+_USAGE = """\
+usage:\tcrontab [-u user] [-n | -T] file
+\tcrontab [ -u user ] [ -i ] { -e | -l | -r }
+
+\t-h\t(displays this help message)
+
+\tfile\t(default operation is replace, per 1003.2)
+\t-n, -T\t(dry run: checks the syntax, then bails out)
+\t-u user\t(choose the user whose crontab is touched)
+
+\t-e\t(edit user's crontab)
+\t-l\t(list user's crontab)
+\t-r\t(delete user's crontab)
+
+\t-i\t(prompt before deleting user's crontab)
+"""
+_ACTS = frozenset("elr")
+
+
+class _Usage(Exception):
+    """The command line makes no sense."""
+
+
+def main(words: list[str] | None = None, paths: Paths | None = None) -> int:
+    """Carry out a command line; the exit status."""
+    try:
+        return _carried_out(sys.argv[1:] if words is None else words, paths or _paths())
+    except _Usage as wrong:
+        _tell(f"crontab: usage error: {wrong}\n{_USAGE}" if str(wrong) else _USAGE)
+    except Failure as failure:
+        _tell(str(failure))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever reads has enough
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        _tell(f"crontab: cannot write the output: {error.strerror}")
+    return 1
+
+
+def _paths() -> Paths:
+    root = os.environ.get("JOBQUEUE_ROOT")
+    return Paths.chosen(Path(root) if root else None).as_left()
+
+
+def _carried_out(words: list[str], paths: Paths) -> int:
+    try:
+        options, rest = getopt.gnu_getopt(words or ["-"], "u:T:lernih")
+    except getopt.GetoptError as wrong:
+        raise _Usage(f"unrecognized option ({printable(str(wrong))})") from None
+    given = [name[1] for name, _ in options]
+    if "h" in given:
+        raise _Usage
+    acts = [name for name in given if name in _ACTS]
+    if len(acts) > 1:
+        raise _Usage("only one operation permitted")
+    rest = [value for name, value in options if name == "-T"] + rest
+    if acts and rest:
+        raise _Usage("no arguments permitted after this option")
+    if not acts and len(rest) != 1:
+        raise _Usage("one file only, please" if rest else "file name must be specified for replace")
+    owner = _owner([value for name, value in options if name == "-u"], paths)
+    table = Table(paths, owner)
+    match acts:
+        case ["l"]:
+            return _list(table, owner)
+        case ["r"]:
+            return _remove(table, owner, asks="i" in given)
+        case ["e"]:
+            return _edit(table, owner, paths)
+    return _replace(rest[0], table, owner, paths, dry="n" in given or "T" in given)
+
+
+def _owner(named: list[str], paths: Paths) -> Owner:
+    """The user whose table it is; Failure as Debian's crontab has it."""
+    try:
+        entry = pwd.getpwuid(os.getuid())
+    except KeyError:
+        raise Failure("crontab: your UID isn't in the passwd file.\nbailing out.") from None
+    for name in named:
+        try:
+            entry = pwd.getpwnam(name)
+        except (KeyError, ValueError, UnicodeError):
+            raise Failure(f"crontab:  user `{printable(name)}' unknown{_orphan(name, paths)}") from None
+        if os.getuid() not in (0, entry.pw_uid):
+            raise Failure("must be privileged to use -u")
+    return Owner(entry.pw_name, entry.pw_uid)
+
+
+def _orphan(name: str, paths: Paths) -> str:
+    """The remedy for a table whose user is gone."""
+    place = paths.crontabs[2] / name
+    if "/" in name or not os.path.lexists(place):
+        return ""
+    return f"\ncrontab: its table is still there: rm {printable(str(place))}"
+
+
+def _read(table: Table, owner: Owner) -> tuple[bytes, str]:
+    found, stamp = table.read()
+    if stamp == NONE:
+        raise Failure(f"no crontab for {owner.name}")
+    return found, stamp
+
+
+def _list(table: Table, owner: Owner) -> int:
+    found, _ = _read(table, owner)
+    bare = os.environ.get("CRONTAB_NOHEADER", "Y")[:1] not in ("N", "n")
+    with open(1, "wb", closefd=False) as file:
+        file.write(without_header(found) if bare else found)
+    return 0
+
+
+def _remove(table: Table, owner: Owner, *, asks: bool) -> int:
+    if asks:
+        _read(table, owner)
+        print(f"crontab: really delete {owner.name}'s crontab? (y/n) ", end="", flush=True)
+        while (answer := sys.stdin.readline())[:1].lower() not in ("y", "n"):
+            if not answer:
+                raise Failure("\ncrontab: no answer, so it is still there")
+            print("Please enter Y or N: ", end="", file=sys.stderr, flush=True)
+        if answer[:1].lower() == "n":
+            return 0
+    if not table.remove():
+        raise Failure(f"no crontab for {owner.name}")
+    return 0
+
+
+def _edit(table: Table, owner: Owner, paths: Paths) -> int:
+    found, stamp = table.read()
+    if stamp == NONE:
+        _tell(f"no crontab for {owner.name} - using an empty one")
+        found = TEMPLATE.encode()
+
+    def install(edited: bytes, file: str) -> bool:
+        return _install(edited, file, table, owner, paths, stamp)
+
+    return edit(without_header(found), install)
+
+
+def _replace(name: str, table: Table, owner: Owner, paths: Paths, *, dry: bool) -> int:
+    text = _content(name)
+    if not dry:
+        return 0 if _install(text, name, table, owner, paths) else 1
+    verdict = check(text, name, owner.name, paths)
+    _tell("\n".join([*verdict.warnings, *verdict.errors]))
+    if not verdict.errors:
+        _tell("The syntax of the crontab file was successfully checked.")
+        _tell_next(verdict.jobs)
+    return 1 if verdict.errors else 0
+
+
+def _content(name: str) -> bytes:
+    """The bytes of a file, as much as is needed to see that it has too many; Failure."""
+    try:
+        if name == "-":
+            with open(0, "rb", closefd=False) as file:
+                return file.read(LARGEST + 1)
+        with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Failure(f"{printable(name)}: Not a regular file.")
+            return file.read(LARGEST + 1)
+    except IsADirectoryError:
+        raise Failure(f"{printable(name)}: Not a regular file.") from None
+    except OSError as error:
+        raise Failure(f"{printable(name)}: {error.strerror}") from None
+
+
+def _install(text: bytes, file: str, table: Table, owner: Owner, paths: Paths, stamp: str | None = None) -> bool:
+    """Install a table; False: it has errors, which are told.  Warnings, and what starts next, are for people only."""
+    verdict = check(text, file, owner.name, paths)
+    if verdict.errors:
+        _tell("\n".join(verdict.errors))
+        return False
+    table.install(with_header(text, file, time.ctime(), f"jobqueued {__version__}"), stamp)
+    if not table.is_run:
+        _tell(f"crontab: stored, but nothing runs it: {paths.config} has no `cron: {{live: true}}`")
+    if sys.stderr.isatty():
+        _tell("\n".join(verdict.warnings))
+        _tell_next(verdict.jobs)
+    return True
+
+
+def _tell_next(jobs: tuple[Job, ...]) -> None:
+    if sys.stderr.isatty():
+        for line in next_starts(jobs):
+            _tell(f"next: {line}")
+
+
+def _tell(text: str) -> None:
+    if text:
+        print(text.removesuffix("\n"), file=sys.stderr, flush=True)
+
+
+@click.command()
+@click.option("-u", "--user", metavar="USER", help="See to this user's crontab, not to one's own; for root.")
+@click.option("-l", "--list", "acts", flag_value="-l", help="Print it.")
+@click.option("-e", "--edit", "acts", flag_value="-e", help="Edit it with $VISUAL, $EDITOR or sensible-editor.")
+@click.option("-r", "--remove", "acts", flag_value="-r", help="Remove it.")
+@click.option("-i", "--ask", is_flag=True, help="Ask before it is removed.")
+@click.option("-n", "--check", is_flag=True, help="Check FILE, and install nothing.")
+@click.argument("file", required=False, type=click.Path(readable=False))
+@click.pass_obj
+def crontab(paths: Paths, user: str | None, acts: str | None, ask: bool, check: bool, file: str | None) -> NoReturn:
+    """Install FILE as a crontab, or list, edit or remove one.
+
+    The program crontab of jobqueued, with its texts and exit statuses: see jobqueue-crontab(1).  A FILE of - is the
+    standard input.
+
+    \b
+    Examples:
+      jobqueuectl crontab -e
+      jobqueuectl crontab -n my-crontab
+    """
+    named = [] if user is None else ["-u", user]
+    words = [*named, *([acts] if acts else []), *["-i"] * ask, *["-n"] * check, *([] if file is None else ["--", file])]
+    sys.exit(main(words, paths))

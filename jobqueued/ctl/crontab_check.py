@@ -1,0 +1,93 @@
+"""A table before it is installed: what is wrong with it, in the words of Debian's crontab and ours, and what it starts
+next."""
+
+from __future__ import annotations
+
+import time
+from heapq import nsmallest
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from jobqueued.child.spool import LARGEST
+from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.names import of_table
+from jobqueued.crontabs.table import Entry, Flaw, Form, read
+from jobqueued.ctl.terminal import local
+from jobqueued.jobdir.kinds import SPOOL
+from jobqueued.jobfile.yamltext import at_once
+from jobqueued.model import Job, to_text
+from jobqueued.paths import Paths
+from jobqueued.settings import machine_id, read_settings
+from jobqueued.text import printable, size
+
+MOST_LINES = 10_000
+"""Lines of a table, as Debian's crontab has it."""
+MOST_BYTES = LARGEST - 1024
+"""Bytes of a table, beside what is put above it."""
+NEXT = 3
+_SHOWN, _ERRORS = 60, 20
+_NO_NEWLINE = "missing newline before EOF"
+
+
+class Verdict(NamedTuple):
+    """The errors for which a table is not installed, with the line that sums them up; what else is wrong; its jobs."""
+
+    errors: list[str]
+    warnings: list[str]
+    jobs: tuple[Job, ...]
+
+
+def check(table: bytes, name: str, user: str, paths: Paths) -> Verdict:
+    """Check a user's table, which is called `name` in what is told."""
+    if len(table) > MOST_BYTES:
+        return Verdict([f"crontab is too long; accepted: at most {size(MOST_BYTES)}."], [], ())
+    if table.count(b"\n") > MOST_LINES:
+        return Verdict([f"crontab is too long; maximum number of lines is {MOST_LINES}."], [], ())
+    items = read(table, Form.USER)
+    flaws = {item.line: item for item in items if isinstance(item, Flaw)}
+    entries = {item.line for item in items if isinstance(item, Entry)}
+    settings, _ = read_settings(paths.config)
+    place, host = Place(SPOOL.prefix + of_table(user), user), Host(settings.timezone, machine_id())
+    jobs, problems = at_once(read_jobs_in_steps(table, name, place, host))
+    wrong = [(flaw.line, _of_flaw(flaw)) for flaw in flaws.values() if flaw.reason != _NO_NEWLINE]
+    if len(entries) > MAX_JOBS:
+        wrong.append((sorted(entries)[MAX_JOBS], f"too many jobs: accepted: at most {MAX_JOBS} in a table"))
+    odd = list[tuple[int, str]]()
+    for problem in problems:
+        if problem.severity == "error" and problem.line not in entries and problem.line not in flaws:
+            wrong.append((problem.line, f"bad option: {problem.message}"))
+        elif problem.line not in flaws:
+            odd.append((problem.line, problem.message))
+    errors, warnings = (
+        [f'"{printable(name)}":{line}: {printable(text)}' for line, text in sorted(found)] for found in (wrong, odd)
+    )
+    ends_early = any(flaw.reason == _NO_NEWLINE for flaw in flaws.values())
+    return Verdict(_summed_up(errors, ends_early), warnings, jobs)
+
+
+def _of_flaw(flaw: Flaw) -> str:
+    """The words of Debian's crontab, and then ours, which may begin with the same field."""
+    field = flaw.reason.removeprefix("bad ").replace("-", " ")
+    return f"{flaw.reason}: {flaw.message.removeprefix(f'{field}: ')}"
+
+
+def _summed_up(errors: list[str], ends_early: bool) -> list[str]:
+    """The lines that tell of errors, the last in Debian's words."""
+    if errors:
+        more = [f"and {len(errors) - _ERRORS} more"] if len(errors) > _ERRORS else []
+        return [*errors[:_ERRORS], *more, "errors in crontab file, can't install."]
+    return ["new crontab file is missing newline before EOF, can't install."] if ends_early else []
+
+
+def next_starts(jobs: tuple[Job, ...]) -> list[str]:
+    """The next starts of all jobs, each with its command, for people; of one that has none, when it starts instead."""
+    now = time.time_ns()
+    starts = [(start, job) for job in jobs if job.enabled for start in job.next_starts(now, NEXT)]
+    found = nsmallest(NEXT, starts, key=lambda each: each[0])
+    told = [f"{local(to_text(start), ZoneInfo(job.timezone))}  {_short(job.command)}" for start, job in found]
+    return told or [f"at the next boot  {_short(job.command)}" for job in jobs if job.enabled and job.at_boot][:NEXT]
+
+
+def _short(command: str | tuple[str, ...]) -> str:
+    text = printable(command if isinstance(command, str) else " ".join(command))
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

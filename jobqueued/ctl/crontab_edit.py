@@ -1,0 +1,187 @@
+"""crontab -e: a copy of the table for an editor, and what becomes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+
+from jobqueued.child.spool import LARGEST
+from jobqueued.ctl.crontab_spool import Failure
+
+EDITORS = ("/usr/bin/sensible-editor", "/usr/bin/editor", "/usr/bin/vi")
+TEMPLATE = """\
+# Edit this file to introduce tasks to be run by cron.
+#
+# Each task to run has to be defined through a single line
+# indicating with different fields when the task will be run
+# and what command to run for the task
+#
+# To define the time you can provide concrete values for
+# minute (m), hour (h), day of month (dom), month (mon),
+# and day of week (dow) or use '*' in these fields (for 'any').
+#
+# Tasks are started by the clock of this host, in its time zone.
+#
+# Output of the tasks (including errors) is sent through email to
+# the user the crontab file belongs to (unless redirected).
+#
+# For example, you can run a backup of all your user accounts
+# at 5 a.m every week with:
+# 0 5 * * 1 tar -zcf /var/backups/home.tgz /home/
+#
+# A comment above a task may say more of it:
+# # jobqueue: {timeout: 2h, locks: [backup]}
+#
+# For more information see the manual page of jobqueue-crontab(1)
+#
+# m h  dom mon dow   command
+"""
+
+Install = Callable[[bytes, str], bool]
+"""Installs a table that comes from a file of that name; False: it has errors, which were told; Failure."""
+
+
+def edit(table: bytes, install: Install) -> int:
+    """Let a person edit a table, and install it; the exit status.  Failure: nothing was changed."""
+    try:
+        directory = tempfile.mkdtemp(prefix="crontab.", dir=os.environ.get("TMPDIR") or "/tmp")
+    except OSError as error:
+        raise Failure(
+            f"{error.filename}: {error.strerror}\nCreation of temporary crontab file failed - aborting"
+        ) from None
+    file = os.path.join(directory, "crontab")
+    try:
+        with open(file, "xb", opener=_private) as copy:
+            copy.write(table)
+    except OSError as error:
+        _clean_up(directory)
+        raise Failure(f"crontab: error while writing new crontab to {file}: {error.strerror}") from None
+    session = _Session(directory, file, table)
+    return session.last(install)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+class _Session:
+    """The copy, and what it was."""
+
+    def __init__(self, directory: str, file: str, table: bytes) -> None:
+        self._directory, self._file, self._table = directory, file, table
+        self._since = os.stat(file).st_mtime_ns
+
+    def last(self, install: Install) -> int:
+        """Edit until the table is installed, or given up."""
+        while True:
+            edited = self._edited()
+            if edited is None:
+                _tell("No modification made")
+                _clean_up(self._directory)
+                return 0
+            _tell("crontab: installing new crontab")
+            try:
+                if install(edited, self._file):
+                    _clean_up(self._directory)
+                    return 0
+            except Failure as failure:
+                self._keep(str(failure))
+            if (again := _wants_to_retry()) is not True:
+                self._say_kept()
+                return 1 if again is None else 0
+
+    def _edited(self) -> bytes | None:
+        """The table as the editor has left it, None: as it was; Failure."""
+        trouble = _run(self._file)
+        try:
+            edited, changed = self._read()
+        except OSError as error:
+            self._give_up(f"{trouble}Can't open tempfile after edit: {error.strerror}")
+        if trouble and edited != self._table:
+            self._keep(trouble.rstrip("\n"))
+        if trouble:
+            _clean_up(self._directory)
+            raise Failure(trouble.rstrip("\n"))
+        return edited if edited != self._table or changed != self._since else None
+
+    def _read(self) -> tuple[bytes, int]:
+        descriptor = os.open(self._file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if found.st_uid != os.getuid():
+                self._give_up("Temporary crontab no longer owned by you.")
+            if not stat.S_ISREG(found.st_mode):
+                self._give_up("The temporary crontab must remain a regular file")
+            return file.read(LARGEST + 1), found.st_mtime_ns
+
+    def _give_up(self, why: str) -> None:
+        _clean_up(self._directory)
+        raise Failure(f"{why}\nError while editing crontab")
+
+    def _keep(self, why: str) -> None:
+        raise Failure(f"{why}\ncrontab: edits left in {self._file}")
+
+    def _say_kept(self) -> None:
+        _tell(f"crontab: edits left in {self._file}")
+
+
+def _run(file: str) -> str:
+    """Run the editor of a person, in /tmp as Debian's crontab does; what went wrong, as a line, "" if nothing did."""
+    found = next(filter(os.path.exists, EDITORS), EDITORS[-1])
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or found
+    with _deaf():
+        try:
+            status = subprocess.call(["/bin/sh", "-c", f"{editor} {shlex.quote(file)}"], cwd="/tmp")
+        except OSError as error:
+            return f"crontab: {editor}: {error.strerror}\n"
+    if status < 0:
+        return f'crontab: "{editor}" killed; signal {-status}\n'
+    return f'crontab: "{editor}" exited with status {status}\n' if status else ""
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignore what a terminal sends to the editor."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _wants_to_retry() -> bool | None:
+    """Ask whether to edit again; None: there is nobody to answer."""
+    while True:
+        print("Do you want to retry the same edit? (y/n) ", end="", flush=True)
+        try:
+            answer = sys.stdin.readline()
+        except KeyboardInterrupt:
+            answer = ""
+        if answer[:1].lower() in ("y", "n"):
+            return answer[:1].lower() == "y"
+        if not answer:
+            print(flush=True)
+            return None
+        _tell("Enter Y or N")
+
+
+def _clean_up(directory: str) -> None:
+    """Remove the copy, and what an editor has left beside it."""
+    try:
+        shutil.rmtree(directory)
+    except OSError as error:
+        _tell(f"crontab: {error.filename}: {error.strerror}")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
