@@ -83,14 +83,19 @@ _NOTIFY = table(
         "/usr/local/bin/page-me"),
     Key("apprise", one_or_more(unshown(text("a URL of Apprise such as ntfy://topic", r"[a-z][a-z0-9+.-]*://\S+"))), "",
         "URLs of Apprise that get the notices; it needs the package apprise.", "ntfy://my-topic"),
-    Key("remind", optional(duration("1m", "365d")), "6h", "Time after which a failure that goes on is told again.",
-        "1d"),
+    Key("remind", optional(duration("0s", "365d")), "6h",
+        "Time after which a failure that goes on is told again; with 0s each one is told.", "1d"),
+    Key("from", ADDRESS, "", "Sender of these mails; by default as jobqueued.yaml has it.", "cron@example.org"),
 )  # fmt: skip
+
+
+_FIELDS = {"from": "sender"}
+"""Fields of a Notify that have another name than their key."""
 
 
 def _notify(values: dict[str, Any]) -> Notify:
     """The wish of a mapping with these keys."""
-    return Notify(**{name: value for name, value in values.items() if name in _NOTIFY})
+    return Notify(**{_FIELDS.get(name, name): value for name, value in values.items() if name in _NOTIFY})
 
 
 _CLOCK = re.compile("([01]?[0-9]|2[0-3]):([0-5][0-9])-([01]?[0-9]|2[0-3]):([0-5][0-9])")

@@ -39,11 +39,12 @@ JOBS_A_STEP = 5
 _COST_OF_A_JOB = 10 * EXPRESSION
 """Ten expressions take as long as all else of a job."""
 _OF_CRON = {
-    "MAILTO": "no mail is sent",
-    "CRON_TZ": "write `timezone`",
-    "SHELL": "write `shell`",
-    "RANDOM_DELAY": "write `spread`",
+    "MAILTO": ("notify", "no mail is sent"),
+    "CRON_TZ": ("timezone", "write `timezone`"),
+    "SHELL": ("shell", "write `shell`"),
+    "RANDOM_DELAY": ("spread", "write `spread`"),
 }
+"""Variables of a crontab: the key that does it here, and what to say where it is missing."""
 
 Entries = dict[str, Entry]
 
@@ -211,7 +212,7 @@ class _Reading:
             when["anchor"] = to_instant(anchor.instant)
         self._warn_of_no_effect(entries, "seconds", "schedule")
         self._warn_of_no_effect(entries, "anchor", "every")
-        self._warn_of_variables(own)
+        self._warn_of_variables(own, entries)
         self._warn_of_commands(own)
         on = values.get("on", ())
         boot = any(schedule.at_boot for schedule in schedules) or "boot" in on
@@ -255,11 +256,15 @@ class _Reading:
         if name in entries and other not in entries:
             self._note(self.warnings, _about(entries[name].key, name, f"has no effect without `{other}`", "warning"))
 
-    def _warn_of_variables(self, entries: Entries) -> None:
-        body = entries["environment"].value if "environment" in entries else None
+    def _warn_of_variables(self, own: Entries, entries: Entries) -> None:
+        """Tell of variables that do what they do in a crontab only by a key, where neither the job has it nor they
+        are empty."""
+        body = own["environment"].value if "environment" in own else None
         for name, place in body.entries.items() if isinstance(body, Mapping) else ():
-            if name in _OF_CRON:
-                message = f"has no effect here as in a crontab; {_OF_CRON[name]}"
+            key, advice = _OF_CRON.get(name, ("", ""))
+            is_empty = isinstance(place.value, Scalar) and not place.value.text
+            if key and key not in entries and not is_empty:
+                message = f"has no effect here as in a crontab; {advice}"
                 self._note(self.warnings, _about(place.key, f"environment.{name}", message, "warning"))
 
     def _warn_of_commands(self, entries: Entries) -> None:

@@ -192,7 +192,7 @@ BAD = {
         "f:1:47: a: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
         f"f:1:52: b: {NO_COMMAND}",
         "f:1:64: b: notify: found 'required'; accepted: a mapping with the keys on, email, webhook, command, apprise, "
-        "remind",
+        "remind, from",
     ],
 }
 
@@ -345,3 +345,31 @@ def test_a_file_is_read_in_steps(text: bytes, monkeypatch: pytest.MonkeyPatch) -
         assert all(done[name] <= most[name] for name in done), done
         done, rests = dict.fromkeys(done, 0), rests + 1
     assert rests > 100
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("environment: {MAILTO: root}", ["environment.MAILTO"]),
+        ("environment: {MAILTO: root}, notify: {on: output, email: root}", []),
+        ("environment: {MAILTO: ''}", []),
+        ("environment: {SHELL: /bin/bash, CRON_TZ: UTC, RANDOM_DELAY: '5'}",
+         ["environment.CRON_TZ", "environment.RANDOM_DELAY", "environment.SHELL"]),
+        ("environment: {SHELL: /bin/sh, CRON_TZ: UTC, RANDOM_DELAY: '5'}, shell: /bin/sh, timezone: UTC, spread: 5m",
+         []),
+    ],
+)  # fmt: skip
+def test_a_variable_of_cron_is_warned_of_where_no_key_does_its_work(keys: str, said: list[str]) -> None:
+    """A job that has both was made of a crontab, and its command may want the variable, too."""
+    jobs, found = read_jobs(f"jobs: {{a: {{command: x, schedule: '@daily', {keys}}}}}".encode(), "f")
+    assert (1, said) == (len(jobs), sorted(problem.key for problem in found))
+    shared, found = read_jobs(f"defaults: {{{keys}}}\njobs: {{a: {{command: x, schedule: '@daily'}}}}".encode(), "f")
+    assert (1, said) == (len(shared), sorted(problem.key for problem in found))
+
+
+def test_notices_have_a_sender_of_their_own_and_may_come_each_time() -> None:
+    """As MAILFROM and `-n` of a crontab have it."""
+    (job,), problems = read_jobs(
+        b"jobs: {a: {command: x, notify: {email: a@example.org, from: cron@example.org, remind: 0s}}}", "f"
+    )
+    assert ([], "cron@example.org", 0) == (problems, job.notify.sender, job.notify.remind)
