@@ -36,6 +36,7 @@ WINGS: dict[str, list[str]] = {
         "settings_keys", "reader", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
+    "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling"],
     "audit": ["timeline", "comparison"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
@@ -74,7 +75,8 @@ WINGS: dict[str, list[str]] = {
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
         "unlikely", "receivers", "output", "job_files", "offline", "follow", "due_changes", "audit", "check",
         "crontab_spool", "crontab_check", "crontab_edit", "crontab", "doctor",
-        "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold", "list", "locks",
+        "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
+        "import_sources", "import_jobs", "list", "locks",
         "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",
         "with_lock", "main", "__main__",
     ],
@@ -87,7 +89,7 @@ vocabulary, settings and daemon (the composition root) are the files at the top 
 MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
 
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
-PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "audit", "queue", "core", "notices", "metrics"}
+PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {
     "child/text", "control/interface", "control/varlink", "control/views",
     "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
@@ -95,7 +97,7 @@ PURE_FILES = {
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
-    "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib",
+    "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
     "__future__",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""

@@ -12,7 +12,7 @@ from jobqueued.jobfile.queue_types import ID
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import FLAG, Key, table
 from jobqueued.jobfile.types import mapping, read_keys
-from jobqueued.jobfile.yamltext import Node, read_tree
+from jobqueued.jobfile.yamltext import Mapping, Node, read_tree
 from jobqueued.model import Claim
 from jobqueued.problem import Problem
 
@@ -41,6 +41,12 @@ _BY_THE_LINE = "the line, and the variables above it, which say that"
 def is_option(comment: Comment) -> bool:
     """Tell whether a comment has options."""
     return _LINE.fullmatch(comment.text) is not None
+
+
+def written(above: tuple[Comment, ...]) -> dict[str, Node]:
+    """The options above a line, of which `options` says that they are right, as they are written."""
+    trees = (read_tree(found[1].encode(), "")[0] for comment in above if (found := _LINE.fullmatch(comment.text)))
+    return {name: entry.value for tree in trees if isinstance(tree, Mapping) for name, entry in tree.entries.items()}
 
 
 def options(above: tuple[Comment, ...], owner: str | None) -> tuple[dict[str, Any], list[Problem]]:

@@ -57,7 +57,7 @@ def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
             problems.append(Problem(ascii(name)[1:-1], 0, 0, "", UNREAD, "warning"))
             continue
         try:
-            data = read_trusted(name, _reader(file, paths)) if listed else _read(file)
+            data = read_trusted(name, _reader(file, paths)) if listed else read_file(file)
         except OSError as error:
             problems.append(Problem(name, 0, 0, "", f"cannot be read: {error.strerror}"))
             unreadable = True
@@ -105,7 +105,7 @@ def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
                 yield path / name, True
 
 
-def _read(file: Path) -> bytes:
+def read_file(file: Path) -> bytes:
     """Read at most one byte more than a job file may have; ``-`` is the standard input.
 
     Refused for a FIFO to which nobody writes.

@@ -20,6 +20,7 @@ from jobqueued.ctl.emit import emit
 from jobqueued.ctl.export import export
 from jobqueued.ctl.history import history
 from jobqueued.ctl.hold import drain, hold, release
+from jobqueued.ctl.import_jobs import import_jobs
 from jobqueued.ctl.list import list_jobs
 from jobqueued.ctl.locks import locks
 from jobqueued.ctl.logs import logs
@@ -135,6 +136,6 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    forget, hold, drain, release, with_lock, locks, notify, metrics, export, reload, check, audit, doctor, crontab,
+    forget, hold, drain, release, with_lock, locks, notify, metrics, export, import_jobs, reload, check, audit, doctor, crontab,
 ):  # fmt: skip
     main.add_command(command)

@@ -29,7 +29,7 @@ def watches(
     `boots`: this start of the daemon may be the first after a boot, as far as it knows.
     """
     boots = boots and not (paths.host / REBOOTED).exists()
-    host = Host(config.timezone, machine_id(), mails=_takes_mails(config), boots=boots)
+    host = Host(config.timezone, machine_id(), mails=takes_mails(config), boots=boots)
     expand = config.cron.get("expand", False)
     of_etc = CRONTAB if os.access(paths.host / _ANACRON, os.X_OK) else CRONTAB_AND_ANACRONTAB
     kinds = zip((of_etc, CRON_D, SPOOL), paths.crontabs, strict=True)
@@ -57,6 +57,6 @@ def place_of(kind: Kind, path: str, *, expand: bool = False) -> Place:
     return Place(kind.prefix + of_table(name), expand=expand)
 
 
-def _takes_mails(config: Settings) -> bool:
+def takes_mails(config: Settings) -> bool:
     """Tell whether there is something that takes mails; without it cron drops the output, and the records have it."""
     return "smtp" in config.mail or os.access(config.mail.get("sendmail", "/usr/sbin/sendmail"), os.X_OK)

@@ -16,7 +16,7 @@ from jobqueued.jobfile.yamltext import Entry, Node, Scalar, Sequence, is_null, q
 
 _IO_CLASS = re.compile("idle|(best-effort|realtime):[0-7]")
 _OCTAL = re.compile("0[0-7]{2,3}")
-_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _mode(node: Scalar) -> int:
@@ -48,7 +48,7 @@ def _command(node: Node) -> str | tuple[str, ...]:
 
 def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
     rule = "a name of letters, digits and _ that does not start with a digit"
-    return tuple(_named(entries, unshown(WORD), _VARIABLE, rule).items())
+    return tuple(_named(entries, unshown(WORD), VARIABLE, rule).items())
 
 
 def _named(entries: dict[str, Entry], value: ValueType, name: re.Pattern[str], rule: str) -> dict[str, Any]:

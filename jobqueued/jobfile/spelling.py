@@ -67,6 +67,11 @@ def meant_duration(text: str) -> str:
     return _in_units(round(sum(float(count) * _UNITS[unit[:1]] for count, unit in parts)))
 
 
+def spelled_duration(span: int) -> str:
+    """The inverse of `parse_duration`, for whole seconds: ``1h30m``, ``0s``."""
+    return _in_units(span // SECOND) or "0s"
+
+
 def _in_units(seconds: int) -> str:
     days, rest = divmod(seconds, 86400)
     hours, rest = divmod(rest, 3600)

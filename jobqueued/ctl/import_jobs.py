@@ -1,0 +1,264 @@
+"""jobqueuectl import: crontabs as job files, with a proof that both mean the same."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobqueued.child import atomic_file
+from jobqueued.ctl import import_sources
+from jobqueued.ctl.import_sources import Found, Kind, Unclear, Wish
+from jobqueued.ctl.job_files import STANDARD_INPUT, read_files, user_of_daemon
+from jobqueued.ctl.terminal import json_option, print_json
+from jobqueued.exchange import proof
+from jobqueued.exchange.disabling import disabled
+from jobqueued.exchange.draft import SAID, Source, name_of_file
+from jobqueued.exchange.job_file import text_of
+from jobqueued.jobfile.reader import read_jobs
+from jobqueued.paths import Paths
+from jobqueued.problem import Problem
+from jobqueued.settings import machine_id, read_settings
+from jobqueued.text import counted, printable
+
+
+@dataclass(slots=True)
+class Plan:
+    """A job file to be: of what, where, its text, and what stands there now (None: nothing)."""
+
+    found: Found
+    source: Source
+    target: Path
+    text: str
+    old: str | None
+    problems: list[Problem]
+    is_good: bool
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE]...")
+@click.option("--kind", type=click.Choice([each.value for each in Kind]), help="Form of each FILE: a "
+              "user's crontab, or one with a column of users.  [by its place]")  # fmt: skip
+@click.option("--user", metavar="NAME", help="User whose crontab each FILE is.  [you]")
+@click.option("--expand", is_flag=True, help="Make one job of each script that run-parts runs.")
+@click.option("--dry-run", is_flag=True, help="Print the job files, and write nothing.  [this is the default]")
+@click.option("--diff", "as_diff", is_flag=True, help="Print what would change in the job directory.")
+@click.option("--write", is_flag=True, help="Write the job files into the job directory.")
+@click.option("--force", is_flag=True, help="Write over job files that are there and differ.")
+@click.option("--disable-source", is_flag=True, help="With --write: make comments of the lines that are jobs now.")
+@json_option
+@click.pass_obj
+def import_jobs(
+    paths: Paths, files: tuple[Path, ...], kind: str | None, user: str | None, expand: bool, dry_run: bool,
+    as_diff: bool, write: bool, force: bool, disable_source: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Turn crontabs into job files.
+
+    Without a FILE, all that this host's cron runs: /etc/crontab, /etc/cron.d and the users' crontabs.  A FILE of - is
+    the standard input.  Nothing is executed, and without --write nothing is changed.
+
+    Each job does what cron would do, with its comments above it.  What was written is read back and compared with the
+    source, field by field, and by its next 1,000 due times and those around each change of the clock in two years,
+    reckoned anew from the source.  What differs is listed, as is each line that is not imported, with the reason.
+
+    Exits 1 if a line is not imported or a job differs, 2 if a file can't be read or written.
+
+    \b
+    Examples:
+      jobqueuectl import
+      jobqueuectl import --write --disable-source
+      crontab -l | jobqueuectl import --kind user - >jobs.yaml
+    """
+    _check_usage(files, kind, user, write=write, disable=disable_source, others=dry_run + as_diff)
+    plans, failures = _plans(paths, files, Wish(Kind(kind) if kind else None, user, expand))
+    if as_json:
+        print_json(_document(plans, failures))
+    elif as_diff:
+        _print(_diff(plan) for plan in plans)
+    elif not write:
+        _print(plan.text for plan in plans if plan.source.drafts)
+    for path, why in failures:
+        _tell(f"{path}: {why}")
+    if not as_json:
+        _tell_of(plans)
+    is_unwritten = write and _write(paths, plans, force=force, disable=disable_source)
+    bad = any(problem.severity == "error" for plan in plans for problem in plan.problems)
+    sys.exit(2 if failures or is_unwritten else int(bad))
+
+
+def _check_usage(
+    files: tuple[Path, ...], kind: str | None, user: str | None, *, write: bool, disable: bool, others: int
+) -> None:
+    if write + others > 1:
+        raise click.UsageError("one of --dry-run, --diff and --write")
+    if disable and not write:
+        raise click.UsageError("--disable-source needs --write")
+    if kind and not files:
+        raise click.UsageError("--kind needs a FILE")
+    if user and kind != Kind.USER:
+        raise click.UsageError("--user needs --kind user")
+
+
+def _plans(paths: Paths, files: tuple[Path, ...], wish: Wish) -> tuple[list[Plan], list[import_sources.Failure]]:
+    try:
+        read = list(import_sources.named(paths, files, wish) if files else import_sources.of_host(paths))
+    except Unclear as error:
+        raise click.UsageError(str(error)) from None
+    found = [each for each in read if isinstance(each, Found)]
+    config, _ = read_settings(paths.config, user_of_daemon(paths))
+    targets = [paths.jobs / name_of_file(_target(each)) for each in found]
+    others = [job.id for job in read_files(paths, (paths.jobs,)).jobs if Path(job.file) not in targets]
+    sources = import_sources.sources(found, config, wish, set(others))
+    now = datetime.now(UTC).replace(microsecond=0)
+    plans = [_plan(*each, config.timezone, now) for each in zip(found, sources, targets, strict=True)]
+    return plans, [each for each in read if not isinstance(each, Found)]
+
+
+def _target(found: Found) -> str:
+    if found.is_of_host and found.path.name != "crontab":
+        return f"crontab-{found.name}" if found.kind is Kind.USER else f"cron.d-{found.name}"
+    return found.name
+
+
+def _plan(found: Found, source: Source, target: Path, timezone: str, now: datetime) -> Plan:
+    """The job file of a source, read back and compared."""
+    where = "standard input" if found.path == STANDARD_INPUT else printable(str(found.path))
+    text = text_of(source.drafts, f"From {where}, by jobqueuectl import.", source.head, source.tail)
+    jobs, wrong = read_jobs(text.encode(), str(target), timezone=timezone, seed=machine_id())
+    lines = {draft.id: draft.line for draft in source.drafts}
+    own = [
+        problem._replace(file=source.file, line=lines.get(problem.job, 0), column=0)
+        for problem in wrong
+        if problem.severity == "error" or problem.key not in SAID
+    ]
+    is_good = not source.drafts or not any(problem.severity == "error" for problem in wrong)
+    if source.drafts and is_good:
+        own += proof.problems(source.file, proof.check(source.drafts, jobs, now))
+    return Plan(found, source, target, text, _content(target), [*source.problems, *own], is_good)
+
+
+def _content(target: Path) -> str | None:
+    try:
+        return atomic_file.content(str(target)).decode(errors="replace")
+    except OSError:
+        return None
+
+
+# ── told ──
+
+
+def _document(plans: list[Plan], failures: Iterable[import_sources.Failure]) -> dict[str, Any]:
+    entries = [{"file": plan.source.file, **row} for plan in plans for row in plan.source.rows]
+    written = [
+        {"source": plan.source.file, "target": str(plan.target), "jobs": len(plan.source.drafts), "text": plan.text}
+        for plan in plans
+        if plan.source.drafts
+    ]
+    problems = [problem._asdict() for plan in plans for problem in plan.problems]
+    problems += [Problem(str(path), 0, 0, "", why)._asdict() for path, why in failures]
+    return {"entries": entries, "files": written, "problems": problems}
+
+
+def _print(texts: Iterable[str]) -> None:
+    sys.stdout.write("\n".join(filter(None, texts)))
+    sys.stdout.flush()
+
+
+def _diff(plan: Plan) -> str:
+    if not plan.source.drafts:
+        return ""
+    old, new = (plan.old or "").splitlines(keepends=True), plan.text.splitlines(keepends=True)
+    name = str(plan.target)
+    return "".join(difflib.unified_diff(old, new, "/dev/null" if plan.old is None else name, name))
+
+
+def _tell(text: str) -> None:
+    click.echo(printable(text), err=True)
+
+
+def _tell_of(plans: list[Plan]) -> None:
+    for plan in plans:
+        for problem in plan.problems:
+            _tell(f"{problem}{' (warning)' if problem.severity == 'warning' else ''}")
+        jobs, left = len(plan.source.drafts), _not_imported(plan.source)
+        told = f"{plan.source.file}: {counted(jobs, 'job')}"
+        told += f", {counted(left, 'line')} not imported" if left else ""
+        if jobs and not any("differs: " in problem.message for problem in plan.problems):
+            told += ", each equal to its source"
+        _tell(told)
+
+
+def _not_imported(source: Source) -> int:
+    return sum(row["type"] == "error" or (row["type"] == "job" and row["id"] is None) for row in source.rows)
+
+
+# ── written ──
+
+
+def _write(paths: Paths, plans: list[Plan], *, force: bool, disable: bool) -> bool:
+    """Write what is good; whether something is not written that was to be."""
+    failed = False
+    for plan in plans:
+        if not plan.source.drafts:
+            continue
+        if why := _hindrance(paths, plan, force=force, disable=disable):
+            _tell(f"{plan.target}: not written: {why}")
+            failed = True
+            continue
+        try:
+            if plan.old != plan.text:
+                atomic_file.replace(str(plan.target), plan.text.encode(), 0o600 if plan.found.private else 0o644)
+            _tell(f"{plan.target}: {'unchanged' if plan.old == plan.text else 'written'}")
+        except OSError as error:
+            _tell(f"{plan.target}: not written: {error.strerror}")
+            failed = True
+            continue
+        if disable:
+            failed |= not _disable(plan)
+        elif plan.found.is_of_host:
+            _tell(f"{plan.source.file}: unchanged; a cron that runs it runs these jobs, too (see --disable-source)")
+    return failed
+
+
+def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
+    """The reason why a job file must not be written, "" if there is none."""
+    config, _ = read_settings(paths.config, user_of_daemon(paths))
+    if not plan.is_good:
+        return "it would be refused"
+    if plan.old not in (None, plan.text) and not force:
+        return "it is there and differs; see --diff, and --force"
+    if config.cron.get("live") and plan.found.is_of_host and not disable:
+        return (
+            f"jobqueued runs {plan.source.file} as it is (`cron: {{live: true}}` in {paths.config}); --disable-source"
+        )
+    if disable and (plan.found.path == STANDARD_INPUT or plan.found.path.is_symlink()):
+        return f"{plan.source.file} is no regular file, so that its lines can't be made comments"
+    return ""
+
+
+def _disable(plan: Plan) -> bool:
+    """Make comments of the lines that are jobs now, unless the file has changed since it was read."""
+    path = plan.found.path
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or path.read_bytes() != plan.found.data:
+            _tell(f"{path}: not changed, as it is not the same any more; both run now: repeat it, with --force")
+            return False
+        new = path.with_name(f".{path.name}.jobqueued")
+        atomic_file.replace(str(new), disabled(plan.found.data, plan.source.used), stat.S_IMODE(found.st_mode))
+        os.chown(new, found.st_uid, found.st_gid)
+        os.chmod(new, stat.S_IMODE(found.st_mode))
+        os.rename(new, path)
+    except OSError as error:
+        _tell(f"{path}: not changed: {error.strerror}; its jobs are in both places now")
+        return False
+    _tell(f"{path}: {counted(len(plan.source.used), 'line')} made comments")
+    return True

@@ -1,0 +1,195 @@
+"""A crontab → drafts of jobs that do what the live table would do, its comments, and what is said of each line."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from jobqueued.crontabs import names
+from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.options import is_option, written
+from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Form, Item, read
+from jobqueued.exchange.draft import Draft, Ids, Source
+from jobqueued.exchange.yaml_values import of_node
+from jobqueued.jobfile.process_types import VARIABLE
+from jobqueued.jobfile.spelling import spelled_duration
+from jobqueued.jobfile.yamltext import at_once
+from jobqueued.model import Claim, Job
+from jobqueued.notify import NOBODY, Notify
+from jobqueued.problem import Problem
+
+_NOT_KEYS = ("id", "expand", "locks")
+"""Options that are written in another way."""
+_SHELL = "/bin/sh"
+_NO_MAIL = (
+    "MAILTO has no effect, as with cron, and no job gets `notify`: nothing takes mails here (no sendmail, no `smtp` in "
+    "jobqueued.yaml)"
+)
+
+
+def read_table(data: bytes, file: str, name: str, place: Place, host: Host, ids: Ids) -> Source:
+    """All of a table; `name` is what it is called after.  Never raises."""
+    source = Source(file, name)
+    jobs, problems = at_once(read_jobs_in_steps(data, file, place, host))
+    reading = _Reading(source, place, host, ids, jobs, problems)
+    for item in read(data, place.form):
+        reading.take(item)
+    reading.end()
+    return source
+
+
+class _Reading:
+    """A table of which drafts are made; `pending` are the comments that no draft has yet."""
+
+    def __init__(
+        self, source: Source, place: Place, host: Host, ids: Ids, jobs: tuple[Job, ...], problems: list[Problem]
+    ) -> None:
+        self._source, self._place, self._host, self._ids = source, place, host, ids
+        self._jobs, self._told = defaultdict[int, list[Job]](list), defaultdict[int, list[Problem]](list)
+        for job in jobs:
+            self._jobs[job.line].append(job)
+        for problem in problems:
+            self._told[problem.line].append(problem)
+        source.problems += (problem._replace(message=_of_an_import(problem.message)) for problem in problems)
+        self._pending: list[tuple[int, str]] = []
+
+    def take(self, item: Item) -> None:
+        """Take the next of its lines."""
+        match item:
+            case Comment():
+                if not is_option(item):
+                    self._pending.append((item.line, item.text))
+            case Assignment():
+                if item.name == "MAILTO" and item.value and not self._host.mails:
+                    self._source.tell(item.line, _NO_MAIL)
+                self._row(item.line, "env", name=item.name, value=item.value)
+            case Flaw():
+                self._row(item.line, "error", reason=item.reason, text=item.text)
+                self._pending.append((item.line, _left_out(item.line, item.text)))
+            case Entry():
+                self._take_entry(item)
+
+    def end(self) -> None:
+        """Give the last comments their place."""
+        if self._source.drafts:
+            self._source.tail = tuple(text for _, text in self._pending)
+        else:
+            self._source.head = tuple(text for _, text in self._pending)
+
+    def _row(self, line: int, kind: str, **values: Any) -> None:
+        notes = [_of_an_import(problem.message) for problem in self._told[line]]
+        self._source.rows.append({"line": line, "type": kind, **values, "notes": notes})
+
+    def _take_entry(self, entry: Entry) -> None:
+        jobs = self._jobs[entry.line]
+        drafts = [self._draft(job, entry) for job in jobs]
+        self._row(
+            entry.line, "job", schedule=entry.schedule, user=entry.user or self._place.owner, command=entry.command,
+            stdin=entry.stdin, environment=dict(entry.environment), id=drafts[0].id if drafts else None,
+        )  # fmt: skip
+        self._source.rows[-1]["notes"] += [text for draft in drafts for text in draft.differs]
+        if len(drafts) > 1:
+            self._source.rows[-1]["notes"].append(f"is one job a script: {', '.join(draft.id for draft in drafts)}")
+        if not drafts:
+            self._pending.append((entry.line, _left_out(entry.line, f"{entry.schedule} {entry.command}")))
+            return
+        for draft in drafts:
+            for text in draft.differs:
+                self._source.tell(entry.line, text)
+        self._source.drafts += drafts
+
+    def _draft(self, job: Job, entry: Entry) -> Draft:
+        lines = {comment.line for comment in entry.above}
+        above = tuple(text for line, text in self._pending if line in lines)
+        apart = tuple(text for line, text in self._pending if line not in lines)
+        self._pending.clear()
+        if not self._source.drafts and apart:
+            self._source.head, apart = apart, ()
+        options = {name: of_node(node) for name, node in written(entry.above).items()}
+        keys, differs = keys_of(job, self._host.timezone)
+        keys |= {name: value for name, value in options.items() if name not in _NOT_KEYS}
+        return Draft(
+            id=self._id(job, entry, options.get("id")), keys=keys, means=job, line=entry.line, above=above,
+            apart=apart, differs=tuple(differs),
+        )  # fmt: skip
+
+    def _id(self, job: Job, entry: Entry, wanted: str | None) -> str:
+        name = job.id.partition(":")[2]
+        owner = self._place.owner or ""
+        if "/" in name:  # one of several scripts
+            return self._ids.free(owner, *name.split("/"))
+        if wanted is not None:
+            return self._ids.free(owner, wanted)
+        word = names.word_of(entry.command)
+        table = owner or ("" if self._source.name == "crontab" else self._source.name)
+        return self._ids.free(word) if word.startswith(table.lower()) else self._ids.free(table, word)
+
+
+def _of_an_import(message: str) -> str:
+    return message.replace(" is not run", " is not imported")
+
+
+def _left_out(line: int, text: str) -> str:
+    return f"# line {line} is not imported: {text}"
+
+
+def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:
+    """The keys of a job of a table, and what of it no job file can say; `timezone` is that of jobs without one."""
+    environment, differs = _environment(job)
+    keys: dict[str, Any] = {
+        "schedule": job.schedule[0] if len(job.schedule) == 1 else list(job.schedule), "timezone": job.timezone,
+        "spread": spelled_duration(job.spread), "user": job.user, "command": job.command, "stdin": job.stdin,
+        "shell": job.shell, "working_directory": job.working_directory, "environment": environment,
+        "concurrency": job.concurrency, "catch_up": job.catch_up.value,
+        "catch_up_window": spelled_duration(job.catch_up_window), "leave_children": job.leave_children,
+        "locks": [_lock(claim, differs) for claim in job.locks], "notify": _notify(job.notify),
+    }  # fmt: skip
+    usual = {"timezone": timezone, "shell": _SHELL, "spread": "0s", "catch_up_window": "1d", "concurrency": 1}
+    for variable, name in (("CRON_TZ", "timezone"), ("RANDOM_DELAY", "spread")):
+        if environment.get(variable):
+            del usual[name]
+    return {
+        name: value
+        for name, value in keys.items()
+        if value not in (None, "", {}, [], False) and value != usual.get(name)
+    }, differs
+
+
+def _environment(job: Job) -> tuple[dict[str, str], list[str]]:
+    """The variables; the shell is one in any case."""
+    given = {name: value for name, value in job.environment if (name, value) != ("SHELL", job.shell)}
+    odd = [name for name in given if not VARIABLE.fullmatch(name)]
+    for name in odd:
+        del given[name]
+    rule = "a name of letters, digits and _"
+    return given, [
+        f"leaves the variable {name!r} out, as a job file has none of that name; accepted: {rule}" for name in odd
+    ]
+
+
+def _lock(claim: Claim, differs: list[str]) -> Any:
+    """A lock as a value; of a user's own the name of the user is a part."""
+    if claim.resource.startswith("/"):
+        name = {"path": claim.resource}
+    else:
+        name = {"name": claim.resource.replace("/", "-")}
+        if "/" in claim.resource:
+            differs.append(f"has the lock {name['name']!r}, which is {claim.resource!r} in the table")
+    if claim.exclusive:
+        return name.get("name", name)
+    return {**name, "units": claim.units} if claim.units else {**name, "mode": "shared"}
+
+
+def _notify(wish: Notify) -> dict[str, Any]:
+    if wish == NOBODY:
+        return {}
+    found: dict[str, Any] = {"on": _one(wish.on), "email": _one(wish.email), "from": wish.sender}
+    found["remind"] = "none" if wish.remind is None else spelled_duration(wish.remind)
+    return {name: value for name, value in found.items() if value}
+
+
+def _one(values: tuple[str, ...]) -> str | list[str]:
+    return values[0] if len(values) == 1 else list(values)
+
+
+__all__ = ["Form", "keys_of", "read_table"]

@@ -1,0 +1,116 @@
+"""The proof that a written job does what its source does: field by field, and by due times that are reckoned twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from itertools import takewhile
+from typing import Any
+
+from jobqueued.exchange.draft import Draft
+from jobqueued.exchange.reckoning import changes, due_times, first
+from jobqueued.model import Claim, Job, Trigger
+from jobqueued.problem import Problem
+from jobqueued.timing.schedule import Schedule
+
+INSTANTS = 1000
+"""Due times that are compared from the start on."""
+YEARS = 2
+"""Years of which the days around each change of the clock are looked at, too."""
+_AROUND = timedelta(hours=26)
+_NOT_SAID = frozenset(("id", "file", "line", "triggers", "offset", "at_boot", "description", "asks_pam"))
+"""Fields in which both may differ: their names, what follows from these, and what is compared otherwise."""
+
+
+def check(drafts: Sequence[Draft], jobs: Iterable[Job], now: datetime) -> Iterator[tuple[Draft, str]]:
+    """Yield what in jobs that were read back differs from what their drafts mean."""
+    found = {job.id: job for job in jobs}
+    for draft in drafts:
+        job = found.get(draft.id)
+        if job is None:
+            yield draft, "is not in the file that was written"
+            continue
+        yield from ((draft, text) for text in _of_fields(draft.means, job))
+        if text := _of_times(draft.means, job, now):
+            yield draft, text
+
+
+def problems(file: str, differences: Iterable[tuple[Draft, str]]) -> list[Problem]:
+    """The differences as problems of a source."""
+    return [Problem(file, draft.line, 0, "", f"differs: {text}", "error", draft.id) for draft, text in differences]
+
+
+def _of_fields(means: Job, job: Job) -> Iterator[str]:
+    for field in fields(Job):
+        if field.name not in _NOT_SAID and (one := _plain(means, field.name)) != (other := _plain(job, field.name)):
+            yield f"{field.name} is {other!r} and was {one!r}"
+    if means.at_boot != job.at_boot:
+        yield "starts at boot" if job.at_boot else "does not start at boot"
+
+
+def _plain(job: Job, name: str) -> Any:
+    """The value of a field without what makes no difference: the order of variables, the shell as one of them."""
+    value = getattr(job, name)
+    if name == "environment":
+        return {key: text for key, text in value if (key, text) != ("SHELL", job.shell)}
+    if isinstance(value, StrEnum):
+        return value.value
+    if name == "locks":
+        return {claim._replace(resource=_lock(claim)) for claim in value}
+    return value
+
+
+def _lock(claim: Claim) -> str:
+    return claim.resource if claim.resource.startswith("/") else claim.resource.replace("/", "-")
+
+
+def _of_times(means: Job, job: Job, now: datetime) -> str:
+    """The first due time that differs from those that are reckoned from the words of the source alone."""
+    for begin, end in ((now, None), *((at - _AROUND, at + _AROUND) for at in changes(means.timezone, now, YEARS))):
+        wanted, got = _wanted(means, begin, end), _times(_clock(job), begin, end)
+        if end is None:
+            got = got[: len(wanted)]  # there is more of it beyond the end of what is reckoned
+        if wanted != got:
+            place = next((n for n, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]), None)
+            place = min(len(wanted), len(got)) if place is None else place
+            one, other = (f"{times[place]}" if place < len(times) else "never" for times in (got, wanted))
+            return f"is due {one}, and its source {other}"
+    return ""
+
+
+def _wanted(means: Job, begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
+    clock = [text for text in means.schedule if text != "@reboot"]
+    if not clock:
+        return _times(_clock(means), begin, end)
+    parts = [_reckoned(text, means.timezone, means.dst, begin, end) for text in clock]
+    return tuple(sorted(set().union(*parts)))[: None if end else INSTANTS]
+
+
+@lru_cache(maxsize=4096)
+def _reckoned(text: str, zone: str, dst: str, begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
+    if end is None:
+        return tuple(first(text, zone, begin, INSTANTS, dst))
+    return tuple(takewhile(end.__ge__, due_times(text, zone, begin, dst)))
+
+
+def _clock(job: Job) -> tuple[Trigger, ...]:
+    """The triggers of a job, the same for all jobs that have the same: without the id where no `H` depends on it."""
+    return tuple(
+        replace(trigger, job_id="") if isinstance(trigger, Schedule) and not trigger.is_drawn else trigger
+        for trigger in job.triggers
+    )
+
+
+@lru_cache(maxsize=4096)
+def _times(clock: tuple[Trigger, ...], begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
+    """The due times after an instant: up to another, or the first."""
+    found, due = list[datetime](), begin
+    while end is not None or len(found) < INSTANTS:
+        times = [at for at in (trigger.after(due) for trigger in clock) if at is not None]
+        if not times or (end is not None and min(times) > end):
+            break
+        found.append(due := min(times))
+    return tuple(found)

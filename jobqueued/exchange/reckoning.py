@@ -1,0 +1,126 @@
+"""Due times of a crontab's line, reckoned from crontab(5) and cron(8) alone, day by day: a second opinion for a proof.
+
+It shares no code with `timing/`, and is slow where that is fast: each wall time of a day is looked at in its zone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import islice, product
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+_NICKNAMES = {
+    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}  # fmt: skip
+_DAY = timedelta(days=1)
+_LAST_YEAR = 2099
+_RULES = {"once": (True, False), "both": (True, True), "skip": (False, False)}
+
+
+class Line(NamedTuple):
+    """The five fields as sets, and what of them begins with ``*``; ``in_gap``, ``twice``: what a clock change does."""
+
+    minutes: list[int]
+    hours: list[int]
+    days: set[int]
+    months: set[int]
+    weekdays: set[int]
+    stars: tuple[bool, bool]
+    in_gap: bool
+    twice: bool
+
+    @classmethod
+    def read(cls, schedule: str, dst: str = "cron") -> Line:
+        """The line of five fields or a nickname; ValueError where cron's grammar is not enough."""
+        minute, hour, day, month, weekday = _NICKNAMES.get(schedule, schedule).split()
+        wild = minute[0] == "*" or hour[0] == "*"
+        in_gap, twice = (not wild, wild) if dst == "cron" else _RULES[dst]
+        weekdays = {number % 7 for number in _numbers(weekday, 0, 7, _WEEKDAYS)}
+        return cls(
+            sorted(_numbers(minute, 0, 59)), sorted(_numbers(hour, 0, 23)), _numbers(day, 1, 31),
+            _numbers(month, 1, 12, _MONTHS, 1), weekdays, (day[0] == "*", weekday[0] == "*"), in_gap, twice,
+        )  # fmt: skip
+
+    def has(self, day: date) -> bool:
+        """Tell whether a day is one of its days."""
+        by_day, by_weekday = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        return day.month in self.months and ((by_day and by_weekday) if any(self.stars) else (by_day or by_weekday))
+
+
+def due_times(schedule: str, zone: str, start: datetime, dst: str = "cron") -> Iterator[datetime]:
+    """Yield the due times later than an aware `start`, in UTC, until the end of the century; ValueError."""
+    line, clock, last = Line.read(schedule, dst), ZoneInfo(zone), start.astimezone(UTC)
+    day = last.astimezone(clock).date() - _DAY
+    while day.year <= _LAST_YEAR:
+        if line.has(day):
+            for instant in sorted(set(_of_day(line, clock, day))):
+                if instant > last:
+                    yield instant
+                    last = instant
+        day += _DAY
+
+
+def first(schedule: str, zone: str, start: datetime, count: int, dst: str = "cron") -> list[datetime]:
+    """The first of them."""
+    return list(islice(due_times(schedule, zone, start, dst), count))
+
+
+@lru_cache(maxsize=256)
+def changes(zone: str, start: datetime, years: int) -> tuple[datetime, ...]:
+    """The instants after `start` at which a zone's clock is changed, in UTC, for so many years."""
+    clock, found = ZoneInfo(zone), list[datetime]()
+    for number in range(366 * years):
+        day = start + number * _DAY
+        if day.astimezone(clock).utcoffset() != (day + _DAY).astimezone(clock).utcoffset():
+            found.append(_change(clock, day, day + _DAY))
+    return tuple(found)
+
+
+def _of_day(line: Line, clock: ZoneInfo, day: date) -> Iterator[datetime]:
+    for hour, minute in product(line.hours, line.minutes):
+        wall = datetime.combine(day, time(hour, minute), clock)
+        early, late = (wall.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+        if early.astimezone(clock).replace(tzinfo=None) == wall.replace(tzinfo=None):
+            yield early
+            if line.twice and late != early:
+                yield late
+        elif line.in_gap:
+            yield _change(clock, late - _DAY, early + _DAY)
+
+
+def _change(clock: ZoneInfo, low: datetime, high: datetime) -> datetime:
+    """The instant between two of different offsets at which the clock is changed."""
+    before = low.astimezone(clock).utcoffset()
+    while high - low > timedelta(seconds=1):
+        middle = (low + (high - low) / 2).replace(microsecond=0)
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if middle.astimezone(clock).utcoffset() == before else (low, middle)
+    return high
+
+
+def _numbers(text: str, low: int, high: int, names: list[str] | None = None, base: int = 0) -> set[int]:
+    """The numbers of a field; ValueError."""
+    found = set[int]()
+    for part in text.split(","):
+        span, slash, step = part.partition("/")
+        begin, dash, end = span.partition("-")
+        bounds = (
+            (low, high) if span == "*" else (_number(begin, names, base), _number(end if dash else begin, names, base))
+        )
+        if not (low <= bounds[0] <= bounds[1] <= high) or (slash and int(step) < 1):
+            raise ValueError(f"{part!r} is nothing that cron knows")
+        found.update(range(bounds[0], bounds[1] + 1, int(step) if slash else 1))
+    return found
+
+
+def _number(text: str, names: list[str] | None, base: int) -> int:
+    if names and text.lower() in names:
+        return names.index(text.lower()) + base
+    return int(text)

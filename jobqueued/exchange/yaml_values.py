@@ -1,0 +1,82 @@
+"""Plain values → YAML as a person would write it, which our own reader takes for the same values."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, Sequence, meaning
+
+_WIDTH = 100
+"""Characters up to which a list or a mapping is one line."""
+_RAW = "\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff"
+_ONE_LINE = re.compile(f"[{_RAW}]*")
+_LINES = re.compile(f"(?![ \t\n])[{_RAW}\n]*[{_RAW}]\n?")
+_PLAIN = re.compile(r"[A-Za-z0-9_/.](?:[\w/.=+@%-]|:(?=\S)|[ ](?=[^ #]))*", re.ASCII)
+_PLAIN_IN_FLOW = re.compile(r"(?:--?(?=[a-z]))?[A-Za-z0-9_/.](?:[\w/.=+@%-]|:(?=[\w/.]))*", re.ASCII)
+_ESCAPED = re.compile(f"[^{_RAW}]")
+
+
+class Written(str):
+    """A scalar as it stood in YAML without quotes, and stands there again: ``0x1F``, ``1.10``."""
+
+    __slots__ = ()
+
+
+def of_node(node: Node) -> Any:
+    """The value of a node, whose scalars stay as they are written."""
+    match node:
+        case Scalar():
+            return Written(node.text) if node.plain else node.text
+        case Sequence():
+            return [of_node(item) for item in node.items]
+        case Mapping():
+            return {name: of_node(entry.value) for name, entry in node.entries.items()}
+
+
+def lines(name: str, value: Any, indent: str) -> list[str]:
+    """The lines of a key and its value."""
+    key = f"{indent}{scalar(name)}:"
+    inner = f"{indent}  "
+    if isinstance(value, dict) and len(flow(value)) > _WIDTH:
+        return [key, *(line for each, part in value.items() for line in lines(each, part, inner))]
+    if isinstance(value, list) and len(flow(value)) > _WIDTH:
+        return [key, *(f"{inner}- {flow(part)}" for part in value)]
+    if isinstance(value, dict | list):
+        return [f"{key} {flow(value)}"]
+    if isinstance(value, str) and "\n" in value and _LINES.fullmatch(value):
+        sign = "|" if value.endswith("\n") else "|-"
+        return [f"{key} {sign}", *(inner + line if line else "" for line in value.removesuffix("\n").split("\n"))]
+    return [f"{key} {scalar(value)}"]
+
+
+def flow(value: Any) -> str:
+    """A value on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{scalar(name, _PLAIN_IN_FLOW)}: {flow(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(flow, value)) + "]"
+    return scalar(value, _PLAIN_IN_FLOW)
+
+
+def scalar(value: str | float, plain: re.Pattern[str] = _PLAIN) -> str:
+    """A text, number or flag."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, Written) and value and "\n" not in value and plain.fullmatch(value):
+        return str(value)
+    if plain.fullmatch(value) and meaning(Scalar(0, 0, value, plain=True)) == value and not value.endswith(" "):
+        return value
+    if _ONE_LINE.fullmatch(value):
+        return "'" + value.replace("'", "''") + "'"
+    text = json.dumps(value, ensure_ascii=False)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def comment(text: str, indent: str = "") -> str:
+    """A line of a comment, of a text that may be anything."""
+    body = "".join(c if _ONE_LINE.fullmatch(c) else c.encode("unicode_escape").decode() for c in text)
+    return f"{indent}{body if body.startswith('#') else f'# {body}'.rstrip()}"

@@ -1,0 +1,228 @@
+"""jobqueuectl import: the tables of a host become job files, nothing is executed, and nothing is lost halfway."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+
+from jobqueued.ctl import import_jobs
+from jobqueued.ctl.main import main
+
+TABLE = "MAILTO=\n# nightly\n30 2 * * * root /opt/backup --full >>/var/log/b 2>&1\n61 * * * * root x\n"
+
+
+class Done(NamedTuple):
+    """The end of a command."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+Import = Callable[..., Done]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A host with a table of a package and one of a user."""
+    for name in ("etc/cron.d", "var/spool/cron/crontabs", "jobqueue.d"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "var/spool/cron/crontabs").chmod(0o1730)
+    (tmp_path / "etc/cron.d/backup").write_text(TABLE)
+    spool = tmp_path / "var/spool/cron/crontabs/daemon"
+    spool.write_text("@daily touch /tmp/never%\n")
+    spool.chmod(0o600)
+    return tmp_path
+
+
+@pytest.fixture
+def run_import(root: Path, capsys: pytest.CaptureFixture[str]) -> Import:
+    """Call jobqueuectl import."""
+
+    def call(*words: str) -> Done:
+        with pytest.raises(SystemExit) as end:
+            main(["--root", str(root), "import", *words])
+        assert isinstance(end.value.code, int)
+        return Done(end.value.code, *capsys.readouterr())
+
+    return call
+
+
+def content(root: Path) -> dict[str, str]:
+    """All files below a directory."""
+    return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+def test_without_write_it_prints_and_changes_nothing(root: Path, run_import: Import) -> None:
+    """Job files on stdout, what is not imported on stderr; exit code 1 for a line that is not."""
+    before = content(root)
+    done = run_import()
+    assert (1, before) == (done.exit_code, content(root))
+    assert 'backup:\n    schedule: "30 2 * * *"' in done.stdout
+    assert f"{root}/etc/cron.d/backup:4: minute: found `61`: write 0 to 59" in done.stderr
+    assert f"{root}/etc/cron.d/backup: 1 job, 1 line not imported, each equal to its source" in done.stderr
+    assert done == run_import("--dry-run")
+    diff = run_import("--diff")
+    assert (1, before) == (diff.exit_code, content(root))
+    assert f"--- /dev/null\n+++ {root}/jobqueue.d/cron.d-backup.yaml\n" in diff.stdout
+
+
+def test_write_makes_job_files_that_are_checked(root: Path, run_import: Import) -> None:
+    """As private as their source; once more changes nothing; what differs is not written over without --force."""
+    done = run_import("--write")
+    assert f"{root}/jobqueue.d/cron.d-backup.yaml: written" in done.stderr
+    assert "unchanged; a cron that runs it runs these jobs, too" in done.stderr
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (root / "jobqueue.d").iterdir()}
+    assert {"cron.d-backup.yaml": 0o644, "crontab-daemon.yaml": 0o600} == modes
+    with pytest.raises(SystemExit) as end:
+        main(["--root", str(root), "check"])
+    assert 0 == end.value.code
+    assert f"{root}/jobqueue.d/cron.d-backup.yaml: unchanged" in run_import("--write").stderr
+    (root / "jobqueue.d/cron.d-backup.yaml").write_text("jobs: {mine: {command: x}}\n")
+    done = run_import("--write")
+    assert (2, True) == (done.exit_code, "not written: it is there and differs; see --diff, and --force" in done.stderr)
+    assert "mine" in (root / "jobqueue.d/cron.d-backup.yaml").read_text()
+    assert "-jobs: {mine: {command: x}}\n" in run_import("--diff").stdout
+    assert 1 == run_import("--write", "--force").exit_code
+    assert "mine" not in (root / "jobqueue.d/cron.d-backup.yaml").read_text()
+
+
+def test_ids_of_other_files_stay_theirs(root: Path, run_import: Import) -> None:
+    """A job that has the name already keeps it."""
+    (root / "jobqueue.d/own.yaml").write_text("jobs: {backup: {command: x}}\n")
+    run_import("--write")
+    assert "  backup-2:\n" in (root / "jobqueue.d/cron.d-backup.yaml").read_text()
+
+
+def test_lines_that_are_jobs_now_become_comments(root: Path, run_import: Import) -> None:
+    """Only these, with owner and mode as they were; a second import finds nothing to do."""
+    table = root / "etc/cron.d/backup"
+    table.chmod(0o640)
+    before = table.stat()
+    done = run_import("--write", "--disable-source")
+    assert f"{table}: 1 line made comments" in done.stderr
+    assert table.read_text() == TABLE.replace("30 2", "# moved to jobqueued: 30 2")
+    after = table.stat()
+    assert (before.st_uid, before.st_gid, before.st_mode) == (after.st_uid, after.st_gid, after.st_mode)
+    assert {"backup", "daemon"} == {
+        path.name for path in [*table.parent.iterdir(), *(root / "var/spool/cron/crontabs").iterdir()]
+    }
+    jobs = content(root / "jobqueue.d")
+    run_import("--write", "--disable-source", "--force")
+    assert jobs == content(root / "jobqueue.d")
+
+
+def test_a_table_that_was_changed_meanwhile_is_left_alone(
+    root: Path, run_import: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody has written into it since it was read is not lost."""
+    table = root / "etc/cron.d/backup"
+    write = import_jobs.atomic_file.replace
+
+    def edited(path: str, data: bytes, mode: int) -> None:
+        write(path, data, mode)
+        table.write_text("# all new\n")
+
+    monkeypatch.setattr(
+        import_jobs, "atomic_file", SimpleNamespace(replace=edited, content=import_jobs.atomic_file.content)
+    )
+    done = run_import("--write", "--disable-source")
+    assert (2, "# all new\n") == (done.exit_code, table.read_text())
+    assert f"{table}: not changed, as it is not the same any more" in done.stderr
+
+
+def test_a_disk_without_room_loses_neither_file(
+    root: Path, run_import: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table stays as it is where its job file can't be written; it is said, and exits 2."""
+
+    def full(_path: str, _data: bytes, _mode: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(
+        import_jobs, "atomic_file", SimpleNamespace(replace=full, content=import_jobs.atomic_file.content)
+    )
+    before = content(root)
+    done = run_import("--write", "--disable-source")
+    assert (2, before) == (done.exit_code, content(root))
+    assert "cron.d-backup.yaml: not written: No space left on device" in done.stderr
+
+
+def test_a_live_table_is_not_run_twice(root: Path, run_import: Import) -> None:
+    """With `cron: {live: true}` a table is imported only together with its end."""
+    (root / "jobqueued.yaml").write_text("cron: {live: true}\n")
+    done = run_import("--write")
+    assert (2, {}) == (done.exit_code, content(root / "jobqueue.d"))
+    assert "jobqueued runs" in done.stderr
+    assert 1 == run_import("--write", "--disable-source").exit_code
+
+
+def test_tables_that_cron_would_not_trust_are_not_imported(root: Path, run_import: Import) -> None:
+    """Links, files that others may write, tables of somebody else; they are named, and exits 2."""
+    (root / "etc/cron.d/backup").chmod(0o666)
+    (root / "etc/cron.d/link").symlink_to("/nowhere")
+    os.link(root / "var/spool/cron/crontabs/daemon", root / "var/spool/cron/crontabs/bin")
+    done = run_import("--write")
+    assert (2, {}) == (done.exit_code, content(root / "jobqueue.d"))
+    for name in ("etc/cron.d/backup", "etc/cron.d/link", "var/spool/cron/crontabs/bin"):
+        assert f"{root}/{name}: found" in done.stderr
+
+
+def test_json_has_each_line_in_order(root: Path, run_import: Import, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file, or of the standard input; a user's own table has its user for each job."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"A=1\n@daily echo x%y\n0 0\n")))
+    done = run_import("--kind", "user", "--user", "alice", "-", "--json")
+    document = json.loads(done.stdout)
+    assert [(1, "env"), (2, "job"), (3, "error")] == [(row["line"], row["type"]) for row in document["entries"]]
+    job = document["entries"][1]
+    assert ("alice", "@daily", "echo x", "y\n", {"A": "1"}, "alice-echo", []) == tuple(
+        job[key] for key in ("user", "schedule", "command", "stdin", "environment", "id", "notes")
+    )
+    assert (1, "bad day-of-month") == (done.exit_code, document["entries"][2]["reason"])
+    assert "alice-echo:" in document["files"][0]["text"]
+    table = root / "table"
+    table.write_text(TABLE)
+    (_, first, _) = json.loads(run_import(str(table), "--kind", "system", "--json").stdout)["entries"]
+    assert ("root", "30 2 * * *") == (first["user"], first["schedule"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--disable-source",), "--disable-source needs --write"),
+        (("--write", "--diff"), "one of --dry-run, --diff and --write"),
+        (("--kind", "user"), "--kind needs a FILE"),
+        (("--user", "x", "f"), "--user needs --kind user"),
+        (("f",), "cannot tell by its name what f is; say it with --kind user, or --kind system"),
+        (("/nowhere/f", "--kind", "user"), "/nowhere/f: cannot be read: No such file or directory"),
+    ],
+)
+def test_wrong_usage_is_told(run_import: Import, words: tuple[str, ...], said: str) -> None:
+    """With what is right."""
+    done = run_import(*words)
+    assert (2, True) == (done.exit_code, said in done.stderr)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\0\0\0", b"\xff\xfe@daily x\n", b"* " * 2_000_000, b"* * * * * " + b"x" * 200_000 + b"\n", b"@daily x\r\n",
+     b"0 0 0\n" * 30_000, b"@daily x\n" * 3000],
+    ids=["empty", "nul", "latin", "fields", "long", "dos", "errors", "many"],
+)  # fmt: skip
+def test_whatever_a_table_has_is_told_in_sentences(root: Path, run_import: Import, data: bytes) -> None:
+    """No traceback, no hang, and no job file that the daemon would refuse."""
+    table = root / "table"
+    table.write_bytes(data)
+    done = run_import("--write", "--kind", "user", str(table))
+    assert done.exit_code in (0, 1)
+    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit) as end:
+        main(["--root", str(root), "check"])
+    assert 0 == end.value.code
