@@ -36,7 +36,7 @@ WINGS: dict[str, list[str]] = {
         "settings_keys", "reader", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
-    "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling"],
+    "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab"],
     "audit": ["timeline", "comparison"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [

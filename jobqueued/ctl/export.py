@@ -13,11 +13,14 @@ import click
 from jobqueued.ctl import completion, otlp, trace_events
 from jobqueued.ctl.client import Unreachable
 from jobqueued.ctl.history import ENDED, matching, of_runs
+from jobqueued.ctl.job_files import read_files, user_of_daemon
 from jobqueued.ctl.otlp import Batch
 from jobqueued.ctl.otlp_receiver import NotTaken, Receiver, Url, headers
+from jobqueued.exchange.to_crontab import crontab_of
 from jobqueued.model import to_instant, to_text
 from jobqueued.paths import Paths
-from jobqueued.text import counted
+from jobqueued.settings import read_settings, user_name
+from jobqueued.text import counted, printable
 
 _STDOUT = "-"
 _HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
@@ -42,13 +45,15 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str | None)
               "a line.")  # fmt: skip
 @click.option("--chrome-trace", is_flag=True, help="Trace Events in JSON, for ui.perfetto.dev, speedscope.app or "
               "chrome://tracing, each job on a track of its own.")  # fmt: skip
+@click.option("--crontab", is_flag=True, help="The jobs themselves, not their runs, as lines of /etc/cron.d; what cron "
+              "can't say is told, and stands there as comments.")  # fmt: skip
 @of_runs
 @click.pass_obj
 def export(
-    paths: Paths, jobs: tuple[str, ...], otlp_to: Url | str | None, chrome_trace: bool, states: list[str] | None,
-    since: int | None, until: int | None,
+    paths: Paths, jobs: tuple[str, ...], otlp_to: Url | str | None, chrome_trace: bool, crontab: bool,
+    states: list[str] | None, since: int | None, until: int | None,
 ) -> None:  # fmt: skip
-    """Export the runs of all jobs, or of these, that have ended.
+    """Export the runs of all jobs, or of these, that have ended; or the jobs themselves, as a crontab.
 
     Each run is a span from the time it was due to its end, with its wait and each of its attempts within; a run that
     another has caused belongs to its trace.  The spans of a run are always the same, so that they may be sent again.
@@ -60,9 +65,15 @@ def export(
     Examples:
       jobqueuectl export --otlp http://localhost:4318 --since 1h
       jobqueuectl export nightly-backup --chrome-trace >trace.json
+      jobqueuectl export --crontab >crontab
     """
-    if (otlp_to is not None) + chrome_trace != 1:
-        raise click.UsageError("one format, please: --otlp or --chrome-trace")
+    if (otlp_to is not None) + chrome_trace + crontab != 1:
+        raise click.UsageError("one format, please: --otlp, --chrome-trace or --crontab")
+    if crontab:
+        if states is not None or since is not None or until is not None:
+            raise click.UsageError("--crontab has jobs, and no runs that could be chosen")
+        _print_crontab(paths, jobs)
+        return
     wanted = sorted(ENDED if states is None else ENDED.intersection(states))
     found = matching(paths, list(dict.fromkeys(jobs)), wanted, since, until)
     if chrome_trace:
@@ -71,6 +82,27 @@ def export(
         _send(otlp_to, otlp.batches(found))
     else:
         _print(batch.text for batch in otlp.batches(found))
+
+
+def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
+    """Print the jobs of the job files; exit with 1 where something of them can't be said."""
+    config, _ = read_settings(paths.config, user_of_daemon(paths))
+    found = read_files(paths, (paths.jobs,))
+    known = {job.id: job for job in found.jobs}
+    if unknown := [name for name in ids if name not in known]:
+        raise click.UsageError(f"no such job in {paths.jobs}: {', '.join(unknown)}")
+    chosen = [known[name] for name in ids] if ids else found.jobs
+    exported = crontab_of(chosen, config.timezone, user_name(user_of_daemon(paths)) or "root")
+    sys.stdout.write(exported.text)
+    sys.stdout.flush()
+    for problem in found.problems:
+        if problem.severity == "error":
+            click.echo(printable(str(problem)), err=True)
+    for job, text in exported.losses:
+        click.echo(printable(f"{job}: {text}"), err=True)
+    if exported.left_out:
+        click.echo(printable(f"without a line: {', '.join(exported.left_out)}"), err=True)
+    sys.exit(2 if found.unreadable else int(bool(exported.losses)))
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -64,14 +64,20 @@ class Schedule:
 
     def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
         """The pattern of the fields, with `H` drawn again where a draw makes a date that does not exist."""
-        if not texts:
-            return _NEVER
+        return pattern_of(" ".join(self._drawn_texts(texts))) if texts else _NEVER
+
+    def _drawn_texts(self, texts: tuple[tuple[Field, str], ...]) -> list[str]:
         owner = _owner(self.seed, self.job_id)
         for draw in range(_DRAWS):
             drawn_texts = [with_draws(field, text, owner + "\0" * draw) for field, text in texts]
             if drawn_texts == [text for _, text in texts] or exists(*drawn_texts[2:]):
                 break
-        return pattern_of(" ".join(drawn_texts))
+        return drawn_texts
+
+    @property
+    def in_numbers(self) -> str:
+        """The five fields, with the number that each `H` stands for; "" of `@reboot`."""
+        return " ".join(self._drawn_texts(fields(self.expression))) if not self.at_boot else ""
 
     @property
     def is_drawn(self) -> bool:

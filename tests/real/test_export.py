@@ -236,7 +236,7 @@ def test_secrets(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "one format, please: --otlp or --chrome-trace"),
+        ([], "one format, please: --otlp, --chrome-trace or --crontab"),
         (["--otlp", "--chrome-trace"], "one format, please"),
         (["--otlp", "a"], "a JOB goes before --otlp"),
         (["--otlp", "ftp://x"], "accepted: http://HOST:PORT/v1/traces, or https://"),

@@ -226,3 +226,38 @@ def test_whatever_a_table_has_is_told_in_sentences(root: Path, run_import: Impor
     with pytest.raises(SystemExit) as end:
         main(["--root", str(root), "check"])
     assert 0 == end.value.code
+
+
+def test_what_was_imported_can_be_exported(root: Path, run_import: Import, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a loss, and the crontab has the same jobs; one that has more than cron knows is told on stderr."""
+    run_import("--write")
+    with pytest.raises(SystemExit) as end:
+        main(["--root", str(root), "export", "--crontab"])
+    table = capsys.readouterr()
+    assert (0, "") == (end.value.code, table.err)
+    assert "\n30 2 * * * root /opt/backup --full >>/var/log/b 2>&1\n" in table.out
+    assert "\n0 0 * * * daemon touch /tmp/never" in table.out
+    (root / "jobqueue.d/own.yaml").write_text("jobs: {own: {command: x, schedule: '@daily', timeout: 1h}}\n")
+    with pytest.raises(SystemExit) as end:
+        main(["--root", str(root), "export", "own", "--crontab"])
+    told = capsys.readouterr()
+    assert (1, True) == (end.value.code, "own: cron has no `timeout`\n" in told.err)
+    assert "\n# not said here: cron has no `timeout`\n" in told.out
+    assert "/opt/backup" not in told.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--crontab", "--otlp"), "one format, please"),
+        (("--crontab", "--since", "1h"), "--crontab has jobs, and no runs"),
+        (("nothing", "--crontab"), "no such job in"),
+    ],
+)
+def test_wrong_usage_of_export_is_told(
+    root: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    """With what is right."""
+    with pytest.raises(SystemExit) as end:
+        main(["--root", str(root), "export", *words])
+    assert (2, True) == (end.value.code, said in capsys.readouterr().err)

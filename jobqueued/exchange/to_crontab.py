@@ -1,0 +1,185 @@
+"""Jobs → a crontab in the form of /etc/cron.d, with what cron can't say as comments above each line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import NamedTuple
+
+from jobqueued.child.documents import DEFAULT_PATH
+from jobqueued.crontabs.table import Entry, Form, read
+from jobqueued.crontabs.words import assignment
+from jobqueued.exchange.yaml_values import comment
+from jobqueued.jobfile.process_types import VARIABLE
+from jobqueued.model import MINUTE, CatchUp, Job
+from jobqueued.notify import NOBODY
+from jobqueued.timing.cronexpr import ScheduleError, check_field
+from jobqueued.timing.schedule import Schedule
+
+_SAID = frozenset((
+    "id", "command", "schedule", "timezone", "every", "at", "at_boot", "on", "seconds", "triggers", "offset", "shell",
+    "user", "working_directory", "stdin", "environment", "umask", "enabled", "notify", "file", "line", "description",
+    "concurrency", "catch_up", "catch_up_window", "leave_children", "grace", "asks_pam",
+))  # fmt: skip
+"""Fields of a Job that a line says, or that are told otherwise."""
+_EVEN = (1, 3, 5, 15)
+"""Minutes between starts that fall on the same minutes of the hour in each zone."""
+_UNSET = {"SHELL": "/bin/sh", "PATH": None, "MAILTO": None, "MAILFROM": ""}
+"""The variables that a line needs above it, as they are at the begin of a table."""
+_HEAD = "By jobqueuectl export --crontab, in the form of /etc/cron.d: minute hour day month weekday user command."
+_WAYS = (
+    "cron starts a job although its last run goes on, runs nothing later that it missed, and leaves alone what a "
+    "command leaves behind"
+)
+
+
+class Exported(NamedTuple):
+    """A crontab, and what it doesn't say of which job; `left_out` are the jobs that have no line in it."""
+
+    text: str
+    losses: list[tuple[str, str]]
+    left_out: list[str]
+
+
+class _Unsaid(Exception):
+    """A job, or one of its times, can't be said in a crontab."""
+
+
+def crontab_of(jobs: Iterable[Job], timezone: str, user: str) -> Exported:
+    """The crontab of jobs for a host in a zone; `user` runs those that name nobody."""
+    jobs = tuple(jobs)
+    variables: dict[str, str | None] = {**_UNSET, "CRON_TZ": timezone}
+    found, losses, left_out = [comment(_HEAD)], list[tuple[str, str]](), list[str]()
+    if ways := [
+        job.id for job in jobs if (job.concurrency, job.catch_up, job.leave_children) != (1000, CatchUp.NONE, True)
+    ]:
+        found.append(comment(_WAYS))
+        losses.append((", ".join(ways), _WAYS))
+    for job in jobs:
+        changed = {name: value for name, value in _variables(job).items() if variables[name] != value}
+        above = [_assignment(name, value) for name, value in changed.items()]
+        unsaid = list(_losses(job, timezone))
+        lines, wrong = _lines(job, user) if all(above) else ([], ["it has a variable that no crontab can say"])
+        unsaid += wrong
+        found += ["", comment(f"{job.id}{job.description and ': '}{job.description}")]
+        found += [comment(f"not said here: {text}") for text in unsaid]
+        losses += [(job.id, text) for text in unsaid]
+        if not lines:
+            left_out.append(job.id)
+            continue
+        variables |= changed
+        found += above
+        found += lines if job.enabled else [comment(f"not enabled: {line}") for line in lines]
+    return Exported("\n".join(found) + "\n", losses, left_out)
+
+
+def _assignment(name: str, value: str) -> str:
+    """The line that sets a variable; "" where there is none."""
+    lines = (f"{name}={quote}{value}{quote}" for quote in "\"'")
+    return next((line for line in lines if "\n" not in line and assignment(line) == (name, value)), "")
+
+
+def _variables(job: Job) -> dict[str, str]:
+    """The variables of the table that the line of a job needs above it."""
+    path = dict(job.environment).get("PATH", DEFAULT_PATH)
+    mailto = ",".join(job.notify.email) if "output" in job.notify.on else ""
+    return {"SHELL": job.shell, "PATH": path, "MAILTO": mailto, "MAILFROM": job.notify.sender, "CRON_TZ": job.timezone}
+
+
+def _losses(job: Job, timezone: str) -> Iterator[str]:
+    """Tell of the keys of a job that no line of cron has."""
+    blank = Job(id=job.id, command=job.command)
+    names = (field.name for field in fields(Job) if field.name not in _SAID)
+    lost = [name for name in names if getattr(job, name) != getattr(blank, name)]
+    if job.notify != NOBODY and (set(job.notify.on) != {"output"} or [*job.notify.targets()][len(job.notify.email) :]):
+        lost.append("notify")
+    if lost:
+        yield f"cron has no {', '.join(f'`{name}`' for name in lost)}"
+    if job.timezone != timezone:
+        yield "Debian's cron has no CRON_TZ, and takes the times as those of the host; cronie has it"
+    if job.on:
+        yield "cron knows of no events: the job does not start by `on`"
+    if not job.enabled:
+        yield "the job is not enabled, and its line a comment"
+
+
+def _lines(job: Job, user: str) -> tuple[list[str], list[str]]:
+    """The lines of a job, and why there are not more of them."""
+    lines, wrong = list[str](), list[str]()
+    try:
+        command, stdin = _command(job), _stdin(job)
+    except _Unsaid as error:
+        return [], [str(error)]
+    for when in _times(job, wrong):
+        line = f"{when} {job.user or user} {command}{stdin}"
+        if _is_read(line, when, job.user or user, command, job.stdin):
+            lines.append(line)
+        else:
+            wrong.append("its command has something that no crontab can say, such as a backslash before %")
+            break
+    if not lines and not wrong:
+        wrong.append("it has no time at which the clock starts it")
+    return lines, wrong
+
+
+def _times(job: Job, wrong: list[str]) -> Iterator[str]:
+    """Yield the five fields of each of its times; what can't be said goes to `wrong`."""
+    if job.seconds not in (None, "0"):
+        wrong.append("cron has no seconds")
+        return
+    if job.at is not None:
+        wrong.append("cron has no `at`: see at(1)")
+    if job.every is not None:
+        minutes, odd = divmod(job.every, MINUTE)
+        if odd or minutes not in _EVEN or job.anchor % job.every:
+            wrong.append("cron has no `every`; it can say 1m, 3m, 5m and 15m")
+        else:
+            yield "* * * * *" if minutes == 1 else f"*/{minutes} * * * *"
+    if job.at_boot:
+        yield "@reboot"
+    for trigger in job.triggers:
+        if isinstance(trigger, Schedule) and not trigger.at_boot:
+            numbers = trigger.in_numbers
+            try:
+                for index, text in enumerate(numbers.split()):
+                    check_field(index, text)
+            except ScheduleError:
+                wrong.append(f"cron can't say {numbers!r}")
+            else:
+                yield numbers
+
+
+def _command(job: Job) -> str:
+    text = job.command if isinstance(job.command, str) else shlex.join(job.command)
+    own = {name: value for name, value in job.environment if name not in _UNSET and name != "CRON_TZ"}
+    before = []
+    if any(not VARIABLE.fullmatch(name) for name in own):
+        raise _Unsaid("it has a variable that no shell can set")
+    if own:
+        before.append("export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in own.items()))
+    if job.umask is not None:
+        before.append(f"umask {job.umask:04o}")
+    if job.working_directory:
+        before.append(f"cd {shlex.quote(job.working_directory)} || exit")
+    whole = "; ".join([*before, text.strip(" \t")])
+    if "\n" in whole:
+        raise _Unsaid("its command has several lines; a script that has them could be called")
+    return whole.replace("%", "\\%")
+
+
+def _stdin(job: Job) -> str:
+    if not job.stdin:
+        return ""
+    if not job.stdin.endswith("\n"):
+        raise _Unsaid("its `stdin` does not end with a newline, as each of cron's does")
+    return "%" + job.stdin.removesuffix("\n").replace("%", "\\%").replace("\n", "%")
+
+
+def _is_read(line: str, when: str, user: str, command: str, stdin: str) -> bool:
+    """Tell whether cron reads from a line what was meant with it."""
+    items = read(f"{line}\n".encode(errors="surrogateescape"), Form.SYSTEM)
+    meant = (when, user, command.replace("\\%", "%"), stdin)
+    return [meant] == [
+        (item.schedule, item.user, item.command, item.stdin or "") for item in items if isinstance(item, Entry)
+    ]
