@@ -36,7 +36,8 @@ WINGS: dict[str, list[str]] = {
         "settings_keys", "reader", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
-    "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab"],
+    "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",
+        "calendar_event", "unit_files", "timer", "at_job"],
     "audit": ["timeline", "comparison"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [

@@ -1,4 +1,4 @@
-"""jobqueuectl import: crontabs as job files, with a proof that both mean the same."""
+"""jobqueuectl import: crontabs and timers as job files, with a proof that both mean the same."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Plan:
 @click.command("import")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE]...")
 @click.option("--kind", type=click.Choice([each.value for each in Kind]), help="Form of each FILE: a "
-              "user's crontab, or one with a column of users.  [by its place]")  # fmt: skip
+              "user's crontab, one with a column of users, or what its name says.  [by its place]")  # fmt: skip
 @click.option("--user", metavar="NAME", help="User whose crontab each FILE is.  [you]")
 @click.option("--expand", is_flag=True, help="Make one job of each script that run-parts runs.")
 @click.option("--dry-run", is_flag=True, help="Print the job files, and write nothing.  [this is the default]")
@@ -60,10 +60,11 @@ def import_jobs(
     paths: Paths, files: tuple[Path, ...], kind: str | None, user: str | None, expand: bool, dry_run: bool,
     as_diff: bool, write: bool, force: bool, disable_source: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Turn crontabs into job files.
+    """Turn crontabs and timers of systemd into job files.
 
-    Without a FILE, all that this host's cron runs: /etc/crontab, /etc/cron.d and the users' crontabs.  A FILE of - is
-    the standard input.  Nothing is executed, and without --write nothing is changed.
+    Without a FILE, all that cron, anacron and at of this host run: /etc/crontab, /etc/cron.d, the users' crontabs,
+    /etc/anacrontab, and the spool of at(1).  A FILE of - is the standard input.  A timer of systemd is read with its
+    service and the drop-ins of both.  Nothing is executed, and without --write nothing is changed.
 
     Each job does what cron would do, with its comments above it.  What was written is read back and compared with the
     source, field by field, and by its next 1,000 due times and those around each change of the clock in two years,
@@ -76,6 +77,7 @@ def import_jobs(
       jobqueuectl import
       jobqueuectl import --write --disable-source
       crontab -l | jobqueuectl import --kind user - >jobs.yaml
+      jobqueuectl import /usr/lib/systemd/system/fstrim.timer
     """
     _check_usage(files, kind, user, write=write, disable=disable_source, others=dry_run + as_diff)
     plans, failures = _plans(paths, files, Wish(Kind(kind) if kind else None, user, expand))
@@ -123,7 +125,11 @@ def _plans(paths: Paths, files: tuple[Path, ...], wish: Wish) -> tuple[list[Plan
 
 
 def _target(found: Found) -> str:
-    if found.is_of_host and found.path.name != "crontab":
+    if found.kind is Kind.TIMER:
+        return f"timer-{found.name}"
+    if found.kind is Kind.AT:
+        return f"at-{found.name}"
+    if found.is_of_host and found.path.name not in ("crontab", "anacrontab"):
         return f"crontab-{found.name}" if found.kind is Kind.USER else f"cron.d-{found.name}"
     return found.name
 
@@ -192,7 +198,8 @@ def _tell_of(plans: list[Plan]) -> None:
         told = f"{plan.source.file}: {counted(jobs, 'job')}"
         told += f", {counted(left, 'line')} not imported" if left else ""
         if jobs and not any("differs: " in problem.message for problem in plan.problems):
-            told += ", each equal to its source"
+            differs = any(draft.differs for draft in plan.source.drafts)
+            told += ", equal to its source but for what is said above" if differs else ", each equal to its source"
         _tell(told)
 
 
@@ -221,7 +228,9 @@ def _write(paths: Paths, plans: list[Plan], *, force: bool, disable: bool) -> bo
             _tell(f"{plan.target}: not written: {error.strerror}")
             failed = True
             continue
-        if disable:
+        if plan.found.kind in _OFF:
+            _tell(f"{plan.source.file}: unchanged; switch it off: {_off(plan.found)}")
+        elif disable:
             failed |= not _disable(plan)
         elif plan.found.is_of_host:
             _tell(f"{plan.source.file}: unchanged; a cron that runs it runs these jobs, too (see --disable-source)")
@@ -244,20 +253,32 @@ def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
     return ""
 
 
+_OFF = (Kind.TIMER, Kind.AT)
+"""Kinds of sources that are not switched off by a comment."""
+
+
+def _off(found: Found) -> str:
+    """The command that switches a source off."""
+    if found.kind is Kind.AT:
+        return f"atrm {int(found.name[1:6], 16)}"
+    return f"systemctl disable --now {found.path.name}"
+
+
 def _disable(plan: Plan) -> bool:
     """Make comments of the lines that are jobs now, unless the file has changed since it was read."""
     path = plan.found.path
+    new = path.with_name(f".{path.name}.jobqueued")
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or path.read_bytes() != plan.found.data:
             _tell(f"{path}: not changed, as it is not the same any more; both run now: repeat it, with --force")
             return False
-        new = path.with_name(f".{path.name}.jobqueued")
         atomic_file.replace(str(new), disabled(plan.found.data, plan.source.used), stat.S_IMODE(found.st_mode))
         os.chown(new, found.st_uid, found.st_gid)
         os.chmod(new, stat.S_IMODE(found.st_mode))
         os.rename(new, path)
     except OSError as error:
+        new.unlink(missing_ok=True)
         _tell(f"{path}: not changed: {error.strerror}; its jobs are in both places now")
         return False
     _tell(f"{path}: {counted(len(plan.source.used), 'line')} made comments")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 from collections.abc import Iterable, Iterator
@@ -10,17 +11,28 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from jobqueued.child import atomic_file
 from jobqueued.child.trust import Refused
 from jobqueued.crontabs.jobs import Host, Place
 from jobqueued.crontabs.names import of_table
 from jobqueued.ctl.job_files import STANDARD_INPUT, read_file, user_of_daemon
+from jobqueued.exchange import at_job
 from jobqueued.exchange.crontab import read_table
 from jobqueued.exchange.draft import Ids, Source
+from jobqueued.exchange.timer import read_timer
+from jobqueued.exchange.unit_files import Unit, read_unit
 from jobqueued.jobdir import kinds
 from jobqueued.jobdir.cron_tables import takes_mails
 from jobqueued.jobdir.scripts import Scripts
+from jobqueued.jobfile.yamltext import MAX_BYTES
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings, machine_id
+
+_UNITS = tuple(map(Path, ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
+                          "/usr/lib/systemd/system")))  # fmt: skip
+"""The directories in which systemd looks for units."""
+_AT_JOBS = Path("var/spool/cron/atjobs")
+"""Below the host's root, as Debian's at has it."""
 
 
 class Kind(StrEnum):
@@ -28,6 +40,9 @@ class Kind(StrEnum):
 
     USER = "user"
     SYSTEM = "system"
+    ANACRON = "anacrontab"
+    TIMER = "timer"
+    AT = "at"
 
 
 class Unclear(Exception):
@@ -45,6 +60,7 @@ class Found:
     owner: str | None = None
     is_of_host: bool = False
     private: bool = False
+    units: tuple[Unit, Unit | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +77,31 @@ Failure = tuple[Path, str]
 
 
 def of_host(paths: Paths) -> Iterator[Found | Failure]:
-    """Yield the tables of this host that its cron would run, and those that it would not, with the reason."""
+    """Yield what cron, anacron and at of this host would run, and what they would not, with the reason."""
     etc, cron_d, spool = paths.crontabs
-    for kind, directory in ((kinds.CRONTAB, etc), (kinds.CRON_D, cron_d), (kinds.SPOOL, spool)):
+    for kind, directory in ((kinds.CRONTAB_AND_ANACRONTAB, etc), (kinds.CRON_D, cron_d), (kinds.SPOOL, spool)):
         for name in sorted(_names(directory), key=os.fsencode):
             if kind.reads(name):
                 yield _read(directory / name, kind, paths)
+    for name in sorted(_names(paths.host / _AT_JOBS)):
+        if at_job.NAME.fullmatch(name):
+            yield _at_job(paths.host / _AT_JOBS / name)
 
 
 def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | Failure]:
     """Yield files that somebody has named; Unclear."""
-    places = dict(zip(paths.crontabs, (kinds.CRONTAB, kinds.CRON_D, kinds.SPOOL), strict=True))
+    places = dict(zip(paths.crontabs, (kinds.CRONTAB_AND_ANACRONTAB, kinds.CRON_D, kinds.SPOOL), strict=True))
     for file in files:
         place = places.get(file.absolute().parent)
         if wish.kind is None and place is not None and place.reads(file.name):
             yield _read(file.absolute(), place, paths)
+        elif wish.kind is Kind.AT:
+            yield _at_job(file)
+        elif wish.kind is Kind.TIMER or (wish.kind is None and file.suffix == ".timer"):
+            yield _timer(file)
         elif wish.kind is None:
-            told = f"cannot tell by its name what {file} is; say it with --kind user, or --kind system (with users)"
+            told = f"cannot tell by its name what {file} is; say it with --kind user, or --kind "
+            told += "system (with a column of users)"
             raise Unclear(told)
         else:
             yield _plain(file, wish.kind, wish.user)
@@ -91,7 +115,11 @@ def sources(found: Iterable[Found], config: Settings, wish: Wish, taken: set[str
 
 
 def _source(found: Found, host: Host, wish: Wish, ids: Ids) -> Source:
-    place = Place(found.name, found.owner, wish.expand)
+    if found.kind is Kind.AT:
+        return at_job.read_at_job(found.data, str(found.path), found.path.name, found.owner, host, ids)
+    if found.units is not None:
+        return read_timer(*found.units, str(found.path), found.name, host.timezone, ids)
+    place = Place(found.name, found.owner, wish.expand, periodic=found.kind is Kind.ANACRON)
     return read_table(found.data, str(found.path), found.name, place, host, ids)
 
 
@@ -112,7 +140,8 @@ def _read(path: Path, kind: kinds.Kind, paths: Paths) -> Found | Failure:
         return path, str(refused)
     if kind is kinds.SPOOL:
         return Found(path, Kind.USER, of_table(path.name), data, path.name, is_of_host=True, private=private)
-    return Found(path, Kind.SYSTEM, of_table(path.name), data, is_of_host=True, private=private)
+    kind_of = Kind.ANACRON if path.name == "anacrontab" else Kind.SYSTEM
+    return Found(path, kind_of, of_table(path.name), data, is_of_host=True, private=private)
 
 
 def _plain(file: Path, kind: Kind, user: str | None) -> Found | Failure:
@@ -124,8 +153,47 @@ def _plain(file: Path, kind: Kind, user: str | None) -> Found | Failure:
     except Refused as refused:
         return file, str(refused)
     name = "stdin" if file == STANDARD_INPUT else file.name
-    owner = None if kind is Kind.SYSTEM else user or whoever_calls()
+    owner = None if kind is not Kind.USER else user or whoever_calls()
     return Found(file, kind, of_table(name), data, owner, private=private)
+
+
+def _at_job(file: Path) -> Found | Failure:
+    """Read a job of at(1), which is of the user whose file it is."""
+    try:
+        data = atomic_file.content(str(file))
+        found = file.stat()
+    except OSError as error:
+        return file, f"cannot be read: {error.strerror}"
+    if found.st_nlink > 1:
+        return file, f"found {found.st_nlink} hard links to this file; accepted: one name for a file"
+    if at_job.uid_of(data) not in (None, found.st_uid):
+        return file, "found the number of another user in it than its owner's; accepted: a job as at(1) leaves it"
+    user = None
+    with suppress(KeyError):
+        user = pwd.getpwuid(found.st_uid).pw_name
+    return Found(file, Kind.AT, file.name, data, user, is_of_host=True, private=True)
+
+
+def _timer(file: Path) -> Found | Failure:
+    """Read a timer with its service and the drop-ins of both, where it is or in another directory of units."""
+    try:
+        if not file.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        timer = _unit(file)
+        service = (timer.get("Timer", {}).get("Unit") or [f"{file.stem}.service"])[-1]
+        place = next((d / service for d in (file.parent, *_UNITS) if (d / service).is_file()), None)
+        units = (timer, None if place is None else _unit(place))
+    except OSError as error:
+        return file, f"cannot be read: {error.strerror}"
+    return Found(file, Kind.TIMER, file.stem, b"", units=units)
+
+
+def _unit(file: Path) -> Unit:
+    unit: Unit = {}
+    for path in (file, *sorted(file.with_name(f"{file.name}.d").glob("*.conf"))):
+        with open(atomic_file.to_read(str(path), follow=True), "rb") as data:
+            read_unit(data.read(MAX_BYTES).decode(errors="replace"), unit)
+    return unit
 
 
 def whoever_calls() -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from jobqueued.crontabs import names
 from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.options import is_option, written
-from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Form, Item, read
+from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Item, read
 from jobqueued.exchange.draft import Draft, Ids, Source
 from jobqueued.exchange.yaml_values import of_node
 from jobqueued.jobfile.process_types import VARIABLE
 from jobqueued.jobfile.spelling import spelled_duration
 from jobqueued.jobfile.yamltext import at_once
-from jobqueued.model import Claim, Job
+from jobqueued.model import Claim, Job, to_datetime
 from jobqueued.notify import NOBODY, Notify
 from jobqueued.problem import Problem
 
@@ -83,8 +84,9 @@ class _Reading:
     def _take_entry(self, entry: Entry) -> None:
         jobs = self._jobs[entry.line]
         drafts = [self._draft(job, entry) for job in jobs]
+        user = jobs[0].user if jobs else entry.user or self._place.owner
         self._row(
-            entry.line, "job", schedule=entry.schedule, user=entry.user or self._place.owner, command=entry.command,
+            entry.line, "job", schedule=entry.schedule, user=user, command=entry.command,
             stdin=entry.stdin, environment=dict(entry.environment), id=drafts[0].id if drafts else None,
         )  # fmt: skip
         self._source.rows[-1]["notes"] += [text for draft in drafts for text in draft.differs]
@@ -116,6 +118,8 @@ class _Reading:
     def _id(self, job: Job, entry: Entry, wanted: str | None) -> str:
         name = job.id.partition(":")[2]
         owner = self._place.owner or ""
+        if self._place.periodic:
+            return self._ids.free(wanted or name)
         if "/" in name:  # one of several scripts
             return self._ids.free(owner, *name.split("/"))
         if wanted is not None:
@@ -126,7 +130,7 @@ class _Reading:
 
 
 def _of_an_import(message: str) -> str:
-    return message.replace(" is not run", " is not imported")
+    return message.replace("is not run", "is not imported")
 
 
 def _left_out(line: int, text: str) -> str:
@@ -138,6 +142,7 @@ def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:
     environment, differs = _environment(job)
     keys: dict[str, Any] = {
         "schedule": job.schedule[0] if len(job.schedule) == 1 else list(job.schedule), "timezone": job.timezone,
+        "every": job.every and spelled_duration(job.every), "anchor": _wall(job) if job.anchor else "",
         "spread": spelled_duration(job.spread), "user": job.user, "command": job.command, "stdin": job.stdin,
         "shell": job.shell, "working_directory": job.working_directory, "environment": environment,
         "concurrency": job.concurrency, "catch_up": job.catch_up.value,
@@ -180,6 +185,12 @@ def _lock(claim: Claim, differs: list[str]) -> Any:
     return {**name, "units": claim.units} if claim.units else {**name, "mode": "shared"}
 
 
+def _wall(job: Job) -> str:
+    """The anchor as a clock in the zone of the job shows it."""
+    wall = to_datetime(job.anchor).astimezone(ZoneInfo(job.timezone))
+    return wall.replace(tzinfo=None).isoformat(timespec="minutes")
+
+
 def _notify(wish: Notify) -> dict[str, Any]:
     if wish == NOBODY:
         return {}
@@ -190,6 +201,3 @@ def _notify(wish: Notify) -> dict[str, Any]:
 
 def _one(values: tuple[str, ...]) -> str | list[str]:
     return values[0] if len(values) == 1 else list(values)
-
-
-__all__ = ["Form", "keys_of", "read_table"]

@@ -261,3 +261,57 @@ def test_wrong_usage_of_export_is_told(
     with pytest.raises(SystemExit) as end:
         main(["--root", str(root), "export", *words])
     assert (2, True) == (end.value.code, said in capsys.readouterr().err)
+
+
+def test_anacron_at_and_timers_are_sources_too(root: Path, run_import: Import) -> None:
+    """Each becomes a job file; what can't be a comment is switched off by a command, which is told."""
+    (root / "etc/anacrontab").write_text("1\t5\tdump\t/opt/dump\n")
+    spool = root / "var/spool/cron/atjobs"
+    spool.mkdir()
+    job = spool / "a0000701e3d5a0"
+    job.write_text(
+        f"#!/bin/sh\n# atrun uid={os.getuid()} gid=0\n# mail root 0\numask 22\ncd / || {{\n\techo no\n\texit 1\n}}\nx\n"
+    )
+    (spool / "=0000801e3d5a0").write_text("runs already")
+    (root / "x.timer").write_text("[Timer]\nOnCalendar=Mon 04:00\n")
+    (root / "x.service").write_text("[Service]\nExecStart=/bin/x\nPrivateTmp=true\n")
+    (root / "x.service.d").mkdir()
+    (root / "x.service.d/own.conf").write_text("[Service]\nUser=daemon\n")
+    done = run_import("--write", "--disable-source")
+    assert f"{job}: unchanged; switch it off: atrm 7" in done.stderr
+    assert "# moved to jobqueued: 1\t5\tdump" in (root / "etc/anacrontab").read_text()
+    done = run_import("--write", str(root / "x.timer"))
+    assert f"{root}/x.timer: 1 job, equal to its source but for what is said above" in done.stderr
+    assert f"{root}/x.timer: unchanged; switch it off: systemctl disable --now x.timer" in done.stderr
+    files = content(root / "jobqueue.d")
+    assert {"anacrontab.yaml", "at-a0000701e3d5a0.yaml", "timer-x.yaml"} < {*files}
+    assert 'schedule: "0 4 * * mon"' in files["timer-x.yaml"]
+    assert "user: daemon" in files["timer-x.yaml"]
+    with pytest.raises(SystemExit) as end:
+        main(["--root", str(root), "check"])
+    assert 0 == end.value.code
+
+
+def test_a_job_of_at_that_names_another_user_is_not_imported(root: Path, run_import: Import) -> None:
+    """Only the owner of its file can have given it."""
+    job = root / "var/spool/cron/atjobs/a0000701e3d5a0"
+    job.parent.mkdir()
+    job.write_text("#!/bin/sh\n# atrun uid=54321 gid=0\n# mail root 0\nx\n")
+    done = run_import("--write")
+    assert (2, True) == (done.exit_code, f"{job}: found the number of another user in it" in done.stderr)
+    assert "at-a0000701e3d5a0.yaml" not in content(root / "jobqueue.d")
+
+
+def test_a_table_that_cannot_be_replaced_stays_and_nothing_else_does(
+    root: Path, run_import: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither half a table nor a file beside it; it is said that its jobs are in two places."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(1, os.strerror(1))
+
+    monkeypatch.setattr(os, "chown", refused)
+    done = run_import("--write", "--disable-source")
+    table = root / "etc/cron.d/backup"
+    assert (2, TABLE, ["backup"]) == (done.exit_code, table.read_text(), os.listdir(table.parent))
+    assert f"{table}: not changed: Operation not permitted; its jobs are in both places now" in done.stderr

@@ -16,7 +16,7 @@ from jobqueued.exchange.disabling import disabled
 from jobqueued.exchange.draft import SAID, Ids, Source, name_of_file
 from jobqueued.exchange.job_file import text_of
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import Job
+from jobqueued.model import DAY, Job
 
 ALICE, SYSTEM = Place("crontabs/alice", "alice"), Place("cron.d/x")
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
@@ -204,3 +204,15 @@ def test_lines_are_switched_off_and_no_byte_else_changes() -> None:
     data = b"A=1\r\n@daily x\r\n\xff\n@daily y"
     assert b"A=1\r\n# moved to jobqueued: @daily x\r\n\xff\n@daily y" == disabled(data, {2})
     assert data == disabled(data, set())
+
+
+def test_an_anacrontab_becomes_jobs_that_are_caught_up() -> None:
+    """Its periods are times of the calendar, or days that are counted; each job has the name that it has there."""
+    text = "START_HOURS_RANGE=6-22\n# weekly\n7 5 Clean-up /opt/clean\n10 0 ten /opt/ten\n"
+    text += "1 5 cron.daily run-parts /etc/cron.daily\n"
+    source, written, (weekly, ten) = imported(text, Place("anacrontab", "root", periodic=True), "anacrontab")
+    assert (("clean-up", "5 6 * * 0"), ("ten", 10 * DAY)) == ((weekly.id, weekly.schedule[0]), (ten.id, ten.every))
+    assert "anchor: 1970-01-01T06:00" in written
+    assert ("latest", 1, ["anacrontab"]) == (weekly.catch_up, weekly.concurrency, [c.resource for c in weekly.locks])
+    assert ["is not imported, as /etc/crontab has that directory run"] == source.rows[-1]["notes"]
+    assert "# line 5 is not imported: 1 run-parts /etc/cron.daily\n" in written

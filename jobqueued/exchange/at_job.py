@@ -1,0 +1,112 @@
+"""A job of at(1), as it lies in its spool → the draft of a job that is due once."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+from jobqueued.crontabs.jobs import Host
+from jobqueued.exchange.draft import Draft, Ids, Source
+from jobqueued.jobfile.process_types import VARIABLE
+from jobqueued.model import DAY, MINUTE, Job, to_datetime
+from jobqueued.notify import NOBODY, Notify
+from jobqueued.timing.schedule import At
+
+NAME = re.compile(r"([a-zA-Z])([0-9a-f]{5})([0-9a-f]{8})")
+"""The name of a job in the spool: its queue, number and minute since 1970; one that begins with = runs already."""
+_HEAD = re.compile(r"#! ?/bin/sh\n# atrun uid=(\d+) gid=\d+\n# mail +(\S+) (-?\d)\n")
+_UMASK = re.compile(r"umask ([0-7]{1,4})\n")
+_EXPORT = re.compile(r"([^=\n]+)=((?:\\\n|[^\n]|\n(?!export ))*?); export \1\n")
+_CD = re.compile(r"cd ([^\n]+) \|\| \{\n[^\n]*\n\s*exit 1\n\}\n")
+_DOCUMENT = re.compile(r"\$\{SHELL:-/bin/sh\} << '(\S+)'\n(.*)\n\1\n", re.DOTALL)
+_QUIET, _ALWAYS = "-1", "1"
+_SHELL = "/bin/sh"
+
+
+def read_at_job(data: bytes, file: str, spool_name: str, user: str | None, host: Host, ids: Ids) -> Source:
+    """The job of a file of the spool; `user` is the name of who gave it, None: nobody of this host.  Never raises."""
+    source = Source(file, spool_name)
+    job_id: str | None = None
+    row: dict[str, Any] = {"line": 1, "type": "job", "schedule": "", "user": user, "command": "", "stdin": None}
+    try:
+        found = NAME.fullmatch(spool_name)
+        if found is None:
+            raise ValueError("has no name of a job of at(1)")
+        if user is None:
+            raise ValueError("is of a user that this host does not have")
+        due = int(found[3], 16) * MINUTE
+        keys, differs = _keys(data.decode(), user, mails=host.mails)
+        keys = {"at": to_datetime(due).replace(tzinfo=None).isoformat(timespec="minutes") + "Z", **keys}
+        row |= {"schedule": keys["at"], "command": keys["command"]}
+        if found[1] not in "aA":
+            differs.append(f"is of the queue {found[1]!r}, and here has no rank and waits for no low load")
+        job_id = ids.free("at", str(int(found[2], 16)))
+        source.drafts.append(
+            Draft(id=job_id, keys=keys, means=_job(job_id, keys, due, host.timezone), line=1, differs=tuple(differs))
+        )
+        for text in differs:
+            source.tell(0, text)
+    except (ValueError, OverflowError) as error:
+        source.tell(0, f"{error}; it is not imported", "error")
+    notes = [problem.message for problem in source.problems]
+    source.rows.append({**row, "environment": {}, "id": job_id, "notes": notes})
+    return source
+
+
+def uid_of(data: bytes) -> int | None:
+    """The number of the user who gave a job; None: it is none of at(1)'s."""
+    found = _HEAD.match(data[:4096].decode(errors="replace"))
+    return int(found[1]) if found else None
+
+
+def _job(job_id: str, keys: dict[str, Any], due: int, timezone: str) -> Job:
+    wish = keys.get("notify")
+    return Job(
+        id=job_id, command=keys["command"], at=due, triggers=(At(to_datetime(due)),), user=keys["user"],
+        umask=int(keys["umask"], 8) if "umask" in keys else None,
+        working_directory=keys.get("working_directory"), environment=tuple(keys.get("environment", {}).items()),
+        notify=Notify(("output",), (wish["email"],), remind=None) if wish else NOBODY, leave_children=True,
+        catch_up_window=365 * DAY, timezone=timezone, shell=keys.get("shell", _SHELL),
+    )  # fmt: skip
+
+
+def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[str]]:
+    """The keys of a job's script: what stands before the commands in it are variables and the like."""
+    head = _HEAD.match(text)
+    if head is None:
+        raise ValueError("does not begin as at(1) begins a job")
+    place, differs = head.end(), list[str]()
+    keys: dict[str, Any] = {"user": user}
+    if found := _UMASK.match(text, place):
+        keys["umask"], place = f"{int(found[1], 8):04o}", found.end()
+    variables = dict[str, str]()
+    while found := _EXPORT.match(text, place):
+        variables[found[1]], place = _unquoted(found[2]), found.end()
+    for name in [name for name in variables if not VARIABLE.fullmatch(name)]:
+        del variables[name]
+        differs.append(f"leaves the variable {name!r} out, as a job file has none of that name")
+    if found := _CD.match(text, place):
+        keys["working_directory"], place = _unquoted(found[1]), found.end()
+    body = text[place:]
+    if found := _DOCUMENT.fullmatch(body):
+        body, keys["shell"] = found[2], variables.get("SHELL", _SHELL)
+        if not keys["shell"].startswith("/"):
+            raise ValueError(f"has SHELL={keys['shell']!r}; accepted: an absolute path")
+    if not body.strip():
+        raise ValueError("has no command")
+    keys |= {"command": body.strip("\n"), "environment": variables, "leave_children": True, "catch_up_window": "365d"}
+    if keys.get("shell") == _SHELL:
+        del keys["shell"]
+    if head[3] != _QUIET and not mails:
+        differs.append("tells nobody, as nothing takes mails here (no sendmail, no `smtp` in jobqueued.yaml)")
+    elif head[3] != _QUIET:
+        keys["notify"] = {"on": "output", "email": head[2], "remind": "none"}
+    if head[3] == _ALWAYS:
+        differs.append("is mailed where it has written something, and not always")
+    return {name: value for name, value in keys.items() if value != {}}, differs
+
+
+def _unquoted(text: str) -> str:
+    """A word as the shell reads it: at(1) puts a backslash before all that might mean something."""
+    return "".join(shlex.split(text.replace('"\n"', "'\n'")))

@@ -1,0 +1,178 @@
+"""A timer of systemd and its service → the draft of a job, and what of them no job file says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from typing import Any
+
+from jobqueued.exchange.calendar_event import Unsayable, cron_time
+from jobqueued.exchange.draft import Draft, Ids, Source
+from jobqueued.exchange.job_file import text_of
+from jobqueued.exchange.unit_files import Unit, is_plain, span_of, words_of
+from jobqueued.exchange.yaml_values import Written
+from jobqueued.jobfile.reader import read_jobs
+from jobqueued.jobfile.spelling import spelled_duration
+from jobqueued.model import SECOND, Job
+
+_IGNORED = frozenset((
+    "AccuracySec", "Unit", "Documentation", "WantedBy", "Type", "RemainAfterExit", "StandardOutput", "StandardError",
+    "SyslogIdentifier", "After", "Before", "Wants", "DefaultDependencies", "Also", "Alias", "RequiresMountsFor",
+))  # fmt: skip
+"""Settings without which a job does the same, or which order the boot."""
+_SIMPLE = {
+    "User": "user", "Group": "group", "WorkingDirectory": "working_directory", "UMask": "umask", "Nice": "nice",
+    "OOMScoreAdjust": "oom_score_adj", "RuntimeMaxSec": "timeout", "TimeoutStopSec": "kill_grace",
+    "KillSignal": "stop_signal",
+}  # fmt: skip
+"""Settings of a service that are a key."""
+_SPANS = frozenset(("RuntimeMaxSec", "TimeoutStopSec"))
+_IONICE = {"idle": "idle", "3": "idle", "best-effort": "best-effort:4", "2": "best-effort:4"}
+_PREFIXED = re.compile(r"([-@:+!|]*)(.*)", re.DOTALL)
+
+
+class _Failed(Exception):
+    """No job can be made of it; str() is why."""
+
+
+def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone: str, ids: Ids) -> Source:
+    """The job of a timer called `name`; `service` None: there is none.  Never raises."""
+    source = Source(file, name)
+    reading = _Reading(timer, service or {})
+    try:
+        if service is None:
+            raise _Failed("has no service: neither `Unit=` nor its name leads to one")
+        keys = reading.keys()
+        job_id = ids.free(name)
+        draft = Draft(id=job_id, keys=keys, means=Job(id=job_id, command="true"), differs=tuple(reading.lost))
+        jobs, problems = read_jobs(text_of([draft], "x").encode(), file, timezone=timezone)
+        if not jobs:
+            raise _Failed("; ".join(f"{problem.key}: {problem.message}" for problem in problems))
+        source.drafts.append(replace(draft, means=jobs[0]))
+        for text in reading.lost:
+            source.tell(0, text)
+    except (_Failed, Unsayable, ValueError) as error:
+        source.tell(0, f"{error}; it is not imported", "error")
+    source.rows.append({
+        "line": 0, "type": "job", "schedule": "; ".join(reading.all("OnCalendar")),
+        "user": reading.last("User", "root"),
+        "command": "; ".join(reading.all("ExecStart")), "stdin": None, "environment": {},
+        "id": source.drafts[0].id if source.drafts else None,
+        "notes": [problem.message for problem in source.problems],
+    })  # fmt: skip
+    return source
+
+
+class _Reading:
+    """Two units that become the keys of a job: each setting is asked for once, and the rest is lost."""
+
+    def __init__(self, timer: Unit, service: Unit) -> None:
+        self._settings: dict[str, list[str]] = {}
+        for unit in (timer, service):
+            for section in unit.values():
+                for name, values in section.items():
+                    self._settings[name] = self._settings.get(name, []) + values
+        description = [*timer.get("Unit", {}).get("Description", []), *service.get("Unit", {}).get("Description", [])]
+        self._settings["Description"] = description[-1:]
+        self._asked = set[str]()
+        self.lost: list[str] = []
+
+    def all(self, name: str) -> list[str]:
+        """The values of a setting."""
+        self._asked.add(name)
+        return self._settings.get(name, [])
+
+    def last(self, name: str, default: str = "") -> str:
+        """The value that counts of a setting that has one."""
+        return (self.all(name) or [default])[-1]
+
+    def keys(self) -> dict[str, Any]:
+        """All keys; what no key says goes to `lost`."""
+        self._asked.clear()
+        keys: dict[str, Any] = {"description": self.last("Description")}
+        keys |= self._when() | self._command()
+        for setting, key in _SIMPLE.items():
+            if value := self.last(setting):
+                keys[key] = _span(value) if setting in _SPANS else Written(self._plain(setting, value))
+        keys.setdefault("user", "root")
+        keys["overlap"] = "skip"
+        keys["ionice"] = _IONICE.get(self.last("IOSchedulingClass"), "")
+        keys["leave_children"] = self.last("KillMode") in ("process", "none")
+        codes = " ".join(self.all("SuccessExitStatus")).split()
+        if numbers := [int(code) for code in codes if code.isdigit()]:
+            keys["success_codes"] = [0, *numbers]
+        if len(numbers) < len(codes):
+            self.lost.append("`success_codes` are numbers, and other words of `SuccessExitStatus=` are left out")
+        if files := self.all("EnvironmentFile"):
+            keys["environment_file"] = [self._plain("EnvironmentFile", text.lstrip("-")) for text in files]
+            if any(text.startswith("-") for text in files):
+                self.lost.append("`EnvironmentFile=-…`: a file that is not there is a failure here")
+        variables = [word for text in self.all("Environment") for word in words_of(self._plain("Environment", text))]
+        keys["environment"] = dict(word.split("=", 1) for word in variables if "=" in word)
+        rest = sorted(name for name, values in self._settings.items() if values and name not in self._asked | _IGNORED)
+        if rest:
+            self.lost.append(f"no key of a job says {', '.join(f'`{name}=`' for name in rest)}")
+        return {name: value for name, value in keys.items() if value not in ("", {}, [], False)}
+
+    def _plain(self, setting: str, value: str) -> str:
+        if not is_plain(value):
+            raise _Failed(f"`{setting}={value}` has something that systemd replaces")
+        return value.replace("%%", "%")
+
+    def _when(self) -> dict[str, Any]:
+        keys: dict[str, Any] = {}
+        times = [cron_time(text) for text in self.all("OnCalendar")]
+        if len({(time.seconds, time.timezone) for time in times}) > 1:
+            raise Unsayable("`OnCalendar=` with several zones or seconds, of which a job has one")
+        if times:
+            schedules = [time.schedule for time in times]
+            keys |= {"schedule": schedules if len(schedules) > 1 else schedules[0], "dst": "skip"}
+            keys |= {"timezone": times[0].timezone, "seconds": times[0].seconds if times[0].seconds != "0" else ""}
+        boot = self.last("OnBootSec") or self.last("OnStartupSec") or self.last("OnActiveSec")
+        if boot:
+            keys["on"] = "boot"
+            if span_of(boot) >= SECOND:
+                self.lost.append(f"starts at boot, and not {spelled_duration(span_of(boot))} later")
+        if again := self.last("OnUnitActiveSec") or self.last("OnUnitInactiveSec"):
+            keys["every"] = _span(again)
+            self.lost.append(f"`every: {keys['every']}` counts from midnight of 1970, and not from the last run")
+        if not {"schedule", "on", "every"} & keys.keys():
+            raise _Failed("has no time that a job could have")
+        persistent = self.last("Persistent") in ("true", "yes", "on", "1")
+        keys["catch_up"] = "latest" if persistent else "none"
+        if persistent:
+            keys["catch_up_window"] = "365d"
+        if delay := self.last("RandomizedDelaySec"):
+            keys["spread"] = _span(delay)
+            if self.last("FixedRandomDelay") not in ("true", "yes", "on", "1"):
+                self.lost.append("`spread` is the same delay each time, and not another one")
+        return keys
+
+    def _command(self) -> dict[str, Any]:
+        """The command: the words of one line, or a line for the shell of several or of those that may fail."""
+        lines = list[tuple[str, list[str]]]()
+        for setting in ("ExecStartPre", "ExecStart", "ExecStartPost"):
+            for text in self.all(setting):
+                found = _PREFIXED.fullmatch(text)
+                prefix, line = (found[1], found[2]) if found else ("", text)
+                if set(prefix) & set("@+!|"):
+                    raise _Failed(f"`{setting}={text}`: no job has {prefix!r} before its command")
+                lines.append((prefix, words_of(self._plain(setting, line).replace("$$", "$"))))
+        if not lines or not all(words for _, words in lines):
+            raise _Failed("has no command")
+        if len(lines) == 1 and "-" not in lines[0][0]:
+            return {"command": lines[0][1]}
+        joined = [f"{shlex.join(words)} || true" if "-" in prefix else shlex.join(words) for prefix, words in lines]
+        if len(joined) == 1:
+            return {"command": joined[0]}
+        return {"command": " && ".join(f"{{ {text}; }}" if " || " in text else text for text in joined)}
+
+
+def _span(text: str) -> str:
+    if text == "infinity":
+        return ""
+    span = span_of(text)
+    if span < SECOND:
+        raise ValueError(f"{text!r} is less than a second")
+    return spelled_duration(span)

@@ -1,0 +1,120 @@
+"""Timers of systemd: as far as cron's words reach they become jobs, due when systemd itself says; the rest is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from jobqueued.exchange import proof
+from jobqueued.exchange.calendar_event import Unsayable, cron_time
+from jobqueued.exchange.draft import Ids, Source
+from jobqueued.exchange.job_file import text_of
+from jobqueued.exchange.timer import read_timer
+from jobqueued.exchange.unit_files import read_unit, span_of, words_of
+from jobqueued.jobfile.reader import read_jobs
+from jobqueued.model import HOUR, MINUTE, Job
+from tests.support.calendar_events import SAYABLE
+
+NOW = datetime(2027, 3, 1, tzinfo=UTC)
+UNSAYABLE = ("2027-01-01 00:00", "Mon *-*-1..7 00:00", "*-*~1 00:00", "*-*-* 24:00", "*-13-1", "tomorrow", "*:0/0.5")
+
+
+@pytest.mark.parametrize(("event", "schedule"), SAYABLE.items())
+def test_a_calendar_event_is_a_cron_expression(event: str, schedule: str) -> None:
+    """Of five fields."""
+    assert (schedule, "") == (cron_time(event).schedule, cron_time(event).timezone)
+
+
+@pytest.mark.parametrize("event", UNSAYABLE)
+def test_what_cron_cannot_say_is_refused(event: str) -> None:
+    """Years, weekdays within a part of the month, the last days of a month, what never comes."""
+    with pytest.raises(Unsayable):
+        cron_time(event)
+
+
+def imported(timer: str, service: str | None) -> tuple[Source, tuple[Job, ...]]:
+    """A timer, and the job that its file has."""
+    units = (read_unit(timer), None if service is None else read_unit(service))
+    source = read_timer(*units, "f.timer", "f", "Europe/Berlin", Ids())
+    jobs, problems = read_jobs(text_of(source.drafts, "x").encode(), "g", timezone="Europe/Berlin")
+    assert [] == [problem for problem in problems if source.drafts]
+    assert [] == list(proof.check(source.drafts, jobs, NOW))
+    return source, jobs if source.drafts else ()
+
+
+def test_a_timer_with_its_service_is_a_job() -> None:
+    """Its command is a list, it is caught up if it is persistent, and never overlaps itself."""
+    source, (job,) = imported(
+        "[Unit]\nDescription=Trim\n[Timer]\nOnCalendar=weekly\nOnCalendar=\nOnCalendar=*-*-* 02:30:00\\\n  Asia/Tokyo\n"
+        "Persistent=true\nRandomizedDelaySec=1h 40min\nFixedRandomDelay=true\n",
+        "[Service]\n# said\nType=oneshot\nExecStart=/bin/x --a 'b c' 100%%\nUser=alice\nEnvironment=A=1 'B=2 3'\n"
+        "Nice=5\nUMask=0027\nIOSchedulingClass=idle\nRuntimeMaxSec=2h\nSuccessExitStatus=3 4\nKillMode=process\n",
+    )
+    assert [] == source.problems
+    assert (("/bin/x", "--a", "b c", "100%"), "alice") == (job.command, job.user)
+    assert (("30 2 * * *",), "Asia/Tokyo", "skip") == (job.schedule, job.timezone, job.dst)
+    assert ("latest", "skip", 100 * MINUTE, 2 * HOUR) == (job.catch_up, job.overlap, job.spread, job.timeout)
+    assert (5, 0o027, "idle", (0, 3, 4), True) == (
+        job.nice,
+        job.umask,
+        job.ionice,
+        job.success_codes,
+        job.leave_children,
+    )
+    assert {"A": "1", "B": "2 3"} == dict(job.environment)
+
+
+@pytest.mark.parametrize(
+    ("timer", "service", "said"),
+    [
+        ("OnCalendar=daily", "ExecStart=/bin/x\nProtectSystem=strict\nConditionACPower=true",
+         "no key of a job says `ConditionACPower=`, `ProtectSystem=`"),
+        ("OnBootSec=15min", "ExecStart=/bin/x", "starts at boot, and not 15m later"),
+        ("OnUnitActiveSec=1d", "ExecStart=/bin/x", "`every: 1d` counts from midnight of 1970"),
+        ("OnCalendar=daily\nRandomizedDelaySec=5m", "ExecStart=/bin/x", "`spread` is the same delay each time"),
+        ("OnCalendar=daily", "ExecStart=/bin/x\nEnvironmentFile=-/etc/x", "`EnvironmentFile=-…`"),
+    ],
+)  # fmt: skip
+def test_what_no_key_says_is_told(timer: str, service: str, said: str) -> None:
+    """The job is there all the same."""
+    source, jobs = imported(f"[Timer]\n{timer}\n", f"[Service]\n{service}\n")
+    assert (1, [said]) == (len(jobs), [problem.message[: len(said)] for problem in source.problems])
+    assert [said] == [note[: len(said)] for note in source.rows[0]["notes"]]
+
+
+@pytest.mark.parametrize(
+    ("timer", "service", "said"),
+    [
+        ("OnCalendar=daily", None, "has no service"),
+        ("OnCalendar=daily", "Type=oneshot", "has no command"),
+        ("OnCalendar=daily", "ExecStart=+/bin/x", "`ExecStart=+/bin/x`: no job has '+' before its command"),
+        ("OnCalendar=daily", "ExecStart=/bin/x %i", "`ExecStart=/bin/x %i` has something that systemd replaces"),
+        ("OnCalendar=daily", "ExecStart=/bin/x $A", "`ExecStart=/bin/x $A` has something that systemd replaces"),
+        ("OnCalendar=daily", "ExecStart=/bin/x 'open", "No closing quotation"),
+        ("OnCalendar=2027-01-01", "ExecStart=/bin/x", "found a year"),
+        ("Persistent=true", "ExecStart=/bin/x", "has no time that a job could have"),
+        ("OnCalendar=daily", "ExecStart=/bin/x\nNice=often", "nice: found"),
+        ("OnUnitActiveSec=5y", "ExecStart=/bin/x", "'5y' is no time span"),
+    ],
+)
+def test_what_cannot_be_a_job_is_told(timer: str, service: str | None, said: str) -> None:
+    """And is not imported."""
+    source, jobs = imported(f"[Timer]\n{timer}\n", None if service is None else f"[Service]\n{service}\n")
+    (problem,) = source.problems
+    assert ((), said) == (jobs, problem.message[: len(said)])
+    assert problem.message.endswith("; it is not imported")
+
+
+def test_several_commands_are_one_line_for_the_shell() -> None:
+    """One after the other, as long as they succeed; one that may fail stops nothing."""
+    _, (job,) = imported(
+        "[Timer]\nOnCalendar=daily\n", "[Service]\nExecStartPre=-/bin/a\nExecStart=/bin/b 'c d'\nExecStart=/bin/e\n"
+    )
+    assert job.command == "{ /bin/a || true; } && /bin/b 'c d' && /bin/e"
+
+
+def test_spans_and_words() -> None:
+    """As systemd.time(7) and systemd.syntax(7) have them."""
+    assert (90 * MINUTE, 5 * MINUTE) == (span_of("1h 30min"), span_of("300"))
+    assert ["a b", "c"] == words_of("'a b' c")
