@@ -136,6 +136,7 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    forget, hold, drain, release, with_lock, locks, notify, metrics, export, import_jobs, reload, check, audit, doctor, crontab,
+    forget, hold, drain, release, with_lock, locks, notify, metrics, export, import_jobs, reload, check, audit, doctor,
+    crontab,
 ):  # fmt: skip
     main.add_command(command)
