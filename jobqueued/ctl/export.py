@@ -53,7 +53,7 @@ def export(
     paths: Paths, jobs: tuple[str, ...], otlp_to: Url | str | None, chrome_trace: bool, crontab: bool,
     states: list[str] | None, since: int | None, until: int | None,
 ) -> None:  # fmt: skip
-    """Export runs that have ended, of all jobs or of these; or the jobs.
+    """Export runs that have ended, or the jobs.
 
     Each run is a span from the time it was due to its end, with its wait and each of its attempts within; a run that
     another has caused belongs to its trace.  The spans of a run are always the same, so that they may be sent again.
