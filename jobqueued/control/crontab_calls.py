@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,7 +100,7 @@ class CrontabCalls:
 def _table(text: str) -> bytes:
     try:
         table = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # no base64, or no ASCII
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "table"}) from None
     if len(table) > LARGEST_SENT:
         reason = f"the table has {size(len(table))}; accepted: at most {size(LARGEST_SENT)}, and more of root"

@@ -140,6 +140,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     return Real(tmp_path_factory.mktemp("real"))
 
 
+@example(calls=[("root", {"method": "io.jobqueue.CrontabSet", "parameters": {"table": "\x80"}})])
 @example(calls=[("root", {"method": "io.jobqueue.History", "parameters": {"until": FAR}})])
 @example(calls=[("operator", {"method": "io.jobqueue.History", "parameters": {"before": PLACES[2]}})])
 @given(calls=st.lists(st.tuples(st.sampled_from(sorted(PEERS)), CALLS), min_size=1, max_size=5))

@@ -94,8 +94,9 @@ class TestRequest:
         headers = server.requests[0].headers
         assert headers["webhook-signature"].startswith("v1,")
         assert headers["x-hub-signature-256"].startswith("sha256=")
-        secret.write_text("whsec_it's no base64\n")
-        assert "base64 is accepted" in posted(server, secret_file=str(secret))
+        for wrong in ("it's no base64", "päß"):
+            secret.write_text(f"whsec_{wrong}\n")
+            assert "base64 is accepted" in posted(server, secret_file=str(secret))
         secret.unlink()
         assert posted(server, secret_file=str(secret)) == f"never {secret}: No such file or directory"
 

@@ -7,7 +7,6 @@ finds that of the body alone.
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import hashlib
 import hmac
@@ -97,7 +96,7 @@ def _key(secret: str) -> bytes:
     text = secret.removeprefix("whsec_")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:  # no base64, or no ASCII
         raise Never("secret_file: behind whsec_ base64 is accepted: openssl rand -base64 24") from None
 
 
