@@ -12,6 +12,9 @@ from jobqueued.jobfile.queue_types import A_NAME, is_name
 from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.model import CPU, MEMORY, SECOND, LockClientId, RunId, to_datetime, to_instant
 
+_FIRST = to_datetime(0)
+"""The first instant that there is: what is asked for before it means the same."""
+
 
 def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
     """Read a time in the past, as an instant: a duration means that long ago."""
@@ -79,8 +82,8 @@ def _instant(text: str, direction: int, accepted: str) -> int:
     try:
         if re.fullmatch("[0-9]+[dhms].*", text):
             instant = time.time_ns() + direction * parse_duration(text)
-            return to_instant(to_datetime(instant))
-        return to_instant((_day_or_hour(text, direction) or datetime.fromisoformat(text)).astimezone())
+            return to_instant(max(to_datetime(instant), _FIRST))
+        return to_instant(max((_day_or_hour(text, direction) or datetime.fromisoformat(text)).astimezone(), _FIRST))
     except (ValueError, OverflowError):
         forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
         raise click.BadParameter(f"{text!r}; accepted: {forms}") from None

@@ -60,7 +60,7 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
         found, problems = read_jobs(change.text or b"", change.name, timezone=change.timezone, seed=seed)
         return None if any(problem.severity == "error" for problem in problems) else found
 
-    end = min(sources.until, until or sources.until)
+    end = sources.until if until is None else min(sources.until, until)
     timeline = Timeline(read)
     for change in sources.changes:
         timeline.take(change)

@@ -22,7 +22,8 @@ from jobqueued.text import duration, ended, printable
 
 def history(paths: Paths, query: Message, since: int | None = None, until: int | None = None) -> Iterator[Record]:
     """Yield the records that the daemon has for a query (`job`, `states`), fetched page by page as they are taken."""
-    query = {**query, "since": since and to_text(since), "until": until and to_text(until)}
+    ends = {"since": since, "until": until}
+    query = query | {name: to_text(instant) for name, instant in ends.items() if instant is not None}
     place = None
     while True:
         page = ask(paths.control, "History", **query, before=place)

@@ -376,6 +376,16 @@ class TestHistory:
         else:
             assert 0 == since % 3600
 
+    @pytest.mark.parametrize("option", ["since", "until"])
+    def test_before_everything(self, daemon: Daemon, tmp_path: Path, option: str) -> None:
+        """The first instant, and what is before it, is a time as others are."""
+        asked: list[Message] = []
+        daemon.methods["History"] = lambda p: asked.append(p) or {"runs": [], "next": None}  # type: ignore[func-returns-value]
+        for text in ("1970-01-01T00:00Z", "1960-01-01"):
+            shown = run("--root", tmp_path, "history", f"--{option}", text)
+            assert (0, "no such runs\n", "") == (shown.returncode, shown.stdout, shown.stderr)
+        assert ["1970-01-01T00:00:00.000000Z"] * 2 == [each[option] for each in asked]
+
     @pytest.mark.parametrize("text", ["2", "2x", "2026-13-01", "99999999d", ""])
     def test_no_time(self, text: str) -> None:
         """A malformed time is refused, with the forms that are accepted."""

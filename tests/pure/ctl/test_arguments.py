@@ -96,6 +96,12 @@ def test_past_time(text: str, expected: str) -> None:
     assert instant(expected) == said(past_time, text)
 
 
+@pytest.mark.parametrize("text", ["1970-01-01", "1970-01-01T00:00Z", "1960-01-01", "0001-01-02", "60000d"])
+def test_before_everything(text: str) -> None:
+    """A time before the first instant means that one."""
+    assert 0 == said(past_time, text)
+
+
 @pytest.mark.parametrize(("text", "expected"), [("8:30", "2026-11-24 08:30"), ("18:00", "2026-11-23 18:00")])
 def test_past_time_of_day(text: str, expected: str) -> None:
     """A past time of day is the last such time."""
