@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from jobqueued.child.notifier import ping
 from jobqueued.child.notifier.main import send
 from tests.support import REPO
 from tests.support.host import Host, wait_for
@@ -78,6 +79,13 @@ class TestNotifier:
             assert "no answer within" in (said := send(data)) or "not sent within" in said
             assert said.startswith("later 0 ")
         assert send(order(f"http://127.0.0.1:{port}/a")).endswith("Connection refused")
+
+    def test_how_long_it_has_waited(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The time that is said is the one for which an answer was waited for."""
+        monkeypatch.setattr(ping, "_ANSWER_SECONDS", 0.2)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}"
+            assert f"later 0 {url}/…: no answer within 0.2 s" == send(order(f"{url}/a"))
 
     def test_a_connection_that_was_closed_meanwhile(self) -> None:
         """A server may keep it for another request, or not."""

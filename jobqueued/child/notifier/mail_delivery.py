@@ -66,7 +66,7 @@ def _by_smtp(notice: Notice, where: Address, message: bytes, sender: str, recipi
     except smtplib.SMTPException as error:
         raise Later(f"{where}: {error}") from None
     except OSError as error:
-        raise network.trouble(where, error, notice) from None
+        raise network.trouble(where, error, notice.step) from None
 
 
 def _login(notice: Notice, where: Address, how: str) -> tuple[str, str] | None:

@@ -50,13 +50,13 @@ def address(notice: Notice, url: str, ports: Mapping[str, int]) -> Address:
     return Address(parts.scheme, host, port or ports[parts.scheme], origin, path, user, password)
 
 
-def trouble(where: Address, error: OSError, notice: Notice) -> Later | Never:
-    """The verdict on what went wrong on the way."""
+def trouble(where: Address, error: OSError, seconds: float) -> Later | Never:
+    """The verdict on what went wrong on the way; `seconds`: those for which an answer was waited for."""
     if isinstance(error, ssl.SSLCertVerificationError):
         trust = "put its authority into /usr/local/share/ca-certificates and run update-ca-certificates"
         return Never(f"{where}: its certificate is refused: {error.verify_message}; {trust}")
     if isinstance(error, TimeoutError):
-        return Later(f"{where}: no answer within {notice.step:.3g} s")
+        return Later(f"{where}: no answer within {seconds:.3g} s")
     if isinstance(error, ssl.SSLError):
         return Later(f"{where}: TLS failed: {error.reason or error}")
     return Later(f"{where}: {error.strerror or error}")

@@ -43,7 +43,7 @@ def send(notice: Notice) -> None:
             except HTTPException as error:
                 raise Later(f"{where}: no answer that is HTTP: {type(error).__name__}") from None
             except OSError as error:
-                raise network.trouble(where, error, notice) from None
+                raise network.trouble(where, error, _seconds(notice)) from None
             else:
                 notice.parts.append((ping["number"], None))
             if len(response.read(_READ)) == _READ:
@@ -53,8 +53,13 @@ def send(notice: Notice) -> None:
             connection.close()
 
 
+def _seconds(notice: Notice) -> float:
+    """The time that one answer may take."""
+    return min(_ANSWER_SECONDS, notice.seconds)
+
+
 def _connection(notice: Notice, where: Address) -> HTTPConnection:
-    seconds = min(_ANSWER_SECONDS, notice.seconds)
+    seconds = _seconds(notice)
     if where.scheme == "https":
         return HTTPSConnection(where.host, where.port, timeout=seconds, context=network.trusted())
     return HTTPConnection(where.host, where.port, timeout=seconds)

@@ -52,7 +52,7 @@ def send(notice: Notice) -> None:
     except HTTPException as error:
         raise Later(f"{where}: no answer that is HTTP: {type(error).__name__}") from None
     except OSError as error:
-        raise network.trouble(where, error, notice) from None
+        raise network.trouble(where, error, notice.step) from None
 
 
 def authorization(notice: Notice, where: Address) -> dict[str, str]:
