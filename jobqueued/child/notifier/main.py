@@ -85,9 +85,7 @@ def _alarm(seconds: float) -> Iterator[None]:
     """OutOfTime, wherever it is, unless it is done within so many seconds."""
 
     def ring(*_: object) -> None:
-        raise OutOfTime(
-            f"not sent within {seconds:.3g} s: its receiver is too slow; look at it, or give it a longer timeout"
-        )
+        raise OutOfTime(f"not sent within {seconds:.3g} s: its receiver is too slow; look at it")
 
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
