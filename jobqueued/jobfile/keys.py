@@ -213,7 +213,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "{on: failure, email: ops@example.org}"),
         Key("ping", PING, "",
             "Check of healthchecks.io or its like that is told of each start, success and failure; what is behind the "
-            "host is shown to nobody.", "https://hc-ping.com/UUID"),
+            "host is shown to root and the job's user only.", "https://hc-ping.com/UUID"),
         Key("telemetry_hooks", HOOKS, "", "Programs that get the record of each run while it lives and at its end, and "
             "may add to it.", "[/usr/local/bin/push-metrics]"),
         Key("late", LATE, "true",

@@ -77,7 +77,8 @@ _NOTIFY = table(
         "[failure, recovery, success]"),
     Key("email", one_or_more(ADDRESS), "", "Mail addresses that get the notices.", "ops@example.org"),
     Key("webhook", one_or_more(either(made(_URL, Webhook), _WEBHOOK)), "",
-        "URLs to which the notices are posted as JSON; what is behind the host is shown to nobody.",
+        "URLs to which the notices are posted as JSON; what is behind the host is shown to root and the job's user "
+        "only.",
         "https://example.org/hook"),
     Key("command", one_or_more(PATH), "", "Programs that get the notices as JSON on their standard input.",
         "/usr/local/bin/page-me"),
