@@ -32,12 +32,14 @@ from jobqueued.notify import (
     Webhook,
 )
 
+_HEADER = text("a text of one line, in ASCII", r"[ -~\t]*")
+_SET_BY_US = ("connection", "content-length", "host", "transfer-encoding")
+_HEADER_NAME = re.compile(f"(?i:(?!(?:{'|'.join(_SET_BY_US)})$)[a-z0-9][a-z0-9-]*)")
+_HEADER_RULE = f"the name of a header, but for {', '.join(_SET_BY_US)}"
 _HEADERS = mapping(
     "a mapping of names to texts",
-    lambda entries: tuple(
-        by_name(unshown(WORD), re.compile("[A-Za-z0-9][A-Za-z0-9-]*"), "the name of a header")(entries).items()
-    ),
-    {"additionalProperties": WORD.schema},
+    lambda entries: tuple(by_name(unshown(_HEADER), _HEADER_NAME, _HEADER_RULE)(entries).items()),
+    {"additionalProperties": _HEADER.schema},
 )
 _PART = r"[^\s@<>,;:\\\"()\[\]-][^\s@<>,;:\\\"()\[\]]*"  # a leading - would be an option of sendmail(8)
 ADDRESS = text("a mail address", f"{_PART}(@{_PART})?")
