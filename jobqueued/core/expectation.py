@@ -43,10 +43,12 @@ def succeeded(turn: Turn, name: str, ended: int, run: str) -> None:
 def forget_asked(turn: Turn, event: ForgetAsked) -> None:
     """Expect nothing more, for a person, of a job that is in no file."""
     job = turn.state.catalog.get(event.job)
+    is_expected = turn.state[event.job].saved.expected is not None
     if job is not None:
-        where = f"{event.job} is in {job.file}; to expect nothing of it, take `expect` out there"
-        turn.refuse(event.ticket, "Refused", reason=where)
-    elif turn.state[event.job].saved.expected is None:
+        to_end = "to expect nothing of it, take `expect` out there"
+        so = to_end if is_expected else "nothing is expected of it anyway"
+        turn.refuse(event.ticket, "Refused", reason=f"{event.job} is in {job.file}; {so}")
+    elif not is_expected:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
     else:
         end(turn, event.job, f"forgotten by {event.asked_by}")

@@ -145,6 +145,15 @@ def overdue_of_removed() -> str:
     return "it is in no job file; if that is wanted: jobqueuectl forget a"
 
 
+def test_forget_what_is_not_expected() -> None:
+    """Of a job in a file that has no `expect`, or is disabled, it is said so."""
+    for known in (daily(expect=None), daily(enabled=False)):
+        world = World(known)
+        world.happen(events.ForgetAsked(1, "a", "root"))
+        said = "a is in jobs.yaml; nothing is expected of it anyway"
+        assert {"reason": said} == world.replies[1].value
+
+
 def test_forget() -> None:
     """A person ends it for a job that is in no file, for good; not for one that is."""
     world = World(daily())
