@@ -107,9 +107,7 @@ class Daemon:
         live = bool(config.cron.get("live") and not self._other_cron)
         self._watches = _watches(paths, config, store, of_cron=live)
         self._job_files = JobFiles(self._watches, self._take_files, log)
-        self._reload = Reload(
-            self._watches, SettingsFile(paths.config, config), self._scheduler.catalog, self._reloaded
-        )
+        self._reload = Reload(self._watches, SettingsFile(paths, config), self._scheduler.catalog, self._reloaded)
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})
         self._lock_processes, self._path_triggers = LockProcesses(paths.run / "with-lock"), PathTriggers()
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)

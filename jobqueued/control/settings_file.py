@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from jobqueued.jobdir.inbox import Signature, signature_of
+from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.settings import Settings, read_settings
 
 
 class SettingsFile:
-    """The file at `path`, and the settings that were read of it at the start."""
+    """The file at `paths.config`, and the settings that were read of it at the start."""
 
-    def __init__(self, path: Path, in_force: Settings) -> None:
-        self._path, self._in_force = path, in_force
+    def __init__(self, paths: Paths, in_force: Settings) -> None:
+        self._paths, self._path, self._in_force = paths, paths.config, in_force
         self._signature: Signature | None = None
         self._problems: list[Problem] = []
 
@@ -32,5 +32,8 @@ class SettingsFile:
             return [problem._replace(message=f"{problem.message}; {stays}") for problem in problems]
         if settings == self._in_force:
             return []
-        remedy = "systemctl restart jobqueued (live runs go on)"
+        start = Paths.start_command(self._paths.run)
+        is_service = self._paths.run == Paths.system().run
+        restart = "systemctl restart jobqueued" if is_service else f"end it, and start it again with `{start}`"
+        remedy = f"{restart} (live runs go on)"
         return [Problem(str(self._path), 0, 0, "", f"was changed after the start; to follow it: {remedy}", "warning")]

@@ -13,6 +13,7 @@ from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.watch import SLICE, Watch
 from jobqueued.jobfile.reader import read_in_steps
 from jobqueued.loop import read_clocks
+from jobqueued.paths import Paths
 from jobqueued.settings import Settings
 from tests.support.host import Host
 
@@ -32,7 +33,7 @@ class TestReload:
             self.turn(watch, catalog, 0)
         complete: list[bool] = []
         reload = Reload(
-            Watches([watch]), SettingsFile(tmp_path / "none", Settings()), catalog, lambda: complete.append(True)
+            Watches([watch]), SettingsFile(Paths.under(tmp_path), Settings()), catalog, lambda: complete.append(True)
         )
         assert not reload.has_more
         file.write_text("jobs: {same: {command: a}, edited: {command: b}, new: {command: a}}")
@@ -60,7 +61,7 @@ class TestReload:
         watch, catalog = Watch(tmp_path, read_in_steps), Catalog()
         while watch.has_more:
             self.turn(watch, catalog, 0)
-        reload = Reload(Watches([watch]), SettingsFile(tmp_path / "none", Settings()), catalog, lambda: None)
+        reload = Reload(Watches([watch]), SettingsFile(Paths.under(tmp_path), Settings()), catalog, lambda: None)
         for file in files:
             file.unlink()
         watch.inbox.drain()
@@ -85,7 +86,7 @@ class TestReload:
         watch.inbox.relist()
         self.turn(watch, catalog, 0)
         file.unlink()
-        reload = Reload(Watches([watch]), SettingsFile(tmp_path / "none", Settings()), catalog, lambda: None)
+        reload = Reload(Watches([watch]), SettingsFile(Paths.under(tmp_path), Settings()), catalog, lambda: None)
         reload.begin(1)
         while not reload.has_more:
             self.turn(watch, catalog, 0)
