@@ -54,6 +54,11 @@ def _until(fields: Fields) -> str:
     return f" until {local_time(fields['until'])}" if fields.get("until") else ""
 
 
+def _notices(fields: Fields, number: str) -> str:
+    """``2 pings`` or ``1 notice``, by the target, which begins with the channel."""
+    return counted(fields[number], "ping" if fields["target"].startswith("ping ") else "notice")
+
+
 def _emitted(fields: Fields) -> str:
     runs = ", ".join(fields["runs"]) or "no job waits for it"
     return f"event {fields['name']} emitted by {fields['asked_by']}: {runs}"
@@ -221,12 +226,12 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "notice_failed": Entry(
         "error", "7be1d0c95f3a4a6cb82d4e7f1a9c0d35",
-        lambda f: f"{f['target']}: {counted(f['waiting'], 'notice')} can't be sent: {f['reason']};"
+        lambda f: f"{f['target']}: {_notices(f, 'waiting')} can't be sent: {f['reason']};"
         " see: jobqueuectl notify",
     ),
     "notice_given_up": Entry(
         "error", "c94f2a7d8e1b4b05a6d3f8e2b7c1059e",
-        lambda f: f"{f['target']}: {counted(f['count'], 'notice')} given up after {f['after']}: {f['reason']}",
+        lambda f: f"{f['target']}: {_notices(f, 'count')} given up after {f['after']}: {f['reason']}",
     ),
     "degraded": Entry("critical", "5b2e7f94c1d8436ab0f3d6e9a7c4185f", lambda f: f["text"]),
     "unsaved": Entry("warning", "2f9b60f5bec545069ed78914836694d6", lambda f: f["text"]),

@@ -200,6 +200,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "email ops@example.org: 1 notice can't be sent: connection refused; see: jobqueuectl notify",
     ),
     (
+        "notice_failed",
+        {"target": "ping https://hc.example.org/…", "reason": "connection refused", "waiting": 2},
+        "ping https://hc.example.org/…: 2 pings can't be sent: connection refused; see: jobqueuectl notify",
+    ),
+    (
         "notice_given_up",
         {"target": "email ops@example.org", "reason": "connection refused", "count": 2, "after": "3 days"},
         "email ops@example.org: 2 notices given up after 3 days: connection refused",
