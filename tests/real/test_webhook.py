@@ -237,6 +237,38 @@ class TestAnswer:
         )
         assert server.requests == []
 
+    @pytest.mark.parametrize("path", ["/redirect", "/redirects?followed=meant", "/answered/write", "/URL"])
+    def test_our_own_words(self, path: str) -> None:
+        """What the URL has hides nothing of what we say ourselves."""
+        with WebServer(answer("302 Found", Location="/x")) as server:
+            verdict = posted(server, path)
+        assert verdict == (
+            f"never {server.url}/… answered 302 Found, which sends us elsewhere; redirects are not followed: "
+            "write the URL that is meant"
+        )
+
+    @pytest.mark.parametrize(
+        ("path", "said", "shown"),
+        [
+            ("/SECX", "no hook /SECX, SECX! %2FSECX xSECX", "no hook /…, …! %2F… xSECX"),
+            ("/plain", "plain? plainly not /plain", "…? plainly not /…"),
+            ("/a/7/k?t=zz&on", "/a/7/k?t=zz&on; a 7 on zz t=zz; and t is no key", "/…; … … … … …; and t is no key"),
+            ("/x%2Dy", "x-y or x%2Dy", "… or …"),
+            ("/-/", "/-/ - that is all", "/…/ … that is all"),
+        ],
+    )
+    def test_however_short(self, path: str, said: str, shown: str) -> None:
+        """Of a path nothing is shown that its receiver says, be it ever so short, where it stands as a word."""
+        with WebServer(answer("500 X", said.encode())) as server:
+            assert f"later 0 {server.url}/… answered 500 X: {shown}" == posted(server, path)
+
+    def test_short_credentials(self) -> None:
+        """So it is with users, passwords and headers."""
+        with WebServer(answer("500 me", b"me has pw, not mepw, and Tk 7")) as server:
+            url = server.url.replace("://", "://me:pw@")
+            verdict = send(document("webhook", url, headers={"X-Key": "Tk 7"}))
+        assert f"later 0 {server.url} answered 500 …: … has …, not mepw, and …" == verdict
+
     @pytest.mark.parametrize("status", ["408 Timeout", "425 Too Early", "429 Too Many Requests", "500 X", "503 Busy"])
     def test_not_now(self, status: str) -> None:
         """They pass, after the time that the receiver wants, a day at most."""

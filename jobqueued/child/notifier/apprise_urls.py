@@ -32,7 +32,8 @@ def send(notice: Notice) -> None:
     logging.getLogger("apprise").addHandler(log)
     service = apprise.Apprise()
     if not service.add(url):
-        raise Never(f"apprise: this is no URL that it knows{log.said}; accepted: slack://…, ntfy://…, see apprise(1)")
+        said = f"this is no URL that it knows{notice.quoted(log.said)}"
+        raise Never(f"apprise: {said}; accepted: slack://…, ntfy://…, see apprise(1)")
     known = notice_text.values(notice)
     template = notice.setting("template", str, "")
     tail = str(known["tail"])[-_LONGEST_OUTPUT:]
@@ -40,4 +41,4 @@ def send(notice: Notice) -> None:
     kind = _TYPES[str(known["severity"])] if known["event"] != "recovery" else "SUCCESS"
     title = str(known["summary"])
     if not service.notify(body=text, title=title, notify_type=getattr(apprise.NotifyType, kind), body_format="text"):
-        raise Later(f"apprise: {url.partition('://')[0]}:// did not take it{log.said}")
+        raise Later(f"apprise: {url.partition('://')[0]}:// did not take it{notice.quoted(log.said)}")

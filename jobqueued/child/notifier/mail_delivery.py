@@ -58,13 +58,13 @@ def _by_smtp(notice: Notice, where: Address, message: bytes, sender: str, recipi
                 server.quit()
     except smtplib.SMTPRecipientsRefused as error:
         code, said = error.recipients[recipient]
-        raise _answer(where, code, said, f"{recipient}: ") from None
+        raise _answer(notice, where, code, said, f"{recipient}: ") from None
     except smtplib.SMTPResponseException as error:
-        raise _answer(where, error.smtp_code, error.smtp_error) from None
+        raise _answer(notice, where, error.smtp_code, error.smtp_error) from None
     except smtplib.SMTPNotSupportedError as error:
         raise Never(f"{where}: {error}") from None
     except smtplib.SMTPException as error:
-        raise Later(f"{where}: {error}") from None
+        raise Later(f"{where}: {notice.quoted(str(error))}") from None
     except OSError as error:
         raise network.trouble(where, error, notice.step) from None
 
@@ -101,6 +101,6 @@ def _start_tls(server: smtplib.SMTP, *, is_required: bool) -> None:
         server.ehlo_or_helo_if_needed()
 
 
-def _answer(where: Address, code: int, said: bytes | str, about: str = "") -> Later | Never:
+def _answer(notice: Notice, where: Address, code: int, said: bytes | str, about: str = "") -> Later | Never:
     text = said.decode(errors="replace") if isinstance(said, bytes) else said
-    return (Never if 500 <= code <= 599 else Later)(f"{where}: {about}{code} {text}")
+    return (Never if 500 <= code <= 599 else Later)(f"{where}: {about}{code} {notice.quoted(text)}")

@@ -15,7 +15,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 if __name__ == "__main__":  # started as a file, it is not in a package yet
@@ -34,9 +34,9 @@ def send(data: bytes) -> str:
     try:
         given = notice.read(data)
     except Never as error:
-        return _worded(error, ())
+        return _worded(error)
     verdict = _sent(given)
-    return "\n".join([*(f"{part} {_worded(error, given.secrets)}" for part, error in given.parts), verdict])
+    return "\n".join([*(f"{part} {_worded(error)}" for part, error in given.parts), verdict])
 
 
 def _sent(given: Notice) -> str:
@@ -45,9 +45,9 @@ def _sent(given: Notice) -> str:
         with _alarm(given.seconds):
             channel(given)
     except (Later, Never) as error:
-        return _worded(error, given.secrets)
+        return _worded(error)
     except OutOfTime as error:
-        return f"later 0 {_line(str(error), given.secrets)}"
+        return f"later 0 {_line(str(error))}"
     except MemoryError:
         return "later 0 the memory of a notifier does not suffice; attach less (attach_limit)"
     except Exception as error:  # what it says might be a secret
@@ -55,11 +55,11 @@ def _sent(given: Notice) -> str:
     return "sent"
 
 
-def _worded(verdict: Later | Never | None, secrets: Sequence[str]) -> str:
+def _worded(verdict: Later | Never | None) -> str:
     if verdict is None:
         return "sent"
     word = "never" if isinstance(verdict, Never) else f"later {verdict.seconds}"
-    return f"{word} {_line(str(verdict), secrets)}"
+    return f"{word} {_line(str(verdict))}"
 
 
 def _channel(name: str) -> Callable[[Notice], None]:
@@ -95,9 +95,7 @@ def _alarm(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _line(text: str, secrets: Sequence[str]) -> str:
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "…")
+def _line(text: str) -> str:
     line = printable(re.sub(r"\s+", " ", text)).strip() or "no reason is known"
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 

@@ -43,7 +43,8 @@ def address(notice: Notice, url: str, ports: Mapping[str, int]) -> Address:
     if not re.fullmatch("[!-~]+", url) or not host or port == 0 or parts.scheme not in ports:
         raise Never(f"{notice.channel}: this is no URL that it takes; accepted: {accepted}, in ASCII")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    for secret in (path.strip("/"), parts.username, parts.password):
+    asked = [value for pair in parts.query.split("&") for value in (pair, pair.partition("=")[2])]
+    for secret in (path.strip("/"), *parts.path.split("/"), *asked, parts.username, parts.password):
         notice.hide(secret or "")
     user, password = (unquote(text) if text else None for text in (parts.username, parts.password))
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -26,7 +26,7 @@ SECONDS, MOST_SECONDS = 45, 55
 _LARGEST_CREDENTIAL = 4096
 _ID = re.compile(r"[ !#-\[\]-~]{1,250}")
 _SHORTEST = 8
-"""Shorter words are no secrets, and to hide them would make riddles of messages."""
+"""What is shorter is hidden where it stands as a word only: within others it would make riddles of messages."""
 
 T = TypeVar("T")
 
@@ -96,7 +96,8 @@ class Event(TypedDict, total=False):
 class Notice(NamedTuple):
     """One event for one receiver; `id` is the same in each try.
 
-    `secrets` is all that no verdict may show; `parts` are the verdicts on what has its own, None: it is sent.
+    `secrets` is all that no verdict may show, even if a receiver says it; `parts` are the verdicts on what has its
+    own, None: it is sent.
     """
 
     id: str
@@ -139,8 +140,13 @@ class Notice(NamedTuple):
     def hide(self, text: str) -> None:
         """Let no verdict show a text, nor any longer word of it, as a URL or a header has them."""
         words = [word for word in re.split(r"[/?&=;,:@#\s]", text) if len(word) >= _SHORTEST]
-        whole = [text] * (len(text) >= _SHORTEST)
-        self.secrets.extend(each for piece in (*whole, *words) for each in (piece, unquote(piece)))
+        self.secrets.extend(each for piece in (text, *words) for each in (piece, unquote(piece)))
+
+    def quoted(self, text: str) -> str:
+        """The words of a receiver, or of a template, as verdicts may show them: without secrets."""
+        for secret in sorted(filter(str.strip, self.secrets), key=len, reverse=True):
+            text = text.replace(secret, "…") if len(secret) >= _SHORTEST else re.sub(_as_word(secret), "…", text)
+        return text
 
     def credential(self, name: str) -> str | None:
         """The secret in the file that a setting names; None: it names none."""
@@ -185,6 +191,12 @@ def read(data: bytes) -> Notice:
     if isinstance(target, list) and not (target and all(isinstance(word, str) for word in target)):
         raise Never("the notice's target is a list, but not of words")
     return Notice(given["id"], given["channel"], target, given["settings"], cast("Event", event), [], [])
+
+
+def _as_word(text: str) -> str:
+    """The pattern of a text where no letter or digit is beside it, but that of an escape such as %2F."""
+    before = r"(?:(?<![^\W_])|(?<=%[0-9A-Fa-f]{2}))" if text[0].isalnum() else ""
+    return f"{before}{re.escape(text)}" + r"(?![^\W_])" * text[-1].isalnum()
 
 
 def _credential(path: str) -> str:

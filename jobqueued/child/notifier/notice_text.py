@@ -61,7 +61,7 @@ def fill(template: str, notice: Notice, *, as_json: bool) -> str:
     try:
         return templates.fill(template, values(notice), as_json=as_json)
     except templates.Flaw as error:
-        raise Never(f"template: {error}") from None
+        raise Never(f"template: {templates.Flaw(notice.quoted(error.found), error.accepted)}") from None
 
 
 def command(event: Event) -> str:

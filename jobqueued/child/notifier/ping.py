@@ -35,7 +35,7 @@ def send(notice: Notice) -> None:
                 connection = _connection(notice, where)
             try:
                 response = _answer(notice, connection, where, ping)
-                webhook.judge(where, response)
+                webhook.judge(notice, where, response)
             except (Later, Never) as verdict:
                 if response.status >= _AWAY:
                     raise

@@ -111,7 +111,7 @@ def _follow(pid: int, reading: int, notice: Notice, program: str) -> Ended:
             os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
-    said = f": {line}" if (line := last_line(tail)) else ""
+    said = f": {notice.quoted(line)}" if (line := last_line(tail)) else ""
     if code < 0:
         raise Later(f"{program} was ended by signal {-code} ({signal_name(-code)}){said}")
     return Ended(code, said)

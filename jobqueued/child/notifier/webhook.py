@@ -48,7 +48,7 @@ def send(notice: Notice) -> None:
     try:
         with contextlib.closing(connection):
             connection.request("POST", path, content, {**headers, "Connection": "close"})
-            judge(where, connection.getresponse())
+            judge(notice, where, connection.getresponse())
     except HTTPException as error:
         raise Later(f"{where}: no answer that is HTTP: {type(error).__name__}") from None
     except OSError as error:
@@ -130,15 +130,15 @@ def _connection(notice: Notice, where: Address) -> tuple[HTTPConnection, str]:
     return plain, f"{where.origin}{where.path}" if url else where.path
 
 
-def judge(where: Address, response: HTTPResponse) -> None:
+def judge(notice: Notice, where: Address, response: HTTPResponse) -> None:
     """Return if it was taken."""
     status = response.status
     if 200 <= status < 300:
         return
-    said = f"{where} answered {status} {response.reason}".rstrip()
+    said = f"{where} answered {status} {notice.quoted(response.reason)}".rstrip()
     if 300 <= status < 400:
         raise Never(f"{said}, which sends us elsewhere; redirects are not followed: write the URL that is meant")
-    said += "".join(f": {line}" for line in _first_line(response))
+    said += "".join(f": {notice.quoted(line)}" for line in _first_line(response))
     if status in _PASSING or status >= 500:
         raise Later(said, wait(response.headers.get("Retry-After", ""), datetime.now(UTC)))
     remedy = _REMEDIES.get(status)
