@@ -68,9 +68,9 @@ def _once(pairs: list[tuple[str, Any]]) -> Telemetry:
 
 
 def _shown(value: Any) -> Any:
-    """The value with its texts as every reader of records takes them."""
+    """The value with its texts as every reader of records takes them; Refused: two keys become one by that."""
     if isinstance(value, dict):
-        return {showable(name): _shown(item) for name, item in value.items()}
+        return _once([(showable(name), _shown(item)) for name, item in value.items()])
     if isinstance(value, list):
         return [_shown(item) for item in value]
     return showable(value) if isinstance(value, str) else value

@@ -57,6 +57,7 @@ def test_taken(output: bytes, expected: dict[str, Any]) -> None:
         (b'{"a": 18446744073709551616}', "found a number of 20 digits"),
         (b'{"a": %s}' % (b"9" * 5000), "said a number of thousands of digits"),
         (b'{"a": 1, "b": {"c": 1, "c": 2}}', 'said the key "c" twice'),
+        (rb'{"a": [{"\u0000": 2, "\ud800": 3}]}', 'said the key "\\ufffd" twice'),
         (b'{"a":' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1), f"found more than {DEEPEST} levels"),
         (b"[" * 30_000 + b"]" * 30_000, "in one another without end"),
         (b'{"a": "%s"}' % (b"x" * MOST), "said more than 65,536 bytes"),
