@@ -49,13 +49,14 @@ class Hooks:
         self._sample_at = [NEVER] * len(self._hooks)
         self._waiting: deque[tuple[int, str]] = deque()
         self._told: tuple[int, str] | None = None
+        self._told_last = -1
         self._keeper = hook.Keeper(-1, -1)
         self._until = NEVER
         self._answer = b""
         self._given_up = ""
         self._final: Record | None = None
         self._failures: dict[int, tuple[str, str]] = {}
-        self._failed, self._left_out = Counter[int](), Counter[int]()
+        self._failed, self._left_out = Counter[int](), Counter[tuple[int, int]]()
 
     def __bool__(self) -> bool:
         """True where there are any."""
@@ -77,7 +78,7 @@ class Hooks:
                 every = self._hooks[index]["every"]
                 self._sample_at[index] = at + every * ((now - at) // every + 1)
                 if (index, SAMPLE) in (self._told, *self._waiting):
-                    self._left_out[index] += 1
+                    self._left_out[index, self._told_last] += 1
                 else:
                     self._waiting.append((index, SAMPLE))
         self._go_on()
@@ -139,8 +140,10 @@ class Hooks:
                 more = self._failed[index] - 1
                 often = f" (and {counted(more, 'more failure')})" * bool(more)
                 yield failed(each["name"], *failure) + often
-            if count := self._left_out[index]:
-                yield failed(each["name"], SAMPLE, f"not told {counted(count, 'time')}, as it was still busy")
+            if held_up := {by: count for (whom, by), count in self._left_out.items() if whom == index}:
+                busy = " or ".join("it" if by == index else self._hooks[by]["name"] for by in held_up)
+                times = counted(sum(held_up.values()), "time")
+                yield failed(each["name"], SAMPLE, f"not told {times}, as {busy} was still busy")
         if self._given_up:
             yield f"its telemetry hooks were cut short: {self._given_up}"
 
@@ -161,7 +164,7 @@ class Hooks:
             except OSError as error:
                 self._note(index, moment, f"could not be started: {error.strerror}")
                 continue
-            self._told, self._answer = (index, moment), b""
+            self._told, self._told_last, self._answer = (index, moment), index, b""
             self._until = time.monotonic() + each["timeout"] + PATIENCE
             self._loop.on(self._keeper.answer, self._hear)
         self._set()

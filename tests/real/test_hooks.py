@@ -8,12 +8,13 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from jobqueued.child import hook as hook_module
 from jobqueued.child import hooks, wire
+from jobqueued.child.control_socket import Loop
 from jobqueued.child.shutdown import Shutdown
 from jobqueued.ctl.offline import find_record
 from jobqueued.model import SECOND, Claim, Job, RunId
@@ -147,6 +148,25 @@ def test_samples_that_are_left_out(pool: Pool) -> None:
     assert "x\n" == (pool.root / "told").read_text()
     (warning,) = document["warnings"]
     assert "sample: not told 1 time, as it was still busy" in warning
+
+
+def test_who_holds_up_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waits for another while its samples are due is not called busy: the warning names the other."""
+    answer, writing = os.pipe()
+    monkeypatch.setattr(hook_module, "told", lambda *_: hook_module.Keeper(-1, answer))
+    every: dict[str, Any] = {"at": ["sample"], "every": 1.0, "timeout": 10.0}
+    order: Any = {"hooks": [{"name": "slow", **every}, {"name": "fast", **every}], "record": {}}
+    nothing, record = cast("Any", None), cast("Any", dict)
+    them = hooks.Hooks("job@1.1", order, -1, Loop(nothing), nothing, record)
+    them.begin(0)
+    for second in range(1, 4):
+        them.look(second)
+    assert [
+        "telemetry hook slow, sample: not told 2 times, as it was still busy",
+        "telemetry hook fast, sample: not told 2 times, as slow was still busy",
+    ] == list(them.warnings())
+    for descriptor in (answer, writing):
+        os.close(descriptor)
 
 
 def test_the_end_is_in_the_record_file_first(pool: Pool) -> None:
