@@ -98,7 +98,8 @@ class Hooks:
             self._loop.turn(min(self.at, linger_at) - time.monotonic())
             if time.monotonic() >= linger_at and self._told is not None:
                 linger_at = NEVER
-                audience.stopping(f"it is over ({verdict(record)}), and its telemetry hooks are told")
+                over = f"it is over ({verdict(record)}), and its telemetry hooks are told"
+                audience.stopping(f"{over}; to end them: jobqueuectl stop {record['run']}")
                 atomic_file.sync(path)
             self.look(time.monotonic())
 

@@ -252,9 +252,9 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
   unsaved: ?string
 )
 
-# Why a run has not started, or how it has ended: reasons for people; missing, the claims not granted, each {resource,
-# mode, units, capacity, holders: {run, mode, units, since, held, ends_by, lingers}}; lingers says what may live of a
-# holder whose supervisor is gone; ahead, the runs that go first and want the same, and behind,
+# Why a run has not started, why it is stopping, or how it has ended: reasons for people; missing, the claims not
+# granted, each {resource, mode, units, capacity, holders: {run, mode, units, since, held, ends_by, lingers}}; lingers
+# says what may live of a holder whose supervisor is gone; ahead, the runs that go first and want the same, and behind,
 # the one for which its claims are reserved; effective_priority by now, which grows by points each every seconds, and
 # growth, the same for people; expected, when it is likely to start; late, of one that is late, by how much. Give either
 # run or job. Of a job why is null, and runs has the same of its first 10 runs that wait to start; more is how many

@@ -210,12 +210,12 @@ class Methods:
         return document
 
     def _so_far(self, run: Run) -> Record:
-        begun = self._begun(run)
+        begun, is_live = self._begun(run), run.state in LIVE
         return {
             **begun, "output": record_files.found_output(self._logs, run.id) or begun["output"],
             "usage": None,
-            "holds": views.holds(run) if run.state in LIVE else [],
-            "waits_for": self._scheduler.explain(run.id, self._now())["reasons"],
+            "holds": views.holds(run) if is_live else [],
+            "waits_for": [] if is_live else self._scheduler.explain(run.id, self._now())["reasons"],
         }  # fmt: skip
 
     def _begun(self, run: Run) -> Record:

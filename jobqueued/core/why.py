@@ -34,7 +34,9 @@ Why = dict[str, Any]
 
 
 def explain(state: SchedulerState, name: RunId, now: Now) -> Why:
-    """All of it as the interface has it (`interface.INTERFACE`); `reasons` says it in words, and is [] for a live run.
+    """All of it as the interface has it (`interface.INTERFACE`); `reasons` says it in words.
+
+    Those of a live run say why it is stopping, and are [] where it is not.
 
     KeyError: no such run, or it has ended.
     """
@@ -62,6 +64,8 @@ def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now)
         return why | {"reasons": [_delayed(run, state[name.job].delayed[name].cause, now)]}
     if run.state is RunState.WAITING:
         return why | _of_waiting(state, run, ordered, now)
+    if run.state is RunState.STOPPING and run.reason:
+        return why | {"reasons": [run.reason]}
     return why
 
 

@@ -23,7 +23,8 @@ def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
     Shows what the run lacks, who holds it and since when, the runs that go first and want the same, its priority by now
     and how it grows, the dependency it waits for, and its expected start, provided that every run takes as long as its
     job usually does and that none arrives that goes first.  Of a run that is late, waiting or live, it is told by how
-    much.  Of the runs of JOB the first 10 are explained, and the others counted; if none waits, it is told why.
+    much; of one that is stopping, why.  Of the runs of JOB the first 10 are explained, and the others counted; if none
+    waits, it is told why.
 
     \b
     Examples:

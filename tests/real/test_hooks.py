@@ -383,11 +383,14 @@ def test_supervisor_and_launcher_die_meanwhile(hosted: Host) -> None:
 
 
 def test_it_is_said_why_it_is_not_over(hosted: Host) -> None:
-    """A run that is over but for its hooks says so, and whoever stops it has its end at once."""
+    """A run that is over but for its hooks says so with the remedy, and whoever stops it has its end at once."""
     run = told(hosted)
     wait_for(lambda: hosted.said("run_stopping"))
     (line,) = hosted.said("run_stopping")
-    assert "it is over (exit code 7), and its telemetry hooks are told" in json.dumps(line)
+    reason = f"it is over (exit code 7), and its telemetry hooks are told; to end them: jobqueuectl stop {run}"
+    assert reason in json.dumps(line)
+    why, record = hosted.call("Why", run=run)["why"], hosted.call("Show", run=run)["record"]
+    assert ("stopping", [reason], []) == (why["state"], why["reasons"], record["waits_for"])
     hosted.call("Stop", run=run)
     record = hosted.wait(run)
     assert ("failed", 7, {}) == (record["state"], record["exit_code"], record["telemetry"])

@@ -23,6 +23,7 @@ def test_a_live_run_is_told_and_is_stopping_until_it_has_ended() -> None:
     assert reply(world, "job@1") == (None, {"state": "stopping"})
     run = world.scheduler.runs[RunId("job", 1)]
     assert (run.state, run.reason, world.stopped) == ("stopping", "stopped by root", ["job@1"])
+    assert world.scheduler.explain(run.id, world.now)["reasons"] == ["stopped by root"]
     assert world.states() == {"job@1": "stopping", "next@1": "waiting"}
     world.pass_time(5)
     assert world.states() == {"job@1": "killed", "next@1": "succeeded"}
