@@ -167,10 +167,10 @@ class Attempt:
 
     def _tell_hooks(self, document: Record) -> None:
         """Let the hooks know of the end, once the record file has it: whatever becomes of them, or us, it is known."""
-        path = self._write_record(document) if self._marks.are_there() else ""
+        path = self._write_record(self._hooks.interim(document))
         if path:
             self._be_there()
-            self._hooks.see_off(document, path, self._audience)
+            self._hooks.see_off(document, path, self._write_record, self._audience)
         else:
             self._hooks.give_up("its record file can't be written")
         self._draft.warnings += self._hooks.warnings()
@@ -385,7 +385,8 @@ class Attempt:
         return draft.finished(state, reason, facts, self._output, over=over)
 
     def _write_record(self, document: Record) -> str:
-        return "" if document["state"] == UNSTARTED else record.write(self._order, document)
+        there = document["state"] != UNSTARTED and self._marks.are_there()
+        return record.write(self._order, document) if there else ""
 
     def _mark_end(self, document: Record) -> None:
         """R/ended holds the record too: it is what the scheduler takes in, be the log directory writable or not."""

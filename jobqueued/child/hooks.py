@@ -12,6 +12,7 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from jobqueued.child import atomic_file, hook, tree
 from jobqueued.child.account import NEVER
@@ -28,6 +29,7 @@ PATIENCE = 5.0
 _MOMENT = 1.0
 """Seconds for which they may be told of an end as if that took no time."""
 _CHUNK = 1 << 16
+_INTERIM = "this was written before its telemetry hooks were through: what they said later is missing"
 
 
 class Hooks:
@@ -83,11 +85,22 @@ class Hooks:
                     self._waiting.append((index, SAMPLE))
         self._go_on()
 
-    def see_off(self, record: Record, path: str, audience: Audience) -> None:
+    def interim(self, record: Record) -> Record:
+        """The record of an attempt that is over, as its file has it while they are told, or for good if we die."""
+        warnings = [*record["warnings"], *self.warnings()]
+        if not self._given_up and (self._told is not None or any(END in each["at"] for each in self._hooks)):
+            warnings.append(_INTERIM)
+        *before, attempt = record["attempts"]
+        attempts = [*before, {**attempt, "warnings": warnings}]
+        return cast("Record", {**record, "telemetry": self.telemetry, "warnings": warnings, "attempts": attempts})
+
+    def see_off(self, record: Record, path: str, write: Callable[[Record], str], audience: Audience) -> None:
         """It is over: those who wait to be told of a start are, and all that want it, of the end; until all are done.
 
-        If that takes longer than a moment, the audience hears why, and the record file is made durable.
+        `write` puts into the record file (`path`) what each of them has said before the next is told.  If all of it
+        takes longer than a moment, the audience hears why, and the file is made durable, then and at each later write.
         """
+        written = self.telemetry
         self._final = record
         self._sample_at = [NEVER] * len(self._hooks)
         self._waiting = deque(one for one in self._waiting if one[1] == START)
@@ -101,6 +114,10 @@ class Hooks:
                 over = f"it is over ({verdict(record)}), and its telemetry hooks are told"
                 audience.stopping(f"{over}; to end them: jobqueuectl stop {record['run']}")
                 atomic_file.sync(path)
+            if self._waiting and self.telemetry is not written:
+                written = self.telemetry
+                if write(self.interim(record)) and linger_at == NEVER:
+                    atomic_file.sync(path)
             self.look(time.monotonic())
 
     def give_up(self, why: str) -> None:

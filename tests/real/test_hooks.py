@@ -181,7 +181,39 @@ def test_the_end_is_in_the_record_file_first(pool: Pool) -> None:
     assert [] == document["warnings"]
     first = json.loads((pool.root / "found").read_bytes())
     assert ("failed", 5) == (first["state"], first["exit_code"])
-    assert document == {**first, "telemetry": {}}
+    assert document == {**first, "warnings": [], "attempts": document["attempts"]}
+
+
+def test_what_was_said_is_in_the_record_file_first(pool: Pool) -> None:
+    """While one is told of the end, the record file has what was said before, and that something may be missing."""
+    record, mark = pool.root / "logs" / "job" / "1.json", pool.root / "job@1.1" / wire.TELEMETRY
+    started = hook("""[ $JOBQUEUE_HOOK = start ] || exit 3; echo '{"begun": 1}'""", ("start", "end"))
+    first = hook(f"""cat {record} >{pool.root}/first; echo '{{"rows": 7}}'""")
+    second = hook(f"cat {record} >{pool.root}/second")
+    document = run(pool, f"until [ -e {mark} ]; do sleep 0.01; done", started, first, second)[1]
+    (failure,) = document["warnings"]
+    for name, telemetry, failures in (("first", {"begun": 1}, []), ("second", {"begun": 1, "rows": 7}, [failure])):
+        found = json.loads((pool.root / name).read_bytes())
+        missing = "this was written before its telemetry hooks were through: what they said later is missing"
+        assert ("succeeded", telemetry, [*failures, missing]) == (found["state"], found["telemetry"], found["warnings"])
+        assert found["warnings"] == found["attempts"][-1]["warnings"]
+    assert {"begun": 1, "rows": 7} == document["telemetry"]
+
+
+@pytest.mark.parametrize("at", [START, END], ids=["started", "at the end"])
+def test_a_supervisor_that_dies_at_the_end(tmp_path: Path, at: tuple[str, ...]) -> None:
+    """Who kills it while hooks are told of the end loses what they would have said from then on, and nothing else."""
+    pool = Pool(tmp_path)
+    hang = f"echo $$ >{tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 1000"
+    job = Job(id="job", command="true", telemetry_hooks=(hook("""echo '{"begun": 1}'""", at), hook(hang)))
+    pool.send(job)
+    wait_for((tmp_path / "pid").exists)
+    os.kill(pool.pid, signal.SIGKILL)
+    pool.close()
+    found = json.loads((tmp_path / "logs" / "job" / "1.json").read_bytes())
+    assert ("succeeded", {"begun": 1}) == (found["state"], found["telemetry"])
+    assert [hooks._INTERIM] == found["warnings"]
+    wait_for(lambda: gone(pool, "pid"), why="the hook was left alone")
 
 
 @pytest.mark.parametrize("at", [START, END], ids=["meanwhile", "at the end"])
@@ -321,6 +353,7 @@ jobs:
   slow:
     command: exit 7
     telemetry_hooks:
+      - {{command: 'echo "{{{{\\"begun\\": 1}}}}"', at: start}}
       - command: echo $$ >{root}/pid; until [ -e {root}/go ]; do sleep 0.02; done; echo '{{{{"rows":7}}}}'
         at: end
         timeout: 5m
@@ -364,7 +397,7 @@ def test_the_scheduler_dies_meanwhile(hosted: Host) -> None:
     wait_for(lambda: hosted.call("Status")["running"] == 1)
     (hosted.root / "go").touch()
     record = hosted.wait(run)
-    assert ("failed", 7, {"rows": 7}) == (record["state"], record["exit_code"], record["telemetry"])
+    assert ("failed", 7, {"begun": 1, "rows": 7}) == (record["state"], record["exit_code"], record["telemetry"])
 
 
 def test_supervisor_and_launcher_die_meanwhile(hosted: Host) -> None:
@@ -377,7 +410,7 @@ def test_supervisor_and_launcher_die_meanwhile(hosted: Host) -> None:
         if name != "jq-hook":
             os.kill(each, signal.SIGKILL)
     record = hosted.wait(run)
-    assert ("failed", 7) == (record["state"], record["exit_code"])
+    assert ("failed", 7, {"begun": 1}) == (record["state"], record["exit_code"], record["telemetry"])
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the hook was left alone")
     wait_for(lambda: not any(Path(f"/proc/{each}").exists() for each, name in names.items() if name == "jq-hook"))
 
@@ -393,7 +426,7 @@ def test_it_is_said_why_it_is_not_over(hosted: Host) -> None:
     assert ("stopping", [reason], []) == (why["state"], why["reasons"], record["waits_for"])
     hosted.call("Stop", run=run)
     record = hosted.wait(run)
-    assert ("failed", 7, {}) == (record["state"], record["exit_code"], record["telemetry"])
+    assert ("failed", 7, {"begun": 1}) == (record["state"], record["exit_code"], record["telemetry"])
     (ended,) = hosted.said("run_ended")
     assert "cut short" in json.dumps(ended)
 
