@@ -13,7 +13,7 @@ import click
 from jobqueued.child import unix_socket
 from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
-from jobqueued.ctl.terminal import localised
+from jobqueued.ctl.terminal import localised, moment
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.paths import Paths
 from jobqueued.text import printable
@@ -161,6 +161,8 @@ def _see_log(control: Path) -> str:
 
 def _refusal(reply: Message, control: Path) -> click.ClickException:
     name, parameters = reply["error"], reply.get("parameters", {})
+    if name == _NO_JOB and (it := removed(control).get(parameters["job"])):
+        return Refused(it)
     if name in (_NO_JOB, _NO_RUN) and (near := _nearest(name, parameters, control)):
         return Refused(near)
     if name in _REFUSALS:
@@ -168,6 +170,18 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
         return Refused(printable(localised(_REFUSALS[name].format_map(parameters))), error)
     remedy = "if its version is not that of jobqueuectl, restart it"
     return Unreachable(printable(f"the daemon answers {name} {parameters}"), remedy)
+
+
+def removed(control: Path) -> dict[str, str]:
+    """The jobs that are overdue and in no file, with a sentence of that; none if it can't be asked for."""
+    try:
+        found = [one for one in ask(control, "Status")["attention"] if one["kind"] == "overdue"]
+        known = {row["id"] for row in ask(control, "List")["jobs"]} if found else set()
+    except (Refused, Unreachable):
+        return {}
+    gone = {one["job"]: one["since"] for one in found if one["job"] not in known}
+    so = "{0} is in no job file, but overdue: it has not succeeded since {1}; if that is wanted: jobqueuectl forget {0}"
+    return {job: printable(so.format(job, moment(since))) for job, since in gone.items()}
 
 
 def _nearest(error: str, parameters: Message, control: Path) -> str:

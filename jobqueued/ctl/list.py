@@ -12,7 +12,7 @@ from rich.text import Text
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
-from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.client import Refused, Unreachable, ask, removed
 from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, print_values, styled
 from jobqueued.paths import Paths
 from jobqueued.text import printable
@@ -38,7 +38,7 @@ def list_jobs(
 
     NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run that has ended,
     ENDED its result.  STATUS also tells if a run of it is late, or if it is overdue: it has not succeeded for longer
-    than its `expect`.  If the host is on hold, this is said first.
+    than its `expect`.  If the host is on hold, this is said first; with --failed, which are overdue but in no file.
 
     While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.
@@ -61,8 +61,10 @@ def list_jobs(
         answer = _from_files(paths, down)
     answer["jobs"] = _chosen(answer["jobs"], names, set(tags), failed=failed)
     answer["jobs"].sort(key=_ORDERS[sort])
+    gone = _removed(paths, names) if not tags and (failed or not answer["jobs"]) else ""
     if names and not answer["jobs"]:
-        raise Refused(f"no such job: {printable(' '.join(names))}; see: jobqueuectl list")
+        raise Refused(gone or f"no such job: {printable(' '.join(names))}; see: jobqueuectl list")
+    click.echo(gone, err=True, nl=bool(gone))
     if as_json:
         print_json(answer)
         return
@@ -116,6 +118,12 @@ def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, fail
         and tags.issubset(job.get("tags", ()))
         and (not failed or job["status"] in _FAILED or any(map(job.get, _TROUBLES)))
     ]
+
+
+def _removed(paths: Paths, names: tuple[str, ...]) -> str:
+    """A line of each job with one of the names, if there are any, that is overdue though it is in no file."""
+    found = removed(paths.control).items()
+    return "\n".join(it for job, it in found if not names or any(fnmatchcase(job, name) for name in names))
 
 
 def rhythm(text: str) -> str:

@@ -655,6 +655,13 @@ def test_late_and_overdue(busy: Host) -> None:
     told = facts(ctl(busy, "show", "slow")[1])
     assert ("after 1 s", "1 run") == (told["late"], told["late now"])
     assert facts(ctl(busy, "show", "stays")[1])["overdue"].startswith("no success since ")
+    gone = rf"gone is in no job file, but overdue: it has not succeeded since {TIME} \(.*\)"
+    gone += "; if that is wanted: jobqueuectl forget gone\n"
+    assert re.fullmatch(gone, ctl(busy, "list", "--failed")[2])
+    for words in (["show", "gone"], ["why", "gone"], ["run", "gone"], ["list", "gone"], ["list", "g?ne", "--failed"]):
+        code, shown, told_of = ctl(busy, *words)
+        assert (1, "", True) == (code, shown, bool(re.fullmatch(f"Error: {gone}", told_of))), (words, told_of)
+    assert "" == ctl(busy, "list", "--failed", "stays")[2] == ctl(busy, "list", "--failed", "--tag", "x")[2]
     assert (0, "nothing is expected of gone any more\n", "") == ctl(busy, "forget", "gone")
     assert (1, True) == ((refused := ctl(busy, "forget", "stays"))[0], "take `expect` out there" in refused[2])
     assert (1, True) == ((refused := ctl(busy, "forget", "gone"))[0], "no such job: gone" in refused[2])
