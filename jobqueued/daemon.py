@@ -275,7 +275,7 @@ class Daemon:
         can_not_run = lambda job: bool(invalid(catalog[job])) if job in catalog else None  # noqa: E731
         self._notice_sender.reconcile(refused, can_not_run, self._scheduler.needs)
         if self._watches.complete:
-            self._notice_sender.retain(self._scheduler.all_told_of())
+            self._notice_sender.retain(self._scheduler.all_told_of)
 
     # what others are told
 

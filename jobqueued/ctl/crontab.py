@@ -18,7 +18,7 @@ from jobqueued.child.spool import LARGEST, NONE
 from jobqueued.crontabs.header import with_header, without_header
 from jobqueued.ctl.crontab_check import check, next_starts
 from jobqueued.ctl.crontab_edit import TEMPLATE, edit
-from jobqueued.ctl.crontab_spool import Failure, Owner, Table
+from jobqueued.ctl.crontab_spool import Failure, Owner, Table, no_crontab
 from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.text import printable
@@ -123,7 +123,7 @@ def _orphan(name: str, paths: Paths) -> str:
 def _read(table: Table, owner: Owner) -> tuple[bytes, str]:
     found, stamp = table.read()
     if stamp == NONE:
-        raise Failure(f"no crontab for {owner.name}")
+        raise Failure(no_crontab(owner))
     return found, stamp
 
 
@@ -146,14 +146,14 @@ def _remove(table: Table, owner: Owner, *, asks: bool) -> int:
         if answer[:1].lower() == "n":
             return 0
     if not table.remove():
-        raise Failure(f"no crontab for {owner.name}")
+        raise Failure(no_crontab(owner))
     return 0
 
 
 def _edit(table: Table, owner: Owner, paths: Paths) -> int:
     found, stamp = table.read()
     if stamp == NONE:
-        _tell(f"no crontab for {owner.name} - using an empty one")
+        _tell(f"{no_crontab(owner)} - using an empty one")
         found = TEMPLATE.encode()
 
     def install(edited: bytes, file: str) -> bool:

@@ -127,13 +127,13 @@ class Notices:
                 commands.append(SaveIncident(subject, None))
         return commands
 
-    def retain(self, jobs: Iterable[Job]) -> list[Command]:
-        """Let go what waits for receivers that no file names any more; `jobs` are all that there are."""
+    def retain(self, jobs: Callable[[], Iterable[Job]]) -> list[Command]:
+        """Let go what waits for receivers that no file names any more; `jobs` finds all, asked if anything waits."""
         if self.outbox.is_idle and self.pings.is_idle:
             return []
         named = {target for rule in self._rules for target in rule.notify.targets()}
         checks = set[Target]()
-        for job in jobs:
+        for job in jobs():
             named.update(job.notify.targets())
             checks |= {job.ping.target} if job.ping is not None else set()
         return [*self.outbox.retain(named), *self.pings.retain(checks)]

@@ -34,7 +34,7 @@ class NoticeSender(Source):
         self._clocks = clocks
         self._heard: list[Happening] = []
         self._decided: list[Command] = []
-        self._jobs: Iterable[Job] | None = None
+        self._jobs: Callable[[], Iterable[Job]] | None = None
         """All that there are, once that is known."""
         self._parts: dict[int, dict[int, str]] = {}
         """The verdicts on the pings of a batch, as far as they have come."""
@@ -101,8 +101,8 @@ class NoticeSender(Source):
         """End the incidents that ended while nobody looked; the arguments are those of Notices.reconcile."""
         self._decided += self._notices.reconcile(refused, invalid, lasts, self._clocks().wall)
 
-    def retain(self, jobs: Iterable[Job]) -> None:
-        """Let go what waits for receivers that are in no file any more; `jobs` are all, now and later."""
+    def retain(self, jobs: Callable[[], Iterable[Job]]) -> None:
+        """Let go what waits for receivers that are in no file any more; `jobs` finds all, now and later."""
         self._jobs = jobs
         self._decided += self._notices.retain(jobs)
 
