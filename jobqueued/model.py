@@ -18,6 +18,7 @@ from jobqueued.child.instants import to_text as to_text  # noqa: PLC0414 (a word
 from jobqueued.filenames import file_name
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify, Ping
 from jobqueued.telemetry import TelemetryHook
+from jobqueued.users import Owner
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -27,6 +28,7 @@ DAY = 24 * HOUR
 UNBOUNDED = 1 << 62
 """More than there will ever be."""
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
+RECORD_VERSION = 1
 HIDDEN = "***"  # a secret, as those are told it who may know no more
 CommandLine = str | tuple[str, ...]
 """A text for the shell, or a program and its arguments."""
@@ -166,7 +168,8 @@ class Job:
     """A definition: what to run, when, under which rules.  `keys.JOB_KEYS` documents the fields of the same name.
 
     `triggers` are the compiled form of all that the clock does, `offset` (ns) is the job's own part of `spread`;
-    without `escalation` the host's counts; `file` and `line` say where it was defined; `asks_pam`: PAM may refuse it.
+    without `escalation` the host's counts; `file` and `line` say where it was defined; `asks_pam`: PAM may refuse it;
+    `owner`: the user who put it here, None: root.
     """
 
     id: str
@@ -185,6 +188,7 @@ class Job:
     offset: int = 0
     description: str = ""
     shell: str = "/bin/sh"
+    owner: Owner | None = None
     user: str | None = None
     working_directory: str | None = None
     group: str | None = None
@@ -394,6 +398,3 @@ class Run:
     def attempt_name(self) -> str:
         """The name of the live attempt's directory R: ``backup@142.2``."""
         return file_name(f"{self.id}.{self.attempt}")
-
-
-RECORD_VERSION = 1

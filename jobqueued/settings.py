@@ -18,8 +18,9 @@ from jobqueued.model import CORE, CPU, DAY, MEMORY, Escalation
 from jobqueued.notify import Heartbeat, Rule
 from jobqueued.problem import Problem
 from jobqueued.timing.schedule import LEAPING
+from jobqueued.users import UserLimits
 
-_ONE_A_MINUTE = Escalation()
+_ONE_A_MINUTE, _AS_USUAL = Escalation(), UserLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Settings:
     heartbeat: Heartbeat | None = None
     metrics: dict[str, str] = field(default_factory=dict)
     cron: dict[str, bool] = field(default_factory=dict)
+    users: UserLimits = _AS_USUAL
 
     @property
     def calm(self) -> int:
@@ -99,8 +101,10 @@ def capacity(config: Settings, cores: int, memory: int) -> dict[str, int]:
 
 def limits_of(config: Settings, host: str, cpus: list[int], memory: int) -> HostLimits:
     """The limits of a host of this name, with CPUs of these numbers and so many bytes of memory."""
-    resources = capacity(config, len(cpus), memory)
-    return HostLimits(host, config.max_running, resources, tuple(cpus), config.escalation, config.calm, machine_id())
+    return HostLimits(
+        host, config.max_running, capacity(config, len(cpus), memory), tuple(cpus), config.escalation, config.calm,
+        machine_id(), config.users.live,
+    )  # fmt: skip
 
 
 def read_settings(path: Path, daemon: int | None = None) -> tuple[Settings, list[Problem]]:
@@ -124,6 +128,8 @@ def read_settings(path: Path, daemon: int | None = None) -> tuple[Settings, list
     values, refusals = read_settings_tree(tree) if tree is not None else ({}, [])
     if "retention" in values:
         values["retention"] = Retention(**values["retention"])
+    if "users" in values:
+        values["users"] = UserLimits(**values["users"])
     errors = [problem for problem in problems if problem.severity == "error"]
     return Settings(**values), [*errors, *(refusal.problem(str(path)) for refusal in refusals)]
 

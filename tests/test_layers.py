@@ -26,14 +26,14 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "vocabulary": [
-        "text", "problem", "notify", "telemetry", "filenames", "model", "accounts", "saved", "events", "commands",
+        "text", "problem", "notify", "telemetry", "filenames", "users", "model", "accounts", "saved", "events", "commands",
         "circles", "catalog", "source",
     ],
     "timing": ["crontab", "cronexpr", "schedule", "catch_up", "due_times"],
     "jobfile": [
         "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
-        "settings_keys", "reader", "oddities", "schema",
+        "user_keys", "settings_keys", "reader", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",
@@ -42,7 +42,7 @@ WINGS: dict[str, list[str]] = {
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual", "recollection",
-        "timers", "patience", "job_state", "agenda", "changes", "scheduler_state", "turn", "lateness", "expectation",
+        "timers", "patience", "job_state", "agenda", "changes", "scheduler_state", "invariants", "turn", "lateness", "expectation",
         "dependencies", "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences",
         "jobs", "lock_clients", "attempts", "forecast", "why", "attention", "scheduler", "trace",
     ],

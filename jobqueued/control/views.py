@@ -42,7 +42,7 @@ _DURATIONS = (
     "dependency_timeout", "retry_delay", "retry_max_delay", "expect",
 )  # fmt: skip
 _INSTANTS = ("anchor", "at")
-_INTERNAL = ("triggers", "file", "line", "at_boot")
+_INTERNAL = ("triggers", "file", "line", "at_boot", "owner")
 
 
 def _moment(instant: int | None) -> str | None:

@@ -55,7 +55,7 @@ _Ends = list[tuple[int, Holder]]
 def _copied(state: SchedulerState, waiting: list[Holder], now: Now) -> tuple[Admission, _Ends]:
     """The queue as it is now, with these that wait only, and when (monotonic, ns) who holds claims is likely to end."""
     admission = state.admission
-    queue, ends = Admission(Locks(admission.locks.capacities)), list[tuple[int, Holder]]()
+    queue, ends = Admission(Locks(admission.locks.capacities), admission.most_of_a_user), list[tuple[int, Holder]]()
     for holder in admission.locks:
         queue.hold(holder, admission.locks.held(holder), admission.ends_at(holder), found=True)
         if isinstance(holder, RunId) and (end := _end(state, holder, now)) is not None:
@@ -77,9 +77,9 @@ def _is_faster(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _start(state: SchedulerState, queue: Admission, run: Holder, mono: int, ends: _Ends) -> None:
-    claims, _, bound, _ = queue.waiting.terms(run)
+    terms = queue.waiting.terms(run)
     queue.forget(run)
-    queue.hold(run, claims, None if bound is None else mono + bound)
+    queue.hold(run, terms.claims, None if terms.bound is None else mono + terms.bound)
     if isinstance(run, RunId) and (took := _usual(state, run.job)) is not None:
         heappush(ends, (mono + took, run))
 

@@ -21,3 +21,5 @@ class HostLimits(NamedTuple):
     """Under pressure only runs of at least this effective priority start."""
     machine: str = ""
     """The id of the host, by which others of the same name are told apart."""
+    most_of_a_user: int | None = None
+    """So many runs of a user's own jobs may be live."""

@@ -20,6 +20,7 @@ from jobqueued.core import (
     eligibility,
     expectation,
     host_hold,
+    invariants,
     jobs,
     lateness,
     lock_clients,
@@ -287,4 +288,4 @@ class Scheduler:
 
     def validate(self) -> None:
         """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
-        self._state.validate()
+        invariants.validate(self._state)

@@ -10,6 +10,7 @@ durable, once for each run and job.  So no decision can forget to save what it h
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -34,6 +35,7 @@ from jobqueued.queue.placement import Placed, Placement
 from jobqueued.queue.waiting import Terms
 from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing.due_times import DueTimes
+from jobqueued.users import share_of
 
 _PLAIN = least_claims(slots=False)
 
@@ -74,7 +76,7 @@ class SchedulerState:
         self.complete = False
         """Whether it is known which jobs there are: a file that can't be read yet, or has just gone, may have some."""
         slots = {} if limits.max_running is None else {SLOT: limits.max_running}
-        self.admission = Admission(Locks({**limits.resources, **slots}))
+        self.admission = Admission(Locks({**limits.resources, **slots}), limits.most_of_a_user)
         """The queue: exactly the runs in a `waiting` and the clients that have a ticket; its locks: the live runs, and
         the clients that have none."""
         self.placement = Placement(limits.resources, limits.cpus)
@@ -93,18 +95,21 @@ class SchedulerState:
         self._runs: dict[RunId, Run] = {}
         self.runs: Mapping[RunId, Run] = MappingProxyType(self._runs)
         """Every run before its end."""
+        self.unfinished = Counter[str]()
+        """How many there are of each user, by the user's share; "": of the host's jobs."""
         self.found: dict[str, dict[str, Run]] = {}
         """By job and key, the occurrences that R's or records alone tell of: they are not made due again."""
-        self._jobs: dict[str, JobState] = {}
+        self.jobs: dict[str, JobState] = {}
+        """The standing of each job id that was ever asked for."""
         self._terms: dict[str, Terms] = {}
         self._arrivals = 0
-        self._changes = Changes()
+        self.changes = Changes()
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
         """Take over what was kept: live runs have their claims back, others wait for their jobs to be read."""
         for job in saved:
-            self._jobs[job.job] = JobState(job)
-        self.noted = {name for name, state in self._jobs.items() if state.saved.is_noteworthy}
+            self.jobs[job.job] = JobState(job)
+        self.noted = {name for name, state in self.jobs.items() if state.saved.is_noteworthy}
         for run in sorted(runs, key=lambda run: run.arrival):
             self._arrivals = max(self._arrivals, run.arrival)
             if run.state is RunState.SKIPPED:
@@ -121,33 +126,35 @@ class SchedulerState:
 
     def __getitem__(self, job: str) -> JobState:
         """The state of a job id, heard of or not."""
-        if job not in self._jobs:
-            self._jobs[job] = JobState(SavedJob(job=job))
-        return self._jobs[job]
+        if job not in self.jobs:
+            self.jobs[job] = JobState(SavedJob(job=job))
+        return self.jobs[job]
 
     # what has to survive
 
     def take_saves(self) -> list[Save]:
         """Hand over what has changed since the last time and has to become durable."""
-        return self._changes.take(lambda job: self._jobs[job].saved)
+        return self.changes.take(lambda job: self.jobs[job].saved)
 
     def all_saves(self) -> list[Save]:
         """All that has to survive, changed or not, but what has ended."""
-        jobs = [SaveJob(state.saved) for state in self._jobs.values()]
+        jobs = [SaveJob(state.saved) for state in self.jobs.values()]
         return [*(SaveRun(run) for run in self.runs.values()), *jobs, SaveHold(self.hold)]
 
     def remember(self, job: str, **changes: Any) -> SavedJob:
         """Change what is saved of a job id."""
         state = self[job]
         state.saved = replace(state.saved, **changes)
-        self._changes.note_job(job)
+        self.changes.note_job(job)
         (self.noted.add if state.saved.is_noteworthy else self.noted.discard)(job)
         return state.saved
 
     def keep(self, run: Run) -> Run:
         """Change a run before its end, or add one."""
+        if run.id not in self._runs:
+            self.unfinished[share_of(run.id.job)] += 1
         self._runs[run.id] = run
-        self._changes.note_run(SaveRun(run))
+        self.changes.note_run(SaveRun(run))
         return run
 
     def change(self, run: Run, **changes: Any) -> Run:
@@ -161,24 +168,25 @@ class SchedulerState:
     def close(self, run: Run, record: Record) -> None:
         """End a run: with its record it is in no place any more."""
         self._let_go(run)
-        self._changes.note_run(SaveRun(run, record))
+        self.changes.note_run(SaveRun(run, record))
 
     def forget(self, run: Run, record: Record) -> None:
         """Forget a run that never started, as the record of another covers it."""
         self._let_go(run)
-        self._changes.note_run(ForgetRun(run.id, record))
+        self.changes.note_run(ForgetRun(run.id, record))
 
     def _let_go(self, run: Run) -> None:
         if run.id in self._runs:
             self._take_out(run.id)
             self.patience.end(run.id)
             del self._runs[run.id]
+            self.unfinished[share_of(run.id.job)] -= 1
             self.queue_stuck = False
 
     def hold_host(self, hold: Hold | None) -> None:
         """Let nothing new start on this host; None: let it start again."""
         self.hold = hold
-        self._changes.note_host(SaveHold(hold))
+        self.changes.note_host(SaveHold(hold))
         if hold is None:
             self.queue_stuck = False
         elif hold.until is not None:
@@ -186,7 +194,7 @@ class SchedulerState:
 
     def note_boot(self, boot: str) -> None:
         """Note that this boot of the host was noticed."""
-        self._changes.note_host(SaveBoot(boot))
+        self.changes.note_host(SaveBoot(boot))
 
     def name_of(self, holder: Holder) -> str:
         """Name for people who holds something."""
@@ -222,7 +230,7 @@ class SchedulerState:
             bound = None if job.timeout is None else job.timeout + job.kill_grace + OUTPUT_DRAIN
             claims = claims_of(job, slots=self.limits.max_running is not None)
             escalation = job.escalation or self.limits.escalation
-            found = self._terms[job.id] = Terms(claims, escalation, bound, job.drain)
+            found = self._terms[job.id] = Terms(claims, escalation, bound, job.drain, share_of(job.id))
         return found
 
     def wind(self, job: Job) -> None:
@@ -329,7 +337,7 @@ class SchedulerState:
     def admit(self, run: Run, now: Now) -> Run:
         """Take a run from the queue to the live ones, with all its claims and the units that it is given of them."""
         job = self.catalog[run.id.job]
-        claims, _, bound, _ = self.terms(job)
+        claims, _, bound, *_ = self.terms(job)
         placed = self.placement.choose(job.placement, claims, now.mono) if job.resources or job.locks else ()
         started = self.step(
             run, Step.ADMIT, attempt=max(1, run.attempt), claims=claims, placed=placed, reason=None,
@@ -363,36 +371,6 @@ class SchedulerState:
         state.delayed.pop(run, None)
         if run in state.due:
             state.due.remove(run)
-
-    # invariants
-
-    def validate(self) -> None:
-        """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
-        for name, state in self._jobs.items():
-            places = state.unfinished
-            assert len(places) == len(set(places)), f"{name}: a run in two places: {places}"
-            for place, runs in ((RunState.DUE, state.due), (RunState.WAITING, state.waiting)):
-                assert all(self.runs[run].state is place for run in runs), f"{name}: {runs} not {place}"
-            pausing = (RunState.WAITING, RunState.RETRYING)
-            assert all(self.runs[run].state in pausing for run in state.delayed), f"{name}: {state.delayed} not delayed"
-            assert all(self.runs[run].state in LIVE for run in state.live), f"{name}: {state.live} not live"
-            assert state.lingering.keys() <= state.live, f"{name}: {state.lingering} not live"
-            numbers = [run.number for run in places]
-            assert state.saved.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
-        assert set(self.runs) == {run for state in self._jobs.values() for run in state.unfinished}
-        clients = {name for name, client in self.lock_clients.items() if client.ticket}
-        waiting = {run for state in self._jobs.values() for run in state.waiting}
-        assert waiting | clients == set(self.admission.waiting)
-        assert not self._changes, "changes that nobody saves"
-        self._validate_claims()
-
-    def _validate_claims(self) -> None:
-        locks = self.admission.locks
-        live = [run for run in self.runs.values() if run.state in LIVE]
-        clients = [name for name, client in self.lock_clients.items() if not client.ticket]
-        assert set(locks) == {run.id for run in live} | set(clients), "claims outlive their runs"
-        assert all(locks.held(run.id) == run.claims for run in live), "a live run without its claims"
-        locks.validate()
 
 
 def _has_started(run: Run) -> bool:

@@ -135,13 +135,20 @@ def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now
     effective = admission.waiting.priority(run.id, now.mono)
     expected = expected_start(state, run.id, ordered, now)
     return {
-        "reasons": _words(state, missing, ahead, behind, effective, now),
+        "reasons": [*_of_user(state, terms.share), *_words(state, missing, ahead, behind, effective, now)],
         "growth": _growth(job, effective, points, every),
         "missing": missing, "ahead": list(map(state.name_of, ahead)), "behind": behind and state.name_of(behind.holder),
         "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
         "waited": run.age(now.wall) / SECOND,
         "expected": None if expected is None else to_text(expected),
     }  # fmt: skip
+
+
+def _of_user(state: SchedulerState, share: str) -> list[str]:
+    """Word that no more runs of a user may be live."""
+    if not state.admission.is_full(share):
+        return []
+    return [f"{counted(state.admission.most_of_a_user or 0, 'run')} of {share} are live, and no user may have more"]
 
 
 def _in_the_way(state: SchedulerState, claims: Claims, first: list[Holder]) -> list[Holder]:

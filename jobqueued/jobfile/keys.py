@@ -55,7 +55,7 @@ from jobqueued.model import CatchUp, Overlap
 _BYTES = optional(size("0", "1000000T"), "unlimited")
 _RATE = size("1K", "1000000T")
 
-_RESOURCE_LIMITS = table(
+RESOURCE_LIMITS = table(
     Key("cpu", CPU_AMOUNT, "", "CPU cores that the run may use at a time.", "0.5"),
     Key("memory", _RATE, "", "Memory that it may use, page cache included; beyond this it is killed.", "512M"),
     Key("memory_high", _RATE, "", "Memory that it may use before it is slowed down.", "400M"),
@@ -184,7 +184,7 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Leave processes alone that outlive the command, instead of stopping them.", "true"),
     ),
     "Limits and scheduling": table(
-        Key("resource_limits", section(_RESOURCE_LIMITS), "{}", "Limits on a run, enforced by the kernel.",
+        Key("resource_limits", section(RESOURCE_LIMITS), "{}", "Limits on a run, enforced by the kernel.",
             "{open_files: 4096, core: 0}"),
         Key("enforce", choice("required", "best_effort"), "best_effort",
             "Action if this host can't enforce a limit: `required` does not start the run.", "required"),

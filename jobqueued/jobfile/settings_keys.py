@@ -13,6 +13,7 @@ from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import FLAG, Key, integer, optional, scalar, size, table, text
 from jobqueued.jobfile.time_types import ZONE
 from jobqueued.jobfile.types import ANYTHING, mapping, one_or_more, read_keys, section
+from jobqueued.jobfile.user_keys import USERS
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, quoted
 
 
@@ -114,7 +115,8 @@ SETTINGS_KEYS = table(
     Key("metrics", section(_METRICS), "{}", "Metrics that are written to a file; by default none.",
         "{textfile: /var/lib/prometheus/node-exporter/jobqueued.prom}"),
     Key("cron", section(_CRON), "{}", "Cron's tables as jobs; see docs/moving-from-cron.md.", "{live: true}"),
-    Key("users", ANYTHING, "", "Users that may have job files of their own.", "{allow: all}", planned=True),
+    Key("users", section(USERS), "{}", "What users may do with jobs of their own; see docs/users.md.",
+        "{deny: ['@guests'], jobs: 20, live: 4, caps: {memory: 8G}}"),
     Key("fleet", ANYTHING, "", "The other hosts.", "{etcd: here}", planned=True),
 )  # fmt: skip
 

@@ -9,6 +9,8 @@ A lower run that needs what is reserved may still pass (backfill) if it has cert
 holders of that have.  Of a holder without `timeout` nobody knows when it ends: then there is no backfill, and after
 `drain` the reservation lapses for as long, lest one run stop the host (drains.py).  Before H, the latest such end, the
 holders have ended; the first that reserved starts by then, unless a higher one came.
+
+Of a user no more than `most_of_a_user` runs are live at a time.  One that waits for that alone reserves nothing.
 """
 
 from __future__ import annotations
@@ -17,16 +19,19 @@ from collections.abc import Iterator
 from heapq import heappop, heapreplace
 from typing import NamedTuple
 
-from jobqueued.model import Claim, Holder, LockClientId
+from jobqueued.model import Claim, Holder, LockClientId, RunId
 from jobqueued.queue.drains import Drains
 from jobqueued.queue.locks import SLOT, Claims, Locks
 from jobqueued.queue.waiting import Group, Head, Waiting
+from jobqueued.users import share_of
 
 OUTPUT_DRAIN = 2_000_000_000
 """How long a run may take from its last process's end to its record (ns)."""
 
 
 _SOMEBODY = LockClientId(0)
+USER = ":user"
+"""What a run lacks of whose user no more may be live, by its name among refusals."""
 
 
 class Reservation(NamedTuple):
@@ -58,8 +63,9 @@ def _conflict(one: Claim, other: Claim) -> bool:
 class Admission:
     """The queue, the lock manager, and when each live run has ended at the latest (monotonic, ns; None: unknown)."""
 
-    def __init__(self, locks: Locks) -> None:
+    def __init__(self, locks: Locks, most_of_a_user: int | None = None) -> None:
         self.locks, self.waiting = locks, Waiting()
+        self.most_of_a_user = most_of_a_user
         self._ends: dict[Holder, int | None] = {}
         self.drains = Drains()
         self.lapses: list[Lapse] = []
@@ -75,11 +81,23 @@ class Admission:
         """A run is live, with these claims."""
         self.locks.grant(run, claims, found=found)
         self._ends[run] = ends_at
+        self._count(run, 1)
 
     def release(self, run: Holder) -> None:
         """It is not any more."""
         self.locks.release(run)
         del self._ends[run]
+        self._count(run, -1)
+
+    def _count(self, run: Holder, change: int) -> None:
+        if share := share_of(run.job) if isinstance(run, RunId) else "":
+            self.waiting.live[share] += change
+            if not self.waiting.live[share]:
+                del self.waiting.live[share]
+
+    def is_full(self, share: str) -> bool:
+        """Tell whether no more runs of a user may be live."""
+        return bool(share) and self.most_of_a_user is not None and self.waiting.live[share] >= self.most_of_a_user
 
     def forget(self, holder: Holder) -> None:
         """Take it out of the queue, if it is there."""
@@ -98,12 +116,23 @@ class Admission:
         reserved = Locks(self.locks.capacities)
         self.reservations, self.lapses, self.look_at = [], [], None
         self.drains.begin(mono, self.waiting)
-        heads, granted = self.waiting.heads(mono), 0
+        heads, granted, passed_over = self.waiting.heads(mono), 0, False
         while heads and granted < limit:
-            run, group = heads[0][3], heads[0][5]
-            if least is not None and not group.reaches(least, heads[0][4], mono):
-                self._note_reaching(least, heads)
-                break
+            load, run, rank, group = heads[0][0], *heads[0][4:]
+            if load != self.waiting.load(group) and (anew := self.waiting.head(group, mono)) is not None:
+                heapreplace(heads, anew)  # another of this user's runs has just started
+                continue
+            if least is not None and not group.reaches(least, rank, mono):
+                passed_over = True
+                self._note_reaching(least, heads if not load else heads[:1])
+                if not load:
+                    break
+                heappop(heads)
+                continue
+            if self.is_full(group.terms.share):
+                self.refusals.setdefault(run, {})[USER] = None
+                heappop(heads)
+                continue
             if run in self.waiting and not self._may_start(group, reserved, mono):
                 self._refused(heappop(heads), reserved, mono)
                 continue
@@ -112,13 +141,13 @@ class Admission:
                 yield run
             following = self.waiting.head(group, mono)
             heapreplace(heads, following) if following is not None else heappop(heads)
-        self.drains.end(complete=not heads)
+        self.drains.end(complete=not (heads or passed_over))
         self._look_again(self.drains.look_at)
         if len(self._promises) > len(self.reservations):
             self._promises = {run: until for run, until in self._promises.items() if run in self.waiting}
 
     def _may_start(self, group: Group, reserved: Locks, mono: int) -> bool:
-        claims, _, bound, _ = group.terms
+        claims, bound = group.terms.claims, group.terms.bound
         if self.locks.missing(claims, reserved) is None:
             return True
         if bound is None or not self.reservations or self.locks.missing(claims) is not None:

@@ -3,10 +3,13 @@
 Effective priority = priority + points × waited ÷ every: exact, linear, without a cap.  Ties go by due time, then by
 arrival.  Runs on the same terms keep their order while they wait, so each group of them is a heap of its own, and only
 the heads of the groups have to be compared when time has passed.
+
+Runs of users go behind all others, whatever their priority; among users whoever has the fewest live runs goes first.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
@@ -19,13 +22,15 @@ class Terms(NamedTuple):
     """All that decides on a run's admission but its age and priority.
 
     `bound`: how long it takes at most (ns), until nothing of it is left; None: nobody knows.  `drain`: how long others
-    are held back for it, while it waits for one of which nobody knows.
+    are held back for it, while it waits for one of which nobody knows.  `share`: the user's whose run it is; "": the
+    host's.
     """
 
     claims: Claims
     escalation: Escalation
     bound: int | None
     drain: int
+    share: str = ""
 
 
 _Key = tuple[int, int, int, Holder]
@@ -59,8 +64,8 @@ class Group:
         return -(-(priority * every + rank) // points) if points else None
 
 
-Head = tuple[int, int, int, Holder, int, Group]
-"""What orders the first run of a group among those of the others, and its rank: of an instant, lowest first."""
+Head = tuple[int, int, int, int, Holder, int, Group]
+"""The order of the first run of a group among those of the others, and its rank: of an instant, lowest first."""
 
 
 class Waiting:
@@ -69,6 +74,13 @@ class Waiting:
     def __init__(self) -> None:
         self._groups: dict[Terms, Group] = {}
         self._places: dict[Holder, tuple[Group, _Key]] = {}
+        self.live: Counter[str] = Counter()
+        """The live runs of each user, by their share."""
+
+    def load(self, group: Group) -> int:
+        """The number that orders groups before all else: 0 for runs of the host, for a user's one more than that user's live."""
+        share = group.terms.share
+        return 1 + self.live[share] if share else 0
 
     def add(self, run: Holder, terms: Terms, priority: int, since: int, due: int, arrival: int) -> None:
         """Queue a run that has aged since `since` (monotonic, ns), or give a queued one its new place."""
@@ -91,7 +103,7 @@ class Waiting:
             key = heap[0]
             place = places.get(key[3])
             if place is not None and place[0] is group and place[1] == key:
-                return -group.effective(key[0], mono), key[1], key[2], key[3], key[0], group
+                return self.load(group), -group.effective(key[0], mono), key[1], key[2], key[3], key[0], group
             heappop(heap)
         self._groups.pop(group.terms, None)
         return None
@@ -110,12 +122,12 @@ class Waiting:
     def highest(self, mono: int) -> float | None:
         """The effective priority of the first of them at an instant; None: there is none."""
         heads = self.heads(mono)
-        return self.priority(heads[0][3], mono) if heads else None
+        return self.priority(heads[0][4], mono) if heads else None
 
-    def place(self, run: Holder, mono: int) -> tuple[int, int, int]:
+    def place(self, run: Holder, mono: int) -> tuple[int, int, int, int]:
         """The place of a run among the others at an instant, lowest first; KeyError: it is not here."""
         group, key = self._places[run]
-        return -group.effective(key[0], mono), key[1], key[2]
+        return self.load(group), -group.effective(key[0], mono), key[1], key[2]
 
     def terms(self, run: Holder) -> Terms:
         """The terms of a run; KeyError: it is not here."""
@@ -132,6 +144,7 @@ class Waiting:
     def only(self, runs: Iterable[Holder], drain: int) -> Waiting:
         """Copy the queue with some of its runs only, all of them with this `drain`."""
         some = Waiting()
+        some.live = self.live.copy()
         for run in runs:
             group, key = self._places[run]
             terms = group.terms._replace(drain=drain)

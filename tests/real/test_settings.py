@@ -187,10 +187,10 @@ BAD = {
     "to 36500d",
     "retention: {byte: 5}": "1:13: retention.byte: found an unknown key; accepted: 'bytes'",
     "max_runing: 5": "1:1: max_runing: found an unknown key; accepted: 'max_running'",
-    "users: {}": "1:1: users: found a key of a later version; accepted: the file without it",
+    "fleet: {}": "1:1: fleet: found a key of a later version; accepted: the file without it",
     "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention, max_use, "
     "keep_free, resources, reserve, escalation, pressure, operators, readers, notify, notifier, mail, "
-    "heartbeat, metrics, cron",
+    "heartbeat, metrics, cron, users",
     "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts",
     "resources: {gpu: 0}": "1:18: resources.gpu: found 0; accepted: a whole number from 1 to 1000000",
     "resources: {memory: 16}": "1:21: resources.memory: found 16; accepted: a size such as 512K, 512M or 2G, from 1K "

@@ -24,8 +24,8 @@ def order(waiting: Waiting, mono: int) -> list[RunId]:
     """The queue, taken head by head."""
     found = []
     while heads := waiting.heads(mono):
-        found.append(heads[0][3])
-        waiting.remove(heads[0][3])
+        found.append(heads[0][4])
+        waiting.remove(heads[0][4])
     return found
 
 
@@ -51,7 +51,7 @@ def test_any_history(acts: list[tuple[str, int, int, int, Escalation]]) -> None:
         else:
             first = min(model, key=lambda run: exactly(run, mono), default=None)
             heads = waiting.heads(mono)
-            assert first == (heads[0][3] if heads else None)
+            assert first == (heads[0][4] if heads else None)
         assert len(model) == len(waiting)
         assert (run in model) == (run in waiting)
     expected = sorted(model, key=lambda run: exactly(run, mono))
@@ -76,7 +76,7 @@ def test_an_old_place_is_void() -> None:
     waiting.add(moved, terms(), 9, 0, 0, 0)
     waiting.add(other, terms(), 5, 0, 0, 1)
     waiting.add(moved, terms(Escalation(2)), 1, 0, 0, 2)
-    assert other == waiting.heads(0)[0][3]
+    assert other == waiting.heads(0)[0][4]
     waiting.remove(other)
     waiting.add(other, terms(), 0, 0, 0, 3)
     assert [moved, other] == order(waiting, 0)

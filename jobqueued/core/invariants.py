@@ -1,0 +1,42 @@
+"""The invariants of the scheduler's state, which hold after every event."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.model import LIVE, RunState
+from jobqueued.users import share_of
+
+
+def validate(state: SchedulerState) -> None:
+    """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
+    for name, job in state.jobs.items():
+        places = job.unfinished
+        assert len(places) == len(set(places)), f"{name}: a run in two places: {places}"
+        for place, runs in ((RunState.DUE, job.due), (RunState.WAITING, job.waiting)):
+            assert all(state.runs[run].state is place for run in runs), f"{name}: {runs} not {place}"
+        pausing = (RunState.WAITING, RunState.RETRYING)
+        assert all(state.runs[run].state in pausing for run in job.delayed), f"{name}: {job.delayed} not delayed"
+        assert all(state.runs[run].state in LIVE for run in job.live), f"{name}: {job.live} not live"
+        assert job.lingering.keys() <= job.live, f"{name}: {job.lingering} not live"
+        numbers = [run.number for run in places]
+        assert job.saved.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
+    assert set(state.runs) == {run for job in state.jobs.values() for run in job.unfinished}
+    assert state.unfinished == Counter(share_of(run.job) for run in state.runs), "runs of users are miscounted"
+    clients = {name for name, client in state.lock_clients.items() if client.ticket}
+    waiting = {run for job in state.jobs.values() for run in job.waiting}
+    assert waiting | clients == set(state.admission.waiting)
+    assert not state.changes, "changes that nobody saves"
+    _validate_claims(state)
+
+
+def _validate_claims(state: SchedulerState) -> None:
+    locks = state.admission.locks
+    live = [run for run in state.runs.values() if run.state in LIVE]
+    clients = [name for name, client in state.lock_clients.items() if not client.ticket]
+    assert set(locks) == {run.id for run in live} | set(clients), "claims outlive their runs"
+    assert all(locks.held(run.id) == run.claims for run in live), "a live run without its claims"
+    of_users: Counter[str] = Counter(share for run in live if (share := share_of(run.id.job)))
+    assert state.admission.waiting.live == of_users, "live runs of users are miscounted"
+    locks.validate()

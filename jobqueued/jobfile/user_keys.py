@@ -1,0 +1,32 @@
+"""The key `users` of jobqueued.yaml: who may have jobs, and how much of what."""
+
+from __future__ import annotations
+
+from jobqueued.jobfile.keys import RESOURCE_LIMITS
+from jobqueued.jobfile.scalars import Key, choice, duration, integer, optional, size, table, text
+from jobqueued.jobfile.types import one_or_more, section
+
+_WHO = one_or_more(
+    text(
+        "the name of a user, or of a group with an @ before it", r"@?[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}"
+    ),
+    least=0,
+)
+PERMITS = (
+    "exclusive", "priority", "escalation", "nice", "oom_score_adj", "cpu_scheduling", "ionice", "groups", "notify",
+)  # fmt: skip
+"""Keys with which one job may burden or reach others, so that users have them only where the site permits."""
+CAPS = {name: key for name, key in RESOURCE_LIMITS.items() if name in ("cpu", "memory", "memory_high", "swap", "tasks")}
+USERS = table(
+    Key("allow", optional(_WHO, "all"), "all", "Users that may have jobs of their own.", "[alice, '@developers']"),
+    Key("deny", _WHO, "[]", "Users that may not, even if `allow` has them.", "['@guests']"),
+    Key("jobs", integer(0, 10_000), "100", "Jobs that a user may have in files.", "20"),
+    Key("interval", duration("1s", "1d"), "1m", "Shortest time between two starts of a job by the clock.", "10m"),
+    Key("live", integer(1, 100_000), "16", "Runs of a user that may be live at a time; others wait.", "4"),
+    Key("waiting", integer(1, 1_000_000), "10000", "Runs of a user that may wait.", "500"),
+    Key("logs", size("1M", "999T"), "1G", "Space for records and output of a user: beyond it the oldest go.", "200M"),
+    Key("calls", integer(1, 1_000_000), "20000", "Jobs that a user may add, change and submit in a minute.", "60"),
+    Key("permit", one_or_more(choice(*PERMITS), least=0), "[]", "Keys of job files that only root has otherwise.",
+        "[nice, notify]"),
+    Key("caps", section(CAPS), "{}", "Limits of all runs of a user together.", "{cpu: 2, memory: 8G, tasks: 500}"),
+)  # fmt: skip

@@ -1,0 +1,59 @@
+"""Users with jobs of their own: who they are, and what they may do on this host.
+
+A job of theirs is ``alice/backup``.  The name and the number are a user's identity, both: either may be somebody else's
+one day.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
+_TABLES = frozenset(("cron.d", "crontabs"))
+"""The first parts of ids that are of cron's tables."""
+_MINUTE = 60_000_000_000
+
+
+class Owner(NamedTuple):
+    """The user whose job it is, who put it here."""
+
+    uid: int
+    name: str
+
+    @property
+    def share(self) -> str:
+        """The first part of the ids of this user's jobs, and what their runs share among them: ``alice``, or ``u1000``.
+
+        The latter where the name could not stand in an id, or means something else there.
+        """
+        return self.name if _NAME.fullmatch(self.name) and self.name not in _TABLES else f"u{self.uid}"
+
+
+def share_of(job: str) -> str:
+    """The share of the user whose job has this id; "" where it is a job of the host's."""
+    share, slash, _ = job.partition("/")
+    return share if slash and share not in _TABLES else ""
+
+
+@dataclass(frozen=True, slots=True)
+class UserLimits:
+    """The key `users` of jobqueued.yaml: who may have jobs, and how much each of them.
+
+    `allow` and `deny` name users, and groups with an ``@``; None: all are allowed.  `interval` is the shortest between
+    two starts by the clock of one job (ns); `live` and `waiting` count runs, `logs` bytes of records and output,
+    `calls` those in a minute that add, change or submit.  `permit` names the keys that only root has otherwise; `caps`
+    bound what all runs of a user together have, as `resource_limits` bound one.
+    """
+
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+    jobs: int = 100
+    interval: int = _MINUTE
+    live: int = 16
+    waiting: int = 10_000
+    logs: int = 1 << 30
+    calls: int = 20_000
+    permit: tuple[str, ...] = ()
+    caps: dict[str, Any] = field(default_factory=dict)
