@@ -26,8 +26,8 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "vocabulary": [
-        "text", "problem", "notify", "telemetry", "filenames", "users", "model", "accounts", "saved", "events", "commands",
-        "circles", "catalog", "source",
+        "text", "problem", "notify", "telemetry", "filenames", "users", "model", "accounts", "saved", "events",
+        "commands", "circles", "catalog", "source",
     ],
     "timing": ["crontab", "cronexpr", "schedule", "catch_up", "due_times"],
     "jobfile": [
@@ -42,9 +42,9 @@ WINGS: dict[str, list[str]] = {
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual", "recollection",
-        "timers", "patience", "job_state", "agenda", "changes", "scheduler_state", "invariants", "turn", "lateness", "expectation",
-        "dependencies", "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences",
-        "jobs", "lock_clients", "attempts", "forecast", "why", "attention", "scheduler", "trace",
+        "timers", "patience", "job_state", "agenda", "changes", "scheduler_state", "invariants", "turn", "lateness",
+        "expectation", "dependencies", "skips", "completion", "host_hold", "validity", "eligibility", "redefinition",
+        "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why", "attention", "scheduler", "trace",
     ],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],

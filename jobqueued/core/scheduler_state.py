@@ -208,7 +208,7 @@ class SchedulerState:
     @property
     def order_matters(self) -> bool:
         """Tell whether it can matter which of the waiting runs is admitted first."""
-        scarce = (terms.claims != _PLAIN for terms in self.admission.waiting.all_terms())
+        scarce = (bool(terms.share) or terms.claims != _PLAIN for terms in self.admission.waiting.all_terms())
         return self.limits.max_running is not None or any(scarce)
 
     # jobs

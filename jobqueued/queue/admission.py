@@ -217,7 +217,7 @@ class Admission:
         for promise in self.reservations:
             their_points, their_every = promise.group.terms.escalation
             faster = points * their_every - their_points * every
-            if faster > 0:
+            if faster > 0 and self.waiting.load(promise.group) == self.waiting.load(group):
                 self._look_again((rank * their_every - promise.rank * every) // faster + 1)
 
     def _note_reaching(self, least: int, heads: list[Head]) -> None:

@@ -78,7 +78,7 @@ class Waiting:
         """The live runs of each user, by their share."""
 
     def load(self, group: Group) -> int:
-        """The number that orders groups before all else: 0 for runs of the host, for a user's one more than that user's live."""
+        """The number that orders groups before all else: 0 for the host's runs, one more than the live ones for a user's."""
         share = group.terms.share
         return 1 + self.live[share] if share else 0
 

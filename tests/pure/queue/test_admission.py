@@ -18,10 +18,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from jobqueued.model import SECOND, Claim, Escalation, RunId
-from jobqueued.queue.admission import Admission
+from jobqueued.queue.admission import USER, Admission
 from jobqueued.queue.drains import Drains
 from jobqueued.queue.locks import HOST, SLOT, Claims, Locks
 from jobqueued.queue.waiting import Terms
+from jobqueued.users import share_of
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 FLAT = Escalation(0)
@@ -47,14 +48,14 @@ class Hall:
         """A run joins the queue."""
         self.arrivals += 1
         run = RunId(name, 1)
-        terms = Terms(claims, rate, bound, drain)
+        terms = Terms(claims, rate, bound, drain, share_of(name))
         self.admission.waiting.add(run, terms, priority, self.mono, self.mono, self.arrivals)
         return run
 
-    def turn(self, limit: int = 64) -> list[str]:
+    def turn(self, limit: int = 64, least: int | None = None) -> list[str]:
         """Who starts now."""
         started = []
-        for run in self.admission.turn(self.mono, limit):
+        for run in self.admission.turn(self.mono, limit, least):
             terms = self.admission.waiting.terms(run)
             ends_at = None if terms.bound is None else self.mono + terms.bound
             self.admission.hold(run, terms.claims, ends_at)
@@ -68,9 +69,10 @@ class Hall:
 
 
 def hall(**capacity: int) -> Hall:
-    """An empty hall; `slots` is `max_running`."""
+    """An empty hall; `slots` is `max_running`, `most_of_a_user` as of Admission."""
     slots = {SLOT: capacity.pop("slots")} if "slots" in capacity else {}
-    return Hall(Admission(Locks({**capacity, **slots})))
+    most = capacity.pop("most_of_a_user", None)
+    return Hall(Admission(Locks({**capacity, **slots}), most))
 
 
 def test_an_exclusive_run_gets_its_turn() -> None:
@@ -414,3 +416,70 @@ def test_nobody_starves_behind_one_that_waits_for_ever(
 def _without_a_slot(claims: Claims) -> Claims:
     """As runs claim where there is no `max_running`."""
     return tuple(claim for claim in claims if claim.resource != SLOT)
+
+
+def test_users_go_behind_the_host() -> None:
+    """Whatever priority a user's run has by now, any run of the host goes before it."""
+    h = hall(slots=1)
+    h.ask("alice/a", SHARE, SLOT1, priority=900)
+    h.mono += 1000 * HOUR
+    h.ask("plain", SHARE, SLOT1, priority=-900)
+    assert ["plain"] == h.turn()
+    h.end("plain")
+    assert ["alice/a"] == h.turn()
+
+
+def test_a_flood_costs_other_users_nothing() -> None:
+    """Beside a thousand runs of one user, older and higher, the only one of another gets every other slot."""
+    h = hall(slots=4)
+    for number in range(1000):
+        h.ask(f"alice/{number}", SHARE, SLOT1, priority=5)
+    h.mono += HOUR
+    for number in range(4):
+        h.ask(f"bob/{number}", SHARE, SLOT1)
+    first = h.turn()
+    assert ["alice/0", "alice/1", "bob/0", "bob/1"] == sorted(first)
+    h.end("alice/0")
+    assert ["alice/2"] == h.turn(), "each has one and one"
+    h.end("bob/0")
+    h.end("bob/1")
+    assert ["bob/2", "bob/3"] == h.turn()
+
+
+def test_on_other_terms_it_is_a_share_all_the_same() -> None:
+    """What one user's runs ask for makes no difference to the next: the order is looked at anew after each grant."""
+    h = hall(slots=4, gpu=4)
+    for number in range(4):
+        h.ask(f"alice/{number}", SHARE, SLOT1, *[Claim("gpu", 1)] * (number % 2), priority=number)
+    h.ask("bob/0", SHARE, SLOT1, priority=-9)
+    assert ["alice/3", "bob/0", "alice/2", "alice/1"] == h.turn()
+
+
+def test_the_most_of_a_user() -> None:
+    """More are not live, whatever is free; who waits for that alone keeps nobody else waiting."""
+    h = hall(gpu=2, most_of_a_user=2)
+    for number in range(4):
+        h.ask(f"alice/{number}", SHARE, *[Claim("gpu", 1)] * (number > 1), priority=-number)
+    assert ["alice/0", "alice/1"] == h.turn()
+    h.ask("bob/0", SHARE, Claim("gpu", 2), priority=-9)
+    assert ["bob/0"] == h.turn()
+    assert [] == h.admission.reservations
+    assert {USER: None} == h.admission.refusals[RunId("alice/2", 1)]
+    h.end("bob/0")
+    assert [] == h.turn()
+    h.end("alice/0")
+    assert ["alice/2"] == h.turn()
+
+
+def test_pressure_holds_back_users_too() -> None:
+    """Under pressure a user's run of enough priority starts, but not before a run of the host that has too little."""
+    h = hall()
+    h.ask("bob/old", SHARE)
+    assert ["bob/old"] == h.turn()
+    h.ask("alice/low", SHARE, priority=9, rate=Escalation(1, MINUTE))
+    h.ask("bob/high", SHARE, priority=20)
+    h.ask("plain", SHARE)
+    assert [] == h.turn(least=10)
+    h.admission.forget(RunId("plain", 1))
+    assert ["bob/high"] == h.turn(least=10)
+    assert h.mono + MINUTE == h.admission.look_at
