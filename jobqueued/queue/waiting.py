@@ -78,7 +78,7 @@ class Waiting:
         """The live runs of each user, by their share."""
 
     def load(self, group: Group) -> int:
-        """The number that orders groups before all else: 0 for the host's runs, one more than the live ones for a user's."""
+        """The number that orders groups first: 0 for the host's runs, for a user's one more than that user has live."""
         share = group.terms.share
         return 1 + self.live[share] if share else 0
 
