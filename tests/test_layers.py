@@ -18,7 +18,7 @@ WINGS: dict[str, list[str]] = {
         "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup", "identity", "pam", "posixspawn", "budget",
         "shutdown", "control_socket", "audience", "account", "caps", "environment", "lockfile", "journald", "spawn",
         "starting", "output", "ending", "record", "marks", "title", "hook", "hooks", "attempt", "sending",
-        "spool", "spool_orders",
+        "spool", "spool_log", "spool_orders",
         "supervisor", "callers", "lost", "questions", "launcher",
     ],
     "child/notifier": [

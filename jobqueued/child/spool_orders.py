@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from jobqueued.child import identity
+from jobqueued.child import identity, spool_log
 from jobqueued.child.spool import NONE, Changed, Refused, Spool, allowed, fits
 from jobqueued.child.text import printable
 
@@ -26,7 +26,8 @@ _SHOWN = 800
 def carry_out(document: int) -> tuple[str, list[str]]:
     """Carry out the order in a file; the answer, and before it the parts of a table, ``NUMBER HEX``.
 
-    The order: ``{"host", "act", "asker": uid, "user": name or null, "table": hex or null, "stamp": text or null}``.
+    The order: ``{"host", "act", "asker": uid, "pid": who asks, "user": name or null, "table": hex or null,
+    "stamp": text or null, "edits": it is read for an edit}``.
     The answer: ``done STAMP``, ``none USER`` (no table), ``forbidden USER`` (by cron.allow or cron.deny), ``denied``
     (another user's), ``changed``, ``refused WHY``.
     """
@@ -49,7 +50,7 @@ def carry_out(document: int) -> tuple[str, list[str]]:
 
 
 def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
-    asker, spool, act = order["asker"], Spool(order["host"]), order["act"]
+    asker, spool, act, host = order["asker"], Spool(order["host"]), order["act"], order["host"]
     entry = _entry(asker, order["user"])
     name, uid = entry.pw_name, entry.pw_uid
     if asker not in (0, uid):
@@ -58,13 +59,20 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
         raise Refused("this daemon is not root's, and keeps the table of its own user only")
     if not fits(name):
         raise Refused(f"a user of the name {printable(name)!r} can't have a crontab, as that is no name of a file here")
-    if not allowed(order["host"], name):
+    who, pid = _name(asker), order.get("pid", 0)  # a scheduler before an upgrade knows less
+    if not allowed(host, name):
+        spool_log.say_forbidden(host, who, pid)
         return f"forbidden {name}", []
     if act == INSTALL:
         spool.install(name, uid, bytes.fromhex(order["table"]), order["stamp"])
+        spool_log.say(host, who, spool_log.REPLACE, name, pid)
         return "done", []
     if act == REMOVE:
-        return ("done" if spool.remove(name, uid) else f"none {name}"), []
+        if not spool.remove(name, uid):
+            return f"none {name}", []
+        spool_log.say(host, who, spool_log.DELETE, name, pid)
+        return "done", []
+    spool_log.say(host, who, spool_log.BEGIN_EDIT if order.get("edits") else spool_log.LIST, name, pid)
     table, stamp = spool.read(name, uid)
     return (f"none {name}", []) if stamp == NONE else (f"done {stamp}", [*_parts(table)])
 
@@ -76,6 +84,13 @@ def _entry(asker: int, user: str | None) -> pwd.struct_passwd:
     except (KeyError, ValueError, UnicodeError):
         who = f"with the uid {asker}" if user is None else printable(user)
         raise Refused(f"this host has no user {who}") from None
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _parts(table: bytes) -> Iterator[str]:

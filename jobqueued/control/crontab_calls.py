@@ -38,8 +38,9 @@ class CrontabCalls:
 
         def ask(act: str, asked: dict[str, Any], table: bytes | None = None) -> None:
             self._waiting[ticket()] = {
-                "host": str(self._host), "act": act, "asker": peer.uid, "user": asked.get("user"),
+                "host": str(self._host), "act": act, "asker": peer.uid, "pid": peer.pid, "user": asked.get("user"),
                 "table": None if table is None else table.hex(), "stamp": asked.get("stamp"),
+                "edits": bool(asked.get("edit")),
             }  # fmt: skip
             self._go_on()
 

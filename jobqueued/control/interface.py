@@ -353,8 +353,8 @@ method Reload() -> (
 )
 
 # The crontab of who asks, or of another user, for which only root may ask: its bytes in base64, and a stamp that tells
-# it from those before and after it.
-method CrontabGet(user: ?string) -> (table: string, stamp: string)
+# it from those before and after it. Syslog is told that it is listed, or that an edit of it begins.
+method CrontabGet(user: ?string, edit: ?bool) -> (table: string, stamp: string)
 
 # Put a crontab in place, of at most 128 KiB, in base64; Refused if there is not the one of that stamp ("none": none at
 # all), where one is given. Whether this daemon runs what is in crontabs.

@@ -151,7 +151,7 @@ def _remove(table: Table, owner: Owner, *, asks: bool) -> int:
 
 
 def _edit(table: Table, owner: Owner, paths: Paths) -> int:
-    found, stamp = table.read()
+    found, stamp = table.read(edits=True)
     if stamp == NONE:
         _tell(f"{no_crontab(owner)} - using an empty one")
         found = TEMPLATE.encode()
@@ -159,7 +159,9 @@ def _edit(table: Table, owner: Owner, paths: Paths) -> int:
     def install(edited: bytes, file: str) -> bool:
         return _install(edited, file, table, owner, paths, stamp)
 
-    return edit(without_header(found), install)
+    status = edit(without_header(found), install)
+    table.end_edit()
+    return status
 
 
 def _replace(name: str, table: Table, owner: Owner, paths: Paths, *, dry: bool) -> int:

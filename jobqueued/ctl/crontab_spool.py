@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from jobqueued.child import spool_log
 from jobqueued.child.spool import LARGEST_SENT, NONE, Changed, Refused, Spool, allowed, fits
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import TIMEOUT, Unreachable, ask
@@ -61,16 +63,19 @@ class Table:
         forbidden = (_FORBIDDEN_ROOT if os.getuid() == 0 else _FORBIDDEN).format(self._owner.name)
         try:
             if not allowed(str(self._paths.host), self._owner.name):
+                if os.getuid() != 0:
+                    spool_log.say_forbidden(str(self._paths.host), _asker(), os.getpid())
                 raise Failure(forbidden)
         except Refused as refused:
             raise Failure(f"{refused}\n{forbidden}") from None
 
-    def read(self) -> tuple[bytes, str]:
-        """The table as the spool has it, and its stamp; b"", NONE: there is none.  Failure."""
+    def read(self, *, edits: bool = False) -> tuple[bytes, str]:
+        """The table as the spool has it, and its stamp; b"", NONE: there is none.  Failure.  `edits`: for an edit."""
         if self._direct:
+            self._log(spool_log.BEGIN_EDIT if edits else spool_log.LIST)
             with self._told():
                 return self._spool.read(*self._owner)
-        answer = self._ask("CrontabGet")
+        answer = self._ask("CrontabGet", edit=edits)
         return (b"", NONE) if answer is None else (base64.b64decode(answer["table"]), answer["stamp"])
 
     def install(self, table: bytes, stamp: str | None = None) -> None:
@@ -78,6 +83,7 @@ class Table:
         if self._direct:
             with self._told():
                 self._spool.install(*self._owner, table, stamp)
+            self._log(spool_log.REPLACE)
             live = bool(read_settings(self._paths.config)[0].cron.get("live"))
         else:
             if len(table) > LARGEST_SENT:
@@ -91,8 +97,19 @@ class Table:
         """Remove the table; False: there is none.  Failure."""
         if self._direct:
             with self._told():
-                return self._spool.remove(*self._owner)
+                is_removed = self._spool.remove(*self._owner)
+            if is_removed:
+                self._log(spool_log.DELETE)
+            return is_removed
         return self._ask("CrontabRemove") is not None
+
+    def end_edit(self) -> None:
+        """Tell syslog that an edit is over: of that the daemon does not know."""
+        self._log(spool_log.END_EDIT)
+
+    def _log(self, event: str) -> None:
+        """Tell syslog what this process has done; what the daemon's side does it tells itself, as the kernel knows."""
+        spool_log.say(str(self._paths.host), _asker(), event, self._owner.name, os.getpid())
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -105,7 +122,7 @@ class Table:
         except OSError as error:
             raise Failure(f"crontab: {self._spool.path}: {error.strerror}") from None
 
-    def _ask(self, method: str, **parameters: str | None) -> Message | None:
+    def _ask(self, method: str, **parameters: str | bool | None) -> Message | None:
         """The daemon's answer, None: there is no crontab; Failure."""
         try:
             return ask(self._paths.control, method, TIMEOUT, user=self._owner.name, **parameters)
@@ -122,6 +139,11 @@ class Table:
             raise Failure(f"crontab: {answer.message}") from None
         except Unreachable as unreachable:
             raise Failure(f"crontab: {unreachable.message}") from None
+
+
+def _asker() -> str:
+    """The user who asks."""
+    return pwd.getpwuid(os.getuid()).pw_name  # there is one, as of whom there is none is no table
 
 
 def _is_ours(host: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -14,7 +15,7 @@ from jobqueued.child.spool import PLACE
 from jobqueued.ctl import crontab as program
 from jobqueued.jobdir.kinds import SPOOL
 from tests.support import REPO
-from tests.support.crontabs import Calls, Told, crontab, spooled, terminal
+from tests.support.crontabs import Calls, Told, crontab, editor, listening, spooled, terminal
 from tests.support.users import ME, NEEDS_ROOT, OTHER
 
 TABLE = "# mine\n* * * * * true\n"
@@ -217,6 +218,31 @@ crontab -l >old && sed 's/$/ #Back In Time/' old >new && crontab new && crontab 
              "JOBQUEUE_ROOT": str(tmp_path)},
     )  # fmt: skip
     assert (0, "2 2 * * * two #Back In Time\n", "") == (told.returncode, told.stdout, told.stderr)
+
+
+# ── what syslog is told ──
+
+
+def test_syslog_is_told_what_debians_crontab_tells_it(call: Calls, tmp_path: Path) -> None:
+    """In its words, its facility, and by its name; what was not done is not told."""
+    with listening(tmp_path) as told:
+        call("-l")
+        call("-", text=TABLE)
+        call("-l")
+        call("-", text="bad\n")
+        call("-e", EDITOR=editor(tmp_path, 'echo "@daily x" >>"$1"'))
+        call("-e", EDITOR="false")
+        call("-r")
+        call("-r")
+        lines = told()
+    assert all(re.fullmatch(r"<78>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d crontab\[\d+\]: .*", line) for line in lines), (
+        lines
+    )
+    me = f"({ME.pw_name})"
+    acts = ["LIST", "REPLACE", "LIST", "BEGIN EDIT", "REPLACE", "END EDIT", "BEGIN EDIT", "DELETE"]
+    assert [f"{me} {act} {me}" for act in acts] == [line.partition("]: ")[2] for line in lines]
+    numbers = [line.partition("[")[2].partition("]")[0] for line in lines]
+    assert 1 == len({*numbers[3:6]}) < len({*numbers[2:6]})  # an edit is one process
 
 
 # ── of others ──

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobqueued.child.spool import LARGEST_SENT, PLACE
-from tests.support.crontabs import Calls, Told, crontab, editor, spooled
+from tests.support.crontabs import Calls, Told, crontab, editor, listening, spooled
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, public
 from tests.support.users import NEEDS_ROOT, OTHER, STRANGER
@@ -116,6 +116,25 @@ def test_who_may_not(site: Host, call: Calls, lists: dict[str, str]) -> None:
     assert Told(1, "", text) == call("-l") == call("-", text=TABLE)
     assert {"error": "io.jobqueue.NotAllowed", "user": OTHER} == asked(site, "CrontabSet", table="")
     assert {} == spooled(site.root)
+
+
+def test_syslog_is_told_who_it_was(site: Host, call: Calls) -> None:
+    """By the daemon's side: what a client says of itself can't change it; only the end of an edit is its word."""
+    (site.root / "etc").mkdir(exist_ok=True)
+    with listening(site.root) as told:
+        call("-l")
+        call("-", text=TABLE)
+        call("-e", EDITOR="true")
+        asked(site, "CrontabSet", table="", user="root")
+        site.call("CrontabGet", user=OTHER)
+        call("-r")
+        call("-r")
+        (site.root / "etc/cron.allow").touch()
+        call("-l")
+        lines = [line.partition("]: ")[2] for line in told()]
+    acts = [f"({OTHER}) {act} ({OTHER})" for act in ("LIST", "REPLACE", "BEGIN EDIT", "END EDIT", "DELETE")]
+    acts[4:4] = [f"(root) LIST ({OTHER})"]
+    assert [*acts, f"({OTHER}) AUTH (crontab command not allowed)"] == lines
 
 
 def test_calls_that_make_no_sense(site: Host) -> None:

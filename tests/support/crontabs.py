@@ -6,12 +6,14 @@ import contextlib
 import os
 import pty
 import select
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from jobqueued.child import spool_log, unix_socket
 from jobqueued.ctl import crontab as program
 from jobqueued.paths import Paths
 from tests.support.host import DEADLINE
@@ -125,6 +127,28 @@ def editor(directory: Path, script: str) -> str:
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(0o755)
     return str(file)
+
+
+@contextlib.contextmanager
+def listening(root: Path) -> Iterator[Callable[[], list[str]]]:
+    """A syslog below `root`; a call of what it gives: all that it was told since the last."""
+    place = root / spool_log.PLACE
+    place.parent.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        unix_socket.bind(log, str(place))
+        place.chmod(0o666)
+        log.setblocking(False)
+
+        def told() -> list[str]:
+            lines = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    lines.append(log.recv(1 << 16).decode())
+            return lines
+
+        yield told
+    place.unlink()
+    place.parent.rmdir()
 
 
 Calls = Callable[..., Told]

@@ -62,9 +62,9 @@ def test_one_at_a_time(calls: Calls) -> None:
 def test_a_table_comes_in_parts(calls: Calls) -> None:
     """Put together in their order; the order names who asks, as the kernel says, and no other."""
     calls.methods["CrontabGet"]({})
-    assert {"host": "/", "act": "read", "asker": 1000, "user": None, "table": None, "stamp": None} == calls.link.orders[
-        0
-    ]
+    assert {
+        "host": "/", "act": "read", "asker": 1000, "pid": 0, "user": None, "table": None, "stamp": None, "edits": False,
+    } == calls.link.orders[0]  # fmt: skip
     calls.answer(b"# a".hex(), b"\xff\n".hex(), "done 1.2.3")
     assert {1: ({"table": "IyBh/wo=", "stamp": "1.2.3"}, None)} == calls.replies
 
