@@ -41,9 +41,10 @@ class Unreachable(click.ClickException):
 
     exit_code = 2
 
-    def __init__(self, seen: str, remedy: str = "") -> None:
+    def __init__(self, seen: str, remedy: str = "", *, is_down: bool = False) -> None:
+        """`is_down`: nobody listens."""
         super().__init__(f"{seen}; {remedy}" if remedy else seen)
-        self.seen, self.remedy = seen, remedy
+        self.seen, self.remedy, self.is_down = seen, remedy, is_down
 
 
 class Refused(click.ClickException):
@@ -120,7 +121,10 @@ class Call:
             yield
         except (OSError, MessageError) as error:
             cause, remedy = _cause(error, self._control)
-            raise Unreachable(f"cannot reach the daemon at {printable(str(self._control))}: {cause}", remedy) from None
+            seen = f"cannot reach the daemon at {printable(str(self._control))}: {cause}"
+            raise Unreachable(
+                seen, remedy, is_down=isinstance(error, FileNotFoundError | ConnectionRefusedError)
+            ) from None
 
 
 class Stream(Call):

@@ -35,6 +35,7 @@ class Owner(NamedTuple):
 
 _FORBIDDEN = "You ({}) are not allowed to use this program (crontab)\nSee crontab(1) for more information"
 _CHANGED = "crontab: the table has been changed since this edit began, by another one or by a program"
+_DOWN = "{}\ncrontab: nothing was done, as it alone sees to the tables of those who are not root; as root: {}"
 _FORBIDDEN_ROOT = "The user {} cannot use this program (crontab)"
 
 
@@ -138,7 +139,9 @@ class Table:
                     raise Failure(_CHANGED) from None
             raise Failure(f"crontab: {answer.message}") from None
         except Unreachable as unreachable:
-            raise Failure(f"crontab: {unreachable.message}") from None
+            start = printable(Paths.start_command(self._paths.run))
+            told = _DOWN.format(unreachable.seen, start) if unreachable.is_down else unreachable.message
+            raise Failure(f"crontab: {told}") from None
 
 
 def _asker() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobqueued.child.spool import LARGEST_SENT, PLACE
-from tests.support.crontabs import Calls, Told, crontab, editor, listening, spooled
+from tests.support.crontabs import Calls, Told, crontab, editor, listening, spooled, terminal
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, public
 from tests.support.users import NEEDS_ROOT, OTHER, STRANGER
@@ -175,9 +175,40 @@ def test_two_at_once(site: Host, call: Calls) -> None:
 def test_a_daemon_that_is_down() -> None:
     """Root does without it; who is not root is told what is missing."""
     with public() as directory:
-        told = crontab(directory, "-l", uid=STRANGER)
-        assert (1, "") == told[:2]
-        assert told.err.startswith(f"crontab: cannot reach the daemon at {directory}/run/control: it is not running")
+        down = (
+            f"crontab: cannot reach the daemon at {directory}/run/control: it is not running\ncrontab: nothing was done,"
+            f" as it alone sees to the tables of those who are not root; as root: jobqueued --root {directory}\n"
+        )
+        call = partial(crontab, directory, uid=STRANGER)
+        assert {Told(1, "", down)} == {call("-l"), call("-r"), call("-ir"), call("-e", EDITOR="false"), call("-")}
+
+
+def test_a_daemon_that_goes_down_during_an_edit() -> None:
+    """At a terminal: the edit is in a file that is named, and can be installed from there."""
+    with public() as directory:
+        host = Host(directory / "host")
+        host.root.chmod(0o755)
+        (host.root / "jobqueued.yaml").write_text("cron: {live: true}\n")
+        (directory / "tmp").mkdir()
+        (directory / "tmp").chmod(0o1777)
+        program = editor(directory, 'echo "@daily x" >"$1"; echo ready; read word')
+        try:
+            host.start()
+            with terminal(host.root, "-e", uid=STRANGER, EDITOR=program, TMPDIR=str(directory / "tmp")) as screen:
+                screen.until("ready")
+                host.stop()
+                screen.type("\n")
+                status, shown = screen.end()
+            *_, why, remedy, where = shown.splitlines()
+            assert (1, True) == (status, why.endswith("it is not running"))
+            assert remedy.endswith(f"as root: jobqueued --root {host.root}")
+            (copy,) = (directory / "tmp").glob("*/crontab")
+            assert f"crontab: edits left in {copy}" == where
+            host.start()
+            assert Told(0, "", "") == crontab(host.root, str(copy), uid=STRANGER)
+            assert {OTHER: "@daily x\n"} == spooled(host.root)
+        finally:
+            host.close()
 
 
 @pytest.mark.parametrize("who", ["launcher", "supervisors"])

@@ -73,11 +73,11 @@ def _be_it(root: Path, words: tuple[str, ...], uid: int | None, environment: dic
 class Terminal:
     """A terminal at which it runs."""
 
-    def __init__(self, root: Path, words: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(self, root: Path, words: tuple[str, ...], uid: int | None, environment: dict[str, str]) -> None:
         self.shown = ""
         self.pid, self._side = pty.fork()
         if not self.pid:
-            _be_it(root, words, None, environment)
+            _be_it(root, words, uid, environment)
 
     def until(self, text: str) -> str:
         """All that was shown, once that text is there."""
@@ -105,9 +105,9 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(root: Path, *words: str, **environment: str) -> Iterator[Terminal]:
-    """Call it at a terminal."""
-    found = Terminal(root, words, environment)
+def terminal(root: Path, *words: str, uid: int | None = None, **environment: str) -> Iterator[Terminal]:
+    """Call it at a terminal, as another user where one is given."""
+    found = Terminal(root, words, uid, environment)
     try:
         yield found
     finally:
