@@ -74,7 +74,8 @@ WINGS: dict[str, list[str]] = {
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
-        "unlikely", "receivers", "output", "job_files", "offline", "follow", "due_changes", "audit", "check",
+        "unlikely", "receivers", "output",
+        "table_files", "job_files", "offline", "follow", "due_changes", "audit", "check",
         "crontab_spool", "crontab_check", "crontab_edit", "crontab", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",

@@ -35,7 +35,7 @@ _OWN = table(
 _LONGEST = 4000
 """Characters, which are read in one step."""
 _BODY = mapping("a mapping of job keys, as in {timeout: 2h}", dict)
-_BY_THE_LINE = "the line, and the variables above it, which say that"
+_BY_THE_LINE = "a key for what neither the line nor a variable above it says"
 
 
 def is_option(comment: Comment) -> bool:

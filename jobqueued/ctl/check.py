@@ -1,4 +1,4 @@
-"""jobqueuectl check: find the problems of job files before the daemon does."""
+"""jobqueuectl check: find the problems of job files, and of cron's tables, before the daemon does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from jobqueued.text import counted
 @json_option
 @click.pass_obj
 def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
-    """Check job files, without the daemon.
+    """Check job files and cron's tables, without the daemon.
 
     Lists their problems, and the jobs that the daemon would accept with the next start of each.  A job that can't run
     on this host (it asks for more than there is, or for a user, group or job that does not exist) is a warning, as its
@@ -32,7 +32,12 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
     and lack: a program, a credential that its sender may not read or everybody may, the package apprise, the sender.
 
     A FILE of - is the standard input.  In a DIR, checks the *.yaml and *.yml files, as the daemon does; without
-    arguments, checks the daemon's own directory, with the owners and permissions of its files.
+    arguments, checks the daemon's own directory, with the owners and permissions of its files, and cron's tables where
+    jobqueued.yaml has them run.
+
+    /etc/crontab, /etc/anacrontab, and files in /etc/cron.d and /var/spool/cron/crontabs are checked as the tables that
+    they are.  A line with an error is an error, though it costs that line only.  A table that is elsewhere:
+    jobqueuectl crontab -n FILE.
 
     Exits 1 if there is an error, or a job that can't run on this host (not for other warnings), 2 if a file can't be
     read.
@@ -41,8 +46,9 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
     Examples:
       jobqueuectl check
       jobqueuectl check new/*.yaml && cp new/*.yaml /etc/jobqueue.d/
+      jobqueuectl check /etc/cron.d
     """
-    jobs, invalid, problems, unreadable = read_files(paths, files or (paths.jobs,))
+    jobs, invalid, problems, unreadable = read_files(paths, files)
     now = time.time_ns()
     rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
     if as_json:

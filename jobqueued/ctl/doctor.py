@@ -119,8 +119,8 @@ def _receivers(paths: Paths) -> Iterator[Finding]:
 
 
 def _files(paths: Paths) -> Iterator[Finding]:
-    """Check the job files without the daemon."""
-    found = read_files(paths, (paths.jobs,))
+    """Check the job files, and cron's tables, without the daemon."""
+    found = read_files(paths)
     yield from _problems(found.problems)
     if not found.problems:
         yield Finding("job files", _OK, counted(len(found.jobs), "job"))

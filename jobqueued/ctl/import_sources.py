@@ -22,7 +22,7 @@ from jobqueued.exchange.draft import Ids, Source
 from jobqueued.exchange.timer import read_timer
 from jobqueued.exchange.unit_files import Unit, read_unit
 from jobqueued.jobdir import kinds
-from jobqueued.jobdir.cron_tables import takes_mails
+from jobqueued.jobdir.cron_tables import kinds_by_place, takes_mails
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobfile.yamltext import MAX_BYTES
 from jobqueued.paths import Paths
@@ -78,8 +78,7 @@ Failure = tuple[Path, str]
 
 def of_host(paths: Paths) -> Iterator[Found | Failure]:
     """Yield what cron, anacron and at of this host would run, and what they would not, with the reason."""
-    etc, cron_d, spool = paths.crontabs
-    for kind, directory in ((kinds.CRONTAB_AND_ANACRONTAB, etc), (kinds.CRON_D, cron_d), (kinds.SPOOL, spool)):
+    for directory, kind in kinds_by_place(paths, beside_anacron=True).items():
         for name in sorted(_names(directory), key=os.fsencode):
             if kind.reads(name):
                 yield _read(directory / name, kind, paths)
@@ -90,7 +89,7 @@ def of_host(paths: Paths) -> Iterator[Found | Failure]:
 
 def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | Failure]:
     """Yield files that somebody has named; Unclear."""
-    places = dict(zip(paths.crontabs, (kinds.CRONTAB_AND_ANACRONTAB, kinds.CRON_D, kinds.SPOOL), strict=True))
+    places = kinds_by_place(paths, beside_anacron=True)
     for file in files:
         place = places.get(file.absolute().parent)
         if wish.kind is None and place is not None and place.reads(file.name):

@@ -20,8 +20,11 @@ from jobqueued.child.trust import Refused, check_path
 from jobqueued.core import validity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.ctl import receivers
+from jobqueued.ctl.table_files import TableFiles
 from jobqueued.ctl.unlikely import unlikely
 from jobqueued.host.usage import host_has
+from jobqueued.jobdir.acceptance import Content
+from jobqueued.jobdir.kinds import JOB_FILES
 from jobqueued.jobdir.trust import IS_MASKED, MASKED, UNREAD, is_foreign, is_job_file, read_trusted
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.reader import read_jobs
@@ -43,41 +46,52 @@ class Reading(NamedTuple):
     unreadable: bool
 
 
-def read_files(paths: Paths, files: Iterable[Path]) -> Reading:
-    """Read files and directories, in this order.  Files in the daemon's own directory must be trusted by it."""
-    (config, problems), seed = read_settings(paths.config, user_of_daemon(paths)), machine_id()
-    where, files = _surroundings(paths), tuple(files)
+def read_files(paths: Paths, files: Iterable[Path] = ()) -> Reading:
+    """Read files and directories, in this order; without any all that the daemon reads, cron's tables too.
+
+    Files in the daemon's own directories, and tables where cron has them, must be trusted by it.
+    """
+    daemon = user_of_daemon(paths)
+    config, problems = read_settings(paths.config, daemon)
+    tables = TableFiles(paths, config, daemon)
+    files = tuple(files) or (paths.jobs, *tables.all_live())
     if paths.jobs in {path.absolute() for path in files}:
         problems += _distrust(paths)
+    problems += [problem for path in files for problem in tables.distrust(path)]
     catalog, closing = Catalog(), list[Job]()
     unreadable = False
-    for file, listed in _job_files(files):
+    for file, listed in _files(files, tables):
         name = str(file)
-        if listed and is_foreign(file.name):
-            problems.append(Problem(ascii(name)[1:-1], 0, 0, "", UNREAD, "warning"))
-            continue
         try:
-            data = read_trusted(name, _reader(file, paths)) if listed else read_file(file)
+            jobs, found = tables.read(file) if tables.is_table(file) else _read(file, listed, paths, config)
         except OSError as error:
             problems.append(Problem(name, 0, 0, "", f"cannot be read: {error.strerror}"))
             unreadable = True
         except Refused as refused:
             problems.append(Problem(name, 0, 0, "", str(refused)))
         else:
-            jobs, found = at_once(read_here(where, data, name, timezone=config.timezone, seed=seed))
             clashes = catalog.conflicts(name, jobs)
             problems += found + clashes
             if clashes:
                 closing += jobs
             else:
                 catalog.replace_file(name, jobs)
-            if data == MASKED:
-                problems.append(Problem(name, 0, 0, "", IS_MASKED, "warning"))
     jobs = tuple(catalog)
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, closing, paths, config)]
     invalid, found = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
-    odd = [*unlikely(jobs, paths), *receivers.problems(jobs, config, paths, user_of_daemon(paths))]
+    odd = [*unlikely(jobs, paths), *receivers.problems(jobs, config, paths, daemon)]
     return Reading(list(jobs), invalid, [*problems, *odd, *found], unreadable)
+
+
+def _read(file: Path, listed: bool, paths: Paths, config: Settings) -> Content:
+    """The jobs of a job file, and what is wrong with it; Refused, OSError."""
+    name = str(file)
+    if listed and is_foreign(file.name):
+        return (), [Problem(ascii(name)[1:-1], 0, 0, "", UNREAD, "warning")]
+    data = read_trusted(name, _reader(file, paths)) if listed else read_file(file)
+    where = _surroundings(paths)
+    jobs, found = at_once(read_here(where, data, name, timezone=config.timezone, seed=machine_id()))
+    return jobs, [*found, Problem(name, 0, 0, "", IS_MASKED, "warning")] if data == MASKED else found
 
 
 def _surroundings(paths: Paths) -> Surroundings:
@@ -89,7 +103,7 @@ def _surroundings(paths: Paths) -> Surroundings:
     return Surroundings(len(host_has()[0]), user_name(owner), own_tmp=paths == Paths.system())
 
 
-def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
+def _files(paths: Iterable[Path], tables: TableFiles | None = None) -> Iterator[tuple[Path, bool]]:
     """Yield each file, and whether a directory lists it: a pipe or a link that is named itself is read through."""
     for path in paths:
         if path == STANDARD_INPUT:
@@ -100,8 +114,9 @@ def _job_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
         except OSError:
             yield path, False  # no directory; or its reading says why
             continue
+        kind = (None if tables is None else tables.kind_in(path)) or JOB_FILES
         for name in sorted(names, key=os.fsencode):
-            if is_job_file(name) or (is_foreign(name) and os.path.isfile(path / name)):
+            if kind.reads(name) or (kind.is_foreign(name) and os.path.isfile(path / name)):
                 yield path / name, True
 
 
@@ -181,7 +196,7 @@ def _impossible(
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
     """Yield the jobs of the daemon's own directory, except those of these ids."""
-    for file, listed in _job_files((paths.jobs,)):
+    for file, listed in _files((paths.jobs,)):
         if listed and is_job_file(file.name):
             with suppress(OSError, Refused):
                 yield from (job for job in read_jobs(read_trusted(str(file), None), str(file))[0] if job.id not in ids)

@@ -256,8 +256,8 @@ def _queued(record: Record) -> str:
 
 
 def jobs(paths: Paths) -> list[tuple[Job, str | None]]:
-    """The accepted jobs of the job files, by id, and why they are invalid on this host; None: they are not."""
-    found = read_files(paths, (paths.jobs,))
+    """The accepted jobs of all files, by id, and why they are invalid on this host; None: they are not."""
+    found = read_files(paths)
     return [(job, found.invalid.get(job.id)) for job in sorted(found.jobs, key=lambda job: job.id)]
 
 

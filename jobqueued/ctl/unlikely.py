@@ -107,7 +107,8 @@ def _of_program(job: Job, command: str | tuple[str, ...]) -> str:
         return f"no program {word} in {printable(base)}, the job's working_directory; accepted: its whole path"
     if job.environment_file or job.login_environment:
         return ""
-    return f"no program {word} in the job's PATH ({path}); accepted: its whole path, or `environment: {{PATH: …}}`"
+    remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # of a table, and of a job file
+    return f"no program {word} in the job's PATH ({path}); accepted: its whole path, or {remedy}"
 
 
 def _first_word(line: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table
@@ -31,9 +32,18 @@ def watches(
     boots = boots and not (paths.host / REBOOTED).exists()
     host = Host(config.timezone, machine_id(), mails=takes_mails(config), boots=boots)
     expand = config.cron.get("expand", False)
-    of_etc = CRONTAB if os.access(paths.host / _ANACRON, os.X_OK) else CRONTAB_AND_ANACRONTAB
-    kinds = zip((of_etc, CRON_D, SPOOL), paths.crontabs, strict=True)
-    return [Watch(directory, partial(_read, kind, host, scripts, expand), kept, kind) for kind, directory in kinds]
+    places = kinds_by_place(paths).items()
+    return [Watch(directory, partial(_read, kind, host, scripts, expand), kept, kind) for directory, kind in places]
+
+
+def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, Kind]:
+    """The directories of cron's tables, each with their kind; an anacrontab is one where no anacron reads it.
+
+    `beside_anacron`: there, too.
+    """
+    has_own = not beside_anacron and os.access(paths.host / _ANACRON, os.X_OK)
+    kinds = CRONTAB if has_own else CRONTAB_AND_ANACRONTAB, CRON_D, SPOOL
+    return dict(zip(paths.crontabs, kinds, strict=True))
 
 
 def _read(kind: Kind, host: Host, scripts: Scripts, expand: bool, data: bytes, path: str) -> Steps[Content]:

@@ -22,6 +22,10 @@ NOT_OF_CRON = "is not read, as by cron; accepted: a name of A-Z a-z 0-9 _ and -"
 _OF_RUN_PARTS = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
+class Unreadable(Refused):
+    """Refusal of a table that this process may not read."""
+
+
 def _read_job_file(path: str, daemon: int, closed: bool) -> bytes:
     return trust.read_trusted(path, daemon, closed=closed)
 
@@ -93,7 +97,7 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise Refused("found no regular file; accepted: one, as crontab(1) makes it") from None
         if error.errno == errno.EACCES:
-            raise Refused(_UNREADABLE) from None
+            raise Unreadable(_UNREADABLE) from None
         raise
 
     def check(found: os.stat_result) -> None:

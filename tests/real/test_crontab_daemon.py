@@ -176,7 +176,8 @@ def test_a_daemon_that_is_down() -> None:
     """Root does without it; who is not root is told what is missing."""
     with public() as directory:
         down = (
-            f"crontab: cannot reach the daemon at {directory}/run/control: it is not running\ncrontab: nothing was done,"
+            f"crontab: cannot reach the daemon at {directory}/run/control: it is not running\n"
+            "crontab: nothing was done,"
             f" as it alone sees to the tables of those who are not root; as root: jobqueued --root {directory}\n"
         )
         call = partial(crontab, directory, uid=STRANGER)

@@ -154,7 +154,7 @@ def test_a_comment_above_a_line_adds_any_key_of_a_job() -> None:
     [
         ("{lock: disk}", "f:1:14: lock: found an unknown key; accepted: 'locks'"),
         ("{timeout: soon}", "f:1:23: timeout: found 'soon'; accepted: "),
-        ("{command: y}", "f:1:14: command: found the key 'command'; accepted: the line, and the variables"),
+        ("{command: y}", "f:1:14: command: found the key 'command'; accepted: a key for what neither the line"),
         ("{priority: 5}", "f:1:14: priority: found the key 'priority'; accepted: the line without it"),
         ("{expand: true}", "f:1:14: expand: found the key 'expand'; accepted: the line without it"),
         ("{output_limit: 1T}", "f:1:14: output_limit: found the key 'output_limit'; accepted: the line without it"),

@@ -1,0 +1,69 @@
+"""Cron's tables where a cron of this host looks for them, read as the daemon would, but without it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobqueued.child.trust import Refused, check_path
+from jobqueued.crontabs.jobs import Host, read_jobs_in_steps
+from jobqueued.jobdir.acceptance import Content
+from jobqueued.jobdir.cron_tables import kinds_by_place, place_of, takes_mails
+from jobqueued.jobdir.kinds import Kind, Unreadable
+from jobqueued.jobdir.scripts import Scripts
+from jobqueued.jobfile.yamltext import at_once
+from jobqueued.paths import Paths
+from jobqueued.problem import Problem
+from jobqueued.settings import Settings, machine_id
+
+
+class TableFiles:
+    """The tables of this host, as they are to the daemon that has these settings and this user."""
+
+    def __init__(self, paths: Paths, config: Settings, daemon: int) -> None:
+        self._paths, self._config, self._daemon = paths, config, daemon
+        self._kinds, self._scripts = kinds_by_place(paths, beside_anacron=True), Scripts()
+        self._host = Host(config.timezone, machine_id(), mails=takes_mails(config))
+
+    def all_live(self) -> Iterator[Path]:
+        """Yield the tables, and directories of tables, that the daemon is to run."""
+        if self._config.cron.get("live"):
+            (etc, kind), *others = kinds_by_place(self._paths).items()
+            tables = [etc / name for name in ("crontab", "anacrontab") if kind.reads(name)]
+            yield from filter(os.path.lexists, [*tables, *(directory for directory, _ in others)])
+
+    def is_table(self, file: Path) -> bool:
+        """True if a file is where cron has tables, and to be one."""
+        kind = self._kinds.get(file.absolute().parent)
+        return kind is not None and (kind.reads(file.name) or kind.is_foreign(file.name))
+
+    def kind_in(self, directory: Path) -> Kind | None:
+        """The kind of the tables in a directory of nothing but them."""
+        return None if directory.absolute() == self._paths.crontabs[0] else self._kinds.get(directory.absolute())
+
+    def distrust(self, directory: Path) -> list[Problem]:
+        """The reason why the daemon believes nothing in a directory of tables, if it is one."""
+        if kind := self.kind_in(directory):
+            try:
+                check_path(str(directory.absolute()), self._daemon, sticky=kind.sticky)
+            except FileNotFoundError:
+                pass
+            except Refused as refused:
+                return [Problem(str(directory), 0, 0, "", str(refused))]
+        return []
+
+    def read(self, file: Path) -> Content:
+        """The jobs of a table, and what is wrong with it; Refused, OSError."""
+        path, name = str(file.absolute()), str(file)
+        kind = self._kinds[file.absolute().parent]
+        if not kind.reads(file.name):
+            return (), [Problem(ascii(name)[1:-1], 0, 0, "", kind.unread, "warning")]
+        try:
+            data = kind.read(path, self._daemon, True)
+        except Unreadable:  # what the daemon needs is no matter of ours
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
+        host = self._host._replace(scripts=self._scripts.of_table(path))
+        place = place_of(kind, path, expand=self._config.cron.get("expand", False))
+        return at_once(read_jobs_in_steps(data, name, place, host))
