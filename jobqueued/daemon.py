@@ -100,12 +100,13 @@ class Daemon:
         """What saves that all of this boot was recovered, once it was."""
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
-        self._due_history = DueHistory.of(store, config.timezone)
-        self._batch = WriteBatch(store, self._due_history.anew)
-        self._commits = Commits(store, self._batch, self._everything, paths, log)
         self._other_cron = other_cron(paths.host) if config.cron.get("live") else ""
         live = bool(config.cron.get("live") and not self._other_cron)
         self._watches = _watches(paths, config, store, of_cron=live)
+        noted = partial(cron_tables.with_scripts, self._watches.scripts, config.cron.get("expand", False))
+        self._due_history = DueHistory.of(store, config.timezone, noted)
+        self._batch = WriteBatch(store, self._due_history.anew)
+        self._commits = Commits(store, self._batch, self._everything, paths, log)
         self._job_files = JobFiles(self._watches, self._take_files, log)
         self._reload = Reload(self._watches, SettingsFile(paths, config), self._scheduler.catalog, self._reloaded)
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})

@@ -146,7 +146,8 @@ class Incident(NamedTuple):
 class DueChange(NamedTuple):
     """A change of what the clock makes due: what there was before held `until` one instant, this holds `since` another.
 
-    `kind` "file": the job file of this name has this text (None: it is gone), `timezone` where a job names none.
+    `kind` "file": the job file of this name has this text (None: it is gone), `timezone` where a job names none; one of
+    cron's tables, with the scripts of `expand` behind its text.
     "start": the daemon was down in between.  "clock": the clock was set from the one to the other.
     """
 

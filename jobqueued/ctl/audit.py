@@ -55,8 +55,7 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
 
     def read(change: DueChange) -> tuple[Job, ...] | None:
         if "/" in change.name:  # one of cron's tables
-            host, expand = Host(change.timezone, seed), config.cron.get("expand", False)
-            return jobs_of_text(change.name, change.text or b"", host, expand=expand)
+            return jobs_of_text(change.name, change.text or b"", Host(change.timezone, seed))
         found, problems = read_jobs(change.text or b"", change.name, timezone=change.timezone, seed=seed)
         return None if any(problem.severity == "error" for problem in problems) else found
 

@@ -25,10 +25,9 @@ def reload(paths: Paths) -> None:
     Returns when every file has been read and its jobs are in force; the jobs of a file that is not there are removed,
     without the 5 s for which the daemon else waits for it to come back.  Starts no job and stops no run.
 
-    Exits 1 if a file is refused; its last good jobs stay in force.  So it does if a line of one of cron's tables has an
-    error, which costs that line only; and so does `systemctl reload jobqueued`, and the
-    journal has what this prints.  Settings in jobqueued.yaml count from the next start of the daemon on; if that file
-    has changed, or is refused, it is told.
+    Exits 1 if a file is refused, whose last good jobs stay in force, or if a line of one of cron's tables has an error,
+    which costs that line only.  So does `systemctl reload jobqueued`, and the journal has what this prints.  Settings
+    in jobqueued.yaml count from the next start of the daemon on; if that file has changed, or is refused, it is told.
 
     \b
     Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -20,6 +21,9 @@ from jobqueued.paths import Paths
 from jobqueued.settings import Settings, machine_id
 
 _ANACRON = "usr/sbin/anacron"
+_ROOT = "root"
+_TOLD = b"\n#!jobqueued "
+"""What stands between a text and the scripts that go with it."""
 
 
 def watches(
@@ -51,10 +55,28 @@ def _read(kind: Kind, host: Host, scripts: Scripts, expand: bool, data: bytes, p
     return read_jobs_in_steps(data, path, place_of(kind, path, expand=expand), host)
 
 
-def jobs_of_text(name: str, text: bytes, host: Host, *, expand: bool) -> tuple[Job, ...]:
-    """The jobs of a text that state.db has under this name; of what is taken apart into scripts there are none."""
+def with_scripts(scripts: Scripts | None, expand: bool, name: str, text: bytes) -> bytes:
+    """A text as the history of what was due has it: with the scripts that its table was told, which no text tells."""
+    told = {} if scripts is None else scripts.told(name)
+    return text + _TOLD + json.dumps({"expand": expand, "scripts": told}).encode() if told else text
+
+
+def jobs_of_text(name: str, text: bytes, host: Host) -> tuple[Job, ...]:
+    """The jobs of a text of that history."""
     kind = next((kind for kind in (CRON_D, SPOOL) if name.startswith(kind.prefix)), CRONTAB)
-    return at_once(read_jobs_in_steps(text, name, place_of(kind, name, expand=expand), host))[0]
+    table, expand, scripts = _apart(text) if kind is not SPOOL or os.path.basename(name) == _ROOT else (text, False, {})
+    place = place_of(kind, name, expand=expand)
+    return at_once(read_jobs_in_steps(table, name, place, host._replace(scripts=scripts)))[0]
+
+
+def _apart(text: bytes) -> tuple[bytes, bool, dict[str, tuple[str, ...]]]:
+    """A text of that history, apart from what was put behind it, if anything was."""
+    table, _, told = text.rpartition(_TOLD)
+    try:
+        noted = json.loads(told)
+        return table, noted["expand"], {directory: tuple(names) for directory, names in noted["scripts"].items()}
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):  # a comment of somebody else's
+        return text, False, {}
 
 
 def place_of(kind: Kind, path: str, *, expand: bool = False) -> Place:

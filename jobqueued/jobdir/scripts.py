@@ -50,6 +50,11 @@ class Scripts:
         self._told[directory] = found = _listed(directory)
         return found
 
+    def told(self, name: str) -> dict[str, tuple[str, ...]]:
+        """The scripts, by directory, that a table was told last, which state.db has under this name."""
+        of_table = (each for each, tables in self._tables.items() if any(it.endswith(f"/{name}") for it in tables))
+        return {directory: self._told[directory] for directory in sorted(of_table)}
+
     def drain(self) -> set[str]:
         """Take in what inotify tells: the tables that have to be read again."""
         if self._inotify is not None:

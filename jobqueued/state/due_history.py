@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from jobqueued.events import ClockStepped, Event, FileGone, JobsRead
 from jobqueued.saved import DueChange
@@ -19,18 +19,23 @@ from jobqueued.state.store import Store
 _NEWEST = "SELECT name, digest, timezone FROM due_change WHERE kind = 'file' GROUP BY name HAVING id = max(id)"
 _GONE = ("", "")
 
+Noted = Callable[[str, bytes], bytes]
+"""Of the name of a file and its text, a text from which alone all of its jobs follow."""
+
 
 class DueHistory:
     """Changes since the start.  `timezone` is that of jobs that name none.
 
     Of what an earlier daemon left, `newest` are digest and zone of each file that was noted last, `texts` those that
-    were accepted last, by name, and `saved_at` is its last commit (wall; 0: none).
+    were accepted last, by name, and `saved_at` is its last commit (wall; 0: none).  `noted` makes of the text
+    of a file what is kept of it here.
     """
 
     def __init__(
-        self, timezone: str, newest: Mapping[str, tuple[str, str]], texts: Mapping[str, bytes], saved_at: int
-    ) -> None:
-        self._timezone, self._newest, self._saved_at = timezone, dict(newest), saved_at
+        self, timezone: str, newest: Mapping[str, tuple[str, str]], texts: Mapping[str, bytes], saved_at: int,
+        noted: Noted = lambda _, text: text,
+    ) -> None:  # fmt: skip
+        self._timezone, self._newest, self._saved_at, self._noted = timezone, dict(newest), saved_at, noted
         self._texts: dict[str, bytes | None] = dict(texts)
         """Those of which no event has told."""
         self._unread = set(texts)
@@ -38,13 +43,13 @@ class DueHistory:
         self._has_begun = False
 
     @classmethod
-    def of(cls, store: Store, timezone: str) -> DueHistory:
+    def of(cls, store: Store, timezone: str, noted: Noted = lambda _, text: text) -> DueHistory:
         """Go on with what there is in state.db; what can't be read there is noted anew."""
         with contextlib.suppress(StoreError):
             newest = {name: (digest, zone) for name, digest, zone in store.query(_NEWEST)}
             found = store.query("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'saved'")
-            return cls(timezone, newest, store.files(), found[0][0] if found else 0)
-        return cls(timezone, {}, {}, 0)
+            return cls(timezone, newest, store.files(), found[0][0] if found else 0, noted)
+        return cls(timezone, {}, {}, 0, noted)
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Take the texts of accepted files, by name; None: it is gone.  An event tells of each."""
@@ -65,7 +70,8 @@ class DueHistory:
         wall = time.time_ns()
         for name, text in texts.items():
             if text is not None:
-                yield DueChange("file", name, wall, wall, *self._version(text), text)
+                noted = self._noted(name, text)
+                yield DueChange("file", name, wall, wall, *self._version(noted), noted)
 
     def _name(self, path: str) -> str:
         """The name of a file in state.db: of cron's tables their directory's is part of it."""
@@ -84,7 +90,8 @@ class DueHistory:
     def _changed(self, name: str, wall: int) -> Iterator[DueChange]:
         if name not in self._texts:
             return
-        text = self._texts.pop(name)
+        found = self._texts.pop(name)
+        text = None if found is None else self._noted(name, found)
         is_first = name in self._unread
         self._unread.discard(name)
         version = self._version(text)

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from jobqueued.crontabs.jobs import Host as Surroundings
 from jobqueued.daemon import JUST_BOOTED
 from jobqueued.host.other_cron import PID_FILE, REBOOTED, other_cron
 from jobqueued.jobdir.acceptance import PATIENCE
-from jobqueued.jobdir.cron_tables import jobs_of_text
+from jobqueued.jobdir.cron_tables import jobs_of_text, with_scripts
 from jobqueued.jobdir.inbox import RESCAN
 from tests.support.host import Host, wait_for
 from tests.support.tables import Tables
@@ -55,16 +56,39 @@ def test_each_table_is_read_and_named_after_where_it_is(tables: Tables) -> None:
 
 
 def test_a_text_of_state_db_gives_the_same_jobs(tables: Tables) -> None:
-    """So an audit knows what was due, whatever the table is; but scripts, which no text tells, have none."""
-    tables.write(tables.etc / "crontab", f"@daily {ME.pw_name} run-parts /etc/cron.none\n{JOB}")
+    """So an audit knows what was due, whatever the table is."""
+    tables.write(tables.etc / "crontab", f"@daily {ME.pw_name} run-parts {tables.root}/daily\n{JOB}")
     tables.write(tables.etc / "anacrontab", "3 5 mine x\n")
     tables.write(tables.cron_d / "munin", f"61 * * * * root y\n{JOB}")
     tables.write(tables.spool / ME.pw_name, "@daily x\n", 0o600)
     live = tables.scan()
-    again = {name: jobs_of_text(name, text or b"", Surroundings(), expand=False) for name, text in tables.kept.items()}
+    again = {name: jobs_of_text(name, text or b"", Surroundings()) for name, text in tables.kept.items()}
     assert {name.rpartition("/")[2]: [job.id for job in jobs] for name, jobs in again.items()} == live
-    (left,) = jobs_of_text("etc/crontab", tables.kept["etc/crontab"] or b"", Surroundings(), expand=True)
-    assert left.id.startswith("crontab:x-")
+
+
+def test_a_text_is_noted_with_its_scripts(tmp_path: Path) -> None:
+    """So an audit knows of these, too, be they there still or not; and a last line without a newline stays half."""
+    tables, daily = Tables(tmp_path, expand=True), tmp_path / "daily"
+    daily.mkdir()
+    (daily / "apt").touch(0o755)
+    tables.write(tables.etc / "crontab", f"@daily {ME.pw_name} run-parts {daily}\n{JOB}@daily {ME.pw_name} half")
+    tables.write(tables.cron_d / "y", JOB)
+    noted = partial(with_scripts, tables.scripts, True)
+    live = tables.scan()
+    (text, other) = (noted(name, text or b"") for name, text in tables.kept.items())
+    assert other == JOB.encode()
+    (daily / "man-db").touch(0o755)
+    (daily / "apt").unlink()
+    found = jobs_of_text("etc/crontab", text, Surroundings())
+    assert ("crontab:daily/apt", live["crontab"]) == (found[0].id, [job.id for job in found])
+    tables.scan()
+    later = jobs_of_text("etc/crontab", noted("etc/crontab", tables.kept["etc/crontab"] or b""), Surroundings())
+    assert ["crontab:daily/man-db", live["crontab"][1]] == [job.id for job in later]
+    forged = b"@daily x" + text[text.index(b"\n#!") :]
+    assert ["x"] == [job.command for job in jobs_of_text("crontabs/alice", forged, Surroundings())]
+    comment = f"{JOB}#!jobqueued {{}}\n".encode()
+    assert 1 == len(jobs_of_text("etc/crontab", comment, Surroundings()))
+    tables.close()
 
 
 def test_names_are_those_of_run_parts(tables: Tables) -> None:
