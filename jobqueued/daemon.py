@@ -35,7 +35,7 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
 from jobqueued.host.linux import has_own_tmp
 from jobqueued.host.log import Log
-from jobqueued.host.other_cron import known_cron, other_cron
+from jobqueued.host.other_cron import OtherCron
 from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
@@ -81,7 +81,6 @@ def _watches(paths: Paths, config: Settings, store: Store, *, of_cron: bool) -> 
 
 JUST_BOOTED = 600
 """Seconds after a boot: who has installed the daemon later has not booted the host for that."""
-_ONE_CRON = "stop it (systemctl disable --now cron) and restart jobqueued"
 
 
 class Daemon:
@@ -100,9 +99,8 @@ class Daemon:
         """What saves that all of this boot was recovered, once it was."""
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
-        self._other_cron = other_cron(paths.host) if config.cron.get("live") else ""
-        live = bool(config.cron.get("live") and not self._other_cron)
-        self._watches = _watches(paths, config, store, of_cron=live)
+        self._other_cron = OtherCron(paths.host, self._cron_changed) if config.cron.get("live") else None
+        self._watches = _watches(paths, config, store, of_cron=self._other_cron is not None)
         noted = partial(cron_tables.with_scripts, self._watches.scripts, config.cron.get("expand", False))
         self._due_history = DueHistory.of(store, config.timezone, noted)
         self._batch = WriteBatch(store, self._due_history.anew)
@@ -127,7 +125,8 @@ class Daemon:
         self._methods = Methods(
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
             read_clocks, paths.runs.name, locks, NoticeCalls(self._notices, self._notice_sender.test), self._monitor,
-            link.lost_attempts, access, self._readings, CrontabCalls(link, paths.host, live=live),
+            link.lost_attempts, access, self._readings,
+            CrontabCalls(link, paths.host, live=lambda: self._runs_tables),
         )  # fmt: skip
         self._metrics_file = MetricsFile(
             config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
@@ -150,6 +149,7 @@ class Daemon:
     def _sources(self) -> tuple[Source, ...]:
         """All that events come from, in the order of their turns."""
         return (
+            *([] if self._other_cron is None else [self._other_cron]),
             self._signals, self._path_triggers, self._lock_processes,
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
             self._pressure, self._reload, self._job_files, self._control, self._methods.texts, self._monitor,
@@ -184,6 +184,7 @@ class Daemon:
         self._decisions.restore(*takeover.saved, read_clocks(), self._store.hold())
         self._notices.restore(*self._store.notices())
         self._unrestored = None
+        self._watches.hold_tables(not self._runs_tables)
         while self._job_files.has_more:
             self._happened += self._job_files.turn(read_clocks())
         known = self._store.knows_boot(boot_id)
@@ -316,7 +317,6 @@ class Daemon:
         barred = self._link.shortfall(self._scheduler.catalog)[1]
         return [
             *self._unknown_groups,
-            *self._troubles_with_cron(),
             *self._loop.troubles,
             *barred,
             *self._decisions.troubles,
@@ -340,9 +340,11 @@ class Daemon:
         for ticket, value in self._reload.answers():
             self._control.reply(ticket, value)
 
-    def _troubles_with_cron(self) -> list[str]:
-        """Another cron daemon beside cron's tables here, at the start or by now."""
-        if self._other_cron:
-            return [f"cron's tables are not read, as {self._other_cron} runs their jobs; {_ONE_CRON}"]
-        other = known_cron(self._paths.host) if self._watches.scripts is not None else ""
-        return [f"cron's tables are run twice, as {other} runs their jobs, too; {_ONE_CRON}"] if other else []
+    @property
+    def _runs_tables(self) -> bool:
+        return self._other_cron is not None and not self._other_cron.words
+
+    def _cron_changed(self, is_there: bool, told: str) -> None:
+        """Leave cron's tables to another cron daemon, or take them back."""
+        self._watches.hold_tables(is_there)
+        self._log.say("trouble" if is_there else "recovered", text=told)

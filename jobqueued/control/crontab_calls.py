@@ -21,12 +21,12 @@ Reply = Callable[[int, dict[str, Any], str | None], None]
 
 
 class CrontabCalls:
-    """Reads and writes the crontabs below the `host`'s root; `live`: what is in them runs.
+    """Reads and writes the crontabs below the `host`'s root; `live` tells whether what is in them runs here.
 
     One call is carried out at a time, so that however many ask, news of runs are never behind more than one table.
     """
 
-    def __init__(self, link: LauncherLink, host: Path, *, live: bool) -> None:
+    def __init__(self, link: LauncherLink, host: Path, *, live: Callable[[], bool]) -> None:
         self._link, self._host, self._live = link, host, live
         self._waiting: dict[int, dict[str, Any]] = {}
         """The orders that wait for their turn, by the tickets of who asks."""
@@ -85,7 +85,7 @@ class CrontabCalls:
             case "done" if act == spool_orders.READ:
                 return {"table": base64.b64encode(table).decode(), "stamp": rest}, None
             case "done":
-                return ({"live": self._live} if act == spool_orders.INSTALL else {}), None
+                return ({"live": self._live()} if act == spool_orders.INSTALL else {}), None
             case "none" | "forbidden":
                 return {"user": rest}, _ERRORS[verb]
             case "denied":

@@ -91,7 +91,7 @@ def _read(fields: Fields) -> str:
 
 def _refused(fields: Fields) -> str:
     file, jobs = str(fields["file"]), fields["jobs"]
-    see = "jobqueuectl check" if file.endswith((".yaml", ".yml")) else "jobqueuectl status"
+    see = "jobqueuectl check"
     if not jobs:
         return f"{file}: refused; see: {see}"
     names = ", ".join(jobs[:10]) + (f" and {len(jobs) - 10} more" if len(jobs) > 10 else "")

@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+from jobqueued.host import linux
+from jobqueued.model import SECOND, Now
+from jobqueued.source import Source
 
 PID_FILE = Path("run/crond.pid")
 """Below the host's root; Debian's cron, cronie and bcron lock it."""
@@ -17,20 +23,125 @@ _GENERATED = Path("run/systemd/generator/cron.target.wants")
 """The timers of systemd-cron, which has no daemon."""
 _NAMES = frozenset((b"cron", b"crond", b"bcron-sched", b"fcron", b"busybox-crond"))
 _FLOCK = struct.Struct("hhqqi")
+_TELLING = frozenset({PID_FILE.name, *_GENERATED.parts[1:]})
+"""Names of which inotify tells where a cron daemon comes or goes."""
+_CHANGES = (
+    linux.IN_CREATE | linux.IN_MOVED_TO | linux.IN_MOVED_FROM | linux.IN_DELETE | linux.IN_CLOSE_WRITE | linux.IN_MODIFY
+)
+PATIENCE = 10 * SECOND
+"""The time after which one that has gone has gone for good."""
+_REMEDY = "systemctl disable --now cron"
 
 
 def other_cron(host: Path) -> str:
     """Another cron daemon in words, "" if there is none: who locks the PID file, or is root's and called so."""
-    if (known := known_cron(host)) or host != Path("/"):
+    return _found(host).words
+
+
+class _Found(NamedTuple):
+    """Another cron daemon, and its process; 0: it has none, or nobody can tell which."""
+
+    words: str = ""
+    pid: int = 0
+
+
+def _found(host: Path) -> _Found:
+    if (known := _known(host)).words or host != Path("/"):
         return known
-    return next((f"{name.decode()} (pid {pid})" for pid, name in _of_root() if name in _NAMES), "")
+    of_root = (_Found(f"{name.decode()} (pid {pid})", pid) for pid, name in _of_root() if name in _NAMES)
+    return next(of_root, _Found())
 
 
-def known_cron(host: Path) -> str:
-    """The same without a look at all processes."""
+def _known(host: Path) -> _Found:
     if (pid := _holder(host / PID_FILE)) is not None:
-        return f"a cron daemon (pid {pid or 'unknown'}) that has {host / PID_FILE}"
-    return "systemd-cron" if (host / _GENERATED).exists() else ""
+        return _Found(f"a cron daemon (pid {pid or 'unknown'}) that has {host / PID_FILE}", pid)
+    return _Found("systemd-cron" if (host / _GENERATED).exists() else "")
+
+
+class OtherCron(Source):
+    """Another cron daemon comes, or goes: inotify(7) tells of its PID file, and pidfd_open(2) of its end.
+
+    `words` says who it is, "" if there is none.  One that locks no file, and is no systemd-cron, is found at the start
+    only.  It has gone when it has not been there for a while: who starts it anew stops it before.
+    """
+
+    def __init__(self, host: Path, changed: Callable[[bool, str], None]) -> None:
+        """`changed` is called with whether there is one now, and what is to be told of that."""
+        self._host, self._changed = host, changed
+        self._inotify: int | None = None
+        self._process: int | None = None
+        """A descriptor of the one that is there."""
+        self._looks = True
+        self._again: int | None = None
+        with contextlib.suppress(OSError):
+            self._inotify = linux.inotify()
+        self.words = ""
+        self._watch()
+        self._take(_found(host))
+
+    @property
+    def troubles(self) -> list[str]:
+        """Tell that cron's tables are not run, and what to do."""
+        told = f"cron's tables are not run, as {self.words} runs their jobs; they are once that is gone: {_REMEDY}"
+        return [told] if self.words else []
+
+    def descriptors(self) -> dict[int, int]:
+        """Of inotify, and of the process."""
+        return dict.fromkeys([each for each in (self._inotify, self._process) if each is not None], select.POLLIN)
+
+    @property
+    def has_more(self) -> bool:
+        """True if it is to be looked at once."""
+        return self._looks
+
+    @property
+    def deadline(self) -> int | None:
+        """The time for another look: one that is there may have gone for good by then, one that begins has its lock."""
+        return self._again
+
+    def ready(self, descriptor: int, now: Now) -> tuple[()]:
+        """Look at once for one that comes, and later for one that goes."""
+        if descriptor == self._process:
+            self._follow(0)
+        elif descriptor != self._inotify or not {it.name for it in linux.inotify_events(descriptor)} & _TELLING:
+            return ()
+        self._looks = not self.words
+        self._again = now.mono + (PATIENCE if self.words else SECOND)
+        return ()
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Look whether there is one."""
+        self._looks = False
+        if self._again is not None and self._again <= now.mono:
+            self._again = None
+        self._watch()
+        before, found = self.words, _found(self._host) if self.words else _known(self._host)
+        self._take(found)
+        if before and not found.words:
+            self._changed(False, f"{before} is gone, so cron's tables are run here from now on")
+        elif found.words and not before:
+            self._changed(True, self.troubles[0])
+        return ()
+
+    def _take(self, found: _Found) -> None:
+        self.words = found.words
+        self._follow(found.pid)
+
+    def _follow(self, pid: int) -> None:
+        """Be told of the end of this process, and of that of no other."""
+        if self._process is not None:
+            os.close(self._process)
+            self._process = None
+        if pid:
+            with contextlib.suppress(OSError):  # it has ended by now; what has its lock ends it by closing the file
+                self._process = os.pidfd_open(pid)
+
+    def _watch(self) -> None:
+        """Watch all directories that are there; one twice is watched once."""
+        if self._inotify is not None:
+            for directory in (PID_FILE.parent, *_GENERATED.parents[:2]):
+                with contextlib.suppress(OSError):
+                    linux.watch(self._inotify, str(self._host / directory), _CHANGES)
 
 
 def _holder(file: Path) -> int | None:

@@ -62,6 +62,7 @@ class Acceptance:
         self._vanished: dict[str, int] = {}
         """Missing files, and from when on (CLOCK_MONOTONIC) each is gone."""
         self._ready: deque[tuple[str, File]] = deque()
+        self._leaving: deque[str] = deque()
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
@@ -90,7 +91,7 @@ class Acceptance:
     @property
     def has_more(self) -> bool:
         """True while there is more to be told."""
-        return bool(self._ready)
+        return bool(self._ready or self._leaving)
 
     def say(self, path: str, problems: list[Problem], *, counts: bool = False) -> None:
         """Keep the Problems of a file, which `counts` all the same; they are in `changes` if they are news."""
@@ -180,11 +181,26 @@ class Acceptance:
         self._ready.extend([(path, self._batch[path]) for path in accepted])
         self._ready.extend([(path, self._recalled[path]) for path in stale])
 
+    def leave(self) -> None:
+        """Take all files for gone, whatever is there, and forget what was wrong with them."""
+        self._leaving.extend(sorted({job.file for job in self._catalog} - {*self._leaving}))
+        for forgotten in (self._said, self._flawed, self._batch, self._held, self._away, self._vanished, self._ready):
+            forgotten.clear()
+
     # what follows
 
-    def told(self) -> Iterator[JobsRead]:
+    def told(self) -> Iterator[JobsRead | FileGone]:
         """Tell a slice of what was agreed on."""
         count = 0
+        while self._leaving and count < SLICE_JOBS:
+            path = self._leaving.popleft()
+            jobs = self.last_good(path)
+            if self._recalled.pop(path, None):  # of an earlier daemon: what becomes of their clocks is for who has jobs
+                yield JobsRead(path, jobs)
+            self._catalog.replace_file(path, ())
+            self.accepted[self._name(path)] = None
+            count += len(jobs) + 1
+            yield FileGone(path)
         while self._ready and count < SLICE_JOBS:
             path, file = self._ready.popleft()
             self._catalog.replace_file(path, file.jobs)

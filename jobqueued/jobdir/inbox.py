@@ -111,6 +111,11 @@ class Inbox:
         self._lost_track = self.has_news = True
         self._in_writing.clear()
 
+    def forget_all(self) -> None:
+        """Take all files for new ones."""
+        self._seen.clear()
+        self.relist()
+
     def rescan(self, mono: int) -> None:
         """List anew if the last time is a minute ago: for what no event tells, as on a network's file system."""
         if mono >= self._listed_at + RESCAN:

@@ -49,6 +49,12 @@ class Watches:
         """True if it is known which jobs there are."""
         return all(watch.complete for watch in self._watches)
 
+    def hold_tables(self, held: bool) -> None:
+        """Take cron's tables for gone while another cron runs them."""
+        for watch in self._watches:
+            if watch.is_table:
+                watch.hold(held=held)
+
     def settle(self) -> None:
         """List all anew, and wait for nothing that is not there."""
         for watch in self._watches:

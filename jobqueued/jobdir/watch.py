@@ -45,8 +45,15 @@ class Watch:
         self._reading: Steps[None] | None = None
         """The file that is being read."""
         self._recalls = bool(own)
+        self._is_held = self._leaves = False
+        """Whether its files are another's, and whether they are to be taken for gone."""
         self._is_asked = self._settles = False
         """Whether somebody has asked since the last batch began, or had before it."""
+
+    @property
+    def is_table(self) -> bool:
+        """True if the files are cron's tables."""
+        return self._kind is not JOB_FILES
 
     @property
     def changes(self) -> dict[str, list[Problem]]:
@@ -75,6 +82,8 @@ class Watch:
     @property
     def complete(self) -> bool:
         """True if it is known which jobs there are: each file was seen, and if it is refused has its last good ones."""
+        if self._is_held:
+            return not self.has_more
         refused = self.problems.keys() - {str(self._directory)}
         return self.inbox.was_listed and not self._acceptance.awaits and all(map(self.last_good, refused))
 
@@ -103,6 +112,11 @@ class Watch:
         self.inbox.relist()
         self._is_asked = True
 
+    def hold(self, *, held: bool) -> None:
+        """Take all files for gone while they are another's to run; then read them anew."""
+        self._is_held = self._leaves = held
+        self.inbox.forget_all()
+
     def scan(self, mono: int) -> list[JobsRead | FileGone]:
         """Read a slice of what changed and say what follows: the jobs of accepted files, and files gone for good.
 
@@ -110,6 +124,11 @@ class Watch:
         """
         acceptance = self._acceptance
         acceptance.changes, acceptance.accepted = {}, {}
+        if self._is_held:
+            self.inbox.take(mono)
+            if self._leaves:
+                self._leave(mono)
+            return [*acceptance.told()]
         if not self._is_busy:
             self._begin(mono)
         self._read_slice(mono)
@@ -146,6 +165,14 @@ class Watch:
         if self.inbox.is_unreadable:
             for path in self._acceptance.reprieve():
                 self.inbox.expect(os.path.basename(path))
+
+    def _leave(self, mono: int) -> None:
+        """Begin nothing, and end what has begun."""
+        self._todo, self._reading, self._leaves = [], None, False
+        if self._recalls:
+            self._recalls = False
+            self._acceptance.recall(mono)
+        self._acceptance.leave()
 
     def _look(self, name: str, mono: int) -> Steps[None]:
         """Read one file into the batch, or say what is wrong with it."""

@@ -73,7 +73,7 @@ _METRICS = table(
 
 _CRON = table(
     Key("live", FLAG, "false",
-        "Run the jobs of cron's own tables: /etc/crontab, /etc/cron.d and the users' crontabs; no other cron may run.",
+        "Run the jobs of cron's own tables, /etc/crontab, /etc/cron.d and users' crontabs, while no other cron runs.",
         "true"),
     Key("expand", FLAG, "false",
         "Make one job of each script of /etc/cron.daily and its like, in place of one that runs all of them.", "true"),

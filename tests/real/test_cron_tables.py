@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import select
 import shutil
 import sqlite3
 import subprocess
@@ -17,10 +19,14 @@ import pytest
 
 from jobqueued.crontabs.jobs import Host as Surroundings
 from jobqueued.daemon import JUST_BOOTED
-from jobqueued.host.other_cron import PID_FILE, REBOOTED, other_cron
+from jobqueued.events import JobsRead
+from jobqueued.host import linux
+from jobqueued.host.other_cron import PATIENCE as GONE
+from jobqueued.host.other_cron import PID_FILE, REBOOTED, OtherCron, other_cron
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.cron_tables import jobs_of_text, with_scripts
 from jobqueued.jobdir.inbox import RESCAN
+from jobqueued.model import SECOND, Now
 from tests.support.host import Host, wait_for
 from tests.support.tables import Tables
 from tests.support.users import ME, NEEDS_ROOT, OTHER, STRANGER
@@ -366,6 +372,144 @@ class TestOtherCron:
             other.communicate(b"\n")
 
 
+class TestOneThatComesAndGoes:
+    """Another cron daemon, while the tables are run here."""
+
+    def test_its_pid_file(self, tmp_path: Path) -> None:
+        """Its lock counts at once; when it is gone, that counts after a while, in which it may be started anew."""
+        with watching(tmp_path) as seen:
+            seen.turn(0)
+            for _ in range(2):
+                with open(tmp_path / PID_FILE, "w") as held:
+                    fcntl.flock(held, fcntl.LOCK_EX)
+                    held.write("4711\n")
+                    held.flush()
+                    seen.turn(SECOND)
+                    assert [True] == seen.told
+                    seen.turn(100 * SECOND)
+                seen.turn(101 * SECOND)
+                assert seen.cron.deadline == 101 * SECOND + GONE
+            seen.turn(101 * SECOND + GONE)
+            assert ([True, False], None) == (seen.told, seen.cron.deadline)
+
+    def test_a_file_of_another_name(self, tmp_path: Path) -> None:
+        """Is no cron's, and no reason to look."""
+        with watching(tmp_path) as seen:
+            seen.turn(0)
+            (tmp_path / "run/other.pid").write_text("1\n")
+            seen.turn(SECOND)
+            assert (seen.told, seen.cron.deadline) == ([], None)
+
+    def test_its_process(self, tmp_path: Path) -> None:
+        """Its end is told by the kernel, as its file may be closed before its lock is gone."""
+        file = tmp_path / PID_FILE
+        file.parent.mkdir()
+        program = f"import fcntl; f = open({str(file)!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
+        with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            with watching(tmp_path) as seen:
+                assert f"(pid {other.pid})" in seen.cron.words
+                assert 2 == len(seen.cron.descriptors())
+                other.communicate(b"\n")
+                seen.turn(5 * SECOND)
+                assert 1 == len(seen.cron.descriptors())
+                seen.turn(5 * SECOND + GONE)
+                assert [False] == seen.told
+
+    def test_systemd_cron(self, tmp_path: Path) -> None:
+        """Its timers come and go with a reload of systemd, which makes all of them anew."""
+        with watching(tmp_path) as seen:
+            for number, part in enumerate(("systemd", "systemd/generator", "systemd/generator/cron.target.wants")):
+                (tmp_path / "run" / part).mkdir()
+                seen.turn(number)
+            assert ([True], "systemd-cron") == (seen.told, seen.cron.words)
+            shutil.rmtree(tmp_path / "run/systemd/generator")
+            seen.turn(10)
+            (tmp_path / "run/systemd/generator/cron.target.wants").mkdir(parents=True)
+            seen.turn(10 + GONE)
+            assert [True] == seen.told
+
+    def test_without_inotify(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is found at the start, and nothing is watched."""
+
+        def failing() -> int:
+            raise OSError(errno.EMFILE, "")
+
+        monkeypatch.setattr(linux, "inotify", failing)
+        with watching(tmp_path) as seen:
+            seen.turn(0)
+            assert {} == seen.cron.descriptors()
+
+
+class Seen:
+    """What is told of it; `turn` is what the loop does."""
+
+    def __init__(self, host: Path) -> None:
+        self.told = list[bool]()
+        self.cron = OtherCron(host, lambda is_there, _: self.told.append(is_there))
+
+    def turn(self, mono: int) -> None:
+        now = Now(0, mono)
+        poll = select.poll()
+        for descriptor, bits in self.cron.descriptors().items():
+            poll.register(descriptor, bits)
+        for descriptor, _ in poll.poll(0):
+            self.cron.ready(descriptor, now)
+        if self.cron.has_more or (self.cron.deadline is not None and self.cron.deadline <= mono):
+            self.cron.turn(now)
+        assert not self.cron.has_more
+
+
+@contextlib.contextmanager
+def watching(host: Path) -> Iterator[Seen]:
+    (host / PID_FILE).parent.mkdir(exist_ok=True)
+    seen = Seen(host)
+    try:
+        yield seen
+    finally:
+        for descriptor in seen.cron.descriptors():
+            os.close(descriptor)
+
+
+def test_tables_that_another_runs_are_gone_and_come_back(tables: Tables) -> None:
+    """With all that was wrong with them; what changed meanwhile counts then; and a half-read one is not told."""
+    tables.write(tables.cron_d / "x", f"{JOB}61 * * * * root y\n")
+    tables.write(tables.cron_d / "broken", JOB, 0o666)
+    before = tables.scan()
+    tables.hold(held=True)
+    tables.write(tables.cron_d / "new", JOB)
+    assert {"x": []} == tables.scan()
+    assert ({}, {}, None) == (tables.refused(), tables.flawed(), tables.kept["cron.d/x"])
+    assert all(watch.complete for watch in tables.watches)
+    tables.write(tables.cron_d / "newer", JOB)
+    assert {} == tables.scan()
+    tables.hold(held=False)
+    assert {"x": OF_X, "new": ["cron.d/new:x-"], "newer": ["cron.d/newer:x-"]} == short(tables.scan())
+    assert ({"x": [2]}, ["broken"], before) == (
+        tables.flawed(),
+        [*tables.refused()],
+        {"x": tables.last_good(tables.cron_d / "x")},
+    )
+
+
+def test_tables_of_an_earlier_daemon_that_another_runs_now(tmp_path: Path) -> None:
+    """Their jobs are told once, so that their clocks end, and are gone then; also if there are many of them."""
+    texts = {f"cron.d/t{number:02}": (JOB * 30).encode() for number in range(20)}
+    tables = Tables(tmp_path, texts)
+    for name in texts:
+        tables.write(tables.root / "etc" / name, JOB * 30)
+    tables.hold(held=True)
+    events = [event for _ in range(50) for event in tables.watches[1].scan(0)]
+    for path in {event.file for event in events}:
+        assert [30, 0] == [
+            len(event.jobs) if isinstance(event, JobsRead) else 0 for event in events if event.file == path
+        ]
+    assert 20 == len({event.file for event in events})
+    assert not tables.watches[1].has_more
+    tables.close()
+
+
 SENDMAIL = """#!/bin/sh
 cat >>{root}/mails
 """
@@ -435,21 +579,37 @@ def test_a_boot_is_due_at_a_boot_and_not_at_an_installation(host: Host) -> None:
 
 
 def test_beside_another_cron_nothing_runs_twice(host: Host) -> None:
-    """The tables are left to it, which is told with what to do; the job files count."""
-    (host.root / "etc/cron.d/x").write_text(JOB)
+    """The tables are left to it, be it there at the start or come later, which is told with what to do; not so job
+    files."""
+    (host.root / "etc/cron.d/x").write_text(f"{JOB}61 * * * * x y\n")
     host.write("a.yaml", "jobs: {a: {command: x}}")
     file = host.root / PID_FILE
-    file.parent.mkdir(exist_ok=True)
-    with open(file, "w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        host.start("--config", str(host.root / "jobqueued.yaml"))
-    assert ["a"] == [job["id"] for job in host.call("List")["jobs"]]
-    (trouble,) = (text for text in host.call("Status")["troubles"] if "cron" in text)
-    assert trouble.startswith("cron's tables are not read, as a cron daemon (pid unknown) that has ")
-    assert "restart jobqueued" in trouble
-    host.kill()
+
+    def jobs() -> list[str]:
+        return [job["id"] for job in host.call("List")["jobs"]]
+
     host.start("--config", str(host.root / "jobqueued.yaml"))
-    assert ["a"] != [job["id"] for job in host.call("List")["jobs"]]
+    assert 2 == len(jobs())
+    waiting = host.run(jobs()[1])
     with open(file, "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert any("cron's tables are run twice" in text for text in host.call("Status")["troubles"])
+        held.write(f"{os.getpid()}\n")
+        held.flush()
+        wait_for(lambda: jobs() == ["a"], why="no job of a table")
+        status = host.call("Status")
+        (trouble,) = (text for text in status["troubles"] if "cron" in text)
+        assert trouble.startswith(
+            f"cron's tables are not run, as a cron daemon (pid {os.getpid()}) that has {file} runs "
+        )
+        assert trouble.endswith("once that is gone: systemctl disable --now cron")
+        assert [trouble] == [line["text"] for line in host.said("trouble")]
+        assert [] == status["problems"]
+        assert {"live": False} == host.call("CrontabSet", table="")
+        assert waiting.startswith("cron.d/x:x-")
+        assert host.wait(waiting)["state"] in ("failed", "skipped")
+        host.kill()
+        host.start("--config", str(host.root / "jobqueued.yaml"))
+        assert ["a"] == jobs()
+        host.kill()
+    host.start("--config", str(host.root / "jobqueued.yaml"))
+    assert (2, 1) == (len(jobs()), len(host.call("Status")["problems"]))

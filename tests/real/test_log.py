@@ -58,7 +58,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         {"file": "/a.yaml", "jobs": ["backup", "x"]},
         "/a.yaml: refused, stale: its last good jobs stay in force: backup, x; see: jobqueuectl check",
     ),
-    ("refused", {"file": "/c/x", "jobs": []}, "/c/x: refused; see: jobqueuectl status"),
+    ("refused", {"file": "/c/x", "jobs": []}, "/c/x: refused; see: jobqueuectl check"),
     ("flawed", {"file": "/c/x", "lines": [3]}, "/c/x: what is wrong in line 3 is not run; the rest is"),
     ("flawed", {"file": "/c/x", "lines": [3, 7]}, "/c/x: what is wrong in lines 3, 7 is not run; the rest is"),
     ("mended", {"file": "/a.yaml", "gone": False}, "/a.yaml: accepted again"),

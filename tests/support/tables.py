@@ -48,6 +48,11 @@ class Tables:
                 self.kept |= watch.accepted
         return told
 
+    def hold(self, *, held: bool) -> None:
+        """Another cron comes, or goes."""
+        for watch in self.watches:
+            watch.hold(held=held)
+
     def refused(self) -> dict[str, list[str]]:
         """What is wrong with files that do not count."""
         return {Path(path).name: [p.message for p in found] for w in self.watches for path, found in w.problems.items()}

@@ -31,7 +31,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.link, self.replies = Link(), dict[int, tuple[dict[str, Any], str | None]]()
-        self.calls = CrontabCalls(cast(Any, self.link), Path("/"), live=True)
+        self.calls = CrontabCalls(cast(Any, self.link), Path("/"), live=lambda: True)
         self.calls.reply = lambda ticket, value, error: self.replies.__setitem__(ticket, (value, error))
         self.methods = self.calls.of(Peer(1000, frozenset()), count(1).__next__)
 
