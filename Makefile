@@ -25,9 +25,11 @@ lint: $(VENV)/.linted units
 
 # Any word of systemd-analyze is a failure: its exit code lets unknown settings pass.
 units:
-	t=$$(mktemp -d) && trap "rm -r $$t" EXIT && \
-	for unit in systemd/jobqueue*; do sed 's,=/usr/bin/jobqueue[a-z]*,=/usr/bin/true,' $$unit >$$t/$${unit#systemd/}; done && \
-	! systemd-analyze verify --man=no $$t/* 2>&1 | grep .
+	t=$$(mktemp -d) && trap "rm -r $$t" EXIT && mkdir $$t/user && export XDG_RUNTIME_DIR=$$t && \
+	for unit in systemd/jobqueue* systemd/user/*; do \
+		sed 's,=/usr/bin/jobqueue[a-z]*,=/usr/bin/true,' $$unit >$$t/$${unit#systemd/}; done && \
+	! systemd-analyze verify --man=no $$t/jobqueue* 2>&1 | grep . && \
+	! systemd-analyze --user verify --man=no $$t/user/* 2>&1 | grep .
 
 # What is written from tables: the JSON Schema, and parts of the man pages (man/generate.py).
 generate: $(VENV)/.installed
@@ -88,6 +90,7 @@ install:
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/jobqueued jobqueued/job-file.schema.json
 	for page in man/*.[1-9]; do install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jobqueue*
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/user systemd/user/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d systemd/sysusers.d/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d systemd/tmpfiles.d/*
 	install -Dm644 completion/jobqueuectl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/jobqueuectl
@@ -104,6 +107,7 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/jobqueued $(DESTDIR)$(PREFIX)/bin/jobqueuectl
 	for page in man/*.[1-9]; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page#man/}; done
 	for unit in systemd/jobqueue*; do rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit#systemd/}; done
+	for unit in systemd/user/*; do rm -f $(DESTDIR)$(PREFIX)/lib/systemd/user/$${unit#systemd/user/}; done
 	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/jobqueue.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/jobqueue.conf
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/jobqueuectl
 	rm -f $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_jobqueuectl

@@ -70,9 +70,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the jobs defined in /etc/jobqueue.d.  To query and control the daemon, use jobqueuectl.",
     )
     parser.add_argument("--version", action="version", version=f"jobqueued {__version__}")
-    parser.add_argument(
+    instance = parser.add_mutually_exclusive_group()
+    instance.add_argument(
         "--root", type=Path, metavar="D", help="use D/jobqueued.yaml, D/jobqueue.d, D/state, D/run and D/logs"
     )
+    instance.add_argument(
+        "--user", action="store_true",
+        help="be the user's own instance: use jobqueued.yaml and jobqueue.d in ~/.config, jobqueue in ~/.local/state"
+        " and in $XDG_RUNTIME_DIR",
+    )  # fmt: skip
     for name, kind, what in (
         ("config", "F", "settings file  [/etc/jobqueued.yaml]"),
         ("jobs", "D", "directory of job files  [/etc/jobqueue.d]"),
@@ -125,24 +131,27 @@ def _leave(paths: Paths, log: Log) -> None:
 def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     from jobqueued.daemon import Daemon
     from jobqueued.host.log import Log, somebody_listens
-    from jobqueued.paths import Paths
+    from jobqueued.paths import NoPlace, Paths
     from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
     from jobqueued.settings import read_settings
     from jobqueued.state.faults import StoreError
     from jobqueued.state.store import Store
     from jobqueued.trace import TraceFile
 
-    paths = Paths.chosen(
-        options.root, config=options.config, jobs=options.jobs, state=options.state, run=options.run, logs=options.logs,
-        journal=options.journal,
-    )  # fmt: skip
+    try:
+        paths = Paths.chosen(
+            options.root, user=options.user, config=options.config, jobs=options.jobs, state=options.state,
+            run=options.run, logs=options.logs, journal=options.journal,
+        )  # fmt: skip
+    except NoPlace as why:
+        raise CannotStart(str(why)) from None
     log = Log(options.log)
-    config, problems = read_settings(paths.config, os.geteuid())
+    config, problems = read_settings(paths.config, os.geteuid(), of_user=paths.runtime is not None)
     for problem in problems:
         log.say("problem", text=str(problem), file=str(paths.config))
     if any(problem.severity == "error" for problem in problems):
         raise CannotStart(f"{paths.config} has errors; fix those named above, or remove the file to use the defaults")
-    os.umask(0o022)
+    os.umask(0o077 if paths.runtime else 0o022)
     _make_directories(paths, config.operators)
     os.umask(0o027)  # state.db holds commands and output
     with _alone(paths.state, paths.run, options.pid_file) as held:
@@ -193,8 +202,11 @@ def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
                 raise PermissionError(13, "not writable by this user")
         except OSError as error:
             raise CannotStart(f"{directory}: {error.strerror}; jobqueued must be able to write there") from None
+    if paths.runtime is not None:  # for others a package, or an administrator, has made it
+        with contextlib.suppress(OSError):  # the first look at it says why
+            paths.jobs.mkdir(parents=True, exist_ok=True)
     _check_trust(paths.logs, paths.state, paths.run, paths.runs)
-    if is_new:
+    if is_new and paths.runtime is None:
         _give_to_operators(paths.logs, operators)
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import stat
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobqueued.child import atomic_file
 from jobqueued.child.journald import ADDRESS
+from jobqueued.child.trust import name_of, quoted
 
 _LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 << 16
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class NoPlace(Exception):
+    """There is no place for a user's own instance; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Paths:
     """The socket of journald."""
     host: Path = Path("/")
     """The directory below which cron has its tables: the host's root."""
+    runtime: Path | None = None
+    """Of a user's own instance, $XDG_RUNTIME_DIR; None: of another."""
 
     @classmethod
     def system(cls) -> Paths:
@@ -45,9 +51,28 @@ class Paths:
         return cls(root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal", root)
 
     @classmethod
-    def chosen(cls, root: Path | None, **options: Path | None) -> Paths:
-        """Those under `root` (None: the system's), each replaced by the option of its name where that is given."""
-        base = cls.system() if root is None else cls.under(root.absolute())
+    def user(cls, environ: Mapping[str, str] = os.environ) -> Paths:
+        """Those of the user's own instance, by the XDG Base Directory Specification; NoPlace."""
+        config, state = (_base(environ, *usual) for usual in (("CONFIG", ".config"), ("STATE", ".local/state")))
+        runtime = cls.runtime_of(environ)
+        if why := _unusable(runtime):
+            raise NoPlace(why)
+        state /= "jobqueue"
+        return cls(
+            config / "jobqueued.yaml", config / "jobqueue.d", state, runtime / "jobqueue", state / "logs",
+            Path(ADDRESS), runtime=runtime,
+        )  # fmt: skip
+
+    @staticmethod
+    def runtime_of(environ: Mapping[str, str]) -> Path:
+        """The directory in $XDG_RUNTIME_DIR; without one, or with one that is not absolute, none: ``.``."""
+        named = Path(environ.get("XDG_RUNTIME_DIR", ""))
+        return named if named.is_absolute() else Path()
+
+    @classmethod
+    def chosen(cls, root: Path | None, *, user: bool = False, **options: Path | None) -> Paths:
+        """Those under `root`, the `user`'s own (NoPlace), or the system's, each replaced by the option of its name."""
+        base = cls.user() if user else cls.system() if root is None else cls.under(root.absolute())
         return replace(base, **{name: path.absolute() for name, path in options.items() if path is not None})
 
     @property
@@ -87,17 +112,11 @@ class Paths:
         except (OSError, ValueError, LookupError, TypeError, RecursionError):  # none since the host is up, or no such
             return self
 
-    @classmethod
-    def start_command(cls, run: Path) -> str:
-        """The command that starts the daemon of this run directory again, with the paths that it had last."""
-        if run == cls.system().run:
-            return "systemctl start jobqueued"
-        root = cls.under(run.parent)
-        usual, words = (root, ["--root", str(run.parent)]) if root.run == run else (cls.system(), ["--run", str(run)])
-        last = replace(usual, run=run).as_left()
-        changed = [name for name in _TOLD if getattr(last, name) != getattr(usual, name)]
-        options = (word for name in changed for word in (f"--{name}", str(getattr(last, name))))
-        return shlex.join(["jobqueued", *words, *options])
+    def changes(self, run: Path) -> list[str]:
+        """The options by which a daemon with this run directory was started last, if these are its usual paths."""
+        last = replace(self, run=run).as_left()
+        changed = [name for name in _TOLD if getattr(last, name) != getattr(self, name)]
+        return [word for name in changed for word in (f"--{name}", str(getattr(last, name)))]
 
     def make_run(self) -> None:
         """Make the run directory and that of this boot, where they are gone, for everybody to pass; OSError."""
@@ -117,3 +136,37 @@ def _small_file(path: Path) -> bytes:
         return os.read(descriptor, _LONGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     finally:
         os.close(descriptor)
+
+
+def _base(environ: Mapping[str, str], name: str, usual: str) -> Path:
+    """A base directory of the user, as an absolute path; NoPlace."""
+    named = Path(environ.get(f"XDG_{name}_HOME", ""))
+    if named.is_absolute():
+        return named
+    home = Path(environ.get("HOME") or os.path.expanduser("~"))
+    if not home.is_absolute():
+        raise NoPlace(f"--user needs a home directory; set HOME or XDG_{name}_HOME to an absolute path")
+    return home / usual
+
+
+def _unusable(runtime: Path) -> str:
+    """The reason why a user's instance can't be in this runtime directory; "": it can."""
+    uid = os.geteuid()
+    if uid == 0:
+        return "--user is for ordinary users: root's own instance is the system's, or one with --root"
+    me, usual = name_of(uid), f"/run/user/{uid}"
+    if os.path.isdir(usual):
+        remedy = f"as a login would: export XDG_RUNTIME_DIR={usual}"
+    elif os.path.isdir("/run/systemd/system"):
+        remedy = f"log in, not by su or sudo; or, to have it without a login: loginctl enable-linger {me}"
+    else:
+        remedy = f"make a directory that only {me} can enter, and name it so"
+    if not runtime.is_absolute():
+        return f"--user needs XDG_RUNTIME_DIR, which is not set to an absolute path; {remedy}"
+    try:
+        owner = runtime.stat().st_uid
+    except OSError as error:
+        return f"XDG_RUNTIME_DIR={quoted(str(runtime))}: {error.strerror}; {remedy}"
+    if owner != uid:
+        return f"XDG_RUNTIME_DIR={quoted(str(runtime))} belongs to {name_of(owner)}, and not to {me}; {remedy}"
+    return ""

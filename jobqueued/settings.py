@@ -107,11 +107,11 @@ def limits_of(config: Settings, host: str, cpus: list[int], memory: int) -> Host
     )  # fmt: skip
 
 
-def read_settings(path: Path, daemon: int | None = None) -> tuple[Settings, list[Problem]]:
+def read_settings(path: Path, daemon: int | None = None, *, of_user: bool = False) -> tuple[Settings, list[Problem]]:
     """The settings of a file, with the default for each that is missing or wrong; no file: all defaults.
 
     `daemon` is the user of the daemon that reads it, who believes only what nobody but root and that user can change;
-    None: nobody's.
+    None: nobody's.  `of_user`: they are a user's own instance's.
     """
     try:
         if daemon is not None:
@@ -125,7 +125,7 @@ def read_settings(path: Path, daemon: int | None = None) -> tuple[Settings, list
     except Refused as refused:
         return Settings(), [Problem(str(path), 0, 0, "", str(refused))]
     tree, problems = read_tree(data, str(path))
-    values, refusals = read_settings_tree(tree) if tree is not None else ({}, [])
+    values, refusals = read_settings_tree(tree, of_user=of_user) if tree is not None else ({}, [])
     if "retention" in values:
         values["retention"] = Retention(**values["retention"])
     if "users" in values:

@@ -48,7 +48,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
-    "settings": ["paths", "settings"],
+    "settings": ["paths", "instance", "settings"],
     "host": [
         "linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach",
         "other_cron",

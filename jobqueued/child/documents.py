@@ -198,6 +198,7 @@ class LaunchSpec(TypedDict):
     environment: dict[str, str]
     environment_file: Sequence[str]
     login_environment: bool
+    runtime_directory: NotRequired[str]
     traceparent: NotRequired[str]
     locks: list[tuple[str, bool]]
     caps: list[tuple[str, str, str]]

@@ -51,6 +51,8 @@ class Environment:
             "PATH": DEFAULT_PATH, "HOME": user.home, "SHELL": user.shell or "/bin/sh" if self.login else order["shell"],
             "LOGNAME": user.name, "USER": user.name, "LANG": "C.UTF-8",
         }  # fmt: skip
+        if "runtime_directory" in order:
+            self.given["XDG_RUNTIME_DIR"] = order["runtime_directory"]
         if "traceparent" in order:
             self.given["TRACEPARENT"] = order["traceparent"]
         if self.login:

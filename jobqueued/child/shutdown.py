@@ -1,4 +1,6 @@
-"""SIGTERM as a supervisor takes it: from PID 1 it means that the host, or the scope of its runs, goes down."""
+"""SIGTERM as a supervisor takes it: from PID 1, or the manager of a user, it means that the host, the user's session or
+the scope of its runs goes down.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,13 @@ _SENDER = slice(12, 16)
 
 
 class Shutdown:
-    """The descriptor to wait on, and what it says.  SIGTERM stays blocked in this process from now on."""
+    """The descriptor to wait on, and what it says.  SIGTERM stays blocked in this process from now on.
 
-    def __init__(self) -> None:
+    `manager`: the process that has started the launcher, a user's service manager if it is a unit of that.
+    """
+
+    def __init__(self, manager: int = 1) -> None:
+        self._managers = {1, manager}
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         mask = ctypes.create_string_buffer(_SIZE_OF_SIGSET)
@@ -31,10 +37,10 @@ class Shutdown:
             raise OSError(number, f"signalfd: {os.strerror(number)}")
 
     def began(self, patience: float = 0) -> bool:
-        """True if PID 1 has ever sent SIGTERM, or does so within `patience` seconds; from others it means nothing."""
+        """True if a manager has ever sent SIGTERM, or does so within `patience` seconds; of others it is nothing."""
         if patience and not self._began:
             select.select([self.descriptor], [], [], patience)
         with contextlib.suppress(BlockingIOError):
             while said := os.read(self.descriptor, _SIZE_OF_SIGINFO):
-                self._began = self._began or int.from_bytes(said[_SENDER], "little") == 1
+                self._began = self._began or int.from_bytes(said[_SENDER], "little") in self._managers
         return self._began

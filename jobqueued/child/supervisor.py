@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from jobqueued.child import atomic_file, identity, sending, spawn, spool_orders, tree, wire
+from jobqueued.child import atomic_file, identity, process, sending, spawn, spool_orders, tree, wire
 from jobqueued.child.attempt import Attempt
 from jobqueued.child.budget import Common
 from jobqueued.child.shutdown import Shutdown
@@ -68,7 +68,8 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
         raise SystemExit(f"{NAME}: cannot begin: {error.strerror}") from None
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-    shutdown = Shutdown()
+    employer = process.stat(os.getppid())
+    shutdown = Shutdown(1 if employer is None else employer.parent)
     last, attempts = "", 0
     entitle(NAME, _IDLE)
     while (order := _receive(launcher)) is not None:

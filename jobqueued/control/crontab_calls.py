@@ -15,7 +15,6 @@ from jobqueued.runs.launcher_link import Answered, LauncherLink
 from jobqueued.text import size
 
 _ERRORS = {"none": "NoCrontab", "forbidden": "NotAllowed"}
-_LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
 
 Reply = Callable[[int, dict[str, Any], str | None], None]
 
@@ -63,7 +62,7 @@ class CrontabCalls:
                 self._link.see_to_crontab(order, self._heard_by(ticket, order["act"]))
                 self._link.flush()
             else:
-                self.reply(ticket, {"reason": _LAUNCHER_SILENT}, "Refused")
+                self.reply(ticket, {"reason": f"the launcher does not answer; {self._link.see}"}, "Refused")
 
     def _heard_by(self, ticket: int, act: str) -> Answered:
         parts = list[bytes]()

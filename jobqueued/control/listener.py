@@ -34,7 +34,7 @@ class Listener:
     """
 
     def __init__(self, path: Path, make_directory: Callable[[], None], log: Log) -> None:
-        self._path, self._make_directory, self._log = path, make_directory, log
+        self.path, self._make_directory, self._log = path, make_directory, log
         self._socket: socket.socket | None = None
         self._place: tuple[int, int] | None = None
         self._inotify: int | None = None
@@ -45,7 +45,7 @@ class Listener:
         try:
             self._listen(0)
         except OSError as error:
-            self._unheard(f"{self._path}: {error.strerror}", 0)
+            self._unheard(f"{self.path}: {error.strerror}", 0)
 
     def descriptors(self, *, accepts: bool) -> dict[int, int]:
         """That of inotify, and the socket's own where more are accepted."""
@@ -78,17 +78,17 @@ class Listener:
         if self._inotify is not None:
             with contextlib.suppress(OSError):
                 list(linux.inotify_events(self._inotify))
-        if self._socket is not None and self._place == _place(self._path):
+        if self._socket is not None and self._place == _place(self.path):
             self._watch(mono)
             return
         try:
             self._make_directory()
             self._listen(mono)
         except OSError as error:
-            self._unheard(f"{self._path}: {error.strerror}", mono)
+            self._unheard(f"{self.path}: {error.strerror}", mono)
         else:
             self.trouble = ""
-            self._log.say("recovered", text=f"{self._path} was gone; it is there again")
+            self._log.say("recovered", text=f"{self.path} was gone; it is there again")
 
     def _unheard(self, why: str, mono: int) -> None:
         """Say it once, and try again later."""
@@ -102,16 +102,16 @@ class Listener:
         fresh = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
-            unix_socket.bind(fresh, str(self._path))
-            self._path.chmod(0o666)  # who may do what is decided by the peer's credentials
+                self.path.unlink()
+            unix_socket.bind(fresh, str(self.path))
+            self.path.chmod(0o666)  # who may do what is decided by the peer's credentials
             fresh.listen(_BACKLOG)
         except OSError:
             fresh.close()
             raise
         if self._socket is not None:
             self._socket.close()
-        self._socket, self._place = fresh, _place(self._path)
+        self._socket, self._place = fresh, _place(self.path)
         self._watch(mono)
 
     def _watch(self, mono: int) -> None:
@@ -119,7 +119,7 @@ class Listener:
         try:
             if self._inotify is None:
                 self._inotify = linux.inotify()
-            linux.watch(self._inotify, str(self._path.parent), _MASK)
+            linux.watch(self._inotify, str(self.path.parent), _MASK)
         except OSError:
             self.deadline = mono + MINUTE
 

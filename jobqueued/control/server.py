@@ -18,6 +18,7 @@ from jobqueued.control.listener import Listener
 from jobqueued.control.peers import Peer, Rank
 from jobqueued.control.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
 from jobqueued.host.descriptors import is_spare, most
+from jobqueued.instance import Instance
 from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
 
@@ -297,7 +298,8 @@ class ControlServer(Source):
             self._send(client, message)
 
     def _instead(self, what: str, bug: Exception) -> bytes:
-        reason = f"a bug in jobqueued: {self._tell_bug(what, bug)}; see: journalctl -u jobqueued"
+        see = Instance.of(self._listener.path.parent).see_log
+        reason = f"a bug in jobqueued: {self._tell_bug(what, bug)}; {see}"
         return encode(VarlinkError("Refused", {"reason": reason}).reply())
 
     def _send(self, client: _Client, message: bytes = b"") -> None:

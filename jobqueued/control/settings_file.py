@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from jobqueued.instance import Instance
 from jobqueued.jobdir.inbox import Signature, signature_of
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
@@ -26,14 +27,11 @@ class SettingsFile:
         return self._problems
 
     def _read(self) -> list[Problem]:
-        settings, problems = read_settings(self._path, os.geteuid())
+        settings, problems = read_settings(self._path, os.geteuid(), of_user=self._paths.runtime is not None)
         if any(problem.severity == "error" for problem in problems):
             stays = "the settings of the last start stay in force, and with this file there is no other start"
             return [problem._replace(message=f"{problem.message}; {stays}") for problem in problems]
         if settings == self._in_force:
             return []
-        start = Paths.start_command(self._paths.run)
-        is_service = self._paths.run == Paths.system().run
-        restart = "systemctl restart jobqueued" if is_service else f"end it, and start it again with `{start}`"
-        remedy = f"{restart} (live runs go on)"
+        remedy = f"{Instance.of(self._paths.run).restart} (live runs go on)"
         return [Problem(str(self._path), 0, 0, "", f"was changed after the start; to follow it: {remedy}", "warning")]

@@ -7,13 +7,36 @@ import time
 from datetime import datetime, timedelta
 
 import click
+from click.core import ParameterSource
 
 from jobqueued.jobfile.queue_types import A_NAME, is_name
 from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.model import CPU, MEMORY, SECOND, LockClientId, RunId, to_datetime, to_instant
+from jobqueued.paths import NoPlace, Paths
 
 _FIRST = to_datetime(0)
 """The first instant that there is: what is asked for before it means the same."""
+
+
+class NoInstance(click.ClickException):
+    """There is no place for the instance that is asked for."""
+
+    exit_code = 2
+
+
+def chosen(context: click.Context) -> Paths:
+    """The paths by the options of `main`; what is typed wins over the environment's.  ClickException: none."""
+    given = {name: context.params.get(name) for name in ("root", "user", "config", "jobs", "run", "logs")}
+    if given["root"] and given["user"]:
+        typed = [name for name in ("root", "user") if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+        if len(typed) != 1:
+            names = "--root and --user" if typed else "JOBQUEUE_ROOT and JOBQUEUE_USER"
+            raise click.UsageError(f"{names} exclude each other.", context)
+        given["user" if typed == ["root"] else "root"] = None
+    try:
+        return Paths.chosen(given.pop("root"), user=bool(given.pop("user")), **given)
+    except NoPlace as why:
+        raise NoInstance(str(why)) from None
 
 
 def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:

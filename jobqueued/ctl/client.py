@@ -14,8 +14,8 @@ from jobqueued.child import unix_socket
 from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
 from jobqueued.ctl.terminal import localised, moment
+from jobqueued.instance import Instance
 from jobqueued.jobfile.spelling import nearest
-from jobqueued.paths import Paths
 from jobqueued.text import printable
 
 TIMEOUT = 10.0
@@ -148,19 +148,15 @@ def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
     """The cause of a failed call, and its remedy."""
     match error:
         case FileNotFoundError() | ConnectionRefusedError():
-            start = printable(Paths.start_command(control.parent))
-            return "it is not running", f"start it (`{start}`), or give its place with --root or --run"
+            start = printable(Instance.of(control.parent).start)
+            return "it is not running", f"start it (`{start}`), or give its place with --user, --root or --run"
         case PermissionError():
             return "permission denied", _WHO_MAY
         case TimeoutError():
-            return "no answer in time", _see_log(control)
+            return "no answer in time", Instance.of(control.parent).see_log
         case OSError():
-            return str(error.strerror), _see_log(control)
+            return str(error.strerror), Instance.of(control.parent).see_log
     return f"another program is listening there ({error})", ""
-
-
-def _see_log(control: Path) -> str:
-    return "see: journalctl -u jobqueued" if control == Paths.system().control else "see its log"
 
 
 def _refusal(reply: Message, control: Path) -> click.ClickException:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.paths import Paths
+from jobqueued.ctl.arguments import chosen
+from jobqueued.ctl.client import ask
 
 _PATIENCE = 1.0
 _RUNS = 20
@@ -31,9 +31,7 @@ def jobs_or_runs(context: click.Context, parameter: click.Parameter, begun: str)
 
 
 def _asked(context: click.Context, method: str, **parameters: Any) -> dict[str, Any]:
-    options = context.parent.params if context.parent else {}
-    given = {name: options.get(name) for name in ("config", "jobs", "run", "logs")}
     try:
-        return ask(Paths.chosen(options.get("root"), **given).control, method, _PATIENCE, **parameters)
-    except (Refused, Unreachable):  # nobody reads a message in the middle of a word
+        return ask(chosen(context.parent or context).control, method, _PATIENCE, **parameters)
+    except click.ClickException:  # nobody reads a message in the middle of a word
         return {}

@@ -16,11 +16,12 @@ from jobqueued import __version__
 from jobqueued.child import posixspawn, unix_socket
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.job_files import read_files, user_of_daemon
+from jobqueued.ctl.job_files import read_files, settings_of
 from jobqueued.ctl.terminal import json_option, print_json, print_table, styled
+from jobqueued.instance import Instance
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
-from jobqueued.settings import read_settings
+from jobqueued.settings import user_name
 from jobqueued.text import counted, size
 
 _SCARCE = 100 << 20
@@ -30,6 +31,11 @@ _WANTED = {
     "io": "io_read and io_write are not enforced", "cpu": "cpu is not enforced",
     "cpuset": "runs may leave the CPUs that their placement gave them",
 }  # fmt: skip
+_LOGIND, _LINGER = Path("/run/systemd/users"), Path("/var/lib/systemd/linger")
+_DELEGATE = (
+    "as root: systemctl edit user@.service, with [Service] and Delegate=cpu cpuset io memory pids in it; it counts from"
+    " the next start of the user's manager on"
+)
 _TIMEX_BYTES, _TIME_ERROR = 512, 5
 _OK, _WARNING, _ERROR = "ok", "warning", "error"
 
@@ -59,11 +65,12 @@ def doctor(paths: Paths, as_json: bool) -> None:
     down = 0
     try:
         status = ask(paths.control, "Status")
-        findings = [*_daemon(paths, status), *_jobs(paths, status), *_limits(status), *_host(paths)]
+        findings = [*_daemon(paths, status), *_jobs(paths, status), *_limits(paths, status), *_host(paths)]
         findings += _receivers(paths)
     except Unreachable as error:
         down = error.exit_code
-        findings = [Finding("daemon", _ERROR, error.seen, error.remedy), *_files(paths), *_cgroups(), *_host(paths)]
+        findings = [Finding("daemon", _ERROR, error.seen, error.remedy), *_files(paths), *_cgroups(paths)]
+        findings += _host(paths)
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
@@ -77,19 +84,18 @@ def _fact(finding: Finding) -> str:
 
 
 def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
-    is_service = paths.run == Paths.system().run
+    instance = Instance.of(paths.run)
     if status["version"] == __version__:
         yield Finding("daemon", _OK, f"jobqueued {status['version']} on {status['host']}, pid {status['pid']}")
     else:
         seen = f"the daemon is version {status['version']}, jobqueuectl is {__version__}"
-        yield Finding("daemon", _WARNING, seen, "systemctl restart jobqueued" if is_service else "restart it")
+        yield Finding("daemon", _WARNING, seen, instance.restart)
     if status["reason"] is not None:
         yield Finding("state", _ERROR, status["reason"], "free space there, or make it writable")
     if status["launcher"]:
         yield Finding("launcher", _OK, "it answers")
     else:
-        remedy = "systemctl status jobqueued-launcher" if is_service else "restart the daemon"
-        yield Finding("launcher", _ERROR, "no answer: nothing starts", remedy)
+        yield Finding("launcher", _ERROR, "no answer: nothing starts", instance.see_launcher)
     for trouble in status["troubles"]:
         yield Finding("trouble", _ERROR, trouble)
     if status["held_by"] is not None:
@@ -132,16 +138,17 @@ def _problems(problems: list[Problem]) -> Iterator[Finding]:
         yield Finding("job files", problem.severity, str(problem), "" if is_whole else "jobqueuectl check")
 
 
-def _limits(status: Message) -> Iterator[Finding]:
+def _limits(paths: Paths, status: Message) -> Iterator[Finding]:
     """Check how `resource_limits` are enforced."""
     found = status["controllers"]
     missing = [name for name in _WANTED if name not in (found or ())]
     if found is None:
         seen = "runs have none: memory is sampled, other cgroup limits are not enforced, usage is counted by process"
-        yield Finding("cgroups", _WARNING, seen, _cgroup_remedy())
+        yield Finding("cgroups", _WARNING, seen, _cgroup_remedy(paths))
     elif missing:
         lost = "; ".join(f"no {name}: {_WANTED[name]}" for name in missing)
-        yield Finding("cgroups", _WARNING, f"runs have {', '.join(found) or 'no controller'}, but {lost}")
+        seen = f"runs have {', '.join(found) or 'no controller'}, but {lost}"
+        yield Finding("cgroups", _WARNING, seen, "" if paths.runtime is None else _DELEGATE)
     else:
         yield Finding("cgroups", _OK, f"runs have {', '.join(found)}")
     for limit in status["unenforced"]:
@@ -152,31 +159,33 @@ def _limits(status: Message) -> Iterator[Finding]:
         )
 
 
-def _cgroups() -> Iterator[Finding]:
+def _cgroups(paths: Paths) -> Iterator[Finding]:
     """Check for cgroups without the daemon."""
     if (_CGROUPS / "cgroup.controllers").exists() and not os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
         yield Finding("cgroups", _OK, "this host has version 2; only the daemon knows if runs get their own")
     else:
-        yield Finding("cgroups", _WARNING, "runs will have none", _cgroup_remedy())
+        yield Finding("cgroups", _WARNING, "runs will have none", _cgroup_remedy(paths))
 
 
-def _cgroup_remedy() -> str:
+def _cgroup_remedy(paths: Paths) -> str:
     if not (_CGROUPS / "cgroup.controllers").exists():
         return "cgroup v2 is not mounted here; boot with systemd.unified_cgroup_hierarchy=1 (kernel command line)"
     if os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
         return "/sys/fs/cgroup is read-only here: a container needs it writable"
-    if os.geteuid():
-        return "systemd-run --user --scope --property=Delegate=yes jobqueued --delegated ..."
-    return "run it as installed: systemctl start jobqueued"
+    instance = Instance.of(paths.run)
+    if instance.manager:
+        return f"end it, and run it as installed: {instance.start}"
+    user = " --user" * bool(os.geteuid())
+    return f"systemd-run{user} --scope --property=Delegate=yes {instance.start} --delegated"
 
 
 def _host(paths: Paths) -> Iterator[Finding]:
-    _, problems = read_settings(paths.config, user_of_daemon(paths))
-    for problem in problems:
+    for problem in settings_of(paths)[1]:
         yield Finding("settings", problem.severity, str(problem))
     for path in (paths.state, paths.run, paths.logs):
         yield _directory(path, paths.run)
     yield _journal(paths.journal)
+    yield from _linger(paths)
     clock = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     if clock == _TIME_ERROR:
         yield Finding("clock", _WARNING, "it is not synchronised", "apt install systemd-timesyncd")
@@ -184,11 +193,24 @@ def _host(paths: Paths) -> Iterator[Finding]:
         yield Finding("clock", _OK, "it is synchronised")
 
 
+def _linger(paths: Paths) -> Iterator[Finding]:
+    """Check that a user's own instance does not end with the user's logout."""
+    if paths.runtime is None or not _LOGIND.exists():
+        return
+    name = user_name(os.geteuid())
+    if (_LINGER / str(name)).exists():
+        yield Finding("linger", _OK, f"on for {name}: the daemon starts with the host, and jobs run without a login")
+    else:
+        seen = f"off for {name}: the daemon and all runs are ended at the last logout, and start at the next login"
+        yield Finding("linger", _WARNING, seen, f"loginctl enable-linger {name}")
+
+
 def _directory(path: Path, run: Path) -> Finding:
     try:
         found = os.statvfs(path)
     except FileNotFoundError as error:
-        remedy = "systemd-tmpfiles --create jobqueue.conf" if run == Paths.system().run else Paths.start_command(run)
+        is_packaged = run == Paths.system().run
+        remedy = "systemd-tmpfiles --create jobqueue.conf" if is_packaged else Instance.of(run).start
         return Finding("directory", _ERROR, f"{path}: {error.strerror}", remedy)
     except PermissionError as error:
         return Finding("directory", _WARNING, f"{path}: {error.strerror}", "run this as root")

@@ -52,7 +52,7 @@ def read_files(paths: Paths, files: Iterable[Path] = ()) -> Reading:
     Files in the daemon's own directories, and tables where cron has them, must be trusted by it.
     """
     daemon = user_of_daemon(paths)
-    config, problems = read_settings(paths.config, daemon)
+    config, problems = read_settings(paths.config, daemon)settings_of(paths), machine_id()
     tables = TableFiles(paths, config, daemon)
     files = tuple(files) or (paths.jobs, *tables.all_live())
     if paths.jobs in {path.absolute() for path in files}:
@@ -150,6 +150,11 @@ def user_of_daemon(paths: Paths) -> int:
         with suppress(OSError):
             return path.stat().st_uid
     return os.geteuid()
+
+
+def settings_of(paths: Paths) -> tuple[Settings, list[Problem]]:
+    """Read jobqueued.yaml as the daemon would."""
+    return read_settings(paths.config, user_of_daemon(paths), of_user=paths.runtime is not None)
 
 
 def _distrust(paths: Paths) -> list[Problem]:

@@ -6,12 +6,14 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from jobqueued import __version__
+from jobqueued.ctl.arguments import chosen
 from jobqueued.ctl.audit import audit
 from jobqueued.ctl.check import check
 from jobqueued.ctl.crontab import crontab
@@ -36,13 +38,17 @@ from jobqueued.ctl.stop import stop
 from jobqueued.ctl.top import top
 from jobqueued.ctl.why import why
 from jobqueued.ctl.with_lock import with_lock
-from jobqueued.paths import Paths
 
 
 class _Group(click.Group):
     def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
-        """Read --root and --json, which all commands have, in any place."""
-        return super().parse_args(context, in_place(words))
+        """Read --root, --user and --json, which all commands have, in any place."""
+        return super().parse_args(context, in_place(words, self._is_own))
+
+    def _is_own(self, command: str, option: str) -> bool:
+        """True of an option that a command has itself."""
+        found = self.commands.get(command)
+        return found is not None and any(option in parameter.opts for parameter in found.params)
 
     def resolve_command(self, context: click.Context, words: list[str]) -> Any:
         """Find a command; the name of it elsewhere is answered with ours."""
@@ -75,8 +81,11 @@ _ELSEWHERE = {
 _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs")
 
 
-def in_place(words: list[str]) -> list[str]:
-    """The words with --root before the command and --json behind it; what follows `with-lock` or -- is not ours."""
+def in_place(words: list[str], is_own: Callable[[str, str], bool] = lambda *_: False) -> list[str]:
+    """The words with --root and --user before the command and --json behind it.
+
+    What follows `with-lock` or -- is not ours, nor what is the command's own (`is_own`, of its name and the option's).
+    """
     first, place, wants_json = list[str](), 0, False
     while place < len(words) and words[place].startswith("-") and words[place] != "--":
         step = 1 + (words[place] in _WITH_VALUE)
@@ -92,7 +101,7 @@ def in_place(words: list[str]) -> list[str]:
             word = rest.pop(0)
             if word == "--root" and rest:
                 first += [word, rest.pop(0)]
-            elif word.startswith("--root="):
+            elif word.startswith("--root=") or (word == "--user" and not is_own(command[0], word)):
                 first.append(word)
             else:
                 kept.append(word)
@@ -114,15 +123,18 @@ Exit status:
 @click.version_option(__version__, prog_name="jobqueuectl", message="%(prog)s %(version)s")
 @click.option("--root", type=_DIRECTORY, metavar="D", envvar="JOBQUEUE_ROOT", help="Talk to the daemon "
               "started with --root D, not to the system's (also: $JOBQUEUE_ROOT).")  # fmt: skip
+@click.option("--user", is_flag=True, envvar="JOBQUEUE_USER", help="Talk to your own instance, "
+              "jobqueued --user (also: JOBQUEUE_USER=1).")  # fmt: skip
 @click.option("--config", type=_DIRECTORY, metavar="F", help="Settings file.  [/etc/jobqueued.yaml]")
 @click.option("--jobs", type=_DIRECTORY, metavar="D", help="Directory of the job files.  [/etc/jobqueue.d]")
 @click.option("--run", type=_DIRECTORY, metavar="D", help="Directory of the control socket.  [/run/jobqueue]")
 @click.option("--logs", type=_DIRECTORY, metavar="D", help="Directory of the records.  [/var/log/jobqueue]")
 @click.pass_context
-def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> None:
+def main(context: click.Context, /, **options: object) -> None:
     """Query and control jobqueued, the job queue daemon.
 
-    A job has an id (backup); each of its runs has a number (backup@142).  --root and --json may stand anywhere.
+    A job has an id (backup); each of its runs has a number (backup@142).  --root, --user and --json may stand
+    anywhere.
 
     Tables fit the terminal: a narrow one shows the columns that matter most and names the others, a pipe gets all
     of them, each row as one line.  Colour is used on terminals only, and respects $NO_COLOR.  Times are local and
@@ -131,7 +143,7 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character missing in the locale's charset is no failure
-    context.obj = Paths.chosen(root, **paths).as_left({name for name, path in paths.items() if path is not None})
+    context.obj = chosen(context).as_left({name for name, value in options.items() if value is not None})
 
 
 for command in (

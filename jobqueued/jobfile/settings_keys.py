@@ -124,9 +124,23 @@ _LIVE = ", ".join(name for name, key in SETTINGS_KEYS.items() if not key.planned
 _TOP = mapping(f"a mapping with the keys {_LIVE}", dict)
 
 
-def read_settings_tree(tree: Node) -> tuple[dict[str, Any], list[Refusal]]:
-    """The settings that are right, by the name of their key, and what is wrong with the others."""
+_HOSTS = ("operators", "readers", "notifier", "cron", "users")
+"""Keys about other users, who can't reach a user's own instance, and as whom it runs nothing."""
+_NOT_OWN = "the file without it, as a user's own instance (--user) has to do with no other user"
+
+
+def read_settings_tree(tree: Node, *, of_user: bool = False) -> tuple[dict[str, Any], list[Refusal]]:
+    """The settings that are right, by the name of their key, and what is wrong with the others.
+
+    `of_user`: they are a user's own instance's.
+    """
     try:
-        return read_keys(_TOP.read(tree), SETTINGS_KEYS)
+        entries = _TOP.read(tree)
     except NotAccepted as wrong:
         return {}, list(wrong.refusals)
+    idle = [entries[name].key for name in _HOSTS if of_user and name in entries]
+    values, refusals = read_keys(
+        {name: entry for name, entry in entries.items() if entry.key not in idle}, SETTINGS_KEYS
+    )
+    found = [Refusal.of(key, _NOT_OWN, "a setting of the host").below(key.text) for key in idle]
+    return values, [*found, *refusals]

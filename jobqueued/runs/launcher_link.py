@@ -22,6 +22,7 @@ from jobqueued.accounts import Account
 from jobqueued.child import atomic_file, unix_socket, wire
 from jobqueued.child.lockfile import BUSY
 from jobqueued.commands import Launch
+from jobqueued.instance import Instance
 from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.paths import Paths
 from jobqueued.runs.following import SILENT, Following
@@ -75,8 +76,13 @@ class LauncherLink:
 
     def __init__(self, paths: Paths, address: Path, own: Path | None = LAUNCHER, words: tuple[str, ...] = ()) -> None:
         self._address, self._own, self._words = address, own, words
+        self._instance = Instance.of(paths.run)
+        self.see = self._instance.see_launcher
+        """Where to look if the launcher does not answer."""
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
-        self._log_directory = atomic_file.kept(str(paths.logs))
+        self._common: dict[str, Any] = {"log_directory": atomic_file.kept(str(paths.logs))}
+        if paths.runtime is not None:
+            self._common["runtime_directory"] = str(paths.runtime)
         self.marks = RunDirectory(self._runs, self._logs)
         self.keep_free: int | None = None
         """Bytes that output leaves free on its disk; None: the default."""
@@ -143,8 +149,7 @@ class LauncherLink:
             answered(None, "later 0 its sender was gone")
         if self._calls > CALLS:
             self._calls = 0
-            remedy = "see: systemctl status jobqueued-launcher"
-            raise LauncherError(f"the launcher at {self._address} does not answer; {remedy}")
+            raise LauncherError(f"the launcher at {self._address} does not answer; {self.see}")
         self._connection = connection = self._reach()
         self._lines, self._early = wire.Lines(connection, NOTICES), []
         self._held.clear()
@@ -160,7 +165,7 @@ class LauncherLink:
             if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):  # one may be there: another would be one too many
                 raise LauncherError(f"cannot reach the launcher at {self._address}: {error.strerror}") from None
             if self._own is None:
-                remedy = "start it: systemctl start jobqueued-launcher.socket"
+                remedy = self._instance.start_launcher
                 raise LauncherError(f"no launcher at {self._address} ({error.strerror}); {remedy}") from None
         try:
             return self._start_own(self._own)
@@ -251,7 +256,7 @@ class LauncherLink:
             self._heard_at = time.monotonic_ns()
         self._unanswered.add(Name(command.run.id, command.run.attempt))
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
-            {**order(command, self._logs, self._journal, self.keep_free), "log_directory": self._log_directory}
+            {**order(command, self._logs, self._journal, self.keep_free), **self._common}
         )
 
     @property
@@ -267,8 +272,7 @@ class LauncherLink:
         self._told = True
         number = len(self._unanswered)
         runs = "1 run is" if number == 1 else f"{number} runs are"
-        remedy = "see: systemctl status jobqueued-launcher"
-        return f"no answer from the launcher for {duration(SILENT / SECOND)}; {runs} waiting to start; {remedy}"
+        return f"no answer from the launcher for {duration(SILENT / SECOND)}; {runs} waiting to start; {self.see}"
 
     def answers_again(self) -> bool:
         """True, once, if it does after a silence that was told."""

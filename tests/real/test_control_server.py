@@ -387,7 +387,7 @@ class TestBugs:
         client, other = service.client(), service.client()
         refused = {
             "error": "io.jobqueue.Refused",
-            "parameters": {"reason": "a bug in jobqueued: a place; see: journalctl -u jobqueued"},
+            "parameters": {"reason": "a bug in jobqueued: a place; see its log"},
         }
         for method in ("Resume", "Pause", "Run"):
             client.send(call(method, True, job="x") + call(method, job="x") + call("Describe", job="x"))

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -490,13 +489,6 @@ class TestDaemonDown:
         assert (2, "") == (shown.returncode, shown.stdout)
         seen = f"Error: cannot reach the daemon at {tmp_path}/run/control: it is not running; start it "
         assert shown.stderr.startswith(f"{seen}(`jobqueued --root {tmp_path}`), or give its place")
-
-    def test_it_is_started_as_it_was(self, tmp_path: Path) -> None:
-        """The command that starts it has the paths that it had; that of the system is a service."""
-        replace(Paths.under(tmp_path), jobs=Path("/some jobs"), run=tmp_path / "run").make_run()
-        assert f"jobqueued --root {tmp_path} --jobs '/some jobs'" == Paths.start_command(tmp_path / "run")
-        assert f"jobqueued --run {tmp_path}/x" == Paths.start_command(tmp_path / "x")
-        assert "systemctl start jobqueued" == Paths.start_command(Paths.system().run)
 
     @pytest.fixture
     def records(self, tmp_path: Path) -> Path:
@@ -1157,7 +1149,7 @@ class TestDoctor:
             ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have memory, pids, but no io: io_read an"),
             ({"unenforced": ["runs have no cgroups"]}, "warning", "limits: runs have no cgroups; "),
             ({"troubles": ["no inodes are left"]}, "error", "trouble: no inodes are left; "),
-            ({"launcher": False}, "error", "launcher: no answer: nothing starts; restart the daemon"),
+            ({"launcher": False}, "error", "launcher: no answer: nothing starts; see the log of the daemon"),
             ({"reason": "disk full"}, "error", "state: disk full; free space there, or make it writable"),
             ({"held_by": "root"}, "warning", "queue: on hold by root: nothing new starts; jobqueuectl release"),
             ({"version": "0.0.9"}, "warning", "daemon: the daemon is version 0.0.9, jobqueuectl is "),
@@ -1340,6 +1332,9 @@ class TestWords:
             ["--root", "R", "with-lock", "a", "b", "--root", "x"]
         )
         assert ["--root", "R", "show", "--", "--root"] == in_place(["show", "--root", "R", "--", "--root"])
+        assert ["--user", "show", "a"] == in_place(["show", "a", "--user"])
+        assert ["with-lock", "a", "--user"] == in_place(["with-lock", "a", "--user"])
+        assert ["edit", "--user", "bob"] == in_place(["edit", "--user", "bob"], lambda *own: own == ("edit", "--user"))
 
     @pytest.mark.parametrize(
         ("words", "listed"),

@@ -187,7 +187,7 @@ class Real(Service):
             )
         self.marks = RunDirectory(directory / "runs", self.logs)
         self.locks = directory / "with-lock"
-        self.link = SimpleNamespace(greeted=False)
+        self.link = SimpleNamespace(greeted=False, see="see its log")
         """The launcher as far as crontabs go: it does not answer."""
         self.begin()
         super().__init__(directory, self.methods.of)

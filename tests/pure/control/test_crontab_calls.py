@@ -17,6 +17,7 @@ class Link:
 
     def __init__(self) -> None:
         self.greeted, self.orders, self.answered = True, list[dict[str, Any]](), list[Any]()
+        self.see = "see its log"
 
     def see_to_crontab(self, order: dict[str, Any], answered: Any) -> None:
         self.orders.append(order)
@@ -78,7 +79,7 @@ def test_a_launcher_that_goes(calls: Calls) -> None:
     reasons = {ticket: (value["reason"], error) for ticket, (value, error) in calls.replies.items()}
     assert {
         1: ("it is not known if that was done, as its sender was gone; see: crontab -l", "Refused"),
-        2: ("the launcher does not answer; see: systemctl status jobqueued-launcher", "Refused"),
+        2: ("the launcher does not answer; see its log", "Refused"),
     } == reasons
     calls.link.greeted = True
     calls.methods["CrontabGet"]({})

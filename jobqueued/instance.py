@@ -1,0 +1,78 @@
+"""The instance of a run directory, in the words of remedies: the system's daemon, a user's own, or one apart."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobqueued.child.trust import name_of
+from jobqueued.paths import NoPlace, Paths
+
+_OF_A_USER = re.compile(r"/run/user/(\d+)/jobqueue")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One daemon.
+
+    `manager`: the command that starts and stops its units; "": no service manager keeps it.  `own`: the paths that the
+    instance of this user has; None: it is another one.
+    """
+
+    run: Path
+    manager: str = ""
+    own: Paths | None = None
+
+    @classmethod
+    def of(cls, run: Path) -> Instance:
+        """The instance with this run directory."""
+        if run == Paths.system().run:
+            return cls(run, "systemctl")
+        is_kept = os.path.exists(run.parent / "systemd")  # which a user's manager has there
+        with contextlib.suppress(NoPlace):
+            if (own := Paths.user()).run == run:
+                return cls(run, "systemctl --user" * is_kept, own)
+        other = _OF_A_USER.fullmatch(str(run)) if is_kept else None
+        return cls(run, f"systemctl --user -M {name_of(int(other[1]))}@" if other else "")
+
+    @property
+    def start(self) -> str:
+        """The command that starts the daemon, as it was started last."""
+        if self.manager:
+            return f"{self.manager} start jobqueued"
+        usual, words = Paths.system(), ["--run", str(self.run)]
+        if self.own is not None:
+            usual, words = self.own, ["--user"]
+        elif (root := Paths.under(self.run.parent)).run == self.run:
+            usual, words = root, ["--root", str(self.run.parent)]
+        return shlex.join(["jobqueued", *words, *usual.changes(self.run)])
+
+    @property
+    def restart(self) -> str:
+        """The command, or what else is to be done, to restart the daemon."""
+        if self.manager:
+            return f"{self.manager} restart jobqueued"
+        return f"end it, and start it again with `{self.start}`"
+
+    @property
+    def see_log(self) -> str:
+        """The place where the daemon's log is."""
+        if self.manager.startswith("systemctl --user"):
+            return "see: journalctl --user -u jobqueued"
+        return "see: journalctl -u jobqueued" if self.manager else "see its log"
+
+    @property
+    def see_launcher(self) -> str:
+        """The place where it is told what is wrong with the launcher."""
+        return f"see: {self.manager} status jobqueued-launcher" if self.manager else "see the log of the daemon"
+
+    @property
+    def start_launcher(self) -> str:
+        """The remedy where no launcher listens, and the daemon starts none."""
+        if self.manager:
+            return f"start it: {self.manager} start jobqueued-launcher.socket"
+        return "start one there, or leave out --launcher"
