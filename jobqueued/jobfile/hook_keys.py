@@ -11,7 +11,7 @@ from jobqueued.jobfile.queue_types import PATH
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, choice, duration, table
 from jobqueued.jobfile.types import either, made, one_or_more, section
-from jobqueued.jobfile.yamltext import Node
+from jobqueued.jobfile.yamltext import Mapping, Node
 from jobqueued.telemetry import TelemetryHook
 
 MOST = 8
@@ -32,7 +32,12 @@ def _hook(node: Node) -> TelemetryHook:
     values = _HOOK.read(node)
     if "command" not in values:
         raise NotAccepted(Refusal.of(node, "its `command` as well"))
-    return TelemetryHook(**values)
+    hook = TelemetryHook(**values)
+    if "every" in values and "sample" not in hook.at and isinstance(node, Mapping):
+        place = node.entries["every"].key
+        found = "the time between samples, of which there are none"
+        raise NotAccepted(Refusal.of(place, "no `every`, or `sample` in `at`", found).below(".every"))
+    return hook
 
 
 _ONE = either(made(PATH, TelemetryHook), replace(_HOOK, read=_hook))

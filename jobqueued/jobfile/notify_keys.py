@@ -194,7 +194,18 @@ def _meant_late(node: Scalar) -> Iterator[str]:
 
 
 LATE = either(replace(FLAG, read=_late), made(section(_LATE), lambda values: Late(**values)))
-RULES = one_or_more(made(section(_RULE), _rule), least=0)
+_ADDRESS = "an address as well: `email`, `webhook`, `command` or `apprise`"
+_WHOLE_RULE = made(section(_RULE), _rule)
+
+
+def _addressed(node: Node) -> Rule:
+    rule: Rule = _WHOLE_RULE.read(node)
+    if next(rule.notify.targets(), None) is None:
+        raise NotAccepted(Refusal.of(node, _ADDRESS, "nobody who is told"))
+    return rule
+
+
+RULES = one_or_more(replace(_WHOLE_RULE, read=_addressed), least=0)
 
 
 _CHECK = unshown(url("a URL such as https://hc-ping.com/UUID", "https", "http"))

@@ -159,6 +159,7 @@ class _Reading:
         if "command" not in entries and "command" not in self.stood_for:
             self._refuse(Refusal.of(key, JOB_KEYS["command"].type.accepted, "no command").below("command"))
         self._check_claims(values, entries)
+        self._warn_of_notices(own, values)
         when = self._when(key.text, values, entries, own)
         if "command" not in values:
             return None
@@ -266,6 +267,14 @@ class _Reading:
             if key and key not in entries and not is_empty:
                 message = f"has no effect here as in a crontab; {advice}"
                 self._note(self.warnings, _about(place.key, f"environment.{name}", message, "warning"))
+
+    def _warn_of_notices(self, own: Entries, values: dict[str, Any]) -> None:
+        """Tell of a wish without an address; `notify: {}` says that nobody is told."""
+        body = own["notify"].value if "notify" in own else None
+        says_something = isinstance(body, Mapping) and body.entries and "notify" in values
+        if says_something and next(values["notify"].targets(), None) is None:
+            message = "has no effect without `email`, `webhook`, `command` or `apprise`"
+            self._note(self.warnings, _about(own["notify"].key, "notify", message, "warning"))
 
     def _warn_of_commands(self, entries: Entries) -> None:
         for name in ("command", "failover"):

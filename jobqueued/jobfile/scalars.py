@@ -92,7 +92,7 @@ def _with_spaces(node: Scalar, parse: Callable[[Scalar], Any]) -> str:
     for space in " ", "":
         text = ODD_SPACE.sub(space, node.text).strip()
         if text != node.text:
-            with suppress(ValueError):
+            with suppress(ValueError, NotAccepted):
                 parse(node._replace(text=text))
                 return text
     return ""
@@ -222,9 +222,11 @@ def url(accepted: str, *schemes: str, bare: bool = False) -> ValueType:
             raise ValueError
         if bare and (parts.path or parts.query or parts.fragment):
             raise ValueError
+        if "#" in node.text:
+            raise NotAccepted(Refusal.of(node, f"{accepted}, without a # and what follows, as no server gets that"))
         return node.text
 
-    pattern = f"^(?:{'|'.join(schemes)})://[^\\s/?#]+(?:[/?#]\\S*)?$"
+    pattern = f"^(?:{'|'.join(schemes)})://[^\\s/?#]+(?:[/?][^\\s#]*)?$"
     return scalar("text", accepted, parse, {"type": "string", "pattern": pattern})
 
 

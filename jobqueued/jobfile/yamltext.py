@@ -126,7 +126,7 @@ def described(node: Node) -> str:
         case Sequence():
             return "a list" if node.items else "an empty list"
         case Mapping():
-            return "a mapping"
+            return "a mapping" if node.entries else "an empty mapping"
     value = meaning(node)
     if value is None:
         return f"{node.text}, which means nothing" if node.text else "nothing"

@@ -124,6 +124,15 @@ def test_the_file_may_change(host: Host) -> None:
     assert [] == host.call("Reload")["problems"] == host.call("Status")["problems"]
 
 
+def test_a_rule_names_an_address(tmp_path: Path) -> None:
+    """Without one it would do nothing, and seem to."""
+    file = tmp_path / "jobqueued.yaml"
+    file.write_text("notify:\n  - {on: failure, email: a@example.org}\n  - {jobs: x, quiet: 22:00-07:00}\n")
+    (problem,) = read_settings(file)[1]
+    said = f"{file}:3:5: notify[1]: found nobody who is told; accepted: an address as well: "
+    assert str(problem).startswith(said)
+
+
 def test_groups_are_found_by_name() -> None:
     """Who may act and see hangs on groups by name; of one that is not there it is said, unless it is the default."""
     mine = grp.getgrgid(os.getegid()).gr_name

@@ -367,6 +367,23 @@ def test_a_variable_of_cron_is_warned_of_where_no_key_does_its_work(keys: str, s
     assert (1, said) == (len(shared), sorted(problem.key for problem in found))
 
 
+@pytest.mark.parametrize(
+    ("defaults", "keys", "said"),
+    [
+        ("{}", "notify: {on: failure}", [("notify", 2)]),
+        ("{}", "notify: {}", []),
+        ("{notify: {on: failure}}", "notify: {email: a@example.org}", []),
+        ("{notify: {on: failure}}", "notify: {remind: 1d}", [("notify", 2)]),
+        ("{notify: {on: failure}}", "priority: 1", []),
+        ("{notify: {email: a@example.org}}", "notify: {on: failure}", []),
+    ],
+)
+def test_a_wish_without_an_address_is_warned_of(defaults: str, keys: str, said: list[tuple[str, int]]) -> None:
+    """Whoever is to be told may be named in `defaults`, or what of."""
+    jobs, found = read_jobs(f"defaults: {defaults}\njobs: {{a: {{command: x, {keys}}}}}".encode(), "f")
+    assert (1, said) == (len(jobs), [(problem.key, problem.line) for problem in found])
+
+
 def test_notices_have_a_sender_of_their_own_and_may_come_each_time() -> None:
     """As MAILFROM and `-n` of a crontab have it."""
     (job,), problems = read_jobs(

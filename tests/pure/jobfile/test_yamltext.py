@@ -157,8 +157,8 @@ def test_quotes_make_a_text(text: str) -> None:
 DESCRIPTIONS = [  # what is written, what is said
     ("", "nothing"), ("5", "5"), ("no", "'no'"), ("true", "true"), ('"5"', "the text '5' in quotes"), ('"x"', "'x'"),
     ("~", "~, which means nothing"), ("[]", "an empty list"),
-    ("[1]", "a list"), ("{}", "a mapping"), ("0755", "'0755', a number with a leading zero"),
-    ('"\\e[1m"', r"'\x1b[1m'"), ("x" * 99, "'" + "x" * 59 + "…'"),
+    ("[1]", "a list"), ("{}", "an empty mapping"), ("{b: 1}", "a mapping"),
+    ("0755", "'0755', a number with a leading zero"), ('"\\e[1m"', r"'\x1b[1m'"), ("x" * 99, "'" + "x" * 59 + "…'"),
 ]  # fmt: skip
 
 
