@@ -65,7 +65,7 @@ class TestUsage:
         """--help names every option, on stdout."""
         status, output, errors = jobqueued("--help")
         assert (0, "") == (status, errors)
-        options = {"root", "config", "jobs", "state", "run", "logs", "journal"}
+        options = {"root", "user", "config", "jobs", "state", "run", "logs", "journal"}
         options |= {"launcher", "delegated", "log", "detach", "trace", "pid-file", "version", "help"}
         assert options == set(re.findall(r"^  (?:-h, )?--([a-z-]+)", output, re.M))
 
