@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueued import __version__
-from jobqueued.child.trust import Refused, check_path, check_status
+from jobqueued.child.trust import Refused, check_status
 
 if TYPE_CHECKING:
     from jobqueued.host.log import Log
@@ -205,25 +205,20 @@ def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
     if paths.runtime is not None:  # for others a package, or an administrator, has made it
         with contextlib.suppress(OSError):  # the first look at it says why
             paths.jobs.mkdir(parents=True, exist_ok=True)
-    _check_trust(paths.logs, paths.state, paths.run, paths.runs)
+    _check_trust(paths)
     if is_new and paths.runtime is None:
         _give_to_operators(paths.logs, operators)
 
 
-def _check_trust(logs: Path, *believed: Path) -> None:
-    """Believe nothing that others can change, for state.db has commands, nor write there: a link leads anywhere.
-
-    Of the log directory only itself counts: on Ubuntu /var/log is the group syslog's.
-    """
-    directory = logs
-    try:
-        check_status(os.stat(logs), str(logs), os.geteuid())
-        for directory in believed:
-            check_path(str(directory), os.geteuid())
-    except Refused as refused:
-        raise CannotStart(f"{directory}: {refused}") from None
-    except OSError as error:
-        raise CannotStart(f"{directory}: {error.strerror}") from None
+def _check_trust(paths: Paths) -> None:
+    """Believe nothing that others can change, for state.db has commands, nor write there: a link leads anywhere."""
+    for directory in (paths.logs, paths.state, paths.run, paths.runs):
+        try:
+            paths.check(directory, os.geteuid())
+        except Refused as refused:
+            raise CannotStart(f"{directory}: {refused}") from None
+        except OSError as error:
+            raise CannotStart(f"{directory}: {error.strerror}") from None
 
 
 def _give_to_operators(logs: Path, operators: tuple[str, ...]) -> None:

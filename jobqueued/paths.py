@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobqueued.child import atomic_file
 from jobqueued.child.journald import ADDRESS
-from jobqueued.child.trust import name_of, quoted
+from jobqueued.child.trust import check_path, check_status, name_of, quoted
 
 _LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 << 16
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -94,6 +94,16 @@ class Paths:
     def runs(self) -> Path:
         """The run directory of this boot, with one directory R for each live attempt."""
         return self.run / "runs" / BOOT_ID.read_text().strip()
+
+    def check(self, directory: Path, user: int) -> None:
+        """Refused unless only root and `user`, the daemon's, can change what is in one of these directories; OSError.
+
+        Of the log directory only itself counts: on Ubuntu /var/log is the group syslog's.
+        """
+        if directory == self.logs:
+            check_status(os.stat(directory), str(directory), user)
+        else:
+            check_path(str(directory), user)
 
     def leave(self) -> None:
         """Write into the run directory where the rest is, for who reads files while no daemon is there; OSError."""

@@ -14,9 +14,11 @@ import click
 
 from jobqueued import __version__
 from jobqueued.child import posixspawn, unix_socket
+from jobqueued.child.trust import Refused
 from jobqueued.control.varlink import Message
-from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.job_files import read_files, settings_of
+from jobqueued.ctl import client
+from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.job_files import read_files, settings_of, user_of_daemon
 from jobqueued.ctl.terminal import json_option, print_json, print_table, styled
 from jobqueued.instance import Instance
 from jobqueued.paths import Paths
@@ -31,6 +33,7 @@ _WANTED = {
     "io": "io_read and io_write are not enforced", "cpu": "cpu is not enforced",
     "cpuset": "runs may leave the CPUs that their placement gave them",
 }  # fmt: skip
+_BOOTED = Path("/run/systemd/system")
 _LOGIND, _LINGER = Path("/run/systemd/users"), Path("/var/lib/systemd/linger")
 _DELEGATE = (
     "as root: systemctl edit user@.service, with [Service] and Delegate=cpu cpuset io memory pids in it; it counts from"
@@ -66,11 +69,10 @@ def doctor(paths: Paths, as_json: bool) -> None:
     try:
         status = ask(paths.control, "Status")
         findings = [*_daemon(paths, status), *_jobs(paths, status), *_limits(paths, status), *_host(paths)]
-        findings += _receivers(paths)
     except Unreachable as error:
         down = error.exit_code
         findings = [Finding("daemon", _ERROR, error.seen, error.remedy), *_files(paths), *_cgroups(paths)]
-        findings += _host(paths)
+        findings += [*_host(paths), *_metrics(paths)]
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
@@ -104,38 +106,45 @@ def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
 
 
 def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
-    problems = [problem for problem in status["problems"] if problem["file"] != str(paths.config)]
-    yield from _problems([Problem(**problem) for problem in problems])
+    problems = [Problem(**problem) for problem in status["problems"]]
+    if all(problem.file != str(paths.config) for problem in problems):  # it may be that we are told of none
+        problems += settings_of(paths)[1]
+    problems += filter(_is_of_notices, read_files(paths, (paths.jobs,)).problems)  # at which the daemon does not look
+    yield from _problems(paths, problems)
     try:
         rows = ask(paths.control, "List")["jobs"]
-    except Refused:
+    except client.Refused:
         rows = []
     for row in rows:
         if row["invalid"]:
             yield Finding("job", _ERROR, f"{row['id']} will not run: {row['invalid']}", f"{row['file']}:{row['line']}")
-    if not problems:
+    if "job files" not in {_subject(paths, problem) for problem in problems}:
         yield Finding("job files", _OK, counted(status["jobs"], "job"))
 
 
-def _receivers(paths: Paths) -> Iterator[Finding]:
-    """Check what notices need, which the daemon does not look at."""
-    for problem in read_files(paths, (paths.jobs,)).problems:
-        if problem.severity == _WARNING and problem.key.partition(".")[0] in ("notify", "notifier", "mail"):
-            yield Finding("notices", _WARNING, str(problem))
-
-
 def _files(paths: Paths) -> Iterator[Finding]:
-    """Check the job files, and cron's tables, without the daemon."""
+    """Check settings and job files, and cron's tables, without the daemon."""
     found = read_files(paths)
-    yield from _problems(found.problems)
-    if not found.problems:
+    yield from _problems(paths, found.problems)
+    if "job files" not in {_subject(paths, problem) for problem in found.problems}:
         yield Finding("job files", _OK, counted(len(found.jobs), "job"))
 
 
-def _problems(problems: list[Problem]) -> Iterator[Finding]:
+def _problems(paths: Paths, problems: list[Problem]) -> Iterator[Finding]:
     for problem in problems:
-        is_whole = not problem.line  # of a directory or a whole file, with its remedy
-        yield Finding("job files", problem.severity, str(problem), "" if is_whole else "jobqueuectl check")
+        what = _subject(paths, problem)
+        has_more = what == "job files" and problem.line  # one of a directory or a whole file has its remedy
+        yield Finding(what, problem.severity, str(problem), "jobqueuectl check" if has_more else "")
+
+
+def _subject(paths: Paths, problem: Problem) -> str:
+    if _is_of_notices(problem):
+        return "notices"
+    return "settings" if problem.file == str(paths.config) else "job files"
+
+
+def _is_of_notices(problem: Problem) -> bool:
+    return problem.severity == _WARNING and problem.key.partition(".")[0] in ("notify", "notifier", "mail")
 
 
 def _limits(paths: Paths, status: Message) -> Iterator[Finding]:
@@ -173,6 +182,8 @@ def _cgroup_remedy(paths: Paths) -> str:
     if os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
         return "/sys/fs/cgroup is read-only here: a container needs it writable"
     instance = Instance.of(paths.run)
+    if not _BOOTED.exists():
+        return ""
     if instance.manager:
         return f"end it, and run it as installed: {instance.start}"
     user = " --user" * bool(os.geteuid())
@@ -180,10 +191,8 @@ def _cgroup_remedy(paths: Paths) -> str:
 
 
 def _host(paths: Paths) -> Iterator[Finding]:
-    for problem in settings_of(paths)[1]:
-        yield Finding("settings", problem.severity, str(problem))
     for path in (paths.state, paths.run, paths.logs):
-        yield _directory(path, paths.run)
+        yield _directory(paths, path)
     yield _journal(paths.journal)
     yield from _linger(paths)
     clock = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
@@ -205,12 +214,26 @@ def _linger(paths: Paths) -> Iterator[Finding]:
         yield Finding("linger", _WARNING, seen, f"loginctl enable-linger {name}")
 
 
-def _directory(path: Path, run: Path) -> Finding:
+def _metrics(paths: Paths) -> Iterator[Finding]:
+    """Check that there is a place for the file of metrics, which a daemon that is up tells itself."""
+    if path := settings_of(paths)[0].metrics.get("textfile"):
+        directory = os.path.dirname(path)
+        if not os.path.isdir(directory):
+            yield Finding("metrics", _ERROR, f"{path} can't be written: there is no directory {directory}", "make it")
+
+
+def _directory(paths: Paths, path: Path) -> Finding:
+    user = user_of_daemon(paths)
     try:
         found = os.statvfs(path)
+        paths.check(path, user)
+        if not path.is_dir() or (user == os.geteuid() and not os.access(path, os.W_OK | os.X_OK)):
+            return Finding("directory", _ERROR, f"{path} is no directory that jobqueued can write")
+    except Refused as refused:
+        return Finding("directory", _ERROR, f"{path}: {refused}")
     except FileNotFoundError as error:
-        is_packaged = run == Paths.system().run
-        remedy = "systemd-tmpfiles --create jobqueue.conf" if is_packaged else Instance.of(run).start
+        is_packaged = paths.run == Paths.system().run
+        remedy = "systemd-tmpfiles --create jobqueue.conf" if is_packaged else Instance.of(paths.run).start
         return Finding("directory", _ERROR, f"{path}: {error.strerror}", remedy)
     except PermissionError as error:
         return Finding("directory", _WARNING, f"{path}: {error.strerror}", "run this as root")

@@ -1187,7 +1187,29 @@ class TestDoctor:
             "daemon: cannot reach the daemon at ", f"job files: {tmp_path}/jobqueue.d/a.yaml:1:", "settings: ",
             f"directory: {tmp_path}/logs: No such file or directory; jobqueued --root {tmp_path}",
         ):  # fmt: skip
-            assert 1 <= len([each for each in found["error"] if each.startswith(told)]), (told, found)
+            assert 1 == len([each for each in found["error"] if each.startswith(told)]), (told, found)
+        assert 1 == len([each for each in found["error"] if "max_runing" in each])
+
+    @pytest.mark.usefixtures("daemon")
+    def test_places_that_a_start_would_refuse(self, tmp_path: Path) -> None:
+        """Whether the daemon is up or not: a directory that others can write, or a file in its place."""
+        (tmp_path / "logs").chmod(0o777)
+        (tmp_path / "jobqueued.yaml").write_text(f"metrics: {{textfile: {tmp_path}/none/jq.prom}}\n")
+        up = self.findings(tmp_path)[1]["error"]
+        (told,) = (each for each in up if each.startswith("directory: "))
+        assert told.startswith(f"directory: {tmp_path}/logs: found a directory that everybody may write; accepted: ")
+        assert f"chmod go-w {tmp_path}/logs" in told
+        (tmp_path / "run/control").unlink()
+        down = self.findings(tmp_path)[1]["error"]
+        assert told in down
+        there = f"there is no directory {tmp_path}/none; make it"
+        assert [f"metrics: {tmp_path}/none/jq.prom can't be written: {there}"] == [
+            each for each in down if each.startswith("metrics: ")
+        ]
+        (tmp_path / "logs").rmdir()
+        (tmp_path / "logs").touch()
+        told = f"directory: {tmp_path}/logs is no directory that jobqueued can write; "
+        assert told in self.findings(tmp_path)[1]["error"]
 
 
 def test_check_blames_the_file_that_closes_a_circle(tmp_path: Path) -> None:
