@@ -52,7 +52,7 @@ def read_files(paths: Paths, files: Iterable[Path] = ()) -> Reading:
     Files in the daemon's own directories, and tables where cron has them, must be trusted by it.
     """
     daemon = user_of_daemon(paths)
-    config, problems = read_settings(paths.config, daemon)settings_of(paths), machine_id()
+    config, problems = settings_of(paths)
     tables = TableFiles(paths, config, daemon)
     files = tuple(files) or (paths.jobs, *tables.all_live())
     if paths.jobs in {path.absolute() for path in files}:
