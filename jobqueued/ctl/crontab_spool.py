@@ -16,6 +16,7 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import TIMEOUT, Unreachable, ask
 from jobqueued.ctl.client import Refused as Answer
 from jobqueued.host.other_cron import other_cron
+from jobqueued.instance import Instance
 from jobqueued.jobdir.kinds import SPOOL
 from jobqueued.paths import Paths
 from jobqueued.settings import read_settings
@@ -139,7 +140,7 @@ class Table:
                     raise Failure(_CHANGED) from None
             raise Failure(f"crontab: {answer.message}") from None
         except Unreachable as unreachable:
-            start = printable(Paths.start_command(self._paths.run))
+            start = printable(Instance.of(self._paths.run).start)
             told = _DOWN.format(unreachable.seen, start) if unreachable.is_down else unreachable.message
             raise Failure(f"crontab: {told}") from None
 
