@@ -25,8 +25,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
-UNBOUNDED = 1 << 62
-"""More than there will ever be."""
+UNBOUNDED = 1 << 62  # more than there will ever be
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
 RECORD_VERSION = 1
 HIDDEN = "***"  # a secret, as those are told it who may know no more
@@ -347,7 +346,7 @@ class Run:
     `reason` is why it is stopping, or ended as it did.  `attempt` counts from 1 (0: none was ever sent); `failover`:
     that attempt is the failover; `stop_asked`: nobody wants another.  `arrival` orders runs that are equal otherwise.
     A skip that covers several occurrences has `due` of the first, `last_due` and `count`.  `triggered_by` says more of
-    its trigger than that word, where there is more.
+    its trigger than that word, where there is more.  `owner` is the job's, as its job was when the run was made.
 
     It ages since `since` (wall; 0: it does not), and has aged for `waited` ns before that.  Nothing is tried before
     `not_before`.  Others are held back for it since `drains_since`.  Its dependencies hold it back since `held`;
@@ -384,6 +383,7 @@ class Run:
     so_far: Record | None = None
     last_due: int | None = None
     count: int = 1
+    owner: Owner | None = None
 
     def age(self, wall: int) -> int:
         """For how long (ns) it has aged by now."""

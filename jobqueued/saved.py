@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from jobqueued.model import FAILURES, Job, RunState
+from jobqueued.users import Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class SavedJob:
     nothing any more.
     `skips`: the due times of its clock that a person wants to be skipped.  `took` and `delays`: how long the newest of
     its runs took, if they have succeeded, and waited to start (core/usual.py).  `late`: the numbers of its unfinished
-    runs of which it was told that they are late.
+    runs of which it was told that they are late.  `owner`: whose it was last.
     """
 
     job: str
@@ -87,7 +88,14 @@ class SavedJob:
     delays: str = ""
     late: tuple[int, ...] = ()
     expected: Expected | None = None
+    owner: Owner | None = None
     stats: JobStats = JobStats()
+
+    def of(self, owner: Owner | None) -> SavedJob:
+        """The same for a job of this owner: of another's only what keeps numbers and keys from being used again."""
+        if self.owner in (None, owner):
+            return replace(self, owner=owner)
+        return SavedJob(job=self.job, era=self.era + 1, last_number=self.last_number, owner=owner)
 
     @property
     def is_noteworthy(self) -> bool:

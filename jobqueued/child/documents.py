@@ -112,6 +112,13 @@ class TriggeredBy(TypedDict, total=False):
     traceparent: str
 
 
+class OwnerRecord(TypedDict):
+    """The user whose job it was, by number and name as they were then."""
+
+    uid: int
+    name: str
+
+
 class Record(Facts):
     """One run with all its attempts; in a live one, and between two attempts, that of the attempts so far."""
 
@@ -132,6 +139,7 @@ class Record(Facts):
     queued: str
     started: str | None
     ended: str | None
+    owner: NotRequired[OwnerRecord]
     user: str | None
     command: str | Sequence[str] | None
     host: str

@@ -18,6 +18,7 @@ from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import Unstarted
 from jobqueued.model import LIVE, SECOND, Holder, Run, RunId, RunState
+from jobqueued.users import Owner
 
 BACKOFF_MAX = 60 * SECOND
 
@@ -29,16 +30,18 @@ def launch(turn: Turn, run: Run) -> None:
     if run.so_far is None and state.is_used_up(job):  # until it is known what starts
         state.put_back(run, now)
         return
+    if run.owner != job.owner and run.so_far is None:  # it goes by the newest definition
+        run = state.change(run, owner=job.owner)
     priority = round(admission.waiting.priority(run.id, now.mono), 3)
-    waited_for = [_obstacle(state, it) for it in admission.refusals.get(run.id, ())]
+    waited_for = [_obstacle(state, it, job.owner) for it in admission.refusals.get(run.id, ())]
     started = state.admit(run, now)
     begun = record.begin(started, job, state.limits)
     turn.do(Launch(started, job, {**begun, "effective_priority": priority, "waited_for": waited_for}))
 
 
-def _obstacle(state: SchedulerState, it: str | Holder) -> str:
-    """Name what kept a run from starting: a resource, or who one was kept for."""
-    return it.removeprefix(":") if isinstance(it, str) else f"what is kept for {state.name_of(it)}"
+def _obstacle(state: SchedulerState, it: str | Holder, owner: Owner | None) -> str:
+    """Name what kept a run of this owner from starting: a resource, or who one was kept for."""
+    return it.removeprefix(":") if isinstance(it, str) else f"what is kept for {state.name_for(it, owner)}"
 
 
 def _live(turn: Turn, run: RunId, attempt: int) -> Run | None:
@@ -193,7 +196,7 @@ def found(turn: Turn, event: events.Found) -> None:
     known = row or replace(sent, arrival=state.arrival())
     run = replace(
         known, state=lifecycle.after(known.state, Step.FIND), attempt=event.attempt, failover=sent.failover,
-        claims=sent.claims, placed=sent.placed, ends_by=sent.ends_by, so_far=sent.so_far,
+        claims=sent.claims, placed=sent.placed, ends_by=sent.ends_by, so_far=sent.so_far, owner=sent.owner,
         pid=None, started=None, reason=None, not_before=0,
     )  # fmt: skip
     state.put_live(run, turn.now)

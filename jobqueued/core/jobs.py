@@ -151,6 +151,8 @@ def _tell_skip(turn: Turn, job: Job, ticket: int, due: int, what: str) -> None:
 
 def _defined(turn: Turn, job: Job, old: Job | None) -> None:
     state, wall = turn.state, turn.now.wall
+    if state[job.id].saved.owner != job.owner:
+        state.hand_over(job.id, job.owner)
     state.define(job)
     saved = state[job.id].saved
     found = redefine(saved, old, job, wall, completed=state.is_completed(job))

@@ -14,7 +14,7 @@ from types import NoneType
 from typing import Any, cast
 
 from jobqueued.child.documents import ENDS
-from jobqueued.core.record import told_of
+from jobqueued.core.record import owner_of, told_of
 from jobqueued.core.usual import noted
 from jobqueued.model import Record, Run, RunId, RunState, to_instant
 from jobqueued.saved import Expected, JobStats, Outcome, SavedJob
@@ -124,7 +124,7 @@ def run_of(record: Record) -> Run:
     return Run(
         id=RunId(record["job"], record["number"]), key=record["key"], due=_instant(record["due"]),
         queued=_instant(record["queued"]), arrival=0, trigger=record["trigger"], asked_by=record["asked_by"],
-        triggered_by=told_of(record),
+        triggered_by=told_of(record), owner=owner_of(record),
         state=RunState(record["state"]), reason=record["reason"], attempt=last_attempt(record), pid=record["pid"],
         started=None if started is None else _instant(started),
         last_due=None if last_due is None else _instant(last_due), count=record.get("count", 1),

@@ -8,6 +8,7 @@ from jobqueued.child.documents import NO_OUTPUT, UNKNOWN, UNKNOWN_OF_ATTEMPT, At
 from jobqueued.core import spans
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, TriggeredBy, to_text
+from jobqueued.users import Owner
 
 _KINDS = {"end": "job"}
 """By the first word of a trigger, its kind where that is another word."""
@@ -46,7 +47,17 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
         "metadata": (job.metadata or {}) if job else {},
         "attempts": [],
     }
+    if run.owner is not None:
+        begun["owner"] = run.owner._asdict()
     return cast("Record", begun)
+
+
+def owner_of(record: Record) -> Owner | None:
+    """The user whose run it is; None: the host's, or it is not known."""
+    match record.get("owner"):
+        case {"uid": int(uid), "name": str(name)}:
+            return Owner(uid, name)
+    return None
 
 
 def triggered_by(run: Run) -> TriggeredBy:

@@ -35,9 +35,11 @@ from jobqueued.queue.placement import Placed, Placement
 from jobqueued.queue.waiting import Terms
 from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing.due_times import DueTimes
-from jobqueued.users import share_of
+from jobqueued.users import Owner, share_of
 
 _PLAIN = least_claims(slots=False)
+ANOTHERS_RUN = "a run of another user"
+"""The name of a run for whoever may not know which it is."""
 
 
 class LockClient(NamedTuple):
@@ -149,6 +151,11 @@ class SchedulerState:
         (self.noted.add if state.saved.is_noteworthy else self.noted.discard)(job)
         return state.saved
 
+    def hand_over(self, job: str, owner: Owner | None) -> None:
+        """Note whose a job id is; of what was another's nothing is told to the new owner."""
+        self[job].saved = self[job].saved.of(owner)
+        self.remember(job)
+
     def keep(self, run: Run) -> Run:
         """Change a run before its end, or add one."""
         if run.id not in self._runs:
@@ -200,6 +207,14 @@ class SchedulerState:
         """Name for people who holds something."""
         client = self.lock_clients.get(holder) if isinstance(holder, LockClientId) else None
         return str(holder) if client is None else f"a command of {client.asked_by} (with-lock)"
+
+    def name_for(self, holder: Holder, asker: Owner | None) -> str:
+        """The same, as this user may know it (None: whoever may see all)."""
+        if asker is not None and isinstance(holder, RunId) and share_of(holder.job):
+            run = self.runs.get(holder)
+            if run is None or run.owner != asker:
+                return ANOTHERS_RUN
+        return self.name_of(holder)
 
     def pressed(self, mono: int) -> list[str]:
         """For what work waits too long on this host."""
@@ -269,12 +284,12 @@ class SchedulerState:
 
     def number(self, occurrence: Occurrence, queued: int, **cause: Any) -> Run:
         """Give an occurrence its job's next number; the run has these fields of its cause, and is in no place yet."""
-        number = self[occurrence.job].saved.last_number + 1
+        number, job = self[occurrence.job].saved.last_number + 1, self.catalog.get(occurrence.job)
         self.remember(occurrence.job, last_number=number)
         self[occurrence.job].precede()
         return Run(
             id=RunId(occurrence.job, number), key=occurrence.key, due=occurrence.due, queued=queued,
-            arrival=self.arrival(), **cause,
+            arrival=self.arrival(), owner=job.owner if job else None, **cause,
         )  # fmt: skip
 
     def arrival(self) -> int:

@@ -22,7 +22,7 @@ from typing import Any, cast
 from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record
 from jobqueued.child.telemetry import Refused, said
 from jobqueued.core.recollection import Damaged, Kinds, check, short
-from jobqueued.core.record import told_of
+from jobqueued.core.record import owner_of, told_of
 from jobqueued.model import Run, RunId, to_instant
 from jobqueued.state.rows import claims_from, placed_from
 
@@ -82,7 +82,8 @@ def sent(data: bytes, run: RunId) -> Run:
         raise Damaged(f"{short(placed)} is no placement")
     check({**_OLDER, **known}, _OF_THE_NEWER)
     so_far = _so_far(document["record"], run)
-    return Run(id=run, arrival=0, **{**known, "claims": claims, "placed": placed, "so_far": so_far})
+    more = {"claims": claims, "placed": placed, "so_far": so_far, "owner": owner_of(document["record"])}
+    return Run(id=run, arrival=0, **{**known, **more})
 
 
 def _so_far(begun: Record, run: RunId) -> Record | None:
@@ -103,7 +104,7 @@ def of_record(document: Record, run: RunId) -> Run:
         raise Damaged(f"{short(document['due'])} is no due") from None
     return Run(
         id=run, key=document["key"], due=due, queued=queued, arrival=0, trigger=document["trigger"],
-        asked_by=document["asked_by"], triggered_by=told_of(document),
+        asked_by=document["asked_by"], triggered_by=told_of(document), owner=owner_of(document),
     )  # fmt: skip
 
 

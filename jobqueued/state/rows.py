@@ -21,6 +21,7 @@ from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify
 from jobqueued.queue.placement import Placed
 from jobqueued.saved import DueChange, Expected, Hold, Incident, JobStats, Notice, Outcome, SavedJob
+from jobqueued.users import Owner
 
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -39,6 +40,7 @@ _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
 _MORE_OF_JOB = (
     "paused_until", "previous", "skips", "appeared", "outcomes", "satisfied", "took", "delays", "late", "expected",
+    "owner",
 )  # fmt: skip
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
 """What older versions do not take among the others."""
@@ -50,16 +52,20 @@ PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?
 def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
     """The values of PUT_RUN.
 
-    `triggered_by` stands behind the trigger, parted by a NUL: versions that do not know it take a long word for it, and
-    would set the whole state aside for a field that they do not know.
+    `triggered_by` stands behind the trigger, parted by a NUL, with the owner: versions that do not know it take a long
+    word for it, and would set the whole state aside for a field that they do not know.
     """
     values = _run_fields(run)
-    if run.triggered_by is not None and (record is None or run.state is RunState.SKIPPED):
-        told = f"{run.trigger}\0{json.dumps(run.triggered_by, separators=(',', ':'))}"
+    if (run.triggered_by or run.owner) is not None and (record is None or run.state is RunState.SKIPPED):
+        told = f"{run.trigger}\0{json.dumps(_told_of(run), separators=(',', ':'))}"
         values = (*values[:_TRIGGER], told, *values[_TRIGGER + 1 :])
     if record is not None:
         return (*run.id, "{}", *values, json.dumps(record, separators=(",", ":")))
     return (*run.id, _more(_MORE_OF_RUN, _more_of_run(run), _COMMON_RUN), *values, None)
+
+
+def _told_of(run: Run) -> dict[str, Any]:
+    return {**(run.triggered_by or {}), **({} if run.owner is None else {"owner": run.owner})}
 
 
 def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ...]) -> str:
@@ -81,7 +87,10 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
     claims, placed = claims_from(fields.pop("claims", ())), placed_from(fields.pop("placed", ()))
     fields["state"] = RunState(fields["state"])
     fields["trigger"], _, told = fields["trigger"].partition("\0")
-    fields["triggered_by"] = json.loads(told) if told else None
+    by = json.loads(told) if told else {}
+    uid, name = by.pop("owner", (None, None))
+    fields["owner"] = None if uid is None else Owner(int(uid), str(name))
+    fields["triggered_by"] = by or None
     return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
 
 
@@ -132,6 +141,7 @@ def _memory(
         satisfied=tuple(rare.get("satisfied", ())), previous=rare.get("previous", 0),
         took=_times(rare, "took"), delays=_times(rare, "delays"), late=tuple(rare.get("late", ())),
         expected=_expected(rare["expected"]) if "expected" in rare else None,
+        owner=Owner(*rare["owner"]) if "owner" in rare else None,
     )  # fmt: skip
 
 

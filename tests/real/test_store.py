@@ -34,6 +34,7 @@ from jobqueued.state.store import (
     Mark,
     Store,
 )
+from jobqueued.users import Owner
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.states import a_record, a_run, limit_pages, save, save_ended
@@ -52,6 +53,7 @@ DOCUMENTS = st.dictionaries(
 )
 CLAIMS = st.lists(st.builds(Claim, WORDS, COUNTS, st.booleans()), max_size=3).map(tuple)
 PLACED = st.lists(st.tuples(WORDS, st.lists(COUNTS, max_size=3).map(tuple)), max_size=2).map(tuple)
+OWNERS = st.none() | st.builds(Owner, COUNTS, WORDS)
 RUNS = st.builds(
     Run,
     id=st.builds(RunId, NAMES, st.integers(1, 10**18)), key=WORDS, due=INSTANTS, queued=INSTANTS, arrival=COUNTS,
@@ -60,7 +62,7 @@ RUNS = st.builds(
     last_due=st.none() | INSTANTS, count=COUNTS, not_before=INSTANTS, failover=st.booleans(), stop_asked=st.booleans(),
     since=INSTANTS, waited=INSTANTS, held=INSTANTS, drains_since=INSTANTS, previous=INSTANTS,
     claims=CLAIMS, placed=PLACED, ends_by=st.none() | INSTANTS, so_far=st.none() | DOCUMENTS,
-    triggered_by=st.none() | st.dictionaries(WORDS, WORDS | NO_UTF_8),
+    triggered_by=st.none() | st.dictionaries(WORDS, WORDS | NO_UTF_8, min_size=1), owner=OWNERS,
 )  # fmt: skip
 STATS = st.builds(
     JobStats,
@@ -85,7 +87,7 @@ MEMORIES = st.builds(
     appeared=COUNTS, previous=INSTANTS, outcomes=OUTCOMES.map(tuple),
     satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
     took=TIMES, delays=TIMES, late=st.lists(COUNTS, max_size=2).map(tuple),
-    expected=st.none() | st.builds(Expected, INSTANTS, INSTANTS, WISHES, INSTANTS),
+    expected=st.none() | st.builds(Expected, INSTANTS, INSTANTS, WISHES, INSTANTS), owner=OWNERS,
 )  # fmt: skip
 
 
