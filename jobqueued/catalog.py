@@ -14,6 +14,7 @@ from jobqueued.accounts import Account, accounts
 from jobqueued.circles import circles, told, way_back
 from jobqueued.model import Job
 from jobqueued.problem import Problem
+from jobqueued.users import Owner
 
 _NO_CIRCLE = "jobs of which none waits for itself; take one out of `dependencies` or `on`"
 _PATIENCE = 10
@@ -42,6 +43,7 @@ class Catalog:
         self._jobs: dict[str, Job] = {}
         self._ids: dict[str, set[str]] = {}
         self._accounts: dict[Account, set[str]] = {}
+        self._owned: dict[Owner, set[str]] = {}
         self._dependents: dict[str, set[str]] = {}
         self._listeners: dict[tuple[str, str], set[str]] = {}
         self._patterns: dict[str, re.Pattern[str]] = {}
@@ -71,6 +73,15 @@ class Catalog:
     def of_account(self, account: Account) -> tuple[Job, ...]:
         """The jobs that run as a user or with a group, by id."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._accounts.get(account, ())))
+
+    def of_owner(self, owner: Owner | None) -> tuple[Job, ...]:
+        """The jobs of a user, by id."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._owned.get(owner, ()))) if owner else ()
+
+    @property
+    def owned(self) -> int:
+        """The number of jobs of users."""
+        return sum(map(len, self._owned.values()))
 
     def dependents(self, job_id: str) -> tuple[str, ...]:
         """The ids of the jobs that depend on a job, there or not."""
@@ -239,6 +250,8 @@ class Catalog:
         self._jobs[job.id] = job
         for account in accounts(job):
             self._accounts.setdefault(account, set()).add(job.id)
+        if job.owner is not None:
+            self._owned.setdefault(job.owner, set()).add(job.id)
         for name in job.dependencies:
             self._dependents.setdefault(name, set()).add(job.id)
         for on in job.on:
@@ -249,6 +262,10 @@ class Catalog:
 
     def _forget(self, job: Job) -> None:
         """Out of the indexes."""
+        if job.owner is not None:
+            self._owned[job.owner].discard(job.id)
+            if not self._owned[job.owner]:
+                del self._owned[job.owner]
         for account in accounts(job):
             self._accounts[account].discard(job.id)
         for name in job.dependencies:

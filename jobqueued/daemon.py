@@ -19,6 +19,7 @@ from jobqueued import __version__, events
 from jobqueued.acts import Acts
 from jobqueued.commands import Command, SaveBoot
 from jobqueued.control.crontab_calls import CrontabCalls
+from jobqueued.control.identities import Identities
 from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
@@ -133,7 +134,10 @@ class Daemon:
             self._unanswered,
         )  # fmt: skip
         listener = Listener(paths.control, paths.make_run, log)
-        self._control = ControlServer(listener, self._methods.of, access.rank, self._unanswered, self._methods.left)
+        self._control = ControlServer(
+            listener, self._methods.of, access.rank, self._unanswered, self._methods.left,
+            Identities(link.name_of).tell,
+        )  # fmt: skip
         self._methods.answer_by(self._control)
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,

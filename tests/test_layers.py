@@ -67,9 +67,9 @@ WINGS: dict[str, list[str]] = {
         "path_triggers",
     ],
     "control": [
-        "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls",
-        "crontab_calls", "notice_calls", "due_calls", "monitor", "settings_file", "reload", "listener", "server",
-        "metrics_file", "methods",
+        "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "views", "summary", "texts",
+        "lock_processes", "lock_calls", "crontab_calls", "notice_calls", "due_calls", "monitor", "record_calls",
+        "settings_file", "reload", "listener", "server", "metrics_file", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
@@ -93,7 +93,7 @@ MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {
-    "child/text", "control/interface", "control/varlink", "control/views",
+    "child/text", "control/access", "control/interface", "control/varlink", "control/views",
     "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
 }  # fmt: skip
 

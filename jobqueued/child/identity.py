@@ -103,6 +103,16 @@ def keep_from_jobs() -> None:
                 os.set_inheritable(int(name), False)
 
 
+def name_of(number: str) -> str:
+    """The name of the user of a number, by all databases of the host, behind a word; "": it has no such user."""
+    try:
+        return wire.NAMED + pwd.getpwuid(int(number)).pw_name
+    except KeyError:
+        return ""
+    finally:
+        keep_from_jobs()
+
+
 def trouble_with(kind: str, name: str) -> str:
     """The reason why jobs can't run as a user or with a group, "" where they can, or where a start has to tell it."""
     try:

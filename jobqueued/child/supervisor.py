@@ -127,9 +127,10 @@ def _answer(order: str) -> bytes:
         return f"unstarted {order} supervisor: {os.strerror(errno.EMFILE)}".encode()
     number, kind, name = order.removeprefix(QUESTION).split(" ", 2)
     signal.alarm(_ASKING_SECONDS)
-    trouble = identity.trouble_with(kind, json.loads(name))
+    about = json.loads(name)
+    answer = identity.name_of(about) if kind == wire.NAME_OF else identity.trouble_with(kind, about)
     signal.alarm(0)
-    return f"{QUESTION}{number} {trouble[:200]}".encode(errors="replace")
+    return f"{QUESTION}{number} {answer[:200]}".encode(errors="replace")
 
 
 def _receive(launcher: socket.socket) -> tuple[str, int] | None:

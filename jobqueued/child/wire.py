@@ -19,6 +19,7 @@ Between scheduler and launcher go lines over a stream socket:
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
                                  | stopping NAME REASON | ended NAME | lost NAME STATUS
     → account NUMBER KIND "NAME"  ← account NUMBER TROUBLE (nothing: jobs can run as that user, or with that group)
+                                 (of KIND "uid" and "NUMBER" it is "named NAME" of that user, or nothing)
     → notify NUMBER ORDER      ← part NUMBER PART ANSWER (of each part that has one of its own, by its number), then
                                  notified NUMBER ANSWER (of the notifier: sent, later …, never …)
     → crontab NUMBER ORDER     ← the same, with the parts of a table, and an answer of spool_orders.carry_out
@@ -53,6 +54,7 @@ SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid"
 TELEMETRY, _NEW_TELEMETRY = "telemetry", "telemetry.tmp"
 LEFT = ".left"
 SYNC = "sync"
+NAME_OF, NAMED = "uid", "named "
 MARKS = (SPEC, CONTROL, SPAWNING, PID, TELEMETRY, _NEW_TELEMETRY, ENDED, LOST)
 
 _CGROUPS = "cgroups"

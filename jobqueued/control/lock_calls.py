@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.control import views
+from jobqueued.control.access import Whose
 from jobqueued.control.lock_processes import LockProcesses
+from jobqueued.control.ownership import Asker, by_name
 from jobqueued.control.peers import Peer
 from jobqueued.control.varlink import VarlinkError
 from jobqueued.core.lock_clients import LockClaim
@@ -44,17 +46,35 @@ class LockCalls:
         self._processes.waits(client, number)
         self._happen(LockAsked(number, client, (claim,), peer.name, bool(asked.get("no_wait"))))
 
-    def told(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The claims of those who hold locks or wait for some, by the name of the lock."""
-        name = asked.get("lock")
+    def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
+        """The claims of those who hold locks or wait for some, by the name of the lock.
+
+        Other users than readers are told of the locks that their own jobs use: of what is another's only that it is.
+        """
+        name, own = asked.get("lock"), None if asker.sees_all else self._used_by(asker)
         claims = [each for each in self._scheduler.lock_claims() if name in (None, each.claim.resource)]
+        claims = [each for each in claims if own is None or each.claim.resource in own]
         claims.sort(key=lambda each: (each.claim.resource, not each.held))
-        known = set[str]() if name is None or claims else self._known()
+        known = set[str]() if name is None or claims else self._known() if own is None else own
         return {
-            "claims": [views.lock_claim(each, *self._process_of(each)) for each in claims[:_MOST_CLAIMS]],
+            "claims": [self._told_of(each, asker) for each in claims[:_MOST_CLAIMS]],
             "more": max(0, len(claims) - _MOST_CLAIMS),
             "known": [] if name in known else sorted(known)[:_MOST_CLAIMS],
         }  # fmt: skip
+
+    def _used_by(self, asker: Asker) -> set[str]:
+        """The locks that own jobs list, or that bear the user's name."""
+        jobs = self._scheduler.catalog.of_owner(asker.peer.owner)
+        listed = {claim.resource for job in jobs for claim in job.locks}
+        used = {each.claim.resource for each in self._scheduler.lock_claims()}
+        return listed | {name for name in used if by_name(name, asker.peer.owner) is Whose.OWN}
+
+    def _told_of(self, each: LockClaim, asker: Asker) -> dict[str, Any]:
+        name = self._scheduler.name_for(each.holder, asker.owner)
+        if asker.sees_all or (isinstance(each.holder, RunId) and asker.has_run(each.holder)):
+            return views.lock_claim(each, *self._process_of(each))
+        nobody = each._replace(asked_by=None, since=None)
+        return {**views.lock_claim(nobody, None, None), "holder": name}
 
     def _known(self) -> set[str]:
         """The names of locks that jobs list, or somebody uses, and of resources that come in units."""

@@ -16,7 +16,7 @@ from jobqueued.control.varlink import text_of
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.host.descriptors import is_spare
 from jobqueued.host.usage import Meter, Usage, host, host_has
-from jobqueued.model import SECOND, Now, Run, to_text
+from jobqueued.model import SECOND, Now, Run, RunId, to_text
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.source import Source
 
@@ -31,6 +31,10 @@ _SLICE = 50
 """Looks in a turn, some 5 ms: a cgroup is one, and so is each process of a run without."""
 _MOST_TOLD = 20_000
 """Samples in an answer at most: some 2 MiB."""
+
+
+Sees = Callable[[RunId], bool]
+"""Tells whether somebody may know of a run."""
 
 
 class Process(NamedTuple):
@@ -100,6 +104,7 @@ class Live(Trace):
     """Use of a live run; at the first look since it was started."""
 
     def __init__(self, process: Process, now: Now, supervisor: int | None) -> None:
+        self.run = process.name.run
         self._meter = Meter(str(process.name), process.pid, supervisor)
         age = tree.age(process.pid)
         super().__init__(Usage(now.mono - (now.wall - process.started if age is None else age), 0.0, 0, 0, 0, 0))
@@ -131,6 +136,13 @@ class Live(Trace):
         self._meter.close()
 
 
+class _Watcher(NamedTuple):
+    """Somebody who looks, at first with the history too: at all runs (None), or at those that are seen."""
+
+    with_history: bool
+    sees: Sees | None
+
+
 def _is_at_end(looks: Iterator[None]) -> bool:
     """Go on for as long as a turn may take; OSError."""
     return len(list(islice(looks, _SLICE))) < _SLICE
@@ -142,7 +154,7 @@ class Monitor(Source):
     def __init__(self, live: Callable[[], Iterable[Process]], marks: RunDirectory) -> None:
         self._live, self.marks = live, marks
         self.reply: Callable[[int, str], bool]
-        self._watchers: dict[int, bool] = {}
+        self._watchers: dict[int, _Watcher] = {}
         self._host: Host | None = None
         self._traces: dict[Name, Live] = {}
         self._rest: Iterator[None] | None = None
@@ -150,9 +162,9 @@ class Monitor(Source):
         self.at: int | None = None
         """When it looks next (CLOCK_MONOTONIC, ns); None: nobody wants to know."""
 
-    def join(self, ticket: int, with_history: bool, now: Now) -> None:
-        """Somebody looks from now on."""
-        self._watchers[ticket] = with_history
+    def join(self, ticket: int, with_history: bool, now: Now, sees: Sees | None = None) -> None:
+        """Somebody looks from now on, at all runs or at those that are seen; nobody looks at the others."""
+        self._watchers[ticket] = _Watcher(with_history, sees)
         if self.at is None:
             self.at = now.mono
             self.turn(now)
@@ -208,7 +220,8 @@ class Monitor(Source):
         else:
             self._host.look(now.wall)
             self.at = max(now.mono, (self.at or 0) + EVERY)
-        live = {process.name: process for process in self._live()}
+        watchers = self._watchers.values()
+        live = {it.name: it for it in self._live() if any(w.sees is None or w.sees(it.name.run) for w in watchers)}
         for name in self._traces.keys() - live.keys():
             self._traces.pop(name).close()
         for name, process in live.items():
@@ -227,17 +240,23 @@ class Monitor(Source):
         found = [trace for trace in self._traces.values() if trace.is_there]
         most = min(HISTORY, _MOST_TOLD // (len(found) or 1))
         texts: dict[int, str] = {}
-        for ticket, with_history in list(self._watchers.items()):
-            count = most if with_history else 0
-            if count not in texts:
-                runs = ",".join(trace.told(count) for trace in found)
-                texts[count] = f'{{"host":{self._host.told(count)},"runs":[{runs}]}}'
-            if self.reply(ticket, texts[count]):
-                self._watchers[ticket] = False
+        for ticket, watcher in list(self._watchers.items()):
+            count = most if watcher.with_history else 0
+            if watcher.sees is not None:
+                text = self._text([trace for trace in found if watcher.sees(trace.run)], count)
+            else:
+                text = texts[count] = texts.get(count) or self._text(found, count)
+            if self.reply(ticket, text):
+                self._watchers[ticket] = watcher._replace(with_history=False)
             else:
                 del self._watchers[ticket]
         if not self._watchers:
             self._stop()
+
+    def _text(self, found: list[Live], count: int) -> str:
+        assert self._host is not None
+        runs = ",".join(trace.told(count) for trace in found)
+        return f'{{"host":{self._host.told(count)},"runs":[{runs}]}}'
 
     def _stop(self) -> None:
         for trace in self._traces.values():

@@ -10,21 +10,13 @@ import pwd
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from enum import IntEnum
 from typing import NamedTuple
 
+from jobqueued.control.access import Rank
 from jobqueued.settings import OPERATORS, Settings
+from jobqueued.users import Owner
 
 _SO_PEERGROUPS, _SO_PEERPIDFD = 59, 77
-
-
-class Rank(IntEnum):
-    """A stranger sees ids, states and times, a reader everything; an operator also acts, as do root and our user."""
-
-    STRANGER = 0
-    READER = 1
-    OPERATOR = 2
-    ROOT = 3
 
 
 class Peer(NamedTuple):
@@ -35,6 +27,8 @@ class Peer(NamedTuple):
     pid: int = 0
     process: int = -1
     """A descriptor of it, whatever number it has by now (pidfd_open(2)); -1: there is none."""
+    owner: Owner | None = None
+    """The user by number and name; None: the name is not known yet, or the host has no such user."""
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:

@@ -14,13 +14,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from jobqueued.control.access import Rank
 from jobqueued.control.listener import Listener
-from jobqueued.control.peers import Peer, Rank
+from jobqueued.control.peers import Peer
 from jobqueued.control.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
 from jobqueued.host.descriptors import is_spare, most
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
+from jobqueued.users import Owner
 
 
 class Places(NamedTuple):
@@ -47,6 +49,9 @@ _SENT = 1 << 18
 Methods = Callable[[Peer, Callable[[], int]], Mapping[str, Method]]
 """The methods as this peer may call them; the second argument gives a ticket for an answer that comes later."""
 
+Identify = Callable[[int, Callable[[Owner | None], None]], None]
+"""Tells, at once or later, who the user of a number is; None: the host has no such user."""
+
 TellBug = Callable[[str, Exception], str]
 """Tells that something could not be answered, and of which exception; where in the program, for who has asked."""
 
@@ -62,7 +67,8 @@ class _Client:
     def __init__(self, connection: socket.socket, peer: Peer, rank: Rank, since: int) -> None:
         self.connection, self.peer, self.rank, self.since = connection, peer, rank, since
         self.decoder = Decoder()
-        self.service: Service
+        self.service: Service | None = None
+        """None: it has to be found out first who this is."""
         self.outbox = deque[memoryview]()
         self.unread = 0
         self.queue: list[dict[str, Any]] = []
@@ -76,14 +82,14 @@ class _Client:
 
     @property
     def is_idle(self) -> bool:
-        """True if nothing is owed to it, or it does not take what it is given."""
-        return self.pending is None and not (self.queue and not self.outbox)
+        """True if nothing is owed to it, or it does not take what it is given, or nobody can tell who it is."""
+        return self.service is None or (self.pending is None and not (self.queue and not self.outbox))
 
     @property
     def is_to_be_answered(self) -> bool:
         """True if its next call can be answered at once: it takes its answers, a stranger the last one too."""
         takes = not self.outbox if self.is_stranger else self.unread <= _BACKLOG
-        return bool(self.queue) and self.pending is None and takes
+        return bool(self.queue) and self.pending is None and takes and self.service is not None
 
     @property
     def is_to_be_read(self) -> bool:
@@ -117,10 +123,10 @@ class ControlServer(Source):
 
     def __init__(
         self, listener: Listener, methods: Methods, rank: Callable[[Peer], Rank], tell_bug: TellBug,
-        left: Callable[[int], None],
+        left: Callable[[int], None], identify: Identify,
     ) -> None:  # fmt: skip
         self._listener, self._methods, self._rank, self._tell_bug = listener, methods, rank, tell_bug
-        self._left = left
+        self._left, self._identify = left, identify
         self._clients: dict[int, _Client] = {}
         """By descriptor; of the strangers the one who was served last is the last."""
         self._tickets: dict[int, _Client] = {}
@@ -234,13 +240,20 @@ class ControlServer(Source):
         if (reason := self._full(client)) is None:
             if client.rank >= Rank.OPERATOR:
                 client.peer = peer.followed(connection, is_spare)
-            client.service = Service(self._methods(client.peer, lambda: self._ticket(client)))
             self._clients[connection.fileno()] = client
+            self._identify(peer.uid, lambda owner: self._serve(client, owner))
+            if client.service is None and client.rank >= Rank.OPERATOR:  # no database that hangs keeps them waiting
+                self._serve(client, None)
             return
         client.put(encode(VarlinkError("Refused", {"reason": reason}).reply()))
         with contextlib.suppress(OSError):
             client.send()
         connection.close()
+
+    def _serve(self, client: _Client, owner: Owner | None) -> None:
+        """Answer a client from now on, as who it is."""
+        client.peer = client.peer._replace(owner=owner)
+        client.service = Service(self._methods(client.peer, lambda: self._ticket(client)))
 
     def _full(self, client: _Client) -> str | None:
         """The reason why there is no place for a client; None: there is one."""
@@ -286,7 +299,7 @@ class ControlServer(Source):
         if client.is_stranger:
             self._clients[client.connection.fileno()] = self._clients.pop(client.connection.fileno())
         try:
-            reply = client.service.answer(call)
+            reply = client.service.answer(call) if client.service is not None else None
             message = b"" if reply is None else encode(reply)
         except Exception as bug:
             if client.pending is not None:

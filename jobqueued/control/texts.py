@@ -6,14 +6,17 @@ A list of 20,000 jobs is a second of work; nobody's start waits for it, whoever 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from jobqueued.control import views
+from jobqueued.control.ownership import Asker
 from jobqueued.control.varlink import text_of
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.metrics.exposition import Told
 from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
+from jobqueued.users import Owner
 
 _SLICE = 50
 """Jobs in a turn, some 3 ms."""
@@ -21,6 +24,11 @@ _PUBLIC_FOR = SECOND
 _METRICS_FOR = SECOND
 _PIECE, _PIECES = 30_000, 10
 """Characters of metrics in a turn, and how many pieces of readings at most: some 3 ms."""
+
+_USERS = 64
+"""So many users have texts of their own at a time, if no more wait for theirs."""
+_FIRST, _LAST = b'{"parameters":{"jobs":[', b"],"
+"""What a list of jobs begins with, and what follows the last of them."""
 
 Pieces = Iterator[str]
 Answer = Callable[[int, bytes], None]
@@ -84,6 +92,13 @@ class Text:
         return served
 
 
+class _OfUser(NamedTuple):
+    """The texts of a user: the own jobs, and the status as that user may see it."""
+
+    jobs: Text
+    status: Text
+
+
 class Texts(Source):
     """The list of jobs, what everybody may see of it and of the daemon's status, and the metrics, as `told` has them.
 
@@ -91,21 +106,70 @@ class Texts(Source):
     """
 
     def __init__(
-        self, scheduler: Scheduler, status: Callable[[], dict[str, Any]], told: Callable[[], Iterable[Told]]
-    ) -> None:
+        self, scheduler: Scheduler, status: Callable[[Owner | None], dict[str, Any]],
+        told: Callable[[], Iterable[Told]],
+    ) -> None:  # fmt: skip
+        """`status` is what a user is told, None: one who has no jobs."""
         self._scheduler, self._status, self._told = scheduler, status, told
         self.version = 0
-        self.jobs = Text(lambda: self._rows(views.job_row))
-        self.public_jobs = Text(lambda: self._rows(views.public_job_row), _PUBLIC_FOR)
-        self.public_status = Text(self._public_status, _PUBLIC_FOR)
+        self.jobs = Text(lambda: self._rows([job.id for job in scheduler.catalog], views.job_row))
+        self.public_jobs = Text(lambda: self._rows(self._public_names(), views.public_job_row), _PUBLIC_FOR)
+        self.public_status = Text(lambda: self._public_status(None), _PUBLIC_FOR)
         self.metrics = Text(self._metrics, _METRICS_FOR, ages=True)
+        self._own: dict[Owner, _OfUser] = {}
+        """Of the users who have asked lately."""
+        self._heads: dict[int, bytes] = {}
+        """The own jobs of whoever waits for the public ones, too, by ticket."""
         self.answer: Answer
         self.stumble: Stumble
+
+    def ask_jobs(self, asker: Asker, now: Now) -> None:
+        """Answer with the list of jobs: all, or the asker's own and what everybody may see of the host's."""
+        user = asker.owner
+        if user is None:
+            self.ask(self.jobs, asker.ticket(), now)
+        elif not self._scheduler.catalog.of_owner(user):
+            self.ask(self.public_jobs, asker.ticket(), now)
+        else:
+            self.ask(self._of(user).jobs, asker.ticket(), now)
+
+    def ask_status(self, asker: Asker, now: Now) -> None:
+        """Answer with the status as a user may see it, who is no reader."""
+        user = asker.peer.owner
+        has_some = user is not None and self._scheduler.catalog.of_owner(user)
+        self.ask(self._of(user).status if user and has_some else self.public_status, asker.ticket(), now)
+
+    def _of(self, user: Owner) -> _OfUser:
+        """The texts of a user, who is the last of those that have asked."""
+        known = self._own.pop(user, None)
+        if known is None:
+            of_user = partial(self._scheduler.catalog.of_owner, user)
+            known = _OfUser(
+                Text(lambda: self._rows([job.id for job in of_user()], views.job_row), _PUBLIC_FOR),
+                Text(lambda: self._public_status(user), _PUBLIC_FOR),
+            )
+        self._own[user] = known
+        for other in list(self._own)[:-_USERS]:
+            if not (self._own[other].jobs.is_wanted or self._own[other].status.is_wanted):
+                del self._own[other]
+        return known
 
     def ask(self, text: Text, ticket: int, now: Now) -> None:
         """Answer with a text, at once or when it is written."""
         if (written := text.ask(ticket, self.version, now.mono)) is not None:
-            self.answer(ticket, written)
+            self._give(text, ticket, written, now)
+
+    def _give(self, text: Text, ticket: int, written: bytes, now: Now) -> None:
+        """Answer with a text; behind a user's own jobs come those that everybody may see."""
+        if any(text is own.jobs for own in self._own.values()):
+            self._heads[ticket] = written[len(_FIRST) : written.rindex(_LAST)]
+            self.ask(self.public_jobs, ticket, now)
+            return
+        head = self._heads.pop(ticket, b"")
+        if head:
+            rest = written[len(_FIRST) :]
+            written = b"".join((_FIRST, head, b"" if rest.startswith(_LAST) else b",", rest))
+        self.answer(ticket, written)
 
     @property
     def has_more(self) -> bool:
@@ -114,7 +178,8 @@ class Texts(Source):
 
     @property
     def _texts(self) -> tuple[Text, ...]:
-        return self.jobs, self.public_status, self.public_jobs, self.metrics
+        own = (text for of_user in self._own.values() for text in of_user)
+        return self.jobs, self.public_status, self.public_jobs, self.metrics, *own
 
     def turn(self, now: Now) -> tuple[()]:
         """Write a piece of the first that is waited for."""
@@ -125,14 +190,18 @@ class Texts(Source):
             written, tickets = text.go_on(self.version, now.mono)
         except Exception as bug:
             for ticket in text.fail():
+                self._heads.pop(ticket, None)
                 self.stumble(ticket, bug)
             return ()
         for ticket in tickets:
-            self.answer(ticket, written)
+            self._give(text, ticket, written, now)
         return ()
 
-    def _rows(self, row: Callable[..., dict[str, Any]]) -> Pieces:
-        names = sorted(job.id for job in self._scheduler.catalog)
+    def _public_names(self) -> list[str]:
+        return [job.id for job in self._scheduler.catalog if job.owner is None]
+
+    def _rows(self, names: list[str], row: Callable[..., dict[str, Any]]) -> Pieces:
+        names.sort()
         yield '{"jobs":['
         comma = ""
         for start in range(0, len(names), _SLICE):
@@ -143,8 +212,8 @@ class Texts(Source):
                 comma = ","
         yield f"],{text_of(views.hold(self._scheduler))[1:]}"
 
-    def _public_status(self) -> Pieces:
-        yield text_of(views.public_status(self._status()))
+    def _public_status(self, user: Owner | None) -> Pieces:
+        yield text_of(self._status(user))
 
     def _metrics(self) -> Pieces:
         yield '{"families":['

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields
 from itertools import groupby
 from operator import attrgetter
@@ -12,6 +12,7 @@ from jobqueued.core.attention import KINDS, Attention, is_over
 from jobqueued.core.job_state import JobState
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.scheduler_state import ANOTHERS_RUN
 from jobqueued.core.validity import amount
 from jobqueued.model import (
     CORE,
@@ -36,6 +37,7 @@ from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
 from jobqueued.telemetry import TelemetryHook
 from jobqueued.text import counted, duration
+from jobqueued.users import Owner, share_of
 
 _DURATIONS = (
     "every", "spread", "offset", "catch_up_window", "grace", "start_deadline", "timeout", "kill_grace", "drain",
@@ -117,8 +119,34 @@ def public_job_row(job: Job, it: Standing) -> dict[str, Any]:
     return {**job_row(job, it), **_PRIVATE}
 
 
-def public_status(status: dict[str, Any]) -> dict[str, Any]:
-    """The answer of Status, as everybody may see it: of what is wrong only the file's name, and how much it is."""
+class Seen(NamedTuple):
+    """The part that a user is told of: the host's jobs, as everybody may see them, and the user's own.
+
+    `job` tells it of a job id, whoever had it; `user` None: one who has no jobs.
+    """
+
+    job: Callable[[str], bool]
+    user: Owner | None = None
+
+    def file(self, path: str) -> bool:
+        """Tell it of a job file, by where users' are kept: ``users/alice:1000+x.yaml``."""
+        kind, _, name = path.rpartition("/")
+        own = None if self.user is None else f"{self.user.name}:{self.user.uid}+"
+        return kind.rpartition("/")[2] != "users" or (own is not None and name.startswith(own))
+
+
+def seen_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
+    """The part of Status that only the daemon knows, without other users' runs and files."""
+    return {
+        **status, "left": [run for run in status["left"] if seen.job(run.rpartition("@")[0])],
+        "stale": [path for path in status["stale"] if seen.file(path)],
+        "problems": [problem for problem in status["problems"] if seen.file(problem["file"])],
+    }  # fmt: skip
+
+
+def public_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
+    """The answer of Status, as a user may see it: of what is wrong only the file's name, and how much it is."""
+    own = [one for one in status["attention"] if share_of(one["job"])]  # of others it has none
     problems = [
         Problem(name, 0, 0, "", f"problems: {len(found)}; {_WHO_MAY}", _worst(found))._asdict()
         for name, found in _by_file(status["problems"]).items()
@@ -128,7 +156,8 @@ def public_status(status: dict[str, Any]) -> dict[str, Any]:
         **status, "problems": problems, "stale": [path.rpartition("/")[2] for path in status["stale"]],
         "troubles": [f"troubles: {len(troubles)}; {_WHO_MAY}"] if troubles else [], "unenforced": [],
         "reason": status["reason"] and f"the state can't be saved; {_WHO_MAY}",
-        "attention": [{**one, "reason": None} for one in status["attention"]],
+        "attention": [one if one in own else {**one, "reason": None} for one in status["attention"]],
+        "exclusive": status["exclusive"] if seen.job((status["exclusive"] or "").rpartition("@")[0]) else ANOTHERS_RUN,
     }  # fmt: skip
 
 
@@ -313,8 +342,15 @@ def _next(scheduler: Scheduler, job: Job) -> int | None:
     return start
 
 
-def next_job(scheduler: Scheduler) -> tuple[int, str] | None:
-    """The soonest due time of any job, and whose it is."""
+_LOOKS = 500
+"""At so many starts is looked for the soonest of those that somebody sees."""
+
+
+def next_job(scheduler: Scheduler, seen: Seen | None = None) -> tuple[int, str] | None:
+    """The soonest due time of any job, and whose it is; of a job that is seen, if it is among the next ones."""
+    if seen is not None:
+        starts = ((at, name) for at, name in scheduler.soonest_starts(_LOOKS) if seen.job(name))
+        return next((it for it in starts if _next(scheduler, scheduler.catalog[it[1]]) == it[0]), None)
     first = scheduler.soonest()
     if first is None or _next(scheduler, scheduler.catalog[first[1]]) == first[0]:
         return first
@@ -322,9 +358,9 @@ def next_job(scheduler: Scheduler) -> tuple[int, str] | None:
     return min(((due, name) for due, name in times if due is not None), default=None)
 
 
-def counts(scheduler: Scheduler) -> dict[str, int]:
+def counts(scheduler: Scheduler, seen: Seen | None = None) -> dict[str, int]:
     """Numbers of runs: due (held by their job's concurrency or dependencies), waiting, retrying, and running."""
-    states = [run.state for run in scheduler.runs.values()]
+    states = [run.state for run in scheduler.runs.values() if seen is None or seen.job(run.id.job)]
     live = sum(state in LIVE for state in states)
     counted = {state.value: states.count(state) for state in RunState if state in PENDING}
     return {**counted, "running": live}

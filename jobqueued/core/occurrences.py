@@ -21,6 +21,7 @@ from jobqueued.core.validity import MANY
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Overlap, Record, Run, RunState, TriggeredBy
 from jobqueued.timing import catch_up
+from jobqueued.users import share_of
 
 JOBS_A_TURN = 64
 HELD_FROM_CLOCK, HELD_FROM_OTHERS = 1, 100
@@ -228,7 +229,8 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
     jobs = [job for job in waiting if job.enabled]
     runs = [str(_new(turn, job, Occurrence(job.id, event.key, turn.now.wall), cause).id) for job in jobs]
     turn.say("emitted", name=event.event, asked_by=event.asked_by, runs=runs)
-    known = [] if waiting else catalog.awaited_names("event")
+    share = share_of(event.event)  # of another user's events nobody is told
+    known = [] if waiting else [name for name in catalog.awaited_names("event") if share_of(name) == share]
     near = nearest(event.event, known) if 0 < len(known) <= MANY else ""
     disabled = [job.id for job in waiting if not job.enabled]
     what = f"event {event.event}, emitted by {event.asked_by}"

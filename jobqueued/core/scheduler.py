@@ -34,8 +34,9 @@ from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.timers import HostTimer
 from jobqueued.core.turn import Turn
-from jobqueued.model import Job, LockClientId, Now, Run, RunId
+from jobqueued.model import Holder, Job, LockClientId, Now, Run, RunId
 from jobqueued.saved import Hold, SavedJob
+from jobqueued.users import Owner
 
 LAUNCHES_A_TURN = 64
 STEPS_A_TURN = 500
@@ -138,6 +139,13 @@ class Scheduler:
         """The standing of a job."""
         return self._state[job]
 
+    def owner_of(self, job: str) -> Owner | None:
+        """The user whose job has this id, or had it last; None: it is not known here."""
+        if (known := self.catalog.get(job)) is not None:
+            return known.owner
+        state = self._state.jobs.get(job)
+        return None if state is None else state.saved.owner
+
     def next_start(self, job: str) -> int | None:
         """The wall instant (ns) at which the clock starts a job next; None: never."""
         return self._state.due_times.next(job)
@@ -145,6 +153,10 @@ class Scheduler:
     def soonest(self) -> tuple[int, str] | None:
         """The soonest start (wall, ns) of all jobs by the clock, and whose it is; None: there is none."""
         return self._state.due_times.first()
+
+    def soonest_starts(self, limit: int) -> Iterator[tuple[int, str]]:
+        """Yield the soonest of all starts, in their order, and whose they are, after so many looks at most."""
+        return self._state.due_times.in_order(limit)
 
     def invalid(self, job: Job) -> str:
         """The reason why a job can't run, whatever its file says; "" if nothing is known."""
@@ -278,13 +290,17 @@ class Scheduler:
         """All that hold locks or wait for some."""
         return lock_clients.claims(self._state)
 
-    def explain(self, run: RunId, now: Now) -> dict[str, Any]:
+    def explain(self, run: RunId, now: Now, asker: Owner | None = None) -> dict[str, Any]:
         """Explain why a run has not started (why.explain).  KeyError: no such run, or it has ended."""
-        return why.explain(self._state, run, now)
+        return why.explain(self._state, run, now, asker)
 
-    def explain_pending(self, job: str, limit: int, now: Now) -> list[dict[str, Any]]:
+    def explain_pending(self, job: str, limit: int, now: Now, asker: Owner | None = None) -> list[dict[str, Any]]:
         """Explain why the first runs of a job that have no live attempt have not started."""
-        return why.explain_pending(self._state, job, limit, now)
+        return why.explain_pending(self._state, job, limit, now, asker)
+
+    def name_for(self, holder: Holder, asker: Owner | None) -> str:
+        """Name who holds something, to a user (None: to whoever may see all): not another user's run."""
+        return self._state.name_for(holder, asker)
 
     def validate(self) -> None:
         """AssertionError unless every run is in exactly one place and claims are held by live runs only."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from jobqueued.core import lateness
@@ -29,27 +31,32 @@ from jobqueued.model import (
 from jobqueued.queue.admission import Reservation
 from jobqueued.queue.locks import HOST, SLOT, Claims
 from jobqueued.text import counted, duration
+from jobqueued.users import Owner
 
 Why = dict[str, Any]
+Named = Callable[[Holder], str]
 
 
-def explain(state: SchedulerState, name: RunId, now: Now) -> Why:
+def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = None) -> Why:
     """All of it as the interface has it (`interface.INTERFACE`); `reasons` says it in words.
 
-    Those of a live run say why it is stopping, and are [] where it is not.
+    Those of a live run say why it is stopping, and are [] where it is not.  `asker` is the user who is told no more of
+    the runs of other users than that there are such; None: whoever may see all.
 
     KeyError: no such run, or it has ended.
     """
-    return _explained(state, state.runs[name], list(state.admission.waiting.ordered(now.mono)), now)
+    return _explained(state, state.runs[name], list(state.admission.waiting.ordered(now.mono)), now, asker)
 
 
-def explain_pending(state: SchedulerState, job: str, limit: int, now: Now) -> list[Why]:
+def explain_pending(
+    state: SchedulerState, job: str, limit: int, now: Now, asker: Owner | None = None
+) -> list[Why]:  # fmt: skip
     """The same of the first runs of a job that have no live attempt."""
     ordered = list(state.admission.waiting.ordered(now.mono))
-    return [_explained(state, state.runs[name], ordered, now) for name in state[job].pending[:limit]]
+    return [_explained(state, state.runs[name], ordered, now, asker) for name in state[job].pending[:limit]]
 
 
-def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now) -> Why:
+def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now, asker: Owner | None) -> Why:
     name = run.id
     why: Why = {
         "run": str(name), "state": run.state.value, "reasons": [], "missing": [], "ahead": [], "behind": None,
@@ -63,7 +70,7 @@ def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now)
     if name in state[name.job].delayed:
         return why | {"reasons": [_delayed(run, state[name.job].delayed[name].cause, now)]}
     if run.state is RunState.WAITING:
-        return why | _of_waiting(state, run, ordered, now)
+        return why | _of_waiting(state, run, ordered, now, asker)
     if run.state is RunState.STOPPING and run.reason:
         return why | {"reasons": [run.reason]}
     return why
@@ -124,20 +131,20 @@ def _delayed(run: Run, cause: Unstarted | None, now: Now) -> str:
     return f"its start failed for a reason outside the job ({run.reason}); next try in {pause}"
 
 
-def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now) -> Why:
-    admission = state.admission
+def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now, asker: Owner | None) -> Why:
+    admission, named = state.admission, partial(state.name_for, asker=asker)
     job, terms = state.catalog[run.id.job], admission.waiting.terms(run.id)
     first = ordered[: ordered.index(run.id)]
     ahead = _in_the_way(state, terms.claims, first)
-    missing = [_missing(state, claim, now) for claim in admission.locks.all_missing(terms.claims)]
+    missing = [_missing(state, claim, now, named) for claim in admission.locks.all_missing(terms.claims)]
     behind = next((one for one in admission.reservations if one.holder in first and one.touches(terms.claims)), None)
     points, every = terms.escalation
     effective = admission.waiting.priority(run.id, now.mono)
     expected = expected_start(state, run.id, ordered, now)
     return {
-        "reasons": [*_of_user(state, terms.share), *_words(state, missing, ahead, behind, effective, now)],
+        "reasons": [*_of_user(state, terms.share), *_words(state, missing, ahead, behind, effective, now, named)],
         "growth": _growth(job, effective, points, every),
-        "missing": missing, "ahead": list(map(state.name_of, ahead)), "behind": behind and state.name_of(behind.holder),
+        "missing": missing, "ahead": list(map(named, ahead)), "behind": behind and named(behind.holder),
         "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
         "waited": run.age(now.wall) / SECOND,
         "expected": None if expected is None else to_text(expected),
@@ -161,23 +168,26 @@ def _in_the_way(state: SchedulerState, claims: Claims, first: list[Holder]) -> l
     return [holder for holder in first if known[queue.waiting.terms(holder).claims]]
 
 
-def _missing(state: SchedulerState, claim: Claim, now: Now) -> Why:
+def _missing(state: SchedulerState, claim: Claim, now: Now, named: Named) -> Why:
     """One claim that can't be granted now: how much there is, and who holds it since when."""
     locks = state.admission.locks
     return {
         "resource": claim.resource.removeprefix(":"), "mode": claim.mode, "units": claim.units,
         "capacity": None if claim.resource == HOST else locks.capacity(claim.resource),
-        "holders": [_holder(state, holder, claim.resource, now) for holder in locks.holders(claim.resource)],
+        "holders": [_holder(state, holder, claim.resource, now, named) for holder in locks.holders(claim.resource)],
     }  # fmt: skip
 
 
-def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now) -> Why:
+def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now, named: Named) -> Why:
     if isinstance(holder, LockClientId):
         return _client(state, holder, resource, now)
     run, ends_at = state.runs[holder], state.admission.ends_at(holder)
     claim = next(held for held in run.claims if held.resource == resource)
+    if (name := named(holder)) != str(holder):
+        unknown = dict.fromkeys(("since", "held", "ends_by", "lingers"))
+        return {"run": name, "mode": claim.mode, "units": claim.units, **unknown}
     return {
-        "run": str(holder), "mode": claim.mode, "units": claim.units,
+        "run": name, "mode": claim.mode, "units": claim.units,
         "since": None if run.started is None else to_text(run.started),
         "held": None if run.started is None else duration(max(0, now.wall - run.started) // SECOND),
         "ends_by": None if ends_at is None else to_text(now.wall + ends_at - now.mono),
@@ -202,6 +212,7 @@ def _words(
     behind: Reservation | None,
     effective: float,
     now: Now,
+    named: Named,
 ) -> list[str]:
     words = [_lacks(each) for each in missing]
     words = [*_halted(state, now), *words]
@@ -211,9 +222,9 @@ def _words(
             0, f"the host is under pressure ({', '.join(pressed)}): only runs of priority {calm} or more start now"
         )
     if behind is not None and not missing and not halt(state):
-        words.append(f"its claims are reserved for {state.name_of(behind.holder)}, which goes first")
+        words.append(f"its claims are reserved for {named(behind.holder)}, which goes first")
     elif ahead:
-        first = ", ".join(map(state.name_of, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")
+        first = ", ".join(map(named, ahead[:3])) + (f" and {len(ahead) - 3} more" if len(ahead) > 3 else "")
         words.append(f"it waits behind {first}")
     return words
 

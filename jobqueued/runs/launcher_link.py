@@ -102,6 +102,7 @@ class LauncherLink:
         self._heard_at: int | None = None
         self._told = False
         self._asked: dict[int, Account] = {}
+        self._named: dict[Account, Callable[[str], None]] = {}
         self._orders: dict[int, Answered] = {}
         self._last_order = 0
         self._questions = 0
@@ -305,6 +306,13 @@ class LauncherLink:
             self._asked[self._questions] = account
             self._outbox += _question(self._questions, account)
 
+    def name_of(self, uid: int, then: Callable[[str], None]) -> None:
+        """Queue a question for the name of a user, "" where the host has none."""
+        account = Account(wire.NAME_OF, str(uid))
+        self._named[account] = then
+        self.look_up(account)
+        self.flush()
+
     def notify(self, user: str | None, notice: dict[str, Any], answered: Answered) -> None:
         """Queue a notice to be sent, by a process of this user (None: of ours).
 
@@ -355,12 +363,19 @@ class LauncherLink:
             del self._orders[order]
             answered(None, answer)
 
+    def _hear_of_account(self, account: Account, answer: str) -> Iterator[events.Event]:
+        if account.kind == wire.NAME_OF:
+            name = answer.removeprefix(wire.NAMED)
+            self._named.pop(account)(name if name != answer else "")
+        else:
+            yield events.AccountKnown(account, answer)
+
     def _hear(self, lines: list[bytes]) -> Iterator[events.Event]:
         for line in lines:
             verb, text, *rest = line.decode().split(" ", 2)
             if verb == "account":
                 if account := self._asked.pop(int(text), None):
-                    yield events.AccountKnown(account, "".join(rest))
+                    yield from self._hear_of_account(account, "".join(rest))
                 continue
             if verb in ("notified", "part"):
                 self._hear_answer(verb, int(text), "".join(rest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
 from jobqueued.model import Job
@@ -39,6 +40,18 @@ class DueTimes:
         while self._heap and self._next.get(self._heap[0][2]) != self._heap[0][:2]:
             heappop(self._heap)
         return (self._heap[0][0], self._heap[0][2]) if self._heap else None
+
+    def in_order(self, limit: int) -> Iterator[tuple[int, str]]:
+        """Yield the next starts, the soonest first, and their jobs, as far as so many looks find them."""
+        heap, found = self._heap, [(self._heap[0], 0)] if self._heap else []
+        for _ in range(limit):
+            if not found:
+                return
+            (start, rank, name), place = heappop(found)
+            if self._next.get(name) == (start, rank):
+                yield start, name
+            for below in range(2 * place + 1, min(2 * place + 3, len(heap))):
+                heappush(found, (heap[below], below))
 
     def soonest(self) -> int | None:
         """The next start of any job."""

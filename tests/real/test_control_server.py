@@ -11,6 +11,7 @@ import re
 import select
 import socket
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +23,12 @@ import pytest
 from jobqueued.accounts import Account
 from jobqueued.child import unix_socket, wire
 from jobqueued.control import peers, server
+from jobqueued.control.access import Rank
 from jobqueued.control.interface import INTERFACE
 from jobqueued.control.lock_processes import LockProcesses
-from jobqueued.control.peers import Peer, Rank
+from jobqueued.control.peers import Peer
 from jobqueued.control.server import CLIENTS, IDLE, PLACES
-from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, VarlinkError, encode
+from jobqueued.control.varlink import LIMIT, Message, Method, VarlinkError, encode
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
 from jobqueued.events import (
@@ -43,7 +45,9 @@ from jobqueued.events import (
 from jobqueued.model import SECOND, Claim, LockClientId, Now, On, Run, RunId, RunState, to_instant
 from jobqueued.problem import Problem
 from jobqueued.saved import Hold
-from tests.support.calls import SECRET, Client, Real, Service, call, peer
+from jobqueued.users import Owner
+from tests.support import users
+from tests.support.calls import SECRET, Client, Real, Service, call
 from tests.support.users import GROUP, NEEDS_ROOT, STRANGER
 from tests.support.world import MIDNIGHT, job
 
@@ -431,7 +435,10 @@ class TestSocket:
         """The kernel says who is there, with all groups, and which process it is."""
         service.client().ask("Describe", job="x")
         (peer,) = methods.peers
-        assert Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid()) == peer._replace(process=-1)
+        assert Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}), os.getpid()) == peer._replace(
+            process=-1, owner=None
+        )
+        assert Owner(os.geteuid(), users.ME.pw_name) == peer.owner
         assert f"\nPid:\t{os.getpid()}\n" in Path(f"/proc/self/fdinfo/{peer.process}").read_text()
         mine, theirs = socket.socketpair()
         with mine, theirs, monkeypatch.context() as patch:
@@ -850,6 +857,10 @@ ASKS = [
 ]  # fmt: skip
 
 
+OF_OWN = ("History", "Locks", "Usage")
+"""What a stranger may ask for: own runs are told of, and there are none."""
+
+
 def test_every_verb_is_asked_by_a_stranger() -> None:
     """What the next tests ask for is the whole interface, but for what anybody may see, and one's own crontab."""
     asked = {json.loads(message[:-1])["method"].rpartition(".")[2] for message in ASKS}
@@ -885,35 +896,17 @@ def test_who_has_left_has_no_crontab_changed(real: Real) -> None:
 
 
 class TestPermission:
-    def as_peer(self, real: Real, uid: int, *groups: int) -> Client:
-        """A client of that user."""
-        directory = os.open(real.path.parent, os.O_PATH)
-        client = Client.__new__(Client)
-        client.__dict__.update(
-            service=real, socket=socket.socket(socket.AF_UNIX), _decoder=Decoder(), _messages=[], closed=False
-        )
-        real.path.parent.chmod(0o755)
-        here = os.getcwd()
-        os.fchdir(directory)
-        try:
-            with peer(uid, *groups):
-                client.socket.connect("control")
-        finally:
-            os.chdir(here)
-            os.close(directory)
-        client.socket.setblocking(False)
-        real.clients.append(client)
-        return client
-
     @NEEDS_ROOT
     def test_stranger(self, real: Real) -> None:
         """Any user may see what there is and how it goes, and nothing else: neither output nor a start."""
-        client = self.as_peer(real, STRANGER)
-        client.send(b"".join(ASKS))
-        assert ["io.jobqueue.PermissionDenied"] * len(ASKS) == [
-            reply.get("error") for reply in client.replies(len(ASKS))
-        ]
+        client = real.as_peer(STRANGER)
+        denied = [asked for asked in ASKS if not set(OF_OWN) & {json.loads(asked[:-1])["method"].rpartition(".")[2]}]
+        client.send(b"".join(denied))
+        why = [reply.get("error") for reply in client.replies(len(denied))]
+        assert {"io.jobqueue.PermissionDenied": len(denied) - 1, "io.jobqueue.Refused": 1} == Counter(why)
         assert ([], []) == (real.happened, real.reloads)
+        nothing = {"runs": [], "next": None}, {"claims": [], "more": 0, "known": []}
+        assert nothing == tuple(client.ask(method)["parameters"] for method in ("History", "Locks"))
         real.world.write(
             "jobs.yaml",
             job(
@@ -935,7 +928,7 @@ class TestPermission:
     @NEEDS_ROOT
     def test_operator(self, real: Real) -> None:
         """Who is in a group of operators, also as a further group, may do everything, under its own name."""
-        client = self.as_peer(real, STRANGER, 7, GROUP)
+        client = real.as_peer(STRANGER, 7, GROUP)
         client.send(b"".join(ASKS[:3]))
         assert [None, None] == [reply.get("error") for reply in client.replies(2)]
         real.until(lambda: real.happened)
@@ -944,13 +937,13 @@ class TestPermission:
     @NEEDS_ROOT
     def test_reader(self, real: Real) -> None:
         """Who is in a group of readers sees everything, and makes nothing happen; other groups don't help."""
-        client = self.as_peer(real, STRANGER, GROUP + 1)
+        client = real.as_peer(STRANGER, GROUP + 1)
         assert "error" not in client.ask("Describe", job="backup")
         for method, asked in (("Run", {"job": "backup"}), ("Hold", {}), ("Lock", {"lock": "tape"}), ("Reload", {})):
             assert "io.jobqueue.PermissionDenied" == client.ask(method, **asked)["error"]
         assert "job files may hold secrets" in client.ask("DueChanges")["parameters"]["reason"]
         assert ([], []) == (real.happened, real.reloads)
-        denied = self.as_peer(real, STRANGER, GROUP + 2).ask("Describe", job="backup")
+        denied = real.as_peer(STRANGER, GROUP + 2).ask("Describe", job="backup")
         assert "io.jobqueue.PermissionDenied" == denied["error"]
 
     def test_ourselves(self, real: Real) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.control.peers import Access, Peer, Rank
+from jobqueued.control.access import Rank
+from jobqueued.control.peers import Access, Peer
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.model import DAY, MINUTE, Escalation
 from jobqueued.paths import Paths

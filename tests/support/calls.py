@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.control.crontab_calls import CrontabCalls
+from jobqueued.control.identities import Identities
 from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
@@ -50,6 +51,7 @@ STATUS: dict[str, Any] = {
     "troubles": [f"no group {SECRET}"],
     "unenforced": [f"resource_limits.memory is only sampled ({SECRET})"],
     "launcher": True,
+    "left": [],
     "problems": [Problem(f"/etc/{SECRET}/backup.yaml", 7, 3, SECRET, f"found '{SECRET}'")._asdict()] * 2,
 }
 """What only the daemon knows."""
@@ -122,14 +124,16 @@ class Service:
     """A ControlServer and a loop like the daemon's."""
 
     access = Access(frozenset({GROUP}), frozenset({GROUP + 1}))
+    identify = staticmethod(Identities(lambda _uid, then: then("")).tell)
 
     def __init__(self, directory: Path, of: Any) -> None:
         self.path = directory / "control"
         self.bugs: list[str] = []
         self.left: list[int] = []
         self.control = ControlServer(
-            Listener(self.path, directory.mkdir, Log("json")), of, self.access.rank, self._bug, self._left
-        )
+            Listener(self.path, directory.mkdir, Log("json")), of, self.access.rank, self._bug, self._left,
+            self.identify,
+        )  # fmt: skip
         self.clients: list[Client] = []
 
     def _left(self, ticket: int) -> None:
@@ -218,6 +222,26 @@ class Real(Service):
     def serve(self) -> None:
         """Let the server give the answers that many get."""
         self.methods.answer_by(self.control)
+
+    def as_peer(self, uid: int, *groups: int) -> Client:
+        """A client of that user, as the kernel sees it."""
+        directory = os.open(self.path.parent, os.O_PATH)
+        client = Client.__new__(Client)
+        client.__dict__.update(
+            service=self, socket=socket.socket(socket.AF_UNIX), _decoder=Decoder(), _messages=[], closed=False
+        )
+        self.path.parent.chmod(0o755)
+        here = os.getcwd()
+        os.fchdir(directory)
+        try:
+            with peer(uid, *groups):
+                client.socket.connect("control")
+        finally:
+            os.chdir(here)
+            os.close(directory)
+        client.socket.setblocking(False)
+        self.clients.append(client)
+        return client
 
     def work(self, now: Now) -> None:
         """Write them."""

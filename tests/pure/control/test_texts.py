@@ -25,7 +25,7 @@ class Board:
         self.world = World(*(job(f"job-{number:03}", "0 3 * * *", file="jobs.yaml") for number in range(COUNT)))
         status = {"problems": [], "stale": [], "troubles": [], "reason": None}
         measured = Measured(self.world)
-        self.texts = Texts(self.world.scheduler, lambda: status, lambda: measured.readings.all(self.world.now))
+        self.texts = Texts(self.world.scheduler, lambda _user: status, lambda: measured.readings.all(self.world.now))
         self.texts.answer, self.texts.stumble = self._answer, self._stumble
         self.got: dict[int, Any] = {}
         self.bugs: dict[int, Exception] = {}

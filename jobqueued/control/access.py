@@ -1,0 +1,97 @@
+"""The rights on the control socket: one table, of which the manual's is made, and a test of each of its fields.
+
+What decides is the peer's rank, and whose the job or the run is that a call names.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+
+class Rank(IntEnum):
+    """A stranger sees ids, states and times, a reader everything; an operator also acts, as do root and our user."""
+
+    STRANGER = 0
+    READER = 1
+    OPERATOR = 2
+    ROOT = 3
+
+
+class Whose(Enum):
+    """The owner of what a call names: the host, the caller, another user; or it names nothing."""
+
+    HOST = "host"
+    OWN = "own"
+    ANOTHERS = "another's"
+    NOBODYS = "nobody's"
+
+
+class Answer(Enum):
+    """The part that a caller gets: all of it, only what is about its own jobs, or nothing."""
+
+    ALL = "all"
+    OWN = "own"
+    NO = "-"
+
+
+class Rule(NamedTuple):
+    """The rank from which on a method is for everything; whether every user has it for own jobs and runs.
+
+    `public`: others get an answer too, in which there is nothing that is not for everybody.  `names`: the parameter
+    that names a job, a run or an event, and so whose it is.  `reason`: what others are told.
+    """
+
+    rank: Rank
+    own: bool = False
+    names: str = ""
+    public: bool = False
+    reason: str = ""
+
+
+_SEES, _ACTS = Rank.READER, Rank.OPERATOR
+
+RULES: dict[str, Rule] = {
+    "Status": Rule(_SEES, own=True, public=True),
+    "List": Rule(_SEES, own=True, public=True),
+    "Describe": Rule(_SEES, own=True, names="job"),
+    "Next": Rule(_SEES, own=True, names="job"),
+    "Why": Rule(_SEES, own=True, names="job run"),
+    "Show": Rule(_SEES, own=True, names="run"),
+    "Logs": Rule(_SEES, own=True, names="run"),
+    "Wait": Rule(_SEES, own=True, names="run"),
+    "History": Rule(_SEES, own=True, names="job"),
+    "Usage": Rule(_SEES, own=True),
+    "Locks": Rule(_SEES, own=True),
+    "Metrics": Rule(_SEES),
+    "Notices": Rule(_SEES),
+    "Run": Rule(_ACTS, own=True, names="job"),
+    "Rerun": Rule(_ACTS, own=True, names="run"),
+    "Stop": Rule(_ACTS, own=True, names="run"),
+    "Emit": Rule(_ACTS, own=True, names="event"),
+    "Pause": Rule(_ACTS, own=True, names="job"),
+    "Resume": Rule(_ACTS, own=True, names="job"),
+    "SkipNext": Rule(_ACTS, own=True, names="job"),
+    "Forget": Rule(_ACTS, own=True, names="job"),
+    "Reload": Rule(_ACTS),
+    "Hold": Rule(_ACTS),
+    "Release": Rule(_ACTS),
+    "Lock": Rule(_ACTS),
+    "Evict": Rule(_ACTS),
+    "Notify": Rule(_ACTS),
+    "DueChanges": Rule(Rank.ROOT, reason="job files may hold secrets; run this as root, or the daemon's user"),
+    "CrontabGet": Rule(Rank.ROOT, own=True),
+    "CrontabSet": Rule(Rank.ROOT, own=True),
+    "CrontabRemove": Rule(Rank.ROOT, own=True),
+}
+"""By the method's name.  Whose a crontab is, the launcher's side decides (`child/spool_orders.py`)."""
+
+
+def answer(method: str, rank: Rank, whose: Whose = Whose.NOBODYS) -> Answer:
+    """The part of a method that a caller of this rank gets about something of the host's, its own or another's."""
+    rule = RULES[method]
+    if rank >= rule.rank:
+        return Answer.ALL
+    if (rule.own and whose in (Whose.OWN, Whose.NOBODYS)) or rule.public:
+        return Answer.OWN
+    return Answer.NO

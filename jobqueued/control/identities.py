@@ -1,0 +1,55 @@
+"""The names of the users who call, by their numbers: a name and a number are an identity together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from jobqueued.users import Owner
+
+_MOST_WAITING = 64
+"""Callers of one user that wait for the name; who came before those has no connection any more."""
+
+Then = Callable[[Owner | None], None]
+
+
+class Identities:
+    """Finds names in /etc/passwd; of a user who is not there `ask` asks the host's other databases, which may hang."""
+
+    def __init__(self, ask: Callable[[int, Callable[[str], None]], None], passwd: str = "/etc/passwd") -> None:
+        self._ask, self._passwd = ask, passwd
+        self._seen: tuple[int, ...] = ()
+        self._names: dict[int, str] = {}
+        self._waiting: dict[int, list[Then]] = {}
+
+    def tell(self, uid: int, then: Then) -> None:
+        """Tell who that is, at once or later; None: the host has no such user."""
+        if (name := self._known().get(uid)) is not None:
+            then(Owner(uid, name))
+            return
+        waiting = self._waiting.setdefault(uid, [])
+        waiting.append(then)
+        del waiting[:-_MOST_WAITING]
+        if len(waiting) == 1:
+            self._ask(uid, lambda name: self._heard(uid, name))
+
+    def _heard(self, uid: int, name: str) -> None:
+        for then in self._waiting.pop(uid, []):
+            then(Owner(uid, name) if name else None)
+
+    def _known(self) -> dict[int, str]:
+        """The local users as the file has them now; of several names of a number the first, as everywhere."""
+        with contextlib.suppress(OSError):
+            found = os.stat(self._passwd)
+            seen = found.st_ino, found.st_mtime_ns, found.st_size
+            if seen != self._seen:
+                with open(self._passwd, errors="replace") as file:
+                    self._names = _names(file.read())
+                self._seen = seen
+        return self._names
+
+
+def _names(text: str) -> dict[int, str]:
+    fields = (line.split(":") for line in reversed(text.splitlines()))
+    return {int(words[2]): words[0] for words in fields if len(words) > 3 and words[0] and words[2].isdigit()}

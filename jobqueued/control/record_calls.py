@@ -1,0 +1,185 @@
+"""The calls that tell of runs: their records, of live ones as far as they are, their output, and their end."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Container
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from jobqueued.control import views
+from jobqueued.control.monitor import Monitor
+from jobqueued.control.ownership import Asker
+from jobqueued.control.parameters import instant_of, run_of, wrong
+from jobqueued.control.varlink import VarlinkError
+from jobqueued.core import record
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.model import LIVE, Job, Now, Record, Run, RunId, to_text
+from jobqueued.runs.run_directory import Name
+from jobqueued.state import record_files
+from jobqueued.state.store import NEWEST, Mark, Store
+from jobqueued.state.write_batch import WriteBatch
+from jobqueued.users import share_of
+
+MOST_RUNS = 1000
+_PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
+_LIVE_PLACE = "live/"
+_ANY = 1 << 63
+"""After every instant."""
+
+Reply = Callable[[int, dict[str, Any], str | None], None]
+
+
+class RecordCalls:
+    """Describe, Show, History, Logs and Wait.  `waiters` are the tickets that wait for a run's end."""
+
+    def __init__(
+        self, scheduler: Scheduler, store: Store, batch: WriteBatch, logs: Path, monitor: Monitor,
+        now: Callable[[], Now],
+    ) -> None:  # fmt: skip
+        self._scheduler, self._store, self._batch, self._logs = scheduler, store, batch, logs
+        self._monitor, self._now = monitor, now
+        self.reply: Reply
+        self.waiters: dict[RunId, list[int]] = {}
+
+    def describe(self, name: str, limit: int, asker: Asker, *, whole: Callable[[Job], bool]) -> dict[str, Any]:
+        """A job with its counters and newest records; its definition is `whole`, or without what may be secret."""
+        job = self._scheduler.catalog.get(name)
+        if job is None:
+            raise VarlinkError("NoSuchJob", {"job": name})
+        state, limit = self._scheduler[name], max(0, min(limit, MOST_RUNS))
+        unfinished = sorted(state.unfinished, reverse=True)
+        runs = [self._begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._batch.history(name, limit)
+        return {
+            "job": views.job_row(job, views.standing(self._scheduler, job)),
+            "definition": views.definition(job, whole=whole(job)), "stats": views.stats(state),
+            "runs": list(filter(asker.has, runs))[:limit],
+        }  # fmt: skip
+
+    def show(self, text: str, asker: Asker) -> dict[str, Any] | None:
+        """The record at once, or of a live run what there is of it, once it is known what that uses."""
+        run = self._scheduler.runs.get(run_of(text))
+        if run is None:
+            return {"record": self.ended(text)}
+        so_far = self._so_far(run, asker)
+        if not run.pid:
+            return {"record": so_far}
+        if (telemetry := self._monitor.marks.telemetry(Name(run.id, run.attempt))) is not None:
+            so_far["telemetry"] = telemetry
+        number = asker.ticket()
+
+        def then(used: dict[str, Any] | OSError | None) -> None:
+            if isinstance(used, OSError):
+                self.reply(number, {"reason": str(used.strerror)}, "Refused")
+            else:
+                self.reply(number, {"record": {**so_far, "usage": used}}, None)
+
+        self._monitor.measure(run, then)
+        return None
+
+    def ended(self, text: str) -> Record:
+        """The record of a run that has ended."""
+        document = self._batch.record(run_of(text))
+        if document is None:
+            raise VarlinkError("NoSuchRun", {"run": text})
+        return document
+
+    def await_end(self, text: str, asker: Asker) -> dict[str, Any] | None:
+        """The record of a run, once that has ended."""
+        run = run_of(text)
+        if run not in self._scheduler.runs:
+            return {"record": self.ended(text)}
+        self.waiters.setdefault(run, []).append(asker.ticket())
+        return None
+
+    def left(self, ticket: int) -> None:
+        """Forget a caller that has left before that."""
+        for run, tickets in list(self.waiters.items()):
+            if ticket in tickets:
+                tickets.remove(ticket)
+                if not tickets:
+                    del self.waiters[run]
+
+    def logs(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """A piece of the output of a run."""
+        run, offset = run_of(asked["run"]), max(0, asked.get("offset", 0))
+        limit = max(0, min(asked.get("limit", _PAGE_BYTES), _PAGE_BYTES))
+        live = run in self._scheduler.runs
+        document = None if live else self.ended(asked["run"])
+        try:
+            data, size = record_files.read_output(self._logs, run, offset, limit)
+        except FileNotFoundError:
+            if document is None:
+                return {"data": "", "size": 0, "live": True}
+            raise VarlinkError("NoOutput", {"run": str(run), "reason": record_files.no_output(document)}) from None
+        except OSError as error:
+            raise VarlinkError("NoOutput", {"run": str(run), "reason": f"it can't be read: {error.strerror}"}) from None
+        return {"data": base64.b64encode(data).decode(), "size": size, "live": live}
+
+    def history(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
+        """A page of records, of those that who asks may have."""
+        job, limit = asked.get("job"), max(1, min(asked.get("limit", _PAGE_RUNS), _PAGE_RUNS))
+        states, since, until = asked.get("states"), instant_of(asked, "since"), instant_of(asked, "until")
+        first, last = since or 0, _ANY - 1 if until is None else until
+        share = None if asker.owner is None else asker.owner.share
+
+        def wanted(mark: Mark, state: str) -> bool:
+            is_theirs = share is None or share_of(mark.job) == share
+            return is_theirs and first <= mark.queued < last and (states is None or state in states)
+
+        place, among_live = _place(asked.get("before", _LIVE_PLACE))
+        fresh: list[tuple[Mark, Run]] = []
+        if among_live:
+            found = self._fresh(job, place, states or ())
+            fresh = [(mark, run) for mark, run in found if wanted(mark, run.state) and asker.has_run(run.id)][:limit]
+            place = NEWEST._replace(queued=last)
+        ended = self._batch.ended
+        runs = [ended.get(run.id) or self._begun(run) for _, run in fresh]
+        if len(fresh) == limit:
+            return {"runs": runs, "next": _LIVE_PLACE + _place_text(fresh[-1][0])}
+        page = self._store.ended(place, first, limit - len(fresh), wanted, job)
+        if job is not None and not (fresh or page.records or page.end or self._knows(job)):
+            raise VarlinkError("NoSuchJob", {"job": job})
+        runs += [known for known in page.records if RunId.parse(known["run"]) not in ended and asker.has(known)]
+        return {"runs": runs, "next": None if page.end is None else _place_text(page.end)}
+
+    def _so_far(self, run: Run, asker: Asker) -> Record:
+        begun, is_live = self._begun(run), run.state in LIVE
+        return {
+            **begun, "output": record_files.found_output(self._logs, run.id) or begun["output"],
+            "usage": None,
+            "holds": views.holds(run) if is_live else [],
+            "waits_for": [] if is_live else self._scheduler.explain(run.id, self._now(), asker.owner)["reasons"],
+        }  # fmt: skip
+
+    def _begun(self, run: Run) -> Record:
+        begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits)
+        return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None}
+
+    def _fresh(self, job: str | None, before: Mark, wanted: Container[str]) -> list[tuple[Mark, Run]]:
+        """The live runs, those of `wanted` states, and those whose end is not saved yet, from a place on."""
+        live = [run for run in self._scheduler.runs.values() if run.state in LIVE or run.state in wanted]
+        runs = live + [run for run, record in self._batch.runs.values() if record is not None]
+        marks = ((Mark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
+        return sorted((found for found in marks if found[0] < before), key=itemgetter(0), reverse=True)
+
+    def _knows(self, job: str) -> bool:
+        return job in self._scheduler.catalog or bool(self._batch.history(job, 1))
+
+
+def _place_text(mark: Mark) -> str:
+    return f"{mark.queued}/{RunId(mark.job, mark.number)}"
+
+
+def _place(text: str) -> tuple[Mark, bool]:
+    """The place where a page of history begins, as the page before has told, and if that is among the live runs."""
+    among_live = text.startswith(_LIVE_PLACE)
+    queued, _, run = text.removeprefix(_LIVE_PLACE).partition("/")
+    try:
+        mark = NEWEST if text == _LIVE_PLACE else Mark(int(queued), *RunId.parse(run))
+        if not -_ANY <= mark.queued < _ANY:
+            raise ValueError
+        return mark, among_live
+    except ValueError:
+        raise wrong("before") from None
