@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from jobqueued.child.journald import OUTPUT_ID, UNSENT_ID
+from jobqueued.control import access
 from jobqueued.core.lifecycle import TABLE
 from jobqueued.ctl.main import main
 from jobqueued.host.messages import VOCABULARY
@@ -28,7 +29,10 @@ PAGE = REPOSITORY / "man" / "jobqueue.d.5"
 CTL_PAGE = REPOSITORY / "man" / "jobqueuectl.1"
 DAEMON_PAGE = REPOSITORY / "man" / "jobqueued.8"
 CONFIG_PAGE = REPOSITORY / "man" / "jobqueued.yaml.5"
+SECURITY_PAGE = REPOSITORY / "docs" / "security.md"
 
+_BEGIN_OF_RIGHTS = "<!-- generated from jobqueued/control/access.py -->\n"
+_END_OF_RIGHTS = "<!-- end of what is generated -->"
 _BEGIN, _END = '.\\" generated from {}\n', '.\\" end of what is generated\n'
 
 
@@ -53,7 +57,25 @@ def ctl_page_text(page: str) -> str:
 def daemon_page_text(page: str) -> str:
     """jobqueued(8) with the life of a run and the kinds of lines as they are now."""
     page = _with(page, "jobqueued/core/lifecycle.py", _life())
+    page = _with(page, "jobqueued/control/access.py", _rights())
     return _with(page, "jobqueued/host/messages.py", _lines())
+
+
+def security_page_text(page: str) -> str:
+    """docs/security.md with the rights as they are now."""
+    before, rest = page.split(_BEGIN_OF_RIGHTS)
+    _, _, after = rest.partition(_END_OF_RIGHTS)
+    head, *rows = ("| " + " | ".join(row).replace("| - ", "| – ") + " |" for row in access.table())
+    lines = [head, "|---|---|---|---|---|---|", *rows]
+    return before + _BEGIN_OF_RIGHTS + "\n" + "".join(f"{line}\n" for line in lines) + "\n" + _END_OF_RIGHTS + after
+
+
+def _rights() -> Iterator[str]:
+    """The table of access.py."""
+    yield from (".TS", "lB lB lB lB lB lB", "l l l l l l.")
+    for row in access.table():
+        yield "\t".join(map(_roff, row))
+    yield ".TE"
 
 
 def settings_page_text(page: str) -> str:
@@ -184,3 +206,4 @@ if __name__ == "__main__":
     CTL_PAGE.write_text(ctl_page_text(CTL_PAGE.read_text()))
     DAEMON_PAGE.write_text(daemon_page_text(DAEMON_PAGE.read_text()))
     CONFIG_PAGE.write_text(settings_page_text(CONFIG_PAGE.read_text()))
+    SECURITY_PAGE.write_text(security_page_text(SECURITY_PAGE.read_text()))

@@ -5,6 +5,7 @@ What decides is the peer's rank, and whose the job or the run is that a call nam
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
@@ -85,6 +86,14 @@ RULES: dict[str, Rule] = {
     "CrontabRemove": Rule(Rank.ROOT, own=True),
 }
 """By the method's name.  Whose a crontab is, the launcher's side decides (`child/spool_orders.py`)."""
+
+
+def table() -> Iterator[tuple[str, ...]]:
+    """Yield the rules for people: the heads of the columns, then each method with what whom it answers."""
+    yield "method", "every user", "its owner", "readers", "operators", "root"
+    for method, rule in RULES.items():
+        ranks = ("yes" if rank >= rule.rank else "-" for rank in list(Rank)[1:])
+        yield method, "in part" if rule.public else "-", "yes" if rule.own else "-", *ranks
 
 
 def answer(method: str, rank: Rank, whose: Whose = Whose.NOBODYS) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +38,7 @@ class Shared(Real):
     """A host with one job of its own and those of two users, all with runs that have ended, are live, and wait."""
 
     access = Access(frozenset({GROUP}), frozenset({GROUP + 1}), NOTIFIER)
-    names = {ALICE.uid: "alice", BOB.uid: "bob", CAROL.uid: "carol"}
+    names: Mapping[int, str] = {ALICE.uid: "alice", BOB.uid: "bob", CAROL.uid: "carol"}
 
     def identify(self, uid: int, then: Any) -> None:
         """The users of this host."""

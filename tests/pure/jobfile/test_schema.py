@@ -21,10 +21,12 @@ from man.generate import (
     DAEMON_PAGE,
     PAGE,
     SCHEMA,
+    SECURITY_PAGE,
     ctl_page_text,
     daemon_page_text,
     page_text,
     schema_text,
+    security_page_text,
     settings_page_text,
 )
 from tests.support.job_files import GOOD, SECTIONS, VALUES
@@ -50,13 +52,15 @@ def test_the_schema_is_one() -> None:
     Draft7Validator.check_schema(job_file_schema())
 
 
-@pytest.mark.parametrize("path", [SCHEMA, PAGE, CTL_PAGE, DAEMON_PAGE, CONFIG_PAGE], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [SCHEMA, PAGE, CTL_PAGE, DAEMON_PAGE, CONFIG_PAGE, SECURITY_PAGE], ids=lambda path: path.name
+)
 def test_what_is_generated_is_current(path: Any) -> None:
     """The committed files are what `make generate` writes."""
     text = path.read_text()
     made = {
         SCHEMA: lambda _: schema_text(), PAGE: page_text, CTL_PAGE: ctl_page_text, DAEMON_PAGE: daemon_page_text,
-        CONFIG_PAGE: settings_page_text,
+        CONFIG_PAGE: settings_page_text, SECURITY_PAGE: security_page_text,
     }  # fmt: skip
     assert text == made[path](text)
 
