@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from jobqueued.control import texts, views
+from jobqueued.control.ownership import Asker, Ownership
+from jobqueued.control.peers import Peer
 from jobqueued.control.texts import _PUBLIC_FOR as PUBLIC_FOR
 from jobqueued.control.texts import _SLICE as SLICE
+from jobqueued.control.texts import _USERS as USERS
 from jobqueued.control.texts import Texts, gathered
 from jobqueued.events import PauseAsked
+from jobqueued.users import Owner
 from tests.support.metrics import Measured
 from tests.support.world import World, job
 
@@ -163,3 +167,79 @@ def test_a_bug(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     board.texts.ask(board.texts.jobs, 2, board.world.now)
     board.until_written()
     assert COUNT == len(board.got[2]["jobs"])
+
+
+ALICE, BOB = Owner(1000, "alice"), Owner(1001, "bob")
+
+
+def asker(owner: Owner | None, ticket: int) -> Any:
+    """A caller who is no reader."""
+    peer = Peer(0 if owner is None else owner.uid, frozenset(), owner=owner)
+    return Asker(peer, lambda: ticket, sees_all=False, ownership=cast("Ownership", None))
+
+
+def own_jobs(board: Board) -> None:
+    """Jobs of two users beside the host's."""
+    for owner in (ALICE, BOB):
+        jobs = (job(f"{owner.name}/{number}", owner=owner, file=owner.name) for number in range(3))
+        board.world.write(owner.name, *jobs)
+    board.texts.version += 1
+
+
+def test_a_user_gets_the_own_jobs_and_the_hosts(board: Board) -> None:
+    """First the own ones, whole, then those of the host as everybody sees them; no other user's."""
+    own_jobs(board)
+    board.texts.ask_jobs(asker(ALICE, 1), board.world.now)
+    board.texts.ask_jobs(asker(Owner(7, "carol"), 2), board.world.now)
+    board.until_written()
+    ids = [row["id"] for row in board.got[1]["jobs"]]
+    assert (["alice/0", "alice/1", "alice/2", "job-000"], 3 + COUNT) == (ids[:4], len(ids))
+    assert board.got[2] == {**board.got[1], "jobs": board.got[1]["jobs"][3:]}
+    assert ("alice", "") == (board.got[1]["jobs"][0]["file"], board.got[1]["jobs"][3]["file"])
+
+
+def test_a_user_where_the_host_has_no_jobs(board: Board) -> None:
+    """There are the own jobs alone, or nothing."""
+    own_jobs(board)
+    board.world.write("jobs.yaml")
+    board.texts.version += 1
+    for ticket, owner in enumerate((ALICE, None)):
+        board.texts.ask_jobs(asker(owner, ticket), board.world.now)
+    board.until_written()
+    assert [3, 0] == [len(board.got[ticket]["jobs"]) for ticket in (0, 1)]
+
+
+def test_a_thousand_askers(board: Board) -> None:
+    """However many strangers and users ask in a second, each job is written once for all of them."""
+    own_jobs(board)
+    for ticket in range(1000):
+        board.texts.ask_jobs(asker((ALICE, BOB, None)[ticket % 3], ticket), board.world.now)
+        board.texts.version += 1
+    board.until_written()
+    assert (1000, COUNT + 6) == (len(board.got), board.written)
+    assert {} == board.texts._heads
+
+
+def test_many_users(board: Board) -> None:
+    """The texts of a few users are kept, those who have asked last."""
+    owners = [Owner(number, f"u{number}") for number in range(200)]
+    for owner in owners:
+        board.world.write(owner.name, job(f"{owner.name}/x", owner=owner, file=owner.name))
+    for ticket, owner in enumerate(owners):
+        board.texts.ask_jobs(asker(owner, ticket), board.world.now)
+        board.until_written()
+    assert owners[-USERS:] == list(board.texts._own)
+    assert 200 == len(board.got)
+
+
+def test_a_bug_with_own_jobs(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for own jobs is told of a bug in what is behind them, and nothing is kept."""
+    own_jobs(board)
+
+    def fails(*_given: Any) -> Any:
+        raise IndexError
+
+    monkeypatch.setattr(texts.views, "public_job_row", fails)
+    board.texts.ask_jobs(asker(ALICE, 1), board.world.now)
+    board.until_written()
+    assert ([1], {}, {}) == (list(board.bugs), board.got, board.texts._heads)
