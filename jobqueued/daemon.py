@@ -126,18 +126,15 @@ class Daemon:
         self._methods = Methods(
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
             read_clocks, paths.runs.name, locks, NoticeCalls(self._notices, self._notice_sender.test), self._monitor,
-            link.lost_attempts, access, self._readings,
-            CrontabCalls(link, paths.host, live=lambda: self._runs_tables),
+            link.lost_attempts, access, self._readings, CrontabCalls(link, paths.host, live=lambda: self._runs_tables),
         )  # fmt: skip
         self._metrics_file = MetricsFile(
             config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
             self._unanswered,
         )  # fmt: skip
         listener = Listener(paths.control, paths.make_run, log)
-        self._control = ControlServer(
-            listener, self._methods.of, access.rank, self._unanswered, self._methods.left,
-            Identities(link.name_of).tell,
-        )  # fmt: skip
+        known, serve = Identities(link.name_of).tell, self._methods
+        self._control = ControlServer(listener, serve.of, access.rank, self._unanswered, serve.left, known)
         self._methods.answer_by(self._control)
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,

@@ -67,7 +67,8 @@ WINGS: dict[str, list[str]] = {
         "path_triggers",
     ],
     "control": [
-        "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "views", "summary", "texts",
+        "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "views",
+        "definitions", "summary", "texts",
         "lock_processes", "lock_calls", "crontab_calls", "notice_calls", "due_calls", "monitor", "record_calls",
         "settings_file", "reload", "listener", "server", "metrics_file", "methods",
     ],

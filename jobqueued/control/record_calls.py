@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobqueued.control import views
+from jobqueued.control.definitions import definition
 from jobqueued.control.monitor import Monitor
 from jobqueued.control.ownership import Asker
 from jobqueued.control.parameters import instant_of, run_of, wrong
@@ -53,7 +54,7 @@ class RecordCalls:
         runs = [self._begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._batch.history(name, limit)
         return {
             "job": views.job_row(job, views.standing(self._scheduler, job)),
-            "definition": views.definition(job, whole=whole(job)), "stats": views.stats(state),
+            "definition": definition(job, whole=whole(job)), "stats": views.stats(state),
             "runs": list(filter(asker.has, runs))[:limit],
         }  # fmt: skip
 

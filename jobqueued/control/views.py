@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -15,14 +15,10 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.scheduler_state import ANOTHERS_RUN
 from jobqueued.core.validity import amount
 from jobqueued.model import (
-    CORE,
     CPU,
-    HIDDEN,
     LIVE,
     PENDING,
     SECOND,
-    UNBOUNDED,
-    Claim,
     Job,
     JobStatus,
     On,
@@ -31,23 +27,15 @@ from jobqueued.model import (
     RunState,
     to_text,
 )
-from jobqueued.notify import NOBODY, USUALLY, Late, Notify
 from jobqueued.problem import Problem
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
-from jobqueued.telemetry import TelemetryHook
 from jobqueued.text import counted, duration
 from jobqueued.users import Owner, share_of
 
-_DURATIONS = (
-    "every", "spread", "offset", "catch_up_window", "grace", "start_deadline", "timeout", "kill_grace", "drain",
-    "dependency_timeout", "retry_delay", "retry_max_delay", "expect",
-)  # fmt: skip
-_INSTANTS = ("anchor", "at")
-_INTERNAL = ("triggers", "file", "line", "at_boot", "owner")
 
-
-def _moment(instant: int | None) -> str | None:
+def moment(instant: int | None) -> str | None:
+    """An instant as JSON has it."""
     return None if instant is None else to_text(instant)
 
 
@@ -183,13 +171,13 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
     return Standing(
         running=len(state.live), due=len(state.due), waiting=len(state.waiting), later=len(state.delayed),
         is_retrying=any(scheduler.runs[run].state is RunState.RETRYING for run in state.delayed),
-        paused=saved.paused, paused_until=_moment(saved.paused_until),
+        paused=saved.paused, paused_until=moment(saved.paused_until),
         skips=[to_text(due + job.offset) for due in saved.skips], invalid=scheduler.invalid(job) or None,
         is_used_up=scheduler.is_completed(job), is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
         has_missed=not stats.started,
-        last_run=_moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
-        last_failover=stats.by_failover, failing_since=_moment(stats.fails_since), next=_moment(_next(scheduler, job)),
-        late=len(saved.late), overdue_since=_moment(saved.overdue_since),
+        last_run=moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
+        last_failover=stats.by_failover, failing_since=moment(stats.fails_since), next=moment(_next(scheduler, job)),
+        late=len(saved.late), overdue_since=moment(saved.overdue_since),
     )  # fmt: skip
 
 
@@ -226,77 +214,12 @@ def _event(on: On) -> str:
     return f"after {result}{'any job' if on.name == '*' else on.name}"
 
 
-def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
-    """The job as its file and the defaults have it, in JSON's terms; `whole`: with what only root and its user see."""
-    found = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in _INTERNAL}
-    for name in _DURATIONS:
-        found[name] = None if found[name] is None else found[name] / SECOND
-    for name in _INSTANTS:
-        found[name] = _moment(found[name])
-    found["locks"] = [_lock(claim) for claim in job.locks]
-    found["resources"] = {claim.resource: _amount(claim) for claim in job.resources}
-    found["on"] = [*(["boot"] if job.at_boot else []), *(_on(on) for on in job.on)]
-    if job.escalation is not None:
-        found["escalation"] = {"points": job.escalation.points, "every": job.escalation.every / SECOND}
-    found["max_waiting"] = "none" if job.max_waiting == UNBOUNDED else job.max_waiting
-    found["late"] = _late(job.late)
-    limits = dict(job.resource_limits)
-    if limits.get("cpu_time") is not None:
-        limits["cpu_time"] /= SECOND
-    found |= {"environment": dict(job.environment), "resource_limits": limits, "notify": _notify(job.notify)}
-    found["telemetry_hooks"] = [_hook(hook, hook.command) for hook in job.telemetry_hooks]
-    found["ping"] = job.ping.settings if job.ping is not None else {}
-    return found if whole else {**found, **_redacted(job)}
-
-
-def _late(late: Late | None) -> bool | dict[str, float]:
-    """The bound as `late` has it."""
-    if late is None or late == USUALLY:
-        return late is not None
-    after = {} if late.after is None else {"after": late.after / SECOND}
-    return {**after, **({} if late.level is None else {"level": late.level})}
-
-
-def _redacted(job: Job) -> dict[str, Any]:
-    """The settings that may hold secrets, without them."""
-    return {
-        "command": job.told(job.command), "failover": job.told(job.failover), "redact": [HIDDEN] * len(job.redact),
-        "environment": dict.fromkeys(dict(job.environment), HIDDEN), "stdin": HIDDEN if job.stdin else "",
-        "telemetry_hooks": [
-            _hook(hook, None if callable(hook.command) else job.told(hook.command)) for hook in job.telemetry_hooks
-        ],
-        "notify": _without_urls(job.notify), "ping": dict.fromkeys(job.ping.settings, HIDDEN) if job.ping else {},
-    }  # fmt: skip
-
-
-def _hook(hook: TelemetryHook, command: object) -> dict[str, Any]:
-    return {"command": command, "at": hook.at, "every": hook.every / SECOND, "timeout": hook.timeout / SECOND}
-
-
-def _notify(wish: Notify) -> dict[str, Any]:
-    """The wish as `notify` has it; nothing where nobody is told."""
-    if wish == NOBODY:
-        return {}
-    return {**wish.plain(), "remind": None if wish.remind is None else wish.remind / SECOND}
-
-
-def _without_urls(wish: Notify) -> dict[str, Any]:
-    hidden = {name: [HIDDEN] * len(getattr(wish, name)) for name in ("webhook", "apprise")}
-    return {**plain, **hidden} if (plain := _notify(wish)) else {}
-
-
-def _lock(claim: Claim) -> dict[str, Any]:
-    kind = "path" if claim.resource.startswith("/") else "name"
-    how = {"units": claim.units} if claim.units else {"mode": "exclusive" if claim.exclusive else "shared"}
-    return {kind: claim.resource, **how}
-
-
 def lock_claim(one: LockClaim, pid: int | None, command: str | None) -> dict[str, Any]:
     """The interface's type LockClaim, of a holder with this pid and command."""
     claim = one.claim
     return {
         "lock": claim.resource, "mode": claim.mode, "units": claim.units, "held": one.held,
-        "since": _moment(one.since), "holder": str(one.holder), "asked_by": one.asked_by, "pid": pid,
+        "since": moment(one.since), "holder": str(one.holder), "asked_by": one.asked_by, "pid": pid,
         "command": command, "reason": one.reason,
     }  # fmt: skip
 
@@ -316,19 +239,11 @@ def holds(run: Run) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _amount(claim: Claim) -> float:
-    return claim.units / CORE if claim.resource == CPU else claim.units
-
-
-def _on(on: On) -> dict[str, str]:
-    return {on.kind: on.name} if on.kind in ("event", "path") else {"job": on.name, "result": on.result}
-
-
 def stats(state: JobState) -> dict[str, Any]:
     """The job's counters."""
     counters = state.saved.stats
     usual = None if counters.usual is None else counters.usual / SECOND
-    moments = {name: _moment(getattr(counters, name)) for name in ("last_run", "failing_since")}
+    moments = {name: moment(getattr(counters, name)) for name in ("last_run", "failing_since")}
     return {**asdict(counters), **moments, "usual": usual}
 
 
@@ -370,7 +285,7 @@ def hold(scheduler: Scheduler) -> dict[str, Any]:
     """The hold of this host: who has asked that nothing new starts, and until when."""
     held = scheduler.hold
     return {
-        "held_by": held and held.asked_by, "held_until": _moment(held.until) if held else None,
+        "held_by": held and held.asked_by, "held_until": moment(held.until) if held else None,
         "draining": held is not None and held.boot is not None,
     }  # fmt: skip
 
@@ -392,7 +307,7 @@ def attention(found: Iterable[Attention]) -> dict[str, Any]:
         "attention": [
             {
                 "kind": one.kind, "job": one.job, "run": None if one.run is None else str(one.run),
-                "since": _moment(one.since), "until": _moment(one.until), "reason": one.reason,
+                "since": moment(one.since), "until": moment(one.until), "reason": one.reason,
             }
             for one in named
         ],

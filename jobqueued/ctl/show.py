@@ -13,7 +13,7 @@ import click
 from rich.text import Text
 
 from jobqueued.child.telemetry import SAMPLE
-from jobqueued.control import views
+from jobqueued.control.definitions import definition
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.arguments import run_id
@@ -78,7 +78,7 @@ def _job(paths: Paths, job: str, count: int) -> Message:
         if defined is None:
             return {"runs": runs}
         row = offline.job_row(paths, defined, invalid, offline.live(paths), time.time_ns())
-        return {"job": row, "definition": _plain(views.definition(defined)), "runs": runs}
+        return {"job": row, "definition": _plain(definition(defined)), "runs": runs}
 
 
 def _plain(document: Message) -> Message:
@@ -90,7 +90,7 @@ def _plain(document: Message) -> Message:
 # a job
 
 _SHOWN_APART = frozenset({"id", "description", "enabled"})
-_DEFAULTS = {**json.loads(json.dumps(views.definition(Job(id="", command="")))), "timezone": None}
+_DEFAULTS = {**json.loads(json.dumps(definition(Job(id="", command="")))), "timezone": None}
 
 
 def _print_job(answer: Message) -> None:

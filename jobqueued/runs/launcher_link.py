@@ -80,9 +80,8 @@ class LauncherLink:
         self.see = self._instance.see_launcher
         """Where to look if the launcher does not answer."""
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
-        self._common: dict[str, Any] = {"log_directory": atomic_file.kept(str(paths.logs))}
-        if paths.runtime is not None:
-            self._common["runtime_directory"] = str(paths.runtime)
+        runtime = {} if paths.runtime is None else {"runtime_directory": str(paths.runtime)}
+        self._common = {"log_directory": atomic_file.kept(str(paths.logs)), **runtime}
         self.marks = RunDirectory(self._runs, self._logs)
         self.keep_free: int | None = None
         """Bytes that output leaves free on its disk; None: the default."""
@@ -365,8 +364,7 @@ class LauncherLink:
 
     def _hear_of_account(self, account: Account, answer: str) -> Iterator[events.Event]:
         if account.kind == wire.NAME_OF:
-            name = answer.removeprefix(wire.NAMED)
-            self._named.pop(account)(name if name != answer else "")
+            self._named.pop(account)(answer.removeprefix(wire.NAMED) if answer.startswith(wire.NAMED) else "")
         else:
             yield events.AccountKnown(account, answer)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.control.views import definition
+from jobqueued.control.definitions import definition
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.refusal import NotAccepted
