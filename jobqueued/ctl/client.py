@@ -42,9 +42,13 @@ class Unreachable(click.ClickException):
     exit_code = 2
 
     def __init__(self, seen: str, remedy: str = "", *, is_down: bool = False) -> None:
-        """`is_down`: nobody listens."""
+        """`is_down`: nobody listens."""it is sure that no daemon runs."""
         super().__init__(f"{seen}; {remedy}" if remedy else seen)
         self.seen, self.remedy, self.is_down = seen, remedy, is_down
+
+    def with_more(self, text: str) -> Unreachable:
+        """The same, with a line about what is so while the daemon is down, if it is."""
+        return Unreachable(f"{self.message}\n{text}", is_down=True) if self.is_down and text else self
 
 
 class Refused(click.ClickException):
@@ -121,16 +125,28 @@ class Call:
             yield
         except (OSError, MessageError) as error:
             cause, remedy = _cause(error, self._control)
-            seen = f"cannot reach the daemon at {printable(str(self._control))}: {cause}"
+            seen =  = f"cannot reach the daemon at {printable(str(self._control))}: {cause}"
             raise Unreachable(
-                seen, remedy, is_down=isinstance(error, FileNotFoundError | ConnectionRefusedError)
-            ) from None
+                seen,Unreachable(seen, remedy, is_down=isinstance(error, FileNotFoundError | ConnectionRefusedError)
+            )_NOT_THERE)) from None
 
 
 class Stream(Call):
     """A call that is answered by one reply after the other."""
 
     _more = True
+
+
+@contextlib.contextmanager
+def meanwhile(text: str) -> Iterator[None]:
+    """Let the error of a call say this as well if the daemon is down."""
+    try:
+        yield
+    except Unreachable as down:
+        raise down.with_more(text) from None
+
+
+_NOT_THERE = (FileNotFoundError, ConnectionRefusedError)
 
 
 def _connected(control: Path, timeout: float | None) -> socket.socket:
@@ -147,7 +163,7 @@ def _connected(control: Path, timeout: float | None) -> socket.socket:
 def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
     """The cause of a failed call, and its remedy."""
     match error:
-        case FileNotFoundError() | ConnectionRefusedError():
+        case _ if isinstance(error, _NOT_THERE):
             start = printable(Instance.of(control.parent).start)
             return "it is not running", f"start it (`{start}`), or give its place with --user, --root or --run"
         case PermissionError():

@@ -6,11 +6,13 @@ import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import arguments
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.client import ask, meanwhile
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.paths import Paths
 from jobqueued.text import counted, printable
+
+_KEPT = "Live runs and with-lock commands keep what they hold; nobody else gets it before the daemon is up again."
 
 
 @click.command()
@@ -36,9 +38,11 @@ def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> N
     if evict is not None:
         if lock is not None:
             raise click.UsageError("--evict takes a holder, and no lock")
-        _evict(paths, evict)
+        with meanwhile(_KEPT):
+            _evict(paths, evict)
         return
-    answer = ask(paths.control, "Locks", lock=lock)
+    with meanwhile(_KEPT):
+        answer = ask(paths.control, "Locks", lock=lock)
     if as_json:
         print_json(answer)
         return

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from jobqueued.ctl import arguments
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.client import ask, meanwhile
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.paths import Paths
 from jobqueued.text import counted, printable
 
+_KEPT = "Notices that wait are kept, and sent once the daemon is up again."
 _PATIENCE, _LOOK_EVERY = 60.0, 0.2
 
 
@@ -42,10 +43,11 @@ def notify(paths: Paths, as_json: bool, wants_list: bool, test: bool, job: str |
         raise click.UsageError("--list and --test exclude each other")
     if job is not None and not test:
         raise click.UsageError("--job needs --test")
-    if test:
-        _test(paths, job, as_json=as_json)
-        return
-    answer = ask(paths.control, "Notices")
+    with meanwhile(_KEPT):
+        if test:
+            _test(paths, job, as_json=as_json)
+            return
+        answer = ask(paths.control, "Notices")
     if as_json:
         print_json(answer)
         return

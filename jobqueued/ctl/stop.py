@@ -7,8 +7,8 @@ from itertools import takewhile
 
 import click
 
-from jobqueued.ctl import completion
-from jobqueued.ctl.client import Refused, ask
+from jobqueued.ctl import completion, offline
+from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.records import history, own_run, wait_for_end
 from jobqueued.model import LIVE
 from jobqueued.paths import Paths
@@ -47,10 +47,23 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
         except Refused as refused:
             refused.show()
             failed = True
+        except Unreachable as down:
+            raise down.with_more(_live_without_it(paths, names)) from None
     for run in stopped if wait else ():
         if run != own_run():  # which will not see its own end
             wait_for_end(paths, run, "is being stopped")
     sys.exit(failed)
+
+
+def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
+    """The live runs of these names, and how each can be ended without the daemon."""
+    found = [run for run in offline.live(paths) if {run["run"], run["job"]} & {*names}]
+    lines = (
+        f"{run['run']} goes on without it; to end it now: kill {run['pid']}, and its record says that it was"
+        for run in found
+        if run["pid"] is not None
+    )
+    return printable("\n".join(lines))
 
 
 def _live_runs(paths: Paths, job: str) -> list[str]:

@@ -6,10 +6,12 @@ import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.client import ask, meanwhile
 from jobqueued.ctl.terminal import json_option, localised, moment, print_facts, print_json, print_line, styled
 from jobqueued.model import PENDING
 from jobqueued.paths import Paths
+
+_UNKNOWN = "Only the daemon knows what waits, and why; live runs go on: jobqueuectl status, jobqueuectl show {}"
 
 
 @click.command()
@@ -32,7 +34,8 @@ def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
       jobqueuectl why nightly-backup --json | jq '.runs[].missing'
     """
     run, job = (name, None) if "@" in name else (None, name)
-    answer = ask(paths.control, "Why", run=run, job=job)
+    with meanwhile(_UNKNOWN.format(name)):
+        answer = ask(paths.control, "Why", run=run, job=job)
     runs, more = answer["runs"], answer["more"]
     if as_json:
         print_json({"runs": runs, "more": more, "idle": answer["idle"]})

@@ -490,6 +490,38 @@ class TestDaemonDown:
         seen = f"Error: cannot reach the daemon at {tmp_path}/run/control: it is not running; start it "
         assert shown.stderr.startswith(f"{seen}(`jobqueued --root {tmp_path}`), or give its place")
 
+    @pytest.mark.parametrize(
+        ("arguments", "more"),
+        [
+            (["locks"], "Live runs and with-lock commands keep what they hold; "),
+            (["locks", "--evict", ":with-lock@3"], "Live runs and with-lock commands keep what they hold; "),
+            (["why", "a"], "Only the daemon knows what waits, and why; live runs go on: jobqueuectl status, "),
+            (["notify"], "Notices that wait are kept, and sent once "),
+            (["notify", "--test"], "Notices that wait are kept, and sent once "),
+        ],
+        ids=str,
+    )
+    def test_what_is_so_meanwhile(self, tmp_path: Path, arguments: list[str], more: str) -> None:
+        """A question that only the daemon can answer has a second line, about what lasts without it."""
+        shown = run("--root", tmp_path, *arguments)
+        assert (2, more) == (shown.returncode, shown.stderr.splitlines()[1][: len(more)])
+        (tmp_path / "run").touch()  # nobody knows whether it is down
+        assert more not in run("--root", tmp_path, *arguments).stderr
+
+    def test_stop(self, host: Host) -> None:
+        """A live run can be ended all the same, and the way that is told does it."""
+        host.write("a.yaml", "jobs: {a: {command: sleep 600}, b: {command: sleep 600}}")
+        host.start()
+        first, _ = host.run("a"), host.run("b")
+        pid = wait_for(lambda: host.call("Show", run=first)["record"]["pid"])
+        host.kill()
+        shown = run("--root", host.root, "stop", "a")
+        told = f"{first} goes on without it; to end it now: kill {pid}, and its record says that it was"
+        assert (2, [told]) == (shown.returncode, shown.stderr.splitlines()[1:])
+        os.kill(pid, signal.SIGTERM)
+        record = wait_for(lambda: host.record(first))
+        assert ("failed", 15) == (record["state"], record["signal"])
+
     @pytest.fixture
     def records(self, tmp_path: Path) -> Path:
         """A root with 12 records of a job, one of them torn."""
