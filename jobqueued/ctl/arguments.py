@@ -47,6 +47,13 @@ def past_time(_context: click.Context, _parameter: click.Parameter, text: str | 
     return instant
 
 
+def check_period(since: int | None, until: int | None) -> None:
+    """Raise UsageError if there is no time between the two: whoever asks for none has mistyped one of them."""
+    if since is not None and until is not None and until <= since:
+        begin, end = (f"{to_datetime(instant).astimezone():%Y-%m-%d %H:%M:%S %Z}" for instant in (since, until))
+        raise click.UsageError(f"--since ({begin}) is not before --until ({end}).")
+
+
 def future_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
     """Read a time in the future, as an instant: a duration means that long from now."""
     instant = None if text is None else _instant(text, 1, "2h or 1d12h (from now), 18:00, tomorrow")

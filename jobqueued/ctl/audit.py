@@ -12,7 +12,7 @@ from jobqueued.audit.comparison import Comparison, Finding, Verdict
 from jobqueued.audit.timeline import Timeline
 from jobqueued.crontabs.jobs import Host
 from jobqueued.ctl import completion, due_changes
-from jobqueued.ctl.arguments import past_time
+from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.client import Refused
 from jobqueued.ctl.job_files import user_of_daemon
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table
@@ -49,6 +49,7 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
       jobqueuectl audit --since yesterday
       jobqueuectl audit nightly-backup --json
     """
+    check_period(since, until)
     sources, seed = due_changes.known(due_changes.sources(paths)), machine_id()
 
     config = read_settings(paths.config, user_of_daemon(paths))[0]
@@ -71,6 +72,11 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
         Comparison(job, spans[job], sources.covers(job, since or 0), kept, timeline.downs).verdict(since or 0, end)
         for job in sorted(jobs or spans)
     ]
+    if not any(verdict.since < end for verdict in verdicts):
+        if since is not None and since >= sources.until:
+            raise Refused(f"nothing is known yet of the time after {local(to_text(sources.until))}")
+        if until is not None:
+            raise Refused(f"nothing is known of the time until {local(to_text(end))}: files and records are of later")
     if as_json:
         print_json(_document(verdicts, end, sources.is_up, sorted(timeline.unreadable)))
     else:
@@ -113,8 +119,10 @@ def _print(verdicts: Sequence[Verdict], end: int, is_up: bool, unreadable: Seque
             keep=("JOB", "WHAT", "DUE", "LIKELY CAUSE"),
         )
         print_line(f"{due} until {local(to_text(end))}; without exactly one record: {sum(f.count for _, f in wrong)}")
-    else:
+    elif any(verdict.due for verdict in verdicts):
         print_line(f"{due} until {local(to_text(end))}, each with exactly one record")
+    else:
+        print_line(f"nothing was due until {local(to_text(end))}, as far as is known")
     print_table(
         ("JOB", "DUE TIMES", "SINCE", "NOT EARLIER BECAUSE"),
         ((v.job, str(v.due), local(to_text(v.since)), v.before or "-") for v in verdicts),

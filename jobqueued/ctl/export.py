@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
+from itertools import chain
 
 import click
 
@@ -17,7 +18,7 @@ from jobqueued.ctl.job_files import read_files, user_of_daemon
 from jobqueued.ctl.otlp import Batch
 from jobqueued.ctl.otlp_receiver import NotTaken, Receiver, Url, headers
 from jobqueued.exchange.to_crontab import crontab_of
-from jobqueued.model import to_instant, to_text
+from jobqueued.model import Record, to_instant, to_text
 from jobqueued.paths import Paths
 from jobqueued.settings import read_settings, user_name
 from jobqueued.text import counted, printable
@@ -75,13 +76,22 @@ def export(
         _print_crontab(paths, jobs)
         return
     wanted = sorted(ENDED if states is None else ENDED.intersection(states))
-    found = matching(paths, list(dict.fromkeys(jobs)), wanted, since, until)
+    found = _said_if_none(matching(paths, list(dict.fromkeys(jobs)), wanted, since, until))
     if chrome_trace:
         _print(trace_events.lines(found))
     elif isinstance(otlp_to, Url):
         _send(otlp_to, otlp.batches(found))
     else:
         _print(batch.text for batch in otlp.batches(found))
+
+
+def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
+    """The runs; on stderr that there are none, as what is made of none looks like an answer."""
+    first = next(found, None)
+    if first is None:
+        click.echo("no such runs", err=True)
+        return found
+    return chain([first], found)
 
 
 def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
@@ -129,8 +139,6 @@ def _send(url: Url, batches: Iterator[Batch]) -> None:
         finally:
             if runs:
                 click.echo(f"{counted(runs, 'run')} sent to {url}, {counted(spans, 'span')}", err=True)
-    if not runs:
-        click.echo("no such runs", err=True)
     if refused:
         click.echo(f"{counted(refused, 'span')} of these refused, see the warnings", err=True)
         sys.exit(1)

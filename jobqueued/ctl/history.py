@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from jobqueued.ctl import completion, offline, records
-from jobqueued.ctl.arguments import past_time
+from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.client import Unreachable
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
 from jobqueued.model import FAILURES, LIVE, PENDING, Record, RunState, to_text
@@ -33,6 +33,7 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--until", callback=past_time, metavar="T", help="Only runs queued before T.")
     @functools.wraps(command)
     def chosen(*args: Any, states: tuple[str, ...], failed: bool, **options: Any) -> None:
+        check_period(options["since"], options["until"])
         command(*args, states=sorted({*states, *(FAILURES if failed else ())}) or None, **options)
 
     return chosen

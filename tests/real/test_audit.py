@@ -62,8 +62,13 @@ def test_a_life(host: Host) -> None:
         cause = "the record of tick@6 is gone: removed by somebody, or damaged"
         told = ("tick", "hole", record["due"], record["due"], 1, ["tick@6"], cause)
         assert told == tuple(hole[name] for name in ("job", "what", "first", "last", "count", "runs", "cause"))
-    status, found = audit(host, "--until", "1970-01-01T00:00Z")
-    assert (0, 0, "1970-01-01T00:00:00.000000Z") == (status, found["due"], found["until"])
+    for words, told in (
+        (("--until", "1970-01-01T00:00Z"), "nothing is known of the time until 1970-01-01 00:00:00 UTC: files and "),
+        (("--since", "0s"), "nothing is known yet of the time after "),
+        (("--since", "today", "--until", "yesterday"), "is not before --until ("),
+    ):
+        empty = run("--root", host.root, "audit", *words)
+        assert (True, "", True) == (empty.returncode > 0, empty.stdout, told in empty.stderr), empty
     said = run("--root", host.root, "audit")
     assert 1 == said.returncode
     assert "no record" in said.stdout

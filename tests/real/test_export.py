@@ -112,6 +112,15 @@ def test_filters(export: Export, words: list[str], runs: list[str]) -> None:
     assert (0, runs) == (done.exit_code, [run for line in lines for run in sent([Request("", "", {}, line.encode())])])
 
 
+def test_no_such_runs(export: Export) -> None:
+    """An answer that is empty is called so, and a time in which nothing can be a mistake."""
+    for how in ("--otlp", "--chrome-trace"):
+        done = export("--until", "2025-01-01", how)
+        assert (0, "no such runs") == (done.exit_code, done.stderr.splitlines()[-1])
+    done = export("--since", "2025-01-02", "--until", "2025-01-01", "--otlp")
+    assert (2, "", True) == (done.exit_code, done.stdout, "is not before --until (" in done.stderr)
+
+
 def test_a_trace_to_look_at(export: Export) -> None:
     """One JSON document on stdout."""
     events = json.loads(export("--chrome-trace").stdout)["traceEvents"]
