@@ -170,7 +170,7 @@ def _unusable(runtime: Path) -> str:
     elif os.path.isdir("/run/systemd/system"):
         remedy = f"log in, not by su or sudo; or, to have it without a login: loginctl enable-linger {me}"
     else:
-        remedy = f"make a directory that only {me} can enter, and name it so"
+        remedy = f"make a directory that only {me} can enter, and set XDG_RUNTIME_DIR to it"
     if not runtime.is_absolute():
         return f"--user needs XDG_RUNTIME_DIR, which is not set to an absolute path; {remedy}"
     try:

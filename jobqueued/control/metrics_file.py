@@ -83,7 +83,7 @@ class MetricsFile(Source):
             atomic_file.replace(path, "".join(self._parts).encode(errors="replace"), _READABLE)
         except OSError as error:
             if not self._trouble:
-                mend = "its directory has to be there, and in ReadWritePaths= of jobqueued.service (docs/metrics.md)"
+                mend = "its directory has to be there, and in ReadWritePaths= if its unit has them (docs/metrics.md)"
                 self._trouble = f"cannot write the metrics to {path}: {error.strerror}; {mend}"
                 self._log.say("trouble", text=self._trouble)
             return

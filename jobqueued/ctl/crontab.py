@@ -239,7 +239,7 @@ def crontab(paths: Paths, user: str | None, acts: str | None, ask: bool, check: 
       jobqueuectl crontab -n my-crontab
     """
     if paths.runtime is not None:
-        remedy = "crontab -l | jobqueuectl --user import --write -"
+        remedy = "crontab -l | jobqueuectl --user import --kind user --write -"
         raise click.UsageError(f"a user's own instance runs no crontabs; yours as a job file: {remedy}")
     named = [] if user is None else ["-u", user]
     words = [*named, *([acts] if acts else []), *["-i"] * ask, *["-n"] * check, *([] if file is None else ["--", file])]

@@ -261,7 +261,8 @@ def _off(found: Found) -> str:
     """The command that switches a source off."""
     if found.kind is Kind.AT:
         return f"atrm {int(found.name[1:6], 16)}"
-    return f"systemctl disable --now {found.path.name}"
+    manager = "systemctl --user" if "/systemd/user/" in str(found.path.absolute()) else "systemctl"
+    return f"{manager} disable --now {found.path.name}"
 
 
 def _disable(plan: Plan) -> bool:

@@ -1483,6 +1483,8 @@ def test_completion(tmp_path: Path) -> None:
     assert ["nightly-backup", "x"] == completed(tmp_path, "jobqueuectl show ")
     assert ["143", "142"] == completed(tmp_path, "jobqueuectl show nightly-backup@14")
     assert [] == completed(tmp_path / "run", "jobqueuectl show ni")
+    assert [] == completed(tmp_path, "jobqueuectl --user show ni"), "there is no such instance, and no traceback"
+    assert ["--user"] == completed(tmp_path, "jobqueuectl --us")
 
 
 def test_completion_of_a_job_with_a_colon(tmp_path: Path) -> None:

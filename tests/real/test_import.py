@@ -283,6 +283,12 @@ def test_anacron_at_and_timers_are_sources_too(root: Path, run_import: Import) -
     done = run_import("--write", str(root / "x.timer"))
     assert f"{root}/x.timer: 1 job, equal to its source but for what is said above" in done.stderr
     assert f"{root}/x.timer: unchanged; switch it off: systemctl disable --now x.timer" in done.stderr
+    own = root / ".config/systemd/user"
+    own.mkdir(parents=True)
+    for unit in ("x.timer", "x.service"):
+        (own / f"own-{unit}").write_text((root / unit).read_text())
+    done = run_import("--write", str(own / "own-x.timer"))
+    assert f"{own}/own-x.timer: unchanged; switch it off: systemctl --user disable --now own-x.timer" in done.stderr
     files = content(root / "jobqueue.d")
     assert {"anacrontab.yaml", "at-a0000701e3d5a0.yaml", "timer-x.yaml"} < {*files}
     assert 'schedule: "0 4 * * mon"' in files["timer-x.yaml"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -151,7 +152,8 @@ class TestClient:
         """A user's own instance has none to install."""
         env = {"XDG_RUNTIME_DIR": str(runtime), "HOME": str(runtime)}
         done = run("--user", "crontab", "-l", **env)
-        assert (2, "crontab -l | jobqueuectl --user import --write -" in done.stderr) == (done.returncode, True)
+        remedy = "crontab -l | jobqueuectl --user import --kind user --write -"
+        assert (2, True) == (done.returncode, remedy in done.stderr)
 
 
 @NEEDS_USER
@@ -177,3 +179,26 @@ def test_a_daemon(runtime: Path, tmp_path: Path) -> None:
     finally:
         daemon.terminate()
         daemon.wait(30)
+
+
+_WAITS = """
+import sys
+from jobqueued.child.shutdown import Shutdown
+shutdown = Shutdown(int(sys.argv[1]))
+print("ready", flush=True)
+while sys.stdin.readline():
+    print(shutdown.began(30 * (sys.argv[2] == "True")), flush=True)
+"""
+
+
+@pytest.mark.parametrize("is_manager", [True, False])
+def test_the_end_of_a_session(is_manager: bool) -> None:
+    """SIGTERM from the manager of a user, which has started the launcher, is the shutdown of its runs; no other is."""
+    words = [sys.executable, "-c", _WAITS, str(os.getpid() if is_manager else 1), str(is_manager)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPO) as waits:
+        assert waits.stdin is not None
+        assert waits.stdout is not None
+        assert "ready\n" == waits.stdout.readline()
+        waits.send_signal(signal.SIGTERM)
+        print("?", file=waits.stdin, flush=True)
+        assert f"{is_manager}\n" == waits.stdout.readline()

@@ -20,8 +20,8 @@ jobs:
   eats:
     command: [/usr/bin/python3, -c, "import time; x = bytearray(120 << 20); time.sleep(600)"]
     resource_limits: {memory: 50M}
-  long: {command: "until [ -e ~/go ]; do sleep 0.05; done; exit 7"}
-  endless: {command: sleep 600}
+  long: {command: "echo $$ >~/pid; until [ -e ~/go ]; do sleep 0.05; done; exit 7"}
+  endless: {command: "echo $$ >~/pid; exec sleep 600"}
 """
 
 
@@ -47,9 +47,16 @@ class User:
     def ctl(self, *words: str) -> Any:
         return json.loads(self.told("jobqueuectl", "--user", *words, "--json").stdout)
 
-    def findings(self, what: str) -> list[str]:
+    def findings(self) -> dict[str, str]:
+        """What doctor says of each subject last."""
         found = self.ctl("doctor")["findings"]
-        return [f"{it['verdict']}: {it['seen']} → {it['remedy']}" for it in found if it["what"] == what]
+        return {it["what"]: f"{it['verdict']}: {it['seen']} → {it['remedy']}" for it in found}
+
+    def live(self, job: str) -> tuple[str, int]:
+        """A run that lives, and its pid."""
+        (self.home / "pid").unlink(missing_ok=True)
+        run = self("jobqueuectl", "--user", "run", job)
+        return run, int(until("it runs", lambda: (self.home / "pid").exists() and (self.home / "pid").read_text()))
 
     def finished(self, job: str) -> Any:
         """The record of a run."""
@@ -107,22 +114,22 @@ def test_limits(alice: User) -> None:
     assert (record["state"], set(record["enforced"].values())) == ("succeeded", {"cgroup"})
     record = alice.finished("eats")
     assert record["reason"].startswith("out of memory: its limit is 50 MiB (memory.events: oom_kill ")
-    (told,) = alice.findings("cgroups")
-    assert f"warning: runs have {', '.join(controllers)}, but no io: io_read and io_write are not enforced" in told
-    assert "as root: systemctl edit user@.service" in told
+    told = alice.findings()
+    lost = f"warning: runs have {', '.join(controllers)}, but no io: io_read and io_write are not enforced"
+    assert lost in told["cgroups"]
+    assert "as root: systemctl edit user@.service" in told["cgroups"]
+    assert told["linger"].startswith("ok: on for alice: ")
 
 
 def test_a_run_goes_on(alice: User) -> None:
     """Whatever becomes of scheduler and launcher."""
-    run = alice("jobqueuectl", "--user", "run", "long")
-    until("it runs", lambda: alice.ctl("show", run)["pid"])
-    pid = alice.ctl("show", run)["pid"]
+    run, pid = alice.live("long")
     alice("systemctl", "--user", "restart", "jobqueued")
     alice.kill_main("jobqueued")
     alice.kill_main("jobqueued-launcher")
     alice("systemctl", "--user", "restart", "jobqueued-launcher.socket", "jobqueued")
     assert alice.finished("capped")["state"] == "succeeded"
-    assert alice.ctl("show", run)["pid"] == pid
+    os.kill(pid, 0)
     alice("touch", str(alice.home / "go"))
     record = json.loads(until("its record", lambda: alice.record(run)))
     assert (record["state"], record["exit_code"], record["pid"]) == ("failed", 7, pid)
@@ -171,11 +178,9 @@ def test_only_she_gets_there(alice: User) -> None:
 
 def test_linger(alice: User) -> None:
     """Without it her manager ends at the logout: so do the runs, with a record; with it all is back at once."""
-    assert "ok: on for alice" in "".join(alice.findings("linger"))
-    run = alice("jobqueuectl", "--user", "run", "endless")
-    until("it runs", lambda: alice.ctl("show", run)["pid"])
+    run, _pid = alice.live("endless")
     Path("/var/lib/systemd/linger/alice").unlink()
-    (told,) = alice.findings("linger")
+    told = alice.findings()["linger"]
     assert told.startswith("warning: off for alice: "), told
     assert told.endswith(" → loginctl enable-linger alice")
     sh("loginctl", "disable-linger", "alice")  # which is a logout, as she has no session
