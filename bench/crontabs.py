@@ -1,4 +1,7 @@
-"""Crontabs: 100,000 lines in one text and in tables; reading is linear, and jobs cost so much time and memory each."""
+"""Crontabs: 100,000 lines in one text and in tables; reading is linear, and jobs cost so much time and memory each.
+
+The daemon's longest turn does not grow with the number of tables that come, and go, at once.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.rig import daemon
 from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.table import Form, read
+from jobqueued.ctl.client import ask
 from jobqueued.jobfile.yamltext import at_once
 
 LINES = 100_000
+LINES_OF_LIVE, FEW, MANY = 100, 100, 1000
 
 
 def crontabs() -> dict[str, Any]:
@@ -20,15 +26,44 @@ def crontabs() -> dict[str, Any]:
     before, begun = _resident(), time.process_time()
     kept = [at_once(_jobs(number)) for number in range(LINES // MAX_JOBS)]
     took = time.process_time() - begun
+    few, many = _longest_turn(FEW), _longest_turn(MANY)
     return {
         "lines": LINES, "read_s": whole, "read_tenth_s": tenth, "ratio": whole / tenth / 10, "jobs_s": took,
         "bytes_a_job": (_resident() - before) // sum(len(jobs) for jobs, _ in kept),
+        f"longest_turn_of_{FEW}_tables_s": few, f"longest_turn_of_{MANY}_tables_s": many, "turn_ratio": many / few,
     }  # fmt: skip
 
 
 def _table(table: int, count: int) -> bytes:
     line = "{} {} * * {} root /usr/local/bin/job-{}-{} > /dev/null 2>&1\n"
     return "".join(line.format(n % 60, n % 24, n % 7, table, n) for n in range(count)).encode()
+
+
+def _longest_turn(tables: int) -> float:
+    """Seconds (wall) of the longest turn of a daemon to which so many tables come at once, and go at once."""
+    with daemon({}, "cron: {live: true}\n") as rig:
+        place, control = rig.directory / "etc/cron.d", rig.run / "control"
+        place.mkdir(parents=True)
+        for number in range(tables):
+            new = place / f".new{number}"
+            new.write_bytes(_table(number, LINES_OF_LIVE))
+            new.rename(place / f"table{number}")
+        _wait_for_jobs(control, tables * LINES_OF_LIVE)
+        for path in place.iterdir():
+            path.unlink()
+        ask(control, "Reload", timeout=600)
+        _wait_for_jobs(control, 0)
+        return next(
+            sample["value"]
+            for family in ask(control, "Metrics")["families"]
+            if family["name"] == "jobqueue_loop_longest_turn_seconds"
+            for sample in family["samples"]
+        )
+
+
+def _wait_for_jobs(control: Path, count: int) -> None:
+    while ask(control, "Status", timeout=60)["jobs"] != count:
+        time.sleep(0.5)
 
 
 def _jobs(table: int) -> Any:

@@ -47,6 +47,7 @@ class Catalog:
         self._dependents: dict[str, set[str]] = {}
         self._listeners: dict[tuple[str, str], set[str]] = {}
         self._patterns: dict[str, re.Pattern[str]] = {}
+        self._limited: set[str] = set()
         for job in jobs:
             self.add(job)
 
@@ -74,14 +75,14 @@ class Catalog:
         """The jobs that run as a user or with a group, by id."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._accounts.get(account, ())))
 
-    def of_owner(self, owner: Owner | None) -> tuple[Job, ...]:
-        """The jobs of a user, by id."""
-        return tuple(self._jobs[job_id] for job_id in sorted(self._owned.get(owner, ()))) if owner else ()
+    def of_owner(self, owner: Owner | None) -> tuple[Job, ...]:limited(self) -> list[Job]:
+        """The jobs of a user,with `resource_limits`, by id."""
+        return tuple(self._jobs[job_id][self._jobs[job_id] for job_id in sorted(self._owned.get(owner, ()))) if owner else ()
 
     @property
     def owned(self) -> int:
         """The number of jobs of users."""
-        return sum(map(len, self._owned.values()))
+        return sum(map(len, self._owned.values()))sorted(self._limited)]
 
     def dependents(self, job_id: str) -> tuple[str, ...]:
         """The ids of the jobs that depend on a job, there or not."""
@@ -248,6 +249,8 @@ class Catalog:
         if old is not None:
             self._forget(old)
         self._jobs[job.id] = job
+        if job.resource_limits:
+            self._limited.add(job.id)
         for account in accounts(job):
             self._accounts.setdefault(account, set()).add(job.id)
         if job.owner is not None:
@@ -265,7 +268,7 @@ class Catalog:
         if job.owner is not None:
             self._owned[job.owner].discard(job.id)
             if not self._owned[job.owner]:
-                del self._owned[job.owner]
+                del self._owned[job.owner]self._limited.discard(job.id)
         for account in accounts(job):
             self._accounts[account].discard(job.id)
         for name in job.dependencies:

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobqueued import events
-from jobqueued.accounts import accounts
+from jobqueued.accounts import Account, accounts
 from jobqueued.commands import LookUp
 from jobqueued.core import dependencies, expectation, host_hold, lateness, occurrences, validity
 from jobqueued.core.completion import give_up
 from jobqueued.core.eligibility import give_up_all, look_at_run, resume, watch_over
 from jobqueued.core.occurrences import skip_dues
 from jobqueued.core.redefinition import CHANGED, put_off, redefine
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.model import PENDING, SECOND, Job, Run, to_text
+from jobqueued.model import PENDING, SECOND, Job, Run, RunState, to_text
 
 
 def read(turn: Turn, event: events.JobsRead) -> None:
@@ -67,9 +68,8 @@ def account_known(turn: Turn, event: events.AccountKnown) -> None:
     """Take the word on a user or group: jobs of one that there is not are invalid, and what they hold never runs."""
     state = turn.state
     before, state.accounts[event.account] = state.accounts.get(event.account), event.trouble
-    for job in state.catalog.of_account(event.account):
-        if event.trouble == before and not state[job.id].due:
-            continue
+    is_news = event.trouble != before
+    for job in state.catalog.of_account(event.account) if is_news else _that_wait(state, event.account):
         if event.trouble:
             give_up_all(turn, job, f"invalid: {event.trouble}")
         state.stir(job.id)
@@ -77,6 +77,13 @@ def account_known(turn: Turn, event: events.AccountKnown) -> None:
             validity.say_invalid(turn, job, event.trouble)
         elif before and not state.invalid(job):
             turn.say("job_valid", job=job.id)
+
+
+def _that_wait(state: SchedulerState, account: Account) -> list[Job]:
+    """The jobs of an account with runs that are due, by id: a user may have a hundred thousand that are not."""
+    found = {run.id.job for run in state.runs.values() if run.state is RunState.DUE}
+    jobs = (state.catalog.get(name) for name in sorted(found))
+    return [job for job in jobs if job is not None and account in accounts(job)]
 
 
 def pause_asked(turn: Turn, event: events.PauseAsked) -> None:

@@ -24,7 +24,7 @@ class TableFiles:
 
     def __init__(self, paths: Paths, config: Settings, daemon: int) -> None:
         self._paths, self._config, self._daemon = paths, config, daemon
-        self._kinds, self._scripts = kinds_by_place(paths, beside_anacron=True), Scripts()
+        self._kinds, self._scripts = kinds_by_place(paths, beside_anacron=True), Scripts(watched=False)
         self._host = Host(config.timezone, machine_id(), mails=takes_mails(config))
 
     def all_live(self) -> Iterator[Path]:

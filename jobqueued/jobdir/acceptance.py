@@ -187,6 +187,14 @@ class Acceptance:
         for forgotten in (self._said, self._flawed, self._batch, self._held, self._away, self._vanished, self._ready):
             forgotten.clear()
 
+    @property
+    def is_ready(self) -> bool:
+        """True if the batch can be agreed on before all that has changed was read.
+
+        The ids of a table are of its own, so it waits for no other, and a thousand of them are not told in one turn.
+        """
+        return self._kind.lenient and not self._recalled and bool(self._batch)
+
     # what follows
 
     def told(self) -> Iterator[JobsRead | FileGone]:
@@ -197,6 +205,7 @@ class Acceptance:
             jobs = self.last_good(path)
             if self._recalled.pop(path, None):  # of an earlier daemon: what becomes of their clocks is for who has jobs
                 yield JobsRead(path, jobs)
+            self.say(path, [])
             self._catalog.replace_file(path, ())
             self.accepted[self._name(path)] = None
             count += len(jobs) + 1
@@ -209,18 +218,15 @@ class Acceptance:
             count += len(file.jobs) + 1
             yield JobsRead(path, file.jobs)
 
-    def expired(self, mono: int, *, at_once: bool) -> Iterator[FileGone]:
-        """Tell of the files that have been missing for too long, or `at_once` of all that are missing."""
+    def expire(self, mono: int, *, at_once: bool) -> None:
+        """Let go of the files that have been missing for too long, or `at_once` of all that are missing."""
         for path in sorted(path for path, due in self._vanished.items() if at_once or due <= mono):
             if not is_gone(path):  # it is there again, and being written; or nobody can tell
                 self._vanished[path] = mono + PATIENCE
                 continue
             del self._vanished[path]
             self._away.pop(path, None)
-            self.say(path, [])
-            self._catalog.replace_file(path, ())
-            self.accepted[self._name(path)] = None
-            yield FileGone(path)
+            self._leaving.append(path)
 
     def _recall_one(self, path: str) -> None:
         """Give a file that was away at the start, and is refused now that it is there, its last good jobs."""

@@ -20,12 +20,14 @@ _CHANGES = (
 class Scripts:
     """The directories that were asked for, each with its scripts as they were told last and the tables that asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, watched: bool = True) -> None:
+        """`watched`: changes are to be told."""
         self._told: dict[str, tuple[str, ...]] = {}
         self._tables: dict[str, set[str]] = {}
         self._inotify: int | None = None
-        with suppress(OSError):  # a minute's look is left then
-            self._inotify = linux.inotify()
+        if watched:
+            with suppress(OSError):  # a minute's look is left then
+                self._inotify = linux.inotify()
 
     def fileno(self) -> int | None:
         """The inotify descriptor; None: there is none to be had."""

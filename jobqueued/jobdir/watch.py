@@ -134,7 +134,14 @@ class Watch:
         self._read_slice(mono)
         if not self._is_busy:
             acceptance.agree()
-        return [*acceptance.told(), *([] if self._is_busy else acceptance.expired(mono, at_once=self._settles))]
+        elif self._reading is None and acceptance.is_ready:
+            acceptance.agree()
+            acceptance.begin()
+        found = [*acceptance.told()]
+        if not self._is_busy:
+            acceptance.expire(mono, at_once=self._settles)
+            found += acceptance.told()
+        return found
 
     def _read_slice(self, mono: int) -> None:
         """Go on with the files of the batch."""

@@ -23,13 +23,18 @@ class DueTimes:
             return
         entry = self._next[job.id] = due + job.offset, -job.priority
         heappush(self._heap, (*entry, job.id))
-        if len(self._heap) > 2 * len(self._next) + 64:  # mostly of definitions that were edited since
-            self._heap = [(*entry, name) for name, entry in self._next.items()]
-            heapify(self._heap)
+        self._tidy()
 
     def clear(self, job: str) -> None:
         """The clock does not start this job any more."""
         self._next.pop(job, None)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Drop the stale entries, of definitions that were edited or are gone, once they are the most."""
+        if len(self._heap) > 2 * len(self._next) + 64:
+            self._heap = [(*entry, name) for name, entry in self._next.items()]
+            heapify(self._heap)
 
     def next(self, job: str) -> int | None:
         """The instant at which the clock starts a job next."""

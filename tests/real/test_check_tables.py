@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -61,9 +62,18 @@ def test_good_tables(root: Path, check: Check) -> None:
     (root / "etc/anacrontab").write_text("1 5 daily true\n")
     (root / "jobqueue.d/a.yaml").write_text("jobs: {a: {command: 'true'}}")
     assert "5 jobs, 0 problems" == check().lines[-1]
-    (root / "jobqueued.yaml").write_text("")
+    (root / "jobqueued.yaml").write_text("mail: {sendmail: /nowhere}\n")
     assert "1 job, 0 problems" == check().lines[-1]
     assert "3 jobs, 0 problems" == check(*(root / table for table in tables)).lines[-1]
+
+
+def test_nothing_is_left_open(root: Path, check: Check) -> None:
+    """Nobody waits here for a change of the scripts, so nothing watches them."""
+    (root / "jobqueued.yaml").write_text("cron: {live: true, expand: true}\n")
+    (root / "etc/crontab").write_text(f"@daily {ME.pw_name} run-parts {root}/etc\n")
+    before = os.listdir("/proc/self/fd")
+    check()
+    assert before == os.listdir("/proc/self/fd")
 
 
 @pytest.mark.parametrize("table", ["etc/crontab", "etc/cron.d/x"])

@@ -19,7 +19,7 @@ import pytest
 
 from jobqueued.crontabs.jobs import Host as Surroundings
 from jobqueued.daemon import JUST_BOOTED
-from jobqueued.events import JobsRead
+from jobqueued.events import FileGone, JobsRead
 from jobqueued.host import linux
 from jobqueued.host.other_cron import PATIENCE as GONE
 from jobqueued.host.other_cron import PID_FILE, REBOOTED, OtherCron, other_cron
@@ -508,6 +508,25 @@ def test_tables_of_an_earlier_daemon_that_another_runs_now(tmp_path: Path) -> No
     assert 20 == len({event.file for event in events})
     assert not tables.watches[1].has_more
     tables.close()
+
+
+def test_many_tables_that_come_and_go_at_once(tables: Tables) -> None:
+    """They are told table by table, so that no turn is longer than one of a few; the last comes, and goes, too."""
+    for number in range(40):
+        tables.write(tables.cron_d / f"t{number:02}", JOB * 60)
+    watch = tables.watches[1]
+    watch.inbox.drain()
+    for expected, kind in ((60, JobsRead), (0, FileGone)):
+        slices = []
+        while watch.has_more:
+            slices.append([event for event in watch.scan(0) if isinstance(event, kind)])
+        told = [event.file for events in slices for event in events]
+        assert (40, 40, 2) == (len(told), len({*told}), max(map(len, slices)))
+        assert [expected] * 40 == [len(watch.last_good(path)) for path in told]
+        if expected:
+            shutil.rmtree(tables.cron_d)
+            tables.cron_d.mkdir()
+            watch.settle()
 
 
 SENDMAIL = """#!/bin/sh

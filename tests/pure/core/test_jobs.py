@@ -246,6 +246,20 @@ def test_an_invalid_job_is_judged_anew_when_it_is_due() -> None:
     assert ["job_invalid", "job_valid"] == [say.event for say in world.said if say.event.startswith("job_")]
 
 
+def test_an_answer_that_is_no_news_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file has its users looked up: of a thousand tables of root's not each answer is about all jobs."""
+    world, root = World(job("a", "0 * * * *"), job("b", "0 * * * *")), Account("user", "alice")
+    world.happen(events.AccountKnown(root, ""))
+
+    def all_of_them(*_: object) -> None:
+        raise AssertionError("all jobs are looked at")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.scheduler.catalog), "of_account", all_of_them)
+        world.happen(events.AccountKnown(root, ""))
+    world.happen(events.AccountKnown(root, "no user"))
+
+
 def test_a_run_of_an_invalid_job_is_refused() -> None:
     """Whoever asks for it is told why it does not run; as its user may be there by now, that is looked up anew."""
     world = World(job("a", user="alice"))
