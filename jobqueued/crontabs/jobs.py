@@ -34,6 +34,8 @@ _AS_OF_ANACRON: dict[str, Any] = {
     "concurrency": 1, "catch_up": CatchUp.LATEST, "catch_up_window": 31 * DAY,
 }  # fmt: skip
 """Each script runs once after a time in which the host was down, as anacron has it."""
+_LONGEST, _SHOWN = 1000, 300
+"""Characters of a message, which may have a value of 100,000 in it, and those at its begin and end that are told."""
 _NOT_RUN = "; this line is not run"
 
 
@@ -95,7 +97,8 @@ class _Reading:
     host: Host
     jobs: list[Job] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    taken: Counter[str] = field(default_factory=Counter)
+    alike: Counter[str] = field(default_factory=Counter)
+    taken: set[str] = field(default_factory=set)
     loose: dict[int, Comment] = field(default_factory=dict)
     dos: int = 0
 
@@ -167,8 +170,12 @@ class _Reading:
 
     def _free(self, job_id: str) -> str:
         """An id that none of the table's has: of lines that are alike the first keeps it."""
-        self.taken[job_id] += 1
-        return job_id if self.taken[job_id] == 1 else f"{job_id}.{self.taken[job_id]}"
+        found = job_id
+        while found in self.taken:
+            self.alike[job_id] += 1
+            found = f"{job_id}.{self.alike[job_id] + 1}"
+        self.taken.add(found)
+        return found
 
     def _periodic(self, entry: Entry, name: str | None, values: dict[str, Any]) -> Iterator[Job]:
         """The job of a line of an anacrontab."""
@@ -195,7 +202,9 @@ class _Reading:
             told = {**values, "command": parts.command(script), **own}
             locks = {claim.resource: claim for claim in (*own.get("locks", ()), *lock)}
             yield self._job(
-                self._free(f"{self.place.id}:{directory}/{script}"), entry, {**told, "locks": tuple(locks.values())}
+                self._free(f"{self.place.id}:{names.of_script(directory, script)}"),
+                entry,
+                {**told, "locks": tuple(locks.values())},
             )
 
     def _job(self, job_id: str, entry: Entry, values: dict[str, Any]) -> Job:
@@ -210,4 +219,6 @@ class _Reading:
         )  # fmt: skip
 
     def _tell(self, line: int, message: str, severity: str = "error") -> None:
+        if len(message) > _LONGEST:
+            message = f"{message[:_SHOWN]} … {message[-_SHOWN:]}"
         self.problems.append(Problem(self.file, line, 0, "", message, severity))

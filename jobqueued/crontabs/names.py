@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from jobqueued.crontabs.table import Entry
 
-LONGEST_TABLE, _LONGEST_WORD, _DIGITS = 40, 24, 6
+LONGEST_TABLE, _LONGEST_WORD, _LONGEST_SCRIPT, _DIGITS = 40, 24, 120, 6
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _PARTS = re.compile(r"[;&|(){}<>`\n]+")
 _VARIABLE = re.compile(r"\w+=\S*")
@@ -41,6 +41,12 @@ def of_table(name: str) -> str:
         return name
     digits = sha256(name.encode(errors="surrogateescape")).hexdigest()[:_DIGITS]
     return f"{re.sub('[^A-Za-z0-9_.-]', '_', name)[:LONGEST_TABLE]}-{digits}"
+
+
+def of_script(directory: str, script: str) -> str:
+    """The name of a script that run-parts runs: as they are, but where that could be no name of a file with records."""
+    whole = f"{directory}/{script}"
+    return whole if len(whole) <= _LONGEST_SCRIPT else f"{of_table(directory)}/{of_table(script)}"
 
 
 def word_of(command: str) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from jobqueued.crontabs.words import assignment, split_command
 from jobqueued.jobfile.yamltext import Steps, at_once
 from jobqueued.text import printable
-from jobqueued.timing.cronexpr import ScheduleError, check_field
+from jobqueued.timing.cronexpr import MAX_CHARACTERS, ScheduleError, check_field
 from jobqueued.timing.crontab import ALIASES
 
 LONGEST = (128 << 10) - 1
@@ -256,6 +256,8 @@ def _when(line: str) -> tuple[str, str]:
 @lru_cache(maxsize=4096)
 def _refused(index: int, text: str) -> str:
     """The reason why a field is not accepted, "" if it is."""
+    if len(text) > MAX_CHARACTERS:
+        return f"found a field of {len(text)} characters; accepted: at most {MAX_CHARACTERS}"
     try:
         check_field(index, text)
     except ScheduleError as error:

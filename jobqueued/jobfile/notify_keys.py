@@ -42,7 +42,7 @@ _HEADERS = mapping(
     {"additionalProperties": _HEADER.schema},
 )
 _PART = r"[^\s@<>,;:\\\"()\[\]-][^\s@<>,;:\\\"()\[\]]*"  # a leading - would be an option of sendmail(8)
-ADDRESS = text("a mail address", f"{_PART}(@{_PART})?")
+ADDRESS = text("a mail address", f"(?!.{{255}}){_PART}(@{_PART})?")  # a path of RFC 5321 has 254 at most
 _URL = unshown(url("a URL such as https://example.org/hook", "https", "http"))
 _HOOK = table(
     Key("url", _URL, "", "The URL.", "https://example.org/hook"),

@@ -128,7 +128,7 @@ _WEEKDAY = Field(4, "day of week", 0, 6, 6, 7, _WEEKDAYS)
 SECONDS = Field(0, "seconds", 0, 59, 59, 59)
 _FIELDS = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
 
-_LONGEST = 1000
+MAX_CHARACTERS = 1000
 _LIKE_A_FIELD = re.compile(r"[\d*?#/,\-()LWHlwh]+|[a-zA-Z]{3}([-,][a-zA-Z]{3})*")
 _ITEM = re.compile(r"(?:\*|([a-z]+|\d{1,9})(?:-([a-z]+|\d{1,9}))?)(?:/(\d{1,9}))?", re.IGNORECASE)
 _HASHED = re.compile(r"h(?:\(([^()/]+-[^()/]+)\))?(/\d{1,9})?", re.IGNORECASE)
@@ -155,8 +155,8 @@ _REFUSED = (
 def fields(expression: str) -> tuple[tuple[Field, str], ...]:
     """Split an expression into its five fields, as they are written; `@reboot` has none."""
     texts = expression.split()
-    if len(expression) > _LONGEST:
-        raise ScheduleError("expression", f"found {len(expression)} characters: write at most {_LONGEST}")
+    if len(expression) > MAX_CHARACTERS:
+        raise ScheduleError("expression", f"found {len(expression)} characters: write at most {MAX_CHARACTERS}")
     if not (expression.isascii() and "".join(texts).isprintable()):
         odd = next(c for c in expression if not (c.isascii() and (c.isprintable() or c.isspace())))
         shown = f"{odd} " if odd.isprintable() else ""
@@ -306,7 +306,7 @@ def check_field(index: int, text: str) -> None:
 def seconds_of(text: str, job: str) -> tuple[int, ...]:
     """Expand a field of seconds, in the grammar of the minute field."""
     texts = text.split()
-    if len(texts) != 1 or not text.isascii() or len(text) > _LONGEST:
+    if len(texts) != 1 or not text.isascii() or len(text) > MAX_CHARACTERS:
         raise ScheduleError(SECONDS.name, f"found {text!a}: write one field, like `*/10` or `0,30`")
     _check_commas(SECONDS, texts[0])
     mask = _mask(SECONDS, with_draws(SECONDS, texts[0], job))

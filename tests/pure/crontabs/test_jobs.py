@@ -12,6 +12,7 @@ from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table, word_of
 from jobqueued.crontabs.options import OF_A_USER
 from jobqueued.crontabs.run_parts import parts_of
+from jobqueued.filenames import file_name
 from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.jobfile.yamltext import at_once
 from jobqueued.model import DAY, HOUR, MINUTE, CatchUp, Claim, Job, to_datetime, to_instant
@@ -307,6 +308,42 @@ def test_however_much_is_wrong_the_rest_runs() -> None:
     assert ["y"] == [job.command for job in jobs]
     assert (len(problems), problems[-1].line) == (100, 100)
     assert str(problems[-1]).endswith("; this line is not run; and 50 more problems")
+
+
+@pytest.mark.parametrize("wanted", [("x", "x", "x.2"), ("x.2", "x", "x"), ("x", "x.2", "x", "x.3", "x", "x")])
+def test_ids_that_are_given_meet_none_that_are_made(wanted: tuple[str, ...]) -> None:
+    """Whoever comes first has it; none is lost for another that would have its id."""
+    text = "".join(f"# jobqueue: {{id: {name}}}\n@daily run-{n}\n" for n, name in enumerate(wanted))
+    jobs, problems = at_once(read_jobs_in_steps(text.encode(), "f", ALICE, HOST))
+    assert (len(wanted), []) == (len({job.id for job in jobs}), problems)
+    assert f"{ALICE.id}:x" in {job.id for job in jobs}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"CRON_TZ={'A' * 100_000}\n", f"SHELL={'A' * 100_000}\n", f"MAILTO={'a' * 100_000}\n",
+        f"RANDOM_DELAY={'1' * 100_000}\n", f"HOME={'a' * 100_000}\n", f"{'0-59/1,' * 15_000}1 * * * * x\n",
+        f"{'a' * 100_000} * * * * x\n", f"@{'a' * 100_000} x\n", f"# jobqueue: {{{'a' * 3000}: 1}}\n@daily x\n",
+    ],
+)  # fmt: skip
+def test_what_is_told_of_a_long_line_is_short(text: str) -> None:
+    """A table of a megabyte in a few lines fills no log; and where its end says what to do, that is told."""
+    _, problems = at_once(read_jobs_in_steps(f"{text}@daily y\n".encode(), "f", ALICE, HOST))
+    assert problems
+    assert all(len(problem.message) < 5000 for problem in problems)
+    assert all(problem.message.endswith((" is not run", "its job is not run")) for problem in problems)
+
+
+def test_a_script_with_a_long_name_has_a_short_id() -> None:
+    """A record is a file, whose name has 255 bytes at most."""
+    names = ("a" * 255, "b" * 255, "b" * 254, "man-db")
+    host = HOST._replace(scripts={"/etc/cron.daily": names})
+    text = b"@daily root run-parts /etc/cron.daily\n"
+    jobs, _ = at_once(read_jobs_in_steps(text, "f", Place("crontab", expand=True), host))
+    assert 4 == len({job.id for job in jobs})
+    assert max(len(file_name(job.id)) for job in jobs) < 100
+    assert "crontab:cron.daily/man-db" == jobs[-1].id
 
 
 def test_a_table_is_bounded_and_read_in_small_steps() -> None:
