@@ -16,10 +16,14 @@ from jobqueued.jobfile.settings_keys import read_settings_tree
 from jobqueued.jobfile.yamltext import MAX_BYTES, read_tree
 from jobqueued.model import CORE, CPU, DAY, MEMORY, Escalation
 from jobqueued.notify import Heartbeat, Rule
+from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.timing.schedule import LEAPING
 from jobqueued.users import UserLimits
 
+SYSTEM = Paths.system().config
+DROP_INS = (Path("/usr/lib/jobqueued.yaml.d"), Path("/etc/jobqueued.yaml.d"))
+"""Directories of what is added to the system's settings: by packages, and by the administrator."""
 _ONE_A_MINUTE, _AS_USUAL = Escalation(), UserLimits()
 
 
@@ -111,27 +115,38 @@ def read_settings(path: Path, daemon: int | None = None, *, of_user: bool = Fals
     """The settings of a file, with the default for each that is missing or wrong; no file: all defaults.
 
     `daemon` is the user of the daemon that reads it, who believes only what nobody but root and that user can change;
-    None: nobody's.  `of_user`: they are a user's own instance's.
+    None: nobody's.  `of_user`: they are a user's own instance's.  The system's file has drop-ins, whose keys replace
+    its own, in the order of their names; of two of one name the last directory's counts.
     """
+    drop_ins = {file.name: file for directory in DROP_INS for file in directory.glob("*.yaml") if path == SYSTEM}
+    values, problems = dict[str, Any](), list[Problem]()
+    for file in (path, *(drop_ins[name] for name in sorted(drop_ins))):
+        found, wrong = _read(file, daemon, of_user)
+        values.update(found)
+        problems += wrong
+    if "retention" in values:
+        values["retention"] = Retention(**values["retention"])
+    if "users" in values:
+        values["users"] = UserLimits(**values["users"])
+    return Settings(**values), problems
+
+
+def _read(path: Path, daemon: int | None, of_user: bool) -> tuple[dict[str, Any], list[Problem]]:
     try:
         if daemon is not None:
             check_path(str(path.absolute()), daemon)
         with open(atomic_file.to_read(str(path), follow=True), "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        return Settings(), []
+        return {}, []
     except OSError as error:
-        return Settings(), [Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]
+        return {}, [Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]
     except Refused as refused:
-        return Settings(), [Problem(str(path), 0, 0, "", str(refused))]
+        return {}, [Problem(str(path), 0, 0, "", str(refused))]
     tree, problems = read_tree(data, str(path))
     values, refusals = read_settings_tree(tree, of_user=of_user) if tree is not None else ({}, [])
-    if "retention" in values:
-        values["retention"] = Retention(**values["retention"])
-    if "users" in values:
-        values["users"] = UserLimits(**values["users"])
     errors = [problem for problem in problems if problem.severity == "error"]
-    return Settings(**values), [*errors, *(refusal.problem(str(path)) for refusal in refusals)]
+    return values, [*errors, *(refusal.problem(str(path)) for refusal in refusals)]
 
 
 def _written(file: Path) -> str:

@@ -245,3 +245,24 @@ def test_the_hosts_zone(tmp_path: Path) -> None:
     assert "Europe/Berlin" == host_timezone(tmp_path)
     (tmp_path / "timezone").write_bytes(b"\xff../no zone\n")
     assert "Asia/Tokyo" == host_timezone(tmp_path)
+
+
+def test_packages_bring_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drop-ins replace keys of the system's file, the last by name at last; of one name the administrator's counts."""
+    own, packaged, etc = tmp_path / "jobqueued.yaml", tmp_path / "usr", tmp_path / "etc"
+    packaged.mkdir()
+    etc.mkdir()
+    monkeypatch.setattr("jobqueued.settings.DROP_INS", (packaged, etc))
+    monkeypatch.setattr("jobqueued.settings.SYSTEM", own)
+    (packaged / "a.yaml").write_text("cron: {live: true, expand: true}\nmax_running: 2\n")
+    (packaged / "b.yaml").write_text("max_running: 3\n")
+    (packaged / "c.yaml.dpkg-new").write_text("max_running: 4\n")
+    own.write_text("max_running: 1\nretention: {runs: 7}\n")
+    cron = {"live": True, "expand": True}
+    assert (Settings(3, retention=Retention(7), cron=cron), []) == read_settings(own)
+    assert (Settings(), []) == read_settings(tmp_path / "another.yaml")
+    (etc / "a.yaml").write_text("cron: {live: true}\n")
+    assert (Settings(3, retention=Retention(7), cron={"live": True}), []) == read_settings(own)
+    (packaged / "b.yaml").write_text("max_running: many\n")
+    found, (problem,) = read_settings(own)
+    assert (str(packaged / "b.yaml"), "max_running", 1) == (problem.file, problem.key, found.max_running)
