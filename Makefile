@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench system soak faults realcron chaos install uninstall clean
+.PHONY: run test lint units generate bench system soak faults realcron chaos deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -66,6 +66,13 @@ system:
 vm/%:
 	tests/system/vm-run $$(sed -n 's/^# vm-run: //p' $*) -- python3 -m pytest -p no:cacheprovider -v $*
 
+# The packages are built outside of the machine, which has no network; it gets cron with them, to go back to.
+vm/tests/system/test_package.py: build/deb/.with-cron
+
+build/deb/.with-cron: deb
+	cd build/deb && apt-get -q -o APT::Sandbox::User=root download cron
+	touch $@
+
 define SCRIPT
 #!/usr/bin/python3 -I
 import sys
@@ -75,13 +82,16 @@ from $(1) import main
 sys.exit(main())
 endef
 
-# As an administrator installs it without a package.  The units name these paths; settings that are there stay.
-install: export JOBQUEUED = $(call SCRIPT,jobqueued.__main__)
-install: export JOBQUEUECTL = $(call SCRIPT,jobqueued.ctl.main)
-install: export CRONTAB = $(call SCRIPT,jobqueued.ctl.crontab)
-install:
+# As an administrator installs it without a package; settings that are there stay.
+install: install-files
 	find jobqueued -name '*.py' -exec install -Dm644 '{}' '$(DESTDIR)$(PYTHONDIR)/{}' ';'
 	/usr/bin/python3 -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(PYTHONDIR)/jobqueued
+
+# All but the modules, which packages install in their own ways.
+install-files: export JOBQUEUED = $(call SCRIPT,jobqueued.__main__)
+install-files: export JOBQUEUECTL = $(call SCRIPT,jobqueued.ctl.main)
+install-files: export CRONTAB = $(call SCRIPT,jobqueued.ctl.crontab)
+install-files:
 	install -d $(DESTDIR)/etc/jobqueue.d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/jobqueued
 	test -e $(DESTDIR)/etc/jobqueued.yaml || install -m644 etc/jobqueued.yaml $(DESTDIR)/etc
 	echo "$$JOBQUEUED" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueued
@@ -91,6 +101,8 @@ install:
 	for page in man/*.[1-9]; do install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jobqueue*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/user systemd/user/*
+	sed -i 's,/usr/lib/python3/dist-packages,$(PYTHONDIR),; s,/usr/bin/jobqueue,$(PREFIX)/bin/jobqueue,' \
+		$(DESTDIR)$(PREFIX)/lib/systemd/*/jobqueued*.service
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d systemd/sysusers.d/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d systemd/tmpfiles.d/*
 	install -Dm644 completion/jobqueuectl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/jobqueuectl
@@ -100,6 +112,29 @@ install:
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/metrics docs/metrics/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/examples etc/jobqueued.yaml etc/jobqueue.d/* systemd/cron.conf
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/container docs/container/*
+
+# Debian packages, into build/deb, by Debian's tools: `apt build-dep .` once.  Only what git knows is in them.
+deb:
+	rm -rf build/deb && mkdir -p build/deb/source
+	git ls-files -z --cached --others --exclude-standard | tar --null -T - -c | tar -xC build/deb/source
+	cd build/deb && version=$$(dpkg-parsechangelog -l source/debian/changelog -S Version) && \
+		tar --exclude=./debian --transform="s,^\.,jobqueued-$${version%-*}," --sort=name --owner=root --group=root --numeric-owner \
+		--mtime="@$$(dpkg-parsechangelog -l source/debian/changelog -S Timestamp)" -cJf jobqueued_$${version%-*}.orig.tar.xz -C source .
+	cd build/deb/source && dpkg-buildpackage --no-sign $(DEBFLAGS)
+	rm -r build/deb/source
+
+# Any word of lintian is a failure; what debian/*lintian-overrides leaves out has its reason there.
+deb-check: deb
+	! lintian --allow-root --pedantic --display-info --info --tag-display-limit 0 build/deb/*.changes 2>&1 | grep .
+	python3 -m tests.support.dependents
+
+# An RPM package, into build/rpm, by rpmbuild.  Its dependencies have Fedora's names.
+rpm:
+	rm -rf build/rpm && mkdir -p build/rpm/SOURCES
+	version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' jobqueued/__init__.py) && \
+	git ls-files -z --cached --others --exclude-standard | tar --null -T - --transform="s,^,jobqueued-$$version/," \
+		-czf build/rpm/SOURCES/jobqueued-$$version.tar.gz && \
+	rpmbuild --quiet --nodeps -D "_topdir $(CURDIR)/build/rpm" -ba packaging/jobqueued.spec
 
 # All that `make install` has put there, but for /etc; job files, state and records stay.
 uninstall:

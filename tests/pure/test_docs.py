@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from jobqueued import __version__
 from jobqueued.__main__ import _parser
 from jobqueued.control.interface import INTERFACE
 from jobqueued.ctl.main import main
@@ -166,3 +167,11 @@ def test_a_command_is_there(shown: tuple[str, ...], monkeypatch: pytest.MonkeyPa
         for command in main.commands.values():
             monkeypatch.setattr(command, "callback", lambda **_: None)
         assert (0, "") == ((done := CliRunner().invoke(main, words)).exit_code, done.output)
+
+
+def test_one_version() -> None:
+    """The packages have the version of the program."""
+    changelog = (REPO / "debian/changelog").read_text()
+    spec = (REPO / "packaging/jobqueued.spec").read_text()
+    assert [__version__] == re.findall(r"\Ajobqueued \((.+)-\d+\)", changelog)
+    assert [__version__] == re.findall(r"^Version: +(.+)$", spec, re.M)
