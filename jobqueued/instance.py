@@ -59,6 +59,13 @@ class Instance:
         return f"end it, and start it again with `{self.start}`"
 
     @property
+    def renew(self) -> str:
+        """The command, or what else is to be done, to restart daemon and launcher; no run ends by that."""
+        if self.manager:
+            return f"{self.manager} restart jobqueued-launcher.socket (live runs go on)"
+        return f"end both, and start the daemon again with `{self.start}`; live runs go on"
+
+    @property
     def see_log(self) -> str:
         """The place where the daemon's log is."""
         if self.manager.startswith("systemctl --user"):

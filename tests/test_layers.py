@@ -77,7 +77,7 @@ WINGS: dict[str, list[str]] = {
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
         "unlikely", "receivers", "output",
         "table_files", "job_files", "offline", "follow", "due_changes", "audit", "check",
-        "crontab_spool", "crontab_check", "crontab_edit", "crontab", "doctor",
+        "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",
         "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",

@@ -19,6 +19,7 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl import client
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.job_files import read_files, settings_of, user_of_daemon
+from jobqueued.ctl.old_code import code_of, launchers, replaced
 from jobqueued.ctl.terminal import json_option, print_json, print_table, styled
 from jobqueued.instance import Instance
 from jobqueued.paths import Paths
@@ -103,6 +104,17 @@ def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
     if status["held_by"] is not None:
         seen = f"on hold by {status['held_by']}: nothing new starts"
         yield Finding("queue", _WARNING, seen, "jobqueuectl release")
+    yield from _code(instance, status["pid"])
+
+
+def _code(instance: Instance, daemon: int) -> Iterator[Finding]:
+    """Check whether an update has replaced what runs; supervisors keep what they began with until their run ends."""
+    processes = [("scheduler", daemon, ["jobqueued", "croniter", "psutil", "sdnotify", "structlog", "yaml"])]
+    processes += [("launcher", pid, ["jobqueued.child"]) for pid in launchers(instance.run / "runs")]
+    for name, pid, packages in processes:
+        if file := replaced(pid, code_of(*packages)):
+            seen = f"the {name} (pid {pid}) runs what an update has replaced: {file}"
+            yield Finding("code", _WARNING, seen, instance.renew)
 
 
 def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:

@@ -124,6 +124,11 @@ def versions() -> tuple[str, str, str]:
     return program, status()["version"], state("jobqueued-launcher", "MainPID")
 
 
+def old_code() -> list[str]:
+    """What doctor says of processes that an update has left behind."""
+    return [finding["seen"] for finding in ctl("doctor")["findings"] if finding["what"] == "code"]
+
+
 def is_there(package: str) -> bool:
     command = ["dpkg-query", "-W", "-f", "${Status}", package]
     return "install ok installed" == subprocess.run(command, capture_output=True, text=True, check=False).stdout
@@ -199,10 +204,22 @@ def test_a_downgrade_by_a_job() -> None:
     assert_went_on(run, pid)
 
 
+def test_needrestart_finds_the_launcher() -> None:
+    """Its hook, called as needrestart(1) does it, names the unit of the launcher, and nothing for other programs."""
+    hook, modules = "/etc/needrestart/hook.d/05-jobqueued", "/usr/lib/python3/dist-packages/jobqueued"
+    assert ["PACKAGE|jobqueued", "RC|jobqueued-launcher.service"] == sh(hook, f"{modules}/child/launcher.py").split()
+    assert "" == sh(hook, "-v", "/usr/bin/python3.13")
+    words = Path(f"/proc/{state('jobqueued-launcher', 'MainPID')}/cmdline").read_text().split("\0")
+    assert f"{modules}/child/launcher.py" in words
+
+
 def test_the_same_again() -> None:
-    """apt-get install --reinstall with a live run."""
+    """A reinstallation with a live run; between its two steps doctor says that scheduler and launcher are old."""
     run, pid = long_run()
-    apt("install", "--reinstall", deb("jobqueued"))
+    sh("dpkg", "--unpack", deb("jobqueued"))
+    assert ["scheduler", "launcher"] == [seen.split()[1] for seen in old_code()]
+    sh("dpkg", "--configure", "jobqueued")
+    assert [] == old_code()
     assert_went_on(run, pid)
 
 

@@ -1,0 +1,77 @@
+"""Old code: what a process runs that an update has replaced on the disk since it started."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+_DELETED = " (deleted)"
+_STARTED = 19
+"""Of /proc/PID/stat behind the name: the start, in ticks since the boot."""
+_NO_FILES = ("/memfd:", "/dev/", "/SYSV")
+_LAUNCHER = b"/child/launcher.py"
+
+
+def replaced(pid: int, code: Iterable[Path]) -> str:
+    """One thing that a process runs and that is another by now, "" if there is none, or we may not see it.
+
+    `code` are the files, or directories of files, that Python has read for it.
+    """
+    try:
+        return next(_mapped(pid), "") or next(_newer(_started(pid), code), "")
+    except (OSError, ValueError, IndexError):
+        return ""
+
+
+def code_of(*packages: str) -> list[Path]:
+    """The files, or directories of files, that these packages are, where Python finds them now."""
+    found = (find_spec(name) for name in packages)
+    return [Path(place) for spec in found if spec for place in spec.submodule_search_locations or [str(spec.origin)]]
+
+
+def launchers(runs: Path) -> list[int]:
+    """The launchers that have their runs below this directory."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0") if entry.isdigit() else []
+        except OSError:  # it has ended
+            continue
+        if bytes(runs) in words and any(word.endswith(_LAUNCHER) for word in words) and not _is_child_of_one(entry):
+            found.append(int(entry))
+    return found
+
+
+def _is_child_of_one(pid: str) -> bool:
+    """True of a supervisor that was forked just now, and has not named itself yet."""
+    try:
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1]
+        return _LAUNCHER in Path(f"/proc/{parent}/cmdline").read_bytes()
+    except OSError:
+        return True
+
+
+def _mapped(pid: int) -> Iterator[str]:
+    """Yield programs and libraries that are executed, and gone from the disk."""
+    with open(f"/proc/{pid}/maps", errors="replace") as maps:
+        for line in maps:
+            fields = line.rstrip("\n").split(maxsplit=5)
+            path = fields[5] if len(fields) > 5 else ""
+            if "x" in fields[1] and path.endswith(_DELETED) and not path.startswith(_NO_FILES):
+                yield path.removesuffix(_DELETED)
+
+
+def _newer(instant: float, code: Iterable[Path]) -> Iterator[str]:
+    """Yield files that came to their place after an instant; their own times are those of whoever packed them."""
+    for place in code:
+        for file in (place,) if place.is_file() else place.rglob("*.py"):
+            if file.stat().st_ctime > instant:
+                yield str(file)
+
+
+def _started(pid: int) -> float:
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[_STARTED])
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
