@@ -166,9 +166,9 @@ class On(NamedTuple):
 class Job:
     """A definition: what to run, when, under which rules.  `keys.JOB_KEYS` documents the fields of the same name.
 
-    `triggers` are the compiled form of all that the clock does, `offset` (ns) is the job's own part of `spread`;
-    without `escalation` the host's counts; `file` and `line` say where it was defined; `asks_pam`: PAM may refuse it;
-    `owner`: the user who put it here, None: root.
+    `triggers` are the compiled form of all that the clock does, `offset` (ns) is its own part of `spread`; `escalation`
+    None: the host's; `file`, `line`: where it is defined; `asks_pam`: PAM may refuse it;
+    `owner`: the user who put it here, None: root. `outlasts_steps`: `catch_up`.
     """
 
     id: str
@@ -193,6 +193,7 @@ class Job:
     group: str | None = None
     groups: tuple[str, ...] | None = None
     asks_pam: bool = False
+    outlasts_steps: bool = False
     stdin: str = ""
     environment: tuple[tuple[str, str], ...] = ()
     environment_file: tuple[str, ...] = ()

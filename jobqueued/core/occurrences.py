@@ -86,6 +86,7 @@ def _come_due(turn: Turn, job: Job) -> None:
     found, following = dues(job, before.cursor, wall)
     previous = dict(zip(found, [before.previous or before.cursor, *found], strict=False))
     skips = tuple(due for due in before.skips if due > before.cursor)
+    since = state.due_times.passed_since(job, found[-1])
     state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
     state.wind(job)
     if known := state.found.get(job.id):
@@ -94,7 +95,8 @@ def _come_due(turn: Turn, job: Job) -> None:
         found = _after_pause(turn, job, found)
         if not found:
             return
-    todo = catch_up.sort_out(job, found, wall, complete=following is None or following > wall)
+    complete = following is None or following > wall
+    todo = catch_up.sort_out(job, found, wall, complete=complete, since=since)
     skip_dues(turn, job, todo.missed, "missed")
     if _blows_fuse(turn, job, sum(wall - instant <= NEW for instant in todo.run)):
         skip_dues(turn, job, todo.run, "fuse")
@@ -159,6 +161,7 @@ def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
         if state[job.id].saved.appeared > wall:  # else no file would be new until the clock is there again
             state.remember(job.id, appeared=wall)
     if abs(event.step) <= STEP_LIMIT:
+        _pass_over(turn, event.step)
         return
     for job in state.catalog:
         start, era = state.due_times.next(job.id), state[job.id].saved.era + (event.step < 0)
@@ -171,6 +174,12 @@ def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
 def slept(turn: Turn, event: events.Slept) -> None:
     """Move what durations count from with the clock; what was due meanwhile is caught up like after any gap."""
     _shift(turn, event.duration)
+    _pass_over(turn, event.duration)
+
+
+def _pass_over(turn: Turn, step: int) -> None:
+    if 0 < step <= STEP_LIMIT:
+        turn.state.due_times.pass_over(turn.now.wall - step, turn.now.wall)
 
 
 def _shift(turn: Turn, step: int) -> None:

@@ -215,7 +215,8 @@ class _Reading:
         shift = offset(values["spread"], job_id, seed) if "spread" in values else 0
         return Job(
             id=job_id, schedule=(entry.schedule,), timezone=zone, triggers=(schedule,), offset=shift,
-            at_boot=schedule.at_boot and self.host.boots, file=self.file, line=entry.line, **values,
+            at_boot=schedule.at_boot and self.host.boots, outlasts_steps=schedule.is_fixed, file=self.file,
+            line=entry.line, **values,
         )  # fmt: skip
 
     def _tell(self, line: int, message: str, severity: str = "error") -> None:

@@ -21,7 +21,9 @@ INSTANTS = 1000
 YEARS = 2
 """Years of which the days around each change of the clock are looked at, too."""
 _AROUND = timedelta(hours=26)
-_NOT_SAID = frozenset(("id", "file", "line", "triggers", "offset", "at_boot", "description", "asks_pam"))
+_NOT_SAID = frozenset(
+    ("id", "file", "line", "triggers", "offset", "at_boot", "description", "asks_pam", "outlasts_steps")
+)
 """Fields in which both may differ: their names, what follows from these, and what is compared otherwise."""
 
 

@@ -14,18 +14,20 @@ class Sorted(NamedTuple):
     missed: list[int]
 
 
-def sort_out(job: Job, dues: list[int], wall: int, *, complete: bool) -> Sorted:
+def sort_out(job: Job, dues: list[int], wall: int, *, complete: bool, since: int | None = None) -> Sorted:
     """Let run what is at most `grace` late, and of older ones what `catch_up` says, inside `catch_up_window`.
 
     `latest` means one run for the whole gap, so it catches nothing up where a fresh one runs anyway.  `complete` False:
-    later due times follow in another call, so the latest is not among these.
+    later due times follow in another call, so the latest is not among these.  `since`: what is due later than that was
+    passed over by a step of the clock, and of that the latest runs even where `catch_up` is `none`.
     """
     fresh = [due for due in dues if wall - due <= job.grace]
     late = [due for due in dues if wall - due > job.grace]
     inside = [due for due in late if wall - due <= job.catch_up_window]
     match job.catch_up:
         case CatchUp.NONE:
-            caught = []
+            passed = [due for due in late if since is not None and due > since]
+            caught = passed[-1:] if complete and not fresh else []
         case CatchUp.LATEST:
             caught = inside[-1:] if complete and not fresh else []
         case CatchUp.ALL:

@@ -14,6 +14,7 @@ class DueTimes:
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, str]] = []
         self._next: dict[str, tuple[int, int]] = {}
+        self._passed_over = 0, 0
 
     def set(self, job: Job, cursor: int) -> None:
         """The next start is that of the first occurrence after `cursor`."""
@@ -24,6 +25,16 @@ class DueTimes:
         entry = self._next[job.id] = due + job.offset, -job.priority
         heappush(self._heap, (*entry, job.id))
         self._tidy()
+
+    def pass_over(self, since: int, to: int) -> None:
+        """Note that the clock went from one instant to another at once; a passage right before is a part of it."""
+        before, end = self._passed_over
+        self._passed_over = before if since <= end < to else since, to
+
+    def passed_since(self, job: Job, due: int) -> int | None:
+        """Since when the clock went over the start for `due` of a job that outlasts that; None: it did not."""
+        since, to = self._passed_over
+        return since - job.offset if job.outlasts_steps and since < due + job.offset <= to else None
 
     def clear(self, job: str) -> None:
         """The clock does not start this job any more."""

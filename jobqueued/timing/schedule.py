@@ -75,6 +75,11 @@ class Schedule:
         return drawn_texts
 
     @property
+    def is_fixed(self) -> bool:
+        """True unless it is a wildcard job, whose minute or hour field starts with ``*``, or due by no clock."""
+        return not (self._pattern.wild or self.at_boot)
+
+    @property
     def in_numbers(self) -> str:
         """The five fields, with the number that each `H` stands for; "" of `@reboot`."""
         return " ".join(self._drawn_texts(fields(self.expression))) if not self.at_boot else ""

@@ -11,7 +11,7 @@ from jobqueued.accounts import Account
 from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.scheduler import LAUNCHES_A_TURN
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, Run, RunId, RunState, to_text
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, Now, Run, RunId, RunState, to_text
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from tests.support.world import MIDNIGHT, World, ended, job
@@ -383,6 +383,56 @@ def test_a_small_clock_step_is_a_gap_like_any_other() -> None:
     assert [run for run, _ in world.launched] == ["a@2"]
     world.pass_time(1800)
     assert world.covered("a")[-1] == "01:30"
+
+
+FIXED = job("fixed", "10,40 0-23 * * *", catch_up=CatchUp.NONE, outlasts_steps=True)
+PLAIN = job("plain", "10,40 0-23 * * *", catch_up=CatchUp.NONE)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "covered"),
+    [
+        (5, []),
+        (15, ["00:10"]),
+        (40, ["00:10 missed", "00:40"]),
+        (120, ["00:10…01:10 missed ×3", "01:40"]),
+        (180, ["00:10…02:10 missed ×5", "02:40"]),
+    ],
+)
+@pytest.mark.parametrize("how", ["step", "two steps", "sleep"])
+def test_what_a_step_passes_over(minutes: int, covered: list[str], how: str) -> None:
+    """Of a job that outlasts it the latest start is made good, as by Debian's cron; of others none that is older."""
+    world = World(FIXED, PLAIN)
+    if how == "sleep":
+        world.now = Now(world.now.wall + minutes * MINUTE, world.now.mono)
+        world.happen(events.Slept(minutes * MINUTE))
+    for _ in range(("sleep", "step", "two steps").index(how)):
+        world.step_clock(minutes * 60 / (1 + (how == "two steps")))
+    world.happen(events.Woke())
+    assert covered == world.covered("fixed")
+    assert minutes == 40 or "plain" not in {run.partition("@")[0] for run, _ in world.launched}
+
+
+def test_what_is_no_step() -> None:
+    """More than 3 h is a correction of the clock; a sleep of more is a time like one without a daemon."""
+    world = World(FIXED)
+    world.step_clock(181 * 60)
+    world.happen(events.Woke())
+    assert ["00:10 clock"] == world.covered("fixed")
+    world = World(FIXED)
+    world.now = Now(world.now.wall + 181 * MINUTE, world.now.mono)
+    world.happen(events.Slept(181 * MINUTE), events.Woke())
+    assert ["00:10…02:40 missed ×6"] == world.covered("fixed")
+
+
+def test_what_a_time_without_a_daemon_passes_over() -> None:
+    """It is not made good, as cron does not; nor what was passed over before it."""
+    world = World(FIXED)
+    world.step_clock(5 * 60)
+    world.pass_time(3600, scheduler=False)
+    world.boot()
+    world.happen(events.Woke())
+    assert ["00:10…00:40 missed ×2"] == world.covered("fixed")
 
 
 def test_a_skip_covers_nothing_beyond_a_correction() -> None:

@@ -40,7 +40,10 @@ def test_a_line_becomes_what_cron_would_do() -> None:
     assert (job.user, job.command, job.stdin, job.shell) == ("alice", "cat > x", "hello\n", "/bin/sh")
     assert (job.schedule, job.timezone, job.dst) == (("*/5 1 * * *",), "Europe/Berlin", "cron")
     assert (job.catch_up, job.leave_children, job.timeout, job.retries) == (CatchUp.NONE, True, None, 0)
-    assert job.concurrency == 1000
+    assert (job.concurrency, job.outlasts_steps) == (1000, False)
+    assert [False, False, False, True] == [
+        job.outlasts_steps for job in jobs_of("* 1 * * * a\n0 * * * * b\n@reboot c\n@daily d\n")
+    ]
     assert job.environment == (("PATH", "/usr/bin:/bin"),)
     assert job.notify == Notify(("output",), ("alice",), remind=None)
     assert (job.file, job.line, job.working_directory) == ("f", 1, None)
