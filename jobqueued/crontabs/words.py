@@ -29,15 +29,15 @@ def assignment(text: str) -> tuple[str, str] | None:
 def split_command(text: str) -> tuple[str, str | None]:
     """A command, and its standard input: what is behind the first ``%``, each further one a new line; None: no ``%``.
 
-    ``\\%`` is a plain character.  In the command a backslash before a backslash takes its meaning away, in the input
-    it does not, as in do_command.c.
+    ``\\%`` is a plain character.  In the command ``\\\\`` is one backslash (cronie leaves both), in the input two, as in
+    Debian's do_command.c.
     """
     command, behind = [], 0
     for found in _PERCENT.finditer(text):
         if found[0] == "%":
             command.append(text[behind : found.start()])
             return "".join(command), _input(text[found.end() :])
-        if found[0] == "\\%":
+        if found[0] in ("\\%", "\\\\"):
             command.append(text[behind : found.start()])
             behind = found.start() + 1
     return "".join([*command, text[behind:]]), None

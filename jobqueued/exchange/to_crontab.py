@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
@@ -27,6 +28,7 @@ _EVEN = (1, 3, 5, 15)
 """Minutes between starts that fall on the same minutes of the hour in each zone."""
 _UNSET = {"SHELL": "/bin/sh", "PATH": None, "MAILTO": None, "MAILFROM": ""}
 """The variables that a line needs above it, as they are at the begin of a table."""
+_ESCAPED = re.compile(r"(\\*)%|\\{2,}")
 _HEAD = "By jobqueuectl export --crontab, in the form of /etc/cron.d: minute hour day month weekday user command."
 _WAYS = (
     "cron starts a job although its last run goes on, runs nothing later that it missed, and leaves alone what a "
@@ -112,11 +114,11 @@ def _lines(job: Job, user: str) -> tuple[list[str], list[str]]:
     except _Unsaid as error:
         return [], [str(error)]
     for when in _times(job, wrong):
-        line = f"{when} {job.user or user} {command}{stdin}"
+        line = f"{when} {job.user or user} {_escaped(command)}{stdin}"
         if _is_read(line, when, job.user or user, command, job.stdin):
             lines.append(line)
         else:
-            wrong.append("its command has something that no crontab can say, such as a backslash before %")
+            wrong.append("it has something that no crontab can say, such as a backslash before % in its `stdin`")
             break
     if not lines and not wrong:
         wrong.append("it has no time at which the clock starts it")
@@ -165,7 +167,12 @@ def _command(job: Job) -> str:
     whole = "; ".join([*before, text.strip(" \t")])
     if "\n" in whole:
         raise _Unsaid("its command has several lines; a script that has them could be called")
-    return whole.replace("%", "\\%")
+    return whole
+
+
+def _escaped(command: str) -> str:
+    """A command as it stands in a line, where a backslash is one before whatever is neither that nor ``%``."""
+    return _ESCAPED.sub(lambda found: found[1] * 2 + "\\%" if found[0].endswith("%") else found[0] * 2, command)
 
 
 def _stdin(job: Job) -> str:
@@ -179,7 +186,7 @@ def _stdin(job: Job) -> str:
 def _is_read(line: str, when: str, user: str, command: str, stdin: str) -> bool:
     """Tell whether cron reads from a line what was meant with it."""
     items = read(f"{line}\n".encode(errors="surrogateescape"), Form.SYSTEM)
-    meant = (when, user, command.replace("\\%", "%"), stdin)
+    meant = (when, user, command, stdin)
     return [meant] == [
         (item.schedule, item.user, item.command, item.stdin or "") for item in items if isinstance(item, Entry)
     ]

@@ -52,9 +52,11 @@ def test_an_assignment_is_read_as_load_env_does(text: str, expected: tuple[str, 
         ("cat%%", "cat", "\n"),
         ("date +\\%F", "date +%F", None),
         ("cat %a\\%b\\c", "cat ", "a%b\\c\n"),
-        ("a\\\\%b", "a\\\\", "b\n"),
+        ("a\\\\%b", "a\\", "b\n"),
+        ("1 a\\\\b c\\\\%d e\\%f g\\h i\\\\\\%j", "1 a\\b c\\", "d e%f g\\h i\\\\%j\n"),
+        ("\\\\\\\\x", "\\\\x", None),
         ("a%b\\\\%c", "a", "b\\%c\n"),
-        ("a\\b\\\\\\%", "a\\b\\\\%", None),
+        ("a\\b\\\\\\%", "a\\b\\%", None),
         ("a\\", "a\\", None),
         ("", "", None),
     ],
@@ -69,7 +71,7 @@ def as_in_do_command(text: str) -> tuple[str, str | None]:
     command, escaped, rest = "", False, iter(text)
     for character in rest:
         if escaped:
-            command = command[:-1] + character if character == "%" else command + character
+            command = command[:-1] + character if character in "\\%" else command + character
             escaped = False
         elif character == "%":
             break

@@ -85,11 +85,22 @@ def test_what_cron_cannot_say_is_told_and_stands_above_the_line(keys: str, said:
     assert f"# not said here: {said}" in found.text
 
 
-@pytest.mark.parametrize("command", ["a\\\\%b", "a\\nb", "-n x"])
+@pytest.mark.parametrize("command", ["a\\nb", "-n x"])
 def test_a_command_that_no_crontab_can_hold_has_no_line(command: str) -> None:
-    """A backslash before %, several lines, what cronie takes for an option."""
+    """Several lines, what cronie takes for an option."""
     found = exported(f'command: "{command}", schedule: "@daily"')
     assert (["a"], ()) == (found.left_out, back(found.text))
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [(r"a\b%", r"a\b\%"), (r"a\\b\c", r"a\\\\b\c"), (r"\%\\%", r"\\\%\\\\\%"), ("a\\", "a\\")],
+)
+def test_backslashes_are_written_as_cron_reads_them(command: str, line: str) -> None:
+    """Two are one to Debian's cron, and one before a percent sign takes its meaning away."""
+    found = crontab_of([Job(id="a", command=command, at_boot=True)], "UTC", "root")
+    assert f"@reboot root {line}" in found.text.splitlines()
+    assert [command] == [job.command for job in back(found.text)]
 
 
 def test_a_hashed_time_is_the_number_that_it_stands_for() -> None:
