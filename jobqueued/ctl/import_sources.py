@@ -94,7 +94,7 @@ def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | F
         place = places.get(file.absolute().parent)
         if wish.kind is None and place is not None and place.reads(file.name):
             yield _read(file.absolute(), place, paths)
-        elif wish.kind is Kind.AT:
+        elif wish.kind is Kind.AT or (wish.kind is None and file.absolute().parent == paths.host / _AT_JOBS):
             yield _at_job(file)
         elif wish.kind is Kind.TIMER or (wish.kind is None and file.suffix == ".timer"):
             yield _timer(file)

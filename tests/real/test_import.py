@@ -303,7 +303,7 @@ def test_a_job_of_at_that_names_another_user_is_not_imported(root: Path, run_imp
     job = root / "var/spool/cron/atjobs/a0000701e3d5a0"
     job.parent.mkdir()
     job.write_text("#!/bin/sh\n# atrun uid=54321 gid=0\n# mail root 0\nx\n")
-    done = run_import("--write")
+    done = run_import("--write", str(job))
     assert (2, True) == (done.exit_code, f"{job}: found the number of another user in it" in done.stderr)
     assert "at-a0000701e3d5a0.yaml" not in content(root / "jobqueue.d")
 
