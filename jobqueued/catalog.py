@@ -75,14 +75,18 @@ class Catalog:
         """The jobs that run as a user or with a group, by id."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._accounts.get(account, ())))
 
-    def of_owner(self, owner: Owner | None) -> tuple[Job, ...]:limited(self) -> list[Job]:
-        """The jobs of a user,with `resource_limits`, by id."""
-        return tuple(self._jobs[job_id][self._jobs[job_id] for job_id in sorted(self._owned.get(owner, ()))) if owner else ()
+    def of_owner(self, owner: Owner | None) -> tuple[Job, ...]:
+        """The jobs of a user, by id."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._owned.get(owner, ()))) if owner else ()
+
+    def limited(self) -> list[Job]:
+        """The jobs with `resource_limits`, by id."""
+        return [self._jobs[job_id] for job_id in sorted(self._limited)]
 
     @property
     def owned(self) -> int:
         """The number of jobs of users."""
-        return sum(map(len, self._owned.values()))sorted(self._limited)]
+        return sum(map(len, self._owned.values()))
 
     def dependents(self, job_id: str) -> tuple[str, ...]:
         """The ids of the jobs that depend on a job, there or not."""
@@ -268,7 +272,8 @@ class Catalog:
         if job.owner is not None:
             self._owned[job.owner].discard(job.id)
             if not self._owned[job.owner]:
-                del self._owned[job.owner]self._limited.discard(job.id)
+                del self._owned[job.owner]
+        self._limited.discard(job.id)
         for account in accounts(job):
             self._accounts[account].discard(job.id)
         for name in job.dependencies:

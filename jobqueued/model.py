@@ -167,8 +167,7 @@ class Job:
     """A definition: what to run, when, under which rules.  `keys.JOB_KEYS` documents the fields of the same name.
 
     `triggers` are the compiled form of all that the clock does, `offset` (ns) is its own part of `spread`; `escalation`
-    None: the host's; `file`, `line`: where it is defined; `asks_pam`: PAM may refuse it;
-    `owner`: the user who put it here, None: root. `outlasts_steps`: `catch_up`.
+    None: the host's; `owner` None: root; `asks_pam`: PAM may refuse it; `outlasts_steps`: `catch_up`; `file`, `line`.
     """
 
     id: str

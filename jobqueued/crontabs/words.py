@@ -29,8 +29,8 @@ def assignment(text: str) -> tuple[str, str] | None:
 def split_command(text: str) -> tuple[str, str | None]:
     """A command, and its standard input: what is behind the first ``%``, each further one a new line; None: no ``%``.
 
-    ``\\%`` is a plain character.  In the command ``\\\\`` is one backslash (cronie leaves both), in the input two, as in
-    Debian's do_command.c.
+    ``\\%`` is a plain character.  In the command ``\\\\`` is one backslash (cronie leaves both), in the input two, as
+    in Debian's do_command.c.
     """
     command, behind = [], 0
     for found in _PERCENT.finditer(text):

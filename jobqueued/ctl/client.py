@@ -42,7 +42,7 @@ class Unreachable(click.ClickException):
     exit_code = 2
 
     def __init__(self, seen: str, remedy: str = "", *, is_down: bool = False) -> None:
-        """`is_down`: nobody listens."""it is sure that no daemon runs."""
+        """`is_down`: it is sure that no daemon runs."""
         super().__init__(f"{seen}; {remedy}" if remedy else seen)
         self.seen, self.remedy, self.is_down = seen, remedy, is_down
 
@@ -125,10 +125,8 @@ class Call:
             yield
         except (OSError, MessageError) as error:
             cause, remedy = _cause(error, self._control)
-            seen =  = f"cannot reach the daemon at {printable(str(self._control))}: {cause}"
-            raise Unreachable(
-                seen,Unreachable(seen, remedy, is_down=isinstance(error, FileNotFoundError | ConnectionRefusedError)
-            )_NOT_THERE)) from None
+            seen = f"cannot reach the daemon at {printable(str(self._control))}: {cause}"
+            raise Unreachable(seen, remedy, is_down=isinstance(error, _NOT_THERE)) from None
 
 
 class Stream(Call):
