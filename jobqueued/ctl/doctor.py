@@ -19,7 +19,7 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl import client
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.job_files import read_files, settings_of, user_of_daemon
-from jobqueued.ctl.old_code import code_of, launchers, replaced
+from jobqueued.ctl.old_code import code_of, launchers, listener, replaced
 from jobqueued.ctl.terminal import json_option, print_json, print_table, styled
 from jobqueued.instance import Instance
 from jobqueued.paths import Paths
@@ -104,7 +104,8 @@ def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
     if status["held_by"] is not None:
         seen = f"on hold by {status['held_by']}: nothing new starts"
         yield Finding("queue", _WARNING, seen, "jobqueuectl release")
-    yield from _code(instance, status["pid"])
+    if status["pid"] == listener(paths.control):  # it is not in a container
+        yield from _code(instance, status["pid"])
 
 
 def _code(instance: Instance, daemon: int) -> Iterator[Finding]:

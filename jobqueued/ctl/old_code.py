@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+
+from jobqueued.child import unix_socket
 
 _DELETED = " (deleted)"
 _STARTED = 19
@@ -30,6 +34,17 @@ def code_of(*packages: str) -> list[Path]:
     """The files, or directories of files, that these packages are, where Python finds them now."""
     found = (find_spec(name) for name in packages)
     return [Path(place) for spec in found if spec for place in spec.submodule_search_locations or [str(spec.origin)]]
+
+
+def listener(path: Path) -> int:
+    """The process that listens on a socket, by the number that it has here; 0: none that we can see."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+            unix_socket.connect(peer, str(path))
+            pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    except OSError:
+        return 0
+    return int(pid)
 
 
 def launchers(runs: Path) -> list[int]:
