@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from jobqueued.ctl.job_files import STANDARD_INPUT, read_files, user_of_daemon
 from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.exchange import proof
 from jobqueued.exchange.disabling import disabled
-from jobqueued.exchange.draft import SAID, Source, name_of_file
+from jobqueued.exchange.draft import SAID, Draft, Source, name_of_file
 from jobqueued.exchange.job_file import text_of
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.paths import Paths
@@ -120,8 +121,34 @@ def _plans(paths: Paths, files: tuple[Path, ...], wish: Wish) -> tuple[list[Plan
     others = [job.id for job in read_files(paths, (paths.jobs,)).jobs if Path(job.file) not in targets]
     sources = import_sources.sources(found, config, wish, set(others))
     now = datetime.now(UTC).replace(microsecond=0)
-    plans = [_plan(*each, config.timezone, now) for each in zip(found, sources, targets, strict=True)]
+    with _compared(sum(len(source.drafts) for source in sources)) as told:
+        plans = [_plan(*each, config.timezone, now, told) for each in zip(found, sources, targets, strict=True)]
     return plans, [each for each in read if not isinstance(each, Found)]
+
+
+_MANY = 100
+"""Jobs whose comparison takes a second."""
+Told = Callable[[list[Draft]], Iterable[Draft]]
+
+
+@contextlib.contextmanager
+def _compared(jobs: int) -> Iterator[Told]:
+    """Show on a terminal how many of the jobs are compared: each takes some 10 ms."""
+    if jobs < _MANY or not _is_at_terminal():
+        yield lambda drafts: drafts
+        return
+    with click.progressbar(length=jobs, label="Comparing with the source", file=sys.stderr) as bar:
+
+        def told(drafts: list[Draft]) -> Iterator[Draft]:
+            for draft in drafts:
+                yield draft
+                bar.update(1)
+
+        yield told
+
+
+def _is_at_terminal() -> bool:
+    return sys.stderr.isatty()
 
 
 def _target(found: Found) -> str:
@@ -134,7 +161,7 @@ def _target(found: Found) -> str:
     return found.name
 
 
-def _plan(found: Found, source: Source, target: Path, timezone: str, now: datetime) -> Plan:
+def _plan(found: Found, source: Source, target: Path, timezone: str, now: datetime, told: Told) -> Plan:
     """The job file of a source, read back and compared."""
     where = "standard input" if found.path == STANDARD_INPUT else printable(str(found.path))
     text = text_of(source.drafts, f"From {where}, by jobqueuectl import.", source.head, source.tail)
@@ -147,7 +174,7 @@ def _plan(found: Found, source: Source, target: Path, timezone: str, now: dateti
     ]
     is_good = not source.drafts or not any(problem.severity == "error" for problem in wrong)
     if source.drafts and is_good:
-        own += proof.problems(source.file, proof.check(source.drafts, jobs, now))
+        own += proof.problems(source.file, proof.check(told(source.drafts), jobs, now))
     return Plan(found, source, target, text, _content(target), [*source.problems, *own], is_good)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -27,7 +27,7 @@ _NOT_SAID = frozenset(
 """Fields in which both may differ: their names, what follows from these, and what is compared otherwise."""
 
 
-def check(drafts: Sequence[Draft], jobs: Iterable[Job], now: datetime) -> Iterator[tuple[Draft, str]]:
+def check(drafts: Iterable[Draft], jobs: Iterable[Job], now: datetime) -> Iterator[tuple[Draft, str]]:
     """Yield what in jobs that were read back differs from what their drafts mean."""
     found = {job.id: job for job in jobs}
     for draft in drafts:

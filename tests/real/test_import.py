@@ -321,3 +321,17 @@ def test_a_table_that_cannot_be_replaced_stays_and_nothing_else_does(
     table = root / "etc/cron.d/backup"
     assert (2, TABLE, ["backup"]) == (done.exit_code, table.read_text(), os.listdir(table.parent))
     assert f"{table}: not changed: Operation not permitted; its jobs are in both places now" in done.stderr
+
+
+def test_at_a_terminal_a_long_comparison_tells_how_far_it_is(
+    root: Path, run_import: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in a pipe, and not for a few jobs."""
+    (root / "many").write_text("".join(f"{n % 60} 1 1 1 * x{n}\n" for n in range(120)))
+    words = ("--kind", "user", "--user", "root")
+    assert "Comparing" not in run_import(*words, str(root / "many")).stderr
+    monkeypatch.setattr(import_jobs, "_is_at_terminal", lambda: True)
+    shown = run_import(*words, str(root / "many"))
+    assert (0, True) == (shown.exit_code, "Comparing with the source" in shown.stderr)
+    (root / "few").write_text("1 1 1 1 * x\n")
+    assert "Comparing" not in run_import(*words, str(root / "few")).stderr
