@@ -198,7 +198,7 @@ def test_a_table_that_only_boots_has_no_instant(tmp_path: Path) -> None:
 
 def test_programs_call_it_as_they_call_crons(tmp_path: Path) -> None:
     """A here-document; a pipe from its own list, as Perl's Config::Crontab and many an installer have it; a file, and
-    the list once more, as backintime does it."""
+    the list once more, as backintime does it; a user's table by -u from a file, as Ansible and python-crontab do it."""
     (tmp_path / "jobqueued.yaml").write_text("cron: {live: true}\n")
     (tmp_path / "crontab").write_text(
         f"#!{sys.executable}\nimport sys\nfrom jobqueued.ctl.crontab import main\n\nsys.exit(main())\n"
@@ -211,13 +211,19 @@ END
 (crontab -l 2>/dev/null; echo '2 2 * * * two') | crontab -
 crontab -l | grep -v one | crontab -
 crontab -l >old && sed 's/$/ #Back In Time/' old >new && crontab new && crontab -l
+me=$(id -un)
+crontab -u $me -l >managed && printf '#Ansible: x\\n*/5 * * * * x\\n' >>managed && crontab -u $me managed
+crontab -u $me -l; crontab -u $me -r
+crontab -u $me -l 2>&1 || crontab -l >/dev/null 2>&1 || echo "status $?"
 """
     told = subprocess.run(
         ["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(REPO),
              "JOBQUEUE_ROOT": str(tmp_path)},
     )  # fmt: skip
-    assert (0, "2 2 * * * two #Back In Time\n", "") == (told.returncode, told.stdout, told.stderr)
+    one = "2 2 * * * two #Back In Time\n"
+    listed = f"{one}{one}#Ansible: x\n*/5 * * * * x\nno crontab for {ME.pw_name}\nstatus 1\n"
+    assert (0, listed, "") == (told.returncode, told.stdout, told.stderr)
 
 
 # ── what syslog is told ──
