@@ -122,7 +122,9 @@ def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
     problems = [Problem(**problem) for problem in status["problems"]]
     if all(problem.file != str(paths.config) for problem in problems):  # it may be that we are told of none
         problems += settings_of(paths)[1]
-    problems += filter(_is_of_notices, read_files(paths, (paths.jobs,)).problems)  # at which the daemon does not look
+    known = {str(problem) for problem in problems}
+    of_notices = filter(_is_of_notices, read_files(paths, (paths.jobs,)).problems)  # most of which only we look for
+    problems += [problem for problem in of_notices if str(problem) not in known]
     yield from _problems(paths, problems)
     try:
         rows = ask(paths.control, "List")["jobs"]

@@ -718,7 +718,7 @@ def test_a_launcher_that_hangs_is_told(host: Host, tmp_path: Path) -> None:
     os.kill(launcher, signal.SIGSTOP)
     runs = [host.run("a"), host.run("b")]
     (told,) = wait_for(lambda: host.said("trouble"))
-    assert told["message"].startswith("no answer from the launcher for 1 s; 2 runs are waiting to start; see: ")
+    assert told["message"].startswith("no answer from the launcher for 1 s; 2 runs are waiting to start; see ")
     os.kill(launcher, signal.SIGCONT)
     assert [host.wait(run)["exit_code"] for run in runs] == [3, 4]
     assert [entry["message"] for entry in host.said("recovered")] == ["the launcher answers again"]
