@@ -5,15 +5,12 @@ With JOBQUEUED_INSTALLED in the environment it is there already: debian/tests ha
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.vm import FAILURES, LIVE, long_run, sh
-
-BOOT = int(os.environ.get("VM_BOOT", "1"))
+from tests.system.vm import BOOT, FAILURES, LIVE, long_run, sh
 
 
 def pytest_configure(config: pytest.Config) -> None:

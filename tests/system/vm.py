@@ -21,6 +21,8 @@ jobs:
       exit 7
 """
 """A job file whose run ends, with exit code 7, when LIVE/go appears."""
+BOOT = int(os.environ.get("VM_BOOT", "1"))
+"""Which boot of the machine this is."""
 FAILURES: list[str] = []
 """Tests of this boot that have failed."""
 DEADLINE = 120.0 if "vm-run=tcg" in Path("/proc/cmdline").read_text() else 60.0
@@ -34,12 +36,12 @@ def sh(*command: str) -> str:
     return done.stdout
 
 
-def until(what: str, condition: Callable[[], T]) -> T:
-    """Wait for a condition, and return what it found."""
+def until(what: str, condition: Callable[[], T], pause: float = 0.05) -> T:
+    """Wait for a condition, which is looked at after each pause, and return what it found."""
     end = time.monotonic() + DEADLINE
     while not (found := condition()):
         assert time.monotonic() < end, f"not within {DEADLINE:g} s: {what}"
-        time.sleep(0.05)
+        time.sleep(pause)
     return found
 
 
