@@ -72,7 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"jobqueued {__version__}")
     instance = parser.add_mutually_exclusive_group()
     instance.add_argument(
-        "--root", type=Path, metavar="D", help="use D/jobqueued.yaml, D/jobqueue.d, D/state, D/run and D/logs"
+        "--root",
+        type=Path,
+        metavar="D",
+        help="use D/jobqueued.yaml, D/jobqueue.d, D/state, D/run and D/logs, and what D/run, D/usr/local/lib and"
+        " D/usr/lib have of the first two",
     )
     instance.add_argument(
         "--user", action="store_true",
@@ -146,11 +150,13 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     except NoPlace as why:
         raise CannotStart(str(why)) from None
     log = Log(options.log)
-    config, problems = read_settings(paths.config, os.geteuid(), of_user=paths.runtime is not None)
+    config, problems = read_settings(
+        paths.config, os.geteuid(), paths.more_config, of_user=paths.runtime is not None
+    )  # fmt: skip
     for problem in problems:
-        log.say("problem", text=str(problem), file=str(paths.config))
-    if any(problem.severity == "error" for problem in problems):
-        raise CannotStart(f"{paths.config} has errors; fix those named above, or remove the file to use the defaults")
+        log.say("problem", text=str(problem), file=problem.file)
+    if file := next((problem.file for problem in problems if problem.severity == "error"), ""):
+        raise CannotStart(f"{file} has errors; fix those named above, or remove the file to use the defaults")
     os.umask(0o077 if paths.runtime else 0o022)
     _make_directories(paths, config.operators)
     os.umask(0o027)  # state.db holds commands and output

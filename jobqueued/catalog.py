@@ -197,8 +197,10 @@ class Catalog:
             members = {*group}
             closing = {fresh[name].file: fresh[name] for name in group if edges.get(name, set()) & members}
             for file in closing if all_of_them else [max(closing)] if closing else []:
-                way = told(way_back(closing[file].id, members, after))
-                problem = Problem(file, closing[file].line, 0, "", f"found a circle: {way}; accepted: {_NO_CIRCLE}")
+                job = closing[file]
+                way = told(way_back(job.id, members, after))
+                message = f"found a circle: {way}; accepted: {_NO_CIRCLE}"
+                problem = Problem(written_in(job), job.line, 0, "", message)
                 found.setdefault(file, []).append(problem)
         return found
 
@@ -222,10 +224,10 @@ class Catalog:
             for job in jobs:
                 holder = holders[job.id]
                 if holder.file != file:
-                    where = f"{holder.file}:{holder.line}"
+                    where = f"{written_in(holder)}:{holder.line}"
                     message = f"found the id {job.id!r}; accepted: an id that no other file has ({where} has it)"
                     conflict = found.setdefault(file, _Conflict([], set()))
-                    conflict.problems.append(Problem(file, job.line, 0, "", message))
+                    conflict.problems.append(Problem(written_in(job), job.line, 0, "", message))
                     conflict.holders.add(holder.file)
         return found
 
@@ -284,12 +286,17 @@ class Catalog:
                 self._patterns.pop(on.name, None)
 
 
+def written_in(job: Job) -> str:
+    """The path of the file that has a job at its `line`: its job file, or what is merged into that."""
+    return job.origin or job.file
+
+
 def awaited(job: Job) -> tuple[str, ...]:
     """The ids of the jobs whose runs a job waits for, or is made due by; a pattern names none."""
     return (*job.dependencies, *(on.name for on in job.on if on.kind == "job"))
 
 
-_PLACE_AND_COMPILED = {"file", "line", "triggers"}
+_PLACE_AND_COMPILED = {"file", "line", "origin", "drop_ins", "triggers"}
 _definition = attrgetter(*(field.name for field in fields(Job) if field.name not in _PLACE_AND_COMPILED))
 
 

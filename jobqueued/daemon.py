@@ -77,7 +77,7 @@ def _watches(paths: Paths, config: Settings, store: Store, *, of_cron: bool) -> 
     kept, scripts = store.files(), Scripts() if of_cron else None
     boots = not store.is_new or time.clock_gettime(time.CLOCK_BOOTTIME) < JUST_BOOTED
     tables = [] if scripts is None else cron_tables.watches(paths, config, kept, scripts, boots=boots)
-    return Watches([Watch(paths.jobs, read, kept), *tables], scripts)
+    return Watches([Watch(paths.jobs, read, kept, below=paths.more_jobs), *tables], scripts)
 
 
 def _freeze() -> None:

@@ -14,10 +14,14 @@ from jobqueued.saved import Hold
 
 @dataclass(frozen=True, slots=True)
 class JobsRead:
-    """A job file was read and accepted as a whole; its jobs replace those it had before."""
+    """A job file was read and accepted as a whole; its jobs replace those it had before.
+
+    `place` is the path of the file, where that is not the name that it has in the first of the directories.
+    """
 
     file: str
     jobs: tuple[Job, ...]
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,7 @@ UNBOUNDED = 1 << 62  # more than there will ever be
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
 RECORD_VERSION = 1
 HIDDEN = "***"  # a secret, as those are told it who may know no more
-CommandLine = str | tuple[str, ...]
-"""A text for the shell, or a program and its arguments."""
+CommandLine = str | tuple[str, ...]  # a text for the shell, or a program and its arguments
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
@@ -88,8 +87,7 @@ class RunState(StrEnum):
 
 
 LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
-PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})
-"""Not ended, and without a live attempt."""
+PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})  # not ended, and without a live attempt
 FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST})
 """The ends that need attention."""
 
@@ -166,8 +164,8 @@ class On(NamedTuple):
 class Job:
     """A definition: what to run, when, under which rules.  `keys.JOB_KEYS` documents the fields of the same name.
 
-    `triggers` are the compiled form of all that the clock does, `offset` (ns) is its own part of `spread`; `escalation`
-    None: the host's; `owner` None: root; `asks_pam`: PAM may refuse it; `outlasts_steps`: `catch_up`; `file`, `line`.
+    `triggers`: all that the clock does, compiled; `offset` (ns): its part of `spread`; `escalation`, `owner` None: the
+    host's; `asks_pam`: PAM may refuse it; `outlasts_steps`: `catch_up`; `line` of `origin`, else of `file` (drop_ins).
     """
 
     id: str
@@ -248,6 +246,8 @@ class Job:
     metadata: dict[str, Any] | None = None
     file: str = ""
     line: int = 0
+    origin: str = ""
+    drop_ins: tuple[str, ...] = ()
 
     def told(self, command: CommandLine | None) -> CommandLine | None:
         """A command of it as records and other users have it: with ``***`` for each word of `redact`."""

@@ -8,12 +8,16 @@ import stat
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from jobqueued.child import atomic_file
 from jobqueued.child.journald import ADDRESS
 from jobqueued.child.trust import check_path, check_status, name_of, quoted
 
 _LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 << 16
+_LAYERED = ("config", "jobs")
+_BELOW = ("run", "usr/local/lib", "usr/lib")
+"""The directories in which packages and others have what /etc overrides, as systemd.unit(5) and others have it."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -36,19 +40,28 @@ class Paths:
     """The directory below which cron has its tables: the host's root."""
     runtime: Path | None = None
     """Of a user's own instance, $XDG_RUNTIME_DIR; None: of another."""
+    more_config: tuple[Path, ...] = ()
+    """The places of the settings that `config` comes before, the first one first."""
+    more_jobs: tuple[Path, ...] = ()
+    """The directories of job files that `jobs` comes before."""
 
     @classmethod
     def system(cls) -> Paths:
         """Those of the system's own daemon."""
         state, logs = Path("/var/lib/jobqueue"), Path("/var/log/jobqueue")
         run, journal = Path("/run/jobqueue"), Path(ADDRESS)
-        return cls(Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, run, logs, journal)
+        return cls(
+            Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, run, logs, journal, **_below(Path("/"))
+        )  # fmt: skip
 
     @classmethod
     def under(cls, root: Path) -> Paths:
         """Paths in one directory, as ``--root`` has it; so nothing goes to the host's journal."""
         state, logs = root / "state", root / "logs"
-        return cls(root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal", root)
+        return cls(
+            root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal", root,
+            **_below(root),
+        )  # fmt: skip
 
     @classmethod
     def user(cls, environ: Mapping[str, str] = os.environ) -> Paths:
@@ -71,9 +84,29 @@ class Paths:
 
     @classmethod
     def chosen(cls, root: Path | None, *, user: bool = False, **options: Path | None) -> Paths:
-        """Those under `root`, the `user`'s own (NoPlace), or the system's, each replaced by the option of its name."""
+        """Those under `root`, the `user`'s own (NoPlace), or the system's, each replaced by the option of its name.
+
+        An option is a place of its own: there is none that it comes before.
+        """
         base = cls.user() if user else cls.system() if root is None else cls.under(root.absolute())
-        return replace(base, **{name: path.absolute() for name, path in options.items() if path is not None})
+        given: dict[str, Any] = {name: path.absolute() for name, path in options.items() if path is not None}
+        given |= {f"more_{name}": () for name in _LAYERED if name in given}
+        return replace(base, **given)
+
+    @property
+    def job_directories(self) -> tuple[Path, ...]:
+        """The directories of job files, the one first whose files count before all others."""
+        return self.jobs, *self.more_jobs
+
+    @property
+    def config_files(self) -> tuple[Path, ...]:
+        """The places of the settings, the one first that counts before all others."""
+        return self.config, *self.more_config
+
+    def has_settings(self, file: str) -> bool:
+        """True if a file is that of the settings, or a drop-in of it, wherever."""
+        places = [str(place) for place in self.config_files]
+        return file in places or os.path.dirname(file) in [f"{place}.d" for place in places]
 
     @property
     def crontabs(self) -> tuple[Path, Path, Path]:
@@ -108,7 +141,9 @@ class Paths:
     def leave(self) -> None:
         """Write into the run directory where the rest is, for who reads files while no daemon is there; OSError."""
         path = str(self.run / _LEFT)
-        atomic_file.replace(path, json.dumps({name: str(getattr(self, name)) for name in _TOLD}).encode())
+        left: dict[str, str | list[str]] = {name: str(getattr(self, name)) for name in _TOLD}
+        left |= {f"more_{name}": list(map(str, getattr(self, f"more_{name}"))) for name in _LAYERED}
+        atomic_file.replace(path, json.dumps(left).encode())
         os.chmod(path, 0o644)
 
     def as_left(self, given: Container[str] = ()) -> Paths:
@@ -118,15 +153,21 @@ class Paths:
         """
         try:
             left = json.loads(_small_file(self.run / _LEFT))
-            return replace(self, **{name: Path(left[name]) for name in _TOLD if name not in given})
+            found: dict[str, Any] = {name: Path(left[name]) for name in _TOLD if name not in given}
+            for name in (f"more_{name}" for name in _LAYERED if name not in given):
+                found[name] = tuple(map(Path, left.get(name, ())))
+            return replace(self, **found)
         except (OSError, ValueError, LookupError, TypeError, RecursionError):  # none since the host is up, or no such
             return self
 
     def changes(self, run: Path) -> list[str]:
         """The options by which a daemon with this run directory was started last, if these are its usual paths."""
         last = replace(self, run=run).as_left()
-        changed = [name for name in _TOLD if getattr(last, name) != getattr(self, name)]
+        changed = [name for name in _TOLD if last._places(name) != self._places(name)]
         return [word for name in changed for word in (f"--{name}", str(getattr(last, name)))]
+
+    def _places(self, name: str) -> tuple[Path, ...]:
+        return getattr(self, name), *getattr(self, f"more_{name}", ())
 
     def make_run(self) -> None:
         """Make the run directory and that of this boot, where they are gone, for everybody to pass; OSError."""
@@ -137,6 +178,12 @@ class Paths:
                 continue
             os.chmod(directory, mode)  # whatever the umask is
         self.leave()
+
+
+def _below(root: Path) -> dict[str, Any]:
+    """The places that those in /etc come before."""
+    names = {"more_config": "jobqueued.yaml", "more_jobs": "jobqueue.d"}
+    return {key: tuple(root / directory / name for directory in _BELOW) for key, name in names.items()}
 
 
 def _small_file(path: Path) -> bytes:

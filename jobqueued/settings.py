@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobqueued.child import atomic_file
-from jobqueued.child.trust import Refused, check_path
+from jobqueued.child.trust import Refused, check_path, check_status
 from jobqueued.core.host_limits import HostLimits
-from jobqueued.jobfile.settings_keys import read_settings_tree
-from jobqueued.jobfile.yamltext import MAX_BYTES, read_tree
+from jobqueued.drop_in_files import drop_in_directory, listed
+from jobqueued.drop_in_files import places as drop_ins
+from jobqueued.jobfile.drop_ins import Part, in_its_file
+from jobqueued.jobfile.settings_keys import read_settings_parts
+from jobqueued.jobfile.yamltext import MAX_BYTES, at_once, read_trees_in_steps
 from jobqueued.model import CORE, CPU, DAY, MEMORY, Escalation
 from jobqueued.notify import Heartbeat, Rule
-from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.timing.schedule import LEAPING
 from jobqueued.users import UserLimits
 
-SYSTEM = Paths.system().config
-DROP_INS = (Path("/usr/lib/jobqueued.yaml.d"), Path("/etc/jobqueued.yaml.d"))
-"""Directories of what is added to the system's settings: by packages, and by the administrator."""
 _ONE_A_MINUTE, _AS_USUAL = Escalation(), UserLimits()
 
 
@@ -111,42 +111,77 @@ def limits_of(config: Settings, host: str, cpus: list[int], memory: int) -> Host
     )  # fmt: skip
 
 
-def read_settings(path: Path, daemon: int | None = None, *, of_user: bool = False) -> tuple[Settings, list[Problem]]:
-    """The settings of a file, with the default for each that is missing or wrong; no file: all defaults.
+def read_settings(
+    path: Path, daemon: int | None = None, more: Sequence[Path] = (), *, of_user: bool = False
+) -> tuple[Settings, list[Problem]]:
+    """The settings of a file with its drop-ins, with the default for each that is missing or wrong; no file: all
+    defaults.
 
     `daemon` is the user of the daemon that reads it, who believes only what nobody but root and that user can change;
-    None: nobody's.  `of_user`: they are a user's own instance's.  The system's file has drop-ins, whose keys replace
-    its own, in the order of their names; of two of one name the last directory's counts.
+    None: nobody's.  `more` are the places that `path` comes before: the first that there is counts, and the drop-ins of
+    all of them.  `of_user`: they are a user's own instance's.
     """
-    drop_ins = {file.name: file for directory in DROP_INS for file in directory.glob("*.yaml") if path == SYSTEM}
-    values, problems = dict[str, Any](), list[Problem]()
-    for file in (path, *(drop_ins[name] for name in sorted(drop_ins))):
-        found, wrong = _read(file, daemon, of_user)
-        values.update(found)
-        problems += wrong
+    parts, unread = _read_all(list(map(str, (path, *more))), daemon)
+    if unread is not None:
+        return Settings(), [unread]
+    trees, paths = at_once(read_trees_in_steps(parts)), [part.path for part in parts]
+    problems = [problem for _, found in trees for problem in found]
+    values, refusals = read_settings_parts([tree for tree, _ in trees], of_user=of_user)
     if "retention" in values:
         values["retention"] = Retention(**values["retention"])
     if "users" in values:
         values["users"] = UserLimits(**values["users"])
-    return Settings(**values), problems
-
-
-def _read(path: Path, daemon: int | None, of_user: bool) -> tuple[dict[str, Any], list[Problem]]:
-    try:
-        if daemon is not None:
-            check_path(str(path.absolute()), daemon)
-        with open(atomic_file.to_read(str(path), follow=True), "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return {}, []
-    except OSError as error:
-        return {}, [Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]
-    except Refused as refused:
-        return {}, [Problem(str(path), 0, 0, "", str(refused))]
-    tree, problems = read_tree(data, str(path))
-    values, refusals = read_settings_tree(tree, of_user=of_user) if tree is not None else ({}, [])
     errors = [problem for problem in problems if problem.severity == "error"]
-    return values, [*errors, *(refusal.problem(str(path)) for refusal in refusals)]
+    return Settings(**values), [*errors, *(in_its_file(refusal.problem(), paths) for refusal in refusals)]
+
+
+def settings_parts(places: Sequence[str]) -> list[Part]:
+    """The file of the settings and its drop-ins, without those that are not there or are masked; OSError, Refused."""
+    parts, unread = _read_all(places, None)
+    if unread is not None:
+        raise Refused(str(unread))
+    return [part for part in parts if part.text]
+
+
+def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[Part], Problem | None]:
+    """Read the file, empty if it is not there, and its drop-ins; or the reason why that can't be done."""
+    at = next(filter(os.path.lexists, places), places[0])
+    folders = [drop_in_directory(place) for place in places]
+
+    def names(_: int, folder: str) -> list[str]:
+        nonlocal at
+        at = folder
+        if daemon is not None and os.path.lexists(folder):
+            check_path(folder, daemon)
+        return listed(folder, daemon)
+
+    try:
+        parts = [_read(at, daemon)]
+        for number, name in drop_ins(folders, names):
+            at = f"{folders[number]}/{name}"
+            parts.append(_read(at, daemon))
+    except OSError as error:
+        return [], Problem(at, 0, 0, "", f"cannot be read: {error.strerror}")
+    except Refused as refused:
+        return [], Problem(at, 0, 0, "", str(refused))
+    return parts, None
+
+
+def _read(path: str, daemon: int | None) -> Part:
+    """Read a file; one that is not there, or is masked by a link to /dev/null, is empty."""
+    path = os.path.abspath(path)
+    try:
+        if os.path.islink(path) and os.readlink(path) == os.devnull:
+            if daemon is not None:
+                check_path(os.path.dirname(path), daemon)
+                check_status(os.lstat(path), path, daemon)
+            return Part(path, b"")
+        if daemon is not None:
+            check_path(path, daemon)
+        with open(atomic_file.to_read(path, follow=True), "rb") as file:
+            return Part(path, file.read(MAX_BYTES + 1))
+    except FileNotFoundError:
+        return Part(path, b"")
 
 
 def _written(file: Path) -> str:

@@ -33,7 +33,7 @@ WINGS: dict[str, list[str]] = {
     "jobfile": [
         "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
-        "user_keys", "settings_keys", "reader", "oddities", "schema",
+        "drop_ins", "user_keys", "settings_keys", "reader", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",
@@ -48,7 +48,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
-    "settings": ["paths", "instance", "settings"],
+    "settings": ["paths", "instance", "drop_in_files", "settings"],
     "host": [
         "linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach",
         "other_cron",
@@ -63,8 +63,8 @@ WINGS: dict[str, list[str]] = {
         "launcher_news", "notice_sender", "heartbeat",
     ],
     "jobdir": [
-        "trust", "kinds", "inbox", "acceptance", "watch", "scripts", "cron_tables", "job_files", "listing",
-        "path_triggers",
+        "trust", "kinds", "units", "inbox", "layers", "acceptance", "watch", "scripts", "cron_tables", "job_files",
+        "listing", "path_triggers",
     ],
     "control": [
         "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "views",
@@ -75,8 +75,8 @@ WINGS: dict[str, list[str]] = {
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
-        "unlikely", "receivers", "output",
-        "table_files", "job_files", "offline", "follow", "due_changes", "audit", "check",
+        "unlikely", "receivers", "output", "table_files", "job_files", "origins", "offline", "follow", "due_changes",
+        "audit", "cat", "check",
         "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",

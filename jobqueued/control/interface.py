@@ -42,7 +42,8 @@ type Job (
   overdue_since: ?string,
   tags: []string,
   file: string,
-  line: int
+  line: int,
+  drop_ins: []string
 )
 
 # One thing wrong with a file, and the id of its job, "" if it is in none. Lines and columns count from 1; 0 means
@@ -326,6 +327,7 @@ method Wait(run: string) -> (record: object)
 
 # A change of what the clock makes due: what there was before held until one instant, this holds since another. Kind
 # file: the job file of this name has this text, in base64 (null: it is gone), and this zone where a job names none.
+# The text of one with drop-ins, or elsewhere than in /etc, begins with a NUL, and has all parts with their paths.
 # Kind start: the daemon was down in between. Kind clock: the clock was set from the one to the other.
 type DueChange (
   kind: string,

@@ -1,9 +1,12 @@
-"""The file of the settings, which count from the start of the daemon on, and what has become of it since."""
+"""The files of the settings, which count from the start of the daemon on, and what has become of them since."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
+from jobqueued.child.trust import Refused
+from jobqueued.drop_in_files import drop_in_directory, listed
 from jobqueued.instance import Instance
 from jobqueued.jobdir.inbox import Signature, signature_of
 from jobqueued.paths import Paths
@@ -12,26 +15,43 @@ from jobqueued.settings import Settings, read_settings
 
 
 class SettingsFile:
-    """The file at `paths.config`, and the settings that were read of it at the start."""
+    """The file at `paths.config`, or where it is instead, its drop-ins, and the settings that they had at the start."""
 
     def __init__(self, paths: Paths, in_force: Settings) -> None:
-        self._paths, self._path, self._in_force = paths, paths.config, in_force
+        self._paths, self._in_force = paths, in_force
         self._signature: Signature | None = None
         self._problems: list[Problem] = []
 
     @property
     def problems(self) -> list[Problem]:
-        """Problems of the file as it is now, or the warning that it is not in force; it is read if it has changed."""
-        if (signature := signature_of(str(self._path))) != self._signature:
+        """Problems of the files as they are now, or the warning that they are not in force; read if one has changed."""
+        if (signature := self._looked_at()) != self._signature:
             self._signature, self._problems = signature, self._read()
         return self._problems
 
+    def _looked_at(self) -> Signature:
+        """The signature of all places, and of what is there."""
+        return tuple(map(_signature, map(str, self._paths.config_files)))
+
     def _read(self) -> list[Problem]:
-        settings, problems = read_settings(self._path, os.geteuid(), of_user=self._paths.runtime is not None)
+        of_user = self._paths.runtime is not None
+        settings, problems = read_settings(
+            self._paths.config, os.geteuid(), self._paths.more_config, of_user=of_user
+        )  # fmt: skip
         if any(problem.severity == "error" for problem in problems):
             stays = "the settings of the last start stay in force, and with this file there is no other start"
             return [problem._replace(message=f"{problem.message}; {stays}") for problem in problems]
         if settings == self._in_force:
             return []
         remedy = f"{Instance.of(self._paths.run).restart} (live runs go on)"
-        return [Problem(str(self._path), 0, 0, "", f"was changed after the start; to follow it: {remedy}", "warning")]
+        place = next(filter(os.path.lexists, map(str, self._paths.config_files)), str(self._paths.config))
+        return [Problem(place, 0, 0, "", f"was changed after the start; to follow it: {remedy}", "warning")]
+
+
+def _signature(path: str) -> Signature:
+    """The signature of one place: its file, and its drop-ins."""
+    folder, names = drop_in_directory(path), list[str]()
+    with suppress(OSError, Refused):  # reading it will say the same
+        names = sorted(listed(folder, None))
+    drop_ins = (signature_of(f"{folder}/{name}") for name in names)
+    return (signature_of(path), signature_of(folder), *drop_ins)

@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from jobqueued.catalog import written_in
 from jobqueued.core.attention import KINDS, Attention, is_over
 from jobqueued.core.job_state import JobState
 from jobqueued.core.lock_clients import LockClaim
@@ -94,11 +95,13 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
         "next": it.next, "last_run": it.last_run, "last_state": it.last_state,
         "last_failover": it.last_failover, "failing_since": it.failing_since, "due": it.due, "waiting": it.waiting,
         "retrying": it.later, "running": it.running, "late": it.late, "overdue_since": it.overdue_since,
-        "tags": list(job.tags), "file": job.file, "line": job.line,
+        "tags": list(job.tags), "file": written_in(job), "line": job.line, "drop_ins": list(job.drop_ins),
     }  # fmt: skip
 
 
-_PRIVATE: dict[str, Any] = {"description": "", "tags": [], "schedule": [], "invalid": None, "file": "", "line": 0}
+_PRIVATE: dict[str, Any] = {
+    "description": "", "tags": [], "schedule": [], "invalid": None, "file": "", "line": 0, "drop_ins": [],
+}  # fmt: skip
 """What a stranger is not told of a job: whatever its file says in words, and where that is."""
 
 

@@ -6,6 +6,7 @@ wanted (`forget`); it ends where the file has no `expect` for it any more, or di
 
 from __future__ import annotations
 
+from jobqueued.catalog import written_in
 from jobqueued.core import recollection
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
@@ -47,7 +48,7 @@ def forget_asked(turn: Turn, event: ForgetAsked) -> None:
     if job is not None:
         to_end = "to expect nothing of it, take `expect` out there"
         so = to_end if is_expected else "nothing is expected of it anyway"
-        turn.refuse(event.ticket, "Refused", reason=f"{event.job} is in {job.file}; {so}")
+        turn.refuse(event.ticket, "Refused", reason=f"{event.job} is in {written_in(job)}; {so}")
     elif not is_expected:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
     else:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from jobqueued import events
 from jobqueued.accounts import Account, accounts
+from jobqueued.catalog import written_in
 from jobqueued.commands import LookUp
 from jobqueued.core import dependencies, expectation, host_hold, lateness, occurrences, validity
 from jobqueued.core.completion import give_up
@@ -36,7 +37,7 @@ def read(turn: Turn, event: events.JobsRead) -> None:
     _look_up(turn, event.jobs)
     counts = {name: len(jobs) for name, jobs in change._asdict().items() if jobs}
     if counts:
-        turn.say("jobs_read", file=event.file, **counts)
+        turn.say("jobs_read", file=event.place or event.file, **counts)
 
 
 def loaded(turn: Turn, event: events.JobsLoaded) -> None:
@@ -99,7 +100,7 @@ def pause_asked(turn: Turn, event: events.PauseAsked) -> None:
     elif saved.paused and not event.pause:
         resume(turn, job.id, event.asked_by)
     invalid = turn.state.invalid(job) or None
-    standing = {"was_paused": saved.paused, "enabled": job.enabled, "invalid": invalid, "file": job.file}
+    standing = {"was_paused": saved.paused, "enabled": job.enabled, "invalid": invalid, "file": written_in(job)}
     what = f"the {'pause' if event.pause else 'resumption'} of {job.id} by {event.asked_by}"
     turn.reply(event.ticket, what, **({} if event.pause else standing))
 

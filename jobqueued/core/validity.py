@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from jobqueued.catalog import Change, awaited
+from jobqueued.catalog import Change, awaited, written_in
 from jobqueued.core.job_state import Fault, Invalidity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
@@ -43,7 +43,7 @@ def judge(turn: Turn) -> None:
 
 def say_invalid(turn: Turn, job: Job, reason: str) -> None:
     """Say that a job does not run, and why."""
-    turn.say("job_invalid", job=job.id, reason=reason, file=job.file, line=job.line)
+    turn.say("job_invalid", job=job.id, reason=reason, file=written_in(job), line=job.line)
 
 
 def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tuple[Job, Invalidity | None]]:

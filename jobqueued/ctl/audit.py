@@ -17,7 +17,7 @@ from jobqueued.ctl.client import Refused
 from jobqueued.ctl.job_files import user_of_daemon
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table
 from jobqueued.jobdir.cron_tables import jobs_of_text
-from jobqueued.jobfile.reader import read_jobs
+from jobqueued.jobfile.reader import read_packed
 from jobqueued.model import Job, RunId, to_text
 from jobqueued.paths import Paths
 from jobqueued.saved import DueChange
@@ -52,12 +52,12 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
     check_period(since, until)
     sources, seed = due_changes.known(due_changes.sources(paths)), machine_id()
 
-    config = read_settings(paths.config, user_of_daemon(paths))[0]
+    config = read_settings(paths.config, user_of_daemon(paths), paths.more_config)[0]
 
     def read(change: DueChange) -> tuple[Job, ...] | None:
         if "/" in change.name:  # one of cron's tables
             return jobs_of_text(change.name, change.text or b"", Host(change.timezone, seed))
-        found, problems = read_jobs(change.text or b"", change.name, timezone=change.timezone, seed=seed)
+        found, problems = read_packed(change.text or b"", change.name, timezone=change.timezone, seed=seed)
         return None if any(problem.severity == "error" for problem in problems) else found
 
     end = sources.until if until is None else min(sources.until, until)

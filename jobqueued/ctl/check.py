@@ -31,9 +31,10 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
     exist, an `at` that is past, more CPUs than there are, a file without the name of a job file; and what notices need
     and lack: a program, a credential that its sender may not read or everybody may, the package apprise, the sender.
 
-    A FILE of - is the standard input.  In a DIR, checks the *.yaml and *.yml files, as the daemon does; without
-    arguments, checks the daemon's own directory, with the owners and permissions of its files, and cron's tables where
-    jobqueued.yaml has them run.
+    A FILE of - is the standard input.  A FILE is checked alone, a drop-in with its file and its others.  In a DIR,
+    checks the *.yaml and *.yml files with their drop-ins, as the daemon does; without arguments, checks the daemon's
+    own directories, with the owners and permissions of their files, and cron's tables where jobqueued.yaml has them
+    run.
 
     /etc/crontab, /etc/anacrontab, and files in /etc/cron.d and /var/spool/cron/crontabs are checked as the tables that
     they are.  A line with an error is an error, though it costs that line only.  A table that is elsewhere:

@@ -86,7 +86,7 @@ class Table:
             with self._told():
                 self._spool.install(*self._owner, table, stamp)
             self._log(spool_log.REPLACE)
-            live = bool(read_settings(self._paths.config)[0].cron.get("live"))
+            live = bool(read_settings(self._paths.config, more=self._paths.more_config)[0].cron.get("live"))
         else:
             if len(table) > LARGEST_SENT:
                 most = f"accepted: at most {size(LARGEST_SENT)}, and more of root"

@@ -120,7 +120,7 @@ def _code(instance: Instance, daemon: int) -> Iterator[Finding]:
 
 def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
     problems = [Problem(**problem) for problem in status["problems"]]
-    if all(problem.file != str(paths.config) for problem in problems):  # it may be that we are told of none
+    if not any(paths.has_settings(problem.file) for problem in problems):  # it may be that we are told of none
         problems += settings_of(paths)[1]
     known = {str(problem) for problem in problems}
     of_notices = filter(_is_of_notices, read_files(paths, (paths.jobs,)).problems)  # most of which only we look for
@@ -155,7 +155,7 @@ def _problems(paths: Paths, problems: list[Problem]) -> Iterator[Finding]:
 def _subject(paths: Paths, problem: Problem) -> str:
     if _is_of_notices(problem):
         return "notices"
-    return "settings" if problem.file == str(paths.config) else "job files"
+    return "settings" if paths.has_settings(problem.file) else "job files"
 
 
 def _is_of_notices(problem: Problem) -> bool:

@@ -96,7 +96,7 @@ def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
 
 def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
     """Print the jobs of the job files; exit with 1 where something of them can't be said."""
-    config, _ = read_settings(paths.config, user_of_daemon(paths))
+    config, _ = read_settings(paths.config, user_of_daemon(paths), paths.more_config)
     found = read_files(paths, (paths.jobs,))
     known = {job.id: job for job in found.jobs}
     if unknown := [name for name in ids if name not in known]:

@@ -116,7 +116,7 @@ def _plans(paths: Paths, files: tuple[Path, ...], wish: Wish) -> tuple[list[Plan
     except Unclear as error:
         raise click.UsageError(str(error)) from None
     found = [each for each in read if isinstance(each, Found)]
-    config, _ = read_settings(paths.config, user_of_daemon(paths))
+    config, _ = read_settings(paths.config, user_of_daemon(paths), paths.more_config)
     targets = [paths.jobs / name_of_file(_target(each)) for each in found]
     others = [job.id for job in read_files(paths, (paths.jobs,)).jobs if Path(job.file) not in targets]
     sources = import_sources.sources(found, config, wish, set(others))
@@ -266,7 +266,7 @@ def _write(paths: Paths, plans: list[Plan], *, force: bool, disable: bool) -> bo
 
 def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
     """The reason why a job file must not be written, "" if there is none."""
-    config, _ = read_settings(paths.config, user_of_daemon(paths))
+    config, _ = read_settings(paths.config, user_of_daemon(paths), paths.more_config)
     if not plan.is_good:
         return "it would be refused"
     if plan.old not in (None, plan.text) and not force:

@@ -15,26 +15,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.accounts import Account, accounts
-from jobqueued.catalog import Catalog, awaited
+from jobqueued.catalog import Catalog, awaited, written_in
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.core import validity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.ctl import receivers
 from jobqueued.ctl.table_files import TableFiles
 from jobqueued.ctl.unlikely import unlikely
+from jobqueued.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir.acceptance import Content
-from jobqueued.jobdir.kinds import JOB_FILES
-from jobqueued.jobdir.trust import IS_MASKED, MASKED, UNREAD, is_foreign, is_job_file, read_trusted
+from jobqueued.jobdir.trust import IS_MASKED, MASKED, UNREAD, is_foreign, read_trusted
+from jobqueued.jobdir.units import ORPHANS, Assembly
+from jobqueued.jobfile.drop_ins import Part, packed, parts_of
 from jobqueued.jobfile.oddities import Surroundings, read_here
-from jobqueued.jobfile.reader import read_jobs
+from jobqueued.jobfile.reader import read_packed
 from jobqueued.jobfile.yamltext import MAX_BYTES, at_once
 from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.settings import Settings, limits_of, machine_id, read_settings, user_name
 
-STANDARD_INPUT = Path("-")
+STANDARD_INPUT, _HERE = Path("-"), Path()
 
 
 class Reading(NamedTuple):
@@ -60,38 +62,38 @@ def read_files(paths: Paths, files: Iterable[Path] = ()) -> Reading:
     problems += [problem for path in files for problem in tables.distrust(path)]
     catalog, closing = Catalog(), list[Job]()
     unreadable = False
-    for file, listed in _files(files, tables):
-        name = str(file)
+    for found in units(paths, files, tables):
+        if isinstance(found, Problem):
+            problems.append(found)
+            continue
         try:
-            jobs, found = tables.read(file) if tables.is_table(file) else _read(file, listed, paths, config)
+            is_table = tables.is_table(Path(found.file))
+            jobs, odd = tables.read(Path(found.file)) if is_table else _read(found, paths, config)
         except OSError as error:
-            problems.append(Problem(name, 0, 0, "", f"cannot be read: {error.strerror}"))
+            problems.append(Problem(found.at, 0, 0, "", f"cannot be read: {error.strerror}"))
             unreadable = True
         except Refused as refused:
-            problems.append(Problem(name, 0, 0, "", str(refused)))
+            problems.append(Problem(found.at, 0, 0, "", str(refused)))
         else:
-            clashes = catalog.conflicts(name, jobs)
-            problems += found + clashes
+            clashes = catalog.conflicts(found.file, jobs)
+            problems += odd + clashes
             if clashes:
                 closing += jobs
             else:
-                catalog.replace_file(name, jobs)
+                catalog.replace_file(found.file, jobs)
     jobs = tuple(catalog)
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, closing, paths, config)]
-    invalid, found = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
+    invalid, told = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
     odd = [*unlikely(jobs, paths), *receivers.problems(jobs, config, paths, daemon)]
-    return Reading(list(jobs), invalid, [*problems, *odd, *found], unreadable)
+    return Reading(list(jobs), invalid, [*problems, *odd, *told], unreadable)
 
 
-def _read(file: Path, listed: bool, paths: Paths, config: Settings) -> Content:
+def _read(found: Unit, paths: Paths, config: Settings) -> Content:
     """The jobs of a job file, and what is wrong with it; Refused, OSError."""
-    name = str(file)
-    if listed and is_foreign(file.name):
-        return (), [Problem(ascii(name)[1:-1], 0, 0, "", UNREAD, "warning")]
-    data = read_trusted(name, _reader(file, paths)) if listed else read_file(file)
-    where = _surroundings(paths)
-    jobs, found = at_once(read_here(where, data, name, timezone=config.timezone, seed=machine_id()))
-    return jobs, [*found, Problem(name, 0, 0, "", IS_MASKED, "warning")] if data == MASKED else found
+    data, where = found.text(), _surroundings(paths)
+    jobs, problems = at_once(read_here(where, data, found.file, timezone=config.timezone, seed=machine_id()))
+    main = parts_of(data, found.file)[0]
+    return jobs, [*problems, Problem(main.path, 0, 0, "", IS_MASKED, "warning")] if main.text == MASKED else problems
 
 
 def _surroundings(paths: Paths) -> Surroundings:
@@ -103,21 +105,94 @@ def _surroundings(paths: Paths) -> Surroundings:
     return Surroundings(len(host_has()[0]), user_name(owner), own_tmp=paths == Paths.system())
 
 
-def _files(paths: Iterable[Path], tables: TableFiles | None = None) -> Iterator[tuple[Path, bool]]:
-    """Yield each file, and whether a directory lists it: a pipe or a link that is named itself is read through."""
-    for path in paths:
+class Unit:
+    """A job file that can be read, by its name in the catalog; `at` is the path that was read last."""
+
+    def __init__(self, file: str, assembly: Assembly | None = None) -> None:
+        """With an `assembly` it is read with its drop-ins; else it alone, through a pipe or a link."""
+        self.file, self._assembly = file, assembly
+
+    @property
+    def at(self) -> str:
+        """The path that was read last."""
+        return self.file if self._assembly is None else self._assembly.at
+
+    def text(self) -> bytes:
+        """The file with its drop-ins, as one text; OSError, Refused."""
+        if self._assembly is not None:
+            return self._assembly.text(os.path.basename(self.file))
+        return packed([Part(self.file, read_file(Path(self.file)))], self.file)
+
+
+def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None) -> Iterator[Unit | Problem]:
+    """Yield each file, and warnings of what is none, of files and directories, in this order.
+
+    The daemon's own directory stands for all that it reads; any other for itself.
+    """
+    for path in files:
         if path == STANDARD_INPUT:
-            yield path, False
+            yield Unit(str(path))
             continue
-        try:
-            names = os.listdir(path)
-        except OSError:
-            yield path, False  # no directory; or its reading says why
+        if file := file_of_drop_ins(path.absolute().parent.name):
+            yield _with_drop_in(paths, path.absolute().parent.parent, file)
             continue
-        kind = (None if tables is None else tables.kind_in(path)) or JOB_FILES
-        for name in sorted(names, key=os.fsencode):
-            if kind.reads(name) or (kind.is_foreign(name) and os.path.isfile(path / name)):
-                yield path / name, True
+        is_own = path.absolute() == paths.jobs
+        directories = paths.job_directories if is_own else (path,)
+        listings = [_listing(directory) for directory in directories]
+        if listings[0] is None:
+            yield Unit(str(path))  # no directory; or its reading says why
+            continue
+        if tables is not None and (kind := tables.kind_in(path)):
+            names = sorted(listings[0], key=os.fsencode)
+            read = (
+                name for name in names if kind.reads(name) or (kind.is_foreign(name) and os.path.isfile(path / name))
+            )
+            yield from (Unit(str(path / name)) for name in read)
+            continue
+        daemon = user_of_daemon(paths) if is_own else None
+        named = ["" if directory == _HERE else str(directory) for directory in directories]
+        yield from _units(named, [names or [] for names in listings], daemon)
+
+
+def _listing(directory: Path) -> list[str] | None:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return None
+
+
+def _with_drop_in(paths: Paths, directory: Path, name: str) -> Unit:
+    """The file of a drop-in in this directory."""
+    is_own = directory in paths.job_directories
+    directories = [str(each) for each in (paths.job_directories if is_own else (directory,))]
+    return Unit(os.path.join(directories[0], name), _assembly(directories, user_of_daemon(paths) if is_own else None))
+
+
+def _assembly(directories: list[str], daemon: int | None) -> Assembly:
+    """Read job files as a daemon of this user does; None: nobody's."""
+
+    def read(number: int, path: str) -> bytes:
+        return read_trusted(os.path.join(directories[number], path), daemon)
+
+    def drop_ins(number: int, name: str) -> list[str]:
+        return listed(os.path.join(directories[number], drop_in_directory(name)), daemon)
+
+    return Assembly(directories, read, drop_ins)
+
+
+def _units(directories: list[str], listings: list[list[str]], daemon: int | None) -> Iterator[Unit | Problem]:
+    """Yield the job files of directories, by name; then warnings of what is none."""
+    assembly = _assembly(directories, daemon)
+    names = {name for listing in listings for name in listing}
+    for name in sorted(filter(is_job_file, names), key=os.fsencode):
+        yield Unit(os.path.join(directories[0], name), assembly)
+    for directory, listing in zip(directories, listings, strict=True):
+        for name in sorted(listing, key=os.fsencode):
+            path, file = os.path.join(directory, name), file_of_drop_ins(name)
+            if file and file not in names:
+                yield Problem(path, 0, 0, "", ORPHANS.format(file), "warning")
+            elif not file and is_foreign(name) and os.path.isfile(path):
+                yield Problem(ascii(path)[1:-1], 0, 0, "", UNREAD, "warning")
 
 
 def read_file(file: Path) -> bytes:
@@ -139,11 +214,6 @@ def read_file(file: Path) -> bytes:
         return data
 
 
-def _reader(file: Path, paths: Paths) -> int | None:
-    """The user whose daemon reads the file; None: it is in another directory than the daemon's own."""
-    return user_of_daemon(paths) if file.parent.absolute() == paths.jobs else None
-
-
 def user_of_daemon(paths: Paths) -> int:
     """The user of the daemon by the owner of its directories; before it has any, whoever asks."""
     for path in (paths.run, paths.state):
@@ -154,18 +224,19 @@ def user_of_daemon(paths: Paths) -> int:
 
 def settings_of(paths: Paths) -> tuple[Settings, list[Problem]]:
     """Read jobqueued.yaml as the daemon would."""
-    return read_settings(paths.config, user_of_daemon(paths), of_user=paths.runtime is not None)
+    return read_settings(paths.config, user_of_daemon(paths), paths.more_config, of_user=paths.runtime is not None)
 
 
 def _distrust(paths: Paths) -> list[Problem]:
-    """The reason why the daemon believes nothing in its own directory."""
-    try:
-        check_path(str(paths.jobs), user_of_daemon(paths))
-    except OSError:  # its listing says the same
-        return []
-    except Refused as refused:
-        return [Problem(str(paths.jobs), 0, 0, "", str(refused))]
-    return []
+    """The reasons why the daemon believes nothing in its own directories."""
+    problems = []
+    for directory in map(str, paths.job_directories):
+        with suppress(OSError):  # its listing says the same; or it is not there
+            try:
+                check_path(directory, user_of_daemon(paths))
+            except Refused as refused:
+                problems.append(Problem(directory, 0, 0, "", str(refused)))
+    return problems
 
 
 def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]:
@@ -174,7 +245,7 @@ def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]
         for kind, name in filter(is_unknown, accounts(job)):
             key = "groups" if kind == "group" and name != job.group else kind
             message = f"found {name!r}; accepted: a {kind} of this host; without it the job will not run"
-            problem = Problem(job.file, job.line, 0, key, message, "warning", job.id)
+            problem = Problem(written_in(job), job.line, 0, key, message, "warning", job.id)
             yield job.id, f"no {kind} {name!r} on this host", problem
 
 
@@ -196,15 +267,15 @@ def _impossible(
     for job, invalid in validity.verdicts(state, [job.id for job in jobs]):
         if invalid is not None and job.id in ids:
             message = f"it will not run: {invalid.text}"
-            yield job.id, invalid.text, Problem(job.file, job.line, 0, "", message, "warning", job.id)
+            yield job.id, invalid.text, Problem(written_in(job), job.line, 0, "", message, "warning", job.id)
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
-    """Yield the jobs of the daemon's own directory, except those of these ids."""
-    for file, listed in _files((paths.jobs,)):
-        if listed and is_job_file(file.name):
+    """Yield the jobs of the daemon's own directories, except those of these ids."""
+    for found in units(paths, (paths.jobs,)):
+        if isinstance(found, Unit):
             with suppress(OSError, Refused):
-                yield from (job for job in read_jobs(read_trusted(str(file), None), str(file))[0] if job.id not in ids)
+                yield from (job for job in read_packed(found.text(), found.file)[0] if job.id not in ids)
 
 
 def is_unknown(account: Account) -> bool:

@@ -26,12 +26,14 @@ from jobqueued.text import printable
 @click.option(
     "--failed", is_flag=True, help="List only jobs that need attention: Failed, Invalid, Missed, late or overdue."
 )
+@click.option("--files", is_flag=True, help="Show the file and line of each job, and the drop-ins of its file.")
 @click.option("--tsv", is_flag=True, help="Print values for scripts: no headings, a tab between columns.")
 @json_option
 @click.pass_obj
 def list_jobs(
-    paths: Paths, names: tuple[str, ...], sort: str, tags: tuple[str, ...], failed: bool, tsv: bool, as_json: bool
-) -> None:
+    paths: Paths, names: tuple[str, ...], sort: str, tags: tuple[str, ...], failed: bool, files: bool, tsv: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """List the jobs, one a line.
 
     Lists all, or those whose id is a JOB or matches a GLOB.
@@ -42,6 +44,8 @@ def list_jobs(
 
     While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.
+
+    With --files: where each is defined; `show --origin JOB` tells it of each of its keys.
 
     With --tsv each line has the same columns, NEXT and LAST in RFC 3339 and UTC; what there is not is empty.  Later
     versions may add columns behind them.
@@ -72,6 +76,15 @@ def list_jobs(
     if tsv:
         print_values([job[key] for key in _VALUES] for job in answer["jobs"])
         return
+    _print_places(answer["jobs"]) if files else _print_jobs(answer["jobs"])
+
+
+def _print_places(jobs: list[Message]) -> None:
+    rows = ((job["id"], f"{job['file']}:{job['line']}", ", ".join(job["drop_ins"]) or "-") for job in jobs)
+    print_table(("JOB", "DEFINED IN", "DROP-INS"), rows)
+
+
+def _print_jobs(jobs: list[Message]) -> None:
     print_table(
         ("JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"),
         (
@@ -85,7 +98,7 @@ def list_jobs(
                 ", ".join(map(rhythm, job["schedule"])) or "-",
                 job["description"],
             )
-            for job in answer["jobs"]
+            for job in jobs
         ),
         keep=("JOB", "STATUS", "NEXT", "LAST"),
     )

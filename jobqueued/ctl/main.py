@@ -15,6 +15,7 @@ import click
 from jobqueued import __version__
 from jobqueued.ctl.arguments import chosen
 from jobqueued.ctl.audit import audit
+from jobqueued.ctl.cat import cat
 from jobqueued.ctl.check import check
 from jobqueued.ctl.crontab import crontab
 from jobqueued.ctl.doctor import doctor
@@ -71,7 +72,7 @@ class _Group(click.Group):
 _ELSEWHERE = {
     "start": "run", "trigger": "run", "launch": "run", "submit": "run", "kill": "stop", "cancel": "stop",
     "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show", "log": "logs",
-    "cat": "logs", "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
+    "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
     "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
     "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
     "wait": "run --wait JOB", "daemon-reload": "reload", "edit": "check FILE", "lock": "with-lock",
@@ -148,7 +149,7 @@ def main(context: click.Context, /, **options: object) -> None:
 
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    forget, hold, drain, release, with_lock, locks, notify, metrics, export, import_jobs, reload, check, audit, doctor,
-    crontab,
+    forget, hold, drain, release, with_lock, locks, notify, metrics, export, import_jobs, reload, check, cat, audit,
+    doctor, crontab,
 ):  # fmt: skip
     main.add_command(command)

@@ -68,7 +68,7 @@ def next_times(
 
 
 def _own_zone(paths: Paths) -> str:
-    config, problems = read_settings(paths.config)
+    config, problems = read_settings(paths.config, more=paths.more_config)
     if problems:
         raise Refused("\n".join(map(str, problems)))
     return config.timezone

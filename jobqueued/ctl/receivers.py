@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from jobqueued.catalog import written_in
 from jobqueued.model import Job
 from jobqueued.notify import Notify
 from jobqueued.paths import Paths
@@ -76,7 +77,7 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
             yield Problem(file, 0, 0, key, message, "warning")
     for job in jobs:
         for key, message in _of_wish(job.notify, sender):
-            yield Problem(job.file, job.line, 0, key, message, "warning", job.id)
+            yield Problem(written_in(job), job.line, 0, key, message, "warning", job.id)
 
 
 _NOBODY = (

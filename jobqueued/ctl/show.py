@@ -18,6 +18,7 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.arguments import run_id
 from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.origins import Origin, origins_of
 from jobqueued.ctl.records import elapsed, exit_status, print_runs
 from jobqueued.ctl.terminal import (
     json_option,
@@ -27,6 +28,7 @@ from jobqueued.ctl.terminal import (
     print_facts,
     print_json,
     print_line,
+    print_table,
     styled,
 )
 from jobqueued.model import Job, Record, TriggeredBy
@@ -42,9 +44,10 @@ Fact = tuple[str, str | Text | None]
 @click.option(
     "-n", "--runs", type=click.IntRange(1, 1000), default=10, show_default=True, metavar="N", help="Show N runs of JOB."
 )
+@click.option("--origin", is_flag=True, help="Show the file and line of each key of JOB.")
 @json_option
 @click.pass_obj
-def show(paths: Paths, name: str, runs: int, as_json: bool) -> None:
+def show(paths: Paths, name: str, runs: int, origin: bool, as_json: bool) -> None:
     """Show a job, or one of its runs.
 
     For a JOB: its status, its definition and its newest runs.  For a run, JOB@N: its command, times, result, CPU time
@@ -52,18 +55,33 @@ def show(paths: Paths, name: str, runs: int, as_json: bool) -> None:
 
     While the daemon is down, job files, records and live runs are read instead.
 
+    With --origin: the place that each key of the JOB comes from, in its file, the `defaults` of that, or a drop-in; by
+    the files as they are now.
+
     \b
     Examples:
       jobqueuectl show nightly-backup
+      jobqueuectl show --origin nightly-backup
       jobqueuectl show nightly-backup@142 --json
     """
     run = run_id(name) if "@" in name else None
-    if run is None:
+    if origin and run is None:
+        _print_origins(name, origins_of(paths, name), as_json=as_json)
+    elif origin:
+        raise click.UsageError("--origin is about a JOB, not a run")
+    elif run is None:
         answer = _job(paths, name, runs)
         print_json(answer) if as_json else _print_job(answer)
     else:
         record = offline.find_record(paths, run)
         print_json(record) if as_json else _print_record(record)
+
+
+def _print_origins(job: str, found: Sequence[Origin], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"job": job, "origins": [each._asdict() for each in found]})
+    else:
+        print_table(("KEY", "FROM"), ((each.key, f"{each.file}:{each.line}") for each in found))
 
 
 def _job(paths: Paths, job: str, count: int) -> Message:
@@ -119,6 +137,7 @@ def _status(job: Message) -> list[Fact]:
         ("next", moment(job["next"]) if job["next"] else _no_next(job)),
         ("skip-next", ", ".join(map(local, job["skips"] or [])) or None),
         ("defined in", f"{job['file']}:{job['line']}"),
+        ("drop-ins", ", ".join(job.get("drop_ins", ())) or None),
     ]
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from jobqueued.catalog import written_in
 from jobqueued.child.documents import DEFAULT_PATH
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
@@ -41,7 +42,7 @@ def unlikely(jobs: Iterable[Job], paths: Paths) -> Iterator[Problem]:
         if job.at is not None and job.at < now:
             message = f"it is past ({local(to_text(job.at))}): unless the job has run by now, it never will"
             found.append(("at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
-        yield from (Problem(job.file, job.line, 0, key, text, "warning", job.id) for key, text in found)
+        yield from (Problem(written_in(job), job.line, 0, key, text, "warning", job.id) for key, text in found)
 
 
 def _status(paths: Paths) -> Message | None:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from jobqueued.catalog import Catalog
 from jobqueued.events import FileGone, JobsRead
-from jobqueued.jobdir.kinds import JOB_FILES, Kind
+from jobqueued.jobdir.kinds import Kind
 from jobqueued.jobdir.trust import IS_MASKED, MASKED
+from jobqueued.jobfile.drop_ins import main_path, parts_of
 from jobqueued.jobfile.yamltext import Steps, at_once
 from jobqueued.model import SECOND, Job
 from jobqueued.problem import Problem
@@ -42,9 +43,12 @@ class Acceptance:
     A batch is begun, gets files offered, and is agreed on; then `told` gives what follows from it, slice by slice.
     """
 
-    def __init__(self, read: Read, kept: Mapping[str, bytes], kind: Kind = JOB_FILES) -> None:
-        """`read` turns a file's bytes and path into its jobs, in steps; `kept` are the texts accepted last, by path."""
-        self._kind = kind
+    def __init__(self, read: Read, kept: Mapping[str, bytes], kind: Kind, is_gone: Callable[[str], bool]) -> None:
+        """`read` turns a file's bytes and path into its jobs, in steps; `kept` are the texts accepted last, by path.
+
+        `is_gone` tells of a path whether there is no file any more; where nobody can tell there is.
+        """
+        self._kind, self._is_gone = kind, is_gone
         self.changes: dict[str, list[Problem]] = {}
         self.accepted: dict[str, bytes | None] = {}
         self._read, self._kept = read, dict(kept)
@@ -116,7 +120,7 @@ class Acceptance:
         What is not there has a while to come back, and no jobs until then.
         """
         kept, self._kept = self._kept, {}
-        self._away = {path: text for path, text in kept.items() if is_gone(path)}
+        self._away = {path: text for path, text in kept.items() if self._is_gone(path)}
         self._vanished |= dict.fromkeys(self._away, mono + PATIENCE)
         found = {path: at_once(self._parsed(path, text)) for path, text in kept.items() if path not in self._away}
         good = {path: file for path, file in found.items() if isinstance(file, File)}
@@ -133,8 +137,9 @@ class Acceptance:
     def offer(self, path: str, text: bytes) -> Steps[None]:
         """Add a file that was read, if it is good."""
         self._vanished.pop(path, None)
-        is_emptied = not (text or self._kind.lenient) and self.last_good(path)
-        found = [_emptied(path)] if is_emptied else (yield from self._parsed(path, text))
+        main = parts_of(text, path)[0]
+        is_emptied = not (main.text or self._kind.lenient) and self.last_good(path)
+        found = [_emptied(main.path)] if is_emptied else (yield from self._parsed(path, text))
         if isinstance(found, File):
             self._away.pop(path, None)
             self._batch[path] = found
@@ -142,11 +147,11 @@ class Acceptance:
             self._recall_one(path)
             self.say(path, found)
 
-    def refuse(self, path: str, reason: str) -> None:
-        """Keep the last good jobs of a file that is there and can't be read."""
+    def refuse(self, path: str, reason: str, at: str) -> None:
+        """Keep the last good jobs of a file that is there and can't be read: it, or a drop-in of it, which is `at`."""
         self._vanished.pop(path, None)
         self._recall_one(path)
-        self.say(path, [Problem(path, 0, 0, "", reason)])
+        self.say(path, [Problem(at, 0, 0, "", reason)])
 
     def miss(self, path: str, mono: int, *, was_there: bool) -> None:
         """Keep the last good jobs of a file that is not there, for a while."""
@@ -216,12 +221,13 @@ class Acceptance:
             if self._recalled.pop(path, None) is not file:
                 self.accepted[self._name(path)] = file.text
             count += len(file.jobs) + 1
-            yield JobsRead(path, file.jobs)
+            place = main_path(file.text, path)
+            yield JobsRead(path, file.jobs, "" if place == path else place)
 
     def expire(self, mono: int, *, at_once: bool) -> None:
         """Let go of the files that have been missing for too long, or `at_once` of all that are missing."""
         for path in sorted(path for path, due in self._vanished.items() if at_once or due <= mono):
-            if not is_gone(path):  # it is there again, and being written; or nobody can tell
+            if not self._is_gone(path):  # it is there again, and being written; or nobody can tell
                 self._vanished[path] = mono + PATIENCE
                 continue
             del self._vanished[path]
@@ -239,8 +245,8 @@ class Acceptance:
         if path in self._recalled and self._recalled[path].text == text:
             return self._recalled[path]
         jobs, problems = yield from self._read(text, path)
-        if text == MASKED:
-            problems = [Problem(path, 0, 0, "", IS_MASKED, "warning")]
+        if (main := parts_of(text, path)[0]).text == MASKED:
+            problems = [Problem(main.path, 0, 0, "", IS_MASKED, "warning")]
         return problems if self._refuses(problems) else File(text, jobs, problems)
 
     def _refuses(self, problems: list[Problem]) -> bool:
@@ -254,17 +260,6 @@ class Acceptance:
     def _takes_over(self, path: str, jobs: tuple[Job, ...]) -> bool:
         """True if jobs move here from another file: told first, so that they are not removed in between."""
         return any(job.id in self._catalog and self._catalog[job.id].file != path for job in jobs)
-
-
-def is_gone(path: str) -> bool:
-    """True if a directory has no such file; False also where the file system can't tell, or there is no directory."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return os.path.isdir(os.path.dirname(path))
-    except OSError:
-        return False
-    return False
 
 
 def _emptied(path: str) -> Problem:

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,17 +30,17 @@ AGAIN = 10 * SECOND
 _MOUNTS = "/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _SELF = linux.IN_DELETE_SELF | linux.IN_MOVE_SELF
-_UNWATCHED = _SELF | linux.IN_IGNORED | linux.IN_UNMOUNT
+UNWATCHED = _SELF | linux.IN_IGNORED | linux.IN_UNMOUNT
 _ENTRIES = linux.IN_CREATE | linux.IN_MOVED_TO | linux.IN_ATTRIB
-_IN_DIRECTORY = _ENTRIES | linux.IN_CLOSE_WRITE | linux.IN_MOVED_FROM | linux.IN_DELETE | linux.IN_MODIFY
+CHANGES_IN_DIRECTORY = _ENTRIES | linux.IN_CLOSE_WRITE | linux.IN_MOVED_FROM | linux.IN_DELETE | linux.IN_MODIFY
 
-Signature = tuple[int, ...]
+Signature = tuple["int | Signature", ...]
 _UNREAD: Signature = (0,)
 """That of no file."""
 
 
 class News(NamedTuple):
-    """Names of job files that came, went or changed, and of files that are not read but were meant to be.
+    """Names of job files that came, went or changed, and paths of files that are not read but were meant to be.
 
     `trouble` is what is wrong with the directory itself; None: nobody looked.
     """
@@ -50,16 +50,41 @@ class News(NamedTuple):
     trouble: list[Problem] | None = None
 
 
+class Ears:
+    """The kernel's words: an inotify instance, which inboxes may share, and the table of mounts."""
+
+    def __init__(self) -> None:
+        self.inotify: int | None = None
+        """None: there is none to be had."""
+        self.mounts = _opened(_MOUNTS)
+        """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
+
+    def open(self) -> None:
+        """Have an inotify instance, if there is none yet; OSError."""
+        if self.inotify is None:
+            self.inotify = linux.inotify()
+
+    def close(self) -> None:
+        """Hear no more."""
+        for descriptor in (self.inotify, self.mounts):
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def events(self) -> Iterable[linux.InotifyEvent]:
+        """The events by now."""
+        return [] if self.inotify is None else linux.inotify_events(self.inotify)
+
+
 class Inbox:
     """One directory, which need not exist.  `drain` if `fileno` is readable, `remounted` if `mounts` has POLLPRI."""
 
-    def __init__(self, directory: Path, kind: Kind = JOB_FILES) -> None:
-        self._kind = kind
-        self.mounts = _opened(_MOUNTS)
-        """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
+    def __init__(self, directory: Path, kind: Kind = JOB_FILES, ears: Ears | None = None) -> None:
+        self._kind, self._is_optional = kind, kind.optional
+        self._ears = Ears() if ears is None else ears
+        self.at = str(directory)
+        """The path of what was read last."""
         self.has_news, self.was_listed, self.is_unreadable = True, False, False
         self._directory, self._where = directory, {*directory.parts, ""}
-        self._inotify: int | None = None
         self._unwatched = ""
         self._seen: dict[str, Signature] = {}
         self._touched: set[str] = set()
@@ -72,32 +97,41 @@ class Inbox:
         self.deadline: int | None = None
         """The time (CLOCK_MONOTONIC) to `take` again, as something could not be read or watched; None: all can."""
         self._watch = self._parent = 0
-        self._mounted = self._mounts_here()
+        self._mounted = self._mounts_here(mount_table())
         self._arm()
 
     def fileno(self) -> int | None:
         """The inotify descriptor; None: there is none to be had."""
-        return self._inotify
+        return self._ears.inotify
+
+    @property
+    def mounts(self) -> int | None:
+        """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
+        return self._ears.mounts
 
     def close(self) -> None:
         """Stop watching."""
-        for descriptor in (self._inotify, self.mounts):
-            if descriptor is not None:
-                os.close(descriptor)
+        self._ears.close()
 
     def drain(self) -> None:
         """Take in what inotify tells by now."""
-        for event in [] if self._inotify is None else linux.inotify_events(self._inotify):
-            if event.mask & linux.IN_Q_OVERFLOW:
-                self.relist()
-            elif event.watch == self._watch:
-                self._note(event.name, event.mask)
-            elif event.watch == self._parent and (event.mask & _UNWATCHED or event.name in self._where):
-                self.relist()
+        for event in self._ears.events():
+            self.hear(event)
 
-    def remounted(self) -> None:
+    def hear(self, event: linux.InotifyEvent) -> None:
+        """Take in one thing that inotify tells."""
+        if event.mask & linux.IN_Q_OVERFLOW:
+            self.relist()
+        elif event.watch == self._watch:
+            self._note(event.name, event.mask)
+        elif event.watch == self._parent and (event.mask & UNWATCHED or event.name in self._where):
+            self.relist()
+        else:
+            self._hear_else(event)
+
+    def remounted(self, table: Sequence[Mount] | None = None) -> None:
         """List anew if a mount touches the directory, a file in it, or what it is in."""
-        before, self._mounted = self._mounted, self._mounts_here()
+        before, self._mounted = self._mounted, self._mounts_here(mount_table() if table is None else table)
         if before != self._mounted:
             self.relist()
 
@@ -136,7 +170,8 @@ class Inbox:
             names, trouble = self._listed(mono, distrust)
         else:
             names, trouble = self._touched - self._in_writing, None
-        unread, self._touched, self._unread = self._unread, set(), set()
+        unread = {f"{self._directory}/{name}" for name in self._unread}
+        self._touched, self._unread = set(), set()
         return News(names | again, unread, trouble)
 
     # one file
@@ -151,7 +186,8 @@ class Inbox:
             raise InWriting
         closed = name in self._closed
         self._closed.discard(name)
-        return self._kind.read(str(self._directory / name), os.geteuid(), closed)
+        self.at = f"{self._directory}/{name}"
+        return self._kind.read(self.at, os.geteuid(), closed)
 
     def put_back(self, name: str) -> bool:
         """Keep a file that is being written for later; True if inotify has told of that, and will tell of its close."""
@@ -188,53 +224,57 @@ class Inbox:
             if self._kind.is_meant(name) and mask & (linux.IN_CLOSE_WRITE | linux.IN_MOVED_TO):
                 self._unread.add(name)
                 self.has_news = True
-        elif mask & linux.IN_MODIFY:
-            self._in_writing.add(name)
-            self._closed.discard(name)
+        else:
+            self._take_in(name, mask, name)
+
+    def _hear_else(self, event: linux.InotifyEvent) -> None:
+        """Take in what is told of another directory."""
+
+    def _take_in(self, path: str, mask: int, name: str) -> None:
+        """Take in what is told of a path, which changes the file of this name."""
+        if mask & linux.IN_MODIFY:
+            self._in_writing.add(path)
+            self._closed.discard(path)
         else:
             if mask & linux.IN_CLOSE_WRITE:
-                self._closed.add(name)
-            self._touched.add(name)
-            self.has_news = True
+                self._closed.add(path)
+            self.touch(name)
             if not mask & linux.IN_ATTRIB:
-                self._in_writing.discard(name)
+                self._in_writing.discard(path)
 
     def _arm(self) -> None:
         """Watch the directory and, to see it come back, its nearest parent that exists."""
-        if self._inotify is None:
-            try:
-                self._inotify = linux.inotify()
-            except OSError as error:
-                self._watch = self._parent = 0
-                self._unwatched = remedy(error)
-                return
+        try:
+            self._ears.open()
+        except OSError as error:
+            self._watch = self._parent = 0
+            self._unwatched = remedy(error)
+            return
         before = {self._watch, self._parent}
         nearest = None
         while nearest != (nearest := next(path for path in self._directory.parents if os.path.isdir(path))):
             self._parent = self._add(nearest, _ENTRIES | _SELF)
-        self._watch = self._add(self._directory, _IN_DIRECTORY | _SELF | linux.IN_ONLYDIR)
+        self._watch = self._add(self._directory, CHANGES_IN_DIRECTORY | _SELF | linux.IN_ONLYDIR)
         for number in before - {0, self._watch, self._parent}:
             with contextlib.suppress(OSError):  # gone with what it watched
-                linux.unwatch(self._inotify, number)
+                self._unwatch(number)
+
+    def _unwatch(self, number: int) -> None:
+        assert self._ears.inotify is not None
+        linux.unwatch(self._ears.inotify, number)
 
     def _add(self, path: Path, mask: int) -> int:
-        assert self._inotify is not None
+        assert self._ears.inotify is not None
         try:
-            return linux.watch(self._inotify, str(path), mask)
+            return linux.watch(self._ears.inotify, str(path), mask | linux.IN_MASK_ADD)
         except OSError as error:
             self._unwatched = remedy(error)
             return 0
 
-    def _mounts_here(self) -> list[bytes]:
+    def _mounts_here(self, table: Sequence[Mount]) -> list[bytes]:
         """Mounts on the directory, in it, or on what it is in; no two have the same line."""
-        try:
-            with open(_MOUNTS, "rb") as file:
-                lines = file.readlines()
-        except OSError:
-            return []
         directory = os.fsencode(os.path.realpath(self._directory))
-        points = ((line, _OCTAL.sub(lambda code: bytes([int(code[1], 8)]), line.split(b" ")[4])) for line in lines)
-        return [line for line, point in points if _inside(point, directory) or _inside(directory, point)]
+        return [line for line, point in table if _inside(point, directory) or _inside(directory, point)]
 
     def _distrust(self) -> Refused | None:
         """The reason why nothing in the directory can be believed: somebody else can change what is there."""
@@ -256,29 +296,81 @@ class Inbox:
             names = os.listdir(directory)
         except (OSError, Refused) as error:
             is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-            if is_missing and self._kind.optional and self._parent:
-                self.was_listed, self._lost_track = True, False
-                return set(), []
+            if is_missing and self._is_optional:
+                return self._missing(), self._listed_well(self._parent, mono)
             self.is_unreadable = True
             if not (is_missing and self._parent):
                 self._take_again(mono + AGAIN)
             none = f"; put it back, or, to have none: mkdir {quoted(directory)}" if is_missing else ""
             cause = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
             return set(), [Problem(directory, 0, 0, "", f"{cause}; the jobs that it had last go on{none}")]
-        known = {*filter(self._kind.reads, names), *self._seen}
+        known = {*filter(self._kind.reads, names), *self._others(names), *self._seen}
         self._unread |= set(filter(self._kind.is_foreign, names))
-        self.was_listed, self._lost_track = True, not self._watch
-        self.is_unreadable, trouble = False, []
-        if self._lost_track:
-            self._take_again(mono + RESCAN)
-            advice = f"cannot be watched: {self._unwatched}; until then it is read once a minute"
-            trouble = [Problem(directory, 0, 0, "", advice)]
+        trouble = self._listed_well(self._watch and self._hears_all, mono)
         return {name for name in known if self._seen.get(name) != self.signature(name)}, trouble
+
+    def _listed_well(self, is_watched: object, mono: int) -> list[Problem]:
+        """Take note that all is known, for now: without a watch what changes is found by the next look."""
+        self.was_listed, self.is_unreadable, self._lost_track = True, False, not is_watched
+        if is_watched:
+            return []
+        self._take_again(mono + RESCAN)
+        advice = f"cannot be watched: {self._unwatched}; until then it is read once a minute"
+        return [Problem(str(self._directory), 0, 0, "", advice)]
+
+    @property
+    def _hears_all(self) -> bool:
+        """True if nothing that a listing has found is unwatched."""
+        return True
+
+    def _missing(self) -> set[str]:
+        """The files of which it is news that the directory, which may be missing, is."""
+        return set()
+
+    def _others(self, names: Sequence[str]) -> set[str]:
+        """The files that a listing tells of otherwise than by their names."""
+        return set()
+
+    def is_gone(self, name: str) -> bool:
+        """True if the directory is there and has no such file; False also where the file system can't tell."""
+        return self.is_missing_in(name) and os.path.isdir(self._directory)
+
+    def is_missing_in(self, name: str) -> bool:
+        """True if the directory has no such file, or is not there; False where the file system can't tell."""
+        try:
+            os.lstat(f"{self._directory}/{name}")
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            pass
+        return False
+
+    def place(self, name: str) -> str:
+        """The path of a file."""
+        return f"{self._directory}/{name}"
+
+    def orphans(self, name: str) -> list[str]:
+        """The directories with something that belongs to a file."""
+        return []
 
     def signature(self, name: str) -> Signature:
         """The signature of a file; where its kind may be a link, of what that leads to as well."""
         path = f"{self._directory}/{name}"
         return signature_of(path) + (signature_of(path, os.stat) if self._kind.follows else ())
+
+
+Mount = tuple[bytes, bytes]
+"""A line of the table of mounts, and the path in it."""
+
+
+def mount_table() -> list[Mount]:
+    """All mounts; none where there is no /proc."""
+    try:
+        with open(_MOUNTS, "rb") as file:
+            lines = file.readlines()
+    except OSError:
+        return []
+    return [(line, _OCTAL.sub(lambda code: bytes([int(code[1], 8)]), line.split(b" ")[4])) for line in lines]
 
 
 def signature_of(path: str, look: Callable[[str], os.stat_result] = os.lstat) -> Signature:

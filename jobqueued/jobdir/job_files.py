@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from jobqueued.events import FileGone, JobsLoaded, JobsRead
 from jobqueued.host.log import Log
-from jobqueued.jobdir.acceptance import is_gone
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.watch import Watch
 from jobqueued.model import Now
@@ -27,17 +27,19 @@ class Watches:
     @property
     def refused(self) -> dict[str, list[Problem]]:
         """Problems of the files refused now, by path."""
-        return {path: found for watch in self._watches for path, found in watch.problems.items()}
+        return {watch.place(path): found for watch in self._watches for path, found in watch.problems.items()}
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
         """The same, and those of files that count but for some of their lines."""
-        return {**self.refused, **{path: found for watch in self._watches for path, found in watch.flaws.items()}}
+        flaws = {watch.place(path): found for watch in self._watches for path, found in watch.flaws.items()}
+        return {**self.refused, **flaws}
 
     @property
     def stale(self) -> list[str]:
         """The refused files whose last good jobs go on."""
-        return sorted(path for watch in self._watches for path in watch.problems if watch.last_good(path))
+        found = ((watch, path) for watch in self._watches for path in watch.problems if watch.last_good(path))
+        return sorted(watch.place(path) for watch, path in found)
 
     @property
     def has_more(self) -> bool:
@@ -85,8 +87,8 @@ class JobFiles(Source):
         """Of inotify and of the table of mounts, of each."""
         scripts = self._watches.scripts
         wanted = [(None if scripts is None else scripts.fileno(), select.POLLIN)]
-        wanted += [(watch.inbox.fileno(), select.POLLIN) for watch in self._watches]
-        wanted += [(watch.inbox.mounts, select.POLLPRI) for watch in self._watches]
+        for inbox in (watch.inbox for watch in self._watches):
+            wanted += [(inbox.fileno(), select.POLLIN), (inbox.mounts, select.POLLPRI)]
         return {descriptor: bits for descriptor, bits in wanted if descriptor is not None}
 
     @property
@@ -104,11 +106,11 @@ class JobFiles(Source):
         scripts = self._watches.scripts
         if scripts is not None and descriptor == scripts.fileno():
             self._watches.read_again(scripts.drain())
-        for watch in self._watches:
-            if descriptor == watch.inbox.mounts:
-                watch.inbox.remounted()
-            elif descriptor == watch.inbox.fileno():
-                watch.inbox.drain()
+        for inbox in (watch.inbox for watch in self._watches):
+            if descriptor == inbox.mounts:
+                inbox.remounted()
+            elif descriptor == inbox.fileno():
+                inbox.drain()
         return ()
 
     def turn(self, now: Now) -> Iterator[JobsRead | FileGone | JobsLoaded]:
@@ -135,14 +137,12 @@ class JobFiles(Source):
     def _say_changes(self, watch: Watch) -> None:
         refused = watch.problems if watch.changes else {}
         for path, problems in watch.changes.items():
+            place = watch.place(path)
             for problem in problems:
-                if problem.severity == "warning":
-                    self._log.say("odd", text=str(problem), file=path)
-                else:
-                    self._log.say("problem", text=str(problem), file=path)
+                self._log.say("odd" if problem.severity == "warning" else "problem", text=str(problem), file=place)
             if path in refused:
-                self._log.say("refused", file=path, jobs=[job.id for job in watch.last_good(path)])
+                self._log.say("refused", file=place, jobs=[job.id for job in watch.last_good(path)])
             elif wrong := [problem.line for problem in problems if problem.severity == "error"]:
-                self._log.say("flawed", file=path, lines=sorted(set(wrong)))
+                self._log.say("flawed", file=place, lines=sorted(set(wrong)))
             elif not problems:
-                self._log.say("mended", file=path, gone=is_gone(path))
+                self._log.say("mended", file=place, gone=not os.path.lexists(place))

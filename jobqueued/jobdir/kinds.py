@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from jobqueued.child.trust import Refused, check_path, name_of, quoted
+from jobqueued.drop_in_files import is_job_file
 from jobqueued.jobdir import trust
 
 _UNREADABLE = (
@@ -37,10 +38,10 @@ class Kind:
     `read` takes a path, the user of the daemon, and whether it is known that nobody writes the file; it raises Refused,
     InWriting and OSError.  In state.db the names have a `prefix`.  `lenient`: an error that has a line costs that line
     alone.  `optional`: the directory may be missing.  `sticky`: others may put files of their own there.  `follows`: a
-    file may be a link.
+    file may be a link.  `drop_ins`: a file may have some, and may be in one of several directories.
     """
 
-    reads: Callable[[str], bool] = trust.is_job_file
+    reads: Callable[[str], bool] = is_job_file
     is_foreign: Callable[[str], bool] = trust.is_foreign
     is_meant: Callable[[str], bool] = trust.is_meant
     unread: str = trust.UNREAD
@@ -50,9 +51,10 @@ class Kind:
     optional: bool = False
     sticky: bool = False
     follows: bool = False
+    drop_ins: bool = False
 
 
-JOB_FILES = Kind()
+JOB_FILES = Kind(drop_ins=True)
 
 
 # ── tables of cron ──

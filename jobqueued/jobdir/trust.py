@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable
 
 from jobqueued.child.trust import Refused, check_status
+from jobqueued.drop_in_files import is_job_file
 from jobqueued.jobfile.yamltext import MAX_BYTES
 
 _F_SETSIG = 10
@@ -27,17 +28,11 @@ class InWriting(Exception):
     """Somebody has the file open for writing."""
 
 
-def is_job_file(name: str) -> bool:
-    """True if the directory's entry of this name is read.
-
-    ``*.yaml`` and ``*.yml`` leave out what editors and package managers leave behind (``~``, ``.swp``, ``.dpkg-old``);
-    dotfiles, and names that no terminal or journal could show, are left out too.
-    """
-    return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name.isprintable()
-
-
 MASKED = b"jobs: {}  # a link to /dev/null\n"
-"""The text that a link to /dev/null stands for: so systemd's units are masked, and so people disable a file."""
+"""The text that a link to /dev/null stands for: so systemd's units are masked, and so people disable a file.
+
+Such a link is root's or the daemon's user's, as a file would be, and leads there in one step.
+"""
 IS_MASKED = "is masked by its link to /dev/null, and has no jobs"
 UNREAD = "is not read; accepted: a name that ends in .yaml or .yml, in small letters, and that can be printed"
 
@@ -76,6 +71,8 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
         descriptor = os.open(path, OPEN | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno == errno.ELOOP and os.readlink(path) == os.devnull:
+            if daemon is not None:
+                check_status(os.lstat(path), path, daemon)
             return MASKED
         if error.errno in _UNOPENED:
             raise Refused(f"found a {_UNOPENED[error.errno]}; accepted: a regular file") from None

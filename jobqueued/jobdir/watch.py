@@ -6,16 +6,18 @@ No call takes long, however many files change, and what changes together counts 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from jobqueued.child.trust import Refused
 from jobqueued.events import FileGone, JobsRead
-from jobqueued.jobdir.acceptance import Acceptance, Read, is_gone
+from jobqueued.jobdir.acceptance import Acceptance, Read
 from jobqueued.jobdir.inbox import Inbox
 from jobqueued.jobdir.kinds import JOB_FILES, Kind
+from jobqueued.jobdir.layers import Layers
 from jobqueued.jobdir.trust import InWriting
+from jobqueued.jobdir.units import ORPHANS
 from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Job
 from jobqueued.problem import Problem
@@ -28,19 +30,25 @@ _OVER = object()
 
 
 class Watch:
-    """The files of one directory.  `scan` while `has_more`, and at `deadline`; `inbox` hears what the kernel tells."""
+    """The files of one directory, or of several of which the first counts that has a file.
+
+    `scan` while `has_more`, and at `deadline`; `inbox` hears what the kernel tells.
+    """
 
     def __init__(
-        self, directory: Path, read: Read, kept: Mapping[str, bytes] | None = None, kind: Kind = JOB_FILES
-    ) -> None:
+        self, directory: Path, read: Read, kept: Mapping[str, bytes] | None = None, kind: Kind = JOB_FILES,
+        below: Sequence[Path] = (),
+    ) -> None:  # fmt: skip
         """Start to watch; `read` turns a file's bytes and path into its jobs, in steps.  The directory need not exist.
 
-        `kept` are the texts accepted last, by name: what is there but can't be accepted now keeps those jobs.
+        `kept` are the texts accepted last, by name: what is there but can't be accepted now keeps those jobs.  `below`
+        are the other directories; a file's path is always the one that it has, or would have, in the first.
         """
         self._directory, self._kind = directory.absolute(), kind
-        self.inbox = Inbox(self._directory, kind)
+        directories = [self._directory, *(each.absolute() for each in below)]
+        self.inbox = Layers(directories, kind) if kind.drop_ins else Inbox(self._directory, kind)
         own = {str(self._directory / name): text for name, text in _of(kind, kept or {})}
-        self._acceptance = Acceptance(read, own, kind)
+        self._acceptance = Acceptance(read, own, kind, self.is_gone)
         self._todo: list[str] = []
         self._reading: Steps[None] | None = None
         """The file that is being read."""
@@ -78,6 +86,14 @@ class Watch:
     def last_good(self, path: str) -> tuple[Job, ...]:
         """The jobs that a file gave last, which go on while it is refused."""
         return self._acceptance.last_good(path)
+
+    def is_gone(self, path: str) -> bool:
+        """True if there is no such file; False also where the file system can't tell, or there is no directory."""
+        return self.inbox.is_gone(os.path.basename(path))
+
+    def place(self, path: str) -> str:
+        """The path at which people find a file, or what else is at a path in the directory."""
+        return self.inbox.place(os.path.basename(path)) if os.path.dirname(path) == str(self._directory) else path
 
     @property
     def complete(self) -> bool:
@@ -159,9 +175,8 @@ class Watch:
         news = self.inbox.take(mono)
         if news.trouble is not None:
             self._acceptance.say(str(self._directory), news.trouble)
-        unread = (name for name in sorted(news.unread) if os.path.isfile(self._directory / name))
-        for name in islice(unread, MOST_UNREAD):
-            path = f"{self._directory}/{ascii(name)[1:-1]}"
+        for unread in islice(filter(os.path.isfile, sorted(news.unread)), MOST_UNREAD):
+            path = ascii(unread)[1:-1]
             self._acceptance.say(path, [Problem(path, 0, 0, "", self._kind.unread, "warning")])
         self._todo = sorted(news.names, reverse=True)
         self._acceptance.begin()
@@ -189,22 +204,29 @@ class Watch:
         try:
             text = self.inbox.read(name)
         except (FileNotFoundError, NotADirectoryError):
-            if is_gone(path):
+            if self.inbox.is_gone(name):
                 self._acceptance.miss(path, mono, was_there=self.inbox.forget(name))
+                self._say_orphans(name, [ORPHANS.format(name)])
             return
         except InWriting:
             if not self.inbox.put_back(name):
-                problem = Problem(path, 0, 0, "", "is still being written; it is read once closed", "warning")
-                self._acceptance.say(path, [problem])
+                message = "is still being written; it is read once closed"
+                self._acceptance.say(path, [Problem(self.inbox.at, 0, 0, "", message, "warning")])
             return
         except OSError as error:
-            self._acceptance.refuse(path, f"cannot be read: {error.strerror}")
+            self._acceptance.refuse(path, f"cannot be read: {error.strerror}", self.inbox.at)
             self.inbox.look_again(name, mono)
         except Refused as refused:
-            self._acceptance.refuse(path, str(refused))
+            self._acceptance.refuse(path, str(refused), self.inbox.at)
         else:
             yield from self._acceptance.offer(path, text)
+        self._say_orphans(name, [])
         self.inbox.has_read(name, signature)
+
+    def _say_orphans(self, name: str, messages: list[str]) -> None:
+        """Say this of the directories of drop-ins of a file."""
+        for path in self.inbox.orphans(name):
+            self._acceptance.say(path, [Problem(path, 0, 0, "", message, "warning") for message in messages])
 
 
 def _of(kind: Kind, kept: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:

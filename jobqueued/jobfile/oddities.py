@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from jobqueued.catalog import written_in
 from jobqueued.child.documents import DEFAULT_PATH
-from jobqueued.jobfile.reader import read_in_steps
+from jobqueued.jobfile.drop_ins import parts_of
+from jobqueued.jobfile.reader import read_parts_in_steps
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.yamltext import Steps, quoted
 from jobqueued.model import Job
@@ -34,8 +36,8 @@ class Surroundings(NamedTuple):
 def read_here(
     where: Surroundings, data: bytes, file: str, *, timezone: str = "UTC", seed: str = ""
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Read the jobs of a file as `read_in_steps` does, and what is odd about them here, too."""
-    jobs, problems = yield from read_in_steps(data, file, timezone=timezone, seed=seed)
+    """Read the jobs of a file with its drop-ins as `read_packed` does, and what is odd about them here, too."""
+    jobs, problems = yield from read_parts_in_steps(parts_of(data, file), file, timezone=timezone, seed=seed)
     return jobs, [*problems, *oddities(jobs, where)][:MAX_PROBLEMS]
 
 
@@ -43,7 +45,7 @@ def oddities(jobs: Iterable[Job], where: Surroundings) -> Iterator[Problem]:
     """Yield a warning for each, at the line of its job."""
     for job in jobs:
         for key, message in _of(job, where):
-            yield Problem(job.file, job.line, 0, key, message, "warning", job.id)
+            yield Problem(written_in(job), job.line, 0, key, message, "warning", job.id)
 
 
 def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str]]:

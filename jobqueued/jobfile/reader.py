@@ -6,10 +6,11 @@ all else are replaced.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from jobqueued.jobfile.drop_ins import Part, in_its_file, merged, parts_of
 from jobqueued.jobfile.foreign import AT_THE_TOP, ELSEWHERE
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.queue_types import ID
@@ -18,7 +19,17 @@ from jobqueued.jobfile.scalars import Key, ValueType
 from jobqueued.jobfile.spelling import plain_name
 from jobqueued.jobfile.types import MAX_PROBLEMS, mapping, read_keys
 from jobqueued.jobfile.yamlslips import A_JOB_FILE
-from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Steps, at_once, is_null, read_tree_in_steps
+from jobqueued.jobfile.yamltext import (
+    PART,
+    Entry,
+    Mapping,
+    Node,
+    Scalar,
+    Steps,
+    at_once,
+    is_null,
+    read_trees_in_steps,
+)
 from jobqueued.model import Job, On, Trigger, to_instant
 from jobqueued.problem import Problem
 from jobqueued.timing.cronexpr import SECONDS
@@ -46,6 +57,8 @@ _OF_CRON = {
 }
 """Variables of a crontab: the key that does it here, and what to say where it is missing."""
 
+_EMPTY = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, where it is to say nothing"
+
 Entries = dict[str, Entry]
 
 
@@ -64,21 +77,55 @@ def read_in_steps(
     data: bytes, file: str, *, timezone: str = "UTC", seed: str = ""
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """Do the same in steps of a millisecond or so."""
-    tree, problems = yield from read_tree_in_steps(data, file)
-    reading = _Reading(file, timezone, seed)
-    jobs = (yield from reading.jobs(tree, data)) if tree is not None else ()
-    errors = [problem for problem in problems if problem.severity == "error"] + _told(reading.errors)
-    odd = [problem for problem in problems if problem.severity == "warning"] + _told(reading.warnings)
-    problems = (_in_order(errors) + _in_order(odd))[:MAX_PROBLEMS]
-    return () if errors else tuple(jobs), [problem._replace(file=file) for problem in problems]
+    return (yield from read_parts_in_steps([Part(file, data)], file, timezone=timezone, seed=seed))
 
 
-def _told(found: dict[Problem, str]) -> list[Problem]:
-    return [problem._replace(job=job[:MAX_ID]) for problem, job in found.items()]
+def read_packed(
+    text: bytes, file: str, *, timezone: str = "UTC", seed: str = ""
+) -> tuple[tuple[Job, ...], list[Problem]]:
+    """The jobs of a file with its drop-ins, as `packed` has put them together; each Problem is of its own file."""
+    return at_once(read_parts_in_steps(parts_of(text, file), file, timezone=timezone, seed=seed))
 
 
-def _in_order(problems: list[Problem]) -> list[Problem]:
-    return sorted(problems, key=lambda problem: problem[1:])
+def read_parts_in_steps(
+    parts: Sequence[Part], file: str, *, timezone: str = "UTC", seed: str = ""
+) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
+    """Do the same in steps.  The jobs are those of `file`, the name that the catalog has for it."""
+    tree, problems, refusals, of_no_effect = yield from merged_tree(parts)
+    reading = _Reading(file, timezone, seed, paths=[part.path for part in parts])
+    reading.note(refusals, of_no_effect)
+    jobs = (yield from reading.jobs(tree, parts[0].text)) if tree is not None else ()
+    errors = [problem for problem in problems if problem.severity == "error"] + reading.told(reading.errors)
+    odd = [problem for problem in problems if problem.severity == "warning"] + reading.told(reading.warnings)
+    problems = (reading.in_order(errors) + reading.in_order(odd))[:MAX_PROBLEMS]
+    return () if errors else tuple(jobs), problems
+
+
+class Merged(NamedTuple):
+    """The tree of a file with its drop-ins, what is wrong with their YAML, and with them, at places of that tree."""
+
+    tree: Node | None
+    problems: list[Problem]
+    refusals: list[Problem]
+    of_no_effect: list[Problem]
+
+
+def merged_tree(parts: Sequence[Part]) -> Steps[Merged]:
+    """The tree of all parts, in steps."""
+    (tree, problems), *others = yield from read_trees_in_steps(parts)
+    refusals, of_no_effect = list[Problem](), list[Problem]()
+    if others and (tree is None or is_null(tree)):
+        tree = Mapping(1, 1, {})
+    for number, (above, found) in enumerate(others, 1):
+        yield
+        problems += found
+        if above is None or is_null(above):
+            refusals += [] if parts[number].text else [Problem("", number * PART, 0, "", _EMPTY)]
+        elif not isinstance(above, Mapping):
+            refusals.append(Refusal.of(above, _TOP.accepted).problem())
+        elif isinstance(tree, Mapping):
+            tree = merged(tree, above, of_no_effect)
+    return Merged(tree, problems, refusals, of_no_effect)
 
 
 @dataclass(slots=True)
@@ -86,18 +133,38 @@ class _Reading:
     """One file being read, and what was found so far, with the job (its id: `job`) in which it was found first.
 
     Each job meets what is wrong in `defaults` again, which is nothing new then.  `stood_for` has the keys for which
-    unknown ones were found.
+    unknown ones were found.  Lines are those of the merged tree of all parts, at these `paths`.
     """
 
     file: str
     timezone: str
     seed: str
+    paths: list[str]
     errors: dict[Problem, str] = field(default_factory=dict)
     job: str = ""
     stood_for: set[str] = field(default_factory=set)
     warnings: dict[Problem, str] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
     cost: int = 0
+
+    def note(self, refusals: list[Problem], of_no_effect: list[Problem]) -> None:
+        """Take what was found before."""
+        self._note(self.errors, *refusals)
+        self._note(self.warnings, *of_no_effect)
+
+    def told(self, found: dict[Problem, str]) -> list[Problem]:
+        return [in_its_file(problem, self.paths)._replace(job=job[:MAX_ID]) for problem, job in found.items()]
+
+    def in_order(self, problems: list[Problem]) -> list[Problem]:
+        return sorted(problems, key=lambda problem: (self.paths.index(problem.file), *problem[1:]))
+
+    def _place(self, key: Scalar) -> dict[str, Any]:
+        """The fields of a Job that say where it is."""
+        number, line = divmod(key.line, PART)
+        place: dict[str, Any] = {"file": self.file, "line": line}
+        if self.paths != [self.file]:
+            place |= {"origin": self.paths[number], "drop_ins": tuple(self.paths[1:])}
+        return place
 
     def jobs(self, tree: Node, data: bytes) -> Steps[list[Job]]:
         crontab = in_a_job(data.decode(errors="ignore")) if isinstance(tree, Scalar) else ""
@@ -163,7 +230,7 @@ class _Reading:
         when = self._when(key.text, values, entries, own)
         if "command" not in values:
             return None
-        return Job(id=key.text, file=self.file, line=key.line, **{"timezone": self.timezone, **values, **when})
+        return Job(id=key.text, **self._place(key), **{"timezone": self.timezone, **values, **when})
 
     def _check_claims(self, values: dict[str, Any], entries: Entries) -> None:
         """Locks and resources are of one kind: a run claims each once."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from jobqueued.jobfile.drop_ins import merged
 from jobqueued.jobfile.keys import RETENTION
 from jobqueued.jobfile.notify_keys import HEARTBEAT, MAIL, RULES
 from jobqueued.jobfile.process_types import ACCOUNT
@@ -129,13 +131,17 @@ _HOSTS = ("operators", "readers", "notifier", "cron", "users")
 _NOT_OWN = "the file without it, as a user's own instance (--user) has to do with no other user"
 
 
-def read_settings_tree(tree: Node, *, of_user: bool = False) -> tuple[dict[str, Any], list[Refusal]]:
-    """The settings that are right, by the name of their key, and what is wrong with the others.
+def read_settings_parts(trees: Sequence[Node | None], *, of_user: bool = False) -> tuple[dict[str, Any], list[Refusal]]:
+    """The settings of a file and its drop-ins that are right, by the name of their key, and what is wrong with others.
 
-    `of_user`: they are a user's own instance's.
+    Of a part that is empty there is no tree.  `of_user`: they are a user's own instance's.
     """
+    main, *others = trees
     try:
-        entries = _TOP.read(tree)
+        tree = Mapping(0, 0, {} if main is None else _TOP.read(main))
+        for above in others:
+            tree = merged(tree, Mapping(0, 0, {} if above is None else _TOP.read(above)), [])
+        entries = tree.entries
     except NotAccepted as wrong:
         return {}, list(wrong.refusals)
     idle = [entries[name].key for name in _HOSTS if of_user and name in entries]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,6 +20,8 @@ from jobqueued.problem import Problem
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
+PART = 1 << 21
+"""More lines than a file has: the nodes of a drop-in count theirs from a multiple of it (drop_ins.py)."""
 NODES_A_STEP = 100
 """Some half a millisecond."""
 
@@ -89,13 +91,27 @@ def read_tree(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
 
 def read_tree_in_steps(data: bytes, file: str) -> Steps[tuple[Node | None, list[Problem]]]:
     """Do the same in steps."""
-    faults: list[Fault] = []
-    root: Node | None = None
-    try:
-        root = yield from _Tree(_decoded(data), faults).root()
-    except Fault as fatal:
-        faults.append(fatal)
-    return root, [Problem(file, it.line, it.column, "", it.message, it.severity) for it in faults]
+    ((root, problems),) = yield from read_trees_in_steps([(file, data)])
+    return root, problems
+
+
+def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[Node | None, list[Problem]]]]:
+    """Do the same with the parts of a file, each with its path: their values count together.
+
+    The lines of nodes count on from part to part, by `PART`; those of Problems do not.
+    """
+    found, nodes = [], 0
+    for number, (file, data) in enumerate(parts):
+        faults: list[Fault] = []
+        root: Node | None = None
+        try:
+            tree = _Tree(_decoded(data), faults, number * PART, nodes)
+            root = yield from tree.root()
+            nodes = tree.nodes
+        except Fault as fatal:
+            faults.append(fatal)
+        found.append((root, [Problem(file, it.line, it.column, "", it.message, it.severity) for it in faults]))
+    return found
 
 
 def meaning(scalar: Scalar) -> str | int | float | bool | None:
@@ -188,14 +204,15 @@ def _decoded(data: bytes) -> str:
 class _Tree:
     """Builds the nodes of one text; what is wrong without being the end goes to `faults`."""
 
-    def __init__(self, text: str, faults: list[Fault]) -> None:
-        self._text = text
+    def __init__(self, text: str, faults: list[Fault], lines: int, nodes: int) -> None:
+        """`lines` and `nodes` are those before it."""
+        self._text, self._lines = text, lines
         self._faults = faults
         self._parser = _PARSER(text)
         self._anchors: dict[str, Node] = {}
         self._unused: dict[str, Any] = {}
         """The events of the anchors that no alias has named yet."""
-        self._nodes = self._rested = 0
+        self.nodes = self._rested = nodes
 
     def root(self) -> Steps[Node | None]:
         self._next()
@@ -228,8 +245,8 @@ class _Tree:
         if isinstance(event, yaml.AliasEvent):
             return self._aliased(event, depth)
         self._count(event, depth)
-        if self._nodes >= self._rested + NODES_A_STEP:
-            self._rested = self._nodes
+        if self.nodes >= self._rested + NODES_A_STEP:
+            self._rested = self.nodes
             yield
         if event.anchor is None and event.tag is None:
             return (yield from self._bare(event, depth))
@@ -251,15 +268,15 @@ class _Tree:
                 self._refuse(event, f"found an escape for U+{ord(odd[0]):04X}; accepted: text without it")
             return self._scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
-            return Sequence(mark.line + 1, mark.column + 1, (yield from self._items(depth + 1)))
-        return Mapping(mark.line + 1, mark.column + 1, (yield from self._entries(depth + 1)))
+            return Sequence(self._lines + mark.line + 1, mark.column + 1, (yield from self._items(depth + 1)))
+        return Mapping(self._lines + mark.line + 1, mark.column + 1, (yield from self._entries(depth + 1)))
 
     def _scalar(self, event: Any) -> Scalar:
         """The text, with what has become of it that a reader of the file may not see."""
         start, end = event.start_mark, event.end_mark
         plain = not event.style
         if start.line == end.line and event.style != '"' and self._text[end.index : end.index + 1] not in " \t":
-            return Scalar(start.line + 1, start.column + 1, event.value, plain)  # as nearly all are
+            return Scalar(self._lines + start.line + 1, start.column + 1, event.value, plain)  # as nearly all are
         raw = self._text[start.index : end.index] if end.line > start.line or event.style == '"' else ""
         if plain and (lost := _LOST.match(self._text, end.index)) and self._text[end.index - 1] != "#":
             message = (
@@ -270,7 +287,7 @@ class _Tree:
             )
         escape = _ESCAPE.search(_PLAIN_ESCAPE.sub("", raw)) if event.style == '"' else None
         return Scalar(
-            start.line + 1, start.column + 1, event.value, plain,
+            self._lines + start.line + 1, start.column + 1, event.value, plain,
             event.style != "|" and _is_joined(raw.splitlines()), escape[0] if escape else "",
         )  # fmt: skip
 
@@ -298,7 +315,7 @@ class _Tree:
         elif key.plain and key.text == "<<":
             self._refuse(event, "found the merge key <<; accepted: `defaults` for what the jobs of a file share")
         elif first := entries.get(key.text):
-            where = f"it is on line {first.key.line} already"
+            where = f"it is on line {first.key.line - self._lines} already"
             self._refuse(event, f"found the key {quoted(key.text)} again; accepted: each key once, {where}")
         else:
             return key
@@ -329,10 +346,10 @@ class _Tree:
                 self._count_again(entry.value, event, depth + 1)
 
     def _count(self, event: Any, depth: int) -> None:
-        self._nodes += 1
+        self.nodes += 1
         if depth > MAX_DEPTH:
             raise _fault(event, TOO_DEEP)
-        if self._nodes > MAX_NODES:
+        if self.nodes > MAX_NODES:
             raise _fault(event, f"found more than {MAX_NODES} values (aliases count in full); accepted: at most that")
 
 

@@ -14,8 +14,9 @@ from jobqueued import __version__
 from jobqueued.__main__ import _parser
 from jobqueued.control.interface import INTERFACE
 from jobqueued.ctl.main import main
+from jobqueued.jobfile.drop_ins import Part, packed
 from jobqueued.jobfile.keys import JOB_KEYS
-from jobqueued.jobfile.reader import read_jobs
+from jobqueued.jobfile.reader import read_packed
 from jobqueued.jobfile.refusal import NotAccepted
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.yamltext import Mapping, read_tree
@@ -65,9 +66,10 @@ def mentions(path: Path) -> list[tuple[str, ...]]:
     return sorted({tuple(words) for shown in [*lines, *spans(text)] for words in commands(shown)})
 
 
-def job_files(path: Path) -> list[str]:
-    """Every job file in a paper."""
-    return [block for block in blocks(path.read_text()) if re.search("^jobs:", block, re.M) and "import " not in block]
+def job_files(path: Path) -> list[tuple[str, ...]]:
+    """Every job file in a paper; each drop-in behind the first of them, of which it is one."""
+    found = [block for block in blocks(path.read_text()) if re.search("^jobs:", block, re.M) and "import " not in block]
+    return [(found[0], block) if re.match(r"# \S+\.d/", block) else (block,) for block in found]
 
 
 def programs(path: Path) -> list[str]:
@@ -109,9 +111,10 @@ def each(what: object) -> pytest.MarkDecorator:
 
 
 @each(job_files)
-def test_a_job_file_is_read(shown: str) -> None:
+def test_a_job_file_is_read(shown: tuple[str, ...]) -> None:
     """It is accepted without a word."""
-    jobs, problems = read_jobs(shown.encode(), "f")
+    parts = [Part(str(number), text.encode()) for number, text in enumerate(shown)]
+    jobs, problems = read_packed(packed(parts, "f"), "f")
     assert (True, []) == (bool(jobs), [str(problem) for problem in problems])
 
 

@@ -34,7 +34,7 @@ VERDICTS: list[tuple[str, tuple[str, ...]]] = [
     (r"scheduler sql-\w+ \S+ [1-5] dies", (RAN, NOTHING)),
     (r"scheduler sql-COMMIT \S+ \d+ dies", (RAN, f"{RAN}; 0 lines")),  # committed, and killed before it was said
     # what can't be read at the start is unknown until it changes, or the next start
-    (r"scheduler (open|list) jobqueue\.d", (RAN, NOTHING, f"{NOTHING}; does not recover")),
+    (r"scheduler (open|list) (run/|usr/(local/)?lib/)?jobqueue\.d", (RAN, NOTHING, f"{NOTHING}; does not recover")),
     (r"supervisor (create|open|bind|connect) R\d/(spec|control) .*dies", (RAN,)),  # nobody has claimed it
     (r"supervisor (create|write) R1/spawning .*dies", FIRST),
     (r"supervisor (create|write) R2/spawning .*dies", SECOND),

@@ -36,7 +36,10 @@ def test_the_systems_paths() -> None:
 def test_a_root_holds_everything() -> None:
     """Below a root there is one place for each thing."""
     names = ("jobqueued.yaml", "jobqueue.d", "state", "run", "logs", "journal")
-    expected = Paths(*(ROOT / name for name in names), host=ROOT)
+    below = ("run", "usr/local/lib", "usr/lib")
+    more = {"more_config": "jobqueued.yaml", "more_jobs": "jobqueue.d"}
+    others = {key: tuple(ROOT / place / name for place in below) for key, name in more.items()}
+    expected = Paths(*(ROOT / name for name in names), host=ROOT, **others)
     assert expected == Paths.under(ROOT)
 
 
@@ -247,22 +250,19 @@ def test_the_hosts_zone(tmp_path: Path) -> None:
     assert "Asia/Tokyo" == host_timezone(tmp_path)
 
 
-def test_packages_bring_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_bring_settings(tmp_path: Path) -> None:
     """Drop-ins replace keys of the system's file, the last by name at last; of one name the administrator's counts."""
-    own, packaged, etc = tmp_path / "jobqueued.yaml", tmp_path / "usr", tmp_path / "etc"
-    packaged.mkdir()
-    etc.mkdir()
-    monkeypatch.setattr("jobqueued.settings.DROP_INS", (packaged, etc))
-    monkeypatch.setattr("jobqueued.settings.SYSTEM", own)
-    (packaged / "a.yaml").write_text("cron: {live: true, expand: true}\nmax_running: 2\n")
-    (packaged / "b.yaml").write_text("max_running: 3\n")
-    (packaged / "c.yaml.dpkg-new").write_text("max_running: 4\n")
+    own, packaged = tmp_path / "etc/jobqueued.yaml", tmp_path / "usr/jobqueued.yaml"
+    for directory in (f"{own}.d", f"{packaged}.d"):
+        Path(directory).mkdir(parents=True)
+    Path(f"{packaged}.d/a.yaml").write_text("cron: {live: true, expand: true}\nmax_running: 2\n")
+    Path(f"{packaged}.d/b.yaml").write_text("max_running: 3\n")
+    Path(f"{packaged}.d/c.yaml.dpkg-new").write_text("max_running: 4\n")
     own.write_text("max_running: 1\nretention: {runs: 7}\n")
     cron = {"live": True, "expand": True}
-    assert (Settings(3, retention=Retention(7), cron=cron), []) == read_settings(own)
-    assert (Settings(), []) == read_settings(tmp_path / "another.yaml")
-    (etc / "a.yaml").write_text("cron: {live: true}\n")
-    assert (Settings(3, retention=Retention(7), cron={"live": True}), []) == read_settings(own)
-    (packaged / "b.yaml").write_text("max_running: many\n")
-    found, (problem,) = read_settings(own)
-    assert (str(packaged / "b.yaml"), "max_running", 1) == (problem.file, problem.key, found.max_running)
+    assert (Settings(3, retention=Retention(7), cron=cron), []) == read_settings(own, more=(packaged,))
+    Path(f"{own}.d/a.yaml").write_text("cron: {live: true, expand: false}\n")
+    assert {"live": True, "expand": False} == read_settings(own, more=(packaged,))[0].cron
+    Path(f"{packaged}.d/b.yaml").write_text("max_running: many\n")
+    _, (problem,) = read_settings(own, more=(packaged,))
+    assert (f"{packaged}.d/b.yaml", "max_running") == (problem.file, problem.key)

@@ -17,12 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobqueued.drop_in_files import is_job_file
 from jobqueued.events import JobsRead
 from jobqueued.host import linux
 from jobqueued.jobdir import trust
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
-from jobqueued.jobdir.trust import is_job_file, read_trusted
+from jobqueued.jobdir.trust import read_trusted
 from jobqueued.jobdir.watch import MOST_UNREAD, SLICE
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND

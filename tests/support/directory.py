@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobqueued.events import FileGone, JobsRead
@@ -10,16 +11,18 @@ from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_in_steps
 from jobqueued.jobfile.yamltext import Steps
+from jobqueued.problem import Problem
 
 
 class Directory:
     """A job directory with its Watch; `scan` is what the daemon does when inotify or a deadline wakes it."""
 
-    def __init__(self, path: Path, kept: dict[str, bytes] | None = None) -> None:
+    def __init__(self, path: Path, kept: dict[str, bytes] | None = None, below: Sequence[Path] = ()) -> None:
         self.path = path
         self.read: list[str] = []
         self.kept: dict[str, bytes | None] = {**(kept or {})}
-        self.watch = Watch(path, self._read, kept)
+        self.said: list[Problem] = []
+        self.watch = Watch(path, self._read, kept, below=below)
 
     def _read(self, data: bytes, file: str) -> Steps[Content]:
         self.read.append(Path(file).name)
@@ -39,6 +42,7 @@ class Directory:
         self.read.clear()
         self.watch.inbox.drain()
         self.changed: dict[str, list[str]] = {}
+        self.said.clear()
         self.accepted: dict[str, bytes | None] = {}
         told = self._slice(mono)
         while self.watch.has_more:
@@ -48,6 +52,7 @@ class Directory:
     def _slice(self, mono: int) -> list[str]:
         told = [self._told(event) for event in self.watch.scan(mono)]
         self.changed |= {Path(path).name: [p.message for p in found] for path, found in self.watch.changes.items()}
+        self.said += [problem for found in self.watch.changes.values() for problem in found]
         self.accepted |= self.watch.accepted
         self.kept |= self.watch.accepted
         return told

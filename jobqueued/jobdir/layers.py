@@ -1,0 +1,316 @@
+"""The directories of job files as one inbox: of a file that is in several the first counts, with all its drop-ins.
+
+What is known of one directory alone is not acted on: while one of them can't be read, nothing changes, as what is there
+may take the place of what others have.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from jobqueued.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
+from jobqueued.host import linux
+from jobqueued.jobdir.inbox import (
+    CHANGES_IN_DIRECTORY,
+    UNWATCHED,
+    Ears,
+    Inbox,
+    News,
+    Signature,
+    mount_table,
+    signature_of,
+)
+from jobqueued.jobdir.kinds import Kind
+from jobqueued.jobdir.trust import InWriting
+from jobqueued.jobdir.units import Assembly
+from jobqueued.problem import Problem
+
+_NONE = -1
+"""The watch of what is no directory: the one that it is in tells when it becomes one."""
+
+
+class Layer(Inbox):
+    """One of the directories, and the directories of drop-ins in it.
+
+    A file of which a drop-in changes has changed itself.
+    """
+
+    def __init__(self, directory: Path, kind: Kind, ears: Ears) -> None:
+        self._watches: dict[str, int] = {}
+        """The watch of the drop-ins of a file, by its name; 0: there may be some, and no watch."""
+        self._files: dict[int, str] = {}
+        super().__init__(directory, kind, ears)
+
+    def drop_ins(self, name: str) -> list[str]:
+        """The names of the drop-ins of a file; Refused, OSError."""
+        return listed(self._of_drop_ins(name), os.geteuid()) if name in self._watches else []
+
+    def has_drop_ins(self, name: str) -> bool:
+        """True if there is a directory of drop-ins of a file."""
+        return name in self._watches
+
+    def put_back(self, name: str) -> bool:
+        """Keep a file, or a drop-in of one, that is being written for later."""
+        self._in_writing.add(name)
+        directory, slash, _ = name.rpartition("/")
+        self.expect(file_of_drop_ins(directory) if slash else name)
+        return self._is_told
+
+    def signature(self, name: str) -> Signature:
+        """The signature of a file with its drop-ins, as far as they are here."""
+        own = super().signature(name)
+        if name not in self._watches:
+            return own
+        directory = self._of_drop_ins(name)
+        names = list[str]()
+        with suppress(Exception):  # reading it will say the same
+            names = sorted(listed(directory, None))
+        return sum(
+            (signature_of(f"{directory}/{each}") for each in names), (*own, *signature_of(directory), len(names))
+        )
+
+    def _of_drop_ins(self, name: str) -> str:
+        return f"{self._directory}/{drop_in_directory(name)}"
+
+    # what the kernel tells
+
+    def _note(self, name: str, mask: int) -> None:
+        if file := file_of_drop_ins(name):
+            self._follow(file)
+            self.touch(file)
+        else:
+            super()._note(name, mask)
+
+    def _hear_else(self, event: linux.InotifyEvent) -> None:
+        """Take in what is told of a directory of drop-ins."""
+        file = self._files.get(event.watch)
+        if file is None:
+            return
+        if event.mask & UNWATCHED:
+            self._follow(file)
+            self.touch(file)
+        elif not event.name:
+            self.touch(file)
+        elif is_job_file(event.name):
+            self._take_in(f"{drop_in_directory(file)}/{event.name}", event.mask, file)
+
+    def _others(self, names: Sequence[str]) -> set[str]:
+        """Follow all directories of drop-ins that a listing has, and no others: the names of their files."""
+        found = {file for name in names if (file := file_of_drop_ins(name))}
+        for file in self._watches.keys() - found:
+            self._forsake(file)
+        for file in found:
+            self._follow(file)
+        return found
+
+    @property
+    def _hears_all(self) -> bool:
+        return all(self._watches.values())
+
+    def _follow(self, file: str) -> None:
+        """Watch the drop-ins of a file, if there may be any; what was watched before may be another directory."""
+        directory, old, new = self._of_drop_ins(file), self._watches.get(file), 0
+        is_directory = None
+        try:
+            is_directory = stat.S_ISDIR(os.lstat(directory).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            self._forsake(file)
+            return
+        except OSError:  # it is there, whatever it is
+            pass
+        if is_directory is False:
+            new = _NONE
+        elif self._ears.inotify is not None:
+            new = self._add(Path(directory), CHANGES_IN_DIRECTORY | linux.IN_ONLYDIR | linux.IN_DONT_FOLLOW)
+        if old is not None and old != new:
+            self._forsake(file)
+        self._watches[file] = new
+        if new > 0:
+            self._files[new] = file
+
+    def _forsake(self, file: str) -> None:
+        watch = self._watches.pop(file, 0)
+        if watch > 0:
+            self._files.pop(watch, None)
+            with suppress(OSError):  # gone with what it watched
+                self._unwatch(watch)
+
+
+class OptionalLayer(Layer):
+    """A directory that is often not there, which is as if it was empty: packages come and go with it."""
+
+    def __init__(self, directory: Path, kind: Kind, ears: Ears) -> None:
+        super().__init__(directory, kind, ears)
+        self._is_optional = True
+
+    def _missing(self) -> set[str]:
+        return {*self._seen, *self._others([])}
+
+
+class Layers:
+    """Several directories, the first of which has to be there, in all that `Watch` wants of an inbox."""
+
+    def __init__(self, directories: Sequence[Path], kind: Kind) -> None:
+        first, *others = directories
+        self._ears = Ears()
+        self.parts = (Layer(first, kind, self._ears), *(OptionalLayer(each, kind, self._ears) for each in others))
+        self._troubles: list[list[Problem]] = [[] for _ in self.parts]
+        self._held: set[str] = set()
+        """Files that have changed, as far as some directories tell, while another could not be read."""
+        self._assembly = Assembly([str(each) for each in directories], self._read, self._drop_ins)
+        self._directories = [str(each) for each in directories]
+        self._writing: tuple[Layer, str] = (self.parts[0], "")
+
+    @property
+    def at(self) -> str:
+        """The path of what was read last."""
+        return self._assembly.at
+
+    @property
+    def has_news(self) -> bool:
+        """True if there is something to `take`."""
+        return any(part.has_news for part in self.parts)
+
+    @property
+    def was_listed(self) -> bool:
+        """True if all were listed since the start."""
+        return all(part.was_listed for part in self.parts)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """True if one of them could not be listed the last time."""
+        return any(part.is_unreadable for part in self.parts)
+
+    @property
+    def deadline(self) -> int | None:
+        """The time (CLOCK_MONOTONIC) to `take` again; None: when there are news."""
+        return min((part.deadline for part in self.parts if part.deadline is not None), default=None)
+
+    def fileno(self) -> int | None:
+        """The inotify descriptor; None: there is none to be had."""
+        return self._ears.inotify
+
+    @property
+    def mounts(self) -> int | None:
+        """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
+        return self._ears.mounts
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._ears.close()
+
+    def drain(self) -> None:
+        """Take in what inotify tells by now."""
+        for event in self._ears.events():
+            for part in self.parts:
+                part.hear(event)
+
+    def remounted(self) -> None:
+        """List those anew that a mount touches."""
+        table = mount_table()
+        for part in self.parts:
+            part.remounted(table)
+
+    def touch(self, name: str) -> None:
+        """Have a file taken as one that has changed."""
+        self.parts[0].touch(name)
+
+    def relist(self) -> None:
+        """List all anew."""
+        for part in self.parts:
+            part.relist()
+
+    def forget_all(self) -> None:
+        """Take all files for new ones."""
+        for part in self.parts:
+            part.forget_all()
+
+    def rescan(self, mono: int) -> None:
+        """List anew what was not for a minute."""
+        for part in self.parts:
+            part.rescan(mono)
+
+    def take(self, mono: int) -> News:
+        """Take what changed since the last time; nothing while one directory can't be read, but then all of it."""
+        taken = [part.take(mono) for part in self.parts]
+        for number, news in enumerate(taken):
+            if news.trouble is not None:
+                self._troubles[number] = news.trouble
+        is_told = any(news.trouble is not None for news in taken)
+        trouble = [problem for found in self._troubles for problem in found] if is_told else None
+        unread = set[str]().union(*(news.unread for news in taken))
+        self._held.update(*(news.names for news in taken))
+        if self.is_unreadable:
+            return News(set(), unread, trouble)
+        names, self._held = self._held, set()
+        return News(names, unread, trouble)
+
+    # one file
+
+    def read(self, name: str) -> bytes:
+        """Read a file with its drop-ins, as one text; FileNotFoundError, InWriting, Refused and OSError are of `at`."""
+        return self._assembly.text(name)
+
+    def _read(self, number: int, path: str) -> bytes:
+        part = self.parts[number]
+        try:
+            return part.read(path)
+        except InWriting:
+            self._writing = part, path
+            raise
+
+    def _drop_ins(self, number: int, name: str) -> list[str]:
+        return self.parts[number].drop_ins(name)
+
+    def put_back(self, name: str) -> bool:
+        """Keep a file for later, as what was read last is being written; True if its close will be told."""
+        part, path = self._writing
+        self.expect(name)
+        return part.put_back(path)
+
+    def signature(self, name: str) -> Signature:
+        """The signatures of what all directories have of a file."""
+        return tuple(part.signature(name) for part in self.parts)
+
+    def has_read(self, name: str, signature: Signature) -> None:
+        """Take note that a file was read, after all of it had this signature."""
+        for part, of_part in zip(self.parts, signature, strict=True):
+            if of_part and isinstance(of_part, tuple):
+                part.has_read(name, of_part)
+            else:
+                part.forget(name)
+
+    def expect(self, name: str) -> None:
+        """Take note that there is a file which was not read."""
+        self.parts[0].expect(name)
+
+    def look_again(self, name: str, mono: int) -> None:
+        """Have a file that can't be read now taken again later."""
+        self.parts[0].look_again(name, mono)
+
+    def forget(self, name: str) -> bool:
+        """Take note that a file is nowhere; True if it was somewhere."""
+        known = [part.forget(name) for part in self.parts]
+        return any(known)
+
+    def is_gone(self, name: str) -> bool:
+        """True if no directory has such a file; False also where one can't tell."""
+        first, *others = self.parts
+        return first.is_gone(name) and all(part.is_missing_in(name) for part in others)
+
+    def place(self, name: str) -> str:
+        """The path of a file: in the first directory that has it, or in the first of all."""
+        paths = [f"{directory}/{name}" for directory in self._directories]
+        return next(filter(os.path.lexists, paths), paths[0])
+
+    def orphans(self, name: str) -> list[str]:
+        """The directories of drop-ins of a file."""
+        return [
+            f"{directory}/{drop_in_directory(name)}"
+            for part, directory in zip(self.parts, self._directories, strict=True)
+            if part.has_drop_ins(name)
+        ]

@@ -1,0 +1,67 @@
+"""Job files by convention: of several directories the first that has a name, with drop-ins from all of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+from jobqueued.child.trust import Refused
+from jobqueued.drop_in_files import drop_in_directory, places
+from jobqueued.jobdir.trust import MASKED
+from jobqueued.jobfile.drop_ins import Part, packed
+from jobqueued.jobfile.yamltext import MAX_BYTES
+
+ORPHANS = "is not read, as there is no {}; accepted: drop-ins of a job file"
+"""Said of a directory of drop-ins whose file is nowhere."""
+
+
+class Assembly:
+    """The reading of files with their drop-ins; `at` is the path that was read last, which what is raised is about.
+
+    `read` takes the number of a directory and a path in it, `drop_ins` such a number and the name of a file.
+    """
+
+    def __init__(
+        self, directories: Sequence[str], read: Callable[[int, str], bytes],
+        drop_ins: Callable[[int, str], Iterable[str]],
+    ) -> None:  # fmt: skip
+        self._directories, self._read, self._drop_ins = directories, read, drop_ins
+        self.at = directories[0]
+
+    def text(self, name: str) -> bytes:
+        """The file and its drop-ins as one text; FileNotFoundError: it is nowhere.  Refused, and what `read` raises."""
+        return packed(self.parts(name), os.path.join(self._directories[0], name))
+
+    def parts(self, name: str) -> list[Part]:
+        """The file and its drop-ins, without those that are masked; FileNotFoundError, and so on."""
+        main = self._main(name)
+        if main.text == MASKED:
+            return [main]
+        folder = drop_in_directory(name)
+        found = places([os.path.join(directory, folder) for directory in self._directories], self._names_of(name))
+        drop_ins = [self._part(number, f"{folder}/{each}") for number, each in found]
+        parts = [main, *(part for part in drop_ins if part.text != MASKED)]
+        if drop_ins and sum(len(part.text) for part in parts) > MAX_BYTES:
+            self.at = main.path
+            raise Refused("found more than 1 MiB, with its drop-ins; accepted: at most 1 MiB")
+        return parts
+
+    def _main(self, name: str) -> Part:
+        for number in range(len(self._directories)):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                return self._part(number, name)
+        self.at = os.path.join(self._directories[0], name)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.at)
+
+    def _names_of(self, name: str) -> Callable[[int, str], Iterable[str]]:
+        def names(number: int, directory: str) -> Iterable[str]:
+            self.at = directory
+            return self._drop_ins(number, name)
+
+        return names
+
+    def _part(self, number: int, path: str) -> Part:
+        self.at = os.path.join(self._directories[number], path)
+        return Part(self.at, self._read(number, path))

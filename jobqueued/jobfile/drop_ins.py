@@ -1,0 +1,101 @@
+"""A file and its drop-ins: their texts as one, and their trees as one.
+
+A drop-in says what is other than in the file, and in drop-ins before it.  Where both have a mapping, the keys of both
+count, and of a key that both have this rule holds again; anything else in a drop-in takes the place of what was there,
+and nothing (`key:`, `~`, `null`) takes it away.
+
+A node of part N of a file has the line N * PART + line, as positions of Go's go/token count on from file to file: so
+whatever knows a line knows the file, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from jobqueued.jobfile.yamltext import MAX_BYTES, PART, Entry, Mapping, is_null
+from jobqueued.problem import Problem
+
+MAX_DROP_INS = 100
+"""Drop-ins of one file."""
+_MARK = b"\0drop-ins\0"
+"""No text that begins so is YAML, so none of a file is taken for several."""
+
+
+class Part(NamedTuple):
+    """A file, or a drop-in of it: its path and its text."""
+
+    path: str
+    text: bytes
+
+
+def packed(parts: Sequence[Part], file: str) -> bytes:
+    """A file and its drop-ins as one text, which is that of the file where it is all there is, and at the path `file`.
+
+    Together they have at most `MAX_BYTES`.
+    """
+    first = parts[0]
+    if len(parts) == 1 and first.path == file and not first.text.startswith(_MARK):
+        return first.text
+    table = json.dumps([[part.path, len(part.text)] for part in parts]).encode()
+    return b"".join((_MARK, table, b"\0", *(part.text for part in parts)))
+
+
+def parts_of(text: bytes, file: str) -> list[Part]:
+    """The parts of a packed text; one that is not is that of `file`."""
+    if not text.startswith(_MARK):
+        return [Part(file, text)]
+    table, _, rest = text[len(_MARK) :].partition(b"\0")
+    parts, place = [], 0
+    for path, size in json.loads(table):
+        parts.append(Part(path, rest[place : place + size]))
+        place += size
+    return parts
+
+
+def main_path(text: bytes, file: str) -> str:
+    """The path of the file itself in a packed text."""
+    return parts_of(text, file)[0].path if text.startswith(_MARK) else file
+
+
+def merged(below: Mapping, above: Mapping, of_no_effect: list[Problem]) -> Mapping:
+    """The tree of a file with that of a drop-in; a key that takes away what is not there is a warning."""
+    return _merged(below, above, of_no_effect, ())
+
+
+def _merged(below: Mapping, above: Mapping, of_no_effect: list[Problem], way: tuple[str, ...]) -> Mapping:
+    entries = dict(below.entries)
+    for name, (key, value) in above.entries.items():
+        old = entries.get(name)
+        if is_null(value):
+            entries.pop(name, None)
+            if old is None:
+                message = (
+                    "takes away what is not there; accepted: a key that the file has, or a drop-in before this one"
+                )
+                of_no_effect.append(Problem("", key.line, key.column, ".".join((*way, name)), message, "warning"))
+        elif old is not None and isinstance(old.value, Mapping) and isinstance(value, Mapping):
+            entries[name] = Entry(old.key, _merged(old.value, value, of_no_effect, (*way, name)))
+        else:
+            entries[name] = Entry(key, value)
+    return below._replace(entries=entries)
+
+
+def in_its_file(problem: Problem, paths: Sequence[str]) -> Problem:
+    """A Problem at a place of the merged tree, with the file that this is in, and the line there."""
+    number, line = divmod(problem.line, PART)
+    return problem._replace(file=paths[number], line=line)
+
+
+def origins(tree: Mapping, paths: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """Yield each key of a mapping, those in mappings below it as ``environment.PATH``, with its file and line."""
+    for name, (key, value) in tree.entries.items():
+        if isinstance(value, Mapping) and value.entries:
+            yield from ((f"{name}.{inner}", file, line) for inner, file, line in origins(value, paths))
+        else:
+            number, line = divmod(key.line, PART)
+            yield name, paths[number], line
+
+
+assert MAX_BYTES < PART
