@@ -1,8 +1,16 @@
-"""Formats of state.db: its tables, and what each older format needs to become the next."""
+"""Formats of state.db: its tables, and what each older format needs to become the next.
+
+A format has one step from the one before, which never changes again, and its fixture (tests/fixtures/state), written by
+the version that had it.  All steps that a file needs are one transaction, so it is of one format or of the other.
+There are no steps back.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+import struct
 from pathlib import Path
 
 from jobqueued.model import LIVE, PENDING, RunState
@@ -53,15 +61,64 @@ CREATE TABLE due_change (
 }
 """What each format needs to become the next."""
 
+_BACK = (
+    "install that version again, or go back without it: mkdir {directory}/format-{version} &&"
+    " mv {path}* {directory}/format-{version}/ (history, counters and numbers come back from the records; what waits,"
+    " pauses, the hold and notices do not)"
+)
+
 
 def version_of(db: sqlite3.Connection, path: Path) -> int:
     """The format of a database; 0: it is empty.  StoreError: it is newer than ours."""
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    refuse_newer(version, path)
+    return version
+
+
+def refuse_newer(version: int, path: Path) -> None:
+    """StoreError, with the way back, if the format of a database is newer than ours."""
     if version > VERSION:
         raise StoreError(
-            f"{path} was written by a newer jobqueued (format {version}); this one supports up to {VERSION}"
+            f"{path} was written by a newer jobqueued (format {version}); this one supports up to {VERSION};"
+            f" {_BACK.format(directory=path.parent, path=path, version=version)}"
         )
+
+
+def format_on_disk(path: Path) -> int:
+    """The format of a database by its bytes; 0: it has none, or can't be read.
+
+    SQLite would take in the log at its close, and change what is not ours to change.  In the log page 1 counts that
+    was committed last; https://sqlite.org/fileformat2.html has the places of all of it.
+    """
+    version = 0
+    with contextlib.suppress(OSError):
+        version = _first(path)
+    with contextlib.suppress(OSError, struct.error), open(path.with_name(f"{path.name}-wal"), "rb") as log:
+        page_size, salts = struct.unpack(">8xI4x8s8x", log.read(32))
+        new = version
+        while page_size >= 512 and len(head := log.read(24)) == 24:
+            page, pages_after, salt = struct.unpack(">II8s8x", head)
+            if salt != salts:
+                break
+            if page == 1:
+                new = _user_version(log.read(_HEADER))
+                log.seek(page_size - _HEADER, os.SEEK_CUR)
+            else:
+                log.seek(page_size, os.SEEK_CUR)
+            version = new if pages_after else version
     return version
+
+
+_HEADER = 100
+
+
+def _first(path: Path) -> int:
+    with open(path, "rb") as file:
+        return _user_version(file.read(_HEADER))
+
+
+def _user_version(header: bytes) -> int:
+    return int(struct.unpack_from(">I", header, 60)[0]) if header.startswith(b"SQLite format 3\0") else 0
 
 
 def bring_up(db: sqlite3.Connection, version: int) -> None:

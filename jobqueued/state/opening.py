@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from jobqueued.state import ballast, rows
 from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure, of_code
-from jobqueued.state.formats import VERSION, bring_up, version_of
+from jobqueued.state.formats import VERSION, bring_up, format_on_disk, refuse_newer, version_of
 
 KEPT = 3
 """So many of the files that were set aside are kept, the newest: each may be as big as state.db."""
@@ -60,6 +60,7 @@ def to_write(path: Path, *, at_start: bool) -> Opened:
     if 0 < size < LEAST or (not size and _size(log)):  # SQLite would begin anew, and delete the log
         raise SetAside(set_aside(path, f"is cut to {size} bytes"))
     checked = at_start and log.exists() and size <= CHECKED
+    refuse_newer(format_on_disk(path), path)
     with _connected(path, path.as_uri(), PATIENCE if at_start else 0.0, aside=True) as db:
         version = version_of(db, path)
         _keep_to_ourselves(path)

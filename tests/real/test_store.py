@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -393,7 +393,7 @@ class TestBroken:
         with pytest.raises(StoreError) as refused:
             Store(used)
         newer = f"{used}/state.db was written by a newer jobqueued (format {VERSION + 1})"
-        assert f"{newer}; this one supports up to {VERSION}" == str(refused.value)
+        assert f"{newer}; this one supports up to {VERSION}" == str(refused.value).partition("; install")[0]
         assert before == (used / "state.db").read_bytes()
 
     def test_a_place_that_can_not_be_used(self, tmp_path: Path) -> None:
@@ -454,100 +454,6 @@ class TestEnded:
         """What is passed over is read from the index alone: a record is some pages of the disk."""
         plan = store._db.execute(f"EXPLAIN QUERY PLAN {_ALL_ENDED}", (1, "", 1, 0)).fetchall()
         assert ["SEARCH run USING COVERING INDEX history"] == [row[3].partition(" (")[0] for row in plan]
-
-
-FORMAT_1 = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE job (
-    job TEXT PRIMARY KEY, rhythm TEXT NOT NULL, cursor INTEGER NOT NULL, era INTEGER NOT NULL,
-    last_number INTEGER NOT NULL, stats TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE run (
-    job TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, due INTEGER NOT NULL, queued INTEGER NOT NULL,
-    arrival INTEGER NOT NULL, trigger TEXT NOT NULL, asked_by TEXT, state TEXT NOT NULL, reason TEXT,
-    attempt INTEGER NOT NULL, pid INTEGER, started INTEGER, failures INTEGER NOT NULL, last_due INTEGER,
-    count INTEGER NOT NULL, record TEXT, PRIMARY KEY (job, number)
-) WITHOUT ROWID;
-CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
-PRAGMA user_version = 1;
-INSERT INTO meta VALUES ('boot', 'abc');
-INSERT INTO job VALUES ('backup', '0 2 * * *', 5, 1, 7,
-    '{"started":3,"succeeded":1,"failed":2,"skipped":0,"last_run":5,"last_state":"failed"}');
-INSERT INTO run VALUES ('backup', 7, 'c1.5', 5, 6, 1, 'schedule', NULL, 'running', NULL, 1, 42, 6, 0, NULL, 1, NULL);
-INSERT INTO run VALUES ('backup', 6, 'c1.4', 4, 4, 1, 'schedule', NULL, 'failed', 'exit code 1',
-    1, 41, 4, 0, NULL, 1, '{"run":"backup@6"}');
-"""
-"""What the first version wrote, as it wrote it."""
-
-
-FORMAT_3 = """
-CREATE TABLE file (name TEXT PRIMARY KEY, text BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE job (
-    job TEXT PRIMARY KEY, rhythm TEXT NOT NULL, cursor INTEGER NOT NULL, era INTEGER NOT NULL,
-    last_number INTEGER NOT NULL, stats TEXT NOT NULL
-, paused INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-INSERT INTO job VALUES('backup','0 2 * * *',5,1,7,
-    '{"started":3,"succeeded":1,"failed":2,"skipped":0,"last_run":5,"last_state":"failed"}',0);
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO meta VALUES('boot','abc');
-CREATE TABLE run (
-    job TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, due INTEGER NOT NULL, queued INTEGER NOT NULL,
-    arrival INTEGER NOT NULL, trigger TEXT NOT NULL, asked_by TEXT, state TEXT NOT NULL, reason TEXT,
-    attempt INTEGER NOT NULL, pid INTEGER, started INTEGER, failures INTEGER NOT NULL, last_due INTEGER,
-    count INTEGER NOT NULL, record TEXT, PRIMARY KEY (job, number)
-) WITHOUT ROWID;
-INSERT INTO run VALUES('backup',6,'c1.4',4,4,1,'schedule',NULL,'failed','exit code 1',1,41,4,0,NULL,1,
-    '{"run":"backup@6"}');
-INSERT INTO run VALUES('backup',7,'c1.5',5,6,1,'schedule',NULL,'running',NULL,1,42,6,0,NULL,1,NULL);
-CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
-CREATE INDEX history ON run (queued, job, number, state)
-    WHERE state NOT IN ('due', 'waiting', 'starting', 'running', 'stopping');
-PRAGMA user_version = 3;
-"""
-"""The same as the third wrote it, which had files, pauses and an index of history."""
-
-
-@pytest.mark.parametrize("script", [FORMAT_1, FORMAT_3], ids=["1", "3"])
-def test_a_state_of_an_older_format_is_taken_over(tmp_path: Path, script: str) -> None:
-    """An old state.db loads whole, is of today's format afterwards, and takes what today's format has more."""
-    with sqlite3.connect(tmp_path / "state.db") as db:
-        db.executescript(script)
-    db.close()
-    stats = JobStats(started=3, succeeded=1, failed=2, last_run=5, last_state=RunState.FAILED)
-    memory = SavedJob(job="backup", rhythm="0 2 * * *", cursor=5, era=1, last_number=7, stats=stats)
-    run = a_run(
-        7, "backup", key="c1.5", due=5, queued=6, arrival=1, state=RunState.RUNNING, attempt=1, pid=42, started=6
-    )
-    more = [
-        (memory, run),
-        (replace(memory, paused=True, paused_until=9, satisfied=("a",), stats=replace(stats, usual=8)),
-            replace(run, claims=(Claim("tape", exclusive=True),), so_far={"attempts": []})),
-    ]  # fmt: skip
-    for turn, (expected_memory, expected_run) in enumerate([*more, more[-1]]):
-        store = Store(tmp_path)
-        assert ([expected_memory], [expected_run]) == store.load()
-        assert ({"run": "backup@6"}, True) == (store.record(RunId("backup", 6)), store.knows_boot("abc"))
-        assert [{"run": "backup@6"}] == store.ended(NEWEST, 0, 9, lambda *_: True).records
-        assert ({"a.yaml": b"x"} if turn else {}) == store.files()
-        store.commit({run.id: (more[1][1], None)}, {"backup": more[1][0]}, {"a.yaml": b"x"})
-        store.close()
-
-
-@pytest.mark.parametrize("script", [FORMAT_1, FORMAT_3], ids=["1", "3"])
-def test_an_older_state_becomes_one_of_today(tmp_path: Path, script: str) -> None:
-    """Once it was taken over, tables and indexes are those of a state that is new."""
-    schemas = []
-    for name in ("old", "new"):
-        (tmp_path / name).mkdir()
-        if name == "old":
-            with sqlite3.connect(tmp_path / name / "state.db") as db:
-                db.executescript(script)
-            db.close()
-        store = Store(tmp_path / name)
-        found = store._db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
-        schemas.append([(what, " ".join(sql.split())) for what, sql in found])
-        store.close()
-    assert schemas[0] == schemas[1]
 
 
 def test_files(store: Store) -> None:
