@@ -25,12 +25,10 @@ class Scripts:
         self._told: dict[str, tuple[str, ...]] = {}
         self._tables: dict[str, set[str]] = {}
         self._inotify: int | None = None
-        if watched:
-            with suppress(OSError):  # a minute's look is left then
-                self._inotify = linux.inotify()
+        self._watched = watched
 
     def fileno(self) -> int | None:
-        """The inotify descriptor; None: there is none to be had."""
+        """The inotify descriptor; None: nobody has asked, or there is none to be had."""
         return self._inotify
 
     def close(self) -> None:
@@ -46,8 +44,9 @@ class Scripts:
     def ask(self, directory: str, table: str) -> tuple[str, ...]:
         """The scripts of a directory, as run-parts finds them."""
         self._tables.setdefault(directory, set()).add(table)
-        if self._inotify is not None:
-            with suppress(OSError):  # it is not there; watched twice is watched once
+        if self._watched:
+            with suppress(OSError):  # a minute's look is left then; or it is not there; watched twice is watched once
+                self._inotify = linux.inotify() if self._inotify is None else self._inotify
                 linux.watch(self._inotify, directory, _CHANGES)
         self._told[directory] = found = _listed(directory)
         return found

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jobqueued.control.settings_file import SettingsFile
+from jobqueued.ctl.job_files import read_files
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings, read_settings
 from tests.support.client import run
@@ -253,3 +254,11 @@ def test_a_daemon_follows_settings_of_all_places(host: Host) -> None:
     host.kill()
     assert 1 == host.start(ready=False).wait(20)
     assert f"{drop_in} has errors" in host.log()
+
+
+def test_a_look_from_outside_watches_nothing(host: Host) -> None:
+    """Who only reads the files has no instance of inotify afterwards, of which a user has few."""
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        assert ["a"] == [job.id for job in read_files(Paths.under(host.root)).jobs]
+    assert before == os.listdir("/proc/self/fd")
