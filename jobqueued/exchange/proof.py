@@ -22,8 +22,19 @@ YEARS = 2
 """Years of which the days around each change of the clock are looked at, too."""
 _AROUND = timedelta(hours=26)
 _NOT_SAID = frozenset(
-    ("id", "file", "line", "origin", "drop_ins", "triggers", "offset", "at_boot", "description", "asks_pam",
-     "outlasts_steps")
+    (
+        "id",
+        "file",
+        "line",
+        "origin",
+        "drop_ins",
+        "triggers",
+        "offset",
+        "at_boot",
+        "description",
+        "asks_pam",
+        "outlasts_steps",
+    )
 )
 """Fields in which both may differ: their names, what follows from these, and what is compared otherwise."""
 

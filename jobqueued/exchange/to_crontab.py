@@ -21,7 +21,8 @@ from jobqueued.timing.schedule import Schedule
 _SAID = frozenset((
     "id", "command", "schedule", "timezone", "every", "at", "at_boot", "on", "seconds", "triggers", "offset", "shell",
     "user", "working_directory", "stdin", "environment", "umask", "enabled", "notify", "file", "line", "origin",
-    "drop_ins", "description", "concurrency", "catch_up", "catch_up_window", "leave_children", "grace", "asks_pam", "outlasts_steps",
+    "drop_ins", "description", "concurrency", "catch_up", "catch_up_window", "leave_children", "grace", "asks_pam",
+    "outlasts_steps",
 ))  # fmt: skip
 """Fields of a Job that a line says, or that are told otherwise."""
 _EVEN = (1, 3, 5, 15)

@@ -5,6 +5,7 @@ With JOBQUEUED_INSTALLED in the environment it is there already: debian/tests ha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
