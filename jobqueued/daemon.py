@@ -200,7 +200,7 @@ class Daemon:
         known = self._store.knows_boot(boot_id)
         self._turn(admit=False)
         self._happened += self._lock_processes.found()
-        self._link.keep_free = self._config.keep_free
+        self._link.keep_free, self._link.of_users = self._config.keep_free, self._config.users.caps
         self._link.connect()
         self._happened += [*map(events.Recorded, takeover.recorded), *self._recover(same_boot=known)]
         is_new_boot = not (known or takeover.lost)

@@ -17,6 +17,7 @@ class Caps:
     def __init__(self, order: LaunchSpec, cgroup: Cgroup) -> None:
         self._order, self._caps = order, order["caps"]
         self._required, self._cgroup = order["enforce"] == "required", cgroup
+        cgroup.above = order.get("above")
         self.enforced: dict[str, str] = {}
         self.warnings: list[str] = []
         self.sampled: int | None = None
@@ -24,6 +25,7 @@ class Caps:
 
     def apply(self) -> None:
         """Before the start.  StartFailed: a cap can't be enforced here, and has to be."""
+        self.warnings += [f"a limit of all runs of its user was not enforced: {it}" for it in self._cgroup.troubles]
         if any(key == "cpu" for key, _, _ in self._caps):
             self._cgroup.share("cpu")
         self._place()

@@ -1,7 +1,8 @@
 """cgroup v2: each attempt is started in a cgroup of its own, measured by it, and ended by it.
 
 They are made below the launcher's own cgroup, where that was delegated to it (``Delegate=`` of its scope).  Launcher
-and supervisors live beside them in ``self``, as a cgroup that passes controllers on may have no processes.
+and supervisors live beside them in ``self``, as a cgroup that passes controllers on may have no processes.  Those of a
+user's own jobs are in one of that user, ``u1000``, which is there as long as one of them is.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import time
 from typing import cast
 
 from jobqueued.child import wire
-from jobqueued.child.documents import Figures
+from jobqueued.child.cgroup_files import capped, read, total, write
+from jobqueued.child.documents import Above, Figures
 
 _MOUNT, _SELF = "/sys/fs/cgroup", "self"
 _MEMBERSHIP = "/proc/{}/cgroup"
@@ -25,7 +28,8 @@ its owner can open, and which all who divide this cgroup share.
 """
 _DELEGATED = ("trusted.delegate", "user.delegate")
 """Notes of systemd at a cgroup that it leaves to others (CGROUP_DELEGATION.md)."""
-_BLOCK = "/sys/block"
+_OF_A_USER = re.compile(r"u[0-9]+", re.ASCII)
+_GONE = (errno.ENOENT, errno.ENODEV)
 _ROUNDS = 10
 _PATIENCE = 1.0
 """The time (s) to wait until the kernel has taken away what was killed."""
@@ -43,32 +47,32 @@ def prepare(*, delegated: bool = False) -> int:
         with contextlib.suppress(FileExistsError):
             os.mkdir(f"{base}/{_SELF}")
         home = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        _write(home, f"{_SELF}/cgroup.procs", b"0")
+        write(home, f"{_SELF}/cgroup.procs", b"0")
     except OSError:  # delegated in name only
         return -1
     _clear(home)
     for controller in _CONTROLLERS:
         with contextlib.suppress(OSError):  # the host's kernel, or who delegates, does not have it
-            _write(home, "cgroup.subtree_control", b"+" + controller.encode())
+            write(home, "cgroup.subtree_control", b"+" + controller.encode())
     return home
 
 
 def _clear(home: int) -> None:
     """Move what else was delegated together with us, a scheduler that has started us, say, or all of a container."""
     for _round in range(_ROUNDS):  # they may fork meanwhile
-        if not (others := (_read(home, "cgroup.procs") or b"").split()):
+        if not (others := (read(home, "cgroup.procs") or b"").split()):
             return
         for pid in others:
             with contextlib.suppress(OSError):  # it has ended, or is not ours to move
-                _write(home, f"{_SELF}/cgroup.procs", pid)
+                write(home, f"{_SELF}/cgroup.procs", pid)
 
 
 def controllers(home: int) -> list[str] | None:
     """Those that the attempts' cgroups have, or get while they need them; None: there are no cgroups."""
     if home < 0:
         return None
-    offered = (_read(home, "cgroup.controllers") or b"").decode().split()
-    always = (_read(home, "cgroup.subtree_control") or b"").decode().split()
+    offered = (read(home, "cgroup.controllers") or b"").decode().split()
+    always = (read(home, "cgroup.subtree_control") or b"").decode().split()
     return [name for name in (*_CONTROLLERS, *_SHARED) if name in (always if name in _CONTROLLERS else offered)]
 
 
@@ -120,8 +124,13 @@ class Cgroup:
 
     def __init__(self, home: int, name: str) -> None:
         self._home, self._name = home, name
+        self.above: Above | None = None
+        """The one that it is in, with its limits, which is made if need be; None: `home`."""
+        self._parent = -1
         self.directory = -1
         self._shared: dict[str, int] = {}
+        self.troubles: list[str] = []
+        """The limits of the one above that can't be set, and why."""
 
     @property
     def is_own(self) -> bool:
@@ -130,13 +139,43 @@ class Cgroup:
 
     def make(self) -> None:
         """OSError: it can't be made; EBUSY: it has processes."""
-        if self._home >= 0:
+        for patience in reversed(range(_ROUNDS if self._home >= 0 else 0)):
             try:
-                os.mkdir(self._name, 0o755, dir_fd=self._home)
-            except FileExistsError:  # of a start that came to nothing; or of another daemon in this place
-                if b"populated 1" in (_read(self._home, f"{self._name}/cgroup.events") or b""):
-                    raise OSError(errno.EBUSY, "a run of that name of another daemon is in it") from None
-            self.directory = _opened(self._home, self._name)
+                self._make()
+                return
+            except OSError as error:
+                self._let_go_of_parent()
+                if self.above is None or error.errno not in _GONE or not patience:  # a run that has just ended took it
+                    raise
+
+    def _make(self) -> None:
+        parent = self._home if self.above is None else self._make_above(self.above)
+        try:
+            os.mkdir(self._name, 0o755, dir_fd=parent)
+        except FileExistsError:  # of a start that came to nothing; or of another daemon in this place
+            if b"populated 1" in (read(parent, f"{self._name}/cgroup.events") or b""):
+                raise OSError(errno.EBUSY, "a run of that name of another daemon is in it") from None
+        self.directory = _opened(parent, self._name)
+
+    def _make_above(self, above: Above) -> int:
+        """The one of a user, with the limits as they are now: a descriptor of it."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(above["name"], 0o755, dir_fd=self._home)
+        self._parent = _opened(self._home, above["name"])
+        for controller in (read(self._home, "cgroup.subtree_control") or b"").split():
+            if controller.decode() in _CONTROLLERS:
+                with contextlib.suppress(OSError):  # which `cap` tells of a run
+                    write(self._parent, "cgroup.subtree_control", b"+" + controller)
+        if any(key == "cpu" for key, _, _ in above["caps"]):
+            self._share("cpu")
+        found = {key: capped(self._parent, file, text) for key, file, text in above["caps"]}
+        self.troubles = [f"{key}: {trouble}" for key, trouble in found.items() if trouble]
+        return self._parent
+
+    def _let_go_of_parent(self) -> None:
+        if self._parent >= 0:
+            os.close(self._parent)
+            self._parent = -1
 
     @classmethod
     def find(cls, home: int, name: str) -> Cgroup:
@@ -144,7 +183,9 @@ class Cgroup:
         found = cls(home, name)
         if home >= 0:
             with contextlib.suppress(OSError):
-                found.directory = _opened(home, name)
+                user, found.directory = _found(home, name)
+                if user:
+                    found.above, found._parent = {"name": user, "caps": []}, _opened(home, user)
                 found._shared = {name: found._lock(name) for name in _SHARED}
         return found
 
@@ -160,7 +201,11 @@ class Cgroup:
             else:
                 home, inside = (_directory_of(str(supervisor)) or "").removesuffix(f"/{_SELF}"), name
             if home and inside:
-                found.directory = os.open(f"{home}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                base = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    _user, found.directory = _found(base, name)
+                finally:
+                    os.close(base)
         return found
 
     def refused_tasks(self) -> int:
@@ -176,23 +221,11 @@ class Cgroup:
     def join(self) -> None:
         """This process is the attempt's from now on."""
         if self.directory >= 0:
-            _write(self.directory, "cgroup.procs", b"0")
+            write(self.directory, "cgroup.procs", b"0")
 
     def cap(self, file: str, text: str) -> str:
         """Write a limit; why that can't be, "" where it can.  OSError: there is no descriptor to be had."""
-        if self.directory < 0:
-            return "its run has no cgroup"
-        try:
-            whole = [f"{disk} {text}" for disk in _disks()] if file == "io.max" else [text]
-            for line in whole:
-                _write(self.directory, file, line.encode())
-        except FileNotFoundError:
-            return f"its cgroup has no {file}"
-        except OSError as error:
-            if error.errno in wire.NO_DESCRIPTOR:
-                raise
-            return f"{file}: {error.strerror}"
-        return "" if whole else "this host has no disk"
+        return capped(self.directory, file, text) if self.directory >= 0 else "its run has no cgroup"
 
     def share(self, controller: str) -> None:
         """`cpu` or `cpuset` is shared out by cgroups from now on, until the last attempt that needs it is over.
@@ -200,11 +233,18 @@ class Cgroup:
         Without need they are not: the nice of processes would count inside of their runs only.
         """
         if self.directory >= 0:
+            self._share(controller)
+            if self._parent >= 0:
+                with contextlib.suppress(OSError):
+                    write(self._parent, "cgroup.subtree_control", b"+" + controller.encode())
+
+    def _share(self, controller: str) -> None:
+        if controller not in self._shared:
             lock = self._shared[controller] = self._lock(controller)
             if lock >= 0:
                 fcntl.flock(lock, fcntl.LOCK_SH)
             with contextlib.suppress(OSError):  # it is not delegated, which `cap` will tell
-                _write(self._home, "cgroup.subtree_control", b"+" + controller.encode())
+                write(self._home, "cgroup.subtree_control", b"+" + controller.encode())
 
     def _lock(self, controller: str) -> int:
         """-1: a kernel before 5.14, where it stays on."""
@@ -220,9 +260,16 @@ class Cgroup:
             if lock >= 0:
                 with contextlib.suppress(OSError):  # others need it
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _write(self._home, "cgroup.subtree_control", b"-" + controller.encode())
+                    self._end_sharing(b"-" + controller.encode())
                 os.close(lock)
         self._shared.clear()
+
+    def _end_sharing(self, word: bytes) -> None:
+        """Nobody needs it, in the cgroups of users neither."""
+        for user in _users(self._home):
+            with contextlib.suppress(OSError):  # it has just gone
+                write(self._home, f"{user}/cgroup.subtree_control", word)
+        write(self._home, "cgroup.subtree_control", word)
 
     def now(self) -> tuple[int, int] | None:
         """Bytes of memory and tasks that it has at present; None: there is no such figure."""
@@ -237,7 +284,7 @@ class Cgroup:
 
     def limits(self) -> dict[str, float | None]:
         """The most that it may have of memory (bytes), cpu (CPUs), tasks; None: as much as there is."""
-        limit, _, period = (_read(self.directory, "cpu.max") or b"max").partition(b" ")
+        limit, _, period = (read(self.directory, "cpu.max") or b"max").partition(b" ")
         cpu = int(limit) / int(period) if limit.isdigit() else None
         return {"cpu": cpu, "memory": self._number("memory.max"), "tasks": self._number("pids.max")}
 
@@ -245,13 +292,13 @@ class Cgroup:
         """SIGKILL to all that is in it, at once: no process forks faster than that."""
         if self.directory >= 0:
             with contextlib.suppress(OSError):  # a kernel before 5.14
-                _write(self.directory, "cgroup.kill", b"1")
+                write(self.directory, "cgroup.kill", b"1")
 
     def figures(self) -> Figures:
         """The figures of all its processes: seconds, bytes, tasks; what the kernel does not tell is left out."""
         if self.directory < 0:
             return {}
-        cpu, disks = self._pairs("cpu.stat"), _read(self.directory, "io.stat")
+        cpu, disks = self._pairs("cpu.stat"), read(self.directory, "io.stat")
         throttled = cpu.get("throttled_usec")
         figures = {
             "cpu_user": cpu["user_usec"] / 1e6 if "user_usec" in cpu else None,
@@ -259,8 +306,8 @@ class Cgroup:
             "memory_peak": self._number("memory.peak"),
             "throttled": None if throttled is None else throttled / 1e6,
             "tasks_peak": self._number("pids.peak"),
-            "io_read": None if disks is None else _sum(disks, b"rbytes"),
-            "io_write": None if disks is None else _sum(disks, b"wbytes"),
+            "io_read": None if disks is None else total(disks, b"rbytes"),
+            "io_write": None if disks is None else total(disks, b"wbytes"),
         }
         known = cast("Figures", {name: figure for name, figure in figures.items() if figure is not None})
         return {**known, "memory_peak_below": None} if "memory_peak" in known else known
@@ -275,6 +322,10 @@ class Cgroup:
             if time.monotonic() >= until:
                 break
             time.sleep(0.005)
+        self._let_go_of_parent()
+        if self.above is not None:
+            with contextlib.suppress(OSError):  # others of this user live
+                os.rmdir(self.above["name"], dir_fd=self._home)
         self._unshare()
         self.close()
         return gone
@@ -287,53 +338,34 @@ class Cgroup:
                     with contextlib.suppress(OSError):
                         os.rmdir(path, dir_fd=self.directory)
         try:
-            os.rmdir(self._name, dir_fd=self._home)
+            os.rmdir(self._name, dir_fd=self._parent if self.above is not None else self._home)
         except OSError as error:
-            return error.errno == errno.ENOENT
+            return error.errno in _GONE
         return True
 
     def _number(self, name: str) -> int | None:
-        text = (_read(self.directory, name) or b"").strip()
+        text = (read(self.directory, name) or b"").strip()
         return int(text) if text.isdigit() else None
 
     def _pairs(self, name: str) -> dict[str, int]:
-        words = (_read(self.directory, name) or b"").decode().split()
+        words = (read(self.directory, name) or b"").decode().split()
         return {key: int(value) for key, value in zip(words[::2], words[1::2], strict=False) if value.isdigit()}
+
+
+def _users(home: int) -> list[str]:
+    """The cgroups of users."""
+    return [name for name in os.listdir(home) if _OF_A_USER.fullmatch(name)]
+
+
+def _found(home: int, name: str) -> tuple[str, int]:
+    """The one of this name, in that of a user or not: a descriptor of it; OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        return "", _opened(home, name)
+    for user in _users(home):
+        with contextlib.suppress(FileNotFoundError):
+            return user, _opened(home, f"{user}/{name}")
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
 def _opened(home: int, name: str) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=home)
-
-
-def _sum(disks: bytes, key: bytes) -> int:
-    """Of all disks: ``8:0 rbytes=1 wbytes=2``."""
-    return sum(int(value) for name, _, value in (word.partition(b"=") for word in disks.split()) if name == key)
-
-
-def _disks() -> list[str]:
-    """The numbers of this host's disks, ``8:0``; what is made of them (partitions, mappings, loops) is not limited."""
-    found = []
-    for name in os.listdir(_BLOCK):
-        if os.path.exists(f"{_BLOCK}/{name}/device"):
-            with contextlib.suppress(FileNotFoundError), open(f"{_BLOCK}/{name}/dev") as file:  # one path of several
-                found.append(file.read().strip())
-    return found
-
-
-def _read(directory: int, name: str) -> bytes | None:
-    """None: there is no such file, or no such cgroup any more."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            return os.read(descriptor, 1 << 16)
-        finally:
-            os.close(descriptor)
-    return None
-
-
-def _write(directory: int, name: str, data: bytes) -> None:
-    descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)

@@ -184,6 +184,13 @@ class Hook(TypedDict):
     timeout: float
 
 
+class Above(TypedDict):
+    """The cgroup in which that of a run is, and its limits, as `caps` of the launch spec has those of the run."""
+
+    name: str
+    caps: list[tuple[str, str, str]]
+
+
 class LaunchSpec(TypedDict):
     """The launch spec, R/spec: the job as it is now, the run that the attempt belongs to, and the record so far.
 
@@ -210,6 +217,7 @@ class LaunchSpec(TypedDict):
     traceparent: NotRequired[str]
     locks: list[tuple[str, bool]]
     caps: list[tuple[str, str, str]]
+    above: NotRequired[Above | None]
     enforce: str
     cpus: Sequence[int] | None
     attributes: Attributes

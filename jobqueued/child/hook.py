@@ -87,7 +87,8 @@ def _become(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Recor
         spawn.become_subreaper()
         environment = {**order["environment"], "JOBQUEUE_HOOK": moment}
         own = {"command": hook["command"], "stdin": wire.encode(record).decode(), "environment": environment}
-        answer = _answer(cast("LaunchSpec", {**order, **own}), hook, Cgroup(home, name + CGROUP), writing)
+        cgroup = Cgroup(home, name + CGROUP)
+        answer = _answer(cast("LaunchSpec", {**order, **own}), hook, cgroup, writing)
         while answer:
             answer = answer[os.write(writing, answer) :]
     except BrokenPipeError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jobqueued.child import wire
-from jobqueued.child.documents import Attributes, Hook, LaunchSpec
+from jobqueued.child.documents import Above, Attributes, Hook, LaunchSpec
 from jobqueued.commands import Launch
 from jobqueued.core import event_data, spans
 from jobqueued.core.record import triggered_by
@@ -18,12 +18,16 @@ from jobqueued.queue.placement import CPUS, environment
 from jobqueued.runs.marks import IDENTITY
 from jobqueued.state import record_files
 from jobqueued.telemetry import TelemetryHook
+from jobqueued.users import Owner
 
 
-def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = None) -> LaunchSpec:
+def order(
+    launch: Launch, logs: Path, journal: Path, keep_free: int | None = None, of_users: Mapping[str, Any] | None = None
+) -> LaunchSpec:  # fmt: skip
     """The order for the supervisor: the job as it is now, the run it belongs to, and the record so far.
 
-    `journal`: the socket of journald.  `keep_free`: bytes that output leaves free, None: the default.
+    `journal`: the socket of journald.  `keep_free`: bytes that output leaves free, None: the default.  `of_users`: the
+    limits of all runs of a user together.
     """
     run, job = launch.run, launch.job
     command = job.failover if run.failover and job.failover is not None else job.command
@@ -53,6 +57,7 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "locks": [(claim.resource, claim.exclusive) for claim in run.claims if claim.resource.startswith("/")],
         "caps": [cap for key, value in job.resource_limits.items() for cap in caps(key, value)],
         "enforce": job.enforce,
+        "above": None if job.owner is None else _above(job.owner, of_users or {}),
         "cpus": dict(run.placed).get(CPUS),
         "attributes": _attributes(job),
         "umask": 0o022 if job.umask is None else job.umask,
@@ -142,6 +147,12 @@ def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
         return [(key, "io.max", f"{_DISKS[key]}={value}")]
     whole = [(key, "memory.oom.group", "1")] if key == "memory" else []
     return [(key, _CAPS[key], "max" if value is None else str(value)), *whole] if key in _CAPS else []
+
+
+def _above(owner: Owner, limits: Mapping[str, Any]) -> Above:
+    """The cgroup of a user.  One that is short of memory loses the run, or the process, that is largest: not all."""
+    found = [cap for key, value in limits.items() for cap in caps(key, value)]
+    return {"name": f"u{owner.uid}", "caps": [cap for cap in found if cap[1] != "memory.oom.group"]}
 
 
 def unenforced(job: Job, controllers: list[str] | None) -> list[str]:

@@ -84,6 +84,7 @@ class LauncherLink:
         self._common = {"log_directory": atomic_file.kept(str(paths.logs)), **runtime}
         self.marks = RunDirectory(self._runs, self._logs)
         self.keep_free: int | None = None
+        self.of_users: Mapping[str, Any] = {}
         """Bytes that output leaves free on its disk; None: the default."""
         self._connection: socket.socket | None = None
         self._calls = 0
@@ -256,7 +257,7 @@ class LauncherLink:
             self._heard_at = time.monotonic_ns()
         self._unanswered.add(Name(command.run.id, command.run.attempt))
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
-            {**order(command, self._logs, self._journal, self.keep_free), **self._common}
+            {**order(command, self._logs, self._journal, self.keep_free, self.of_users), **self._common}
         )
 
     @property

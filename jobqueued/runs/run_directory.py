@@ -179,7 +179,7 @@ class RunDirectory:
             since = self._made(name) if main is None else kin.ticks(main.before)
             return Clues(since, self._identity(name), _born(main))
         base = (cgroup.unified(spawning.cgroups) or "").removesuffix("/self")
-        own = f"{base}/{name}" if spawning.own else None
+        own = f"{base}/{self._above(name)}{name}" if spawning.own else None
         return Clues(kin.ticks(spawning.before), self._identity(name), _born(main), own, spawning.cgroups)
 
     def _identity(self, name: Name) -> dict[str, str]:
@@ -187,6 +187,14 @@ class RunDirectory:
         with contextlib.suppress(Damaged):
             return kin.identity(marks.spec(data).get("environment")) if is_whole(data) else {}
         return {}
+
+    def _above(self, name: Name) -> str:
+        """The cgroup of a user in which it has its own, ``u1000/``; "": in none."""
+        data = self._read(name, wire.SPEC)
+        with contextlib.suppress(Damaged):
+            above = marks.spec(data).get("above") if is_whole(data) else None
+            return f"{above['name']}/" if isinstance(above, dict) and "name" in above else ""
+        return ""
 
     def _spawning(self, name: Name) -> wire.SpawningMark | None:
         data = self._read(name, wire.SPAWNING)

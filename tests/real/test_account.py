@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.child import cgroup, wire
+from jobqueued.child import cgroup, cgroup_files, wire
 from jobqueued.child.account import Account
 from jobqueued.child.cgroup import Cgroup
 from tests.support.pool import Pool
@@ -134,5 +134,5 @@ def test_which_disks_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         if number:
             (tmp_path / name / "dev").write_text(number + "\n")
     (tmp_path / "loop0" / "device").rmdir()
-    monkeypatch.setattr(cgroup, "_BLOCK", str(tmp_path))
-    assert sorted(cgroup._disks()) == ["259:1", "8:0"]
+    monkeypatch.setattr(cgroup_files, "_BLOCK", str(tmp_path))
+    assert sorted(cgroup_files.disks()) == ["259:1", "8:0"]

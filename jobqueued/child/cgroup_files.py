@@ -1,0 +1,61 @@
+"""The files of a cgroup: what they tell, and limits that are written there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+
+from jobqueued.child import wire
+
+_BLOCK = "/sys/block"
+
+
+def capped(directory: int, file: str, text: str) -> str:
+    """Write a limit; why that can't be, "" where it can.  OSError: there is no descriptor to be had."""
+    try:
+        whole = [f"{disk} {text}" for disk in disks()] if file == "io.max" else [text]
+        for line in whole:
+            write(directory, file, line.encode())
+    except FileNotFoundError:
+        return f"its cgroup has no {file}"
+    except OSError as error:
+        if error.errno in wire.NO_DESCRIPTOR or error.errno == errno.ENODEV:
+            raise
+        return f"{file}: {error.strerror}"
+    return "" if whole else "this host has no disk"
+
+
+def total(disks: bytes, key: bytes) -> int:
+    """The sum of a figure of all disks: ``8:0 rbytes=1 wbytes=2``."""
+    return sum(int(value) for name, _, value in (word.partition(b"=") for word in disks.split()) if name == key)
+
+
+def disks() -> list[str]:
+    """The numbers of this host's disks, ``8:0``; what is made of them (partitions, mappings, loops) is not limited."""
+    found = []
+    for name in os.listdir(_BLOCK):
+        if os.path.exists(f"{_BLOCK}/{name}/device"):
+            with contextlib.suppress(FileNotFoundError), open(f"{_BLOCK}/{name}/dev") as file:  # one path of several
+                found.append(file.read().strip())
+    return found
+
+
+def read(directory: int, name: str) -> bytes | None:
+    """The text of a file; None: there is no such file, or no such cgroup any more."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            return os.read(descriptor, 1 << 16)
+        finally:
+            os.close(descriptor)
+    return None
+
+
+def write(directory: int, name: str, data: bytes) -> None:
+    """Write into a file; OSError."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)

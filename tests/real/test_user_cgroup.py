@@ -1,0 +1,117 @@
+"""The cgroup of a user, in which those of the user's runs are: there as long as one of them is.
+
+A directory stands for the kernel's: what is made, found and removed is the same, and no file of a limit is there.  The
+limits themselves are tested in the virtual machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued.child import cgroup
+from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.documents import Above
+from jobqueued.commands import Launch
+from jobqueued.core.host_limits import HostLimits
+from jobqueued.core.record import begin
+from jobqueued.model import Run, RunId
+from jobqueued.runs.launch_spec import order
+from jobqueued.users import Owner
+from tests.support.world import job
+
+ALICE: Above = {"name": "u1000", "caps": [("memory", "memory.max", "1000")]}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[int]:
+    """Where cgroups are."""
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def made(home: int, name: str, above: Above | None = ALICE) -> Cgroup:
+    """The cgroup of an attempt."""
+    found = Cgroup(home, name)
+    found.above = above
+    found.make()
+    return found
+
+
+def places(path: Path) -> list[str]:
+    """All cgroups."""
+    return sorted(str(it.relative_to(path)) for it in path.rglob("*"))
+
+
+def test_it_comes_and_goes_with_the_runs(home: int, tmp_path: Path) -> None:
+    """The first run makes it, the last takes it away; one of the host's is beside it."""
+    one, other, hosts = made(home, "alice+x@1.1"), made(home, "alice+x@2.1"), made(home, "x@1.1", None)
+    assert ["u1000", "u1000/alice+x@1.1", "u1000/alice+x@2.1", "x@1.1"] == places(tmp_path)
+    assert one.remove()
+    assert ["u1000", "u1000/alice+x@2.1", "x@1.1"] == places(tmp_path)
+    assert other.remove()
+    assert hosts.remove()
+    assert [] == places(tmp_path)
+
+
+def test_what_cannot_be_limited_is_told(home: int) -> None:
+    """A limit for which there is no file is told of, by the run that it should hold for."""
+    assert ["memory: its cgroup has no memory.max"] == made(home, "alice+x@1.1").troubles
+
+
+def test_another_run_takes_it_away_meanwhile(home: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends between two steps of the start of another costs that no more than another try."""
+    capped, left = cgroup.capped, [3]
+
+    def is_slow(*given: Any) -> str:
+        if left[0]:
+            left[0] -= 1
+            (tmp_path / "u1000").rmdir()
+        return capped(*given)
+
+    monkeypatch.setattr(cgroup, "capped", is_slow)
+    found = made(home, "alice+x@1.1")
+    assert (0, ["u1000", "u1000/alice+x@1.1"]) == (left[0], places(tmp_path))
+    assert found.remove()
+    assert [] == places(tmp_path)
+
+
+def test_no_try_is_the_last_one(home: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it goes away each time, the start fails, and leaves no descriptor open."""
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(cgroup, "capped", lambda *_given: (tmp_path / "u1000").rmdir())
+    with pytest.raises(FileNotFoundError):
+        made(home, "alice+x@1.1")
+    assert len(before) == len(os.listdir("/proc/self/fd"))
+
+
+def test_it_is_found_again(home: int, tmp_path: Path) -> None:
+    """Once its supervisor is gone, the launcher finds the run's by name alone, and removes both."""
+    made(home, "alice+x@1.1").close()
+    made(home, "bob+x@1.1", {"name": "u1001", "caps": []}).close()
+    found = Cgroup.find(home, "alice+x@1.1")
+    assert found.directory >= 0
+    assert found.remove()
+    assert ["u1001", "u1001/bob+x@1.1"] == places(tmp_path)
+    assert Cgroup.find(home, "alice+x@1.1").directory == -1
+
+
+def spec(owner: Owner | None, **limits: Any) -> Any:
+    """The launch spec of a run."""
+    one = job("alice/x", owner=owner)
+    run = Run(id=RunId("alice/x", 1), key="x", due=0, queued=0, arrival=1, attempt=1, owner=owner)
+    launch = Launch(run, one, begin(run, one, HostLimits("host")))
+    return order(launch, Path("/logs"), Path("/journal"), None, limits)
+
+
+def test_the_order() -> None:
+    """A user's run has the user's cgroup by number, with the site's limits; one of the host's has none."""
+    told = spec(Owner(1000, "alice"), memory=5, tasks=7, cpu=1.5)
+    caps = [("memory", "memory.max", "5"), ("tasks", "pids.max", "7"), ("cpu", "cpu.max", "150000 100000")]
+    assert {"name": "u1000", "caps": caps} == told["above"]
+    assert None is spec(None, memory=5)["above"]
