@@ -15,11 +15,10 @@ from tests.support.house import PACKAGE, files, imports, tree
 WINGS: dict[str, list[str]] = {
     "child": [
         "text", "json_values", "telemetry", "signals", "instants", "documents", "attempt_life", "process",
-        "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup_files", "cgroup", "identity", "pam", "posixspawn",
-        "budget", "shutdown", "control_socket", "audience", "account", "caps", "environment", "lockfile", "journald", "spawn",
-        "starting", "output", "ending", "record", "marks", "title", "hook", "hooks", "attempt", "sending",
-        "spool", "spool_log", "spool_orders",
-        "supervisor", "callers", "lost", "questions", "launcher",
+        "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup_files", "cgroup", "identity", "pam",
+        "posixspawn", "budget", "shutdown", "control_socket", "audience", "account", "caps", "environment", "as_user",
+        "lockfile", "journald", "spawn", "starting", "output", "ending", "record", "marks", "title", "hook", "hooks",
+        "attempt", "sending", "spool", "spool_log", "spool_orders", "supervisor", "callers", "lost", "questions", "launcher",
     ],
     "child/notifier": [
         "template", "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "ping",

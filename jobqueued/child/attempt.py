@@ -100,7 +100,7 @@ class Attempt:
             self._ending = Ending(self._order, self._cgroup)
             self._draft = record.Draft(self._order, self._caps)
             self._hooks = Hooks(self.name, self._order, self._home, self._loop, self._marks, self._so_far)
-            self._locks = LockFiles(self._order["locks"], self._order["user"])
+            self._locks = LockFiles(self._order)
             held.callback(self._locks.free)
             self._listen()
             held.callback(self._audience.close)

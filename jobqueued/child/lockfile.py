@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
-from jobqueued.child import tree
-from jobqueued.child.identity import StartFailed, user_of
+from jobqueued.child import as_user, tree
+from jobqueued.child.documents import LaunchSpec
+from jobqueued.child.identity import StartFailed, groups_of, user_of
 from jobqueued.child.trust import Refused, check_path, followed, name_of, quoted
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -36,27 +37,49 @@ class Busy(Exception):
 class LockFiles:
     """The locks of one attempt, from `take` to `free`."""
 
-    def __init__(self, wanted: list[tuple[str, bool]], user: str | None) -> None:
-        """`wanted`: paths, and whether each is to be had alone; `user`: the job's."""
-        self._wanted, self._user = wanted, user
+    def __init__(self, order: LaunchSpec) -> None:
+        """`order["locks"]` has the paths, and whether each is to be had alone.
+
+        Those of a user's own job are opened by a process of that user: they can be no other files than the user's.
+        """
+        self._order, self._wanted, self._user = order, order["locks"], order["user"]
         self._held: list[int] = []
         self._trouble: StartFailed | None = None
 
     def take(self) -> None:
         """All of them, without waiting; Busy, and none is held, where another program has one."""
-        for path, alone in self._wanted:
-            try:
-                self._held.append(descriptor := _opened(path))
-                fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holders = _holders(os.fstat(descriptor))
-                self.free()
-                raise Busy(f"{path}, held by {holders}" if holders else path) from None
-            except (OSError, Refused) as error:
-                self.free()
-                number = error.errno or 0 if isinstance(error, OSError) else 0
-                self._trouble = StartFailed("lock", number, f"{path}: {os.strerror(number) if number else error}")
-                return
+        if not self._wanted:
+            return
+        path = ""
+        try:
+            with contextlib.closing(self._opened()) as descriptors:
+                for wanted in self._wanted:
+                    path, alone = wanted
+                    self._held.append(descriptor := next(descriptors))
+                    fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holders = _holders(os.fstat(self._held[-1]))
+            self.free()
+            raise Busy(f"{path}, held by {holders}" if holders else path) from None
+        except StartFailed as failure:
+            self.free()
+            self._trouble = failure
+        except (OSError, Refused) as error:
+            self.free()
+            number = error.errno or 0 if isinstance(error, OSError) else 0
+            self._trouble = StartFailed("lock", number, f"{path}: {os.strerror(number) if number else error}")
+
+    def _opened(self) -> Generator[int]:
+        """Yield a descriptor of each file; OSError, Refused, StartFailed."""
+        paths = [path for path, _ in self._wanted]
+        owner = self._order["record"].get("owner")
+        user = user_of(self._user) if owner is not None else None
+        if owner is None or user is None or user.is_us:
+            yield from (_opened(path, _ME) for path in paths)
+            return
+        if user.uid != owner["uid"]:
+            raise StartFailed("lock", 0, f"user {user.name!r} has the uid {user.uid}, and the job is of {owner['uid']}")
+        yield from as_user.opened(user, groups_of(self._order, user), paths, _opened)
 
     def examined(self) -> list[str]:
         """The reasons why others than root and the job's user could hold one too, or put another in its place.
@@ -75,7 +98,7 @@ class LockFiles:
             os.close(self._held.pop())
 
 
-def _opened(path: str) -> int:
+def _opened(path: str, user: int) -> int:
     """A descriptor of the file, which is made; Refused where a link of others leads there, OSError.
 
     Who can read it can lock it, so it is made for its owner only.
@@ -83,7 +106,7 @@ def _opened(path: str) -> int:
     directory, name = os.path.split(path)
     step = os.open("/", _STEP)
     try:
-        for part in filter(None, followed(directory, _ME).split("/")):  # what becomes a link meanwhile is not followed
+        for part in filter(None, followed(directory, user).split("/")):  # what becomes a link meanwhile is not followed
             before, step = step, os.open(part, _STEP, dir_fd=step)
             os.close(before)
         for flags in (_FLAGS, _FLAGS | os.O_CREAT | os.O_EXCL):

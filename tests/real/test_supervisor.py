@@ -15,19 +15,22 @@ import sys
 from pathlib import Path
 from subprocess import PIPE
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from jobqueued.child import attempt, identity, lockfile, spawn, supervisor, tree, wire
+from jobqueued.child import as_user, attempt, identity, lockfile, spawn, supervisor, tree, wire
+from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.lockfile import LockFiles
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId, RunState
 from jobqueued.queue.placement import CPUS
+from jobqueued.users import Owner
 from tests.support import REPO
 from tests.support.host import wait_for
 from tests.support.pool import Pool
+from tests.support.stranger import public
 from tests.support.users import ME, NEEDS_ROOT, NICE, OTHER, ROOT, STRANGER
 
 RUNS = supervisor.MOST_ATTEMPTS - 3 if os.environ.get("JOBQUEUED_SOAK") else 300
@@ -174,6 +177,11 @@ def test_the_cpus_it_was_given(pool: Pool) -> None:
     assert f"{cpu}\n1\n" == pool.output()
 
 
+def wants(path: str) -> LaunchSpec:
+    """The part of a launch spec that says which lock files are wanted."""
+    return cast("LaunchSpec", {"locks": [(path, True)], "user": None, "record": {}})
+
+
 class TestLockFiles:
     def locks(self, pool: Pool, **paths: bool) -> dict[str, Any]:
         """The claims of a run for files below the pool's directory, each to be had alone or not; and another one."""
@@ -221,7 +229,7 @@ class TestLockFiles:
         with open(pool.root / "b", "w") as other:
             fcntl.flock(other, fcntl.LOCK_SH)
             with pytest.raises(lockfile.Busy) as busy:
-                LockFiles([(f"{pool.root}/b", True)], None).take()
+                LockFiles(wants(f"{pool.root}/b")).take()
         told = "held by a process that is not among those with the first 1 descriptors of this host"
         assert f"{pool.root}/b, {told}" == str(busy.value)
 
@@ -268,12 +276,81 @@ class TestLockFiles:
                 (pool.root / "a").touch(0o600)
             return opened(path, flags, *args, **keys)
 
-        locks = LockFiles([(f"{pool.root}/a", True)], None)
+        locks = LockFiles(wants(f"{pool.root}/a"))
         with monkeypatch.context() as patch:
             patch.setattr(os, "open", beside)
             locks.take()
         assert [] == locks.examined()
         locks.free()
+
+    def of_a_user(self, pool: Pool, path: str, owner: Owner) -> str:
+        """How a run ends of that user's own job that wants this file."""
+        locks = {"claims": (Claim(":host"), Claim(path, exclusive=True)), "owner": owner}
+        _said, run = pool.order(Job(id="job", command="true", user=OTHER, owner=owner), **locks)
+        document = json.loads((run / wire.ENDED).read_bytes())
+        return str(document["reason"] or document["state"])
+
+    @NEEDS_ROOT
+    def test_of_a_users_own_job(self, pool: Pool) -> None:
+        """It is opened by a process of the user: what that user can't open or make can't be had, whatever root can."""
+        with public() as place:
+            own, roots, shut = place / "own", place / "roots", place / "shut"
+            for directory in (own, roots, shut):
+                directory.mkdir()
+            os.chown(own, STRANGER, -1)
+            (roots / "x").touch(0o600)
+            shut.chmod(0o700)
+            (shut / "x").touch(0o666)
+            (own / "way").symlink_to(own)
+            os.chown(own / "way", STRANGER, -1, follow_symlinks=False)
+            ends = {
+                path: self.of_a_user(pool, f"{place}/{path}", Owner(STRANGER, OTHER))
+                for path in ("own/x", "own/way/y", "roots/x", "roots/new", "shut/x", "own/none/x")
+            }
+            denied = {path: f"start_failed: lock: {place}/{path}: Permission denied" for path in list(ends)[2:5]}
+            none = {"own/none/x": f"start_failed: lock: {place}/own/none/x: No such file or directory"}
+            assert {"own/x": "succeeded", "own/way/y": "succeeded", **denied, **none} == ends
+            assert [(STRANGER, 0o600)] * 2 == [
+                ((own / name).stat().st_uid, (own / name).stat().st_mode & 0o777) for name in ("x", "y")
+            ]
+            assert ["x"] == os.listdir(roots)
+
+    @NEEDS_ROOT
+    def test_of_a_user_with_another_number(self, pool: Pool) -> None:
+        """Where the name is somebody else's by now, nothing is opened."""
+        with public() as place:
+            place.chmod(0o777)
+            reason = self.of_a_user(pool, f"{place}/x", Owner(STRANGER - 1, OTHER))
+            assert "start_failed: " in reason
+            assert f"has the uid {STRANGER}" in reason
+            assert [] == os.listdir(place)
+
+    @NEEDS_ROOT
+    def test_a_users_file_that_is_busy(self, pool: Pool) -> None:
+        """The lock is the supervisor's, not that of the process which has opened the file."""
+        with public() as place:
+            place.chmod(0o777)
+            ask = f"flock -n {place}/x true || echo held"
+            locks = {"claims": (Claim(":host"), Claim(f"{place}/x", exclusive=True)), "owner": Owner(STRANGER, OTHER)}
+            pool.order(Job(id="job", command=ask, user=OTHER, owner=Owner(STRANGER, OTHER)), **locks)
+            assert "held\n" == pool.output()
+            with open(place / "x") as other:
+                fcntl.flock(other, fcntl.LOCK_SH)
+                said, _run = pool.order(Job(id="job", command=ask, user=OTHER, owner=Owner(STRANGER, OTHER)), **locks)
+                assert said[0].startswith(f"unstarted job@2.1 path busy: {place}/x")
+
+    @NEEDS_ROOT
+    def test_a_users_file_system_that_hangs(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody waits for it for ever."""
+        monkeypatch.setattr(as_user, "SECONDS", 0.01)
+        monkeypatch.setattr(lockfile, "_opened", lambda *_given: signal.pause())
+        locks = LockFiles(cast("LaunchSpec", {
+            "locks": [("/x", True)], "user": OTHER, "group": None, "groups": None,
+            "record": {"owner": {"uid": STRANGER, "name": OTHER}},
+        }))  # fmt: skip
+        locks.take()
+        with pytest.raises(identity.StartFailed, match="does not answer"):
+            locks.examined()
 
     @NEEDS_ROOT
     def test_a_place_of_others(self, pool: Pool) -> None:
