@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
+_NAME = re.compile(r"(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
 _TABLES = frozenset(("cron.d", "crontabs"))
 """The first parts of ids that are of cron's tables."""
 _MINUTE = 60_000_000_000
@@ -26,7 +26,7 @@ class Owner(NamedTuple):
     def share(self) -> str:
         """The first part of the ids of this user's jobs, and what their runs share among them: ``alice``, or ``u1000``.
 
-        The latter where the name could not stand in an id, or means something else there.
+        The latter where the name could not stand in an id, or means something else there, as that of a number would.
         """
         return self.name if _NAME.fullmatch(self.name) and self.name not in _TABLES else f"u{self.uid}"
 

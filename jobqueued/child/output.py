@@ -53,7 +53,7 @@ class Output:
             job, run = order["record"]["job"], order["record"]["run"]
             identity = {
                 "SYSLOG_IDENTIFIER": job, "JOBQUEUE_JOB": job, "JOBQUEUE_RUN": run,
-                "JOBQUEUE_ATTEMPT": order["attempt"],
+                "JOBQUEUE_ATTEMPT": order["attempt"], **_owner(order),
             }  # fmt: skip
             stream = Stream(order["journal"], identity, order["journal_rate"], common)
         if "log_directory" in order:
@@ -166,3 +166,9 @@ def kept_by_default(disk: os.statvfs_result) -> int:
 def shown(tail: bytes) -> str:
     """The end of an output as the record has it."""
     return showable(tail.decode(errors="replace"))
+
+
+def _owner(order: LaunchSpec) -> dict[str, object]:
+    """The fields that tell whose job it is; of the host's there are none."""
+    owner = order["record"].get("owner")
+    return {} if owner is None else {"JOBQUEUE_OWNER": owner["name"], "JOBQUEUE_OWNER_UID": owner["uid"]}

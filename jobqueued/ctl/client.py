@@ -29,7 +29,7 @@ _REFUSALS = {
     _NO_RUN: "no such run: {run}, or its record has expired; see: jobqueuectl history",
     f"{NAME}.NoOutput": "no output of {run}: {reason}",
     f"{NAME}.Refused": "refused: {reason}",
-    f"{NAME}.PermissionDenied": f"permission denied; {_WHO_MAY}",
+    f"{NAME}.PermissionDenied": f"permission denied; {_WHO_MAY}; jobs of your own have your name in their ids: NAME/…",
     f"{NAME}.NoCrontab": "no crontab for {user}",
     f"{NAME}.NotAllowed": "{user} may not use crontab; see: /etc/cron.allow, /etc/cron.deny",
     f"{NAME}.CrontabChanged": "the crontab has been changed meanwhile",

@@ -47,9 +47,11 @@ def explain(paths: Paths, down: Unreachable, unknown: str = "") -> None:
         click.echo(f"The daemon saved its state last at {moment(to_text(saved))}.", err=True)
     if unknown:
         click.echo(f"They do not show {unknown}.", err=True)
-    for directory, content in ((paths.logs, "records"), (paths.runs, "live runs")):
-        if is_hidden(directory):
-            click.echo(f"The {content} are missing: no permission to read {_shown(directory)}.", err=True)
+    hidden = [it for it in ((paths.logs, "records"), (paths.runs, "live runs")) if is_hidden(it[0])]
+    for directory, content in hidden:
+        click.echo(f"The {content} are missing: no permission to read {_shown(directory)}.", err=True)
+    if hidden:
+        click.echo("Once the daemon runs again, it shows you those of your own jobs.", err=True)
 
 
 def _last_saved(paths: Paths) -> int:
@@ -79,7 +81,8 @@ def require_record(paths: Paths, down: Unreachable, job: str | None) -> None:
 def no_record(paths: Paths, down: Unreachable, name: str | None) -> Unreachable:
     """The error where the daemon is down and no file tells of a job or run either."""
     record = f"record of {printable(name)}" if name else "record"
-    return Unreachable(f"{down.message}\nNo {record} can be read from {_shown(paths.logs)} either.")
+    hidden = "; once it runs again, it shows you those of your own jobs" * is_hidden(paths.logs)
+    return Unreachable(f"{down.message}\nNo {record} can be read from {_shown(paths.logs)} either{hidden}.")
 
 
 def _shown(path: Path) -> str:

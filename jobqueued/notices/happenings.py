@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobqueued.core.recollection import has_failover
+from jobqueued.core.scheduler_state import ANOTHERS_RUN
 from jobqueued.model import SECOND, Record
 from jobqueued.text import counted, duration, ended
+from jobqueued.users import share_of
 
 
 class Happening(NamedTuple):
@@ -102,9 +104,10 @@ def _skipped(fields: Mapping[str, Any]) -> Happening:
 
 
 def _held_up(fields: Mapping[str, Any]) -> Happening:
-    run = fields["run"]
-    summary = f"{run} is delayed: it waits for {', '.join(fields['holders'])}, which may never end"
-    job = run.rpartition("@")[0]
+    run, job = fields["run"], fields["run"].rpartition("@")[0]
+    share = share_of(job)
+    known = [it if not share or share_of(it) in ("", share) else ANOTHERS_RUN for it in fields["holders"]]
+    summary = f"{run} is delayed: it waits for {', '.join(known)}, which may never end"
     return Happening("held_up", summary, f"held_up {job}", "", (), job, run)
 
 

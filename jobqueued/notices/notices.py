@@ -22,6 +22,7 @@ from jobqueued.notices.troubles import Numbers
 from jobqueued.notify import DEFAULT_POLICY, NOBODY, Rule, Target
 from jobqueued.saved import Incident, Notice
 from jobqueued.text import duration
+from jobqueued.users import share_of
 
 
 class Notices:
@@ -222,7 +223,10 @@ def _told(incident: Incident | None, host: str) -> dict[str, Any] | None:
 
 
 def _is_about(rule: Rule, jobs: re.Pattern[str] | None, happening: Happening, job: Job | None) -> bool:
+    """Tell whether a rule of the site is about it: about a user's own job only one that names it, or the user."""
     if jobs is not None and not jobs.fullmatch(happening.job or ""):
+        return False
+    if share_of(happening.job or "") and jobs is None and not rule.users:
         return False
     if rule.tags and (job is None or not set(rule.tags) & set(job.tags)):
         return False

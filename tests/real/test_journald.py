@@ -12,7 +12,7 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from jobqueued.child import budget, journald
 from jobqueued.child.budget import Bucket, Common
+from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.journald import LINE_MAX, OUTPUT_ID, UNSENT_ID, Stream
 from jobqueued.child.output import Output
 from jobqueued.host.messages import VOCABULARY
@@ -160,6 +161,23 @@ class TestLines:
                 ("JOBQUEUE_ATTEMPT", b"2"), *unit, ("SYSLOG_PID", b"4711"), ("JOBQUEUE_PID", b"4711"),
                 ("MESSAGE", b"hello"),
             ] == world.sink.entries[0].fields  # fmt: skip
+
+    def test_whose_job_it_is(self, world: World, tmp_path: Path) -> None:
+        """The lines of a user's own job tell the user by number and name, however the job calls itself."""
+        document = {"job": "alice/sshd", "run": "alice/sshd@1", "owner": {"uid": 1000, "name": "alice"}}
+        order = {
+            "output": "journal", "record": document, "attempt": 1, "journal": str(world.path), "journal_rate": 9,
+            "logs": str(tmp_path / "1"), "output_limit": 9,
+        }  # fmt: skip
+        sink, output = world.listen(), Output.of(cast("LaunchSpec", order), world.common)
+        os.write(output.writing, b"x\nSYSLOG_IDENTIFIER=sshd\nJOBQUEUE_OWNER_UID=0\n")
+        output.pump()
+        output.shut()
+        sink.take()
+        names = ("SYSLOG_IDENTIFIER", "JOBQUEUE_OWNER", "JOBQUEUE_OWNER_UID")
+        assert [(b"alice/sshd", b"alice", b"1000")] * 3 == [
+            tuple(entry[name] for name in names) for entry in sink.entries if entry["MESSAGE"]
+        ]
 
     def test_the_ids_are_nobody_elses(self) -> None:
         """128 bits in hex, and none of the daemon's own."""

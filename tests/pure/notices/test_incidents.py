@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from jobqueued.model import DAY, HOUR, MINUTE, Job
+from jobqueued.notices import happenings
 from jobqueued.notify import EVENTS_OF_SITE, Notify, Rule, Target, Webhook
+from jobqueued.users import Owner
 from tests.support.told import OPS, Told, record
 
 
@@ -265,3 +267,33 @@ def test_what_is_late_no_more_by_the_next_start() -> None:
     told.wait(MINUTE)
     assert ["a is not late any more"] == told.summaries
     assert ["late b", "overdue gone"] == sorted(told.incidents)
+
+
+def test_a_rule_of_the_site_is_about_jobs_of_users_if_it_names_them() -> None:
+    """Whatever a user's own job calls itself, nobody is told of it who has not asked for that user, or that job."""
+    rules = [
+        Rule(Notify(email=("all@example.org",))),
+        Rule(Notify(email=("nightly@example.org",)), tags=("nightly",)),
+        Rule(Notify(email=("jobs@example.org",)), jobs=("alice/*",)),
+        Rule(Notify(email=("users@example.org",)), users=("alice",)),
+    ]
+    own = {"command": "true", "tags": ("nightly",), "user": "alice", "owner": Owner(1000, "alice")}
+    told = Told(rules, [Job(id="alice/x", **own), Job(id="x", command="true", tags=("nightly",))])
+    told.ends("alice/x", 1)
+    told.wait(MINUTE)
+    assert ["jobs@example.org", "users@example.org"] == sorted(message.target.address for message in told.got)
+    told.ends("x", 1)
+    told.wait(MINUTE)
+    assert ["all@example.org", "nightly@example.org"] == sorted(message.target.address for message in told.got[2:])
+
+
+def test_nobody_is_told_of_another_users_runs() -> None:
+    """What delays a user's run has a name if it is the host's or the user's own."""
+    fields = {"run": "alice/x@1", "holders": ["backup@1", "alice/y@2", "bob/z@3", ":with-lock@1"]}
+    happening = happenings.of("held_up", fields)
+    assert happening is not None
+    waits = "backup@1, alice/y@2, a run of another user, :with-lock@1"
+    assert f"alice/x@1 is delayed: it waits for {waits}, which may never end" == happening.summary
+    of_the_host = happenings.of("held_up", {**fields, "run": "x@1"})
+    assert of_the_host is not None
+    assert "bob/z@3" in of_the_host.summary
