@@ -8,10 +8,15 @@ from jobqueued.model import Job
 
 
 class Account(NamedTuple):
-    """A user or a group; `kind` says which."""
+    """A user, a group, or the owner of jobs, as whom only the user of this `uid` counts; `kind` says which.
+
+    A group with a `uid` is one in which that user has to be, by the name `member`.
+    """
 
     kind: str
     name: str
+    uid: int = -1
+    member: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -21,5 +26,10 @@ def accounts(job: Job) -> tuple[Account, ...]:
     """The user and the groups that a job's file names, and without which it can't start."""
     if job.user is None and job.group is None and not job.groups:
         return ()
-    named = [("user", job.user), *(("group", group) for group in (job.group, *(job.groups or ())))]
-    return tuple(dict.fromkeys(Account(kind, name) for kind, name in named if name is not None))
+    groups = [group for group in (job.group, *(job.groups or ())) if group is not None]
+    if job.owner is None:
+        named = [("user", job.user), *(("group", group) for group in groups)]
+        return tuple(dict.fromkeys(Account(kind, name) for kind, name in named if name is not None))
+    uid, name = job.owner
+    whose = (-1, "") if job.any_groups else (uid, name)
+    return tuple(dict.fromkeys((Account("owner", name, uid), *(Account("group", group, *whose) for group in groups))))

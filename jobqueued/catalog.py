@@ -14,7 +14,7 @@ from jobqueued.accounts import Account, accounts
 from jobqueued.circles import circles, told, way_back
 from jobqueued.model import Job
 from jobqueued.problem import Problem
-from jobqueued.users import Owner
+from jobqueued.users import Owner, share_of
 
 _NO_CIRCLE = "jobs of which none waits for itself; take one out of `dependencies` or `on`"
 _PATIENCE = 10
@@ -98,8 +98,11 @@ class Catalog:
         return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
 
     def patterns(self, job_id: str) -> list[str]:
-        """The patterns by which jobs hear of the ends of a job, there or not."""
-        return sorted(name for name, pattern in self._patterns.items() if pattern.fullmatch(job_id))
+        """The patterns by which jobs hear of the ends of a job, there or not: nobody hears of another user's."""
+        share = share_of(job_id)
+        return sorted(
+            name for name, pattern in self._patterns.items() if pattern.fullmatch(job_id) and share_of(name) == share
+        )
 
     def awaited_names(self, of_kind: str) -> list[str]:
         """The names of the events, paths or jobs for which jobs wait; their kind is that of `On`."""

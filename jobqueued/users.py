@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 _NAME = re.compile(r"(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
+"""A name that is a share: not ``u1000``, which is that of another user who has this number."""
 _TABLES = frozenset(("cron.d", "crontabs"))
 """The first parts of ids that are of cron's tables."""
 _MINUTE = 60_000_000_000

@@ -18,7 +18,8 @@ WINGS: dict[str, list[str]] = {
         "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup_files", "cgroup", "identity", "pam",
         "posixspawn", "budget", "shutdown", "control_socket", "audience", "account", "caps", "environment", "as_user",
         "lockfile", "journald", "spawn", "starting", "output", "ending", "record", "marks", "title", "hook", "hooks",
-        "attempt", "sending", "spool", "spool_log", "spool_orders", "supervisor", "callers", "lost", "questions", "launcher",
+        "attempt", "sending", "spool", "spool_log", "spool_orders", "supervisor", "callers", "lost",
+        "questions", "launcher",
     ],
     "child/notifier": [
         "template", "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "ping",
@@ -28,11 +29,11 @@ WINGS: dict[str, list[str]] = {
         "text", "problem", "notify", "telemetry", "filenames", "users", "model", "accounts", "saved", "events",
         "commands", "circles", "catalog", "source",
     ],
-    "timing": ["crontab", "cronexpr", "schedule", "catch_up", "due_times"],
+    "timing": ["crontab", "cronexpr", "schedule", "closest", "catch_up", "due_times"],
     "jobfile": [
         "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
-        "drop_ins", "user_keys", "settings_keys", "reader", "oddities", "schema",
+        "drop_ins", "merged_tree", "user_keys", "user_rules", "settings_keys", "reader", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",

@@ -191,6 +191,14 @@ class Above(TypedDict):
     caps: list[tuple[str, str, str]]
 
 
+class JobOwner(TypedDict):
+    """The user whose own job it is; `any_groups`: it may ask for groups that the user is not in."""
+
+    uid: int
+    name: str
+    any_groups: bool
+
+
 class LaunchSpec(TypedDict):
     """The launch spec, R/spec: the job as it is now, the run that the attempt belongs to, and the record so far.
 
@@ -204,6 +212,7 @@ class LaunchSpec(TypedDict):
     command: str | Sequence[str]
     failover: bool
     shell: str
+    owner: NotRequired[JobOwner | None]
     user: str | None
     group: str | None
     groups: Sequence[str] | None

@@ -37,12 +37,16 @@ _ESCAPED = re.compile(r'\\(["\\$`\n])')
 class Environment:
     """The variables that are `given` by us, and the job's own; StartFailed says which file is wrong, and where."""
 
-    __slots__ = ("_files", "_set", "given", "login")
+    __slots__ = ("_files", "_is_roots", "_set", "given", "login")
 
     def __init__(self, order: LaunchSpec, user: User) -> None:
-        """Read the files that we may read for this user: of others a link could lead to what that user may not read."""
+        """Read the files that we may read for this user: of others a link could lead to what that user may not read.
+
+        A user's own job names what it likes, so all of its files are read by the user.
+        """
+        self._is_roots = order.get("owner") is None
         self._files = [
-            (path, dict(read(path)) if user.is_us or is_roots_alone(path) else None)
+            (path, dict(read(path)) if user.is_us or (self._is_roots and is_roots_alone(path)) else None)
             for path in order["environment_file"]
         ]
         self._set = order["environment"]
@@ -66,7 +70,8 @@ class Environment:
         """
         own: dict[str, str] = {}
         for path, variables in self._files:
-            own |= _read_by_user(path) if variables is None else variables
+            read_now = _read_by_user if self._is_roots else read
+            own |= read_now(path) if variables is None else variables
         own |= self._set
         return (self._of_profile(own) if self.login else self.given) | own
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import grp
 import os
 import pwd
+from typing import Any
 
 from jobqueued.child import wire
 from jobqueued.child.documents import LaunchSpec
@@ -14,6 +16,8 @@ from jobqueued.child.documents import LaunchSpec
 _ME = os.geteuid()
 _LIBC = ctypes.CDLL(None)
 _CLOSE_RANGE_CLOEXEC = 4
+NOBODY = 65534
+"""The uid of whoever has none here: users of a network's file system, processes of another user namespace."""
 
 
 class StartFailed(Exception):
@@ -65,15 +69,49 @@ def user_of(name: str | None) -> User:
     return user
 
 
+def user_of_order(order: LaunchSpec) -> User:
+    """The user as whom a job runs; one of a user's own runs only while both name and number are that user's."""
+    user, owner = user_of(order["user"]), order.get("owner")
+    if owner is not None and (trouble := _trouble_with_owner(user.uid, owner["name"], owner["uid"])):
+        raise StartFailed("user", 0, trouble)
+    return user
+
+
+def _trouble_with_owner(found: int, name: str, uid: int) -> str:
+    """The reason why jobs of who had this name and number do not run, where the user of that name has the number
+    `found`; "": they do."""
+    if uid == NOBODY:
+        return f"{NOBODY} is the number of whoever has none here, and has no jobs"
+    if found != uid:
+        return f"user {name!r} is number {found} on this host, and the job is of one with number {uid}"
+    return (
+        "root's jobs are files of the job directory; for those of a user, say --user NAME"
+        if uid == 0 and _ME == 0
+        else ""
+    )
+
+
 def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
-    """The primary and the supplementary groups: as the job says, else as the databases say of its user."""
+    """The primary and the supplementary groups: as the job says, else as the databases say of its user.
+
+    StartFailed if a user's own job asks for another's, unless the site permits that.
+    """
     gid = user.gid if order["group"] is None else _gid(order["group"])
+    owner = order.get("owner")
     try:
+        if owner is not None and not owner["any_groups"]:
+            for name in (*([order["group"]] if order["group"] is not None else []), *(order["groups"] or ())):
+                if not _is_in(user, _gid(name)):
+                    raise StartFailed("group", 0, f"user {user.name!r} is not in group {name!r}")
         if order["groups"] is None:
-            return gid, os.getgrouplist(user.name, gid)
+            return gid, os.getgrouplist(user.name, user.gid if owner is not None else gid)
         return gid, [_gid(name) for name in order["groups"]]
     finally:
         keep_from_jobs()
+
+
+def _is_in(user: User, gid: int) -> bool:
+    return gid in os.getgrouplist(user.name, user.gid)
 
 
 def _gid(name: str) -> int:
@@ -113,12 +151,49 @@ def name_of(number: str) -> str:
         keep_from_jobs()
 
 
-def trouble_with(kind: str, name: str) -> str:
-    """The reason why jobs can't run as a user or with a group, "" where they can, or where a start has to tell it."""
+def trouble_with(kind: str, name: str | list[Any]) -> str:
+    """The reason why jobs can't run as a user or with a group, "" where they can, or where a start has to tell it.
+
+    A user and a group are their names; a group in which a user has to be is ``[GROUP, USER]``; the owner of jobs is
+    ``[NAME, UID, ALLOW, DENY]``, these as `barred` takes them.
+    """
     try:
-        user_of(name) if kind == "user" else _gid(name)
+        match kind, name:
+            case "owner", [user, uid, allow, deny]:
+                return _trouble_with_owner(user_of(user).uid, user, uid) or barred(user_of(user), allow, deny)
+            case "group", [group, user]:
+                is_in = _is_in(user_of(user), _gid(group))
+                return "" if is_in else f"user {user!r} is not in group {group!r}"
+            case "user", str():
+                user_of(name)
+            case _, str():
+                _gid(name)
     except StartFailed as failure:
         return "" if failure.number in wire.SYSTEM_TROUBLE else failure.detail
     finally:
         keep_from_jobs()
     return ""
+
+
+def barred(user: User, allow: list[str] | None, deny: list[str]) -> str:
+    """The reason why a user may not have jobs; "" if there is none.
+
+    `allow` (None: everybody) and `deny` are names of users, and of groups with an ``@``; a group that there is not has
+    nobody in it.
+    """
+    if _is_among(user, deny):
+        return f"user {user.name!r} may not have jobs here, by `users: {{deny: …}}` in jobqueued.yaml"
+    if allow is not None and not _is_among(user, allow):
+        return f"user {user.name!r} may not have jobs here, by `users: {{allow: …}}` in jobqueued.yaml"
+    return ""
+
+
+def _is_among(user: User, names: list[str]) -> bool:
+    groups = [name[1:] for name in names if name.startswith("@")]
+    if user.name in names:
+        return True
+    for name in groups:
+        with contextlib.suppress(StartFailed):
+            if _is_in(user, _gid(name)):
+                return True
+    return False

@@ -18,7 +18,7 @@ from jobqueued.child import pam, posixspawn, wire
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.environment import Environment, arguments
-from jobqueued.child.identity import StartFailed, User, groups_of, user_of
+from jobqueued.child.identity import StartFailed, User, groups_of, user_of_order
 
 _ALL_SIGNALS = sorted(signal.valid_signals())
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -55,7 +55,7 @@ class _Plan:
     def __init__(self, order: LaunchSpec, outputs: tuple[int, int], cgroup: Cgroup) -> None:
         self.order, self.outputs, self.cgroup = order, outputs, cgroup
         self.attributes: Mapping[str, Any] = order["attributes"]
-        self.user = user_of(order["user"])
+        self.user = user_of_order(order)
         other = not self.user.is_us or order["group"] is not None or order["groups"] is not None
         self.groups = groups_of(order, self.user) if other else None
         self.environment = Environment(order, self.user)
@@ -248,8 +248,10 @@ class _Steps:
         for name, (key, *limit) in limits.items():
             self.step, self.detail = "resource_limits", f"{key}: "
             number = getattr(resource, name)
+            soft, hard = resource.getrlimit(number)
+            if self._plan.order.get("owner") and _as_number(limit[1]) > _as_number(hard):  # users lower limits only
+                raise StartFailed(self.step, errno.EPERM, f"{key}: this host gives users {hard} at most")
             if name in _OF_OURSELVES:
-                soft, hard = resource.getrlimit(number)
                 resource.setrlimit(number, (soft, max(hard, limit[1], key=_as_number)))  # lowered at the very end
             else:
                 resource.setrlimit(number, tuple(limit))
@@ -324,7 +326,7 @@ _USED_UP = {
 
 
 def _as_number(limit: int) -> float:
-    return float("inf") if limit == resource.RLIM_INFINITY else limit
+    return float("inf") if limit == -1 else limit
 
 
 def _prctl(option: int, value: int = 1) -> None:

@@ -18,11 +18,13 @@ Between scheduler and launcher go lines over a stream socket:
     → hello VERSION            ← holds NAME (for each attempt it has), then hello VERSION PID CGROUPS
     → launch NAME SPEC         ← known NAME | unstarted NAME REASON | started NAME PID NS
                                  | stopping NAME REASON | ended NAME | lost NAME STATUS
-    → account NUMBER KIND "NAME"  ← account NUMBER TROUBLE (nothing: jobs can run as that user, or with that group)
+    → account NUMBER KIND NAME ← account NUMBER TROUBLE (nothing: jobs can run as that user, or with that group), NAME
+                                 in JSON, as identity.trouble_with takes it
                                  (of KIND "uid" and "NUMBER" it is "named NAME" of that user, or nothing)
     → notify NUMBER ORDER      ← part NUMBER PART ANSWER (of each part that has one of its own, by its number), then
                                  notified NUMBER ANSWER (of the notifier: sent, later …, never …)
-    → crontab NUMBER ORDER     ← the same, with the parts of a table, and an answer of spool_orders.carry_out
+    → crontab NUMBER ORDER     ← the same, with the parts of a table, and an answer of spool_orders.carry_out; also to
+                                 ask who somebody is
 
 Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above; "left"
 is the "ended" of a supervisor that leaves the pool.
@@ -47,8 +49,8 @@ from typing import Any, NamedTuple, cast
 from jobqueued.child import atomic_file
 from jobqueued.child.documents import LaunchSpec, Record
 
-VERSION = 9
-NOTICE = 1024
+VERSION = 10
+NOTICE = 4096
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"
 TELEMETRY, _NEW_TELEMETRY = "telemetry", "telemetry.tmp"

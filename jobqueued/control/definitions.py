@@ -15,7 +15,7 @@ _DURATIONS = (
     "dependency_timeout", "retry_delay", "retry_max_delay", "expect",
 )  # fmt: skip
 _INSTANTS = ("anchor", "at")
-_INTERNAL = ("triggers", "file", "line", "origin", "drop_ins", "at_boot", "owner")
+_INTERNAL = ("triggers", "file", "line", "origin", "drop_ins", "at_boot", "owner", "any_groups")
 
 
 def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:

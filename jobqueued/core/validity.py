@@ -75,7 +75,8 @@ def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
     name = next((name for name in awaited(job) if name not in state.catalog), None)
     if name is None or not state.complete:
         return None
-    near = nearest(name, [known.id for known in state.catalog]) if len(state.catalog) <= MANY else ""
+    others = [known.id for known in state.catalog if known.owner == job.owner]
+    near = nearest(name, others) if len(state.catalog) <= MANY else ""
     hint = f"; did you mean {near}?" if near else ""
     return Invalidity(Fault.UNKNOWN_JOB, f"it depends on job {name}, which does not exist{hint}")
 

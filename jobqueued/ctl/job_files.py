@@ -242,11 +242,14 @@ def _distrust(paths: Paths) -> list[Problem]:
 def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]:
     """Yield the jobs whose user or group does not exist, with the reason: only they are invalid, not their file."""
     for job in jobs:
-        for kind, name in filter(is_unknown, accounts(job)):
+        for account in filter(is_unknown, accounts(job)):
+            kind, name = account[:2]
             key = "groups" if kind == "group" and name != job.group else kind
-            message = f"found {name!r}; accepted: a {kind} of this host; without it the job will not run"
+            whose = f", in which {account.member} is" if account.member else ""
+            message = f"found {name!r}; accepted: a {kind} of this host{whose}; without it the job will not run"
             problem = Problem(written_in(job), job.line, 0, key, message, "warning", job.id)
-            yield job.id, f"no {kind} {name!r} on this host", problem
+            why = f"user {account.member!r} is not in group {name!r}" if whose else f"no {kind} {name!r} on this host"
+            yield job.id, why, problem
 
 
 def _impossible(
@@ -279,8 +282,11 @@ def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
 
 
 def is_unknown(account: Account) -> bool:
-    """True if this host has no such user or group."""
+    """True if this host has no such user or group, or no such member of that."""
     try:
-        return not (pwd.getpwnam(account.name) if account.kind == "user" else grp.getgrnam(account.name))
+        if account.kind != "group":
+            return not pwd.getpwnam(account.name)
+        gid = grp.getgrnam(account.name).gr_gid
+        return bool(account.member) and gid not in os.getgrouplist(account.member, pwd.getpwnam(account.member).pw_gid)
     except KeyError:
         return True

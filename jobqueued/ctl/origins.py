@@ -12,7 +12,7 @@ from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import Unit, units
 from jobqueued.drop_in_files import file_of_drop_ins, is_job_file
 from jobqueued.jobfile.drop_ins import Part, origins, parts_of
-from jobqueued.jobfile.reader import merged_tree
+from jobqueued.jobfile.merged_tree import merged_tree
 from jobqueued.jobfile.yamltext import Entry, Mapping, at_once
 from jobqueued.paths import Paths
 from jobqueued.settings import settings_parts

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from jobqueued.jobfile.drop_ins import Part, in_its_file, merged, parts_of
+from jobqueued.jobfile.drop_ins import Part, in_its_file, parts_of
 from jobqueued.jobfile.foreign import AT_THE_TOP, ELSEWHERE
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
+from jobqueued.jobfile.merged_tree import TOP, merged_tree
 from jobqueued.jobfile.queue_types import ID
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, ValueType
 from jobqueued.jobfile.spelling import plain_name
 from jobqueued.jobfile.types import MAX_PROBLEMS, mapping, read_keys
+from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.jobfile.yamlslips import A_JOB_FILE
 from jobqueued.jobfile.yamltext import (
     PART,
@@ -28,7 +30,6 @@ from jobqueued.jobfile.yamltext import (
     Steps,
     at_once,
     is_null,
-    read_trees_in_steps,
 )
 from jobqueued.model import Job, On, Trigger, to_instant
 from jobqueued.problem import Problem
@@ -36,7 +37,6 @@ from jobqueued.timing.cronexpr import SECONDS
 from jobqueued.timing.crontab import in_a_job
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
 
-_TOP = mapping("a mapping with the keys defaults and jobs", dict)
 _BODY = mapping("a mapping of job keys", dict)
 MAX_JOBS = 1000
 """Jobs of one file, which come into force in one turn."""
@@ -57,27 +57,25 @@ _OF_CRON = {
 }
 """Variables of a crontab: the key that does it here, and what to say where it is missing."""
 
-_EMPTY = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, where it is to say nothing"
-
 Entries = dict[str, Entry]
 
 
 def read_jobs(
-    data: bytes, file: str, *, timezone: str = "UTC", seed: str = ""
+    data: bytes, file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None
 ) -> tuple[tuple[Job, ...], list[Problem]]:
     """The jobs of a file, in its order; with any Problem of severity "error" there are none.
 
-    `timezone` is that of jobs that name none; `seed` (the machine id) decides their `H`.  Problems come errors first,
-    then by their place, at most `MAX_PROBLEMS`.  Never raises.
+    `timezone` is that of jobs that name none; `seed` (the machine id) decides their `H`; `rules`: it is a user's.
+    Problems come errors first, then by their place, at most `MAX_PROBLEMS`.  Never raises.
     """
-    return at_once(read_in_steps(data, file, timezone=timezone, seed=seed))
+    return at_once(read_in_steps(data, file, timezone=timezone, seed=seed, rules=rules))
 
 
 def read_in_steps(
-    data: bytes, file: str, *, timezone: str = "UTC", seed: str = ""
+    data: bytes, file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """Do the same in steps of a millisecond or so."""
-    return (yield from read_parts_in_steps([Part(file, data)], file, timezone=timezone, seed=seed))
+    return (yield from read_parts_in_steps([Part(file, data)], file, timezone=timezone, seed=seed, rules=rules))
 
 
 def read_packed(
@@ -88,44 +86,17 @@ def read_packed(
 
 
 def read_parts_in_steps(
-    parts: Sequence[Part], file: str, *, timezone: str = "UTC", seed: str = ""
+    parts: Sequence[Part], file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """Do the same in steps.  The jobs are those of `file`, the name that the catalog has for it."""
     tree, problems, refusals, of_no_effect = yield from merged_tree(parts)
-    reading = _Reading(file, timezone, seed, paths=[part.path for part in parts])
+    reading = _Reading(file, timezone, seed, [part.path for part in parts], rules)
     reading.note(refusals, of_no_effect)
     jobs = (yield from reading.jobs(tree, parts[0].text)) if tree is not None else ()
     errors = [problem for problem in problems if problem.severity == "error"] + reading.told(reading.errors)
     odd = [problem for problem in problems if problem.severity == "warning"] + reading.told(reading.warnings)
     problems = (reading.in_order(errors) + reading.in_order(odd))[:MAX_PROBLEMS]
     return () if errors else tuple(jobs), problems
-
-
-class Merged(NamedTuple):
-    """The tree of a file with its drop-ins, what is wrong with their YAML, and with them, at places of that tree."""
-
-    tree: Node | None
-    problems: list[Problem]
-    refusals: list[Problem]
-    of_no_effect: list[Problem]
-
-
-def merged_tree(parts: Sequence[Part]) -> Steps[Merged]:
-    """The tree of all parts, in steps."""
-    (tree, problems), *others = yield from read_trees_in_steps(parts)
-    refusals, of_no_effect = list[Problem](), list[Problem]()
-    if others and (tree is None or is_null(tree)):
-        tree = Mapping(1, 1, {})
-    for number, (above, found) in enumerate(others, 1):
-        yield
-        problems += found
-        if above is None or is_null(above):
-            refusals += [] if parts[number].text else [Problem("", number * PART, 0, "", _EMPTY)]
-        elif not isinstance(above, Mapping):
-            refusals.append(Refusal.of(above, _TOP.accepted).problem())
-        elif isinstance(tree, Mapping):
-            tree = merged(tree, above, of_no_effect)
-    return Merged(tree, problems, refusals, of_no_effect)
 
 
 @dataclass(slots=True)
@@ -140,6 +111,7 @@ class _Reading:
     timezone: str
     seed: str
     paths: list[str]
+    rules: UserRules | None = None
     errors: dict[Problem, str] = field(default_factory=dict)
     job: str = ""
     stood_for: set[str] = field(default_factory=set)
@@ -171,7 +143,7 @@ class _Reading:
         if crontab:
             self._refuse(Refusal.of(tree, A_JOB_FILE.format(crontab), "a crontab"))
             return []
-        entries = self._entries(tree, _TOP) or {}
+        entries = self._entries(tree, TOP) or {}
         misplaced = {plain_name(name): _misplaced(name, node) for name, (_, node) in entries.items()}
         misplaced = {name: advice for name, advice in misplaced.items() if advice}
         top = self._values(entries, FILE_KEYS, misplaced | AT_THE_TOP)
@@ -226,11 +198,17 @@ class _Reading:
         if "command" not in entries and "command" not in self.stood_for:
             self._refuse(Refusal.of(key, JOB_KEYS["command"].type.accepted, "no command").below("command"))
         self._check_claims(values, entries)
+        name = key.text if self.rules is None else self.rules.prefix + key.text
         self._warn_of_notices(own, values)
-        when = self._when(key.text, values, entries, own)
+        when = self._when(name, values, entries, own)
         if "command" not in values:
             return None
-        return Job(id=key.text, **self._place(key), **{"timezone": self.timezone, **values, **when})
+        job = Job(id=name, **self._place(key), **{"timezone": self.timezone, **values, **when})
+        if self.rules is None:
+            return job
+        job, refusals = self.rules.applied(job, entries)
+        self._refuse(*refusals)
+        return job
 
     def _check_claims(self, values: dict[str, Any], entries: Entries) -> None:
         """Locks and resources are of one kind: a run claims each once."""

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jobqueued.jobfile.keys import RESOURCE_LIMITS
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, choice, duration, integer, optional, size, table, text
 from jobqueued.jobfile.types import one_or_more, section
+from jobqueued.jobfile.yamltext import Node
 
-_WHO = one_or_more(
-    text(
-        "the name of a user, or of a group with an @ before it", r"@?[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}"
-    ),
-    least=0,
+_ONE = text(
+    "the name of a user, or of a group with an @ before it", r"@?[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}"
 )
+_MOST = 25
+"""Users and groups, which are sent to whoever looks them up; who means more makes a group of them."""
+
+
+def _few(node: Node) -> tuple[str, ...]:
+    names: tuple[str, ...] = one_or_more(_ONE, least=0).read(node)
+    if len(names) > _MOST:
+        found = f"{len(names)} names"
+        raise NotAccepted(Refusal.of(node, f"at most {_MOST}; of more users make a group, and write @GROUP", found))
+    return names
+
+
+_WHO = replace(one_or_more(_ONE, least=0), read=_few)
 PERMITS = (
     "exclusive", "priority", "escalation", "nice", "oom_score_adj", "cpu_scheduling", "ionice", "groups", "notify",
 )  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jobqueued.child import wire
-from jobqueued.child.documents import Above, Attributes, Hook, LaunchSpec
+from jobqueued.child.documents import Above, Attributes, Hook, JobOwner, LaunchSpec
 from jobqueued.commands import Launch
 from jobqueued.core import event_data, spans
 from jobqueued.core.record import triggered_by
@@ -44,6 +44,7 @@ def order(
         "command": command,
         "failover": run.failover,
         "shell": job.shell,
+        "owner": _owner(job),
         "user": job.user,
         "group": job.group,
         "groups": job.groups,
@@ -76,6 +77,12 @@ def order(
         "run": {field: getattr(run, field) for field in IDENTITY},
         "record": launch.record,
     }
+
+
+def _owner(job: Job) -> JobOwner | None:
+    if job.owner is None:
+        return None
+    return {"uid": job.owner.uid, "name": job.owner.name, "any_groups": job.any_groups}
 
 
 def _hook(job: Job, hook: TelemetryHook, command: CommandLine) -> Hook:

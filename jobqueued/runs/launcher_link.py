@@ -31,6 +31,7 @@ from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import DEAD, NO_DIRECTORY, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.text import duration
+from jobqueued.users import UserLimits
 
 LAUNCHER = Path(__file__).parent.parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
@@ -48,10 +49,6 @@ class LauncherError(Exception):
 
 def _some(ids: list[str]) -> str:
     return f"{', '.join(ids[:3])}{' …' * (len(ids) > 3)}"
-
-
-def _question(number: int, account: Account) -> bytes:
-    return f"account {number} {account.kind} {json.dumps(account.name)}\n".encode()
 
 
 def unstarted(name: Name, reason: str) -> events.NeverStarted:
@@ -86,6 +83,8 @@ class LauncherLink:
         self.keep_free: int | None = None
         self.of_users: Mapping[str, Any] = {}
         """Bytes that output leaves free on its disk; None: the default."""
+        self.users = UserLimits()
+        """The users who may have jobs of their own."""
         self._connection: socket.socket | None = None
         self._calls = 0
         self.greeted = False
@@ -210,7 +209,7 @@ class LauncherLink:
             if verb == "hello":
                 self.greeted, self._calls, self._early = True, 0, lines[index + 1 :]
                 self.controllers = wire.controllers(rest)
-                self._outbox = b"".join(starmap(_question, self._asked.items()))
+                self._outbox = b"".join(starmap(self._question, self._asked.items()))
                 return
             if verb == "holds":
                 self._held.add(Name.parse(rest))
@@ -304,7 +303,15 @@ class LauncherLink:
         if account not in self._asked.values():
             self._questions += 1
             self._asked[self._questions] = account
-            self._outbox += _question(self._questions, account)
+            self._outbox += self._question(self._questions, account)
+
+    def _question(self, number: int, account: Account) -> bytes:
+        asked: Any = account.name
+        if account.kind == "owner":
+            asked = [account.name, account.uid, self.users.allow, self.users.deny]
+        elif account.member:
+            asked = [account.name, account.member]
+        return f"account {number} {account.kind} {json.dumps(asked)}\n".encode()
 
     def name_of(self, uid: int, then: Callable[[str], None]) -> None:
         """Queue a question for the name of a user, "" where the host has none."""

@@ -90,6 +90,11 @@ class Schedule:
         return any(with_draws(f, text, "") != text for f, text in fields(self.expression))
 
     @property
+    def times_of_day(self) -> tuple[int, int]:
+        """The minutes of the hour and the hours of the day that match, as bit masks; none of `@reboot`."""
+        return self._pattern.minutes, self._pattern.hours
+
+    @property
     def warnings(self) -> tuple[Overstep, ...]:
         """Accepted but hardly meant: steps wider than what they step through."""
         return tuple(oversteps(fields(self.expression)))
@@ -149,6 +154,11 @@ class Seconds:
             raise ScheduleError("seconds", "found seconds beside `@reboot`: write them beside five fields")
         seconds = seconds_of(self.seconds, _owner(self.schedule.seed, self.schedule.job_id))
         object.__setattr__(self, "_offsets", tuple(timedelta(seconds=second) for second in seconds))
+
+    @property
+    def of_a_minute(self) -> tuple[int, ...]:
+        """The seconds of the minute, in order."""
+        return tuple(offset.seconds for offset in self._offsets)
 
     @property
     def warnings(self) -> tuple[Overstep, ...]:

@@ -141,3 +141,11 @@ def test_patterns_hear_while_somebody_does() -> None:
     assert ["a*"] == catalog.patterns("a")
     catalog.remove("a")
     assert [] == catalog.patterns("a")
+
+
+def test_nobody_hears_of_another_users_runs_by_a_pattern() -> None:
+    """The host's patterns mean the host's jobs, a user's those of that user."""
+    heard = {"host": "*", "alice/a": "alice/*", "bob/b": "bob/*"}
+    catalog = Catalog(Job(id=name, command="x", on=(On("jobs", pattern),)) for name, pattern in heard.items())
+    found = {name: catalog.patterns(name) for name in ("x", "cron.d/x:y", "alice/x", "bob/x", "carol/x")}
+    assert {"x": ["*"], "cron.d/x:y": ["*"], "alice/x": ["alice/*"], "bob/x": ["bob/*"], "carol/x": []} == found

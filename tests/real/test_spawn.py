@@ -6,6 +6,7 @@ import errno
 import grp
 import os
 import pwd
+import resource
 import signal
 import subprocess
 import sys
@@ -16,12 +17,13 @@ from typing import NoReturn
 import pytest
 
 from jobqueued.child import spawn
+from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.identity import StartFailed, User
 from jobqueued.child.spawn import find, is_system_trouble
 from tests.support import REPO
 from tests.support.host import DEADLINE, wait_for
-from tests.support.users import ME, NEEDS_ROOT, NEEDS_USER, OTHER
-from tests.support.ways import WAYS, Way, as_into_a_cgroup
+from tests.support.users import ME, NEEDS_ROOT, NEEDS_USER, OTHER, USER, owner
+from tests.support.ways import WAYS, Way, as_into_a_cgroup, order
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -327,6 +329,87 @@ class TestUsers:
                 patch.setattr(os, function, refuse)
                 reason = f"{step}: Operation not permitted: jobs as other users need {need}, which root lacks here"
                 assert reason == str(Way("other user").refused("echo started"))
+
+    @NEEDS_ROOT
+    def test_the_job_of_a_user_who_is_another_by_now(self) -> None:
+        """Name and number are both that user's, or nothing is started: neither a name nor a number is inherited."""
+        account = pwd.getpwnam(USER)
+        for name, uid, why in (
+            (USER, account.pw_uid, ""),
+            (
+                USER,
+                4242,
+                f"user {USER!r} is number {account.pw_uid} on this host, and the job is of one with number 4242",
+            ),
+            ("no-such", account.pw_uid, "no user 'no-such' on this host"),
+            (OTHER, 65534, "65534 is the number of whoever has none here, and has no jobs"),
+            ("root", 0, "root's jobs are files of the job directory; for those of a user, say --user NAME"),
+        ):
+            keys = {"user": name, "owner": owner(uid, name)}
+            if not why:
+                assert (f"{uid}\n", 0) == Way("fork").run("id -u", **keys)
+            else:
+                assert f"user: {why}" == str(Way("fork").refused("true", **keys))
+
+    @NEEDS_ROOT
+    def test_a_users_own_job_gets_no_groups_of_others(self) -> None:
+        """Unless the site permits it; the user's own are as they would be."""
+        account = pwd.getpwnam(USER)
+        own = grp.getgrgid(account.pw_gid).gr_name
+        keys = {"user": USER, "owner": owner(account.pw_uid, USER)}
+        assert (f"{account.pw_gid}\n", 0) == Way("fork").run("id -g", group=own, groups=[own], **keys)
+        for asked in ({"group": "root"}, {"groups": [own, "root"]}):
+            assert f"group: user {USER!r} is not in group 'root'" == str(Way("fork").refused("true", **asked, **keys))
+        keys["owner"] = owner(account.pw_uid, USER, any_groups=True)
+        assert ("0\n", 0) == Way("fork").run("id -g", group="root", **keys)
+
+    @NEEDS_ROOT
+    def test_a_users_own_job_has_its_files_of_variables_read_by_the_user(self, public: Path) -> None:
+        """Also one that root alone can change: root may have the secret of it, and the user not."""
+        secret, shared = public / "secret", public / "shared"
+        for path, mode in ((secret, 0o600), (shared, 0o644)):
+            path.write_text(f"TOKEN={path.name}\n")
+            path.chmod(mode)
+        keys = {"user": USER, "owner": owner(pwd.getpwnam(USER).pw_uid, USER)}
+        assert ("shared\n", 0) == Way("fork").run("echo $TOKEN", environment_file=[str(shared)], **keys)
+        failure = Way("fork").refused("echo $TOKEN", environment_file=[str(secret)], **keys)
+        assert f"environment_file: {secret}: Permission denied" == str(failure)
+
+    @NEEDS_ROOT
+    def test_a_users_own_job_raises_no_limit(self) -> None:
+        """What the host gives everybody is the most; less may be asked for."""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        keys = {"user": USER, "owner": owner(pwd.getpwnam(USER).pw_uid, USER)}
+        for most in (hard, 64):
+            limits = {"limits": {"RLIMIT_NOFILE": ["open_files", most, most]}}
+            assert (f"{most}\n", 0) == Way("fork").run("ulimit -Hn", attributes=limits, **keys)
+        limits = {"limits": {"RLIMIT_NOFILE": ["open_files", hard + 1, hard + 1]}}
+        why = f"resource_limits: open_files: this host gives users {hard} at most"
+        assert why == str(Way("fork").refused("true", attributes=limits, **keys))
+
+    @NEEDS_ROOT
+    @pytest.mark.parametrize("home", ["missing", "another's", "a link", "a loop"])
+    def test_the_home_of_a_user_is_entered_as_that_user(
+        self, public: Path, monkeypatch: pytest.MonkeyPatch, home: str
+    ) -> None:
+        """One that can't be entered is no failure: it runs in /, and a warning says so; root's rights don't help."""
+        account, path = pwd.getpwnam(USER), public / "home"
+        match home:
+            case "another's":
+                path.mkdir(mode=0o700)
+            case "a link":
+                (public / "secret").mkdir(mode=0o700)
+                path.symlink_to(public / "secret")
+            case "a loop":
+                path.symlink_to(path)
+        entry = pwd.struct_passwd((*account[:5], str(path), account.pw_shell))
+        monkeypatch.setattr(pwd, "getpwnam", lambda _name: entry)
+        asked = order("pwd", user=USER, owner=owner(account.pw_uid, USER))
+        with open(os.devnull, "wb") as sink:
+            started = spawn.spawn(asked, sink.fileno(), Cgroup(-1, ""))
+        os.waitpid(started.pid, 0)
+        why = {"missing": "No such file or directory", "a loop": "Too many levels of symbolic links"}
+        assert [f"the home {path}: {why.get(home, 'Permission denied')}; it ran in /"] == started.warnings
 
     def test_a_group_of_many(self) -> None:
         """The test's other user is not in group 0, or the tests above show nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,15 @@ ME = pwd.getpwuid(os.geteuid())
 NICE = min(19, max(7, os.getpriority(os.PRIO_PROCESS, 0) + 1))
 """A nice value that we may give, also where the tests run under nice(1)."""
 OTHER = "nobody"
+USER = "games"
+"""A user of each Debian who may have jobs of his own, as nobody's uid may not."""
 STRANGER, GROUP = 65534, 54321
 """A user and a group that nobody else is in."""
+
+
+def owner(uid: int, name: str, *, any_groups: bool = False) -> dict[str, Any]:
+    """Whose own job it is, as the launch spec has it."""
+    return {"uid": uid, "name": name, "any_groups": any_groups}
 
 
 def believing(text: str) -> str:

@@ -1,0 +1,42 @@
+"""The tree of a job file with its drop-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jobqueued.jobfile.drop_ins import Part, merged
+from jobqueued.jobfile.refusal import Refusal
+from jobqueued.jobfile.types import mapping
+from jobqueued.jobfile.yamltext import PART, Mapping, Node, Steps, is_null, read_trees_in_steps
+from jobqueued.problem import Problem
+
+TOP = mapping("a mapping with the keys defaults and jobs", dict)
+_EMPTY = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, where it is to say nothing"
+
+
+class Merged(NamedTuple):
+    """The tree of a file with its drop-ins, what is wrong with their YAML, and with them, at places of that tree."""
+
+    tree: Node | None
+    problems: list[Problem]
+    refusals: list[Problem]
+    of_no_effect: list[Problem]
+
+
+def merged_tree(parts: Sequence[Part]) -> Steps[Merged]:
+    """The tree of all parts, in steps."""
+    (tree, problems), *others = yield from read_trees_in_steps(parts)
+    refusals, of_no_effect = list[Problem](), list[Problem]()
+    if others and (tree is None or is_null(tree)):
+        tree = Mapping(1, 1, {})
+    for number, (above, found) in enumerate(others, 1):
+        yield
+        problems += found
+        if above is None or is_null(above):
+            refusals += [] if parts[number].text else [Problem("", number * PART, 0, "", _EMPTY)]
+        elif not isinstance(above, Mapping):
+            refusals.append(Refusal.of(above, TOP.accepted).problem())
+        elif isinstance(tree, Mapping):
+            tree = merged(tree, above, of_no_effect)
+    return Merged(tree, problems, refusals, of_no_effect)

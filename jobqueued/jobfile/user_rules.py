@@ -1,0 +1,156 @@
+"""The rules for the file of a user: what its jobs are, and what in it only root has, or whom the site permits it.
+
+Ids, locks and events are the user's own: in alice's file `x` is ``alice/x``.  Resources are the host's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from jobqueued.jobfile.refusal import Refusal
+from jobqueued.jobfile.yamltext import Entry, Node, quoted
+from jobqueued.jobfile.yamltext import Mapping as Tree
+from jobqueued.model import Job
+from jobqueued.text import duration, size
+from jobqueued.timing.closest import closest
+from jobqueued.timing.schedule import Every
+from jobqueued.users import Owner, UserLimits
+
+Entries = Mapping[str, Entry]
+_SETTINGS = "in jobqueued.yaml"
+
+
+class _Permit(NamedTuple):
+    """A key that the site may permit: if a job asks for more than users have, what was found, and what they have."""
+
+    key: str
+    is_more: Callable[[Job], bool]
+    found: Callable[[Job], str]
+    accepted: str
+
+
+_PERMITS = (
+    _Permit("exclusive", lambda job: job.exclusive, lambda _: "true", "false"),
+    _Permit("priority", lambda job: job.priority > 0, lambda job: str(job.priority), "0 or less"),
+    _Permit("escalation", lambda job: job.escalation is not None, lambda _: "the key `escalation`", "a job without it"),
+    _Permit("nice", lambda job: job.nice < 0, lambda job: str(job.nice), "0 or more"),
+    _Permit("oom_score_adj", lambda job: job.oom_score_adj < 0, lambda job: str(job.oom_score_adj), "0 or more"),
+    _Permit("cpu_scheduling", lambda job: job.cpu_scheduling.startswith(("fifo", "rr")),
+            lambda job: quoted(job.cpu_scheduling), "other, batch or idle"),
+    _Permit("ionice", lambda job: (job.ionice or "").startswith("realtime"), lambda job: quoted(job.ionice or ""),
+            "best-effort or idle"),
+)  # fmt: skip
+
+
+class UserRules(NamedTuple):
+    """What the files of a user are read by."""
+
+    owner: Owner
+    limits: UserLimits
+
+    @property
+    def prefix(self) -> str:
+        """The beginning of the ids of this user's jobs."""
+        return f"{self.owner.share}/"
+
+    def applied(self, job: Job, entries: Entries) -> tuple[Job, list[Refusal]]:
+        """The job as it is this user's, and what in its `entries` a user may not have."""
+        return self._owned(job), [refusal for about in _RULES for refusal in about(self, job, entries)]
+
+    def _owned(self, job: Job) -> Job:
+        """Its id has the prefix already."""
+        own = self.prefix
+        return replace(
+            job, owner=self.owner, user=self.owner.name, asks_pam=True, any_groups="groups" in self.limits.permit,
+            locks=tuple(claim._replace(resource=own + claim.resource) for claim in job.locks),
+            dependencies=tuple(own + name for name in job.dependencies),
+            on=tuple(on._replace(name=own + on.name) if on.kind != "path" else on for on in job.on),
+        )  # fmt: skip
+
+
+def _permit(key: str, accepted: str) -> str:
+    return f"{accepted}, or what root permits by `users: {{permit: [{key}]}}` {_SETTINGS}"
+
+
+def _of_permits(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
+    for key, is_more, found, accepted in _PERMITS:
+        if key not in rules.limits.permit and is_more(job):
+            yield Refusal.of(entries[key].value, _permit(key, accepted), found(job)).below(key)
+
+
+def _of_user(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
+    name = rules.owner.name
+    if job.user not in (None, name):
+        accepted = f"{name}, as whom all jobs of this file run"
+        yield Refusal.of(entries["user"].value, accepted, quoted(job.user or "")).below("user")
+
+
+def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
+    """Mail to oneself needs no permission: it is what cron sends."""
+    if "notify" in rules.limits.permit:
+        return
+    oneself = ("email", rules.owner.name)
+    other = next((target for target in job.notify.targets() if target != oneself), None)
+    if other is not None or job.notify.sender:
+        accepted = _permit("notify", f"`email: {rules.owner.name}` alone")
+        found = other.shown if other is not None else "`from`"
+        yield Refusal.of(entries["notify"].value, accepted, found).below("notify")
+    if job.ping is not None:
+        accepted = _permit("notify", "a job without it")
+        yield Refusal.of(entries["ping"].value, accepted, "the key `ping`").below("ping")
+
+
+def _of_paths(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
+    """What would have to be watched or locked by a process of the user is left to root."""
+    if any(on.kind == "path" for on in job.on):
+        accepted = "boot, an event or a job; only root's jobs wait for files"
+        yield Refusal.of(entries["on"].value, accepted, "a path").below("on")
+    if any(claim.resource.startswith("/") for claim in job.locks):
+        accepted = "the name of a lock, such as db; or flock(1) in the command"
+        yield Refusal.of(entries["locks"].value, accepted, "a path").below("locks")
+    if any(claim.units for claim in job.locks):
+        accepted = "the whole lock; units are of the host's resources: `resources`"
+        yield Refusal.of(entries["locks"].value, accepted, "units of a lock").below("locks")
+
+
+def _of_caps(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
+    for key, cap in rules.limits.caps.items():
+        if cap is None or key not in job.resource_limits:
+            continue
+        asked = job.resource_limits[key]
+        if asked is None or asked > cap:
+            place, at = _within(entries["resource_limits"].value, key), f"resource_limits.{key}"
+            accepted = f"at most {_amount(key, cap)}, as `users: {{caps: …}}` {_SETTINGS} has it"
+            yield Refusal.of(place, accepted, _amount(key, asked)).below(at)
+
+
+def _amount(key: str, value: Any) -> str:
+    if value is None:
+        return "unlimited"
+    return f"{value:g}" if key == "cpu" else str(value) if key == "tasks" else size(value)
+
+
+def _of_interval(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
+    interval = rules.limits.interval
+    accepted = f"{_time(interval)} or more, or less where `users: {{interval: …}}` {_SETTINGS} lets it"
+    for trigger in job.triggers:
+        if isinstance(trigger, Every) and trigger.interval < interval:
+            yield Refusal.of(entries["every"].value, accepted, _time(trigger.interval)).below("every")
+    if (apart := closest(job.triggers, interval)) is not None:
+        key = "seconds" if job.seconds is not None and "seconds" in entries else "schedule"
+        found = f"{_time(apart)} between two times of day"
+        yield Refusal.of(entries[key].value, accepted, found).below(key)
+
+
+def _time(nanoseconds: int) -> str:
+    return duration(nanoseconds / 1_000_000_000)
+
+
+def _within(node: Node, key: str) -> Node:
+    """The place of a key in a mapping."""
+    return node.entries[key].value if isinstance(node, Tree) and key in node.entries else node
+
+
+_RULES = (_of_user, _of_permits, _of_notices, _of_paths, _of_caps, _of_interval)
