@@ -42,6 +42,7 @@ from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir import cron_tables
+from jobqueued.jobdir.account_files import AccountFiles
 from jobqueued.jobdir.job_files import JobFiles, Watches
 from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.scripts import Scripts
@@ -162,7 +163,8 @@ class Daemon:
             *([] if self._other_cron is None else [self._other_cron]),
             self._signals, self._path_triggers, self._lock_processes,
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
-            self._pressure, self._reload, self._job_files, self._control, self._methods.texts, self._monitor,
+            self._pressure, self._reload, AccountFiles(), self._job_files, self._control, self._methods.texts,
+            self._monitor,
             self._commits, self._housekeeping, self._notice_sender, self._heartbeat, self._metrics_file,
             self._service_manager, Watchdog(self._service_manager, self._watches.rescan),
         )  # fmt: skip

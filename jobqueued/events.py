@@ -45,7 +45,7 @@ class JobsLoaded:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """A person asked for a reload, and every file that had changed was read."""
+    """A person asked for a reload, and every file that had changed was read; or the host has other users or groups."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "jobdir": [
         "trust", "kinds", "units", "inbox", "layers", "acceptance", "watch", "scripts", "cron_tables", "job_files",
-        "listing", "path_triggers",
+        "listing", "path_triggers", "account_files",
     ],
     "control": [
         "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "views",
