@@ -32,6 +32,7 @@ from jobqueued.control.reload import Reload
 from jobqueued.control.server import ControlServer
 from jobqueued.control.settings_file import SettingsFile
 from jobqueued.control.summary import farewell, summary
+from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
 from jobqueued.host.linux import has_own_tmp
@@ -41,11 +42,12 @@ from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
 from jobqueued.host.usage import host_has
-from jobqueued.jobdir import cron_tables
+from jobqueued.jobdir import cron_tables, user_files
 from jobqueued.jobdir.account_files import AccountFiles
 from jobqueued.jobdir.job_files import JobFiles, Watches
 from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.scripts import Scripts
+from jobqueued.jobdir.user_files import DIRECTORY, UserFiles
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.loop import Loop, read_clocks
@@ -71,14 +73,15 @@ from jobqueued.state.write_batch import WriteBatch
 from jobqueued.trace import TraceFile
 
 
-def _watches(paths: Paths, config: Settings, store: Store, *, of_cron: bool) -> Watches:
-    """Watch the job files, as this host understands them, and the tables of cron."""
+def _watches(paths: Paths, config: Settings, store: Store, users: UserFiles, *, of_cron: bool) -> Watches:
+    """Watch the job files, as this host understands them, those of users, and the tables of cron."""
     where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
     read = partial(read_here, where, timezone=config.timezone, seed=machine_id())
     kept, scripts = store.files(), Scripts() if of_cron else None
     boots = not store.is_new or time.clock_gettime(time.CLOCK_BOOTTIME) < JUST_BOOTED
     tables = [] if scripts is None else cron_tables.watches(paths, config, kept, scripts, boots=boots)
-    return Watches([Watch(paths.jobs, read, kept, below=paths.more_jobs), *tables], scripts)
+    of_users = user_files.watch(users, config, where, kept)
+    return Watches([Watch(paths.jobs, read, kept, below=paths.more_jobs), of_users, *tables], scripts)
 
 
 def _freeze() -> None:
@@ -111,7 +114,8 @@ class Daemon:
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
         self._other_cron = OtherCron(paths.host, self._cron_changed) if config.cron.get("live") else None
-        self._watches = _watches(paths, config, store, of_cron=self._other_cron is not None)
+        users = UserFiles(paths.state / DIRECTORY)
+        self._watches = _watches(paths, config, store, users, of_cron=self._other_cron is not None)
         noted = partial(cron_tables.with_scripts, self._watches.scripts, config.cron.get("expand", False))
         self._due_history = DueHistory.of(store, config.timezone, noted)
         self._batch = WriteBatch(store, self._due_history.anew)
@@ -122,8 +126,8 @@ class Daemon:
         self._lock_processes, self._path_triggers = LockProcesses(paths.run / "with-lock"), PathTriggers()
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         access, self._unknown_groups = Access.of(config)
-        locks = LockCalls(self._scheduler, self._lock_processes, self._happened.append)
         user = user_name(os.geteuid()) or "root"
+        self._user_files = UserFileCalls(link, users, self._watches, self._scheduler, config.users, read_clocks)
         self._notices = Notices(host, config.notify, config.timezone, self._scheduler.told_of, user)
         notifier = config.notifier if os.geteuid() == 0 else None
         self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks)
@@ -133,19 +137,7 @@ class Daemon:
         log.listener = self._notice_sender.hear
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
         self._readings = Readings(self._scheduler, self._notices, self._counts, self._health)
-        self._methods = Methods(
-            self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
-            read_clocks, paths.runs.name, locks, NoticeCalls(self._notices, self._notice_sender.test), self._monitor,
-            link.lost_attempts, access, self._readings, CrontabCalls(link, paths.host, live=lambda: self._runs_tables),
-        )  # fmt: skip
-        self._metrics_file = MetricsFile(
-            config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
-            self._unanswered,
-        )  # fmt: skip
-        listener = Listener(paths.control, paths.make_run, log)
-        known, serve = Identities(link.name_of).tell, self._methods
-        self._control = ControlServer(listener, serve.of, access.rank, self._unanswered, serve.left, known)
-        self._methods.answer_by(self._control)
+        self._serve(access)
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
             lambda run, error: self._housekeeping.miss(run, error, read_clocks()),
@@ -157,16 +149,34 @@ class Daemon:
         self._service_manager, self._signals = ServiceManager(), Signals(self._asked_to_reload)
         self._loop = Loop(self._sources(), self._decisions.next_wakeup)
 
+    def _serve(self, access: Access) -> None:
+        """Make what answers people, and writes metrics."""
+        paths, link, log = self._paths, self._link, self._log
+        locks = LockCalls(self._scheduler, self._lock_processes, self._happened.append)
+        self._methods = Methods(
+            self._scheduler, self._store, self._batch, self._status, self._happened.append, paths.logs,
+            self._reload.begin, read_clocks, paths.runs.name, locks,
+            NoticeCalls(self._notices, self._notice_sender.test), self._monitor, link.lost_attempts, access,
+            self._readings, CrontabCalls(link, paths.host, live=lambda: self._runs_tables), self._user_files,
+        )  # fmt: skip
+        self._metrics_file = MetricsFile(
+            self._config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
+            self._unanswered,
+        )  # fmt: skip
+        listener, known, serve = Listener(paths.control, paths.make_run, log), Identities(link.name_of), self._methods
+        self._control = ControlServer(listener, serve.of, access.rank, self._unanswered, serve.left, known.tell)
+        self._methods.answer_by(self._control)
+
     def _sources(self) -> tuple[Source, ...]:
         """All that events come from, in the order of their turns."""
         return (
             *([] if self._other_cron is None else [self._other_cron]),
             self._signals, self._path_triggers, self._lock_processes,
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
-            self._pressure, self._reload, AccountFiles(), self._job_files, self._control, self._methods.texts,
-            self._monitor,
-            self._commits, self._housekeeping, self._notice_sender, self._heartbeat, self._metrics_file,
-            self._service_manager, Watchdog(self._service_manager, self._watches.rescan),
+            self._pressure, self._reload, self._user_files, AccountFiles(), self._job_files, self._control,
+            self._methods.texts, self._monitor, self._commits, self._housekeeping, self._notice_sender,
+            self._heartbeat, self._metrics_file, self._service_manager,
+            Watchdog(self._service_manager, self._watches.rescan),
         )  # fmt: skip
 
     def begin(self, boot_id: str) -> None:
@@ -202,7 +212,7 @@ class Daemon:
         known = self._store.knows_boot(boot_id)
         self._turn(admit=False)
         self._happened += self._lock_processes.found()
-        self._link.keep_free, self._link.of_users = self._config.keep_free, self._config.users.caps
+        self._link.keep_free, self._link.accounts.users = self._config.keep_free, self._config.users
         self._link.connect()
         self._happened += [*map(events.Recorded, takeover.recorded), *self._recover(same_boot=known)]
         is_new_boot = not (known or takeover.lost)

@@ -59,29 +59,29 @@ WINGS: dict[str, list[str]] = {
         "takeover", "housekeeping",
     ],
     "runs": [
-        "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "launcher_link",
-        "launcher_news", "notice_sender", "heartbeat",
+        "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "account_questions",
+        "launcher_link", "launcher_news", "notice_sender", "heartbeat",
     ],
     "jobdir": [
-        "trust", "kinds", "units", "inbox", "layers", "acceptance", "watch", "scripts", "cron_tables", "job_files",
-        "listing", "path_triggers", "account_files",
+        "trust", "kinds", "units", "inbox", "layers", "acceptance", "watch", "scripts", "cron_tables", "user_files",
+        "job_files", "listing", "path_triggers", "account_files",
     ],
     "control": [
         "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "views",
         "definitions", "summary", "texts",
         "lock_processes", "lock_calls", "crontab_calls", "notice_calls", "due_calls", "monitor", "record_calls",
-        "settings_file", "reload", "listener", "server", "metrics_file", "methods",
+        "settings_file", "reload", "listener", "server", "metrics_file", "user_budget", "user_file_calls", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
         "unlikely", "receivers", "output", "table_files", "job_files", "origins", "offline", "follow", "due_changes",
         "audit", "cat", "check",
-        "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
+        "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",
         "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",
-        "with_lock", "main", "__main__",
+        "user_files", "with_lock", "main", "__main__",
     ],
 }  # fmt: skip
 """The wings and their files in the order of allowed imports: a file imports what stands before it.

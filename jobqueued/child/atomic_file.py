@@ -16,14 +16,15 @@ TEMPORARY = ".tmp"
 """What the name of a file that is being written ends in."""
 
 
-def replace(path: str, data: bytes, mode: int = 0o640) -> None:
+def replace(path: str, data: bytes, mode: int = 0o640, *, durable: bool = False) -> None:
     """Make `path` a file of this content and mode, and its directory where there is none; OSError.
 
-    After a failure the old one is there, and nothing else.
+    After a failure the old one is there, and nothing else.  `durable`: after a crash of the host, too, it is one of
+    them, whole.
     """
     temporary = path + TEMPORARY
     try:
-        _write(temporary, data, mode)
+        _write(temporary, data, mode, durable=durable)
         os.rename(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -58,13 +59,15 @@ def restore(path: str, mode: int, group: int) -> None:
         os.chmod(path, mode)
 
 
-def _write(path: str, data: bytes, mode: int) -> None:
+def _write(path: str, data: bytes, mode: int, *, durable: bool) -> None:
     descriptor = opened(path, os.O_TRUNC)
     try:
         os.fchmod(descriptor, mode)  # whatever the umask is
         rest = memoryview(data)
         while rest:  # a disk that is about to be full takes a part, and only the next write says what is wrong
             rest = rest[os.write(descriptor, rest) :]
+        if durable:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

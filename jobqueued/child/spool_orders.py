@@ -16,6 +16,8 @@ from jobqueued.child.spool import NONE, Changed, Refused, Spool, allowed, fits
 from jobqueued.child.text import printable
 
 READ, INSTALL, REMOVE = "read", "install", "remove"
+WHO = "who"
+"""An act that only asks who somebody is, as whom jobs may be kept."""
 _SECONDS = 60
 """The time after which this process ends, if a disk or a user database does not answer: a table stays whole."""
 _PART = 450
@@ -30,6 +32,8 @@ def carry_out(document: int) -> tuple[str, list[str]]:
     "stamp": text or null, "edits": it is read for an edit}``.
     The answer: ``done STAMP``, ``none USER`` (no table), ``forbidden USER`` (by cron.allow or cron.deny), ``denied``
     (another user's), ``changed``, ``refused WHY``.
+
+    To ask who somebody is, it has "allow" and "deny" as `identity.barred` takes them; the answer: ``done UID NAME``.
     """
     with open(document, "rb", closefd=False) as file:
         file.seek(0)
@@ -55,6 +59,9 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
     name, uid = entry.pw_name, entry.pw_uid
     if asker not in (0, uid):
         return "denied", []
+    if act == WHO:
+        trouble = identity.trouble_with("owner", [name, uid, order["allow"], order["deny"]])
+        return f"refused {trouble}" if trouble else f"done {uid} {name}", []
     if os.geteuid() not in (0, uid):
         raise Refused("this daemon is not root's, and keeps the table of its own user only")
     if not fits(name):

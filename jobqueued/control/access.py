@@ -84,6 +84,10 @@ RULES: dict[str, Rule] = {
     "CrontabGet": Rule(Rank.ROOT, own=True),
     "CrontabSet": Rule(Rank.ROOT, own=True),
     "CrontabRemove": Rule(Rank.ROOT, own=True),
+    "UserFiles": Rule(Rank.ROOT, own=True),
+    "UserFileGet": Rule(Rank.ROOT, own=True),
+    "UserFileSet": Rule(Rank.ROOT, own=True),
+    "UserFileRemove": Rule(Rank.ROOT, own=True),
 }
 """By the method's name.  Whose a crontab is, the launcher's side decides (`child/spool_orders.py`)."""
 

@@ -365,6 +365,38 @@ method CrontabSet(table: string, user: ?string, stamp: ?string) -> (live: bool)
 # Remove a crontab.
 method CrontabRemove(user: ?string) -> ()
 
+# A job file of a user's: the ids of the jobs that are in force by it, the reason why one of them is invalid, and what
+# keeps the file from being accepted as it is now.
+type UserFile (
+  name: string,
+  user: string,
+  uid: int,
+  jobs: []string,
+  invalid: ?string,
+  refused: ?string
+)
+
+# The job files of who asks, or of another user, for which only root may ask; root without one gets those of all users,
+# at most 1000; more is how many are left out. Here, and below, root means by NAME:UID one of several users of a name.
+method UserFiles(user: ?string) -> (files: []UserFile, more: int)
+
+# A job file: its text in base64, and a stamp that tells it from those before and after it ("none": there is none).
+method UserFileGet(name: string, user: ?string) -> (text: string, stamp: string, user: string)
+
+# Put a job file in place, of at most 64 KiB, in base64, if there is the one of that stamp, where one is given. Stored
+# is false if there are problems that are errors; else the jobs are in force, and next has the first of their starts.
+method UserFileSet(name: string, text: string, user: ?string, stamp: ?string) -> (
+  stored: bool,
+  problems: []Problem,
+  jobs: [](id: string, invalid: ?string),
+  next: [](job: string, at: string, timezone: string),
+  stamp: ?string,
+  unsaved: ?string
+)
+
+# Remove a job file, and so its jobs, whose ids are told.
+method UserFileRemove(name: string, user: ?string, stamp: ?string) -> (jobs: []string, unsaved: ?string)
+
 error NoSuchJob (job: string)
 error NoSuchRun (run: string)
 # The run is known, but there is no output of it to be read.
@@ -377,4 +409,7 @@ error NoCrontab (user: string)
 error NotAllowed (user: string)
 # The crontab is not the one of the stamp any more.
 error CrontabChanged ()
+error NoSuchUserFile (name: string)
+# The job file is not the one of the stamp any more.
+error UserFileChanged (name: string)
 """

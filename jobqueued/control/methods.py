@@ -21,6 +21,7 @@ from jobqueued.control.peers import Access, Peer
 from jobqueued.control.record_calls import MOST_RUNS, RecordCalls
 from jobqueued.control.server import ControlServer
 from jobqueued.control.texts import Texts
+from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.control.views import Seen
 from jobqueued.core import record
@@ -57,12 +58,13 @@ class Methods:
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
         lock_calls: LockCalls, notice_calls: NoticeCalls, monitor: Monitor, lost_attempts: LostAttempts,
-        access: Access, readings: Readings, crontabs: CrontabCalls,
+        access: Access, readings: Readings, crontabs: CrontabCalls, user_files: UserFileCalls,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._batch = scheduler, store, batch
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
         self._locks, self._notices, self._monitor, self._crontabs = lock_calls, notice_calls, monitor, crontabs
         self._lost_attempts, self._access, self._ownership = lost_attempts, access, Ownership(scheduler, batch)
+        self._user_files = user_files
         self._records = RecordCalls(scheduler, store, batch, logs, monitor, now)
         self.texts = Texts(scheduler, self._status_for, lambda: readings.all(self._now()))
 
@@ -75,7 +77,8 @@ class Methods:
         """The methods as this peer may call them; `ticket` is for an answer that comes later."""
         rank = self._access.rank(peer)
         asker = Asker(peer, ticket, rank >= Rank.READER, self._ownership)
-        methods = {**self._reading(asker), **self._acting(asker), **self._crontabs.of(peer, ticket)}
+        files = {**self._crontabs.of(peer, ticket), **self._user_files.of(peer, ticket)}
+        methods = {**self._reading(asker), **self._acting(asker), **files}
         return {name: self._guarded(name, method, rank, peer) for name, method in methods.items()}
 
     def _guarded(self, name: str, method: Method, rank: Rank, peer: Peer) -> Method:
@@ -139,14 +142,14 @@ class Methods:
 
     def answer_by(self, server: ControlServer) -> None:
         """Give the answers that come later by this server."""
-        self._monitor.reply, self._records.reply, self._crontabs.reply = server.stream, server.reply, server.reply
+        self._monitor.reply, self._records.reply = server.stream, server.reply
+        self._crontabs.reply = self._user_files.reply = server.reply
         self.texts.answer, self.texts.stumble = server.send, server.stumble
 
     def left(self, ticket: int) -> None:
         """Forget a caller that has left before its answer; it wants no lock any more."""
-        self._locks.left(ticket)
-        self._crontabs.left(ticket)
-        self._records.left(ticket)
+        for calls in (self._locks, self._crontabs, self._user_files, self._records):
+            calls.left(ticket)
 
     def _whole_status(self, seen: Seen | None = None) -> dict[str, Any]:
         """The status of everything, or of what somebody sees."""

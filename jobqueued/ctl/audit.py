@@ -16,6 +16,7 @@ from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.client import Refused
 from jobqueued.ctl.job_files import user_of_daemon
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table
+from jobqueued.jobdir import user_files
 from jobqueued.jobdir.cron_tables import jobs_of_text
 from jobqueued.jobfile.reader import read_packed
 from jobqueued.model import Job, RunId, to_text
@@ -55,6 +56,8 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
     config = read_settings(paths.config, user_of_daemon(paths), paths.more_config)[0]
 
     def read(change: DueChange) -> tuple[Job, ...] | None:
+        if (file := user_files.of_state(change.name)) is not None:
+            return user_files.jobs_of_text(file, change.text or b"", change.timezone, seed)
         if "/" in change.name:  # one of cron's tables
             return jobs_of_text(change.name, change.text or b"", Host(change.timezone, seed))
         found, problems = read_packed(change.text or b"", change.name, timezone=change.timezone, seed=seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 import time
 from pathlib import Path
@@ -9,21 +11,26 @@ from pathlib import Path
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl.job_files import read_files
+from jobqueued.ctl.job_files import read_files, user_of_daemon
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
-from jobqueued.text import counted
+from jobqueued.text import counted, printable
+from jobqueued.users import Owner
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE|DIR]...")
+@click.option("--user", metavar="NAME", help="Check them as files of this user, by the rules for users.")
 @json_option
 @click.pass_obj
-def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
+def check(paths: Paths, files: tuple[Path, ...], user: str | None, as_json: bool) -> None:
     """Check job files and cron's tables, without the daemon.
+
+    An ordinary user's files are checked by the rules for users, as jobqueuectl add does, but for those in the daemon's
+    own directory, which are the host's.
 
     Lists their problems, and the jobs that the daemon would accept with the next start of each.  A job that can't run
     on this host (it asks for more than there is, or for a user, group or job that does not exist) is a warning, as its
@@ -49,7 +56,7 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
       jobqueuectl check new/*.yaml && cp new/*.yaml /etc/jobqueue.d/
       jobqueuectl check /etc/cron.d
     """
-    jobs, invalid, problems, unreadable = read_files(paths, files)
+    jobs, invalid, problems, unreadable = read_files(paths, files, _owner(paths, user))
     now = time.time_ns()
     rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
     if as_json:
@@ -58,6 +65,17 @@ def check(paths: Paths, files: tuple[Path, ...], as_json: bool) -> None:
         _print(rows, problems)
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
     sys.exit(2 if unreadable else int(is_bad))
+
+
+def _owner(paths: Paths, user: str | None) -> Owner | None:
+    """The user whose files they are; None: the host's.  UsageError: there is no such user."""
+    if user is None and os.geteuid() in (0, user_of_daemon(paths)):
+        return None
+    try:
+        found = pwd.getpwuid(os.geteuid()) if user is None else pwd.getpwnam(user)
+    except KeyError:
+        raise click.UsageError(f"this host has no user {printable(user or str(os.geteuid()))}") from None
+    return Owner(found.pw_uid, found.pw_name)
 
 
 def _row(job: Job, now: int, *, runs: bool) -> Message:

@@ -33,6 +33,8 @@ _REFUSALS = {
     f"{NAME}.NoCrontab": "no crontab for {user}",
     f"{NAME}.NotAllowed": "{user} may not use crontab; see: /etc/cron.allow, /etc/cron.deny",
     f"{NAME}.CrontabChanged": "the crontab has been changed meanwhile",
+    f"{NAME}.NoSuchUserFile": "no job file {name}; see: jobqueuectl files",
+    f"{NAME}.UserFileChanged": "the job file {name} has been changed meanwhile; see: jobqueuectl files {name}",
 }
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shlex
 import shutil
-import signal
 import stat
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from jobqueued.child.spool import LARGEST
 from jobqueued.ctl.crontab_spool import Failure
+from jobqueued.ctl.editor import run, wants
 
-EDITORS = ("/usr/bin/sensible-editor", "/usr/bin/editor", "/usr/bin/vi")
 TEMPLATE = """\
 # Edit this file to introduce tasks to be run by cron.
 #
@@ -94,13 +90,13 @@ class _Session:
                     return 0
             except Failure as failure:
                 self._keep(str(failure))
-            if (again := _wants_to_retry()) is not True:
+            if (again := wants("Do you want to retry the same edit?")) is not True:
                 self._say_kept()
                 return 1 if again is None else 0
 
     def _edited(self) -> bytes | None:
         """The table as the editor has left it, None: as it was; Failure."""
-        trouble = _run(self._file)
+        trouble = run(self._file, "crontab")
         try:
             edited, changed = self._read()
         except OSError as error:
@@ -131,48 +127,6 @@ class _Session:
 
     def _say_kept(self) -> None:
         _tell(f"crontab: edits left in {self._file}")
-
-
-def _run(file: str) -> str:
-    """Run the editor of a person, in /tmp as Debian's crontab does; what went wrong, as a line, "" if nothing did."""
-    found = next(filter(os.path.exists, EDITORS), EDITORS[-1])
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or found
-    with _deaf():
-        try:
-            status = subprocess.call(["/bin/sh", "-c", f"{editor} {shlex.quote(file)}"], cwd="/tmp")
-        except OSError as error:
-            return f"crontab: {editor}: {error.strerror}\n"
-    if status < 0:
-        return f'crontab: "{editor}" killed; signal {-status}\n'
-    return f'crontab: "{editor}" exited with status {status}\n' if status else ""
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Ignore what a terminal sends to the editor."""
-    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def _wants_to_retry() -> bool | None:
-    """Ask whether to edit again; None: there is nobody to answer."""
-    while True:
-        print("Do you want to retry the same edit? (y/n) ", end="", flush=True)
-        try:
-            answer = sys.stdin.readline()
-        except KeyboardInterrupt:
-            answer = ""
-        if answer[:1].lower() in ("y", "n"):
-            return answer[:1].lower() == "y"
-        if not answer:
-            print(flush=True)
-            return None
-        _tell("Enter Y or N")
 
 
 def _clean_up(directory: str) -> None:

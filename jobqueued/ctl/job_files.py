@@ -16,10 +16,13 @@ from typing import NamedTuple
 
 from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import Catalog, awaited, written_in
+from jobqueued.child.identity import trouble_with
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.core import validity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.ctl import receivers
+from jobqueued.ctl.client import Refused as NoAnswer
+from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.table_files import TableFiles
 from jobqueued.ctl.unlikely import unlikely
 from jobqueued.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
@@ -27,14 +30,18 @@ from jobqueued.host.usage import host_has
 from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.trust import IS_MASKED, MASKED, UNREAD, is_foreign, read_trusted
 from jobqueued.jobdir.units import ORPHANS, Assembly
+from jobqueued.jobdir.user_files import LARGEST
 from jobqueued.jobfile.drop_ins import Part, packed, parts_of
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.reader import read_packed
+from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.jobfile.yamltext import MAX_BYTES, at_once
 from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.settings import Settings, limits_of, machine_id, read_settings, user_name
+from jobqueued.text import size
+from jobqueued.users import Owner
 
 STANDARD_INPUT, _HERE = Path("-"), Path()
 
@@ -48,10 +55,11 @@ class Reading(NamedTuple):
     unreadable: bool
 
 
-def read_files(paths: Paths, files: Iterable[Path] = ()) -> Reading:
+def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = None) -> Reading:
     """Read files and directories, in this order; without any all that the daemon reads, cron's tables too.
 
-    Files in the daemon's own directories, and tables where cron has them, must be trusted by it.
+    Files in the daemon's own directories, and tables where cron has them, must be trusted by it.  `owner`: all others
+    are read as files of this user's.
     """
     daemon = user_of_daemon(paths)
     config, problems = settings_of(paths)
@@ -68,7 +76,7 @@ def read_files(paths: Paths, files: Iterable[Path] = ()) -> Reading:
             continue
         try:
             is_table = tables.is_table(Path(found.file))
-            jobs, odd = tables.read(Path(found.file)) if is_table else _read(found, paths, config)
+            jobs, odd = tables.read(Path(found.file)) if is_table else _read(found, paths, config, owner)
         except OSError as error:
             problems.append(Problem(found.at, 0, 0, "", f"cannot be read: {error.strerror}"))
             unreadable = True
@@ -82,18 +90,44 @@ def read_files(paths: Paths, files: Iterable[Path] = ()) -> Reading:
             else:
                 catalog.replace_file(found.file, jobs)
     jobs = tuple(catalog)
-    warnings = [*_unknown_accounts(jobs), *_impossible(jobs, closing, paths, config)]
+    kept = [] if owner is None else _kept(paths, {job.id for job in jobs})
+    warnings = [*_unknown_accounts(jobs), *_impossible(jobs, [*closing, *kept], paths, config)]
     invalid, told = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
     odd = [*unlikely(jobs, paths), *receivers.problems(jobs, config, paths, daemon)]
     return Reading(list(jobs), invalid, [*problems, *odd, *told], unreadable)
 
 
-def _read(found: Unit, paths: Paths, config: Settings) -> Content:
+def _read(found: Unit, paths: Paths, config: Settings, owner: Owner | None) -> Content:
     """The jobs of a job file, and what is wrong with it; Refused, OSError."""
-    data, where = found.text(), _surroundings(paths)
-    jobs, problems = at_once(read_here(where, data, found.file, timezone=config.timezone, seed=machine_id()))
+    data, where, is_host = found.text(), _surroundings(paths), Path(found.file).parent.absolute() == paths.jobs
+    rules = None if is_host or owner is None else UserRules(owner, config.users)
+    jobs, problems = at_once(
+        read_here(where, data, found.file, timezone=config.timezone, seed=machine_id(), rules=rules)
+    )
+    problems += [] if rules is None else _beyond(rules, found.file, data, len(jobs))
     main = parts_of(data, found.file)[0]
     return jobs, [*problems, Problem(main.path, 0, 0, "", IS_MASKED, "warning")] if main.text == MASKED else problems
+
+
+def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem]:
+    """The problems of a user's file as a whole: its size, and whether, and how many jobs that user may have."""
+    problems, most, (uid, user) = list[Problem](), rules.limits.jobs, rules.owner
+    if trouble := trouble_with("owner", [user, uid, rules.limits.allow, rules.limits.deny]):
+        problems.append(Problem(name, 0, 0, "", trouble))
+    if len(data) > LARGEST:
+        problems.append(Problem(name, 0, 0, "", f"found {size(len(data))}; accepted: at most {size(LARGEST)}"))
+    if jobs > most:
+        message = f"found {jobs} jobs; accepted: {most} of a user, or what root sets by `users: {{jobs: …}}`"
+        problems.append(Problem(name, 0, 0, "jobs", f"{message} in jobqueued.yaml"))
+    return problems
+
+
+def _kept(paths: Paths, ids: set[str]) -> list[Job]:
+    """The other jobs of who asks, which the daemon has, so that theirs may depend on them; none while it is down."""
+    with suppress(NoAnswer, Unreachable):
+        found = {job for file in ask(paths.control, "UserFiles")["files"] for job in file["jobs"]}
+        return [Job(id=job, command="") for job in sorted(found - ids)]
+    return []
 
 
 def _surroundings(paths: Paths) -> Surroundings:

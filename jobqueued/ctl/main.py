@@ -37,6 +37,7 @@ from jobqueued.ctl.show import show
 from jobqueued.ctl.status import status
 from jobqueued.ctl.stop import stop
 from jobqueued.ctl.top import top
+from jobqueued.ctl.user_files import add, edit, files, remove
 from jobqueued.ctl.why import why
 from jobqueued.ctl.with_lock import with_lock
 
@@ -75,7 +76,7 @@ _ELSEWHERE = {
     "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
     "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
     "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
-    "wait": "run --wait JOB", "daemon-reload": "reload", "edit": "check FILE", "lock": "with-lock",
+    "wait": "run --wait JOB", "daemon-reload": "reload", "rm": "remove", "delete": "remove", "lock": "with-lock",
     "flock": "with-lock",
 }  # fmt: skip
 """The names of our commands in other programs."""
@@ -150,6 +151,6 @@ def main(context: click.Context, /, **options: object) -> None:
 for command in (
     status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
     forget, hold, drain, release, with_lock, locks, notify, metrics, export, import_jobs, reload, check, cat, audit,
-    doctor, crontab,
+    doctor, crontab, edit, add, remove, files,
 ):  # fmt: skip
     main.add_command(command)

@@ -44,7 +44,8 @@ class Watch:
         `kept` are the texts accepted last, by name: what is there but can't be accepted now keeps those jobs.  `below`
         are the other directories; a file's path is always the one that it has, or would have, in the first.
         """
-        self._directory, self._kind = directory.absolute(), kind
+        self.directory = self._directory = directory.absolute()
+        self.read, self._kind = read, kind
         directories = [self._directory, *(each.absolute() for each in below)]
         self.inbox = Layers(directories, kind) if kind.drop_ins else Inbox(self._directory, kind)
         own = {str(self._directory / name): text for name, text in _of(kind, kept or {})}

@@ -45,7 +45,7 @@ _PERMITS = (
 
 
 class UserRules(NamedTuple):
-    """What the files of a user are read by."""
+    """The rules by which the files of a user are read."""
 
     owner: Owner
     limits: UserLimits
@@ -103,7 +103,7 @@ def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusa
 
 
 def _of_paths(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
-    """What would have to be watched or locked by a process of the user is left to root."""
+    """Leave to root all that a process of the user would have to watch or lock."""
     if any(on.kind == "path" for on in job.on):
         accepted = "boot, an event or a job; only root's jobs wait for files"
         yield Refusal.of(entries["on"].value, accepted, "a path").below("on")

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,13 @@ from jobqueued.commands import Launch
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, Job, Run, RunId
 from jobqueued.paths import Paths
+from jobqueued.runs.account_questions import AccountQuestions
 from jobqueued.runs.following import SILENT, Following
 from jobqueued.runs.launch_spec import order, unenforced
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import DEAD, NO_DIRECTORY, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.text import duration
-from jobqueued.users import UserLimits
 
 LAUNCHER = Path(__file__).parent.parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
@@ -81,10 +80,7 @@ class LauncherLink:
         self._common = {"log_directory": atomic_file.kept(str(paths.logs)), **runtime}
         self.marks = RunDirectory(self._runs, self._logs)
         self.keep_free: int | None = None
-        self.of_users: Mapping[str, Any] = {}
         """Bytes that output leaves free on its disk; None: the default."""
-        self.users = UserLimits()
-        """The users who may have jobs of their own."""
         self._connection: socket.socket | None = None
         self._calls = 0
         self.greeted = False
@@ -100,11 +96,9 @@ class LauncherLink:
         self._unanswered: set[Name] = set()
         self._heard_at: int | None = None
         self._told = False
-        self._asked: dict[int, Account] = {}
-        self._named: dict[Account, Callable[[str], None]] = {}
+        self.accounts = AccountQuestions()
         self._orders: dict[int, Answered] = {}
         self._last_order = 0
-        self._questions = 0
 
     # the connection
 
@@ -209,7 +203,7 @@ class LauncherLink:
             if verb == "hello":
                 self.greeted, self._calls, self._early = True, 0, lines[index + 1 :]
                 self.controllers = wire.controllers(rest)
-                self._outbox = b"".join(starmap(self._question, self._asked.items()))
+                self._outbox = self.accounts.again()
                 return
             if verb == "holds":
                 self._held.add(Name.parse(rest))
@@ -256,7 +250,7 @@ class LauncherLink:
             self._heard_at = time.monotonic_ns()
         self._unanswered.add(Name(command.run.id, command.run.attempt))
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
-            {**order(command, self._logs, self._journal, self.keep_free, self.of_users), **self._common}
+            {**order(command, self._logs, self._journal, self.keep_free, self.accounts.users.caps), **self._common}
         )
 
     @property
@@ -300,24 +294,11 @@ class LauncherLink:
 
     def look_up(self, account: Account) -> None:
         """Queue a question about a user or group; a new launcher is asked again."""
-        if account not in self._asked.values():
-            self._questions += 1
-            self._asked[self._questions] = account
-            self._outbox += self._question(self._questions, account)
-
-    def _question(self, number: int, account: Account) -> bytes:
-        asked: Any = account.name
-        if account.kind == "owner":
-            asked = [account.name, account.uid, self.users.allow, self.users.deny]
-        elif account.member:
-            asked = [account.name, account.member]
-        return f"account {number} {account.kind} {json.dumps(asked)}\n".encode()
+        self._outbox += self.accounts.ask(account)
 
     def name_of(self, uid: int, then: Callable[[str], None]) -> None:
         """Queue a question for the name of a user, "" where the host has none."""
-        account = Account(wire.NAME_OF, str(uid))
-        self._named[account] = then
-        self.look_up(account)
+        self._outbox += self.accounts.name_of(uid, then)
         self.flush()
 
     def notify(self, user: str | None, notice: dict[str, Any], answered: Answered) -> None:
@@ -370,18 +351,11 @@ class LauncherLink:
             del self._orders[order]
             answered(None, answer)
 
-    def _hear_of_account(self, account: Account, answer: str) -> Iterator[events.Event]:
-        if account.kind == wire.NAME_OF:
-            self._named.pop(account)(answer.removeprefix(wire.NAMED) if answer.startswith(wire.NAMED) else "")
-        else:
-            yield events.AccountKnown(account, answer)
-
     def _hear(self, lines: list[bytes]) -> Iterator[events.Event]:
         for line in lines:
             verb, text, *rest = line.decode().split(" ", 2)
             if verb == "account":
-                if account := self._asked.pop(int(text), None):
-                    yield from self._hear_of_account(account, "".join(rest))
+                yield from self.accounts.hear(int(text), "".join(rest))
                 continue
             if verb in ("notified", "part"):
                 self._hear_answer(verb, int(text), "".join(rest))

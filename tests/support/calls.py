@@ -23,11 +23,15 @@ from jobqueued.control.monitor import Monitor
 from jobqueued.control.notice_calls import NoticeCalls
 from jobqueued.control.peers import Access
 from jobqueued.control.server import ControlServer
+from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.control.varlink import LIMIT, Decoder, Message, encode
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
 from jobqueued.events import Event
 from jobqueued.host.log import Log
+from jobqueued.jobdir import user_files
+from jobqueued.jobdir.job_files import Watches
+from jobqueued.jobfile.oddities import Surroundings
 from jobqueued.loop import read_clocks
 from jobqueued.metrics.counts import Counts
 from jobqueued.metrics.readings import Readings
@@ -37,8 +41,10 @@ from jobqueued.notify import Notify, Rule
 from jobqueued.problem import Problem
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.run_directory import RunDirectory
+from jobqueued.settings import Settings
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
+from jobqueued.users import UserLimits
 from tests.support.host import DEADLINE
 from tests.support.users import GROUP
 from tests.support.world import MIDNIGHT, World, job
@@ -214,10 +220,17 @@ class Real(Service):
             self.reloads.append, lambda: self.world.now, "boot1", locks, told,
             Monitor(list, self.marks), LostAttempts(self.marks), self.access,
             Readings(self.world.scheduler, notices, Counts(), dict),
-            CrontabCalls(cast(Any, self.link), self.logs, live=False),
+            CrontabCalls(cast(Any, self.link), self.logs, live=False), self.user_files(),
         )  # fmt: skip
         if hasattr(self, "control"):
             self.serve()
+
+    def user_files(self) -> UserFileCalls:
+        """The calls about users' files, of which there are none."""
+        files = user_files.UserFiles(self.logs.parent / "state" / "users")
+        watches = Watches([user_files.watch(files, Settings(), Surroundings(1), {})])
+        link, clocks = cast(Any, self.link), lambda: self.world.now
+        return UserFileCalls(link, files, watches, self.world.scheduler, UserLimits(), clocks)
 
     def serve(self) -> None:
         """Let the server give the answers that many get."""

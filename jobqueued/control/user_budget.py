@@ -1,0 +1,28 @@
+"""The budget of calls that change something: so many of a user in a minute, whoever that is."""
+
+from __future__ import annotations
+
+from jobqueued.model import MINUTE
+
+_MANY = 1000
+"""Users, beyond whom those whose minute is over are forgotten."""
+
+
+class UserBudget:
+    """Calls of each uid in the minute that began with its first call."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._spent: dict[int, tuple[int, int]] = {}
+
+    def take(self, uid: int, mono: int) -> int:
+        """Take a call; 0, or for how long (ns) there is none left."""
+        begin, count = self._spent.get(uid, (mono, 0))
+        if mono - begin >= MINUTE:
+            begin, count = mono, 0
+        if count >= self._most:
+            return begin + MINUTE - mono
+        if len(self._spent) >= _MANY:
+            self._spent = {other: spent for other, spent in self._spent.items() if mono - spent[0] < MINUTE}
+        self._spent[uid] = begin, count + 1
+        return 0

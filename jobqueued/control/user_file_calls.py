@@ -1,0 +1,360 @@
+"""Calls about users' job files: who asks is looked up; a text is read, stored and in force before there is an answer.
+
+One call is carried out at a time.  Who asks is the launcher's side to say, where a database may hang; a text is read in
+slices, as those of other files are.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from heapq import nsmallest
+from typing import Any, NamedTuple
+
+from jobqueued.child import spool_orders
+from jobqueued.control.peers import Peer
+from jobqueued.control.user_budget import UserBudget
+from jobqueued.control.varlink import Method, VarlinkError
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.jobdir.acceptance import Content
+from jobqueued.jobdir.job_files import Watches
+from jobqueued.jobdir.user_files import LARGEST, UserFile, UserFiles, fits, named, stamp_of
+from jobqueued.jobfile.yamltext import Steps
+from jobqueued.model import Job, Now, to_text
+from jobqueued.problem import Problem
+from jobqueued.runs.launcher_link import Answered, LauncherLink
+from jobqueued.source import Source
+from jobqueued.text import counted, duration, size
+from jobqueued.users import Owner, UserLimits
+
+_LIST, _GET, _SET, _REMOVE = "list", "get", "set", "remove"
+_CHANGES = (_SET, _REMOVE)
+_MOST_LISTED = 1000
+_NEXT = 3
+_STEPS = 16
+"""Steps of reading a text in a turn: some 10 ms."""
+_LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
+_EMPTY = "found no text; accepted: `jobs: {}` for a file without jobs, or: jobqueuectl remove"
+
+Answer = tuple[dict[str, Any], str | None]
+"""The parameters of a reply, and its error."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call; `user` is whose files are meant, None: those of who asks."""
+
+    ticket: int
+    act: str
+    asker: int
+    user: str | None
+    name: str = ""
+    text: bytes = b""
+    stamp: str | None = None
+
+
+class _Reading(NamedTuple):
+    """A text that is being read."""
+
+    call: _Call
+    file: UserFile
+    steps: Steps[Content]
+
+
+class UserFileCalls(Source):
+    """Stores, tells and removes users' files."""
+
+    def __init__(
+        self, link: LauncherLink, files: UserFiles, watches: Watches, scheduler: Scheduler, limits: UserLimits,
+        clocks: Callable[[], Now],
+    ) -> None:  # fmt: skip
+        self._link, self._files, self._scheduler = link, files, scheduler
+        self._limits, self._clocks = limits, clocks
+        self.budget = UserBudget(limits.calls)
+        self._waiting: deque[_Call] = deque()
+        self._is_busy = False
+        self._watch = next(watch for watch in watches if watch.directory == files.directory)
+        self._reading: _Reading | None = None
+        self._answered: tuple[_Call, Callable[[], Answer]] | None = None
+        """A change that is stored, and the answer once it is in force."""
+        self.reply: Callable[[int, dict[str, Any], str | None], None]
+
+    def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
+        """The methods as this peer may call them: everybody for their own files, root for those of others."""
+
+        def ask(act: str, p: dict[str, Any], name: str = "", text: bytes = b"") -> None:
+            user = p.get("user")
+            if user is not None and not _may_see_to_others(peer.uid):
+                raise VarlinkError("PermissionDenied")
+            if act in _CHANGES and not _may_see_to_others(peer.uid):
+                self._spend(peer.uid)
+            self._waiting.append(_Call(ticket(), act, peer.uid, user, name, text, p.get("stamp")))
+            self._go_on()
+
+        return {
+            "UserFiles": lambda p: ask(_LIST, p),
+            "UserFileGet": lambda p: ask(_GET, p, _name(p["name"])),
+            "UserFileSet": lambda p: ask(_SET, p, _name(p["name"]), _text(p["text"])),
+            "UserFileRemove": lambda p: ask(_REMOVE, p, _name(p["name"])),
+        }
+
+    def left(self, ticket: int) -> None:
+        """Forget a caller that has left before its turn; what is under way is carried out."""
+        self._waiting = deque(call for call in self._waiting if call.ticket != ticket)
+
+    def _spend(self, uid: int) -> None:
+        wait = self.budget.take(uid, self._clocks().mono)
+        if wait:
+            most = f"more than {self._limits.calls} in a minute (users: {{calls: …}} in jobqueued.yaml)"
+            raise VarlinkError("Refused", {"reason": f"{most}; try again in {duration(wait / 1_000_000_000)}"})
+
+    # one call
+
+    def _go_on(self) -> None:
+        while self._waiting and not self._is_busy:
+            call = self._waiting.popleft()
+            if call.act != _SET and _may_see_to_others(call.asker) and (call.user is not None or call.asker == 0):
+                self._carry_out_for_root(call)
+            elif self._link.greeted:
+                self._is_busy = True
+                self._link.see_to_crontab(self._who(call), self._heard_by(call))
+                self._link.flush()
+            else:
+                self._finish(call, _refused(_LAUNCHER_SILENT))
+
+    def _who(self, call: _Call) -> dict[str, Any]:
+        """The question who asks, and whether that user may have jobs; what is there may be seen and removed anyway."""
+        rules = (self._limits.allow, self._limits.deny) if call.act == _SET else (None, ())
+        return {
+            "host": "/", "act": spool_orders.WHO, "asker": call.asker, "user": call.user, "allow": rules[0],
+            "deny": rules[1],
+        }  # fmt: skip
+
+    def _finish(self, call: _Call, answer: Answer) -> None:
+        self._is_busy = False
+        self.reply(call.ticket, *answer)
+
+    def _heard_by(self, call: _Call) -> Answered:
+        def answered(_part: int | None, answer: str) -> None:
+            verb, _, rest = answer.partition(" ")
+            match verb:
+                case "done":
+                    uid, _, name = rest.partition(" ")
+                    self._take(call, Owner(int(uid), name))
+                case "refused":
+                    self._finish(call, _refused(rest))
+                case "denied":
+                    self._finish(call, ({}, "PermissionDenied"))
+                case _:
+                    self._finish(call, _refused(f"nothing was done, as {rest.removeprefix('0 ')}; try again"))
+            self._go_on()
+
+        return answered
+
+    def _take(self, call: _Call, owner: Owner) -> None:
+        file = UserFile(owner, call.name)
+        try:
+            match call.act:
+                case "list":
+                    self._finish(call, self._listed([file for file in self._files.all() if file.owner == owner]))
+                case "get":
+                    self._finish(call, self._told(file))
+                case "set":
+                    self._begin(call, file)
+                case "remove":
+                    self._remove(call, file)
+        except OSError as error:
+            self._finish(call, _refused(f"{self._files.directory}: {error.strerror}"))
+
+    def _carry_out_for_root(self, call: _Call) -> None:
+        """Take what root asks of stored files as it is meant: their users may be gone, and be other ones by now."""
+        try:
+            files = [file for file in self._files.all() if call.user is None or call.user in _names(file.owner)]
+            if call.act == _LIST:
+                self._finish(call, self._listed(files))
+                return
+            found = [file for file in files if file.name == call.name]
+            if call.user is None or len(found) > 1:
+                users = " or ".join(f"--user {_names(file.owner)[1]}" for file in found[:3]) or "--user NAME"
+                self._finish(call, _refused(f"root has no such files, and other users do; say {users}"))
+            elif not found:
+                self._finish(call, _no_file(call))
+            elif call.act == _GET:
+                self._finish(call, self._told(found[0]))
+            else:
+                self._is_busy = True
+                self._remove(call, found[0])
+        except OSError as error:
+            self._finish(call, _refused(f"{self._files.directory}: {error.strerror}"))
+
+    def _listed(self, files: list[UserFile]) -> Answer:
+        jobs = {file: self._scheduler.catalog.of_file(self._files.path(file)) for file in files[:_MOST_LISTED]}
+        refused = self._watch.problems
+        told = [
+            {
+                "name": file.name, "user": file.owner.name, "uid": file.owner.uid, "jobs": [job.id for job in found],
+                "invalid": next(filter(None, map(self._scheduler.invalid, found)), None),
+                "refused": next((str(each) for each in refused.get(self._files.path(file), ())), None),
+            }
+            for file, found in jobs.items()
+        ]  # fmt: skip
+        return {"files": told, "more": max(0, len(files) - _MOST_LISTED)}, None
+
+    def _told(self, file: UserFile) -> Answer:
+        text, stamp = self._files.read(file)
+        return {"text": base64.b64encode(text).decode(), "stamp": stamp, "user": file.owner.name}, None
+
+    # a change
+
+    def _begin(self, call: _Call, file: UserFile) -> None:
+        if reason := self._against(call, file):
+            self._finish(call, _refused(reason))
+            return
+        if call.stamp is not None and call.stamp != self._files.read(file)[1]:
+            self._finish(call, ({"name": file.name}, "UserFileChanged"))
+            return
+        self._reading = _Reading(call, file, self._watch.read(call.text, self._files.path(file)))
+
+    def _against(self, call: _Call, file: UserFile) -> str:
+        """The reason why a user may store no such file, whatever is in it; ""."""
+        owner, others = file.owner, self._files.all()
+        if not fits(file):
+            return f"a file {file.name} of a user of that name can't be stored"
+        former = next((each for each in others if each.owner != owner and each.owner.share == owner.share), None)
+        if former is not None:
+            was = _names(former.owner)[1]
+            remedy = f"root can remove it: jobqueuectl remove --user {was} {former.name}"
+            return f"files of another user of that name are here ({was}, {former.shown}); {remedy}"
+        most = self._limits.jobs
+        own = [each for each in others if each.owner == owner and each.name != file.name]
+        if len(own) >= max(1, most):
+            return f"you have {counted(len(own), 'file')}, and may have {most}; put more jobs into one of them"
+        return ""
+
+    def _remove(self, call: _Call, file: UserFile) -> None:
+        if call.stamp is not None and call.stamp != self._files.read(file)[1]:
+            self._finish(call, ({"name": file.name}, "UserFileChanged"))
+            return
+        jobs = [job.id for job in self._scheduler.catalog.of_file(self._files.path(file))]
+        if not self._files.remove(file):
+            self._finish(call, _no_file(call))
+            return
+        unsaved = _unsaved(self._files.made_durable())
+        self._watch.settle()
+        self._answered = call, lambda: ({"jobs": jobs, **unsaved}, None)
+
+    @property
+    def has_more(self) -> bool:
+        """True while a text is being read, or once what was stored is in force."""
+        return self._reading is not None or (self._answered is not None and not self._watch.has_more)
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Go on with the call that is under way."""
+        if self._reading is not None:
+            self._read_on(self._reading)
+        elif self._answered is not None and not self._watch.has_more:
+            call, answer = self._answered
+            self._answered = None
+            self._finish(call, answer())
+        self._go_on()
+        return ()
+
+    def _read_on(self, reading: _Reading) -> None:
+        try:
+            for _ in range(_STEPS):
+                next(reading.steps)
+        except StopIteration as over:
+            self._reading = None
+            self._judge(reading, *over.value)
+
+    def _judge(self, reading: _Reading, jobs: tuple[Job, ...], problems: list[Problem]) -> None:
+        """Store the text, if nothing is wrong with it."""
+        call, file, path = reading.call, reading.file, self._files.path(reading.file)
+        problems = [*problems, *self._scheduler.catalog.conflicts(path, jobs), *self._beyond(file, jobs)]
+        if not call.text.strip():
+            problems = [Problem(path, 0, 0, "", _EMPTY)]
+        told = [self._as_shown(problem, file)._asdict() for problem in problems]
+        if any(problem.severity == "error" for problem in problems):
+            self._finish(call, ({"stored": False, "problems": told, "jobs": [], "next": []}, None))
+            return
+        try:
+            self._files.write(file, call.text)
+        except OSError as error:
+            reason = f"it could not be stored, and all is as before: {self._files.directory}: {error.strerror}"
+            self._finish(call, _refused(reason))
+            return
+        unsaved = _unsaved(self._files.made_durable())
+        self._watch.read_again(path)
+        self._answered = call, lambda: ({**self._in_force(path, call.text), "problems": told, **unsaved}, None)
+
+    def _beyond(self, file: UserFile, jobs: tuple[Job, ...]) -> Iterator[Problem]:
+        """Refuse more jobs than a user may have, in all files together."""
+        of_user = (each for each in self._files.all() if each.owner == file.owner and each != file)
+        others = sum(len(self._scheduler.catalog.of_file(self._files.path(each))) for each in of_user)
+        most = self._limits.jobs
+        if others + len(jobs) > most:
+            there = f" beside {others} in other files" if others else ""
+            found = f"found {counted(len(jobs), 'job')}{there}"
+            accepted = f"{most} of a user, or what root sets by `users: {{jobs: …}}` in jobqueued.yaml"
+            yield Problem(self._files.path(file), 0, 0, "jobs", f"{found}; accepted: {accepted}")
+
+    def _as_shown(self, problem: Problem, file: UserFile) -> Problem:
+        """The problem with the names of files as their user knows them."""
+        begin = f"{self._files.directory}/{file.owner.name}:{file.owner.uid}+"
+        return problem._replace(file=file.shown, message=problem.message.replace(begin, ""))
+
+    def _in_force(self, path: str, text: bytes) -> dict[str, Any]:
+        """Tell what has become of a text that is stored."""
+        jobs, now = self._scheduler.catalog.of_file(path), self._clocks().wall
+        starts = [
+            (start, job) for job in jobs if job.enabled and not self._scheduler.invalid(job)
+            for start in job.next_starts(now, _NEXT)
+        ]  # fmt: skip
+        first = nsmallest(_NEXT, starts, key=lambda each: each[0])
+        return {
+            "stored": True, "stamp": stamp_of(text),
+            "jobs": [{"id": job.id, "invalid": self._scheduler.invalid(job) or None} for job in jobs],
+            "next": [{"job": job.id, "at": to_text(start), "timezone": job.timezone} for start, job in first],
+        }  # fmt: skip
+
+
+def _may_see_to_others(uid: int) -> bool:
+    return uid in (0, os.geteuid())
+
+
+def _names(owner: Owner) -> tuple[str, str]:
+    """The names by which root means a user: the second tells it from others of the first."""
+    return owner.name, f"{owner.name}:{owner.uid}"
+
+
+def _refused(reason: str) -> Answer:
+    return {"reason": reason}, "Refused"
+
+
+def _no_file(call: _Call) -> Answer:
+    return {"name": call.name}, "NoSuchUserFile"
+
+
+def _unsaved(reason: str) -> dict[str, str]:
+    return {"unsaved": f"it is in force, and a crash of the host may undo it: {reason}"} if reason else {}
+
+
+def _name(text: str) -> str:
+    try:
+        return named(text)
+    except ValueError as wrong:
+        raise VarlinkError("Refused", {"reason": f"found {wrong}"}) from None
+
+
+def _text(encoded: str) -> bytes:
+    try:
+        text = base64.b64decode(encoded, validate=True)
+    except ValueError:  # no base64, or no ASCII
+        raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "text"}) from None
+    if len(text) > LARGEST:
+        reason = f"the file has {size(len(text))}; accepted: at most {size(LARGEST)}, and several files"
+        raise VarlinkError("Refused", {"reason": reason})
+    return text

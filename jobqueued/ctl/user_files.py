@@ -1,0 +1,269 @@
+"""jobqueuectl edit, add, remove and files: the job files of a user, which the daemon keeps."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+
+from jobqueued.child.trust import Refused as Distrusted
+from jobqueued.control.varlink import Message
+from jobqueued.ctl import editor
+from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.job_files import STANDARD_INPUT, read_file
+from jobqueued.ctl.problems import print_problems
+from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table
+from jobqueued.jobdir.user_files import LARGEST, named
+from jobqueued.paths import Paths
+from jobqueued.problem import Problem
+from jobqueued.text import counted, printable, size
+
+TEMPLATE = """\
+# Jobs of yours, which the daemon keeps and runs as you.  For all keys: man jobqueue.d
+#
+# jobs:
+#   backup:
+#     command: tar -czf backups/mail.tgz mail
+#     schedule: "0 5 * * 1"          # minute hour day month weekday
+#     notify: {email: your-name}     # if it fails
+"""
+_SECONDS = 90.0
+"""As long as the daemon may wait for a database of users, and more."""
+_USUAL = "jobs"
+
+_user_option = click.option("--user", metavar="NAME", help="The files of this user; for root only.")
+
+
+def _name(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    try:
+        return None if text is None else named(text)
+    except ValueError as wrong:
+        raise click.BadParameter(f"found {printable(str(wrong))}") from None
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, readable=False))
+@click.option("--name", callback=_name, metavar="NAME", help="The name under which it is kept.  [that of FILE]")
+@_user_option
+@json_option
+@click.pass_obj
+def add(paths: Paths, file: Path, name: str | None, user: str | None, as_json: bool) -> None:
+    """Hand a job file to the daemon, which keeps it and runs its jobs as you.
+
+    FILE is read once: to change the jobs, edit the file that the daemon has (jobqueuectl edit NAME), or add it again,
+    which replaces it.  A FILE of - is the standard input.  The jobs of alice are shown as alice/backup; those of one
+    user may have any ids, also those of others or of the host.
+
+    Lists what is wrong with it; with an error nothing is kept.  Prints the next three starts otherwise.
+
+    \b
+    Examples:
+      jobqueuectl add backup.yaml
+      generate-jobs | jobqueuectl add - --name generated
+    """
+    if name is None:
+        if file == STANDARD_INPUT:
+            raise click.UsageError("a name is missing for the file from the standard input: --name NAME")
+        name = _name_of(file)
+    try:
+        text = read_file(file)
+    except OSError as error:
+        raise Unreachable(f"{printable(str(file))}: {error.strerror}") from None
+    except Distrusted as refused:
+        raise Unreachable(f"{printable(str(file))}: {refused}") from None
+    answer = _set(paths, name, text, user, None)
+    if as_json:
+        print_json(answer)
+    else:
+        _print(name, answer)
+    sys.exit(0 if answer["stored"] else 1)
+
+
+def _name_of(file: Path) -> str:
+    try:
+        return named(file.name)
+    except ValueError as wrong:
+        raise click.UsageError(f"found the name {printable(str(wrong))}; or say another: --name NAME") from None
+
+
+@click.command()
+@click.argument("file", callback=_name)
+@_user_option
+@click.pass_obj
+def remove(paths: Paths, file: str, user: str | None) -> None:
+    """Remove a job file of yours, and so its jobs.
+
+    What runs goes on; what waits is skipped.  The records stay for as long as others do.  Root removes the files of
+    others with --user, also of users who are gone: jobqueuectl files lists them.
+
+    \b
+    Examples:
+      jobqueuectl remove backup
+      jobqueuectl remove --user alice:1000 backup
+    """
+    answer = ask(paths.control, "UserFileRemove", _SECONDS, name=file, user=user)
+    print_line(f"removed {file}, and with it {_listed(answer['jobs'])}")
+
+
+@click.command()
+@click.argument("file", required=False, callback=_name)
+@_user_option
+@json_option
+@click.pass_obj
+def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> None:
+    """List the job files of yours that the daemon keeps, or print one.
+
+    Of root, lists those of all users.
+
+    \b
+    Examples:
+      jobqueuectl files
+      jobqueuectl files backup
+    """
+    if file is not None:
+        answer = ask(paths.control, "UserFileGet", _SECONDS, name=file, user=user)
+        if answer["stamp"] == "none":
+            raise Refused(f"no job file {file} of {printable(answer['user'])}; see: jobqueuectl files")
+        if as_json:
+            print_json({"name": file, **answer})
+        else:
+            sys.stdout.buffer.write(base64.b64decode(answer["text"]))
+        return
+    answer = ask(paths.control, "UserFiles", _SECONDS, user=user)
+    if as_json:
+        print_json(answer)
+        return
+    if not answer["files"]:
+        print_line("no job files; to make one: jobqueuectl edit")
+        return
+    whose = os.geteuid() == 0 and user is None
+    rows = [
+        (*([f"{row['user']}:{row['uid']}"] if whose else []), row["name"], *_standing(row)) for row in answer["files"]
+    ]
+    print_table((*(["USER"] if whose else []), "FILE", "JOBS", "WHAT IS WRONG"), rows)
+    if answer["more"]:
+        print_line(f"and {answer['more']} more; see: jobqueuectl files --user NAME")
+
+
+def _standing(row: Message) -> tuple[str, str]:
+    wrong = f"refused: {row['refused']}" if row["refused"] else f"invalid: {row['invalid']}" if row["invalid"] else ""
+    return _listed(row["jobs"]), printable(wrong)
+
+
+def _listed(jobs: list[str]) -> str:
+    more = f" and {len(jobs) - 5} more" if len(jobs) > 5 else ""
+    return (", ".join(jobs[:5]) or "no jobs") + more
+
+
+@click.command()
+@click.argument("file", default=_USUAL, callback=_name)
+@_user_option
+@click.pass_obj
+def edit(paths: Paths, file: str, user: str | None) -> None:
+    """Edit a job file of yours, in $VISUAL or $EDITOR.
+
+    You edit a copy.  When the editor ends, the daemon checks it: what is wrong is listed, and you can edit again; else
+    it is in force at once, and its next three starts are shown.  A file that there is not is made; without FILE it is
+    `jobs`.  If the daemon can't be reached, or somebody else has changed the file meanwhile, your text is kept, and its
+    place is told.
+
+    \b
+    Examples:
+      jobqueuectl edit
+      EDITOR=nano jobqueuectl edit backup
+    """
+    found = ask(paths.control, "UserFileGet", _SECONDS, name=file, user=user)
+    text = base64.b64decode(found["text"]) if found["stamp"] != "none" else TEMPLATE.encode()
+    try:
+        directory = tempfile.mkdtemp(prefix="jobqueue.", dir=os.environ.get("TMPDIR") or "/tmp")
+        copy = os.path.join(directory, f"{file}.yaml")
+        with open(copy, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
+            stream.write(text)
+    except OSError as error:
+        raise Unreachable(f"no copy to edit can be made: {error.filename}: {error.strerror}") from None
+    session = _Session(paths, file, user, copy)
+    sys.exit(session.last(text, found["stamp"]))
+
+
+class _Session:
+    """An edit of one file, by a copy of it."""
+
+    def __init__(self, paths: Paths, name: str, user: str | None, copy: str) -> None:
+        self._paths, self._name, self._user, self._copy = paths, name, user, copy
+
+    def last(self, before: bytes, stamp: str) -> int:
+        """Edit until the text is in force, or given up; the exit status."""
+        while True:
+            edited = self._edited()
+            if edited == before:
+                print_line("nothing was changed")
+                self._clean_up()
+                return 0
+            try:
+                answer = _set(self._paths, self._name, edited, self._user, stamp)
+            except Unreachable as unreachable:
+                raise Unreachable(f"{unreachable.message}\n{self._kept()}") from None
+            except Refused as refused:
+                if refused.error != "Refused":
+                    raise Refused(f"{refused.message}\n{self._kept()}", refused.error) from None
+                print_line(refused.message, "error")
+            else:
+                _print(self._name, answer)
+                if answer["stored"]:
+                    self._clean_up()
+                    return 0
+            if editor.wants("Edit it again?") is not True:
+                print_line(self._kept())
+                return 1
+
+    def _edited(self) -> bytes:
+        trouble = editor.run(self._copy, "jobqueuectl").rstrip("\n")
+        if trouble:
+            raise Refused(f"{printable(trouble)}\n{self._kept()}")
+        try:
+            descriptor = os.open(self._copy, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(descriptor, "rb") as stream:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise Refused(f"{self._copy} is no regular file any more; nothing was changed")
+                return stream.read(LARGEST + 1)
+        except OSError as error:
+            raise Refused(f"{self._copy}: {error.strerror}; nothing was changed") from None
+
+    def _kept(self) -> str:
+        user = f" --user {self._user}" if self._user else ""
+        return f"your text is kept; to hand it in: jobqueuectl add{user} {printable(self._copy)}"
+
+    def _clean_up(self) -> None:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(os.path.dirname(self._copy))
+
+
+def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | None) -> Message:
+    """Put a text in place; the answer."""
+    if len(text) > LARGEST:
+        raise Refused(f"the file has more than {size(LARGEST)}; accepted: at most that, and several files", "Refused")
+    encoded = base64.b64encode(text).decode()
+    return ask(paths.control, "UserFileSet", _SECONDS, name=name, text=encoded, user=user, stamp=stamp)
+
+
+def _print(name: str, answer: Message) -> None:
+    """Print what became of a text."""
+    print_problems(Problem(**problem) for problem in answer["problems"])
+    if not answer["stored"]:
+        errors = sum(problem["severity"] == "error" for problem in answer["problems"])
+        print_line(f"{name}: nothing was changed, because of {counted(errors, 'error')}")
+        return
+    print_line(f"{name} is in force: {_listed([job['id'] for job in answer['jobs']])}")
+    for job in answer["jobs"]:
+        if job["invalid"]:
+            print_line(f"{job['id']} does not run: {job['invalid']}", "warning")
+    for start in answer["next"]:
+        print_line(f"{local(start['at'], ZoneInfo(start['timezone']))}  {start['job']}")

@@ -1,0 +1,58 @@
+"""Questions about users and groups, whose databases may hang: the launcher's side answers, whenever it can."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import starmap
+from typing import Any
+
+from jobqueued.accounts import Account
+from jobqueued.child import wire
+from jobqueued.events import AccountKnown
+from jobqueued.users import UserLimits
+
+
+class AccountQuestions:
+    """The questions that are not answered yet, by number.  `users`: who may have jobs of their own."""
+
+    def __init__(self) -> None:
+        self.users = UserLimits()
+        self._asked: dict[int, Account] = {}
+        self._named: dict[Account, Callable[[str], None]] = {}
+        self._last = 0
+
+    def ask(self, account: Account) -> bytes:
+        """The line that asks about a user or group; nothing if it is asked already."""
+        if account in self._asked.values():
+            return b""
+        self._last += 1
+        self._asked[self._last] = account
+        return self._question(self._last, account)
+
+    def name_of(self, uid: int, then: Callable[[str], None]) -> bytes:
+        """The line that asks for the name of a user; `then` is told, "" where the host has none."""
+        account = Account(wire.NAME_OF, str(uid))
+        self._named[account] = then
+        return self.ask(account)
+
+    def again(self) -> bytes:
+        """All of them, for a new launcher."""
+        return b"".join(starmap(self._question, self._asked.items()))
+
+    def hear(self, number: int, answer: str) -> Iterator[AccountKnown]:
+        """Take an answer in, and tell what it is for the scheduler."""
+        if (account := self._asked.pop(number, None)) is None:
+            return
+        if account.kind == wire.NAME_OF:
+            self._named.pop(account)(answer.removeprefix(wire.NAMED) if answer.startswith(wire.NAMED) else "")
+        else:
+            yield AccountKnown(account, answer)
+
+    def _question(self, number: int, account: Account) -> bytes:
+        asked: Any = account.name
+        if account.kind == "owner":
+            asked = [account.name, account.uid, self.users.allow, self.users.deny]
+        elif account.member:
+            asked = [account.name, account.member]
+        return f"account {number} {account.kind} {json.dumps(asked)}\n".encode()

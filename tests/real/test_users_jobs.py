@@ -1,0 +1,381 @@
+"""Jobs of users, as users hand them to a daemon of root's: their own and no others, within the limits of the site."""
+
+from __future__ import annotations
+
+import base64
+import os
+import pwd
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from jobqueued.jobdir.user_files import LARGEST
+from tests.support.client import run
+from tests.support.crontabs import editor
+from tests.support.host import Host, wait_for
+from tests.support.stranger import as_user, public
+from tests.support.users import NEEDS_ROOT, OTHER, STRANGER, USER
+
+pytestmark = NEEDS_ROOT
+UID = pwd.getpwnam(USER).pw_uid
+NEIGHBOUR = "mail"
+THEIRS = pwd.getpwnam(NEIGHBOUR).pw_uid
+DENIED = "news"
+SETTINGS = f"timezone: UTC\nusers: {{jobs: 5, calls: 100, interval: 5m, deny: [{DENIED}], permit: [nice]}}\n"
+HELLO = "jobs:\n  hello: {command: 'id -un', schedule: '0 3 * * *'}\n"
+REFUSED, DENIAL = "io.jobqueue.Refused", {"error": "io.jobqueue.PermissionDenied"}
+
+
+class Told(NamedTuple):
+    """What a call came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Host]:
+    """A daemon whose place everybody may enter."""
+    with public() as directory:
+        host = Host(directory / "host")
+        host.root.chmod(0o755)
+        (host.root / "jobqueued.yaml").write_text(SETTINGS)
+        try:
+            host.start()
+            yield host
+        finally:
+            host.close()
+
+
+@pytest.fixture(autouse=True)
+def clean(site: Host) -> Iterator[None]:
+    """No files are there before and after each test, and everybody has calls left."""
+    yield
+    if site.daemon_ended():
+        site.start()
+    for file in site.call("UserFiles")["files"]:
+        site.call("UserFileRemove", name=file["name"], user=f"{file['user']}:{file['uid']}")
+
+
+def ctl(site: Host, *words: str | Path, uid: int = UID, **more: str) -> Told:
+    """The program as a user has it."""
+
+    def call() -> list[Any]:
+        sys.stdin = open(os.devnull)  # noqa: SIM115 (it is this process's, which ends)
+        done = run("--root", str(site.root), *map(str, words), **more)
+        return [done.returncode, done.stdout, done.stderr]
+
+    return Told(*as_user(uid, call))
+
+
+def ask(site: Host, method: str, uid: int = UID, **parameters: Any) -> Any:
+    """The daemon's answer to a user, without the program."""
+    return as_user(uid, lambda: site.call(method, **parameters))
+
+
+def put(site: Host, text: str, name: str = "x", uid: int = UID, **more: Any) -> Any:
+    return ask(site, "UserFileSet", uid, name=name, text=base64.b64encode(text.encode()).decode(), **more)
+
+
+def jobs(site: Host) -> list[str]:
+    return [row["id"] for row in site.call("List")["jobs"]]
+
+
+def invalid(site: Host, job: str) -> str:
+    return next((row["invalid"] or "" for row in site.call("List")["jobs"] if row["id"] == job), "no such job")
+
+
+def stored(site: Host) -> dict[str, str]:
+    directory = site.root / "state/users"
+    return {path.name: path.read_text() for path in directory.iterdir()} if directory.exists() else {}
+
+
+def written(name: str, text: str) -> Path:
+    """A file for everybody to read."""
+    path = Path(name)
+    path.write_text(text)
+    path.chmod(0o644)
+    return path
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory where everybody may write."""
+    with public() as directory:
+        directory.chmod(0o1777)
+        yield directory
+
+
+def test_the_life_of_a_users_file(site: Host, place: Path) -> None:
+    """It is kept by the daemon, its jobs are there when the call ends, run as the user, and go with it."""
+    file = written(f"{place}/backup.yaml", HELLO)
+    told = ctl(site, "add", file)
+    assert (0, "") == (told.status, told.err)
+    first, *starts = told.out.splitlines()
+    assert (f"backup is in force: {USER}/hello", 3) == (first, len(starts))
+    assert all(line.endswith(f" 03:00:00 UTC  {USER}/hello") for line in starts)
+    assert {f"{USER}:{UID}+backup.yaml": HELLO} == stored(site)
+    found = site.run(f"{USER}/hello")
+    assert ("succeeded", f"{USER}\n".encode()) == (site.wait(found)["state"], site.output(found))
+    assert Told(0, HELLO, "") == ctl(site, "files", "backup")
+    assert f"backup  {USER}/hello" in ctl(site, "files").out
+    assert Told(0, f"removed backup, and with it {USER}/hello\n", "") == ctl(site, "remove", "backup")
+    assert ([], {}) == (jobs(site), stored(site))
+    assert Told(0, "no job files; to make one: jobqueuectl edit\n", "") == ctl(site, "files")
+    assert Told(1, "", "Error: no job file backup; see: jobqueuectl files\n") == ctl(site, "remove", "backup")
+
+
+def test_a_text_with_an_error_changes_nothing(site: Host, place: Path) -> None:
+    """All that is wrong is told at its place, by the name that the user knows."""
+    put(site, HELLO)
+    file = written(f"{place}/x.yaml", HELLO + "  y: {command: x, priority: 5, every: 1m}\n  z: {}\n")
+    told = ctl(site, "add", file)
+    lines = told.out.splitlines()
+    places = ["x.yaml:3:29: y: priority", "x.yaml:3:39: y: every", "x.yaml:4:3: z: command"]
+    assert (1, places) == (told.status, [line.partition(": found")[0] for line in lines[:-1]])
+    assert "x: nothing was changed, because of 3 errors" == lines[-1]
+    assert ({f"{USER}:{UID}+x.yaml": HELLO}, [f"{USER}/hello"]) == (stored(site), jobs(site))
+
+
+def test_two_users_have_the_same_names(site: Host) -> None:
+    """Their files, ids and locks are apart; neither sees the other's files, nor can remove them."""
+    text = "jobs: {a: {command: id -un, locks: [db]}, b: {command: 'true', dependencies: [a]}}"
+    for uid, name in ((UID, USER), (THEIRS, NEIGHBOUR)):
+        answer = put(site, text, uid=uid)
+        assert (True, [f"{name}/a", f"{name}/b"]) == (answer["stored"], [job["id"] for job in answer["jobs"]])
+    for uid, name in ((UID, USER), (THEIRS, NEIGHBOUR)):
+        assert [name] == [file["user"] for file in ask(site, "UserFiles", uid)["files"]]
+        found = site.run(f"{name}/a")
+        assert f"{name}\n".encode() == (site.wait(found), site.output(found))[1]
+        (lock,) = site.call("Describe", job=f"{name}/a")["definition"]["locks"]
+        assert f"{name}/db" in str(lock)
+    for method, more in (("UserFiles", {}), ("UserFileGet", {"name": "x"}), ("UserFileRemove", {"name": "x"})):
+        assert DENIAL == ask(site, method, user=NEIGHBOUR, **more)
+    assert DENIAL == put(site, HELLO, user=NEIGHBOUR)
+    assert 2 == len(stored(site))
+
+
+@pytest.mark.parametrize("name", ["../x", "x/y", ".x", "", "x" * 65, "x:1+y", "ä"])
+def test_names_that_lead_nowhere(site: Host, name: str) -> None:
+    """No file of another name is written, read or removed."""
+    for method, more in (("UserFileGet", {}), ("UserFileSet", {"text": ""}), ("UserFileRemove", {})):
+        answer = ask(site, method, name=name, **more)
+        assert (REFUSED, True) == (answer["error"], "accepted: a name such as backup" in answer["reason"])
+    assert {} == stored(site)
+
+
+def test_who_may_have_none(site: Host) -> None:
+    """By the settings, as there is no such user, or as it is nobody or root: the reason is told, nothing is kept."""
+    by_settings = f"user '{DENIED}' may not have jobs here, by `users: {{deny: …}}` in jobqueued.yaml"
+    reasons = {
+        pwd.getpwnam(DENIED).pw_uid: by_settings,
+        STRANGER: "65534 is the number of whoever has none here, and has no jobs",
+        54321: "this host has no user with the uid 54321",
+        0: "root's jobs are files of the job directory; for those of a user, say --user NAME",
+    }  # fmt: skip
+    for uid, reason in reasons.items():
+        assert {"error": REFUSED, "reason": reason} == put(site, HELLO, uid=uid)
+    for user in (OTHER, "no-such", "../root", ""):
+        assert REFUSED == put(site, HELLO, uid=0, user=user)["error"]
+    assert {} == stored(site)
+
+
+def test_the_quota_of_jobs(site: Host) -> None:
+    """It counts over all files, and another text of a file counts instead of the one before."""
+    some = lambda names: f"jobs: {{{', '.join(f'{name}: {{command: x}}' for name in names)}}}"  # noqa: E731
+    assert put(site, some("abc"), "one")["stored"]
+    assert put(site, some("de"), "two")["stored"]
+    answer = put(site, some("def"), "two")
+    assert not answer["stored"]
+    message = "found 3 jobs beside 3 in other files; accepted: 5 of a user"
+    assert message in answer["problems"][0]["message"]
+    assert put(site, some("abc"), "one")["stored"]
+    assert not put(site, some("abcx"), "one")["stored"]
+    assert put(site, some(""), "one")["stored"]
+    assert put(site, some("defgh"), "two")["stored"]
+    for name in ("3", "4", "5"):
+        assert put(site, "jobs: {}", name)["stored"]
+    reason = "you have 5 files, and may have 5; put more jobs into one of them"
+    assert {"error": REFUSED, "reason": reason} == put(site, "jobs: {}", "6")
+    assert put(site, some("z"), uid=THEIRS)["stored"], "others are not concerned"
+
+
+def test_an_id_is_in_one_file(site: Host) -> None:
+    """The other is named as the user knows it."""
+    put(site, HELLO, "one")
+    answer = put(site, HELLO, "two")
+    message = f"found the id '{USER}/hello'; accepted: an id that no other file has (one.yaml:2 has it)"
+    assert (False, [message]) == (answer["stored"], [problem["message"] for problem in answer["problems"]])
+
+
+def test_the_size_of_a_file(site: Host, place: Path) -> None:
+    """At the bound it is read; beyond it the program says so, and the daemon too; of a million characters as well."""
+    filler = HELLO + "#" * (LARGEST - len(HELLO))
+    assert put(site, filler)["stored"]
+    reason = "the file has 64 KiB; accepted: at most 64 KiB, and several files"
+    assert reason.partition(";")[2] in put(site, filler + "#")["reason"]
+    file = written(f"{place}/x.yaml", HELLO * 20_000)
+    told = Told(1, "", "Error: the file has more than 64 KiB; accepted: at most that, and several files\n")
+    assert told == ctl(site, "add", file)
+    assert {f"{USER}:{UID}+x.yaml": filler} == stored(site)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "jobs: [", "\0", "jobs: {a: {command: x}, a: {command: y}}", "- " * 9000])
+def test_texts_that_are_no_job_files(site: Host, text: str) -> None:
+    """They are problems of the text, and nothing else."""
+    answer = put(site, text)
+    assert (False, True) == (answer["stored"], bool(answer["problems"]))
+    assert {"error": "org.varlink.service.InvalidParameter", "parameter": "text"} == ask(
+        site, "UserFileSet", name="x", text="?"
+    )
+    assert {} == stored(site)
+
+
+def test_two_edits_at_once(site: Host) -> None:
+    """The one that comes later has not seen the other, and is refused; so is the removal of what has changed."""
+    stamp = ask(site, "UserFileGet", name="x")["stamp"]
+    assert ("none", True) == (stamp, put(site, HELLO, stamp=stamp)["stored"])
+    changed = {"error": "io.jobqueue.UserFileChanged", "name": "x"}
+    assert changed == put(site, "jobs: {}", stamp=stamp)
+    assert changed == ask(site, "UserFileRemove", name="x", stamp=stamp)
+    stamp = ask(site, "UserFileGet", name="x")["stamp"]
+    answer = put(site, HELLO + "#", stamp=stamp)
+    assert answer["stamp"] == ask(site, "UserFileGet", name="x")["stamp"] != stamp
+
+
+def test_a_job_named_as_a_program_of_the_system(site: Host) -> None:
+    """It is that user's all the same, and says so in the journal and wherever it is shown."""
+    assert put(site, "jobs: {sshd: {command: 'true'}, sudo: {command: 'true'}}")["stored"]
+    assert [f"{USER}/sshd", f"{USER}/sudo"] == jobs(site)
+
+
+def test_a_user_who_is_gone_or_another_by_now(site: Host) -> None:
+    """Nothing of theirs runs, the reason is told, no other inherits it, and root can remove it."""
+    directory = site.root / "state/users"
+    put(site, "jobs: {}")  # so that it is there
+    text = "jobs: {old: {command: 'id -un', every: 5m, on: boot}}"
+    for name in ("no-such:4242+x.yaml", f"{NEIGHBOUR}:4242+x.yaml"):
+        temporary = site.root / name
+        temporary.write_text(text)
+        temporary.chmod(0o600)
+        temporary.rename(directory / name)
+    wait_for(lambda: invalid(site, f"{NEIGHBOUR}/old") and invalid(site, "no-such/old") != "no such job")
+    wait_for(lambda: invalid(site, "no-such/old"))
+    assert "no user 'no-such' on this host" == invalid(site, "no-such/old")
+    why = f"user '{NEIGHBOUR}' is number {THEIRS} on this host, and the job is of one with number 4242"
+    assert why == invalid(site, f"{NEIGHBOUR}/old")
+    answer = site.call("Run", job=f"{NEIGHBOUR}/old")
+    assert "error" in answer or site.wait(answer["run"])["state"] == "skipped"
+    answer = put(site, HELLO, uid=THEIRS)
+    remedy = f"root can remove it: jobqueuectl remove --user {NEIGHBOUR}:4242 x"
+    assert f"files of another user of that name are here ({NEIGHBOUR}:4242, x.yaml); {remedy}" == answer["reason"]
+    assert [] == ask(site, "UserFiles", THEIRS)["files"]
+    assert "NoSuchUserFile" in ask(site, "UserFileRemove", THEIRS, name="x")["error"]
+    for user in ("no-such", f"{NEIGHBOUR}:4242"):
+        assert 0 == ctl(site, "remove", "--user", user, "x", uid=0).status
+    assert put(site, HELLO, uid=THEIRS)["stored"]
+    assert [f"{NEIGHBOUR}/hello"] == jobs(site)
+
+
+def test_what_is_in_force_after_a_kill(site: Host) -> None:
+    """A file that was answered for is there again, with its jobs, and so is the removal."""
+    put(site, HELLO, "stays")
+    put(site, "jobs: {}", "goes")
+    ask(site, "UserFileRemove", name="goes")
+    site.kill()
+    site.start()
+    assert (["stays"], [f"{USER}/hello"]) == ([file["name"] for file in ask(site, "UserFiles")["files"]], jobs(site))
+
+
+def test_while_the_daemon_is_down(site: Host, place: Path) -> None:
+    """It says so; the text of an edit is kept, and named."""
+    put(site, HELLO)
+    file = written(f"{place}/new.yaml", HELLO)
+    stop = editor(place, f"touch {place}/edited")
+    site.stop()
+    told = ctl(site, "add", file)
+    assert (2, "", True) == (told.status, told.out, "it is not running; start it (" in told.err)
+    assert 2 == ctl(site, "edit", "x", EDITOR=stop).status
+    assert not (place / "edited").exists(), "an edit for nothing"
+    site.start()
+    program = editor(
+        place, f'echo "# more" >>"$1"; touch {place}/edited; until [ -e {place}/down ]; do sleep 0.05; done'
+    )
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        told = ctl(site, "edit", "x", EDITOR=program, TMPDIR=str(place))
+        os.write(writing, told.err.encode())
+        os._exit(told.status)
+    wait_for((place / "edited").exists)
+    site.stop()
+    (place / "down").touch()
+    assert 2 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.close(writing)
+    with open(reading) as said:
+        text = said.read()
+    assert "it is not running" in text
+    kept = Path(text.rpartition("jobqueuectl add ")[2].strip())
+    assert HELLO + "# more\n" == kept.read_text()
+
+
+def test_check_as_the_user(site: Host, place: Path) -> None:
+    """It tells what the daemon would: by the rules for users, and with the other jobs of theirs that it has."""
+    put(site, HELLO)
+    good = "jobs: {a: {command: 'true', dependencies: [hello]}}"
+    bad = "jobs: {a: {command: 'true', priority: 5, groups: [root], dependencies: [world]}}"
+    files = [written(f"{place}/{name}.yaml", text) for name, text in (("good", good), ("bad", bad))]
+    told = ctl(site, "check", files[0])
+    assert (0, True) == (told.status, f"{USER}/a" in told.out), told
+    told = ctl(site, "check", files[1])
+    assert (1, True) == (told.status, "priority: found 5; accepted: 0 or less" in told.out)
+    files[1].write_text(bad.replace("priority: 5, ", ""))
+    told = ctl(site, "check", files[1])
+    for warning in (
+        f"groups: found 'root'; accepted: a group of this host, in which {USER} is",
+        f"job {USER}/world, which",
+    ):
+        assert warning in told.out, told
+    host = ctl(site, "check", files[1], uid=0).out
+    assert (False, True) == (USER in host, "job world, which does not exist" in host)
+    assert f"{USER}/a" in ctl(site, "check", "--user", USER, files[0], uid=0).out
+    denied = ctl(site, "check", "--user", DENIED, files[0], uid=0)
+    assert (1, True) == (denied.status, "may not have jobs here" in denied.out)
+    assert put(site, "jobs: {a: {command: x, groups: [root]}}", "other")["stored"]
+    wait_for(lambda: "is not in group 'root'" in invalid(site, f"{USER}/a"))
+
+
+def test_an_edit(site: Host, place: Path) -> None:
+    """A new file begins with an example; an edit without a change changes nothing."""
+    program = editor(place, f'cp "$1" {place}/seen; printf "%s" "{HELLO}" >"$1"')
+    told = ctl(site, "edit", EDITOR=program, TMPDIR=str(place))
+    assert (0, f"jobs is in force: {USER}/hello") == (told.status, told.out.splitlines()[0])
+    assert (place / "seen").read_text().startswith("# Jobs of yours")
+    assert Told(0, "nothing was changed\n", "") == ctl(site, "edit", EDITOR="true", TMPDIR=str(place))
+    assert [] == list(place.glob("jobqueue.*")), "no copy is left"
+
+
+def test_an_edit_with_an_error(site: Host, place: Path) -> None:
+    """It is told, and the text is kept where nobody answers whether to edit again."""
+    program = editor(place, 'echo "jobs: {x: {}}" >"$1"')
+    told = ctl(site, "edit", EDITOR=program, TMPDIR=str(place))
+    assert 1 == told.status
+    assert "jobs.yaml:1:8: x: command: found no command" in told.out
+    assert "Edit it again? (y/n)" in told.out
+    kept = Path(told.out.rpartition("jobqueuectl add ")[2].strip())
+    assert ("jobs: {x: {}}\n", {}) == (kept.read_text(), stored(site))
+    assert 1 == ctl(site, "edit", EDITOR="false", TMPDIR=str(place)).status
+
+
+def test_a_flood_of_calls(site: Host) -> None:
+    """So many in a minute; then it is told for how long there is none, and others go on."""
+    texts = (put(site, HELLO + "#" * number) for number in range(101))
+    told = next(answer for answer in texts if "error" in answer)
+    most = "more than 100 in a minute (users: {calls: …} in jobqueued.yaml)"
+    assert told["reason"].startswith(f"{most}; try again in ")
+    assert put(site, HELLO, uid=THEIRS)["stored"]
+    assert ask(site, "UserFiles")["files"], "a look costs nothing"
