@@ -15,14 +15,17 @@ class UserBudget:
         self._most = most
         self._spent: dict[int, tuple[int, int]] = {}
 
-    def take(self, uid: int, mono: int) -> int:
-        """Take a call; 0, or for how long (ns) there is none left."""
+    def take(self, uid: int, mono: int, cost: int = 1) -> int:
+        """Take a call, which counts so often; 0, or for how long (ns) there is too little left.
+
+        One that costs more than there ever is takes all of it.
+        """
         begin, count = self._spent.get(uid, (mono, 0))
         if mono - begin >= MINUTE:
             begin, count = mono, 0
-        if count >= self._most:
+        if (total := count + min(cost, self._most)) > self._most:
             return begin + MINUTE - mono
         if len(self._spent) >= _MANY:
             self._spent = {other: spent for other, spent in self._spent.items() if mono - spent[0] < MINUTE}
-        self._spent[uid] = begin, count + 1
+        self._spent[uid] = begin, total
         return 0

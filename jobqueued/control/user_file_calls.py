@@ -34,6 +34,8 @@ _LIST, _GET, _SET, _REMOVE = "list", "get", "set", "remove"
 _CHANGES = (_SET, _REMOVE)
 _MOST_LISTED = 1000
 _NEXT = 3
+_BYTES_OF_A_CALL = 128
+"""So many bytes count as one more call: a large text takes as long to read as many small ones."""
 _STEPS = 16
 """Steps of reading a text in a turn: some 10 ms."""
 _LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
@@ -90,7 +92,7 @@ class UserFileCalls(Source):
             if user is not None and not _may_see_to_others(peer.uid):
                 raise VarlinkError("PermissionDenied")
             if act in _CHANGES and not _may_see_to_others(peer.uid):
-                self._spend(peer.uid)
+                self._spend(peer.uid, 1 + len(text) // _BYTES_OF_A_CALL)
             self._waiting.append(_Call(ticket(), act, peer.uid, user, name, text, p.get("stamp")))
             self._go_on()
 
@@ -105,8 +107,8 @@ class UserFileCalls(Source):
         """Forget a caller that has left before its turn; what is under way is carried out."""
         self._waiting = deque(call for call in self._waiting if call.ticket != ticket)
 
-    def _spend(self, uid: int) -> None:
-        wait = self.budget.take(uid, self._clocks().mono)
+    def _spend(self, uid: int, cost: int) -> None:
+        wait = self.budget.take(uid, self._clocks().mono, cost)
         if wait:
             most = f"more than {self._limits.calls} in a minute (users: {{calls: …}} in jobqueued.yaml)"
             raise VarlinkError("Refused", {"reason": f"{most}; try again in {duration(wait / 1_000_000_000)}"})
@@ -268,10 +270,14 @@ class UserFileCalls(Source):
                 next(reading.steps)
         except StopIteration as over:
             self._reading = None
-            self._judge(reading, *over.value)
+            try:
+                self._judge(reading, *over.value)
+            except OSError as error:
+                reason = f"it could not be stored, and all is as before: {self._files.directory}: {error.strerror}"
+                self._finish(reading.call, _refused(reason))
 
     def _judge(self, reading: _Reading, jobs: tuple[Job, ...], problems: list[Problem]) -> None:
-        """Store the text, if nothing is wrong with it."""
+        """Store the text, if nothing is wrong with it; OSError, and it is not."""
         call, file, path = reading.call, reading.file, self._files.path(reading.file)
         problems = [*problems, *self._scheduler.catalog.conflicts(path, jobs), *self._beyond(file, jobs)]
         if not call.text.strip():
@@ -280,12 +286,7 @@ class UserFileCalls(Source):
         if any(problem.severity == "error" for problem in problems):
             self._finish(call, ({"stored": False, "problems": told, "jobs": [], "next": []}, None))
             return
-        try:
-            self._files.write(file, call.text)
-        except OSError as error:
-            reason = f"it could not be stored, and all is as before: {self._files.directory}: {error.strerror}"
-            self._finish(call, _refused(reason))
-            return
+        self._files.write(file, call.text)
         unsaved = _unsaved(self._files.made_durable())
         self._watch.read_again(path)
         self._answered = call, lambda: ({**self._in_force(path, call.text), "problems": told, **unsaved}, None)
@@ -309,10 +310,9 @@ class UserFileCalls(Source):
     def _in_force(self, path: str, text: bytes) -> dict[str, Any]:
         """Tell what has become of a text that is stored."""
         jobs, now = self._scheduler.catalog.of_file(path), self._clocks().wall
-        starts = [
-            (start, job) for job in jobs if job.enabled and not self._scheduler.invalid(job)
-            for start in job.next_starts(now, _NEXT)
-        ]  # fmt: skip
+        soonest = [(start, job.id) for job in jobs if (start := self._scheduler.next_start(job.id)) is not None]
+        some = [self._scheduler.catalog[name] for _, name in nsmallest(_NEXT, soonest)]
+        starts = [(start, job) for job in some for start in job.next_starts(now, _NEXT)]
         first = nsmallest(_NEXT, starts, key=lambda each: each[0])
         return {
             "stored": True, "stamp": stamp_of(text),

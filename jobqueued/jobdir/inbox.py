@@ -53,11 +53,10 @@ class News(NamedTuple):
 class Ears:
     """The kernel's words: an inotify instance, which inboxes may share, and the table of mounts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, heard: bool = True) -> None:
         self.inotify: int | None = None
-        """None: there is none to be had."""
-        self.mounts = _opened(_MOUNTS)
-        """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
+        self.mounts = _opened(_MOUNTS) if heard else None
+        """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: there is none."""
 
     def open(self) -> None:
         """Have an inotify instance, if there is none yet; OSError."""
@@ -80,7 +79,7 @@ class Inbox:
 
     def __init__(self, directory: Path, kind: Kind = JOB_FILES, ears: Ears | None = None) -> None:
         self._kind, self._is_optional = kind, kind.optional
-        self._ears = Ears() if ears is None else ears
+        self._ears = Ears(heard=kind.heard) if ears is None else ears
         self.at = str(directory)
         """The path of what was read last."""
         self.has_news, self.was_listed, self.is_unreadable = True, False, False
@@ -244,6 +243,8 @@ class Inbox:
 
     def _arm(self) -> None:
         """Watch the directory and, to see it come back, its nearest parent that exists."""
+        if not self._kind.heard:
+            return
         try:
             self._ears.open()
         except OSError as error:
@@ -311,8 +312,8 @@ class Inbox:
 
     def _listed_well(self, is_watched: object, mono: int) -> list[Problem]:
         """Take note that all is known, for now: without a watch what changes is found by the next look."""
-        self.was_listed, self.is_unreadable, self._lost_track = True, False, not is_watched
-        if is_watched:
+        self.was_listed, self.is_unreadable, self._lost_track = True, False, self._kind.heard and not is_watched
+        if not self._lost_track:
             return []
         self._take_again(mono + RESCAN)
         advice = f"cannot be watched: {self._unwatched}; until then it is read once a minute"

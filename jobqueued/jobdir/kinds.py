@@ -38,7 +38,9 @@ class Kind:
     `read` takes a path, the user of the daemon, and whether it is known that nobody writes the file; it raises Refused,
     InWriting and OSError.  In state.db the names have a `prefix`.  `lenient`: an error that has a line costs that line
     alone.  `optional`: the directory may be missing.  `sticky`: others may put files of their own there.  `follows`: a
-    file may be a link.  `drop_ins`: a file may have some, and may be in one of several directories.
+    file may be a link.  `drop_ins`: a file may have some, and may be in one of several directories.  `vital`: jobs
+    elsewhere may depend on what is in a file that can't be read.  `heard`: inotify tells of it; else who writes there
+    does.
     """
 
     reads: Callable[[str], bool] = is_job_file
@@ -52,6 +54,8 @@ class Kind:
     sticky: bool = False
     follows: bool = False
     drop_ins: bool = False
+    vital: bool = True
+    heard: bool = True
 
 
 JOB_FILES = Kind(drop_ins=True)

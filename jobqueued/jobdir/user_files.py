@@ -17,6 +17,7 @@ from typing import NamedTuple
 from jobqueued.child import atomic_file
 from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.kinds import Kind
+from jobqueued.jobdir.trust import is_leftover
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.reader import read_jobs
@@ -139,8 +140,10 @@ class UserFiles:
 
 _never = frozenset[str]().__contains__
 USERS = Kind(
-    reads=lambda name: UserFile.parse(name) is not None, is_foreign=_never, is_meant=_never, prefix=f"{DIRECTORY}/",
-    optional=True,
+    reads=lambda name: UserFile.parse(name) is not None, is_meant=_never, prefix=f"{DIRECTORY}/",
+    is_foreign=lambda name: UserFile.parse(name) is None and not is_leftover(name),
+    unread="is not read; accepted: files of users, as jobqueuectl add puts them here",
+    optional=True, vital=False, heard=False,
 )  # fmt: skip
 
 

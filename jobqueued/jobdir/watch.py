@@ -62,7 +62,7 @@ class Watch:
     @property
     def is_table(self) -> bool:
         """True if the files are cron's tables."""
-        return self._kind is not JOB_FILES
+        return self._kind.lenient
 
     @property
     def changes(self) -> dict[str, list[Problem]]:
@@ -101,7 +101,7 @@ class Watch:
         """True if it is known which jobs there are: each file was seen, and if it is refused has its last good ones."""
         if self._is_held:
             return not self.has_more
-        refused = self.problems.keys() - {str(self._directory)}
+        refused = self.problems.keys() - {str(self._directory)} if self._kind.vital else ()
         return self.inbox.was_listed and not self._acceptance.awaits and all(map(self.last_good, refused))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import pwd
 import sys
@@ -24,7 +25,8 @@ UID = pwd.getpwnam(USER).pw_uid
 NEIGHBOUR = "mail"
 THEIRS = pwd.getpwnam(NEIGHBOUR).pw_uid
 DENIED = "news"
-SETTINGS = f"timezone: UTC\nusers: {{jobs: 5, calls: 100, interval: 5m, deny: [{DENIED}], permit: [nice]}}\n"
+CALLS = 3000
+SETTINGS = f"timezone: UTC\nusers: {{jobs: 5, calls: {CALLS}, interval: 5m, deny: [{DENIED}], permit: [nice]}}\n"
 HELLO = "jobs:\n  hello: {command: 'id -un', schedule: '0 3 * * *'}\n"
 REFUSED, DENIAL = "io.jobqueue.Refused", {"error": "io.jobqueue.PermissionDenied"}
 
@@ -61,11 +63,11 @@ def clean(site: Host) -> Iterator[None]:
         site.call("UserFileRemove", name=file["name"], user=f"{file['user']}:{file['uid']}")
 
 
-def ctl(site: Host, *words: str | Path, uid: int = UID, **more: str) -> Told:
-    """The program as a user has it."""
+def ctl(site: Host, *words: str | Path, uid: int = UID, answers: str = "", **more: str) -> Told:
+    """The program as a user has it, who answers its questions so."""
 
     def call() -> list[Any]:
-        sys.stdin = open(os.devnull)  # noqa: SIM115 (it is this process's, which ends)
+        sys.stdin = io.StringIO(answers)
         done = run("--root", str(site.root), *map(str, words), **more)
         return [done.returncode, done.stdout, done.stderr]
 
@@ -263,6 +265,7 @@ def test_a_user_who_is_gone_or_another_by_now(site: Host) -> None:
         temporary.write_text(text)
         temporary.chmod(0o600)
         temporary.rename(directory / name)
+    site.call("Reload")
     wait_for(lambda: invalid(site, f"{NEIGHBOUR}/old") and invalid(site, "no-such/old") != "no such job")
     wait_for(lambda: invalid(site, "no-such/old"))
     assert "no user 'no-such' on this host" == invalid(site, "no-such/old")
@@ -279,6 +282,29 @@ def test_a_user_who_is_gone_or_another_by_now(site: Host) -> None:
         assert 0 == ctl(site, "remove", "--user", user, "x", uid=0).status
     assert put(site, HELLO, uid=THEIRS)["stored"]
     assert [f"{NEIGHBOUR}/hello"] == jobs(site)
+
+
+def test_limits_that_are_narrower_by_now(site: Host) -> None:
+    """A file that asks for more than it may has no jobs any more, which is told; nobody else's wait for it."""
+    assert put(site, "jobs: {busy: {command: x, nice: -1}}", "busy")["stored"]
+    put(site, HELLO)
+    site.stop()
+    settings = site.root / "jobqueued.yaml"
+    settings.write_text(SETTINGS.replace(", permit: [nice]", ""))
+    try:
+        site.start()
+        told = {file["name"]: file for file in ask(site, "UserFiles")["files"]}
+        assert ([], None) == (told["busy"]["jobs"], told["x"]["refused"])
+        assert "busy: nice: found -1; accepted: 0 or more" in told["busy"]["refused"]
+        assert [f"{USER}/hello"] == jobs(site)
+        site.write("host.yaml", "jobs: {waits: {command: x, dependencies: [nowhere]}}")
+        site.call("Reload")
+        assert "does not exist" in invalid(site, "waits"), "it is not known which jobs there are"
+    finally:
+        (site.root / "jobqueue.d/host.yaml").unlink(missing_ok=True)
+        site.stop()
+        settings.write_text(SETTINGS)
+        site.start()
 
 
 def test_what_is_in_force_after_a_kill(site: Host) -> None:
@@ -359,6 +385,28 @@ def test_an_edit(site: Host, place: Path) -> None:
     assert [] == list(place.glob("jobqueue.*")), "no copy is left"
 
 
+def test_an_edit_that_is_mended(site: Host, place: Path) -> None:
+    """Who wants to edit again has the text with the error; then it is in force, and no copy is left."""
+    program = editor(place, 'grep -q error "$1" && echo "jobs: {x: {command: x}}" >"$1" || echo "error: 1" >"$1"')
+    told = ctl(site, "edit", answers="maybe\ny\n", EDITOR=program, TMPDIR=str(place))
+    assert (0, "Enter Y or N\n") == (told.status, told.err)
+    assert told.out.endswith(f"jobs is in force: {USER}/x\n")
+    assert [] == list(place.glob("jobqueue.*"))
+
+
+def test_a_file_that_nobody_put_there(site: Host) -> None:
+    """It is not read, and told of."""
+    put(site, "jobs: {}")
+    stray = site.root / "state/users/backup.yaml"
+    stray.write_text(HELLO)
+    try:
+        site.call("Reload")
+        assert [] == jobs(site)
+        assert any(f"{stray}: is not read; accepted: files of users" in line["message"] for line in site.said("odd"))
+    finally:
+        stray.unlink()
+
+
 def test_an_edit_with_an_error(site: Host, place: Path) -> None:
     """It is told, and the text is kept where nobody answers whether to edit again."""
     program = editor(place, 'echo "jobs: {x: {}}" >"$1"')
@@ -373,9 +421,10 @@ def test_an_edit_with_an_error(site: Host, place: Path) -> None:
 
 def test_a_flood_of_calls(site: Host) -> None:
     """So many in a minute; then it is told for how long there is none, and others go on."""
-    texts = (put(site, HELLO + "#" * number) for number in range(101))
-    told = next(answer for answer in texts if "error" in answer)
-    most = "more than 100 in a minute (users: {calls: …} in jobqueued.yaml)"
+    text = HELLO + "#" * (LARGEST - len(HELLO))
+    answers = (put(site, text) for _ in range(CALLS * 128 // LARGEST + 2))
+    told = next(answer for answer in answers if "error" in answer)
+    most = f"more than {CALLS} in a minute (users: {{calls: …}} in jobqueued.yaml)"
     assert told["reason"].startswith(f"{most}; try again in ")
     assert put(site, HELLO, uid=THEIRS)["stored"]
     assert ask(site, "UserFiles")["files"], "a look costs nothing"
