@@ -162,3 +162,13 @@ def test_a_text_of_before_is_read_by_the_limits_of_before() -> None:
     assert ["alice/x"] == [job.id for job in jobs]
     assert None is jobs_of_text(FILE, b"jobs: {x: {}}", "UTC", "")
     assert [None] * 3 == [of_state(name) for name in ("x.yaml", "cron.d/x", "crontabs/alice")]
+
+
+def test_what_is_written_is_durable_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text before its name, and then the name: a host that goes down in between has one text or the other."""
+    files, steps = UserFiles(tmp_path), Steps(0, broken(0))
+    monkeypatch.setattr(atomic_file, "os", steps)
+    monkeypatch.setattr(user_files, "os", steps)
+    changed(files)
+    made = [step for step in steps.made if step in ("write", "fsync", "rename")]
+    assert ["write", "fsync", "rename", "fsync"] == made
