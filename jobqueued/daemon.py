@@ -18,6 +18,7 @@ from typing import Any
 from jobqueued import __version__, events
 from jobqueued.acts import Acts
 from jobqueued.commands import Command, SaveBoot
+from jobqueued.control import submit_calls
 from jobqueued.control.crontab_calls import CrontabCalls
 from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
@@ -30,6 +31,7 @@ from jobqueued.control.peers import Access
 from jobqueued.control.reload import Reload
 from jobqueued.control.server import ControlServer
 from jobqueued.control.settings_file import SettingsFile
+from jobqueued.control.submit_calls import SubmitCalls
 from jobqueued.control.summary import farewell, summary
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
@@ -41,6 +43,7 @@ from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir import cron_tables
+from jobqueued.jobdir.cron_tables import takes_mails
 from jobqueued.jobdir.job_files import JobFiles, Watches
 from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.scripts import Scripts
@@ -112,8 +115,8 @@ class Daemon:
         self._lock_processes, self._path_triggers = LockProcesses(paths.run / "with-lock"), PathTriggers()
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         access, self._unknown_groups = Access.of(config)
-        locks = LockCalls(self._scheduler, self._lock_processes, self._happened.append)
-        user = user_name(os.geteuid()) or "root"
+        user, happen = user_name(os.geteuid()) or "root", self._happened.append
+        locks = LockCalls(self._scheduler, self._lock_processes, happen)
         self._notices = Notices(host, config.notify, config.timezone, self._scheduler.told_of, user)
         notifier = config.notifier if os.geteuid() == 0 else None
         self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks)
@@ -123,10 +126,11 @@ class Daemon:
         log.listener = self._notice_sender.hear
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
         self._readings = Readings(self._scheduler, self._notices, self._counts, self._health)
+        self._submit_calls = SubmitCalls(self._scheduler, self._batch, happen, access, config, read_clocks)
         self._methods = Methods(
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
             read_clocks, paths.runs.name, locks, NoticeCalls(self._notices, self._notice_sender.test), self._monitor,
-            link.lost_attempts, access, self._readings, CrontabCalls(link, paths.host, live=live),
+            link.lost_attempts, access, self._readings, CrontabCalls(link, paths.host, live=live), self._submit_calls,
         )  # fmt: skip
         self._metrics_file = MetricsFile(
             config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
@@ -183,6 +187,8 @@ class Daemon:
         self._decisions.restore(*takeover.saved, read_clocks(), self._store.hold())
         self._notices.restore(*self._store.notices())
         self._unrestored = None
+        kept, troubles = submit_calls.kept(self._store, self._config.timezone, mails=takes_mails(self._config))
+        self._happened.append(kept)
         while self._job_files.has_more:
             self._happened += self._job_files.turn(read_clocks())
         known = self._store.knows_boot(boot_id)
@@ -192,6 +198,9 @@ class Daemon:
         self._link.connect()
         self._happened += [*map(events.Recorded, takeover.recorded), *self._recover(same_boot=known)]
         is_new_boot = not (known or takeover.lost)
+        self._turn(admit=False)
+        jobs = [job for job, *_ in kept.kept]
+        self._happened += submit_calls.unheard(self._scheduler, jobs, self._submit_calls.ended)
         self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot_id if is_new_boot else None))
         self._path_triggers.begin()
         self._turn(admit=False)
@@ -199,7 +208,7 @@ class Daemon:
         self._boot = [SaveBoot(boot_id)]
         self._happened += self._commits.begun()
         self._service_manager.tell_ready(self._summary())
-        for trouble in (*self._troubles(), *self._link.shortfall(self._scheduler.catalog)[0]):
+        for trouble in (*troubles, *self._troubles(), *self._link.shortfall(self._scheduler.catalog)[0]):
             self._log.say("trouble", text=trouble)
         self._log.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
@@ -264,6 +273,7 @@ class Daemon:
             self._methods.texts.version += 1
         if decided or self._commits:
             self._acts.carry_out(decided)
+            self._submit_calls.answer()
 
     def _take_files(self, files: Mapping[str, bytes | None]) -> None:
         self._batch.take_files(files)

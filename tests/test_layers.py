@@ -26,14 +26,14 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "vocabulary": [
-        "text", "problem", "notify", "telemetry", "filenames", "users", "model", "accounts", "saved", "events",
-        "commands", "circles", "catalog", "source",
+        "text", "problem", "notify", "telemetry", "filenames", "submission", "users", "model", "accounts", "saved",
+        "events", "commands", "circles", "catalog", "source",
     ],
-    "timing": ["crontab", "cronexpr", "schedule", "catch_up", "due_times"],
+    "timing": ["crontab", "cronexpr", "timespec", "schedule", "catch_up", "due_times"],
     "jobfile": [
         "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
-        "user_keys", "settings_keys", "reader", "oddities", "schema",
+        "user_keys", "settings_keys", "reader", "submissions", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",
@@ -41,10 +41,11 @@ WINGS: dict[str, list[str]] = {
     "audit": ["timeline", "comparison"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual", "recollection",
-        "timers", "patience", "job_state", "agenda", "changes", "scheduler_state", "invariants", "turn", "lateness",
-        "expectation", "dependencies", "skips", "completion", "host_hold", "validity", "eligibility", "redefinition",
-        "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why", "attention", "scheduler", "trace",
+        "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual",
+        "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted", "scheduler_state",
+        "invariants", "turn", "lateness", "expectation", "dependencies", "skips", "completion", "host_hold",
+        "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
+        "attempts", "forecast", "why", "attention", "scheduler", "trace",
     ],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
@@ -69,7 +70,7 @@ WINGS: dict[str, list[str]] = {
     "control": [
         "interface", "varlink", "views", "summary", "texts", "peers", "lock_processes", "lock_calls",
         "crontab_calls", "notice_calls", "due_calls", "monitor", "settings_file", "reload", "listener", "server",
-        "metrics_file", "methods",
+        "metrics_file", "submit_calls", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
@@ -78,7 +79,8 @@ WINGS: dict[str, list[str]] = {
         "crontab_spool", "crontab_check", "crontab_edit", "crontab", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",
-        "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",
+        "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "handed_in", "submit",
+        "top", "why",
         "with_lock", "main", "__main__",
     ],
 }  # fmt: skip
@@ -93,7 +95,7 @@ AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {
     "child/text", "control/interface", "control/varlink", "control/views",
-    "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
+    "ctl/handed_in", "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
 }  # fmt: skip
 
 STANDARD = {

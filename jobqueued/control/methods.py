@@ -19,6 +19,7 @@ from jobqueued.control.monitor import Monitor
 from jobqueued.control.notice_calls import NoticeCalls
 from jobqueued.control.peers import Access, Peer, Rank
 from jobqueued.control.server import ControlServer
+from jobqueued.control.submit_calls import SubmitCalls
 from jobqueued.control.texts import Text, Texts
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core import event_data, record, spans
@@ -46,8 +47,7 @@ from jobqueued.state.store import NEWEST, Mark, Store
 from jobqueued.state.write_batch import WriteBatch
 
 _MOST_RUNS = 1000
-_EXPLAINED_RUNS = 10
-_PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
+_EXPLAINED_RUNS, _PAGE_RUNS, _PAGE_BYTES = 10, 50, 1 << 16
 _LIVE_PLACE = "live/"
 _ANY = 1 << 63
 """After every instant."""
@@ -65,12 +65,12 @@ class Methods:
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, status: Callable[[], dict[str, Any]],
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
         lock_calls: LockCalls, notice_calls: NoticeCalls, monitor: Monitor, lost_attempts: LostAttempts,
-        access: Access, readings: Readings, crontabs: CrontabCalls,
+        access: Access, readings: Readings, crontabs: CrontabCalls, submit_calls: SubmitCalls,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._batch, self._logs = scheduler, store, batch, logs
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
         self._locks, self._notices, self._monitor, self._crontabs = lock_calls, notice_calls, monitor, crontabs
-        self._lost_attempts, self._access = lost_attempts, access
+        self._lost_attempts, self._access, self._submit_calls = lost_attempts, access, submit_calls
         self.texts = Texts(scheduler, self._whole_status, lambda: readings.all(self._now()))
         self._reply: Callable[[int, dict[str, Any], str | None], None]
         self.waiters: dict[RunId, list[int]] = {}
@@ -124,17 +124,19 @@ class Methods:
             "Release": acts(lambda _: self._happen(HoldAsked(ticket(), peer.name, None))),
             "Wait": reads(lambda p: self._await_end(p["run"], ticket)),
             **self._crontabs.of(peer, ticket),
+            **{name: _readable(method) for name, method in self._submit_calls.of(peer, ticket).items()},
         }
 
     def answer_by(self, server: ControlServer) -> None:
         """Give the answers that come later by this server."""
-        self._monitor.reply, self._reply, self._crontabs.reply = server.stream, server.reply, server.reply
+        self._monitor.reply, self._reply = server.stream, server.reply
+        self._crontabs.reply = self._submit_calls.reply = server.reply
         self.texts.answer, self.texts.stumble = server.send, server.stumble
 
     def left(self, ticket: int) -> None:
         """Forget a caller that has left before its answer; it wants no lock any more."""
-        self._locks.left(ticket)
-        self._crontabs.left(ticket)
+        for calls in (self._locks, self._crontabs, self._submit_calls):
+            calls.left(ticket)
         for run, tickets in list(self.waiters.items()):
             if ticket in tickets:
                 tickets.remove(ticket)

@@ -25,6 +25,7 @@ from jobqueued.core import (
     lateness,
     lock_clients,
     occurrences,
+    submissions,
     validity,
     why,
 )
@@ -63,10 +64,15 @@ def _woke(turn: Turn, _event: events.Woke) -> None:
                 eligibility.look_at_job(turn, subject)
 
 
+def _loaded(turn: Turn, event: events.JobsLoaded) -> None:
+    jobs.loaded(turn, event)
+    submissions.loaded(turn)
+
+
 _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.JobsRead: jobs.read,
     events.FileGone: lambda turn, event: jobs.read(turn, events.JobsRead(event.file, ())),
-    events.JobsLoaded: jobs.loaded,
+    events.JobsLoaded: _loaded,
     events.Reloaded: lambda turn, _event: jobs.reloaded(turn),
     events.AccountKnown: jobs.account_known,
     events.PauseAsked: jobs.pause_asked,
@@ -74,6 +80,10 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.ForgetAsked: expectation.forget_asked,
     events.HoldAsked: host_hold.asked,
     events.RunAsked: occurrences.asked,
+    events.Submitted: submissions.asked,
+    events.SubmissionsKept: submissions.kept,
+    events.AwaitedOver: submissions.awaited_over,
+    events.WithdrawAsked: submissions.withdraw_asked,
     events.Emitted: occurrences.emitted,
     events.PathAppeared: occurrences.appeared,
     events.ClockStepped: occurrences.clock_stepped,
@@ -168,6 +178,19 @@ class Scheduler:
         kept = [job for name in self._state.noted if name not in self.catalog and (job := self.told_of(name))]
         return [*self.catalog, *kept]
 
+    def submission_of(self, share: str, key: str) -> str | None:
+        """The submission that is not over of who has asked for it by this key."""
+        return self._state.submitted.of_key(share, key)
+
+    @property
+    def submitted(self) -> Iterator[str]:
+        """The ids of all submissions that are not over, in the order in which they came."""
+        return iter(self._state.submitted)
+
+    def is_submitted(self, job: str) -> bool:
+        """Tell whether this is a submission that is not over."""
+        return job in self._state.submitted
+
     def is_completed(self, job: Job) -> bool:
         """Tell whether `max_runs` of a job have started."""
         return self._state.is_completed(job)
@@ -218,9 +241,13 @@ class Scheduler:
         for _ in range(STEPS_A_TURN):
             while (ended := agenda.take_ended()) is not None:
                 occurrences.follow(turn, *ended)
-            if (name := agenda.take_stirred()) is None:
+            if (over := agenda.take_over()) is not None:
+                submissions.follow(turn, over)
+            elif (name := agenda.take_stirred()) is not None:
+                eligibility.promote(turn, name)
+                submissions.go_on(turn, name)
+            else:
                 return
-            eligibility.promote(turn, name)
         while (ended := agenda.take_ended()) is not None:
             occurrences.follow(turn, *ended)
 

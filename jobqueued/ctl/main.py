@@ -33,6 +33,7 @@ from jobqueued.ctl.run import rerun, run_job
 from jobqueued.ctl.show import show
 from jobqueued.ctl.status import status
 from jobqueued.ctl.stop import stop
+from jobqueued.ctl.submit import submit, withdraw
 from jobqueued.ctl.top import top
 from jobqueued.ctl.why import why
 from jobqueued.ctl.with_lock import with_lock
@@ -63,9 +64,9 @@ class _Group(click.Group):
 
 
 _ELSEWHERE = {
-    "start": "run", "trigger": "run", "launch": "run", "submit": "run", "kill": "stop", "cancel": "stop",
-    "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show", "log": "logs",
-    "cat": "logs", "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
+    "start": "run", "trigger": "run", "launch": "run", "sbatch": "submit", "batch": "submit", "kill": "stop",
+    "cancel": "stop", "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show",
+    "log": "logs", "cat": "logs", "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
     "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
     "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
     "wait": "run --wait JOB", "daemon-reload": "reload", "edit": "check FILE", "lock": "with-lock",
@@ -76,7 +77,7 @@ _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs")
 
 
 def in_place(words: list[str]) -> list[str]:
-    """The words with --root before the command and --json behind it; what follows `with-lock` or -- is not ours."""
+    """The words with --root before the command and --json behind it; after `with-lock`, `submit`, -- none is ours."""
     first, place, wants_json = list[str](), 0, False
     while place < len(words) and words[place].startswith("-") and words[place] != "--":
         step = 1 + (words[place] in _WITH_VALUE)
@@ -87,7 +88,7 @@ def in_place(words: list[str]) -> list[str]:
         place += step
     command, rest = words[place : place + 1], words[place + 1 :]
     kept = list[str]()
-    if command != ["with-lock"]:
+    if command not in (["with-lock"], ["submit"]):
         while rest and rest[0] != "--":
             word = rest.pop(0)
             if word == "--root" and rest:
@@ -135,7 +136,8 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
 
 
 for command in (
-    status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
+    status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, submit, withdraw, emit, stop, pause,
+    resume, skip_next,
     forget, hold, drain, release, with_lock, locks, notify, metrics, export, import_jobs, reload, check, audit, doctor,
     crontab,
 ):  # fmt: skip

@@ -34,6 +34,7 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "JOBQUEUE_DUE": launch.record["due"],
         "JOBQUEUE_INVOCATION_ID": os.urandom(16).hex(),
     }
+    told = {**_told(run, logs), **_of_array(job, run)}
     return {
         "v": wire.VERSION,
         "attempt": run.attempt,
@@ -46,7 +47,7 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "asks_pam": job.asks_pam,
         "working_directory": job.working_directory,
         "stdin": job.stdin,
-        "environment": {**dict(job.environment), **environment(run.placed), **identity, **_told(run, logs)},
+        "environment": {**dict(job.environment), **environment(run.placed), **identity, **told},
         "environment_file": job.environment_file,
         "login_environment": job.login_environment,
         "traceparent": _traceparent(launch.record, run.attempt),
@@ -71,6 +72,12 @@ def order(launch: Launch, logs: Path, journal: Path, keep_free: int | None = Non
         "run": {field: getattr(run, field) for field in IDENTITY},
         "record": launch.record,
     }
+
+
+def _of_array(job: Job, run: Run) -> dict[str, str]:
+    """The variable that tells a run of an array which one it is."""
+    array = job.submission.array if job.submission else None
+    return {} if array is None else {"JOBQUEUE_ARRAY_INDEX": str(array.index_of(run.id.number))}
 
 
 def _hook(job: Job, hook: TelemetryHook, command: CommandLine) -> Hook:

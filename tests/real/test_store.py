@@ -26,7 +26,7 @@ from jobqueued.saved import Expected, Hold, JobStats, Outcome, SavedJob
 from jobqueued.state.ballast import BALLAST
 from jobqueued.state.faults import CommitFailed, StoreError
 from jobqueued.state.formats import ENDED as CONDITION
-from jobqueued.state.formats import VERSION
+from jobqueued.state.formats import _STEPS, VERSION
 from jobqueued.state.rows import hold_text
 from jobqueued.state.store import (
     _ALL_ENDED,
@@ -505,7 +505,11 @@ PRAGMA user_version = 3;
 """The same as the third wrote it, which had files, pauses and an index of history."""
 
 
-@pytest.mark.parametrize("script", [FORMAT_1, FORMAT_3], ids=["1", "3"])
+FORMAT_6 = "".join([FORMAT_3.replace("= 3;", "= 6;"), *(_STEPS[number] for number in (3, 4, 5))])
+"""The sixth, which had notices, and changes of what was due, too."""
+
+
+@pytest.mark.parametrize("script", [FORMAT_1, FORMAT_3, FORMAT_6], ids=["1", "3", "6"])
 def test_a_state_of_an_older_format_is_taken_over(tmp_path: Path, script: str) -> None:
     """An old state.db loads whole, is of today's format afterwards, and takes what today's format has more."""
     with sqlite3.connect(tmp_path / "state.db") as db:
@@ -531,7 +535,7 @@ def test_a_state_of_an_older_format_is_taken_over(tmp_path: Path, script: str) -
         store.close()
 
 
-@pytest.mark.parametrize("script", [FORMAT_1, FORMAT_3], ids=["1", "3"])
+@pytest.mark.parametrize("script", [FORMAT_1, FORMAT_3, FORMAT_6], ids=["1", "3", "6"])
 def test_an_older_state_becomes_one_of_today(tmp_path: Path, script: str) -> None:
     """Once it was taken over, tables and indexes are those of a state that is new."""
     schemas = []
