@@ -84,8 +84,10 @@ class SaveSubmission:
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetSubmission:
-    """Durably forget the definition of a submission that is over, and where its job stood; its history stays."""
+class ForgetJob:
+    """Durably forget where a job stood that is nowhere any more, and its definition, if it was submitted; not its
+    history.
+    """
 
     job: str
 
@@ -180,7 +182,7 @@ class Reply:
 
 Save = (
     SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SaveIncident | SaveNotice | ForgetNotice | SaveSubmission
-    | ForgetSubmission
+    | ForgetJob
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 

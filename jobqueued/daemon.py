@@ -145,7 +145,7 @@ class Daemon:
         )  # fmt: skip
         self._housekeeping = Housekeeping(
             store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log, self._acts.filed,
-            config.max_use, config.keep_free,
+            config.max_use, config.keep_free, self._scheduler.is_nowhere, config.users.logs,
         )  # fmt: skip
         self._service_manager, self._signals = ServiceManager(), Signals(self._asked_to_reload)
         self._loop = Loop(self._sources(), self._decisions.next_wakeup)

@@ -213,6 +213,13 @@ class AwaitedOver:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryGone:
+    """Nothing is left of what a job has done, of one that was nowhere any more when that was seen."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class WithdrawAsked:
     """Somebody wants nothing more of a submission to start; the answer goes to `ticket`."""
 
@@ -387,6 +394,7 @@ Event = (
     | SubmissionsKept
     | AwaitedOver
     | WithdrawAsked
+    | HistoryGone
     | StopAsked
     | LostAsked
     | PauseAsked

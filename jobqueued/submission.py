@@ -54,6 +54,11 @@ class Submission(NamedTuple):
         return 1 if self.array is None else self.array.runs
 
 
+def pool_of(job: str) -> str:
+    """The name of all submissions of the user whose submission has this id: ``alice/``."""
+    return f"{job.partition('/')[0]}/"
+
+
 def is_numbered(job: str) -> bool:
     """Tell whether an id is one that submissions without a name are given."""
     return _NUMBERED.fullmatch(job) is not None

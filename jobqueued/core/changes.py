@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jobqueued.commands import (
+    ForgetJob,
     ForgetRun,
-    ForgetSubmission,
     Save,
     SaveBoot,
     SaveHold,
@@ -25,7 +25,7 @@ class Changes:
         self._runs: dict[RunId, SaveRun | ForgetRun] = {}
         self._jobs: dict[str, None] = {}
         self._host: list[SaveBoot | SaveHold] = []
-        self._submissions: dict[str, SaveSubmission | ForgetSubmission] = {}
+        self._submissions: dict[str, SaveSubmission | ForgetJob] = {}
 
     def __bool__(self) -> bool:
         return bool(self._runs or self._jobs or self._host or self._submissions)
@@ -42,10 +42,10 @@ class Changes:
         """Note what has changed of the host."""
         self._host.append(change)
 
-    def note_submission(self, change: SaveSubmission | ForgetSubmission) -> None:
+    def note_submission(self, change: SaveSubmission | ForgetJob) -> None:
         """Note a submission that has come, or that is over: then nothing is saved of its job."""
         self._submissions[change.job] = change
-        if isinstance(change, ForgetSubmission):
+        if isinstance(change, ForgetJob):
             self._jobs.pop(change.job, None)
 
     def take(self, saved: Callable[[str], SavedJob]) -> list[Save]:

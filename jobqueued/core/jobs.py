@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from jobqueued import events
 from jobqueued.accounts import accounts
-from jobqueued.commands import LookUp
+from jobqueued.commands import ForgetJob, LookUp
 from jobqueued.core import dependencies, expectation, host_hold, lateness, occurrences, validity
 from jobqueued.core.completion import give_up
 from jobqueued.core.eligibility import give_up_all, look_at_run, resume, watch_over
@@ -69,6 +69,17 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
     if event.boot is not None:
         host_hold.booted(turn, event.boot)
         occurrences.booted(turn, event.boot)
+
+
+def history_gone(turn: Turn, event: events.HistoryGone) -> None:
+    """Forget a job that is nowhere any more, unless somebody still counts on it."""
+    state, name = turn.state, event.job
+    known = state.jobs.get(name)
+    if known is None or name in state.catalog or known.unfinished or not state.complete:
+        return
+    if not (known.saved.paused or known.saved.expected or state.catalog.dependents(name)):
+        state.changes.note_submission(ForgetJob(name))
+        state.forget_job(name)
 
 
 def reloaded(turn: Turn) -> None:

@@ -84,6 +84,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.SubmissionsKept: submissions.kept,
     events.AwaitedOver: submissions.awaited_over,
     events.WithdrawAsked: submissions.withdraw_asked,
+    events.HistoryGone: jobs.history_gone,
     events.Emitted: occurrences.emitted,
     events.PathAppeared: occurrences.appeared,
     events.ClockStepped: occurrences.clock_stepped,
@@ -190,6 +191,11 @@ class Scheduler:
     def is_submitted(self, job: str) -> bool:
         """Tell whether this is a submission that is not over."""
         return job in self._state.submitted
+
+    def is_nowhere(self, job: str) -> bool:
+        """Tell whether it is certain that there is no job of this id, and no run of one before its end."""
+        known = self._state.jobs.get(job)
+        return self._state.complete and job not in self.catalog and not (known and known.unfinished)
 
     def is_completed(self, job: Job) -> bool:
         """Tell whether `max_runs` of a job have started."""

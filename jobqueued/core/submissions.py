@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from jobqueued import events
 from jobqueued.accounts import accounts
-from jobqueued.commands import ForgetSubmission, LookUp, SaveSubmission
+from jobqueued.commands import ForgetJob, LookUp, SaveSubmission
 from jobqueued.core import jobs, occurrences, validity
 from jobqueued.core.eligibility import give_up_all
 from jobqueued.core.scheduler_state import SchedulerState
@@ -224,5 +224,5 @@ def _put(turn: Turn, submission: SaveSubmission) -> None:
 
 
 def _forget(turn: Turn, name: str) -> None:
-    turn.state.changes.note_submission(ForgetSubmission(name))
+    turn.state.changes.note_submission(ForgetJob(name))
     turn.state.forget_job(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from jobqueued.commands import ForgetSubmission, SaveSubmission
+from jobqueued.commands import ForgetJob, SaveSubmission
 from jobqueued.submission import is_numbered
 
 
@@ -32,7 +32,7 @@ class Submitted:
         if is_numbered(job):
             self.used(job)
 
-    def take(self, job: str) -> ForgetSubmission:
+    def take(self, job: str) -> ForgetJob:
         """Take one out that is over."""
         submission, share = self._saves.pop(job), share_in(job)
         self.count[share] -= 1
@@ -41,7 +41,7 @@ class Submitted:
             del self.count[share], self.bytes[share]
         if submission.key:
             del self._ids[share, submission.key]
-        return ForgetSubmission(job)
+        return ForgetJob(job)
 
     def number(self, share: str) -> int:
         """The next number for one of a user."""

@@ -66,7 +66,8 @@ class _Group(click.Group):
 _ELSEWHERE = {
     "start": "run", "trigger": "run", "launch": "run", "sbatch": "submit", "batch": "submit", "kill": "stop",
     "cancel": "stop", "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show",
-    "log": "logs", "cat": "logs", "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
+    "log": "logs", "cat": "logs", "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume",
+    "suspend": "pause",
     "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
     "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
     "wait": "run --wait JOB", "daemon-reload": "reload", "edit": "check FILE", "lock": "with-lock",

@@ -14,7 +14,7 @@ from typing import Any
 from jobqueued.commands import Command, Say
 from jobqueued.metrics.families import OTHERS, Sample
 from jobqueued.model import SECOND, RunState
-from jobqueued.submission import is_numbered
+from jobqueued.submission import is_numbered, pool_of
 
 MOST_JOBS = 1000
 DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
@@ -91,7 +91,7 @@ class Counts:
     def label(self, job: str) -> str:
         """The label of a job: its id as long as there are not too many; submissions of a user are one: ``alice/``."""
         if is_numbered(job):
-            job = f"{job.partition('/')[0]}/"
+            job = pool_of(job)
         if job in self._labels:
             return job
         if len(self._labels) >= self._most:

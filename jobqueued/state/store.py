@@ -279,16 +279,14 @@ class Store:
             found = self._db.execute(query, values).fetchall()
         return {row[1]: record for row in found if (record := rows.record_in(*row)) is not None}
 
-    def forget(self, job: str, numbers: Iterable[int]) -> None:
+    def forget(self, runs: Iterable[RunId]) -> None:
         """Drop records that retention has removed, never a run without its end: CommitFailed."""
-        query = "DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL"
-        self._write([(query, [(job, number) for number in numbers])])
+        self._write([("DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL", list(runs))])
 
-    def forget_jobs(self, jobs: Iterable[str]) -> None:
-        """Drop all that is kept of jobs that are nowhere any more, but not of one with a run: CommitFailed."""
-        of_none = "NOT EXISTS (SELECT 1 FROM run WHERE run.job = {0}.job)"
-        gone = [(job,) for job in jobs]
-        self._write([(f"DELETE FROM {it} WHERE job = ? AND {of_none.format(it)}", gone) for it in ("job", "asked")])
+    def forget_keys(self, jobs: Iterable[str]) -> None:
+        """Drop the keys by which jobs were submitted that have no run any more, nor one to come: CommitFailed."""
+        unless = "NOT EXISTS (SELECT 1 FROM run WHERE job = asked.job) AND job NOT IN (SELECT job FROM submission)"
+        self._write([(f"DELETE FROM asked WHERE job = ? AND {unless}", [(job,) for job in jobs])])
 
     def query(self, query: str, values: Iterable[object] = ()) -> list[Any]:
         """The rows that a query finds; StoreError."""

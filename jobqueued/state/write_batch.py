@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from jobqueued.commands import (
     Command,
+    ForgetJob,
     ForgetNotice,
     ForgetRun,
-    ForgetSubmission,
     SaveBoot,
     SaveHold,
     SaveIncident,
@@ -91,7 +91,7 @@ class WriteBatch:
             case SaveSubmission(job):
                 self.submissions[job] = command
                 self._over.discard(job)
-            case ForgetSubmission(job):
+            case ForgetJob(job):
                 self._jobs.pop(job, None)
                 self._over.add(job)
             case SaveBoot(boot):

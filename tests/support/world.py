@@ -10,9 +10,9 @@ from typing import Any
 from jobqueued import events
 from jobqueued.commands import (
     Command,
+    ForgetJob,
     ForgetLockClient,
     ForgetRun,
-    ForgetSubmission,
     Launch,
     LookUp,
     MarkLockHolder,
@@ -219,7 +219,7 @@ class World:
                 share, _, number = command.job.partition("/")
                 if number.isdigit():
                     self.numbers[share] = max(self.numbers.get(share, 0), int(number))
-            elif isinstance(command, ForgetSubmission):
+            elif isinstance(command, ForgetJob):
                 self.submissions.pop(command.job, None)
                 self.memories.pop(command.job, None)
         return committed
