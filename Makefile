@@ -77,6 +77,7 @@ endef
 install: export JOBQUEUED = $(call SCRIPT,jobqueued.__main__)
 install: export JOBQUEUECTL = $(call SCRIPT,jobqueued.ctl.main)
 install: export CRONTAB = $(call SCRIPT,jobqueued.ctl.crontab)
+install: export AT = $(call SCRIPT,jobqueued.ctl.at)
 install:
 	find jobqueued -name '*.py' -exec install -Dm644 '{}' '$(DESTDIR)$(PYTHONDIR)/{}' ';'
 	/usr/bin/python3 -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(PYTHONDIR)/jobqueued
@@ -85,6 +86,7 @@ install:
 	echo "$$JOBQUEUED" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueued
 	echo "$$JOBQUEUECTL" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueuectl
 	echo "$$CRONTAB" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/crontab
+	for name in at atq atrm batch; do echo "$$AT" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/$$name; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/jobqueued jobqueued/job-file.schema.json
 	for page in man/*.[1-9]; do install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jobqueue*

@@ -120,13 +120,14 @@ class Daemon:
         self._notices = Notices(host, config.notify, config.timezone, self._scheduler.told_of, user)
         notifier = config.notifier if os.geteuid() == 0 else None
         self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks)
-        self._heartbeat = Heartbeat(
-            config.heartbeat, link, notifier, lambda: self._decisions.stands_still, log, read_clocks
-        )  # fmt: skip
+        is_stuck = lambda: self._decisions.stands_still  # noqa: E731
+        self._heartbeat = Heartbeat(config.heartbeat, link, notifier, is_stuck, log, read_clocks)
         log.listener = self._notice_sender.hear
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
         self._readings = Readings(self._scheduler, self._notices, self._counts, self._health)
-        self._submit_calls = SubmitCalls(self._scheduler, self._batch, happen, access, config, read_clocks)
+        self._submit_calls = SubmitCalls(
+            self._scheduler, self._batch, happen, access, config, paths.host / "etc", read_clocks
+        )
         self._methods = Methods(
             self._scheduler, store, self._batch, self._status, self._happened.append, paths.logs, self._reload.begin,
             read_clocks, paths.runs.name, locks, NoticeCalls(self._notices, self._notice_sender.test), self._monitor,

@@ -79,8 +79,8 @@ WINGS: dict[str, list[str]] = {
         "crontab_spool", "crontab_check", "crontab_edit", "crontab", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",
-        "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "handed_in", "submit",
-        "top", "why",
+        "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop",
+        "handed_in", "submit", "at", "top", "why",
         "with_lock", "main", "__main__",
     ],
 }  # fmt: skip

@@ -366,8 +366,8 @@ method CrontabRemove(user: ?string) -> ()
 # Hand in what is to run once, as who asks; root's, and of the daemon's own user, are the host's. A submission has keys,
 # those of a job file that make sense for one run, command among them; the rest is optional: name, array (1-100%10),
 # after ([alice/17, any:alice/18@3]), a key, by which asking again gives the same job, and mail (output or always), for
-# a mail to the user when it has ended. At most 160 KiB. It is saved before the answer; its first run is the job's
-# number 1.
+# a mail to the user when it has ended; tool is at, if it comes by that. At most 160 KiB. It is saved before the answer;
+# its first run is the job's number 1.
 method Submit(submission: object) -> (job: string, is_new: bool, unsaved: ?string)
 
 # The end of a submission, once it is over: how many runs it had, how many succeeded, and the record of the first that
@@ -402,8 +402,8 @@ error NoOutput (run: string, reason: string)
 error Refused (reason: string)
 error PermissionDenied ()
 error NoCrontab (user: string)
-# By cron.allow or cron.deny.
-error NotAllowed (user: string)
+# By cron.allow or cron.deny; program at: by at.allow or at.deny.
+error NotAllowed (user: string, program: ?string)
 # The crontab is not the one of the stamp any more.
 error CrontabChanged ()
 """

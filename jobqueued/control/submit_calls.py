@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from jobqueued.child.trust import name_of
@@ -34,9 +35,10 @@ class SubmitCalls:
 
     def __init__(
         self, scheduler: Scheduler, batch: WriteBatch, happen: Callable[[Event], None], access: Access,
-        config: Settings, now: Callable[[], Now],
+        config: Settings, etc: Path, now: Callable[[], Now],
     ) -> None:  # fmt: skip
         self._scheduler, self._batch, self._happen = scheduler, batch, happen
+        self._etc = etc
         self._access, self._config, self._now, self.mails = access, config, now, takes_mails(config)
         self._calls: dict[int, tuple[int, int]] = {}
         """By user, since when (monotonic, ns), and how many calls there were in that minute."""
@@ -55,6 +57,8 @@ class SubmitCalls:
 
     def _submit(self, document: dict[str, Any], peer: Peer, ticket: Ticket) -> dict[str, Any] | None:
         owner = self._owner(peer)
+        if document.get("tool") == "at" and owner is not None and not _at_allows(self._etc, owner.name):
+            raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
         try:
             self._count(peer)
             limits = None if owner is None else self._config.users
@@ -223,6 +227,17 @@ def unheard(scheduler: Scheduler, jobs: Iterable[Job], ended: Callable[[str], bo
         if name in scheduler.catalog or ("@" in name and RunId.parse(name) in scheduler.runs):
             continue
         yield AwaitedOver(name, bool(ended(name)))
+
+
+def _at_allows(etc: Path, name: str) -> bool:
+    """Tell whether a user may use at(1), by at.allow or, without that, by at.deny; without both nobody may."""
+    for file, listed in (("at.allow", True), ("at.deny", False)):
+        try:
+            lines = (etc / file).read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            continue
+        return (name in map(str.strip, lines)) is listed
+    return False
 
 
 def _owns(job: Job, peer: Peer) -> bool:

@@ -67,7 +67,7 @@ def read(
 
     `mails`: a mail can be sent from this host.
     """
-    known = {"v", "owner", "keys", "name", "array", "after", "key", "mail", "user"}
+    known = {"v", "owner", "keys", "name", "array", "after", "key", "mail", "tool"}
     if odd := sorted(document.keys() - known):
         raise Wrong(f"found {odd[0]!r}; accepted: {', '.join(sorted(known))}")
     text = json.dumps(
@@ -85,8 +85,6 @@ def read(
     fields = _fields(values, timezone)
     if owner is not None:
         fields |= {"user": owner.name, "owner": owner, "locks": _of_user(fields.get("locks", ()), share)}
-    elif "user" in document:
-        fields["user"] = document["user"]
     if document.get("mail") and mails and "notify" not in fields:
         fields["notify"] = _mail(document["mail"], "root" if owner is None else owner.name)
     job = Job(
