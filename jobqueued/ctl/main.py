@@ -6,38 +6,71 @@ import errno
 import io
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
 from jobqueued import __version__
-from jobqueued.ctl.audit import audit
-from jobqueued.ctl.check import check
-from jobqueued.ctl.crontab import crontab
-from jobqueued.ctl.doctor import doctor
-from jobqueued.ctl.emit import emit
-from jobqueued.ctl.export import export
-from jobqueued.ctl.history import history
-from jobqueued.ctl.hold import drain, hold, release
-from jobqueued.ctl.import_jobs import import_jobs
-from jobqueued.ctl.list import list_jobs
-from jobqueued.ctl.locks import locks
-from jobqueued.ctl.logs import logs
-from jobqueued.ctl.metrics import metrics
-from jobqueued.ctl.next import next_times
-from jobqueued.ctl.notify import notify
-from jobqueued.ctl.pause import forget, pause, resume, skip_next
-from jobqueued.ctl.reload import reload
-from jobqueued.ctl.run import rerun, run_job
-from jobqueued.ctl.show import show
-from jobqueued.ctl.status import status
-from jobqueued.ctl.stop import stop
-from jobqueued.ctl.submit import submit, withdraw
-from jobqueued.ctl.top import top
-from jobqueued.ctl.why import why
-from jobqueued.ctl.with_lock import with_lock
 from jobqueued.paths import Paths
+
+_COMMANDS = {
+    "status": ("status", "status"),
+    "list": ("list", "list_jobs"),
+    "show": ("show", "show"),
+    "top": ("top", "top"),
+    "why": ("why", "why"),
+    "history": ("history", "history"),
+    "logs": ("logs", "logs"),
+    "next": ("next", "next_times"),
+    "run": ("run", "run_job"),
+    "rerun": ("run", "rerun"),
+    "submit": ("submit", "submit"),
+    "withdraw": ("submit", "withdraw"),
+    "emit": ("emit", "emit"),
+    "stop": ("stop", "stop"),
+    "pause": ("pause", "pause"),
+    "resume": ("pause", "resume"),
+    "skip-next": ("pause", "skip_next"),
+    "forget": ("pause", "forget"),
+    "hold": ("hold", "hold"),
+    "drain": ("hold", "drain"),
+    "release": ("hold", "release"),
+    "with-lock": ("with_lock", "with_lock"),
+    "locks": ("locks", "locks"),
+    "notify": ("notify", "notify"),
+    "metrics": ("metrics", "metrics"),
+    "export": ("export", "export"),
+    "import": ("import_jobs", "import_jobs"),
+    "reload": ("reload", "reload"),
+    "check": ("check", "check"),
+    "audit": ("audit", "audit"),
+    "doctor": ("doctor", "doctor"),
+    "crontab": ("crontab", "crontab"),
+}
+"""The commands by name: the file of each, and its name there.  One is imported when it is called."""
+
+
+class _Commands(dict[str, click.Command]):
+    """The commands, each imported when it is looked at."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        file, attribute = _COMMANDS[name]
+        command: click.Command = getattr(import_module(f"jobqueued.ctl.{file}"), attribute)
+        return command
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The command of that name."""
+        return self[name] if name in _COMMANDS else default
+
+    def values(self) -> Any:
+        """All of them."""
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        """All of them with their names."""
+        return [(name, self[name]) for name in self]
 
 
 class _Group(click.Group):
@@ -106,6 +139,7 @@ _DIRECTORY = click.Path(path_type=Path, readable=False)
 
 @click.group(
     cls=_Group,
+    commands=_Commands.fromkeys(_COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Exit status:
@@ -134,12 +168,3 @@ def main(context: click.Context, /, root: Path | None, **paths: Path | None) -> 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character missing in the locale's charset is no failure
     context.obj = Paths.chosen(root, **paths).as_left({name for name, path in paths.items() if path is not None})
-
-
-for command in (
-    status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, submit, withdraw, emit, stop, pause,
-    resume, skip_next,
-    forget, hold, drain, release, with_lock, locks, notify, metrics, export, import_jobs, reload, check, audit, doctor,
-    crontab,
-):  # fmt: skip
-    main.add_command(command)

@@ -15,14 +15,12 @@ from jobqueued.control.varlink import Message, encode
 from jobqueued.ctl import handed_in
 from jobqueued.ctl.client import TIMEOUT, Call, Unreachable, ask
 from jobqueued.ctl.handed_in import NotRead
-from jobqueued.ctl.logs import copied
 from jobqueued.ctl.records import own_run, result
 from jobqueued.ctl.terminal import json_option, local, print_json
 from jobqueued.ctl.waiting import Interrupted
 from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.model import SECOND, Record, to_datetime, to_text
 from jobqueued.paths import Paths
-from jobqueued.settings import host_timezone
 from jobqueued.text import counted, printable
 from jobqueued.timing.timespec import TimeError, read
 
@@ -138,6 +136,8 @@ def zone() -> str:
             return ZoneInfo(name).key
         except (KeyError, ValueError, OSError):
             raise TimeError(f"TZ is {name!r}; accepted: the name of a zone, such as Europe/Berlin") from None
+    from jobqueued.settings import host_timezone  # noqa: PLC0415 (as above, and few ask for a time)
+
     return host_timezone()
 
 
@@ -228,6 +228,8 @@ def _script(file: str) -> str:
 
 
 def _follow(paths: Paths, run: str) -> None:
+    from jobqueued.ctl.logs import copied  # noqa: PLC0415 (which takes as long to import as all else)
+
     copied(paths, run, follow=True)
 
 
