@@ -69,10 +69,15 @@ def submit(
     """Hand in COMMAND to run once, and print its id.
 
     It runs as you, in this directory, with this umask and environment, as soon as it is its turn, also when you have
-    logged out or the host was booted meanwhile.  Its runs are shown by `jobqueuectl show alice/17@1`, its output by
-    `jobqueuectl logs alice/17`.  One word with a blank, alone, is a command line for /bin/sh.
+    logged out or the host was booted meanwhile.  Its runs are alice/17@1 and so on, for `show`, `logs`, `why` and
+    `stop`; it leaves the list of jobs when they have ended.  One word with a blank in it, alone, is a command line for
+    /bin/sh.
 
-    With -f, the words are arguments of the script.
+    With -f the words are arguments of the script.  With --at, a time that is past, that the clock skips or shows twice,
+    or that could mean two, is refused.
+
+    With --wait and --follow it exits with the exit code of the command, with 128 and the number of a signal that ended
+    it, with 1 if it did not run; of an array, with that of the first run that did not succeed.
 
     \b
     Examples:
@@ -81,10 +86,6 @@ def submit(
       jobqueuectl submit --array 1-100%10 'render frame-$JOBQUEUE_ARRAY_INDEX'
       jobqueuectl submit --after alice/17 --wait -- ./report
       jobqueuectl submit -f nightly.sh
-
-    \b
-    Exit status with --wait and --follow: that of the command; 128 and the number of the signal that ended it; 1 if it
-    did not run.  Of an array, that of the first run that has not succeeded.
     """
     if (wait or follow) and own_run() is not None:
         raise click.UsageError("a run can't wait for another one, as both might need the same slot; omit --wait")
