@@ -172,7 +172,8 @@ class Scheduler:
 
     def told_of(self, name: str) -> Job | None:
         """The job of this id, or of one that is in no file and overdue, what is kept of who is told of it."""
-        return self.catalog.get(name) or expectation.wishes_of(self._state, name)
+        departed = self._state.submitted.departed.get(name)
+        return self.catalog.get(name) or departed or expectation.wishes_of(self._state, name)
 
     def all_told_of(self) -> list[Job]:
         """All jobs, and what is kept of those that are in no file and overdue."""
@@ -243,6 +244,7 @@ class Scheduler:
         state, agenda = self._state, self._state.agenda
         if not state.loaded:
             return
+        state.submitted.departed.clear()
         validity.judge(turn)
         for _ in range(STEPS_A_TURN):
             while (ended := agenda.take_ended()) is not None:

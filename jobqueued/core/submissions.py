@@ -173,7 +173,7 @@ def _leave(turn: Turn, job: Job) -> None:
     assert job.submission is not None
     succeeded = stats.succeeded >= job.submission.runs
     word = "succeeded" if succeeded else f"{counted(job.submission.runs - stats.succeeded, 'run')} did not succeed"
-    turn.state.catalog.remove(job.id)
+    turn.state.submitted.departed[job.id] = turn.state.catalog.remove(job.id)
     turn.state.changes.note_submission(turn.state.submitted.take(job.id))
     turn.state.due_times.clear(job.id)
     turn.state.forget_job(job.id)

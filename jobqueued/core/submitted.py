@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from jobqueued.commands import ForgetJob, SaveSubmission
+from jobqueued.model import Job
 from jobqueued.submission import is_numbered
 
 
@@ -16,6 +17,8 @@ class Submitted:
         self._saves: dict[str, SaveSubmission] = {}
         self._ids: dict[tuple[str, str], str] = {}
         self._numbers: dict[str, int] = {}
+        self.departed: dict[str, Job] = {}
+        """The jobs of those that were over in this turn, for whoever is to be told of their ends."""
         self.count = Counter[str]()
         """How many there are, by the first part of their ids, "alice"."""
         self.bytes = Counter[str]()

@@ -21,7 +21,7 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl import handed_in
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.handed_in import NotRead
-from jobqueued.ctl.submit import hand_in, surroundings, zone
+from jobqueued.ctl.submit import hand_in, in_seconds, surroundings, zone
 from jobqueued.model import SECOND, to_datetime, to_instant
 from jobqueued.paths import Paths
 from jobqueued.text import printable
@@ -174,7 +174,7 @@ def _document(text: str, queue: str, start: int, options: Mapping[str, str], *, 
         raise _Failure(f"at: {printable(str(wrong))}") from None
     keys |= {"stdin": text, "tags": [_TAG + queue], "leave_children": True}
     if start:
-        keys["at"] = f"{to_datetime(start):%Y-%m-%dT%H:%M:%SZ}"
+        keys["at"] = in_seconds(start)
     if waits:
         keys |= {"priority": _PATIENT, "resources": {"cpu": 1}}
     if (rank := ord(queue.lower()) - ord("a")) > 0:
@@ -191,7 +191,7 @@ def _document(text: str, queue: str, start: int, options: Mapping[str, str], *, 
 
 
 def _waiting(paths: Paths) -> list[Message]:
-    """What was handed in by these programs and is not over, by number."""
+    """The submissions that were handed in by these programs and are not over."""
     found = ask(paths.control, "Submissions")["submissions"]
     return [it for it in found if any(tag.startswith(_TAG) for tag in it["tags"])]
 

@@ -19,9 +19,9 @@ from jobqueued.ctl.records import own_run, result
 from jobqueued.ctl.terminal import json_option, local, print_json
 from jobqueued.ctl.waiting import Interrupted
 from jobqueued.jobfile.spelling import parse_duration
-from jobqueued.model import SECOND, Record, to_datetime, to_text
+from jobqueued.model import SECOND, Record, to_text
 from jobqueued.paths import Paths
-from jobqueued.text import counted, printable
+from jobqueued.text import counted, printable, size
 from jobqueued.timing.timespec import TimeError, read
 
 _KEYS = ("priority", "timeout", "retries")
@@ -111,10 +111,13 @@ def submit(
 def hand_in(paths: Paths, document: Message) -> Message:
     """Submit; the daemon's answer.  UsageError where it is too much for one."""
     if (found := len(encode(document))) > _TOO_LARGE:
-        raise click.UsageError(
-            f"all of it has {found >> 10} KiB; accepted: {_TOO_LARGE >> 10} KiB, with the environment"
-        )
+        raise click.UsageError(f"all of it has {size(found)}; accepted: at most {size(_TOO_LARGE)}")
     return ask(paths.control, "Submit", TIMEOUT, submission=document)
+
+
+def in_seconds(instant: int) -> str:
+    """An instant of a whole second, as a job file has it."""
+    return to_text(instant).replace(".000000", "")
 
 
 def surroundings(wishes: tuple[str, ...]) -> dict[str, Any]:
@@ -157,7 +160,7 @@ def _document(words: list[str], file: str | None, options: dict[str, Any]) -> tu
     wishes, after = (options[name] or tuple(in_script[name]) for name in ("env", "after"))
     keys = {**surroundings(wishes), **given, **_asked(options)}
     if start is not None:
-        keys["at"] = f"{to_datetime(start):%Y-%m-%dT%H:%M:%SZ}"
+        keys["at"] = in_seconds(start)
     keys |= _command(words) if text is None else handed_in.script(text, words)
     if text is not None and file != "-":
         keys.setdefault("description", os.path.basename(str(file)))

@@ -80,7 +80,10 @@ def read(
     if owner is not None and limits is not None:
         _check_permits(values, limits)
     array, at_a_time = read_array(document["array"]) if "array" in document else (None, None)
-    submission = Submission(array, tuple(read_after(each) for each in document.get("after", [])))
+    awaited = document.get("after", [])
+    if not isinstance(awaited, list):
+        raise Wrong(f"after: found {awaited!r}; accepted: a list of submissions and runs")
+    submission = Submission(array, tuple(map(read_after, awaited)))
     share = OF_THE_HOST if owner is None else owner.share
     fields = _fields(values, timezone)
     if owner is not None:

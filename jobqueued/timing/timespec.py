@@ -25,9 +25,7 @@ _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
     "december",
 )  # fmt: skip
-_UNITS = {
-    "s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600,
-}  # fmt: skip
+_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
 _SPANS = {"d": (0, 1), "day": (0, 1), "w": (0, 7), "week": (0, 7), "month": (1, 0), "year": (12, 0)}
 """Units of the calendar: months and days."""
 _MOST = 100_000
@@ -206,6 +204,7 @@ class _Words:
 
     def _add(self, number: int, unit: str) -> None:
         unit = unit if unit in _UNITS or unit in _SPANS else unit.removesuffix("s")
+        unit = "minute" if len(unit) >= 3 and "minute".startswith(unit) else unit
         if abs(number) > _MOST:
             raise self.wrong(f"at most {_MOST} {unit}s")
         if unit in _UNITS:

@@ -140,3 +140,25 @@ def test_users() -> None:
             host.call("Stop", run="host/1@1")
             host.stop()
             host.kill_small_ones()
+
+
+@needs_root
+def test_a_flood() -> None:
+    """However many one user has queued, the host's next run starts with the next place that is free."""
+    with public() as root:
+        host = Host(root / "host")
+        (root / "host" / "jobqueued.yaml").write_text("max_running: 2\n")
+        host.start()
+        try:
+            (root / "host" / "run").chmod(0o755)
+            document = {"keys": {"command": "sleep 0.05"}, "array": "1-150"}
+            as_user(NOBODY, lambda: [host.call("Submit", submission=document) for _ in range(3)] and None)
+            submit(host, "true")
+            own = host.call("Await", job="host/1")["record"]
+            records = [host.record(f"{USER}/{job}@{number}") for job in (1, 2, 3) for number in range(1, 151)]
+            between = [it for it in records if it and own["queued"] < it["started"] < own["started"]]
+            assert len(between) <= 2
+            assert [] != left(host)
+        finally:
+            host.stop()
+            host.kill_small_ones()

@@ -7,7 +7,7 @@ import pytest
 from jobqueued import events
 from jobqueued.model import HOUR, Claim
 from jobqueued.submission import MOST_RUNS, After, Array
-from tests.support.world import World, job, submission
+from tests.support.world import World, ended, job, submission
 
 
 def test_it_runs_and_is_gone() -> None:
@@ -208,3 +208,30 @@ def test_a_flood_of_one_user() -> None:
     following = [run for run, _ in world.launched[before:]]
     assert following[0] == "backup@1"
     assert following[1] == "bob/1@1"
+
+
+def test_who_is_told_of_its_end() -> None:
+    """In the turn in which it is over its job is still known, by which its notices are sent; after that it is not."""
+    world = World()
+    world.submit(submission(tags=("at:a",)))
+    ((name, attempt),) = world.processes
+    world.processes.clear()
+    world.happen(events.RunEnded(name, attempt, ended(name)))
+    told = world.scheduler.told_of("alice/1")
+    assert told is not None
+    assert told.tags == ("at:a",)
+    world.happen(events.Woke())
+    assert world.scheduler.told_of("alice/1") is None
+
+
+def test_history_gone() -> None:
+    """A removed job of which no history is left is forgotten, unless somebody counts on it."""
+    world = World(job("a"), job("b"), job("c", dependencies=("d",)), job("d"))
+    for name in ("a", "b", "d"):
+        world.run(name)
+    world.pass_time(5)
+    world.pause("b")
+    world.write("jobs.yaml", job("c", dependencies=("d",)))
+    for name in ("a", "b", "c", "d"):
+        world.happen(events.HistoryGone(name))
+    assert sorted(world.memories) == ["b", "c", "d"]
