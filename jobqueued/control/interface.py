@@ -378,7 +378,7 @@ method Await(job: string) -> (runs: int, succeeded: int, record: ?object)
 method Withdraw(job: string) -> (running: int, unsaved: ?string)
 
 # The submissions that are not over, of who asks, of all for readers and operators; at most 10,000, and how many more
-# there are. Left are runs of an array that are not made yet.
+# there are. Left are runs of an array that are not made yet; the standard input is told to its user and root.
 method Submissions() -> (
   submissions: [](
     job: string,

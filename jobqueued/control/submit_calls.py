@@ -192,9 +192,13 @@ class SubmitCalls:
         """The submissions that are not over, of this peer, or of all for who may see them."""
         jobs = [job for job in map(self._scheduler.catalog.get, self._scheduler.submitted) if job is not None]
         seen = [job for job in jobs if self._may_see(job, peer)]
-        return {"submissions": [self._row(job) for job in seen[:_MOST_TOLD]], "more": max(0, len(seen) - _MOST_TOLD)}
+        return {
+            "submissions": [self._row(job, peer) for job in seen[:_MOST_TOLD]],
+            "more": max(0, len(seen) - _MOST_TOLD),
+        }
 
-    def _row(self, job: Job) -> dict[str, Any]:
+    def _row(self, job: Job, peer: Peer) -> dict[str, Any]:
+        """One that is not over; a script may hold secrets, which are its user's, and root's."""
         assert job.submission is not None
         state = self._scheduler[job.id]
         start = self._scheduler.next_start(job.id)
@@ -204,7 +208,8 @@ class SubmitCalls:
             "job": job.id, "user": "root" if job.owner is None else job.owner.name,
             "at": None if start is None else to_text(start), "submitted": to_text(queued), "tags": list(job.tags),
             "running": sum(run.state in LIVE for run in runs), "left": job.submission.runs - state.saved.last_number,
-            "waiting": sum(run.state not in LIVE for run in runs), "stdin": job.stdin,
+            "waiting": sum(run.state not in LIVE for run in runs),
+            "stdin": job.stdin if _owns(job, peer) or peer.uid == 0 else "",
         }  # fmt: skip
 
 

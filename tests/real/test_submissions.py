@@ -125,6 +125,9 @@ def test_users() -> None:
             assert f"{USER}/2" == asks(at=later)["job"]
             assert [f"{USER}/2"] == [it["job"] for it in told("Submissions")["submissions"]]
             assert [] == told("Submissions", 1)["submissions"]
+            assert f"{USER}/3" == asks(stdin="a secret", tags=["at:a"], at=later)["job"]
+            assert ["", "a secret"] == [it["stdin"] for it in told("Submissions")["submissions"]]
+            assert 0 == told("Withdraw", job=f"{USER}/3")["running"]
             assert "NoSuchJob" in str(told("Withdraw", job="host/1"))
             assert "NoSuchJob" in str(told("Withdraw", 1, job=f"{USER}/2"))
             assert "may not submit" in asks(1)["reason"]

@@ -60,7 +60,7 @@ next hour | 2026-11-26 21:29
 23:59 today | 2026-11-26 23:59
 10:15 next friday | 2026-11-27 10:15
 """
-"""What at 3.2.5 has said, asked at that time in that zone; `make realcron` asks it again."""
+"""What at 3.2.5 has said, asked at that time in that zone."""
 
 MORE = """
 tomorrow 03:00 | 2026-11-27 03:00
