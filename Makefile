@@ -91,12 +91,14 @@ install: install-files
 install-files: export JOBQUEUED = $(call SCRIPT,jobqueued.__main__)
 install-files: export JOBQUEUECTL = $(call SCRIPT,jobqueued.ctl.main)
 install-files: export CRONTAB = $(call SCRIPT,jobqueued.ctl.crontab)
+install-files: export AT = $(call SCRIPT,jobqueued.ctl.at)
 install-files:
 	install -d $(DESTDIR)/etc/jobqueue.d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/jobqueued
 	test -e $(DESTDIR)/etc/jobqueued.yaml || install -m644 etc/jobqueued.yaml $(DESTDIR)/etc
 	echo "$$JOBQUEUED" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueued
 	echo "$$JOBQUEUECTL" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueuectl
 	echo "$$CRONTAB" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/crontab
+	for name in at atq atrm batch; do echo "$$AT" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/$$name; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/jobqueued jobqueued/job-file.schema.json
 	for page in man/*.[1-9]; do install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jobqueue*

@@ -8,7 +8,7 @@ from collections.abc import Mapping as Map
 from dataclasses import fields
 from itertools import chain, count
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from jobqueued.accounts import Account, accounts
 from jobqueued.circles import circles, told, way_back
@@ -46,6 +46,7 @@ class Catalog:
         self._owned: dict[Owner, set[str]] = {}
         self._dependents: dict[str, set[str]] = {}
         self._listeners: dict[tuple[str, str], set[str]] = {}
+        self._followers: dict[str, set[str]] = {}
         self._patterns: dict[str, re.Pattern[str]] = {}
         self._limited: set[str] = set()
         for job in jobs:
@@ -93,6 +94,10 @@ class Catalog:
         found = self._dependents.get(job_id)
         return tuple(sorted(found)) if found else ()
 
+    def followers(self, name: str) -> tuple[Job, ...]:
+        """The submissions that await the end of a run, or of a submission, by id."""
+        return tuple(self._jobs[job_id] for job_id in sorted(self._followers.get(name, ())))
+
     def listeners(self, kind: str, name: str) -> tuple[Job, ...]:
         """The jobs that an event makes due, by id; its kind and name are those of `On`."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
@@ -139,7 +144,7 @@ class Catalog:
     def remove(self, job_id: str) -> Job:
         """Remove a job and return it; KeyError if there is none."""
         job = self._jobs[job_id]
-        self._ids[job.file].discard(job_id)
+        _discard(self._ids, job.file, job_id)
         return self._pop(job_id)
 
     def replace_file(self, file: str, jobs: Iterable[Job]) -> Change:
@@ -253,8 +258,8 @@ class Catalog:
 
     def _put(self, job: Job) -> None:
         old = self._jobs.get(job.id)
-        if old is not None and old.file in self._ids:
-            self._ids[old.file].discard(job.id)
+        if old is not None:
+            _discard(self._ids, old.file, job.id)
         if old is not None:
             self._forget(old)
         self._jobs[job.id] = job
@@ -266,6 +271,8 @@ class Catalog:
             self._owned.setdefault(job.owner, set()).add(job.id)
         for name in job.dependencies:
             self._dependents.setdefault(name, set()).add(job.id)
+        for after in job.submission.after if job.submission else ():
+            self._followers.setdefault(after.name, set()).add(job.id)
         for on in job.on:
             self._listeners.setdefault((on.kind, on.name), set()).add(job.id)
             if on.kind == "jobs":
@@ -280,13 +287,26 @@ class Catalog:
                 del self._owned[job.owner]
         self._limited.discard(job.id)
         for account in accounts(job):
-            self._accounts[account].discard(job.id)
+            _discard(self._accounts, account, job.id)
         for name in job.dependencies:
-            self._dependents[name].discard(job.id)
+            _discard(self._dependents, name, job.id)
+        for after in job.submission.after if job.submission else ():
+            _discard(self._followers, after.name, job.id)
         for on in job.on:
-            self._listeners[on.kind, on.name].discard(job.id)
-            if on.kind == "jobs" and not self._listeners[on.kind, on.name]:
+            _discard(self._listeners, (on.kind, on.name), job.id)
+            if on.kind == "jobs" and (on.kind, on.name) not in self._listeners:
                 self._patterns.pop(on.name, None)
+
+
+Key = TypeVar("Key")
+
+
+def _discard(index: dict[Key, set[str]], key: Key, job_id: str) -> None:
+    """Take an id out of an index; what is left of it is nothing, where it was the last."""
+    ids = index.get(key, set())
+    ids.discard(job_id)
+    if not ids:
+        index.pop(key, None)
 
 
 def written_in(job: Job) -> str:

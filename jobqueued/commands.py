@@ -75,6 +75,24 @@ class ForgetNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveSubmission:
+    """Durably keep a submission by its job's id: the `text` that defines it, and the asker's `key` ("": none)."""
+
+    job: str
+    text: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetJob:
+    """Durably forget where a job stood that is nowhere any more, and its definition, if it was submitted; not its
+    history.
+    """
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class LookUp:
     """Ask this host's databases for a user or a group; AccountKnown is the answer, which may take any time."""
 
@@ -162,7 +180,10 @@ class Reply:
     asked: str = ""
 
 
-Save = SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SaveIncident | SaveNotice | ForgetNotice
+Save = (
+    SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SaveIncident | SaveNotice | ForgetNotice | SaveSubmission
+    | ForgetJob
+)  # fmt: skip
 """What has to survive: one durable commit a turn."""
 
 Command = Save | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | MarkLockHolder | ForgetLockClient | Reply

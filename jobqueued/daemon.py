@@ -18,6 +18,7 @@ from typing import Any
 from jobqueued import __version__, events
 from jobqueued.acts import Acts
 from jobqueued.commands import Command, SaveBoot
+from jobqueued.control import submit_calls
 from jobqueued.control.crontab_calls import CrontabCalls
 from jobqueued.control.identities import Identities
 from jobqueued.control.listener import Listener
@@ -31,6 +32,7 @@ from jobqueued.control.peers import Access
 from jobqueued.control.reload import Reload
 from jobqueued.control.server import ControlServer
 from jobqueued.control.settings_file import SettingsFile
+from jobqueued.control.submit_calls import SubmitCalls
 from jobqueued.control.summary import farewell, summary
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.core.scheduler import Scheduler
@@ -44,6 +46,7 @@ from jobqueued.host.signals import Signals
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir import cron_tables, user_files
 from jobqueued.jobdir.account_files import AccountFiles
+from jobqueued.jobdir.cron_tables import takes_mails
 from jobqueued.jobdir.job_files import JobFiles, Watches
 from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.scripts import Scripts
@@ -131,12 +134,14 @@ class Daemon:
         self._notices = Notices(host, config.notify, config.timezone, self._scheduler.told_of, user)
         notifier = config.notifier if os.geteuid() == 0 else None
         self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks)
-        self._heartbeat = Heartbeat(
-            config.heartbeat, link, notifier, lambda: self._decisions.stands_still, log, read_clocks
-        )  # fmt: skip
+        is_stuck = lambda: self._decisions.stands_still  # noqa: E731
+        self._heartbeat = Heartbeat(config.heartbeat, link, notifier, is_stuck, log, read_clocks)
         log.listener = self._notice_sender.hear
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
         self._readings = Readings(self._scheduler, self._notices, self._counts, self._health)
+        self._submit_calls = SubmitCalls(
+            self._scheduler, self._batch, self._happened.append, access, config, paths.host / "etc", read_clocks
+        )
         self._serve(access)
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
@@ -144,7 +149,7 @@ class Daemon:
         )  # fmt: skip
         self._housekeeping = Housekeeping(
             store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log, self._acts.filed,
-            config.max_use, config.keep_free,
+            config.max_use, config.keep_free, self._scheduler.is_nowhere, config.users.logs,
         )  # fmt: skip
         self._service_manager, self._signals = ServiceManager(), Signals(self._asked_to_reload)
         self._loop = Loop(self._sources(), self._decisions.next_wakeup)
@@ -158,6 +163,7 @@ class Daemon:
             self._reload.begin, read_clocks, paths.runs.name, locks,
             NoticeCalls(self._notices, self._notice_sender.test), self._monitor, link.lost_attempts, access,
             self._readings, CrontabCalls(link, paths.host, live=lambda: self._runs_tables), self._user_files,
+            self._submit_calls,
         )  # fmt: skip
         self._metrics_file = MetricsFile(
             self._config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
@@ -207,6 +213,8 @@ class Daemon:
         self._notices.restore(*self._store.notices())
         self._unrestored = None
         self._watches.hold_tables(not self._runs_tables)
+        kept, troubles = submit_calls.kept(self._store, self._config.timezone, mails=takes_mails(self._config))
+        self._happened.append(kept)
         while self._job_files.has_more:
             self._happened += self._job_files.turn(read_clocks())
         known = self._store.knows_boot(boot_id)
@@ -216,6 +224,9 @@ class Daemon:
         self._link.connect()
         self._happened += [*map(events.Recorded, takeover.recorded), *self._recover(same_boot=known)]
         is_new_boot = not (known or takeover.lost)
+        self._turn(admit=False)
+        jobs = [job for job, *_ in kept.kept]
+        self._happened += submit_calls.unheard(self._scheduler, jobs, self._submit_calls.ended)
         self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot_id if is_new_boot else None))
         self._path_triggers.begin()
         self._turn(admit=False)
@@ -223,7 +234,7 @@ class Daemon:
         self._boot = [SaveBoot(boot_id)]
         self._happened += self._commits.begun()
         self._service_manager.tell_ready(self._summary())
-        for trouble in (*self._troubles(), *self._shortfall()[0]):
+        for trouble in (*troubles, *self._troubles(), *self._shortfall()[0]):
             self._log.say("trouble", text=trouble)
         self._log.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
@@ -291,6 +302,7 @@ class Daemon:
             self._methods.texts.version += 1
         if decided or self._commits:
             self._acts.carry_out(decided)
+            self._submit_calls.answer()
 
     def _take_files(self, files: Mapping[str, bytes | None]) -> None:
         self._batch.take_files(files)

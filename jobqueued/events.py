@@ -187,6 +187,52 @@ class RunAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class Submitted:
+    """Somebody hands in a job to run once: ``alice/`` where it is to have a number, else ``alice/name``.
+
+    `text` defines it for the next start; `key` is the asker's, "" for none.  The answer goes to `ticket`.
+    """
+
+    ticket: int
+    job: Job
+    text: str
+    asked_by: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionsKept:
+    """The submissions that were not over at the last end, with text and key, and the last numbers by user."""
+
+    kept: tuple[tuple[Job, str, str], ...]
+    numbers: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedOver:
+    """The end of a run, or of a submission, that another awaits, as its history has it."""
+
+    name: str
+    succeeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryGone:
+    """Nothing is left of what a job has done, of one that was nowhere any more when that was seen."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawAsked:
+    """Somebody wants nothing more of a submission to start; the answer goes to `ticket`."""
+
+    ticket: int
+    job: str
+    asked_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Emitted:
     """A person says that something has happened that jobs may wait for (`on: {event: …}`), of which their runs are told
     `triggered_by`.  `key` as of RunAsked.
@@ -348,6 +394,11 @@ Event = (
     | Found
     | Recorded
     | RunAsked
+    | Submitted
+    | SubmissionsKept
+    | AwaitedOver
+    | WithdrawAsked
+    | HistoryGone
     | StopAsked
     | LostAsked
     | PauseAsked

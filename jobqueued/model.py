@@ -17,13 +17,12 @@ from jobqueued.child.documents import TriggeredBy as TriggeredBy  # noqa: PLC041
 from jobqueued.child.instants import to_text as to_text  # noqa: PLC0414 (a word of the vocabulary, for everybody)
 from jobqueued.filenames import file_name
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify, Ping
+from jobqueued.submission import Submission
 from jobqueued.telemetry import TelemetryHook
 from jobqueued.users import Owner
 
-SECOND = 1_000_000_000
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
+SECOND, MINUTE = 1_000_000_000, 60_000_000_000
+HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
 
 UNBOUNDED = 1 << 62  # more than there will ever be
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
@@ -242,6 +241,7 @@ class Job:
     ping: Ping | None = None
     late: Late | None = USUALLY
     expect: int | None = None
+    submission: Submission | None = None
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] | None = None
     file: str = ""

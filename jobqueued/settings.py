@@ -107,7 +107,7 @@ def limits_of(config: Settings, host: str, cpus: list[int], memory: int) -> Host
     """The limits of a host of this name, with CPUs of these numbers and so many bytes of memory."""
     return HostLimits(
         host, config.max_running, capacity(config, len(cpus), memory), tuple(cpus), config.escalation, config.calm,
-        machine_id(), config.users.live,
+        machine_id(), config.users.live, config.users.waiting,
     )  # fmt: skip
 
 

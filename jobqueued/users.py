@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from jobqueued.submission import OF_THE_HOST
+
 _NAME = re.compile(r"(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
 """A name that is a share: not ``u1000``, which is that of another user who has this number."""
-_TABLES = frozenset(("cron.d", "crontabs"))
-"""The first parts of ids that are of cron's tables."""
+_TABLES = frozenset(("cron.d", "crontabs", OF_THE_HOST))
+"""The first parts of ids that are of cron's tables, or of what root has submitted."""
 _MINUTE = 60_000_000_000
 
 

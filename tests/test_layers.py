@@ -26,14 +26,15 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "vocabulary": [
-        "text", "problem", "notify", "telemetry", "filenames", "users", "model", "accounts", "saved", "events",
-        "commands", "circles", "catalog", "source",
+        "text", "problem", "notify", "telemetry", "filenames", "submission", "users", "model", "accounts", "saved",
+        "events", "commands", "circles", "catalog", "source",
     ],
-    "timing": ["crontab", "cronexpr", "schedule", "closest", "catch_up", "due_times"],
+    "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "catch_up", "due_times"],
     "jobfile": [
         "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
-        "drop_ins", "merged_tree", "user_keys", "user_rules", "settings_keys", "reader", "oddities", "schema",
+        "drop_ins", "merged_tree", "user_keys", "user_rules", "settings_keys", "reader", "submissions",
+        "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",
@@ -41,10 +42,11 @@ WINGS: dict[str, list[str]] = {
     "audit": ["timeline", "comparison"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual", "recollection",
-        "timers", "patience", "job_state", "agenda", "changes", "scheduler_state", "invariants", "turn", "lateness",
-        "expectation", "dependencies", "skips", "completion", "host_hold", "validity", "eligibility", "redefinition",
-        "occurrences", "jobs", "lock_clients", "attempts", "forecast", "why", "attention", "scheduler", "trace",
+        "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual",
+        "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted", "scheduler_state",
+        "invariants", "turn", "lateness", "expectation", "dependencies", "skips", "completion", "host_hold",
+        "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
+        "attempts", "forecast", "why", "attention", "scheduler", "trace",
     ],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
@@ -70,7 +72,8 @@ WINGS: dict[str, list[str]] = {
         "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "views",
         "definitions", "summary", "texts",
         "lock_processes", "lock_calls", "crontab_calls", "notice_calls", "due_calls", "monitor", "record_calls",
-        "settings_file", "reload", "listener", "server", "metrics_file", "user_budget", "user_file_calls", "methods",
+        "settings_file", "reload", "listener", "server", "metrics_file", "user_budget", "user_file_calls",
+        "submit_calls", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
@@ -81,7 +84,7 @@ WINGS: dict[str, list[str]] = {
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",
         "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",
-        "user_files", "with_lock", "main", "__main__",
+        "user_files", "with_lock", "handed_in", "submit", "main", "__main__",
     ],
 }  # fmt: skip
 """The wings and their files in the order of allowed imports: a file imports what stands before it.
@@ -95,7 +98,7 @@ AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {
     "child/text", "control/access", "control/interface", "control/varlink", "control/views",
-    "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
+    "ctl/handed_in", "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
 }  # fmt: skip
 
 STANDARD = {

@@ -397,6 +397,37 @@ method UserFileSet(name: string, text: string, user: ?string, stamp: ?string) ->
 # Remove a job file, and so its jobs, whose ids are told.
 method UserFileRemove(name: string, user: ?string, stamp: ?string) -> (jobs: []string, unsaved: ?string)
 
+# Hand in what is to run once, as who asks; root's, and of the daemon's own user, are the host's. A submission has keys,
+# those of a job file that make sense for one run, command among them; the rest is optional: name, array (1-100%10),
+# after ([alice/17, any:alice/18@3]), a key, by which asking again gives the same job, and mail (output or always), for
+# a mail to the user when it has ended; tool is at, if it comes by that. At most 160 KiB. It is saved before the answer;
+# its first run is the job's number 1.
+method Submit(submission: object) -> (job: string, is_new: bool, unsaved: ?string)
+
+# The end of a submission, once it is over: how many runs it had, how many succeeded, and the record of the first that
+# did not, or of the last.
+method Await(job: string) -> (runs: int, succeeded: int, record: ?object)
+
+# Let nothing of a submission start that has not; so many runs of it go on.
+method Withdraw(job: string) -> (running: int, unsaved: ?string)
+
+# The submissions that are not over, of who asks, of all for readers and operators; at most 10,000, and how many more
+# there are. Left are runs of an array that are not made yet; the standard input is told to its user and root.
+method Submissions() -> (
+  submissions: [](
+    job: string,
+    user: string,
+    at: ?string,
+    submitted: string,
+    tags: []string,
+    running: int,
+    waiting: int,
+    left: int,
+    stdin: string
+  ),
+  more: int
+)
+
 error NoSuchJob (job: string)
 error NoSuchRun (run: string)
 # The run is known, but there is no output of it to be read.
@@ -405,8 +436,8 @@ error NoOutput (run: string, reason: string)
 error Refused (reason: string)
 error PermissionDenied ()
 error NoCrontab (user: string)
-# By cron.allow or cron.deny.
-error NotAllowed (user: string)
+# By cron.allow or cron.deny; program at: by at.allow or at.deny.
+error NotAllowed (user: string, program: ?string)
 # The crontab is not the one of the stamp any more.
 error CrontabChanged ()
 error NoSuchUserFile (name: string)

@@ -20,6 +20,7 @@ from jobqueued.control.parameters import cause_of, event_of, instant_of, run_of,
 from jobqueued.control.peers import Access, Peer
 from jobqueued.control.record_calls import MOST_RUNS, RecordCalls
 from jobqueued.control.server import ControlServer
+from jobqueued.control.submit_calls import SubmitCalls
 from jobqueued.control.texts import Texts
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.control.varlink import Method, VarlinkError
@@ -59,12 +60,13 @@ class Methods:
         happen: Callable[[Event], None], logs: Path, reload: Callable[[int], None], now: Callable[[], Now], boot: str,
         lock_calls: LockCalls, notice_calls: NoticeCalls, monitor: Monitor, lost_attempts: LostAttempts,
         access: Access, readings: Readings, crontabs: CrontabCalls, user_files: UserFileCalls,
+        submit_calls: SubmitCalls,
     ) -> None:  # fmt: skip
         self._scheduler, self._store, self._batch = scheduler, store, batch
         self._status, self._happen, self._reload, self._now, self._boot = status, happen, reload, now, boot
         self._locks, self._notices, self._monitor, self._crontabs = lock_calls, notice_calls, monitor, crontabs
         self._lost_attempts, self._access, self._ownership = lost_attempts, access, Ownership(scheduler, batch)
-        self._user_files = user_files
+        self._user_files, self._submit_calls = user_files, submit_calls
         self._records = RecordCalls(scheduler, store, batch, logs, monitor, now)
         self.texts = Texts(scheduler, self._status_for, lambda: readings.all(self._now()))
 
@@ -78,7 +80,8 @@ class Methods:
         rank = self._access.rank(peer)
         asker = Asker(peer, ticket, rank >= Rank.READER, self._ownership)
         files = {**self._crontabs.of(peer, ticket), **self._user_files.of(peer, ticket)}
-        methods = {**self._reading(asker), **self._acting(asker), **files}
+        work = self._submit_calls.of(peer, ticket)
+        methods = {**self._reading(asker), **self._acting(asker), **files, **work}
         return {name: self._guarded(name, method, rank, peer) for name, method in methods.items()}
 
     def _guarded(self, name: str, method: Method, rank: Rank, peer: Peer) -> Method:
@@ -143,12 +146,12 @@ class Methods:
     def answer_by(self, server: ControlServer) -> None:
         """Give the answers that come later by this server."""
         self._monitor.reply, self._records.reply = server.stream, server.reply
-        self._crontabs.reply = self._user_files.reply = server.reply
+        self._crontabs.reply = self._user_files.reply = self._submit_calls.reply = server.reply
         self.texts.answer, self.texts.stumble = server.send, server.stumble
 
     def left(self, ticket: int) -> None:
         """Forget a caller that has left before its answer; it wants no lock any more."""
-        for calls in (self._locks, self._crontabs, self._user_files, self._records):
+        for calls in (self._locks, self._crontabs, self._user_files, self._submit_calls, self._records):
             calls.left(ticket)
 
     def _whole_status(self, seen: Seen | None = None) -> dict[str, Any]:

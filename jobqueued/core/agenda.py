@@ -5,6 +5,7 @@ Definitions that came together are judged together, ends make other jobs due, wh
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from jobqueued.model import Record, Run
@@ -16,6 +17,7 @@ class Agenda:
     def __init__(self) -> None:
         self._unjudged: dict[str, None] | None = None
         self._ended: list[tuple[Run, Record]] = []
+        self._over: deque[Run] = deque()
         self._stirred: dict[str, None] = {}
 
     def judge(self, jobs: Iterable[str] | None) -> None:
@@ -38,6 +40,14 @@ class Agenda:
         """Hand over the oldest end to be followed; None: there is none."""
         return self._ended.pop(0) if self._ended else None
 
+    def note_over(self, run: Run) -> None:
+        """Have it looked at what the end of a run, whatever it is, means for submissions."""
+        self._over.append(run)
+
+    def take_over(self) -> Run | None:
+        """Hand over the oldest run that is over; None: there is none."""
+        return self._over.popleft() if self._over else None
+
     def look_at(self, job: str) -> None:
         """Have the runs of a job looked at that are due."""
         self._stirred[job] = None
@@ -52,4 +62,4 @@ class Agenda:
 
     def __bool__(self) -> bool:
         """Tell whether ends or jobs are left."""
-        return bool(self._ended or self._stirred)
+        return bool(self._ended or self._over or self._stirred)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobqueued.commands import ForgetRun, Save, SaveBoot, SaveHold, SaveJob, SaveRun
+from jobqueued.commands import (
+    ForgetJob,
+    ForgetRun,
+    Save,
+    SaveBoot,
+    SaveHold,
+    SaveJob,
+    SaveRun,
+    SaveSubmission,
+)
 from jobqueued.model import RunId
 from jobqueued.saved import SavedJob
 
@@ -16,9 +25,10 @@ class Changes:
         self._runs: dict[RunId, SaveRun | ForgetRun] = {}
         self._jobs: dict[str, None] = {}
         self._host: list[SaveBoot | SaveHold] = []
+        self._submissions: dict[str, SaveSubmission | ForgetJob] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._runs or self._jobs or self._host)
+        return bool(self._runs or self._jobs or self._host or self._submissions)
 
     def note_run(self, change: SaveRun | ForgetRun) -> None:
         """Note a run as it is now."""
@@ -32,8 +42,15 @@ class Changes:
         """Note what has changed of the host."""
         self._host.append(change)
 
+    def note_submission(self, change: SaveSubmission | ForgetJob) -> None:
+        """Note a submission that has come, or that is over: then nothing is saved of its job."""
+        self._submissions[change.job] = change
+        if isinstance(change, ForgetJob):
+            self._jobs.pop(change.job, None)
+
     def take(self, saved: Callable[[str], SavedJob]) -> list[Save]:
         """Hand over the commands; `saved` tells what is to be saved of a job id."""
-        found: list[Save] = [*self._runs.values(), *(SaveJob(saved(job)) for job in self._jobs), *self._host]
-        self._runs, self._jobs, self._host = {}, {}, []
+        jobs = (SaveJob(saved(job)) for job in self._jobs)
+        found: list[Save] = [*self._runs.values(), *jobs, *self._host, *self._submissions.values()]
+        self._runs, self._jobs, self._host, self._submissions = {}, {}, [], {}
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from jobqueued.core.lifecycle import Step
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
+from jobqueued.saved import SavedJob
 
 DEADLINE = "start_deadline"
 
@@ -23,13 +25,15 @@ class Bar(Enum):
     UNDEFINED = auto()
     PAUSED = auto()
     ACCOUNT_UNKNOWN = auto()
+    AWAITS = auto()
+    """It is a submission that awaits the end of others."""
     CONCURRENCY = auto()
     MAX_RUNS = auto()
     DEPENDENCY = auto()
     """It is awaited, or has failed; `Obstacle.verdict` says which."""
 
 
-OF_THE_JOB = frozenset({Bar.UNDEFINED, Bar.PAUSED, Bar.ACCOUNT_UNKNOWN, Bar.CONCURRENCY})
+OF_THE_JOB = frozenset({Bar.UNDEFINED, Bar.PAUSED, Bar.ACCOUNT_UNKNOWN, Bar.AWAITS, Bar.CONCURRENCY})
 """What holds back all other due runs of the job, too."""
 
 
@@ -59,7 +63,16 @@ def barred(state: SchedulerState, job: Job) -> Bar | None:
     """Find what keeps all runs of a job from the queue, however many there are; None: nothing."""
     if state[job.id].saved.paused:
         return Bar.PAUSED
+    if any(awaited_by(state, job)):
+        return Bar.AWAITS
     return Bar.ACCOUNT_UNKNOWN if any(state.accounts_to_look_up(job)) else None
+
+
+def awaited_by(state: SchedulerState, job: Job) -> Iterator[str]:
+    """Yield the runs and submissions of which a submission still awaits the end."""
+    if job.submission and job.submission.after:
+        satisfied = state[job.id].saved.satisfied
+        yield from (after.name for after in job.submission.after if after.name not in satisfied)
 
 
 def promote(turn: Turn, name: str) -> None:
@@ -153,7 +166,7 @@ def _is_late(turn: Turn, job: Job, run: Run) -> bool:
 
 def look_at_job(turn: Turn, name: str) -> None:
     """Resume a job whose pause is over."""
-    saved = turn.state[name].saved
+    saved = turn.state[name].saved if name in turn.state.jobs else SavedJob(job=name)
     if saved.paused and saved.paused_until is not None and saved.paused_until <= turn.now.wall:
         resume(turn, name, UNTIL)
 

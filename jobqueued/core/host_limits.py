@@ -23,3 +23,5 @@ class HostLimits(NamedTuple):
     """The id of the host, by which others of the same name are told apart."""
     most_of_a_user: int | None = None
     """So many runs of a user's own jobs may be live."""
+    waiting_of_a_user: int | None = None
+    """So many runs and submissions of a user may wait."""

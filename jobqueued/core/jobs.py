@@ -6,11 +6,12 @@ None of it fires a job or stops a run.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from jobqueued import events
 from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import written_in
-from jobqueued.commands import LookUp
+from jobqueued.commands import ForgetJob, LookUp
 from jobqueued.core import dependencies, expectation, host_hold, lateness, occurrences, validity
 from jobqueued.core.completion import give_up
 from jobqueued.core.eligibility import give_up_all, look_at_run, resume, watch_over
@@ -26,18 +27,30 @@ def read(turn: Turn, event: events.JobsRead) -> None:
     state = turn.state
     before = {job.id: job for job in state.catalog.of_file(event.file)}
     before |= {job.id: old for job in event.jobs if (old := state.catalog.get(job.id)) is not None}
+    if taken := [job.id for job in event.jobs if job.id in state.submitted]:
+        event = _without(turn, event, taken)
+        before = {name: job for name, job in before.items() if name not in taken}
     for job in before.values():
         occurrences.catch_clock(turn, job)
     change = state.catalog.replace_file(event.file, event.jobs)
     for job in change.removed:
         _removed(turn, job)
     for job in (*change.added, *change.edited):
-        _defined(turn, job, before.get(job.id))
+        defined(turn, job, before.get(job.id))
     state.agenda.judge(validity.to_be_judged(state, change))
     _look_up(turn, event.jobs)
     counts = {name: len(jobs) for name, jobs in change._asdict().items() if jobs}
     if counts:
         turn.say("jobs_read", file=event.place or event.file, **counts)
+
+
+def _without(turn: Turn, event: events.JobsRead, taken: list[str]) -> events.JobsRead:
+    """The same without jobs that have the names of submissions."""
+    for job in event.jobs:
+        if job.id in taken:
+            reason = "a submission has its name; when that is over, save the file anew"
+            turn.say("job_invalid", job=job.id, reason=reason, file=job.file, line=job.line)
+    return replace(event, jobs=tuple(job for job in event.jobs if job.id not in taken))
 
 
 def loaded(turn: Turn, event: events.JobsLoaded) -> None:
@@ -49,7 +62,7 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
     for name in state.found:
         occurrences.cover(turn, name)
     for job in state.catalog:
-        if state[job.id].due:
+        if state[job.id].due or job.submission:
             state.stir(job.id)
     if event.complete:
         for run in list(state.runs.values()):
@@ -58,6 +71,17 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
     if event.boot is not None:
         host_hold.booted(turn, event.boot)
         occurrences.booted(turn, event.boot)
+
+
+def history_gone(turn: Turn, event: events.HistoryGone) -> None:
+    """Forget a job that is nowhere any more, unless somebody still counts on it."""
+    state, name = turn.state, event.job
+    known = state.jobs.get(name)
+    if known is None or name in state.catalog or known.unfinished or not state.complete:
+        return
+    if not (known.saved.paused or known.saved.expected or state.catalog.dependents(name)):
+        state.changes.note_submission(ForgetJob(name))
+        state.forget_job(name)
 
 
 def reloaded(turn: Turn) -> None:
@@ -157,7 +181,8 @@ def _tell_skip(turn: Turn, job: Job, ticket: int, due: int, what: str) -> None:
     turn.reply(ticket, what, due=to_text(due + job.offset), next=first, timezone=job.timezone)
 
 
-def _defined(turn: Turn, job: Job, old: Job | None) -> None:
+def defined(turn: Turn, job: Job, old: Job | None) -> None:
+    """Take a new definition of a job, of which `old` was the last since the start; None: there was none."""
     state, wall = turn.state, turn.now.wall
     if state[job.id].saved.owner != job.owner:
         state.hand_over(job.id, job.owner)

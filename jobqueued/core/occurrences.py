@@ -227,6 +227,12 @@ def asked(turn: Turn, event: events.RunAsked) -> None:
         turn.reply(event.ticket, f"{run.id}, asked for by {event.asked_by}", run=str(run.id))
 
 
+def submitted(turn: Turn, job: Job, asked_by: str | None) -> Run:
+    """Make the next run of a submission due."""
+    number = turn.state[job.id].saved.last_number + 1
+    return _new(turn, job, Occurrence(job.id, f"s{number}", turn.now.wall), Cause("submitted", asked_by))
+
+
 def emitted(turn: Turn, event: events.Emitted) -> None:
     """Make due what waits for an event; the answer names the runs, skipped ones too."""
     if turn.state.unsaved:
@@ -328,7 +334,7 @@ def _new(
 ) -> Run:
     """Make a run of an occurrence, or a skip with the reason; `previous`: the instant before it in the job's rhythm."""
     state = turn.state
-    if state[job.id].saved.satisfied:
+    if state[job.id].saved.satisfied and job.submission is None:
         state.remember(job.id, satisfied=())
     if (known := state.found.get(job.id, {}).get(occurrence.key)) is not None:
         return known

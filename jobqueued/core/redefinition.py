@@ -82,6 +82,7 @@ def _comes_sooner(old: Job, job: Job, cursor: int, wall: int) -> bool:
 def _still_satisfied(saved: SavedJob, old: Job | None, job: Job) -> tuple[str, ...]:
     """The dependencies that have succeeded and were the job's before, too."""
     kept = set(job.dependencies) & set(job.dependencies if old is None else old.dependencies)
+    kept |= {after.name for after in job.submission.after} if job.submission else set()
     return tuple(sorted(kept & {*saved.satisfied}))
 
 

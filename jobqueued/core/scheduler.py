@@ -25,6 +25,7 @@ from jobqueued.core import (
     lateness,
     lock_clients,
     occurrences,
+    submissions,
     validity,
     why,
 )
@@ -35,11 +36,19 @@ from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.timers import HostTimer
 from jobqueued.core.turn import Turn
 from jobqueued.model import Holder, Job, LockClientId, Now, Run, RunId
+from jobqueued.queue.locks import least_claims
 from jobqueued.saved import Hold, SavedJob
 from jobqueued.users import Owner
 
 LAUNCHES_A_TURN = 64
 STEPS_A_TURN = 500
+_PLAIN = least_claims(slots=False)
+
+
+def _order_matters(state: SchedulerState) -> bool:
+    """Tell whether it can matter which of the waiting runs is admitted first."""
+    scarce = (bool(terms.share) or terms.claims != _PLAIN for terms in state.admission.waiting.all_terms())
+    return state.limits.max_running is not None or any(scarce)
 
 
 def _under_pressure(turn: Turn, event: events.UnderPressure) -> None:
@@ -64,10 +73,15 @@ def _woke(turn: Turn, _event: events.Woke) -> None:
                 eligibility.look_at_job(turn, subject)
 
 
+def _loaded(turn: Turn, event: events.JobsLoaded) -> None:
+    jobs.loaded(turn, event)
+    submissions.loaded(turn)
+
+
 _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.JobsRead: jobs.read,
     events.FileGone: lambda turn, event: jobs.read(turn, events.JobsRead(event.file, ())),
-    events.JobsLoaded: jobs.loaded,
+    events.JobsLoaded: _loaded,
     events.Reloaded: lambda turn, _event: jobs.reloaded(turn),
     events.AccountKnown: jobs.account_known,
     events.PauseAsked: jobs.pause_asked,
@@ -75,6 +89,11 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.ForgetAsked: expectation.forget_asked,
     events.HoldAsked: host_hold.asked,
     events.RunAsked: occurrences.asked,
+    events.Submitted: submissions.asked,
+    events.SubmissionsKept: submissions.kept,
+    events.AwaitedOver: submissions.awaited_over,
+    events.WithdrawAsked: submissions.withdraw_asked,
+    events.HistoryGone: jobs.history_gone,
     events.Emitted: occurrences.emitted,
     events.PathAppeared: occurrences.appeared,
     events.ClockStepped: occurrences.clock_stepped,
@@ -173,12 +192,31 @@ class Scheduler:
 
     def told_of(self, name: str) -> Job | None:
         """The job of this id, or of one that is in no file and overdue, what is kept of who is told of it."""
-        return self.catalog.get(name) or expectation.wishes_of(self._state, name)
+        departed = self._state.submitted.departed.get(name)
+        return self.catalog.get(name) or departed or expectation.wishes_of(self._state, name)
 
     def all_told_of(self) -> list[Job]:
         """All jobs, and what is kept of those that are in no file and overdue."""
         kept = [job for name in self._state.noted if name not in self.catalog and (job := self.told_of(name))]
         return [*self.catalog, *kept]
+
+    def submission_of(self, share: str, key: str) -> str | None:
+        """The submission that is not over of who has asked for it by this key."""
+        return self._state.submitted.of_key(share, key)
+
+    @property
+    def submitted(self) -> Iterator[str]:
+        """The ids of all submissions that are not over, in the order in which they came."""
+        return iter(self._state.submitted)
+
+    def is_submitted(self, job: str) -> bool:
+        """Tell whether this is a submission that is not over."""
+        return job in self._state.submitted
+
+    def is_nowhere(self, job: str) -> bool:
+        """Tell whether it is certain that there is no job of this id, and no run of one before its end."""
+        known = self._state.jobs.get(job)
+        return self._state.complete and job not in self.catalog and not (known and known.unfinished)
 
     def is_completed(self, job: Job) -> bool:
         """Tell whether `max_runs` of a job have started."""
@@ -213,7 +251,7 @@ class Scheduler:
         self._work_off(turn)
         due, look_at = state.due_times.soonest(), state.admission.look_at
         state.queue_stuck = state.queue_stuck and (look_at is None or look_at > now.mono)
-        if not (state.order_matters and due is not None and due <= now.wall):
+        if not (_order_matters(state) and due is not None and due <= now.wall):
             halted = bool(host_hold.halt(state))
             if not halted and not state.queue_stuck:
                 self._pass(turn)
@@ -226,13 +264,18 @@ class Scheduler:
         state, agenda = self._state, self._state.agenda
         if not state.loaded:
             return
+        state.submitted.departed.clear()
         validity.judge(turn)
         for _ in range(STEPS_A_TURN):
             while (ended := agenda.take_ended()) is not None:
                 occurrences.follow(turn, *ended)
-            if (name := agenda.take_stirred()) is None:
+            if (over := agenda.take_over()) is not None:
+                submissions.follow(turn, over)
+            elif (name := agenda.take_stirred()) is not None:
+                eligibility.promote(turn, name)
+                submissions.go_on(turn, name)
+            else:
                 return
-            eligibility.promote(turn, name)
         while (ended := agenda.take_ended()) is not None:
             occurrences.follow(turn, *ended)
 

@@ -26,6 +26,7 @@ from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import Delay, JobState
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.patience import Patience
+from jobqueued.core.submitted import Submitted
 from jobqueued.core.timers import HostTimer, Timers
 from jobqueued.events import Unstarted
 from jobqueued.model import LIVE, Holder, Job, LockClientId, Now, Occurrence, Record, Run, RunId, RunState
@@ -103,9 +104,10 @@ class SchedulerState:
         """By job and key, the occurrences that R's or records alone tell of: they are not made due again."""
         self.jobs: dict[str, JobState] = {}
         """The standing of each job id that was ever asked for."""
+        self.submitted = Submitted()
+        """The submissions among the jobs of the catalog.  `submissions` changes it."""
         self._terms: dict[str, Terms] = {}
-        self._arrivals = 0
-        self.changes = Changes()
+        self._arrivals, self.changes = 0, Changes()
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
         """Take over what was kept: live runs have their claims back, others wait for their jobs to be read."""
@@ -141,7 +143,7 @@ class SchedulerState:
     def all_saves(self) -> list[Save]:
         """All that has to survive, changed or not, but what has ended."""
         jobs = [SaveJob(state.saved) for state in self.jobs.values()]
-        return [*(SaveRun(run) for run in self.runs.values()), *jobs, SaveHold(self.hold)]
+        return [*(SaveRun(run) for run in self.runs.values()), *jobs, SaveHold(self.hold), *self.submitted.saves()]
 
     def remember(self, job: str, **changes: Any) -> SavedJob:
         """Change what is saved of a job id."""
@@ -175,6 +177,7 @@ class SchedulerState:
     def close(self, run: Run, record: Record) -> None:
         """End a run: with its record it is in no place any more."""
         self._let_go(run)
+        self.agenda.note_over(run)
         self.changes.note_run(SaveRun(run, record))
 
     def forget(self, run: Run, record: Record) -> None:
@@ -220,12 +223,6 @@ class SchedulerState:
         """For what work waits too long on this host."""
         return [name for name, until in self.pressure.items() if until > mono]
 
-    @property
-    def order_matters(self) -> bool:
-        """Tell whether it can matter which of the waiting runs is admitted first."""
-        scarce = (bool(terms.share) or terms.claims != _PLAIN for terms in self.admission.waiting.all_terms())
-        return self.limits.max_running is not None or any(scarce)
-
     # jobs
 
     def stir(self, job: str) -> None:
@@ -237,6 +234,13 @@ class SchedulerState:
     def define(self, job: Job) -> None:
         """Work out anew what follows from a definition."""
         self._terms.pop(job.id, None)
+
+    def forget_job(self, name: str) -> None:
+        """Keep nothing of a job that is nowhere any more, and has no run."""
+        self._terms.pop(name, None)
+        self.invalid_jobs.discard(name)
+        self.noted.discard(name)
+        self.jobs.pop(name, None)
 
     def terms(self, job: Job) -> Terms:
         """The terms on which a job's runs wait."""

@@ -91,6 +91,13 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
     return None if claim is None else Invalidity(Fault.IMPOSSIBLE, impossible(claim, state.limits.resources))
 
 
+def shortage(state: SchedulerState, job: Job) -> str:
+    """Word what a job that is in no catalog asks for beyond what this host has; "" if nothing."""
+    invalid = _impossible(state, job)
+    state.define(job)
+    return "" if invalid is None else invalid.text
+
+
 def impossible(claim: Claim, resources: dict[str, int]) -> str:
     """Word a claim for more units than there are, with the remedy."""
     name, there = claim.resource, resources.get(claim.resource)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from jobqueued.core import lateness
-from jobqueued.core.eligibility import Bar, Obstacle, obstacle
+from jobqueued.core.eligibility import Bar, Obstacle, awaited_by, obstacle
 from jobqueued.core.forecast import expected_start
 from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import SchedulerState
@@ -113,6 +113,8 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> st
         case Bar.ACCOUNT_UNKNOWN:
             before = f"job {name} was invalid ({state.invalid(job)}); " if state.invalid(job) else ""
             return f"{before}{next(state.accounts_to_look_up(job))} is being looked up"
+        case Bar.AWAITS:
+            return f"it starts after {', '.join(awaited_by(state, job))}"
         case Bar.CONCURRENCY:
             others = sorted([*job_state.live, *job_state.waiting, *job_state.delayed])
             return f"concurrency {job.concurrency} is used up by {', '.join(map(str, others))}"

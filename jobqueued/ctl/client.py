@@ -183,6 +183,8 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
         return Refused(near)
     if name in _REFUSALS:
         error = name.removeprefix(f"{NAME}.")
+        if parameters.get("program") == "at":
+            return Refused("You do not have permission to use at.", error)
         return Refused(printable(localised(_REFUSALS[name].format_map(parameters))), error)
     remedy = "if its version is not that of jobqueuectl, restart it"
     return Unreachable(printable(f"the daemon answers {name} {parameters}"), remedy)

@@ -65,6 +65,16 @@ def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int 
 
 
 def _logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int | None, colour: bool) -> None:
+    record = copied(paths, name, follow=follow, lines=lines, attempt=attempt, colour=colour)
+    if follow:
+        click.echo(f"{record['run']} {result(record)}", err=True)
+        sys.exit(record["state"] != "succeeded")
+
+
+def copied(
+    paths: Paths, name: str, *, follow: bool, lines: int | None = None, attempt: int | None = None, colour: bool = False
+) -> Record:
+    """Copy the output of a run, to its end where it is followed; its record."""
     if "@" in name:
         record = offline.find_record(paths, run_id(name))
     else:
@@ -84,9 +94,7 @@ def _logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int
         record = follow_run(paths, run, source, excerpt.copy_if_any)
     excerpt.close()
     _report_dropped(record)
-    if follow:
-        click.echo(f"{run} {result(record)}", err=True)
-        sys.exit(record["state"] != "succeeded")
+    return record
 
 
 def _newest(paths: Paths, job: str, *, follow: bool) -> Record:

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +15,68 @@ import click
 
 from jobqueued import __version__
 from jobqueued.ctl.arguments import chosen
-from jobqueued.ctl.audit import audit
-from jobqueued.ctl.cat import cat
-from jobqueued.ctl.check import check
-from jobqueued.ctl.crontab import crontab
-from jobqueued.ctl.doctor import doctor
-from jobqueued.ctl.emit import emit
-from jobqueued.ctl.export import export
-from jobqueued.ctl.history import history
-from jobqueued.ctl.hold import drain, hold, release
-from jobqueued.ctl.import_jobs import import_jobs
-from jobqueued.ctl.list import list_jobs
-from jobqueued.ctl.locks import locks
-from jobqueued.ctl.logs import logs
-from jobqueued.ctl.metrics import metrics
-from jobqueued.ctl.next import next_times
-from jobqueued.ctl.notify import notify
-from jobqueued.ctl.pause import forget, pause, resume, skip_next
-from jobqueued.ctl.reload import reload
-from jobqueued.ctl.run import rerun, run_job
-from jobqueued.ctl.show import show
-from jobqueued.ctl.status import status
-from jobqueued.ctl.stop import stop
-from jobqueued.ctl.top import top
-from jobqueued.ctl.user_files import add, edit, files, remove
-from jobqueued.ctl.why import why
-from jobqueued.ctl.with_lock import with_lock
+
+_COMMANDS = {
+    "status": ("status", "status"),
+    "list": ("list", "list_jobs"),
+    "show": ("show", "show"),
+    "top": ("top", "top"),
+    "why": ("why", "why"),
+    "history": ("history", "history"),
+    "logs": ("logs", "logs"),
+    "next": ("next", "next_times"),
+    "run": ("run", "run_job"),
+    "rerun": ("run", "rerun"),
+    "submit": ("submit", "submit"),
+    "withdraw": ("submit", "withdraw"),
+    "emit": ("emit", "emit"),
+    "stop": ("stop", "stop"),
+    "pause": ("pause", "pause"),
+    "resume": ("pause", "resume"),
+    "skip-next": ("pause", "skip_next"),
+    "forget": ("pause", "forget"),
+    "hold": ("hold", "hold"),
+    "drain": ("hold", "drain"),
+    "release": ("hold", "release"),
+    "with-lock": ("with_lock", "with_lock"),
+    "locks": ("locks", "locks"),
+    "notify": ("notify", "notify"),
+    "metrics": ("metrics", "metrics"),
+    "export": ("export", "export"),
+    "import": ("import_jobs", "import_jobs"),
+    "reload": ("reload", "reload"),
+    "check": ("check", "check"),
+    "cat": ("cat", "cat"),
+    "audit": ("audit", "audit"),
+    "doctor": ("doctor", "doctor"),
+    "crontab": ("crontab", "crontab"),
+    "edit": ("user_files", "edit"),
+    "add": ("user_files", "add"),
+    "remove": ("user_files", "remove"),
+    "files": ("user_files", "files"),
+}
+"""The commands by name: the file of each, and its name there.  One is imported when it is called."""
+
+
+class _Commands(dict[str, click.Command]):
+    """The commands, each imported when it is looked at."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        file, attribute = _COMMANDS[name]
+        command: click.Command = getattr(import_module(f"jobqueued.ctl.{file}"), attribute)
+        return command
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The command of that name."""
+        return self[name] if name in _COMMANDS else default
+
+    def values(self) -> Any:
+        """All of them."""
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        """All of them with their names."""
+        return [(name, self[name]) for name in self]
 
 
 class _Group(click.Group):
@@ -71,9 +108,9 @@ class _Group(click.Group):
 
 
 _ELSEWHERE = {
-    "start": "run", "trigger": "run", "launch": "run", "submit": "run", "kill": "stop", "cancel": "stop",
-    "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show", "log": "logs",
-    "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
+    "start": "run", "trigger": "run", "launch": "run", "sbatch": "submit", "batch": "submit", "kill": "stop",
+    "cancel": "stop", "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show",
+    "log": "logs", "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
     "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
     "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
     "wait": "run --wait JOB", "daemon-reload": "reload", "rm": "remove", "delete": "remove", "lock": "with-lock",
@@ -86,7 +123,8 @@ _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs")
 def in_place(words: list[str], is_own: Callable[[str, str], bool] = lambda *_: False) -> list[str]:
     """The words with --root and --user before the command and --json behind it.
 
-    What follows `with-lock` or -- is not ours, nor what is the command's own (`is_own`, of its name and the option's).
+    What follows `with-lock`, `submit` or -- is not ours, nor what is the command's own (`is_own`, of its name and the
+    option's).
     """
     first, place, wants_json = list[str](), 0, False
     while place < len(words) and words[place].startswith("-") and words[place] != "--":
@@ -98,7 +136,7 @@ def in_place(words: list[str], is_own: Callable[[str, str], bool] = lambda *_: F
         place += step
     command, rest = words[place : place + 1], words[place + 1 :]
     kept = list[str]()
-    if command != ["with-lock"]:
+    if command not in (["with-lock"], ["submit"]):
         while rest and rest[0] != "--":
             word = rest.pop(0)
             if word == "--root" and rest:
@@ -115,6 +153,7 @@ _DIRECTORY = click.Path(path_type=Path, readable=False)
 
 @click.group(
     cls=_Group,
+    commands=_Commands.fromkeys(_COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Exit status:
@@ -146,11 +185,3 @@ def main(context: click.Context, /, **options: object) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character missing in the locale's charset is no failure
     context.obj = chosen(context).as_left({name for name, value in options.items() if value is not None})
-
-
-for command in (
-    status, list_jobs, show, top, why, history, logs, next_times, run_job, rerun, emit, stop, pause, resume, skip_next,
-    forget, hold, drain, release, with_lock, locks, notify, metrics, export, import_jobs, reload, check, cat, audit,
-    doctor, crontab, edit, add, remove, files,
-):  # fmt: skip
-    main.add_command(command)

@@ -136,6 +136,11 @@ def is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.plain and _WORDS.get(node.text, "") is None
 
 
+def is_value(text: str) -> bool:
+    """True if a text has nothing that no value may have: a NUL, half of a pair of surrogates."""
+    return _NOT_VALUE.search(text) is None
+
+
 def described(node: Node) -> str:
     """Describe what was found, for a message: ``nothing``, ``5``, ``'no'``, ``a list``."""
     match node:

@@ -14,6 +14,7 @@ from typing import Any
 from jobqueued.commands import Command, Say
 from jobqueued.metrics.families import OTHERS, Sample
 from jobqueued.model import SECOND, RunState
+from jobqueued.submission import is_numbered, pool_of
 
 MOST_JOBS = 1000
 DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
@@ -24,6 +25,7 @@ SHORT_TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 _REASONS = frozenset({
     "missed", "queue_full", "job_removed", "clock", "paused", "past", "stopped", "replaced", "overlap", "invalid",
     "dependency", "dependency_timeout", "superseded", "start_deadline", "max_runs", "skip_next", "fuse", "edited",
+    "after", "withdrawn",
 })  # fmt: skip
 """The first words of the reasons for a skip (docs/records.md)."""
 
@@ -87,7 +89,9 @@ class Counts:
                 count(each.fields)
 
     def label(self, job: str) -> str:
-        """The label of a job: its id as long as there are not too many."""
+        """The label of a job: its id as long as there are not too many; submissions of a user are one: ``alice/``."""
+        if is_numbered(job):
+            job = pool_of(job)
         if job in self._labels:
             return job
         if len(self._labels) >= self._most:

@@ -89,7 +89,7 @@ class Notices:
         for subject in happening.closes:
             yield from self._close(subject, happening, wall)
         wishes = self._wishes(happening)
-        if not happening.subject:
+        if not happening.subject or self._is_once(happening):
             yield from (self._put(target, happening, happening.event, None, wall) for target in wishes)
             return
         known = self.incidents.get(happening.subject)
@@ -100,6 +100,11 @@ class Notices:
         yield SaveIncident(incident.subject, incident)
         for target, event in told.items():
             yield self._put(target, happening, event, incident, wall)
+
+    def _is_once(self, happening: Happening) -> bool:
+        """Tell whether it is the end of a submission: no later run will succeed, so nothing lasts."""
+        job = self._job(happening.job) if happening.job is not None else None
+        return job is not None and job.submission is not None and happening.event not in ("late", "overdue")
 
     def reconcile(
         self, refused: Collection[str], invalid: Callable[[str], bool | None], lasts: Callable[[str, str], bool],
@@ -133,6 +138,7 @@ class Notices:
         if self.outbox.is_idle and self.pings.is_idle:
             return []
         named = {target for rule in self._rules for target in rule.notify.targets()}
+        named |= self.outbox.of_submissions()
         checks = set[Target]()
         for job in jobs():
             named.update(job.notify.targets())

@@ -17,6 +17,7 @@ from jobqueued.model import DAY, MINUTE, SECOND
 from jobqueued.notices.troubles import Numbers, Troubles, Verdict, grown
 from jobqueued.notify import Policy, Target
 from jobqueued.saved import Notice
+from jobqueued.submission import is_numbered
 from jobqueued.text import counted
 
 SENDING = 2
@@ -86,6 +87,11 @@ class Outbox:
     def is_idle(self) -> bool:
         """True if nothing waits, and nobody is in trouble."""
         return not (self._waiting or self._troubles)
+
+    def of_submissions(self) -> set[Target]:
+        """The targets for which something waits about submissions, which are in no file."""
+        waiting = self._waiting.items()
+        return {target for target, of in waiting if any(is_numbered(it.about["job"] or "") for it in of.values())}
 
     def retain(self, targets: Collection[Target]) -> list[Command]:
         """Let go what waits for others than these, but for what is on its way, and forget their troubles."""

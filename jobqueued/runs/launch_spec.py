@@ -38,6 +38,7 @@ def order(
         "JOBQUEUE_DUE": launch.record["due"],
         "JOBQUEUE_INVOCATION_ID": os.urandom(16).hex(),
     }
+    told = {**_told(run, logs), **_of_array(job, run)}
     return {
         "v": wire.VERSION,
         "attempt": run.attempt,
@@ -51,7 +52,7 @@ def order(
         "asks_pam": job.asks_pam,
         "working_directory": job.working_directory,
         "stdin": job.stdin,
-        "environment": {**dict(job.environment), **environment(run.placed), **identity, **_told(run, logs)},
+        "environment": {**dict(job.environment), **environment(run.placed), **identity, **told},
         "environment_file": job.environment_file,
         "login_environment": job.login_environment,
         "traceparent": _traceparent(launch.record, run.attempt),
@@ -83,6 +84,12 @@ def _owner(job: Job) -> JobOwner | None:
     if job.owner is None:
         return None
     return {"uid": job.owner.uid, "name": job.owner.name, "any_groups": job.any_groups}
+
+
+def _of_array(job: Job, run: Run) -> dict[str, str]:
+    """The variable that tells a run of an array which one it is."""
+    array = job.submission.array if job.submission else None
+    return {} if array is None else {"JOBQUEUE_ARRAY_INDEX": str(array.index_of(run.id.number))}
 
 
 def _hook(job: Job, hook: TelemetryHook, command: CommandLine) -> Hook:

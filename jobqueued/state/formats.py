@@ -16,7 +16,7 @@ from pathlib import Path
 from jobqueued.model import LIVE, PENDING, RunState
 from jobqueued.state.faults import StoreError
 
-VERSION = 6
+VERSION = 7
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -57,6 +57,12 @@ CREATE TABLE due_change (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, until INTEGER NOT NULL, since INTEGER NOT NULL,
     digest TEXT NOT NULL, timezone TEXT NOT NULL, text BLOB
 );
+""",
+    6: """
+CREATE TABLE submission (job TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE asked (share TEXT NOT NULL, key TEXT NOT NULL, job TEXT NOT NULL, PRIMARY KEY (share, key)) WITHOUT ROWID;
+CREATE INDEX asked_job ON asked (job);
+CREATE TABLE number (share TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 """,
 }
 """What each format needs to become the next."""

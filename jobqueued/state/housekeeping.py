@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.child import atomic_file
 from jobqueued.core.recollection import Damaged, is_ahead
+from jobqueued.events import HistoryGone
 from jobqueued.host.log import Log
-from jobqueued.model import MINUTE, SECOND, Now, Record, RunId
+from jobqueued.model import MINUTE, SECOND, UNBOUNDED, Now, Record, RunId
 from jobqueued.settings import Retention
 from jobqueued.source import Source
 from jobqueued.state import record_files
@@ -24,8 +26,13 @@ from jobqueued.state.commits import Commits
 from jobqueued.state.faults import CommitFailed, StoreError
 from jobqueued.state.record_files import Files
 from jobqueued.state.store import Store
+from jobqueued.submission import is_numbered, pool_of
+from jobqueued.users import share_of
 
 RUNS_A_TURN = 50
+ROWS_A_TURN = 1000
+OF_SUBMISSIONS = 100
+"""So many times the runs of a job are kept of all submissions of a user that are over."""
 AGAIN = 10 * SECOND
 """The pause before a record that could not be written is tried again."""
 
@@ -44,13 +51,18 @@ _ENDS = """
 SELECT number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
 WHERE job = ? AND number < ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?
 """
+_OF_POOL = """
+SELECT job, number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
+WHERE (job, number) > (?, ?) AND job < ? AND record IS NOT NULL ORDER BY job, number LIMIT ?
+"""
 
 
 class Tally:
-    """The history that a job keeps, counted from its newest run on, which always stays; skips are counted apart."""
+    """The history that a job keeps, counted from its newest run on; skips are counted apart."""
 
-    def __init__(self, retention: Retention, wall: int) -> None:
-        self._retention, self._oldest = retention, wall - retention.age
+    def __init__(self, retention: Retention, wall: int, *, keeps_one: bool = True) -> None:
+        """`keeps_one`: the newest run stays, however old it is."""
+        self._retention, self._oldest, self._least = retention, wall - retention.age, int(keeps_one)
         self._runs = self._skips = self._bytes = 0
 
     def exceeds(self, modified: int, size: int, *, is_skip: bool) -> bool:
@@ -58,7 +70,7 @@ class Tally:
         self._runs, self._skips, self._bytes = self._runs + (not is_skip), self._skips + is_skip, self._bytes + size
         count = self._skips if is_skip else self._runs
         beyond = count > self._retention.runs or self._bytes > self._retention.bytes or modified < self._oldest
-        return beyond and self._runs + self._skips > 1
+        return beyond and self._runs + self._skips > self._least
 
 
 class Housekeeping(Source):
@@ -70,9 +82,15 @@ class Housekeeping(Source):
     def __init__(
         self, store: Store, logs: Path, retention: Retention, live: Callable[[], Container[RunId]], commits: Commits,
         log: Log, filed: Callable[[RunId], None], max_use: int | None = None,
-        keep_free: int | None = None,
+        keep_free: int | None = None, is_nowhere: Callable[[str], bool] = lambda _: False,
+        of_a_user: int | None = None,
     ) -> None:  # fmt: skip
-        """`max_use`: the bytes that records and output of all jobs may have together; None: any number."""
+        """`max_use`: the bytes that records and output of all jobs may have together, `of_a_user` those of a user;
+        None: any number.  `is_nowhere` tells of a job if it is certain that there is none.
+        """
+        self._is_nowhere, self._of_a_user = is_nowhere, of_a_user
+        self._gone: list[str] = []
+        """Jobs of which nothing is left since the last turn."""
         self._keep_free, self._log_directory = keep_free, atomic_file.kept(str(logs))
         self._store, self._logs, self._retention, self._live = store, logs, retention, live
         self._commits, self._log, self._filed, self._max_use = commits, log, filed, max_use
@@ -94,14 +112,22 @@ class Housekeeping(Source):
 
     def begin(self, now: Now) -> None:
         """At start: look at every job, as nobody did meanwhile."""
+        with_rows = set[str]()
         with contextlib.suppress(StoreError):
             self._uncompared = set(self._store.jobs())
-        self._jobs = self._uncompared | set(record_files.jobs(self._logs))
+            with_rows = {job for (job,) in self._store.query("SELECT DISTINCT job FROM run")}
+        found = self._uncompared | with_rows | set(record_files.jobs(self._logs))
+        self._jobs = {self._pool(job) if job in with_rows else job for job in found}
+        self._uncompared |= self._jobs - found
         self._at = now.mono if self._jobs else None
+
+    def _pool(self, job: str) -> str:
+        """The name by which a job is looked at: submissions of a user that are over, together, as ``alice/``."""
+        return pool_of(job) if is_numbered(job) and self._is_nowhere(job) else job
 
     def note(self, job: str, now: Now) -> None:
         """A run of this job has ended."""
-        self._jobs.add(job)
+        self._jobs.add(self._pool(job))
         self._at = now.mono + MINUTE if self._at is None else self._at
 
     def miss(self, run: RunId, error: OSError, now: Now) -> None:
@@ -128,18 +154,22 @@ class Housekeeping(Source):
         """The time to look; None: there is nothing to do."""
         return self._at
 
-    def turn(self, now: Now) -> tuple[()]:
+    def turn(self, now: Now) -> Iterable[HistoryGone]:
         """Look at some runs of one job; after the last job at the log."""
+        self._look(now)
+        gone, self._gone = self._gone, []
+        return map(HistoryGone, gone)
+
+    def _look(self, now: Now) -> None:
         try:
             for _ in self._going_on:
-                return ()
+                return
             if not self._commits.degraded and (job := self._next_job() or self._largest()) is not None:
-                self._going_on = self._look_at(job, now)
-                return ()
+                self._going_on = self._look_at_pool(job, now) if job.endswith("/") else self._look_at(job, now)
+                return
         except CommitFailed as error:
             self._commits.degrade(error)
         self._finish(now)
-        return ()
 
     def _next_job(self) -> str | None:
         """The next job to look at; where one record could not be written just now, no other is tried."""
@@ -155,14 +185,29 @@ class Housekeeping(Source):
 
         A job that keeps more than it may has nothing more to let go.
         """
-        excess = 0 if self._max_use is None else self.kept - self._max_use
-        rest = sorted((size, job) for job, size in self._kept.items() if size <= self._bounds.get(job, size))
+        sizes = [(size, job) for job, size in self._kept.items() if size <= self._bounds.get(job, size)]
+        excess, rest = 0 if self._max_use is None else self.kept - self._max_use, sorted(sizes)
+        if excess <= 0 or not rest:
+            excess, rest = self._of_greedy(sizes)
         if excess <= 0 or not rest:
             self._bounds.clear()
             return None
         (size, job), (next_size, _) = rest[-1], rest[-2] if len(rest) > 1 else (0, "")
         self._bounds[job] = max(size - excess, next_size if next_size < size else 0)
         return job
+
+    def _of_greedy(self, sizes: list[tuple[int, str]]) -> tuple[int, list[tuple[int, str]]]:
+        """By how many bytes a user keeps more than a user may, and what that is in jobs with something to let go."""
+        kept = Counter[str]()
+        for job, size in self._kept.items():
+            kept[share_of(job)] += size
+        del kept[""]
+        most = UNBOUNDED if self._of_a_user is None else self._of_a_user
+        for share, size in kept.items():
+            rest = sorted((size, job) for size, job in sizes if share_of(job) == share)
+            if size > most and rest:
+                return size - most, rest
+        return 0, []
 
     def _finish(self, now: Now) -> None:
         """Rest until there is something to do, or to try again."""
@@ -189,8 +234,8 @@ class Housekeeping(Source):
         self._remove_unfinished(job, found.unfinished)
         compares = job in self._uncompared
         self._uncompared.discard(job)
-        retention = replace(self._retention, bytes=min(self._retention.bytes, self._bounds.get(job, 1 << 62)))
-        tally, before, kept = Tally(retention, now.wall), 1 << 62, 0
+        is_nowhere = self._is_nowhere(job)
+        tally, before, kept = Tally(self._retention_of(job), now.wall, keeps_one=not is_nowhere), 1 << 62, 0
         while True:
             try:
                 ends = self._ends(job, before)
@@ -200,19 +245,90 @@ class Housekeeping(Source):
             numbers = sorted({*ends, *found.runs[max(0, until - RUNS_A_TURN) : until]}, reverse=True)[:RUNS_A_TURN]
             if not numbers:
                 self._kept[job] = kept
+                if is_nowhere and not kept:
+                    self._see_off([job])
                 return
-            kept += self._care_for(job, {number: ends.get(number) for number in numbers}, tally, compares=compares)
-            before = numbers[-1]
+            cared = {number: ends.get(number) for number in numbers}
+            bytes_kept, gone = self._care_for(job, cared, tally, compares=compares)
+            self._let_go(gone)
+            kept, before = kept + bytes_kept, numbers[-1]
             yield
+
+    def _retention_of(self, job: str) -> Retention:
+        """The history that a job may keep now; that of submissions, or of an array that is not over, is many jobs'."""
+        runs = self._retention.runs * (OF_SUBMISSIONS if job.endswith("/") or is_numbered(job) else 1)
+        most = self._retention.bytes
+        if job.endswith("/") and share_of(job) and self._of_a_user is not None:
+            most = self._of_a_user
+        return replace(self._retention, runs=runs, bytes=min(most, self._bounds.get(job, 1 << 62)))
+
+    def _look_at_pool(self, pool: str, now: Now) -> Iterator[None]:
+        """Look at the submissions of a user that are over, the newest first."""
+        compares = pool in self._uncompared
+        self._uncompared.discard(pool)
+        found = list[tuple[int, RunId, End]]()
+        for some in self._rows_of_pool(pool):
+            found += some
+            yield
+        found.sort(reverse=True)
+        tally, kept = Tally(self._retention_of(pool), now.wall, keeps_one=False), 0
+        for place in range(0, len(found), RUNS_A_TURN):
+            gone = list[RunId]()
+            for _, run, end in found[place : place + RUNS_A_TURN]:
+                bytes_kept, let_go = self._care_for(run.job, {run.number: end}, tally, compares=compares)
+                kept, gone = kept + bytes_kept, gone + let_go
+            self._let_go(gone)
+            self._see_off(dict.fromkeys(run.job for run in gone))
+            yield
+        self._kept[pool] = kept
+        if not kept:
+            del self._kept[pool]
+
+    def _rows_of_pool(self, pool: str) -> Iterator[list[tuple[int, RunId, End]]]:
+        """Yield the rows of history of a pool, some at a time."""
+        place = (pool, 0)
+        while True:
+            try:
+                rows = self._store.query(_OF_POOL, (*place, f"{pool[:-1]}0", ROWS_A_TURN))
+            except StoreError:
+                return
+            yield [
+                (queued, RunId(job, number), End(queued, bool(mine), bool(is_skip)))
+                for job, number, queued, mine, is_skip in rows
+                if self._pool(job) == pool
+            ]
+            if len(rows) < ROWS_A_TURN:
+                return
+            place = rows[-1][:2]
+
+    def _let_go(self, gone: list[RunId]) -> None:
+        """Drop the rows of runs whose files are removed."""
+        if gone:
+            self._store.forget(gone)
+            for run in gone:
+                self._filed(run)
+
+    def _see_off(self, jobs: Iterable[str]) -> None:
+        """Let the directories of jobs go that are nowhere any more, and what else is kept of them."""
+        over = [job for job in jobs if self._is_nowhere(job) and record_files.remove_directory(self._logs, job)]
+        if over:
+            self._store.forget_keys(over)
+            self._gone += over
+        for job in over:
+            self._kept.pop(job, None)
 
     def _ends(self, job: str, before: int) -> dict[int, End]:
         """Some rows of history of a job, the newest before a number; StoreError."""
         rows = self._store.query(_ENDS, (job, before, RUNS_A_TURN))
         return {number: End(queued, bool(mine), bool(is_skip)) for number, queued, mine, is_skip in rows}
 
-    def _care_for(self, job: str, ends: dict[int, End | None], tally: Tally, *, compares: bool) -> int:
-        """Let go of these runs, or see that their records are there; the bytes of those that stay."""
-        live, gone, kept = self._live(), [], 0
+    def _care_for(
+        self, job: str, ends: Mapping[int, End | None], tally: Tally, *, compares: bool
+    ) -> tuple[int, list[RunId]]:
+        """Remove files of these runs, or see that their records are there; the bytes of those that stay, and the runs
+        whose rows are to go.
+        """
+        live, gone, kept = self._live(), list[RunId](), 0
         for run, end in ((RunId(job, number), end) for number, end in ends.items()):
             with contextlib.suppress(OSError):  # what can't be looked at, or removed, stays
                 files = record_files.files(self._logs, run)
@@ -223,15 +339,11 @@ class Housekeeping(Source):
                     continue
                 if exceeds:
                     record_files.remove(self._logs, run)
-                    gone.append(run.number)
+                    gone.append(run)
                     kept -= files.bytes
                 elif end is not None and (not files.record or (compares and end.by_scheduler)):
                     self._mend(run, files)
-        if gone:
-            self._store.forget(job, gone)
-            for number in gone:
-                self._filed(RunId(job, number))
-        return kept
+        return kept, gone
 
     def _mend(self, run: RunId, files: Files) -> None:
         """Write the record file that is missing, or older than its row: the scheduler writes after the commit."""

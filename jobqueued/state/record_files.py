@@ -141,6 +141,17 @@ def jobs(logs: Path) -> list[str]:
     return []
 
 
+def remove_directory(logs: Path, job: str) -> bool:
+    """Remove the directory of a job in which no run has left anything; False: there is something in it."""
+    try:
+        os.rmdir(logs / file_name(job))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 class Listing(NamedTuple):
     """The numbers of a job's runs that left a file, oldest first, and of those whose record was being written."""
 

@@ -17,10 +17,12 @@ from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
+from jobqueued.commands import SaveSubmission
 from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify
 from jobqueued.queue.placement import Placed
 from jobqueued.saved import DueChange, Expected, Hold, Incident, JobStats, Notice, Outcome, SavedJob
+from jobqueued.submission import is_numbered
 from jobqueued.users import Owner
 
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -214,6 +216,31 @@ def due_change_in(row: tuple[Any, ...]) -> DueChange:
     change = DueChange(*row)
     _look_at(change)
     return change
+
+
+def of_submissions(new: list[SaveSubmission], over: list[str]) -> list[tuple[str, list[tuple[object, ...]]]]:
+    """The statements that keep new submissions, and forget those that are over, with where their jobs stood."""
+    if not (new or over):
+        return []
+    shares = [(it, *it.job.partition("/")[::2]) for it in new]
+    gone: list[tuple[object, ...]] = [(job,) for job in over]
+    return [
+        ("INSERT OR REPLACE INTO submission VALUES (?, ?)", [(it.job, it.text) for it in new]),
+        ("INSERT OR REPLACE INTO asked VALUES (?, ?, ?)", [(s, it.key, it.job) for it, s, _ in shares if it.key]),
+        (
+            "INSERT INTO number VALUES (?, ?) ON CONFLICT (share) DO UPDATE SET last = max(last, excluded.last)",
+            [(share, int(number)) for it, share, number in shares if is_numbered(it.job)],
+        ),
+        ("DELETE FROM submission WHERE job = ?", gone),
+        ("DELETE FROM job WHERE job = ?", gone),
+    ]
+
+
+def read_submissions(db: sqlite3.Connection) -> tuple[list[SaveSubmission], dict[str, int]]:
+    """The submissions that are not over, and the last number that each user's had; sqlite3.Error or NONSENSE."""
+    keys = dict(db.execute("SELECT job, key FROM asked WHERE job IN (SELECT job FROM submission)"))
+    found = [SaveSubmission(job, text, keys.get(job, "")) for job, text in db.execute("SELECT * FROM submission")]
+    return found, dict(db.execute("SELECT share, last FROM number"))
 
 
 class Kept(NamedTuple):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jobqueued.commands import SaveSubmission
 from jobqueued.model import Record, Run, RunId
 from jobqueued.saved import DueChange, Hold, Incident, Notice, SavedJob
 from jobqueued.state import opening, rows
@@ -158,22 +159,48 @@ class Store:
             found = self._db.execute(rows.DUE_CHANGES, (after, limit)).fetchall()
             return [(number, rows.due_change_in(row)) for number, *row in found]
 
+    def states(self, job: str) -> list[str]:
+        """The states in which runs of a job have ended, each once; StoreError."""
+        query = f"SELECT DISTINCT state FROM run WHERE job = ? AND {ENDED}"
+        with self._reading():
+            return [state for (state,) in self._db.execute(query, (job,))]
+
+    def tally(self, job: str) -> dict[int, tuple[str, int]]:
+        """The states in which runs of a job have ended, and how many occurrences each covers, by number; StoreError."""
+        query = f"SELECT number, state, count FROM run WHERE job = ? AND {ENDED}"
+        with self._reading():
+            return {number: (state, count) for number, state, count in self._db.execute(query, (job,))}
+
+    def submissions(self) -> tuple[list[SaveSubmission], dict[str, int]]:
+        """The submissions that are not over, and the last number that each user's had; StoreError."""
+        with self._reading():
+            return rows.read_submissions(self._db)
+
+    def submission_of(self, share: str, key: str) -> str | None:
+        """The submission, over or not, that a user has asked for by a key, as long as there is history of it."""
+        with self._reading():
+            found = self._db.execute("SELECT job FROM asked WHERE share = ? AND key = ?", (share, key)).fetchone()
+        return None if found is None else str(found[0])
+
     def commit(
         self, runs: Mapping[RunId, tuple[Run, Record | None]], jobs: Mapping[str, SavedJob],
         files: Mapping[str, bytes | None] | None = None, meta: Mapping[str, str | None] | None = None,
         forgotten: Iterable[RunId] = (), incidents: Mapping[str, Incident | None] | None = None,
-        notices: Mapping[int, Notice | None] | None = None, due_changes: Iterable[DueChange] = (),
+        notices: Mapping[int, Notice | None] | None = None, submissions: Iterable[SaveSubmission] = (),
+        over: Iterable[str] = (), due_changes: Iterable[DueChange] = (),
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
 
         A file of None is gone, and so are an incident, a notice and a value of `meta`: "boot", before which all that
-        was live is recovered, "hold", or "untaken": records may be without their rows.
+        was live is recovered, "hold", or "untaken": records may be without their rows.  Of submissions that are `over`
+        only their keys stay, for as long as their history does.
         """
         due = list(due_changes)
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
             ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
             (rows.PUT_JOB, [rows.job_row(memory) for memory in jobs.values()]),
+            *rows.of_submissions(list(submissions), list(over)),
             *_changed("file", "name", files),
             *_changed("meta", "name", meta),
             *_changed("incident", "subject", incidents, rows.incident_text),
@@ -252,10 +279,14 @@ class Store:
             found = self._db.execute(query, values).fetchall()
         return {row[1]: record for row in found if (record := rows.record_in(*row)) is not None}
 
-    def forget(self, job: str, numbers: Iterable[int]) -> None:
+    def forget(self, runs: Iterable[RunId]) -> None:
         """Drop records that retention has removed, never a run without its end: CommitFailed."""
-        query = "DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL"
-        self._write([(query, [(job, number) for number in numbers])])
+        self._write([("DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL", list(runs))])
+
+    def forget_keys(self, jobs: Iterable[str]) -> None:
+        """Drop the keys by which jobs were submitted that have no run any more, nor one to come: CommitFailed."""
+        unless = "NOT EXISTS (SELECT 1 FROM run WHERE job = asked.job) AND job NOT IN (SELECT job FROM submission)"
+        self._write([(f"DELETE FROM asked WHERE job = ? AND {unless}", [(job,) for job in jobs])])
 
     def query(self, query: str, values: Iterable[object] = ()) -> list[Any]:
         """The rows that a query finds; StoreError."""

@@ -150,7 +150,8 @@ class Takeover:
     def _in_question(self, saved: SavedJob, used: list[int]) -> list[int]:
         """The numbers of which the files may know more than the rows, in order."""
         newest, unsettled = saved.last_number, self._unsettled.get(saved.job, set())
-        settled = range(newest + 1) if self._saved_at else _numbers(self._store, saved.job)
+        is_known = self._saved_at and saved.job in self._memories  # of submissions that are over only rows tell
+        settled = range(newest + 1) if is_known else _numbers(self._store, saved.job)
         live = (number for number in self._found.get(saved.job, ()) if number > newest)
         return sorted({*live, *(number for number in used if number in unsettled or number not in settled)})
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from jobqueued.commands import (
     Command,
+    ForgetJob,
     ForgetNotice,
     ForgetRun,
     SaveBoot,
@@ -14,8 +15,9 @@ from jobqueued.commands import (
     SaveJob,
     SaveNotice,
     SaveRun,
+    SaveSubmission,
 )
-from jobqueued.model import Record, Run, RunId
+from jobqueued.model import Record, Run, RunId, RunState
 from jobqueued.saved import DueChange, Incident, Notice, SavedJob
 from jobqueued.state.faults import CommitFailed, Fault
 from jobqueued.state.rows import hold_text
@@ -42,6 +44,10 @@ def join_due_change(waiting: dict[tuple[str, str], DueChange], change: DueChange
         waiting[key] = change._replace(until=before.until)
 
 
+def _counted(record: Record) -> tuple[str, int]:
+    return record["state"], record.get("count", 1)
+
+
 class WriteBatch:
     """Collects the `Save…` commands and the accepted files of one turn, or of many while the disk is full.
 
@@ -62,10 +68,15 @@ class WriteBatch:
         self._incidents: dict[str, Incident | None] = {}
         self._notices: dict[int, Notice | None] = {}
         self._due_changes: dict[tuple[str, str], DueChange] = {}
+        self.submissions: dict[str, SaveSubmission] = {}
+        """Those of which no commit knows that they have come."""
+        self._over: set[str] = set()
+        """The jobs that were submissions, and are over."""
 
     def __bool__(self) -> bool:
         told = self._incidents or self._notices or self._due_changes
-        return bool(self.runs or self._forgotten or self._jobs or self._files or self._meta or told)
+        submitted = self.submissions or self._over
+        return bool(self.runs or self._forgotten or self._jobs or self._files or self._meta or told or submitted)
 
     def take(self, command: Command) -> None:
         """Keep what a command says, if it is one of those."""
@@ -77,6 +88,12 @@ class WriteBatch:
                 self._forgotten.add(forgotten)
             case SaveJob(memory):
                 self._jobs[memory.job] = memory
+            case SaveSubmission(job):
+                self.submissions[job] = command
+                self._over.discard(job)
+            case ForgetJob(job):
+                self._jobs.pop(job, None)
+                self._over.add(job)
             case SaveBoot(boot):
                 self._meta["boot"] = boot
             case SaveHold(hold):
@@ -125,6 +142,28 @@ class WriteBatch:
         found = self._store.history(job, limit) | ended
         return [found[number] for number in sorted(found, reverse=True)][:limit]
 
+    def states(self, job: str) -> list[str]:
+        """The states in which runs of a job have ended, durable or not, each once; StoreError."""
+        ended = [record["state"] for run, record in self.ended.items() if run.job == job]
+        return list(dict.fromkeys([*ended, *self._store.states(job)]))
+
+    def tally(self, job: str) -> tuple[int, int, int]:
+        """The runs and skips of a job that have ended, durable or not, how many of them succeeded, and the number of
+        the first that did not, or of the last; StoreError.
+        """
+        found = self._store.tally(job) | {run.number: record for run, record in self.ended.items() if run.job == job}
+        counts = {number: it if isinstance(it, tuple) else _counted(it) for number, it in found.items()}
+        failed = [number for number, (state, _) in counts.items() if state != RunState.SUCCEEDED]
+        succeeded = sum(count for state, count in counts.values() if state == RunState.SUCCEEDED)
+        return sum(count for _, count in counts.values()), succeeded, min(failed, default=max(counts, default=0))
+
+    def submission_of(self, share: str, key: str) -> str | None:
+        """The submission, over or not, that a user has asked for by a key, durable or not; StoreError."""
+        for it in self.submissions.values():
+            if it.key == key and it.job.partition("/")[0] == share:
+                return it.job
+        return self._store.submission_of(share, key)
+
     def begin_anew(self, everything: Iterable[Command], texts: Mapping[str, bytes]) -> None:
         """Have all of it in the next commit, which is the first of a new state.db; the records know of its history."""
         for command in everything:
@@ -142,20 +181,18 @@ class WriteBatch:
         if proven and not self:
             return ""
         told = ""
-        notices = self._incidents, self._notices
+        rest = self._incidents, self._notices, self.submissions.values(), self._over
         try:
-            self._store.commit(
-                self.runs, self._jobs, self._files, self._meta, self._forgotten, *notices, self.due_changes
-            )
+            self._store.commit(self.runs, self._jobs, self._files, self._meta, self._forgotten, *rest, self.due_changes)
             self._files, self._due_changes, self.trouble = {}, {}, ""
         except CommitFailed as error:
             if not (self._files or self._due_changes) or error.fault is not Fault.FULL:
                 raise
-            self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *notices)
+            self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *rest)
             was_told = self.trouble
             names = self._files or [name or kind for kind, name in self._due_changes]
             self.trouble = f"no room for the last good text of {', '.join(names)}: {error}"
             told = "" if was_told else self.trouble
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
-        self._incidents, self._notices = {}, {}
+        self._incidents, self._notices, self.submissions, self._over = {}, {}, {}, set()
         return told

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobqueued.commands import SaveSubmission
 from jobqueued.core.recollection import run_of
 from jobqueued.host.log import Log
 from jobqueued.model import DAY, HOUR, MINUTE, Now, RunId
@@ -52,7 +55,23 @@ class House:
         path.write_bytes(b"x" * size)
         os.utime(path, ns=(NOW - age, NOW - age))
 
-    def sweep(self, retention: Retention = KEEP, turns: int = 1000, **limits: int | None) -> Housekeeping:
+    def submitted(self, *numbers: int, user: str = "alice", size: int = 0) -> None:
+        """Submissions of a user that are over, the first the oldest, each with a file."""
+        rows = {}
+        for number in numbers:
+            record = {**a_record(1), "job": f"{user}/{number}", "run": f"{user}/{number}@1"}
+            run = replace(run_of(record), queued=NOW - (1000 - number) * MINUTE)
+            rows[run.id] = run, record
+            self.keep(1, age=(1000 - number) * MINUTE, size=size, job=run.id.job)
+        saves = [SaveSubmission(job, "{}", job.replace("/", "")) for job, _ in rows]
+        self.store.commit(rows, {}, submissions=saves, over=[job for job, _ in rows])
+
+    @property
+    def left(self) -> list[str]:
+        """The jobs that have a directory."""
+        return record_files.jobs(self.logs)
+
+    def sweep(self, retention: Retention = KEEP, turns: int = 1000, **limits: Any) -> Housekeeping:
         """All that there is to do after a start."""
         housekeeping = Housekeeping(
             self.store, self.logs, retention, lambda: self.live, self.commits, self.log, self.filed.append, **limits
@@ -88,6 +107,62 @@ def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path)
     yield house
     house.store.close()
+
+
+class TestWhatIsOver:
+    """Submissions that are over, and other jobs that are nowhere any more."""
+
+    def test_submissions_of_a_user_are_one_history(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The newest so many of each user stay; of others nothing is left, neither directory nor row nor key."""
+        monkeypatch.setattr("jobqueued.state.housekeeping.OF_SUBMISSIONS", 2)
+        house.submitted(*range(1, 121))
+        house.submitted(7, user="bob")
+        gone = list[str]()
+        housekeeping = Housekeeping(
+            house.store, house.logs, Retention(runs=3), lambda: house.live, house.commits, house.log,
+            house.filed.append, is_nowhere=lambda _: True,
+        )  # fmt: skip
+        housekeeping.begin(Now(NOW, 0))
+        while housekeeping.deadline == 0:
+            gone += [event.job for event in housekeeping.turn(Now(NOW, 0))]
+        assert [*(f"alice/{number}" for number in range(115, 121)), "bob/7"] == house.left
+        assert [f"alice/{number}" for number in range(114, 0, -1)] == gone
+        assert [None, "alice/120"] == [house.store.submission_of("alice", f"alice{number}") for number in (114, 120)]
+        assert 7 == len(house.store.query("SELECT job FROM run"))
+
+    def test_by_age_and_bytes(self, house: House) -> None:
+        """They go by age, the last one too, and by the bytes that a user may have."""
+        house.submitted(*range(1, 11), size=100)
+        house.submitted(1, 2, user="bob", size=1000)
+        house.sweep(is_nowhere=lambda _: True, of_a_user=300)
+        assert ["alice/10", "alice/8", "alice/9"] == house.left
+        house.sweep(Retention(age=HOUR), is_nowhere=lambda _: True)
+        assert [] == house.left
+
+    def test_jobs_of_a_user_share_the_bytes(self, house: House) -> None:
+        """What a user's jobs in files keep counts, too: the largest gives way; the host's are not asked."""
+        for number in (1, 2, 3, 4):
+            house.keep(number, size=100, job="alice/x")
+            house.keep(number, size=900, job="host/x")
+        house.keep(1, size=100, job="alice/y")
+        house.sweep(of_a_user=300)
+        kept = {job: record_files.numbers(house.logs, job) for job in house.left}
+        assert {"alice/x": [3, 4], "alice/y": [1], "host/x": [1, 2, 3, 4]} == kept
+
+    def test_an_array_that_goes_on_keeps_its_runs(self, house: House) -> None:
+        """While it is not over it is no pool, and keeps as many as one."""
+        for number in range(1, 8):
+            house.keep(number, job="alice/1")
+        house.sweep(Retention(runs=3))
+        assert list(range(1, 8)) == record_files.numbers(house.logs, "alice/1")
+
+    def test_a_job_that_was_removed_long_ago(self, house: House) -> None:
+        """When its last run has expired nothing is left of it; one that is in a file keeps its newest."""
+        house.keep(1, age=3 * DAY)
+        house.keep(1, age=3 * DAY, job="there")
+        gone = house.sweep(Retention(age=DAY), is_nowhere="job".__eq__)
+        assert ["there"] == house.left
+        assert gone.troubles == []
 
 
 class TestRetention:

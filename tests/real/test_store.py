@@ -194,7 +194,7 @@ class TestHistory:
         """Forgotten records are gone, those beside them and other jobs' stay."""
         save_ended(store, 1, 2, 3)
         save_ended(store, 2, job="other")
-        store.forget("job", [1, 2, 77])
+        store.forget(RunId("job", number) for number in (1, 2, 77))
         assert [3] == list(store.history("job", 100))
         assert store.record(RunId("job", 2)) is None
         assert a_record(2, "other") == store.record(RunId("other", 2))
@@ -204,7 +204,7 @@ class TestHistory:
         live = a_run(1, state=RunState.RUNNING, pid=4711)
         save(store, (live, None))
         save_ended(store, 2)
-        store.forget("job", [1, 2])
+        store.forget([RunId("job", 1), RunId("job", 2)])
         assert [live] == store.load()[1]
 
 

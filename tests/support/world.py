@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from jobqueued import events
 from jobqueued.commands import (
     Command,
+    ForgetJob,
     ForgetLockClient,
     ForgetRun,
     Launch,
@@ -21,20 +23,38 @@ from jobqueued.commands import (
     SaveHold,
     SaveJob,
     SaveRun,
+    SaveSubmission,
     Say,
     Stop,
     WriteRecord,
 )
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.submitted import share_in
 from jobqueued.core.trace import Line, Recorder
-from jobqueued.model import SECOND, Claim, Job, LockClientId, Now, Record, Run, RunId, to_instant, to_text
+from jobqueued.model import (
+    DAY,
+    SECOND,
+    UNBOUNDED,
+    Claim,
+    Job,
+    LockClientId,
+    Now,
+    Record,
+    Run,
+    RunId,
+    to_datetime,
+    to_instant,
+    to_text,
+)
 from jobqueued.queue.locks import SLOT
 from jobqueued.queue.placement import CPUS, Placed
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold, SavedJob
-from jobqueued.timing.schedule import Schedule
+from jobqueued.submission import FILE, Submission
+from jobqueued.timing.schedule import At, Schedule
+from jobqueued.users import Owner
 from tests.support.run_directories import RunDirectories
 
 MIDNIGHT = to_instant(datetime(2026, 3, 2, tzinfo=UTC))
@@ -77,6 +97,10 @@ class World:
         self.files: dict[str, tuple[Job, ...]] = {"jobs.yaml": jobs} if jobs else {}
         self.rows: dict[RunId, tuple[Run, Record | None]] = {}
         self.memories: dict[str, SavedJob] = {}
+        self.submissions: dict[str, SaveSubmission] = {}
+        self.texts: dict[str, Job] = {}
+        """The jobs of submissions by their texts."""
+        self.numbers: dict[str, int] = {}
         self.record_files: dict[RunId, Record] = {}
         self.full: set[str] = set()
         """Which of the disks "state", "logs" and "run" take no writes now."""
@@ -104,6 +128,9 @@ class World:
     def boot(self) -> None:
         """Start a scheduler on what the disk has; live attempts are found again before anything is admitted."""
         self.restore()
+        kept = [(replace(self.texts[it.text], id=it.job), it.text, it.key) for it in self.submissions.values()]
+        if kept or self.numbers:
+            self.happen(events.SubmissionsKept(tuple(kept), dict(self.numbers)), admit=False)
         for file, jobs in self.files.items():
             self.happen(events.JobsRead(file, jobs), admit=False)
         for verdict in list(
@@ -119,7 +146,7 @@ class World:
     def restore(self) -> None:
         """A new scheduler that has what the disk has, and has read no file yet."""
         if self.kept is not None:
-            self.rows, self.memories, self.boots, self.hold = self.kept
+            self.rows, self.memories, self.boots, self.hold, self.submissions = self.kept
             self.kept, self.fell_back = None, self.fell_back + 1
         self.held_back: list[RemoveMarks] = []
         self.scheduler = Scheduler(self.limits)
@@ -175,7 +202,7 @@ class World:
         if committed:
             self.kept = None
         elif self.kept is None:
-            self.kept = dict(self.rows), dict(self.memories), set(self.boots), self.hold
+            self.kept = dict(self.rows), dict(self.memories), set(self.boots), self.hold, dict(self.submissions)
         for command in commands:
             if isinstance(command, SaveRun):
                 self.rows[command.run.id] = command.run, command.record
@@ -187,6 +214,14 @@ class World:
                 self.boots.add(command.boot)
             elif isinstance(command, SaveHold):
                 self.hold = command.hold
+            elif isinstance(command, SaveSubmission):
+                self.submissions[command.job] = command
+                share, _, number = command.job.partition("/")
+                if number.isdigit():
+                    self.numbers[share] = max(self.numbers.get(share, 0), int(number))
+            elif isinstance(command, ForgetJob):
+                self.submissions.pop(command.job, None)
+                self.memories.pop(command.job, None)
         return committed
 
     def free(self) -> None:
@@ -359,6 +394,14 @@ class World:
         self.happen(events.RunAsked(ticket, job, "root", f"x{ticket:016x}"))
         return self.replies[ticket]
 
+    def submit(self, job: Job, key: str = "", ticket: int = 1, **turn: Any) -> Reply:
+        """Somebody submits a job; its id says who: "alice/", or "host/"."""
+        text = f"text {len(self.texts)}"
+        self.texts[text] = job
+        self.replies.pop(ticket, None)
+        self.happen(events.Submitted(ticket, job, text, share_in(job.id), key), **turn)
+        return self.replies.get(ticket, Reply(ticket, {}, "nothing"))
+
     def stop(self, run: str, ticket: int = 1) -> Reply:
         """Somebody asks for a run to stop."""
         self.happen(events.StopAsked(ticket, RunId.parse(run), "root"))
@@ -400,6 +443,17 @@ def _due(run: Run) -> str:
         return first
     last = to_text(run.last_due or run.due)[11:16]
     return f"{first} {run.reason}" if run.count == 1 else f"{first}…{last} {run.reason} ×{run.count}"
+
+
+def submission(id: str = "alice/", at: int | None = None, **fields: Any) -> Job:
+    """A submission that runs `true`: of `array` runs, after others, at an instant."""
+    array, after = fields.pop("array", None), tuple(fields.pop("after", ()))
+    owner = None if id.startswith("host/") else Owner(1000, share_in(id))
+    fields = {"concurrency": Submission(array).runs if array else 1, "max_waiting": UNBOUNDED, **fields}
+    return Job(
+        id=id, command="true", file=FILE, owner=owner, submission=Submission(array, after), at=at,
+        triggers=() if at is None else (At(to_datetime(at)),), catch_up_window=365 * DAY, **fields,
+    )  # fmt: skip
 
 
 def ended(run: RunId, state: str = "succeeded", **fields: Any) -> Record:

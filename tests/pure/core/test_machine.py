@@ -34,8 +34,9 @@ from jobqueued.notify import Late
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
+from jobqueued.submission import After, Array
 from tests.support.audited import AuditedWorld
-from tests.support.world import job
+from tests.support.world import job, submission
 
 NAMES = ["a", "b", "alice/c", "alice/d", "bob/e"]
 FILES = ["one.yaml", "two.yaml"]
@@ -160,6 +161,38 @@ class Machine(RuleBasedStateMachine):
         """A run by hand."""
         ticket = self.ticket()
         self._happen(events.RunAsked(ticket, name, "root", f"x{ticket:016x}"), die)
+
+    @rule(
+        user=st.sampled_from(["alice/", "bob/", "host/"]), last=st.sampled_from([None, 1, 3, 9]),
+        at_a_time=st.integers(1, 3), minutes=st.sampled_from([None, None, 7]), awaits=st.integers(0, 3),
+        result=st.sampled_from(["success", "any"]), key=st.sampled_from(["", "k"]),
+        die=st.sampled_from([None, None, -1, 0, 1, 2]),
+    )  # fmt: skip
+    def submit(
+        self, user: str, last: int | None, at_a_time: int, minutes: int | None, awaits: int, result: str, key: str,
+        die: int | None,
+    ) -> None:  # fmt: skip
+        """Somebody hands in a job, an array, for later, after others: taken with an id, or not at all."""
+        world = self.world
+        others = sorted(world.scheduler.submitted)
+        after = [After(others[awaits % len(others)], result)] if awaits and others else []
+        at = None if minutes is None else world.now.wall + minutes * MINUTE
+        array, before = None if last is None else Array(1, last), set(world.submissions)
+        concurrency = at_a_time if array else 1
+        it = submission(user, at, array=array, after=after, concurrency=concurrency)
+        ticket = self.ticket()
+        reply = world.submit(it, key, ticket, die_after=die)
+        assert len(set(world.submissions) - before) <= 1
+        assert reply.error or f"{reply.value['job']}/".startswith(user)
+        if die is not None:
+            world.boot()
+
+    @precondition(lambda self: self.world.submissions)
+    @rule(pick=st.integers(0, 9), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def withdraw(self, pick: int, die: int | None) -> None:
+        """Somebody takes a submission back."""
+        names = sorted(self.world.submissions)
+        self._happen(events.WithdrawAsked(self.ticket(), names[pick % len(names)], "root"), die)
 
     @rule(die=st.sampled_from([None, None, -1, 0, 1, 2]))
     def emit(self, die: int | None) -> None:

@@ -1,0 +1,264 @@
+"""Calls about submissions: whom jobqueued.yaml allows hands in what runs as that user; root's are the host's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jobqueued.child.trust import name_of
+from jobqueued.control.access import Rank
+from jobqueued.control.peers import Access, Peer
+from jobqueued.control.varlink import Method, VarlinkError
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.submitted import share_in
+from jobqueued.events import AwaitedOver, Event, SubmissionsKept, Submitted, WithdrawAsked
+from jobqueued.jobdir.cron_tables import takes_mails
+from jobqueued.jobfile import submissions
+from jobqueued.jobfile.submissions import Asked, Wrong
+from jobqueued.model import LIVE, MINUTE, Job, Now, RunId, RunState, to_text
+from jobqueued.settings import Settings
+from jobqueued.state.faults import StoreError
+from jobqueued.state.store import Store
+from jobqueued.state.write_batch import WriteBatch
+from jobqueued.submission import After
+from jobqueued.users import Owner
+
+Ticket = Callable[[], int]
+_MOST_AWAITED = 1000
+_MOST_TOLD = 10_000
+
+
+class SubmitCalls:
+    """Takes submissions, withdraws them, and tells who has which.  `mails`: a mail can be sent from this host."""
+
+    def __init__(
+        self, scheduler: Scheduler, batch: WriteBatch, happen: Callable[[Event], None], access: Access,
+        config: Settings, etc: Path, now: Callable[[], Now],
+    ) -> None:  # fmt: skip
+        self._scheduler, self._batch, self._happen = scheduler, batch, happen
+        self._etc = etc
+        self._access, self._config, self._now, self.mails = access, config, now, takes_mails(config)
+        self._calls: dict[int, tuple[int, int]] = {}
+        """By user, since when (monotonic, ns), and how many calls there were in that minute."""
+        self._waiters: dict[str, list[int]] = {}
+        """The tickets that wait for the end of submissions."""
+        self.reply: Callable[[int, dict[str, Any], str | None], None]
+
+    def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
+        """The methods as this peer may call them."""
+        return {
+            "Submit": lambda p: self._submit(p["submission"], peer, ticket),
+            "Withdraw": lambda p: self._withdraw(p["job"], peer, ticket),
+            "Submissions": lambda _: self._told(peer),
+            "Await": lambda p: self._await(p["job"], peer, ticket),
+        }
+
+    def _submit(self, document: dict[str, Any], peer: Peer, ticket: Ticket) -> dict[str, Any] | None:
+        owner = self._owner(peer)
+        if document.get("tool") == "at" and owner is not None and not _at_allows(self._etc, owner.name):
+            raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
+        try:
+            self._count(peer)
+            limits = None if owner is None else self._config.users
+            asked = submissions.read(document, owner, limits, self._config.timezone, mails=self.mails)
+            if asked.key and (known := self._known(asked)):
+                return {"job": known, "is_new": False, "unsaved": None}
+            job = self._awaiting(asked.job)
+        except Wrong as wrong:
+            raise VarlinkError("Refused", {"reason": str(wrong)}) from None
+        self._happen(Submitted(ticket(), job, asked.text, peer.name if owner is None else owner.name, asked.key))
+        return None
+
+    def _owner(self, peer: Peer) -> Owner | None:
+        """The user as whom it runs, if that one may submit; None: it is the host's."""
+        if self._access.rank(peer) is Rank.ROOT:
+            return None
+        name = _name(peer)
+        if name.isdigit():
+            raise VarlinkError("Refused", {"reason": f"this host has no user of the number {name}"})
+        limits = self._config.users
+        allowed = limits.allow is None or _has(limits.allow, name, peer.gids)
+        if not allowed or _has(limits.deny, name, peer.gids) or peer.uid == self._access.notifier:
+            reason = f"{name} may not submit jobs here; see `users: {{allow, deny}}` in jobqueued.yaml"
+            raise VarlinkError("Refused", {"reason": reason})
+        return Owner(peer.uid, name)
+
+    def _count(self, peer: Peer) -> None:
+        """Count a call; Wrong: there were too many in this minute."""
+        if self._access.rank(peer) is Rank.ROOT:
+            return
+        mono, most = self._now().mono, self._config.users.calls
+        since, calls = self._calls.get(peer.uid, (mono, 0))
+        if mono - since >= MINUTE:
+            self._calls = {uid: it for uid, it in self._calls.items() if mono - it[0] < MINUTE}
+            since, calls = mono, 0
+        if calls >= most:
+            accepted = f"at most {most} (`users: {{calls: {most}}}` in jobqueued.yaml)"
+            raise Wrong(f"found {calls} calls in this minute; accepted: {accepted}")
+        self._calls[peer.uid] = since, calls + 1
+
+    def _known(self, asked: Asked) -> str | None:
+        """The submission that was asked for by this key before, as long as anything is kept of it."""
+        share = share_in(asked.job.id)
+        return self._scheduler.submission_of(share, asked.key) or self._batch.submission_of(share, asked.key)
+
+    def _awaiting(self, job: Job) -> Job:
+        """The job with what it has to wait for: of the others it is known how they ended."""
+        assert job.submission is not None
+        if not job.id.endswith("/") and self._batch.history(job.id, 1):
+            raise Wrong(f"there is history of an earlier {job.id}; give it another name, or none")
+        if len(job.submission.after) > _MOST_AWAITED:
+            raise Wrong(f"after: found {len(job.submission.after)}; accepted: at most {_MOST_AWAITED}")
+        left = []
+        for after in dict.fromkeys(job.submission.after):
+            self._check_owner(job, after)
+            if self._is_going_on(after.name):
+                left.append(after)
+            elif (state := self.ended(after.name)) is None:
+                raise Wrong(f"after: found {after.name}, which there is not, or its record has expired")
+            elif after.result == "success" and not state:
+                raise Wrong(f"after: {after.name} has not succeeded; accepted: any:{after.name}, if that is no matter")
+        return replace(job, submission=job.submission._replace(after=tuple(left)))
+
+    def _check_owner(self, job: Job, after: After) -> None:
+        """Of what others have nobody learns even that it is there."""
+        if job.owner is not None and share_in(after.name) != share_in(job.id):
+            raise Wrong(f"after: found {after.name}; accepted: submissions of {job.owner.name}")
+
+    def _is_going_on(self, name: str) -> bool:
+        if "@" not in name:
+            return self._scheduler.is_submitted(name)
+        return RunId.parse(name) in self._scheduler.runs
+
+    def ended(self, name: str) -> bool | None:
+        """Tell of a run or a submission that has ended if it has succeeded; None: nothing is known of it."""
+        if "@" in name:
+            record = self._batch.record(RunId.parse(name))
+            states = [] if record is None else [record["state"]]
+        else:
+            states = self._batch.states(name)
+        return all(state == RunState.SUCCEEDED for state in states) if states else None
+
+    def _withdraw(self, name: str, peer: Peer, ticket: Ticket) -> None:
+        job = self._scheduler.catalog.get(name)
+        if job is None or job.submission is None or not self._may_see(job, peer):
+            raise VarlinkError("NoSuchJob", {"job": name})
+        if self._access.rank(peer) < Rank.OPERATOR and not _owns(job, peer):
+            raise VarlinkError("PermissionDenied")
+        self._happen(WithdrawAsked(ticket(), name, _name(peer)))
+
+    def _await(self, name: str, peer: Peer, ticket: Ticket) -> dict[str, Any] | None:
+        """The end of a submission, once it is over."""
+        job = self._scheduler.catalog.get(name)
+        if job is not None and job.submission is not None and self._may_see(job, peer):
+            self._waiters.setdefault(name, []).append(ticket())
+            return None
+        if self._access.rank(peer) < Rank.READER and share_in(name) != Owner(peer.uid, _name(peer)).share:
+            raise VarlinkError("NoSuchJob", {"job": name})
+        return self._end(name)
+
+    def _end(self, name: str) -> dict[str, Any]:
+        """The numbers of its runs, and the record of the first that has not succeeded, else of the last."""
+        runs, succeeded, telling = self._batch.tally(name)
+        if not runs:
+            raise VarlinkError("NoSuchJob", {"job": name})
+        return {"runs": runs, "succeeded": succeeded, "record": self._batch.record(RunId(name, telling))}
+
+    def left(self, ticket: int) -> None:
+        """Forget a caller that has left before its answer."""
+        for name, tickets in list(self._waiters.items()):
+            if ticket in tickets:
+                tickets.remove(ticket)
+            if not tickets:
+                del self._waiters[name]
+
+    def answer(self) -> None:
+        """Answer who waits for what is over by now."""
+        for name in [name for name in self._waiters if not self._scheduler.is_submitted(name)]:
+            for ticket in self._waiters.pop(name):
+                try:
+                    self.reply(ticket, self._end(name), None)
+                except VarlinkError as error:
+                    self.reply(ticket, error.parameters, error.name)
+                except StoreError as error:
+                    self.reply(ticket, {"reason": str(error)}, "Refused")
+
+    def _may_see(self, job: Job, peer: Peer) -> bool:
+        return self._access.rank(peer) >= Rank.READER or _owns(job, peer)
+
+    def _told(self, peer: Peer) -> dict[str, Any]:
+        """The submissions that are not over, of this peer, or of all for who may see them."""
+        jobs = [job for job in map(self._scheduler.catalog.get, self._scheduler.submitted) if job is not None]
+        seen = [job for job in jobs if self._may_see(job, peer)]
+        return {
+            "submissions": [self._row(job, peer) for job in seen[:_MOST_TOLD]],
+            "more": max(0, len(seen) - _MOST_TOLD),
+        }
+
+    def _row(self, job: Job, peer: Peer) -> dict[str, Any]:
+        """One that is not over; a script may hold secrets, which are its user's, and root's."""
+        assert job.submission is not None
+        state = self._scheduler[job.id]
+        start = self._scheduler.next_start(job.id)
+        runs = [self._scheduler.runs[run] for run in state.unfinished]
+        queued = min((run.queued for run in runs), default=state.saved.cursor)
+        return {
+            "job": job.id, "user": "root" if job.owner is None else job.owner.name,
+            "at": None if start is None else to_text(start), "submitted": to_text(queued), "tags": list(job.tags),
+            "running": sum(run.state in LIVE for run in runs), "left": job.submission.runs - state.saved.last_number,
+            "waiting": sum(run.state not in LIVE for run in runs),
+            "stdin": job.stdin if _owns(job, peer) or peer.uid == 0 else "",
+        }  # fmt: skip
+
+
+def _name(peer: Peer) -> str:
+    """The name of who asks; the number of a user without one."""
+    return str(peer.uid) if peer.owner is None else peer.owner.name
+
+
+def kept(store: Store, timezone: str, *, mails: bool) -> tuple[SubmissionsKept, list[str]]:
+    """The submissions that were not over at the last end of the daemon, and what is wrong with any; StoreError."""
+    found, troubles = [], []
+    saved, numbers = store.submissions()
+    for it in saved:
+        try:
+            found.append((submissions.read_again(it.text, it.job, timezone, mails=mails), it.text, it.key))
+        except Wrong as wrong:
+            troubles.append(f"the submission {it.job} can't be read, so it does not run: {wrong}")
+    return SubmissionsKept(tuple(found), numbers), troubles
+
+
+def unheard(scheduler: Scheduler, jobs: Iterable[Job], ended: Callable[[str], bool | None]) -> Iterable[AwaitedOver]:
+    """Tell of what submissions await, and what has ended while no scheduler was there to see it."""
+    names = dict.fromkeys(after.name for job in jobs if job.submission for after in job.submission.after)
+    for name in names:
+        if name in scheduler.catalog or ("@" in name and RunId.parse(name) in scheduler.runs):
+            continue
+        yield AwaitedOver(name, bool(ended(name)))
+
+
+def _at_allows(etc: Path, name: str) -> bool:
+    """Tell whether a user may use at(1), by at.allow or, without that, by at.deny; without both nobody may."""
+    for file, listed in (("at.allow", True), ("at.deny", False)):
+        try:
+            lines = (etc / file).read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            continue
+        return (name in map(str.strip, lines)) is listed
+    return False
+
+
+def _owns(job: Job, peer: Peer) -> bool:
+    return peer.uid in (0, os.geteuid()) if job.owner is None else job.owner.uid == peer.uid
+
+
+def _has(named: Iterable[str], name: str, gids: Iterable[int]) -> bool:
+    """Tell whether names, of groups with an @, name a user."""
+    named = set(named)
+    if name in named:
+        return True
+    groups = {each for each in named if each.startswith("@")}
+    return bool(groups) and any(f"@{name_of(gid, '/etc/group')}" in groups for gid in gids)

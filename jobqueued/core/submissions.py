@@ -1,0 +1,228 @@
+"""Submissions: taken with an id or not at all, made runs of as many as wait at a time, gone when nothing is to come.
+
+An id is given, its definition saved and its first runs made in one turn, and so with one commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jobqueued import events
+from jobqueued.accounts import accounts
+from jobqueued.commands import ForgetJob, LookUp, SaveSubmission
+from jobqueued.core import jobs, occurrences, validity
+from jobqueued.core.eligibility import give_up_all
+from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.core.skips import Cause, skip
+from jobqueued.core.submitted import share_in
+from jobqueued.core.turn import Turn
+from jobqueued.model import Job, Occurrence, Run, RunState
+from jobqueued.submission import MOST_BYTES, MOST_RUNS, is_numbered
+from jobqueued.text import counted, size
+
+MADE_A_TURN, AHEAD = 500, 100
+"""So many runs of an array are made in a turn, and so many wait at least while there are more to come."""
+
+
+def asked(turn: Turn, event: events.Submitted) -> None:
+    """Take a submission, or refuse it."""
+    state, share = turn.state, share_in(event.job.id)
+    if event.key and (known := state.submitted.of_key(share, event.key)) is not None:
+        turn.reply(event.ticket, f"{known}, submitted by {event.asked_by}", job=known, is_new=False)
+        return
+    job = _named(state, _timed(event.job, turn.now.wall))
+    reason = state.unsaved or _refusal(state, job, event.text) or _impossible(state, job)
+    if reason:
+        turn.refuse(event.ticket, "Refused", reason=reason)
+        return
+    state.catalog.add(job)
+    _put(turn, SaveSubmission(job.id, event.text, event.key))
+    jobs.defined(turn, job, None)
+    state.agenda.judge([job.id])
+    for account in state.accounts_to_look_up(job):
+        turn.do(LookUp(account))
+    _make_runs(turn, job, event.asked_by)
+    turn.reply(event.ticket, f"{job.id}, submitted by {event.asked_by}", job=job.id, is_new=True)
+
+
+def _timed(job: Job, wall: int) -> Job:
+    """The job as its clock starts it: what is due by now needs none."""
+    return job if job.at is None or job.at > wall else replace(job, at=None, triggers=())
+
+
+def _named(state: SchedulerState, job: Job) -> Job:
+    """The job with an id: the next number of who has submitted it, unless that has a name."""
+    if not job.id.endswith("/"):
+        return job
+    share = share_in(job.id)
+    number = state.submitted.number(share)
+    while f"{share}/{number}" in state.catalog or f"{share}/{number}" in state.jobs:
+        number += 1
+    return replace(job, id=f"{share}/{number}")
+
+
+def _refusal(state: SchedulerState, job: Job, text: str) -> str:
+    """The reason why a submission is not taken, whatever this host has; "" if there is none."""
+    share, submission = share_in(job.id), job.submission
+    assert submission is not None
+    if job.id in state.catalog:
+        return f"there is a job {job.id} already; give it another name, or none"
+    known = state.jobs.get(job.id)
+    if known is not None and known.unfinished:
+        return f"runs of another job {job.id} have not ended; give it another name, or none"
+    most, of_users = MOST_RUNS, "" if job.owner is None else state.limits.waiting_of_a_user
+    rule = f"at most {most}"
+    if isinstance(of_users, int) and of_users < most:
+        most, rule = of_users, f"at most {of_users} of a user (`users: {{waiting: {of_users}}}` in jobqueued.yaml)"
+    if submission.runs > most:
+        return f"it would be {submission.runs} runs; accepted: {rule}"
+    waiting = max(state.submitted.count[share], state.unfinished[share] if job.owner else 0)
+    if waiting + submission.runs > most:
+        return f"{waiting} wait already; accepted: {rule}; try again when some have ended"
+    if state.submitted.bytes[share] + len(text) > MOST_BYTES:
+        waits = f"submissions of {size(state.submitted.bytes[share])} wait already"
+        return f"{waits}; accepted: at most {size(MOST_BYTES)}; try again when some have ended"
+    gone = [after.name for after in submission.after if not _is_awaited(state, after.name)]
+    return f"{gone[0]} has just ended; ask once more" if gone else ""
+
+
+def _impossible(state: SchedulerState, job: Job) -> str:
+    """The reason why a job could never run on this host as it is; "" if it can."""
+    trouble = next(filter(None, map(state.accounts.get, accounts(job))), "")
+    return trouble or validity.shortage(state, job)
+
+
+def kept(turn: Turn, event: events.SubmissionsKept) -> None:
+    """Go on with what an earlier scheduler had."""
+    state = turn.state
+    for name in [name for name in state.jobs if is_numbered(name)]:
+        state.submitted.used(name)
+    state.submitted.go_on(event.numbers)
+    for job, text, key in event.kept:
+        if job.id not in state.catalog:
+            state.catalog.add(job)
+            state.submitted.put(SaveSubmission(job.id, text, key))
+            jobs.defined(turn, job, None)
+            state.agenda.judge([job.id])
+    for account in dict.fromkeys(account for job, *_ in event.kept for account in accounts(job)):
+        turn.do(LookUp(account))
+
+
+def loaded(turn: Turn) -> None:
+    """Keep nothing of those that were over before the start, but their history."""
+    state = turn.state
+    for name in [name for name in state.jobs if is_numbered(name) and name not in state.catalog]:
+        if not state[name].unfinished:
+            _forget(turn, name)
+
+
+def awaited_over(turn: Turn, event: events.AwaitedOver) -> None:
+    """Take the word of history for what nobody else knows."""
+    if not _is_awaited(turn.state, event.name):
+        _resolve(turn, event.name, "succeeded" if event.succeeded else "not succeeded", succeeded=event.succeeded)
+
+
+def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
+    """Let nothing of a submission start any more, for a person."""
+    job = turn.state.catalog.get(event.job)
+    if job is None or event.job not in turn.state.submitted:
+        turn.refuse(event.ticket, "NoSuchJob", job=event.job)
+        return
+    live = len(turn.state[job.id].live)
+    _abandon(turn, job, f"withdrawn by {event.asked_by}")
+    turn.reply(event.ticket, f"that {job.id} is withdrawn by {event.asked_by}", running=live)
+
+
+def follow(turn: Turn, run: Run) -> None:
+    """Do what is to be done about the end of a run: others await it, or that of its submission, or are to be made."""
+    succeeded = run.state is RunState.SUCCEEDED
+    _resolve(turn, str(run.id), run.state.value.replace("_", " "), succeeded=succeeded)
+    if run.id.job in turn.state.submitted:
+        go_on(turn, run.id.job)
+
+
+def go_on(turn: Turn, name: str) -> None:
+    """Make further runs of a submission, or let it go if it is over."""
+    state = turn.state
+    job = state.catalog.get(name)
+    if job is None or job.submission is None:
+        return
+    saved = state[name].saved
+    if saved.last_number >= job.submission.runs:
+        if not state[name].unfinished:
+            _leave(turn, job)
+    elif saved.last_number and not saved.paused and job.submission.array:
+        _make_runs(turn, job, None)
+
+
+def _make_runs(turn: Turn, job: Job, asked_by: str | None) -> None:
+    """Make runs that are due, as many as shall wait at a time; a clock has to make the first."""
+    state, submission = turn.state, job.submission
+    assert submission is not None
+    if job.at is not None and not state[job.id].saved.last_number:
+        return
+    ahead = max(AHEAD, min(job.concurrency, MADE_A_TURN))
+    missing = submission.runs - state[job.id].saved.last_number
+    for _ in range(min(missing, ahead - state[job.id].unstarted)):
+        occurrences.submitted(turn, job, asked_by)
+
+
+def _leave(turn: Turn, job: Job) -> None:
+    """Let a submission go of which nothing more is to come; only its history stays."""
+    stats = turn.state[job.id].saved.stats
+    assert job.submission is not None
+    succeeded = stats.succeeded >= job.submission.runs
+    word = "succeeded" if succeeded else f"{counted(job.submission.runs - stats.succeeded, 'run')} did not succeed"
+    turn.state.submitted.departed[job.id] = turn.state.catalog.remove(job.id)
+    turn.state.changes.note_submission(turn.state.submitted.take(job.id))
+    turn.state.due_times.clear(job.id)
+    turn.state.forget_job(job.id)
+    _resolve(turn, job.id, word, succeeded=succeeded)
+
+
+def _resolve(turn: Turn, name: str, word: str, *, succeeded: bool) -> None:
+    """Let go on what awaits the end of a run or a submission, or give it up."""
+    state = turn.state
+    for job in state.catalog.followers(name):
+        assert job.submission is not None
+        awaited = next(after for after in job.submission.after if after.name == name)
+        if succeeded or awaited.result == "any":
+            state.remember(job.id, satisfied=tuple(sorted({*state[job.id].saved.satisfied, name})))
+            state.stir(job.id)
+        elif name not in state[job.id].saved.satisfied:
+            _abandon(turn, job, f"after {name}: {word}")
+
+
+def _abandon(turn: Turn, job: Job, reason: str) -> None:
+    """Let nothing of a submission start any more."""
+    state = turn.state
+    assert job.submission is not None
+    give_up_all(turn, job, reason)
+    first = state[job.id].saved.last_number + 1
+    missing = job.submission.runs - first + 1
+    if missing > 0:
+        due = turn.now.wall if job.at is None else job.at
+        skip(turn, job, [Occurrence(job.id, f"s{first}", due)] * missing, reason, Cause("submitted"))
+        state.remember(job.id, last_number=job.submission.runs)
+    if job.at is not None:
+        state.remember(job.id, cursor=max(state[job.id].saved.cursor, job.at))
+        state.due_times.clear(job.id)
+    state.stir(job.id)
+
+
+def _is_awaited(state: SchedulerState, name: str) -> bool:
+    """Tell whether the end of a run or a submission is yet to come."""
+    if "@" not in name:
+        return name in state.submitted
+    job, _, number = name.rpartition("@")
+    return any(str(run.number) == number for run in state[job].unfinished) if job in state.jobs else False
+
+
+def _put(turn: Turn, submission: SaveSubmission) -> None:
+    turn.state.submitted.put(submission)
+    turn.state.changes.note_submission(submission)
+
+
+def _forget(turn: Turn, name: str) -> None:
+    turn.state.changes.note_submission(ForgetJob(name))
+    turn.state.forget_job(name)

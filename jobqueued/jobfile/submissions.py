@@ -1,0 +1,220 @@
+"""Submissions as people hand them in: keys of a job file, an array, what they wait for → a Job, or what is wrong.
+
+What was taken is kept as this document, and read again at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from jobqueued.jobfile.keys import JOB_KEYS
+from jobqueued.jobfile.queue_types import NAME
+from jobqueued.jobfile.refusal import Refusal
+from jobqueued.jobfile.scalars import Key
+from jobqueued.jobfile.types import read_keys
+from jobqueued.jobfile.user_keys import PERMITS
+from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Sequence, is_value
+from jobqueued.model import DAY, UNBOUNDED, Claim, Job, to_instant
+from jobqueued.notify import Notify
+from jobqueued.submission import FILE, KEY, MOST_RUNS, OF_THE_HOST, After, Array, Submission
+from jobqueued.text import size
+from jobqueued.timing.schedule import At
+from jobqueued.users import Owner, UserLimits
+
+LARGEST = 160 << 10
+"""Bytes of a document."""
+KEYS: dict[str, Key] = {
+    name: JOB_KEYS[name]
+    for name in (
+        "description", "command", "shell", "stdin", "working_directory", "environment", "environment_file", "umask",
+        "group", "groups", "login_environment", "timezone", "at", "start_deadline", "priority", "escalation",
+        "exclusive", "locks", "resources", "placement", "drain", "timeout", "kill_grace", "stop_signal",
+        "success_codes", "retries", "retry_delay", "retry_backoff", "retry_max_delay", "retry_on", "failover",
+        "leave_children", "resource_limits", "enforce", "nice", "ionice", "cpu_scheduling", "oom_score_adj",
+        "no_new_privs", "output", "output_limit", "journal_rate", "redact", "notify", "late", "tags", "metadata",
+    )
+}  # fmt: skip
+"""The keys of a job file that a submission may have, too."""
+_ROOTS = ("environment_file", "group", "groups")
+"""The keys among them that are root's alone: files that root could read, and groups that the user is not in."""
+_ARRAY = re.compile(r"(?:(\d{1,10})-)?(\d{1,10})(?::(\d{1,10}))?(?:%(\d{1,10}))?", re.ASCII)
+A_RANGE = "a range such as 1-100, 0-9:3 (each third) or 1-100%10 (10 at a time)"
+_AFTER = re.compile(rf"(?:(any|success):)?([^/@:\s]{{1,64}}/{NAME}(?:@[1-9][0-9]{{0,17}})?)", re.ASCII)
+_NAME = re.compile(NAME)
+MAIL = ("output", "always")
+_DEEPEST = 16
+
+
+class Wrong(Exception):
+    """A submission that is not accepted: str() says what was found, and what is accepted."""
+
+
+class Asked(NamedTuple):
+    """A submission: its job, which has no number yet, the document that is kept, and the asker's key ("": none)."""
+
+    job: Job
+    text: str
+    key: str
+
+
+def read(
+    document: dict[str, Any], owner: Owner | None, limits: UserLimits | None, timezone: str, *, mails: bool = True
+) -> Asked:
+    """The submission of a user (None: of the host's), within these limits (None: they were looked at); Wrong.
+
+    `mails`: a mail can be sent from this host.
+    """
+    known = {"v", "owner", "keys", "name", "array", "after", "key", "mail", "tool"}
+    if odd := sorted(document.keys() - known):
+        raise Wrong(f"found {odd[0]!r}; accepted: {', '.join(sorted(known))}")
+    text = json.dumps(
+        {"v": 1, "owner": owner, **{name: it for name, it in document.items() if name not in ("v", "owner")}},
+        ensure_ascii=False, separators=(",", ":"),
+    )  # fmt: skip
+    if len(text) > LARGEST:
+        raise Wrong(f"it has {size(len(text))}; accepted: at most {size(LARGEST)}, with script and environment")
+    values = _values(document.get("keys", {}))
+    if owner is not None and limits is not None:
+        _check_permits(values, limits)
+    array, at_a_time = read_array(document["array"]) if "array" in document else (None, None)
+    awaited = document.get("after", [])
+    if not isinstance(awaited, list):
+        raise Wrong(f"after: found {awaited!r}; accepted: a list of submissions and runs")
+    submission = Submission(array, tuple(map(read_after, awaited)))
+    share = OF_THE_HOST if owner is None else owner.share
+    fields = _fields(values, timezone)
+    if owner is not None:
+        fields |= {"user": owner.name, "owner": owner, "locks": _of_user(fields.get("locks", ()), share)}
+    if document.get("mail") and mails and "notify" not in fields:
+        fields["notify"] = _mail(document["mail"], "root" if owner is None else owner.name)
+    job = Job(
+        id=f"{share}/{_name(document.get('name'))}", file=FILE, submission=submission,
+        concurrency=at_a_time or submission.runs, max_waiting=UNBOUNDED, catch_up_window=365 * DAY, **fields,
+    )  # fmt: skip
+    return Asked(job, text, _key(document.get("key", "")))
+
+
+def read_again(text: str, job: str, timezone: str, *, mails: bool) -> Job:
+    """The job of a submission that was kept, by its id; Wrong, where another version has written it."""
+    try:
+        document = json.loads(text)
+        owner = None if document["owner"] is None else Owner(*document["owner"])
+        return replace(read(document, owner, None, timezone, mails=mails).job, id=job)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Wrong(f"its text makes no sense: {error}") from None
+
+
+def read_array(text: object) -> tuple[Array, int | None]:
+    """The runs of ``1-100%10``, and how many of them may be live at a time; Wrong."""
+    found = _ARRAY.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise Wrong(f"array: found {text!r}; accepted: {A_RANGE}")
+    last, step, at_a_time = int(found[2]), int(found[3] or 1), None if found[4] is None else int(found[4])
+    array = Array(last if found[1] is None else int(found[1]), last, step or 1)
+    if step < 1 or at_a_time == 0 or array.first > array.last:
+        raise Wrong(f"array: found {text!r}; accepted: {A_RANGE}")
+    if array.runs > MOST_RUNS:
+        raise Wrong(f"array: found {array.runs} runs; accepted: at most {MOST_RUNS}")
+    return array, at_a_time
+
+
+def read_after(text: object) -> After:
+    """The run or submission of ``alice/17``, ``any:alice/17@3``; Wrong."""
+    found = _AFTER.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        accepted = "a submission such as alice/17, or a run of one, alice/17@3; any: before it, if it may fail"
+        raise Wrong(f"after: found {text!r}; accepted: {accepted}")
+    return After(found[2], found[1] or "success")
+
+
+def _values(keys: object) -> dict[str, Any]:
+    node = _node(keys, 0)
+    if not isinstance(node, Mapping):
+        raise Wrong("keys: accepted: keys of a job file and their values")
+    values, refusals = read_keys(node.entries, KEYS)
+    if refusals:
+        raise Wrong("; ".join(map(_told, refusals)))
+    if "command" not in values:
+        raise Wrong(f"found no command; accepted: {KEYS['command'].type.accepted}")
+    return values
+
+
+def _told(refusal: Refusal) -> str:
+    problem = refusal.problem()
+    return f"{problem.key}: {problem.message}" if problem.key else problem.message
+
+
+def _node(value: object, depth: int) -> Node:
+    """A value of JSON, as the same text of a job file is read."""
+    if depth > _DEEPEST:
+        raise Wrong(f"found more than {_DEEPEST} levels")
+    if isinstance(value, dict):
+        pairs = {name: Entry(_text(name), _node(each, depth + 1)) for name, each in value.items()}
+        return Mapping(0, 0, pairs)
+    if isinstance(value, list):
+        return Sequence(0, 0, [_node(each, depth + 1) for each in value])
+    return _text(value) if isinstance(value, str) else Scalar(0, 0, json.dumps(value), plain=True)
+
+
+def _text(text: str) -> Scalar:
+    if not is_value(text):
+        raise Wrong("found a NUL, or half of a character; accepted: text")
+    return Scalar(0, 0, text, plain=False)
+
+
+def _check_permits(values: dict[str, Any], limits: UserLimits) -> None:
+    """Refuse what burdens or reaches others than the user."""
+    burdens = {
+        "priority": values.get("priority", 0) > 0, "nice": values.get("nice", 0) < 0,
+        "oom_score_adj": values.get("oom_score_adj", 0) < 0, "exclusive": values.get("exclusive", False),
+        "ionice": str(values.get("ionice", "")).startswith("realtime"),
+        "cpu_scheduling": values.get("cpu_scheduling", "other").partition(":")[0] in ("fifo", "rr"),
+    }  # fmt: skip
+    for name in values:
+        if name in _ROOTS and name not in limits.permit:
+            raise Wrong(f"{name} is for root")
+        if name in PERMITS and name not in limits.permit and burdens.get(name, True):
+            raise Wrong(
+                f"{name}: that is root's, unless root permits it by `users: {{permit: [{name}]}}` in jobqueued.yaml"
+            )
+    if any(claim.resource.startswith("/") or claim.units for claim in values.get("locks", ())):
+        raise Wrong("locks: found a path, or units; accepted: the name of a lock, such as db")
+
+
+def _of_user(locks: tuple[Claim, ...], share: str) -> tuple[Claim, ...]:
+    """The locks by their names among all: those of a user are nobody else's."""
+    return tuple(claim._replace(resource=f"{share}/{claim.resource}") for claim in locks)
+
+
+def _fields(values: dict[str, Any], timezone: str) -> dict[str, Any]:
+    """The fields of a Job that keys of it give."""
+    fields = {"timezone": timezone, **values}
+    if "at" in fields:
+        at = At.read(fields["at"], fields["timezone"])
+        fields |= {"at": to_instant(at.instant), "triggers": (at,)}
+    return fields
+
+
+def _mail(when: object, name: str) -> Notify:
+    if when not in MAIL:
+        raise Wrong(f"mail: found {when!r}; accepted: {' or '.join(MAIL)}")
+    return Notify(("output",) if when == "output" else ("success", "failure"), (name,), remind=None)
+
+
+def _name(name: object) -> str:
+    """The part of its id that is the asker's to choose; "": none."""
+    if name is None:
+        return ""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.isdigit():
+        accepted = "at most 64 of a-z 0-9 . _ -, first one of a-z 0-9, and not a number, as those are given"
+        raise Wrong(f"name: found {name!r}; accepted: {accepted}")
+    return name
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str) or (key and not KEY.fullmatch(key)):
+        raise Wrong("key: accepted: at most 100 ASCII characters without a blank")
+    return key

@@ -1,0 +1,237 @@
+"""Submissions: taken once with an id, run as often as they say, and gone when nothing more is to come."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobqueued import events
+from jobqueued.model import HOUR, Claim
+from jobqueued.submission import MOST_RUNS, After, Array
+from tests.support.world import World, ended, job, submission
+
+
+def test_it_runs_and_is_gone() -> None:
+    """A command handed in runs at once, leaves its record, and nothing else."""
+    world = World()
+    assert world.submit(submission()).value == {"job": "alice/1", "is_new": True}
+    assert world.states() == {"alice/1@1": "starting"}
+    world.pass_time(2)
+    assert world.states() == {"alice/1@1": "succeeded"}
+    assert "alice/1" not in world.scheduler.catalog
+    assert (world.submissions, world.memories, dict(world.scheduler._state.jobs)) == ({}, {}, {})
+    assert world.submit(submission()).value["job"] == "alice/2"
+
+
+def test_nothing_grows() -> None:
+    """What many submissions leave in memory is what none leaves."""
+    world = World()
+    for _ in range(150):
+        world.submit(submission())
+        world.pass_time(2)
+    state = world.scheduler._state
+    catalog = state.catalog
+    grown = (
+        state.jobs, state._terms, state.noted, state.invalid_jobs, catalog._ids, catalog._accounts, catalog._followers,
+        state.submitted._saves, state.submitted.count, state.submitted.bytes, state.due_times._next,
+    )  # fmt: skip
+    assert [len(it) for it in grown] == [0] * len(grown)
+    assert len(state.timers) < 1100, "of which they are tidied"
+
+
+def test_a_number_is_never_given_again() -> None:
+    """Neither after a restart, nor where the rows of those before are gone."""
+    world = World()
+    world.submit(submission())
+    world.pass_time(2)
+    world.reboot(5)
+    assert world.submit(submission()).value["job"] == "alice/2"
+
+
+@pytest.mark.parametrize("die_after", [-1, 0, 1, 2, None])
+def test_killed_between_any_two_steps(die_after: int | None) -> None:
+    """It is taken with an id, or not at all; who asks again by the key gets the same id, and it runs once."""
+    world = World(seconds={"alice/1": 30})
+    world.submit(submission(), key="k", die_after=die_after)
+    taken = bool(world.submissions)
+    assert taken == (die_after != -1)
+    world.boot()
+    reply = world.submit(submission(), key="k")
+    assert reply.value == {"job": "alice/1", "is_new": not taken}
+    world.pass_time(100)
+    assert world.states() == {"alice/1@1": "succeeded"}
+    assert len(world.launched) == 1
+
+
+def test_at_a_time() -> None:
+    """One for later waits without a run, over a reboot too, and runs once, however late the host is up again."""
+    world = World()
+    due = world.now.wall + 2 * HOUR
+    world.submit(submission(at=due))
+    world.pass_time(3600)
+    assert world.states() == {}
+    world.reboot(86400)
+    world.pass_time(2)
+    assert world.states() == {"alice/1@1": "succeeded"}
+    assert not world.submissions
+    world.submit(submission(at=world.now.wall - HOUR))
+    world.pass_time(2)
+    assert world.states()["alice/2@1"] == "succeeded"
+
+
+def test_an_array() -> None:
+    """So many runs at a time as it says, each once, made as others end; then it is gone."""
+    world = World()
+    world.submit(submission(array=Array(0, 398, 2), concurrency=7))
+    most = 0
+    while world.submissions:
+        most = max(most, len(world.processes))
+        assert len(world.scheduler.runs) <= 107
+        world.pass_time(0.5)
+    assert most == 7
+    assert list(world.states().values()) == ["succeeded"] * 200
+    assert Array(0, 398, 2).index_of(200) == 398
+
+
+def test_an_array_over_restarts() -> None:
+    """A crash at any time neither drops nor repeats a run of an array."""
+    world = World()
+    world.submit(submission(array=Array(1, 150), concurrency=20))
+    for _ in range(5):
+        world.pass_time(1)
+        world.boot()
+    world.pass_time(60)
+    assert list(world.states().values()) == ["succeeded"] * 150
+    assert len(world.launched) == 150
+    assert not world.submissions
+
+
+def test_after_others() -> None:
+    """It waits for the success of what it names, a run or a whole submission, and is skipped where that fails."""
+    world = World(seconds={"alice/1": 10, "alice/2": 20})
+    world.ends["alice/2"] = ["failed 1"]
+    world.submit(submission())
+    world.submit(submission())
+    world.submit(submission(after=[After("alice/1"), After("alice/2@1", "any")]))
+    world.submit(submission(after=[After("alice/2")]))
+    world.submit(submission(after=[After("alice/4")]))
+    assert world.why("alice/3@1") == ["it starts after alice/1, alice/2@1"]
+    world.pass_time(15)
+    assert world.states()["alice/3@1"] == "due"
+    world.boot()
+    assert world.why("alice/3@1") == ["it starts after alice/2@1"]
+    world.pass_time(10)
+    assert [world.states()[f"alice/{n}@1"] for n in (3, 4, 5)] == ["succeeded", "skipped", "skipped"]
+    reasons = {str(run.id): run.reason for run, _ in world.rows.values() if run.state == "skipped"}
+    assert reasons == {
+        "alice/4@1": "after alice/2: 1 run did not succeed",
+        "alice/5@1": "after alice/4: 1 run did not succeed",
+    }
+    assert not world.submissions
+
+
+def test_the_end_of_an_array_awaited() -> None:
+    """The whole of an array has to succeed, and what is never made of it has a record."""
+    world = World(seconds={"alice/1": 5})
+    world.submit(submission(array=Array(1, 150), concurrency=20))
+    world.submit(submission(after=[After("alice/1")], array=Array(1, 900)))
+    world.pass_time(3)
+    world.happen(events.WithdrawAsked(7, "alice/1", "alice"))
+    assert world.replies[7].value == {"running": 20}
+    world.pass_time(30)
+    assert not world.submissions
+    counts = [run.count for run, _ in world.rows.values() if run.id.job == "alice/2" and run.state == "skipped"]
+    assert sum(counts) == 900
+    assert {run.reason for run, _ in world.rows.values() if run.id.job == "alice/1" and run.state == "skipped"} == {
+        "withdrawn by alice"
+    }
+
+
+def test_withdrawn_before_its_time() -> None:
+    """One for later that is withdrawn never runs, and says so."""
+    world = World()
+    world.submit(submission(at=world.now.wall + HOUR))
+    world.happen(events.WithdrawAsked(7, "alice/1", "alice"))
+    assert not world.submissions
+    world.boot()
+    world.pass_time(7200)
+    assert world.states() == {"alice/1@1": "skipped"}
+    world.happen(events.WithdrawAsked(8, "alice/1", "alice"))
+    assert world.replies[8].error == "NoSuchJob"
+
+
+def test_refused() -> None:
+    """What could never run, has a name that is taken, or would be too much, is refused in words and leaves nothing."""
+    world = World(job("host/a"), resources={"gpu": 2}, waiting_of_a_user=10)
+    refusals = [
+        (submission(resources=(Claim("gpu", 3),)), "it asks for 3 of gpu, and this host has 2"),
+        (submission("host/a"), "there is a job host/a already"),
+        (submission(array=Array(1, 11)), "it would be 11 runs; accepted: at most 10 of a user"),
+        (submission("host/", array=Array(1, MOST_RUNS + 1)), f"accepted: at most {MOST_RUNS}"),
+        (submission(after=[After("alice/77")]), "alice/77 has just ended"),
+    ]
+    for it, words in refusals:
+        reply = world.submit(it)
+        assert reply.error == "Refused"
+        assert words in reply.value["reason"]
+    world.submit(submission(array=Array(1, 8), concurrency=1))
+    reply = world.submit(submission(array=Array(1, 3)))
+    assert "8 wait already" in reply.value["reason"]
+    assert set(world.submissions) == {"alice/1"}
+
+
+def test_a_name_is_taken() -> None:
+    """A name that a job has, or a submission that is not over, is refused; a file that comes with it has to wait."""
+    world = World()
+    assert world.submit(submission("alice/sort")).value["job"] == "alice/sort"
+    assert "already" in world.submit(submission("alice/sort")).value["reason"]
+    world.write("a.yaml", job("alice/sort", command="false"))
+    assert world.scheduler.catalog["alice/sort"].command == "true"
+    assert "a submission has its name" in next(
+        said.fields["reason"] for said in world.said if said.event == "job_invalid"
+    )
+    world.pass_time(2)
+    world.write("a.yaml", job("alice/sort", command="false"))
+    assert world.scheduler.catalog["alice/sort"].command == "false"
+
+
+def test_a_flood_of_one_user() -> None:
+    """Hundreds of one user are behind the host's next run, and others get their share at once."""
+    world = World(job("backup"), max_running=4, seconds={"backup": 1})
+    for _ in range(300):
+        world.happen(events.Submitted(1, submission(), "x", "alice"), admit=False)
+    world.texts["x"] = submission()
+    world.happen(events.Woke())
+    world.run("backup")
+    world.submit(submission("bob/"))
+    before = len(world.launched)
+    world.pass_time(1.5)
+    following = [run for run, _ in world.launched[before:]]
+    assert following[0] == "backup@1"
+    assert following[1] == "bob/1@1"
+
+
+def test_who_is_told_of_its_end() -> None:
+    """In the turn in which it is over its job is still known, by which its notices are sent; after that it is not."""
+    world = World()
+    world.submit(submission(tags=("at:a",)))
+    ((name, attempt),) = world.processes
+    world.processes.clear()
+    world.happen(events.RunEnded(name, attempt, ended(name)))
+    told = world.scheduler.told_of("alice/1")
+    assert told is not None
+    assert told.tags == ("at:a",)
+    world.happen(events.Woke())
+    assert world.scheduler.told_of("alice/1") is None
+
+
+def test_history_gone() -> None:
+    """A removed job of which no history is left is forgotten, unless somebody counts on it."""
+    world = World(job("a"), job("b"), job("c", dependencies=("d",)), job("d"))
+    for name in ("a", "b", "d"):
+        world.run(name)
+    world.pass_time(5)
+    world.pause("b")
+    world.write("jobs.yaml", job("c", dependencies=("d",)))
+    for name in ("a", "b", "c", "d"):
+        world.happen(events.HistoryGone(name))
+    assert sorted(world.memories) == ["b", "c", "d"]

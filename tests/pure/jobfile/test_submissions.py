@@ -1,0 +1,133 @@
+"""Submissions as documents: what is accepted, what a user may not have, and that what was kept is read again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueued.jobfile.submissions import LARGEST, Wrong, read, read_after, read_again, read_array
+from jobqueued.model import Claim
+from jobqueued.submission import After, Array
+from jobqueued.users import Owner, UserLimits
+
+ALICE = Owner(1000, "alice")
+
+
+def document(**keys: Any) -> dict[str, Any]:
+    """A submission with these keys of a job file."""
+    return {"keys": {"command": "true", **keys}}
+
+
+def test_what_was_kept_is_read_again() -> None:
+    """The text makes the same job, with the id that it was given."""
+    given = {
+        **document(locks=["db"], umask="0027", environment={"A": "b"}, at="2199-01-01T00:00:00Z", timeout="2h"),
+        "array": "1-9:2%2", "after": ["any:alice/3"], "key": "k", "mail": "output",
+    }  # fmt: skip
+    asked = read(given, ALICE, UserLimits(), "Europe/Berlin")
+    again = read_again(asked.text, "alice/17", "Europe/Berlin", mails=True)
+    assert "alice/" == asked.job.id
+    assert ("alice/17", "alice", ALICE, 2) == (again.id, again.user, again.owner, again.concurrency)
+    assert (Claim("alice/db", exclusive=True),) == again.locks
+    assert (Array(1, 9, 2), (After("alice/3", "any"),)) == again.submission
+    assert ("k", ("alice",)) == (asked.key, again.notify.email)
+    for field in ("command", "umask", "environment", "at", "timeout", "notify", "submission", "locks"):
+        assert getattr(asked.job, field) == getattr(again, field)
+
+
+def test_the_hosts() -> None:
+    """Root's have no owner, no prefix of locks, and may have what users may not."""
+    job = read(document(locks=["db"], exclusive=True, nice=-5, environment_file="/etc/x"), None, None, "UTC").job
+    assert ("host/", None, (Claim("db", exclusive=True),), True) == (job.id, job.owner, job.locks, job.exclusive)
+
+
+@pytest.mark.parametrize(
+    ("text", "array", "at_a_time"),
+    [("1-100%10", Array(1, 100), 10), ("7", Array(7, 7), None), ("0-9:3", Array(0, 9, 3), None)],
+)
+def test_arrays(text: str, array: Array, at_a_time: int | None) -> None:
+    """Ranges, steps, and how many at a time."""
+    assert (array, at_a_time) == read_array(text)
+
+
+@pytest.mark.parametrize("text", ["", "9-1", "1-5:0", "1-5%0", "1-1000000000", "a", "1-2-3", "-1", "٣", 5, None])
+def test_no_array(text: object) -> None:
+    """What is none, or too many, is refused with what is accepted."""
+    with pytest.raises(Wrong, match="accepted: "):
+        read_array(text)
+
+
+@pytest.mark.parametrize("text", ["", "17", "alice/", "alice/17@0", "later:alice/17", "a b/1", "alice/17@x"])
+def test_no_after(text: str) -> None:
+    """What names no run and no submission is refused."""
+    with pytest.raises(Wrong, match="accepted: "):
+        read_after(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"keys": {}}, "found no command"),
+        ({"keys": []}, "keys: accepted"),
+        (document(comand="x"), "comand: found an unknown key"),
+        (document(schedule="* * * * *"), "unknown key"),
+        (document(timeout="soon"), "timeout: found"),
+        (document(exclusive=True), "permit: [exclusive]"),
+        (document(priority=1), "permit: [priority]"),
+        (document(notify={"email": "a@b"}), "permit: [notify]"),
+        (document(environment_file="/etc/x"), "environment_file is for root"),
+        (document(locks=[{"path": "/run/x"}]), "found a path"),
+        (document(stdin="a\0b"), "found a NUL"),
+        (document(description="\ud800"), "half of a character"),
+        (document(metadata=[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]), "levels"),
+        (document(stdin="x" * LARGEST), "accepted: at most 160"),
+        ({**document(), "name": "17"}, "not a number"),
+        ({**document(), "name": "../x"}, "name: found"),
+        ({**document(), "key": "a b"}, "key: accepted"),
+        ({**document(), "mail": "never"}, "mail: found"),
+        ({**document(), "uid": 0}, "found 'uid'"),
+        ({**document(), "after": 5}, "after: found 5"),
+        ({**document(), "after": None}, "after: found None"),
+        ({**document(), "after": [{}]}, "after: found {}"),
+        ({**document(), "array": {}}, "array: found {}"),
+        ({**document(), "name": {}}, "name: found {}"),
+        ({**document(), "mail": {"a": 1}}, "mail: found"),
+    ],
+)
+def test_refused(wrong: dict[str, Any], told: str) -> None:
+    """A user is told what is not accepted."""
+    with pytest.raises(Wrong) as raised:
+        read(wrong, ALICE, UserLimits(), "UTC")
+    assert told in str(raised.value)
+
+
+def test_permits() -> None:
+    """What the site permits a user has."""
+    limits = UserLimits(permit=("priority", "exclusive"))
+    job = read(document(priority=5, exclusive=True), ALICE, limits, "UTC").job
+    assert (5, True) == (job.priority, job.exclusive)
+    assert -5 == read(document(priority=-5, nice=3), ALICE, UserLimits(), "UTC").job.priority
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=9,
+)
+_NAMES = st.sampled_from(["keys", "name", "array", "after", "key", "mail", "tool"])
+_KEYS = st.sampled_from(["command", "at", "locks", "resources", "environment", "umask", "retry_on", "notify"])
+
+
+@given(st.dictionaries(_NAMES, _JSON, max_size=3), st.dictionaries(_KEYS, _JSON, max_size=3))
+def test_any_document(rest: dict[str, Any], keys: dict[str, Any]) -> None:
+    """Whatever is handed in is a job of that user, or refused in words."""
+    told = ""
+    try:
+        job = read({"keys": {"command": "true", **keys}, **rest}, ALICE, UserLimits(), "UTC").job
+        assert ("alice", "alice/") == (job.user, job.id[:6])
+    except Wrong as wrong:
+        told = str(wrong)
+    assert "\n" not in told[:1]

@@ -1,0 +1,153 @@
+"""Times in people's words mean what at(1) takes them for; what could mean several instants is answered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueued.model import to_datetime, to_instant
+from jobqueued.timing.timespec import TimeError, read
+
+BERLIN = "Europe/Berlin"
+NOW = to_instant(datetime(2026, 11, 26, 20, 29, 30, tzinfo=ZoneInfo(BERLIN)))
+"""A Thursday."""
+
+AS_AT = """
+18:00 | 2026-11-27 18:00
+5 pm | 2026-11-27 17:00
+5pm | 2026-11-27 17:00
+noon | 2026-11-27 12:00
+midnight | 2026-11-27 00:00
+teatime | 2026-11-27 16:00
+now | 2026-11-26 20:29
+tomorrow | 2026-11-27 20:29
+now + 1 hour | 2026-11-26 21:29
+now + 3 days | 2026-11-29 20:29
+now + 2 weeks | 2026-12-10 20:29
+now + 1 month | 2026-12-26 20:29
+now + 1 year | 2027-11-26 20:29
+noon tomorrow | 2026-11-27 12:00
+3pm + 2 days | 2026-11-28 15:00
+4pm + 3 days | 2026-11-29 16:00
+8:00 + 90 minutes | 2026-11-27 09:30
+monday | 2026-11-30 20:29
+next monday | 2026-11-30 20:29
+next thursday | 2026-12-03 20:29
+9am monday | 2026-11-30 09:00
+9am thu | 2026-12-03 09:00
+noon next week | 2026-12-03 12:00
+0900 | 2026-11-27 09:00
+2359 | 2026-11-26 23:59
+18.30 | 2026-11-27 18:30
+18h30 | 2026-11-27 18:30
+18:00 2027-01-31 | 2027-01-31 18:00
+18:00 31.01.2027 | 2027-01-31 18:00
+18:00 1/31/27 | 2027-01-31 18:00
+18:00 013127 | 2027-01-31 18:00
+18:00 01312027 | 2027-01-31 18:00
+jan 31 | 2027-01-31 20:29
+31 jan | 2027-01-31 20:29
+noon jan 31, 2028 | 2028-01-31 12:00
+14:00 nov 25 | 2027-11-25 14:00
+17:00 utc | 2026-11-27 18:00
+next hour | 2026-11-26 21:29
+12am | 2026-11-27 00:00
+12pm | 2026-11-27 12:00
+23:59 today | 2026-11-26 23:59
+10:15 next friday | 2026-11-27 10:15
+"""
+"""What at 3.2.5 has said, asked at that time in that zone."""
+
+MORE = """
+tomorrow 03:00 | 2026-11-27 03:00
+monday 9am | 2026-11-30 09:00
+2026-12-24 18:00 | 2026-12-24 18:00
+2026-12-24T18:00 | 2026-12-24 18:00
+2026-12-24T18:00Z | 2026-12-24 19:00
+2026-12-24T18:00+05:00 | 2026-12-24 14:00
++2h | 2026-11-26 22:29
++1h30m | 2026-11-26 21:59
+in 90m | 2026-11-26 21:59
++ 1 hour | 2026-11-26 21:29
+Tomorrow NOON | 2026-11-27 12:00
+at 5pm | 2026-11-27 17:00
+jul 31 1730 | 2027-07-31 17:30
+next month | 2026-12-26 20:29
+"""
+
+
+@pytest.mark.parametrize("line", [*AS_AT.strip().splitlines(), *MORE.strip().splitlines()])
+def test_words(line: str) -> None:
+    """Each means one instant."""
+    words, expected = line.split(" | ")
+    assert expected == f"{to_datetime(read(words, NOW, BERLIN)).astimezone(ZoneInfo(BERLIN)):%Y-%m-%d %H:%M}"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("3", "found '3'; accepted: 03:00 or 3am or 3pm; or another time, such as 18:00"),
+        ("15", "accepted: 15:00; or another time"),
+        ("foo", "found 'foo'; accepted: 18:00, 5pm, noon, tomorrow 03:00"),
+        ("", "found ''; accepted"),
+        ("25:00", "found '25:00'; accepted"),
+        ("13pm", "found '13pm'; accepted"),
+        ("noon noon", "accepted"),
+        ("tomorrow monday", "accepted"),
+        ("now 5pm", "accepted"),
+        ("14:00 feb 29", "accepted"),
+        ("noon today", "found 'noon today', which is past: 2026-11-26 12:00; accepted: a later time"),
+        ("now - 1 hour", "which is past"),
+        ("2026-11-26 20:28", "which is past"),
+        ("now + 5", "a unit behind 5"),
+        ("now + 999999 days", "at most 100000 days"),
+        ("2199-12-31 + 900 years", "accepted"),
+        (
+            "2027-03-28 02:30",
+            "the clock of Europe/Berlin skips 2027-03-28 02:30; accepted: 2027-03-28 01:30 or 2027-03-28 03:30",
+        ),
+        (
+            "2027-10-31 02:30",
+            "shows 2027-10-31 02:30 twice; accepted: 2027-10-31T02:30+02:00 or 2027-10-31T02:30+01:00",
+        ),
+        ("5pm\0", "accepted"),
+        ("x" * 10_000, "accepted"),
+    ],
+)
+def test_refused(words: str, told: str) -> None:
+    """What is no time, or not one, is answered with what is accepted."""
+    with pytest.raises(TimeError) as raised:
+        read(words, NOW, BERLIN)
+    assert told in str(raised.value)
+
+
+def test_what_is_told_is_accepted() -> None:
+    """The spellings that a refusal names mean what it says."""
+    for words in ("2027-10-31T02:30+02:00", "2027-10-31T02:30+01:00", "2027-03-28 01:30", "03:00", "3am"):
+        assert read(words, NOW, BERLIN) >= NOW
+    first, second = (read(f"2027-10-31T02:30{offset}", NOW, BERLIN) for offset in ("+02:00", "+01:00"))
+    assert 3600 * 10**9 == second - first
+
+
+WORDS = """
+noon 5pm 18:00 now + - 2 3 days hours tomorrow next monday jan 31 2028 utc in week 1h30m 9 am 0900 , today
+"""
+
+
+@given(
+    st.lists(st.sampled_from(WORDS.split()), max_size=6), st.integers(0, 4 * 10**9),
+    st.sampled_from(["UTC", BERLIN, "Australia/Lord_Howe", "Pacific/Apia"]),
+)  # fmt: skip
+def test_any_words(words: list[str], seconds: int, zone: str) -> None:
+    """Any words are one instant that is not past, or refused in words; nothing else comes of them."""
+    now = to_instant(datetime.fromtimestamp(seconds, UTC))
+    told = ""
+    try:
+        assert read(" ".join(words), now, zone) >= now
+    except TimeError as error:
+        told = str(error)
+    assert not told or "accepted: " in told

@@ -1,0 +1,167 @@
+"""Submissions by the real daemon: as who asks, kept over kills and restarts, gone when they are over."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.host import Host, wait_for
+from tests.support.stranger import as_user, public
+
+NOBODY = 65534
+USER = pwd.getpwuid(NOBODY).pw_name
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A daemon."""
+    host = Host(tmp_path / "host")
+    host.start()
+    yield host
+    if not host.daemon_ended():
+        host.stop()
+    host.kill_small_ones()
+
+
+def submit(host: Host, command: Any = "true", **rest: Any) -> dict[str, Any]:
+    """Hand in a command."""
+    keys = {"command": command, **rest.pop("keys", {})}
+    return host.call("Submit", submission={"keys": keys, **rest})
+
+
+def left(host: Host) -> list[str]:
+    """The submissions that are not over."""
+    return [it["job"] for it in host.call("Submissions")["submissions"]]
+
+
+def test_it_runs_as_asked(host: Host, tmp_path: Path) -> None:
+    """In its directory, with its umask and environment, once; then nothing is left but its record and output."""
+    keys = {"working_directory": str(tmp_path), "umask": "0077", "environment": {"A": "a b"}}
+    assert {"job": "host/1", "is_new": True, "unsaved": None} == submit(host, "pwd; umask; echo $A", keys=keys)
+    answer = host.call("Await", job="host/1")
+    assert (1, 1, "succeeded") == (answer["runs"], answer["succeeded"], answer["record"]["state"])
+    assert f"{tmp_path}\n0077\na b\n".encode() == host.output("host/1@1")
+    assert [] == left(host)
+    assert [] == host.call("List")["jobs"]
+
+
+def test_a_directory_that_is_gone(host: Host, tmp_path: Path) -> None:
+    """The record says what is not there."""
+    submit(host, keys={"working_directory": str(tmp_path / "gone")})
+    record = host.call("Await", job="host/1")["record"]
+    assert ("failed", True) == (record["state"], "gone: No such file or directory" in record["reason"])
+
+
+def test_kept_over_kills(host: Host, tmp_path: Path) -> None:
+    """What was answered is there after a SIGKILL, an array goes on where it was, and a key gives the same id, also of
+    what is over.
+    """
+    submit(host, ["true"], key="over")
+    host.call("Await", job="host/1")
+    later = "2199-01-01T00:00:00Z"
+    assert "host/2" == submit(host, keys={"at": later}, key="later")["job"]
+    line = f'echo "$JOBQUEUE_ARRAY_INDEX" >> {tmp_path}/indexes'
+    assert "host/3" == submit(host, line, array="0-22:2%3")["job"]
+    for _ in range(2):
+        host.kill()
+        host.start()
+    assert [("host/1", False), ("host/2", False)] == [
+        (answer["job"], answer["is_new"]) for answer in (submit(host, key="over"), submit(host, key="later"))
+    ]
+    assert 12 == host.call("Await", job="host/3")["succeeded"]
+    assert list(range(0, 23, 2)) == sorted(map(int, (tmp_path / "indexes").read_text().split()))
+    assert ["host/2"] == left(host)
+    assert 0 == host.call("Withdraw", job="host/2")["running"]
+    wait_for(lambda: not left(host))
+    record = host.record("host/2@1")
+    assert record is not None
+    assert "withdrawn by root" == record["reason"] or os.geteuid() != 0
+
+
+def test_what_ended_while_nobody_looked(host: Host, tmp_path: Path) -> None:
+    """One that waits for another starts when that has ended, though the scheduler was dead at the time."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    submit(host, f"read x < {gate}")
+    submit(host, after=["host/1"])
+    assert ["host/1", "host/2"] == left(host)
+    wait_for(lambda: host.call("Why", run="host/2@1")["why"]["reasons"] == ["it starts after host/1"])
+    host.kill()
+    gate.write_text("go\n")
+    wait_for(lambda: host.record("host/1@1") is not None)
+    host.start()
+    assert 1 == host.call("Await", job="host/2")["succeeded"]
+    assert "Refused" not in str(submit(host, after=["host/1"]))
+    assert "there is not" in submit(host, after=["host/77"])["reason"]
+
+
+@needs_root
+def test_users() -> None:
+    """A user submits, sees and withdraws what is the user's own; what is root's, and burdens others, is refused."""
+    with public() as root:
+        host = Host(root / "host")
+        (root / "host" / "jobqueued.yaml").write_text("users: {waiting: 3, deny: [daemon]}\n")
+        host.start()
+        try:
+            (root / "host" / "run").chmod(0o755)
+
+            def told(method: str, uid: int = NOBODY, **asked: Any) -> Any:
+                return as_user(uid, lambda: host.call(method, **asked))
+
+            def asks(uid: int = NOBODY, **keys: Any) -> Any:
+                rest = {name: keys.pop(name) for name in ("after", "array", "tool") if name in keys}
+                return told("Submit", uid, submission={"keys": {"command": "id -un", **keys}, **rest})
+
+            submit(host, "sleep 100")
+            assert f"{USER}/1" == asks()["job"]
+            assert f"{USER}\n".encode() == (host.call("Await", job=f"{USER}/1") and host.output(f"{USER}/1@1"))
+            later = "2199-01-01T00:00:00Z"
+            assert f"{USER}/2" == asks(at=later)["job"]
+            assert [f"{USER}/2"] == [it["job"] for it in told("Submissions")["submissions"]]
+            assert [] == told("Submissions", 1)["submissions"]
+            assert f"{USER}/3" == asks(stdin="a secret", tags=["at:a"], at=later)["job"]
+            assert ["", "a secret"] == [it["stdin"] for it in told("Submissions")["submissions"]]
+            assert 0 == told("Withdraw", job=f"{USER}/3")["running"]
+            assert "NoSuchJob" in str(told("Withdraw", job="host/1"))
+            assert "NoSuchJob" in str(told("Withdraw", 1, job=f"{USER}/2"))
+            assert "may not submit" in asks(1)["reason"]
+            for keys in (
+                {"exclusive": True}, {"priority": 1}, {"nice": -1}, {"environment_file": "/etc/shadow"},
+                {"group": "root"}, {"user": "root"}, {"locks": [{"path": "/etc/x"}]}, {"after": ["host/1"]},
+                {"notify": {"email": "a@example.org"}}, {"array": "1-4"}, {"schedule": "* * * * *"},
+            ):  # fmt: skip
+                assert "Refused" in asks(**keys)["error"], keys
+            assert "NotAllowed" in asks(tool="at")["error"]
+            assert 0 == told("Withdraw", job=f"{USER}/2")["running"]
+        finally:
+            host.call("Stop", run="host/1@1")
+            host.stop()
+            host.kill_small_ones()
+
+
+@needs_root
+def test_a_flood() -> None:
+    """However many one user has queued, the host's next run starts with the next place that is free."""
+    with public() as root:
+        host = Host(root / "host")
+        (root / "host" / "jobqueued.yaml").write_text("max_running: 2\n")
+        host.start()
+        try:
+            (root / "host" / "run").chmod(0o755)
+            document = {"keys": {"command": "sleep 0.05"}, "array": "1-150"}
+            as_user(NOBODY, lambda: [host.call("Submit", submission=document) for _ in range(3)] and None)
+            submit(host, "true")
+            own = host.call("Await", job="host/1")["record"]
+            records = [host.record(f"{USER}/{job}@{number}") for job in (1, 2, 3) for number in range(1, 151)]
+            between = [it for it in records if it and own["queued"] < it["started"] < own["started"]]
+            assert len(between) <= 2
+            assert [] != left(host)
+        finally:
+            host.stop()
+            host.kill_small_ones()
