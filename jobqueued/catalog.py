@@ -159,7 +159,7 @@ class Catalog:
             old = self._jobs.get(job.id)
             if old is None:
                 added.append(job)
-            elif not _same(old, job):
+            elif not is_same(old, job):
                 edited.append(job)
             self._put(job)
         removed = tuple(self._pop(job_id) for job_id in sorted(left))
@@ -323,6 +323,6 @@ _PLACE_AND_COMPILED = {"file", "line", "origin", "drop_ins", "triggers"}
 _definition = attrgetter(*(field.name for field in fields(Job) if field.name not in _PLACE_AND_COMPILED))
 
 
-def _same(old: Job, new: Job) -> bool:
+def is_same(old: Job, new: Job) -> bool:
     """Tell whether nothing changed but the place; compiled triggers follow from the rest."""
     return bool(_definition(old) == _definition(new))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jobqueued.catalog import Catalog
+from jobqueued.catalog import Catalog, is_same
 from jobqueued.control.settings_file import SettingsFile
 from jobqueued.events import Reloaded
 from jobqueued.jobdir.job_files import Watches
@@ -56,7 +56,7 @@ class Reload(Source):
         return {
             "jobs": len(jobs),
             "added": sorted(jobs.keys() - before.keys()),
-            "edited": sorted(name for name, job in jobs.items() if before.get(name, job) != job),
+            "edited": sorted(name for name, job in jobs.items() if not is_same(before.get(name, job), job)),
             "removed": sorted(before.keys() - jobs.keys()),
             **self.refused(),
         }

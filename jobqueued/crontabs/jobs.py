@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobqueued.crontabs import names
-from jobqueued.crontabs.options import is_option, options
+from jobqueued.crontabs.options import MOVED, is_option, options
 from jobqueued.crontabs.periods import OF_ANACRON, is_run_by_crontab, when
 from jobqueued.crontabs.run_parts import Parts, parts_of
 from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Form, Item, read_in_steps
@@ -107,6 +107,8 @@ class _Reading:
             case Comment():
                 if is_option(item):
                     self.loose[item.line] = item
+                elif item.text.startswith(MOVED):
+                    self._leave_above(item.line)
             case Flaw():
                 self._tell(item.line, item.message + _NOT_RUN)
             case Assignment():
@@ -131,6 +133,11 @@ class _Reading:
             last = problems[MAX_PROBLEMS - 1]
             problems[MAX_PROBLEMS - 1 :] = [last._replace(message=f"{last.message}; and {more} more problems")]
         return tuple(self.jobs[:MAX_JOBS]), problems
+
+    def _leave_above(self, line: int) -> None:
+        """Leave the options directly above a line that is switched off to that."""
+        while self.loose.pop(line := line - 1, None):
+            pass
 
     def _take_entry(self, entry: Entry) -> None:
         for comment in entry.above:

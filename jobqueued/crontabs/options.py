@@ -32,6 +32,8 @@ _OWN = table(
     Key("id", ID, "", "Name of the job behind that of its table, which stays whatever becomes of the line.", "backup"),
     Key("expand", FLAG, "false", "Make one job of each script that run-parts runs.", "true"),
 )
+MOVED = "# moved to jobqueued: "
+"""The begin of a line that is switched off, as its job is in a job file now."""
 _LONGEST = 4000
 """Characters, which are read in one step."""
 _BODY = mapping("a mapping of job keys, as in {timeout: 2h}", dict)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-MARK = b"# moved to jobqueued: "
+from jobqueued.crontabs.options import MOVED
+
+MARK = MOVED.encode()
 """The begin of a line that is switched off; `sed` takes it away again."""
 
 

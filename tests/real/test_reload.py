@@ -36,7 +36,7 @@ class TestReload:
             Watches([watch]), SettingsFile(Paths.under(tmp_path), Settings()), catalog, lambda: complete.append(True)
         )
         assert not reload.has_more
-        file.write_text("jobs: {same: {command: a}, edited: {command: b}, new: {command: a}}")
+        file.write_text("# a line more\njobs: {same: {command: a}, edited: {command: b}, new: {command: a}}")
         (tmp_path / "b.yaml").write_text("jobs: 1")
         for ticket in (7, 8):
             reload.begin(ticket)

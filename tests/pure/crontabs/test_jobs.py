@@ -338,6 +338,13 @@ def test_what_is_told_of_a_long_line_is_short(text: str) -> None:
     assert all(problem.message.endswith((" is not run", "its job is not run")) for problem in problems)
 
 
+def test_options_of_a_line_that_is_switched_off_are_no_slip() -> None:
+    """An import leaves them where they are, for the way back; those of nothing are told."""
+    options = "# jobqueue: {timeout: 2h}\n# jobqueue: {locks: [a]}\n"
+    assert [] == problems_of(f"@daily a\n{options}# moved to jobqueued: @daily x\n@daily y\n")
+    assert 2 == len(problems_of(f"{options}\n# moved to jobqueued: @daily x\n"))
+
+
 def test_a_script_with_a_long_name_has_a_short_id() -> None:
     """A record is a file, whose name has 255 bytes at most."""
     names = ("a" * 255, "b" * 255, "b" * 254, "man-db")
