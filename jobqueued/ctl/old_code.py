@@ -10,11 +10,9 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from jobqueued.child import unix_socket
+from jobqueued.child import process, unix_socket
 
 _DELETED = " (deleted)"
-_STARTED = 19
-"""Of /proc/PID/stat behind the name: the start, in ticks since the boot."""
 _NO_FILES = ("/memfd:", "/dev/", "/SYSV")
 _LAUNCHER = b"/child/launcher.py"
 
@@ -24,9 +22,10 @@ def replaced(pid: int, code: Iterable[Path]) -> str:
 
     `code` are the files, or directories of files, that Python has read for it.
     """
+    found = process.stat(pid)
     try:
-        return next(_mapped(pid), "") or next(_newer(_started(pid), code), "")
-    except (OSError, ValueError, IndexError):
+        return "" if found is None else next(_mapped(pid), "") or next(_newer(_started(found), code), "")
+    except OSError:
         return ""
 
 
@@ -62,9 +61,9 @@ def launchers(runs: Path) -> list[int]:
 
 def _is_child_of_one(pid: str) -> bool:
     """True of a supervisor that was forked just now, and has not named itself yet."""
+    found = process.stat(int(pid))
     try:
-        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1]
-        return _LAUNCHER in Path(f"/proc/{parent}/cmdline").read_bytes()
+        return found is None or _LAUNCHER in Path(f"/proc/{found.parent}/cmdline").read_bytes()
     except OSError:
         return True
 
@@ -87,6 +86,6 @@ def _newer(instant: float, code: Iterable[Path]) -> Iterator[str]:
                 yield str(file)
 
 
-def _started(pid: int) -> float:
-    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[_STARTED])
-    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+def _started(found: process.Stat) -> float:
+    """The start of a process, in seconds since 1970."""
+    return (time.time_ns() - (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - found.birth * process.TICK)) / 1e9
