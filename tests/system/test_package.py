@@ -3,6 +3,7 @@
 The tests are one story, in this order.  After each of them the journal is read: whatever is a warning there, or worse,
 has to be expected.
 """
+# vm-run: --timeout 1200
 
 from __future__ import annotations
 
