@@ -59,6 +59,7 @@ FILES = set[str]()
 def installed() -> None:
     """Not by `make install`: here it is apt that installs.  Note what is there."""
     assert "vm-run=" in Path("/proc/cmdline").read_text(), "this installs into /: only inside vm-run"
+    Path("/etc/default/locale").touch()  # without it PAM warns at each job of Debian's cron
     FILES.update(files())
     sh("useradd", "--create-home", "alice")
 
