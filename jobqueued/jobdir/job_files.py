@@ -139,7 +139,10 @@ class JobFiles(Source):
         for path, problems in watch.changes.items():
             place = watch.place(path)
             for problem in problems:
-                self._log.say("odd" if problem.severity == "warning" else "problem", text=str(problem), file=place)
+                if problem.severity == "warning":
+                    self._log.say("odd", text=str(problem), file=place)
+                else:
+                    self._log.say("problem", text=str(problem), file=place)
             if path in refused:
                 self._log.say("refused", file=place, jobs=[job.id for job in watch.last_good(path)])
             elif wrong := [problem.line for problem in problems if problem.severity == "error"]:
