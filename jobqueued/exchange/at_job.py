@@ -36,7 +36,7 @@ def read_at_job(data: bytes, file: str, spool_name: str, user: str | None, host:
         if user is None:
             raise ValueError("is of a user that this host does not have")
         due = int(found[3], 16) * MINUTE
-        keys, differs = _keys(data.decode(), user, mails=host.mails)
+        keys, differs = _keys(data.decode(errors="surrogateescape"), user, mails=host.mails)
         keys = {"at": to_datetime(due).replace(tzinfo=None).isoformat(timespec="minutes") + "Z", **keys}
         row |= {"schedule": keys["at"], "command": keys["command"]}
         if found[1] not in "aA":
@@ -95,7 +95,12 @@ def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[st
             raise ValueError(f"has SHELL={keys['shell']!r}; accepted: an absolute path")
     if not body.strip():
         raise ValueError("has no command")
-    keys |= {"command": body.strip("\n"), "environment": variables, "leave_children": True, "catch_up_window": "365d"}
+    keys |= {
+        "command": _whole(body.strip("\n")),
+        "environment": variables,
+        "leave_children": True,
+        "catch_up_window": "365d",
+    }
     if keys.get("shell") == _SHELL:
         del keys["shell"]
     if head[3] != _QUIET and not mails:
@@ -108,5 +113,10 @@ def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[st
 
 
 def _unquoted(text: str) -> str:
-    """A word as the shell reads it: at(1) puts a backslash before all that might mean something."""
-    return "".join(shlex.split(text.replace('"\n"', "'\n'")))
+    """A word as the shell reads it: at(1) puts a backslash before all that might mean something, each byte of é too."""
+    return _whole("".join(shlex.split(text.replace('"\n"', "'\n'"))))
+
+
+def _whole(text: str) -> str:
+    """A text of which single bytes were apart; UnicodeDecodeError."""
+    return text.encode(errors="surrogateescape").decode()

@@ -43,6 +43,18 @@ def test_a_job_of_at_is_a_job_that_is_due_once() -> None:
     assert [("at", "alice")] == [("at" if row["id"] == "at-16" else "", row["user"]) for row in source.rows]
 
 
+def test_letters_of_several_bytes_are_one_again() -> None:
+    """at(1) puts a backslash before each byte of a letter that is not ASCII."""
+    data = HEAD.encode() + b"A=\\\xc3\\\xa9; export A\ncd /\\\xc3\\\xbc || {\n echo\n exit 1\n}\necho \xc3\xa4\n"
+    ((draft,), problems) = (source := read_at_job(data, "f", NAME, "alice", HOST, Ids())).drafts, source.problems
+    assert [] == problems
+    assert ({"A": "é"}, "/ü", "echo ä") == tuple(
+        draft.keys[key] for key in ("environment", "working_directory", "command")
+    )
+    (problem,) = read_at_job(data + b"\xc3\n", "f", NAME, "alice", HOST, Ids()).problems
+    assert "not imported" in problem.message
+
+
 @pytest.mark.parametrize(
     ("data", "name", "user", "said"),
     [
