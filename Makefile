@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench system soak faults realcron chaos deb deb-check rpm install install-files uninstall clean
+.PHONY: run test lint units generate bench system twin soak faults realcron chaos deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -64,7 +64,12 @@ system:
 	$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(SYSTEM:%=vm/%)
 
 vm/%:
-	tests/system/vm-run $$(sed -n 's/^# vm-run: //p' $*) -- python3 -m pytest -p no:cacheprovider -v $*
+	tests/system/vm-run $$(sed -n 's/^# vm-run: //p' $*) $(LIMIT) -- $(ENV) python3 -m pytest -p no:cacheprovider -v $*
+
+# All starts of two weeks in the virtual machine beside the real cron's, not only those of rare lines: hours.
+twin: LIMIT = --timeout 20000
+twin: ENV = env JOBQUEUED_TWIN=1
+twin: vm/tests/system/test_twin.py
 
 # The packages are built outside of the machine, which has no network; it gets cron with them, to go back to.
 vm/tests/system/test_package.py: build/deb/.with-cron
