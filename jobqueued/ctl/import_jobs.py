@@ -271,7 +271,7 @@ def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
         return "it would be refused"
     if plan.old not in (None, plan.text) and not force:
         return "it is there and differs; see --diff, and --force"
-    if config.cron.get("live") and plan.found.is_of_host and not disable:
+    if config.cron.get("live") and plan.found.is_of_host and plan.found.kind not in _OFF and not disable:
         return (
             f"jobqueued runs {plan.source.file} as it is (`cron: {{live: true}}` in {paths.config}); --disable-source"
         )

@@ -164,6 +164,16 @@ def test_a_live_table_is_not_run_twice(root: Path, run_import: Import) -> None:
     assert 1 == run_import("--write", "--disable-source").exit_code
 
 
+def test_a_job_of_at_is_never_live(root: Path, run_import: Import) -> None:
+    """With `cron: {live: true}`, too, it is imported without more ado, and named without --kind."""
+    (root / "jobqueued.yaml").write_text("cron: {live: true}\n")
+    job = root / "var/spool/cron/atjobs/a0000701e3d5a0"
+    job.parent.mkdir()
+    job.write_text(f"#!/bin/sh\n# atrun uid={os.getuid()} gid=0\n# mail root 0\nx\n")
+    assert 0 == run_import("--write", str(job)).exit_code
+    assert {"at-a0000701e3d5a0.yaml"} == {*content(root / "jobqueue.d")}
+
+
 def test_tables_that_cron_would_not_trust_are_not_imported(root: Path, run_import: Import) -> None:
     """Links, files that others may write, tables of somebody else; they are named, and exits 2."""
     (root / "etc/cron.d/backup").chmod(0o666)
