@@ -56,11 +56,11 @@ def _name(_context: click.Context, _option: click.Parameter, text: str | None) -
 @json_option
 @click.pass_obj
 def add(paths: Paths, file: Path, name: str | None, user: str | None, as_json: bool) -> None:
-    """Hand a job file to the daemon, which keeps it and runs its jobs as you.
+    """Hand a job file of yours to the daemon.
 
-    FILE is read once: to change the jobs, edit the file that the daemon has (jobqueuectl edit NAME), or add it again,
-    which replaces it.  A FILE of - is the standard input.  The jobs of alice are shown as alice/backup; those of one
-    user may have any ids, also those of others or of the host.
+    It keeps the file, and runs its jobs as you.  FILE is read once: to change the jobs, edit the file that the daemon
+    has (jobqueuectl edit NAME), or add it again, which replaces it.  A FILE of - is the standard input.  The jobs of
+    alice are shown as alice/backup; those of one user may have any ids, also those of others or of the host.
 
     Lists what is wrong with it; with an error nothing is kept.  Prints the next three starts otherwise.
 
@@ -119,9 +119,9 @@ def remove(paths: Paths, file: str, user: str | None) -> None:
 @json_option
 @click.pass_obj
 def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> None:
-    """List the job files of yours that the daemon keeps, or print one.
+    """List your job files that the daemon keeps.
 
-    Of root, lists those of all users.
+    With FILE, prints that one.  Of root, lists those of all users.
 
     \b
     Examples:
