@@ -23,6 +23,7 @@ from jobqueued.control.monitor import Monitor
 from jobqueued.control.notice_calls import NoticeCalls
 from jobqueued.control.peers import Access
 from jobqueued.control.server import ControlServer
+from jobqueued.control.submit_calls import SubmitCalls
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.control.varlink import LIMIT, Decoder, Message, encode
 from jobqueued.core.host_limits import HostLimits
@@ -215,12 +216,16 @@ class Real(Service):
         locks = LockCalls(self.world.scheduler, LockProcesses(self.locks), self.happened.append)
         notices = Notices("db1", [Rule(Notify(email=("ops@example.org",)))], "UTC", self.world.scheduler.catalog.get)
         told = NoticeCalls(notices, lambda job: [notices.tell(target, 1).notice for target in notices.targets(job)])
+        batch, now = WriteBatch(self.store), lambda: self.world.now
+        submit_calls = SubmitCalls(
+            self.world.scheduler, batch, self.happened.append, self.access, Settings(), self.logs, now
+        )
         self.methods = Methods(
-            self.world.scheduler, self.store, WriteBatch(self.store), lambda: STATUS, self.happened.append, self.logs,
-            self.reloads.append, lambda: self.world.now, "boot1", locks, told,
+            self.world.scheduler, self.store, batch, lambda: STATUS, self.happened.append, self.logs,
+            self.reloads.append, now, "boot1", locks, told,
             Monitor(list, self.marks), LostAttempts(self.marks), self.access,
             Readings(self.world.scheduler, notices, Counts(), dict),
-            CrontabCalls(cast(Any, self.link), self.logs, live=False), self.user_files(),
+            CrontabCalls(cast(Any, self.link), self.logs, live=lambda: False), self.user_files(), submit_calls,
         )  # fmt: skip
         if hasattr(self, "control"):
             self.serve()
