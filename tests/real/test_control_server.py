@@ -862,11 +862,13 @@ OF_OWN = ("History", "Locks", "Usage")
 
 
 def test_every_verb_is_asked_by_a_stranger() -> None:
-    """What the next tests ask for is the whole interface, but for what anybody may see, and one's own files."""
+    """What the next tests ask for is the whole interface, but for what anybody may see, and one's own files and
+    submissions (test_submissions.py).
+    """
     asked = {json.loads(message[:-1])["method"].rpartition(".")[2] for message in ASKS}
     assert set(re.findall(r"^method (\w+)", INTERFACE, re.MULTILINE)) == asked | {
         "Status", "List", "CrontabGet", "CrontabSet", "CrontabRemove", "UserFiles", "UserFileGet", "UserFileSet",
-        "UserFileRemove",
+        "UserFileRemove", "Submit", "Submissions", "Withdraw", "Await",
     }  # fmt: skip
 
 
