@@ -69,7 +69,7 @@ WINGS: dict[str, list[str]] = {
         "job_files", "listing", "path_triggers", "account_files",
     ],
     "control": [
-        "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "views",
+        "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "seen", "views",
         "definitions", "summary", "texts",
         "lock_processes", "lock_calls", "crontab_calls", "notice_calls", "due_calls", "monitor", "record_calls",
         "settings_file", "reload", "listener", "server", "metrics_file", "user_budget", "user_file_calls",
@@ -97,7 +97,7 @@ MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {
-    "child/text", "control/access", "control/interface", "control/varlink", "control/views",
+    "child/text", "control/access", "control/interface", "control/seen", "control/varlink", "control/views",
     "ctl/handed_in", "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
 }  # fmt: skip
 

@@ -19,12 +19,12 @@ from jobqueued.control.ownership import Asker, Ownership, refusal
 from jobqueued.control.parameters import cause_of, event_of, instant_of, run_of, wrong
 from jobqueued.control.peers import Access, Peer
 from jobqueued.control.record_calls import MOST_RUNS, RecordCalls
+from jobqueued.control.seen import Seen, public_status, seen_status
 from jobqueued.control.server import ControlServer
 from jobqueued.control.submit_calls import SubmitCalls
 from jobqueued.control.texts import Texts
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.control.varlink import Method, VarlinkError
-from jobqueued.control.views import Seen
 from jobqueued.core import record
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import (
@@ -159,7 +159,7 @@ class Methods:
         catalog, soonest = self._scheduler.catalog, views.next_job(self._scheduler, seen)
         attention, own = self._scheduler.attention(self._now()), self._status()
         if seen is not None:
-            own, attention = views.seen_status(own, seen), (one for one in attention if seen.job(one.job))
+            own, attention = seen_status(own, seen), (one for one in attention if seen.job(one.job))
         status = {
             **own, **views.hold(self._scheduler), **views.counts(self._scheduler, seen),
             **views.exclusive(self._scheduler), **views.attention(attention),
@@ -171,7 +171,7 @@ class Methods:
     def _status_for(self, user: Owner | None) -> dict[str, Any]:
         """The status that a user is told who is no reader."""
         seen = Seen(lambda job: self._ownership.job(job, user) in (Whose.OWN, Whose.HOST), user)
-        return views.public_status(self._whole_status(seen), seen)
+        return public_status(self._whole_status(seen), seen)
 
     def _next(self, name: str, count: int) -> dict[str, Any]:
         job = self._scheduler.catalog.get(name)

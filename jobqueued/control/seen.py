@@ -1,0 +1,66 @@
+"""The part of the status that users are told: of other users nothing, and of the host no words that files say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jobqueued.core.scheduler_state import ANOTHERS_RUN
+from jobqueued.problem import Problem
+from jobqueued.users import Owner, share_of
+
+
+class Seen(NamedTuple):
+    """The part that a user is told of: the host's jobs, as everybody may see them, and the user's own.
+
+    `job` tells it of a job id, whoever had it; `user` None: one who has no jobs.
+    """
+
+    job: Callable[[str], bool]
+    user: Owner | None = None
+
+    def file(self, path: str) -> bool:
+        """Tell it of a job file, by where users' are kept: ``users/alice:1000+x.yaml``."""
+        kind, _, name = path.rpartition("/")
+        own = None if self.user is None else f"{self.user.name}:{self.user.uid}+"
+        return kind.rpartition("/")[2] != "users" or (own is not None and name.startswith(own))
+
+
+def seen_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
+    """The part of Status that only the daemon knows, without other users' runs and files."""
+    return {
+        **status, "left": [run for run in status["left"] if seen.job(run.rpartition("@")[0])],
+        "stale": [path for path in status["stale"] if seen.file(path)],
+        "problems": [problem for problem in status["problems"] if seen.file(problem["file"])],
+    }  # fmt: skip
+
+
+def public_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
+    """The answer of Status, as a user may see it: of what is wrong only the file's name, and how much it is."""
+    own = [one for one in status["attention"] if share_of(one["job"])]  # of others it has none
+    problems = [
+        Problem(name, 0, 0, "", f"problems: {len(found)}; {_WHO_MAY}", _worst(found))._asdict()
+        for name, found in _by_file(status["problems"]).items()
+    ]
+    troubles = status["troubles"]
+    return {
+        **status, "problems": problems, "stale": [path.rpartition("/")[2] for path in status["stale"]],
+        "troubles": [f"troubles: {len(troubles)}; {_WHO_MAY}"] if troubles else [], "unenforced": [],
+        "reason": status["reason"] and f"the state can't be saved; {_WHO_MAY}",
+        "attention": [one if one in own else {**one, "reason": None} for one in status["attention"]],
+        "exclusive": status["exclusive"] if seen.job((status["exclusive"] or "").rpartition("@")[0]) else ANOTHERS_RUN,
+    }  # fmt: skip
+
+
+_WHO_MAY = "root and the groups of jobqueued.yaml can see more"
+
+
+def _by_file(problems: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for problem in problems:
+        found.setdefault(problem["file"].rpartition("/")[2], []).append(problem)
+    return found
+
+
+def _worst(problems: list[dict[str, Any]]) -> str:
+    return "error" if any(problem["severity"] == "error" for problem in problems) else "warning"
