@@ -59,12 +59,13 @@ class DueTimes:
 
     def in_order(self, limit: int) -> Iterator[tuple[int, str]]:
         """Yield the next starts, the soonest first, and their jobs, as far as so many looks find them."""
-        heap, found = self._heap, [(self._heap[0], 0)] if self._heap else []
+        heap, found, told = self._heap, [(self._heap[0], 0)] if self._heap else [], set[str]()
         for _ in range(limit):
             if not found:
                 return
             (start, rank, name), place = heappop(found)
-            if self._next.get(name) == (start, rank):
+            if self._next.get(name) == (start, rank) and name not in told:
+                told.add(name)
                 yield start, name
             for below in range(2 * place + 1, min(2 * place + 3, len(heap))):
                 heappush(found, (heap[below], below))
