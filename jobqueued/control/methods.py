@@ -109,7 +109,9 @@ class Methods:
         return {
             "Status": lambda _: self._whole_status() if asker.sees_all else texts.ask_status(asker, self._now()),
             "List": lambda _: texts.ask_jobs(asker, self._now()),
-            "Describe": lambda p: records.describe(p["job"], p.get("runs", 10), asker, whole=self._owned_by(asker)),
+            "Describe": lambda p: records.describe(
+                p["job"], p.get("runs", 10), asker, whole=self._owned_by(asker.peer)
+            ),
             "Show": lambda p: records.show(p["run"], asker),
             "Usage": lambda p: self._monitor.join(ticket(), bool(p.get("history")), self._now(), _of_own_runs(asker)),
             "Metrics": lambda _: texts.ask(texts.metrics, ticket(), self._now()),
@@ -184,14 +186,17 @@ class Methods:
             "timezone": job.timezone, "next": list(map(to_text, starts)), **barred, **views.hold(self._scheduler),
         }  # fmt: skip
 
-    def _owned_by(self, asker: Asker) -> Callable[[Job], bool]:
+    def _owned_by(self, peer: Peer) -> Callable[[Job], bool]:
         """Tell of a job whether who asks sees the secrets in its definition: root, our own user, and the job's do."""
-        peer = asker.peer
         if peer.uid in (0, os.geteuid()):
             return lambda _job: True
-        if not asker.sees_all:  # whose own it is
-            return lambda job: job.owner == peer.owner
-        return lambda job: job.user is not None and job.user == name_of(peer.uid)
+
+        def is_theirs(job: Job) -> bool:
+            if job.owner is not None:
+                return job.owner == peer.owner
+            return job.user is not None and job.user == name_of(peer.uid)
+
+        return is_theirs
 
     def _ask_for_rerun(self, asked: dict[str, Any], asker: Asker) -> None:
         run = run_of(asked["run"])
