@@ -84,7 +84,7 @@ WINGS: dict[str, list[str]] = {
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",
         "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",
-        "user_files", "with_lock", "handed_in", "submit", "main", "__main__",
+        "user_files", "with_lock", "handed_in", "submit", "at", "main", "__main__",
     ],
 }  # fmt: skip
 """The wings and their files in the order of allowed imports: a file imports what stands before it.

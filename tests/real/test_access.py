@@ -106,12 +106,17 @@ TABLE = {
     "Reload": "-------+++", "Hold": "-------+++", "Release": "-------+++", "Lock": "-------+++", "Evict": "-------+++",
     "Notify": "-------+++", "DueChanges": "--------++",
     "CrontabGet": "++++++++++", "CrontabSet": "++++++++++", "CrontabRemove": "++++++++++",
+    "UserFiles": "++++++++++", "UserFileGet": "++++++++++", "UserFileSet": "++++++++++",
+    "UserFileRemove": "++++++++++", "Submit": "++++++++++", "Submissions": "++++++++++",
+    "Await": "---+-+++++", "Withdraw": "----------",
 }  # fmt: skip
-"""By the method, who of CALLERS is answered (+), and who is refused (-).  Everybody has an own crontab."""
+"""By the method, who of CALLERS is answered (+), and who is refused (-).  Everybody has an own
+crontab, files and submissions; of what is none nothing can be withdrawn."""
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "Next": {"count": 1}, "Lock": {"lock": "spare"}, "Evict": {"holder": ":with-lock@1"},
-    "CrontabSet": {"table": ""},
+    "CrontabSet": {"table": ""}, "UserFileGet": {"name": "x"}, "UserFileSet": {"name": "x", "text": ""},
+    "UserFileRemove": {"name": "x"}, "Submit": {"submission": {}},
 }  # fmt: skip
 DENIALS = {"io.jobqueue.PermissionDenied", "io.jobqueue.NoSuchJob", "io.jobqueue.NoSuchRun"}
 

@@ -9,7 +9,7 @@ import stat
 
 import pytest
 
-from jobqueued.control import views
+from jobqueued.control.definitions import definition
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import Job
 from jobqueued.notify import Notify, Ping, Webhook
@@ -100,7 +100,7 @@ def test_words_are_hidden_in_commands() -> None:
 def test_an_owner_sees_the_whole_definition() -> None:
     """Only what may be a secret is left out for others."""
     job = Job(id="a", command="x s", redact=("s",), environment=(("A", "s"),), stdin="s", failover=("x", "s"))
-    whole, told = views.definition(job), views.definition(job, whole=False)
+    whole, told = definition(job), definition(job, whole=False)
     assert {"command", "failover", "redact", "environment", "stdin"} == {
         key for key in whole if whole[key] != told[key]
     }
@@ -110,7 +110,7 @@ def test_where_a_job_tells_its_end_is_a_secret() -> None:
     """Whoever knows the URL of a check or of a webhook can write there; others see that there is one."""
     ping, hook = "https://hc.example.org/uuid", Webhook("https://hooks.example.org/T0")
     job = Job(id="a", command="x", ping=Ping(ping), notify=Notify(webhook=(hook,), apprise=("ntfy://topic",)))
-    whole, told = views.definition(job), views.definition(job, whole=False)
+    whole, told = definition(job), definition(job, whole=False)
     assert ({"url": ping, "output": True}, {"url": "***", "output": "***"}) == (whole["ping"], told["ping"])
     assert (["***"], ["***"]) == (told["notify"]["webhook"], told["notify"]["apprise"])
-    assert {} == views.definition(Job(id="a", command="x"))["ping"]
+    assert {} == definition(Job(id="a", command="x"))["ping"]

@@ -13,8 +13,8 @@ import pytest
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, public
 
-NOBODY = 65534
-USER = pwd.getpwuid(NOBODY).pw_name
+SOMEBODY = 1
+USER = pwd.getpwuid(SOMEBODY).pw_name
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 
 
@@ -106,15 +106,15 @@ def test_users() -> None:
     """A user submits, sees and withdraws what is the user's own; what is root's, and burdens others, is refused."""
     with public() as root:
         host = Host(root / "host")
-        (root / "host" / "jobqueued.yaml").write_text("users: {waiting: 3, deny: [daemon]}\n")
+        (root / "host" / "jobqueued.yaml").write_text("users: {waiting: 3, deny: [bin]}\n")
         host.start()
         try:
             (root / "host" / "run").chmod(0o755)
 
-            def told(method: str, uid: int = NOBODY, **asked: Any) -> Any:
+            def told(method: str, uid: int = SOMEBODY, **asked: Any) -> Any:
                 return as_user(uid, lambda: host.call(method, **asked))
 
-            def asks(uid: int = NOBODY, **keys: Any) -> Any:
+            def asks(uid: int = SOMEBODY, **keys: Any) -> Any:
                 rest = {name: keys.pop(name) for name in ("after", "array", "tool") if name in keys}
                 return told("Submit", uid, submission={"keys": {"command": "id -un", **keys}, **rest})
 
@@ -124,13 +124,13 @@ def test_users() -> None:
             later = "2199-01-01T00:00:00Z"
             assert f"{USER}/2" == asks(at=later)["job"]
             assert [f"{USER}/2"] == [it["job"] for it in told("Submissions")["submissions"]]
-            assert [] == told("Submissions", 1)["submissions"]
+            assert [] == told("Submissions", 2)["submissions"]
             assert f"{USER}/3" == asks(stdin="a secret", tags=["at:a"], at=later)["job"]
             assert ["", "a secret"] == [it["stdin"] for it in told("Submissions")["submissions"]]
             assert 0 == told("Withdraw", job=f"{USER}/3")["running"]
-            assert "NoSuchJob" in str(told("Withdraw", job="host/1"))
-            assert "NoSuchJob" in str(told("Withdraw", 1, job=f"{USER}/2"))
-            assert "may not submit" in asks(1)["reason"]
+            assert "PermissionDenied" in str(told("Withdraw", job="host/1"))
+            assert "NoSuchJob" in str(told("Withdraw", 2, job=f"{USER}/2"))
+            assert "may not submit" in asks(2)["reason"]
             for keys in (
                 {"exclusive": True}, {"priority": 1}, {"nice": -1}, {"environment_file": "/etc/shadow"},
                 {"group": "root"}, {"user": "root"}, {"locks": [{"path": "/etc/x"}]}, {"after": ["host/1"]},
@@ -155,7 +155,7 @@ def test_a_flood() -> None:
         try:
             (root / "host" / "run").chmod(0o755)
             document = {"keys": {"command": "sleep 0.05"}, "array": "1-150"}
-            as_user(NOBODY, lambda: [host.call("Submit", submission=document) for _ in range(3)] and None)
+            as_user(SOMEBODY, lambda: [host.call("Submit", submission=document) for _ in range(3)] and None)
             submit(host, "true")
             own = host.call("Await", job="host/1")["record"]
             records = [host.record(f"{USER}/{job}@{number}") for job in (1, 2, 3) for number in range(1, 151)]

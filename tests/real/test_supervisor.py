@@ -182,6 +182,9 @@ def wants(path: str) -> LaunchSpec:
     return cast("LaunchSpec", {"locks": [(path, True)], "user": None, "record": {}})
 
 
+SOMEBODY = Owner(pwd.getpwnam("daemon").pw_uid, "daemon")
+
+
 class TestLockFiles:
     def locks(self, pool: Pool, **paths: bool) -> dict[str, Any]:
         """The claims of a run for files below the pool's directory, each to be had alone or not; and another one."""
@@ -286,7 +289,7 @@ class TestLockFiles:
     def of_a_user(self, pool: Pool, path: str, owner: Owner) -> str:
         """How a run ends of that user's own job that wants this file."""
         locks = {"claims": (Claim(":host"), Claim(path, exclusive=True)), "owner": owner}
-        _said, run = pool.order(Job(id="job", command="true", user=OTHER, owner=owner), **locks)
+        _said, run = pool.order(Job(id="job", command="true", user=SOMEBODY.name, owner=owner), **locks)
         document = json.loads((run / wire.ENDED).read_bytes())
         return str(document["reason"] or document["state"])
 
@@ -297,20 +300,20 @@ class TestLockFiles:
             own, roots, shut = place / "own", place / "roots", place / "shut"
             for directory in (own, roots, shut):
                 directory.mkdir()
-            os.chown(own, STRANGER, -1)
+            os.chown(own, SOMEBODY.uid, -1)
             (roots / "x").touch(0o600)
             shut.chmod(0o700)
             (shut / "x").touch(0o666)
             (own / "way").symlink_to(own)
-            os.chown(own / "way", STRANGER, -1, follow_symlinks=False)
+            os.chown(own / "way", SOMEBODY.uid, -1, follow_symlinks=False)
             ends = {
-                path: self.of_a_user(pool, f"{place}/{path}", Owner(STRANGER, OTHER))
+                path: self.of_a_user(pool, f"{place}/{path}", SOMEBODY)
                 for path in ("own/x", "own/way/y", "roots/x", "roots/new", "shut/x", "own/none/x")
             }
             denied = {path: f"start_failed: lock: {place}/{path}: Permission denied" for path in list(ends)[2:5]}
             none = {"own/none/x": f"start_failed: lock: {place}/own/none/x: No such file or directory"}
             assert {"own/x": "succeeded", "own/way/y": "succeeded", **denied, **none} == ends
-            assert [(STRANGER, 0o600)] * 2 == [
+            assert [(SOMEBODY.uid, 0o600)] * 2 == [
                 ((own / name).stat().st_uid, (own / name).stat().st_mode & 0o777) for name in ("x", "y")
             ]
             assert ["x"] == os.listdir(roots)
@@ -320,9 +323,9 @@ class TestLockFiles:
         """Where the name is somebody else's by now, nothing is opened."""
         with public() as place:
             place.chmod(0o777)
-            reason = self.of_a_user(pool, f"{place}/x", Owner(STRANGER - 1, OTHER))
+            reason = self.of_a_user(pool, f"{place}/x", SOMEBODY._replace(uid=SOMEBODY.uid + 1))
             assert "start_failed: " in reason
-            assert f"has the uid {STRANGER}" in reason
+            assert f"has the uid {SOMEBODY.uid}" in reason
             assert [] == os.listdir(place)
 
     @NEEDS_ROOT
@@ -331,12 +334,12 @@ class TestLockFiles:
         with public() as place:
             place.chmod(0o777)
             ask = f"flock -n {place}/x true || echo held"
-            locks = {"claims": (Claim(":host"), Claim(f"{place}/x", exclusive=True)), "owner": Owner(STRANGER, OTHER)}
-            pool.order(Job(id="job", command=ask, user=OTHER, owner=Owner(STRANGER, OTHER)), **locks)
+            locks = {"claims": (Claim(":host"), Claim(f"{place}/x", exclusive=True)), "owner": SOMEBODY}
+            pool.order(Job(id="job", command=ask, user=SOMEBODY.name, owner=SOMEBODY), **locks)
             assert "held\n" == pool.output()
             with open(place / "x") as other:
                 fcntl.flock(other, fcntl.LOCK_SH)
-                said, _run = pool.order(Job(id="job", command=ask, user=OTHER, owner=Owner(STRANGER, OTHER)), **locks)
+                said, _run = pool.order(Job(id="job", command=ask, user=SOMEBODY.name, owner=SOMEBODY), **locks)
                 assert said[0].startswith(f"unstarted job@2.1 path busy: {place}/x")
 
     @NEEDS_ROOT
@@ -345,8 +348,8 @@ class TestLockFiles:
         monkeypatch.setattr(as_user, "SECONDS", 0.01)
         monkeypatch.setattr(lockfile, "_opened", lambda *_given: signal.pause())
         locks = LockFiles(cast("LaunchSpec", {
-            "locks": [("/x", True)], "user": OTHER, "group": None, "groups": None,
-            "record": {"owner": {"uid": STRANGER, "name": OTHER}},
+            "locks": [("/x", True)], "user": SOMEBODY.name, "group": None, "groups": None,
+            "record": {"owner": {"uid": SOMEBODY.uid, "name": SOMEBODY.name}},
         }))  # fmt: skip
         locks.take()
         with pytest.raises(identity.StartFailed, match="does not answer"):
