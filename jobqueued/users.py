@@ -40,6 +40,16 @@ def share_of(job: str) -> str:
     return share if slash and share not in _TABLES else ""
 
 
+def path_in(resource: str) -> str:
+    """The path of the lock file that a claim is for, whoever has it; "": it is for none.
+
+    What jobs of a user claim has the user's share before it, ``alice//srv/x.lock``: who holds the file is for the file
+    to tell, which is opened as that user.
+    """
+    share, _, rest = resource.partition("/")
+    return resource if not share else rest if rest.startswith("/") else ""
+
+
 @dataclass(frozen=True, slots=True)
 class UserLimits:
     """The key `users` of jobqueued.yaml: who may have jobs, and how much each of them.

@@ -9,6 +9,7 @@ from jobqueued.control.views import moment
 from jobqueued.model import CORE, CPU, HIDDEN, SECOND, UNBOUNDED, Claim, Job, On
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify
 from jobqueued.telemetry import TelemetryHook
+from jobqueued.users import path_in
 
 _DURATIONS = (
     "every", "spread", "offset", "catch_up_window", "grace", "start_deadline", "timeout", "kill_grace", "drain",
@@ -78,9 +79,9 @@ def _without_urls(wish: Notify) -> dict[str, Any]:
 
 
 def _lock(claim: Claim) -> dict[str, Any]:
-    kind = "path" if claim.resource.startswith("/") else "name"
     how = {"units": claim.units} if claim.units else {"mode": "exclusive" if claim.exclusive else "shared"}
-    return {kind: claim.resource, **how}
+    path = path_in(claim.resource)
+    return {**({"path": path} if path else {"name": claim.resource}), **how}
 
 
 def _on(on: On) -> dict[str, str]:

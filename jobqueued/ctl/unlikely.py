@@ -23,6 +23,7 @@ from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.runs.launch_spec import unenforced
 from jobqueued.text import printable
+from jobqueued.users import path_in
 
 _SHELL = re.compile("/(.*/)?(a|ba|da|k|mk|ya|z)?sh")
 _OF_SHELLS = re.compile(
@@ -75,7 +76,7 @@ def _of_files(job: Job) -> Iterator[tuple[str, str]]:
     for key, command in (("command", job.command), ("failover", job.failover), *hooks):
         if command is not None and not callable(command) and (message := _of_program(job, command)):
             yield key, message
-    files = [("locks", claim.resource) for claim in job.locks if claim.resource.startswith("/")]
+    files = [("locks", path) for claim in job.locks if (path := path_in(claim.resource))]
     for key, path in [*files, *(("on", on.name) for on in job.on if on.kind == "path")]:
         directory = os.path.dirname(path)
         with suppress(PermissionError):

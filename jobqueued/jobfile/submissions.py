@@ -180,8 +180,8 @@ def _check_permits(values: dict[str, Any], limits: UserLimits) -> None:
             raise Wrong(
                 f"{name}: that is root's, unless root permits it by `users: {{permit: [{name}]}}` in jobqueued.yaml"
             )
-    if any(claim.resource.startswith("/") or claim.units for claim in values.get("locks", ())):
-        raise Wrong("locks: found a path, or units; accepted: the name of a lock, such as db")
+    if any(claim.units for claim in values.get("locks", ())):
+        raise Wrong("locks: found units of a lock; accepted: the whole lock; units are of resources: --resources")
 
 
 def _of_user(locks: tuple[Claim, ...], share: str) -> tuple[Claim, ...]:

@@ -103,13 +103,10 @@ def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusa
 
 
 def _of_paths(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
-    """Leave to root all that a process of the user would have to watch or lock."""
+    """Leave to root what a process of the user would have to watch."""
     if any(on.kind == "path" for on in job.on):
         accepted = "boot, an event or a job; only root's jobs wait for files"
         yield Refusal.of(entries["on"].value, accepted, "a path").below("on")
-    if any(claim.resource.startswith("/") for claim in job.locks):
-        accepted = "the name of a lock, such as db; or flock(1) in the command"
-        yield Refusal.of(entries["locks"].value, accepted, "a path").below("locks")
     if any(claim.units for claim in job.locks):
         accepted = "the whole lock; units are of the host's resources: `resources`"
         yield Refusal.of(entries["locks"].value, accepted, "units of a lock").below("locks")

@@ -18,7 +18,7 @@ from jobqueued.queue.placement import CPUS, environment
 from jobqueued.runs.marks import IDENTITY
 from jobqueued.state import record_files
 from jobqueued.telemetry import TelemetryHook
-from jobqueued.users import Owner
+from jobqueued.users import Owner, path_in
 
 
 def order(
@@ -56,7 +56,7 @@ def order(
         "environment_file": job.environment_file,
         "login_environment": job.login_environment,
         "traceparent": _traceparent(launch.record, run.attempt),
-        "locks": [(claim.resource, claim.exclusive) for claim in run.claims if claim.resource.startswith("/")],
+        "locks": [(path, claim.exclusive) for claim in run.claims if (path := path_in(claim.resource))],
         "caps": [cap for key, value in job.resource_limits.items() for cap in caps(key, value)],
         "enforce": job.enforce,
         "above": None if job.owner is None else _above(job.owner, of_users or {}),

@@ -133,7 +133,7 @@ def test_users() -> None:
             assert "may not submit" in asks(2)["reason"]
             for keys in (
                 {"exclusive": True}, {"priority": 1}, {"nice": -1}, {"environment_file": "/etc/shadow"},
-                {"group": "root"}, {"user": "root"}, {"locks": [{"path": "/etc/x"}]}, {"after": ["host/1"]},
+                {"group": "root"}, {"user": "root"}, {"locks": [{"name": "x", "units": 2}]}, {"after": ["host/1"]},
                 {"notify": {"email": "a@example.org"}}, {"array": "1-4"}, {"schedule": "* * * * *"},
             ):  # fmt: skip
                 assert "Refused" in asks(**keys)["error"], keys

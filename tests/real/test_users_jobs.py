@@ -161,6 +161,23 @@ def test_two_users_have_the_same_names(site: Host) -> None:
     assert 2 == len(stored(site))
 
 
+def test_a_lock_file_is_the_users(site: Host) -> None:
+    """A process of the user opens it: what that user can't open can't be had; who has it keeps flock(1) out."""
+    with public() as place:
+        own = place / "own"
+        own.mkdir()
+        os.chown(own, UID, -1)
+        ask_for = f"flock -n {own}/x true || echo held"
+        put(site, f"jobs: {{a: {{command: '{ask_for}', locks: [{{path: {own}/x}}]}}}}")
+        put(site, f"jobs: {{b: {{command: 'true', locks: [{{path: {place}/x}}]}}}}", name="y")
+        assert b"held\n" == (site.wait(found := site.run(f"{USER}/a")), site.output(found))[1]
+        assert (UID, ["x"]) == ((own / "x").stat().st_uid, os.listdir(own))
+        record = site.wait(site.run(f"{USER}/b"))
+        assert f"lock: {place}/x: Permission denied" in record["reason"]
+        (lock,) = site.call("Describe", job=f"{USER}/a")["definition"]["locks"]
+        assert f"{own}/x" == lock["path"]
+
+
 @pytest.mark.parametrize("name", ["../x", "x/y", ".x", "", "x" * 65, "x:1+y", "ä"])
 def test_names_that_lead_nowhere(site: Host, name: str) -> None:
     """No file of another name is written, read or removed."""

@@ -79,7 +79,7 @@ def test_no_after(text: str) -> None:
         (document(priority=1), "permit: [priority]"),
         (document(notify={"email": "a@b"}), "permit: [notify]"),
         (document(environment_file="/etc/x"), "environment_file is for root"),
-        (document(locks=[{"path": "/run/x"}]), "found a path"),
+        (document(locks=[{"name": "x", "units": 2}]), "found units of a lock"),
         (document(stdin="a\0b"), "found a NUL"),
         (document(description="\ud800"), "half of a character"),
         (document(metadata=[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]), "levels"),

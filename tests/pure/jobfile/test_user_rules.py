@@ -91,7 +91,6 @@ def test_a_name_that_cannot_stand_in_an_id_gives_a_share_by_number() -> None:
     ("line", "told"),
     [
         ("on: {path: /srv/in/*}", "on: found a path; accepted: boot, an event or a job"),
-        ("locks: {path: /run/lock/x}", "locks: found a path; accepted: the name of a lock"),
         ("locks: {name: license, units: 2}", "locks: found units of a lock; accepted: the whole lock"),
         ("ping: https://hc-ping.com/x", "ping: found the key `ping`; accepted: a job without it"),
         ("notify: {email: alice, from: root}", "notify: found `from`; accepted: `email: alice` alone"),
@@ -100,7 +99,7 @@ def test_a_name_that_cannot_stand_in_an_id_gives_a_share_by_number() -> None:
     ],
 )
 def test_what_a_process_of_the_user_would_have_to_do_is_roots(line: str, told: str) -> None:
-    """Paths are neither watched nor locked for users, and nobody else gets notices of theirs."""
+    """Paths are not watched for users, and nobody else gets notices of theirs."""
     jobs, problems = read(line)
     assert ([], 1) == (jobs, len(problems))
     assert f"x: {told}" in problems[0]
