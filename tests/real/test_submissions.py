@@ -15,7 +15,7 @@ from tests.support.stranger import as_user, public
 
 SOMEBODY = 1
 USER = pwd.getpwuid(SOMEBODY).pw_name
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @pytest.fixture

@@ -264,6 +264,10 @@ def test_in_place_of_cron() -> None:
     assert "alice" == run["user"]
     until("root's job has run", lambda: [*LOGS.glob("cron.d+packaged:id-*/1.json")])
     assert not Path("/tmp/rebooted").exists()
+    command = ["runuser", "-u", "alice", "--", "at", "now"]
+    done = subprocess.run(command, input="id -un >/tmp/at-of-alice\n", capture_output=True, text=True, check=True)
+    assert "\njob " in f"\n{done.stderr}"
+    until("what alice has handed to at has run", lambda: Path("/tmp/at-of-alice").exists())
 
 
 @pytest.mark.says("the system clock was set")
