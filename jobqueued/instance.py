@@ -62,7 +62,9 @@ class Instance:
     def renew(self) -> str:
         """The command, or what else is to be done, to restart daemon and launcher; no run ends by that."""
         if self.manager:
-            return f"{self.manager} restart jobqueued-launcher.socket (live runs go on)"
+            own = {"systemctl": "jobqueuectl", "systemctl --user": "jobqueuectl --user"}.get(self.manager)
+            command = f"{own} restart-launcher" if own else f"{self.manager} restart jobqueued-launcher.socket"
+            return f"{command} (live runs go on)"
         return f"end both, and start the daemon again with `{self.start}`; live runs go on"
 
     @property

@@ -83,8 +83,9 @@ WINGS: dict[str, list[str]] = {
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",
-        "logs", "metrics", "next", "notify", "pause", "reload", "run", "show", "status", "stop", "top", "why",
-        "user_files", "with_lock", "handed_in", "submit", "at", "main", "__main__",
+        "logs", "metrics", "next", "notify", "pause", "reload", "restart_launcher",
+        "run", "show", "status", "stop", "top", "why", "user_files", "with_lock", "handed_in", "submit", "at",
+        "main", "__main__",
     ],
 }  # fmt: skip
 """The wings and their files in the order of allowed imports: a file imports what stands before it.

@@ -21,7 +21,7 @@ from jobqueued.text import printable
 @click.argument("names", nargs=-1, required=True, metavar="FILE|JOB...", shell_complete=completion.jobs)
 @click.pass_obj
 def cat(paths: Paths, names: tuple[str, ...]) -> None:
-    """Print job files with their drop-ins, each under its path.
+    """Print job files and their drop-ins, each under its path.
 
     A FILE is the name of a job file (backup.yaml), which is looked for where the daemon does, or its path, or that of
     a drop-in; jobqueued.yaml is the settings.  A JOB is the file that has it.

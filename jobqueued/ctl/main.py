@@ -49,6 +49,7 @@ _COMMANDS = {
     "cat": ("cat", "cat"),
     "audit": ("audit", "audit"),
     "doctor": ("doctor", "doctor"),
+    "restart-launcher": ("restart_launcher", "restart_launcher"),
     "crontab": ("crontab", "crontab"),
     "edit": ("user_files", "edit"),
     "add": ("user_files", "add"),

@@ -51,7 +51,7 @@ def _address(_context: click.Context, _parameter: click.Parameter, given: str | 
               "without ADDRESS to this host only.")  # fmt: skip
 @click.pass_obj
 def metrics(paths: Paths, as_json: bool, usage: bool, listen: tuple[str, int] | None) -> None:
-    """Print metrics as OpenMetrics text, or serve them to Prometheus.
+    """Print metrics, or serve them to Prometheus.
 
     Whoever may read all of the daemon's answers may read them: root, operators and readers (jobqueued.yaml).  With
     --listen everybody who can connect may; there is neither TLS nor a password, so leave it on loopback, or put a

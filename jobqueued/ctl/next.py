@@ -34,7 +34,7 @@ def next_times(
     paths: Paths, job: str | None, expression: str | None, timezone: str | None, dst: str, seconds: str | None,
     count: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show when the clock starts JOB next, in the job's time zone.
+    """Show when the clock starts JOB next, in its time zone.
 
     Tells if JOB is paused, invalid or disabled, or the host on hold.  Where a pause has an end, the starts after it are
     shown.  With --expression, shows when a job with that schedule would start; any `H` in it is drawn for the id JOB.

@@ -42,7 +42,7 @@ def run_job(paths: Paths, job: str, wait: bool) -> None:
 @_wait
 @click.pass_obj
 def rerun(paths: Paths, run: str, wait: bool) -> None:
-    """Queue the job of RUN once more and print the new run's id.
+    """Queue the job of RUN once more; print the new run's id.
 
     The new run follows the job's present definition.  Its record names RUN as its trigger.
 

@@ -20,7 +20,7 @@ _UNKNOWN = "Only the daemon knows what waits, and why; live runs go on: jobqueue
 @json_option
 @click.pass_obj
 def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
-    """Explain why RUN, or each waiting run of JOB, has not started.
+    """Explain why RUN, or a run of JOB, has not started.
 
     Shows what the run lacks, who holds it and since when, the runs that go first and want the same, its priority by now
     and how it grows, the dependency it waits for, and its expected start, provided that every run takes as long as its

@@ -41,7 +41,7 @@ def with_lock(
     lock: str,
     command: tuple[str, ...],
 ) -> None:
-    """Run COMMAND while it holds LOCK, a lock or resource of jobs.
+    """Run COMMAND while it holds LOCK, or a resource.
 
     The command waits in the queue like a run: it ages, and is not overtaken forever.  While it waits, stderr tells for
     whom.  It holds the lock until its

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from jobqueued.ctl.main import main
 from jobqueued.instance import Instance
 from jobqueued.paths import NoPlace, Paths
 from jobqueued.settings import read_settings
@@ -96,6 +99,7 @@ class TestRemedies:
             it.see_log, it.see_launcher,
         )  # fmt: skip
         assert "start it: systemctl start jobqueued-launcher.socket" == it.start_launcher
+        assert "jobqueuectl restart-launcher (live runs go on)" == it.renew
 
     def test_of_a_user(self, runtime: Path) -> None:
         """It is a unit of the user's manager, where there is one; else a program that was started with --user."""
@@ -108,6 +112,22 @@ class TestRemedies:
             it.see_log, it.see_launcher,
         )  # fmt: skip
         assert "start it: systemctl --user start jobqueued-launcher.socket" == it.start_launcher
+        assert "jobqueuectl --user restart-launcher (live runs go on)" == it.renew
+
+    def test_a_restart_of_the_launcher(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It asks the manager for both units, and says what failed; below a root it says what is to be done."""
+        manager = tmp_path / "manager"
+        manager.write_text(f"#!/bin/sh\necho $* >>{tmp_path}/asked\ntest $1 = restart\n")
+        manager.chmod(0o755)
+        called = partial(CliRunner().invoke, main, ["--root", str(tmp_path), "restart-launcher"])
+        assert "Error: no service manager keeps this daemon; end both" in called().output
+        monkeypatch.setattr(Instance, "of", lambda run: Instance(run, str(manager)))
+        done = called()
+        assert (2, f"Error: {manager} start jobqueued.service failed; see: journalctl -u jobqueued\n") == (
+            done.exit_code,
+            done.output,
+        )
+        assert "restart jobqueued-launcher.socket\nstart jobqueued.service\n" == (tmp_path / "asked").read_text()
 
     def test_below_a_root(self, tmp_path: Path) -> None:
         """It is no unit; the command that starts it has the paths that it had."""
@@ -116,7 +136,7 @@ class TestRemedies:
         assert f"jobqueued --root {tmp_path} --jobs '/some jobs'" == it.start
         assert f"end it, and start it again with `{it.start}`" == it.restart
         assert f"jobqueued --run {tmp_path}/x" == Instance.of(tmp_path / "x").start
-        words = (it.start, it.restart, it.see_log, it.see_launcher, it.start_launcher)
+        words = (it.start, it.restart, it.renew, it.see_log, it.see_launcher, it.start_launcher)
         assert [] == [word for word in words if "systemctl" in word or "journalctl" in word]
 
 
