@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from email.header import decode_header, make_header
 from email.message import Message as Mail
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from jobqueued.notices.notices import Notices
 from jobqueued.notices.outbox import Message
 from jobqueued.notify import Notify
 from tests.support.world import MIDNIGHT, job
-from tests.system.vm import sh, start, until
+from tests.system.vm import jobs, sh, start, until
 
 CONFIG = Path("/etc/jobqueued.yaml")
 SEND = """
@@ -165,6 +166,39 @@ def test_of_a_real_job(ops: str) -> None:
     sh("jobqueuectl", "run", "flaky", "--wait")
     found = mails(ops, 2)
     assert ["failure", "recovery"] == [mail["X-Jobqueued-Event"] for mail in found]
-    assert "Its output:\n\nno space left" in found[0].get_payload(decode=True).decode()  # type: ignore[union-attr]
+    assert "Its output:\n\nno space left" in text_of(found[0])
     check_thread(found, ops)
     assert [] == json.loads(sh("jobqueuectl", "notify", "--json"))["notices"]
+
+
+def test_of_a_table(ops: str) -> None:
+    """The mail of a line of a table is the real cron's: subject, text, addresses and the variables in its headers."""
+    table, mark = Path("/etc/cron.d/told"), Path("/run/crond.reboot")
+    head, command = f"MAILTO={ops}\nA='b  c'\n", "echo one; echo \"two  'e'\" >&2"
+    table.write_text(f"{head}@reboot root {command}\n")
+    mark.unlink(missing_ok=True)
+    sh("systemctl", "restart", "cron")
+    until("the mail of cron", lambda: [*Path(f"/home/{ops}/Maildir").glob("new/*")])
+    sh("systemctl", "disable", "--now", "cron")
+    (theirs,) = mailbox.Maildir(f"/home/{ops}/Maildir")
+    for file in Path(f"/home/{ops}/Maildir/new").iterdir():
+        file.unlink()
+    table.write_text(f"{head}17 4 * * * root {command}\n")
+    CONFIG.write_text("cron: {live: true}\n")
+    sh("date", "--set", sh("date", "+%F 04:16:50").strip())
+    start("jobs: {}")
+    until("the job", jobs)
+    (ours,) = mails(ops, 1)
+    table.unlink()
+    assert f"Cron <root@vm> {command}" == decoded(theirs["Subject"]) == decoded(ours["Subject"])
+    assert "one\ntwo  'e'\n" == text_of(theirs) == text_of(ours)
+    assert {theirs["To"], ours["To"]} <= {ops, f"{ops}@localhost", f"{ops}@vm"}
+    assert set(theirs.get_all("X-Cron-Env", [])) <= set(ours.get_all("X-Cron-Env", []))
+
+
+def decoded(header: str) -> str:
+    return str(make_header(decode_header(header)))
+
+
+def text_of(mail: Mail) -> str:
+    return mail.get_payload(decode=True).decode()  # type: ignore[union-attr]

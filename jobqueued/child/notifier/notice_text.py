@@ -65,9 +65,11 @@ def fill(template: str, notice: Notice, *, as_json: bool) -> str:
 
 
 def command(event: Event) -> str:
-    """The command as one line, "" where there is none."""
+    """The command as one line, "" where there is none; one that is a line stays as it is."""
     words = event.get("command") or ""
-    return printable(" ".join(words.split()) if isinstance(words, str) else shlex.join(words))
+    if isinstance(words, str):
+        return printable(" ".join(words.split()) if "\n" in words else words)
+    return printable(shlex.join(words))
 
 
 def cut(text: str, length: int) -> str:
