@@ -119,6 +119,7 @@ def started() -> None:
     ended("alice", run("alice", "sshd"))
     run("alice", "sleeps")
     ended("root", str(told("root", "Run", job="backup")["run"]))
+    until("it runs", lambda: told("alice", "Show", run="alice/sleeps@1")["record"]["state"] == "running")
 
 
 NO_JOB, NO_RUN, DENIED = "NoSuchJob", "NoSuchRun", "PermissionDenied"
