@@ -253,9 +253,13 @@ def test_closed_standard_streams(host: Host) -> None:
     host.write("job.yaml", "jobs: {work: {command: exit 5}}")
     command = 'exec "$0" -m jobqueued --root "$1" <&- >&- 2>&-'
     host.daemon = subprocess.Popen(["sh", "-c", command, sys.executable, host.root], cwd=REPO)
-    control = host.root / "run" / "control"
-    wait_for(control.exists)
-    wait_for(lambda: host.call("List")["jobs"])
+
+    def listed() -> object:
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # it does not listen yet
+            return host.call("List")["jobs"]
+        return None
+
+    wait_for(listed)
     assert host.wait(host.run("work"))["exit_code"] == 5
     assert host.stop() == 0
 
