@@ -140,8 +140,9 @@ class Daemon:
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
         self._readings = Readings(self._scheduler, self._notices, self._counts, self._health)
         self._submit_calls = SubmitCalls(
-            self._scheduler, self._batch, self._happened.append, access, config, paths.host / "etc", read_clocks
-        )
+            self._scheduler, self._batch, self._happened.append, access, config, paths.host / "etc", read_clocks,
+            self._user_files.budget,
+        )  # fmt: skip
         self._serve(access)
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
@@ -213,7 +214,8 @@ class Daemon:
         self._notices.restore(*self._store.notices())
         self._unrestored = None
         self._watches.hold_tables(not self._runs_tables)
-        kept, troubles = submit_calls.kept(self._store, self._config.timezone, mails=takes_mails(self._config))
+        limits, mails = self._config.users, takes_mails(self._config)
+        kept, troubles = submit_calls.kept(self._store, limits, self._config.timezone, mails=mails)
         self._happened.append(kept)
         while self._job_files.has_more:
             self._happened += self._job_files.turn(read_clocks())

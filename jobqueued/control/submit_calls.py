@@ -11,6 +11,7 @@ from typing import Any
 from jobqueued.child.trust import name_of
 from jobqueued.control.access import Rank
 from jobqueued.control.peers import Access, Peer
+from jobqueued.control.user_budget import UserBudget
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.submitted import share_in
@@ -18,13 +19,13 @@ from jobqueued.events import AwaitedOver, Event, SubmissionsKept, Submitted, Wit
 from jobqueued.jobdir.cron_tables import takes_mails
 from jobqueued.jobfile import submissions
 from jobqueued.jobfile.submissions import Asked, Wrong
-from jobqueued.model import LIVE, MINUTE, Job, Now, RunId, RunState, to_text
+from jobqueued.model import LIVE, Job, Now, RunId, RunState, to_text
 from jobqueued.settings import Settings
 from jobqueued.state.faults import StoreError
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from jobqueued.submission import After
-from jobqueued.users import Owner
+from jobqueued.users import Owner, UserLimits
 
 Ticket = Callable[[], int]
 _MOST_AWAITED = 1000
@@ -36,24 +37,22 @@ class SubmitCalls:
 
     def __init__(
         self, scheduler: Scheduler, batch: WriteBatch, happen: Callable[[Event], None], access: Access,
-        config: Settings, etc: Path, now: Callable[[], Now],
+        config: Settings, etc: Path, now: Callable[[], Now], budget: UserBudget,
     ) -> None:  # fmt: skip
         self._scheduler, self._batch, self._happen = scheduler, batch, happen
-        self._etc = etc
+        self._etc, self._budget = etc, budget
         self._access, self._config, self._now, self.mails = access, config, now, takes_mails(config)
-        self._calls: dict[int, tuple[int, int]] = {}
-        """By user, since when (monotonic, ns), and how many calls there were in that minute."""
         self._waiters: dict[str, list[int]] = {}
         """The tickets that wait for the end of submissions."""
         self.reply: Callable[[int, dict[str, Any], str | None], None]
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
-        """The methods as this peer may call them."""
+        """The methods, for whom the table of access.py lets have them."""
         return {
             "Submit": lambda p: self._submit(p["submission"], peer, ticket),
             "Withdraw": lambda p: self._withdraw(p["job"], peer, ticket),
             "Submissions": lambda _: self._told(peer),
-            "Await": lambda p: self._await(p["job"], peer, ticket),
+            "Await": lambda p: self._await(p["job"], ticket),
         }
 
     def _submit(self, document: dict[str, Any], peer: Peer, ticket: Ticket) -> dict[str, Any] | None:
@@ -62,8 +61,7 @@ class SubmitCalls:
             raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
         try:
             self._count(peer)
-            limits = None if owner is None else self._config.users
-            asked = submissions.read(document, owner, limits, self._config.timezone, mails=self.mails)
+            asked = submissions.read(document, owner, self._config.users, self._config.timezone, mails=self.mails)
             if asked.key and (known := self._known(asked)):
                 return {"job": known, "is_new": False, "unsaved": None}
             job = self._awaiting(asked.job)
@@ -88,17 +86,10 @@ class SubmitCalls:
 
     def _count(self, peer: Peer) -> None:
         """Count a call; Wrong: there were too many in this minute."""
-        if self._access.rank(peer) is Rank.ROOT:
-            return
-        mono, most = self._now().mono, self._config.users.calls
-        since, calls = self._calls.get(peer.uid, (mono, 0))
-        if mono - since >= MINUTE:
-            self._calls = {uid: it for uid, it in self._calls.items() if mono - it[0] < MINUTE}
-            since, calls = mono, 0
-        if calls >= most:
+        if self._access.rank(peer) is not Rank.ROOT and self._budget.take(peer.uid, self._now().mono):
+            most = self._config.users.calls
             accepted = f"at most {most} (`users: {{calls: {most}}}` in jobqueued.yaml)"
-            raise Wrong(f"found {calls} calls in this minute; accepted: {accepted}")
-        self._calls[peer.uid] = since, calls + 1
+            raise Wrong(f"found more calls in this minute; accepted: {accepted}")
 
     def _known(self, asked: Asked) -> str | None:
         """The submission that was asked for by this key before, as long as anything is kept of it."""
@@ -144,20 +135,16 @@ class SubmitCalls:
 
     def _withdraw(self, name: str, peer: Peer, ticket: Ticket) -> None:
         job = self._scheduler.catalog.get(name)
-        if job is None or job.submission is None or not self._may_see(job, peer):
+        if job is None or job.submission is None:
             raise VarlinkError("NoSuchJob", {"job": name})
-        if self._access.rank(peer) < Rank.OPERATOR and not _owns(job, peer):
-            raise VarlinkError("PermissionDenied")
         self._happen(WithdrawAsked(ticket(), name, _name(peer)))
 
-    def _await(self, name: str, peer: Peer, ticket: Ticket) -> dict[str, Any] | None:
+    def _await(self, name: str, ticket: Ticket) -> dict[str, Any] | None:
         """The end of a submission, once it is over."""
         job = self._scheduler.catalog.get(name)
-        if job is not None and job.submission is not None and self._may_see(job, peer):
+        if job is not None and job.submission is not None:
             self._waiters.setdefault(name, []).append(ticket())
             return None
-        if self._access.rank(peer) < Rank.READER and share_in(name) != Owner(peer.uid, _name(peer)).share:
-            raise VarlinkError("NoSuchJob", {"job": name})
         return self._end(name)
 
     def _end(self, name: str) -> dict[str, Any]:
@@ -219,13 +206,13 @@ def _name(peer: Peer) -> str:
     return str(peer.uid) if peer.owner is None else peer.owner.name
 
 
-def kept(store: Store, timezone: str, *, mails: bool) -> tuple[SubmissionsKept, list[str]]:
+def kept(store: Store, limits: UserLimits, timezone: str, *, mails: bool) -> tuple[SubmissionsKept, list[str]]:
     """The submissions that were not over at the last end of the daemon, and what is wrong with any; StoreError."""
     found, troubles = [], []
     saved, numbers = store.submissions()
     for it in saved:
         try:
-            found.append((submissions.read_again(it.text, it.job, timezone, mails=mails), it.text, it.key))
+            found.append((submissions.read_again(it.text, it.job, limits, timezone, mails=mails), it.text, it.key))
         except Wrong as wrong:
             troubles.append(f"the submission {it.job} can't be read, so it does not run: {wrong}")
     return SubmissionsKept(tuple(found), numbers), troubles
@@ -252,7 +239,7 @@ def _at_allows(etc: Path, name: str) -> bool:
 
 
 def _owns(job: Job, peer: Peer) -> bool:
-    return peer.uid in (0, os.geteuid()) if job.owner is None else job.owner.uid == peer.uid
+    return peer.uid in (0, os.geteuid()) if job.owner is None else job.owner == peer.owner
 
 
 def _has(named: Iterable[str], name: str, gids: Iterable[int]) -> bool:

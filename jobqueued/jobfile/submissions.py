@@ -15,9 +15,9 @@ from jobqueued.jobfile.queue_types import NAME
 from jobqueued.jobfile.refusal import Refusal
 from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.types import read_keys
-from jobqueued.jobfile.user_keys import PERMITS
+from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Sequence, is_value
-from jobqueued.model import DAY, UNBOUNDED, Claim, Job, to_instant
+from jobqueued.model import DAY, UNBOUNDED, Job, to_instant
 from jobqueued.notify import Notify
 from jobqueued.submission import FILE, KEY, MOST_RUNS, OF_THE_HOST, After, Array, Submission
 from jobqueued.text import size
@@ -38,8 +38,6 @@ KEYS: dict[str, Key] = {
     )
 }  # fmt: skip
 """The keys of a job file that a submission may have, too."""
-_ROOTS = ("environment_file", "group", "groups")
-"""The keys among them that are root's alone: files that root could read, and groups that the user is not in."""
 _ARRAY = re.compile(r"(?:(\d{1,10})-)?(\d{1,10})(?::(\d{1,10}))?(?:%(\d{1,10}))?", re.ASCII)
 A_RANGE = "a range such as 1-100, 0-9:3 (each third) or 1-100%10 (10 at a time)"
 _AFTER = re.compile(rf"(?:(any|success):)?([^/@:\s]{{1,64}}/{NAME}(?:@[1-9][0-9]{{0,17}})?)", re.ASCII)
@@ -61,11 +59,12 @@ class Asked(NamedTuple):
 
 
 def read(
-    document: dict[str, Any], owner: Owner | None, limits: UserLimits | None, timezone: str, *, mails: bool = True
-) -> Asked:
-    """The submission of a user (None: of the host's), within these limits (None: they were looked at); Wrong.
+    document: dict[str, Any], owner: Owner | None, limits: UserLimits, timezone: str, *, mails: bool = True,
+    again: bool = False,
+) -> Asked:  # fmt: skip
+    """The submission of a user (None: of the host's), within these limits; Wrong.
 
-    `mails`: a mail can be sent from this host.
+    `mails`: a mail can be sent from this host.  `again`: it was taken, whatever the limits are by now.
     """
     known = {"v", "owner", "keys", "name", "array", "after", "key", "mail", "tool"}
     if odd := sorted(document.keys() - known):
@@ -76,9 +75,7 @@ def read(
     )  # fmt: skip
     if len(text) > LARGEST:
         raise Wrong(f"it has {size(len(text))}; accepted: at most {size(LARGEST)}, with script and environment")
-    values = _values(document.get("keys", {}))
-    if owner is not None and limits is not None:
-        _check_permits(values, limits)
+    entries, values = _values(document.get("keys", {}))
     array, at_a_time = read_array(document["array"]) if "array" in document else (None, None)
     awaited = document.get("after", [])
     if not isinstance(awaited, list):
@@ -86,23 +83,25 @@ def read(
     submission = Submission(array, tuple(map(read_after, awaited)))
     share = OF_THE_HOST if owner is None else owner.share
     fields = _fields(values, timezone)
-    if owner is not None:
-        fields |= {"user": owner.name, "owner": owner, "locks": _of_user(fields.get("locks", ()), share)}
     if document.get("mail") and mails and "notify" not in fields:
         fields["notify"] = _mail(document["mail"], "root" if owner is None else owner.name)
     job = Job(
         id=f"{share}/{_name(document.get('name'))}", file=FILE, submission=submission,
         concurrency=at_a_time or submission.runs, max_waiting=UNBOUNDED, catch_up_window=365 * DAY, **fields,
     )  # fmt: skip
+    if owner is not None:
+        job, refusals = UserRules(owner, limits).applied(job, entries)
+        if refusals and not again:
+            raise Wrong("; ".join(map(_told, refusals)))
     return Asked(job, text, _key(document.get("key", "")))
 
 
-def read_again(text: str, job: str, timezone: str, *, mails: bool) -> Job:
+def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails: bool) -> Job:
     """The job of a submission that was kept, by its id; Wrong, where another version has written it."""
     try:
         document = json.loads(text)
         owner = None if document["owner"] is None else Owner(*document["owner"])
-        return replace(read(document, owner, None, timezone, mails=mails).job, id=job)
+        return replace(read(document, owner, limits, timezone, mails=mails, again=True).job, id=job)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Wrong(f"its text makes no sense: {error}") from None
 
@@ -130,7 +129,7 @@ def read_after(text: object) -> After:
     return After(found[2], found[1] or "success")
 
 
-def _values(keys: object) -> dict[str, Any]:
+def _values(keys: object) -> tuple[dict[str, Entry], dict[str, Any]]:
     node = _node(keys, 0)
     if not isinstance(node, Mapping):
         raise Wrong("keys: accepted: keys of a job file and their values")
@@ -139,7 +138,7 @@ def _values(keys: object) -> dict[str, Any]:
         raise Wrong("; ".join(map(_told, refusals)))
     if "command" not in values:
         raise Wrong(f"found no command; accepted: {KEYS['command'].type.accepted}")
-    return values
+    return node.entries, values
 
 
 def _told(refusal: Refusal) -> str:
@@ -163,30 +162,6 @@ def _text(text: str) -> Scalar:
     if not is_value(text):
         raise Wrong("found a NUL, or half of a character; accepted: text")
     return Scalar(0, 0, text, plain=False)
-
-
-def _check_permits(values: dict[str, Any], limits: UserLimits) -> None:
-    """Refuse what burdens or reaches others than the user."""
-    burdens = {
-        "priority": values.get("priority", 0) > 0, "nice": values.get("nice", 0) < 0,
-        "oom_score_adj": values.get("oom_score_adj", 0) < 0, "exclusive": values.get("exclusive", False),
-        "ionice": str(values.get("ionice", "")).startswith("realtime"),
-        "cpu_scheduling": values.get("cpu_scheduling", "other").partition(":")[0] in ("fifo", "rr"),
-    }  # fmt: skip
-    for name in values:
-        if name in _ROOTS and name not in limits.permit:
-            raise Wrong(f"{name} is for root")
-        if name in PERMITS and name not in limits.permit and burdens.get(name, True):
-            raise Wrong(
-                f"{name}: that is root's, unless root permits it by `users: {{permit: [{name}]}}` in jobqueued.yaml"
-            )
-    if any(claim.units for claim in values.get("locks", ())):
-        raise Wrong("locks: found units of a lock; accepted: the whole lock; units are of resources: --resources")
-
-
-def _of_user(locks: tuple[Claim, ...], share: str) -> tuple[Claim, ...]:
-    """The locks by their names among all: those of a user are nobody else's."""
-    return tuple(claim._replace(resource=f"{share}/{claim.resource}") for claim in locks)
 
 
 def _fields(values: dict[str, Any], timezone: str) -> dict[str, Any]:

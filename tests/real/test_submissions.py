@@ -132,11 +132,14 @@ def test_users() -> None:
             assert "NoSuchJob" in str(told("Withdraw", 2, job=f"{USER}/2"))
             assert "may not submit" in asks(2)["reason"]
             for keys in (
-                {"exclusive": True}, {"priority": 1}, {"nice": -1}, {"environment_file": "/etc/shadow"},
-                {"group": "root"}, {"user": "root"}, {"locks": [{"name": "x", "units": 2}]}, {"after": ["host/1"]},
+                {"exclusive": True}, {"priority": 1}, {"nice": -1},
+                {"user": "root"}, {"locks": [{"name": "x", "units": 2}]}, {"after": ["host/1"]},
                 {"notify": {"email": "a@example.org"}}, {"array": "1-4"}, {"schedule": "* * * * *"},
             ):  # fmt: skip
                 assert "Refused" in asks(**keys)["error"], keys
+            secret = asks(environment_file="/etc/shadow")["job"]
+            assert "Permission denied" in host.call("Await", job=secret)["record"]["reason"]
+            assert "is not in group" in host.call("Await", job=asks(group="root")["job"])["record"]["reason"]
             assert "NotAllowed" in asks(tool="at")["error"]
             assert 0 == told("Withdraw", job=f"{USER}/2")["running"]
         finally:

@@ -24,6 +24,7 @@ from jobqueued.control.notice_calls import NoticeCalls
 from jobqueued.control.peers import Access
 from jobqueued.control.server import ControlServer
 from jobqueued.control.submit_calls import SubmitCalls
+from jobqueued.control.user_budget import UserBudget
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.control.varlink import LIMIT, Decoder, Message, encode
 from jobqueued.core.host_limits import HostLimits
@@ -218,7 +219,7 @@ class Real(Service):
         told = NoticeCalls(notices, lambda job: [notices.tell(target, 1).notice for target in notices.targets(job)])
         batch, now = WriteBatch(self.store), lambda: self.world.now
         submit_calls = SubmitCalls(
-            self.world.scheduler, batch, self.happened.append, self.access, Settings(), self.logs, now
+            self.world.scheduler, batch, self.happened.append, self.access, Settings(), self.logs, now, UserBudget(9)
         )
         self.methods = Methods(
             self.world.scheduler, self.store, batch, lambda: STATUS, self.happened.append, self.logs,

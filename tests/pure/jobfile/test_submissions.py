@@ -28,7 +28,7 @@ def test_what_was_kept_is_read_again() -> None:
         "array": "1-9:2%2", "after": ["any:alice/3"], "key": "k", "mail": "output",
     }  # fmt: skip
     asked = read(given, ALICE, UserLimits(), "Europe/Berlin")
-    again = read_again(asked.text, "alice/17", "Europe/Berlin", mails=True)
+    again = read_again(asked.text, "alice/17", UserLimits(), "Europe/Berlin", mails=True)
     assert "alice/" == asked.job.id
     assert ("alice/17", "alice", ALICE, 2) == (again.id, again.user, again.owner, again.concurrency)
     assert (Claim("alice/db", exclusive=True),) == again.locks
@@ -40,7 +40,9 @@ def test_what_was_kept_is_read_again() -> None:
 
 def test_the_hosts() -> None:
     """Root's have no owner, no prefix of locks, and may have what users may not."""
-    job = read(document(locks=["db"], exclusive=True, nice=-5, environment_file="/etc/x"), None, None, "UTC").job
+    job = read(
+        document(locks=["db"], exclusive=True, nice=-5, environment_file="/etc/x"), None, UserLimits(), "UTC"
+    ).job
     assert ("host/", None, (Claim("db", exclusive=True),), True) == (job.id, job.owner, job.locks, job.exclusive)
 
 
@@ -78,7 +80,8 @@ def test_no_after(text: str) -> None:
         (document(exclusive=True), "permit: [exclusive]"),
         (document(priority=1), "permit: [priority]"),
         (document(notify={"email": "a@b"}), "permit: [notify]"),
-        (document(environment_file="/etc/x"), "environment_file is for root"),
+        (document(resource_limits={"memory": "2G"}), "resource_limits.memory: found 2 GiB; accepted: at most 1 GiB"),
+        (document(user="root"), "unknown key"),
         (document(locks=[{"name": "x", "units": 2}]), "found units of a lock"),
         (document(stdin="a\0b"), "found a NUL"),
         (document(description="\ud800"), "half of a character"),
@@ -100,7 +103,7 @@ def test_no_after(text: str) -> None:
 def test_refused(wrong: dict[str, Any], told: str) -> None:
     """A user is told what is not accepted."""
     with pytest.raises(Wrong) as raised:
-        read(wrong, ALICE, UserLimits(), "UTC")
+        read(wrong, ALICE, UserLimits(caps={"memory": 1 << 30}), "UTC")
     assert told in str(raised.value)
 
 
@@ -110,6 +113,14 @@ def test_permits() -> None:
     job = read(document(priority=5, exclusive=True), ALICE, limits, "UTC").job
     assert (5, True) == (job.priority, job.exclusive)
     assert -5 == read(document(priority=-5, nice=3), ALICE, UserLimits(), "UTC").job.priority
+
+
+def test_the_rules_are_those_of_job_files() -> None:
+    """PAM is asked, a mail to oneself needs no permission, and what was taken stays, by the limits of today."""
+    asked = read(document(notify={"email": "alice"}, nice=-5), ALICE, UserLimits(permit=("nice", "groups")), "UTC")
+    assert (True, True, "alice") == (asked.job.asks_pam, asked.job.any_groups, asked.job.user)
+    job = read_again(asked.text, "alice/17", UserLimits(), "UTC", mails=True)
+    assert (True, False, -5) == (job.asks_pam, job.any_groups, job.nice)
 
 
 _JSON = st.recursive(
