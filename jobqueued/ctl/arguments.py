@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
@@ -131,3 +133,9 @@ def _day_or_hour(text: str, direction: int) -> datetime | None:
         moment = midnight.replace(hour=hour, minute=minute)
         return moment if (moment > now) == (direction > 0) else moment + timedelta(days=direction)
     return None
+
+
+def of_environment() -> Paths:
+    """The paths of programs that take no options of ours: those below $JOBQUEUE_ROOT, else the system's."""
+    root = os.environ.get("JOBQUEUE_ROOT")
+    return Paths.chosen(Path(root) if root else None).as_left()

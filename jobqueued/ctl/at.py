@@ -19,6 +19,7 @@ import click
 from jobqueued import __version__
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import handed_in
+from jobqueued.ctl.arguments import of_environment
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.handed_in import NotRead
 from jobqueued.ctl.submit import hand_in, in_seconds, surroundings, zone
@@ -51,7 +52,7 @@ def main(words: list[str] | None = None, paths: Paths | None = None, program: st
     """Carry out a command line; the exit status.  `program`: the name by which it was called."""
     name = os.path.basename(sys.argv[0]) if program is None else program
     try:
-        return _carried_out(name, sys.argv[1:] if words is None else words, paths or _paths())
+        return _carried_out(name, sys.argv[1:] if words is None else words, paths or of_environment())
     except getopt.GetoptError as wrong:
         _tell(f"{name}: invalid option -- '{printable(wrong.opt)}'\n{_USAGE}")
     except _Failure as failure:
@@ -65,11 +66,6 @@ def main(words: list[str] | None = None, paths: Paths | None = None, program: st
     except OSError as error:
         _tell(f"{name}: {error.strerror}")
     return 1
-
-
-def _paths() -> Paths:
-    root = os.environ.get("JOBQUEUE_ROOT")
-    return Paths.chosen(Path(root) if root else None).as_left()
 
 
 def _carried_out(name: str, words: list[str], paths: Paths) -> int:

@@ -8,7 +8,6 @@ import pwd
 import stat
 import sys
 import time
-from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -16,6 +15,7 @@ import click
 from jobqueued import __version__
 from jobqueued.child.spool import LARGEST, NONE
 from jobqueued.crontabs.header import with_header, without_header
+from jobqueued.ctl.arguments import of_environment
 from jobqueued.ctl.crontab_check import check, next_starts
 from jobqueued.ctl.crontab_edit import TEMPLATE, edit
 from jobqueued.ctl.crontab_spool import Failure, Owner, Table, no_crontab
@@ -49,7 +49,7 @@ class _Usage(Exception):
 def main(words: list[str] | None = None, paths: Paths | None = None) -> int:
     """Carry out a command line; the exit status."""
     try:
-        return _carried_out(sys.argv[1:] if words is None else words, paths or _paths())
+        return _carried_out(sys.argv[1:] if words is None else words, paths or of_environment())
     except _Usage as wrong:
         _tell(f"crontab: usage error: {wrong}\n{_USAGE}" if str(wrong) else _USAGE)
     except Failure as failure:
@@ -61,11 +61,6 @@ def main(words: list[str] | None = None, paths: Paths | None = None) -> int:
     except OSError as error:
         _tell(f"crontab: cannot write the output: {error.strerror}")
     return 1
-
-
-def _paths() -> Paths:
-    root = os.environ.get("JOBQUEUE_ROOT")
-    return Paths.chosen(Path(root) if root else None).as_left()
 
 
 def _carried_out(words: list[str], paths: Paths) -> int:
