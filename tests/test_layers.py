@@ -123,8 +123,8 @@ ROOMS = {
 }  # fmt: skip
 
 SMALL = {
-    "__future__", "collections", "contextlib", "ctypes", "enum", "errno", "fcntl", "grp", "json", "os", "pwd", "re",
-    "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
+    "__future__", "collections", "contextlib", "ctypes", "enum", "errno", "fcntl", "gc", "grp", "json", "os", "pwd",
+    "re", "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
 }  # fmt: skip
 
 NOTIFIER = [f"child/notifier/{name}" for name in WINGS["child/notifier"]]
@@ -135,7 +135,7 @@ MAILS_AND_POSTS = {
     "ssl", "string", "urllib",
 }  # fmt: skip
 
-MODULES_OF_THE_SMALL_WORLD = 78
+MODULES_OF_THE_SMALL_WORLD = 79
 """The start-up budget of the launcher, in modules of others; every supervisor shares their memory."""
 
 
