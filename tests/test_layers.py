@@ -26,8 +26,8 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "vocabulary": [
-        "text", "problem", "notify", "telemetry", "filenames", "submission", "users", "model", "accounts", "saved",
-        "events", "commands", "circles", "catalog", "source",
+        "text", "alike", "problem", "notify", "telemetry", "filenames", "submission", "users", "model", "accounts",
+        "saved", "events", "commands", "circles", "catalog", "source",
     ],
     "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "catch_up", "due_times"],
     "jobfile": [
@@ -105,7 +105,7 @@ PURE_FILES = {
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
     "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
-    "__future__",
+    "__future__", "marshal", "sys",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 
