@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
-python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [caps] [notices] [crontabs]
-                [submit] [--json FILE]
+python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [memory] [caps] [notices]
+                [crontabs] [submit] [--json FILE]
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from bench.caps import caps
 from bench.crontabs import crontabs
 from bench.evenness import evenness
 from bench.listing import listing
+from bench.memory import memory
 from bench.notices import notices
 from bench.pump import pump
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, switches, wait_for
@@ -169,7 +170,7 @@ def _all_changed(rig: Rig, files: dict[str, str]) -> tuple[float, list[float]]:
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "burst": burst, "idle": idle, "load": load, "pump": pump, "admission": admission, "evenness": evenness,
-    "storm": storm, "list": listing, "caps": caps, "notices": notices, "crontabs": crontabs,
+    "storm": storm, "list": listing, "memory": memory, "caps": caps, "notices": notices, "crontabs": crontabs,
     "submit": submit,
 }  # fmt: skip
 

@@ -121,11 +121,11 @@ def switches(pids: list[int]) -> dict[int, int]:
     return found
 
 
-def pss_kib(pids: list[int]) -> int:
-    """Proportional set size of all of them together."""
+def pss_kib(pids: list[int], field: str = "Pss:") -> int:
+    """Proportional set size of all of them together, or that of what no file holds (``Pss_Anon:``)."""
     total = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(field):
                 total += int(line.split()[1])
     return total

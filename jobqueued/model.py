@@ -30,7 +30,7 @@ RECORD_VERSION = 1
 HIDDEN = "***"  # a secret, as those are told it who may know no more
 CommandLine = str | tuple[str, ...]  # a text for the shell, or a program and its arguments
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH, _NO_LIMITS = datetime(1970, 1, 1, tzinfo=UTC), dict[str, Any]()
 INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
 """The instants that are accepted: the years 1970 to 2199 as every zone has them.  64 bits end in 2262."""
 
@@ -225,7 +225,7 @@ class Job:
     retry_max_delay: int | None = None
     retry_on: tuple[str, ...] | None = None
     failover: CommandLine | None = None
-    resource_limits: dict[str, Any] = field(default_factory=dict)
+    resource_limits: dict[str, Any] = field(default_factory=lambda: _NO_LIMITS)
     nice: int = 0
     ionice: str | None = None
     cpu_scheduling: str = "other"

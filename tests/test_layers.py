@@ -26,8 +26,8 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "vocabulary": [
-        "text", "problem", "notify", "telemetry", "filenames", "submission", "users", "model", "accounts", "saved",
-        "events", "commands", "circles", "catalog", "source",
+        "text", "alike", "problem", "notify", "telemetry", "filenames", "submission", "users", "model", "accounts",
+        "saved", "events", "commands", "circles", "catalog", "source",
     ],
     "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "catch_up", "due_times"],
     "jobfile": [
@@ -105,7 +105,7 @@ PURE_FILES = {
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
     "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
-    "__future__",
+    "__future__", "marshal", "sys",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 
@@ -123,8 +123,8 @@ ROOMS = {
 }  # fmt: skip
 
 SMALL = {
-    "__future__", "collections", "contextlib", "ctypes", "enum", "errno", "fcntl", "grp", "json", "os", "pwd", "re",
-    "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
+    "__future__", "collections", "contextlib", "ctypes", "enum", "errno", "fcntl", "gc", "grp", "json", "os", "pwd",
+    "re", "resource", "select", "signal", "socket", "stat", "sys", "time", "typing",
 }  # fmt: skip
 
 NOTIFIER = [f"child/notifier/{name}" for name in WINGS["child/notifier"]]
@@ -135,7 +135,7 @@ MAILS_AND_POSTS = {
     "ssl", "string", "urllib",
 }  # fmt: skip
 
-MODULES_OF_THE_SMALL_WORLD = 78
+MODULES_OF_THE_SMALL_WORLD = 79
 """The start-up budget of the launcher, in modules of others; every supervisor shares their memory."""
 
 

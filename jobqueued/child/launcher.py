@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import resource
 import select
@@ -29,10 +30,11 @@ from jobqueued.child.lost import Lost
 from jobqueued.child.questions import Questions, is_question
 from jobqueued.child.text import counted
 
-POOL = 8
-ASKING = 6
-"""The supervisors that look up users and send notices at a time."""
-IDLE_SECONDS = 60.0
+IDLE = max(2, min(8, len(os.sched_getaffinity(0))))
+"""The supervisors that wait for work, some 1.5 MiB each: the first runs of a burst start by them."""
+IDLE_SECONDS = 30.0
+POOL, ASKING = 8, 6
+"""Supervisors that may be hired for questions, and those that look up users and send notices at a time."""
 PATIENCE = 0.005
 """While supervisors come back this quickly, waiting for one beats forking another (a fork costs some 2 ms)."""
 REST = 1.0
@@ -83,7 +85,7 @@ class Launcher:
 
     def serve(self) -> None:
         """Until nobody needs it any more; for ever under systemd."""
-        while len(self._idle) < POOL and self._hired():  # the others are hired when they are needed
+        while len(self._idle) < IDLE and self._hired():  # the others are hired when they are needed
             pass
         while not (self._exit_when_idle and self._needless()):
             ready = [descriptor for descriptor, _bits in self._poll.poll(self._wait())]
@@ -112,7 +114,7 @@ class Launcher:
             return max(0.0, self._resting_until - time.monotonic()) * 1000 + 1
         if self._backlog:
             return PATIENCE * 1000
-        return IDLE_SECONDS * 1000 if len(self._idle) > POOL else None
+        return IDLE_SECONDS * 1000 if len(self._idle) > IDLE else None
 
     def _rest(self, trouble: str) -> None:
         """Something is short: memory, processes, descriptors.  That can't be mended here, but by time."""
@@ -310,9 +312,9 @@ class Launcher:
         return [*self._private, self._listener.fileno(), *self._callers.descriptors(), *self._seats]
 
     def _dismiss(self) -> None:
-        """Over POOL idle supervisors are sent home after IDLE_SECONDS; a closed socket tells them."""
+        """Over IDLE idle supervisors are sent home after IDLE_SECONDS; a closed socket tells them."""
         before = time.monotonic() - IDLE_SECONDS
-        while len(self._idle) > POOL and self._idle[0].idle_since < before:
+        while len(self._idle) > IDLE and self._idle[0].idle_since < before:
             self._part(self._idle.pop(0))
 
     def _part(self, seat: Seat) -> None:
@@ -387,6 +389,7 @@ def _set_up(arguments: list[str]) -> Launcher:
     home = cgroup.prepare(delegated="--delegated" in arguments)
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)
+    gc.freeze()  # a collection in a supervisor would write into each page that they share
     return Launcher(listener, runs, home, exit_when_idle="--exit-when-idle" in arguments)
 
 

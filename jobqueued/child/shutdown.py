@@ -10,6 +10,7 @@ import os
 import select
 import signal
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _SFD_NONBLOCK, _SFD_CLOEXEC = 0o4000, 0o2000000
 _SIZE_OF_SIGSET, _SIZE_OF_SIGINFO = 128, 128
 _SENDER = slice(12, 16)
@@ -27,11 +28,10 @@ class Shutdown:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         mask = ctypes.create_string_buffer(_SIZE_OF_SIGSET)
-        libc = ctypes.CDLL(None, use_errno=True)
         self._began = False
-        libc.sigemptyset(mask)
-        libc.sigaddset(mask, signal.SIGTERM)
-        self.descriptor = libc.signalfd(-1, mask, _SFD_NONBLOCK | _SFD_CLOEXEC)
+        _LIBC.sigemptyset(mask)
+        _LIBC.sigaddset(mask, signal.SIGTERM)
+        self.descriptor = _LIBC.signalfd(-1, mask, _SFD_NONBLOCK | _SFD_CLOEXEC)
         if self.descriptor < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"signalfd: {os.strerror(number)}")

@@ -110,16 +110,15 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
     if run is None:
         return
     turn.state.step(run, Step.STOP, reason=event.reason)
-    lingering = turn.state[run.id.job].lingering
-    if run.id not in lingering:
+    if run.id not in turn.state.lingering:
         turn.say("run_lingers", run=str(run.id), reason=event.reason)
-    lingering[run.id] = event.reason
+    turn.state.lingering[run.id] = event.reason
 
 
 def lost_asked(turn: Turn, event: events.LostAsked) -> None:
     """End an attempt that lingers, for a person."""
     over = event.over
-    if over.run not in turn.state[over.run.job].lingering:
+    if over.run not in turn.state.lingering:
         turn.refuse(event.ticket, "Refused", reason=f"{over.run} is not lost")
         return
     match over:

@@ -102,7 +102,7 @@ def stop_asked(turn: Turn, event: StopAsked) -> None:
     if run is None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.run} has ended")
         return
-    if (lingers := turn.state[run.id.job].lingering.get(run.id)) is not None:
+    if (lingers := turn.state.lingering.get(run.id)) is not None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.run}: {lingers}")
         return
     reason, asked = f"{STOPPED_BY}{event.asked_by}", f"the stop of {run.id} by {event.asked_by}"

@@ -19,13 +19,13 @@ def validate(state: SchedulerState) -> None:
         pausing = (RunState.WAITING, RunState.RETRYING)
         assert all(state.runs[run].state in pausing for run in job.delayed), f"{name}: {job.delayed} not delayed"
         assert all(state.runs[run].state in LIVE for run in job.live), f"{name}: {job.live} not live"
-        assert job.lingering.keys() <= job.live, f"{name}: {job.lingering} not live"
         numbers = [run.number for run in places]
         assert job.saved.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
     assert set(state.runs) == {run for job in state.jobs.values() for run in job.unfinished}
     assert state.unfinished == Counter(share_of(run.job) for run in state.runs), "runs of users are miscounted"
     clients = {name for name, client in state.lock_clients.items() if client.ticket}
     waiting = {run for job in state.jobs.values() for run in job.waiting}
+    assert all(state.runs[run].state in LIVE for run in state.lingering), f"{state.lingering} not live"
     assert waiting | clients == set(state.admission.waiting)
     assert not state.changes, "changes that nobody saves"
     _validate_claims(state)

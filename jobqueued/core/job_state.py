@@ -43,7 +43,7 @@ class JobState:
     (before its next attempt, or after trouble of the system) and `live`.  `SchedulerState`
     alone writes these four and `saved`, as it knows what has to become durable.
 
-    `lingering` are the live runs whose supervisor is gone, and what may live of them (`attempts.lingers`).
+    (Empty dictionaries, as `waiting` and `live`, are a third of empty sets, and there are as many as jobs.)
     `skip` is the newest run if that is a skip: the next skip for the same reason joins it.  `preceding` is the skip
     before the newest run, which joins it if it does not run for the same reason.  `recent`: how many of the
     clock's occurrences came since when (monotonic, ns), for the fuse.
@@ -51,10 +51,9 @@ class JobState:
 
     saved: SavedJob
     due: list[RunId] = field(default_factory=list)
-    waiting: set[RunId] = field(default_factory=set)
+    waiting: dict[RunId, None] = field(default_factory=dict)
     delayed: dict[RunId, Delay] = field(default_factory=dict)
-    live: set[RunId] = field(default_factory=set)
-    lingering: dict[RunId, str] = field(default_factory=dict)
+    live: dict[RunId, None] = field(default_factory=dict)
     skip: Run | None = None
     preceding: Run | None = None
     invalid: Invalidity | None = None

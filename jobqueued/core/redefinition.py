@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
     A cursor holds for one rhythm.  Of another rhythm nothing is due before now, and nothing twice: after a small step
     back of the clock the cursor is ahead, and what was due until there has had its run, by any rhythm.
     """
-    rhythm = job.rhythm if job.enabled and not completed else ""
+    rhythm = sys.intern(job.rhythm) if job.enabled and not completed else ""
     forgone: list[int] = []
     if old is not None and (saved.rhythm != rhythm or _comes_sooner(old, job, saved.cursor, wall)):
         forgone = put_off(old, saved.cursor, wall)

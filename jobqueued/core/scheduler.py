@@ -183,7 +183,7 @@ class Scheduler:
 
     def lingers(self, run: RunId) -> str:
         """Tell what may live of a run whose supervisor is gone; "" of any other."""
-        return self._state[run.job].lingering.get(run, "")
+        return self._state.lingering.get(run, "")
 
     def needs(self, kind: str, job: str) -> bool:
         """Tell whether it was told, and is so by now, that runs of a job are late, or it is overdue."""

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobqueued.accounts import Account, accounts
+from jobqueued.alike import shared
 from jobqueued.catalog import Catalog
 from jobqueued.commands import ForgetRun, Save, SaveBoot, SaveHold, SaveJob, SaveRun
 from jobqueued.core import lifecycle
@@ -57,8 +58,7 @@ class SchedulerState:
     """The jobs, their runs, the queue, and the host."""
 
     def __init__(self, limits: HostLimits) -> None:
-        self.limits = limits
-        self.catalog = Catalog()
+        self.limits, self.catalog = limits, Catalog()
         """The jobs that files define by now; `jobs.read` changes it."""
         self.due_times = DueTimes()
         """The next start by the clock of each job in the catalog that has one: the first due time after its cursor."""
@@ -95,18 +95,19 @@ class SchedulerState:
         """Why the state can't be saved since the start; "": it was.  `host_hold.unsaved` changes it."""
         self.pressure: dict[str, int] = {}
         """Until when (monotonic, ns) there is pressure, by its name.  `Scheduler` notes it."""
-        self._runs: dict[RunId, Run] = {}
+        self._runs, self._terms = dict[RunId, Run](), dict[str, Terms]()
         self.runs: Mapping[RunId, Run] = MappingProxyType(self._runs)
         """Every run before its end."""
         self.unfinished = Counter[str]()
         """How many there are of each user, by the user's share; "": of the host's jobs."""
         self.found: dict[str, dict[str, Run]] = {}
         """By job and key, the occurrences that R's or records alone tell of: they are not made due again."""
+        self.lingering: dict[RunId, str] = {}
+        """The live runs whose supervisor is gone, and what may live of them.  `attempts.lingers`."""
         self.jobs: dict[str, JobState] = {}
         """The standing of each job id that was ever asked for."""
         self.submitted = Submitted()
         """The submissions among the jobs of the catalog.  `submissions` changes it."""
-        self._terms: dict[str, Terms] = {}
         self._arrivals, self.changes = 0, Changes()
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
@@ -249,7 +250,7 @@ class SchedulerState:
             bound = None if job.timeout is None else job.timeout + job.kill_grace + OUTPUT_DRAIN
             claims = claims_of(job, slots=self.limits.max_running is not None)
             escalation = job.escalation or self.limits.escalation
-            found = self._terms[job.id] = Terms(claims, escalation, bound, job.drain, share_of(job.id))
+            found = self._terms[job.id] = shared(Terms(claims, escalation, bound, job.drain, share_of(job.id)))
         return found
 
     def wind(self, job: Job) -> None:
@@ -329,7 +330,7 @@ class SchedulerState:
         if run.id in state.due:
             state.due.remove(run.id)
         state.delayed.pop(run.id, None)
-        state.waiting.add(run.id)
+        state.waiting[run.id] = None
         since = now.mono - run.age(now.wall)
         if run.drains_since:
             began = now.mono - max(0, now.wall - run.drains_since)
@@ -348,7 +349,7 @@ class SchedulerState:
             self.release(known, now) if known.state in LIVE else self._take_out(known.id)
         claims = run.claims or least_claims(slots=self.limits.max_running is not None)
         self.keep(run if run.claims else replace(run, claims=claims))
-        self[run.id.job].live.add(run.id)
+        self[run.id.job].live[run.id] = None
         ends_at = None if run.ends_by is None else now.mono + run.ends_by - now.wall
         self.admission.hold(run.id, claims, ends_at, found=True)
         self.placement.take(run.placed, claims, now.mono)
@@ -365,13 +366,13 @@ class SchedulerState:
         self.admission.hold(run.id, claims, None if bound is None else now.mono + bound)
         self.placement.take(placed, claims, now.mono)
         self._take_out(run.id)
-        self[run.id.job].live.add(run.id)
+        self[run.id.job].live[run.id] = None
         return started
 
     def release(self, run: Run, now: Now) -> None:
         """Take the claims of a live run back; it is in no place then."""
-        self[run.id.job].live.discard(run.id)
-        self[run.id.job].lingering.pop(run.id, None)
+        self[run.id.job].live.pop(run.id, None)
+        self.lingering.pop(run.id, None)
         self.admission.release(run.id)
         self.placement.give_back(run.placed, run.claims, now.mono)
         self.queue_stuck = False
@@ -385,7 +386,7 @@ class SchedulerState:
         """Take a run out of wherever it waits."""
         state = self[run.job]
         if run in state.waiting:
-            state.waiting.remove(run)
+            del state.waiting[run]
             self.leave_queue(run)
         state.delayed.pop(run, None)
         if run in state.due:

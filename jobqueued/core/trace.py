@@ -9,14 +9,15 @@ that have their default; dictionaries (records) stay what they are.
 
 from __future__ import annotations
 
+import marshal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
 from jobqueued import commands, events, model, saved
 from jobqueued.commands import Command
@@ -24,7 +25,7 @@ from jobqueued.core import scheduler_state
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import Event
-from jobqueued.model import Now, Run, RunId, to_text
+from jobqueued.model import Now, Record, Run, RunId, to_text
 from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing import schedule
 
@@ -123,9 +124,9 @@ class Recorder:
             quiet, self._quiet = self._quiet, None
             self._enter(quiet)
             self._end(quiet, ())
-        self.ring.append(entry)
         if self._note is not None:
             self._note(told_line(entry))
+        self.ring.append(_packed(entry))
 
     def _fail(self, entry: Entry, error: Exception) -> None:
         entry.bug = named(error)
@@ -134,6 +135,14 @@ class Recorder:
     def _end(self, entry: Entry, decided: Iterable[Command]) -> None:
         if self._note is not None:
             self._note(decided_line(entry, decided))
+
+
+def _packed(entry: Entry) -> Entry:
+    """The entry with its record, a hundred objects of some 8 KiB, as bytes, which take a fifth of that."""
+    if isinstance(entry.told, events.RunEnded):
+        record: Any = entry.told.record
+        entry.told = replace(entry.told, record=cast("Record", marshal.dumps(record)))
+    return entry
 
 
 def lines_of(entry: Entry) -> list[Line]:
@@ -173,6 +182,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, bytes):
+        return marshal.loads(value)  # of _packed
     return value.value if isinstance(value, Enum) else value
 
 

@@ -193,7 +193,7 @@ def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now, name
         "since": None if run.started is None else to_text(run.started),
         "held": None if run.started is None else duration(max(0, now.wall - run.started) // SECOND),
         "ends_by": None if ends_at is None else to_text(now.wall + ends_at - now.mono),
-        "lingers": state[holder.job].lingering.get(holder),
+        "lingers": state.lingering.get(holder),
     }  # fmt: skip
 
 

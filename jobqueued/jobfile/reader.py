@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobqueued.alike import shared
 from jobqueued.jobfile.drop_ins import Part, in_its_file, parts_of
 from jobqueued.jobfile.foreign import AT_THE_TOP, ELSEWHERE
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
@@ -35,7 +36,7 @@ from jobqueued.model import Job, On, Trigger, to_instant
 from jobqueued.problem import Problem
 from jobqueued.timing.cronexpr import SECONDS
 from jobqueued.timing.crontab import in_a_job
-from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset
+from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Seconds, offset, schedule_of
 
 _BODY = mapping("a mapping of job keys", dict)
 MAX_JOBS = 1000
@@ -245,7 +246,7 @@ class _Reading:
         dst_place = entries["dst"].value if "dst" in entries else None
         schedules = list(self._schedules(expressions, job, zone, dst, dst_place))
         triggers: list[Trigger] = list(schedules if seconds is None else self._with_seconds(schedules, seconds))
-        when: dict[str, Any] = {"schedule": tuple(expression.text for expression in expressions)}
+        when: dict[str, Any] = {"schedule": shared(tuple(expression.text for expression in expressions))}
         anchor = At.read(values["anchor"], zone) if "anchor" in values else None
         if "every" in values and values["every"] is not None:
             triggers.append(Every(values["every"], *([anchor.instant] if anchor else [])))
@@ -275,7 +276,7 @@ class _Reading:
 
     def _schedule(self, expression: Scalar, job: str, zone: str, dst: str, dst_place: Node | None) -> Schedule | None:
         try:
-            schedule = Schedule(expression.text, zone, job, dst, seed=self.seed)
+            schedule = schedule_of(job, expression.text, zone, dst, self.seed)
         except ScheduleError as error:
             if error.field == "dst" and isinstance(dst_place, Scalar):
                 self._note(self.errors, _about(dst_place, "dst", error.reason))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Generator, Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
@@ -279,9 +280,9 @@ class _Tree:
     def _scalar(self, event: Any) -> Scalar:
         """The text, with what has become of it that a reader of the file may not see."""
         start, end = event.start_mark, event.end_mark
-        plain = not event.style
+        plain, value = not event.style, sys.intern(event.value)  # jobs say the same again and again
         if start.line == end.line and event.style != '"' and self._text[end.index : end.index + 1] not in " \t":
-            return Scalar(self._lines + start.line + 1, start.column + 1, event.value, plain)  # as nearly all are
+            return Scalar(self._lines + start.line + 1, start.column + 1, value, plain)  # as nearly all are
         raw = self._text[start.index : end.index] if end.line > start.line or event.style == '"' else ""
         if plain and (lost := _LOST.match(self._text, end.index)) and self._text[end.index - 1] != "#":
             message = (
@@ -292,7 +293,7 @@ class _Tree:
             )
         escape = _ESCAPE.search(_PLAIN_ESCAPE.sub("", raw)) if event.style == '"' else None
         return Scalar(
-            self._lines + start.line + 1, start.column + 1, event.value, plain,
+            self._lines + start.line + 1, start.column + 1, value, plain,
             event.style != "|" and _is_joined(raw.splitlines()), escape[0] if escape else "",
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from enum import Enum
@@ -17,6 +18,7 @@ from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
+from jobqueued.alike import shared
 from jobqueued.commands import SaveSubmission
 from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify
@@ -135,10 +137,11 @@ def _memory(
     job: str, rhythm: str, cursor: int, era: int, last_number: int, paused: int, stats: str, more: str
 ) -> SavedJob:
     rare = json.loads(more)
+    counted = JobStats(**json.loads(stats), **{name: rare[name] for name in _MORE_STATS if name in rare})
     return SavedJob(
-        job=job, rhythm=rhythm, cursor=cursor, era=era, last_number=last_number, paused=bool(paused),
-        stats=JobStats(**json.loads(stats), **{name: rare[name] for name in _MORE_STATS if name in rare}),
-        paused_until=rare.get("paused_until"), skips=tuple(rare.get("skips", ())), appeared=rare.get("appeared", 0),
+        job=sys.intern(job), rhythm=sys.intern(rhythm), cursor=cursor, era=era, last_number=last_number,
+        paused=bool(paused), paused_until=rare.get("paused_until"), stats=shared(counted),
+        skips=tuple(rare.get("skips", ())), appeared=rare.get("appeared", 0),
         outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
         satisfied=tuple(rare.get("satisfied", ())), previous=rare.get("previous", 0),
         took=_times(rare, "took"), delays=_times(rare, "delays"), late=tuple(rare.get("late", ())),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -270,7 +271,7 @@ class Store:
     def jobs(self) -> list[str]:
         """Every job id that is remembered; StoreError."""
         with self._reading():
-            return [job for (job,) in self._db.execute("SELECT job FROM job ORDER BY job")]
+            return [sys.intern(job) for (job,) in self._db.execute("SELECT job FROM job ORDER BY job")]
 
     def _read(self, which: str, *values: object) -> dict[int, Record]:
         """The records of these runs by their number, without those that make no sense; StoreError."""

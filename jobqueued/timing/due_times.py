@@ -7,13 +7,15 @@ from heapq import heapify, heappop, heappush
 
 from jobqueued.model import Job
 
+_Entry = tuple[int, int, str]
+
 
 class DueTimes:
     """The next start of every job that has one: its next due time plus its own part of `spread`."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, str]] = []
-        self._next: dict[str, tuple[int, int]] = {}
+        self._heap: list[_Entry] = []
+        self._next: dict[str, _Entry] = {}
         self._passed_over = 0, 0
 
     def set(self, job: Job, cursor: int) -> None:
@@ -22,8 +24,8 @@ class DueTimes:
         if due is None:
             self.clear(job.id)
             return
-        entry = self._next[job.id] = due + job.offset, -job.priority
-        heappush(self._heap, (*entry, job.id))
+        entry = self._next[job.id] = due + job.offset, -job.priority, job.id
+        heappush(self._heap, entry)
         self._tidy()
 
     def pass_over(self, since: int, to: int) -> None:
@@ -44,7 +46,7 @@ class DueTimes:
     def _tidy(self) -> None:
         """Drop the stale entries, of definitions that were edited or are gone, once they are the most."""
         if len(self._heap) > 2 * len(self._next) + 64:
-            self._heap = [(*entry, name) for name, entry in self._next.items()]
+            self._heap = list(self._next.values())
             heapify(self._heap)
 
     def next(self, job: str) -> int | None:
@@ -53,7 +55,7 @@ class DueTimes:
 
     def first(self) -> tuple[int, str] | None:
         """The next start of any job, and that job."""
-        while self._heap and self._next.get(self._heap[0][2]) != self._heap[0][:2]:
+        while self._heap and self._next.get(self._heap[0][2]) != self._heap[0]:
             heappop(self._heap)
         return (self._heap[0][0], self._heap[0][2]) if self._heap else None
 
@@ -63,8 +65,9 @@ class DueTimes:
         for _ in range(limit):
             if not found:
                 return
-            (start, rank, name), place = heappop(found)
-            if self._next.get(name) == (start, rank) and name not in told:
+            entry, place = heappop(found)
+            start, _, name = entry
+            if self._next.get(name) == entry and name not in told:
                 told.add(name)
                 yield start, name
             for below in range(2 * place + 1, min(2 * place + 3, len(heap))):

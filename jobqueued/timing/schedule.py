@@ -140,6 +140,18 @@ class Schedule:
         return self._first(instant, end - _TICK)
 
 
+def schedule_of(job: str, expression: str, timezone: str, dst: str, seed: str) -> Schedule:
+    """The schedule of a job: one for all that have the same, and no `H` in it."""
+    if "h" in expression.lower():
+        return Schedule(expression, timezone, job, dst, seed=seed)
+    return _common(expression, timezone, dst)
+
+
+@lru_cache(maxsize=1000)
+def _common(expression: str, timezone: str, dst: str) -> Schedule:
+    return Schedule(expression, timezone, dst=dst)
+
+
 @dataclass(frozen=True, slots=True)
 class Seconds:
     """Several seconds of each minute of a `schedule`: `seconds` is in the grammar of the minute field."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -101,6 +102,17 @@ def test_an_event_is_in_the_ring_before_it_is_handled() -> None:
         {"number": 1, "decided": [], "bug": "KeyError: 'x'"},
     ]
     assert noted == [line for entry in recorder.ring for line in lines_of(entry)]
+
+
+def test_the_ring_keeps_records_small_and_tells_them_whole() -> None:
+    """Of the end of a run the ring has no object of its record, and the line that it becomes is that of the trace."""
+    noted: list[Line] = []
+    recorder = Recorder(Scheduler(), noted.append)
+    record: Any = {"run": "a@1", "attempts": [{"is": "RunId"}], "signal": None, "rusage": {"user": 0.25}}
+    recorder.handle(ended := events.RunEnded(RunId("a", 1), 1, record), Now(1, 1))
+    assert [line for entry in recorder.ring for line in lines_of(entry)] == noted[:1]
+    assert record == noted[0]["told"]["record"] == ended.record
+    assert record not in gc.get_referents(recorder.ring[0].told)
 
 
 def test_the_ring_is_bounded_and_quiet_turns_cost_nothing() -> None:

@@ -68,9 +68,7 @@ jobs:
         command=("/usr/local/bin/backup", "--full"),
         shell="/bin/bash",
         schedule=("0 2 * * *", "0 14 * * *"),
-        triggers=tuple(
-            Schedule(text, "Europe/Berlin", "nightly-backup", "once", seed="") for text in ("0 2 * * *", "0 14 * * *")
-        ),
+        triggers=tuple(Schedule(text, "Europe/Berlin", dst="once") for text in ("0 2 * * *", "0 14 * * *")),
         timezone="Europe/Berlin",
         dst="once",
         user="backup",
@@ -118,7 +116,7 @@ def test_the_zone_of_the_daemon_is_the_last_resort() -> None:
     text = b"defaults: {timezone: Asia/Tokyo}\njobs:\n  a: {command: x, timezone: Europe/Berlin}\n  b: {command: x}\n"
     assert ["Europe/Berlin", "Asia/Tokyo"] == [job.timezone for job in read_jobs(text, "f", timezone="UTC")[0]]
     (job,), _ = read_jobs(b"jobs: {a: {command: x, schedule: '0 2 * * *'}}", "f", timezone="Asia/Tokyo")
-    assert ("Asia/Tokyo", (Schedule("0 2 * * *", "Asia/Tokyo", "a", "cron"),)) == (job.timezone, job.triggers)
+    assert ("Asia/Tokyo", (Schedule("0 2 * * *", "Asia/Tokyo", dst="cron"),)) == (job.timezone, job.triggers)
 
 
 def test_the_seed_settles_what_h_stands_for() -> None:
@@ -127,6 +125,18 @@ def test_the_seed_settles_what_h_stands_for() -> None:
     day = DAY * 20_000
     times = [read_jobs(text, "f", seed=seed)[0][0].next_after(day) for seed in ("one", "one", "two")]
     assert (True, True) == (times[0] == times[1], times[0] != times[2])
+
+
+def test_jobs_alike_share_what_they_have() -> None:
+    """Of the same expression in the same zone there is one schedule, but one a job where an `H` is drawn for each."""
+    body = "{{command: x, schedule: '{}'}}"
+    text = "jobs:\n" + "".join(
+        f"  {job}: {body.format(expression)}\n"
+        for job, expression in zip("abcd", ["0 2 * * *", "H 2 * * *"] * 2, strict=True)
+    )
+    a, b, c, d = read_jobs(text.encode(), "f", seed="one")[0]
+    assert (True, True) == (a.triggers[0] is c.triggers[0], a.schedule is c.schedule)
+    assert ["b", "d"] == [job.triggers[0].job_id for job in (b, d) if isinstance(job.triggers[0], Schedule)]
 
 
 def test_defaults_merge_maps_one_level_and_replace_all_else() -> None:
@@ -265,7 +275,7 @@ HEAVY = {
 @pytest.mark.parametrize("text", HEAVY.values(), ids=HEAVY)
 def test_no_file_is_worked_on_for_long(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done again for each job is bounded, and what is wrong is looked into once: such a file is refused."""
-    calls = {"Schedule": 0, "similar_zones": 0, "pattern_of": 0}
+    calls = {"schedule_of": 0, "similar_zones": 0, "pattern_of": 0}
 
     def counted(module: Any, name: str) -> None:
         wrapped = getattr(module, name)
@@ -276,12 +286,12 @@ def test_no_file_is_worked_on_for_long(text: str, monkeypatch: pytest.MonkeyPatc
 
         monkeypatch.setattr(module, name, count)
 
-    counted(reader, "Schedule")
+    counted(reader, "schedule_of")
     counted(time_types, "similar_zones")
     counted(schedule, "pattern_of")
     found, said = read_jobs(text.encode(), "f")
     assert ((), True) == (found, bool(said))
-    assert calls["Schedule"] <= MAX_COST
+    assert calls["schedule_of"] <= MAX_COST
     assert calls["similar_zones"] <= MAX_PROBLEMS
     assert calls["pattern_of"] <= MAX_COST + 50 * MAX_PROBLEMS
 
@@ -319,7 +329,7 @@ def test_a_job_has_so_many_expressions() -> None:
 )
 def test_a_file_is_read_in_steps(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two rests there is little: some values, some jobs, the expressions of one job."""
-    done = {"Scalar": 0, "Job": 0, "Schedule": 0}
+    done = {"Scalar": 0, "Job": 0, "schedule_of": 0}
 
     def counted(module: Any, name: str) -> None:
         wrapped = getattr(module, name)
@@ -330,7 +340,7 @@ def test_a_file_is_read_in_steps(text: bytes, monkeypatch: pytest.MonkeyPatch) -
 
         monkeypatch.setattr(module, name, count)
 
-    for name in ("Job", "Schedule"):
+    for name in ("Job", "schedule_of"):
         counted(reader, name)
     nodes = yamltext._Tree._count
 
@@ -340,7 +350,7 @@ def test_a_file_is_read_in_steps(text: bytes, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(yamltext._Tree, "_count", node)
     steps, rests = read_in_steps(text, "f"), 0
-    most = {"Scalar": NODES_A_STEP, "Job": JOBS_A_STEP, "Schedule": MAX_EXPRESSIONS}
+    most = {"Scalar": NODES_A_STEP, "Job": JOBS_A_STEP, "schedule_of": MAX_EXPRESSIONS}
     for _ in steps:
         assert all(done[name] <= most[name] for name in done), done
         done, rests = dict.fromkeys(done, 0), rests + 1
