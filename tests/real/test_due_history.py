@@ -17,6 +17,7 @@ from jobqueued.state.due_history import DueHistory
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import MOST_STEPS, WriteBatch
 from tests.support.states import limit_pages
+from tests.support.weight import weight
 
 
 class Life:
@@ -76,6 +77,17 @@ def test_changes_of_files_and_of_the_clock(life: Callable[..., Life]) -> None:
         ("clock", "", 15, 20, None), ("file", "a.yaml", 30, 30, None),
     ]  # fmt: skip
     assert one.store.due_changes(1, 1)[0][1].digest == hashlib.sha256(b"1").hexdigest()
+
+
+def test_names_that_are_gone_are_forgotten(life: Callable[..., Life]) -> None:
+    """Users make and remove files of ever new names, and no memory is kept of them."""
+    daemon = life()
+    weights = list[int]()
+    for number in range(60):
+        daemon.read(10 + number, f"{number}.yaml", b"1")
+        daemon.read(10 + number, f"{number}.yaml", None)
+        weights.append(weight(daemon.history))
+    assert weights[-1] == weights[5]
 
 
 def test_tables_of_cron_are_told_apart_by_their_directories(life: Callable[..., Life]) -> None:
