@@ -14,6 +14,7 @@ from jobqueued.commands import (
     ForgetLockClient,
     ForgetRun,
     Launch,
+    LookAfter,
     LookUp,
     MarkLockHolder,
     RemoveMarks,
@@ -114,6 +115,8 @@ class World:
         self.marks = RunDirectories(lambda name: self.begun[name] if name in self.processes else None)
         self.occurrences: dict[tuple[str, str, int], tuple[RunId, int]] = {}
         self.launched: list[tuple[str, int]] = []
+        self.looked_after: list[str] = []
+        """The jobs that were in no file any more."""
         self.stopped: list[str] = []
         self.killed: dict[tuple[RunId, int], str] = {}
         self.dying = SECOND
@@ -264,6 +267,14 @@ class World:
         assert len(of_job) <= job.concurrency, f"{of_job} are more than the concurrency of {job.id}"
         self.check_claims()
 
+    def _look(self, command: LookUp | LookAfter) -> None:
+        if isinstance(command, LookAfter):
+            self.looked_after.append(command.job)
+            return
+        self.looked_up.append(command.account.name)
+        if self.users is not None:
+            self.happen(events.AccountKnown(command.account, self.users.get(command.account.name, "")))
+
     def _act(self, command: Command) -> None:
         match command:
             case Launch():
@@ -296,10 +307,8 @@ class World:
                     self.check_claims()
             case Say():
                 self.said.append(command)
-            case LookUp(account):
-                self.looked_up.append(account.name)
-                if self.users is not None:
-                    self.happen(events.AccountKnown(account, self.users.get(account.name, "")))
+            case LookUp() | LookAfter():
+                self._look(command)
 
     def check_claims(self) -> None:
         """Nobody is beside who is to be alone, and no more units are in use than there are: by the processes."""
