@@ -119,7 +119,7 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
 def lost_asked(turn: Turn, event: events.LostAsked) -> None:
     """End an attempt that lingers, for a person."""
     over = event.over
-    if over.run not in turn.state[over.run.job].lingering:
+    if over.run not in turn.state.standing(over.run.job).lingering:
         turn.refuse(event.ticket, "Refused", reason=f"{over.run} is not lost")
         return
     match over:

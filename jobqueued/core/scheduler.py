@@ -155,8 +155,8 @@ class Scheduler:
         return self._state.unsaved
 
     def __getitem__(self, job: str) -> JobState:
-        """The standing of a job."""
-        return self._state[job]
+        """The standing of a job, heard of or not."""
+        return self._state.standing(job)
 
     def owner_of(self, job: str) -> Owner | None:
         """The user whose job has this id, or had it last; None: it is not known here."""
@@ -183,7 +183,7 @@ class Scheduler:
 
     def lingers(self, run: RunId) -> str:
         """Tell what may live of a run whose supervisor is gone; "" of any other."""
-        return self._state[run.job].lingering.get(run, "")
+        return self._state.standing(run.job).lingering.get(run, "")
 
     def needs(self, kind: str, job: str) -> bool:
         """Tell whether it was told, and is so by now, that runs of a job are late, or it is overdue."""
