@@ -267,14 +267,6 @@ class World:
         assert len(of_job) <= job.concurrency, f"{of_job} are more than the concurrency of {job.id}"
         self.check_claims()
 
-    def _look(self, command: LookUp | LookAfter) -> None:
-        if isinstance(command, LookAfter):
-            self.looked_after.append(command.job)
-            return
-        self.looked_up.append(command.account.name)
-        if self.users is not None:
-            self.happen(events.AccountKnown(command.account, self.users.get(command.account.name, "")))
-
     def _act(self, command: Command) -> None:
         match command:
             case Launch():
@@ -307,8 +299,12 @@ class World:
                     self.check_claims()
             case Say():
                 self.said.append(command)
-            case LookUp() | LookAfter():
-                self._look(command)
+            case LookUp(account):
+                self.looked_up.append(account.name)
+            case LookAfter(job):
+                self.looked_after.append(job)
+                if self.users is not None:
+                    self.happen(events.AccountKnown(account, self.users.get(account.name, "")))
 
     def check_claims(self) -> None:
         """Nobody is beside who is to be alone, and no more units are in use than there are: by the processes."""

@@ -83,7 +83,7 @@ def test_an_old_place_is_void() -> None:
 
 
 def test_the_dead_are_not_the_most() -> None:
-    """Behind a run that waits for days thousands come and go, and others get new places, and nothing of that is kept."""
+    """Behind a run that waits for days thousands come and go, or get new places, and nothing of that is kept."""
     waiting = Waiting()
     for number in range(10):
         waiting.add(RunId("first", number), terms(), 100, 0, 0, number)
