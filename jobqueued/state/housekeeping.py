@@ -280,6 +280,7 @@ class Housekeeping(Source):
         for place in range(0, len(found), RUNS_A_TURN):
             gone = list[RunId]()
             for _, run, end in found[place : place + RUNS_A_TURN]:
+                self._kept.pop(run.job, None)
                 bytes_kept, let_go = self._care_for(run.job, {run.number: end}, tally, compares=compares)
                 kept, gone = kept + bytes_kept, gone + let_go
             self._let_go(gone)

@@ -158,6 +158,17 @@ class TestWhatIsOver:
         house.sweep(Retention(age=HOUR), is_nowhere=lambda _: True)
         assert [] == house.left
 
+    def test_what_is_over_counts_once(self, house: House) -> None:
+        """An array has bytes of its own until it is over, and is one of the user's submissions then."""
+        house.submitted(5, size=100)
+        is_over = list[bool]()
+        housekeeping = house.sweep(is_nowhere=lambda _: bool(is_over))
+        assert 100 == housekeeping.kept
+        is_over.append(True)
+        housekeeping.note("alice/5", Now(NOW, 0))
+        house.go_on(housekeeping, MINUTE)
+        assert 100 == housekeeping.kept
+
     def test_jobs_of_a_user_share_the_bytes(self, house: House) -> None:
         """What a user's jobs in files keep counts, too: the largest gives way; the host's are not asked."""
         for number in (1, 2, 3, 4):
