@@ -24,6 +24,7 @@ from jobqueued.source import Source
 from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
 from jobqueued.state.faults import CommitFailed, StoreError
+from jobqueued.state.formats import ENDED
 from jobqueued.state.record_files import Files
 from jobqueued.state.store import Store
 from jobqueued.submission import is_numbered, pool_of
@@ -47,6 +48,8 @@ class End(NamedTuple):
     is_skip: bool
 
 
+_WITH_ROWS = f"SELECT DISTINCT job FROM run INDEXED BY history WHERE {ENDED}"
+"""By the index, without the records: of a hundred thousand runs those are 450 MB."""
 _ENDS = """
 SELECT number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
 WHERE job = ? AND number < ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?
@@ -116,7 +119,7 @@ class Housekeeping(Source):
         with_rows = set[str]()
         with contextlib.suppress(StoreError):
             self._uncompared = set(self._store.jobs())
-            with_rows = {job for (job,) in self._store.query("SELECT DISTINCT job FROM run")}
+            with_rows = {job for (job,) in self._store.query(_WITH_ROWS)}
         found = self._uncompared | with_rows | set(record_files.jobs(self._logs))
         self._jobs = {self._pool(job) if job in with_rows else job for job in found}
         self._uncompared |= self._jobs - found

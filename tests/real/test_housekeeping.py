@@ -130,6 +130,17 @@ class TestWhatIsOver:
         assert [None, "alice/120"] == [house.store.submission_of("alice", f"alice{number}") for number in (114, 120)]
         assert 7 == len(house.store.query("SELECT job FROM run"))
 
+    def test_a_start_reads_no_record(self, house: House) -> None:
+        """Which jobs have history is found without a look at it, which may be gigabytes."""
+        said = list[str]()
+        house.rows(1, 2)
+        house.store._db.set_trace_callback(said.append)
+        house.sweep()
+        house.store._db.set_trace_callback(None)
+        (query,) = [text for text in said if "DISTINCT job" in text]
+        ((*_, plan),) = house.store.query(f"EXPLAIN QUERY PLAN {query}")
+        assert "COVERING INDEX" in plan
+
     def test_a_job_that_never_ran(self, house: House) -> None:
         """One that is taken out of its file is forgotten a minute later, not only at the next start."""
         housekeeping = house.sweep(is_nowhere=lambda _: True)
