@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench system twin soak faults realcron chaos deb deb-check rpm install install-files uninstall clean
+.PHONY: run test lint units generate bench system twin soak faults realcron chaos longrun deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -57,6 +57,13 @@ MINUTES ?= 10
 SEED ?= 1
 chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(DAY)
+
+# N runs, really started as processes: nothing of the daemon may grow, and each of them starts once.  A million take
+# some 40 minutes of two idle CPUs, N=20000 less than one.  LONGRUN: further arguments.
+N ?= 1000000
+RATE ?= 400
+longrun: $(VENV)/.tested
+	$(BIN)/python -m tests.longrun --runs $(N) --rate $(RATE) $(LONGRUN)
 
 # Each file of tests in a machine of its own, two at a time.  A line "# vm-run: …" in it is for vm-run.
 SYSTEM = $(wildcard tests/system/test_*.py)

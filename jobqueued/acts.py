@@ -28,18 +28,18 @@ MOST_KEPT = 256
 class Acts:
     """Carries commands out.
 
-    `ended` is told of each run whose end is committed, or can't be now, and `unwritten` of each record file that can't
-    be written.
+    `ended` is told of each run whose end is committed, or can't be now, `unwritten` of each record file that can't be
+    written, and `look_after` of each job that has left its file and never ran.
     """
 
     def __init__(
         self, batch: WriteBatch, commits: Commits, link: LauncherLink, log: Log, logs: Path,
         lock_processes: LockProcesses, answer: Answer, ended: Callable[[RunId, Record], None],
-        unwritten: Callable[[RunId, OSError], None],
+        unwritten: Callable[[RunId, OSError], None], look_after: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._batch, self._commits, self._link, self._log, self._logs = batch, commits, link, log, logs
         self._lock_processes, self._answer = lock_processes, answer
-        self._ended, self._unwritten = ended, unwritten
+        self._ended, self._unwritten, self._look_after = ended, unwritten, look_after
         self._log_directory = atomic_file.kept(str(logs))
         self._held_back: list[RemoveMarks] = []
         self._unsaved: dict[RunId, Record] = {}
@@ -92,6 +92,8 @@ class Acts:
                     self._log.say("trouble", text=trouble)
             case commands.ForgetLockClient(client):
                 self._lock_processes.forget(client)
+            case commands.LookAfter(job):
+                self._look_after(job)
             case commands.Say(event, fields):
                 self._log.say(event, **fields)
             case commands.Reply(ticket, value, error, asked):

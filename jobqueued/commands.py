@@ -168,6 +168,13 @@ class ForgetLockClient:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAfter:
+    """Look, some time after the commit, if anything is to be kept of a job that has left its file and never ran."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer the asker with this ticket: `error` names the varlink error, else `value` is the reply.
 
@@ -186,4 +193,7 @@ Save = (
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 
-Command = Save | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | MarkLockHolder | ForgetLockClient | Reply
+Command = (
+    Save | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | MarkLockHolder | ForgetLockClient | LookAfter
+    | Reply
+)  # fmt: skip

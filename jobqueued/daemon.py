@@ -147,6 +147,7 @@ class Daemon:
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
             lambda run, error: self._housekeeping.miss(run, error, read_clocks()),
+            lambda job: self._housekeeping.note(job, read_clocks()),
         )  # fmt: skip
         self._housekeeping = Housekeeping(
             store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log, self._acts.filed,

@@ -44,7 +44,7 @@ def succeeded(turn: Turn, name: str, ended: int, run: str) -> None:
 def forget_asked(turn: Turn, event: ForgetAsked) -> None:
     """Expect nothing more, for a person, of a job that is in no file."""
     job = turn.state.catalog.get(event.job)
-    is_expected = turn.state[event.job].saved.expected is not None
+    is_expected = turn.state.standing(event.job).saved.expected is not None
     if job is not None:
         to_end = "to expect nothing of it, take `expect` out there"
         so = to_end if is_expected else "nothing is expected of it anyway"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from jobqueued import events
 from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import written_in
-from jobqueued.commands import ForgetJob, LookUp
+from jobqueued.commands import ForgetJob, LookAfter, LookUp
 from jobqueued.core import dependencies, expectation, host_hold, lateness, occurrences, validity
 from jobqueued.core.completion import give_up
 from jobqueued.core.eligibility import give_up_all, look_at_run, resume, watch_over
@@ -244,6 +244,8 @@ def _removed(turn: Turn, job: Job) -> None:
     state.stir(job.id)
     give_up_all(turn, job, "job_removed")
     expectation.removed(turn, job)
+    if not state[job.id].saved.last_number:  # of others there is history, which is looked after each day
+        turn.do(LookAfter(job.id))
 
 
 def _look_up(turn: Turn, jobs: Iterable[Job]) -> None:

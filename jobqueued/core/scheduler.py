@@ -155,8 +155,8 @@ class Scheduler:
         return self._state.unsaved
 
     def __getitem__(self, job: str) -> JobState:
-        """The standing of a job."""
-        return self._state[job]
+        """The standing of a job, heard of or not."""
+        return self._state.standing(job)
 
     def owner_of(self, job: str) -> Owner | None:
         """The user whose job has this id, or had it last; None: it is not known here."""

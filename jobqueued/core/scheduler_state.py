@@ -130,10 +130,12 @@ class SchedulerState:
         self.take_saves()  # it comes from there
 
     def __getitem__(self, job: str) -> JobState:
-        """The state of a job id, heard of or not."""
-        if job not in self.jobs:
-            self.jobs[job] = JobState(SavedJob(job=job))
-        return self.jobs[job]
+        """The state of a job id, heard of or not; from now on it is one that was heard of."""
+        return self.jobs.setdefault(job, self.standing(job))
+
+    def standing(self, job: str) -> JobState:
+        """The state of a job id to be read: whoever asks may name what nobody has ever heard of."""
+        return self.jobs.get(job) or JobState(SavedJob(job=job))
 
     # what has to survive
 

@@ -53,7 +53,7 @@ def explain_pending(
 ) -> list[Why]:  # fmt: skip
     """The same of the first runs of a job that have no live attempt."""
     ordered = list(state.admission.waiting.ordered(now.mono))
-    return [_explained(state, state.runs[name], ordered, now, asker) for name in state[job].pending[:limit]]
+    return [_explained(state, state.runs[name], ordered, now, asker) for name in state.standing(job).pending[:limit]]
 
 
 def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now, asker: Owner | None) -> Why:

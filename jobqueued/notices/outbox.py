@@ -29,6 +29,7 @@ SHOWN = 50
 _NAMED = 3
 _FIRST_PAUSE = MINUTE
 _GIVE_UP, _TRIES = 3 * DAY, 10
+_LONGEST_PERIOD, _MANY = DAY, 64
 
 
 class Message(NamedTuple):
@@ -50,6 +51,8 @@ class Outbox:
         self._waiting: dict[Target, dict[int, Notice]] = {}
         self._sending: dict[int, tuple[Target, list[int]]] = {}
         self._sent: dict[Target, deque[int]] = {}
+        self._many = _MANY
+        """So many targets in `_sent` are looked through for those to which nothing was sent lately."""
         self._troubles = Troubles[Target]("notices to ")
         self._known: tuple[int, int | None] | None = None
         """When `next_at` was last found out, and what it was then; None: something has changed."""
@@ -196,6 +199,10 @@ class Outbox:
         if not waiting:
             del self._waiting[target]
         self._sent.setdefault(target, deque(maxlen=1000)).append(wall)
+        if len(self._sent) > self._many:  # each submission may name another one
+            since = wall - _LONGEST_PERIOD
+            self._sent = {other: marks for other, marks in self._sent.items() if since < marks[-1] <= wall}
+            self._many = 2 * len(self._sent) + _MANY
         self._troubles.end(target)
         said = Say("notice_sent", {"target": target.shown, "summary": together(notices)["summary"]})
         return [*map(ForgetNotice, ids), said]

@@ -35,6 +35,7 @@ class Terms(NamedTuple):
 
 _Key = tuple[int, int, int, Holder]
 
+_MANY = 64
 _EXACT = 96
 """Binary places of a point: two priorities differ by at least 1/(every × every) > 2^-94 points, or not at all."""
 
@@ -42,11 +43,13 @@ _EXACT = 96
 class Group:
     """The runs on the same terms, by `rank`: points × since − priority × every, which does not change with time."""
 
-    __slots__ = ("heap", "terms")
+    __slots__ = ("heap", "many", "terms")
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.heap: list[_Key] = []
+        self.many = _MANY
+        """So long a heap is looked through for dead entries."""
 
     def effective(self, rank: int, mono: int) -> int:
         """The effective priority at an instant (monotonic, ns) of a run with this rank, in 2^-96 points."""
@@ -69,7 +72,9 @@ Head = tuple[int, int, int, int, Holder, int, Group]
 
 
 class Waiting:
-    """A run that left or changed its place leaves a dead entry behind, dropped when it comes to the top."""
+    """A run that left or changed its place leaves a dead entry behind, dropped when it comes to the top, or when the
+    dead are the most: who is first may wait for days, and others come and go behind it.
+    """
 
     def __init__(self) -> None:
         self._groups: dict[Terms, Group] = {}
@@ -91,6 +96,14 @@ class Waiting:
         key = points * since - priority * every, due, arrival, run
         self._places[run] = group, key
         heappush(group.heap, key)
+        if len(group.heap) > group.many:
+            self._bury(group)
+
+    def _bury(self, group: Group) -> None:
+        """Drop the dead entries of a group."""
+        group.heap = [key for key in dict.fromkeys(group.heap) if self._places.get(key[3]) == (group, key)]
+        heapify(group.heap)
+        group.many = 2 * len(group.heap) + _MANY
 
     def remove(self, run: Holder) -> None:
         """Take a run out; one that isn't in is fine."""

@@ -97,4 +97,6 @@ class DueHistory:
         version = self._version(text)
         if version != self._newest.get(name, _GONE):
             self._newest[name] = version
+            if version == _GONE:  # users make files of ever new names
+                del self._newest[name]
             yield DueChange("file", name, self._saved_at if is_first else wall, wall, *version, text)

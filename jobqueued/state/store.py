@@ -67,7 +67,7 @@ class Store:
         opened = self._opened()
         self._db, self.is_new, self._kept = opened.db, opened.is_new, opened.kept
         self._identity = _identity(self._path)
-        self._has_committed = not self.is_new
+        self._has_committed, self._undropped = not self.is_new, 1.0
         self._ballast.lay()
 
     def _opened(self) -> opening.Opened:
@@ -197,6 +197,8 @@ class Store:
         only their keys stay, for as long as their history does.
         """
         due = list(due_changes)
+        self._undropped += sum(map(rows.weight, due))
+        drops = [()] if self._undropped >= 1 else list[tuple[()]]()
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
             ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
@@ -207,10 +209,11 @@ class Store:
             *_changed("incident", "subject", incidents, rows.incident_text),
             *_changed("notice", "id", notices, rows.notice_text),
             (rows.PUT_DUE_CHANGE, due),
-            (rows.DROP_DUE_CHANGES, [()] if due else []),
+            (rows.DROP_DUE_CHANGES, drops),
             ("INSERT OR REPLACE INTO meta VALUES ('saved', ?)", [(str(time.time_ns()),)]),
         ]
         self._write(changes)
+        self._undropped = 0.0 if drops else self._undropped
 
     def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
         """One transaction: CommitFailed.  What SQLite says after an error may be wrong; so then `mend` comes first."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jobqueued.acts import MOST_KEPT, Acts
-from jobqueued.commands import Command, RemoveMarks, SaveRun
+from jobqueued.commands import Command, LookAfter, RemoveMarks, SaveRun
 from jobqueued.core.recollection import run_of
 from jobqueued.host.log import Log
 from jobqueued.model import RunId
@@ -44,12 +44,12 @@ class Ends:
 
     def __init__(self, root: Path) -> None:
         (root / "state").mkdir()
-        self.logs, self.link, self.unwritten = root / "logs", Link(), list[RunId]()
+        self.logs, self.link, self.unwritten, self.looked_after = root / "logs", Link(), list[RunId](), list[str]()
         batch = WriteBatch(Store(root / "state"))
         self.commits = Commits(batch._store, batch, list, Paths.chosen(root), Log("json"))
         self.acts = Acts(
             batch, self.commits, cast("Any", self.link), Log("json"), self.logs, cast("Any", None),
-            lambda *_: None, lambda *_: None, lambda run, _error: self.unwritten.append(run),
+            lambda *_: None, lambda *_: None, lambda run, _error: self.unwritten.append(run), self.looked_after.append,
         )  # fmt: skip
 
     def end(self, number: int, *, known: bool = False) -> None:
@@ -94,3 +94,10 @@ def test_an_end_that_was_known(tmp_path: Path) -> None:
     record_files.write(ends.logs, a_record(2))
     ends.end(2, known=True)
     assert [1, 2, 2, 2] == ends.removed
+
+
+def test_a_job_that_is_removed(tmp_path: Path) -> None:
+    """Housekeeping is told of it, as nobody else will ever look at it."""
+    ends = Ends(tmp_path)
+    ends.acts.carry_out([LookAfter("job")])
+    assert ["job"] == ends.looked_after

@@ -17,6 +17,7 @@ from jobqueued.state.due_history import DueHistory
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import MOST_STEPS, WriteBatch
 from tests.support.states import limit_pages
+from tests.support.weight import weight
 
 
 class Life:
@@ -76,6 +77,17 @@ def test_changes_of_files_and_of_the_clock(life: Callable[..., Life]) -> None:
         ("clock", "", 15, 20, None), ("file", "a.yaml", 30, 30, None),
     ]  # fmt: skip
     assert one.store.due_changes(1, 1)[0][1].digest == hashlib.sha256(b"1").hexdigest()
+
+
+def test_names_that_are_gone_are_forgotten(life: Callable[..., Life]) -> None:
+    """Users make and remove files of ever new names, and no memory is kept of them."""
+    daemon = life()
+    weights = list[int]()
+    for number in range(60):
+        daemon.read(10 + number, f"{number}.yaml", b"1")
+        daemon.read(10 + number, f"{number}.yaml", None)
+        weights.append(weight(daemon.history))
+    assert weights[-1] == weights[5]
 
 
 def test_tables_of_cron_are_told_apart_by_their_directories(life: Callable[..., Life]) -> None:
@@ -150,6 +162,7 @@ def test_what_waits_for_a_commit_is_bounded(tmp_path: Path, life: Callable[..., 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bound: str, kept: str) -> None:
     """The oldest go first, of each file and of all, but never the text that a file has now."""
     monkeypatch.setattr(rows, "DROP_DUE_CHANGES", _bounded(bound, 2 if "CHANGES" in bound else 5))
+    monkeypatch.setattr(rows, "DROPS_EACH", 1)
     store = Store(tmp_path)
     for name, number in (("b", 0), ("a", 1), ("a", 2), ("a", 3), ("a", 4)):
         store.commit({}, {}, due_changes=[DueChange("file", name, number, number * SECOND, "", "UTC", b"text")])
@@ -162,9 +175,26 @@ def _bounded(bound: str, limit: int) -> str:
     return rows.DROP_DUE_CHANGES.replace(f"> {getattr(rows, bound)}", f"> {limit}", 1)
 
 
+def test_the_oldest_go_now_and_then(tmp_path: Path) -> None:
+    """As all are looked at for that, not with each change: at a start, after 250 changes, or a MiB of texts."""
+    store, said = Store(tmp_path), list[str]()
+    store._db.set_trace_callback(said.append)
+    drops = list[int]()
+    for number in range(260):
+        store.commit({}, {}, due_changes=[DueChange("file", "a", 1, 1, "", "UTC", b"")])
+        drops += [number] * any("DELETE FROM due_change" in statement for statement in said)
+        said.clear()
+    assert [0, 250] == drops
+    for size in (1 << 19, 1 << 19, 1 << 20):
+        store.commit({}, {}, due_changes=[DueChange("file", "a", 1, 1, "", "UTC", b"x" * size)])
+    assert 2 == sum("DELETE FROM due_change" in statement for statement in said)
+    store.close()
+
+
 def test_a_file_that_is_gone_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Names that come and go, each another, do not pile up."""
     monkeypatch.setattr(rows, "DROP_DUE_CHANGES", _bounded("CHANGES", 4))
+    monkeypatch.setattr(rows, "DROPS_EACH", 1)
     store = Store(tmp_path)
     for number in range(9):
         store.commit({}, {}, due_changes=[DueChange("file", f"{number}", 1, 1, "", "UTC", b"text")])

@@ -130,6 +130,36 @@ class TestWhatIsOver:
         assert [None, "alice/120"] == [house.store.submission_of("alice", f"alice{number}") for number in (114, 120)]
         assert 7 == len(house.store.query("SELECT job FROM run"))
 
+    def test_a_start_reads_no_record(self, house: House) -> None:
+        """Which jobs have history is found without a look at it, which may be gigabytes."""
+        said = list[str]()
+        house.rows(1, 2)
+        house.store._db.set_trace_callback(said.append)
+        house.sweep()
+        house.store._db.set_trace_callback(None)
+        (query,) = [text for text in said if "DISTINCT job" in text]
+        ((*_, plan),) = house.store.query(f"EXPLAIN QUERY PLAN {query}")
+        assert "COVERING INDEX" in plan
+
+    def test_a_job_that_never_ran(self, house: House) -> None:
+        """One that is taken out of its file is forgotten a minute later, not only at the next start."""
+        housekeeping = house.sweep(is_nowhere=lambda _: True)
+        housekeeping.note("job", Now(NOW, 5))
+        assert 5 + MINUTE == housekeeping.deadline
+        gone = [event.job for _ in range(3) for event in housekeeping.turn(Now(NOW, 5 + MINUTE))]
+        assert (["job"], DAY) == (gone, housekeeping.deadline)
+
+    def test_a_job_that_runs_no_more(self, house: House) -> None:
+        """What of it becomes too old while the daemon goes on goes within a day, but for the newest run."""
+        house.rows(1, 2, 3)
+        for number in (1, 2, 3):
+            house.keep(number)
+        housekeeping = house.sweep(Retention(age=DAY))
+        assert [1, 2, 3] == house.files
+        while (at := housekeeping.deadline) is not None and at < 2 * DAY:
+            housekeeping.turn(Now(NOW + 2 * DAY, at))
+        assert ([3], [3], 2 * DAY) == (house.files, house.history, at)
+
     def test_by_age_and_bytes(self, house: House) -> None:
         """They go by age, the last one too, and by the bytes that a user may have."""
         house.submitted(*range(1, 11), size=100)
@@ -138,6 +168,17 @@ class TestWhatIsOver:
         assert ["alice/10", "alice/8", "alice/9"] == house.left
         house.sweep(Retention(age=HOUR), is_nowhere=lambda _: True)
         assert [] == house.left
+
+    def test_what_is_over_counts_once(self, house: House) -> None:
+        """An array has bytes of its own until it is over, and is one of the user's submissions then."""
+        house.submitted(5, size=100)
+        is_over = list[bool]()
+        housekeeping = house.sweep(is_nowhere=lambda _: bool(is_over))
+        assert 100 == housekeeping.kept
+        is_over.append(True)
+        housekeeping.note("alice/5", Now(NOW, 0))
+        house.go_on(housekeeping, MINUTE)
+        assert 100 == housekeeping.kept
 
     def test_jobs_of_a_user_share_the_bytes(self, house: House) -> None:
         """What a user's jobs in files keep counts, too: the largest gives way; the host's are not asked."""
@@ -365,21 +406,21 @@ class TestMissing:
                 house.go_on(housekeeping, tries * AGAIN)
             assert (4, ["trouble"], 4 * AGAIN) == (len(tried), [event for event, _ in said], housekeeping.deadline)
         house.go_on(housekeeping, 4 * AGAIN)
-        assert ([1, 2, 3], None) == (house.records, housekeeping.deadline)
+        assert ([1, 2, 3], DAY) == (house.records, housekeeping.deadline)
         assert ("recovered", f"{house.logs}: 3 records that were missing are written") == said[1]
 
     @pytest.mark.parametrize("older", [False, True])
     def test_a_record_that_could_not_be_written_now(self, house: House, older: bool) -> None:
         """In life it is tried again after a pause, and nothing is looked at while nothing is missing."""
         housekeeping = house.sweep()
-        assert housekeeping.deadline is None
+        assert DAY == housekeeping.deadline
         house.rows(1, state="lost")
         write(house.logs, *[a_record(1, "retrying")] * older)
         housekeeping.miss(RunId("job", 1), OSError(errno.ENOSPC, "no room"), Now(NOW, 5))
         assert AGAIN + 5 == housekeeping.deadline
         assert housekeeping.troubles[0].startswith("cannot write the record of job@1: no room; until they can")
         house.go_on(housekeeping, AGAIN + 5)
-        assert ([1], None, []) == (house.records, housekeeping.deadline, housekeeping.troubles)
+        assert ([1], DAY, []) == (house.records, housekeeping.deadline, housekeeping.troubles)
         assert a_record(1, "lost") == record_files.read(house.logs, RunId("job", 1))
 
     def test_the_log_directory_comes_back(self, house: House) -> None:

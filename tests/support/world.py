@@ -14,6 +14,7 @@ from jobqueued.commands import (
     ForgetLockClient,
     ForgetRun,
     Launch,
+    LookAfter,
     LookUp,
     MarkLockHolder,
     RemoveMarks,
@@ -114,6 +115,8 @@ class World:
         self.marks = RunDirectories(lambda name: self.begun[name] if name in self.processes else None)
         self.occurrences: dict[tuple[str, str, int], tuple[RunId, int]] = {}
         self.launched: list[tuple[str, int]] = []
+        self.looked_after: list[str] = []
+        """The jobs that were in no file any more."""
         self.stopped: list[str] = []
         self.killed: dict[tuple[RunId, int], str] = {}
         self.dying = SECOND
@@ -298,6 +301,8 @@ class World:
                 self.said.append(command)
             case LookUp(account):
                 self.looked_up.append(account.name)
+            case LookAfter(job):
+                self.looked_after.append(job)
                 if self.users is not None:
                     self.happen(events.AccountKnown(account, self.users.get(account.name, "")))
 

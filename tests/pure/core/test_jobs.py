@@ -13,6 +13,7 @@ from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Overlap, RunId, 
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from jobqueued.timing.schedule import At, Schedule
+from tests.support.weight import weight
 from tests.support.world import MIDNIGHT, World, job
 
 
@@ -20,6 +21,26 @@ def at(moment: int, schedule: str | None = None) -> Job:
     """A job due once, and by its schedule."""
     scheduled = job("once", schedule, at=moment)
     return replace(scheduled, triggers=(*scheduled.triggers, At(to_datetime(moment))))
+
+
+def test_what_nobody_has_heard_of() -> None:
+    """Whoever asks for jobs and runs that there are not leaves nothing behind in memory."""
+    world = World(job("a", "0 3 * * *"))
+    scheduler, before = world.scheduler, 0
+    for number in range(20):
+        name = f"nobody-{number}"
+        run = RunId(name, 1)
+        for asked in (
+            events.ForgetAsked(1, name, "root"), events.PauseAsked(1, name, "root", pause=True),
+            events.SkipAsked(1, name, "root"), events.StopAsked(1, run, "root"), events.WithdrawAsked(1, name, "root"),
+            events.LostAsked(1, events.NeverStarted(run, 1, "", events.Unstarted.NO_FAULT)),
+        ):  # fmt: skip
+            world.happen(asked)
+            assert world.replies[1].error in ("NoSuchJob", "Refused", "NoSuchRun")
+        assert (0, "", False) == (len(scheduler[name].pending), scheduler.lingers(run), scheduler.needs("late", name))
+        assert [] == scheduler.explain_pending(name, 10, world.now)
+        before = before or weight(scheduler)
+    assert before == weight(scheduler)
 
 
 # ── once ──

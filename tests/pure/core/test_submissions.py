@@ -226,12 +226,13 @@ def test_who_is_told_of_its_end() -> None:
 
 def test_history_gone() -> None:
     """A removed job of which no history is left is forgotten, unless somebody counts on it."""
-    world = World(job("a"), job("b"), job("c", dependencies=("d",)), job("d"))
+    world = World(job("a"), job("b"), job("c", dependencies=("d",)), job("d"), job("e"))
     for name in ("a", "b", "d"):
         world.run(name)
     world.pass_time(5)
     world.pause("b")
     world.write("jobs.yaml", job("c", dependencies=("d",)))
-    for name in ("a", "b", "c", "d"):
+    assert ["e"] == world.looked_after, "one that never ran is looked after at once"
+    for name in ("a", "b", "c", "d", "e"):
         world.happen(events.HistoryGone(name))
     assert sorted(world.memories) == ["b", "c", "d"]

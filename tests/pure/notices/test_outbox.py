@@ -19,6 +19,7 @@ from jobqueued.notices.outbox import MOST, SENDING, SHOWN, Message, Outbox
 from jobqueued.notices.troubles import Numbers
 from jobqueued.notify import Notify, Policy, Rule, Target, Webhook
 from tests.support.told import BEGIN, Told
+from tests.support.weight import weight
 
 OPS = Notify(email=("ops@example.org",))
 
@@ -55,6 +56,19 @@ def test_a_rate() -> None:
     told.wait(HOUR)
     assert len(told.got) == 11
     assert told.summaries[-1].startswith("20 notices: job-10@1 ")
+
+
+def test_receivers_of_once_are_forgotten() -> None:
+    """Each of many submissions may name a receiver of its own: no memory is kept of those of before yesterday."""
+    outbox = Outbox("db1", lambda _: Policy(), "UTC", Numbers())
+    wall, weights = BEGIN, list[int]()
+    for number in range(1, 3001):
+        wall += 3 * MINUTE
+        outbox.put(Target("email", f"{number}@example.org"), {"summary": "", "job": f"host/{number}"}, wall)
+        (message,) = outbox.take(wall)
+        outbox.answered(message.number, "sent", wall)
+        weights += [] if number % 500 else [weight(outbox)]
+    assert max(weights[3:]) <= max(weights[:3]) + 1000
 
 
 def test_a_digest() -> None:

@@ -82,6 +82,20 @@ def test_an_old_place_is_void() -> None:
     assert [moved, other] == order(waiting, 0)
 
 
+def test_the_dead_are_not_the_most() -> None:
+    """Behind a run that waits for days thousands come and go, or get new places, and nothing of that is kept."""
+    waiting = Waiting()
+    for number in range(10):
+        waiting.add(RunId("first", number), terms(), 100, 0, 0, number)
+    for number in range(5000):
+        waiting.add(RunId("passes", number), terms(), 0, 0, 0, 100 + number)
+        waiting.remove(RunId("passes", number))
+        waiting.add(RunId("first", 3), terms(), 100, 0, 0, 3)
+    ((*_, group),) = waiting.heads(0)
+    assert len(group.heap) <= 200
+    assert [RunId("first", number) for number in range(10)] == order(waiting, 0)
+
+
 def test_ageing_overtakes() -> None:
     """A low run that has waited long goes before a high one that has just come, from the very nanosecond on."""
     waiting, old, new = Waiting(), RunId("old", 1), RunId("new", 1)
