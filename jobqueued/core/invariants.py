@@ -11,6 +11,8 @@ from jobqueued.users import share_of
 
 def validate(state: SchedulerState) -> None:
     """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
+    placed = {run for job in state.jobs.values() for run in job.unfinished}
+    assert set(state.runs) == placed, f"{set(state.runs) ^ placed} in no place, or of no run"
     for name, job in state.jobs.items():
         places = job.unfinished
         assert len(places) == len(set(places)), f"{name}: a run in two places: {places}"
@@ -22,7 +24,6 @@ def validate(state: SchedulerState) -> None:
         assert job.lingering.keys() <= job.live, f"{name}: {job.lingering} not live"
         numbers = [run.number for run in places]
         assert job.saved.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
-    assert set(state.runs) == {run for job in state.jobs.values() for run in job.unfinished}
     assert state.unfinished == Counter(share_of(run.job) for run in state.runs), "runs of users are miscounted"
     clients = {name for name, client in state.lock_clients.items() if client.ticket}
     waiting = {run for job in state.jobs.values() for run in job.waiting}
