@@ -176,7 +176,7 @@ class Admission:
                 self.lapses.append(Lapse(run, self.holders(claims)))
             return
         self.reservations.append(Reservation(run, group, rank, kept, until))
-        reserved.grant(run, kept, found=True)
+        reserved.grant(run, kept)
 
     def _note_refusal(self, run: Holder, claims: Claims, missing: Claim | None) -> dict[str | Holder, None]:
         known = self.refusals.setdefault(run, {})

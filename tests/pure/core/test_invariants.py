@@ -88,5 +88,3 @@ def test_what_is_broken_is_noticed(break_it: Callable[[SchedulerState], object])
     break_it(state)
     with pytest.raises(AssertionError):
         validate(state)
-
-

@@ -6,7 +6,7 @@ from functools import reduce
 
 import pytest
 
-from jobqueued.core.recollection import OUTCOMES, Damaged, after, checked, final, is_ahead, run_of, up_to
+from jobqueued.core.recollection import OUTCOMES, Damaged, after, checked, final, is_ahead, run_of, short, up_to
 from jobqueued.model import SECOND, Record, RunId, RunState, to_text
 from jobqueued.saved import SavedJob
 from tests.support.records import NOW, a_record
@@ -87,6 +87,9 @@ def test_outcomes() -> None:
     """The newest outcomes, and the last success, are there for those that depend on it; not more."""
     saved = told(a_record(1), *(a_record(number, "failed") for number in range(2, 40)))
     assert [1, *range(40 - OUTCOMES, 40)] == [outcome.run for outcome in saved.outcomes]
+    long = a_record(1, ended=to_text(NOW + 99 * SECOND))
+    saved = told(long, a_record(2), *(a_record(number, "failed") for number in range(3, 40)))
+    assert [1, *range(40 - OUTCOMES, 40)] == [outcome.run for outcome in saved.outcomes], "the last is who ended last"
 
 
 def test_the_end_of_what_waited_for_a_retry() -> None:
@@ -101,6 +104,11 @@ def test_what_is_newer() -> None:
     assert is_ahead(a_record(1, attempts=2), a_record(1, "retrying"))
     assert is_ahead(a_record(1, "skipped", count=2), a_record(1, "skipped"))
     assert not is_ahead(a_record(1), a_record(1, "lost"))
+
+
+def test_a_long_value_is_cut() -> None:
+    """A message has 40 characters of a value at most."""
+    assert (repr("x" * 38), f"'{'x' * 38}…") == (short("x" * 38), short("x" * 39))
 
 
 @pytest.mark.parametrize(

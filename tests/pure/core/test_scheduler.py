@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jobqueued import events
 from jobqueued.accounts import Account
 from jobqueued.core.lifecycle import IllegalStep
+from jobqueued.core.retries import Again, another
 from jobqueued.core.scheduler import LAUNCHES_A_TURN
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, Now, Run, RunId, RunState, to_text
@@ -591,6 +592,26 @@ def test_a_lock_that_nobody_has_is_told_why() -> None:
         ("holds@1", "gpu"): None, ("both@1", "tape"): "free; it lacks gpu", ("both@1", "gpu"): None,
         ("tape@1", "tape"): "reserved for both@1",
     } == told  # fmt: skip
+
+
+def test_a_record_tells_what_a_run_has_waited_for() -> None:
+    """What it lacked, and for whom what it could have had was kept."""
+    jobs = job("long"), job("alone", exclusive=True, priority=1), job("small")
+    world = World(*jobs, seconds={"long": 60, "alone": 60, "small": 60})
+    for name in ("long", "alone", "small"):
+        world.run(name)
+    waited = []
+    while world.marks.specs:
+        waited += [(str(run), sent.record["waited_for"]) for (run, _), sent in world.marks.specs.items()]
+        world.pass_time(60)
+    assert [("long@1", []), ("alone@1", ["host"]), ("small@1", ["what is kept for alone@1", "host"])] == waited
+
+
+def test_a_pause_that_outgrows_all() -> None:
+    """A retry delay that is doubled for ever, without a limit, is as long as state.db can hold: some 146 years."""
+    endless = job("a", retries=9999, retry_delay=HOUR, retry_backoff=2.0)
+    run = Run(id=RunId("a", 1), key="", due=0, queued=0, arrival=0, attempt=9999)
+    assert Again(2**62, failover=False) == another(endless, run, ended(run.id, "failed", exit_code=1))
 
 
 def test_an_impossible_event_changes_nothing() -> None:
