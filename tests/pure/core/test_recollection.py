@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_a_failover_tells_nothing_of_the_usual() -> None:
     last = {**record["attempts"][0], "failover": True, "ended": to_text(NOW + 90 * SECOND)}
     failover: Record = {**record, "attempts": [last]}
     assert told(a_record(1)).stats.usual == told(a_record(1), failover).stats.usual == 2 * SECOND
+
+
+def test_a_run_of_which_a_time_is_not_known_tells_nothing_of_the_usual() -> None:
+    """Neither one without a start nor one without an end; over a clock that was set back it took no time."""
+    record = a_record(2)
+    for change in ({"started": None}, {"ended": None}):
+        attempt: Any = {**record["attempts"][0], **change}
+        assert 2 * SECOND == told(a_record(1), {**record, "attempts": [attempt]}).stats.usual
+    attempt = {**record["attempts"][0], "ended": to_text(NOW)}
+    assert 0 == told({**record, "attempts": [attempt]}).stats.usual
 
 
 def test_failing() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from jobqueued import events
-from jobqueued.model import HOUR, Claim
+from jobqueued.model import HOUR, Claim, RunId, RunState
 from jobqueued.submission import MOST_RUNS, After, Array
 from tests.support.world import World, ended, job, submission
 
@@ -157,6 +159,45 @@ def test_withdrawn_before_its_time() -> None:
     assert world.states() == {"alice/1@1": "skipped"}
     world.happen(events.WithdrawAsked(8, "alice/1", "alice"))
     assert world.replies[8].error == "NoSuchJob"
+
+
+def test_withdrawn_while_the_daemon_starts() -> None:
+    """Whatever happens between that and its end: its time makes nothing due any more."""
+    world = World()
+    world.submit(submission(at=world.now.wall + HOUR))
+    world.restore()
+    kept = tuple((replace(world.texts[it.text], id=it.job), it.text, it.key) for it in world.submissions.values())
+    world.happen(events.SubmissionsKept(kept, {}), events.WithdrawAsked(7, "alice/1", "alice"))
+    assert ["alice/1"] == list(world.submissions), "files are still read"
+    world.pass_time(7200, scheduler=False)
+    world.boot()
+    assert (world.states(), world.launched) == ({"alice/1@1": "skipped"}, [])
+
+
+def test_history_tells_what_nobody_else_knows() -> None:
+    """What is awaited may have ended while the daemon was down; while it lives nobody's word is taken for it."""
+    for succeeded in (True, False):
+        world = World(job("a"), seconds={"a": 60})
+        world.run("a")
+        world.submit(submission(after=[After("a@1")]))
+        world.happen(events.AwaitedOver("a@1", succeeded))
+        assert world.states()["alice/1@1"] == "due"
+        run, _ = world.rows[RunId("a", 1)]
+        world.processes.clear()
+        world.marks.clear()
+        world.rows[run.id] = replace(run, state=RunState.SUCCEEDED), ended(run.id)
+        world.boot()
+        assert world.states()["alice/1@1"] == "due"
+        world.happen(events.AwaitedOver("a@1", succeeded))
+        row = world.rows[RunId("alice/1", 1)][0]
+        told = ("starting", None) if succeeded else ("skipped", "after a@1: not succeeded")
+        assert told == (row.state, row.reason)
+
+
+def test_a_number_that_a_job_of_a_file_has() -> None:
+    """The next one is taken."""
+    world = World(job("alice/1"), job("alice/2"))
+    assert "alice/3" == world.submit(submission()).value["job"]
 
 
 def test_refused() -> None:

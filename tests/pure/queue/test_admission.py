@@ -106,6 +106,17 @@ def test_what_is_not_needed_is_not_reserved() -> None:
     assert ["y"] == h.turn()
 
 
+def test_a_run_knows_for_whom_what_it_wants_is_kept() -> None:
+    """Of several for whom something is kept only who keeps it from starting."""
+    h = hall()
+    for name, claim in (("tape", TAPE), ("db", DB)):
+        h.ask(name, Claim(claim.resource))
+        h.ask(f"alone-{name}", claim)
+    h.ask("late", Claim("db"))
+    assert ["tape", "db"] == h.turn()
+    assert [RunId("alone-db", 1)] == list(h.admission.refusals[RunId("late", 1)])
+
+
 def test_a_run_that_waits_for_a_reservation_reserves_nothing() -> None:
     """An exclusive run behind one that waits for the tape can't start before it; so the host is not kept idle for
     it."""

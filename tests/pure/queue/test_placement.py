@@ -98,6 +98,7 @@ def test_what_has_no_numbers() -> None:
     host = Placement({CPU: 4, MEMORY: 4, "many": NUMBERED + 1, "some": NUMBERED}, ())
     claims = (Claim(MEMORY, 1), Claim("many", 1), Claim("some", 1), Claim("db", exclusive=True))
     assert (1024, (("some", (0,)),)) == (NUMBERED, host.choose("spread", claims, 0))
+    assert [{}, {}, {}, {}] == list(map(host.load, (MEMORY, "many", "db", CPUS)))
 
 
 def test_what_an_earlier_host_gave_and_this_one_has_not() -> None:
