@@ -201,7 +201,7 @@ class Admission:
     def compete(self, claims: Claims, others: Claims) -> bool:
         """Tell whether a run with these claims could not have them beside one that goes first, with others."""
         beside, theirs = Locks(self.locks.capacities), {claim.resource: claim for claim in others}
-        beside.grant(_SOMEBODY, others, found=True)
+        beside.grant(_SOMEBODY, others)
         both = [claim for claim in claims if claim.resource in theirs]
         return any(_conflict(one, theirs[one.resource]) and self.locks.missing((one,), beside) for one in both)
 

@@ -127,6 +127,13 @@ def test_since_when() -> None:
     assert [("a@1", 10**9), (":with-lock@3", 2 * 10**9), ("b@1", 10**9)] == told
 
 
+def test_who_was_found_without_an_instant() -> None:
+    """Nobody knows since when it has its lock."""
+    world = World()
+    world.happen(events.LockFound(LockClientId(1), (TAPE,), (), "alice"))
+    assert [None] == [it.since for it in world.scheduler.lock_claims()]
+
+
 def test_what_is_free_while_the_host_is_on_hold() -> None:
     """Nobody has it, and the hold is the reason."""
     world = World(job("a", locks=(TAPE,)))

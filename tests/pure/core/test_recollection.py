@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueued.core.recollection import OUTCOMES, Damaged, after, checked, final, is_ahead, run_of, short, up_to
-from jobqueued.model import SECOND, Record, RunId, RunState, to_text
+from jobqueued.model import SECOND, Record, Run, RunId, RunState, to_text
 from jobqueued.saved import SavedJob
 from tests.support.records import NOW, a_record
 
@@ -44,6 +44,13 @@ def test_a_run_of_which_a_time_is_not_known_tells_nothing_of_the_usual() -> None
         assert 2 * SECOND == told(a_record(1), {**record, "attempts": [attempt]}).stats.usual
     attempt = {**record["attempts"][0], "ended": to_text(NOW)}
     assert 0 == told({**record, "attempts": [attempt]}).stats.usual
+
+
+def test_an_end_of_which_nobody_knows_when() -> None:
+    """It counts from the start, or from when it was queued."""
+    for fields, second in (({}, 1), ({"started": None}, 0)):
+        saved = told(a_record(1, "lost", **{"ended": None, "started": to_text(NOW + 2 * SECOND), **fields}))
+        assert [NOW + (1 + second) * SECOND] == [outcome.ended for outcome in saved.outcomes]
 
 
 def test_failing() -> None:
@@ -134,6 +141,7 @@ def test_a_long_value_is_cut() -> None:
         (a_record(1, due="2026-01-01T00:00:00"), "'2026-01-01T00:00:00' is no due"),
         (a_record(1, due="9999-01-01T00:00:00.000000Z"), "'9999-01-01T00:00:00.000000Z' is no due"),
         (a_record(1, attempts=0), "it has no end: 'succeeded'"),
+        ({**a_record(1), "attempts": [{"attempt": "1"}]}, "'1' is no attempt"),
         (a_record(1, pid=1 << 70), "1180591620717411303424 is no pid"),
         ({**a_record(1, "skipped"), "count": None}, "None is no count"),
     ],
@@ -150,4 +158,11 @@ def test_whole(state: str) -> None:
     """Every record that a record file can have is one, and its run is as it was."""
     document = a_record(3, state)
     run = run_of(final(checked(document, RunId("job", 3)), ""))
+    due = NOW + 3 * SECOND
+    assert run == Run(
+        id=RunId("job", 3), key=f"c0.{due // SECOND}", due=due, queued=due, arrival=0, trigger="schedule",
+        state=RunState("failed" if state == "retrying" else state), reason=run.reason,
+        attempt=0 if state == "skipped" else 1, pid=document["pid"],
+        started=None if state == "skipped" else due + SECOND, last_due=due if state == "skipped" else None,
+    )  # fmt: skip
     assert (RunId("job", 3), NOW + 3 * SECOND, f"c0.{NOW // SECOND + 3}") == (run.id, run.due, run.key)

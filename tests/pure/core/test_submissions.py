@@ -8,7 +8,8 @@ import pytest
 
 from jobqueued import events
 from jobqueued.model import HOUR, Claim, RunId, RunState
-from jobqueued.submission import MOST_RUNS, After, Array
+from jobqueued.saved import SavedJob
+from jobqueued.submission import MOST_BYTES, MOST_RUNS, After, Array
 from tests.support.world import World, ended, job, submission
 
 
@@ -158,7 +159,7 @@ def test_withdrawn_before_its_time() -> None:
     world.pass_time(7200)
     assert world.states() == {"alice/1@1": "skipped"}
     world.happen(events.WithdrawAsked(8, "alice/1", "alice"))
-    assert world.replies[8].error == "NoSuchJob"
+    assert (world.replies[8].error, world.replies[8].value) == ("NoSuchJob", {"job": "alice/1"})
 
 
 def test_withdrawn_while_the_daemon_starts() -> None:
@@ -172,6 +173,35 @@ def test_withdrawn_while_the_daemon_starts() -> None:
     world.pass_time(7200, scheduler=False)
     world.boot()
     assert (world.states(), world.launched) == ({"alice/1@1": "skipped"}, [])
+
+
+def test_due_at_this_very_instant() -> None:
+    """It starts at once: no clock would start it any more."""
+    world = World()
+    world.submit(submission(at=world.now.wall))
+    assert world.states() == {"alice/1@1": "starting"}
+
+
+def test_texts_of_too_many_bytes() -> None:
+    """What waits of a user has 64 MiB at most; there is room again when some have ended."""
+    world = World(seconds={"alice/1": 9, "alice/2": 99})
+    text = " " * (MOST_BYTES // 2)
+    told = []
+    for number in range(5):
+        world.happen(events.Submitted(number, submission("bob/" if number == 3 else "alice/"), text, "alice"))
+        told.append(world.replies[number].value.get("reason", "taken"))
+        world.pass_time(10 if number == 3 else 0)
+    full = "submissions of 64 MiB wait already; accepted: at most 64 MiB; try again when some have ended"
+    assert ["taken", "taken", full, "taken", "taken"] == told
+
+
+def test_what_was_over_before_the_start_is_forgotten() -> None:
+    """But for its number, which is not given again."""
+    world = World()
+    world.memories["alice/7"], world.numbers = SavedJob(job="alice/7"), {"alice": 3}
+    world.boot()
+    assert {} == world.memories
+    assert "alice/8" == world.submit(submission()).value["job"]
 
 
 def test_history_tells_what_nobody_else_knows() -> None:
@@ -209,6 +239,7 @@ def test_refused() -> None:
         (submission(array=Array(1, 11)), "it would be 11 runs; accepted: at most 10 of a user"),
         (submission("host/", array=Array(1, MOST_RUNS + 1)), f"accepted: at most {MOST_RUNS}"),
         (submission(after=[After("alice/77")]), "alice/77 has just ended"),
+        (submission(after=[After("nobody@1")]), "nobody@1 has just ended"),
     ]
     for it, words in refusals:
         reply = world.submit(it)
