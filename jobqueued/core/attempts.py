@@ -196,7 +196,7 @@ def found(turn: Turn, event: events.Found) -> None:
     run = replace(
         known, state=lifecycle.after(known.state, Step.FIND), attempt=event.attempt, failover=sent.failover,
         claims=sent.claims, placed=sent.placed, ends_by=sent.ends_by, so_far=sent.so_far, owner=sent.owner,
-        pid=None, started=None, reason=None, not_before=0,
+        pid=None, started=None, reason=None,
     )  # fmt: skip
     state.put_live(run, turn.now)
 

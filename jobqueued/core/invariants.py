@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 from jobqueued.core.scheduler_state import SchedulerState
-from jobqueued.model import LIVE, RunState
+from jobqueued.model import CPU, LIVE, RunState
+from jobqueued.queue.placement import CPUS
 from jobqueued.users import share_of
 
 
 def validate(state: SchedulerState) -> None:
     """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
+    placed = {run for job in state.jobs.values() for run in job.unfinished}
+    assert set(state.runs) == placed, f"{set(state.runs) ^ placed} in no place, or of no run"
     for name, job in state.jobs.items():
         places = job.unfinished
         assert len(places) == len(set(places)), f"{name}: a run in two places: {places}"
@@ -21,14 +24,17 @@ def validate(state: SchedulerState) -> None:
         assert all(state.runs[run].state in LIVE for run in job.live), f"{name}: {job.live} not live"
         numbers = [run.number for run in places]
         assert job.saved.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
-    assert set(state.runs) == {run for job in state.jobs.values() for run in job.unfinished}
     assert state.unfinished == Counter(share_of(run.job) for run in state.runs), "runs of users are miscounted"
     clients = {name for name, client in state.lock_clients.items() if client.ticket}
     waiting = {run for job in state.jobs.values() for run in job.waiting}
     assert all(state.runs[run].state in LIVE for run in state.lingering), f"{state.lingering} not live"
     assert waiting | clients == set(state.admission.waiting)
     assert not state.changes, "changes that nobody saves"
+    assert state.noted == {name for name, job in state.jobs.items() if job.saved.is_noteworthy}
+    assert state.invalid_jobs == {name for name, job in state.jobs.items() if job.invalid is not None}
+    assert all(name in state.catalog for name in state.submitted), "a submission without its job"
     _validate_claims(state)
+    _validate_units(state)
 
 
 def _validate_claims(state: SchedulerState) -> None:
@@ -40,3 +46,17 @@ def _validate_claims(state: SchedulerState) -> None:
     of_users: Counter[str] = Counter(share for run in live if (share := share_of(run.id.job)))
     assert state.admission.waiting.live == of_users, "live runs of users are miscounted"
     locks.validate()
+
+
+def _validate_units(state: SchedulerState) -> None:
+    """AssertionError unless those units are in use that live runs and clients were given."""
+    live = [(run.placed, run.claims) for run in state.runs.values() if run.state in LIVE]
+    used = Counter[tuple[str, int]]()
+    for placed, claims in (*live, *((client.placed, client.claims) for client in state.lock_clients.values())):
+        asked = next((claim.units for claim in claims if claim.resource == CPU), 0)
+        for name, numbers in placed:
+            share = asked // len(numbers) if name == CPUS else 1
+            used.update({(name, number): share for number in numbers})
+    for name in {CPUS, *(name for name, _ in used)}:
+        for number, load in state.placement.load(name).items():
+            assert load == used[name, number], f"{name} {number}: {load} in use, given to {used[name, number]}"

@@ -29,7 +29,6 @@ def read(turn: Turn, event: events.JobsRead) -> None:
     before |= {job.id: old for job in event.jobs if (old := state.catalog.get(job.id)) is not None}
     if taken := [job.id for job in event.jobs if job.id in state.submitted]:
         event = _without(turn, event, taken)
-        before = {name: job for name, job in before.items() if name not in taken}
     for job in before.values():
         occurrences.catch_clock(turn, job)
     change = state.catalog.replace_file(event.file, event.jobs)

@@ -70,10 +70,7 @@ def cover(turn: Turn, job: str) -> None:
 def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]]) -> None:
     """Skip what is due after now and before `last`, but for what is `covered`, each from its first to its last."""
     cursor = max(turn.state[job.id].saved.cursor, turn.now.wall - job.offset)
-    while job.enabled and cursor < last:
-        found, _ = dues(job, cursor, last)
-        if not found:
-            return
+    while job.enabled and (found := dues(job, cursor, last)[0]):
         skip_dues(turn, job, [d for d in found if not any(begin <= d <= end for begin, end in covered)], "missed")
         cursor = found[-1]
 

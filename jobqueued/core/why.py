@@ -71,9 +71,7 @@ def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now,
         return why | {"reasons": [_delayed(run, state[name.job].delayed[name].cause, now)]}
     if run.state is RunState.WAITING:
         return why | _of_waiting(state, run, ordered, now, asker)
-    if run.state is RunState.STOPPING and run.reason:
-        return why | {"reasons": [run.reason]}
-    return why
+    return why | {"reasons": [run.reason] if run.reason else []}
 
 
 def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:

@@ -176,7 +176,7 @@ class Admission:
                 self.lapses.append(Lapse(run, self.holders(claims)))
             return
         self.reservations.append(Reservation(run, group, rank, kept, until))
-        reserved.grant(run, kept, found=True)
+        reserved.grant(run, kept)
 
     def _note_refusal(self, run: Holder, claims: Claims, missing: Claim | None) -> dict[str | Holder, None]:
         known = self.refusals.setdefault(run, {})
@@ -201,7 +201,7 @@ class Admission:
     def compete(self, claims: Claims, others: Claims) -> bool:
         """Tell whether a run with these claims could not have them beside one that goes first, with others."""
         beside, theirs = Locks(self.locks.capacities), {claim.resource: claim for claim in others}
-        beside.grant(_SOMEBODY, others, found=True)
+        beside.grant(_SOMEBODY, others)
         both = [claim for claim in claims if claim.resource in theirs]
         return any(_conflict(one, theirs[one.resource]) and self.locks.missing((one,), beside) for one in both)
 

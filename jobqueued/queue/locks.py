@@ -127,6 +127,8 @@ class Locks:
 
     def validate(self) -> None:
         """AssertionError unless what is used is the sum of what is held, and who is alone is alone."""
+        held = {claim.resource for claims in self._held.values() for claim in claims}
+        assert held == self._used.keys(), f"{held ^ self._used.keys()}: held and not in use, or in use by nobody"
         for resource, use in self._used.items():
             claims = [claim for held in self._held.values() for claim in held if claim.resource == resource]
             assert len(claims) == len(use.holders) > 0, f"{resource}: {claims} are not those of {use.holders}"

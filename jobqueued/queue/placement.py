@@ -106,5 +106,5 @@ class Placement:
         return tuple(sorted(sorted(units.load, key=order)[:count]))
 
     def load(self, name: str = CPUS) -> dict[int, int]:
-        """The taken part of each unit: of CPUs in thousandths, of others 0 or 1."""
-        return dict(self._units[name].load)
+        """The taken part of each unit: of CPUs in thousandths, of others 0 or 1; {}: its units have no numbers."""
+        return dict(self._units[name].load) if name in self._units else {}

@@ -58,6 +58,7 @@ def test_once_and_its_end() -> None:
         hours(world, 24)
     assert 1 == len(told(world))
     assert [("a", "its last run failed: exit code 3; see: jobqueuectl show a@5")] == overdue(world)
+    assert ["a"] == [known.id for known in world.scheduler.all_told_of()]
     world.ends["a"] = ["succeeded"]
     hours(world, 24)
     assert ("overdue_over", "a@6 has succeeded") == told(world)[-1]

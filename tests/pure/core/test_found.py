@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from jobqueued import events
-from jobqueued.model import HOUR, SECOND, CatchUp, Claim, Now, On, Run, RunId
-from tests.support.world import World, ended, job
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Now, On, Run, RunId
+from tests.support.world import MIDNIGHT, World, ended, job
 
 
 def found(world: World, name: str, attempt: int = 1, **fields: Any) -> events.Found:
@@ -126,6 +126,28 @@ def test_nobody_knows_whose_it_is() -> None:
     assert world.states() == {"a@4": "lost"}
     world.run("a")
     assert world.states() == {"a@4": "lost", "a@5": "starting"}
+
+
+def test_what_is_found_beyond_a_clock_that_was_set_back() -> None:
+    """What was covered before that is not covered again."""
+    world = World(job("a", "*/7 * * * *"))
+    world.pass_time(28 * 60 + 2)
+    world.step_clock(-11 * 60)
+    due = MIDNIGHT + 35 * MINUTE
+    told = found(world, "a@9", key=f"c0.{due // SECOND}", due=due)
+    world.happen(told, events.RunEnded(told.run, 1, ended(told.run)))
+    assert ["00:07", "00:14", "00:21", "00:28", "00:35"] == world.covered("a")
+    world.pass_time(26 * 60)
+    assert ["00:07", "00:14", "00:21", "00:28", "00:35", "00:42"] == world.covered("a")
+
+
+def test_what_is_found_of_a_disabled_job() -> None:
+    """What its clock would have made due beside it has no record: it was not due."""
+    world = World(job("a", "*/7 * * * *", enabled=False))
+    due = MIDNIGHT + 35 * MINUTE
+    told = found(world, "a@9", key=f"c0.{due // SECOND}", due=due)
+    world.happen(told, events.RunEnded(told.run, 1, ended(told.run)))
+    assert ["00:35"] == world.covered("a")
 
 
 def test_what_was_covered_before_the_clock_was_set_back() -> None:

@@ -228,6 +228,16 @@ def test_pausing_twice_changes_nothing(pause: bool) -> None:
     assert ("NoSuchJob", said) == (world.pause("b").error, len(world.said))
 
 
+def test_a_pause_ends_by_itself() -> None:
+    """What waits for it starts at that instant, also of a job without a clock."""
+    world = World(job("hog"), job("a"), seconds={"hog": 60}, max_running=1)
+    world.run("hog")
+    world.run("a")
+    world.pause("a", until=world.now.wall + HOUR)
+    world.pass_time(2 * 3600)
+    assert [("hog@1", MIDNIGHT), ("a@1", MIDNIGHT + HOUR)] == world.launched
+
+
 def test_a_removed_job_stays_paused() -> None:
     """The pause of an id outlives its removal."""
     world = World(job("a", "0 * * * *"))

@@ -401,7 +401,7 @@ class Machine(RuleBasedStateMachine):
             rhythm, era, cursor, before = self.seen.get(name, ("", -1, 0, 0))
             defined = self.world.scheduler.catalog.get(name)
             of_clock = (run for run in rows if run.id.job == name and run.key.startswith("c"))
-            covered = sum(run.count for run in of_clock if run.count > 1 or _is_due(defined, run.due))
+            covered = sum(run.count - (not _is_due(defined, run.due)) for run in of_clock)
             if (
                 rhythm
                 and (rhythm, era) == (memory.rhythm, memory.era)

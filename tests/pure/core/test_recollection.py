@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import pytest
 
-from jobqueued.core.recollection import OUTCOMES, Damaged, after, checked, final, is_ahead, run_of, up_to
-from jobqueued.model import SECOND, Record, RunId, RunState, to_text
+from jobqueued.core.recollection import OUTCOMES, Damaged, after, checked, final, is_ahead, run_of, short, up_to
+from jobqueued.model import SECOND, Record, Run, RunId, RunState, to_text
 from jobqueued.saved import SavedJob
 from tests.support.records import NOW, a_record
 
@@ -33,6 +34,23 @@ def test_a_failover_tells_nothing_of_the_usual() -> None:
     last = {**record["attempts"][0], "failover": True, "ended": to_text(NOW + 90 * SECOND)}
     failover: Record = {**record, "attempts": [last]}
     assert told(a_record(1)).stats.usual == told(a_record(1), failover).stats.usual == 2 * SECOND
+
+
+def test_a_run_of_which_a_time_is_not_known_tells_nothing_of_the_usual() -> None:
+    """Neither one without a start nor one without an end; over a clock that was set back it took no time."""
+    record = a_record(2)
+    for change in ({"started": None}, {"ended": None}):
+        attempt: Any = {**record["attempts"][0], **change}
+        assert 2 * SECOND == told(a_record(1), {**record, "attempts": [attempt]}).stats.usual
+    attempt = {**record["attempts"][0], "ended": to_text(NOW)}
+    assert 0 == told({**record, "attempts": [attempt]}).stats.usual
+
+
+def test_an_end_of_which_nobody_knows_when() -> None:
+    """It counts from the start, or from when it was queued."""
+    for fields, second in (({}, 1), ({"started": None}, 0)):
+        saved = told(a_record(1, "lost", **{"ended": None, "started": to_text(NOW + 2 * SECOND), **fields}))
+        assert [NOW + (1 + second) * SECOND] == [outcome.ended for outcome in saved.outcomes]
 
 
 def test_failing() -> None:
@@ -87,6 +105,9 @@ def test_outcomes() -> None:
     """The newest outcomes, and the last success, are there for those that depend on it; not more."""
     saved = told(a_record(1), *(a_record(number, "failed") for number in range(2, 40)))
     assert [1, *range(40 - OUTCOMES, 40)] == [outcome.run for outcome in saved.outcomes]
+    long = a_record(1, ended=to_text(NOW + 99 * SECOND))
+    saved = told(long, a_record(2), *(a_record(number, "failed") for number in range(3, 40)))
+    assert [1, *range(40 - OUTCOMES, 40)] == [outcome.run for outcome in saved.outcomes], "the last is who ended last"
 
 
 def test_the_end_of_what_waited_for_a_retry() -> None:
@@ -103,6 +124,11 @@ def test_what_is_newer() -> None:
     assert not is_ahead(a_record(1), a_record(1, "lost"))
 
 
+def test_a_long_value_is_cut() -> None:
+    """A message has 40 characters of a value at most."""
+    assert (repr("x" * 38), f"'{'x' * 38}…") == (short("x" * 38), short("x" * 39))
+
+
 @pytest.mark.parametrize(
     ("document", "why"),
     [
@@ -115,6 +141,7 @@ def test_what_is_newer() -> None:
         (a_record(1, due="2026-01-01T00:00:00"), "'2026-01-01T00:00:00' is no due"),
         (a_record(1, due="9999-01-01T00:00:00.000000Z"), "'9999-01-01T00:00:00.000000Z' is no due"),
         (a_record(1, attempts=0), "it has no end: 'succeeded'"),
+        ({**a_record(1), "attempts": [{"attempt": "1"}]}, "'1' is no attempt"),
         (a_record(1, pid=1 << 70), "1180591620717411303424 is no pid"),
         ({**a_record(1, "skipped"), "count": None}, "None is no count"),
     ],
@@ -131,4 +158,11 @@ def test_whole(state: str) -> None:
     """Every record that a record file can have is one, and its run is as it was."""
     document = a_record(3, state)
     run = run_of(final(checked(document, RunId("job", 3)), ""))
+    due = NOW + 3 * SECOND
+    assert run == Run(
+        id=RunId("job", 3), key=f"c0.{due // SECOND}", due=due, queued=due, arrival=0, trigger="schedule",
+        state=RunState("failed" if state == "retrying" else state), reason=run.reason,
+        attempt=0 if state == "skipped" else 1, pid=document["pid"],
+        started=None if state == "skipped" else due + SECOND, last_due=due if state == "skipped" else None,
+    )  # fmt: skip
     assert (RunId("job", 3), NOW + 3 * SECOND, f"c0.{NOW // SECOND + 3}") == (run.id, run.due, run.key)

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued import events
 from jobqueued.accounts import Account
+from jobqueued.commands import Save
 from jobqueued.core.lifecycle import IllegalStep
-from jobqueued.core.scheduler import LAUNCHES_A_TURN
+from jobqueued.core.retries import Again, another
+from jobqueued.core.scheduler import LAUNCHES_A_TURN, Scheduler
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, Now, Run, RunId, RunState, to_text
+from jobqueued.model import (
+    HOUR,
+    MINUTE,
+    SECOND,
+    CatchUp,
+    Claim,
+    LockClientId,
+    Now,
+    On,
+    Run,
+    RunId,
+    RunState,
+    to_datetime,
+    to_text,
+)
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
+from jobqueued.saved import Hold
+from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, World, ended, job
 
 
@@ -40,10 +60,11 @@ def test_priority_decides_who_goes_first() -> None:
 def test_priority_decides_among_many() -> None:
     """However many are due at once, the highest priority goes first, with one slot or with as many as are due."""
     jobs = [job(f"j{number:03}", "0 1 * * *", priority=number) for number in range(300)]
-    for options in ({"max_running": 1}, {}):
-        world = World(*jobs, **options)
+    locked = [replace(known, locks=(Claim("tape", exclusive=True),)) for known in jobs[:100]]
+    for some, options in ((jobs, {"max_running": 1}), (jobs, {}), (locked, {})):
+        world = World(*some, **options)
         world.pass_time(4000)
-        assert [run for run, _ in world.launched] == [f"j{number:03}@1" for number in reversed(range(300))]
+        assert [run for run, _ in world.launched] == [f"{known.id}@1" for known in reversed(some)]
 
 
 def test_due_time_breaks_ties() -> None:
@@ -481,6 +502,7 @@ def test_who_would_not_wait_may_be_behind_a_burst() -> None:
     asks = [events.RunAsked(n, f"j{n:03}", "root", f"x{n:016x}") for n in range(100)]
     world.happen(*asks, events.LockAsked(100, LockClientId(1), (Claim("tape"),), "alice", at_once=True))
     assert (LAUNCHES_A_TURN, False) == (len(world.launched), 100 in world.replies)
+    assert world.now.wall == world.scheduler.next_wakeup(world.now)
     world.happen(events.Woke())
     assert (100, None) == (len(world.launched), world.replies[100].error)
 
@@ -498,6 +520,24 @@ def test_the_fuse() -> None:
     assert any("fuse ×" in line for line in world.covered("a"))
     world.pass_time(180)
     assert (80, 1) == (len(world.launched) - before, len([say for say in world.said if say.event == "fuse"]))
+
+
+@pytest.mark.parametrize(("minutes", "runs"), [(1.5, 0), (2.5, 1)])
+def test_a_fuse_is_whole_again_after_a_minute_with_fewer(minutes: float, runs: int) -> None:
+    """What comes in the minute after the one that has blown it is skipped, too; what comes later runs."""
+    jobs, _ = read_jobs(b"jobs: {a: {command: x, max_waiting: 500, schedule: '* * * * *', seconds: '*'}}", "jobs.yaml")
+    world = World(*jobs, seconds={"a": 0.01})
+    world.pass_time(50)
+    for _ in range(9):
+        world.step_clock(8)
+        world.pass_time(1)
+    count, since = world.scheduler["a"].recent
+    assert 100 < count
+    at = world.now.wall + since + round(minutes * MINUTE) - world.now.mono
+    world.write("jobs.yaml", replace(job("a", at=at), triggers=(At(to_datetime(at)),)))
+    before = len(world.launched)
+    world.pass_time(180)
+    assert runs == len(world.launched) - before
 
 
 @pytest.mark.parametrize(
@@ -593,6 +633,26 @@ def test_a_lock_that_nobody_has_is_told_why() -> None:
     } == told  # fmt: skip
 
 
+def test_a_record_tells_what_a_run_has_waited_for() -> None:
+    """What it lacked, and for whom what it could have had was kept."""
+    jobs = job("long"), job("alone", exclusive=True, priority=1), job("small")
+    world = World(*jobs, seconds={"long": 60, "alone": 60, "small": 60})
+    for name in ("long", "alone", "small"):
+        world.run(name)
+    waited = []
+    while world.marks.specs:
+        waited += [(str(run), sent.record["waited_for"]) for (run, _), sent in world.marks.specs.items()]
+        world.pass_time(60)
+    assert [("long@1", []), ("alone@1", ["host"]), ("small@1", ["what is kept for alone@1", "host"])] == waited
+
+
+def test_a_pause_that_outgrows_all() -> None:
+    """A retry delay that is doubled for ever, without a limit, is as long as state.db can hold: some 146 years."""
+    endless = job("a", retries=9999, retry_delay=HOUR, retry_backoff=2.0)
+    run = Run(id=RunId("a", 1), key="", due=0, queued=0, arrival=0, attempt=9999)
+    assert Again(2**62, failover=False) == another(endless, run, ended(run.id, "failed", exit_code=1))
+
+
 def test_an_impossible_event_changes_nothing() -> None:
     """A record with a state that no run can end in raises, and leaves the run as it was."""
     world = World(job("a", "0 1 * * *"))
@@ -654,6 +714,64 @@ def test_every_occurrence_is_covered_exactly_once(acts: list[tuple[str, float]],
 def _instants(until: int, minutes: int) -> list[int]:
     seconds = range(MIDNIGHT // 10**9, until // 10**9 + 1)
     return [s for s in seconds[1:] if s % 60 == 0 and s // 60 % 60 % minutes == 0]
+
+
+def test_a_full_turn_that_was_not_cut_short_is_not_repeated() -> None:
+    """Where all who could start have, nobody looks again until something happens."""
+    few = [job(f"j{number:02}") for number in range(LAUNCHES_A_TURN - 1)]
+    world = World(*few, job("alone", exclusive=True, priority=-1))
+    world.happen(*(events.RunAsked(n, it.id, "root", f"x{n}") for n, it in enumerate([*few, job("alone")])))
+    assert (LAUNCHES_A_TURN - 1, "waiting") == (len(world.launched), world.states()["alone@1"])
+    assert world.now.wall < (world.scheduler.next_wakeup(world.now) or 10**20)
+
+
+def test_the_newest_run_of_a_dependency_decides() -> None:
+    """Its success lets go on what waits, though one that came due before it still runs."""
+    world = World(
+        job("a", "*/30 * * * *", concurrency=2), job("b", "0 1 * * *", dependencies=("a",)), seconds={"a": 7200}
+    )  # fmt: skip
+    world.pass_time(1850)
+    world.seconds["a"] = 1
+    world.pass_time(1800)
+    assert ("starting", "succeeded", "succeeded") == tuple(world.states()[run] for run in ("a@1", "a@2", "b@1"))
+
+
+def test_a_failure_that_makes_due() -> None:
+    """A job without a clock of its own, with `on_dependency_failure: run`, runs after a failure, too."""
+    jobs = [job(name, dependencies=("a",), on_dependency_failure=what) for name, what in (("b", "run"), ("c", "skip"))]
+    world = World(job("a"), *jobs)
+    world.ends["a"] = ["failed 1"]
+    world.run("a")
+    world.pass_time(5)
+    assert {"a@1": "failed", "b@1": "succeeded"} == world.states()
+
+
+def test_what_a_restart_saves() -> None:
+    """Nothing of what it has read and left as it was."""
+    world = World(job("a", "0 1 * * *"), job("b"), seconds={"b": 99})
+    world.run("b")
+    world.pass_time(7200)
+    scheduler = Scheduler(world.limits)
+    hold = Hold("root")
+    scheduler.restore(world.memories.values(), [run for run, _ in world.rows.values()], world.now, hold)
+    assert [] == [it for it in scheduler.handle(events.Woke(), world.now) if isinstance(it, Save)]
+    assert hold == scheduler.hold
+
+
+def test_an_end_in_the_last_step_of_a_turn_is_followed_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an end makes due is committed with it, however much there was to do in the turn."""
+    monkeypatch.setattr("jobqueued.core.scheduler.STEPS_A_TURN", 1)
+    world = World(job("a", retries=1, retry_delay=HOUR), job("b", on=(On("job", "a", "any"),)), resources={"gpu": 1})
+    world.ends["a"] = ["failed 1"]
+    world.run("a")
+    world.pass_time(5)
+    assert {"a@1": "retrying"} == world.states()
+    asks = replace(world.files["jobs.yaml"][0], resources=(Claim("gpu", 2),))
+    world.files["jobs.yaml"] = asks, world.files["jobs.yaml"][1]
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]))
+    while world.states()["a@1"] == "retrying":
+        world.happen(events.Woke())
+    assert {"a@1": "failed", "b@1": "due"} == world.states()
 
 
 def test_a_pause_gives_up_what_was_kept() -> None:

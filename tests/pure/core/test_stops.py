@@ -29,6 +29,22 @@ def test_a_live_run_is_told_and_is_stopping_until_it_has_ended() -> None:
     assert world.states() == {"job@1": "killed", "next@1": "succeeded"}
 
 
+def test_a_stop_of_what_is_stopping_already() -> None:
+    """Its timeout was first; that a person stopped it, too, leaves no further attempt."""
+    for stopped in (False, True):
+        world = World(job(retries=1), seconds={"job": 100})
+        world.ends["job"] = ["timed_out"]
+        world.run("job")
+        run = RunId("job", 1)
+        world.happen(events.RunStopping(run, 1, "timeout after 1 min"))
+        if stopped:
+            assert reply(world, "job@1") == (None, {"state": "stopping"})
+        assert world.scheduler.runs[run].reason == "timeout after 1 min"
+        world.killed.clear()
+        world.pass_time(101)
+        assert world.states() == {"job@1": "timed_out" if stopped else "retrying"}
+
+
 def test_a_run_that_waits_never_starts() -> None:
     """It is skipped with the reason, and the next of its job takes its place."""
     world = World(job(max_waiting=5), job("other"), seconds={"other": 100}, max_running=1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from jobqueued import events
-from jobqueued.model import HOUR, Claim
-from jobqueued.submission import MOST_RUNS, After, Array
+from jobqueued.model import HOUR, Claim, RunId, RunState
+from jobqueued.saved import SavedJob
+from jobqueued.submission import MOST_BYTES, MOST_RUNS, After, Array
 from tests.support.world import World, ended, job, submission
 
 
@@ -156,7 +159,75 @@ def test_withdrawn_before_its_time() -> None:
     world.pass_time(7200)
     assert world.states() == {"alice/1@1": "skipped"}
     world.happen(events.WithdrawAsked(8, "alice/1", "alice"))
-    assert world.replies[8].error == "NoSuchJob"
+    assert (world.replies[8].error, world.replies[8].value) == ("NoSuchJob", {"job": "alice/1"})
+
+
+def test_withdrawn_while_the_daemon_starts() -> None:
+    """Whatever happens between that and its end: its time makes nothing due any more."""
+    world = World()
+    world.submit(submission(at=world.now.wall + HOUR))
+    world.restore()
+    kept = tuple((replace(world.texts[it.text], id=it.job), it.text, it.key) for it in world.submissions.values())
+    world.happen(events.SubmissionsKept(kept, {}), events.WithdrawAsked(7, "alice/1", "alice"))
+    assert ["alice/1"] == list(world.submissions), "files are still read"
+    world.pass_time(7200, scheduler=False)
+    world.boot()
+    assert (world.states(), world.launched) == ({"alice/1@1": "skipped"}, [])
+
+
+def test_due_at_this_very_instant() -> None:
+    """It starts at once: no clock would start it any more."""
+    world = World()
+    world.submit(submission(at=world.now.wall))
+    assert world.states() == {"alice/1@1": "starting"}
+
+
+def test_texts_of_too_many_bytes() -> None:
+    """What waits of a user has 64 MiB at most; there is room again when some have ended."""
+    world = World(seconds={"alice/1": 9, "alice/2": 99})
+    text = " " * (MOST_BYTES // 2)
+    told = []
+    for number in range(5):
+        world.happen(events.Submitted(number, submission("bob/" if number == 3 else "alice/"), text, "alice"))
+        told.append(world.replies[number].value.get("reason", "taken"))
+        world.pass_time(10 if number == 3 else 0)
+    full = "submissions of 64 MiB wait already; accepted: at most 64 MiB; try again when some have ended"
+    assert ["taken", "taken", full, "taken", "taken"] == told
+
+
+def test_what_was_over_before_the_start_is_forgotten() -> None:
+    """But for its number, which is not given again."""
+    world = World()
+    world.memories["alice/7"], world.numbers = SavedJob(job="alice/7"), {"alice": 3}
+    world.boot()
+    assert {} == world.memories
+    assert "alice/8" == world.submit(submission()).value["job"]
+
+
+def test_history_tells_what_nobody_else_knows() -> None:
+    """What is awaited may have ended while the daemon was down; while it lives nobody's word is taken for it."""
+    for succeeded in (True, False):
+        world = World(job("a"), seconds={"a": 60})
+        world.run("a")
+        world.submit(submission(after=[After("a@1")]))
+        world.happen(events.AwaitedOver("a@1", succeeded))
+        assert world.states()["alice/1@1"] == "due"
+        run, _ = world.rows[RunId("a", 1)]
+        world.processes.clear()
+        world.marks.clear()
+        world.rows[run.id] = replace(run, state=RunState.SUCCEEDED), ended(run.id)
+        world.boot()
+        assert world.states()["alice/1@1"] == "due"
+        world.happen(events.AwaitedOver("a@1", succeeded))
+        row = world.rows[RunId("alice/1", 1)][0]
+        told = ("starting", None) if succeeded else ("skipped", "after a@1: not succeeded")
+        assert told == (row.state, row.reason)
+
+
+def test_a_number_that_a_job_of_a_file_has() -> None:
+    """The next one is taken."""
+    world = World(job("alice/1"), job("alice/2"))
+    assert "alice/3" == world.submit(submission()).value["job"]
 
 
 def test_refused() -> None:
@@ -168,6 +239,7 @@ def test_refused() -> None:
         (submission(array=Array(1, 11)), "it would be 11 runs; accepted: at most 10 of a user"),
         (submission("host/", array=Array(1, MOST_RUNS + 1)), f"accepted: at most {MOST_RUNS}"),
         (submission(after=[After("alice/77")]), "alice/77 has just ended"),
+        (submission(after=[After("nobody@1")]), "nobody@1 has just ended"),
     ]
     for it, words in refusals:
         reply = world.submit(it)

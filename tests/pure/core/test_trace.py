@@ -11,6 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from jobqueued import events
+from jobqueued.commands import Say
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.trace import RING, Broken, Line, Recorder, TurnOver, lines_of, plain, replay, revived, story
@@ -127,7 +128,20 @@ def test_the_ring_is_bounded_and_quiet_turns_cost_nothing() -> None:
     assert [TurnOver(True), events.Woke()] == [entry.told for entry in list(recorder.ring)[2:]]
     for _ in range(RING):
         recorder.handle(events.Woke(), Now(11, 11))
-    assert (RING, RING + 2) == (len(recorder.ring), recorder.ring[-1].number)
+    assert (10_000, RING, RING + 2) == (RING, len(recorder.ring), recorder.ring[-1].number)
+
+
+def test_a_turn_in_which_something_is_decided_is_written_down() -> None:
+    """However quiet those before it were."""
+
+    class Deciding(Scheduler):
+        def admit(self, now: Now) -> Any:
+            return [Say("held", {})] if now.wall == 3 else []
+
+    recorder = Recorder(Deciding())
+    for wall in range(1, 6):
+        recorder.over(Now(wall, wall))
+    assert [1, 2, 3] == [entry.now.wall for entry in recorder.ring]
 
 
 def test_what_has_no_start_is_not_replayed(lines: list[Line]) -> None:

@@ -18,10 +18,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from jobqueued.model import SECOND, Claim, Escalation, RunId
-from jobqueued.queue.admission import USER, Admission
+from jobqueued.queue.admission import USER, Admission, Reservation
 from jobqueued.queue.drains import Drains
 from jobqueued.queue.locks import HOST, SLOT, Claims, Locks
-from jobqueued.queue.waiting import Terms
+from jobqueued.queue.waiting import Group, Terms
 from jobqueued.users import share_of
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
@@ -104,6 +104,55 @@ def test_what_is_not_needed_is_not_reserved() -> None:
     assert ["x"] == h.turn()
     h.end("x")
     assert ["y"] == h.turn()
+
+
+def test_a_run_knows_for_whom_what_it_wants_is_kept() -> None:
+    """Of several for whom something is kept only who keeps it from starting."""
+    h = hall()
+    for name, claim in (("tape", TAPE), ("db", DB)):
+        h.ask(name, Claim(claim.resource))
+        h.ask(f"alone-{name}", claim)
+    h.ask("late", Claim("db"))
+    assert ["tape", "db"] == h.turn()
+    assert [RunId("alone-db", 1)] == list(h.admission.refusals[RunId("late", 1)])
+
+
+def test_what_touches_a_reservation() -> None:
+    """Whoever wants the same alone, or units of it; not who shares it beside units, or wants another thing."""
+    two, one, share = Claim("gpu", 2), Claim("gpu", 1), Claim("gpu")
+    alone = Claim("gpu", exclusive=True)
+    cases = [(two, one, True), (two, share, False), (share, share, False), (share, alone, True), (alone, share, True)]
+    for kept, wanted, touches in cases:
+        reservation = Reservation(RunId("a", 1), Group(Terms((kept,), FLAT, None, 1)), 0, (kept,), None)
+        assert touches is reservation.touches((DB, wanted))
+        assert not reservation.touches((DB, TAPE))
+
+
+def test_pressure_ends_no_turn_of_a_drain() -> None:
+    """Who is not looked at while only what is important starts has held others back for as long all the same."""
+    h = hall()
+    h.ask("endless", SHARE)
+    h.turn()
+    h.ask("alone", ALONE)
+    h.ask("low", SHARE, priority=-9)
+    assert [] == h.turn()
+    h.mono += HOUR // 2
+    assert [] == h.turn(least=10)
+    h.mono += HOUR // 2
+    assert ["low"] == h.turn()
+
+
+def test_backfill_honours_all_that_is_reserved() -> None:
+    """What has ended before one reservation is due, and not before another, may not pass."""
+    for bound, started in ((10 * MINUTE, []), (MINUTE, ["passes"])):
+        h = hall(x=2, y=2)
+        h.ask("a", Claim("x", 1), bound=MINUTE)
+        h.ask("b", Claim("y", 1), bound=HOUR)
+        assert ["a", "b"] == h.turn()
+        h.ask("both-x", Claim("x", 2))
+        h.ask("both-y", Claim("y", 2))
+        h.ask("passes", Claim("x", 1), Claim("y", 1), bound=bound)
+        assert started == h.turn()
 
 
 def test_a_run_that_waits_for_a_reservation_reserves_nothing() -> None:

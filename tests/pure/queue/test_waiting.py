@@ -29,6 +29,26 @@ def order(waiting: Waiting, mono: int) -> list[RunId]:
     return found
 
 
+def test_ties() -> None:
+    """Of equal priority, however it came about, the one due earlier goes first; due together, who came first."""
+    waiting = Waiting()
+    minute = Escalation(1, 60 * SECOND)
+    aged, flat, last = RunId("aged", 1), RunId("flat", 1), RunId("last", 1)
+    waiting.add(last, terms(Escalation(0)), 1, 0, 7, 3)
+    waiting.add(flat, terms(Escalation(0), Claim("x")), 1, 0, 7, 2)
+    waiting.add(aged, terms(minute), 0, 0, 5, 9)
+    assert [aged, flat, last] == list(waiting.ordered(60 * SECOND)) == order(waiting, 60 * SECOND)
+
+
+def test_the_highest() -> None:
+    """The effective priority of the first; of users' runs too, when nobody else waits."""
+    waiting = Waiting()
+    assert waiting.highest(0) is None
+    waiting.add(RunId("a", 1), terms(Escalation(2, 60 * SECOND)), 1, 0, 0, 1)
+    waiting.add(RunId("b", 1), terms(Escalation(0)), 2, 0, 0, 2)
+    assert (2.0, 5.0) == (waiting.highest(0), waiting.highest(120 * SECOND))
+
+
 @given(st.lists(ACTS))
 def test_any_history(acts: list[tuple[str, int, int, int, Escalation]]) -> None:
     """Whoever joins, moves and leaves: the heads, and the queue, are those of the exact fractions, at any time."""

@@ -1,0 +1,222 @@
+"""Attempts, by the news of supervisors and the launcher: late ones, ones that contradict, ends that people ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from jobqueued import events
+from jobqueued.model import HOUR, MINUTE, SECOND, On, Run, RunId
+from tests.support.world import MIDNIGHT, World, ended, job, submission
+
+A, B = RunId("a", 1), RunId("a", 2)
+
+
+def live(**fields: Any) -> World:
+    """A host with a live run of job `a`."""
+    world = World(job("a", **fields), seconds={"a": HOUR})
+    world.run("a")
+    return world
+
+
+def said(world: World) -> list[str]:
+    """What was said, but for the file."""
+    return [each.event for each in world.said if each.event != "jobs_read"]
+
+
+def test_late_news_change_nothing() -> None:
+    """Whatever is told of an attempt that is over, or was never there: its marks are removed, and nothing else is."""
+    world = live(retries=1, retry_delay=MINUTE)
+    world.ends["a"] = ["failed 1", "succeeded"]
+    world.processes[A, 1] = world.now.wall
+    world.pass_time(1)
+    before, lines = world.scheduler.runs[A], len(world.said)
+    gone = RunId("a", 7)
+    for run, attempt in ((A, 1), (A, 2), (gone, 1)):
+        world.happen(
+            events.RunStarted(run, attempt, 4711, world.now.wall), events.RunStopping(run, attempt, "x"),
+            events.RunLingers(run, attempt, "x"), events.RunLost(run, attempt, "x"), events.NeverStarted(run, attempt),
+            events.RunEnded(run, attempt, ended(run)),
+        )  # fmt: skip
+    assert (before, lines, {A}) == (world.scheduler.runs[A], len(world.said), set(world.scheduler.runs))
+    assert {} == dict(world.scheduler["a"].lingering)
+
+
+def test_a_start_that_was_told_is_not_taken_back() -> None:
+    """Who never started has no process: of one that had, nobody knows what it has done, and it is not sent again."""
+    world = live()
+    world.start("a@1")
+    world.processes.clear()
+    world.happen(events.NeverStarted(A, 1))
+    run, record = world.rows[A]
+    assert ("lost", "its start was told, and its run directory knows of none") == (run.state, run.reason)
+    assert (["a@1"], "lost") == ([name for name, _ in world.launched], (record or {})["state"])
+
+
+def test_what_could_not_start_of_a_job_that_is_gone() -> None:
+    """It is given up, with that reason, and does not wait for a launcher that is in trouble."""
+    world = live()
+    world.write("jobs.yaml")
+    assert {"a@1": "starting"} == world.states()
+    world.processes.clear()
+    world.happen(events.NeverStarted(A, 1, "no memory", events.Unstarted.TROUBLE))
+    assert ({"a@1": "skipped"}, "job_removed") == (world.states(), world.rows[A][0].reason)
+
+
+def test_what_was_to_stop_and_never_started() -> None:
+    """It is over, as who stopped it has said."""
+    world = live()
+    world.stop("a@1")
+    world.processes.clear()
+    world.happen(events.NeverStarted(A, 1))
+    assert ({"a@1": "skipped"}, "stopped by root") == (world.states(), world.rows[A][0].reason)
+
+
+def test_trouble_is_said_each_time_and_a_busy_file_once() -> None:
+    """With the pause, which doubles up to a minute where the host is in trouble, and is a second for a lock file."""
+    world = live()
+    pauses = []
+    for _ in range(8):
+        world.processes.clear()
+        world.happen(events.NeverStarted(A, 1, "no memory", events.Unstarted.TROUBLE))
+        pauses.append((world.scheduler.next_wakeup(world.now) or 0) - world.now.wall)
+        world.pass_time(pauses[-1] / SECOND)
+    assert [1, 2, 4, 8, 16, 32, 60, 60] == [pause // SECOND for pause in pauses]
+    told = [each.fields["again_in"] for each in world.said if each.event == "run_returned"]
+    assert [1, 2, 4, 8, 16, 32, 60, 60] == told
+    busy = live()
+    for _ in range(3):
+        busy.processes.clear()
+        busy.happen(events.NeverStarted(A, 1, "path busy: /x", events.Unstarted.PATH_BUSY))
+        assert busy.now.wall + SECOND == busy.scheduler.next_wakeup(busy.now)
+        busy.pass_time(1)
+    assert 1 == said(busy).count("run_returned")
+
+
+def test_what_was_lost_has_what_its_hooks_have_told() -> None:
+    """The record of a lost run keeps its telemetry."""
+    world = live()
+    world.processes.clear()
+    world.happen(events.RunLost(A, 1, "its supervisor died", telemetry={"rows": 7}))
+    assert ("lost", {"rows": 7}) == (world.rows[A][0].state, (world.rows[A][1] or {})["telemetry"])
+    assert {"rows": 7} == world.record_files[A]["telemetry"]
+
+
+def test_a_run_that_lingers_keeps_its_claims_and_is_said_once() -> None:
+    """Until nothing of it lives; what is known of that is told to who would stop it."""
+    world = World(job("a", exclusive=True), job("b"), seconds={"a": HOUR})
+    world.run("a")
+    world.run("b", 2)
+    for reason in ("its supervisor is gone, and 2 processes live", "its supervisor is gone, and 1 process lives"):
+        world.happen(events.RunLingers(A, 1, reason))
+    assert {"a@1": "stopping", "b@1": "waiting"} == world.states()
+    assert (1, f"a@1: {reason}") == (said(world).count("run_lingers"), world.stop("a@1").value["reason"])
+    assert reason == world.scheduler.lingers(A)
+    world.processes.clear()
+    world.happen(events.RunLost(A, 1, "its supervisor died"))
+    assert ({"a@1": "lost", "b@1": "starting"}, "") == (world.states(), world.scheduler.lingers(A))
+
+
+@pytest.mark.parametrize(
+    ("over", "state"),
+    [
+        (events.RunEnded(A, 1, ended(A, "failed")), "failed"),
+        (events.RunLost(A, 1, "x"), "lost"),
+        (events.NeverStarted(A, 1), "starting"),
+    ],
+)
+def test_a_person_ends_what_lingers(over: events.AttemptOver, state: str) -> None:
+    """By what is left of it: its end, its loss, or that it never started, when it is sent again."""
+    world = live()
+    world.happen(events.LostAsked(1, over))
+    assert ("Refused", "a@1 is not lost") == (world.replies[1].error, world.replies[1].value["reason"])
+    world.happen(events.RunLingers(A, 1, "its supervisor is gone"))
+    world.processes.clear()
+    world.happen(events.LostAsked(2, over))
+    told = "waiting" if state == "starting" else "lost"
+    assert ({"a@1": state}, {"state": told}) == (world.states(), world.replies[2].value)
+
+
+def test_the_last_of_its_runs_waits_to_see_whether_the_one_before_starts() -> None:
+    """Two that came together, where one may start yet: the second goes when the first did not, else never."""
+    for starts in (True, False):
+        world = World(job("a", max_runs=1, concurrency=2), seconds={"a": HOUR})
+        world.happen(*(events.RunAsked(number, "a", "root", f"x{number:016x}") for number in (1, 2)))
+        assert {"a@1": "starting", "a@2": "due"} == world.states()
+        if starts:
+            world.start("a@1")
+        else:
+            world.stop("a@1", 3)
+            world.processes.clear()
+            world.happen(events.NeverStarted(A, 1))
+        second = {"a@2": "skipped"} if starts else {"a@2": "starting"}
+        assert second.items() <= world.states().items()
+
+
+def test_how_late_a_start_was() -> None:
+    """From its due time, with `spread`, to its process; of a further attempt it is said which one it is."""
+    world = World(job("a", "0 1 * * *", offset=MINUTE, retries=1, retry_delay=SECOND), seconds={"a": 60})
+    world.ends["a"] = ["failed 1"]
+    world.pass_time(3600 + 60)
+    world.happen(events.RunStarted(A, 1, 4711, world.now.wall + 5))
+    world.happen(events.RunStarted(A, 1, 4711, world.now.wall + 5))
+    world.pass_time(62)
+    world.happen(events.RunStarted(A, 2, 4711, world.now.wall + 9))
+    told = [each.fields for each in world.said if each.event == "run_started"]
+    first = {"run": "a@1", "pid": 4711, "late": 5}
+    assert [first, {"run": "a@1", "pid": 4711, "attempt": 2, "failover": False}] == told
+
+
+def test_who_is_to_stop_is_told_so_when_it_has_started() -> None:
+    """Its supervisor may not have been there before."""
+    world = live()
+    world.stop("a@1")
+    world.start("a@1")
+    assert ["a@1", "a@1"] == world.stopped
+
+
+def test_a_file_that_was_taken_up_is_not_taken_up_again() -> None:
+    """A run for a file that R alone knows: what the path had then makes nothing due, what comes later does."""
+    world = World(job("a", on=(On("path", "/in"),)))
+    sent = Run(
+        id=A, key="p1", due=world.now.wall, queued=world.now.wall + 5, arrival=0, trigger="path /in",
+    )  # fmt: skip
+    world.happen(events.Found(A, 1, sent), events.RunEnded(A, 1, ended(A)))
+    for seconds, runs in ((5, 1), (6, 2)):
+        world.happen(events.PathAppeared("/in", MIDNIGHT + seconds, f"p{seconds}", "/in/x"))
+        assert runs == len(world.states())
+
+
+def test_an_occurrence_that_is_found_in_life_is_covered() -> None:
+    """Its R was not readable before: the clock does not make it due again, and its number is used."""
+    world = World(job("a", "0 * * * *"))
+    due = MIDNIGHT + HOUR
+    sent = Run(id=RunId("a", 3), key=f"c0.{due // SECOND}", due=due, queued=due, arrival=0)
+    world.happen(events.Found(sent.id, 1, sent), events.RunEnded(sent.id, 1, ended(sent.id)))
+    world.pass_time(2.5 * 3600)
+    assert ["a@4"] == [run for run, _ in world.launched]
+    assert {"a@3": "succeeded", "a@4": "succeeded"} == world.states()
+
+
+def test_an_older_attempt_that_is_found_is_old_news() -> None:
+    """Only one beyond what its row tells is taken up; of a live row the next."""
+    world = live(retries=3, retry_delay=0)
+    world.ends["a"] = ["failed 1", "failed 1", "succeeded"]
+    for _ in range(2):
+        world.processes[next(iter(world.processes))] = world.now.wall
+        world.pass_time(0)
+    run = world.scheduler.runs[A]
+    assert 3 == run.attempt
+    for attempt in (0, 1, 2, 3):
+        world.happen(events.Found(A, attempt, replace(run, attempt=attempt)))
+        assert run == world.scheduler.runs[A]
+
+
+def test_a_submission_that_waits_names_the_accounts_it_needs() -> None:
+    """They are looked up when it comes and after each restart."""
+    world = World(users={"alice": ""})
+    world.submit(submission(user="alice", at=world.now.wall + HOUR))
+    world.boot()
+    assert ["alice", "alice"] == world.looked_up
