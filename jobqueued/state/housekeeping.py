@@ -33,6 +33,9 @@ RUNS_A_TURN = 50
 ROWS_A_TURN = 1000
 OF_SUBMISSIONS = 100
 """So many times the runs of a job are kept of all submissions of a user that are over."""
+_UNSYNCED = 10 * MINUTE
+"""So long a file may be in memory only: half a minute by default, longer where the disk is slow, or a laptop's."""
+_NEVER = 1 << 63
 AGAIN = 10 * SECOND
 """The pause before a record that could not be written is tried again."""
 
@@ -99,6 +102,8 @@ class Housekeeping(Source):
         self._bounds: dict[str, int] = {}
         """The bytes that some jobs may keep now, as all of them have too many."""
         self._jobs: set[str] = set()
+        self._unsure_since = _NEVER
+        """Record files that were changed since (wall) may not hold what was written."""
         self._uncompared: set[str] = set()
         """Those whose record files may be older than their rows."""
         self._missing: set[str] = set()
@@ -110,8 +115,9 @@ class Housekeeping(Source):
         self._going_on: Iterator[None] = iter(())
         self._at: int | None = None
 
-    def begin(self, now: Now) -> None:
-        """At start: look at every job, as nobody did meanwhile."""
+    def begin(self, now: Now, went_down: int | None = None) -> None:
+        """At start: look at every job, as nobody did meanwhile; after that instant (wall) the host went down."""
+        self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
         with_rows = set[str]()
         with contextlib.suppress(StoreError):
             self._uncompared = set(self._store.jobs())
@@ -341,9 +347,13 @@ class Housekeeping(Source):
                     record_files.remove(self._logs, run)
                     gone.append(run)
                     kept -= files.bytes
-                elif end is not None and (not files.record or (compares and end.by_scheduler)):
+                elif end is not None and (not files.record or (compares and self._may_differ(end, files))):
                     self._mend(run, files)
         return kept, gone
+
+    def _may_differ(self, end: End, files: Files) -> bool:
+        """Tell whether a record file may be older than its row, or not whole."""
+        return end.by_scheduler or files.modified >= self._unsure_since
 
     def _mend(self, run: RunId, files: Files) -> None:
         """Write the record file that is missing, or older than its row: the scheduler writes after the commit."""
