@@ -118,13 +118,13 @@ class Housekeeping(Source):
     def begin(self, now: Now, went_down: int | None = None) -> None:
         """At start: look at every job, as nobody did meanwhile; after that instant (wall) the host went down."""
         self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
-        with_rows = set[str]()
+        found = with_rows = set[str]()
         with contextlib.suppress(StoreError):
-            self._uncompared = set(self._store.jobs())
+            found = set(self._store.jobs())
             with_rows = {job for (job,) in self._store.query("SELECT DISTINCT job FROM run")}
-        found = self._uncompared | with_rows | set(record_files.jobs(self._logs))
+        found = found | with_rows | set(record_files.jobs(self._logs))
         self._jobs = {self._pool(job) if job in with_rows else job for job in found}
-        self._uncompared |= self._jobs - found
+        self._uncompared = found | self._jobs
         self._at = now.mono if self._jobs else None
 
     def _pool(self, job: str) -> str:

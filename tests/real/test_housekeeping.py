@@ -357,6 +357,14 @@ class TestMissing:
         assert a_record(1) == record_files.read(house.logs, RunId("job", 1))
         assert left == b"" or [1] == house.records
 
+    @pytest.mark.parametrize("is_nowhere", [True, False])
+    def test_what_the_power_took_of_a_submission(self, house: House, is_nowhere: bool) -> None:
+        """So it is of what is over, whether that is known at the start or only once all job files are read."""
+        house.submitted(1)
+        house.keep(1, age=999 * MINUTE, job="alice/1", size=500)
+        house.sweep(went_down=NOW - 999 * MINUTE, is_nowhere=lambda _: is_nowhere)
+        assert record_files.read(house.logs, RunId("alice/1", 1)) is not None
+
     def test_a_newer_file_stays(self, house: House) -> None:
         """A file that tells of more than the row is not written over."""
         house.rows(1, state="skipped")
