@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueued import __version__
+from jobqueued.child import atomic_file
 from jobqueued.child.trust import Refused, check_status
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
     modes = {paths.state: 0o700, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711}
     for directory, mode in modes.items():
         try:
-            directory.mkdir(mode, parents=True, exist_ok=True)
+            atomic_file.make_directory(str(directory), mode)
             waits = directory in (paths.state, paths.logs) and os.statvfs(directory).f_flag & os.ST_RDONLY
             if not (waits or os.access(directory, os.W_OK | os.X_OK)):
                 raise PermissionError(13, "not writable by this user")

@@ -241,7 +241,7 @@ class Daemon:
             self._log.say("trouble", text=trouble)
         self._log.say("ready", summary=f"jobqueued {__version__}, {self._summary()}")
         self._happened.append(events.Woke())
-        self._housekeeping.begin(read_clocks())
+        self._housekeeping.begin(read_clocks(), None if known else takeover.saved_at)
 
     def _take_over(self, boot_id: str) -> Takeover:
         """Take over what the records know, and state.db does not."""

@@ -33,12 +33,32 @@ def replace(path: str, data: bytes, mode: int = 0o640, *, durable: bool = False)
 
 
 def sync(path: str) -> None:
-    """Make a file, and its name, durable where that can be; "" is none."""
-    for target in (path, os.path.dirname(path)) if path else ():
-        with contextlib.suppress(OSError):
-            descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-            os.fsync(descriptor)
-            os.close(descriptor)
+    """Make a file durable where that can be, with its name and that of its directory, which may be new; "" is none."""
+    directory = os.path.dirname(path)
+    for target in (path, directory, os.path.dirname(directory)) if path else ():
+        _sync(target)
+
+
+def make_directory(path: str, mode: int) -> None:
+    """Make a directory, and those above it that are missing, for good: a crash of the host leaves them; OSError."""
+    parent = os.path.dirname(path)
+    try:
+        os.mkdir(path, mode)
+    except FileNotFoundError:
+        make_directory(parent, 0o755)
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+        return
+    _sync(parent)
+
+
+def _sync(path: str) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.fsync(descriptor)
+        os.close(descriptor)
 
 
 def kept(path: str) -> tuple[str, int, int]:

@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from jobqueued.child import trust
+from jobqueued.child import atomic_file, trust
 from jobqueued.child.text import printable
 
 LARGEST = 1 << 20
@@ -126,6 +126,7 @@ class Spool:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(place, 0o755)
                 os.chmod(place, 0o755)
+                atomic_file.sync(place)
         with _locked(parent) as directory:
             if os.path.isdir(self.path):  # another was quicker
                 return
@@ -136,6 +137,7 @@ class Spool:
                 os.chown(_MAKING, -1, group, dir_fd=directory, follow_symlinks=False)
                 os.chmod(_MAKING, 0o1730, dir_fd=directory)
             os.rename(_MAKING, name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)
 
     def _content(self, directory: int, name: str, uid: int) -> tuple[bytes, str]:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC

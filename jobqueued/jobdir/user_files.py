@@ -112,7 +112,7 @@ class UserFiles:
 
     def write(self, file: UserFile, text: bytes) -> None:
         """Put a text in place; OSError, and the old one is there."""
-        self.directory.mkdir(0o700, exist_ok=True)
+        atomic_file.make_directory(str(self.directory), 0o700)
         atomic_file.replace(self.path(file), text, 0o600, durable=True)
 
     def remove(self, file: UserFile) -> bool:

@@ -34,6 +34,9 @@ RUNS_A_TURN = 50
 ROWS_A_TURN = 1000
 OF_SUBMISSIONS = 100
 """So many times the runs of a job are kept of all submissions of a user that are over."""
+_UNSYNCED = 10 * MINUTE
+"""So long a file may be in memory only: half a minute by default, longer where the disk is slow, or a laptop's."""
+_NEVER = 1 << 63
 AGAIN = 10 * SECOND
 """The pause before a record that could not be written is tried again."""
 
@@ -102,6 +105,8 @@ class Housekeeping(Source):
         self._bounds: dict[str, int] = {}
         """The bytes that some jobs may keep now, as all of them have too many."""
         self._jobs: set[str] = set()
+        self._unsure_since = _NEVER
+        """Record files that were changed since (wall) may not hold what was written."""
         self._uncompared: set[str] = set()
         """Those whose record files may be older than their rows."""
         self._missing: set[str] = set()
@@ -114,15 +119,16 @@ class Housekeeping(Source):
         self._at: int | None = None
         self._all_at = 0
 
-    def begin(self, now: Now) -> None:
-        """At start: look at every job, as nobody did meanwhile."""
-        with_rows = set[str]()
+    def begin(self, now: Now, went_down: int | None = None) -> None:
+        """At start: look at every job, as nobody did meanwhile; after that instant (wall) the host went down."""
+        self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
+        found = with_rows = set[str]()
         with contextlib.suppress(StoreError):
-            self._uncompared = set(self._store.jobs())
+            found = set(self._store.jobs())
             with_rows = {job for (job,) in self._store.query(_WITH_ROWS)}
-        found = self._uncompared | with_rows | set(record_files.jobs(self._logs))
+        found = found | with_rows | set(record_files.jobs(self._logs))
         self._jobs = {self._pool(job) if job in with_rows else job for job in found}
-        self._uncompared |= self._jobs - found
+        self._uncompared = found | self._jobs
         self._at, self._all_at = now.mono, now.mono + DAY
 
     def _pool(self, job: str) -> str:
@@ -350,9 +356,13 @@ class Housekeeping(Source):
                     record_files.remove(self._logs, run)
                     gone.append(run)
                     kept -= files.bytes
-                elif end is not None and (not files.record or (compares and end.by_scheduler)):
+                elif end is not None and (not files.record or (compares and self._may_differ(end, files))):
                     self._mend(run, files)
         return kept, gone
+
+    def _may_differ(self, end: End, files: Files) -> bool:
+        """Tell whether a record file may be older than its row, or not whole."""
+        return end.by_scheduler or files.modified >= self._unsure_since
 
     def _mend(self, run: RunId, files: Files) -> None:
         """Write the record file that is missing, or older than its row: the scheduler writes after the commit."""

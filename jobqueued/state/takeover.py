@@ -59,8 +59,8 @@ class Takeover:
         meta = _meta(store)
         self._is_new, self._is_untaken = not meta, "untaken" in meta
         saved = meta.get("saved", "")
-        self._saved_at = int(saved) if saved.isdecimal() and not self._is_untaken else 0
-        """The instant of the last commit (wall, ns); 0: all may be newer."""
+        self.saved_at = int(saved) if saved.isdecimal() and not self._is_untaken else 0
+        """The instant of the last commit before it (wall, ns); 0: all may be newer."""
         self._has_room = True
         self._records = self._damaged = 0
         self.recorded: list[Run] = []
@@ -84,7 +84,7 @@ class Takeover:
 
     def carry_out(self, wall: int) -> None:
         """Take all of it over, and commit it."""
-        since = self._saved_at - SLACK
+        since = self.saved_at - SLACK
         if since > wall:  # by a clock that was ahead: it says nothing
             since = 0
         try:
@@ -96,7 +96,7 @@ class Takeover:
             self._unreadable = f"{self._logs}: {error.strerror}"
         except StoreError as error:
             self._unreadable = str(error)
-        if self._batch or self._unreadable or not self._saved_at:
+        if self._batch or self._unreadable or not self.saved_at:
             self._save(untaken=bool(self._unreadable))
 
     def told(self, state: Path) -> list[str]:
@@ -150,7 +150,7 @@ class Takeover:
     def _in_question(self, saved: SavedJob, used: list[int]) -> list[int]:
         """The numbers of which the files may know more than the rows, in order."""
         newest, unsettled = saved.last_number, self._unsettled.get(saved.job, set())
-        is_known = self._saved_at and saved.job in self._memories  # of submissions that are over only rows tell
+        is_known = self.saved_at and saved.job in self._memories  # of submissions that are over only rows tell
         settled = range(newest + 1) if is_known else _numbers(self._store, saved.job)
         live = (number for number in self._found.get(saved.job, ()) if number > newest)
         return sorted({*live, *(number for number in used if number in unsettled or number not in settled)})

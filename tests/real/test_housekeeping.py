@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from jobqueued.child import wire
 from jobqueued.commands import SaveSubmission
 from jobqueued.core.recollection import run_of
 from jobqueued.host.log import Log
@@ -71,12 +72,14 @@ class House:
         """The jobs that have a directory."""
         return record_files.jobs(self.logs)
 
-    def sweep(self, retention: Retention = KEEP, turns: int = 1000, **limits: Any) -> Housekeeping:
+    def sweep(
+        self, retention: Retention = KEEP, turns: int = 1000, went_down: int | None = None, **limits: Any
+    ) -> Housekeeping:
         """All that there is to do after a start."""
         housekeeping = Housekeeping(
             self.store, self.logs, retention, lambda: self.live, self.commits, self.log, self.filed.append, **limits
         )
-        housekeeping.begin(Now(NOW, 0))
+        housekeeping.begin(Now(NOW, 0), went_down)
         return self.go_on(housekeeping, turns=turns)
 
     def go_on(self, housekeeping: Housekeeping, mono: int = 0, turns: int = 1000) -> Housekeeping:
@@ -377,6 +380,31 @@ class TestMissing:
         assert (damage.__name__ != "directory", a_record(2, "lost")) == (  # type: ignore[attr-defined]
             whole, record_files.read(house.logs, RunId("job", 2)),
         )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "left", [b"", bytes(500), b'{"run": "job@1", "jo', wire.encode(a_record(1))[:-1] + bytes(1)]
+    )
+    def test_what_the_power_took(self, house: House, left: bytes) -> None:
+        """A record that was about to reach the disk when the host went down, and did not, whoever wrote it, is written
+        again from its row; of one that was written long before nobody looks at more than its size.
+        """
+        house.rows(1, 2)
+        write(house.logs, a_record(1), a_record(2))
+        for number, age in ((1, 9 * MINUTE), (2, 11 * MINUTE)):
+            path = house.logs / "job" / f"{number}.json"
+            path.write_bytes(left)
+            os.utime(path, ns=(NOW - age, NOW - age))
+        house.sweep(went_down=NOW)
+        assert a_record(1) == record_files.read(house.logs, RunId("job", 1))
+        assert left == b"" or [1] == house.records
+
+    @pytest.mark.parametrize("is_nowhere", [True, False])
+    def test_what_the_power_took_of_a_submission(self, house: House, is_nowhere: bool) -> None:
+        """So it is of what is over, whether that is known at the start or only once all job files are read."""
+        house.submitted(1)
+        house.keep(1, age=999 * MINUTE, job="alice/1", size=500)
+        house.sweep(went_down=NOW - 999 * MINUTE, is_nowhere=lambda _: is_nowhere)
+        assert record_files.read(house.logs, RunId("alice/1", 1)) is not None
 
     def test_a_newer_file_stays(self, house: House) -> None:
         """A file that tells of more than the row is not written over."""
