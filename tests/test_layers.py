@@ -17,15 +17,16 @@ WINGS: dict[str, list[str]] = {
         "text", "json_values", "telemetry", "signals", "instants", "documents", "attempt_life", "process",
         "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup_files", "cgroup", "identity", "pam",
         "posixspawn", "budget", "shutdown", "control_socket", "audience", "account", "caps", "environment", "as_user",
-        "lockfile", "journald", "spawn", "starting", "output", "ending", "record", "marks", "title", "hook", "hooks",
+        "lockfile", "journald", "spawn", "watching", "starting",
+        "output", "ending", "record", "marks", "title", "hook", "hooks",
         "attempt", "sending", "spool", "spool_log", "spool_orders", "supervisor", "callers", "lost",
-        "questions", "launcher",
+        "questions", "seat", "watchers", "launcher",
     ],
     "child/notifier": [
         "template", "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "ping",
         "apprise_urls", "main",
     ],
-    "child/watcher": ["inotify", "listing", "appearing"],
+    "child/watcher": ["inotify", "listing", "appearing", "main"],
     "vocabulary": [
         "text", "problem", "notify", "telemetry", "filenames", "submission", "users", "model", "accounts", "saved",
         "events", "commands", "circles", "catalog", "source",
@@ -67,7 +68,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "jobdir": [
         "trust", "kinds", "units", "inbox", "layers", "acceptance", "watch", "scripts", "cron_tables", "user_files",
-        "job_files", "path_triggers", "account_files",
+        "job_files", "path_triggers", "user_watchers", "account_files",
     ],
     "control": [
         "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "seen", "views",
