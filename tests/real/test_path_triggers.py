@@ -260,6 +260,27 @@ def test_without_inotify_it_is_looked_once_a_minute(tmp_path: Path, monkeypatch:
     assert [str(tmp_path / "*.csv")] == waiting.wait()
 
 
+def test_a_directory_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no reason to watch one above it, where nobody hears of its becoming readable: it is looked at meanwhile."""
+    waiting_for, real = tmp_path / "in" / "x", inotify.watch
+
+    def refuse(descriptor: int, path: str, mask: int) -> int:
+        if path.startswith(f"{tmp_path}/in"):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(descriptor, path, mask)
+
+    (tmp_path / "in").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(inotify, "watch", refuse)
+        waiting = Waiting(waiting_for)
+        told = "Permission denied; until then it is looked at once a minute"
+        assert [f"cannot watch {tmp_path}/in: {told}"] == waiting.triggers.troubles
+    waiting_for.touch()
+    assert ([], [str(waiting_for)]) == (_looked(waiting, 0), _looked(waiting, 2 * RESCAN))
+    waiting_for.write_text("again")
+    assert ([str(waiting_for)], []) == (waiting.wait(), waiting.triggers.troubles)
+
+
 def _looked(waiting: Waiting, later: int) -> list[str]:
     """What a look some time later tells."""
     waiting.later = later

@@ -43,7 +43,7 @@ _DIRECTORY = 0x4000_0000
 _CLOCK_REALTIME_COARSE = 5
 _COMPLETE = inotify.IN_CLOSE_WRITE | inotify.IN_MOVED_TO
 _GONE = inotify.IN_DELETE_SELF | inotify.IN_MOVE_SELF | inotify.IN_IGNORED | inotify.IN_UNMOUNT
-_ANOTHER_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG})
+_ANOTHER_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _MASK = _COMPLETE | inotify.IN_CREATE | inotify.IN_DELETE_SELF | inotify.IN_MOVE_SELF | inotify.IN_ONLYDIR
 _NOW = -1
 
