@@ -113,6 +113,10 @@ class Catalog:
         """The names of the events, paths or jobs for which jobs wait; their kind is that of `On`."""
         return sorted(name for (kind, name), ids in self._listeners.items() if kind == of_kind and ids)
 
+    def paths_of_user(self, owner: Owner) -> list[str]:
+        """The names of the paths for which jobs of a user wait."""
+        return sorted({on.name for job in self.of_owner(owner) for on in job.on if on.kind == "path"})
+
     def awaiting_paths(self) -> tuple[Job, ...]:
         """The jobs that wait for files."""
         return tuple(job for path in self.awaited_names("path") for job in self.listeners("path", path))

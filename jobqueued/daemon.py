@@ -51,6 +51,7 @@ from jobqueued.jobdir.job_files import JobFiles, Watches
 from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.user_files import DIRECTORY, UserFiles
+from jobqueued.jobdir.user_watchers import UserWatchers
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.loop import Loop, read_clocks
@@ -74,6 +75,7 @@ from jobqueued.state.store import Store
 from jobqueued.state.takeover import Takeover
 from jobqueued.state.write_batch import WriteBatch
 from jobqueued.trace import TraceFile
+from jobqueued.users import share_of
 
 
 def _watches(paths: Paths, config: Settings, store: Store, users: UserFiles, *, of_cron: bool) -> Watches:
@@ -127,6 +129,7 @@ class Daemon:
         self._reload = Reload(self._watches, SettingsFile(paths, config), self._scheduler.catalog, self._reloaded)
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})
         self._lock_processes, self._path_triggers = LockProcesses(paths.run / "with-lock"), PathTriggers()
+        self._user_watchers = UserWatchers(link, self._scheduler)
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         access, self._unknown_groups = Access.of(config)
         user = user_name(os.geteuid()) or "root"
@@ -181,6 +184,7 @@ class Daemon:
             *([] if self._other_cron is None else [self._other_cron]),
             self._signals, self._path_triggers, self._lock_processes,
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
+            self._user_watchers,
             self._pressure, self._reload, self._user_files, AccountFiles(), self._job_files, self._control,
             self._methods.texts, self._monitor, self._commits, self._housekeeping, self._notice_sender,
             self._heartbeat, self._metrics_file, self._service_manager,
@@ -290,12 +294,13 @@ class Daemon:
         self._happened.clear()
         if self._job_files.has_more:
             _freeze()
-        now = read_clocks()
+        now, catalog = read_clocks(), self._scheduler.catalog
         decided = self._decisions.about(happened, now)
+        self._user_watchers.follow(happened, now.mono)
         if any(isinstance(event, events.JobsRead | events.FileGone) for event in happened):
-            self._path_triggers.want(self._scheduler.catalog.awaited_names("path"))
+            self._path_triggers.want(name for name in catalog.awaited_names("path") if not share_of(name))
             self._reconcile_notices()
-            self._counts.make_room(self._scheduler.catalog)
+            self._counts.make_room(catalog)
             _freeze()
         self._batch.take_due_changes(self._due_history.after(happened, now.wall))
         decided += self._decisions.following(now, admit=admit)
@@ -332,6 +337,7 @@ class Daemon:
             "state": "degraded" if degraded else "ok", "reason": degraded,
             "max_running": self._config.max_running, "launcher": self._link.greeted, **self._reload.refused(),
             "troubles": self._troubles(), "unenforced": self._shortfall()[0],
+            "unwatched": self._user_watchers.words(),
             "left": [str(name.run) for name in self._link.marks.left(tidy=True)], "controllers": self._link.controllers,
         }  # fmt: skip
 

@@ -50,6 +50,15 @@ def path_in(resource: str) -> str:
     return resource if not share else rest if rest.startswith("/") else ""
 
 
+def awaited_path(name: str) -> str:
+    """The path of a trigger of this name, whoever has it: of a user's, ``alice/~/in/*.csv``, it is what that wrote.
+
+    So no file of the host's is told to a user, nor one of a user's to anybody else.
+    """
+    share, _, rest = name.partition("/")
+    return rest if share else name
+
+
 @dataclass(frozen=True, slots=True)
 class UserLimits:
     """The key `users` of jobqueued.yaml: who may have jobs, and how much each of them.

@@ -17,14 +17,16 @@ WINGS: dict[str, list[str]] = {
         "text", "json_values", "telemetry", "signals", "instants", "documents", "attempt_life", "process",
         "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup_files", "cgroup", "identity", "pam",
         "posixspawn", "budget", "shutdown", "control_socket", "audience", "account", "caps", "environment", "as_user",
-        "lockfile", "journald", "spawn", "starting", "output", "ending", "record", "marks", "title", "hook", "hooks",
+        "lockfile", "journald", "spawn", "watching", "starting",
+        "output", "ending", "record", "marks", "title", "hook", "hooks",
         "attempt", "sending", "spool", "spool_log", "spool_orders", "supervisor", "callers", "lost",
-        "questions", "launcher",
+        "questions", "seat", "watchers", "launcher",
     ],
     "child/notifier": [
         "template", "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "ping",
         "apprise_urls", "main",
     ],
+    "child/watcher": ["inotify", "listing", "appearing", "main"],
     "vocabulary": [
         "text", "alike", "problem", "notify", "telemetry", "filenames", "submission", "users", "model", "accounts",
         "saved", "events", "commands", "circles", "catalog", "source",
@@ -66,7 +68,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "jobdir": [
         "trust", "kinds", "units", "inbox", "layers", "acceptance", "watch", "scripts", "cron_tables", "user_files",
-        "job_files", "listing", "path_triggers", "account_files",
+        "job_files", "path_triggers", "user_watchers", "account_files",
     ],
     "control": [
         "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "seen", "views",
@@ -129,6 +131,9 @@ SMALL = {
 
 NOTIFIER = [f"child/notifier/{name}" for name in WINGS["child/notifier"]]
 """The files of the notifier, which is started for one notice and gone: each loads what its own channel needs."""
+
+WATCHER = {"fnmatch", "itertools", "struct"}
+"""What the watcher needs beside that, which is a program of its own."""
 
 MAILS_AND_POSTS = {
     "apprise", "base64", "binascii", "datetime", "email", "hashlib", "hmac", "http", "logging", "shlex", "smtplib",
@@ -222,7 +227,7 @@ def test_every_library_has_a_room() -> None:
 @pytest.mark.parametrize("name", [name for name in HOUSE if name.startswith("child/")])
 def test_the_small_world_imports_its_own_only(name: str) -> None:
     """launcher and supervisor import a fixed list of standard modules, and each other."""
-    own = MAILS_AND_POSTS if name in NOTIFIER else set()
+    own = MAILS_AND_POSTS if name in NOTIFIER else WATCHER if name.startswith("child/watcher/") else set()
     assert others(name) - SMALL - own == set()
 
 

@@ -24,10 +24,11 @@ from collections import deque
 if __name__ == "__main__":  # run by path: find jobqueued.child beside us, after the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from jobqueued.child import budget, cgroup, marks, spawn, supervisor, tree, wire
+from jobqueued.child import budget, cgroup, marks, spawn, supervisor, tree, watchers, wire
 from jobqueued.child.callers import Callers
 from jobqueued.child.lost import Lost
 from jobqueued.child.questions import Questions, is_question
+from jobqueued.child.seat import Seat
 from jobqueued.child.text import counted
 
 IDLE = max(2, min(8, len(os.sched_getaffinity(0))))
@@ -45,17 +46,6 @@ _RESERVE = 8
 """Descriptors that supervisors leave to all else: who connects, and whatever is opened for a moment."""
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 _LISTEN_FD = 3
-
-
-class Seat:
-    """One supervisor as its launcher sees it: process, socket, and the attempt it is busy with."""
-
-    __slots__ = ("idle_since", "left", "name", "pid", "socket")
-
-    def __init__(self, pid: int, connection: socket.socket) -> None:
-        self.pid, self.socket = pid, connection
-        self.name = self.left = ""
-        self.idle_since = time.monotonic()
 
 
 class Launcher:
@@ -79,6 +69,7 @@ class Launcher:
         self._wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        self._watchers = watchers.Watchers(self._poll)
         self._private = [self._wakeups, wakeup]
         self._poll.register(self._wakeups, select.POLLIN)
         self._poll.register(listener, select.POLLIN)
@@ -94,6 +85,7 @@ class Launcher:
             if self._wakeups in ready:
                 self._reap()
             self._rested()
+            self._watchers.rested(time.monotonic())
             self._staff()
             self._callers.flush()
 
@@ -106,15 +98,22 @@ class Launcher:
             self._hear(self._seats[descriptor])
         elif descriptor in self._callers:
             self._obey(descriptor)
+        elif descriptor in self._watchers:
+            self._tell("\n".join(self._watchers.hear(time.monotonic())))
         elif descriptor == self._listener.fileno():
             self._accept()
 
     def _wait(self) -> float | None:
+        """For how long to sleep (ms); None: until something happens."""
+        now = time.monotonic()
+        times = [] if (rest := self._watchers.wait(now)) is None else [rest]
         if self._resting_until is not None:
-            return max(0.0, self._resting_until - time.monotonic()) * 1000 + 1
-        if self._backlog:
-            return PATIENCE * 1000
-        return IDLE_SECONDS * 1000 if len(self._idle) > IDLE else None
+            times = [max(0.0, self._resting_until - now)]
+        elif self._backlog:
+            times.append(PATIENCE)
+        elif len(self._idle) > IDLE:
+            times.append(IDLE_SECONDS)
+        return min(times) * 1000 + 1 if times else None
 
     def _rest(self, trouble: str) -> None:
         """Something is short: memory, processes, descriptors.  That can't be mended here, but by time."""
@@ -148,6 +147,7 @@ class Launcher:
             self._callers.drop(caller)
         if self._callers.scheduler is None:
             self._questions.clear()
+            self._watchers.clear()
 
     def _carry_out(self, caller: socket.socket, order: bytes) -> None:
         verb, _, rest = order.partition(b" ")
@@ -157,11 +157,14 @@ class Launcher:
             name, _, spec = rest.partition(b" ")
             self._launch(name.decode(), spec)
         elif verb in (b"account", b"notify", b"crontab") and caller is self._callers.scheduler:
-            self._tell_answer(self._questions.put(order))
+            self._tell(self._questions.put(order))
+        elif verb in (b"watch", b"unwatch") and caller is self._callers.scheduler:
+            self._watchers.obey(order.decode())
 
     def _greet(self, caller: socket.socket, version: int) -> None:
         self._callers.hail(caller)
         self._questions.clear()
+        self._watchers.clear()
         if version != wire.VERSION:
             with contextlib.suppress(OSError):
                 caller.send(b"version %d\n" % wire.VERSION)
@@ -171,11 +174,8 @@ class Launcher:
         self._tell(f"hello {wire.VERSION} {os.getpid()} {wire.cgroups(cgroup.controllers(self._home))}")
 
     def _tell(self, notice: str) -> None:
-        self._callers.tell(notice)
-
-    def _tell_answer(self, answer: str) -> None:
-        if answer:
-            self._tell(answer)
+        if notice:
+            self._callers.tell(notice)
 
     # attempts
 
@@ -191,18 +191,7 @@ class Launcher:
             self._backlog.append(name)
 
     def _make_directory(self, name: str) -> None:
-        """FileExistsError: somebody has this attempt, or has begun it."""
-        path = f"{self._runs}/{name}"
-        try:
-            os.mkdir(path, 0o700)
-        except FileNotFoundError:
-            marks.make_parent(self._runs)
-            os.mkdir(path, 0o700)
-        except FileExistsError:
-            if name in self._attempts():
-                raise
-            marks.vacate(path)
-            os.mkdir(path, 0o700)
+        marks.make_directory(self._runs, name, self._attempts)
 
     def _write_spec(self, name: str, spec: bytes) -> None:
         marks.write_spec(f"{self._runs}/{name}", spec + b"\n")
@@ -232,6 +221,17 @@ class Launcher:
             seat = self._idle.pop()
             seat.name = self._questions.hand_over(seat.socket)
             asking += 1
+        self._make_watchers()
+
+    def _make_watchers(self) -> None:
+        """Supervisors that become watchers leave the pool: from then on they are their users'."""
+        while self._watchers.want(now := time.monotonic()) and (self._idle or self._hired()):
+            self._release(seat := self._idle.pop())
+            try:
+                self._watchers.hand_over(seat, now)
+            except OSError as error:
+                seat.socket.close()
+                self._rest(f"cannot begin a watcher: {error.strerror}")
 
     def _hand_over(self, name: str, seat: Seat) -> bool:
         """False: no attempt can be handed over now."""
@@ -309,7 +309,8 @@ class Launcher:
 
     def _own_descriptors(self) -> list[int]:
         """Those of ours that no supervisor has a use for."""
-        return [*self._private, self._listener.fileno(), *self._callers.descriptors(), *self._seats]
+        others = [*self._callers.descriptors(), *self._watchers.descriptors()]
+        return [*self._private, self._listener.fileno(), *others, *self._seats]
 
     def _dismiss(self) -> None:
         """Over IDLE idle supervisors are sent home after IDLE_SECONDS; a closed socket tells them."""
@@ -318,10 +319,13 @@ class Launcher:
             self._part(self._idle.pop(0))
 
     def _part(self, seat: Seat) -> None:
+        self._release(seat)
+        seat.socket.close()
+
+    def _release(self, seat: Seat) -> None:
         with contextlib.suppress(KeyError):
             self._poll.unregister(seat.socket)
         self._seats.pop(seat.socket.fileno(), None)
-        seat.socket.close()
 
     def _reap(self) -> None:
         """Dead supervisors end their runs; what they leave comes to us and is killed, generation by generation."""
@@ -330,10 +334,12 @@ class Launcher:
         with contextlib.suppress(ChildProcessError):
             for pid in tree.ended():
                 self._bury(*os.waitpid(pid, 0))
-        for notice in self._lost.end({seat.pid for seat in self._seats.values()}):
-            self._tell(notice)
+        self._tell("\n".join(self._lost.end({*(seat.pid for seat in self._seats.values()), *self._watchers.pids})))
 
     def _bury(self, pid: int, status: int) -> None:
+        if (notice := self._watchers.bury(pid)) is not None:
+            self._tell(notice)
+            return
         for seat in list(self._seats.values()):
             if seat.pid == pid:
                 self._hear_out(seat)
@@ -342,7 +348,7 @@ class Launcher:
                     self._idle.remove(seat)
                     self._rest(f"an idle supervisor has ended, with wait status {status}")
                 if is_question(seat.name):
-                    self._tell_answer(self._questions.lost(seat.name))
+                    self._tell(self._questions.lost(seat.name))
                 elif seat.name and (notice := self._lost.take(seat.name)):
                     self._tell(notice)
                 elif seat.left:

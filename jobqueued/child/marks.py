@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobqueued.child import wire
@@ -21,6 +21,21 @@ def parent_of_this_boot(parent: str) -> str:
 def make_parent(runs: str) -> None:
     """Make the parent of all R's of this boot, where there is none: who may enter it can't list it."""
     os.makedirs(runs, 0o711, exist_ok=True)
+
+
+def make_directory(runs: str, name: str, attempts: Callable[[], list[str]]) -> None:
+    """Make an R; FileExistsError: one of `attempts`, which somebody has, or one that has begun; other OSErrors."""
+    path = f"{runs}/{name}"
+    try:
+        os.mkdir(path, 0o700)
+    except FileNotFoundError:
+        make_parent(runs)
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if name in attempts():
+            raise
+        vacate(path)
+        os.mkdir(path, 0o700)
 
 
 def write_spec(path: str, spec: bytes) -> None:

@@ -22,7 +22,7 @@ from jobqueued.child.identity import StartFailed, User, groups_of, user_of_order
 
 _ALL_SIGNALS = sorted(signal.valid_signals())
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_DUMPABLE, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 4, 15, 36, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 15, 36, 38
 _IOPRIO_SET = {"x86_64": 251, "i686": 289, "aarch64": 30, "armv7l": 314, "riscv64": 30, "ppc64le": 273, "s390x": 282}
 _WIDE = sys.maxsize > 1 << 32
 _KEYCTL = {
@@ -230,7 +230,7 @@ class _Steps:
         self._identify()
         if attributes.get("no_new_privs"):
             self.step = "no_new_privs"
-            _prctl(_PR_SET_NO_NEW_PRIVS)
+            prctl(PR_SET_NO_NEW_PRIVS)
         self.step = "stdio"
         for target, source in enumerate((plan.stdin, *plan.outputs)):
             os.dup2(source, target)
@@ -268,14 +268,14 @@ class _Steps:
             for output in self._plan.outputs:  # who opens /dev/stderr opens the pipe anew
                 os.fchown(output, uid, gid)
             self.step = "keyring"
-            _join_keyring()
+            join_keyring()
         self.step = "setgroups"
         os.setgroups(groups)
         self.step = "setgid"
         os.setresgid(gid, gid, gid)
         self.step = "setuid"
         os.setresuid(uid, uid, uid)
-        _prctl(_PR_SET_DUMPABLE, 0)  # until the exec this is memory of ours, whatever fs.suid_dumpable says
+        prctl(PR_SET_DUMPABLE, 0)  # until the exec this is memory of ours, whatever fs.suid_dumpable says
 
     def _execute(self, env: dict[str, str]) -> None:
         plan, limits = self._plan, self._plan.attributes.get("limits", {})
@@ -329,7 +329,7 @@ def _as_number(limit: int) -> float:
     return float("inf") if limit == -1 else limit
 
 
-def _prctl(option: int, value: int = 1) -> None:
+def prctl(option: int, value: int = 1) -> None:
     if _LIBC.prctl(option, value, 0, 0, 0):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -362,7 +362,7 @@ def _ionice(text: str) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _join_keyring() -> None:
+def join_keyring() -> None:
     """A session keyring of its own (keyrings(7)): whoever has ours may read the keys that other jobs put there.
 
     It stays root's, so that it counts for no quota of the user's.
@@ -409,4 +409,4 @@ def call_ourselves(name: str) -> None:
 
 def become_subreaper() -> None:
     """Orphans below this process come to it instead of PID 1."""
-    _prctl(_PR_SET_CHILD_SUBREAPER)
+    prctl(_PR_SET_CHILD_SUBREAPER)

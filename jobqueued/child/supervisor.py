@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from jobqueued.child import atomic_file, identity, process, sending, spawn, spool_orders, tree, wire
+from jobqueued.child import atomic_file, identity, process, sending, spawn, spool_orders, tree, watching, wire
 from jobqueued.child.attempt import Attempt
 from jobqueued.child.budget import Common
 from jobqueued.child.shutdown import Shutdown
@@ -80,6 +80,8 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
             elif not _told(launcher, _answer(name)):
                 return
             continue
+        if name == watching.WATCH:
+            watching.become(launcher, directory)
         if name.startswith((NOTIFY, CRONTAB)):
             if not _carried_out(launcher, name, directory):
                 return

@@ -25,6 +25,10 @@ Between scheduler and launcher go lines over a stream socket:
                                  notified NUMBER ANSWER (of the notifier: sent, later …, never …)
     → crontab NUMBER ORDER     ← the same, with the parts of a table, and an answer of spool_orders.carry_out; also to
                                  ask who somebody is
+    → watch NUMBER UID ORDER   ← of a user's watcher, the only one (watching.become has ORDER): appeared NUMBER PLACE
+                                 INSTANT FILE (of the path at PLACE; "-": now; a JSON string), unnoticed NUMBER PLACE
+                                 ERRNO ("-" 0: nothing any more); unwatched NUMBER: it has ended
+    → unwatch NUMBER
 
 Launcher and supervisor exchange packets: NAME with the directory's descriptor, "sync", and the notices above; "left"
 is the "ended" of a supervisor that leaves the pool.
@@ -49,7 +53,7 @@ from typing import Any, NamedTuple, cast
 from jobqueued.child import atomic_file
 from jobqueued.child.documents import LaunchSpec, Record
 
-VERSION = 10
+VERSION = 11
 NOTICE = 4096
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"

@@ -9,7 +9,7 @@ from jobqueued.control.views import moment
 from jobqueued.model import CORE, CPU, HIDDEN, SECOND, UNBOUNDED, Claim, Job, On
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify
 from jobqueued.telemetry import TelemetryHook
-from jobqueued.users import path_in
+from jobqueued.users import awaited_path, path_in
 
 _DURATIONS = (
     "every", "spread", "offset", "catch_up_window", "grace", "start_deadline", "timeout", "kill_grace", "drain",
@@ -85,7 +85,9 @@ def _lock(claim: Claim) -> dict[str, Any]:
 
 
 def _on(on: On) -> dict[str, str]:
-    return {on.kind: on.name} if on.kind in ("event", "path") else {"job": on.name, "result": on.result}
+    if on.kind == "path":
+        return {"path": awaited_path(on.name)}
+    return {"event": on.name} if on.kind == "event" else {"job": on.name, "result": on.result}
 
 
 def _amount(claim: Claim) -> float:

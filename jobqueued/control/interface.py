@@ -132,7 +132,8 @@ type LockClaim (
 # Left are the runs that have ended and left processes behind, as their jobs are allowed to.
 # The state is ok or degraded, the reason says why. Controllers are those of the cgroups that runs have, null where
 # they have none: then memory is sampled, and other limits of cgroups are not enforced; unenforced tells what of that
-# jobs ask for. Troubles tell what else the daemon can't do. Nothing new starts while the launcher does not answer, or
+# jobs ask for. Troubles tell what else the daemon can't do, unwatched where files may come unnoticed that jobs of users
+# wait for, who are told their own. Nothing new starts while the launcher does not answer, or
 # the host is on hold; it is draining where that lasts until the next boot at most. The problems are those of job
 # files, and of the settings as their file has them now. Exclusive is the live run of an exclusive job: nothing runs
 # beside it. Unwell says what is not as it should be, and is empty where all is well; attention names at most 100 of a
@@ -156,6 +157,7 @@ method Status() -> (
   launcher: bool,
   troubles: []string,
   unenforced: []string,
+  unwatched: []string,
   left: []string,
   held_by: ?string,
   held_until: ?string,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jobqueued.child import unix_socket, wire
-from jobqueued.host import linux
+from jobqueued.child.watcher import inotify
 from jobqueued.host.descriptors import is_spare
 from jobqueued.host.log import Log
 from jobqueued.model import MINUTE, SECOND
@@ -22,8 +22,8 @@ _REST = SECOND
 """The time for which nobody is accepted where there is no descriptor left: poll(2) would tell of them all the time."""
 _BACKLOG = 256
 _MASK = (
-    linux.IN_DELETE | linux.IN_MOVED_FROM | linux.IN_MOVED_TO | linux.IN_DELETE_SELF | linux.IN_MOVE_SELF
-    | linux.IN_ONLYDIR
+    inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO | inotify.IN_DELETE_SELF | inotify.IN_MOVE_SELF
+    | inotify.IN_ONLYDIR
 )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ class Listener:
         self._rests, self.deadline = False, None
         if self._inotify is not None:
             with contextlib.suppress(OSError):
-                list(linux.inotify_events(self._inotify))
+                list(inotify.events(self._inotify))
         if self._socket is not None and self._place == _place(self.path):
             self._watch(mono)
             return
@@ -118,8 +118,8 @@ class Listener:
         """Be told when it is gone; where the kernel has no watch, look once a minute."""
         try:
             if self._inotify is None:
-                self._inotify = linux.inotify()
-            linux.watch(self._inotify, str(self.path.parent), _MASK)
+                self._inotify = inotify.instance()
+            inotify.watch(self._inotify, str(self.path.parent), _MASK)
         except OSError:
             self.deadline = mono + MINUTE
 

@@ -19,7 +19,7 @@ from jobqueued.control.ownership import Asker, Ownership, refusal
 from jobqueued.control.parameters import cause_of, event_of, instant_of, run_of, wrong
 from jobqueued.control.peers import Access, Peer
 from jobqueued.control.record_calls import MOST_RUNS, RecordCalls
-from jobqueued.control.seen import Seen, public_status, seen_status
+from jobqueued.control.seen import Seen, public_status, seen_status, unwatched
 from jobqueued.control.server import ControlServer
 from jobqueued.control.submit_calls import SubmitCalls
 from jobqueued.control.texts import Texts
@@ -167,6 +167,7 @@ class Methods:
             **views.exclusive(self._scheduler), **views.attention(attention),
             "jobs": len(catalog) if seen is None else len(catalog) - catalog.owned + len(catalog.of_owner(seen.user)),
             "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
+            "unwatched": unwatched(own["unwatched"], seen),
         }  # fmt: skip
         return {"unwell": views.unwell(status), **status}
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from jobqueued.core.scheduler_state import ANOTHERS_RUN
 from jobqueued.problem import Problem
+from jobqueued.text import counted
 from jobqueued.users import Owner, share_of
 
 
@@ -52,6 +53,16 @@ def public_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def unwatched(words: dict[Owner, str], seen: Seen | None) -> list[str]:
+    """Word where files may appear unnoticed for which jobs of users wait: of all users, some of them, or of one."""
+    if seen is not None:
+        return [found for owner, found in words.items() if owner == seen.user]
+    some = [f"{owner.name}: {found}" for owner, found in list(words.items())[:_MOST_USERS]]
+    more = len(words) - len(some)
+    return [*some, f"and of {counted(more, 'more user')}"] if more else some
+
+
+_MOST_USERS = 5
 _WHO_MAY = "root and the groups of jobqueued.yaml can see more"
 
 

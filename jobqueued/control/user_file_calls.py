@@ -296,11 +296,21 @@ class UserFileCalls(Source):
         of_user = (each for each in self._files.all() if each.owner == file.owner and each != file)
         others = sum(len(self._scheduler.catalog.of_file(self._files.path(each))) for each in of_user)
         most = self._limits.jobs
+        awaited = {on.name for job in jobs for on in job.on if on.kind == "path"}
+        if awaited and len(known := awaited | self._awaited_elsewhere(file)) > most:
+            accepted = f"{most} of a user, as many as jobs (users: {{jobs: …}} in jobqueued.yaml)"
+            message = f"found {counted(len(known), 'path')} that jobs wait for; accepted: {accepted}"
+            yield Problem(self._files.path(file), 0, 0, "on", message)
         if others + len(jobs) > most:
             there = f" beside {others} in other files" if others else ""
             found = f"found {counted(len(jobs), 'job')}{there}"
             accepted = f"{most} of a user, or what root sets by `users: {{jobs: …}}` in jobqueued.yaml"
             yield Problem(self._files.path(file), 0, 0, "jobs", f"{found}; accepted: {accepted}")
+
+    def _awaited_elsewhere(self, file: UserFile) -> set[str]:
+        """The paths for which jobs of other files of the user wait."""
+        others = (job for job in self._scheduler.catalog.of_owner(file.owner) if job.file != self._files.path(file))
+        return {on.name for job in others for on in job.on if on.kind == "path"}
 
     def _as_shown(self, problem: Problem, file: UserFile) -> Problem:
         """The problem with the names of files as their user knows them."""

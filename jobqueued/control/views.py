@@ -31,6 +31,7 @@ from jobqueued.model import (
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
 from jobqueued.text import counted, duration
+from jobqueued.users import awaited_path
 
 
 def moment(instant: int | None) -> str | None:
@@ -154,7 +155,7 @@ def rhythms(job: Job) -> list[str]:
 
 def _event(on: On) -> str:
     if on.kind in ("event", "path"):
-        return f"at {on.kind} {on.name}"
+        return f"at {on.kind} {awaited_path(on.name) if on.kind == 'path' else on.name}"
     result = {"success": "", "failure": "failure of ", "any": "any end of "}[on.result]
     return f"after {result}{'any job' if on.name == '*' else on.name}"
 

@@ -21,7 +21,7 @@ from jobqueued.core.validity import MANY
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Overlap, Record, Run, RunState, TriggeredBy
 from jobqueued.timing import catch_up
-from jobqueued.users import share_of
+from jobqueued.users import awaited_path, share_of
 
 JOBS_A_TURN = 64
 HELD_FROM_CLOCK, HELD_FROM_OTHERS = 1, 100
@@ -252,7 +252,7 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
 def appeared(turn: Turn, event: events.PathAppeared) -> None:
     """Make due what waits for a file that has appeared; a run that has yet to start will find it too."""
     state, wall = turn.state, turn.now.wall
-    cause = Cause(f"path {event.path}", None, {"path": event.file})
+    cause = Cause(f"path {awaited_path(event.path)}", None, {"path": event.file})
     for job in state.catalog.listeners("path", event.path):
         if event.instant <= state[job.id].saved.appeared or not job.enabled:
             continue

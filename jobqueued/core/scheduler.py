@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jobqueued import events
+from jobqueued.accounts import Account
 from jobqueued.catalog import Catalog
 from jobqueued.commands import Command, Save
 from jobqueued.core import (
@@ -180,6 +181,10 @@ class Scheduler:
     def invalid(self, job: Job) -> str:
         """The reason why a job can't run, whatever its file says; "" if nothing is known."""
         return self._state.invalid(job)
+
+    def may_have_jobs(self, owner: Owner) -> bool:
+        """Tell whether it is known that this user is there, and may have jobs."""
+        return self._state.accounts.get(Account("owner", owner.name, owner.uid)) == ""
 
     def lingers(self, run: RunId) -> str:
         """Tell what may live of a run whose supervisor is gone; "" of any other."""

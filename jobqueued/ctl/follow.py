@@ -9,15 +9,15 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+from jobqueued.child.watcher import inotify
 from jobqueued.ctl import offline
 from jobqueued.ctl.client import Call, Unreachable
 from jobqueued.ctl.output import Source
-from jobqueued.host import linux
 from jobqueued.model import Record, RunId
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
 
-_COMES = linux.IN_CREATE | linux.IN_MOVED_TO
+_COMES = inotify.IN_CREATE | inotify.IN_MOVED_TO
 
 
 def follow(paths: Paths, run: RunId, source: Source, copy: Callable[[], None]) -> Record:
@@ -40,7 +40,7 @@ class _Wakeups:
 
     def __init__(self, paths: Paths, run: RunId, source: Source) -> None:
         self._paths, self._run, self._source = paths, run, source
-        self._inotify = linux.inotify()
+        self._inotify = inotify.instance()
         self._supervisor: socket.socket | None = None
         self._call: Call | None = None
         with suppress(Unreachable):
@@ -57,16 +57,16 @@ class _Wakeups:
 
     def renew(self) -> None:
         """Watch what exists by now, from the outside in: the outer watch sees what comes before the next call."""
-        for _event in linux.inotify_events(self._inotify):
+        for _event in inotify.events(self._inotify):
             pass  # that there was one is all that counts
         logs, output = self._paths.logs, record_files.output_of(self._paths.logs, self._run)
-        places = [(logs, _COMES), (output.parent, _COMES), (output, linux.IN_MODIFY)]
+        places = [(logs, _COMES), (output.parent, _COMES), (output, inotify.IN_MODIFY)]
         if self._call is None:
             places += [(path, _COMES) for path in offline.run_directories(self._paths, self._run)]
             self._heed_supervisor()
         for path, mask in places:
             with suppress(OSError):  # not there, or not ours to read
-                linux.watch(self._inotify, str(path), mask)
+                inotify.watch(self._inotify, str(path), mask)
 
     def _heed_supervisor(self) -> None:
         if self._supervisor is None:

@@ -81,6 +81,7 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("exclusive", answer["exclusive"] and f"{answer['exclusive']}: nothing runs beside it"),
             *_some("trouble", answer["troubles"]),
             *_some("limits", answer["unenforced"]),
+            *_some("unwatched", answer.get("unwatched", [])),
             ("draining" if answer["draining"] else "on hold", standing.hold(answer)),
             ("left behind", ", ".join(answer["left"]) or None),
             ("next", soonest or "nothing"),

@@ -23,7 +23,7 @@ from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.runs.launch_spec import unenforced
 from jobqueued.text import printable
-from jobqueued.users import path_in
+from jobqueued.users import awaited_path, path_in
 
 _SHELL = re.compile("/(.*/)?(a|ba|da|k|mk|ya|z)?sh")
 _OF_SHELLS = re.compile(
@@ -77,7 +77,8 @@ def _of_files(job: Job) -> Iterator[tuple[str, str]]:
         if command is not None and not callable(command) and (message := _of_program(job, command)):
             yield key, message
     files = [("locks", path) for claim in job.locks if (path := path_in(claim.resource))]
-    for key, path in [*files, *(("on", on.name) for on in job.on if on.kind == "path")]:
+    awaited = [("on", os.path.expanduser(awaited_path(on.name))) for on in job.on if on.kind == "path"]
+    for key, path in [*files, *awaited]:
         directory = os.path.dirname(path)
         with suppress(PermissionError):
             if not _exists(directory):

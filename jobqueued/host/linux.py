@@ -1,25 +1,16 @@
-"""Linux calls that Python 3.11 does not wrap (timerfd, inotify), and offsets between the kernel's clocks.
+"""Linux calls that Python 3.11 does not wrap (timerfd), and offsets between the kernel's clocks.
 
 Every function raises OSError with the call's name; constants are those of the manual pages of the same name.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
-import struct
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE = 0x2, 0x4, 0x8
-IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x40, 0x80, 0x100, 0x200
-IN_DELETE_SELF, IN_MOVE_SELF, IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x400, 0x800, 0x2000, 0x4000, 0x8000
-IN_ONLYDIR, IN_DONT_FOLLOW, IN_MASK_ADD = 0x0100_0000, 0x0200_0000, 0x2000_0000
 
 _TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
@@ -32,17 +23,6 @@ class _Timespec(ctypes.Structure):
 
 class _Itimerspec(ctypes.Structure):
     _fields_ = (("interval", _Timespec), ("value", _Timespec))
-
-
-_CHUNK = 64 << 10
-
-
-class InotifyEvent(NamedTuple):
-    """One event: the watch it belongs to, its bits, and the name inside the watched directory ("" for itself)."""
-
-    watch: int
-    mask: int
-    name: str
 
 
 def _checked(name: str, result: int) -> int:
@@ -93,36 +73,3 @@ def has_own_tmp() -> bool:
 def _mounted(line: str) -> tuple[str, str]:
     root, point = line.split()[3:5]
     return root, point
-
-
-def inotify() -> int:
-    """A non-blocking inotify(7) descriptor."""
-    return _checked("inotify_init1", _libc.inotify_init1(_TFD_NONBLOCK_CLOEXEC))
-
-
-def watch(descriptor: int, path: str, mask: int) -> int:
-    """Add a watch for `path` and return its number."""
-    return _checked("inotify_add_watch", _libc.inotify_add_watch(descriptor, os.fsencode(path), mask))
-
-
-def unwatch(descriptor: int, number: int) -> None:
-    """Remove the watch of that number."""
-    _checked("inotify_rm_watch", _libc.inotify_rm_watch(descriptor, number))
-
-
-def inotify_events(descriptor: int, most: int = 1 << 20) -> Iterator[InotifyEvent]:
-    """Read the events that are there now, without waiting; of a storm so many bytes, which by default are all that the
-    kernel keeps (fs.inotify.max_queued_events).
-    """
-    with contextlib.suppress(BlockingIOError):
-        for size in range(most, 0, -_CHUNK):
-            yield from _parsed(os.read(descriptor, min(size, _CHUNK)))
-
-
-def _parsed(data: bytes) -> Iterator[InotifyEvent]:
-    offset = 0
-    while offset < len(data):
-        number, mask, _cookie, size = struct.unpack_from("iIII", data, offset)
-        name = data[offset + 16 : offset + 16 + size].rstrip(b"\0")
-        offset += 16 + size
-        yield InotifyEvent(number, mask, os.fsdecode(name))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jobqueued.host import linux
+from jobqueued.child.watcher import inotify
 from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
 
@@ -26,8 +26,9 @@ _FLOCK = struct.Struct("hhqqi")
 _TELLING = frozenset({PID_FILE.name, *_GENERATED.parts[1:]})
 """Names of which inotify tells where a cron daemon comes or goes."""
 _CHANGES = (
-    linux.IN_CREATE | linux.IN_MOVED_TO | linux.IN_MOVED_FROM | linux.IN_DELETE | linux.IN_CLOSE_WRITE | linux.IN_MODIFY
-)
+    inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_MOVED_FROM | inotify.IN_DELETE
+    | inotify.IN_CLOSE_WRITE | inotify.IN_MODIFY
+)  # fmt: skip
 PATIENCE = 10 * SECOND
 """The time after which one that has gone has gone for good."""
 _REMEDY = "systemctl disable --now cron"
@@ -74,7 +75,7 @@ class OtherCron(Source):
         self._looks = True
         self._again: int | None = None
         with contextlib.suppress(OSError):
-            self._inotify = linux.inotify()
+            self._inotify = inotify.instance()
         self.words = ""
         self._watch()
         self._take(_found(host))
@@ -103,7 +104,7 @@ class OtherCron(Source):
         """Look at once for one that comes, and later for one that goes."""
         if descriptor == self._process:
             self._follow(0)
-        elif descriptor != self._inotify or not {it.name for it in linux.inotify_events(descriptor)} & _TELLING:
+        elif descriptor != self._inotify or not {it.name for it in inotify.events(descriptor)} & _TELLING:
             return ()
         self._looks = not self.words
         self._again = now.mono + (PATIENCE if self.words else SECOND)
@@ -141,7 +142,7 @@ class OtherCron(Source):
         if self._inotify is not None:
             for directory in (PID_FILE.parent, *_GENERATED.parents[:2]):
                 with contextlib.suppress(OSError):
-                    linux.watch(self._inotify, str(self._host / directory), _CHANGES)
+                    inotify.watch(self._inotify, str(self._host / directory), _CHANGES)
 
 
 def _holder(file: Path) -> int | None:

@@ -9,8 +9,8 @@ import os
 import select
 from pathlib import Path
 
+from jobqueued.child.watcher import inotify
 from jobqueued.events import Reloaded
-from jobqueued.host import linux
 from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
 
@@ -26,8 +26,9 @@ class AccountFiles(Source):
         self._inotify: int | None = None
         self._changed: int | None = None
         try:
-            self._inotify = linux.inotify()
-            linux.watch(self._inotify, str(directory), linux.IN_MOVED_TO | linux.IN_CLOSE_WRITE | linux.IN_ONLYDIR)
+            self._inotify = inotify.instance()
+            mask = inotify.IN_MOVED_TO | inotify.IN_CLOSE_WRITE | inotify.IN_ONLYDIR
+            inotify.watch(self._inotify, str(directory), mask)
         except OSError:
             self.close()
 
@@ -48,8 +49,8 @@ class AccountFiles(Source):
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
         """Take in what inotify tells; what it has lost may have been one of the files."""
-        for event in linux.inotify_events(descriptor):
-            if event.name in _FILES or event.mask & linux.IN_Q_OVERFLOW:
+        for event in inotify.events(descriptor):
+            if event.name in _FILES or event.mask & inotify.IN_Q_OVERFLOW:
                 self._changed = now.mono
         return ()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.child.trust import Refused, check_path, quoted
-from jobqueued.host import linux
+from jobqueued.child.watcher import inotify
 from jobqueued.jobdir.kinds import JOB_FILES, Kind
 from jobqueued.jobdir.trust import InWriting
 from jobqueued.model import SECOND
@@ -29,10 +29,10 @@ AGAIN = 10 * SECOND
 
 _MOUNTS = "/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
-_SELF = linux.IN_DELETE_SELF | linux.IN_MOVE_SELF
-UNWATCHED = _SELF | linux.IN_IGNORED | linux.IN_UNMOUNT
-_ENTRIES = linux.IN_CREATE | linux.IN_MOVED_TO | linux.IN_ATTRIB
-CHANGES_IN_DIRECTORY = _ENTRIES | linux.IN_CLOSE_WRITE | linux.IN_MOVED_FROM | linux.IN_DELETE | linux.IN_MODIFY
+_SELF = inotify.IN_DELETE_SELF | inotify.IN_MOVE_SELF
+UNWATCHED = _SELF | inotify.IN_IGNORED | inotify.IN_UNMOUNT
+_ENTRIES = inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_ATTRIB
+CHANGES_IN_DIRECTORY = _ENTRIES | inotify.IN_CLOSE_WRITE | inotify.IN_MOVED_FROM | inotify.IN_DELETE | inotify.IN_MODIFY
 
 Signature = tuple["int | Signature", ...]
 _UNREAD: Signature = (0,)
@@ -61,7 +61,7 @@ class Ears:
     def open(self) -> None:
         """Have an inotify instance, if there is none yet; OSError."""
         if self.inotify is None:
-            self.inotify = linux.inotify()
+            self.inotify = inotify.instance()
 
     def close(self) -> None:
         """Hear no more."""
@@ -69,9 +69,9 @@ class Ears:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def events(self) -> Iterable[linux.InotifyEvent]:
+    def events(self) -> Iterable[inotify.Event]:
         """The events by now."""
-        return [] if self.inotify is None else linux.inotify_events(self.inotify)
+        return [] if self.inotify is None else inotify.events(self.inotify)
 
 
 class Inbox:
@@ -117,9 +117,9 @@ class Inbox:
         for event in self._ears.events():
             self.hear(event)
 
-    def hear(self, event: linux.InotifyEvent) -> None:
+    def hear(self, event: inotify.Event) -> None:
         """Take in one thing that inotify tells."""
-        if event.mask & linux.IN_Q_OVERFLOW:
+        if event.mask & inotify.IN_Q_OVERFLOW:
             self.relist()
         elif event.watch == self._watch:
             self._note(event.name, event.mask)
@@ -220,25 +220,25 @@ class Inbox:
         if not name:
             self.relist()
         elif not self._kind.reads(name):
-            if self._kind.is_meant(name) and mask & (linux.IN_CLOSE_WRITE | linux.IN_MOVED_TO):
+            if self._kind.is_meant(name) and mask & (inotify.IN_CLOSE_WRITE | inotify.IN_MOVED_TO):
                 self._unread.add(name)
                 self.has_news = True
         else:
             self._take_in(name, mask, name)
 
-    def _hear_else(self, event: linux.InotifyEvent) -> None:
+    def _hear_else(self, event: inotify.Event) -> None:
         """Take in what is told of another directory."""
 
     def _take_in(self, path: str, mask: int, name: str) -> None:
         """Take in what is told of a path, which changes the file of this name."""
-        if mask & linux.IN_MODIFY:
+        if mask & inotify.IN_MODIFY:
             self._in_writing.add(path)
             self._closed.discard(path)
         else:
-            if mask & linux.IN_CLOSE_WRITE:
+            if mask & inotify.IN_CLOSE_WRITE:
                 self._closed.add(path)
             self.touch(name)
-            if not mask & linux.IN_ATTRIB:
+            if not mask & inotify.IN_ATTRIB:
                 self._in_writing.discard(path)
 
     def _arm(self) -> None:
@@ -255,19 +255,19 @@ class Inbox:
         nearest = None
         while nearest != (nearest := next(path for path in self._directory.parents if os.path.isdir(path))):
             self._parent = self._add(nearest, _ENTRIES | _SELF)
-        self._watch = self._add(self._directory, CHANGES_IN_DIRECTORY | _SELF | linux.IN_ONLYDIR)
+        self._watch = self._add(self._directory, CHANGES_IN_DIRECTORY | _SELF | inotify.IN_ONLYDIR)
         for number in before - {0, self._watch, self._parent}:
             with contextlib.suppress(OSError):  # gone with what it watched
                 self._unwatch(number)
 
     def _unwatch(self, number: int) -> None:
         assert self._ears.inotify is not None
-        linux.unwatch(self._ears.inotify, number)
+        inotify.unwatch(self._ears.inotify, number)
 
     def _add(self, path: Path, mask: int) -> int:
         assert self._ears.inotify is not None
         try:
-            return linux.watch(self._ears.inotify, str(path), mask | linux.IN_MASK_ADD)
+            return inotify.watch(self._ears.inotify, str(path), mask | inotify.IN_MASK_ADD)
         except OSError as error:
             self._unwatched = remedy(error)
             return 0

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from jobqueued.child.watcher import inotify
 from jobqueued.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
-from jobqueued.host import linux
 from jobqueued.jobdir.inbox import (
     CHANGES_IN_DIRECTORY,
     UNWATCHED,
@@ -85,7 +85,7 @@ class Layer(Inbox):
         else:
             super()._note(name, mask)
 
-    def _hear_else(self, event: linux.InotifyEvent) -> None:
+    def _hear_else(self, event: inotify.Event) -> None:
         """Take in what is told of a directory of drop-ins."""
         file = self._files.get(event.watch)
         if file is None:
@@ -125,7 +125,7 @@ class Layer(Inbox):
         if is_directory is False:
             new = _NONE
         elif self._ears.inotify is not None:
-            new = self._add(Path(directory), CHANGES_IN_DIRECTORY | linux.IN_ONLYDIR | linux.IN_DONT_FOLLOW)
+            new = self._add(Path(directory), CHANGES_IN_DIRECTORY | inotify.IN_ONLYDIR | inotify.IN_DONT_FOLLOW)
         if old is not None and old != new:
             self._forsake(file)
         self._watches[file] = new

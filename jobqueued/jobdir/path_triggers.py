@@ -1,280 +1,72 @@
-"""Files that appear where jobs wait for them (`on: {path: …}`): told by inotify(7), once they are complete.
+"""Files that appear where the host's jobs wait for them (`on: {path: …}`); those of users have watchers of their own.
 
-A directory that is not there yet is waited for in the nearest one above it that is.
-
-Others may write where jobs wait, so whatever they do costs a turn little: one read, after which a storm rests, and one
-slice of a look through a directory (`listing`), which begins no oftener than every 5 s.  Each path is told 10 times at
-once, then once a second; what comes meanwhile is told with the next, so nothing is left lying.
+A turn takes a part of what has happened, as `child/watcher/appearing.py` has it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import select
-import stat
 import time
-from collections.abc import Iterable, Iterator
 
+from jobqueued.child.watcher.appearing import Appearing, Trouble
+from jobqueued.child.watcher.listing import MOST
 from jobqueued.events import PathAppeared
-from jobqueued.host import linux
-from jobqueued.jobdir.inbox import RESCAN, remedy
-from jobqueued.jobdir.listing import MOST, SLICE, Listing, Patterns
-from jobqueued.model import SECOND, Now
+from jobqueued.jobdir.inbox import remedy
+from jobqueued.model import Now
 from jobqueued.source import Source
-
-READ = 16 << 10
-"""Bytes of events read in one turn: at most a thousand, some 2 ms."""
-STORM = 50
-"""So many events in one read may not have been all; fewer were, as none has more than 272 bytes."""
-REST = SECOND // 50
-"""The pause before the next read of a storm, which takes a tenth of a CPU then."""
-PAUSE = 5 * SECOND
-"""The least time between two looks through one directory that took more than a slice."""
-EVERY, BURST = SECOND, 10
-"""A path is told so often: once in this time, and so many times at once after a calm while."""
-TOLD = 64
-"""Paths told in one turn."""
-
-_DIRECTORY = 0x4000_0000
-"""IN_ISDIR."""
-_CLOCK_REALTIME_COARSE = 5
-_COMPLETE = linux.IN_CLOSE_WRITE | linux.IN_MOVED_TO
-_GONE = linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_IGNORED | linux.IN_UNMOUNT
-_ANOTHER_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG})
-_MASK = _COMPLETE | linux.IN_CREATE | linux.IN_DELETE_SELF | linux.IN_MOVE_SELF | linux.IN_ONLYDIR
-_NOW = -1
 
 
 class PathTriggers(Source):
     """The files that jobs wait for."""
 
     def __init__(self) -> None:
-        self._inotify = _inotify()
-        self._unwatched = ""
-        self._look_at: int | None = None
-        self._wanted: set[str] = set()
-        self._patterns: dict[str, Patterns] = {}
-        self._ways: set[str] = set()
-        """The directories of the patterns, and all above them."""
-        self._watches: dict[int, set[str]] = {}
-        """By its number, the places that a watch is for: the kernel has one for a directory, whatever leads there."""
-        self._has_moved = False
-        """Whether what is watched may be another directory by now, or no longer the nearest."""
-        self._rests_until: int | None = None
-        self._looked = _coarse()
-        self._unlisted: dict[str, int] = {}
-        """Directories to look through, and since when (wall) something may have appeared there unnoticed."""
-        self._listed: dict[str, int] = {}
-        """When (monotonic) each was looked through last."""
-        self._listing: tuple[str, bool, Listing] | None = None
-        self._too_many: dict[str, int] = {}
-        """Where a look found no end, and when that was."""
-        self._appeared: dict[str, tuple[int, str]] = {}
-        """The paths to be told, each with a file and its instant; `_NOW`: that of the telling."""
-        self._paid: dict[str, int] = {}
-        """Until when (monotonic) what was told of each path is paid off (the "virtual scheduling" of ATM's GCRA)."""
+        self._files = Appearing()
+        self.want, self.begin = self._files.want, self._files.begin
 
     @property
     def troubles(self) -> list[str]:
         """Tell why something may go unnoticed."""
-        if self._unwatched or not self._too_many:
-            return [self._unwatched] if self._unwatched else []
-        found = f"{next(iter(self._too_many))} has more than {MOST} files, and events were lost"
-        return [f"{found}; what came meanwhile may be noticed with the next file only: move what is done elsewhere"]
+        return [] if self._files.trouble is None else [in_words(self._files.trouble)]
 
     def descriptors(self) -> dict[int, int]:
         """One of inotify, readable once something has happened, unless a storm rests."""
-        if self._inotify is None or self._rests_until is not None:
-            return {}
-        return {self._inotify: select.POLLIN}
+        return dict.fromkeys(self._files.descriptors(), select.POLLIN)
 
     @property
     def deadline(self) -> int | None:
         """The time to read on, to look through a directory, or to tell a path again; None: there is nothing to do."""
-        times = [self._listed.get(directory, -PAUSE) + PAUSE for directory in self._unlisted]
-        times += [self._paid.get(path, 0) - (BURST - 1) * EVERY for path in self._appeared]
-        times += [at for at in (self._look_at, self._rests_until) if at is not None]
-        return min(times, default=None)
+        return min((at for at in (self._files.deadline, self._files.tells_at) if at is not None), default=None)
 
     @property
     def has_more(self) -> bool:
         """True while a directory is looked through, or ways to one have changed."""
-        return self._listing is not None or self._has_moved
+        return self._files.has_more
 
     def ready(self, descriptor: int, now: Now) -> list[PathAppeared]:
         """Read what has happened, once."""
-        before = _coarse()
-        happened = [] if self._inotify is None else list(linux.inotify_events(self._inotify, READ))
-        is_storm, lost = len(happened) > STORM, any(event.mask & linux.IN_Q_OVERFLOW for event in happened)
-        if is_storm:
-            self._rests_until = now.mono + REST
-        if lost:
-            self._look_through(self._patterns, self._looked)
-        if lost or not is_storm:
-            self._looked = before
-        self._take(happened)
+        self._files.read(now.mono)
         return self._told(now.mono)
 
     def turn(self, now: Now) -> list[PathAppeared]:
         """Do a part of what there is to do, and tell what has appeared."""
-        if self._rests_until is not None and self._rests_until <= now.mono:
-            self._rests_until = None
-        if self._look_at is not None and self._look_at <= now.mono:
-            self._look_again()
-        if self._has_moved:
-            self._look_through(self._watch() & self._patterns.keys(), 0)
-        self._list(now.mono)
+        self._files.turn(now.mono)
         return self._told(now.mono)
 
-    def want(self, paths: Iterable[str]) -> None:
-        """Wait for these and no others: absolute, with ``*``, ``?`` and ``[…]`` in the last part only."""
-        wanted: dict[str, list[str]] = {}
-        for path in paths:
-            wanted.setdefault(os.path.dirname(path), []).append(path)
-        known = {path for paths in wanted.values() for path in paths}
-        if known == self._wanted:
-            return
-        self._wanted, patterns = known, {directory: Patterns(paths) for directory, paths in wanted.items()}
-        self._patterns, self._ways = patterns, {place for directory in patterns for place in _upwards(directory)}
-        self._listing = None if self._listing is None or self._listing[0] not in patterns else self._listing
-        self._unlisted, self._listed, self._too_many = (
-            {name: at for name, at in of_directories.items() if name in patterns}
-            for of_directories in (self._unlisted, self._listed, self._too_many)
-        )
-        self._appeared = {path: found for path, found in self._appeared.items() if path in known}
-        self._paid = {path: at for path, at in self._paid.items() if path in known}
-        self._watch()
-
-    def begin(self) -> None:
-        """Look for what is there at the start: maybe it appeared while nobody looked."""
-        self._look_through(self._patterns, _NOW)
-
-    # what the kernel tells
-
-    def _take(self, happened: Iterable[linux.InotifyEvent]) -> None:
-        """Take in events, those of one name together."""
-        names: dict[tuple[str, str], int] = {}
-        for event in happened:
-            self._has_moved |= bool(event.mask & _GONE)
-            for place in self._watches.get(event.watch, ()):
-                if place in self._patterns:
-                    names[place, event.name] = names.get((place, event.name), 0) | event.mask
-                if f"{place.rstrip('/')}/{event.name}" in self._ways:
-                    self._has_moved = True
-        for (directory, name), mask in names.items():
-            fresh = [path for path in self._patterns[directory].matching(name) if path not in self._appeared]
-            if fresh and _is_complete(f"{directory}/{name}", mask):
-                self._appeared |= dict.fromkeys(fresh, (_NOW, f"{directory}/{name}"))
-
-    def _watch(self) -> set[str]:
-        """Watch each directory, or the nearest above it that is there; which of them were not watched.
-
-        While there are such, the ways to others may have changed before they were watched: they are looked at again.
-        """
-        self._unwatched, self._look_at = "", None
-        wanted: dict[int, set[str]] = {}
-        for number, place in filter(None, map(self._watched, self._patterns)):
-            wanted.setdefault(number, set()).add(place)
-        if self._inotify is not None:
-            for number in self._watches.keys() - wanted.keys():
-                with contextlib.suppress(OSError):  # it went with its directory
-                    linux.unwatch(self._inotify, number)
-        fresh = {place for number, places in wanted.items() for place in places - self._watches.get(number, set())}
-        self._watches, self._has_moved = wanted, bool(fresh)
-        return fresh
-
-    def _watched(self, directory: str) -> tuple[int, str] | None:
-        """The watch for a directory, and where it is; None: it can't be watched, so it is looked at by itself."""
-        for place in _upwards(directory):
-            try:
-                if self._inotify is None:
-                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-                return linux.watch(self._inotify, place, _MASK), place
-            except OSError as error:
-                if error.errno not in _ANOTHER_PLACE:
-                    how = f"{remedy(error)}; until then it is looked at once a minute"
-                    self._unwatched = f"cannot watch {directory}: {how}"
-                    break
-        self._look_at = time.monotonic_ns() + RESCAN
-        return None
-
-    # what listings tell
-
-    def _look_again(self) -> None:
-        """Look through all of them, and try to watch them again."""
-        self._inotify = _inotify() if self._inotify is None else self._inotify
-        since, self._looked = self._looked, _coarse()
-        self._watch()
-        self._look_through(self._patterns, since)
-
-    def _look_through(self, directories: Iterable[str], since: int) -> None:
-        """Have them looked through for what has appeared since; `_NOW`: for the newest."""
-        for directory in directories:
-            self._unlisted[directory] = min(since, self._unlisted.get(directory, since))
-
-    def _list(self, mono: int) -> None:
-        """Look a slice further through one directory; one that was just looked through has to wait."""
-        if self._listing is None:
-            ready = (name for name in self._unlisted if self._listed.get(name, -PAUSE) + PAUSE <= mono)
-            if (directory := next(ready, None)) is None:
-                return
-            since = self._unlisted.pop(directory)
-            at_start = since == _NOW
-            self._listing = directory, at_start, Listing(directory, self._patterns[directory], since, newest=at_start)
-        directory, at_start, listing = self._listing
-        for path, changed, file in listing.go_on():
-            self._appeared.setdefault(path, (changed if at_start else _NOW, file))
-        if listing.is_over:
-            self._listing = None
-            if listing.looked >= SLICE:
-                self._listed[directory] = mono
-            self._too_many.pop(directory, None)
-            if listing.looked >= MOST:
-                self._too_many[directory] = mono
-
-    # what is told
-
     def _told(self, mono: int) -> list[PathAppeared]:
-        """Take those to be told by now."""
-        instant = time.time_ns()
-        ready = [path for path in self._appeared if self._paid.get(path, 0) - (BURST - 1) * EVERY <= mono]
-        found = []
-        for path in ready[:TOLD]:
-            changed, file = self._appeared.pop(path)
-            self._paid[path] = max(self._paid.get(path, 0), mono) + EVERY
-            found.append(PathAppeared(path, instant if changed == _NOW else changed, f"x{os.urandom(8).hex()}", file))
-        return found
+        wall = time.time_ns()
+        return [event_of(path, instant, file, wall) for path, instant, file in self._files.told(mono)]
 
 
-def _inotify() -> int | None:
-    """A descriptor of inotify(7); None: there is none to be had."""
-    try:
-        return linux.inotify()
-    except OSError:
-        return None
+def event_of(path: str, instant: int | None, file: str, wall: int) -> PathAppeared:
+    """The event of a path that is told, at its own instant, or now."""
+    return PathAppeared(path, wall if instant is None else instant, f"x{os.urandom(8).hex()}", file)
 
 
-def _coarse() -> int:
-    """The clock that files are stamped with."""
-    return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
-
-
-def _is_complete(path: str, mask: int) -> bool:
-    """A regular file once it is closed, or moved here; a link to a complete one, and all else, at once."""
-    if not mask & linux.IN_CREATE or mask & (_COMPLETE | _DIRECTORY):
-        return bool(mask & (_COMPLETE | _DIRECTORY))
-    with contextlib.suppress(OSError):
-        status = os.lstat(path)
-        return not stat.S_ISREG(status.st_mode) or status.st_nlink > 1
-    return False
-
-
-def _upwards(directory: str) -> Iterator[str]:
-    """A directory, and those above it."""
-    while True:
-        yield directory or "/"
-        if directory in ("", "/"):
-            return
-        directory = os.path.dirname(directory)
+def in_words(trouble: Trouble) -> str:
+    """Word why something may go unnoticed."""
+    if not trouble.number:
+        found = f"{trouble.directory} has more than {MOST} files, and events were lost"
+        return f"{found}; what came meanwhile may be noticed with the next file only: move what is done elsewhere"
+    how = remedy(OSError(trouble.number, os.strerror(trouble.number)))
+    return f"cannot watch {trouble.directory}: {how}; until then it is looked at once a minute"

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 
+from jobqueued.child.watcher import inotify
 from jobqueued.crontabs.run_parts import is_script
-from jobqueued.host import linux
 
 _MOST_NAMES, MOST_SCRIPTS = 10_000, 500
 _CHANGES = (
-    linux.IN_CREATE | linux.IN_MOVED_TO | linux.IN_MOVED_FROM | linux.IN_DELETE | linux.IN_CLOSE_WRITE | linux.IN_ATTRIB
-)
+    inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_MOVED_FROM | inotify.IN_DELETE
+    | inotify.IN_CLOSE_WRITE | inotify.IN_ATTRIB
+)  # fmt: skip
 
 
 class Scripts:
@@ -46,8 +47,8 @@ class Scripts:
         self._tables.setdefault(directory, set()).add(table)
         if self._watched:
             with suppress(OSError):  # a minute's look is left then; or it is not there; watched twice is watched once
-                self._inotify = linux.inotify() if self._inotify is None else self._inotify
-                linux.watch(self._inotify, directory, _CHANGES)
+                self._inotify = inotify.instance() if self._inotify is None else self._inotify
+                inotify.watch(self._inotify, directory, _CHANGES)
         self._told[directory] = found = _listed(directory)
         return found
 
@@ -59,7 +60,7 @@ class Scripts:
     def drain(self) -> set[str]:
         """Take in what inotify tells: the tables that have to be read again."""
         if self._inotify is not None:
-            for _ in linux.inotify_events(self._inotify):
+            for _ in inotify.events(self._inotify):
                 pass
         return self.changed()
 

@@ -6,18 +6,16 @@ Who can change the directory itself is asked of `child/trust.py`.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
-import signal
 import stat
 from collections.abc import Callable
 
 from jobqueued.child.trust import Refused, check_status
+from jobqueued.child.watcher.listing import has_writer
 from jobqueued.drop_in_files import is_job_file
 from jobqueued.jobfile.yamltext import MAX_BYTES
 
-_F_SETSIG = 10
 OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Flags of open(2) for a file that may be anything."""
 _KINDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
@@ -108,19 +106,3 @@ def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
     if found.st_nlink > 1:
         raise Refused(f"found {found.st_nlink} hard links to this file; accepted: one name for a file")
     check_status(found, path, daemon)
-
-
-def has_writer(descriptor: int) -> bool:
-    """True if the kernel refuses a read lease because of a writer (fcntl(2)); False where it gives no leases.
-
-    The owner of a file gets one without any capability, so the sandboxed daemon of root's does of all that it trusts.
-
-    A writer that comes while we hold it waits for these microseconds, and we are told by a signal that does nothing.
-    """
-    try:
-        fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except OSError as error:
-        return error.errno == errno.EAGAIN
-    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False

@@ -171,9 +171,9 @@ ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**value
 
 
 def _glob(node: Scalar) -> str:
-    """An absolute path whose last part may match several names."""
+    """An absolute path whose last part may match several names; ``~/`` is for users alone."""
     directory, _, name = node.text.rpartition("/")
-    if not node.text.startswith("/") or not name or re.search(r"[*?\[\0]", directory) or "\0" in name:
+    if not node.text.startswith(("/", "~/")) or not name or re.search(r"[*?\[\0]", directory) or "\0" in name:
         raise ValueError
     return node.text
 

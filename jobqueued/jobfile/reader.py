@@ -20,7 +20,7 @@ from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, ValueType
 from jobqueued.jobfile.spelling import plain_name
 from jobqueued.jobfile.types import MAX_PROBLEMS, mapping, read_keys
-from jobqueued.jobfile.user_rules import UserRules
+from jobqueued.jobfile.user_rules import UserRules, of_the_host
 from jobqueued.jobfile.yamlslips import A_JOB_FILE
 from jobqueued.jobfile.yamltext import (
     PART,
@@ -206,6 +206,7 @@ class _Reading:
             return None
         job = Job(id=name, **self._place(key), **{"timezone": self.timezone, **values, **when})
         if self.rules is None:
+            self._refuse(*of_the_host(job, entries))
             return job
         job, refusals = self.rules.applied(job, entries)
         self._refuse(*refusals)

@@ -66,7 +66,7 @@ class UserRules(NamedTuple):
             job, owner=self.owner, user=self.owner.name, asks_pam=True, any_groups="groups" in self.limits.permit,
             locks=tuple(claim._replace(resource=own + claim.resource) for claim in job.locks),
             dependencies=tuple(own + name for name in job.dependencies),
-            on=tuple(on._replace(name=own + on.name) if on.kind != "path" else on for on in job.on),
+            on=tuple(on._replace(name=own + on.name) for on in job.on),
         )  # fmt: skip
 
 
@@ -102,11 +102,14 @@ def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusa
         yield Refusal.of(entries["ping"].value, accepted, "the key `ping`").below("ping")
 
 
-def _of_paths(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
-    """Leave to root what a process of the user would have to watch."""
-    if any(on.kind == "path" for on in job.on):
-        accepted = "boot, an event or a job; only root's jobs wait for files"
-        yield Refusal.of(entries["on"].value, accepted, "a path").below("on")
+def of_the_host(job: Job, entries: Entries) -> Iterator[Refusal]:
+    """Refuse in a file of the host's what only users have: a home that goes without saying."""
+    name = next((on.name for on in job.on if on.kind == "path" and on.name.startswith("~")), None)
+    if name is not None:
+        yield Refusal.of(entries["on"].value, "an absolute path, as no user's home is meant", quoted(name)).below("on")
+
+
+def _of_locks(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     if any(claim.units for claim in job.locks):
         accepted = "the whole lock; units are of the host's resources: `resources`"
         yield Refusal.of(entries["locks"].value, accepted, "units of a lock").below("locks")
@@ -150,4 +153,4 @@ def _within(node: Node, key: str) -> Node:
     return node.entries[key].value if isinstance(node, Tree) and key in node.entries else node
 
 
-_RULES = (_of_user, _of_permits, _of_notices, _of_paths, _of_caps, _of_interval)
+_RULES = (_of_user, _of_permits, _of_notices, _of_locks, _of_caps, _of_interval)

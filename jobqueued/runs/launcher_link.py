@@ -97,6 +97,10 @@ class LauncherLink:
         self._heard_at: int | None = None
         self._told = False
         self.accounts = AccountQuestions()
+        self.greetings = 0
+        """How many launchers have answered."""
+        self.hear_watcher: Callable[[str, int, str], Iterator[events.Event]] = lambda *_: iter(())
+        """The ear for what the launcher passes on of users' watchers."""
         self._orders: dict[int, Answered] = {}
         self._last_order = 0
 
@@ -202,6 +206,7 @@ class LauncherLink:
             verb, _, rest = line.decode().partition(" ")
             if verb == "hello":
                 self.greeted, self._calls, self._early = True, 0, lines[index + 1 :]
+                self.greetings += 1
                 self.controllers = wire.controllers(rest)
                 self._outbox = self.accounts.again()
                 return
@@ -318,6 +323,15 @@ class LauncherLink:
         self._orders[self._last_order] = answered
         self._outbox += f"{verb} {self._last_order} {json.dumps(document, separators=(',', ':'))}\n".encode()
 
+    def queue(self, line: str) -> None:
+        """Queue an order about a watcher, which is not sent to another launcher again."""
+        self._outbox += line.encode()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Those of orders that the launcher has not taken yet."""
+        return len(self._outbox)
+
     def flush(self) -> None:
         """Send what the socket takes now."""
         if self._outbox and self._connection is not None and self.greeted:
@@ -359,6 +373,9 @@ class LauncherLink:
                 continue
             if verb in ("notified", "part"):
                 self._hear_answer(verb, int(text), "".join(rest))
+                continue
+            if verb in ("appeared", "unnoticed", "unwatched"):
+                yield from self.hear_watcher(verb, int(text), "".join(rest))
                 continue
             name, detail = Name.parse(text), "".join(rest)
             self._unanswered.discard(name)

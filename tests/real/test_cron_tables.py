@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.child.watcher import inotify
 from jobqueued.crontabs.jobs import Host as Surroundings
 from jobqueued.daemon import JUST_BOOTED
 from jobqueued.events import FileGone, JobsRead
-from jobqueued.host import linux
 from jobqueued.host.other_cron import PATIENCE as GONE
 from jobqueued.host.other_cron import PID_FILE, REBOOTED, OtherCron, other_cron
 from jobqueued.jobdir.acceptance import PATIENCE
@@ -436,7 +436,7 @@ class TestOneThatComesAndGoes:
         def failing() -> int:
             raise OSError(errno.EMFILE, "")
 
-        monkeypatch.setattr(linux, "inotify", failing)
+        monkeypatch.setattr(inotify, "instance", failing)
         with watching(tmp_path) as seen:
             seen.turn(0)
             assert {} == seen.cron.descriptors()

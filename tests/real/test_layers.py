@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueued.host import linux
+from jobqueued.child.watcher import inotify
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
 from jobqueued.jobfile.drop_ins import MAX_DROP_INS
@@ -517,8 +517,8 @@ def test_lost_events_cost_no_change_of_a_drop_in(jobs: Layered, monkeypatch: pyt
     jobs.scan()
     jobs.put("etc/a.yaml.d/x.yaml", C)
     jobs.forget_events()
-    overflow = [linux.InotifyEvent(-1, linux.IN_Q_OVERFLOW, "")]
-    monkeypatch.setattr(linux, "inotify_events", lambda _: iter(overflow))
+    overflow = [inotify.Event(-1, inotify.IN_Q_OVERFLOW, "")]
+    monkeypatch.setattr(inotify, "events", lambda _: iter(overflow))
     assert (["a.yaml: j"], ["a.yaml"], {"j": "c"}) == (jobs.scan(), jobs.read, jobs.jobs("a.yaml"))
 
 
@@ -527,7 +527,7 @@ def test_without_a_watch_of_its_own_a_directory_of_drop_ins_is_listed(
 ) -> None:
     """Where the kernel gives no more watches that is said, and a look once a minute finds what changed."""
     jobs.put("etc/a.yaml", A)
-    real = linux.watch
+    real = inotify.watch
 
     def few(descriptor: int, path: str, mask: int) -> int:
         if path.endswith("a.yaml.d"):
@@ -535,7 +535,7 @@ def test_without_a_watch_of_its_own_a_directory_of_drop_ins_is_listed(
         return real(descriptor, path, mask)
 
     with monkeypatch.context() as patch:
-        patch.setattr(linux, "watch", few)
+        patch.setattr(inotify, "watch", few)
         jobs.put("etc/a.yaml.d/x.yaml", B)
         jobs.watch.inbox.relist()
         assert (["a.yaml: j"], RESCAN) == (jobs.scan(), jobs.watch.deadline)

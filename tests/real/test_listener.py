@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from jobqueued.child import unix_socket
+from jobqueued.child.watcher import inotify
 from jobqueued.control import listener as module
 from jobqueued.control.listener import AGAIN, Listener
-from jobqueued.host import linux
 from jobqueued.host.log import Log
 from jobqueued.model import MINUTE, SECOND
 
@@ -131,7 +131,7 @@ def test_without_inotify_it_is_looked_at_every_minute(
     def none_left(*_: object) -> int:
         raise OSError(errno.ENOSPC, "inotify_add_watch: No space left on device")
 
-    monkeypatch.setattr(linux, "watch", none_left)
+    monkeypatch.setattr(inotify, "watch", none_left)
     path = tmp_path / "control"
     listener = Listener(path, lambda: None, said)
     path.unlink()

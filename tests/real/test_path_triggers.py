@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.child.watcher import appearing, inotify, listing
+from jobqueued.child.watcher.appearing import BURST, EVERY, PAUSE, READ, RESCAN, REST
+from jobqueued.child.watcher.listing import SLICE, Listing
 from jobqueued.events import PathAppeared
-from jobqueued.host import linux
-from jobqueued.jobdir import listing, path_triggers
-from jobqueued.jobdir.inbox import RESCAN
-from jobqueued.jobdir.listing import SLICE, Listing
-from jobqueued.jobdir.path_triggers import BURST, EVERY, PAUSE, READ, REST, PathTriggers
+from jobqueued.jobdir import path_triggers
+from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.loop import read_clocks
 from tests.support.host import wait_for
 
@@ -219,7 +219,7 @@ def test_what_was_there_before_is_not_told_again(tmp_path: Path) -> None:
 
 def a_later_time_stamp(directory: Path) -> bool:
     """Whether the clock that files are stamped with has ticked since `old`; a single stamp may be finer."""
-    return time.clock_gettime_ns(path_triggers._CLOCK_REALTIME_COARSE) > (directory / "in" / "old").stat().st_ctime_ns
+    return time.clock_gettime_ns(appearing._CLOCK_REALTIME_COARSE) > (directory / "in" / "old").stat().st_ctime_ns
 
 
 def test_lost_events(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_lost_events(tmp_path: Path) -> None:
     assert waiting.wait() == [f"{tmp_path}/in/last"]
 
 
-@pytest.mark.parametrize("call", ["inotify", "watch"])
+@pytest.mark.parametrize("call", ["instance", "watch"])
 def test_without_inotify_it_is_looked_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """Where the kernel has no instance or watch left, that is said; what appears is found, and told once."""
 
@@ -246,7 +246,7 @@ def test_without_inotify_it_is_looked_once_a_minute(tmp_path: Path, monkeypatch:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     with monkeypatch.context() as patch:
-        patch.setattr(linux, call, none_left)
+        patch.setattr(inotify, call, none_left)
         waiting = Waiting(tmp_path / "*.csv")
         advice = "raise fs.inotify.max_user_instances; until then it is looked at once a minute"
         assert [f"cannot watch {tmp_path}: {advice}"] == waiting.triggers.troubles
@@ -260,6 +260,27 @@ def test_without_inotify_it_is_looked_once_a_minute(tmp_path: Path, monkeypatch:
     assert [str(tmp_path / "*.csv")] == waiting.wait()
 
 
+def test_a_directory_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no reason to watch one above it, where nobody hears of its becoming readable: it is looked at meanwhile."""
+    waiting_for, real = tmp_path / "in" / "x", inotify.watch
+
+    def refuse(descriptor: int, path: str, mask: int) -> int:
+        if path.startswith(f"{tmp_path}/in"):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(descriptor, path, mask)
+
+    (tmp_path / "in").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(inotify, "watch", refuse)
+        waiting = Waiting(waiting_for)
+        told = "Permission denied; until then it is looked at once a minute"
+        assert [f"cannot watch {tmp_path}/in: {told}"] == waiting.triggers.troubles
+    waiting_for.touch()
+    assert ([], [str(waiting_for)]) == (_looked(waiting, 0), _looked(waiting, 2 * RESCAN))
+    waiting_for.write_text("again")
+    assert ([str(waiting_for)], []) == (waiting.wait(), waiting.triggers.troubles)
+
+
 def _looked(waiting: Waiting, later: int) -> list[str]:
     """What a look some time later tells."""
     waiting.later = later
@@ -271,12 +292,12 @@ class Storm:
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.listed = self.read = 0
-        self._events = linux.inotify_events
+        self._events = inotify.events
         self._files = [directory / f"{number}.tmp" for number in range(3 * SLICE)]
-        monkeypatch.setattr(linux, "inotify_events", self._counted)
+        monkeypatch.setattr(inotify, "events", self._counted)
         monkeypatch.setattr(Listing, "_look", self._looks(Listing._look))
 
-    def _counted(self, descriptor: int, most: int) -> list[linux.InotifyEvent]:
+    def _counted(self, descriptor: int, most: int) -> list[inotify.Event]:
         found = list(self._events(descriptor, most))
         self.read += len(found)
         return found
@@ -331,9 +352,9 @@ def lose_events(waiting: Waiting) -> None:
     """As if the kernel's queue had been too short for those that there are."""
     descriptor = waiting.triggers.descriptors()
     with pytest.MonkeyPatch.context() as patch:
-        lost = [linux.InotifyEvent(-1, linux.IN_Q_OVERFLOW, "")]
-        events = linux.inotify_events
-        patch.setattr(linux, "inotify_events", lambda number, _most: [list(events(number)), lost][1])
+        lost = [inotify.Event(-1, inotify.IN_Q_OVERFLOW, "")]
+        events = inotify.events
+        patch.setattr(inotify, "events", lambda number, _most: [list(events(number)), lost][1])
         for number in descriptor:
             waiting.triggers.ready(number, read_clocks())
 
@@ -341,6 +362,7 @@ def lose_events(waiting: Waiting) -> None:
 def test_more_files_than_anybody_looks_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory that is filled without an end ends a look, and that is said until a look comes to its end."""
     monkeypatch.setattr(listing, "MOST", 2 * SLICE)
+    monkeypatch.setattr(appearing, "MOST", 2 * SLICE)
     monkeypatch.setattr(path_triggers, "MOST", 2 * SLICE)
     for number in range(3 * SLICE):
         (tmp_path / f"{number}.tmp").touch()

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobqueued.child.watcher import inotify
 from jobqueued.drop_in_files import is_job_file
 from jobqueued.events import JobsRead
-from jobqueued.host import linux
 from jobqueued.jobdir import trust
 from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.inbox import AGAIN, RESCAN
@@ -281,8 +281,8 @@ def test_lost_events_cost_no_change(jobs: Directory, monkeypatch: pytest.MonkeyP
     jobs.write("b.yaml", "b", "d")
     (jobs.path / "c.yaml").unlink()
     jobs.forget_events()
-    overflow = [linux.InotifyEvent(-1, linux.IN_Q_OVERFLOW, "")]
-    monkeypatch.setattr(linux, "inotify_events", lambda _: iter(overflow))
+    overflow = [inotify.Event(-1, inotify.IN_Q_OVERFLOW, "")]
+    monkeypatch.setattr(inotify, "events", lambda _: iter(overflow))
     assert (["b.yaml: b d"], ["b.yaml"], PATIENCE) == (jobs.scan(0), jobs.read, jobs.watch.deadline)
 
 
@@ -302,7 +302,7 @@ def test_without_inotify_it_is_listed_every_minute(tmp_path: Path, monkeypatch: 
         raise OSError(errno.EMFILE, "inotify_init1: Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(linux, "inotify", none_left)
+        patch.setattr(inotify, "instance", none_left)
         directory = Directory(tmp_path)
         assert ([], RESCAN) == (directory.scan(), directory.watch.deadline)
         advice = "cannot be watched: raise fs.inotify.max_user_instances; until then it is read once a minute"
@@ -320,7 +320,7 @@ def test_without_watches_every_scan_lists(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "inotify_add_watch: No space left on device")
 
-    monkeypatch.setattr(linux, "watch", full)
+    monkeypatch.setattr(inotify, "watch", full)
     directory = Directory(tmp_path)
     for name in ("a", "b"):
         directory.write(f"{name}.yaml", name)

@@ -54,6 +54,7 @@ STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
     "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8, "exclusive": None,
     "controllers": ["memory", "pids", "io", "cpu", "cpuset"], "launcher": True, "troubles": [], "unenforced": [],
+    "unwatched": [],
     "next": JOB["next"], "next_job": JOB["id"], "left": [], **FREE, "stale": [],
     "problems": [], "unwell": [], "attention": [], "invalid": 0, "failing": 0, "missed": 0, "late": 0,
     "overdue": 0, "paused": 0,

@@ -46,7 +46,7 @@ from jobqueued.runs.run_directory import RunDirectory
 from jobqueued.settings import Settings
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
-from jobqueued.users import UserLimits
+from jobqueued.users import Owner, UserLimits
 from tests.support.host import DEADLINE
 from tests.support.users import GROUP
 from tests.support.world import MIDNIGHT, World, job
@@ -58,6 +58,7 @@ STATUS: dict[str, Any] = {
     "stale": [f"/etc/{SECRET}/backup.yaml"],
     "troubles": [f"no group {SECRET}"],
     "unenforced": [f"resource_limits.memory is only sampled ({SECRET})"],
+    "unwatched": {Owner(4711, SECRET): f"cannot watch /home/{SECRET}: Permission denied"},
     "launcher": True,
     "left": [],
     "problems": [Problem(f"/etc/{SECRET}/backup.yaml", 7, 3, SECRET, f"found '{SECRET}'")._asdict()] * 2,

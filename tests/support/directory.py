@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobqueued.child.watcher import inotify
 from jobqueued.events import FileGone, JobsRead
-from jobqueued.host import linux
 from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.reader import read_in_steps
@@ -35,7 +35,7 @@ class Directory:
         """As if the kernel had lost what it has to tell."""
         descriptor = self.watch.inbox.fileno()
         assert descriptor is not None
-        list(linux.inotify_events(descriptor))
+        list(inotify.events(descriptor))
 
     def scan(self, mono: int = 0) -> list[str]:
         """The events: ``a.yaml: x y`` for read jobs, ``a.yaml gone``."""

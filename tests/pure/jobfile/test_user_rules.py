@@ -13,7 +13,7 @@ from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.model import MINUTE, SECOND, Claim, Job, On
 from jobqueued.timing.closest import closest
 from jobqueued.timing.schedule import Every, Schedule, Seconds
-from jobqueued.users import Owner, UserLimits
+from jobqueued.users import Owner, UserLimits, awaited_path
 
 ALICE, LIMITS = Owner(1000, "alice"), UserLimits()
 
@@ -70,13 +70,24 @@ def test_names_are_the_users_own() -> None:
     """Locks, events, jobs and patterns get the prefix; resources are the host's."""
     jobs, problems = read(
         "locks: [database, {name: tape, mode: shared}]\n    dependencies: [a]\n"
-        "    on: [{job: b}, {job: 'c*'}, {event: e}]\n    resources: {gpu: 1, cpu: 2}"
+        "    on: [{job: b}, {job: 'c*'}, {event: e}, {path: ~/in/*}, {path: /srv/x}]\n    resources: {gpu: 1, cpu: 2}"
     )
     assert [] == problems
     job = jobs[0]
     assert (Claim("alice/database", exclusive=True), Claim("alice/tape")) == job.locks
     assert (("alice/a",), ["gpu", "cpu"]) == (job.dependencies, [claim.resource for claim in job.resources])
-    assert (On("job", "alice/b"), On("jobs", "alice/c*"), On("event", "alice/e")) == job.on
+    assert (On("job", "alice/b"), On("jobs", "alice/c*"), On("event", "alice/e")) == job.on[:3]
+    assert (On("path", "alice/~/in/*"), On("path", "alice//srv/x")) == job.on[3:]
+    assert ["~/in/*", "/srv/x", "/srv/y"] == [awaited_path(name) for name in ("alice/~/in/*", "alice//srv/x", "/srv/y")]
+
+
+def test_the_hosts_jobs_have_no_home() -> None:
+    """What ~ means is clear in a user's file alone; ~bob means nobody's anywhere."""
+    text = "jobs: {x: {command: 'true', on: {path: ~/in/*}}}"
+    _, problems = read_jobs(text.encode(), "f")
+    told = "f:1:33: x: on: found '~/in/*'; accepted: an absolute path, as no user's home is meant"
+    assert [told] == [str(problem) for problem in problems]
+    assert "accepted: an absolute path, with * ? and [] in its last part only" in read("on: {path: ~bob/in}")[1][0]
 
 
 def test_a_name_that_cannot_stand_in_an_id_gives_a_share_by_number() -> None:
@@ -90,7 +101,6 @@ def test_a_name_that_cannot_stand_in_an_id_gives_a_share_by_number() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("on: {path: /srv/in/*}", "on: found a path; accepted: boot, an event or a job"),
         ("locks: {name: license, units: 2}", "locks: found units of a lock; accepted: the whole lock"),
         ("ping: https://hc-ping.com/x", "ping: found the key `ping`; accepted: a job without it"),
         ("notify: {email: alice, from: root}", "notify: found `from`; accepted: `email: alice` alone"),

@@ -1,0 +1,237 @@
+"""The watchers of users as their launcher sees them: processes that it started and whose words it does not trust.
+
+A user has one at most, however often he kills it or lets it hang: another begins once the one before is reaped.  What
+it says is passed on behind the number that the scheduler gave it, which no user can forge.  Of each 20 words are taken
+at once, then 4 a second, and of all together 100 and 50: what is not taken makes its watcher wait, and nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import select
+import signal
+import socket
+from collections import deque
+
+from jobqueued.child.seat import Seat
+from jobqueued.child.watching import WATCH
+
+BURST, EVERY = 20, 0.25
+"""Words of one watcher: so many at once after a calm while, and one in this time (s)."""
+BURST_OF_ALL, EVERY_OF_ALL = 100, 0.02
+STARTING, PATIENCE = 4, 10.0
+"""So many watchers that have said nothing yet keep others from beginning, but for no longer than this (s)."""
+_A_TURN = 16
+_LONGEST = 5000
+_WORD = re.compile(rb"(\d{1,5}) (-|\d{1,19}) (/[^\0]{0,4200})", re.DOTALL)
+_TROUBLE = re.compile(rb"! (\d{1,5}|-) (\d{1,3})")
+_SA_NOCLDSTOP = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class _Watcher:
+    __slots__ = ("number", "paid", "pid", "socket", "uid")
+
+    def __init__(self, number: int, uid: int, seat: Seat) -> None:
+        self.number, self.uid, self.pid, self.socket = number, uid, seat.pid, seat.socket
+        self.paid = 0.0
+
+
+class Watchers:
+    """All of them; what is behind their sockets is told to `poll` as one descriptor.
+
+    SIGCHLD has its handler already.
+    """
+
+    def __init__(self, poll: select.poll) -> None:
+        _ignore_stops()
+        self._poll, self._ears = poll, select.epoll()
+        self._poll.register(self._ears, select.POLLIN)
+        self._orders: dict[int, tuple[int, bytes]] = {}
+        """By the uid, those that no supervisor has yet, each with its number."""
+        self._ready: deque[int] = deque()
+        """The uids of orders that nothing but a supervisor is missing for."""
+        self._of_pid: dict[int, _Watcher] = {}
+        self._of_uid: dict[int, _Watcher] = {}
+        self._silent: dict[_Watcher, float] = {}
+        """Those that have said nothing yet, and until when (s) that keeps others from beginning."""
+        self._hearing: dict[int, _Watcher] = {}
+        """By the descriptors of their sockets, those that have not hung up."""
+        self._resting: deque[tuple[float, _Watcher]] = deque()
+        self._paid = 0.0
+        self._deaf_until: float | None = None
+
+    def __contains__(self, descriptor: int) -> bool:
+        """True of the descriptor in `poll`."""
+        return descriptor == self._ears.fileno()
+
+    @property
+    def pids(self) -> set[int]:
+        """Their processes."""
+        return set(self._of_pid)
+
+    def descriptors(self) -> list[int]:
+        """All that is open here."""
+        return [self._ears.fileno(), *self._hearing]
+
+    # orders
+
+    def obey(self, order: str) -> None:
+        """Carry out ``watch NUMBER UID DOCUMENT`` or ``unwatch NUMBER``; ValueError."""
+        verb, number, *rest = order.split(" ", 3)
+        if verb == "unwatch":
+            self._forget(int(number))
+            return
+        uid = int(rest[0])
+        self._orders[uid] = int(number), rest[1].encode()
+        if (before := self._of_uid.get(uid)) is not None:
+            self._end(before)
+        elif uid not in self._ready:
+            self._ready.append(uid)
+
+    def _forget(self, number: int) -> None:
+        for uid, (waiting, _) in list(self._orders.items()):
+            if waiting == number:
+                del self._orders[uid]
+        for watcher in self._of_pid.values():
+            if watcher.number == number:
+                self._end(watcher)
+
+    def clear(self) -> None:
+        """End all: nobody wants to hear them."""
+        self._orders.clear()
+        self._ready.clear()
+        for watcher in self._of_pid.values():
+            self._end(watcher)
+
+    def want(self, now: float) -> bool:
+        """True if a supervisor is wanted, to become one."""
+        while self._ready and self._ready[0] not in self._orders:
+            self._ready.popleft()
+        return bool(self._ready) and self._opens(now) <= now
+
+    def _opens(self, now: float) -> float:
+        """The time from which another may begin."""
+        while self._silent and next(iter(self._silent.values())) <= now:
+            del self._silent[next(iter(self._silent))]
+        return next(iter(self._silent.values())) if len(self._silent) >= STARTING else now
+
+    def hand_over(self, seat: Seat, now: float) -> None:
+        """Take a supervisor, and hand it the first order: from now on it is its user's.  OSError: it has to wait."""
+        uid = self._ready[0]
+        number, document = self._orders[uid]
+        descriptor = os.memfd_create("watch", os.MFD_CLOEXEC)
+        try:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(document)
+            socket.send_fds(seat.socket, [WATCH.encode()], [descriptor])
+        finally:
+            os.close(descriptor)
+        del self._orders[uid]
+        self._ready.popleft()
+        watcher = self._of_pid[seat.pid] = self._of_uid[uid] = _Watcher(number, uid, seat)
+        self._hearing[seat.socket.fileno()] = watcher
+        self._silent[watcher] = now + PATIENCE
+        self._ears.register(seat.socket, select.EPOLLIN)
+
+    # what they say
+
+    def wait(self, now: float) -> float | None:
+        """For how long nothing has to be done here (s); None: until something happens."""
+        times = [at for at, _ in list(self._resting)[:1]]
+        times += [] if self._deaf_until is None else [self._deaf_until]
+        times += [self._opens(now)] if self._ready else []
+        return max(0.0, min(times) - now) if times else None
+
+    def rested(self, now: float) -> None:
+        """Hear those again whose time has come."""
+        if self._deaf_until is not None and self._deaf_until <= now:
+            self._deaf_until = None
+            self._poll.register(self._ears, select.POLLIN)
+        while self._resting and self._resting[0][0] <= now:
+            _, watcher = self._resting.popleft()
+            if self._hearing.get(watcher.socket.fileno()) is watcher:
+                self._ears.register(watcher.socket, select.EPOLLIN)
+
+    def hear(self, now: float) -> list[str]:
+        """Take some words of those that have any; the notices."""
+        found = []
+        for descriptor, _bits in self._ears.poll(0, _A_TURN):
+            watcher = self._hearing[descriptor]
+            try:
+                said = watcher.socket.recv(_LONGEST)
+            except BlockingIOError:
+                continue
+            except OSError:
+                said = b""
+            if not said:  # its end, by itself or by its user: it may still live
+                self._end(watcher)
+                continue
+            self._silent.pop(watcher, None)
+            self._charge(watcher, now)
+            if notice := _notice(watcher.number, said):
+                found.append(notice)
+        return found
+
+    def _charge(self, watcher: _Watcher, now: float) -> None:
+        watcher.paid = max(watcher.paid, now) + EVERY
+        if watcher.paid > now + (BURST - 1) * EVERY:
+            self._ears.unregister(watcher.socket)
+            self._resting.append((now + EVERY, watcher))
+        self._paid = max(self._paid, now) + EVERY_OF_ALL
+        if self._deaf_until is None and self._paid > now + (BURST_OF_ALL - 1) * EVERY_OF_ALL:
+            self._poll.unregister(self._ears)
+            self._deaf_until = now + EVERY_OF_ALL
+
+    # their ends
+
+    def _end(self, watcher: _Watcher) -> None:
+        """Kill it and hear no more of it."""
+        self._hang_up(watcher)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(watcher.pid, signal.SIGKILL)
+
+    def _hang_up(self, watcher: _Watcher) -> None:
+        self._silent.pop(watcher, None)
+        if self._hearing.pop(watcher.socket.fileno(), None) is not None:
+            with contextlib.suppress(FileNotFoundError):  # it rests
+                self._ears.unregister(watcher.socket)
+            watcher.socket.close()
+
+    def bury(self, pid: int) -> str | None:
+        """Take in that a process was reaped; None: it was none of these.  The notice, "" if another follows it."""
+        watcher = self._of_pid.pop(pid, None)
+        if watcher is None:
+            return None
+        del self._of_uid[watcher.uid]
+        self._hang_up(watcher)
+        if watcher.uid in self._orders:
+            self._ready.append(watcher.uid)
+            return ""
+        return f"unwatched {watcher.number}"
+
+
+def _notice(number: int, said: bytes) -> str:
+    """The line for the scheduler; "": it makes no sense."""
+    if found := _WORD.fullmatch(said):
+        file = json.dumps(os.fsdecode(found[3]))
+        return f"appeared {number} {found[1].decode()} {found[2].decode()} {file}"
+    if found := _TROUBLE.fullmatch(said):
+        return f"unnoticed {number} {found[1].decode()} {found[2].decode()}"
+    return ""
+
+
+def _ignore_stops() -> None:
+    """Have no SIGCHLD of children that stop and go on: a user could keep us busy with those of a watcher."""
+    flags_at = 12 if os.uname().machine == "s390x" else ctypes.sizeof(ctypes.c_void_p) + 128
+    action = (ctypes.c_char * 512)()
+    if _LIBC.sigaction(signal.SIGCHLD, None, action) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    flags = ctypes.c_int.from_buffer(action, flags_at)
+    flags.value |= _SA_NOCLDSTOP
+    if _LIBC.sigaction(signal.SIGCHLD, action, None) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -1,0 +1,103 @@
+"""The start of a watcher: a supervisor becomes a process of the user for whose paths it is, and executes the program.
+
+Nothing of the launcher's memory is left in it, nor any descriptor but the two that it needs.  Its user may do with it
+what he likes, by ptrace(2) too: it can start no process, write no file and grow no further than its limits let it, and
+has no more CPU time than others leave.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from jobqueued.child import identity, spawn
+from jobqueued.child.identity import StartFailed, User
+
+WATCH = "watch"
+"""The order to a supervisor to become a watcher, by the document in the descriptor that comes with it."""
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watcher", "main.py")
+_LIMITS = {
+    resource.RLIMIT_AS: 128 << 20, resource.RLIMIT_NOFILE: 32, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0,
+    resource.RLIMIT_MEMLOCK: 0, resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_SIGPENDING: 64,
+    resource.RLIMIT_NPROC: 0,
+}  # fmt: skip
+_OPTIONS = (
+    (spawn.PR_SET_DUMPABLE, 0), (spawn.PR_SET_NO_NEW_PRIVS, 1), (spawn.PR_SET_PDEATHSIG, signal.SIGKILL),
+)  # fmt: skip
+"""Until the exec it has memory of ours; it gains nothing by what it executes; it does not outlive the launcher."""
+_NICE = 10
+_PATHS = 3
+_SECONDS = 60
+"""For a user database that hangs."""
+
+
+def become(launcher: socket.socket, order: int) -> NoReturn:
+    """Watch what an order says, ``{"owner": [NAME, UID, ALLOW, DENY], "paths": […]}``; SystemExit says why not.
+
+    The owner is what `identity.trouble_with` takes.  A path may begin with ``~/``, the user's home.
+    """
+    name = ""
+    try:
+        with open(order, "rb") as file:
+            file.seek(0)
+            document = json.loads(file.read())
+        signal.alarm(_SECONDS)
+        name = document["owner"][0]
+        if trouble := identity.trouble_with("owner", document["owner"]):
+            raise StartFailed("user", 0, trouble)
+        user = identity.user_of(name)
+        groups = [] if user.is_us else os.getgrouplist(user.name, user.gid)
+        signal.alarm(0)
+        _execute(launcher, _paths(document["paths"], user.home), user, groups)
+    except (OSError, StartFailed) as error:
+        raise SystemExit(f"jq-supervisor: cannot watch the paths of user {name!r}: {error}") from None
+
+
+def _paths(paths: list[str], home: str) -> int:
+    """A descriptor from which the watcher reads them, each with a NUL at its end."""
+    whole = (f"{home.rstrip('/')}{path[1:]}" if path.startswith("~/") else path for path in paths)
+    descriptor = os.memfd_create("paths", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(b"".join(os.fsencode(path) + b"\0" for path in whole))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _execute(launcher: socket.socket, paths: int, user: User, groups: list[int]) -> NoReturn:
+    """Session, identity, limits, streams, exec; each step is fatal."""
+    os.setsid()
+    launcher.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)  # what waits there is old when it is read
+    signal.set_wakeup_fd(-1)
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    if not user.is_us:
+        spawn.join_keyring()
+        os.setgroups(groups)
+        os.setresgid(user.gid, user.gid, user.gid)
+        os.setresuid(user.uid, user.uid, user.uid)
+    for option, value in _OPTIONS:
+        spawn.prctl(option, value)
+    for path, mode in ((sys.executable, os.X_OK), (PROGRAM, os.R_OK)):
+        if not os.access(path, mode):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
+    for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(each, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.dup2(paths, _PATHS)  # which is not the socket: the launcher has its listener there
+    os.set_inheritable(_PATHS, True)
+    for target, source in ((0, launcher.fileno()), (1, _null()), (2, _null())):
+        os.dup2(source, target)
+    for number, limit in _LIMITS.items():  # behind the change of user, which would be counted against its processes
+        most = resource.getrlimit(number)[1]
+        limits = (limit, limit) if most == resource.RLIM_INFINITY or limit < most else (most, most)
+        resource.setrlimit(number, limits)
+    os.execve(sys.executable, [sys.executable, "-I", "-S", PROGRAM, *sys.argv[1:2]], {})
+
+
+def _null() -> int:
+    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

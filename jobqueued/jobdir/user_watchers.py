@@ -1,0 +1,166 @@
+"""Files that appear where jobs of users wait for them: each user has a watcher, a process that is the user's.
+
+The launcher starts it, and passes on what it says.  That is a user's word: it names none but the user's own paths, by
+their places in the order, and is worth no more than what its jobs could do anyway.  How much it says the launcher
+bounds.  A watcher that is gone, whoever has ended it, is ordered again after a pause; as it begins with a look for what
+has changed last, nothing is lost, and the jobs know what they were told of by that instant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from jobqueued.child.watcher.appearing import Trouble
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.events import AccountKnown, Event, FileGone, JobsRead, PathAppeared
+from jobqueued.jobdir.path_triggers import event_of, in_words
+from jobqueued.jobdir.user_files import UserFile
+from jobqueued.model import SECOND, Now
+from jobqueued.runs.launcher_link import LauncherLink
+from jobqueued.source import Source
+from jobqueued.text import duration
+from jobqueued.users import Owner, awaited_path
+
+APART = SECOND
+"""Between two orders for one user."""
+CALM = 60 * SECOND
+"""A watcher that lives so long has not failed."""
+LONGEST_PAUSE = 300 * SECOND
+A_TURN = 16
+"""Orders in a turn."""
+_FULL = 1 << 16
+"""Bytes that wait for the launcher to take them, before it gets more orders of these."""
+_SHOWN_AFTER = 3
+_LATEST = 1 << 63
+
+
+@dataclass(slots=True)
+class _Watched:
+    """The paths of one user: as jobs have them, in the order of the numbers that the watcher knows."""
+
+    owner: Owner
+    paths: tuple[str, ...]
+    order_at: int | None = 0
+    """When (monotonic) to order its watcher; None: that was done."""
+    number: int = 0
+    """That of the order; 0: there was none, or its watcher has ended."""
+    ordered: int = -APART
+    failures: int = 0
+    trouble: Trouble | None = None
+
+    def pause(self, mono: int) -> int:
+        """Take in that it has ended; for how long nobody starts another."""
+        self.failures = self.failures + 1 if mono - self.ordered < CALM else 1
+        self.number, self.trouble = 0, None
+        return min(SECOND << min(self.failures - 1, 20), LONGEST_PAUSE)
+
+
+class UserWatchers(Source):
+    """The watchers of all users."""
+
+    def __init__(self, link: LauncherLink, scheduler: Scheduler) -> None:
+        self._link, self._scheduler, self._greeting = link, scheduler, -1
+        self._last = time.time_ns()  # what was said of an earlier scheduler's orders is nothing to us
+        self._of_owner: dict[Owner, _Watched] = {}
+        self._of_number: dict[int, _Watched] = {}
+        link.hear_watcher = self._hear
+
+    def follow(self, happened: Iterable[Event], mono: int) -> None:
+        """Wait for what the jobs of users wait for now, of whose files or account something has happened."""
+        for owner in {found for event in happened if (found := _concerned(event))}:
+            names = self._scheduler.catalog.paths_of_user(owner) if self._scheduler.may_have_jobs(owner) else []
+            self._want(owner, tuple(names), mono)
+
+    def _want(self, owner: Owner, paths: tuple[str, ...], mono: int) -> None:
+        watched = self._of_owner.get(owner)
+        if watched is None:
+            if paths:
+                self._of_owner[owner] = _Watched(owner, paths)
+        elif watched.paths != paths:
+            self._forget(watched)
+            watched.paths, watched.trouble = paths, None
+            watched.order_at = max(mono, watched.ordered + APART, watched.order_at or 0)
+            if not paths:
+                del self._of_owner[owner]
+
+    def _forget(self, watched: _Watched) -> None:
+        if self._of_number.pop(watched.number, None) is not None:
+            self._link.queue(f"unwatch {watched.number}\n")
+        watched.number = 0
+
+    def words(self) -> dict[Owner, str]:
+        """Tell why something of a user's may go unnoticed."""
+        return {owner: words for owner, watched in self._of_owner.items() if (words := self._worded(watched))}
+
+    def _worded(self, watched: _Watched) -> str:
+        if watched.trouble is not None:
+            return in_words(watched.trouble)
+        if watched.order_at is None or watched.failures < _SHOWN_AFTER:
+            return ""
+        pause = duration(max(0, watched.order_at - time.monotonic_ns()) // SECOND)
+        return f"the process that waits for files ends again and again; the next begins in {pause}"
+
+    @property
+    def deadline(self) -> int | None:
+        """The time to order a watcher; None: none is to be ordered, or the launcher takes no more now."""
+        if not self._link.greeted or self._link.unsent_bytes > _FULL:
+            return None
+        if self._greeting != self._link.greetings:
+            return 0
+        return min((it.order_at for it in self._of_owner.values() if it.order_at is not None), default=None)
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Order the watchers whose time has come; of a new launcher all of them, as that has none."""
+        if self._greeting != self._link.greetings:
+            self._greeting = self._link.greetings
+            self._of_number.clear()
+            for watched in self._of_owner.values():
+                watched.number, watched.order_at, watched.failures, watched.trouble = 0, now.mono, 0, None
+        due = [it for it in self._of_owner.values() if it.order_at is not None and it.order_at <= now.mono]
+        for watched in due[:A_TURN]:
+            self._order(watched, now.mono)
+        self._link.flush()
+        return ()
+
+    def _order(self, watched: _Watched, mono: int) -> None:
+        self._last = watched.number = max(self._last + 1, time.time_ns())
+        watched.order_at, watched.ordered = None, mono
+        self._of_number[watched.number] = watched
+        name, uid = watched.owner.name, watched.owner.uid
+        users = self._link.accounts.users
+        owner = [name, uid, users.allow, users.deny]
+        document = {"owner": owner, "paths": [awaited_path(path) for path in watched.paths]}
+        self._link.queue(f"watch {watched.number} {uid} {json.dumps(document, separators=(',', ':'))}\n")
+
+    def _hear(self, verb: str, number: int, rest: str) -> Iterator[PathAppeared]:
+        """Take in what a watcher says, or that it has ended, and tell what it is for the scheduler."""
+        if (watched := self._of_number.get(number)) is None:
+            return
+        if verb == "unwatched":
+            del self._of_number[number]
+            mono = time.monotonic_ns()
+            watched.order_at = mono + watched.pause(mono)
+            return
+        place, what, *file = rest.split(" ", 2)
+        path = watched.paths[int(place)] if place != "-" and int(place) < len(watched.paths) else None
+        if verb == "unnoticed":
+            known = None if path is None else os.path.dirname(awaited_path(path))
+            watched.trouble = None if known is None else Trouble(known, int(what))
+        elif path is not None and (what == "-" or int(what) < _LATEST):
+            instant = None if what == "-" else int(what)
+            yield event_of(path, instant, json.loads(file[0]), time.time_ns())
+
+
+def _concerned(event: Event) -> Owner | None:
+    """The user whose paths may be others by an event."""
+    match event:
+        case AccountKnown(account) if account.kind == "owner":
+            return Owner(account.uid, account.name)
+        case JobsRead() | FileGone():
+            file = UserFile.parse(os.path.basename(event.file))
+            return None if file is None else file.owner
+    return None
