@@ -2,7 +2,7 @@
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
 python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [caps] [notices] [crontabs]
-                [submit] [--json FILE]
+                [submit] [starts] [--json FILE]
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from bench.listing import listing
 from bench.notices import notices
 from bench.pump import pump
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, switches, wait_for
+from bench.starts import starts
 from bench.storm import storm
 from bench.submit import submit
 from jobqueued.ctl.client import ask
@@ -170,7 +171,7 @@ def _all_changed(rig: Rig, files: dict[str, str]) -> tuple[float, list[float]]:
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "burst": burst, "idle": idle, "load": load, "pump": pump, "admission": admission, "evenness": evenness,
     "storm": storm, "list": listing, "caps": caps, "notices": notices, "crontabs": crontabs,
-    "submit": submit,
+    "submit": submit, "starts": starts,
 }  # fmt: skip
 
 

@@ -14,8 +14,6 @@ from jobqueued.child import unix_socket
 from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
 from jobqueued.ctl.terminal import localised, moment
-from jobqueued.instance import Instance
-from jobqueued.jobfile.spelling import nearest
 from jobqueued.text import printable
 
 TIMEOUT = 10.0
@@ -162,6 +160,8 @@ def _connected(control: Path, timeout: float | None) -> socket.socket:
 
 def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
     """The cause of a failed call, and its remedy."""
+    from jobqueued.instance import Instance
+
     match error:
         case _ if isinstance(error, _NOT_THERE):
             start = printable(Instance.of(control.parent).start)
@@ -214,6 +214,8 @@ def _nearest(error: str, parameters: Message, control: Path) -> str:
         return f"{printable(wanted)} is a job, and no run; for its runs: jobqueuectl history {wanted}"
     if error == _NO_RUN and job in jobs:
         return f"no such run: {printable(wanted)}, or its record has expired; see: jobqueuectl history {job}"
+    from jobqueued.jobfile.spelling import nearest
+
     near = nearest(job or wanted, jobs) if jobs else ""
     number = number if at else ""
     kind = "run" if error == _NO_RUN else "job"
