@@ -394,12 +394,12 @@ class World:
         self.happen(events.RunAsked(ticket, job, "root", f"x{ticket:016x}"))
         return self.replies[ticket]
 
-    def submit(self, job: Job, key: str = "", ticket: int = 1, **turn: Any) -> Reply:
-        """Somebody submits a job; its id says who: "alice/", or "host/"."""
+    def submit(self, job: Job, key: str = "", ticket: int = 1, failed: tuple[str, ...] = (), **turn: Any) -> Reply:
+        """Somebody submits a job; its id says who: "alice/", or "host/".  `failed`: what of its `after` has failed."""
         text = f"text {len(self.texts)}"
         self.texts[text] = job
         self.replies.pop(ticket, None)
-        self.happen(events.Submitted(ticket, job, text, share_in(job.id), key), **turn)
+        self.happen(events.Submitted(ticket, job, text, share_in(job.id), key, failed), **turn)
         return self.replies.get(ticket, Reply(ticket, {}, "nothing"))
 
     def stop(self, run: str, ticket: int = 1) -> Reply:
