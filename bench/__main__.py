@@ -2,7 +2,7 @@
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
 python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [memory] [caps] [notices]
-                [crontabs] [submit] [--json FILE]
+                [crontabs] [submit] [starts] [flood] [--json FILE]
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from bench.admission import admission
 from bench.caps import caps
 from bench.crontabs import crontabs
 from bench.evenness import evenness
+from bench.flood import flood
 from bench.listing import listing
 from bench.memory import memory
 from bench.notices import notices
 from bench.pump import pump
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, switches, wait_for
+from bench.starts import starts
 from bench.storm import storm
 from bench.submit import submit
 from jobqueued.ctl.client import ask
@@ -171,7 +173,7 @@ def _all_changed(rig: Rig, files: dict[str, str]) -> tuple[float, list[float]]:
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "burst": burst, "idle": idle, "load": load, "pump": pump, "admission": admission, "evenness": evenness,
     "storm": storm, "list": listing, "memory": memory, "caps": caps, "notices": notices, "crontabs": crontabs,
-    "submit": submit,
+    "submit": submit, "starts": starts, "flood": flood,
 }  # fmt: skip
 
 
@@ -188,7 +190,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     results = {}
-    special = {"caps"} if os.geteuid() == 0 else {"caps", "storm"}  # a virtual machine; root
+    special = {"caps"} if os.geteuid() == 0 else {"caps", "storm", "flood"}  # a virtual machine; root
     for name in options.names or [name for name in BENCHMARKS if name not in special]:
         results[name] = BENCHMARKS[name]()
         for figure, value in results[name].items():

@@ -191,6 +191,7 @@ class Submitted:
     """Somebody hands in a job to run once: ``alice/`` where it is to have a number, else ``alice/name``.
 
     `text` defines it for the next start; `key` is the asker's, "" for none.  The answer goes to `ticket`.
+    `failed`: what it is to run after the success of, and has ended without one.
     """
 
     ticket: int
@@ -198,6 +199,7 @@ class Submitted:
     text: str
     asked_by: str
     key: str = ""
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

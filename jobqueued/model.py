@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from jobqueued.child.documents import Record as Record  # noqa: PLC0414
-from jobqueued.child.documents import TriggeredBy as TriggeredBy  # noqa: PLC0414
-from jobqueued.child.instants import to_text as to_text  # noqa: PLC0414 (a word of the vocabulary, for everybody)
+from jobqueued.child.documents import Record, TriggeredBy
 from jobqueued.filenames import file_name
+from jobqueued.instants import DAY, HOUR, INSTANTS, MINUTE, SECOND, exactly, to_datetime, to_instant, to_text
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify, Ping
+from jobqueued.run_states import FAILURES, LIVE, PENDING, RunState
 from jobqueued.submission import Submission
 from jobqueued.telemetry import TelemetryHook
 from jobqueued.users import Owner
-
-SECOND, MINUTE = 1_000_000_000, 60_000_000_000
-HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
 
 UNBOUNDED = 1 << 62  # more than there will ever be
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
@@ -30,27 +27,7 @@ RECORD_VERSION = 1
 HIDDEN = "***"  # a secret, as those are told it who may know no more
 CommandLine = str | tuple[str, ...]  # a text for the shell, or a program and its arguments
 
-_EPOCH, _NO_LIMITS = datetime(1970, 1, 1, tzinfo=UTC), dict[str, Any]()
-INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
-"""The instants that are accepted: the years 1970 to 2199 as every zone has them.  64 bits end in 2262."""
-
-
-def to_datetime(instant: int) -> datetime:
-    """The aware UTC datetime of an instant, cut to microseconds."""
-    return _EPOCH + timedelta(microseconds=instant // 1000)
-
-
-def to_instant(moment: datetime) -> int:
-    """The instant of an aware datetime, exactly; ValueError: it is none of `INSTANTS`."""
-    instant = _exactly(moment)
-    if instant not in INSTANTS:
-        raise ValueError(f"{moment} is not in the years 1970 to 2199")
-    return instant
-
-
-def _exactly(moment: datetime) -> int:
-    delta = moment - _EPOCH
-    return ((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
+_NO_LIMITS = dict[str, Any]()
 
 
 class Now(NamedTuple):
@@ -65,30 +42,6 @@ class Trigger(Protocol):
 
     def after(self, instant: datetime) -> datetime | None:
         """The first due time strictly later than `instant`, both aware; None: never again."""
-
-
-class RunState(StrEnum):
-    """The states of a run; `lifecycle.TABLE` says how it gets there."""
-
-    DUE = "due"
-    WAITING = "waiting"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    RETRYING = "retrying"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    KILLED = "killed"
-    OOM_KILLED = "oom_killed"
-    LOST = "lost"
-    SKIPPED = "skipped"
-
-
-LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
-PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})  # not ended, and without a live attempt
-FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST})
-"""The ends that need attention."""
 
 
 class JobStatus(StrEnum):
@@ -260,7 +213,7 @@ class Job:
         """The first clock due time strictly after `instant`; None: there is none before 2200."""
         moment = to_datetime(instant)
         times = [t for t in (trigger.after(moment) for trigger in self.triggers) if t is not None]
-        due = _exactly(min(times)) if times else None
+        due = exactly(min(times)) if times else None
         return due if due is not None and due < INSTANTS.stop else None
 
     def next_starts(self, instant: int, count: int) -> list[int]:

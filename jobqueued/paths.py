@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from jobqueued.child import atomic_file
-from jobqueued.child.journald import ADDRESS
 from jobqueued.child.trust import check_path, check_status, name_of, quoted
+from jobqueued.child.unix_socket import JOURNALD
 
 _LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 << 16
 _LAYERED = ("config", "jobs")
@@ -49,7 +49,7 @@ class Paths:
     def system(cls) -> Paths:
         """Those of the system's own daemon."""
         state, logs = Path("/var/lib/jobqueue"), Path("/var/log/jobqueue")
-        run, journal = Path("/run/jobqueue"), Path(ADDRESS)
+        run, journal = Path("/run/jobqueue"), Path(JOURNALD)
         return cls(
             Path("/etc/jobqueued.yaml"), Path("/etc/jobqueue.d"), state, run, logs, journal, **_below(Path("/"))
         )  # fmt: skip
@@ -73,7 +73,7 @@ class Paths:
         state /= "jobqueue"
         return cls(
             config / "jobqueued.yaml", config / "jobqueue.d", state, runtime / "jobqueue", state / "logs",
-            Path(ADDRESS), runtime=runtime,
+            Path(JOURNALD), runtime=runtime,
         )  # fmt: skip
 
     @staticmethod

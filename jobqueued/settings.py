@@ -8,20 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from jobqueued.child import atomic_file
 from jobqueued.child.trust import Refused, check_path, check_status
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.drop_in_files import drop_in_directory, listed
 from jobqueued.drop_in_files import places as drop_ins
+from jobqueued.host_names import host_timezone, machine_id
 from jobqueued.jobfile.drop_ins import Part, in_its_file
 from jobqueued.jobfile.settings_keys import read_settings_parts
 from jobqueued.jobfile.yamltext import MAX_BYTES, at_once, read_trees_in_steps
 from jobqueued.model import CORE, CPU, DAY, MEMORY, Escalation
 from jobqueued.notify import Heartbeat, Rule
 from jobqueued.problem import Problem
-from jobqueued.timing.schedule import LEAPING
 from jobqueued.users import UserLimits
 
 _ONE_A_MINUTE, _AS_USUAL = Escalation(), UserLimits()
@@ -34,21 +33,6 @@ class Retention:
     runs: int = 100
     age: int = 90 * DAY
     bytes: int = 1 << 30
-
-
-def host_timezone(etc: Path = Path("/etc")) -> str:
-    """The name of the host's zone: /etc/timezone (Debian's), or where /etc/localtime points, else UTC."""
-    for name in (_written(etc / "timezone"), _linked_zone(etc / "localtime")):
-        try:
-            return ZoneInfo(name.removeprefix(LEAPING)).key
-        except (KeyError, ValueError, OSError):
-            continue
-    return "UTC"
-
-
-def machine_id(file: Path = Path("/etc/machine-id")) -> str:
-    """The id that tells this host from others, so that a fleet's `H` do not all fall on one minute; "" without one."""
-    return _written(file)
 
 
 OPERATORS = ("jobqueue",)
@@ -182,14 +166,3 @@ def _read(path: str, daemon: int | None) -> Part:
             return Part(path, file.read(MAX_BYTES + 1))
     except FileNotFoundError:
         return Part(path, b"")
-
-
-def _written(file: Path) -> str:
-    try:
-        return file.read_text().strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def _linked_zone(link: Path) -> str:
-    return os.path.realpath(link).partition("/zoneinfo/")[2]

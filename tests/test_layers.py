@@ -28,12 +28,12 @@ WINGS: dict[str, list[str]] = {
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "vocabulary": [
-        "text", "alike", "problem", "notify", "telemetry", "filenames", "submission", "users", "model", "accounts",
-        "saved", "events", "commands", "circles", "catalog", "source",
+        "instants", "run_states", "text", "alike", "problem", "notify", "telemetry", "filenames", "submission",
+        "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
     ],
     "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "catch_up", "due_times"],
     "jobfile": [
-        "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
+        "words", "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
         "drop_ins", "merged_tree", "user_keys", "user_rules", "settings_keys", "reader", "submissions",
         "oddities", "schema",
@@ -52,7 +52,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
-    "settings": ["paths", "instance", "drop_in_files", "settings"],
+    "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],
     "host": [
         "linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach",
         "other_cron",

@@ -18,7 +18,6 @@ from jobqueued.child import unix_socket
 from jobqueued.child.budget import Common
 from jobqueued.child.documents import Journal
 
-ADDRESS = "/run/systemd/journal/socket"
 LINE_MAX = 48 << 10
 """Bytes; journald's own LineMax."""
 BURST_SECONDS = 10

@@ -7,6 +7,8 @@ import os
 import socket
 from collections.abc import Callable
 
+JOURNALD = "/run/systemd/journal/socket"
+"""Where journald listens, by its native protocol."""
 _NOBODY = frozenset({errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPROTOTYPE})
 
 

@@ -437,6 +437,8 @@ error NoOutput (run: string, reason: string)
 # The request makes sense, but not now.
 error Refused (reason: string)
 error PermissionDenied ()
+# Instead of an answer to the first call: there is no place for one more connection. What was asked for is not done.
+error Busy (reason: string)
 error NoCrontab (user: string)
 # By cron.allow or cron.deny; program at: by at.allow or at.deny.
 error NotAllowed (user: string, program: ?string)

@@ -14,7 +14,7 @@ from jobqueued.control.varlink import VarlinkError
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import Event, EvictAsked, LockAsked
-from jobqueued.jobfile.queue_types import is_name
+from jobqueued.jobfile.words import is_name
 from jobqueued.model import CPU, MEMORY, Claim, LockClientId, RunId
 
 _MOST_CLAIMS = 1000

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from jobqueued.control.varlink import VarlinkError
 from jobqueued.core import event_data, spans
-from jobqueued.jobfile.queue_types import is_name
+from jobqueued.jobfile.words import is_name
 from jobqueued.model import RunId, TriggeredBy, to_instant
 from jobqueued.users import share_of
 

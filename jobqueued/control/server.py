@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jobqueued.control.access import Rank
+from jobqueued.control.interface import NAME
 from jobqueued.control.listener import Listener
 from jobqueued.control.peers import Peer
 from jobqueued.control.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
@@ -33,7 +34,10 @@ class Places(NamedTuple):
 
 
 PLACES = {Rank.STRANGER: Places(32, 4), Rank.READER: Places(64, 16), Rank.OPERATOR: Places(128, 64)}
-CLIENTS = 256
+WAITING = Places(128, 32)
+"""Connections of theirs that do nothing but wait for the end of a run, which have places beside those."""
+_WAITS = frozenset((f"{NAME}.Await", f"{NAME}.Wait"))
+CLIENTS = 384
 """All connections.  What the others may not have is there for root and our own user."""
 IDLE = 10 * SECOND
 """A stranger who has asked nothing for so long has lost its place."""
@@ -61,7 +65,7 @@ class _Client:
 
     __slots__ = (
         "connection", "decoder", "more", "oneway", "outbox", "peer", "pending", "queue", "rank", "service", "since",
-        "unread",
+        "unread", "waits",
     )  # fmt: skip
 
     def __init__(self, connection: socket.socket, peer: Peer, rank: Rank, since: int) -> None:
@@ -74,6 +78,8 @@ class _Client:
         self.queue: list[dict[str, Any]] = []
         self.pending: int | None = None
         self.more = self.oneway = False
+        self.waits = False
+        """True while it has one of the places of those that wait."""
 
     @property
     def is_stranger(self) -> bool:
@@ -222,7 +228,7 @@ class ControlServer(Source):
         if not client.oneway:
             self._send(client, message)  # who has left by now is told of as one that has no answer
         self._tickets.pop(ticket, None)
-        client.pending = None
+        client.pending, client.waits = None, False
 
     def close(self) -> None:
         """Hang up."""
@@ -245,7 +251,7 @@ class ControlServer(Source):
             if client.service is None and client.rank >= Rank.OPERATOR:  # no database that hangs keeps them waiting
                 self._serve(client, None)
             return
-        client.put(encode(VarlinkError("Refused", {"reason": reason}).reply()))
+        client.put(encode(VarlinkError("Busy", {"reason": reason}).reply()))
         with contextlib.suppress(OSError):
             client.send()
         connection.close()
@@ -260,11 +266,16 @@ class ControlServer(Source):
         if client.rank is Rank.ROOT:
             return None
         places = PLACES[client.rank]
-        peers = [other.peer.uid for other in self._clients.values() if other.rank is client.rank]
+        peers = [it.peer.uid for it in self._clients.values() if it.rank is client.rank and not it.waits]
         if peers.count(client.peer.uid) >= places.of_a_user:
             return f"{client.peer.name} has {places.of_a_user} connections already; close some"
         few = client.is_stranger and client.connection.fileno() >= most() // 2
         return "too many connections; try again later" if few or len(peers) >= places.in_all else None
+
+    def _may_wait(self, client: _Client) -> bool:
+        """Tell whether there is a place for one more of those that wait."""
+        peers = [it.peer.uid for it in self._clients.values() if it.waits and it is not client]
+        return len(peers) < WAITING.in_all and peers.count(client.peer.uid) < WAITING.of_a_user
 
     def _ticket(self, client: _Client) -> int:
         self._last_ticket += 1
@@ -307,6 +318,7 @@ class ControlServer(Source):
                 client.pending = None
             message = self._instead(f"a call of {client.peer.name}, {call.get('method')}", bug)
             message = b"" if client.oneway else message
+        client.waits = client.pending is not None and call.get("method") in _WAITS and self._may_wait(client)
         if message:
             self._send(client, message)
 

@@ -64,10 +64,11 @@ class SubmitCalls:
             asked = submissions.read(document, owner, self._config.users, self._config.timezone, mails=self.mails)
             if asked.key and (known := self._known(asked)):
                 return {"job": known, "is_new": False, "unsaved": None}
-            job = self._awaiting(asked.job)
+            job, failed = self._awaiting(asked.job)
         except Wrong as wrong:
             raise VarlinkError("Refused", {"reason": str(wrong)}) from None
-        self._happen(Submitted(ticket(), job, asked.text, peer.name if owner is None else owner.name, asked.key))
+        asker = peer.name if owner is None else owner.name
+        self._happen(Submitted(ticket(), job, asked.text, asker, asked.key, failed))
         return None
 
     def _owner(self, peer: Peer) -> Owner | None:
@@ -96,14 +97,14 @@ class SubmitCalls:
         share = share_in(asked.job.id)
         return self._scheduler.submission_of(share, asked.key) or self._batch.submission_of(share, asked.key)
 
-    def _awaiting(self, job: Job) -> Job:
-        """The job with what it has to wait for: of the others it is known how they ended."""
+    def _awaiting(self, job: Job) -> tuple[Job, tuple[str, ...]]:
+        """The job with what it has to wait for, and what of it has ended without the success that it is to follow."""
         assert job.submission is not None
         if not job.id.endswith("/") and self._batch.history(job.id, 1):
             raise Wrong(f"there is history of an earlier {job.id}; give it another name, or none")
         if len(job.submission.after) > _MOST_AWAITED:
             raise Wrong(f"after: found {len(job.submission.after)}; accepted: at most {_MOST_AWAITED}")
-        left = []
+        left, failed = list[After](), list[str]()
         for after in dict.fromkeys(job.submission.after):
             self._check_owner(job, after)
             if self._is_going_on(after.name):
@@ -111,8 +112,9 @@ class SubmitCalls:
             elif (state := self.ended(after.name)) is None:
                 raise Wrong(f"after: found {after.name}, which there is not, or its record has expired")
             elif after.result == "success" and not state:
-                raise Wrong(f"after: {after.name} has not succeeded; accepted: any:{after.name}, if that is no matter")
-        return replace(job, submission=job.submission._replace(after=tuple(left)))
+                left.append(after)
+                failed.append(after.name)
+        return replace(job, submission=job.submission._replace(after=tuple(left))), tuple(failed)
 
     def _check_owner(self, job: Job, after: After) -> None:
         """Of what others have nobody learns even that it is there."""

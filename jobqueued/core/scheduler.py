@@ -270,6 +270,7 @@ class Scheduler:
         if not state.loaded:
             return
         state.submitted.departed.clear()
+        state.submitted.over.clear()
         validity.judge(turn)
         for _ in range(STEPS_A_TURN):
             while (ended := agenda.take_ended()) is not None:

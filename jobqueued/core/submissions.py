@@ -14,7 +14,7 @@ from jobqueued.core import jobs, occurrences, validity
 from jobqueued.core.eligibility import give_up_all
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import Cause, skip
-from jobqueued.core.submitted import share_in
+from jobqueued.core.submitted import End, share_in
 from jobqueued.core.turn import Turn
 from jobqueued.model import Job, Occurrence, Run, RunState
 from jobqueued.submission import MOST_BYTES, MOST_RUNS, is_numbered
@@ -31,7 +31,7 @@ def asked(turn: Turn, event: events.Submitted) -> None:
         turn.reply(event.ticket, f"{known}, submitted by {event.asked_by}", job=known, is_new=False)
         return
     job = _named(state, _timed(event.job, turn.now.wall))
-    reason = state.unsaved or _refusal(state, job, event.text) or _impossible(state, job)
+    reason = state.unsaved or _refusal(state, job, event.text, event.failed) or _impossible(state, job)
     if reason:
         turn.refuse(event.ticket, "Refused", reason=reason)
         return
@@ -43,6 +43,19 @@ def asked(turn: Turn, event: events.Submitted) -> None:
         turn.do(LookUp(account))
     _make_runs(turn, job, event.asked_by)
     turn.reply(event.ticket, f"{job.id}, submitted by {event.asked_by}", job=job.id, is_new=True)
+    _catch_up(turn, job, event.failed)
+
+
+def _catch_up(turn: Turn, job: Job, failed: tuple[str, ...]) -> None:
+    """Do for a new submission what the ends that it is to wait for would have done, had it been there before them."""
+    submission = job.submission
+    assert submission is not None
+    over = turn.state.submitted.over
+    for name in failed:
+        _settle(turn, job, name, "it has not succeeded", succeeded=False)
+    for after in submission.after:
+        if after.name not in failed and (end := over.get(after.name)) is not None:
+            _settle(turn, job, after.name, end.word, succeeded=end.succeeded)
 
 
 def _timed(job: Job, wall: int) -> Job:
@@ -61,14 +74,14 @@ def _named(state: SchedulerState, job: Job) -> Job:
     return replace(job, id=f"{share}/{number}")
 
 
-def _refusal(state: SchedulerState, job: Job, text: str) -> str:
+def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]) -> str:
     """The reason why a submission is not taken, whatever this host has; "" if there is none."""
     share, submission = share_in(job.id), job.submission
     assert submission is not None
     if job.id in state.catalog:
         return f"there is a job {job.id} already; give it another name, or none"
-    known = state.jobs.get(job.id)
-    if known is not None and known.unfinished:
+    earlier = state.jobs.get(job.id)
+    if earlier is not None and earlier.unfinished:
         return f"runs of another job {job.id} have not ended; give it another name, or none"
     most, of_users = MOST_RUNS, "" if job.owner is None else state.limits.waiting_of_a_user
     rule = f"at most {most}"
@@ -82,7 +95,8 @@ def _refusal(state: SchedulerState, job: Job, text: str) -> str:
     if state.submitted.bytes[share] + len(text) > MOST_BYTES:
         waits = f"submissions of {size(state.submitted.bytes[share])} wait already"
         return f"{waits}; accepted: at most {size(MOST_BYTES)}; try again when some have ended"
-    gone = [after.name for after in submission.after if not _is_awaited(state, after.name)]
+    known = {*failed, *state.submitted.over}
+    gone = [it.name for it in submission.after if it.name not in known and not _is_awaited(state, it.name)]
     return f"{gone[0]} has just ended; ask once more" if gone else ""
 
 
@@ -182,15 +196,21 @@ def _leave(turn: Turn, job: Job) -> None:
 
 def _resolve(turn: Turn, name: str, word: str, *, succeeded: bool) -> None:
     """Let go on what awaits the end of a run or a submission, or give it up."""
+    turn.state.submitted.over[name] = End(word, succeeded)
+    for job in turn.state.catalog.followers(name):
+        _settle(turn, job, name, word, succeeded=succeeded)
+
+
+def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> None:
+    """Let a submission that awaits this end go on, or give it up."""
     state = turn.state
-    for job in state.catalog.followers(name):
-        assert job.submission is not None
-        awaited = next(after for after in job.submission.after if after.name == name)
-        if succeeded or awaited.result == "any":
-            state.remember(job.id, satisfied=tuple(sorted({*state[job.id].saved.satisfied, name})))
-            state.stir(job.id)
-        elif name not in state[job.id].saved.satisfied:
-            _abandon(turn, job, f"after {name}: {word}")
+    assert job.submission is not None
+    awaited = next(after for after in job.submission.after if after.name == name)
+    if succeeded or awaited.result == "any":
+        state.remember(job.id, satisfied=tuple(sorted({*state[job.id].saved.satisfied, name})))
+        state.stir(job.id)
+    elif name not in state[job.id].saved.satisfied:
+        _abandon(turn, job, f"after {name}: {word}")
 
 
 def _abandon(turn: Turn, job: Job, reason: str) -> None:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from jobqueued.commands import ForgetJob, SaveSubmission
 from jobqueued.model import Job
 from jobqueued.submission import is_numbered
+
+
+class End(NamedTuple):
+    """The end of a run or a submission, in a word."""
+
+    word: str
+    succeeded: bool
 
 
 class Submitted:
@@ -19,6 +27,8 @@ class Submitted:
         self._numbers: dict[str, int] = {}
         self.departed: dict[str, Job] = {}
         """The jobs of those that were over in this turn, for whoever is to be told of their ends."""
+        self.over: dict[str, End] = {}
+        """What has ended in this turn, for who asks in the same moment to come after it."""
         self.count = Counter[str]()
         """How many there are, by the first part of their ids, "alice"."""
         self.bytes = Counter[str]()

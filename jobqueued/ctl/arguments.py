@@ -7,14 +7,16 @@ import re
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from jobqueued.jobfile.queue_types import A_NAME, is_name
-from jobqueued.jobfile.spelling import parse_duration
-from jobqueued.model import CPU, MEMORY, SECOND, LockClientId, RunId, to_datetime, to_instant
+from jobqueued.instants import SECOND, to_datetime, to_instant
 from jobqueued.paths import NoPlace, Paths
+
+if TYPE_CHECKING:
+    from jobqueued.model import RunId
 
 _FIRST = to_datetime(0)
 """The first instant that there is: what is asked for before it means the same."""
@@ -66,6 +68,8 @@ def future_time(_context: click.Context, _parameter: click.Parameter, text: str 
 
 def duration(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
     """Read a duration, in seconds."""
+    from jobqueued.jobfile.spelling import parse_duration
+
     try:
         return None if text is None else parse_duration(text) / SECOND
     except ValueError as error:
@@ -74,6 +78,8 @@ def duration(_context: click.Context, _parameter: click.Parameter, text: str | N
 
 def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
     """Read the name of a lock, a resource or an event."""
+    from jobqueued.jobfile.words import A_NAME, is_name
+
     if not is_name(text):
         raise click.BadParameter(f"{text!r}; accepted: {A_NAME}")
     return text
@@ -81,6 +87,8 @@ def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str
 
 def lock_name(context: click.Context, parameter: click.Parameter, text: str) -> str:
     """Read the name of a lock, or of a resource that comes in units."""
+    from jobqueued.model import CPU, MEMORY
+
     if text in (CPU, MEMORY):
         raise click.BadParameter(f"only runs can hold {text!r}; accepted: a lock, or another resource")
     return name(context, parameter, text)
@@ -94,6 +102,8 @@ def any_lock(context: click.Context, parameter: click.Parameter, text: str | Non
 def holder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
     """Read the name of who holds a lock: a command with it, or a run."""
     if text is not None:
+        from jobqueued.model import LockClientId, RunId
+
         try:
             LockClientId.parse(text) if text.startswith(":") else RunId.parse(text)
         except ValueError:
@@ -104,6 +114,8 @@ def holder(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 def run_id(text: str) -> RunId:
     """Read the id of a run; UsageError shows how one is written."""
+    from jobqueued.model import RunId
+
     try:
         return RunId.parse(text)
     except ValueError as error:
@@ -111,6 +123,8 @@ def run_id(text: str) -> RunId:
 
 
 def _instant(text: str, direction: int, accepted: str) -> int:
+    from jobqueued.jobfile.spelling import parse_duration
+
     try:
         if re.fullmatch("[0-9]+[dhms].*", text):
             instant = time.time_ns() + direction * parse_duration(text)

@@ -23,10 +23,9 @@ from jobqueued.ctl.arguments import of_environment
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.handed_in import NotRead
 from jobqueued.ctl.submit import hand_in, in_seconds, surroundings, zone
-from jobqueued.model import SECOND, to_datetime, to_instant
+from jobqueued.instants import SECOND, to_datetime, to_instant
 from jobqueued.paths import Paths
 from jobqueued.text import printable
-from jobqueued.timing.timespec import TimeError, read
 
 _USAGE = """\
 Usage: at [-V] [-q x] [-f file] [-u username] [-mMlbv] timespec ...
@@ -116,9 +115,11 @@ def _start(options: Mapping[str, str], rest: list[str], *, is_batch: bool) -> in
         if is_batch:
             return 0
         raise _Failure("Garbled time")
+    from jobqueued.timing.timespec import TimeError, read
+
     try:
         start = read(" ".join(rest), now, zone())
-    except TimeError as wrong:
+    except (TimeError, NotRead) as wrong:
         if "which is past" in str(wrong):
             raise _Failure("at: refusing to create job destined in the past") from None
         raise _Failure(f"at: {printable(str(wrong))}\nGarbled time") from None

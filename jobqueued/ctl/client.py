@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from jobqueued.child import unix_socket
 from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
 from jobqueued.ctl.terminal import localised, moment
-from jobqueued.instance import Instance
-from jobqueued.jobfile.spelling import nearest
 from jobqueued.text import printable
 
 TIMEOUT = 10.0
+_BUSY = f"{NAME}.Busy"
+_SHORTEST, _LONGEST = 0.1, 2.0
+"""Seconds between two tries to get a connection where there is no place for one more: they grow."""
 _LIMIT = 1 << 28
 """The daemon is trusted with more than its clients are: a hundred thousand jobs are one message of 30 MiB."""
 
@@ -29,6 +32,7 @@ _REFUSALS = {
     _NO_RUN: "no such run: {run}, or its record has expired; see: jobqueuectl history",
     f"{NAME}.NoOutput": "no output of {run}: {reason}",
     f"{NAME}.Refused": "refused: {reason}",
+    _BUSY: "refused: {reason}",
     f"{NAME}.PermissionDenied": f"permission denied; {_WHO_MAY}; jobs of your own have your name in their ids: NAME/…",
     f"{NAME}.NoCrontab": "no crontab for {user}",
     f"{NAME}.NotAllowed": "{user} may not use crontab; see: /etc/cron.allow, /etc/cron.deny",
@@ -78,18 +82,26 @@ def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameter
 
 
 class Call:
-    """A call on a connection of its own; `answer` waits for the reply, `fileno` is readable once it has come."""
+    """A call on a connection of its own; `answer` waits for the reply, `fileno` is readable once it has come.
+
+    Where there is no place for one more connection, it tries again for `timeout` seconds, and says once that it does.
+    """
 
     _more = False
 
     def __init__(self, control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> None:
-        self._control = control
+        self._control, self._timeout = control, timeout
+        self._ends = None if timeout is None else time.monotonic() + timeout
+        self._pause = _SHORTEST
+        self._call = encode({"method": f"{NAME}.{method}", "parameters": parameters, "more": self._more})
+        with self._explaining():
+            self._begin()
+
+    def _begin(self) -> None:
         self._decoder, self._replies = Decoder(_LIMIT), list[Message]()
-        with self._explaining():
-            self._peer = _connected(control, timeout)
-        with self._explaining():
-            call = {"method": f"{NAME}.{method}", "parameters": parameters, "more": self._more}
-            self._peer.sendall(encode(call))
+        self._peer = _connected(self._control, self._timeout)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has been turned away, and can read why
+            self._peer.sendall(self._call)
 
     def __enter__(self) -> Call:
         return self
@@ -102,17 +114,40 @@ class Call:
         return self._peer.fileno()
 
     def is_answered(self, seconds: float | None = 0) -> bool:
-        """Wait so long for the reply to come, None: without a limit; True once it is there."""
-        return bool(select.select([self], [], [], seconds)[0])
+        """Wait so long for the reply to come, None: without a limit; True once it is there; Unreachable."""
+        if not self._replies and not select.select([self], [], [], seconds)[0]:
+            return False
+        with self._explaining():
+            if not self._replies:
+                self._replies.append(self._reply())
+            return not self._is_turned_away()
 
     def answer(self) -> Message:
         """The next reply's parameters."""
         with self._explaining():
-            reply = self._reply()
+            while True:
+                reply = self._reply()
+                self._replies.insert(0, reply)
+                if not self._is_turned_away():
+                    break
+            self._replies.pop(0)
         if "error" in reply:
             raise _refusal(reply, self._control)
         answer: Message = reply["parameters"]
         return answer
+
+    def _is_turned_away(self) -> bool:
+        """True if there was no place for this connection, and another one has been made after a pause."""
+        reply = self._replies[0]
+        if reply.get("error") != _BUSY or (self._ends is not None and time.monotonic() + self._pause > self._ends):
+            return False
+        if self._pause == _SHORTEST:
+            click.echo(printable(f"{localised(reply['parameters']['reason'])}; trying again"), err=True)
+        time.sleep(self._pause * (1 + os.getpid() % 8 / 8))  # so that those who come together do not stay together
+        self._pause = min(2 * self._pause, _LONGEST)
+        self._peer.close()
+        self._begin()
+        return True
 
     def _reply(self) -> Message:
         while not self._replies:
@@ -162,6 +197,8 @@ def _connected(control: Path, timeout: float | None) -> socket.socket:
 
 def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
     """The cause of a failed call, and its remedy."""
+    from jobqueued.instance import Instance
+
     match error:
         case _ if isinstance(error, _NOT_THERE):
             start = printable(Instance.of(control.parent).start)
@@ -214,6 +251,8 @@ def _nearest(error: str, parameters: Message, control: Path) -> str:
         return f"{printable(wanted)} is a job, and no run; for its runs: jobqueuectl history {wanted}"
     if error == _NO_RUN and job in jobs:
         return f"no such run: {printable(wanted)}, or its record has expired; see: jobqueuectl history {job}"
+    from jobqueued.jobfile.spelling import nearest
+
     near = nearest(job or wanted, jobs) if jobs else ""
     number = number if at else ""
     kind = "run" if error == _NO_RUN else "job"

@@ -85,9 +85,9 @@ class _Wakeups:
         """The record, once the run has ended."""
         if self._call is None:
             return offline.final_record(self._paths, self._run)
-        if not self._call.is_answered():
-            return None
         try:
+            if not self._call.is_answered():
+                return None
             record: Record = self._call.answer()["record"]
             return record
         except Unreachable:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobqueued.jobfile.process_types import VARIABLE
-from jobqueued.jobfile.yamltext import Mapping as Tree
-from jobqueued.jobfile.yamltext import Node, Scalar, is_value, meaning, read_tree
+from jobqueued.jobfile.words import VARIABLE, is_value
 from jobqueued.text import size
+
+if TYPE_CHECKING:
+    from jobqueued.jobfile.yamltext import Node
 
 OF_THE_SESSION = frozenset((
     "BASH_VERSINFO", "COLORTERM", "COLUMNS", "CREDENTIALS_DIRECTORY", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "EUID",
@@ -84,6 +85,8 @@ def script(text: str, arguments: Iterable[str] = ()) -> dict[str, Any]:
 
 def directives(text: str, file: str) -> dict[str, Any]:
     """The keys of the lines ``#JOBQUEUE key: value`` above the first command of a script; NotRead names the line."""
+    from jobqueued.jobfile.yamltext import Mapping, Scalar, read_tree
+
     lines = list[str]()
     for line in text.split("\n"):
         found = _LINE.fullmatch(line.rstrip("\r"))
@@ -95,16 +98,18 @@ def directives(text: str, file: str) -> dict[str, Any]:
         raise NotRead(str(wrong))
     if tree is None or (isinstance(tree, Scalar) and not tree.text):
         return {}
-    if not isinstance(tree, Tree):
+    if not isinstance(tree, Mapping):
         raise NotRead(f"{file}:{tree.line}: accepted: #JOBQUEUE key: value, as in #JOBQUEUE timeout: 2h")
     return {name: _plain(entry.value) for name, entry in tree.entries.items()}
 
 
 def _plain(node: Node) -> Any:
     """A value in JSON's terms."""
+    from jobqueued.jobfile.yamltext import Mapping, Scalar, meaning
+
     if isinstance(node, Scalar):
         value = meaning(node)
         return value if node.text == str(value) or isinstance(value, bool) or value is None else node.text
-    if isinstance(node, Tree):
+    if isinstance(node, Mapping):
         return {name: _plain(entry.value) for name, entry in node.entries.items()}
     return [_plain(item) for item in node.items]

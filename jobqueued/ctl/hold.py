@@ -10,8 +10,9 @@ from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.records import history, own_run
 from jobqueued.ctl.terminal import moment, print_line
 from jobqueued.ctl.waiting import Interrupted
-from jobqueued.model import LIVE, to_text
+from jobqueued.instants import to_text
 from jobqueued.paths import Paths
+from jobqueued.run_states import LIVE
 from jobqueued.text import printable
 
 _until = click.option(

@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import click
-from rich.text import Text
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import completion, offline, standing
+from jobqueued.ctl import completion, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask, removed
+from jobqueued.ctl.table import Text
 from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, print_values, styled
 from jobqueued.paths import Paths
 from jobqueued.text import printable
@@ -145,6 +145,8 @@ def rhythm(text: str) -> str:
 
 
 def _from_files(paths: Paths, down: Unreachable) -> Message:
+    from jobqueued.ctl import offline
+
     jobs = offline.jobs(paths)
     if not jobs:
         raise Unreachable(f"{down.message}\nNo jobs can be read from {printable(str(paths.jobs))} either.")

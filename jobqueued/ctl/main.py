@@ -9,61 +9,67 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobqueued import __version__
 from jobqueued.ctl.arguments import chosen
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _COMMANDS = {
-    "status": ("status", "status"),
-    "list": ("list", "list_jobs"),
-    "show": ("show", "show"),
-    "top": ("top", "top"),
-    "why": ("why", "why"),
-    "history": ("history", "history"),
-    "logs": ("logs", "logs"),
-    "next": ("next", "next_times"),
-    "run": ("run", "run_job"),
-    "rerun": ("run", "rerun"),
-    "submit": ("submit", "submit"),
-    "withdraw": ("submit", "withdraw"),
-    "emit": ("emit", "emit"),
-    "stop": ("stop", "stop"),
-    "pause": ("pause", "pause"),
-    "resume": ("pause", "resume"),
-    "skip-next": ("pause", "skip_next"),
-    "forget": ("pause", "forget"),
-    "hold": ("hold", "hold"),
-    "drain": ("hold", "drain"),
-    "release": ("hold", "release"),
-    "with-lock": ("with_lock", "with_lock"),
-    "locks": ("locks", "locks"),
-    "notify": ("notify", "notify"),
-    "metrics": ("metrics", "metrics"),
-    "export": ("export", "export"),
-    "import": ("import_jobs", "import_jobs"),
-    "reload": ("reload", "reload"),
-    "check": ("check", "check"),
-    "cat": ("cat", "cat"),
-    "audit": ("audit", "audit"),
-    "doctor": ("doctor", "doctor"),
-    "restart-launcher": ("restart_launcher", "restart_launcher"),
-    "crontab": ("crontab", "crontab"),
-    "edit": ("user_files", "edit"),
-    "add": ("user_files", "add"),
-    "remove": ("user_files", "remove"),
-    "files": ("user_files", "files"),
+    "status": ("status", "status", "Show whether all is well, and what is not."),
+    "list": ("list", "list_jobs", "List the jobs, one a line."),
+    "show": ("show", "show", "Show a job, or one of its runs."),
+    "top": ("top", "top", "Show what live runs use, of the JOBs or of all."),
+    "why": ("why", "why", "Explain why RUN, or a run of JOB, has not started."),
+    "history": ("history", "history", "List the runs of JOB, or of all jobs, newest first."),
+    "logs": ("logs", "logs", "Print the output of a run, or of a job's newest run."),
+    "next": ("next", "next_times", "Show when the clock starts JOB next, in its time zone."),
+    "run": ("run", "run_job", "Queue a run of JOB now and print its id."),
+    "rerun": ("run", "rerun", "Queue the job of RUN once more; print the new run's id."),
+    "submit": ("submit", "submit", "Hand in COMMAND to run once, and print its id."),
+    "withdraw": ("submit", "withdraw", "Let nothing more of a submission start."),
+    "emit": ("emit", "emit", "Emit EVENT: queue a run of each job that waits for it."),
+    "stop": ("stop", "stop", "Stop runs; for a JOB, all its live runs."),
+    "pause": ("pause", "pause", "Pause JOB: start no run of it until it is resumed."),
+    "resume": ("pause", "resume", "Resume a paused JOB."),
+    "skip-next": ("pause", "skip_next", "Skip the next run of JOB that its schedule makes due."),
+    "forget": ("pause", "forget", "Expect nothing more of JOB, which is in no job file."),
+    "hold": ("hold", "hold", "Put the host on hold: start nothing new until `release`."),
+    "drain": ("hold", "drain", "Put the host on hold and wait until no run is live."),
+    "release": ("hold", "release", "End a hold or a drain: let runs start again."),
+    "with-lock": ("with_lock", "with_lock", "Run COMMAND while it holds LOCK, or a resource."),
+    "locks": ("locks", "locks", "List who holds which lock, and who waits for it."),
+    "notify": ("notify", "notify", "List open incidents and waiting notices, or send a test."),
+    "metrics": ("metrics", "metrics", "Print metrics, or serve them to Prometheus."),
+    "export": ("export", "export", "Export runs that have ended, or the jobs."),
+    "import": ("import_jobs", "import_jobs", "Turn crontabs and timers of systemd into job files."),
+    "reload": ("reload", "reload", "Read changed job files now and report what changed."),
+    "check": ("check", "check", "Check job files and cron's tables, without the daemon."),
+    "cat": ("cat", "cat", "Print job files and their drop-ins, each under its path."),
+    "audit": ("audit", "audit", "Compare what was due with the records."),
+    "doctor": ("doctor", "doctor", "Diagnose what keeps the daemon or limits from working."),
+    "restart-launcher": ("restart_launcher", "restart_launcher", "Restart launcher and daemon; live runs go on."),
+    "crontab": ("crontab", "crontab", "Install FILE as a crontab, or list, edit or remove one."),
+    "edit": ("user_files", "edit", "Edit a job file of yours, in $VISUAL or $EDITOR."),
+    "add": ("user_files", "add", "Hand a job file of yours to the daemon."),
+    "remove": ("user_files", "remove", "Remove a job file of yours, and so its jobs."),
+    "files": ("user_files", "files", "List your job files that the daemon keeps."),
 }
-"""The commands by name: the file of each, and its name there.  One is imported when it is called."""
+"""The commands by name: the file of each, its name there, and the first sentence of its help.
+
+One is imported when it is called; a list of all is made of this table.
+"""
 
 
 class _Commands(dict[str, click.Command]):
     """The commands, each imported when it is looked at."""
 
     def __getitem__(self, name: str) -> click.Command:
-        file, attribute = _COMMANDS[name]
+        file, attribute, _ = _COMMANDS[name]
         command: click.Command = getattr(import_module(f"jobqueued.ctl.{file}"), attribute)
         return command
 
@@ -95,6 +101,19 @@ class _Group(click.Group):
         if words[0] in _ELSEWHERE and words[0] not in self.commands:
             context.fail(f"No such command '{words[0]}'. It is: jobqueuectl {_ELSEWHERE[words[0]]}")
         return super().resolve_command(context, words)
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][-1]) for name in sorted(_COMMANDS)])
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so, or the options."""
+        from click.shell_completion import CompletionItem
+
+        found = [name for name in sorted(_COMMANDS) if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=_COMMANDS[name][-1]) for name in found]
+        return [*items, *click.Command.shell_complete(self, context, incomplete)]
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run a command; a full disk under stdout is an error in one sentence, not a traceback."""

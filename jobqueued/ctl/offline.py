@@ -13,27 +13,24 @@ import socket
 from collections.abc import Iterator
 from itertools import islice, takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.child.documents import UNSTARTED
-from jobqueued.control import views
-from jobqueued.control.monitor import Process
 from jobqueued.control.varlink import Message
-from jobqueued.core import recollection
-from jobqueued.core.attention import is_over
-from jobqueued.core.recollection import Damaged
 from jobqueued.ctl.client import Unreachable, ask
-from jobqueued.ctl.job_files import read_files
 from jobqueued.ctl.terminal import moment
-from jobqueued.host.usage import usage
 from jobqueued.model import LIVE, PENDING, Job, Record, RunId, RunState, to_text
 from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import Name, RunDirectory
-from jobqueued.saved import JobStats
 from jobqueued.state import record_files
 from jobqueued.text import printable
+
+if TYPE_CHECKING:  # few ask for more than a record
+    from jobqueued.control.monitor import Process
+    from jobqueued.saved import JobStats
 
 _GREETING_SECONDS = 1.0
 _COUNTED = 20
@@ -99,6 +96,8 @@ def live(paths: Paths) -> list[Record]:
 
 def processes(paths: Paths) -> list[Process]:
     """The main processes of the live runs."""
+    from jobqueued.control.monitor import Process
+
     directories = _directories(paths)
     with contextlib.suppress(OSError):
         found = ((name, directories.started(name)) for name in directories.names() if directories.supervisor(name))
@@ -142,6 +141,8 @@ def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
 
 def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: str | None, *, spawning: bool) -> Record:
     """The record of an attempt without an end; `greeting`: the first message of its supervisor."""
+    from jobqueued.host.usage import usage
+
     started = directories.started(name)
     if greeting is None and spawning:
         return {**record, "state": RunState.LOST.value, "reason": "its supervisor is gone"}
@@ -226,6 +227,8 @@ def _latest_record(paths: Paths, run: RunId) -> Record | None:
 
 def _filed(paths: Paths, run: RunId) -> Record | None:
     """The record file of a run; None: there is none, or what is there is no record."""
+    from jobqueued.core.recollection import Damaged
+
     with contextlib.suppress(Damaged):
         return record_files.checked(paths.logs, run)
     return None
@@ -260,12 +263,17 @@ def _queued(record: Record) -> str:
 
 def jobs(paths: Paths) -> list[tuple[Job, str | None]]:
     """The accepted jobs of all files, by id, and why they are invalid on this host; None: they are not."""
+    from jobqueued.ctl.job_files import read_files
+
     found = read_files(paths)
     return [(job, found.invalid.get(job.id)) for job in sorted(found.jobs, key=lambda job: job.id)]
 
 
 def job_row(paths: Paths, job: Job, invalid: str | None, running: list[Record], now: int) -> Message:
     """A job as the interface's type Job, null where files don't tell; `running` are the live runs of all jobs."""
+    from jobqueued.control import views
+    from jobqueued.core.attention import is_over
+
     stats = _stats(paths, job.id)
     had_some = next(_records(paths, job.id), None) is not None
     live = [record for record in running if record["job"] == job.id]
@@ -282,6 +290,9 @@ def job_row(paths: Paths, job: Job, invalid: str | None, running: list[Record], 
 
 def _stats(paths: Paths, job: str) -> JobStats:
     """The counters, as far as the newest records tell: what ended last, and whether the job fails."""
+    from jobqueued.core import recollection
+    from jobqueued.saved import JobStats
+
     ended = (record for record in _records(paths, job) if record["started"] and recollection.is_final(record))
     stats = JobStats()
     for record in sorted(islice(ended, _COUNTED), key=lambda record: str(record["ended"] or record["started"])):

@@ -10,7 +10,7 @@ from jobqueued.ctl import completion, standing
 from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import ask
 from jobqueued.ctl.terminal import distance, local, print_line
-from jobqueued.model import to_text
+from jobqueued.instants import to_text
 from jobqueued.paths import Paths
 from jobqueued.text import printable
 

@@ -6,18 +6,20 @@ import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.core.spans import is_traceparent
 from jobqueued.ctl import waiting
 from jobqueued.ctl.client import Call, Unreachable, ask
 from jobqueued.ctl.terminal import distance, print_table, styled
-from jobqueued.model import Record, to_text
+from jobqueued.instants import to_text
 from jobqueued.paths import Paths
 from jobqueued.text import duration, ended, printable
+
+if TYPE_CHECKING:
+    from jobqueued.child.documents import Record
 
 
 def history(paths: Paths, query: Message, since: int | None = None, until: int | None = None) -> Iterator[Record]:
@@ -57,6 +59,10 @@ def own_run() -> str | None:
 def own_span() -> str | None:
     """The span that this program is part of; None where none, or no span, is named."""
     span = os.environ.get("TRACEPARENT", "")
+    if not span:
+        return None
+    from jobqueued.core.spans import is_traceparent
+
     return span if is_traceparent(span) else None
 
 

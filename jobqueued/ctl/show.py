@@ -7,10 +7,9 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
 from jobqueued.child.telemetry import SAMPLE
 from jobqueued.control.definitions import definition
@@ -18,8 +17,8 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.arguments import run_id
 from jobqueued.ctl.client import Unreachable, ask
-from jobqueued.ctl.origins import Origin, origins_of
 from jobqueued.ctl.records import elapsed, exit_status, print_runs
+from jobqueued.ctl.table import Text
 from jobqueued.ctl.terminal import (
     json_option,
     local,
@@ -35,6 +34,9 @@ from jobqueued.model import Job, Record, TriggeredBy
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
 from jobqueued.text import counted, duration, printable, size
+
+if TYPE_CHECKING:
+    from jobqueued.ctl.origins import Origin
 
 Fact = tuple[str, str | Text | None]
 
@@ -66,6 +68,8 @@ def show(paths: Paths, name: str, runs: int, origin: bool, as_json: bool) -> Non
     """
     run = run_id(name) if "@" in name else None
     if origin and run is None:
+        from jobqueued.ctl.origins import origins_of
+
         _print_origins(name, origins_of(paths, name), as_json=as_json)
     elif origin:
         raise click.UsageError("--origin is about a JOB, not a run")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import offline, standing
+from jobqueued.ctl import standing
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.problems import print_problems, print_stale
 from jobqueued.ctl.records import print_runs
@@ -51,6 +51,8 @@ def status(paths: Paths, as_json: bool) -> None:
 
 
 def _print_down(paths: Paths, down: Unreachable, as_json: bool) -> None:
+    from jobqueued.ctl import offline
+
     hidden = offline.is_hidden(paths.runs)
     live, left = (None, None) if hidden else (offline.live(paths), offline.left_behind(paths))
     offline.explain(paths, down)

@@ -7,11 +7,11 @@ from itertools import takewhile
 
 import click
 
-from jobqueued.ctl import completion, offline
+from jobqueued.ctl import completion
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.records import history, own_run, wait_for_end
-from jobqueued.model import LIVE
 from jobqueued.paths import Paths
+from jobqueued.run_states import LIVE
 from jobqueued.text import printable
 
 
@@ -57,6 +57,8 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
 
 def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
     """The live runs of these names, and how each can be ended without the daemon."""
+    from jobqueued.ctl import offline
+
     found = [run for run in offline.live(paths) if {run["run"], run["job"]} & {*names}]
     lines = (
         f"{run['run']} goes on without it; to end it now: kill {run['pid']}, and its record says that it was"

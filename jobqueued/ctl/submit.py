@@ -6,8 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,14 +14,13 @@ from jobqueued.control.varlink import Message, encode
 from jobqueued.ctl import handed_in
 from jobqueued.ctl.client import TIMEOUT, Call, Unreachable, ask
 from jobqueued.ctl.handed_in import NotRead
-from jobqueued.ctl.records import own_run, result
 from jobqueued.ctl.terminal import json_option, local, print_json
-from jobqueued.ctl.waiting import Interrupted
-from jobqueued.jobfile.spelling import parse_duration
-from jobqueued.model import SECOND, Record, to_text
+from jobqueued.instants import SECOND, to_text
 from jobqueued.paths import Paths
 from jobqueued.text import counted, printable, size
-from jobqueued.timing.timespec import TimeError, read
+
+if TYPE_CHECKING:
+    from jobqueued.child.documents import Record
 
 _KEYS = ("priority", "timeout", "retries")
 _TOO_LARGE = 190 << 10
@@ -87,11 +85,11 @@ def submit(
       jobqueuectl submit --after alice/17 --wait -- ./report
       jobqueuectl submit -f nightly.sh
     """
-    if (wait or follow) and own_run() is not None:
+    if (wait or follow) and os.environ.get("JOBQUEUE_RUN") is not None:
         raise click.UsageError("a run can't wait for another one, as both might need the same slot; omit --wait")
     try:
         document, start = _document(list(command[command[:1] == ("--",) :]), file, options)
-    except (NotRead, TimeError) as wrong:
+    except NotRead as wrong:
         raise click.UsageError(printable(str(wrong))) from None
     if follow and (start is not None or "array" in document):
         raise click.UsageError("--follow is for one run that starts now; see later: jobqueuectl logs -f JOB")
@@ -133,14 +131,16 @@ def surroundings(wishes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def zone() -> str:
-    """The zone of times in words: $TZ where it is a name of one, else the host's."""
+    """The zone of times in words: $TZ where it is a name of one, else the host's; NotRead."""
     name = os.environ.get("TZ", "").removeprefix(":")
     if name:
+        from zoneinfo import ZoneInfo
+
         try:
             return ZoneInfo(name).key
         except (KeyError, ValueError, OSError):
-            raise TimeError(f"TZ is {name!r}; accepted: the name of a zone, such as Europe/Berlin") from None
-    from jobqueued.settings import host_timezone  # noqa: PLC0415 (as above, and few ask for a time)
+            raise NotRead(f"TZ is {name!r}; accepted: the name of a zone, such as Europe/Berlin") from None
+    from jobqueued.host_names import host_timezone
 
     return host_timezone()
 
@@ -198,11 +198,20 @@ def _word(value: Any) -> Any:
 def _start(at: object, delay: object) -> int | None:
     now = time.time_ns()
     if delay is not None:
+        from jobqueued.jobfile.spelling import parse_duration
+
         try:
             return _in_full(now + parse_duration(str(delay)))
         except ValueError as error:
             raise NotRead(f"{error}; accepted: a delay such as 30m, 2h or 1d12h") from None
-    return None if at is None else _in_full(read(str(at), now, zone()))
+    if at is None:
+        return None
+    from jobqueued.timing.timespec import TimeError, read
+
+    try:
+        return _in_full(read(str(at), now, zone()))
+    except TimeError as wrong:
+        raise NotRead(str(wrong)) from None
 
 
 def _in_full(instant: int) -> int:
@@ -232,13 +241,16 @@ def _script(file: str) -> str:
 
 
 def _follow(paths: Paths, run: str) -> None:
-    from jobqueued.ctl.logs import copied  # noqa: PLC0415 (which takes as long to import as all else)
+    from jobqueued.ctl.logs import copied
 
     copied(paths, run, follow=True)
 
 
 def wait_for(paths: Paths, job: str) -> int:
     """Wait for the end of a submission, and tell of it on stderr; its exit status."""
+    from jobqueued.ctl.records import result
+    from jobqueued.ctl.waiting import Interrupted
+
     goes_on = f"{printable(job)} goes on; see: jobqueuectl logs {printable(job)}"
     try:
         with Call(paths.control, "Await", None, job=job) as call:

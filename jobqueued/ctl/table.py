@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from operator import le
-
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.style import Style
-from rich.text import Text
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobqueued.text import printable
+
+if TYPE_CHECKING:  # what takes longer to import than all else is for terminals, and for what is too long for them
+    from rich.console import Console
+
+
+class Text(NamedTuple):
+    """A text in a style of rich's, such as ``bold``; "": as it is."""
+
+    plain: str
+    style: str = ""
+
 
 Cell = str | Text
 _GAP = 2
@@ -28,8 +35,12 @@ _LAST, _FIRST, _OTHER = 16, 4, 10
 class Table:
     """One row of cells or more, as lines for a screen."""
 
-    def __init__(self, screen: Console, rows: Iterable[Sequence[Cell]], wrapped: Sequence[int], width: int | None):
-        """`wrapped`: the columns that are never cut, the most important first; `width` in cells, None: no limit."""
+    def __init__(
+        self, screen: Console | None, rows: Iterable[Sequence[Cell]], wrapped: Sequence[int], width: int | None
+    ):
+        """`screen` None: without colours.  `wrapped`: the columns that are never cut, the most important first; `width`
+        in cells, None: no limit.
+        """
         self._screen, self._wrapped, self._is_bounded = screen, wrapped, width is not None
         self._rows = [[cell if isinstance(cell, Text) else printable(cell) for cell in row] for row in rows]
         natural = [max(map(_width, column)) for column in zip(*self._rows, strict=True)]
@@ -56,27 +67,40 @@ class Table:
         if _width(cells[0]) > self._widths[0]:
             yield self._painted(cells[0])
             cells[0] = ""
-        for line in zip_longest(*map(self._pieces, cells, self._widths, self.shown), fillvalue=Text()):
-            if any(line):
+        for line in zip_longest(*map(self._pieces, cells, self._widths, self.shown), fillvalue=Text("")):
+            if any(piece.plain for piece in line):
                 yield self._line(line)
 
     def _pieces(self, cell: Cell, width: int, column: int) -> list[Text]:
         """The lines of a cell."""
         text = cell if isinstance(cell, Text) else Text(cell)
         if _width(cell) > width and column not in self._wrapped:
+            from rich.cells import set_cell_size
+
             return [Text(set_cell_size(text.plain, width - 1).rstrip() + "…", text.style)]
-        return [Text(line.plain.rstrip(), text.style) for line in text.wrap(self._screen, width)]
+        from rich.console import Console
+        from rich.text import Text as Wrapped
+
+        lines = Wrapped(text.plain).wrap(self._screen or Console(), width)
+        return [Text(line.plain.rstrip(), text.style) for line in lines]
 
     def _painted(self, cell: Cell) -> str:
         if isinstance(cell, str):
             return cell
-        is_plain = self._screen.color_system is None or self._screen.no_color
-        return cell.plain if is_plain else Style.parse(str(cell.style)).render(cell.plain)
+        if self._screen is None or self._screen.color_system is None or self._screen.no_color:
+            return cell.plain
+        from rich.style import Style
+
+        return Style.parse(cell.style).render(cell.plain)
 
 
 def _width(cell: Cell) -> int:
     text = cell if isinstance(cell, str) else cell.plain
-    return len(text) if text.isascii() else cell_len(text)
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def _fitting(natural: Sequence[int], room: int, wrapped: Sequence[int]) -> list[int]:

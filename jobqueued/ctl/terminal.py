@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pwd
 import re
 import shutil
@@ -10,15 +11,16 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
-from zoneinfo import ZoneInfo
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.text import Text
 
-from jobqueued.ctl.table import Cell, Table
+from jobqueued.ctl.table import Cell, Table, Text
 from jobqueued.text import duration, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _PIPE_WIDTH = 1000
 
@@ -51,7 +53,7 @@ def styled(word: str | None, like: str = "") -> Text:
 
 def print_line(line: str, style: str = "") -> None:
     """Print one line of text, however long."""
-    console().print(Text(printable(line), style), soft_wrap=True)
+    _write(Table(console(), [[Text(printable(line), style)]], (0,), None))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str] = ()) -> None:
@@ -60,20 +62,19 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: S
     On a terminal columns are left out until the rest fits, and that is said: those of `keep`, the most important first,
     go last.
     """
-    screen = console()
-    found = table(screen, headings, rows, keep, room())
+    found = table(headings, rows, keep, room())
     _write(found)
     hidden = [heading for place, heading in enumerate(headings) if place not in found.shown]
-    if screen.is_terminal and hidden:
-        screen.print(Text(f"(not shown here: {', '.join(hidden)})", "dim"))
+    if hidden and (screen := console()) is not None and screen.is_terminal:
+        from rich.text import Text as Wrapped
+
+        screen.print(Wrapped(f"(not shown here: {', '.join(hidden)})", "dim"))
 
 
-def table(
-    screen: Console, headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str], width: int | None
-) -> Table:
+def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str], width: int | None) -> Table:
     """A table with its headings; the first two columns are kept at least."""
     kept = [headings.index(heading) for heading in keep or headings[:2]]
-    return Table(screen, [[Text(heading, "bold") for heading in headings], *rows], kept, width)
+    return Table(console(), [[Text(heading, "bold") for heading in headings], *rows], kept, width)
 
 
 def print_values(rows: Iterable[Sequence[object]]) -> None:
@@ -118,7 +119,7 @@ def localised(text: str) -> str:
 _INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
-def local(text: str, zone: ZoneInfo | None = None) -> str:
+def local(text: str, zone: tzinfo | None = None) -> str:
     """An RFC 3339 instant in a zone, None: the local one, which it names: ``2026-11-24 02:00:00 CET``."""
     return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
@@ -131,8 +132,23 @@ def distance(text: str | None) -> str:
     return f"in {duration(ahead)}" if ahead > 0 else f"{duration(-ahead)} ago"
 
 
-def console() -> Console:
+def console() -> Console | None:
+    """The terminal that a person has, or the colours that are wished for a pipe; None: plain text is all that is asked
+    for, and rich need not be imported.
+    """
+    if not (sys.stdout.isatty() or any(map(os.environ.get, _FORCING))):
+        return None
+    return rich_console()
+
+
+_FORCING = ("FORCE_COLOR", "TTY_COMPATIBLE")
+"""Variables by which rich takes a pipe for a terminal."""
+
+
+def rich_console() -> Console:
     """A console as wide as `room` says; rich respects $NO_COLOR."""
+    from rich.console import Console
+
     height = shutil.get_terminal_size((0, 24)).lines  # without it rich takes a dumb terminal for one of 80 columns
     return Console(width=room() or _PIPE_WIDTH, height=height, markup=False, emoji=False, highlight=False)
 

@@ -18,14 +18,14 @@ from typing import Any
 import click
 from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.live import Live
-from rich.text import Text
+from rich.text import Text as Line
 
 from jobqueued.control.monitor import HISTORY, Monitor
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline
 from jobqueued.ctl.client import Stream, Unreachable
-from jobqueued.ctl.table import Cell
-from jobqueued.ctl.terminal import console, distance, json_option, print_json, room, styled, table
+from jobqueued.ctl.table import Cell, Text
+from jobqueued.ctl.terminal import distance, json_option, print_json, rich_console, room, styled, table
 from jobqueued.model import Now
 from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import RunDirectory
@@ -67,10 +67,10 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
       jobqueuectl top --json | jq '.runs[] | {run, cpu: .now.cpu}'
     """
     view = _View(set(jobs), sort)
-    if as_json or once or not sys.stdout.isatty() or console().is_dumb_terminal:
+    if as_json or once or not sys.stdout.isatty() or rich_console().is_dumb_terminal:
         with contextlib.closing(_source(paths)) as source:
             frame = view.take(source.frame(), source.note)
-        print_json(frame) if as_json else console().print(view.shown())
+        print_json(frame) if as_json else rich_console().print(view.shown())
     else:
         with contextlib.suppress(KeyboardInterrupt), _keys() as keys:
             _refresh(paths, view, keys)
@@ -81,7 +81,7 @@ def _refresh(paths: Paths, view: _View, keys: int | None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the terminal is restored
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # which would not restore it
     source = _source(paths, lasts=True)
-    with Live(console=console(), screen=True, auto_refresh=False) as screen:
+    with Live(console=rich_console(), screen=True, auto_refresh=False) as screen:
         while True:
             ready = _ready([keys, source.descriptor], source.patience)
             if keys in ready and not view.press(os.read(keys, 1)):
@@ -217,24 +217,24 @@ class _View:
     def shown(self, width: int = 0, height: int = 0) -> RenderableType:
         """The screen for a terminal of that size, with as many runs as fit; 0: all runs, printed once."""
         if not self._frame:
-            return Text(self.note or "measuring …")
+            return Line(self.note or "measuring …")
         head, runs = self._head(lasts=height > 0), self._frame["runs"]
         room = max(1, height - len(head) - 3) if height else len(runs)
         rows = [self._row(run, lasts=height > 0) for run in runs[:room]]
-        more = [Text(f"and {len(runs) - room} more", "dim")] if len(runs) > room else []
-        found = self._table(rows, width) if rows else [Text(self._nothing())]
-        return Group(*head, Text(), *found, *more)
+        more = [Line(f"and {len(runs) - room} more", "dim")] if len(runs) > room else []
+        found = self._table(rows, width) if rows else [Line(self._nothing())]
+        return Group(*head, Line(), *found, *more)
 
-    def _table(self, rows: list[list[Cell]], width: int) -> list[Text]:
-        found = table(console(), _HEADINGS[: len(rows[0])], rows, (), width or room())
-        return [Text.from_ansi(line, no_wrap=True) for line in found.lines()]
+    def _table(self, rows: list[list[Cell]], width: int) -> list[Line]:
+        found = table(_HEADINGS[: len(rows[0])], rows, (), width or room())
+        return [Line.from_ansi(line, no_wrap=True) for line in found.lines()]
 
     def _nothing(self) -> str:
         if _HIDDEN in self.note:
             return f"{_HIDDEN.capitalize()}."
         return f"No run of {' or '.join(sorted(self._jobs))} is live." if self._jobs else "No run is live."
 
-    def _head(self, *, lasts: bool) -> list[Text]:
+    def _head(self, *, lasts: bool) -> list[Line]:
         host, runs = self._frame["host"], self._frame["runs"]
         now, cpus = host["now"], host["cpus"]
         lines = [
@@ -245,7 +245,7 @@ class _View:
         keys = [(f"{len(runs)} live, by {self._order}; {_KEYS}", "dim")] if lasts else []
         note = [(self.note, "yellow")] if self.note and lasts else []
         head = [(line, "") for line in lines] + keys + note
-        return [Text(line, colour, no_wrap=lasts, overflow="ellipsis" if lasts else "fold") for line, colour in head]
+        return [Line(line, colour, no_wrap=lasts, overflow="ellipsis" if lasts else "fold") for line, colour in head]
 
     def _row(self, run: Message, *, lasts: bool) -> list[Cell]:
         now, limits = run["now"], run["limits"]

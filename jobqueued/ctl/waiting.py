@@ -13,8 +13,8 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Call, Refused, Unreachable, ask
 from jobqueued.ctl.terminal import localised
-from jobqueued.model import PENDING
 from jobqueued.paths import Paths
+from jobqueued.run_states import PENDING
 from jobqueued.text import printable
 
 _FIRST, _LEAST, _MOST = 1.0, 5.0, 60.0

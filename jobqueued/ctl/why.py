@@ -8,8 +8,8 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion
 from jobqueued.ctl.client import ask, meanwhile
 from jobqueued.ctl.terminal import json_option, localised, moment, print_facts, print_json, print_line, styled
-from jobqueued.model import PENDING
 from jobqueued.paths import Paths
+from jobqueued.run_states import PENDING
 
 _UNKNOWN = "Only the daemon knows what waits, and why; live runs go on: jobqueuectl status, jobqueuectl show {}"
 

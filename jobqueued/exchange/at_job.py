@@ -8,7 +8,7 @@ from typing import Any
 
 from jobqueued.crontabs.jobs import Host
 from jobqueued.exchange.draft import Draft, Ids, Source
-from jobqueued.jobfile.process_types import VARIABLE
+from jobqueued.jobfile.words import VARIABLE
 from jobqueued.model import DAY, MINUTE, Job, to_datetime
 from jobqueued.notify import NOBODY, Notify
 from jobqueued.timing.schedule import At

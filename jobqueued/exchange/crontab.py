@@ -12,8 +12,8 @@ from jobqueued.crontabs.options import is_option, written
 from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Item, read
 from jobqueued.exchange.draft import Draft, Ids, Source
 from jobqueued.exchange.yaml_values import of_node
-from jobqueued.jobfile.process_types import VARIABLE
 from jobqueued.jobfile.spelling import spelled_duration
+from jobqueued.jobfile.words import VARIABLE
 from jobqueued.jobfile.yamltext import at_once
 from jobqueued.model import Claim, Job, to_datetime
 from jobqueued.notify import NOBODY, Notify

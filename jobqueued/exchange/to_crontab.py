@@ -12,7 +12,7 @@ from jobqueued.child.documents import DEFAULT_PATH
 from jobqueued.crontabs.table import Entry, Form, read
 from jobqueued.crontabs.words import assignment
 from jobqueued.exchange.yaml_values import comment
-from jobqueued.jobfile.process_types import VARIABLE
+from jobqueued.jobfile.words import VARIABLE
 from jobqueued.model import MINUTE, CatchUp, Job
 from jobqueued.notify import NOBODY
 from jobqueued.timing.cronexpr import ScheduleError, check_field

@@ -26,12 +26,12 @@ for _name, _module in _others.items():
     if _module is not None:
         sys.modules[_name] = _module
 
-from jobqueued.child import journald  # noqa: E402
+from jobqueued.child import journald, unix_socket  # noqa: E402
 from jobqueued.child.instants import FORMAT  # noqa: E402
 from jobqueued.host.messages import VOCABULARY, Fields  # noqa: E402
 from jobqueued.text import printable  # noqa: E402
 
-_JOURNAL, _SYSLOG = journald.ADDRESS, "/dev/log"
+_JOURNAL, _SYSLOG = unix_socket.JOURNALD, "/dev/log"
 _DAEMON = 3 << 3
 """syslog's facility."""
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}

@@ -25,7 +25,6 @@ from jobqueued.jobfile.queue_types import (
     EVENT,
     ID,
     LOCKS,
-    NAME,
     PATH,
     RESOURCES,
     UNITS,
@@ -50,6 +49,7 @@ from jobqueued.jobfile.types import (
     one_or_more,
     section,
 )
+from jobqueued.jobfile.words import NAME
 from jobqueued.model import CatchUp, Overlap
 
 _BYTES = optional(size("0", "1000000T"), "unlimited")

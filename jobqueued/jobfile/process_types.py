@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from jobqueued.jobfile.queue_types import A_NAME, NAME, PATH
+from jobqueued.jobfile.queue_types import PATH
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import ValueType, scalar, text
 from jobqueued.jobfile.spelling import Instead
 from jobqueued.jobfile.types import each, mapping, sequence
+from jobqueued.jobfile.words import A_NAME, NAME, VARIABLE
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
 
 _IO_CLASS = re.compile("idle|(best-effort|realtime):[0-7]")
 _OCTAL = re.compile("0[0-7]{2,3}")
-VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _mode(node: Scalar) -> int:

@@ -12,11 +12,9 @@ from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, ValueType, choice, duration, integer, scalar, size, table, text
 from jobqueued.jobfile.spelling import Instead, nearest
 from jobqueued.jobfile.types import either, mapping, one_or_more, section
+from jobqueued.jobfile.words import A_NAME, NAME, is_name
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, is_null, meaning, quoted
 from jobqueued.model import CORE, CPU, MEMORY, Claim, Escalation, On
-
-NAME = "[a-z0-9][a-z0-9._-]{0,63}"
-A_NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
 
 _NAME_PATTERN = re.compile(NAME)
 _PERCENT = re.compile("([0-9]{1,6})%")
@@ -137,11 +135,6 @@ def _amounts(entries: dict[str, Entry]) -> dict[str, int]:
     if refusals:
         raise NotAccepted(*refusals)
     return values
-
-
-def is_name(word: str) -> bool:
-    """True if it can be the name of a lock, a resource or an event."""
-    return bool(_NAME_PATTERN.fullmatch(word))
 
 
 def _amount_of(name: str) -> Callable[[Node], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND
+from jobqueued.instants import DAY, HOUR, MINUTE, SECOND
 
 DURATION = re.compile("(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?")
 SIZE = re.compile("([0-9]{1,9})([KMGT])|0")

@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jobqueued.jobfile.keys import JOB_KEYS
-from jobqueued.jobfile.queue_types import NAME
 from jobqueued.jobfile.refusal import Refusal
 from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.types import read_keys
 from jobqueued.jobfile.user_rules import UserRules
-from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Sequence, is_value
+from jobqueued.jobfile.words import NAME, is_value
+from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Sequence
 from jobqueued.model import DAY, UNBOUNDED, Job, to_instant
 from jobqueued.notify import Notify
 from jobqueued.submission import FILE, KEY, MOST_RUNS, OF_THE_HOST, After, Array, Submission

@@ -6,10 +6,11 @@ import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from jobqueued.instants import LEAPING
 from jobqueued.jobfile.scalars import scalar
 from jobqueued.jobfile.spelling import Instead, nearest
 from jobqueued.jobfile.yamltext import Scalar, is_null
-from jobqueued.timing.schedule import LEAPING, similar_zones, zones
+from jobqueued.timing.schedule import similar_zones, zones
 
 _TYPO = 2
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
+from jobqueued.jobfile.words import NOT_VALUE
 from jobqueued.jobfile.yamlslips import MAX_DEPTH, TOO_DEEP, Fault, position, syntax_fault
 from jobqueued.problem import Problem
 
@@ -137,11 +138,6 @@ def is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.plain and _WORDS.get(node.text, "") is None
 
 
-def is_value(text: str) -> bool:
-    """True if a text has nothing that no value may have: a NUL, half of a pair of surrogates."""
-    return _NOT_VALUE.search(text) is None
-
-
 def described(node: Node) -> str:
     """Describe what was found, for a message: ``nothing``, ``5``, ``'no'``, ``a list``."""
     match node:
@@ -183,7 +179,6 @@ _NOT_TEXT = re.compile(
 _LINE_ENDS = {"\r": "a carriage return alone", "\x85": "U+0085", "\u2028": "U+2028", "\u2029": "U+2029"}
 """What ends a line for some programs and for others not: so a comment could go on as a job."""
 _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0[\t\n\r -~]\0|\0[\t\n\r -~]\0[\t\n\r -~]")
-_NOT_VALUE = re.compile("[\0\ud800-\udfff]")
 
 
 def _decoded(data: bytes) -> str:
@@ -270,7 +265,7 @@ class _Tree:
     def _bare(self, event: Any, depth: int) -> Steps[Node]:
         mark = event.start_mark
         if isinstance(event, yaml.ScalarEvent):
-            if event.style == '"' and (odd := _NOT_VALUE.search(event.value)):
+            if event.style == '"' and (odd := NOT_VALUE.search(event.value)):
                 self._refuse(event, f"found an escape for U+{ord(odd[0]):04X}; accepted: text without it")
             return self._scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):

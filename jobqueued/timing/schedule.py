@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple, cast
 from zoneinfo import ZoneInfo, available_timezones
 
-from jobqueued.model import SECOND
+from jobqueued.instants import LEAPING, SECOND
 from jobqueued.timing.cronexpr import (
     LASTING,
     SECONDS,
@@ -261,10 +261,6 @@ def _rule(dst: str, wild: bool) -> _Rule:
 
 
 _ANY_ZONE = "a name of the tz database, like Europe/Berlin"
-
-
-LEAPING = "right/"
-"""The zones whose clock counts leap seconds, as the host's does not: by these all would be due half a minute early."""
 
 
 def _zone(name: str) -> ZoneInfo:

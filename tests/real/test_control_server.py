@@ -27,7 +27,7 @@ from jobqueued.control.access import Rank
 from jobqueued.control.interface import INTERFACE
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.peers import Peer
-from jobqueued.control.server import CLIENTS, IDLE, PLACES
+from jobqueued.control.server import CLIENTS, IDLE, PLACES, WAITING
 from jobqueued.control.varlink import LIMIT, Message, Method, VarlinkError, encode
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
@@ -345,6 +345,25 @@ class TestPlaces:
             assert reason == refused(come(uid, *gids))
             for client in (held[0], come(uid + 100, *gids)):
                 assert {"parameters": {"got": "x"}} == client.ask("Describe", job="x")
+
+    def test_who_waits_takes_none_of_them(
+        self, service: Service, methods: FakeMethods, come: Callable[..., Client]
+    ) -> None:
+        """Whoever does nothing but wait for an end has a place beside those, as long as there is one; then none."""
+        most, places = PLACES[Rank.STRANGER].of_a_user, WAITING.of_a_user
+        waiting = []
+        for number in range(places + most):
+            waiting.append(come(7))
+            waiting[-1].send(call("Wait", run=f"a@{number}"))
+            service.until(lambda it=f"a@{number}": it in methods.tickets)
+        assert f"uid 7 has {most} connections already; close some" == refused(come(7))
+        assert {"parameters": {"got": "x"}} == come(8).ask("Describe", job="x")
+        service.control.reply(methods.tickets["a@0"], {"record": {}})
+        assert f"uid 7 has {most} connections already; close some" == refused(come(7))
+        for client in (waiting[0], waiting[-1]):
+            client.socket.close()
+            service.until(lambda held=service.held: service.held < held)
+        assert {"parameters": {"got": "x"}} == come(7).ask("Describe", job="x")
 
     def test_where_descriptors_are_few(
         self, service: Service, come: Callable[..., Client], monkeypatch: pytest.MonkeyPatch

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobqueued.child import unix_socket
+from tests.support.client import become, environment
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, public
+from tests.support.stranger import become as as_other
 
 SOMEBODY = 1
 USER = pwd.getpwuid(SOMEBODY).pw_name
@@ -101,6 +106,23 @@ def test_what_ended_while_nobody_looked(host: Host, tmp_path: Path) -> None:
     assert "there is not" in submit(host, after=["host/77"])["reason"]
 
 
+def test_after_what_has_failed(host: Host, tmp_path: Path) -> None:
+    """It is taken like what comes after what fails later, with the same end, record and exit status for who waits."""
+    submit(host, "false")
+    host.call("Await", job="host/1")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    submit(host, f"read x < {gate}; false")
+    before, behind = (submit(host, after=[it])["job"] for it in ("host/2", "host/1"))
+    gate.write_text("go\n")
+    found = [host.call("Await", job=job) for job in (before, behind)]
+    assert [(1, 0, "skipped")] * 2 == [(it["runs"], it["succeeded"], it["record"]["state"]) for it in found]
+    assert ["after host/2: 1 run did not succeed", "after host/1: it has not succeeded"] == [
+        it["record"]["reason"] for it in found
+    ]
+    assert 1 == host.call("Await", job=submit(host, after=["any:host/1"])["job"])["succeeded"]
+
+
 @needs_root
 def test_users() -> None:
     """A user submits, sees and withdraws what is the user's own; what is root's, and burdens others, is refused."""
@@ -146,6 +168,82 @@ def test_users() -> None:
             host.call("Stop", run="host/1@1")
             host.stop()
             host.kill_small_ones()
+
+
+@pytest.fixture
+def open_host() -> Iterator[Host]:
+    """A daemon whose socket all users reach."""
+    with public() as root:
+        host = Host(root / "host")
+        host.start()
+        (root / "host" / "run").chmod(0o755)
+        yield host
+        if not host.daemon_ended():
+            host.stop()
+        host.kill_small_ones()
+
+
+class Caller:
+    """A call of jobqueuectl by another user, which goes on meanwhile."""
+
+    def __init__(self, host: Host, folder: Path, *words: str) -> None:
+        self._out, self._err = (Path(tempfile.mkstemp(dir=folder)[1]) for _ in range(2))
+        with open(self._out, "w") as out, open(self._err, "w") as err:
+            self._pid = os.fork()
+            if not self._pid:
+                as_other(SOMEBODY)
+                become(["--root", str(host.root), *words], environment(), out.fileno(), err.fileno())
+
+    @property
+    def said(self) -> str:
+        """What it has written to stderr by now."""
+        return self._err.read_text()
+
+    def end(self) -> tuple[int, str]:
+        """Its exit status, and what it has written to stdout."""
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1]), self._out.read_text()
+
+
+@needs_root
+def test_many_wait_at_once(open_host: Host, tmp_path: Path) -> None:
+    """Twenty calls of `submit --wait` by one user have their ends, and leave room for that user's other calls."""
+    open_host.call("Hold")
+    waiting = [Caller(open_host, tmp_path, "submit", "--wait", "--", "true") for _ in range(20)]
+    wait_for(lambda: len(left(open_host)) == 20)
+    assert as_user(SOMEBODY, lambda: "jobs" in wait_for(lambda: _unless_busy(open_host.call("List"))))
+    open_host.call("Release")
+    ends = [caller.end() for caller in waiting]
+    assert [0] * 20 == [code for code, _ in ends], [caller.said for caller in waiting]
+    assert {f"{USER}/{number}\n" for number in range(1, 21)} == {told for _, told in ends}
+
+
+def _unless_busy(answer: dict[str, Any]) -> dict[str, Any]:
+    return {} if "Busy" in str(answer.get("error")) else answer
+
+
+@needs_root
+def test_where_there_is_no_place(open_host: Host, tmp_path: Path) -> None:
+    """A call that finds all connections of its user taken says so, and is answered once one has ended."""
+    reading, writing = os.pipe()
+    held = os.fork()
+    if not held:
+        as_other(SOMEBODY)
+        peers = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+        for peer in peers:
+            unix_socket.connect(peer, str(open_host.root / "run/control"))
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        wait_for(lambda: "Busy" in str(as_user(SOMEBODY, lambda: open_host.call("Status"))))
+        caller = Caller(open_host, tmp_path, "submit", "--", "true")
+        wait_for(lambda: caller.said)
+        assert f"{USER} has 4 connections already; close some; trying again\n" == caller.said
+    finally:
+        os.write(writing, b".")
+        os.waitpid(held, 0)
+        os.close(reading)
+        os.close(writing)
+    assert (0, f"{USER}/1\n") == caller.end()
 
 
 @needs_root

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobqueued import events
+from jobqueued.accounts import Account
 from jobqueued.commands import (
     Command,
     ForgetJob,
@@ -300,11 +301,14 @@ class World:
             case Say():
                 self.said.append(command)
             case LookUp(account):
-                self.looked_up.append(account.name)
+                self._look_up(account)
             case LookAfter(job):
                 self.looked_after.append(job)
-                if self.users is not None:
-                    self.happen(events.AccountKnown(account, self.users.get(account.name, "")))
+
+    def _look_up(self, account: Account) -> None:
+        self.looked_up.append(account.name)
+        if self.users is not None:
+            self.happen(events.AccountKnown(account, self.users.get(account.name, "")))
 
     def check_claims(self) -> None:
         """Nobody is beside who is to be alone, and no more units are in use than there are: by the processes."""
@@ -399,12 +403,12 @@ class World:
         self.happen(events.RunAsked(ticket, job, "root", f"x{ticket:016x}"))
         return self.replies[ticket]
 
-    def submit(self, job: Job, key: str = "", ticket: int = 1, **turn: Any) -> Reply:
-        """Somebody submits a job; its id says who: "alice/", or "host/"."""
+    def submit(self, job: Job, key: str = "", ticket: int = 1, failed: tuple[str, ...] = (), **turn: Any) -> Reply:
+        """Somebody submits a job; its id says who: "alice/", or "host/".  `failed`: what of its `after` has failed."""
         text = f"text {len(self.texts)}"
         self.texts[text] = job
         self.replies.pop(ticket, None)
-        self.happen(events.Submitted(ticket, job, text, share_in(job.id), key), **turn)
+        self.happen(events.Submitted(ticket, job, text, share_in(job.id), key, failed), **turn)
         return self.replies.get(ticket, Reply(ticket, {}, "nothing"))
 
     def stop(self, run: str, ticket: int = 1) -> Reply:

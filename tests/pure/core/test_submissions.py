@@ -132,6 +132,37 @@ def test_after_others() -> None:
     assert not world.submissions
 
 
+def test_what_has_failed_by_now() -> None:
+    """To come after what has failed is the same a moment before and after: it is taken, and skipped for that reason."""
+    world = World()
+    for failed in (("alice/9",), ("alice/9@2",)):
+        reply = world.submit(submission(after=[After(failed[0])], array=Array(1, 3)), failed=failed)
+        assert reply.error is None
+    world.boot()
+    skipped = [(str(run.id), run.reason, run.count) for run, _ in world.rows.values() if run.state == "skipped"]
+    reasons = {(run.partition("@")[0], reason) for run, reason, _ in skipped}
+    assert reasons == {
+        ("alice/1", "after alice/9: it has not succeeded"), ("alice/2", "after alice/9@2: it has not succeeded"),
+    }  # fmt: skip
+    assert 6 == sum(count for *_, count in skipped)
+    assert not world.submissions
+    assert not world.launched
+
+
+def test_what_ends_in_the_same_moment() -> None:
+    """What ends in the very turn in which another is to come after it decides about that one, too."""
+    world = World()
+    for state in ("failed", "succeeded"):
+        earlier = world.submit(submission()).value["job"]
+        ((name, attempt),) = world.processes
+        world.processes.clear()
+        world.happen(events.RunEnded(name, attempt, ended(name, state)))
+        assert world.submit(submission(f"alice/next-{state}", after=[After(earlier)])).error is None
+    world.pass_time(5)
+    states = world.states()
+    assert ["skipped", "succeeded"] == [states[f"alice/next-{state}@1"] for state in ("failed", "succeeded")]
+
+
 def test_the_end_of_an_array_awaited() -> None:
     """The whole of an array has to succeed, and what is never made of it has a record."""
     world = World(seconds={"alice/1": 5})

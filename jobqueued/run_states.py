@@ -1,0 +1,29 @@
+"""The states of a run, and what they have in common."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """The states of a run; `lifecycle.TABLE` says how it gets there."""
+
+    DUE = "due"
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    KILLED = "killed"
+    OOM_KILLED = "oom_killed"
+    LOST = "lost"
+    SKIPPED = "skipped"
+
+
+LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
+PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})  # not ended, and without a live attempt
+FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST})
+"""The ends that need attention."""

@@ -1,0 +1,87 @@
+"""The start of a command that only asks the daemon: it imports click, a few files of ours, and nothing heavier."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import REPO
+from tests.support.host import Host
+
+LIBRARIES = {"click", "jobqueued"}
+OURS = {
+    "", "child", "child.atomic_file", "child.instants", "child.json_values", "child.text", "child.trust",
+    "child.unix_socket", "control", "control.interface", "control.varlink", "core", "core.event_data", "host_names",
+    "instants",
+        "jobfile", "jobfile.spelling", "jobfile.words", "paths", "problem", "run_states", "text", "timing",
+    "timing.timespec",
+}  # fmt: skip
+"""What a command may import of ours, beside files of `ctl`: no job files, no records, no scheduler, no state."""
+HEAVY = {"asyncio", "email", "hashlib", "http", "logging", "multiprocessing", "sqlite3", "ssl", "subprocess"}
+"""Parts of the standard library that cost more than a command does."""
+
+COMMANDS = [
+    ["submit", "--", "true"], ["submit", "--at", "tomorrow 03:00", "--name", "later", "--", "true"], ["submit", "true"],
+    ["withdraw", "host/later"], ["list"], ["list", "--json"], ["status"], ["why", "a"], ["run", "a"],
+    ["run", "--wait", "a"], ["pause", "a"], ["resume", "a"], ["emit", "it"], ["hold"], ["release"], ["locks"],
+    ["--help"],
+]  # fmt: skip
+AT = [["at", "now", "+", "1", "hour"], ["atq"], ["batch"]]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A daemon with one job."""
+    host = Host(tmp_path_factory.mktemp("start") / "host")
+    host.write("jobs.yaml", "jobs: {a: {command: 'true'}}\n")
+    host.start()
+    yield host
+    if not host.daemon_ended():
+        host.stop()
+    host.kill_small_ones()
+
+
+def imported(host: Host, code: str, words: list[str], folder: Path) -> set[str]:
+    """The modules that a command has imported by its end."""
+    listed = folder / "modules"
+    code = f"import atexit, sys\nlisted = sys.argv.pop()\n{code}"
+    environment = {**os.environ, "JOBQUEUE_ROOT": str(host.root), "PYTHONPATH": str(REPO)}
+    for name in ("TZ", "FORCE_COLOR", "TTY_COMPATIBLE", "JOBQUEUE_RUN", "TRACEPARENT"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, str(listed)],
+        input="true\n", capture_output=True, text=True, env=environment, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    return set(listed.read_text().split())
+
+
+_AT_EXIT = "atexit.register(lambda: open(listed, 'w').write(' '.join(sys.modules)))\n"
+
+
+def check(modules: set[str]) -> None:
+    """Fail on what is too heavy."""
+    foreign = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
+    of_site = {name for name in foreign if name.startswith(("_", "sitecustomize", "usercustomize"))}
+    assert LIBRARIES >= foreign - of_site
+    ours = {name.removeprefix("jobqueued").removeprefix(".") for name in modules if name.startswith("jobqueued")}
+    assert set() == {name for name in ours if name.partition(".")[0] != "ctl"} - OURS
+    assert set() == HEAVY & modules
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_imports_what_it_uses(host: Host, tmp_path: Path, words: list[str]) -> None:
+    """No command that only talks to the daemon imports rich, yaml, the rules of job files, or the scheduler."""
+    check(imported(host, f"{_AT_EXIT}from jobqueued.ctl.main import main; main()", words, tmp_path))
+
+
+@pytest.mark.parametrize("words", AT, ids=" ".join)
+def test_at_imports_what_it_uses(host: Host, tmp_path: Path, words: list[str]) -> None:
+    """The same of at, atq and batch."""
+    code = f"{_AT_EXIT}from jobqueued.ctl.at import main; sys.exit(main(None, None, sys.argv.pop(1)))"
+    check(imported(host, code, words, tmp_path))
