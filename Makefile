@@ -55,7 +55,7 @@ realcron: $(VENV)/.installed
 # Bad days, as root: file systems fill, fail and are mended under a living daemon, and its processes are killed.
 MINUTES ?= 10
 SEED ?= 1
-chaos: $(VENV)/.installed
+chaos: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(DAY)
 
 # Each file of tests in a machine of its own, two at a time.  A line "# vm-run: …" in it is for vm-run.
