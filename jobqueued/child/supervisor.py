@@ -49,7 +49,10 @@ def become(launcher: socket.socket, common: Common, home: int, inherited: list[i
         spawn.call_ourselves(NAME)
         wire.limit_files(JOB_NOFILE)
         spawn.become_subreaper()
-        tree.hold_children()
+        try:
+            tree.hold_children()
+        except OSError as error:
+            raise SystemExit(f"{NAME}: cannot begin: {error.strerror}") from None
         serve(launcher, common, home)
         status = 0
     except SystemExit as error:
