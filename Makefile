@@ -55,7 +55,7 @@ realcron: $(VENV)/.installed
 # Bad days, as root: file systems fill, fail and are mended under a living daemon, and its processes are killed.
 MINUTES ?= 10
 SEED ?= 1
-chaos: $(VENV)/.installed
+chaos: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(DAY)
 
 # N runs, really started as processes: nothing of the daemon may grow, and each of them starts once.  A million take

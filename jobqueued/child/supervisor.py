@@ -49,7 +49,10 @@ def become(launcher: socket.socket, common: Common, home: int, inherited: list[i
         spawn.call_ourselves(NAME)
         wire.limit_files(JOB_NOFILE)
         spawn.become_subreaper()
-        tree.hold_children()
+        try:
+            tree.hold_children()
+        except OSError as error:
+            raise SystemExit(f"{NAME}: cannot begin: {error.strerror}") from None
         serve(launcher, common, home)
         status = 0
     except SystemExit as error:
@@ -123,10 +126,14 @@ def _told(launcher: socket.socket, notice: bytes) -> bool:
 def _answer(order: str) -> bytes:
     """Answer what is wrong with an account; a database that hangs costs this supervisor, and the question comes again.
 
-    Other orders come without their R only where there was no descriptor for it.
+    Other orders come without their R, or their document, only where there was no descriptor for it.
     """
     if not order.startswith(QUESTION):
-        return f"unstarted {order} supervisor: {os.strerror(errno.EMFILE)}".encode()
+        why = f"supervisor: {os.strerror(errno.EMFILE)}"
+        is_attempt = not order.startswith((NOTIFY, CRONTAB))
+        return (
+            f"unstarted {order} {why}" if is_attempt else f"notified {order.partition(' ')[2]} later 0 {why}"
+        ).encode()
     number, kind, name = order.removeprefix(QUESTION).split(" ", 2)
     signal.alarm(_ASKING_SECONDS)
     about = json.loads(name)

@@ -243,7 +243,11 @@ class Methods:
         if run not in self._scheduler.runs:
             raise VarlinkError("Refused", {"reason": f"{run} has ended: {self._records.ended(text)['state']}"})
         if lost:
-            over = self._lost_attempts.give_up(run, by)
+            try:
+                over = self._lost_attempts.give_up(run, by)
+            except OSError as error:
+                reason = f"what is left of {run} can't be read now ({error.strerror}); ask again"
+                raise VarlinkError("Refused", {"reason": reason}) from None
             if over is None:
                 raise VarlinkError("Refused", {"reason": f"{run} is not lost; to stop it: jobqueuectl stop {run}"})
             self._happen(LostAsked(asker.ticket(), over))

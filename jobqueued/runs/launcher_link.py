@@ -393,7 +393,14 @@ class LauncherLink:
                 case "known":  # an R that could not be removed
                     yield from map(_not_at_once, self.following.settle(name))
                 case "lost":
-                    reason = DEAD if name in self.marks else NO_DIRECTORY
-                    yield self.marks.end(name) or self.marks.lost(name, reason, wire.parse_status(detail))
+                    yield from self._verdict_on(name, wire.parse_status(detail))
                 case "unstarted":
                     yield unstarted(name, detail)
+
+    def _verdict_on(self, name: Name, status: int | None) -> Iterator[events.Event]:
+        """The end of an attempt whose supervisor is dead; if its marks can't be read now, they are looked at again."""
+        try:
+            reason = DEAD if name in self.marks else NO_DIRECTORY
+            yield self.marks.end(name) or self.marks.lost(name, reason, status)
+        except OSError:
+            yield from self.following.settle(name)

@@ -70,12 +70,17 @@ class LostAttempts(Source):
             self._lost.setdefault(name, _Lost(dead, time.monotonic_ns())).look_at = 0
 
     def give_up(self, run: RunId, asked_by: str) -> AttemptOver | None:
-        """Let go of a run, for a person who says that nothing of it lives: its end.  None: it is not one of these."""
+        """Let go of a run, for a person who says that nothing of it lives: its end.  None: it is not one of these.
+
+        OSError: its marks can't be read now; ask again.
+        """
         name = next((name for name, lost in self._lost.items() if name.run == run and lost.living), None)
         if name is None:
             return None
-        lost = self._forget(name)
-        return self._marks.lost(name, f"{lost.dead.reason}; released by {asked_by}, although {lost.living}")
+        lost = self._lost[name]
+        over = self._marks.lost(name, f"{lost.dead.reason}; released by {asked_by}, although {lost.living}")
+        self._forget(name)
+        return over
 
     @property
     def troubles(self) -> list[str]:
@@ -151,8 +156,9 @@ class LostAttempts(Source):
             found = processes.kin(lost.dead.clues)
             self._watch(lost, found)
             if not (found.certain or (found.uncertain and not lost.dead.is_leftover)):
+                over = self._marks.lost(name, lost.dead.reason)
                 self._forget(name)
-                yield self._marks.lost(name, lost.dead.reason)
+                yield over
             elif found.certain and time.monotonic_ns() < lost.since + _PATIENCE:
                 lost.pause *= 2
                 lost.rest()

@@ -157,7 +157,10 @@ class RunDirectory:
         return mark.supervisor if born is not None and born <= mark.after // process.TICK + 1 else None
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.AttemptOver:
-        """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost."""
+        """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost.
+
+        OSError as of any mark.
+        """
         with contextlib.suppress(Damaged):
             document = marks.checked(record_files.read(self.logs, name.run), name.run)
             if any(attempt["attempt"] == name.attempt for attempt in document["attempts"]):

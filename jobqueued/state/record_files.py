@@ -31,10 +31,14 @@ def path_of(logs: Path, run: RunId) -> Path:
 
 
 def read(logs: Path, run: RunId) -> Record | None:
-    """The record file of a run; None: there is none, or it is not whole."""
+    """The record file of a run; None: there is none, it can't be read, or it is not whole.  OSError: nobody can now."""
     try:
         document = json.loads(atomic_file.content(f"{path_of(logs, run)}{_END}"))
-    except (OSError, ValueError, RecursionError):
+    except OSError as error:
+        if error.errno in wire.SHORTAGE:
+            raise
+        return None
+    except (ValueError, RecursionError):
         return None
     whole = isinstance(document, dict) and isinstance(document.get("state"), str)
     return cast("Record", document) if whole else None

@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.chaos import shortages
 from tests.chaos.checker import Checker
 from tests.chaos.day import live
 from tests.chaos.episodes import CLASSES
@@ -42,13 +43,19 @@ def main() -> int:
 
 def have(options: argparse.Namespace) -> int:
     """Live through the day and judge it."""
+    for kind, what in sorted({kind: shortages.missing(kind) for kind in options.only}.items()):
+        if what:
+            print(f"no {kind}: it needs {what}")
+            options.only -= {kind}
     faults = ",".join(sorted(options.only))
     print(f"seed {options.seed}, {options.minutes:g} minutes, {options.jobs} jobs, faults: {faults}")
     root = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     root.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    day = live(root, options.seed, options.minutes * 60, options.jobs, options.only)
-    checker = Checker(day, Ledger.read(root / "ledger" / "ledger"), gather(root, day.history))
+    day = live(root, options.seed, options.minutes * 60, options.jobs, options.rate, options.only)
+    evidence = gather(root, day.history)
+    evidence.taken = day.host.receivers.taken()
+    checker = Checker(day, Ledger.read(root / "ledger" / "ledger"), evidence)
     found = list(checker.violations())
     report(checker, found)
     print(f"seed {options.seed}: {len(found)} violations, {time.monotonic() - begin:.0f} s")
@@ -65,6 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10, help="length of the day  [10]")
     parser.add_argument("--seed", type=int, default=1, help="seed of jobs and faults  [1]")
     parser.add_argument("--jobs", type=int, default=200, help="number of jobs  [200]")
+    parser.add_argument("--rate", type=int, default=10, help="number of jobs beside them that start each second  [10]")
     parser.add_argument(
         "--only", type=_classes, default=frozenset(CLASSES), help=f"classes of faults: {','.join(CLASSES)}"
     )

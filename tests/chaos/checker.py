@@ -5,30 +5,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
 
-from tests.chaos import dues
+from tests.chaos import dues, order, submitted, told
 from tests.chaos.day import Day
 from tests.chaos.evidence import Evidence, Record
+from tests.chaos.jobs import Job
 from tests.chaos.ledger import Attempt, End, Ledger, Start
 from tests.chaos.timeline import instant
+from tests.chaos.verdict import Violation
 
 SECOND = 10**9
 _EARLY = SECOND // 2
 """A timeout may be seen so much earlier (ns) by the job, which begins to count a bit later than its supervisor."""
 _ORPHANED = 10 * SECOND
 """A job may write its first line so long after its supervisor was killed."""
-
-
-class Violation(NamedTuple):
-    """A broken promise: its class, what it is, the run (or job), and when."""
-
-    verdict: str
-    text: str
-    run: str
-    at: int
-    others: tuple[str, ...] = ()
-    """Other runs that have to do with it."""
 
 
 class Checker:
@@ -57,6 +47,9 @@ class Checker:
         yield from self._attempts()
         yield from self._against_files()
         yield from dues.lost(self)
+        yield from order.broken(self)
+        yield from told.untold(self)
+        yield from submitted.broken(self)
 
     # started twice
 
@@ -70,7 +63,7 @@ class Checker:
                     )
             first = starts[0]
             key = self.records.get(attempt.run, {}).get("key") or first.due
-            runs[first.job, first.due if self.day.jobs[first.job].is_clocked else key].setdefault(attempt.run, first.at)
+            runs[first.job, first.due if self.is_clocked(first.job) else key].setdefault(attempt.run, first.at)
         for (job, due), found in runs.items():
             if len(found) > 1:
                 yield Violation(
@@ -82,6 +75,10 @@ class Checker:
             forgotten = sum(self.may_be_forgotten(run) for run in started)
             if limit is not None and len(started) > limit + forgotten:
                 yield Violation("doubled", f"{name}: max_runs {limit}, {len(started)} ran", name, max(started.values()))
+
+    def is_clocked(self, job: str) -> bool:
+        """Whether the clock makes a job due."""
+        return job in self.day.jobs and self.day.jobs[job].is_clocked
 
     def _overlaps(self) -> Iterator[Violation]:
         for attempt, overlap in self.ledger.overlaps:
@@ -154,10 +151,10 @@ class Checker:
         return "" if self._may_be_cut_short(attempt, start, told, 1 << 62) else "did not come to its end"
 
     def _may_be_cut_short(self, attempt: Attempt, start: Start, told: Record, at: int) -> bool:
-        job = self.day.jobs[start.job]
+        job = self.day.jobs.get(start.job, Job(start.job))
         match told["state"]:
             case "lost":
-                return self._lost_its_supervisor(start)
+                return self._lost_its_supervisor(start) or self._lost_its_directory(start, at)
             case "timed_out":
                 return "timeout" in job.keys and at - start.at >= int(job.keys["timeout"][:-1]) * SECOND - _EARLY
             case "oom_killed":
@@ -171,6 +168,10 @@ class Checker:
         later = min((at for at in self._of_supervisor[start.parent] if at > start.at), default=1 << 62)
         killed = [killed.at for killed in self.timeline.killed if killed.pid == start.parent]
         return any(start.at - _ORPHANED < at <= later for at in killed)
+
+    def _lost_its_directory(self, start: Start, end: int) -> bool:
+        """Whether R may have gone with all of the run directory."""
+        return any(start.at - _ORPHANED < gone.end and gone.begin < end for gone in self.timeline.run_removed)
 
     def _output(self, attempt: Attempt, end: End, told: Record) -> Iterator[Violation]:
         output = told.get("output") or {}

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from tests.chaos import processes
 from tests.chaos.disks import Disk
+from tests.chaos.jobs import SCRIPT
+from tests.chaos.journal import Journal
+from tests.chaos.receivers import Receivers
+from tests.chaos.strain import Strain
 from tests.chaos.timeline import Timeline
+from tests.support.stranger import as_user
 
 AGAIN = 1.0
 """Seconds before one that has ended by itself is started again (RestartSec=)."""
@@ -30,11 +37,17 @@ class Host:
         self.root, self.timeline = root, timeline
         self.ledger = root / "ledger"
         self.disks = {
-            "state": Disk(root / "state", "192", root / "state.img"),
-            "logs": Disk(root / "logs", "768", root / "logs.img"),
+            "state": Disk(root / "state", "512", root / "state.img"),
+            "logs": Disk(root / "logs", "2048", root / "logs.img"),
             "run": Disk(root / "run", "16"),
         }
+        self.receivers = Receivers(self.ledger)
+        self.journal = Journal(root / "journal")
+        self.strain: Strain
         self.daemon: subprocess.Popen[bytes] | None = None
+        self.refusals: Counter[str] = Counter()
+        self.tables: dict[str, Path] = {}
+        """The tables of cron, by a name."""
         self.log = root / "daemon.log"
         self.files_limit: int | None = None
         """How many files the next daemon may have open."""
@@ -45,6 +58,13 @@ class Host:
         """Make directories and disks."""
         for folder in ("jobqueue.d", "ledger/claims", "ledger/runs"):
             (self.root / folder).mkdir(parents=True)
+        for place, mode in ((self.root, 0o755), (self.ledger / "runs", 0o777)):
+            place.chmod(mode)
+        for file, mode in ((self.ledger / "ledger", 0o666), (self.ledger / SCRIPT.name, 0o644)):
+            file.write_bytes(SCRIPT.read_bytes() if file.name == SCRIPT.name else b"")
+            file.chmod(mode)
+        self.strain = Strain(self.root)
+        self.journal.listen()
         for disk in self.disks.values():
             disk.make()
 
@@ -78,10 +98,14 @@ class Host:
             self._log_begin = self.log.stat().st_size if self.log.exists() else 0
             limit = ["prlimit", f"--nofile={self.files_limit}"] if self.files_limit else []
             with self.log.open("ab") as log:
-                self.daemon = subprocess.Popen(
-                    [*limit, *self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-                )
-            self._start_at = None
+                try:
+                    self.daemon = subprocess.Popen(
+                        [*limit, *self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                        start_new_session=True, env={**os.environ, **self.strain.environment},
+                    )  # fmt: skip
+                    self._start_at = None
+                except BlockingIOError:  # no process can be made
+                    self._start_at = now + AGAIN
 
     def _note_end(self, status: int) -> None:
         """One that refuses to start during a fault is right; one that was ready may not end, and none by a signal."""
@@ -98,6 +122,7 @@ class Host:
         self.tend()
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(0.05, left))
+            self.journal.take()
             self.tend()
 
     def end(self, number: signal.Signals, down: float) -> None:
@@ -124,8 +149,12 @@ class Host:
             return -1, f"no answer in {_ASKING:g} s"
         return done.returncode, done.stdout if done.stdout.strip() else done.stderr
 
-    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Call a method of the control socket, a varlink service, as other programs do; {} if nobody answers."""
+    def ask(self, method: str, uid: int | None = None, **parameters: Any) -> dict[str, Any]:
+        """Call a method of the control socket, as a program of root or of another user; {} if that comes to nothing."""
+        if uid is not None:
+            with contextlib.suppress(OSError, AssertionError, ValueError):
+                return dict(as_user(uid, lambda: self.ask(method, **parameters)))
+            return {}
         request = json.dumps({"method": f"io.jobqueue.{method}", "parameters": parameters}).encode() + b"\0"
         answer = b""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
@@ -134,8 +163,13 @@ class Host:
             connection.sendall(request)
             while not answer.endswith(b"\0") and (data := connection.recv(1 << 16)):
                 answer += data
-        reply = json.loads(answer[:-1]) if answer.endswith(b"\0") else {}
-        return {} if "error" in reply else dict(reply.get("parameters", {}))
+        if not answer.endswith(b"\0"):
+            return {}
+        reply = json.loads(answer[:-1])
+        if "error" in reply:
+            self.refusals.update([f"{method}: {reply['error']} {json.dumps(reply.get('parameters'))[:200]}"])
+            return {}
+        return {"answered": True, **reply.get("parameters", {})}
 
     def status(self) -> dict[str, Any]:
         """What it says of itself; {} if it does not answer."""
@@ -148,6 +182,8 @@ class Host:
 
     def close(self) -> None:
         """End everything, and let go of the disks."""
+        self.receivers.close()
+        self.journal.close()
         if self.daemon is not None:
             self.daemon.kill()
         for pid in processes.small_ones():

@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import sys
-import threading
 import time
 from itertools import count
 from pathlib import Path
@@ -15,13 +14,17 @@ from typing import Any, NamedTuple
 from tests.chaos import faults
 from tests.chaos.daemon import PATIENCE, Host
 from tests.chaos.episodes import episodes
-from tests.chaos.jobs import SETTINGS, Job, files, jobs
+from tests.chaos.jobs import SETTINGS, Job, files, jobs, jobs_of_user
+from tests.chaos.people import People
+from tests.chaos.tables import Tables, cron_jobs
 from tests.chaos.timeline import Span, Timeline
 
-BY_HAND = 1.5
-"""Seconds between two runs by hand."""
 QUEUE_PATIENCE = 120.0
+NOTICE_PATIENCE = 15.0
+"""Those whose receiver refused them are tried again later than that (s), and are counted as kept."""
 LOOK = 0.5
+USERS = 8
+"""The jobs in the file of a user."""
 
 
 class Day(NamedTuple):
@@ -35,43 +38,54 @@ class Day(NamedTuple):
     history: list[dict[str, Any]]
     """What the daemon says in the end, by `jobqueuectl history`."""
     host: Host
+    people: People
 
 
 class CameToNothing(Exception):
     """The daemon does not come back, so the day is over."""
 
 
-def live(root: Path, seed: int, seconds: float, count_of_jobs: int, only: frozenset[str]) -> Day:
+def live(root: Path, seed: int, seconds: float, count_of_jobs: int, rate: int, only: frozenset[str]) -> Day:
     """Live through a day below `root`."""
     timeline = Timeline()
     host = Host(root, timeline)
     host.make()
-    (root / "jobqueued.yaml").write_text(SETTINGS)
-    drawn = jobs(random.Random(f"jobs {seed}"), count_of_jobs, int(time.time()) + 5, int(seconds))
+    (root / "jobqueued.yaml").write_text(SETTINGS + host.receivers.settings())
+    drawn = jobs(random.Random(f"jobs {seed}"), count_of_jobs, rate, int(time.time()) + 5, int(seconds))
+    of_user, of_cron = jobs_of_user(USERS), cron_jobs(max(6, count_of_jobs // 5))
+    tables = Tables(root, of_cron)
     texts = files(drawn, sys.executable, host.ledger)
-    file_of = {job: name for name, text in texts.items() for job in json.loads(text)["jobs"]}
+    file_of = {job: name for name, text in texts.items() for job in json.loads(text)["jobs"]} | tables.file_of()
+    host.tables = tables.paths
     for name, text in texts.items():
         host.write(name, text)
+    tables.write()
+    by_hand = [job.id for job in drawn if job.id.startswith("by-hand")]
+    pausable = [job.id for job in drawn if job.is_clocked]
+    people = People(host, random.Random(f"people {seed}"), by_hand, pausable, of_user)
     host.tend()
     history: list[dict[str, Any]] = []
     try:
         get_well(host, "the first start")
-        suffer(host, seed, seconds, only, [job.id for job in drawn if job.id.startswith("by-hand")])
+        suffer(host, seed, seconds, only, people)
         timeline.say("evening")
-        evening = time.time_ns()
+        evening = host.strain.told(time.time_ns())
         for name, text in files(drawn, sys.executable, host.ledger, enabled=False).items():
             host.write(name, text)
+        tables.write(empty=True)
+        people.leave()
         history = rest(host, drawn)
     except CameToNothing:
-        evening = time.time_ns()
-    return Day({job.id: job for job in drawn}, file_of, timeline, evening, history, host)
+        evening = host.strain.told(time.time_ns())
+    timeline.translate(host.strain.told_between)
+    all_jobs = {job.id: job for job in [*drawn, *of_user, *of_cron]}
+    return Day(all_jobs, file_of, timeline, evening, history, host, people)
 
 
-def suffer(host: Host, seed: int, seconds: float, only: frozenset[str], by_hand: list[str]) -> None:
-    """Let fault follow fault, while somebody starts runs by hand; after each the daemon has to get well."""
-    until, over = time.monotonic() + seconds, threading.Event()
-    person = threading.Thread(target=start_by_hand, args=(host, random.Random(f"hand {seed}"), by_hand, over))
-    person.start()
+def suffer(host: Host, seed: int, seconds: float, only: frozenset[str], people: People) -> None:
+    """Let fault follow fault, while people do this and that; after each the daemon has to get well."""
+    until = time.monotonic() + seconds
+    people.begin()
     try:
         for number, episode in zip(count(1), episodes(random.Random(f"faults {seed}"), only), strict=False):
             if time.monotonic() > until:
@@ -80,16 +94,7 @@ def suffer(host: Host, seed: int, seconds: float, only: frozenset[str], by_hand:
             faults.carry_out(host, episode)
             get_well(host, episode.kind)
     finally:
-        over.set()
-        person.join()
-
-
-def start_by_hand(host: Host, rng: random.Random, names: list[str], over: threading.Event) -> None:
-    """Start runs by hand, and note those that the daemon has accepted."""
-    while not over.wait(BY_HAND):
-        answer = host.ask("Run", job=rng.choice(names))
-        if "run" in answer:
-            host.timeline.accepted[answer["run"]] = time.time_ns()
+        people.end()
 
 
 def get_well(host: Host, after: str) -> None:
@@ -129,9 +134,17 @@ def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
     if status_:
         host.timeline.fail("starts", f"no run can be started in the evening: {answer}")
     host.sleep(3)
+    _wait_for_notices(host)
     code, text = host.ctl("history", "--json", "-n", "1000000")
     host.end(signal.SIGTERM, 3600)
     if code:
         host.timeline.fail("starts", f"no history: {text[-500:]}")
         return []
     return list(json.loads(text)["runs"])
+
+
+def _wait_for_notices(host: Host) -> None:
+    """Wait until no notice is on its way."""
+    until = time.monotonic() + NOTICE_PATIENCE
+    while host.ask("Notices").get("notices") and time.monotonic() < until:
+        host.sleep(LOOK)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.chaos.evidence import Record
-from tests.chaos.jobs import Job
+from tests.chaos.jobs import RESULTS, Job
 from tests.chaos.timeline import instant
+from tests.chaos.verdict import Violation
 
 if TYPE_CHECKING:
-    from tests.chaos.checker import Checker, Violation
+    from tests.chaos.checker import Checker
 
 SECOND = 10**9
 LONG = 300 * SECOND
@@ -36,7 +37,9 @@ def lost(checker: Checker) -> Iterator[Violation]:
         if job.is_clocked:
             yield from _of_clock(checker, job, by_job[job.id])
         for upstream in job.keys.get("dependencies", ()):
-            yield from _of_dependency(checker, job, by_job[job.id], by_job[upstream])
+            yield from _of_ends(checker, job, by_job[job.id], by_job[upstream])
+        if "on" in job.keys:
+            yield from _of_ends(checker, job, by_job[job.id], by_job[job.keys["on"]["job"]])
 
 
 def _covered(checker: Checker, job: Job, records: list[Record]) -> Covered:
@@ -53,8 +56,6 @@ def _covered(checker: Checker, job: Job, records: list[Record]) -> Covered:
 
 
 def _of_clock(checker: Checker, job: Job, records: list[Record]) -> Iterator[Violation]:
-    from tests.chaos.checker import Violation  # noqa: PLC0415
-
     covered = _covered(checker, job, records)
     expected = _expected(checker, job, records, covered)
     in_ranges = 0
@@ -100,7 +101,7 @@ def _excused(checker: Checker, job: Job, due: int) -> bool:
 
 def _unknown(checker: Checker, job: Job, at: int) -> bool:
     """Whether its file was away for long, or broken when state.db, with its last good text, was lost."""
-    file = checker.day.file_of[job.id]
+    file = checker.day.file_of.get(job.id, "")
     if any(away.begin <= at <= away.end + _NOTICED for away in checker.timeline.away.get(file, ())):
         return True
     for broken in checker.timeline.broken.get(file, ()):
@@ -110,17 +111,16 @@ def _unknown(checker: Checker, job: Job, at: int) -> bool:
     return False
 
 
-def _of_dependency(checker: Checker, job: Job, own: list[Record], upstream: list[Record]) -> Iterator[Violation]:
-    from tests.chaos.checker import Violation  # noqa: PLC0415
-
+def _of_ends(checker: Checker, job: Job, own: list[Record], upstream: list[Record]) -> Iterator[Violation]:
     keys = {record["key"] for record in own}
+    letter, wanted = ("j", RESULTS[job.keys["on"]["result"]]) if "on" in job.keys else ("d", RESULTS["success"])
     spare = sum((record.get("count") or 1) - 1 for record in own)
     for record in sorted(upstream, key=lambda record: record["queued"]):
-        if record["state"] != "succeeded" or not record.get("ended"):
+        if record["state"] not in wanted or not record.get("ended"):
             continue
-        checker.notes["successes that others depend on"] += 1
+        checker.notes["ends that make others due"] += 1
         ended = instant(record["ended"])
-        if f"d{record['run']}" in keys or checker.was_waiting(ended) or _unknown(checker, job, ended):
+        if f"{letter}{record['run']}" in keys or checker.was_waiting(ended) or _unknown(checker, job, ended):
             continue
         if checker.may_be_unwritten(ended):
             continue

@@ -6,17 +6,26 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.chaos.processes import LAUNCHER, SCHEDULER, SUPERVISOR
+from tests.chaos.jobs import CHANNELS
+from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
 
-CLASSES = ("kill", "restart", "stop", "full", "readonly", "abort", "cut", "damage", "nofile", "files", "second")
+CLASSES = (
+    "kill", "restart", "stop", "full", "readonly", "abort", "cut", "damage", "nofile", "files", "second", "refuse",
+    "clock", "calls", "pids", "descriptors", "journald", "removed", "load",
+)  # fmt: skip
 AWAY = 3.5
 """The longest time (s) that a job file is away or broken; 5 s are promised."""
+GONE = 7.0
+"""For so long (s) a job file is removed, so that its jobs are gone."""
+BACK = 6.0
+"""The clock is set back by so many seconds at most."""
 CALM = 2.0
 """Seconds at most between two episodes."""
 
 _ROLES: list[tuple[str, ...]] = [
     (SCHEDULER,), (SCHEDULER,), (LAUNCHER,), (SUPERVISOR,), (SCHEDULER, LAUNCHER), (LAUNCHER, SUPERVISOR),
     (SCHEDULER, SUPERVISOR), (SCHEDULER, LAUNCHER, SUPERVISOR),
+    (NOTIFIER,), (NOTIFIER, SCHEDULER), (NOTIFIER, SUPERVISOR), (NOTIFIER, SCHEDULER, LAUNCHER, SUPERVISOR),
 ]  # fmt: skip
 _DISKS = [("state",), ("state",), ("logs",), ("run",), ("state", "logs"), ("logs", "run"), ("state", "logs", "run")]
 _HURT = [("state.db",), ("state.db-wal",), ("records",), ("marks",), ("state.db", "marks"), ("records", "marks")]
@@ -51,30 +60,37 @@ def episodes(rng: random.Random, only: frozenset[str]) -> Iterator[Episode]:
     kinds = [kind for kind in CLASSES if kind in only]
     while True:
         kind, seconds = rng.choice(kinds), rng.uniform(0.5, 6)
-        seconds = min(seconds, AWAY) if kind == "files" else seconds
+        about = _steps(rng) if kind == "clock" else rng.choice(_ABOUT.get(kind, [()]))
+        if kind == "files":
+            seconds = GONE if about == ("removed",) else min(seconds, AWAY)
         blows = _blows(rng, kind, seconds, only)
-        yield Episode(rng.uniform(0, CALM), kind, _about(rng, kind), seconds, blows, rng.getrandbits(32))
+        yield Episode(rng.uniform(0, CALM), kind, about, seconds, blows, rng.getrandbits(32))
 
 
-def _about(rng: random.Random, kind: str) -> tuple[str, ...]:
-    match kind:
-        case "stop":
-            return rng.choice(_ROLES)
-        case "full":
-            return rng.choice(_DISKS)
-        case "readonly":
-            return rng.choice(_DISKS)[:1]
-        case "abort":
-            return rng.choice([("state", "abort"), ("state", "shutdown"), ("logs", "abort"), ("logs", "shutdown")])
-        case "cut" | "damage":
-            return rng.choice(_HURT)
-        case "nofile":
-            return (rng.choice(["32", "48", "64"]),)
-        case "files":
-            return (rng.choice(["away", "broken"]),)
-        case "second":
-            return (rng.choice(["same", "other state"]),)
-    return ()
+_ABOUT: dict[str, list[tuple[str, ...]]] = {
+    "stop": _ROLES,
+    "full": _DISKS,
+    "readonly": [("state",), ("logs",), ("run",)],
+    "abort": [("state", "abort"), ("state", "shutdown"), ("logs", "abort"), ("logs", "shutdown")],
+    "cut": _HURT,
+    "damage": _HURT,
+    "nofile": [("32",), ("48",), ("64",)],
+    "files": [("away",), ("broken",), ("replaced",), ("moved",), ("removed",)],
+    "refuse": [(channel,) for channel in CHANNELS],
+    "calls": [("ENFILE", "30"), ("ENFILE", "300"), ("ENOMEM", "300"), ("ENOMEM", "1000"), ("EIO", "30")],
+    "descriptors": [(SCHEDULER,), (LAUNCHER,), (SUPERVISOR,), (SCHEDULER, LAUNCHER, SUPERVISOR)],
+    "journald": [("stopped",), ("gone",)],
+    "removed": [("control socket",), ("run directory",)],
+    "second": [("same",), ("other state",)],
+}
+"""The kinds of each class, each as likely as any other."""
+
+
+def _steps(rng: random.Random) -> tuple[str, ...]:
+    """One step of the clock or two; back no farther than people wait, as jobs stand still until the clock is there."""
+    first = rng.choice([rng.uniform(1, 90), rng.uniform(-BACK, -0.6), rng.uniform(0.6, 5)])
+    second = rng.choice([rng.uniform(-BACK, -0.6), rng.uniform(0.6, 20)])
+    return tuple(f"{step:.3f}" for step in (first, second)[: rng.choice([1, 2])])
 
 
 def _blows(rng: random.Random, kind: str, seconds: float, only: frozenset[str]) -> tuple[Blow, ...]:

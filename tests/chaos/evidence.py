@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter, defaultdict
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from jobqueued.filenames import named_by_file
+from tests.chaos.receivers import Taken
 
 Record = dict[str, Any]
 
@@ -22,6 +27,10 @@ class Evidence:
     history: dict[str, Record] = field(default_factory=dict)
     said: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
     """The lines of the log about a run."""
+    taken: list[Taken] = field(default_factory=list)
+    """What the receivers of notices took."""
+    waiting: set[tuple[str, str]] = field(default_factory=set)
+    """What waited to be told in the end: to whom, of which run."""
     bugs: Counter[str] = field(default_factory=Counter)
     """The ends of tracebacks, and lines of the event bug."""
 
@@ -39,13 +48,24 @@ def gather(root: Path, history: list[Record]) -> Evidence:
             record = json.loads(file.read_bytes())
         except (OSError, ValueError):
             continue
-        run, state = f"{file.parent.name}@{file.stem}", record.get("state") if isinstance(record, dict) else None
+        run, state = (
+            f"{named_by_file(file.parent.name)}@{file.stem}",
+            record.get("state") if isinstance(record, dict) else None,
+        )
         if state == "retrying":
             evidence.retrying.add(run)
         elif state is not None:
             evidence.files[run] = record
+    evidence.waiting = _waiting(root / "state" / "state.db") if history else set()
     _read_log(evidence, root / "daemon.log")
     return evidence
+
+
+def _waiting(state: Path) -> set[tuple[str, str]]:
+    """The notices that state.db has, once nobody uses it any more."""
+    with closing(sqlite3.connect(state)) as db:
+        kept = [json.loads(value) for (value,) in db.execute("SELECT value FROM notice")]
+    return {(one["target"], one["about"]["run"]) for one in kept if one["about"]["run"]}
 
 
 def _read_log(evidence: Evidence, log: Path) -> None:

@@ -9,25 +9,27 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.chaos import processes
+from jobqueued.filenames import named_by_file
+from tests.chaos import processes, shortages
 from tests.chaos.daemon import Host
 from tests.chaos.disks import Busy
 from tests.chaos.episodes import Blow, Episode
-from tests.chaos.processes import LAUNCHER, SCHEDULER, SUPERVISOR
+from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
+from tests.chaos.shortages import Condition
 from tests.chaos.timeline import FOREVER, Killed, Span
 
 PAGE = 4096
 _AWAY = 4_700_000_000
 """A job file that was away for longer (ns) may have been taken for removed: 5 s are promised."""
 _ALSO_BROKEN, _SETTLED = 0.3, 2.0
+_UNTIL_TOLD = 3.0
+"""Somebody is to be told of something within so many seconds."""
 _UNTIL_FREE = 25.0
 """After so many seconds those who keep a disk from being mended are killed."""
-
-Condition = Callable[[Host, Episode, random.Random], AbstractContextManager[None]]
 
 
 def carry_out(host: Host, episode: Episode) -> None:
@@ -49,7 +51,7 @@ def strike(host: Host, blow: Blow, rng: random.Random) -> None:
         host.timeline.say(f"SIGTERM, and a start {blow.down:.1f} s later", "restart")
         host.end(signal.SIGTERM, blow.down)
         return
-    pids = host.pids()
+    pids = _someone(host, blow.roles)
     supervisors = sorted(pid for pid, role in pids.items() if role == SUPERVISOR)
     chosen = set(rng.sample(supervisors, round(len(supervisors) * blow.share)))
     victims = [pid for pid, role in pids.items() if role in blow.roles and (role != SUPERVISOR or pid in chosen)]
@@ -61,6 +63,16 @@ def strike(host: Host, blow: Blow, rng: random.Random) -> None:
     _kill(host, pids, victims)
     if SCHEDULER in blow.roles:
         host.end(signal.SIGKILL, blow.down)
+
+
+def _someone(host: Host, roles: tuple[str, ...]) -> dict[int, str]:
+    """All processes; where notifiers are meant, which live for a moment, as soon as there is one."""
+    until = time.monotonic() + _UNTIL_TOLD
+    while True:
+        pids = host.pids()
+        if NOTIFIER not in roles or NOTIFIER in pids.values() or time.monotonic() > until:
+            return pids
+        host.sleep(0.005)
 
 
 def _kill(host: Host, pids: dict[int, str], victims: list[int]) -> None:
@@ -168,7 +180,7 @@ def hurt(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
             if about == "records":
                 host.timeline.records_hurt[_run_of(file)] = time.time_ns()
             elif about == "marks":
-                host.timeline.marks_hurt.add(file.parent.name)
+                host.timeline.marks_hurt.add(named_by_file(file.parent.name))
     if any(about.startswith("state") for about in episode.about):
         host.timeline.state_hurt.append(Span(begin, FOREVER))
     if rng.random() < _ALSO_BROKEN:
@@ -190,7 +202,7 @@ def _files(host: Host, about: str) -> list[Path]:
 
 
 def _run_of(record: Path) -> str:
-    return f"{record.parent.name}@{record.stem}"
+    return f"{named_by_file(record.parent.name)}@{record.stem}"
 
 
 def _records(host: Host) -> dict[str, bytes]:
@@ -241,21 +253,42 @@ def _start_both(host: Host) -> None:
 
 @contextmanager
 def job_file(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
-    """Move a job file away for a moment, or break it."""
-    file = rng.choice(sorted((host.root / "jobqueue.d").glob("*.yaml")))
-    host.timeline.say(f"{file.name} {episode.about[0]} for {episode.seconds:.1f} s", f"file {episode.about[0]}")
-    if episode.about[0] == "broken":
+    """Take a job file or a table of cron away, for a moment or for good, move it, replace it, or break it."""
+    how = episode.about[0]
+    tables = list(host.tables.values()) if how in ("away", "removed", "replaced") else []
+    file = rng.choice([*sorted((host.root / "jobqueue.d").glob("*.yaml")), *tables])
+    host.timeline.say(f"{file.name} {how} for {episode.seconds:.1f} s", f"file {how}")
+    if how == "broken":
         with _broken(host, file, rng):
             yield
-        return
-    begin = time.time_ns()
-    file.rename(host.root / file.name)
-    yield
-    (host.root / file.name).rename(file)
-    span = Span(begin, time.time_ns())
-    if span.end - span.begin > _AWAY:
-        host.timeline.away.setdefault(file.name, []).append(span)
-    host.timeline.say(f"{file.name} is back after {(span.end - span.begin) / 1e9:.1f} s")
+    elif how == "replaced":
+        _replace(file)
+        yield
+        _replace(file)
+    else:
+        begin = time.time_ns()
+        other = file.with_name(f"moved-{file.name}") if how == "moved" else host.root / file.name
+        file.rename(other)
+        yield
+        other.rename(file)
+        span = Span(begin, time.time_ns())
+        if span.end - span.begin > _AWAY and how != "moved":
+            host.timeline.away.setdefault(_name_of(host, file), []).append(span)
+        host.timeline.say(f"{file.name} is back after {(span.end - span.begin) / 1e9:.1f} s")
+
+
+def _name_of(host: Host, file: Path) -> str:
+    """The name by which the checker knows a job file or a table."""
+    return next((name for name, path in host.tables.items() if path == file), file.name)
+
+
+def _replace(file: Path) -> None:
+    """Put another file with the same text in the place of a file."""
+    new, before = file.with_name(f".{file.name}.new"), file.stat()
+    new.write_bytes(file.read_bytes())
+    new.chmod(before.st_mode & 0o777)
+    os.chown(new, before.st_uid, before.st_gid)
+    new.replace(file)
 
 
 @contextmanager
@@ -285,6 +318,15 @@ def second(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def refused(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
+    """Let a receiver of notices take none."""
+    host.timeline.say(f"{episode.about[0]} takes no notices for {episode.seconds:.1f} s", f"refuse {episode.about[0]}")
+    with host.receivers.away(episode.about[0]):
+        yield
+    host.timeline.say("notices are taken again")
+
+
 CONDITIONS: dict[str, Condition] = {
     "kill": nothing,
     "restart": nothing,
@@ -297,4 +339,6 @@ CONDITIONS: dict[str, Condition] = {
     "nofile": few_files,
     "files": job_file,
     "second": second,
+    "refuse": refused,
+    **shortages.CONDITIONS,
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import pwd
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,16 @@ A_FILE = 8
 SETTINGS = """\
 resources: {gpu: 2, license: 3}
 retention: {runs: 1000000, age: 30d, bytes: 10G}
+cron: {live: true}
+users: {interval: 1s, logs: 100G}
 """
+USER = pwd.getpwnam("games")
+"""A user of each Debian, who has jobs as well."""
+SCRIPT = Path(__file__).with_name("tick.sh")
 UNITS = {"gpu": 2, "license": 3}
+CHANNELS = ("command", "webhook", "email")
+RESULTS = {"success": ("succeeded",), "failure": ("failed", "timed_out", "oom_killed", "lost")}
+"""The words of `on: {job: …, result: …}`, and the states of runs that they mean."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +34,17 @@ class Job:
     id: str
     keys: dict[str, Any] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
+    tick: str = ""
+    """The arguments of tick.sh, whose command it is instead, but for the first."""
 
     @property
     def period(self) -> int | None:
         """The seconds between its due times by the clock, which are multiples of it; None: no rhythm."""
         if "every" in self.keys:
             return int(self.keys["every"].removesuffix("s"))
-        return int(self.keys["seconds"].removeprefix("*/")) if "seconds" in self.keys else None
+        if "seconds" in self.keys:
+            return int(self.keys["seconds"].removeprefix("*/"))
+        return 60 if "schedule" in self.keys else None
 
     @property
     def is_clocked(self) -> bool:
@@ -42,14 +55,18 @@ class Job:
         """The job as its file has it."""
         words = [f"{name}={value}" for name, value in self.words.items()]
         command = [python, "-I", "-S", str(Path(__file__).with_name("job.py")), str(ledger), *words]
-        return {"command": command, **self.keys, "enabled": enabled}
+        if self.tick:
+            command = ["/bin/sh", str(ledger / SCRIPT.name), str(ledger), *self.tick.split()]
+        failover = {"failover": command} if self.id.startswith("failing-over") else {}
+        return {"command": command, **self.keys, **failover, **({} if enabled else {"enabled": False})}
 
 
-def jobs(rng: random.Random, count: int, begin: int, seconds: int) -> list[Job]:
-    """Draw `count` jobs for a day that begins at `begin` (UTC second) and takes so many seconds."""
+def jobs(rng: random.Random, count: int, rate: int, begin: int, seconds: int) -> list[Job]:
+    """Draw `count` jobs, and `rate` that tick, for a day that begins at `begin` (UTC second), of so many seconds."""
     kinds = [
         (plain, 30), (by_seconds, 12), (crowded, 4), (exclusive, 1), (locked, 12), (sharing, 6), (counted, 8),
         (retried, 8), (slow, 5), (leaving, 6), (hoarding, 1), (talking, 5), (limited, 8), (by_hand, 6),
+        (failing_over, 5), (file_locked, 5),
     ]  # fmt: skip
     drawn = rng.choices([kind for kind, _weight in kinds], [weight for _kind, weight in kinds], k=count * 17 // 20)
     drawn += [kind for kind in (exclusive, hoarding, by_hand) if kind not in drawn]
@@ -61,14 +78,26 @@ def jobs(rng: random.Random, count: int, begin: int, seconds: int) -> list[Job]:
             found.append(once(rng, f"once-{number}", begin + rng.randrange(5, max(6, seconds - 10))))
         else:
             found.append(dependent(rng, f"dependent-{number}", rng.choice(clocked).id))
+    found += [chained(rng, f"chained-{number}", rng.choice(clocked).id) for number in range(max(2, count // 25))]
+    found += [told(rng, channel, number) for channel in CHANNELS for number in range(max(2, count // 40))]
+    found += [Job(f"tick-{number}", {"every": "1s"}, tick="0") for number in range(rate)]
     return [_claiming(job) for job in found]
+
+
+def jobs_of_user(count: int) -> list[Job]:
+    """The jobs in the own file of a user."""
+    keys = [{"every": "2s"}, {"every": "3s", "locks": ["own"]}, {"every": "5s", "locks": ["own"], "retries": 1}]
+    return [Job(f"{USER.pw_name}/own-{n}", keys[n % 3], tick="1" if n % 3 == 2 else "0") for n in range(count)]
 
 
 def files(jobs: list[Job], python: str, ledger: Path, *, enabled: bool = True) -> dict[str, str]:
     """The job files: name → text.  JSON is YAML."""
     texts = {}
     for number in range(0, len(jobs), A_FILE):
-        defined = {job.id: job.definition(python, ledger, enabled=enabled) for job in jobs[number : number + A_FILE]}
+        defined = {
+            job.id.rpartition("/")[2]: job.definition(python, ledger, enabled=enabled)
+            for job in jobs[number : number + A_FILE]
+        }
         texts[f"{number // A_FILE:03}.yaml"] = json.dumps({"jobs": defined}, indent=1) + "\n"
     return texts
 
@@ -78,11 +107,11 @@ def _claiming(job: Job) -> Job:
     limit = job.keys.get("concurrency", 1)
     claims = [f"n:job-{job.id}:1/{limit}", f"{'x' if job.keys.get('exclusive') else 's'}:host:1"]
     for lock in job.keys.get("locks", ()):
-        shared = isinstance(lock, dict)
-        claims.append(f"s:lock-{lock['name']}:1" if shared else f"x:lock-{lock}:1")
+        name = lock if isinstance(lock, str) else lock.get("name", "file")
+        claims.append(f"{'s' if isinstance(lock, dict) and 'mode' in lock else 'x'}:lock-{name}:1")
     for name, units in job.keys.get("resources", {}).items():
         claims.append(f"n:unit-{name}:{units}/{UNITS[name]}")
-    return Job(job.id, job.keys, {"claims": ",".join(claims), **job.words})
+    return replace(job, words={"claims": ",".join(claims), **job.words})
 
 
 def _every(rng: random.Random) -> dict[str, Any]:
@@ -175,3 +204,24 @@ def once(rng: random.Random, name: str, due: int) -> Job:
 def dependent(rng: random.Random, name: str, upstream: str) -> Job:
     """A job that is due whenever another has succeeded."""
     return Job(name, {"dependencies": [upstream]}, _brief(rng))
+
+
+def failing_over(rng: random.Random, name: str) -> Job:
+    """A job that fails until its failover is tried."""
+    keys = {"every": "10s", "retries": 1, "retry_delay": f"{rng.randrange(2)}s", "max_waiting": 5}
+    return Job(name, keys, _brief(rng, codes=rng.choice(["1,1,0", "7,3,1"])))
+
+
+def file_locked(rng: random.Random, name: str) -> Job:
+    """A job that locks a file."""
+    return Job(name, {**_every(rng), "locks": [{"path": "/run/lock/chaos"}]}, _brief(rng, sleep="0.05"))
+
+
+def chained(rng: random.Random, name: str, upstream: str) -> Job:
+    """A job that is due at each end of another of one kind, or of any."""
+    return Job(name, {"on": {"job": upstream, "result": rng.choice([*RESULTS])}, "concurrency": 5}, tick="0")
+
+
+def told(rng: random.Random, channel: str, number: int) -> Job:
+    """A job each of whose ends somebody is told of by a channel."""
+    return Job(f"told-{channel}-{number}", {"every": f"{rng.choice([5, 10, 15])}s"}, tick=rng.choice(["0", "1", "7"]))

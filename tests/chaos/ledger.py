@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -50,12 +52,19 @@ class Ledger:
     starts: dict[Attempt, list[Start]] = field(default_factory=dict)
     ends: dict[Attempt, list[End]] = field(default_factory=dict)
     overlaps: list[tuple[Attempt, Overlap]] = field(default_factory=list)
+    asked: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """The jobs that ran with a key of who submitted them, by that."""
+    indexes: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    """The runs of an array with their indexes, by job."""
+    booted: int = 0
+    """The instant (ns) of uptime 0."""
     lines: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, file: Path) -> Ledger:
         """Read a ledger."""
-        ledger = cls(lines=file.read_text().splitlines() if file.exists() else [])
+        booted = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        ledger = cls(lines=file.read_text().splitlines() if file.exists() else [], booted=booted)
         for line in ledger.lines:
             ledger._take(*line.split())
         return ledger
@@ -65,10 +74,21 @@ class Ledger:
             case "start", (job, run, attempt, due, pid, parent, at):
                 start = Start(job, due, int(pid), int(parent), int(at))
                 self.starts.setdefault(Attempt(run, int(attempt)), []).append(start)
+            case "tick", (job, run, attempt, due, pid, parent, key, index, uptime):
+                start = Start(job, due, int(pid), int(parent), self._at(uptime))
+                self.starts.setdefault(Attempt(run, int(attempt)), []).append(start)
+                self.asked[key].add(job)
+                self.indexes[job].append((run, index))
+            case "tock", (run, attempt, code, uptime):
+                self.ends.setdefault(Attempt(run, int(attempt)), []).append(End(int(code), 0, self._at(uptime)))
             case "end", (run, attempt, code, written, at):
                 self.ends.setdefault(Attempt(run, int(attempt)), []).append(End(int(code), int(written), int(at)))
             case "overlap", (run, attempt, claim, holder, at):
                 self.overlaps.append((Attempt(run, int(attempt)), Overlap(claim, holder, int(at))))
+
+    def _at(self, uptime: str) -> int:
+        """The instant of an uptime in seconds."""
+        return self.booted + int(uptime.replace(".", "")) * 10**7
 
     def of(self, run: str) -> list[str]:
         """The lines about a run."""

@@ -7,16 +7,18 @@ import os
 import signal
 from pathlib import Path
 
-SCHEDULER, LAUNCHER, SUPERVISOR = "scheduler", "launcher", "supervisor"
+SCHEDULER, LAUNCHER, SUPERVISOR, NOTIFIER = "scheduler", "launcher", "supervisor", "notifier"
 _NAMES = {"jq-launcher": LAUNCHER, "jq-supervisor": SUPERVISOR}
 
 
 def small_ones() -> dict[int, str]:
-    """The pids of launchers and supervisors, and which they are.  In our own PID namespace all are ours."""
+    """The pids of launchers, supervisors and notifiers, and which they are.  In our own PID namespace all are ours."""
     found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             role = _NAMES.get(Path(f"/proc/{name}/comm").read_text().strip())
+            if role is None and b"/notifier/main.py\0" in Path(f"/proc/{name}/cmdline").read_bytes():
+                role = NOTIFIER
             if role is not None and state(int(name)) not in "ZX":
                 found[int(name)] = role
     return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from tests.chaos.checker import Checker, Violation
+from tests.chaos.checker import Checker
 from tests.chaos.evidence import brief, brief_record
 from tests.chaos.timeline import clock
+from tests.chaos.verdict import Violation
 
-PROMISED = ("doubled", "lost", "overlaps", "wrong", "starts")
+PROMISED = ("doubled", "lost", "overlaps", "wrong", "order", "untold", "told twice", "held", "starts")
 SHOWN = 6
 """So many violations of a class are shown with their evidence."""
 _LINES = 14
@@ -36,6 +37,8 @@ def report(checker: Checker, found: list[Violation]) -> None:
     print(f"  {checker.timeline.counts.total():5}  faults\n  {starts:5}  starts\n  {len(checker.records):5}  records")
     for note, count in checker.notes.items():
         print(f"  {count:5}  {note}")
+    for refusal, count in checker.day.host.refusals.most_common(6):
+        print(f"  {count:5}  {refusal}")
     print("violations:")
     for verdict, violations in by_verdict.items():
         print(f"  {len(violations):5}  {verdict}")

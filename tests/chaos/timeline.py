@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -37,6 +38,8 @@ class Timeline:
 
     lines: list[tuple[int, str]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    blows: list[int] = field(default_factory=list)
+    """The instants of faults."""
     killed: list[Killed] = field(default_factory=list)
     supervisors: set[int] = field(default_factory=set)
     """Every pid that was one."""
@@ -48,6 +51,8 @@ class Timeline:
     """Runs whose record file was cut, damaged or lost with its disk, and when."""
     marks_hurt: set[str] = field(default_factory=set)
     """Attempts of which a file of R was cut or damaged."""
+    run_removed: list[Span] = field(default_factory=list)
+    """The run directory was removed; till all was well again."""
     broken: dict[str, list[Span]] = field(default_factory=dict)
     """Job files, and when they could not be read."""
     away: dict[str, list[Span]] = field(default_factory=dict)
@@ -62,6 +67,7 @@ class Timeline:
         at = time.time_ns()
         self.lines.append((at, text))
         self.counts.update([kind] * bool(kind))
+        self.blows.extend([at] * bool(kind))
         print(f"{clock(at)}  {text}", flush=True)
 
     def out(self, disk: str, begin: int) -> None:
@@ -73,6 +79,16 @@ class Timeline:
         """Note a violation seen at once."""
         self.failures.append((verdict, time.time_ns(), text))
         self.say(f"!! {verdict}: {text.splitlines()[0]}")
+
+    def is_troubled(self, begin: int, end: int) -> bool:
+        """Whether anything was done between two instants that can cost an answer."""
+        return any(begin <= at <= end for at in self.blows)
+
+    def translate(self, told_between: Callable[[int, int], tuple[int, int]]) -> None:
+        """Add what the daemon's clock said of each span, so that instants of either clock are found in it."""
+        named = [*self.broken.values(), *self.away.values()]
+        for spans in (self.state_hurt, self.logs_out, *named):
+            spans += [Span(*told_between(span.begin, min(span.end, time.time_ns()))) for span in list(spans)]
 
     def around(self, begin: int, end: int, seconds: float = 3) -> list[str]:
         """The lines from some seconds before `begin` to some after `end`."""

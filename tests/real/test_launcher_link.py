@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child import unix_socket
+from jobqueued.child import atomic_file, unix_socket
+from jobqueued.events import RunEnded, RunLost
 from jobqueued.host.log import Log
 from jobqueued.loop import read_clocks
 from jobqueued.model import SECOND, RunId
@@ -20,6 +22,7 @@ from jobqueued.runs import launcher_news
 from jobqueued.runs.launcher_link import LauncherError, LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
 from jobqueued.runs.run_directory import Name
+from tests.support.records import a_record
 
 
 @pytest.fixture
@@ -68,6 +71,33 @@ def test_no_room_for_its_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     link = LauncherLink(Paths.under(tmp_path), tmp_path / "run" / "launcher", Path("/no-such-launcher"))
     with pytest.raises(LauncherError, match=os.strerror(number)):
         link.call()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("state", ["succeeded", None])
+def test_no_descriptor_to_read_marks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, state: str | None
+) -> None:
+    """An attempt whose supervisor is dead has its true end, by its record if there is one, once that can be read."""
+    name, paths = Name(RunId("job", 1), 1), Paths.under(tmp_path)
+    link = LauncherLink(paths, paths.launcher)
+    (paths.runs / str(name)).mkdir(parents=True)
+    (paths.runs / str(name) / "spawning").touch()
+    (paths.runs / str(name) / "lost").write_text("9")
+    if state is not None:
+        record = a_record(1, state, "job")
+        (paths.logs / "job").mkdir(parents=True)
+        (paths.logs / "job" / "1.json").write_text(json.dumps(record))
+
+    def none_left(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as short:
+        short.setattr(atomic_file, "to_read", none_left)
+        assert [] == list(link._hear([b"lost job@1.1 9"]))
+    assert [f"cannot tell whether {name} lives"] == [text.partition(" (")[0] for text in link.following.news()]
+    over = [event for event in link.following.look(1 << 62) if isinstance(event, RunEnded | RunLost)]
+    assert [RunLost if state is None else RunEnded] == [*map(type, over)]
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.ECONNRESET])

@@ -338,6 +338,22 @@ def test_nobody_can_look(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) ->
     assert [GONE] == wait_for(lambda: said(lost))
 
 
+def test_nobody_can_read_its_marks(lost: LostAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing lives of it, and its end can't be told now: it is told later, and not forgotten, whoever asks."""
+    see(monkeypatch, Kin([], []))
+    with monkeypatch.context() as short:
+        short.setattr(RunDirectory, "lost", none_left)
+        assert ["what lives of it can't be told (Too many open files)" in text for text in said(lost)] == [True]
+        with pytest.raises(OSError, match="Too many open files"):
+            lost.give_up(NAME.run, "root")
+    assert [GONE] == wait_for(lambda: said(lost))
+
+
+def none_left(*_: object) -> None:
+    """Fail for want of a descriptor."""
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 def test_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that are lost together cost one look."""
     recovery = Recovery(RunDirectory(tmp_path, tmp_path), set())

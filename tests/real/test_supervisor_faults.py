@@ -252,6 +252,15 @@ class TestTheStart:
         faulty.unlimit()
         assert ["started", "ended"] == faulty.run(command="true")[0]
 
+    @pytest.mark.parametrize("verb", ["notify", "crontab"])
+    def test_no_descriptor_for_a_document(self, faulty: Faulty, verb: str) -> None:
+        """So with what is not about an attempt, as the answer says: the scheduler takes it for that of a notice."""
+        faulty.limit(0)
+        socket.send_fds(faulty.socket, [f"{verb} 17".encode()], [os.memfd_create(verb)])
+        assert "notified 17 later 0 supervisor: Too many open files" == faulty.next()
+        faulty.unlimit()
+        assert ["started", "ended"] == faulty.run(command="true")[0]
+
     def test_however_few_descriptors_there_are(self, faulty: Faulty) -> None:
         """Whichever step finds none: it ran to its exact end, or nothing was started and the host is blamed."""
         outcomes = set()

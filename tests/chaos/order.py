@@ -1,0 +1,43 @@
+"""The order of jobs: what waits for the end of another starts after that, and only if it was such an end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tests.chaos.jobs import RESULTS
+from tests.chaos.verdict import Violation
+
+if TYPE_CHECKING:
+    from tests.chaos.checker import Checker
+
+_GRAIN = 10**7
+"""The shell reads uptimes in hundredths (ns)."""
+
+
+def broken(checker: Checker) -> Iterator[Violation]:
+    """Find runs that began before that for which they wait, or though it did not come to pass."""
+    ended = {attempt: ends[-1] for attempt, ends in checker.ledger.ends.items()}
+    last = {attempt.run: end for attempt, end in sorted(ended.items())}
+    for attempt, starts in checker.ledger.starts.items():
+        record, start = checker.records.get(attempt.run), starts[0]
+        key = record["key"] if record else ""
+        job = checker.day.jobs.get(start.job)
+        if job is None or key[:1] not in ("d", "j") or "@" not in key:
+            continue
+        upstream = key[1:]
+        wanted = RESULTS[job.keys["on"]["result"]] if "on" in job.keys else RESULTS["success"]
+        end = last.get(upstream)
+        checker.notes["starts that waited for another's end"] += 1
+        told = checker.records.get(upstream, {}).get("state")
+        if end is not None and end.at > start.at + _GRAIN:
+            yield Violation(
+                "order", f"{attempt} began before the end of {upstream}", attempt.run, start.at, (upstream,)
+            )
+        elif wanted == RESULTS["success"] and (end is None or end.code):
+            yield Violation(
+                "order", f"{attempt} began, and {upstream} did not succeed", attempt.run, start.at, (upstream,)
+            )
+        elif told is not None and told not in wanted and not checker.may_be_forgotten(upstream):
+            text = f"{attempt} began at the end of {upstream}, which is {told}, and not {' or '.join(wanted)}"
+            yield Violation("order", text, attempt.run, start.at, (upstream,))
