@@ -209,11 +209,11 @@ def test_printable() -> None:
 
 
 def test_pending_states() -> None:
-    """`model.PENDING` alone lists the states of a run that has no live attempt and has not ended."""
+    """`run_states.PENDING` alone lists the states of a run that has no live attempt and has not ended."""
     states = {"due", "waiting", "retrying"}
     places = [
         place
-        for place, node in nodes("model.py")
+        for place, node in nodes("run_states.py")
         if (
             isinstance(node, ast.Set | ast.Tuple | ast.List)
             and states <= {text for e in node.elts for text in named(e)}

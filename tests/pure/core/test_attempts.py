@@ -41,7 +41,7 @@ def test_late_news_change_nothing() -> None:
             events.RunEnded(run, attempt, ended(run)),
         )  # fmt: skip
     assert (before, lines, {A}) == (world.scheduler.runs[A], len(world.said), set(world.scheduler.runs))
-    assert {} == dict(world.scheduler["a"].lingering)
+    assert "" == world.scheduler.lingers(A)
 
 
 def test_a_start_that_was_told_is_not_taken_back() -> None:

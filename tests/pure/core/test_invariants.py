@@ -38,8 +38,9 @@ def host() -> SchedulerState:
             events.LockAsked(number, LockClientId(number), (TAPE, Claim("gpu", number)), "root", at_once=False)
         )
     state = world.scheduler._state
-    assert ([LATER], {LIVE}) == (list(state["retried"].delayed), state["live"].live)
-    assert ({WAITS}, [DUE], {ALICE}) == (state["queued"].waiting, state["queued"].due, state["alice/own"].live)
+    assert ([LATER], [LIVE]) == (list(state["retried"].delayed), list(state["live"].live))
+    assert ([WAITS], [DUE]) == (list(state["queued"].waiting), list(state["queued"].due))
+    assert [ALICE] == list(state["alice/own"].live)
     world.scheduler.validate()
     return state
 
@@ -49,7 +50,7 @@ def _of(run: RunId, **fields: object) -> Callable[[SchedulerState], object]:
 
 
 def _lingers(state: SchedulerState) -> None:
-    state["live"].lingering[WAITS] = "something of it lives"
+    state.lingering[WAITS] = "something of it lives"
 
 
 def _has_its_lock_and_waits(state: SchedulerState) -> None:
