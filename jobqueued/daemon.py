@@ -62,6 +62,7 @@ from jobqueued.model import SECOND, Now, Record, RunId, to_text
 from jobqueued.notices.notices import Notices
 from jobqueued.paths import Paths
 from jobqueued.runs.heartbeat import Heartbeat
+from jobqueued.runs.launch_spec import shortfall
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
 from jobqueued.runs.notice_sender import NoticeSender
@@ -360,17 +361,11 @@ class Daemon:
 
     def _troubles(self) -> list[str]:
         """All that lasts; what begins to be so later is told by a source, or by one of these."""
-        barred = self._shortfall()[1]
-        return [
-            *self._unknown_groups,
-            *self._loop.troubles,
-            *barred,
-            *self._decisions.troubles,
-        ]
+        return [*self._unknown_groups, *self._loop.troubles, *self._shortfall()[1], *self._decisions.troubles]
 
     def _shortfall(self) -> tuple[list[str], list[str]]:
         """The limits that can't be enforced here, in words, and the jobs that do not start for that reason."""
-        return self._link.shortfall(self._scheduler.catalog.limited())
+        return shortfall(self._scheduler.catalog.limited(), self._link.controllers)
 
     def _ended(self, run: RunId, record: Record) -> None:
         for ticket in self._methods.waiters.pop(run, []):

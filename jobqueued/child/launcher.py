@@ -31,7 +31,8 @@ from jobqueued.child.questions import Questions, is_question
 from jobqueued.child.seat import Seat
 from jobqueued.child.text import counted
 
-IDLE = max(2, min(8, len(os.sched_getaffinity(0))))
+CPUS = len(os.sched_getaffinity(0))
+IDLE = max(2, min(8, CPUS))
 """The supervisors that wait for work, some 1.5 MiB each: the first runs of a burst start by them."""
 IDLE_SECONDS = 30.0
 POOL, ASKING = 8, 6
@@ -181,20 +182,14 @@ class Launcher:
 
     def _launch(self, name: str, spec: bytes) -> None:
         try:
-            self._make_directory(name)
-            self._write_spec(name, spec)
+            marks.make_directory(self._runs, name, self._attempts)
+            marks.write_spec(f"{self._runs}/{name}", spec + b"\n")
         except FileExistsError:
             self._tell(f"known {name}")
         except OSError as error:
             self._tell(f"unstarted {name} {self._runs}: {error.strerror}")
         else:
             self._backlog.append(name)
-
-    def _make_directory(self, name: str) -> None:
-        marks.make_directory(self._runs, name, self._attempts)
-
-    def _write_spec(self, name: str, spec: bytes) -> None:
-        marks.write_spec(f"{self._runs}/{name}", spec + b"\n")
 
     def _attempts(self) -> list[str]:
         """All that we have: they wait, run, or are lost and not over yet."""
@@ -203,7 +198,7 @@ class Launcher:
 
     def _staff(self) -> None:
         """Hand the backlog to idle supervisors; hire one more a turn when none is about to come back."""
-        while self._backlog and (self._idle or time.monotonic() - self._freed > PATIENCE):
+        while self._backlog and (self._idle or self._is_short_of_supervisors()):
             hired = not self._idle
             if hired and not self._hired():
                 return  # those who are busy will come back
@@ -211,6 +206,12 @@ class Launcher:
                 return
         self._ask()
         self._dismiss()
+
+    def _is_short_of_supervisors(self) -> bool:
+        """False while none is idle as they share too few CPUs: then one more would only make all of them slower."""
+        now = time.monotonic()
+        starting = sum(seat.is_starting(now) for seat in self._seats.values())
+        return now - self._freed > PATIENCE and starting < CPUS
 
     def _ask(self) -> None:
         """Questions come after attempts, and a user database that hangs holds few supervisors."""
@@ -242,8 +243,7 @@ class Launcher:
             self._tell(f"unstarted {name} {error.strerror}")
             return True
         try:
-            socket.send_fds(seat.socket, [name.encode()], [directory])
-            seat.name = name
+            seat.take(name, directory)
         except OSError as error:
             self._backlog.appendleft(name)
             if error.errno not in _GONE:
@@ -255,15 +255,11 @@ class Launcher:
         return True  # one that is dead has its SIGCHLD on the way
 
     def _hear(self, seat: Seat) -> None:
-        try:
-            notice = seat.socket.recv(wire.NOTICE)
-        except BlockingIOError:
-            return
-        except OSError:
-            notice = b""
+        notice = seat.hear()
         if not notice:
-            with contextlib.suppress(KeyError):
-                self._poll.unregister(seat.socket)  # SIGCHLD tells the rest
+            if notice is not None:
+                with contextlib.suppress(KeyError):
+                    self._poll.unregister(seat.socket)  # SIGCHLD tells the rest
             return
         verb, _, rest = notice.partition(b" ")
         if verb == b"left":

@@ -5,13 +5,40 @@ from __future__ import annotations
 import socket
 import time
 
+from jobqueued.child import wire
+
+_STARTING = 0.05
+"""A start that takes longer (s) waits for something else than a CPU: a mount, a user database."""
+
 
 class Seat:
-    """Process, socket, and the attempt it is busy with."""
+    """Process, socket, and the attempt or question it is busy with, "" while it is idle."""
 
-    __slots__ = ("idle_since", "left", "name", "pid", "socket")
+    __slots__ = ("idle_since", "left", "name", "pid", "socket", "starting_since")
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid, self.socket = pid, connection
         self.name = self.left = ""
         self.idle_since = time.monotonic()
+        self.starting_since: float | None = None
+        """The hand-over of an attempt of which it has told nothing yet."""
+
+    def take(self, name: str, directory: int) -> None:
+        """Hand an attempt over, with its R; OSError."""
+        socket.send_fds(self.socket, [name.encode()], [directory])
+        self.name, self.starting_since = name, time.monotonic()
+
+    def hear(self) -> bytes | None:
+        """Take what it says next; None: nothing now; b"": it is gone."""
+        try:
+            notice = self.socket.recv(wire.NOTICE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            notice = b""
+        self.starting_since = None
+        return notice
+
+    def is_starting(self, now: float) -> bool:
+        """Tell whether it is about to start its attempt, and a CPU is what it waits for."""
+        return self.starting_since is not None and now - self.starting_since < _STARTING

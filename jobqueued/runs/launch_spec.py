@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -177,6 +177,30 @@ def unenforced(job: Job, controllers: list[str] | None) -> list[str]:
         for key, value in job.resource_limits.items()
         if not have.issuperset(file.partition(".")[0] for _, file, _ in caps(key, value))
     ]
+
+
+def shortfall(jobs: Iterable[Job], controllers: list[str] | None) -> tuple[list[str], list[str]]:
+    """The words for limits that the kernel can't enforce here, and for jobs that do not start for that reason."""
+    short: dict[str, list[str]] = {}
+    barred: list[str] = []
+    for job in jobs:
+        keys = unenforced(job, controllers)
+        if keys and job.enforce == "required":
+            barred.append(job.id)
+        else:
+            for key in keys:
+                short.setdefault(key, []).append(job.id)
+    found = None if controllers is None else ", ".join(controllers) or "no controller"
+    why = "have no cgroups" if found is None else f"have cgroups with {found} only"
+    how = {"memory": "only sampled"}
+    lost = [f"resource_limits.{key} is {how.get(key, 'not enforced')} ({_some(ids)})" for key, ids in short.items()]
+    verb = "does" if len(barred) == 1 else "do"
+    barring = f"{_some(barred)} {verb} not start (enforce: required), as runs {why} on this host"
+    return [f"runs {why} on this host: {', '.join(lost)}"] if lost else [], [barring] if barred else []
+
+
+def _some(ids: list[str]) -> str:
+    return f"{', '.join(ids[:3])}{' …' * (len(ids) > 3)}"
 
 
 def _limit(key: str, value: int | None) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from jobqueued.child import atomic_file, unix_socket, wire
 from jobqueued.child.lockfile import BUSY
 from jobqueued.commands import Launch
 from jobqueued.instance import Instance
-from jobqueued.model import SECOND, Job, Run, RunId
+from jobqueued.model import SECOND, Run, RunId
 from jobqueued.paths import Paths
 from jobqueued.runs.account_questions import AccountQuestions
 from jobqueued.runs.following import SILENT, Following
-from jobqueued.runs.launch_spec import order, unenforced
+from jobqueued.runs.launch_spec import order
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import DEAD, NO_DIRECTORY, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
@@ -44,10 +44,6 @@ Answered = Callable[[int | None, str], None]
 
 class LauncherError(Exception):
     """There is no launcher to be had; the message says what to look at."""
-
-
-def _some(ids: list[str]) -> str:
-    return f"{', '.join(ids[:3])}{' …' * (len(ids) > 3)}"
 
 
 def unstarted(name: Name, reason: str) -> events.NeverStarted:
@@ -114,25 +110,6 @@ class LauncherLink:
             while not self.greeted and (patience := until - time.monotonic()) > 0:
                 if select.select([connection], [], [], patience)[0] and self.read(connection.fileno()) is None:
                     break
-
-    def shortfall(self, jobs: Iterable[Job]) -> tuple[list[str], list[str]]:
-        """The words for limits that the kernel can't enforce here, and for jobs that do not start for that reason."""
-        short: dict[str, list[str]] = {}
-        barred: list[str] = []
-        for job in jobs:
-            keys = unenforced(job, self.controllers)
-            if keys and job.enforce == "required":
-                barred.append(job.id)
-            else:
-                for key in keys:
-                    short.setdefault(key, []).append(job.id)
-        found = None if self.controllers is None else ", ".join(self.controllers) or "no controller"
-        why = "have no cgroups" if found is None else f"have cgroups with {found} only"
-        how = {"memory": "only sampled"}
-        lost = [f"resource_limits.{key} is {how.get(key, 'not enforced')} ({_some(ids)})" for key, ids in short.items()]
-        verb = "does" if len(barred) == 1 else "do"
-        barring = f"{_some(barred)} {verb} not start (enforce: required), as runs {why} on this host"
-        return [f"runs {why} on this host: {', '.join(lost)}"] if lost else [], [barring] if barred else []
 
     def call(self) -> socket.socket:
         """Say hello; it has answered once `greeted` is true, after a `read` of its descriptor.

@@ -43,10 +43,10 @@ SCHEDULER = [
     ("RunDirectory.remove after 1", RAN),
 ]
 LAUNCHER = [
-    ("Launcher._make_directory before 1", RAN),
-    ("Launcher._make_directory after 1", RAN),
-    ("Launcher._write_spec before 1", RAN),
-    ("Launcher._write_spec after 1", RAN),
+    ("marks.make_directory before 1", RAN),
+    ("marks.make_directory after 1", RAN),
+    ("marks.write_spec before 1", RAN),
+    ("marks.write_spec after 1", RAN),
     ("Launcher._hand_over before 1", RAN),
     ("Launcher._hand_over after 1", RAN),
     ("Launcher._hear before 1", RAN),  # started

@@ -49,7 +49,7 @@ def arm(owner: Any, name: str, root: str) -> None:
     setattr(owner, name, wrapped)
 
 
-LAUNCHER_STEPS = ("_make_directory", "_write_spec", "_hand_over", "_hear")
+LAUNCHER_STEPS, MARKS_STEPS = ("_hand_over", "_hear"), ("make_directory", "write_spec")
 SUPERVISOR_STEPS = ("_listen", "_claim", "_write_pid", "_watch", "_write_record", "_mark_end", "_farewell")
 LINK_STEPS = ("launch", "notify", "_send")
 SENDING_STEPS = ("send", "_run")
@@ -68,11 +68,25 @@ PAUSE = 20_000_000
 
 def as_launcher(arguments: list[str]) -> None:
     """The launcher with the steps of launcher and supervisor armed."""
-    from jobqueued.child import attempt, audience, hook, hooks, launcher, questions, sending, spawn, supervisor, tree
+    from jobqueued.child import (
+        attempt,
+        audience,
+        hook,
+        hooks,
+        launcher,
+        marks,
+        questions,
+        sending,
+        spawn,
+        supervisor,
+        tree,
+    )
 
     root = os.path.dirname(os.path.dirname(arguments[0]))
     for name in LAUNCHER_STEPS:
         arm(launcher.Launcher, name, root)
+    for name in MARKS_STEPS:
+        arm(marks, name, root)
     for name in SUPERVISOR_STEPS:
         arm(attempt.Attempt, name, root)
     arm(spawn, "spawn", root)
