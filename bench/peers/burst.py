@@ -1,0 +1,99 @@
+"""1,000 jobs that are due in the same minute: from then to the first and the last start, beside a C loop that starts as
+many, one after the other, just before; the CPU time that a run costs beside its job's own; memory before and after.
+"""
+
+from __future__ import annotations
+
+import resource
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bench.peers.daemons import ENVIRONMENT, Daemon, Jobs
+from bench.peers.hosts import Others, hosted
+from bench.peers.installs import Installs
+from bench.rig import wait_for
+
+COUNT = 1000
+BUSY = 1 / 3
+"""A round counts only if all else on the machine took less than so many CPUs."""
+_START = timedelta(seconds=20)
+"""What a daemon gets to read its jobs, and to come to rest, before they are due."""
+
+
+class TooBusy(Exception):
+    """This round says nothing: the machine had other things to do."""
+
+
+def burst(daemon: Daemon, installs: Installs, *, shell: bool, count: int = COUNT) -> dict[str, float]:
+    """One round; TooBusy."""
+    with place() as (home, ledger):
+        command = (str(installs.stamp), str(ledger))
+        due = (datetime.now(UTC) + _START + timedelta(minutes=1)).replace(second=0, microsecond=0)
+        with hosted(home, installs.init, *begun(daemon, home, installs, Jobs(count, due, command, shell))) as host:
+            host.settle()
+            loop, job_cpu = c_loop(installs, command, shell=shell, count=count)
+            ledger.write_bytes(b"")
+            idle_mib, used = host.pss_mib(), host.on_cpu()
+            time.sleep(max(0.0, due.timestamp() - time.time() - 1))
+            others = Others()
+            wait_for(lambda: ledger.stat().st_size >= 8 * count, 180)
+            host.settle(120)
+            after_mib, processes = host.pss_mib(), len(host.pids())
+            cpu = host.end() - used
+        if (share := others.share(cpu)) > BUSY:
+            raise TooBusy(f"{daemon.name}: other processes took {share:.2f} CPUs")
+        starts = [number / 1e9 - due.timestamp() for number in stamps(ledger)]
+    if len(starts) != count:
+        raise RuntimeError(f"{daemon.name} started {len(starts)} of {count} jobs: {host.said()[-500:]}")
+    return {
+        "first_ms": min(starts) * 1000, "last_s": max(starts), "c_loop_s": loop, "ratio": max(starts) / loop,
+        "cpu_ms_a_run": (cpu - job_cpu) / count * 1000, "idle_mib": idle_mib, "after_mib": after_mib,
+        "processes": processes,
+    }  # fmt: skip
+
+
+def c_loop(
+    installs: Installs, command: tuple[str, ...], *, shell: bool, count: int, at_once: int = 1
+) -> tuple[float, float]:
+    """The seconds of the C loop, or of several at once that share the work, and the CPU time of it all."""
+    line = ("/bin/sh", "-c", " ".join(command)) if shell else command
+    before = _children_cpu()
+    begin = time.monotonic()
+    loops = [subprocess.Popen([installs.spawn_loop, str(count // at_once), *line], stdout=subprocess.DEVNULL)
+             for _ in range(at_once)]  # fmt: skip
+    if any(loop.wait() for loop in loops):
+        raise RuntimeError("the C loop failed")
+    return time.monotonic() - begin, _children_cpu() - before
+
+
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def stamps(ledger: Path) -> list[int]:
+    return [number for (number,) in struct.iter_unpack("<Q", ledger.read_bytes())]
+
+
+def begun(daemon: Daemon, home: Path, installs: Installs, jobs: Jobs) -> tuple[list[str], dict[str, str]]:
+    command, more = daemon.begin(home, installs, jobs)
+    return command, ENVIRONMENT | more
+
+
+@contextmanager
+def place() -> Iterator[tuple[Path, Path]]:
+    """A directory for a daemon, on a disk, with `tmpfs` in it on none; and the file of its jobs."""
+    with (
+        tempfile.TemporaryDirectory(prefix="peers-", dir="/var/tmp", ignore_cleanup_errors=True) as disk,
+        tempfile.TemporaryDirectory(prefix="peers-", dir="/dev/shm") as memory,
+    ):
+        (Path(disk) / "tmpfs").symlink_to(memory)
+        ledger = Path(memory) / "ledger"
+        ledger.write_bytes(b"")
+        yield Path(disk), ledger
