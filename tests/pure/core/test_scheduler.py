@@ -728,6 +728,14 @@ def test_a_full_turn_that_was_not_cut_short_is_not_repeated() -> None:
     assert world.now.wall < (world.scheduler.next_wakeup(world.now) or 10**20)
 
 
+def test_an_outcome_of_a_skip_that_grows() -> None:
+    """It is that of its newest due time."""
+    world = World(job("a", "*/10 * * * *"))
+    world.pause("a")
+    world.pass_time(1801)
+    assert [(1, MIDNIGHT + 30 * MINUTE)] == [(known.run, known.due) for known in world.memories["a"].outcomes]
+
+
 def test_the_newest_run_of_a_dependency_decides() -> None:
     """Its success lets go on what waits, though one that came due before it still runs."""
     world = World(
