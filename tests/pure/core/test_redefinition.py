@@ -29,6 +29,7 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
         SavedJob(job="a"), None, HOURLY,
         expected(SavedJob(job="a"), rhythm=HOURLY.rhythm, cursor=NOW),
     ),
+    "the first ever, without a clock": (SavedJob(job="a"), None, job("a"), expected(SavedJob(job="a"), cursor=NOW)),
     "the same after a restart": (KNOWN, None, HOURLY, expected(KNOWN)),
     "only its command changed": (KNOWN, HOURLY, replace(HOURLY, command="x"), expected(KNOWN)),
     "another rhythm": (

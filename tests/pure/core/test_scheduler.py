@@ -832,6 +832,45 @@ def test_pressure_is_the_first_reason() -> None:
     assert 2 <= len(world.why("b@1"))
 
 
+def test_what_waits_for_a_job_of_a_file_that_never_comes() -> None:
+    """It waits as long as the file may come, and is given up when it is sure that there is none."""
+    world = World(job("a"), job("b", "*/10 * * * *", dependencies=("a",)))
+    world.pass_time(601)
+    assert ["it waits for dependency a: it has not run in time; waiting for its next success"] != world.why("b@1")
+    world.restore()
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"][1:]), events.JobsLoaded(complete=False))
+    assert {"b@1": "due"} == world.states()
+    world.happen(events.JobsLoaded(complete=True))
+    assert ("skipped", "dependency a: no such job") == (
+        world.rows[RunId("b", 1)][0].state,
+        world.rows[RunId("b", 1)][0].reason,
+    )
+
+
+def test_when_who_lives_has_ended_is_known_over_a_restart() -> None:
+    """By the `timeout` that it was started with."""
+    world = World(job("a", timeout=HOUR), job("b"), seconds={"a": 7200}, max_running=1)
+    for name in "ab":
+        world.run(name)
+    told = []
+    for _ in range(2):
+        (missing,) = world.scheduler.explain(RunId("b", 1), world.now)["missing"]
+        told += [holder["ends_by"] for holder in missing["holders"]]
+        world.write("jobs.yaml", job("a", timeout=9 * HOUR), job("b"))
+        world.boot()
+    assert [to_text(MIDNIGHT + HOUR + 12 * SECOND)] * 2 == told
+
+
+def test_a_turn_that_takes_a_part_of_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest of all due times is caught up, not the newest of a turn; also where it is due just now."""
+    monkeypatch.setattr("jobqueued.core.redefinition.DUES_A_TURN", 1)
+    world = World(job("a", "0 * * * *"))
+    world.pass_time(2 * 3600, scheduler=False)
+    world.boot()
+    world.pass_time(1)
+    assert ["01:00 missed", "02:00"] == world.covered("a")
+
+
 def test_what_a_restart_saves() -> None:
     """Nothing of what it has read and left as it was."""
     world = World(job("a", "0 1 * * *"), job("b"), seconds={"b": 99})

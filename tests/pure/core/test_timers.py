@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jobqueued.core.agenda import Agenda
 from jobqueued.core.patience import Deadlines, Patience
 from jobqueued.core.timers import HostTimer, Timers
@@ -123,6 +125,16 @@ def test_deadlines_that_move_cost_no_memory() -> None:
         many.set(RunId("a", number), 300 - number)
         many.set(RunId("a", number), 600 - number)
     assert [RunId("a", 299), RunId("a", 298)] == many.take(302, 9)
+
+
+def test_many_deadlines_are_tidied_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there are twice as many as are needed, and not each time."""
+    tidied: list[int] = []
+    monkeypatch.setattr("jobqueued.core.patience.heapify", lambda heap: tidied.append(len(heap)))
+    deadlines = Deadlines[RunId]()
+    for instant in range(3000):
+        deadlines.set(RunId("a", instant % 500), instant)
+    assert (True, {500}) == (2 <= len(tidied) <= 8, set(tidied))
 
 
 def test_patience_of_both_clocks() -> None:

@@ -131,6 +131,13 @@ def test_the_ring_is_bounded_and_quiet_turns_cost_nothing() -> None:
     assert (10_000, RING, RING + 2) == (RING, len(recorder.ring), recorder.ring[-1].number)
 
 
+def test_a_start_is_written_down() -> None:
+    """With what was kept, and that nothing was decided."""
+    noted: list[Line] = []
+    Recorder(Scheduler(), noted.append).restore([], [], Now(1, 2), None)
+    assert ["Started", []] == [noted[0]["told"]["is"], noted[1]["decided"]]
+
+
 def test_a_turn_in_which_something_is_decided_is_written_down() -> None:
     """However quiet those before it were."""
 
