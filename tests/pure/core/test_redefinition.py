@@ -70,6 +70,10 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
         SavedJob(job="a"), None, replace(job("a"), at=AT_ONE),
         expected(SavedJob(job="a"), rhythm=f"at {AT_ONE}", cursor=NOW, past=AT_ONE),
     ),
+    "an at that is now": (
+        SavedJob(job="a"), None, replace(job("a"), at=NOW),
+        expected(SavedJob(job="a"), rhythm=f"at {NOW}", cursor=NOW, past=NOW),
+    ),
     "an at that has a record": (
         replace(KNOWN, rhythm=""), None, replace(job("a"), at=AT_ONE),
         expected(KNOWN, rhythm=f"at {AT_ONE}", cursor=NOW, previous=AT_ONE),
