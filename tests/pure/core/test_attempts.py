@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueued import events
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, On, Run, RunId
+from jobqueued.model import HOUR, MINUTE, SECOND, Claim, On, Overlap, Run, RunId
 from tests.support.world import MIDNIGHT, World, ended, job, submission
 
 A, B = RunId("a", 1), RunId("a", 2)
@@ -227,6 +227,15 @@ def test_a_retry_of_what_can_never_run() -> None:
     run = world.rows[A][0]
     why = "exit code 1; no retry: invalid: it asks for 2 of gpu, and this host has 1"
     assert (1, "failed", True) == (len(world.launched), run.state, (run.reason or "").startswith(why))
+
+
+def test_what_is_replaced_makes_room() -> None:
+    """With `overlap: replace` a run that waits never keeps the next one away."""
+    world = World(job("a", overlap=Overlap.REPLACE, max_waiting=1), seconds={"a": HOUR})
+    for ticket in (1, 2, 3):
+        assert world.run("a", ticket).error is None
+    assert {"a@1": "stopping", "a@2": "skipped", "a@3": "due"} == world.states()
+    assert "replaced by a@3" == world.rows[B][0].reason
 
 
 def test_a_submission_that_waits_names_the_accounts_it_needs() -> None:

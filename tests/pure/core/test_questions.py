@@ -156,6 +156,17 @@ def test_why_in_a_few_words() -> None:
     assert ("due", []) == (str(world.scheduler.runs[RunId("z", 1)].state), world.why("z@1"))
 
 
+def test_where_a_file_was_read() -> None:
+    """People are told the place, if it is not in the first directory, and how many jobs have come, changed or gone."""
+    world = World(job("a"))
+    world.happen(events.JobsRead("jobs.yaml", (job("a", priority=1), job("b")), "/usr/lib/jobqueue.d/jobs.yaml"))
+    world.happen(events.FileGone("jobs.yaml"))
+    assert [
+        {"file": "jobs.yaml", "added": 1}, {"file": "/usr/lib/jobqueue.d/jobs.yaml", "added": 1, "edited": 1},
+        {"file": "jobs.yaml", "removed": 2},
+    ] == [each.fields for each in world.said if each.event == "jobs_read"]  # fmt: skip
+
+
 def test_a_user_who_has_too_many_live_runs_is_told_so() -> None:
     """The limit, and not who else has which."""
     world = World(
