@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench system twin soak faults realcron chaos longrun deb deb-check rpm install install-files uninstall clean
+.PHONY: run test lint units generate bench system twin soak mutants faults realcron chaos longrun deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -39,10 +39,16 @@ bench: $(VENV)/.tested
 	$(BIN)/python -m bench
 
 # Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer;
-# every run of a supervisor.
+# every run of a supervisor; then slips in the core.
 soak: $(VENV)/.tested
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
 		tests/real/test_supervisor.py
+	$(MAKE) mutants
+
+# Slips in the queue and the core, each of which a test must notice: SAMPLE of them by chance (minutes), or 0: all (hours).
+SAMPLE ?= 600
+mutants: $(VENV)/.tested
+	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED)
 
 # I/O that fails, at each call in each way: some minutes.
 faults: $(VENV)/.tested

@@ -20,7 +20,6 @@ def halt(state: SchedulerState) -> str:
 def unsaved(turn: Turn, event: StateUnsaved) -> None:
     """Start nothing new as the state can't be saved; once it is, go on."""
     turn.state.unsaved = event.reason
-    turn.state.queue_stuck = False
     _go_on(turn)
 
 

@@ -49,10 +49,10 @@ def _validate_claims(state: SchedulerState) -> None:
 
 
 def _validate_units(state: SchedulerState) -> None:
-    """AssertionError unless those units are in use that live runs and clients were given."""
-    live = [(run.placed, run.claims) for run in state.runs.values() if run.state in LIVE]
+    """AssertionError unless those units are in use that runs and clients were given."""
     used = Counter[tuple[str, int]]()
-    for placed, claims in (*live, *((client.placed, client.claims) for client in state.lock_clients.values())):
+    runs = [(run.placed, run.claims) for run in state.runs.values()]
+    for placed, claims in (*runs, *((client.placed, client.claims) for client in state.lock_clients.values())):
         asked = next((claim.units for claim in claims if claim.resource == CPU), 0)
         for name, numbers in placed:
             share = asked // len(numbers) if name == CPUS else 1

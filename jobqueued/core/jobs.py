@@ -60,9 +60,6 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
     state.agenda.judge(None)
     for name in state.found:
         occurrences.cover(turn, name)
-    for job in state.catalog:
-        if state[job.id].due or job.submission:
-            state.stir(job.id)
     if event.complete:
         for run in list(state.runs.values()):
             if run.state in PENDING and run.id.job not in state.catalog:

@@ -200,9 +200,7 @@ class SchedulerState:
         """Let nothing new start on this host; None: let it start again."""
         self.hold = hold
         self.changes.note_host(SaveHold(hold))
-        if hold is None:
-            self.queue_stuck = False
-        elif hold.until is not None:
+        if hold is not None and hold.until is not None:
             self.timers.at(hold.until, HostTimer.HOLD)
 
     def note_boot(self, boot: str) -> None:

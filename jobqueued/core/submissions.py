@@ -69,7 +69,7 @@ def _named(state: SchedulerState, job: Job) -> Job:
         return job
     share = share_in(job.id)
     number = state.submitted.number(share)
-    while f"{share}/{number}" in state.catalog or f"{share}/{number}" in state.jobs:
+    while f"{share}/{number}" in state.jobs:
         number += 1
     return replace(job, id=f"{share}/{number}")
 

@@ -295,7 +295,7 @@ def story(lines: Iterable[Line], run: RunId) -> Iterator[str]:
 def _concerns(value: Any, run: RunId) -> bool:
     """True if the run is named anywhere in it."""
     if isinstance(value, dict):
-        named = value.get("is") == "RunId" and (value.get("job"), value.get("number")) == run
+        named = (value.get("job"), value.get("number")) == run
         return named or any(_concerns(item, run) for item in value.values())
     if isinstance(value, list):
         return any(_concerns(item, run) for item in value)

@@ -89,7 +89,7 @@ def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:
 def _halted(state: SchedulerState, now: Now) -> list[str]:
     """Word why nothing new starts on this host, and for how long; [] where it does."""
     reason = halt(state)
-    if not reason or state.unsaved or state.hold is None:
+    if state.unsaved or state.hold is None:
         return [reason] * bool(reason)
     return [f"{reason}{_for_so_long(state.hold.until, now)}; to end it: jobqueuectl release"]
 

@@ -97,10 +97,10 @@ class Placement:
         count = min(-(-asked // CORE), len(units.load))
         share = asked // count
 
-        def order(number: int) -> tuple[int, int, int]:
+        def order(number: int) -> tuple[int, ...]:
             load = units.load[number]
             if placement == "pack":
-                return int(load + share > CORE), -load if load + share <= CORE else load, number
+                return -load if load + share <= CORE else load, number
             return load, units.used(number, mono), number
 
         return tuple(sorted(sorted(units.load, key=order)[:count]))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueued import events
-from jobqueued.model import HOUR, MINUTE, SECOND, On, Run, RunId
+from jobqueued.model import HOUR, MINUTE, SECOND, Claim, On, Overlap, Run, RunId
 from tests.support.world import MIDNIGHT, World, ended, job, submission
 
 A, B = RunId("a", 1), RunId("a", 2)
@@ -194,7 +194,10 @@ def test_an_occurrence_that_is_found_in_life_is_covered() -> None:
     world = World(job("a", "0 * * * *"))
     due = MIDNIGHT + HOUR
     sent = Run(id=RunId("a", 3), key=f"c0.{due // SECOND}", due=due, queued=due, arrival=0)
-    world.happen(events.Found(sent.id, 1, sent), events.RunEnded(sent.id, 1, ended(sent.id)))
+    world.happen(events.Found(sent.id, 1, sent))
+    assert 1 == world.scheduler.runs[sent.id].arrival
+    world.happen(events.RunEnded(sent.id, 1, ended(sent.id)))
+    world.boot()
     world.pass_time(2.5 * 3600)
     assert ["a@4"] == [run for run, _ in world.launched]
     assert {"a@3": "succeeded", "a@4": "succeeded"} == world.states()
@@ -212,6 +215,27 @@ def test_an_older_attempt_that_is_found_is_old_news() -> None:
     for attempt in (0, 1, 2, 3):
         world.happen(events.Found(A, attempt, replace(run, attempt=attempt)))
         assert run == world.scheduler.runs[A]
+
+
+def test_a_retry_of_what_can_never_run() -> None:
+    """A job that asks for more than there is by now has no further attempt, and the record says why."""
+    world = World(job("a", retries=3, retry_delay=MINUTE), resources={"gpu": 1}, seconds={"a": 60})
+    world.ends["a"] = ["failed 1"]
+    world.run("a")
+    world.write("jobs.yaml", replace(world.files["jobs.yaml"][0], resources=(Claim("gpu", 2),)))
+    world.pass_time(300)
+    run = world.rows[A][0]
+    why = "exit code 1; no retry: invalid: it asks for 2 of gpu, and this host has 1"
+    assert (1, "failed", True) == (len(world.launched), run.state, (run.reason or "").startswith(why))
+
+
+def test_what_is_replaced_makes_room() -> None:
+    """With `overlap: replace` a run that waits never keeps the next one away."""
+    world = World(job("a", overlap=Overlap.REPLACE, max_waiting=1), seconds={"a": HOUR})
+    for ticket in (1, 2, 3):
+        assert world.run("a", ticket).error is None
+    assert {"a@1": "stopping", "a@2": "skipped", "a@3": "due"} == world.states()
+    assert "replaced by a@3" == world.rows[B][0].reason
 
 
 def test_a_submission_that_waits_names_the_accounts_it_needs() -> None:

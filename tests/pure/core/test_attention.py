@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from jobqueued import events
 from jobqueued.control.views import exclusive, standing, status
-from jobqueued.model import HOUR, MINUTE, Overlap, to_datetime
+from jobqueued.model import HOUR, MINUTE, On, Overlap, to_datetime
 from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, World, job
 
@@ -146,6 +146,24 @@ def test_late_is_nobody_that_is_paused() -> None:
     world.pass_time(6000)
     assert [("paused", "next", None)] == seen(world)
     assert replace(world.scheduler["next"].saved, paused=False).is_noteworthy is False
+
+
+def test_who_has_missed_nothing() -> None:
+    """A one-shot job is missed if nothing of it ever ran, or may run one day: by an event, at a boot, by its clock."""
+    past = replace(job("a", at=MIDNIGHT - 1), triggers=(At(to_datetime(MIDNIGHT - 1)),))
+    daily = replace(past, triggers=(*past.triggers, *job("a", "0 1 * * *").triggers))
+    others = [replace(past, on=(On("event", "go"),)), replace(past, at_boot=True), replace(past, enabled=False), daily]
+    assert [["missed"], [], [], [], []] == [
+        [one.kind for one in World(it).scheduler.attention(World(it).now)] for it in (past, *others)
+    ]
+    world = World(past)
+    world.pause("a")
+    assert ["paused"] == [one.kind for one in world.scheduler.attention(world.now)]
+    world.pause("a", pause=False)
+    world.run("a")
+    assert [] == [one.kind for one in world.scheduler.attention(world.now)]
+    world.pass_time(60)
+    assert [] == [one.kind for one in world.scheduler.attention(world.now)]
 
 
 def test_an_at_that_was_past_is_missed() -> None:

@@ -42,6 +42,9 @@ def test_an_eviction() -> None:
     world.happen(events.EvictAsked(9, LockClientId(1), "root"))
     assert {"locks": ["tape"], "held": True} == world.replies[9].value
     assert [(":with-lock@3", "tape", True, "alice", None)] == claims(world)
+    said = [each.fields for each in world.said if each.event == "lock_evicted"]
+    assert [{"guest": f":with-lock@{number}", "locks": ["tape"], "asked_by": "root"} for number in (2, 1)] == said
+    assert [] == world.scheduler.live
     assert [LockClientId(3)] == list(world.lock_clients), "the mark of who was evicted is still there"
     world.happen(events.EvictAsked(9, LockClientId(1), "root"))
     assert ":with-lock@1 neither holds nor wants a lock" == refused(world, 9)

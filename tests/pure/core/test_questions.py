@@ -140,6 +140,33 @@ def test_why_the_first_runs_of_a_job_wait() -> None:
     assert "max_running 2 is used up by hog@1, a@1" in told[0]["reasons"]
 
 
+def test_why_in_a_few_words() -> None:
+    """Five holders are named; a state that can't be saved is told before a hold; before all files are read: nothing."""
+    tape = Claim("tape")
+    shares = [job(f"s{number}", locks=(tape,)) for number in range(7)]
+    alone = job("z", locks=(tape._replace(exclusive=True),))
+    world = World(*shares, alone, seconds={f"s{number}": HOUR for number in range(7)})
+    for name in [*(f"s{number}" for number in range(7)), "z"]:
+        world.run(name)
+    assert "lock tape is held by s0@1, s1@1, s2@1, s3@1, s4@1 and 2 more" == world.why("z@1")[0]
+    world.happen(events.HoldAsked(2, "root", Hold("root")), events.StateUnsaved("disk full"))
+    assert "disk full" == world.why("z@1")[0]
+    world.restore()
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]))
+    assert ("due", []) == (str(world.scheduler.runs[RunId("z", 1)].state), world.why("z@1"))
+
+
+def test_where_a_file_was_read() -> None:
+    """People are told the place, if it is not in the first directory, and how many jobs have come, changed or gone."""
+    world = World(job("a"))
+    world.happen(events.JobsRead("jobs.yaml", (job("a", priority=1), job("b")), "/usr/lib/jobqueue.d/jobs.yaml"))
+    world.happen(events.FileGone("jobs.yaml"))
+    assert [
+        {"file": "jobs.yaml", "added": 1}, {"file": "/usr/lib/jobqueue.d/jobs.yaml", "added": 1, "edited": 1},
+        {"file": "jobs.yaml", "removed": 2},
+    ] == [each.fields for each in world.said if each.event == "jobs_read"]  # fmt: skip
+
+
 def test_a_user_who_has_too_many_live_runs_is_told_so() -> None:
     """The limit, and not who else has which."""
     world = World(

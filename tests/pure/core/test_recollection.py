@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from jobqueued.core.recollection import OUTCOMES, Damaged, after, checked, final, is_ahead, run_of, short, up_to
-from jobqueued.model import SECOND, Record, Run, RunId, RunState, to_text
-from jobqueued.saved import SavedJob
+from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState, to_text
+from jobqueued.saved import Expected, SavedJob
 from tests.support.records import NOW, a_record
 
 
@@ -51,6 +51,15 @@ def test_an_end_of_which_nobody_knows_when() -> None:
     for fields, second in (({}, 1), ({"started": None}, 0)):
         saved = told(a_record(1, "lost", **{"ended": None, "started": to_text(NOW + 2 * SECOND), **fields}))
         assert [NOW + (1 + second) * SECOND] == [outcome.ended for outcome in saved.outcomes]
+
+
+def test_what_is_expected() -> None:
+    """A success starts the time anew in which the next is expected; nothing else does."""
+    saved = SavedJob(job="job", expected=Expected(HOUR, NOW, {}, NOW + 1))
+    for state, since in (("succeeded", NOW + 4 * SECOND), ("failed", NOW), ("skipped", NOW)):
+        expected = told(a_record(1, state), saved=saved).expected
+        assert expected is not None
+        assert (since, 0 if state == "succeeded" else NOW + 1) == (expected.since, expected.told)
 
 
 def test_failing() -> None:

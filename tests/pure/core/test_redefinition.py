@@ -29,6 +29,7 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
         SavedJob(job="a"), None, HOURLY,
         expected(SavedJob(job="a"), rhythm=HOURLY.rhythm, cursor=NOW),
     ),
+    "the first ever, without a clock": (SavedJob(job="a"), None, job("a"), expected(SavedJob(job="a"), cursor=NOW)),
     "the same after a restart": (KNOWN, None, HOURLY, expected(KNOWN)),
     "only its command changed": (KNOWN, HOURLY, replace(HOURLY, command="x"), expected(KNOWN)),
     "another rhythm": (
@@ -68,6 +69,10 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
     "an at that is over": (
         SavedJob(job="a"), None, replace(job("a"), at=AT_ONE),
         expected(SavedJob(job="a"), rhythm=f"at {AT_ONE}", cursor=NOW, past=AT_ONE),
+    ),
+    "an at that is now": (
+        SavedJob(job="a"), None, replace(job("a"), at=NOW),
+        expected(SavedJob(job="a"), rhythm=f"at {NOW}", cursor=NOW, past=NOW),
     ),
     "an at that has a record": (
         replace(KNOWN, rhythm=""), None, replace(job("a"), at=AT_ONE),

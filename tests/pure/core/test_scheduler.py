@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jobqueued import events
 from jobqueued.accounts import Account
 from jobqueued.commands import Save
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.retries import Again, another
 from jobqueued.core.scheduler import LAUNCHES_A_TURN, Scheduler
@@ -32,7 +33,7 @@ from jobqueued.model import (
 )
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
-from jobqueued.saved import Hold
+from jobqueued.saved import Hold, JobStats, SavedJob
 from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, World, ended, job
 
@@ -636,13 +637,15 @@ def test_a_lock_that_nobody_has_is_told_why() -> None:
 def test_a_record_tells_what_a_run_has_waited_for() -> None:
     """What it lacked, and for whom what it could have had was kept."""
     jobs = job("long"), job("alone", exclusive=True, priority=1), job("small")
-    world = World(*jobs, seconds={"long": 60, "alone": 60, "small": 60})
+    world = World(*jobs, seconds={"long": 50, "alone": 60, "small": 60})
     for name in ("long", "alone", "small"):
         world.run(name)
-    waited = []
+    waited, priorities = [], []
     while world.marks.specs:
         waited += [(str(run), sent.record["waited_for"]) for (run, _), sent in world.marks.specs.items()]
+        priorities += [sent.record["effective_priority"] for sent in world.marks.specs.values()]
         world.pass_time(60)
+    assert [0, 1.833, 1.833] == priorities
     assert [("long@1", []), ("alone@1", ["host"]), ("small@1", ["what is kept for alone@1", "host"])] == waited
 
 
@@ -725,6 +728,14 @@ def test_a_full_turn_that_was_not_cut_short_is_not_repeated() -> None:
     assert world.now.wall < (world.scheduler.next_wakeup(world.now) or 10**20)
 
 
+def test_an_outcome_of_a_skip_that_grows() -> None:
+    """It is that of its newest due time."""
+    world = World(job("a", "*/10 * * * *"))
+    world.pause("a")
+    world.pass_time(1801)
+    assert [(1, MIDNIGHT + 30 * MINUTE)] == [(known.run, known.due) for known in world.memories["a"].outcomes]
+
+
 def test_the_newest_run_of_a_dependency_decides() -> None:
     """Its success lets go on what waits, though one that came due before it still runs."""
     world = World(
@@ -744,6 +755,116 @@ def test_a_failure_that_makes_due() -> None:
     world.run("a")
     world.pass_time(5)
     assert {"a@1": "failed", "b@1": "succeeded"} == world.states()
+
+
+def test_who_came_before_a_restart_goes_first() -> None:
+    """Of runs alike in all else, by arrival."""
+    world = World(job("hog"), job("a"), job("z"), max_running=1, seconds={"hog": 60})
+    world.run("hog")
+    world.run("z")
+    world.boot()
+    world.run("a")
+    world.pass_time(300)
+    assert ["hog@1", "z@1", "a@1"] == [run for run, _ in world.launched]
+
+
+def test_a_hold_that_is_over_before_its_time() -> None:
+    """Nothing happens at its end then; a later hold is not ended by it."""
+    world = World(job("a"))
+    for hold in (Hold("root", world.now.wall + HOUR), None, Hold("root", world.now.wall + 3 * HOUR)):
+        world.happen(events.HoldAsked(1, "root", hold))
+    world.pass_time(7200)
+    assert hold == world.scheduler.hold
+    world.happen(events.HoldAsked(1, "root", None))
+    world.pass_time(7200)
+    assert ["held", "released", "held", "released"] == [it.event for it in world.said if it.event != "jobs_read"]
+
+
+def test_a_pause_until_between_due_time_and_start() -> None:
+    """What starts, by `spread`, after the end of the pause runs; what would have started before it is skipped."""
+    for minutes, covered in ((5, ["01:00"]), (15, ["01:00 paused"])):
+        world = World(job("a", "0 1 * * *", offset=10 * MINUTE))
+        world.pause("a", until=MIDNIGHT + HOUR + minutes * MINUTE)
+        world.pass_time(7200)
+        assert covered == world.covered("a")
+
+
+def test_an_event_of_which_some_hear() -> None:
+    """Who has emitted it is told the runs, and who would have heard it but is disabled."""
+    jobs = [job(name, on=(On("event", "go"),), enabled=name != "b") for name in "abc"]
+    world = World(*jobs)
+    world.happen(events.Emitted(1, "go", "root", "e1"))
+    assert {"runs": ["a@1", "c@1"], "disabled": ["b"], "nearest": None} == world.replies[1].value
+
+
+def test_a_holder_that_is_beyond_its_time_ends_soon() -> None:
+    """Who waits for a run that has outlived its `timeout` and `kill_grace` is expected a second from now."""
+    world = World(job("a", timeout=MINUTE), job("b"), seconds={"a": 7200}, max_running=1)
+    for name in "ab":
+        world.run(name)
+    world.pass_time(600)
+    assert to_text(world.now.wall + SECOND) == world.scheduler.explain(RunId("b", 1), world.now)["expected"]
+
+
+def test_limits_that_were_lowered() -> None:
+    """Who waits is expected when enough of those that live beyond them have ended."""
+    world = World(*map(job, "abc"), seconds={"a": 600, "b": 600}, max_running=2)
+    for name in "abc":
+        world.memories[name] = SavedJob(job=name, stats=JobStats(usual=600 * SECOND))
+    world.boot()
+    for name in "abc":
+        world.run(name)
+    for name in "ab":
+        world.start(f"{name}@1")
+    world.limits = HostLimits(max_running=1)
+    world.boot()
+    assert to_text(MIDNIGHT + 600 * SECOND) == world.scheduler.explain(RunId("c", 1), world.now)["expected"]
+
+
+def test_pressure_is_the_first_reason() -> None:
+    """Before what else a run lacks."""
+    world = World(job("a"), job("b"), seconds={"a": 600}, max_running=1, calm=1)
+    for name in "ab":
+        world.run(name)
+        world.happen(events.UnderPressure("io", world.now.mono + HOUR))
+    told = "the host is under pressure (io): only runs of priority 1 or more start now"
+    assert [told] == world.why("b@1")[:1]
+    assert 2 <= len(world.why("b@1"))
+
+
+def test_what_waits_for_a_job_of_a_file_that_never_comes() -> None:
+    """It waits as long as the file may come, and is given up when it is sure that there is none."""
+    world = World(job("a"), job("b", "*/10 * * * *", dependencies=("a",)))
+    world.pass_time(601)
+    world.restore()
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"][1:]), events.JobsLoaded(complete=False))
+    assert {"b@1": "due"} == world.states()
+    world.happen(events.JobsLoaded(complete=True))
+    assert ["00:10 dependency a: no such job"] == world.covered("b")
+
+
+def test_when_who_lives_has_ended_is_known_over_a_restart() -> None:
+    """By the `timeout` that it was started with."""
+    world = World(job("a", timeout=HOUR), job("b"), seconds={"a": 7200}, max_running=1)
+    for name in "ab":
+        world.run(name)
+    told = []
+    for _ in range(2):
+        (missing,) = world.scheduler.explain(RunId("b", 1), world.now)["missing"]
+        told += [holder["ends_by"] for holder in missing["holders"]]
+        world.write("jobs.yaml", job("a", timeout=9 * HOUR), job("b"))
+        world.boot()
+    assert [to_text(MIDNIGHT + HOUR + 12 * SECOND)] * 2 == told
+
+
+def test_a_turn_that_takes_a_part_of_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest of all due times is caught up, not the newest of a turn; also where it is due just now."""
+    monkeypatch.setattr("jobqueued.core.redefinition.DUES_A_TURN", 1)
+    world = World(job("a", "0 * * * *"))
+    world.pass_time(2 * 3600, scheduler=False)
+    world.boot()
+    world.pass_time(1)
+    assert ["01:00 missed", "02:00"] == world.covered("a")
 
 
 def test_what_a_restart_saves() -> None:

@@ -206,6 +206,13 @@ def test_withdrawn_while_the_daemon_starts() -> None:
     assert (world.states(), world.launched) == ({"alice/1@1": "skipped"}, [])
 
 
+def test_a_user_that_there_is_not() -> None:
+    """Where that is known, it is refused at once; where it has yet to be looked up, it waits for the answer."""
+    world = World(job("a", user="bob"), users={"bob": "no user 'bob'", "carol": ""})
+    told = [world.submit(submission("host/", user=name)).value for name in ("bob", "carol")]
+    assert [{"reason": "no user 'bob'"}, {"job": "host/1", "is_new": True}] == told
+
+
 def test_due_at_this_very_instant() -> None:
     """It starts at once: no clock would start it any more."""
     world = World()

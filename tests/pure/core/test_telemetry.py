@@ -89,6 +89,6 @@ def test_names() -> None:
             return {}
 
     job = Job(id="job", command="true", redact=("hunter2",))
-    commands = [fails, Push(), ("push", "--token", "hunter2"), "a\nb", "x" * 100]
-    expected = ["fails", "Push", "push --token ***", r"a\nb", "x" * 59 + "…"]
+    commands = [fails, Push(), ("push", "--token", "hunter2"), "a\nb", "x" * 60, "x" * 61]
+    expected = ["fails", "Push", "push --token ***", r"a\nb", "x" * 60, "x" * 59 + "…"]
     assert expected == [name_of(job, TelemetryHook(command)) for command in commands]

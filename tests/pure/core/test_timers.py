@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jobqueued.core.agenda import Agenda
 from jobqueued.core.patience import Deadlines, Patience
 from jobqueued.core.timers import HostTimer, Timers
@@ -70,6 +72,17 @@ def test_timers_of_what_is_over_are_forgotten() -> None:
     assert sorted(wall) == wall
 
 
+def test_what_is_left_of_many_timers_still_goes_in_order() -> None:
+    """Whichever of them are over."""
+    timers = Timers()
+    for number in range(3000):
+        timers.at(NOW.wall + (number * 7919) % 3001, RunId("a", number))
+    alive = {RunId("a", number) for number in range(0, 3000, 7)}
+    timers.forget(alive)
+    fired = [run.number for run in timers.due(later(1), 3000) if isinstance(run, RunId)]
+    assert sorted((run.number for run in alive), key=lambda number: (number * 7919) % 3001) == fired
+
+
 def test_many_timers_that_are_needed_are_not_looked_through_each_time() -> None:
     """Where the runs of thousands of timers live, they are gone through again when there are twice as many."""
     looks = 0
@@ -125,6 +138,16 @@ def test_deadlines_that_move_cost_no_memory() -> None:
     assert [RunId("a", 299), RunId("a", 298)] == many.take(302, 9)
 
 
+def test_many_deadlines_are_tidied_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there are twice as many as are needed, and not each time."""
+    tidied: list[int] = []
+    monkeypatch.setattr("jobqueued.core.patience.heapify", lambda heap: tidied.append(len(heap)))
+    deadlines = Deadlines[RunId]()
+    for instant in range(3000):
+        deadlines.set(RunId("a", instant % 500), instant)
+    assert (True, {500}) == (2 <= len(tidied) <= 8, set(tidied))
+
+
 def test_patience_of_both_clocks() -> None:
     """The soonest of runs (by the monotonic clock) and of jobs (by the wall clock) is an instant of the wall clock."""
     patience = Patience()
@@ -167,6 +190,15 @@ def test_an_agenda_hands_over_each_thing_once() -> None:
     assert ["b", "a", None] == [agenda.take_stirred() for _ in "abc"]
     assert (None, None) == (agenda.take_over(), agenda.take_ended())
     assert not agenda
+
+
+def test_an_agenda_is_not_empty() -> None:
+    """While ends, or runs that are over, or jobs are left."""
+    run = Run(id=A, key="", due=0, queued=0, arrival=1)
+    for note in (lambda it: it.follow(run, a_record(1)), lambda it: it.note_over(run), lambda it: it.look_at("a")):
+        agenda = Agenda()
+        note(agenda)
+        assert agenda
 
 
 def test_what_is_to_be_judged() -> None:

@@ -14,7 +14,7 @@ from jobqueued import events
 from jobqueued.commands import Say
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.trace import RING, Broken, Line, Recorder, TurnOver, lines_of, plain, replay, revived, story
+from jobqueued.core.trace import RING, Broken, Line, Recorder, TurnOver, brief, lines_of, plain, replay, revived, story
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import Claim, Escalation, Now, Run, RunId
 from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
@@ -131,6 +131,13 @@ def test_the_ring_is_bounded_and_quiet_turns_cost_nothing() -> None:
     assert (10_000, RING, RING + 2) == (RING, len(recorder.ring), recorder.ring[-1].number)
 
 
+def test_a_start_is_written_down() -> None:
+    """With what was kept, and that nothing was decided."""
+    noted: list[Line] = []
+    Recorder(Scheduler(), noted.append).restore([], [], Now(1, 2), None)
+    assert ["Started", []] == [noted[0]["told"]["is"], noted[1]["decided"]]
+
+
 def test_a_turn_in_which_something_is_decided_is_written_down() -> None:
     """However quiet those before it were."""
 
@@ -158,6 +165,18 @@ def test_a_difference_is_told(lines: list[Line]) -> None:
     last["decided"].pop()
     (difference,) = replay(lines)
     assert difference.startswith(f"{last['number']}: then ")
+
+
+def test_a_value_in_a_story() -> None:
+    """On one line: its name and what is short of it, runs by their names, and nested values cut to 160 characters."""
+    run = {"is": "RunId", "job": "a", "number": 1}
+    deep = {"is": "Y", "run": run, "other": {"is": "Z"}, "list": [1], "none": None}
+    assert "X run=a@1 deep=(Y run=a@1) n=0" == brief({"is": "X", "run": run, "deep": deep, "list": [], "n": 0})
+    for size, cut in ((153, ""), (154, " …")):
+        words = f"(Y text={'t' * 153}{cut})"
+        assert f"X deep={words} text={'t' * 999}" == brief(
+            {"is": "X", "deep": {"is": "Y", "text": "t" * size}, "text": "t" * 999}
+        )
 
 
 def test_the_story_of_a_run(lines: list[Line]) -> None:

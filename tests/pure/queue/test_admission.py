@@ -117,6 +117,30 @@ def test_a_run_knows_for_whom_what_it_wants_is_kept() -> None:
     assert [RunId("alone-db", 1)] == list(h.admission.refusals[RunId("late", 1)])
 
 
+def test_who_competes() -> None:
+    """Two can't have their claims beside each other if one wants something alone, or there are too few units."""
+    h = hall(gpu=3)
+    two, one, share, alone = Claim("gpu", 2), Claim("gpu", 1), Claim("gpu"), Claim("gpu", exclusive=True)
+    cases = [(two, one, False), (two, two, True), (share, two, False), (share, alone, True), (alone, share, True)]
+    assert [competes for *_, competes in cases] == [
+        h.admission.compete((mine, DB), (TAPE, its)) for mine, its, _ in cases
+    ]
+    h.ask("holds", two)
+    h.turn()
+    assert h.admission.compete((one,), (one,)), "what lives counts, too"
+
+
+def test_when_pressure_lets_somebody_through() -> None:
+    """Whoever of those that are too low is the first to have grown enough, wherever it stands by now."""
+    h = hall()
+    h.ask("flat", SHARE)
+    h.ask("grows", SHARE, priority=-1, rate=Escalation(1, MINUTE))
+    h.ask("slowly", SHARE, priority=-1, rate=Escalation(1, HOUR))
+    assert ([], h.mono + 6 * MINUTE) == (h.turn(least=5), h.admission.look_at)
+    h.mono += 6 * MINUTE
+    assert ["grows"] == h.turn(least=5)
+
+
 def test_what_touches_a_reservation() -> None:
     """Whoever wants the same alone, or units of it; not who shares it beside units, or wants another thing."""
     two, one, share = Claim("gpu", 2), Claim("gpu", 1), Claim("gpu")

@@ -37,6 +37,32 @@ def test_spread_takes_the_emptiest_cpus_then_those_used_least_so_far() -> None:
     assert ((CPUS, (6,)),) == host.choose("spread", HALF, 4 * SECOND)  # all alike loaded: it was used least
 
 
+def test_use_goes_on_while_a_cpu_is_in_use() -> None:
+    """Of two that are loaded alike the one is chosen that has been so for a shorter time."""
+    host = Placement({}, range(2))
+    given(host, HALF)
+    given(host, HALF, mono=5 * SECOND)
+    assert ((CPUS, (1,)),) == host.choose("spread", HALF, 10 * SECOND)
+
+
+def test_pack_looks_at_the_share_of_each_cpu() -> None:
+    """Two with a quarter in use have room for three quarters each."""
+    host = Placement({}, range(3))
+    given(host, (Claim(CPU, 500), Claim("db", exclusive=True)))
+    host.take(((CPUS, (0, 1)),), HALF, 0)
+    host.give_back(((CPUS, (0,)),), HALF, 0)
+    assert {0: 250, 1: 250, 2: 0} == host.load()
+    assert ((CPUS, (0, 1)),) == host.choose("pack", (Claim(CPU, 1500),), 0)
+
+
+def test_the_load_is_that_of_the_cpu_it_asks_for() -> None:
+    """Whatever else it has: who asks for no CPU gets none."""
+    host = Placement({"gpu": 3}, range(2))
+    assert (("gpu", (0,)),) == given(host, GPU)
+    assert (("gpu", (1, 2)), (CPUS, (0,))) == given(host, (*GPUS, *HALF))
+    assert {0: 500, 1: 0} == host.load()
+
+
 def test_use_is_load_times_time() -> None:
     """A quarter of a CPU for 3 s is less than half of one for 2 s, and counts while it goes on."""
     host = Placement({}, range(2))
