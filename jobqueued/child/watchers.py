@@ -161,6 +161,8 @@ class Watchers:
         """Take some words of those that have any; the notices."""
         found = []
         for descriptor, _bits in self._ears.poll(0, _A_TURN):
+            if self._deaf_until is not None:
+                break
             watcher = self._hearing[descriptor]
             try:
                 said = watcher.socket.recv(_LONGEST)
