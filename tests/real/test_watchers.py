@@ -56,7 +56,7 @@ class Site:
 
     def hear(self, now: float = NOW) -> list[str]:
         """All that is heard at this time."""
-        self.watchers.rested(now)
+        self.watchers.rest(now)
         found = list[str]()
         while self.poll.poll(0):
             found += self.watchers.hear(now)
@@ -138,7 +138,7 @@ def test_who_says_too_much(site: Site) -> None:
     assert BURST == len(site.hear())
     calm.send(b"! - 0")
     assert ["unnoticed 2 - 0"] == site.hear()
-    assert pytest.approx(EVERY) == site.watchers.wait(NOW)
+    assert [pytest.approx(EVERY)] == site.watchers.rest(NOW)
     for turn in range(1, 5):
         assert 1 == len(site.hear(NOW + turn * EVERY))
     assert BURST == len(site.hear(NOW + 100))
@@ -152,7 +152,7 @@ def test_many_who_say_too_much(site: Site) -> None:
     assert BURST_OF_ALL == len(heard)
     assert {str(number) for number in range(12)} == {word.split()[1] for word in heard}
     assert [] == site.poll.poll(0)
-    assert pytest.approx(EVERY_OF_ALL) == site.watchers.wait(NOW)
+    assert [pytest.approx(EVERY_OF_ALL)] == site.watchers.rest(NOW)
     assert 1 == len(site.hear(NOW + EVERY_OF_ALL))
 
 
@@ -183,7 +183,7 @@ def test_its_end(site: Site, how: str) -> None:
             site.watchers.obey("unwatch 1")
     site.hear()
     assert ("unwatched 1", None) == (site.bury(1), site.watchers.bury(os.getpid()))
-    assert (set(), None) == (site.watchers.pids, site.watchers.wait(NOW))
+    assert (set(), []) == (site.watchers.pids, site.watchers.rest(NOW))
     site.begin(2, uid=1000)
 
 
@@ -192,7 +192,7 @@ def test_who_is_silent_keeps_others_waiting_for_a_while_only(site: Site) -> None
     for number in range(STARTING):
         site.begin(number)
     site.order(STARTING)
-    assert (False, PATIENCE) == (site.watchers.want(NOW), site.watchers.wait(NOW))
+    assert (False, [PATIENCE]) == (site.watchers.want(NOW), site.watchers.rest(NOW))
     site.theirs[0].send(b"! - 0")
     site.hear()
     site.staff(STARTING)
