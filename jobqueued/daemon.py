@@ -185,9 +185,8 @@ class Daemon:
             *([] if self._other_cron is None else [self._other_cron]),
             self._signals, self._path_triggers, self._lock_processes,
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
-            self._user_watchers,
-            self._pressure, self._reload, self._user_files, AccountFiles(), self._job_files, self._control,
-            self._methods.texts, self._monitor, self._commits, self._housekeeping, self._notice_sender,
+            self._user_watchers, self._pressure, self._reload, self._user_files, AccountFiles(), self._job_files,
+            self._control, self._methods.texts, self._monitor, self._commits, self._housekeeping, self._notice_sender,
             self._heartbeat, self._metrics_file, self._service_manager,
             Watchdog(self._service_manager, self._watches.rescan),
         )  # fmt: skip

@@ -86,7 +86,6 @@ class Launcher:
             if self._wakeups in ready:
                 self._reap()
             self._rested()
-            self._watchers.rested(time.monotonic())
             self._staff()
             self._callers.flush()
 
@@ -105,9 +104,7 @@ class Launcher:
             self._accept()
 
     def _wait(self) -> float | None:
-        """For how long to sleep (ms); None: until something happens."""
-        now = time.monotonic()
-        times = [] if (rest := self._watchers.wait(now)) is None else [rest]
+        times = self._watchers.rest(now := time.monotonic())
         if self._resting_until is not None:
             times = [max(0.0, self._resting_until - now)]
         elif self._backlog:

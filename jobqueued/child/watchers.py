@@ -140,15 +140,15 @@ class Watchers:
 
     # what they say
 
-    def wait(self, now: float) -> float | None:
-        """For how long nothing has to be done here (s); None: until something happens."""
+    def rest(self, now: float) -> list[float]:
+        """Hear those again whose time has come; for how long nothing has to be done here (s), [] if for ever."""
+        self._hear_again(now)
         times = [at for at, _ in list(self._resting)[:1]]
         times += [] if self._deaf_until is None else [self._deaf_until]
         times += [self._opens(now)] if self._ready else []
-        return max(0.0, min(times) - now) if times else None
+        return [max(0.0, min(times) - now)] if times else []
 
-    def rested(self, now: float) -> None:
-        """Hear those again whose time has come."""
+    def _hear_again(self, now: float) -> None:
         if self._deaf_until is not None and self._deaf_until <= now:
             self._deaf_until = None
             self._poll.register(self._ears, select.POLLIN)
@@ -161,6 +161,8 @@ class Watchers:
         """Take some words of those that have any; the notices."""
         found = []
         for descriptor, _bits in self._ears.poll(0, _A_TURN):
+            if self._deaf_until is not None:
+                break
             watcher = self._hearing[descriptor]
             try:
                 said = watcher.socket.recv(_LONGEST)

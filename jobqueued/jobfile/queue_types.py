@@ -180,7 +180,8 @@ _EVENTS = table(
         "path",
         _GLOB,
         "",
-        "Due when a file that matches has appeared and is complete; of many files 10 times, then once a second.",
+        "Due when a file that matches has appeared and is complete; of many files 10 times, then once a second. "
+        "In files of users it may begin with ~/.",
         "/srv/in/*.csv",
     ),
     Key("event", EVENT_NAME, "", "Due when this event is emitted: `jobqueuectl emit NAME`.", "deployed"),

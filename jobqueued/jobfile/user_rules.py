@@ -106,7 +106,8 @@ def of_the_host(job: Job, entries: Entries) -> Iterator[Refusal]:
     """Refuse in a file of the host's what only users have: a home that goes without saying."""
     name = next((on.name for on in job.on if on.kind == "path" and on.name.startswith("~")), None)
     if name is not None:
-        yield Refusal.of(entries["on"].value, "an absolute path, as no user's home is meant", quoted(name)).below("on")
+        accepted = "an absolute path; one with ~/ is for files that users hand in (jobqueuectl add)"
+        yield Refusal.of(entries["on"].value, accepted, quoted(name)).below("on")
 
 
 def _of_locks(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:

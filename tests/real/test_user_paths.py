@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from jobqueued.child.watcher.appearing import BURST
+from jobqueued.filenames import file_name
 from jobqueued.loop import read_clocks
 from jobqueued.model import SECOND
 from tests.support import REPO
 from tests.support.host import Host, wait_for
+from tests.support.other_etc import change_users, copied
 from tests.support.stranger import as_user, become, public
 from tests.support.users import NEEDS_ROOT, USER
 
@@ -27,7 +29,7 @@ UID = pwd.getpwnam(USER).pw_uid
 NEIGHBOUR = "mail"
 THEIRS = pwd.getpwnam(NEIGHBOUR).pw_uid
 LIBC = ctypes.CDLL(None, use_errno=True)
-MNT_DETACH = 2
+MNT_DETACH, PIDFD_GETFD = 2, 438
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ def put(site: Host, *paths: Path | str, uid: int = UID, suffix: str = "", told: 
     """Hand in a job that waits for these paths."""
     on = ", ".join(f"{{path: '{path}'}}" for path in paths)
     name = Job.name(suffix)
-    text = f"jobs: {{{name}: {{command: 'id -un; echo $JOBQUEUE_TRIGGER_PATH', on: [{on}], overlap: queue}}}}\n"
+    text = f"jobs: {{{name}: {{command: 'id -un; echo \"$JOBQUEUE_TRIGGER_PATH\"', on: [{on}], overlap: queue}}}}\n"
     encoded = base64.b64encode(text.encode()).decode()
     reply = as_user(uid, lambda: site.call("UserFileSet", name=name, text=encoded))
     assert reply.get("stored", False), reply
@@ -130,7 +132,13 @@ def ran(site: Host, number: int, uid: int = UID, suffix: str = "") -> list[str]:
     wait_for(lambda: len(runs(site, uid, suffix)) >= number, why=f"{number} runs")
     found = runs(site, uid, suffix)
     assert number == len(found)
-    return site.output(found[0]["run"]).decode().splitlines()
+    return site.output(found[0]["run"]).decode(errors="replace").splitlines()
+
+
+def site_output(site: Host, number: int) -> bytes:
+    """The bytes that the latest run has written, once it is this one."""
+    ran(site, number)
+    return site.output(runs(site)[0]["run"])
 
 
 def drop(*paths: Path) -> None:
@@ -324,6 +332,44 @@ def test_a_restart(site: Host, place: Path, which: str) -> None:
     assert [USER, f"{place}/x"] == ran(site, 3)
 
 
+def test_who_speaks_in_its_place(site: Host, place: Path) -> None:
+    """A user can have the own watcher say anything, as often as its socket takes it: own jobs run, by the bounds."""
+    put(site, place / "x")
+    put(site, place / "x", uid=THEIRS)
+    site.write("host.yaml", f"jobs: {{{Job.name()}: {{command: 'true', on: {{path: '{place}/x'}}}}}}\n")
+    wait_for(lambda: Job.name() in jobs(site), why="root's job")
+    pidfd = os.pidfd_open(watching(site))
+    channel = LIBC.syscall(PIDFD_GETFD, pidfd, 0, 0)  # as ptrace(2) would let the user
+    os.close(pidfd)
+    assert channel > 2
+    forger = os.fork()
+    if not forger:
+        with contextlib.suppress(BaseException):
+            become(UID)
+            while True:
+                for word in FORGED:
+                    with contextlib.suppress(BlockingIOError):
+                        os.write(channel, word)
+        os._exit(0)
+    os.close(channel)
+    try:
+        wait_for(lambda: site.call("Describe", job=Job.of())["stats"]["started"] > 2, why="it makes its own job due")
+        assert ([], []) == (runs(site, THEIRS), runs(site, 0))
+        drop(place / "x")
+        assert [NEIGHBOUR, f"{place}/x"] == ran(site, 1, THEIRS)
+        wait_for(lambda: runs(site, 0), why="root's run")
+    finally:
+        os.kill(forger, signal.SIGKILL)
+        os.waitpid(forger, 0)
+    outputs = [site.root / "logs" / file_name(Job.of()) / f"{number}.log" for number in (1, 2)]
+    assert {"/etc/shadow"} == {path.read_text().splitlines()[1] for path in outputs}
+    (site.root / "jobqueue.d" / "host.yaml").unlink()
+    kill_watcher(site)
+
+
+FORGED = (b"0 - /etc/shadow", b"1 - /etc/passwd", b"appeared 1 0 - /x", b"unwatched 1", b"x" * 4000, b"! 0 13", b"\xff")
+
+
 def test_many_users(site: Host, place: Path) -> None:
     """Each has one process, whatever the number of jobs, and is told of the own files."""
     users = [entry for entry in pwd.getpwall() if 0 < entry.pw_uid < 100 and entry.pw_name != "sync"][:8]
@@ -338,6 +384,30 @@ def test_many_users(site: Host, place: Path) -> None:
     for user in users:
         assert [user.pw_name, f"{place}/{user.pw_name}/y"] == ran(site, 1, user.pw_uid, "y")
         assert [] == runs(site, user.pw_uid, "x")
+
+
+def test_who_is_gone_and_who_has_the_number(place: Path) -> None:
+    """The watcher of a user that is removed ends; another of that number is not told what the former waits for."""
+    etc = copied(place / "etc")
+    change_users(etc, jqalice=4321)
+    host = Host(place / "host", str(REPO / "tests/support/other_etc.py"), str(etc))
+    host.root.chmod(0o755)
+    try:
+        host.start()
+        text = base64.b64encode(f"jobs: {{x: {{command: 'true', on: {{path: {place}/x}}}}}}\n".encode()).decode()
+        assert as_user(4321, lambda: host.call("UserFileSet", name="x", text=text))["stored"]
+        wait_for(lambda: watching(host, 4321), why="the watcher is at work")
+        change_users(etc, jqbob=4321)
+        wait_for(lambda: not watchers(host), why="it has ended")
+        drop(place / "x")
+        text = base64.b64encode(f"jobs: {{x: {{command: 'true', on: {{path: {place}/y}}}}}}\n".encode()).decode()
+        assert as_user(4321, lambda: host.call("UserFileSet", name="x", text=text))["stored"]
+        wait_for(lambda: watching(host, 4321), why="that of another user")
+        drop(place / "y")
+        wait_for(lambda: host.record("jqbob/x@1"), why="that one's run")
+        assert [] == host.call("History", job="jqalice/x")["runs"]
+    finally:
+        host.close()
 
 
 @contextlib.contextmanager
@@ -390,11 +460,10 @@ def test_what_is_no_directory(site: Host, place: Path) -> None:
 def test_a_name_that_is_odd(site: Host, place: Path) -> None:
     """A file may be called by any bytes but NUL and /: no line breaks by it."""
     put(site, place / "*.csv")
-    for name in (b"a\nappeared 1 0 - x.csv", b"\xff\xfe.csv"):
+    for number, name in enumerate((b"a\nappeared 1 0 - x.csv", b"\xff\xfe.csv", "ä.csv".encode()), 1):
         os.close(os.open(os.fsencode(place) + b"/" + name, os.O_WRONLY | os.O_CREAT))
-        wait_for(lambda: runs(site), why="a run")
-    wait_for(lambda: len(runs(site)) == 2, why="two runs")
-    assert {"succeeded"} == {run["state"] for run in runs(site)}
+        lines = site_output(site, number)
+        assert os.fsencode(place) + b"/" + name == lines.partition(b"\n")[2].rstrip(b"\n")
 
 
 def test_as_many_paths_as_jobs(site: Host, place: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from jobqueued.__main__ import main
+from tests.support.anybodys import everybodys_python
 
 _CLONE_NEWNS = 0x20000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
@@ -50,4 +51,5 @@ def _enter(etc: str) -> None:
 
 if __name__ == "__main__":
     _enter(sys.argv[1])
+    sys.executable = everybodys_python()
     sys.exit(main(sys.argv[2:]))

@@ -205,6 +205,28 @@ def test_where_it_runs() -> None:
     assert not (place.parent / f"u{pwd.getpwnam('bob').pw_uid}").exists()
 
 
+def test_files_that_appear() -> None:
+    """A process of the user looks for them: it sees the own home, and of another's nothing."""
+    sh("runuser", "-u", "alice", "--", "mkdir", "-m", "700", "/home/alice/inbox")
+    for user, path in (("alice", "~/inbox/*"), ("bob", "/home/alice/inbox/*")):
+        text = f"jobs: {{inbox: {{command: 'id -un; echo $JOBQUEUE_TRIGGER_PATH', on: {{path: '{path}'}}}}}}\n"
+        code, said = of(user, "jobqueuectl", "add", "-", "--name", "inbox", text=text)
+        assert code == 0, said
+    until(
+        "bob is told",
+        lambda: "cannot watch /home/alice/inbox: Permission denied" in of("bob", "jobqueuectl", "status")[1],
+    )
+    until("alice has a watcher", lambda: "jq-watcher" in sh("ps", "-u", "alice", "-o", "comm="))
+    sh("runuser", "-u", "alice", "--", "touch", "/home/alice/inbox/a")
+    until("it has run", lambda: told("alice", "History", job="alice/inbox")["runs"])
+    ended("alice", "alice/inbox@1")
+    assert ["alice", "/home/alice/inbox/a"] == output("alice", "alice/inbox@1").splitlines()
+    assert [] == told("bob", "History", job="bob/inbox")["runs"]
+    for user in ("alice", "bob"):
+        told(user, "UserFileRemove", name="inbox")
+    until("they are gone", lambda: "jq-watcher" not in sh("ps", "-e", "-o", "comm="))
+
+
 def test_who_eats_too_much() -> None:
     """What one user's runs take of memory beyond the caps costs that user; others' go on, and so do the host's."""
     neighbour = str(told("root", "Run", job="neighbour")["run"])

@@ -108,7 +108,7 @@ def main() -> None:
     """Watch until the launcher hangs up."""
     signal.signal(signal.SIGURG, signal.SIG_IGN)  # a lease of ours is to be broken
     os.set_blocking(CHANNEL, False)
-    with open("/proc/self/comm", "w") as file:
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write("jq-watcher")
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         Watcher(_paths()).serve()
