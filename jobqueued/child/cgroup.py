@@ -285,7 +285,7 @@ class Cgroup:
         return None if memory is None or tasks is None else (memory, tasks)
 
     def refused_above(self) -> dict[str, int]:
-        """What the limits of all runs of its user have refused them: times of memory and tasks, microseconds of cpu."""
+        """Read what the limits of all its user's runs have refused: times of memory and tasks, microseconds of cpu."""
         if self._parent < 0:
             return {}
         return {key: pairs(self._parent, file).get(word, 0) for key, (file, word) in _REFUSED.items()}
