@@ -39,10 +39,10 @@ bench: $(VENV)/.tested
 	$(BIN)/python -m bench
 
 # Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer;
-# every run of a supervisor.
+# every run of a supervisor; 10,000 submissions of one user.
 soak: $(VENV)/.tested
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
-		tests/real/test_supervisor.py
+		tests/real/test_supervisor.py tests/real/test_submissions.py
 
 # I/O that fails, at each call in each way: some minutes.
 faults: $(VENV)/.tested
