@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_MNT_DETACH = 2
+_MNT_DETACH, _PR_SET_PDEATHSIG = 2, 1
 _HEAD = struct.Struct("IIQ")
 _LARGEST = 1 << 17
 
@@ -39,9 +40,10 @@ def is_possible() -> bool:
 
 def _serve(directory: str) -> None:
     """Say yes to FUSE_INIT, and nothing any more (linux/fuse.h)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever ends the test, nobody hangs for ever
     descriptor = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={descriptor},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
-    libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"hung", os.fsencode(directory), b"fuse", 0, options):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     _length, _init, number = _HEAD.unpack(os.read(descriptor, _LARGEST)[: _HEAD.size])
