@@ -39,7 +39,7 @@ bench: $(VENV)/.tested
 	$(BIN)/python -m bench
 
 # Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer;
-# every run of a supervisor; then slips in the core.
+# every run of a supervisor; then slips in the core.10,000 submissions of one user.
 soak: $(VENV)/.tested
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
 		tests/real/test_supervisor.py
@@ -48,7 +48,7 @@ soak: $(VENV)/.tested
 # Slips in the queue and the core, each of which a test must notice: SAMPLE of them by chance (minutes), or 0: all (hours).
 SAMPLE ?= 600
 mutants: $(VENV)/.tested
-	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED)
+	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) tests/real/test_submissions.py
 
 # I/O that fails, at each call in each way: some minutes.
 faults: $(VENV)/.tested

@@ -12,8 +12,9 @@ from typing import Any
 from bench.rig import ROOT, daemon
 
 JOBS, ROUNDS = 1000, 15
-_CTL = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from jobqueued.ctl.main import main; main()"
-_AT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from jobqueued.ctl.at import main; main(program={{!r}})"
+CTL = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from jobqueued.ctl.main import main; main()"
+AT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from jobqueued.ctl.at import main; main(program={{!r}})"
+"""The programs as they are installed, which look into no directory of their user's; {!r}: the name of the second."""
 _COMMANDS = {
     "submit": "submit -- true", "submit_later": "submit --at 23:59 -- true", "run": "run job-0001", "list": "list",
     "status": "status", "why": "why job-0001", "show": "show job-0001", "history": "history", "logs": "logs job-0001",
@@ -28,8 +29,8 @@ def starts() -> dict[str, Any]:
     body = "".join(f"  job-{number:04}: {{command: 'true', schedule: '0 3 1 1 *'}}\n" for number in range(JOBS))
     with daemon({"jobs.yaml": f"jobs:\n{body}"}) as rig:
         programs = {"bare": ["-c", "import json, socket"]}
-        programs |= {name: ["-c", _CTL, "--run", str(rig.run), *words.split()] for name, words in _COMMANDS.items()}
-        programs |= {name: ["-c", _AT.format(name)] for name in ("atq",)}
+        programs |= {name: ["-c", CTL, "--run", str(rig.run), *words.split()] for name, words in _COMMANDS.items()}
+        programs |= {name: ["-c", AT.format(name)] for name in ("atq",)}
         if not (rig.directory / "run").exists():
             (rig.directory / "run").symlink_to(rig.run)
         environment = {**os.environ, "JOBQUEUE_ROOT": str(rig.directory)}

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.rig import Rig, daemon, wait_for
+from bench.starts import AT, CTL
 from jobqueued.child import unix_socket
 from jobqueued.control.varlink import Decoder, encode
 from jobqueued.ctl.client import ask
 
 PROCESSES, CALLS, PEERS = 20, 500, 20
-_AT = "import sys; sys.argv[0] = 'at'; from jobqueued.ctl.at import main; sys.exit(main())"
 
 
 def submit() -> dict[str, Any]:
@@ -32,9 +32,9 @@ def submit() -> dict[str, Any]:
         environment = {**os.environ, "JOBQUEUE_ROOT": str(rig.directory)}
         if not (rig.directory / "run").exists():
             (rig.directory / "run").symlink_to(rig.run)
-        ctl = [sys.executable, "-m", "jobqueued.ctl", "submit", "--", "true"]
+        ctl = [sys.executable, "-I", "-c", CTL, "submit", "--", "true"]
         figures["submit_process_ms"] = _each(ctl, environment)
-        later = [sys.executable, "-c", _AT, "now", "+", "1", "hour"]
+        later = [sys.executable, "-I", "-c", AT.format("at"), "now", "+", "1", "hour"]
         figures["our_at_process_ms"] = _each(later, environment, b"true\n")
         figures["submit_to_start_ms"] = _to_start(rig)
         figures |= _by_socket(rig)

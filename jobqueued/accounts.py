@@ -31,5 +31,6 @@ def accounts(job: Job) -> tuple[Account, ...]:
         named = [("user", job.user), *(("group", group) for group in groups)]
         return tuple(dict.fromkeys(Account(kind, name) for kind, name in named if name is not None))
     uid, name = job.owner
-    whose = (-1, "") if job.any_groups else (uid, name)
-    return tuple(dict.fromkeys((Account("owner", name, uid), *(Account("group", group, *whose) for group in groups))))
+    of_site = (Account("group", group) for group in groups if group in job.more_groups)
+    own = (Account("group", group, uid, name) for group in groups if group not in job.more_groups)
+    return tuple(dict.fromkeys((Account("owner", name, uid), *of_site, *own)))

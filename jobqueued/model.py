@@ -117,7 +117,7 @@ class Job:
     """A definition: what to run, when, under which rules.  `keys.JOB_KEYS` documents the fields of the same name.
 
     `triggers`: all that the clock does, compiled; `offset` (ns): its part of `spread`; `escalation`, `owner` None: the
-    host's; `asks_pam`: PAM may refuse it; `any_groups`: not only its owner's; `line` is of `origin`, else of `file`."""
+    host's; `asks_pam`: PAM may refuse it; `more_groups`: may be its, too; `line` is of `origin`, else of `file`."""
 
     id: str
     command: CommandLine
@@ -142,7 +142,7 @@ class Job:
     groups: tuple[str, ...] | None = None
     asks_pam: bool = False
     outlasts_steps: bool = False
-    any_groups: bool = False
+    more_groups: tuple[str, ...] = ()
     stdin: str = ""
     environment: tuple[tuple[str, str], ...] = ()
     environment_file: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ WINGS: dict[str, list[str]] = {
         "text", "json_values", "telemetry", "signals", "instants", "documents", "attempt_life", "process",
         "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup_files", "cgroup", "identity", "pam",
         "posixspawn", "budget", "shutdown", "control_socket", "audience", "account", "caps", "environment", "as_user",
-        "lockfile", "journald", "spawn", "watching", "starting",
+        "lockfile", "journald", "start_report", "spawn", "watching", "starting",
         "output", "ending", "record", "marks", "title", "hook", "hooks",
         "attempt", "sending", "spool", "spool_log", "spool_orders", "supervisor", "callers", "lost",
         "questions", "seat", "watchers", "launcher",

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
+from jobqueued.child import process
 from jobqueued.child.identity import StartFailed, User
 from jobqueued.child.trust import Refused
 
@@ -37,7 +38,7 @@ def opened(
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            process.is_reaped(pid, 1.0)
 
 
 def _received(ours: socket.socket) -> int:

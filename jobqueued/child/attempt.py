@@ -18,7 +18,7 @@ from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.control_socket import REST, Loop
 from jobqueued.child.documents import UNSTARTED, Record
-from jobqueued.child.ending import FIRST_PAUSE, Ending
+from jobqueued.child.ending import Ending, ended_all
 from jobqueued.child.hooks import Hooks
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.lockfile import BUSY, Busy, LockFiles
@@ -229,9 +229,9 @@ class Attempt:
         """End what there is of it: a start that failed may have begun something, a profile, and what it started."""
         self._loop.on(self._wakeups, self._reap)
         self._reap()
-        while self._state is not State.EMPTY:
-            tree.signal_all(signal.SIGKILL)
-            self._loop.turn(FIRST_PAUSE)
+        if not ended_all(self._loop.turn, lambda: self._state is State.EMPTY):
+            self._audience.leaves = True  # what can't end yet has its SIGKILL, and is the launcher's when we have left
+            self._step(Step.EMPTY)
         self._cgroup.remove()
 
     def _write_pid(self, before: int, afterwards: int) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.text import size
+
+_SETTINGS = "by `users: {caps: …}` of jobqueued.yaml"
+_LONG = 1_000_000
+"""Microseconds of waiting for CPUs that are worth a word."""
 
 
 class Caps:
@@ -22,9 +28,14 @@ class Caps:
         self.warnings: list[str] = []
         self.sampled: int | None = None
         """The bytes of memory that are looked after by sampling."""
+        above = order.get("above")
+        self._of_user = {} if above is None else {file: text for _, file, text in above["caps"]}
+        self._before: dict[str, int] = {}
+        """What the limits of all runs of its user had refused them before its start."""
 
     def apply(self) -> None:
         """Before the start.  StartFailed: a cap can't be enforced here, and has to be."""
+        self._before = self._cgroup.refused_above()
         self.warnings += [f"a limit of all runs of its user was not enforced: {it}" for it in self._cgroup.troubles]
         if any(key == "cpu" for key, _, _ in self._caps):
             self._cgroup.share("cpu")
@@ -68,7 +79,10 @@ class Caps:
         if not (count := events.get("oom_kill")):
             return ""
         limit = next((int(text) for _, file, text in self._caps if file == "memory.max"), None)
-        if not events.get("oom"):
+        of_user = self._of_user.get("memory.max", "max")
+        if not events.get("oom") and of_user != "max" and self._refused("memory"):
+            why = f"all runs of its user together may have {size(int(of_user))}, {_SETTINGS}"
+        elif not events.get("oom"):
             why = "the host, or a limit above its own cgroup, had no more"
         else:
             why = "a limit below its own cgroup" if limit is None else f"its limit is {size(limit)}"
@@ -78,6 +92,25 @@ class Caps:
         """The limits that it came up against without its being the end."""
         killed = "" if state == "oom_killed" else self.killed()
         limit = next((text for _, file, text in self._caps if file == "pids.max"), "")
-        count = self._cgroup.refused_tasks() if limit else 0
-        reached = f"it could not start more tasks than {limit} (pids.events: max {count})" if count else ""
-        return [text for text in (killed, reached) if text]
+        count = self._cgroup.refused_tasks()
+        reached = f"it could not start more tasks than {limit} (pids.events: max {count})" if limit and count else ""
+        return [text for text in (killed, reached, *self._told_of_user(0 if limit else count)) if text]
+
+    def _told_of_user(self, count: int) -> Iterator[str]:
+        """Yield what its user's limits kept from it; `count` of its forks failed, by none of its own."""
+        most = self._of_user.get("pids.max", "max")
+        if most != "max" and (count or self._refused("tasks")):
+            yield f"all runs of its user together could not start more tasks than {most}, {_SETTINGS}"
+        if "cpu.max" in self._of_user and (waited := self._refused("cpu")) >= _LONG:
+            cpus, seconds = _cpus(self._of_user["cpu.max"]), waited // 1_000_000
+            yield f"all runs of its user together have {cpus:g} CPUs, {_SETTINGS}, and waited {seconds} s for them"
+
+    def _refused(self, key: str) -> int:
+        """That which the limits of all runs of its user have refused them since its start."""
+        return max(0, self._cgroup.refused_above().get(key, 0) - self._before.get(key, 0))
+
+
+def _cpus(text: str) -> float:
+    """CPUs of the text of cpu.max."""
+    share, period = text.split()
+    return int(share) / int(period)

@@ -16,12 +16,18 @@ import time
 from typing import cast
 
 from jobqueued.child import wire
-from jobqueued.child.cgroup_files import capped, read, total, write
+from jobqueued.child.cgroup_files import capped, pairs, read, total, write
 from jobqueued.child.documents import Above, Figures
 
 _MOUNT, _SELF = "/sys/fs/cgroup", "self"
 _MEMBERSHIP = "/proc/{}/cgroup"
 _CONTROLLERS = ("memory", "pids", "io")
+_REFUSED = {
+    "memory": ("memory.events.local", "oom"),
+    "tasks": ("pids.events", "max"),
+    "cpu": ("cpu.stat", "throttled_usec"),
+}
+"""Files that tell what the limits of a cgroup have refused to what is in it, by key."""
 _SHARED = {"cpu": "cgroup.kill", "cpuset": f"{_SELF}/cgroup.kill"}
 """Controllers that are on only while an attempt needs them: each that does has a lock on such a file, which nobody but
 its owner can open, and which all who divide this cgroup share.
@@ -278,6 +284,12 @@ class Cgroup:
         memory, tasks = self._number("memory.current"), self._number("pids.current")
         return None if memory is None or tasks is None else (memory, tasks)
 
+    def refused_above(self) -> dict[str, int]:
+        """Read what the limits of all its user's runs have refused: times of memory and tasks, microseconds of cpu."""
+        if self._parent < 0:
+            return {}
+        return {key: pairs(self._parent, file).get(word, 0) for key, (file, word) in _REFUSED.items()}
+
     def events(self) -> dict[str, int]:
         """The number of times that memory was short in it, by kind (memory.events)."""
         return self._pairs("memory.events") if self.directory >= 0 else {}
@@ -348,8 +360,7 @@ class Cgroup:
         return int(text) if text.isdigit() else None
 
     def _pairs(self, name: str) -> dict[str, int]:
-        words = (read(self.directory, name) or b"").decode().split()
-        return {key: int(value) for key, value in zip(words[::2], words[1::2], strict=False) if value.isdigit()}
+        return pairs(self.directory, name)
 
 
 def _users(home: int) -> list[str]:

@@ -52,6 +52,12 @@ def read(directory: int, name: str) -> bytes | None:
     return None
 
 
+def pairs(directory: int, name: str) -> dict[str, int]:
+    """The figures of a file by their names; none where there is no such file."""
+    words = (read(directory, name) or b"").decode().split()
+    return {key: int(value) for key, value in zip(words[::2], words[1::2], strict=False) if value.isdigit()}
+
+
 def write(directory: int, name: str, data: bytes) -> None:
     """Write into a file; OSError."""
     descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)

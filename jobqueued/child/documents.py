@@ -192,11 +192,11 @@ class Above(TypedDict):
 
 
 class JobOwner(TypedDict):
-    """The user whose own job it is; `any_groups`: it may ask for groups that the user is not in."""
+    """The user whose own job it is; `more_groups`: it may have these, though the user is not in them."""
 
     uid: int
     name: str
-    any_groups: bool
+    more_groups: list[str]
 
 
 class LaunchSpec(TypedDict):

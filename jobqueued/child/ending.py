@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import signal
+import time
+from collections.abc import Callable
 
-from jobqueued.child import tree
+from jobqueued.child import process, tree
 from jobqueued.child.account import NEVER
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.signals import signal_number
 
-FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 """Between one SIGKILL to all and the next: a fork bomb may have children that we did not see."""
+_UNKILLABLE = 2.0
+"""Seconds after which what can't be killed, as a file system does not answer, keeps a failed start no longer."""
+
+
+def ended_all(turn: Callable[[float], object], is_empty: Callable[[], bool]) -> bool:
+    """End all below this process, with a turn of the loop between looks; False: what is left can't be killed yet."""
+    until = time.monotonic() + _UNKILLABLE
+    while not is_empty():
+        tree.signal_all(signal.SIGKILL)
+        turn(_FIRST_PAUSE)
+        if time.monotonic() > until and all(map(process.is_stuck, tree.children())):
+            return False
+    return True
 
 
 class Ending:
@@ -26,7 +41,7 @@ class Ending:
         self._order, self._cgroup = order, cgroup
         self.deadline = self.kill_at = NEVER
         self.cause: tuple[str, str] | None = None
-        self._pause = FIRST_PAUSE
+        self._pause = _FIRST_PAUSE
 
     def begin(self, now: float) -> None:
         """It has started: its time runs."""
@@ -52,6 +67,6 @@ class Ending:
     def warning(self) -> str:
         """The words for the record before the first SIGKILL; "": none, it was asked for."""
         grace, name = self._order["kill_grace"], self._order["stop_signal"]
-        if self._pause != FIRST_PAUSE or not grace or name == "SIGKILL":
+        if self._pause != _FIRST_PAUSE or not grace or name == "SIGKILL":
             return ""
         return f"did not end on {name}: SIGKILL after {grace:g} s"

@@ -99,9 +99,9 @@ def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
     gid = user.gid if order["group"] is None else _gid(order["group"])
     owner = order.get("owner")
     try:
-        if owner is not None and not owner["any_groups"]:
+        if owner is not None:
             for name in (*([order["group"]] if order["group"] is not None else []), *(order["groups"] or ())):
-                if not _is_in(user, _gid(name)):
+                if name not in owner["more_groups"] and not _is_in(user, _gid(name)):
                     raise StartFailed("group", 0, f"user {user.name!r} is not in group {name!r}")
         if order["groups"] is None:
             return gid, os.getgrouplist(user.name, user.gid if owner is not None else gid)

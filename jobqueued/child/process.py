@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 from typing import NamedTuple
 
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -56,3 +58,22 @@ def birth(pid: int) -> int | None:
     """The instant at which a process was started, in ticks since boot; with the pid it names the process for ever."""
     found = stat(pid)
     return None if found is None else found.birth
+
+
+def is_stuck(pid: int) -> bool:
+    """True if it is in a system call that nothing interrupts, as that of a file system that does not answer."""
+    found = stat(pid)
+    return found is not None and found.state == b"D"
+
+
+def is_reaped(pid: int, seconds: float) -> bool:
+    """Wait so long for a child to end, and reap it; False: it lives, or it is told later."""
+    with contextlib.suppress(ChildProcessError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            if not select.select([descriptor], [], [], seconds)[0]:
+                return False
+        finally:
+            os.close(descriptor)
+        os.waitpid(pid, 0)
+    return True

@@ -7,14 +7,12 @@ import ctypes
 import errno
 import os
 import resource
-import select
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from jobqueued.child import pam, posixspawn, wire
+from jobqueued.child import pam, posixspawn, process, start_report, wire
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.environment import Environment, arguments
@@ -140,6 +138,7 @@ def _change_directory(order: LaunchSpec, user: User, warn: Callable[[str], objec
 
 def _fork(plan: _Plan) -> Started:
     reading, writing = os.pipe2(os.O_CLOEXEC)
+    seconds = min(_START_SECONDS, plan.order.get("timeout") or _START_SECONDS)
     try:
         try:
             pid = _forked()
@@ -147,20 +146,14 @@ def _fork(plan: _Plan) -> Started:
                 _become(plan, writing)
         finally:
             os.close(writing)
-        report = _report(reading)
+        report = start_report.read(reading, seconds)
     finally:
         os.close(reading)
-    if report is None:
+    if report.trouble is not None:
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        what = "its directory, program, environment_file or profile"
-        raise StartFailed("start", errno.ETIMEDOUT, f"no answer from {what} in {_START_SECONDS:g} s")
-    warnings, failed, failure = report.decode(errors="replace").partition(_FAILED)
-    if failed:
-        os.waitpid(pid, 0)
-        number, step, detail = failure.split("\n", 2)
-        raise StartFailed(step, int(number), detail)
-    return Started(pid, warnings.splitlines())
+        process.is_reaped(pid, 1.0)  # in a system call that waits for such a file system it can't be killed
+        raise report.trouble
+    return Started(pid, report.warnings)
 
 
 _NEEDS = {
@@ -168,19 +161,8 @@ _NEEDS = {
     for step, capability in (("stdio", "CAP_CHOWN"), ("setgroups", "CAP_SETGID"), ("setgid", "CAP_SETGID"),
         ("setuid", "CAP_SETUID"))
 }  # fmt: skip
-_FAILED = "\0"
 _START_SECONDS = 60.0
 """A file system that does not answer (a user's own, say) must not keep a supervisor from its run's timeout and stop."""
-
-
-def _report(reading: int) -> bytes | None:
-    """Read what the forked child tells up to its exec; None: it does not come to it."""
-    report, until = b"", time.monotonic() + _START_SECONDS
-    while select.select([reading], [], [], max(0.0, until - time.monotonic()))[0]:
-        if not (more := os.read(reading, select.PIPE_BUF)):
-            return report
-        report += more
-    return None
 
 
 def _forked() -> int:
@@ -196,13 +178,12 @@ def _become(plan: _Plan, report: int) -> NoReturn:
     try:
         steps.take()
     except StartFailed as error:
-        failure = f"{error.number}\n{error.step}\n{error.detail}"
+        start_report.fail(report, error.number, error.step, error.detail)
     except OSError as error:
         need = _NEEDS.get(steps.step, "") if error.errno == errno.EPERM and not os.geteuid() else ""
-        failure = f"{error.errno}\n{steps.step}\n{steps.detail}{error.strerror}{need}"
+        start_report.fail(report, error.errno, steps.step, f"{steps.detail}{error.strerror}{need}")
     except BaseException as error:
-        failure = f"0\n{steps.step}\n{steps.detail}{type(error).__name__} {error}"
-    os.write(report, (_FAILED + failure).encode(errors="replace"))
+        start_report.fail(report, 0, steps.step, f"{steps.detail}{type(error).__name__} {error}")
     os._exit(127)
 
 
@@ -234,14 +215,20 @@ class _Steps:
         self.step = "stdio"
         for target, source in enumerate((plan.stdin, *plan.outputs)):
             os.dup2(source, target)
-        self.step = "chdir"
+        self._begin("chdir", plan.order["working_directory"] or plan.user.home)
         _change_directory(plan.order, plan.user, self._warn)
-        self.step = "login_environment"
+        files = ", ".join(plan.order["environment_file"])
+        self._begin(*(("login_environment",) if plan.environment.login else ("environment_file", files)))
         env = plan.environment.whole()
         self._execute(env)
 
+    def _begin(self, step: str, detail: str = "") -> None:
+        """Tell of a step that file systems of the user may keep from its end."""
+        self.step = step
+        start_report.begin(self._report, step, detail)
+
     def _warn(self, text: str) -> None:
-        os.write(self._report, f"{text}\n".encode(errors="replace"))
+        start_report.warn(self._report, text)
 
     def _limit(self, limits: Mapping[str, list[Any]]) -> None:
         """Soft and hard; `cpu_time` leaves some seconds in between, so that SIGXCPU tells what a SIGKILL would not."""
@@ -279,7 +266,7 @@ class _Steps:
 
     def _execute(self, env: dict[str, str]) -> None:
         plan, limits = self._plan, self._plan.attributes.get("limits", {})
-        self.step = "exec"
+        self._begin("exec", plan.argv[0])
         program = find(plan.argv[0], env["PATH"])
         self.detail = f"{program}: "
         for number in _ALL_SIGNALS:

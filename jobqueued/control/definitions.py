@@ -16,7 +16,7 @@ _DURATIONS = (
     "dependency_timeout", "retry_delay", "retry_max_delay", "expect",
 )  # fmt: skip
 _INSTANTS = ("anchor", "at")
-_INTERNAL = ("triggers", "file", "line", "origin", "drop_ins", "at_boot", "owner", "any_groups")
+_INTERNAL = ("triggers", "file", "line", "origin", "drop_ins", "at_boot", "owner", "more_groups")
 
 
 def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from jobqueued.child.trust import name_of
-from jobqueued.control.access import Rank
+from jobqueued.control.access import Rank, Whose
+from jobqueued.control.ownership import Ownership
 from jobqueued.control.peers import Access, Peer
 from jobqueued.control.user_budget import UserBudget
 from jobqueued.control.varlink import Method, VarlinkError
@@ -40,7 +41,7 @@ class SubmitCalls:
         config: Settings, etc: Path, now: Callable[[], Now], budget: UserBudget,
     ) -> None:  # fmt: skip
         self._scheduler, self._batch, self._happen = scheduler, batch, happen
-        self._etc, self._budget = etc, budget
+        self._etc, self._budget, self._ownership = etc, budget, Ownership(scheduler, batch)
         self._access, self._config, self._now, self.mails = access, config, now, takes_mails(config)
         self._waiters: dict[str, list[int]] = {}
         """The tickets that wait for the end of submissions."""
@@ -93,9 +94,12 @@ class SubmitCalls:
             raise Wrong(f"found more calls in this minute; accepted: {accepted}")
 
     def _known(self, asked: Asked) -> str | None:
-        """The submission that was asked for by this key before, as long as anything is kept of it."""
-        share = share_in(asked.job.id)
-        return self._scheduler.submission_of(share, asked.key) or self._batch.submission_of(share, asked.key)
+        """The submission that was asked for by this key before, as long as anything is kept of it; Wrong."""
+        share, owner = share_in(asked.job.id), asked.job.owner
+        known = self._scheduler.submission_of(share, asked.key) or self._batch.submission_of(share, asked.key)
+        if known and owner is not None and self._ownership.job(known, owner) is not Whose.OWN:
+            raise Wrong(f"key: {asked.key} is that of an earlier user of the name {owner.name}; take another one")
+        return known
 
     def _awaiting(self, job: Job) -> tuple[Job, tuple[str, ...]]:
         """The job with what it has to wait for, and what of it has ended without the success that it is to follow."""
@@ -118,7 +122,13 @@ class SubmitCalls:
 
     def _check_owner(self, job: Job, after: After) -> None:
         """Of what others have nobody learns even that it is there."""
-        if job.owner is not None and share_in(after.name) != share_in(job.id):
+        if job.owner is None:
+            return
+        if "@" in after.name:
+            whose = self._ownership.run(RunId.parse(after.name), job.owner)
+        else:
+            whose = self._ownership.job(after.name, job.owner)
+        if whose is not Whose.OWN:
             raise Wrong(f"after: found {after.name}; accepted: submissions of {job.owner.name}")
 
     def _is_going_on(self, name: str) -> bool:

@@ -26,8 +26,9 @@ def _few(node: Node) -> tuple[str, ...]:
 
 
 _WHO = replace(one_or_more(_ONE, least=0), read=_few)
+_GROUPS = one_or_more(text("the name of a group", r"[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}"), least=0)
 PERMITS = (
-    "exclusive", "priority", "escalation", "nice", "oom_score_adj", "cpu_scheduling", "ionice", "groups", "notify",
+    "exclusive", "priority", "escalation", "nice", "oom_score_adj", "cpu_scheduling", "ionice", "notify",
 )  # fmt: skip
 """Keys with which one job may burden or reach others, so that users have them only where the site permits."""
 CAPS = {name: key for name, key in RESOURCE_LIMITS.items() if name in ("cpu", "memory", "memory_high", "swap", "tasks")}
@@ -44,5 +45,6 @@ USERS = table(
         "60"),
     Key("permit", one_or_more(choice(*PERMITS), least=0), "[]", "Keys of job files that only root has otherwise.",
         "[nice, notify]"),
+    Key("groups", _GROUPS, "[]", "Groups that jobs of users may have, beside those that their user is in.", "[video]"),
     Key("caps", section(CAPS), "{}", "Limits of all runs of a user together.", "{cpu: 2, memory: 8G, tasks: 500}"),
 )  # fmt: skip

@@ -63,7 +63,7 @@ class UserRules(NamedTuple):
         """Its id has the prefix already."""
         own = self.prefix
         return replace(
-            job, owner=self.owner, user=self.owner.name, asks_pam=True, any_groups="groups" in self.limits.permit,
+            job, owner=self.owner, user=self.owner.name, asks_pam=True, more_groups=self.limits.groups,
             locks=tuple(claim._replace(resource=own + claim.resource) for claim in job.locks),
             dependencies=tuple(own + name for name in job.dependencies),
             on=tuple(on._replace(name=own + on.name) for on in job.on),

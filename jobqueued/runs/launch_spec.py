@@ -83,7 +83,7 @@ def order(
 def _owner(job: Job) -> JobOwner | None:
     if job.owner is None:
         return None
-    return {"uid": job.owner.uid, "name": job.owner.name, "any_groups": job.any_groups}
+    return {"uid": job.owner.uid, "name": job.owner.name, "more_groups": list(job.more_groups)}
 
 
 def _of_array(job: Job, run: Run) -> dict[str, str]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from jobqueued.child import cgroup
+from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
-from jobqueued.child.documents import Above
+from jobqueued.child.documents import Above, LaunchSpec
 from jobqueued.commands import Launch
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
 from jobqueued.model import Run, RunId
-from jobqueued.runs.launch_spec import order
+from jobqueued.runs.launch_spec import caps, order
 from jobqueued.users import Owner
 from tests.support.world import job
 
@@ -115,3 +116,73 @@ def test_the_order() -> None:
     caps = [("memory", "memory.max", "5"), ("tasks", "pids.max", "7"), ("cpu", "cpu.max", "150000 100000")]
     assert {"name": "u1000", "caps": caps} == told["above"]
     assert None is spec(None, memory=5)["above"]
+
+
+class Kernel:
+    """A cgroup of a user and one of a run in it, with the figures that the kernel would have there."""
+
+    def __init__(self, home: int, path: Path, limits: dict[str, Any], own: dict[str, Any]) -> None:
+        order = {"caps": [cap for key, value in own.items() for cap in caps(key, value)], "enforce": "best_effort"}
+        order |= {"cpus": (), "above": spec(Owner(1000, "alice"), **limits)["above"]}
+        self._user, self._run = path / "u1000", path / "u1000/alice+x@1.1"
+        cgroup = Cgroup(home, "alice+x@1.1")
+        self.caps = Caps(cast(LaunchSpec, order), cgroup)
+        cgroup.make()
+        self.refuse(oom=7, max=7, throttled_usec=7_000_000)  # other runs, before
+        self.caps.apply()
+
+    def refuse(self, **counts: int) -> None:
+        """The user's limits have refused so much by now."""
+        for file, word in (("memory.events.local", "oom"), ("pids.events", "max"), ("cpu.stat", "throttled_usec")):
+            if word in counts:
+                (self._user / file).write_text(f"{word} {counts[word]}\n")
+
+    def kill(self, **events: int) -> None:
+        """The kernel ends a process of the run as memory is short."""
+        (self._run / "memory.events").write_text("".join(f"{name} {count}\n" for name, count in events.items()))
+
+
+LIMITS = {"memory": 8 << 30, "tasks": 500, "cpu": 2}
+BY = "by `users: {caps: …}` of jobqueued.yaml"
+
+
+def test_a_run_that_its_users_limit_ends(home: int, tmp_path: Path) -> None:
+    """The record tells that it was what all of the user's runs may have, and not what others had before."""
+    kernel = Kernel(home, tmp_path, LIMITS, {})
+    kernel.kill(oom=0, oom_kill=1)
+    others = "out of memory: the host, or a limit above its own cgroup, had no more (memory.events: oom_kill 1)"
+    assert others == kernel.caps.killed()
+    kernel.refuse(oom=8)
+    why = f"out of memory: all runs of its user together may have 8 GiB, {BY} (memory.events: oom_kill 1)"
+    assert why == kernel.caps.killed()
+    kernel.kill(oom=1, oom_kill=1)
+    assert "a limit below its own cgroup" in kernel.caps.killed()
+
+
+def test_a_run_with_a_limit_of_its_own(home: int, tmp_path: Path) -> None:
+    """What its own limit ends is not the user's."""
+    kernel = Kernel(home, tmp_path, LIMITS, {"memory": 1 << 20})
+    kernel.kill(oom=1, oom_kill=1)
+    assert "out of memory: its limit is 1 MiB (memory.events: oom_kill 1)" == kernel.caps.killed()
+
+
+def test_a_run_that_its_users_limits_hold_up(home: int, tmp_path: Path) -> None:
+    """The record tells of tasks that could not start, and of a long wait for CPUs, since its start and not before."""
+    kernel = Kernel(home, tmp_path, LIMITS, {})
+    kernel.refuse(throttled_usec=7_500_000)
+    assert [] == kernel.caps.told("succeeded")
+    kernel.refuse(max=8, throttled_usec=19_900_000)
+    assert [
+        f"all runs of its user together could not start more tasks than 500, {BY}",
+        f"all runs of its user together have 2 CPUs, {BY}, and waited 12 s for them",
+    ] == kernel.caps.told("succeeded")
+
+
+@pytest.mark.parametrize("limits", [{}, {"memory": None, "tasks": None}], ids=["none", "unlimited"])
+def test_without_limits_of_its_user(home: int, tmp_path: Path, limits: dict[str, Any]) -> None:
+    """Nobody is told of what nobody has set."""
+    kernel = Kernel(home, tmp_path, limits, {})
+    kernel.kill(oom=0, oom_kill=1)
+    kernel.refuse(oom=9, max=9, throttled_usec=99_000_000)
+    assert "the host, or a limit above" in kernel.caps.killed()
+    assert [kernel.caps.killed()] == kernel.caps.told("succeeded")

@@ -22,9 +22,9 @@ STRANGER, GROUP = 65534, 54321
 """A user and a group that nobody else is in."""
 
 
-def owner(uid: int, name: str, *, any_groups: bool = False) -> dict[str, Any]:
+def owner(uid: int, name: str, *, more_groups: tuple[str, ...] = ()) -> dict[str, Any]:
     """Whose own job it is, as the launch spec has it."""
-    return {"uid": uid, "name": name, "any_groups": any_groups}
+    return {"uid": uid, "name": name, "more_groups": list(more_groups)}
 
 
 def believing(text: str) -> str:

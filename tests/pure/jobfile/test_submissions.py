@@ -117,10 +117,12 @@ def test_permits() -> None:
 
 def test_the_rules_are_those_of_job_files() -> None:
     """PAM is asked, a mail to oneself needs no permission, and what was taken stays, by the limits of today."""
-    asked = read(document(notify={"email": "alice"}, nice=-5), ALICE, UserLimits(permit=("nice", "groups")), "UTC")
-    assert (True, True, "alice") == (asked.job.asks_pam, asked.job.any_groups, asked.job.user)
+    asked = read(
+        document(notify={"email": "alice"}, nice=-5), ALICE, UserLimits(permit=("nice",), groups=("video",)), "UTC"
+    )
+    assert (True, ("video",), "alice") == (asked.job.asks_pam, asked.job.more_groups, asked.job.user)
     job = read_again(asked.text, "alice/17", UserLimits(), "UTC", mails=True)
-    assert (True, False, -5) == (job.asks_pam, job.any_groups, job.nice)
+    assert (True, (), -5) == (job.asks_pam, job.more_groups, job.nice)
 
 
 _JSON = st.recursive(

@@ -32,7 +32,7 @@ BY_KEY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [key for key in PERMITS if key != "groups"])
+@pytest.mark.parametrize("key", PERMITS)
 def test_what_burdens_others_is_refused_unless_the_site_permits_it(key: str) -> None:
     """Each such key is a Problem at its place that names what root could permit, and none where root does."""
     line, found = BY_KEY[key]
@@ -58,7 +58,7 @@ def test_what_costs_the_user_alone_needs_no_permission(line: str) -> None:
 def test_a_job_is_the_users_whatever_the_file_says() -> None:
     """It runs as that user, and no other is accepted; PAM is asked as by cron."""
     jobs, _ = read("")
-    assert (ALICE, "alice", True, False) == (jobs[0].owner, jobs[0].user, jobs[0].asks_pam, jobs[0].any_groups)
+    assert (ALICE, "alice", True, ()) == (jobs[0].owner, jobs[0].user, jobs[0].asks_pam, jobs[0].more_groups)
     for other in ("root", "bob", "'1000'"):
         jobs, problems = read(f"user: {other}")
         name = other.strip("'")

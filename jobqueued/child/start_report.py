@@ -1,0 +1,58 @@
+"""The report of a forked child on its way to the exec: the steps that others can hold up, warnings, what has failed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+from typing import NamedTuple
+
+from jobqueued.child.identity import StartFailed
+
+_FAILED, _AT = "\0", "\1"
+
+
+class Report(NamedTuple):
+    """Warnings, and why it has not come to its exec; None: it has."""
+
+    warnings: list[str]
+    trouble: StartFailed | None
+
+
+def read(descriptor: int, seconds: float) -> Report:
+    """Read what a child tells, for so long at most: then the step that it came to is what it is held up in."""
+    told, is_whole, until = b"", False, time.monotonic() + seconds
+    while not is_whole and select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
+        more = os.read(descriptor, select.PIPE_BUF)
+        told, is_whole = told + more, not more
+    text, has_failed, rest = told.decode(errors="replace").partition(_FAILED)
+    lines = text.split("\n")[:-1]
+    trouble = None
+    if not is_whole:
+        steps = [line.removeprefix(_AT).partition(" ") for line in lines if line.startswith(_AT)]
+        step, _, detail = steps[-1] if steps else ("start", "", "")
+        trouble = StartFailed(step, errno.ETIMEDOUT, f"{detail}{': ' * bool(detail)}no answer in {seconds:g} s")
+    elif has_failed:
+        number, step, detail = rest.split("\n", 2)
+        trouble = StartFailed(step, int(number), detail)
+    return Report([line for line in lines if not line.startswith(_AT)], trouble)
+
+
+def warn(descriptor: int, text: str) -> None:
+    """Tell of what is no reason not to start."""
+    _write(descriptor, f"{text}\n")
+
+
+def begin(descriptor: int, step: str, detail: str = "") -> None:
+    """Tell of a step that a file system of the user may hold up."""
+    _write(descriptor, f"{_AT}{step} {detail}\n")
+
+
+def fail(descriptor: int, number: int | None, step: str, detail: str) -> None:
+    """Tell why it is not started."""
+    _write(descriptor, f"{_FAILED}{number}\n{step}\n{detail}")
+
+
+def _write(descriptor: int, text: str) -> None:
+    os.write(descriptor, text.encode(errors="replace"))
