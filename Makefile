@@ -39,16 +39,16 @@ bench: $(VENV)/.tested
 	$(BIN)/python -m bench
 
 # Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer;
-# every run of a supervisor; then slips in the core.10,000 submissions of one user.
+# every run of a supervisor; 10,000 submissions of one user; then slips in the core.
 soak: $(VENV)/.tested
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
-		tests/real/test_supervisor.py
+		tests/real/test_supervisor.py tests/real/test_submissions.py
 	$(MAKE) mutants
 
 # Slips in the queue and the core, each of which a test must notice: SAMPLE of them by chance (minutes), or 0: all (hours).
 SAMPLE ?= 600
 mutants: $(VENV)/.tested
-	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) tests/real/test_submissions.py
+	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED)
 
 # I/O that fails, at each call in each way: some minutes.
 faults: $(VENV)/.tested
