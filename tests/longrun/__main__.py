@@ -32,6 +32,8 @@ _SETTLED = {
     "runs without an end": "SELECT count(*) FROM run WHERE record IS NULL",
     "submissions that are not over": "SELECT count(*) FROM submission",
 }
+_OF_KILLS = ("the launcher is gone", "its sender was gone")
+"""What has to be said of a launcher that was killed."""
 BEGIN = 6000
 """The runs of the life that is judged until the ring of the trace, which has a bound, is full."""
 
@@ -81,7 +83,7 @@ def _run(host: LongHost, mix: Mix, options: argparse.Namespace) -> int:
     )
     for line in wrong[:50]:
         print(f"WRONG: {line}")
-    print(f"{load.done:,} runs in {load.seconds:.0f} s: {len(wrong)} things are wrong")
+    print(f"{load.done:,} runs in {load.seconds:.0f} s; wrong: {len(wrong)}")
     return bool(wrong)
 
 
@@ -118,7 +120,7 @@ def _account(host: LongHost, mix: Mix, load: Load) -> Iterator[str]:
         if int(number) not in account.numbers.get(job, ()) and run not in given_up:
             yield f"{run} was accepted, and has not started"
     for event in ("bug", "degraded", "trouble", "notice_failed", "notice_given_up", "run_lingers", "fuse", "problem"):
-        for said in [said for said in host.said(event) if "the launcher is gone" not in said["message"]][:3]:
+        for said in [said for said in host.said(event) if not any(word in said["message"] for word in _OF_KILLS)][:3]:
             yield f"the daemon has said: {said['message']}"
     print(
         f"{account.runs:,} runs and {sum(account.starts.values()):,} attempts are in the ledger;"
