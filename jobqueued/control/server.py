@@ -257,7 +257,9 @@ class ControlServer(Source):
         connection.close()
 
     def _serve(self, client: _Client, owner: Owner | None) -> None:
-        """Answer a client from now on, as who it is."""
+        """Answer a client from now on, as who it is; one that has left by now is answered no more."""
+        if client.connection.fileno() < 0:
+            return
         client.peer = client.peer._replace(owner=owner)
         client.service = Service(self._methods(client.peer, lambda: self._ticket(client)))
 
@@ -338,6 +340,7 @@ class ControlServer(Source):
     def _drop(self, client: _Client) -> None:
         self._clients.pop(client.connection.fileno(), None)
         client.queue, client.unread = [], 0
+        client.service = None  # its methods know the client: what is frozen (daemon.py) has to go without the collector
         client.outbox.clear()
         client.connection.close()
         if client.peer.process >= 0:

@@ -54,7 +54,7 @@ class Log:
             processors=[add_log_level, _add_message, *_DRESSES[dress]],
             wrapper_class=structlog.BoundLogger,
             time=None,  # so that it comes first; TimeStamper fills it in
-        )
+        ).bind()  # without it each line would be said by a logger of its own, which only the collector can remove
         self.listener: Callable[[str, Fields], object] | None = None
         """Hears each line, too."""
 

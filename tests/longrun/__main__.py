@@ -10,6 +10,8 @@ import argparse
 import json
 import os
 import pwd
+import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,7 @@ from tests.longrun import ledger
 from tests.longrun.host import LongHost
 from tests.longrun.load import ENDS, Load
 from tests.longrun.mix import Mix
-from tests.longrun.verdict import judge, table
+from tests.longrun.verdict import TooShort, judge, table
 from tests.support.receivers import WebServer, answer
 from tests.support.stranger import become
 from tests.support.users import USER
@@ -30,13 +32,17 @@ _SETTLED = {
     "runs without an end": "SELECT count(*) FROM run WHERE record IS NULL",
     "submissions that are not over": "SELECT count(*) FROM submission",
 }
+_OF_KILLS = ("the launcher is gone", "its sender was gone")
+"""What has to be said of a launcher that was killed."""
 BEGIN = 6000
-"""The runs after which nothing may grow at the earliest: by then the ring of the trace, which has a bound, is full."""
+"""The runs of the life that is judged until the ring of the trace, which has a bound, is full."""
 
 
 def main() -> int:
     """Do it; the exit status."""
     options = _options()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))  # and nothing is left behind
     if options.as_user:
         become(pwd.getpwnam(options.as_user).pw_uid)
     root = Path(tempfile.mkdtemp(prefix="longrun-", dir="/var/tmp"))
@@ -71,18 +77,26 @@ def _run(host: LongHost, mix: Mix, options: argparse.Namespace) -> int:
     wrong = [*_account(host, mix, load), *_unsettled(host)]
     if audited.returncode:
         wrong.append(f"the audit has found something:\n{audited.stdout}{audited.stderr}")
-    rows = judge(load.samples, max(BEGIN, int(options.runs * ENDS)))
-    print(table(rows, markdown=False))
-    if options.markdown:
-        options.markdown.write_text(table(rows, markdown=True))
-    wrong += [f"{row.name} grows: {row.first:.6g}, then {row.last:.6g}" for row in rows if row.grows]
+    wrong += _growth(load, options)
     print(
         next(line for line in (audited.stdout or "no audit").splitlines() if "due time" in line or "no audit" in line)
     )
     for line in wrong[:50]:
         print(f"WRONG: {line}")
-    print(f"{load.done:,} runs in {load.seconds:.0f} s: {len(wrong)} things are wrong")
+    print(f"{load.done:,} runs in {load.seconds:.0f} s; wrong: {len(wrong)}")
     return bool(wrong)
+
+
+def _growth(load: Load, options: argparse.Namespace) -> list[str]:
+    """What has grown; the table of all figures is shown."""
+    try:
+        rows = judge(load.samples, int(options.runs * ENDS) + BEGIN)
+    except TooShort as short:
+        return [f"too few runs to judge ({short}); take 20,000 or more"]
+    print(table(rows, markdown=False))
+    if options.markdown:
+        options.markdown.write_text(table(rows, markdown=True))
+    return [f"{row.name} grows: {row.first:.6g}, then {row.last:.6g}" for row in rows if row.grows]
 
 
 def _account(host: LongHost, mix: Mix, load: Load) -> Iterator[str]:
@@ -100,12 +114,13 @@ def _account(host: LongHost, mix: Mix, load: Load) -> Iterator[str]:
     for name, runs in load.submitted.items():
         if len(account.numbers.get(name, ())) != runs:
             yield f"{name} was accepted as {runs} runs, and {len(account.numbers.get(name, ()))} have started"
+    given_up = {said["run"] for said in host.said("run_skipped")}
     for run in load.by_hand:
         job, _, number = run.rpartition("@")
-        if int(number) not in account.numbers.get(job, ()):
+        if int(number) not in account.numbers.get(job, ()) and run not in given_up:
             yield f"{run} was accepted, and has not started"
     for event in ("bug", "degraded", "trouble", "notice_failed", "notice_given_up", "run_lingers", "fuse", "problem"):
-        for said in [said for said in host.said(event) if "the launcher is gone" not in said["message"]][:3]:
+        for said in [said for said in host.said(event) if not any(word in said["message"] for word in _OF_KILLS)][:3]:
             yield f"the daemon has said: {said['message']}"
     print(
         f"{account.runs:,} runs and {sum(account.starts.values()):,} attempts are in the ledger;"
@@ -116,8 +131,6 @@ def _account(host: LongHost, mix: Mix, load: Load) -> Iterator[str]:
 
 
 def _unsettled(host: LongHost) -> Iterator[str]:
-    import sqlite3  # noqa: PLC0415
-
     with sqlite3.connect(host.root / "state" / "state.db") as db:
         for what, query in _SETTLED.items():
             if count := db.execute(query).fetchone()[0]:

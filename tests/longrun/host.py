@@ -114,12 +114,7 @@ class LongHost(Host):
 
     def close(self) -> None:
         """End everything that this host started."""
-        if not self.daemon_ended():
-            self.kill()
-        self.kill_small_ones()
+        super().close()
         self._pipe.close()
         self._sieve.wait()
-        for path in (*self.run_directory.rglob("*"), self.run_directory):
-            with contextlib.suppress(OSError):
-                path.unlink() if not path.is_dir() else None
         subprocess.run(["rm", "-rf", str(self.run_directory)], check=True)

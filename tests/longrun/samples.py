@@ -60,9 +60,10 @@ class Meter:
                 found[f"supervisor {name}"] = statistics.median(values)
         found |= _files(self._host)
         found |= _database(self._host.root / "state")
-        found |= self._said_since(runs)
         found |= self._beyond(found, runs, seconds)
-        found |= self._worked("scheduler", sample.scheduler, runs) | self._worked("launcher", launcher, runs)
+        done = runs + self._skipped  # what was skipped has cost a line and some work, too
+        found |= self._said_since(done)
+        found |= self._worked("scheduler", sample.scheduler, done) | self._worked("launcher", launcher, done)
         with contextlib.suppress(OSError, KeyError):
             found |= self._turn()
         return sample

@@ -23,6 +23,7 @@ from tests.support.calls import Real
 from tests.support.calls import peer as as_user
 from tests.support.host import Host, wait_for
 from tests.support.users import GROUP, NEEDS_ROOT
+from tests.support.weight import circles
 
 FAR = "9999-12-31T23:59:59-23:59"
 INSTANTS = (
@@ -240,3 +241,19 @@ def test_the_log_directory_comes_back(host: Host) -> None:
         wait_for(lambda run=run: host.record(run))
         assert (0o2750, GROUP) == (stat.S_IMODE(logs.stat().st_mode), logs.stat().st_gid)
         assert GROUP == (logs / "backup").stat().st_gid
+
+
+def test_who_has_left_is_in_no_circle(tmp_path: Path) -> None:
+    """What is left of a connection goes at once: what the daemon freezes while it lives, no collection removes."""
+    real = Real(tmp_path)
+
+    def come_and_go() -> None:
+        client = real.client()
+        client.ask("Status")
+        client.ask("List")
+        client.socket.close()
+        real.until(lambda: not real.held)
+
+    assert not {"_Client", "Service", "Asker", "Decoder", "function"} & circles(come_and_go)
+    real.control.close()
+    real.store.close()

@@ -30,6 +30,7 @@ from jobqueued.host.messages import VOCABULARY, local_time
 from jobqueued.model import HOUR, SECOND, Run, RunId, RunState, to_instant
 from tests.support import REPO
 from tests.support.host import DEADLINE
+from tests.support.weight import circles
 from tests.support.world import MIDNIGHT, World, job
 
 ODD = st.lists(st.sampled_from('\n\r\t\x1b\0\x85\u2028\ud800="') | st.text(st.characters(), max_size=9)).map("".join)
@@ -621,3 +622,11 @@ def test_heavy_libraries_stay_out(library: str, before: bool) -> None:
 def to_instant_now() -> int:
     """The wall clock, for a test of a time stamp."""
     return time.time_ns()
+
+
+def test_a_line_leaves_no_circle(capsys: pytest.CaptureFixture[str]) -> None:
+    """There are thousands in a minute, and what the daemon freezes meanwhile no collection removes."""
+    log = Log("json")
+    log.say("trouble", text="one")
+    assert set() == circles(lambda: [log.say("trouble", text=f"{number}") for number in range(10)])
+    assert 11 == len(capsys.readouterr().err.splitlines())
