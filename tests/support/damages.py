@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import sqlite3
 import struct
@@ -22,7 +23,7 @@ from jobqueued.core.recollection import run_of
 from jobqueued.model import SECOND, RunState
 from jobqueued.saved import Hold, JobStats, SavedJob
 from jobqueued.state import record_files
-from jobqueued.state.faults import StoreError
+from jobqueued.state.faults import CommitFailed, Fault, StoreError
 from jobqueued.state.rows import hold_text
 from jobqueued.state.store import Store
 from tests.support import REPO
@@ -295,7 +296,8 @@ class Outcome(NamedTuple):
         return f"| {way} | {self.becomes} | {self.survives} | {said} |"
 
 
-GOES_ON, OLDER, ASIDE = "it goes on", "it goes on behind the records", "set aside"
+GOES_ON, OLDER, NEW = "it goes on", "it goes on behind the records", "a new one, from the records"
+ASIDE = f"set aside; {NEW}"
 IN_PART, REFUSED = "set aside; all but the history goes into a new one", "the start is refused, not a byte is changed"
 ALL = ("history", "numbers", "waiting runs", "pauses", "the hold", "keys of submissions")
 
@@ -312,7 +314,7 @@ def outcome(left: Left, way: str, root: Path) -> Outcome:
         assert damaged == {path.name: path.read_bytes() for path in state.iterdir()}, "it was changed"
         return Outcome(REFUSED, "all", _short(str(error), root))
     becomes = GOES_ON
-    if start.store.failure is not None:
+    if start.store.failure is not None or not _can_be_written(start):
         becomes = IN_PART
         start.batch.begin_anew(start.takeover.everything(), start.store.mend() or {})
         assert start.commit()
@@ -321,9 +323,9 @@ def outcome(left: Left, way: str, root: Path) -> Outcome:
         if "state.db" in damaged and "state.db-journal" not in damaged:  # by which SQLite rolls it back
             assert damaged["state.db"] == (state / "state.db.broken-1").read_bytes(), f"{way}: it is not as it was"
     elif start.told:
-        becomes = OLDER
+        becomes = NEW if start.takeover.lost else OLDER
     said = _short(start.store.lost or (start.told or [""])[0], root)
-    start.store.commit({}, {}, {}, {"boot": "another"})  # whatever it is, it can be written
+    assert _can_be_written(start)
     found = survivors(start)
     start.store.close()
     again = Start(root)
@@ -335,6 +337,17 @@ def outcome(left: Left, way: str, root: Path) -> Outcome:
     again.store.close()
     lost = [word for word in ALL if word not in found and word != "history"]
     return Outcome(becomes, f"all but {', '.join(lost)}" if lost else "all", said)
+
+
+def _can_be_written(start: Start) -> bool:
+    """False: the commit has met damage, after which a daemon writes a new one."""
+    try:
+        start.store.commit({}, {}, {}, {"boot": "another"})
+    except CommitFailed as failed:
+        if failed.fault is not Fault.BROKEN:
+            raise
+        return False
+    return True
 
 
 def survivors(start: Start) -> list[str]:
@@ -350,6 +363,7 @@ def survivors(start: Start) -> list[str]:
 
 
 def _short(text: str, root: Path) -> str:
+    text = re.sub(r"is corrupt \((?!its? ).*\), moved", "is corrupt (…), moved", text)  # SQLite's words, or Python's
     return text.replace(f"{root}/state/", "").replace(f"{root}/state", "…").replace(str(root), "…").partition(";")[0]
 
 
