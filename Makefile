@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench system twin soak mutants faults realcron chaos longrun deb deb-check rpm install install-files uninstall clean
+.PHONY: run test lint units generate bench system twin soak mutants faults realcron chaos longrun power deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -70,6 +70,12 @@ N ?= 1000000
 RATE ?= 400
 longrun: $(VENV)/.tested
 	$(BIN)/python -m tests.longrun --runs $(N) --rate $(RATE) $(LONGRUN)
+
+# The power goes off at each write, as root: images of a disk, each of which is started.  `make power IMAGES=40 SEED=7`
+IMAGES ?= 600
+power: $(VENV)/.tested
+	$(BIN)/python -m tests.power --images $(IMAGES) --seed $(SEED)
+	$(BIN)/python -m tests.power.damaged
 
 # Each file of tests in a machine of its own, two at a time.  A line "# vm-run: …" in it is for vm-run.
 SYSTEM = $(wildcard tests/system/test_*.py)

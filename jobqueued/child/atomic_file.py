@@ -47,7 +47,7 @@ def make_directory(path: str, mode: int) -> None:
     except FileNotFoundError:
         make_directory(parent, 0o755)
         os.mkdir(path, mode)
-    except FileExistsError:
+    except OSError:  # of one that is there: EEXIST, EROFS …
         if not os.path.isdir(path):
             raise
         return

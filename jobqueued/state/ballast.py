@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 from pathlib import Path
 
 BALLAST = 4 << 20
@@ -63,5 +64,8 @@ def set_aside(path: Path) -> list[Path]:
 
 def remove(path: Path) -> None:
     """Remove a database and all that belongs to it; OSError."""
-    for part in PARTS:
-        path.with_name(path.name + part).unlink(missing_ok=True)
+    for found in (path.with_name(path.name + part) for part in PARTS):
+        if found.is_dir() and not found.is_symlink():
+            shutil.rmtree(found)
+        else:
+            found.unlink(missing_ok=True)

@@ -85,7 +85,7 @@ def failure(error: Exception, directory: Path) -> CommitFailed:
     if code is None:  # of Python, which could not give SQLite what it was to write
         return CommitFailed(str(error), Fault.BUG)
     if (known := of_code(code)) is not None:
-        return CommitFailed(str(error), known)
+        return CommitFailed("it is shorter than it says itself" if code == _UNREADABLE else str(error), known)
     if (found := _asked(directory)) is not None:
         return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, Fault.FAILING))
     fault = Fault.DENIED if code & 0xFF == sqlite3.SQLITE_READONLY else Fault.FAILING

@@ -12,8 +12,11 @@ matters, a new file is written from there, so nothing that waits is lost.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +34,9 @@ LEAST = 512
 PATIENCE = 5.0
 """The seconds for which another program may have the file open while we start."""
 
+_KINDS = {stat.S_IFREG: "", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+_HEADER, _WRITE_VERSION, _WAL_MODE = 19, 18, b"\2"
+"""A place at the end of a part of the header, and the highest value there of a file that SQLite writes to."""
 _NONSENSE = (None, sqlite3.SQLITE_ERROR)
 """The codes of what SQLite, or Python, says about tables that are not there, or a text that is none."""
 
@@ -55,6 +61,8 @@ class SetAside(Exception):
 
 def to_write(path: Path, *, at_start: bool) -> Opened:
     """Open it, or begin it if it is not there; CommitFailed, SetAside."""
+    if what := _is_no_file(path):
+        raise SetAside(set_aside(path, what))
     log = path.with_name(f"{path.name}-wal")
     size = _size(path)
     if 0 < size < LEAST or (not size and _size(log)):  # SQLite would begin anew, and delete the log
@@ -62,7 +70,7 @@ def to_write(path: Path, *, at_start: bool) -> Opened:
     checked = at_start and log.exists() and size <= CHECKED
     refuse_newer(format_on_disk(path), path)
     with _connected(path, path.as_uri(), PATIENCE if at_start else 0.0, aside=True) as db:
-        version = version_of(db, path)
+        version = _version(db, path)
         _keep_to_ourselves(path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -77,12 +85,14 @@ def to_read(path: Path, *, at_start: bool) -> Opened:
     """Open it as it is, where nothing can be written; in its stead an empty one in memory, if there is none, or it is
     broken.  CommitFailed, StoreError.
     """
+    if what := _is_no_file(path):
+        return Opened(_blank(), is_new=True, broken=what)
     if not _size(path):
         return Opened(_blank(), is_new=True)
     how = "mode=ro&vfs=unix-none" if _size(path.with_name(f"{path.name}-wal")) else "immutable=1"
     try:
         with _connected(path, f"{path.as_uri()}?{how}", 0.0, aside=False) as db:
-            if (version := version_of(db, path)) < VERSION:
+            if (version := _version(db, path)) < VERSION:
                 remedy = f"make {path.parent} writable for a start"
                 raise StoreError(f"{path} is of format {version}, which has to be brought to {VERSION}; {remedy}")
             return Opened(db, _is_new(db), _read(db) if at_start else None)
@@ -92,13 +102,58 @@ def to_read(path: Path, *, at_start: bool) -> Opened:
         return Opened(_blank(), is_new=True, broken=str(failed))
 
 
+def _is_no_file(path: Path) -> str:
+    """Words for what there is instead of it, or of what belongs to it, where that is no file; "": nothing."""
+    for part in (path.with_name(path.name + ending) for ending in ballast.PARTS):
+        try:
+            kind = stat.S_IFMT(part.stat().st_mode)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ELOOP):
+                raise failure(error, path.parent) from None
+            found = "a link to nothing" if part.is_symlink() else ""
+        else:
+            found = _KINDS.get(kind, "a device")
+        if found:
+            return f"is {found}" if part == path else f"has {found} as {part.name}"
+    return ""
+
+
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    """The format of a database; 0: it is empty.  StoreError: it is newer than ours; CommitFailed: it is not ours."""
+    version = version_of(db, path)
+    if not version and db.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise CommitFailed("it has tables, and no format of jobqueued's", Fault.BROKEN)
+    with open(path, "rb") as file:
+        if file.read(_HEADER)[_WRITE_VERSION:] > _WAL_MODE:
+            raise CommitFailed("its header says that it can only be read", Fault.BROKEN)
+    if version and (mine := _own_id(path)) and mine != _id_in(db):
+        raise CommitFailed("its write-ahead log belongs to another state.db", Fault.BROKEN)
+    return version
+
+
+def _own_id(path: Path) -> str | None:
+    """The name that the file gives itself, whatever its log says; None: it has no log, or nothing can be told."""
+    if _size(path.with_name(f"{path.name}-wal")):
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as db,
+        ):
+            return _id_in(db)
+    return None
+
+
+def _id_in(db: sqlite3.Connection) -> str | None:
+    found = db.execute("SELECT value FROM meta WHERE name = 'id'").fetchone()
+    return None if found is None else str(found[0])
+
+
 def set_aside(path: Path, what: str) -> str:
     """Rename it and all that belongs to it, as it is so; the words for people.  CommitFailed."""
     try:
         found = ballast.set_aside(path)
         number = int(found[-1].name.rpartition("-")[2]) if found else 0
         aside = path.with_name(f"{path.name}.broken-{number + 1}")
-        moved = f", moved to {aside.name}" if path.exists() else ""
+        moved = f", moved to {aside.name}" if os.path.lexists(path) else ""
         for part in ballast.PARTS:
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + part).rename(f"{aside}{part}")
@@ -144,7 +199,7 @@ def _verdict(error: Exception, directory: Path) -> CommitFailed:
 
 def _read(db: sqlite3.Connection) -> rows.Kept:
     """Read all that a start needs."""
-    for table in ("meta", "job", "file"):
+    for table in ("meta", "job", "file", "asked", "number"):
         if flaw := _flaw(db, f"quick_check({table})"):
             raise CommitFailed(flaw, Fault.BROKEN)
     return rows.read(db)

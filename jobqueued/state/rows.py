@@ -257,7 +257,7 @@ def read_submissions(db: sqlite3.Connection) -> tuple[list[SaveSubmission], dict
 class Kept(NamedTuple):
     """All that a start needs: every job's memory, the runs that go on (those without an end, and each job's newest if
     it is a skip), the hold of the host, the boot in which all was recovered, the accepted files' texts by name, what is
-    wrong for longer, and the notices that wait to be sent.
+    wrong for longer, the notices that wait to be sent, the submissions that are not over, and each user's last number.
     """
 
     jobs: list[SavedJob]
@@ -267,6 +267,8 @@ class Kept(NamedTuple):
     files: dict[str, bytes]
     incidents: list[Incident]
     notices: list[Notice]
+    submissions: list[SaveSubmission]
+    numbers: dict[str, int]
 
 
 def read(db: sqlite3.Connection) -> Kept:
@@ -276,8 +278,16 @@ def read(db: sqlite3.Connection) -> Kept:
     newest = "(job, number) IN (SELECT job, (SELECT max(number) FROM run WHERE run.job = job.job) FROM job)"
     skips = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE state = 'skipped' AND {newest}")]
     meta = read_meta(db)
-    kept = Kept(jobs, [*unfinished, *skips], hold_in(meta), meta.get("boot"), read_files(db), *read_notices(db))
-    for noun in (*jobs, *(job.stats for job in jobs), *kept.runs, kept):
+    kept = Kept(
+        jobs,
+        [*unfinished, *skips],
+        hold_in(meta),
+        meta.get("boot"),
+        read_files(db),
+        *read_notices(db),
+        *read_submissions(db),
+    )
+    for noun in (*jobs, *(job.stats for job in jobs), *kept.runs, *kept.submissions, kept):
         _look_at(noun)
     for run in unfinished:
         if run.state not in LIVE | PENDING or run.id.number < 1:
@@ -319,7 +329,7 @@ def _look_at(noun: Any) -> None:
         value = getattr(noun, name)
         if type(value) not in plain and not _fits(value, kind):
             raise TypeError(f"{name} of a {type(noun).__name__} is {str(value)[:40]!r}")
-    job = noun.job if isinstance(noun, SavedJob) else noun.id.job if isinstance(noun, Run) else "job"
+    job = noun.job if isinstance(noun, SavedJob | SaveSubmission) else noun.id.job if isinstance(noun, Run) else "job"
     if "+" in job or "\0" in job or not all(part.strip(".") for part in job.split("/")):
         raise ValueError(f"{job!r} is no job")
 

@@ -210,6 +210,7 @@ class Store:
             *_changed("notice", "id", notices, rows.notice_text),
             (rows.PUT_DUE_CHANGE, due),
             (rows.DROP_DUE_CHANGES, drops),
+            ("INSERT OR IGNORE INTO meta VALUES ('id', lower(hex(randomblob(8))))", [()]),
             ("INSERT OR REPLACE INTO meta VALUES ('saved', ?)", [(str(time.time_ns()),)]),
         ]
         self._write(changes)

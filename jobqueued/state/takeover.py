@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from jobqueued.commands import Command, SaveBoot, SaveJob, SaveRun
+from jobqueued.commands import Command, SaveBoot, SaveHold, SaveIncident, SaveJob, SaveNotice, SaveRun
 from jobqueued.core import recollection, record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged
@@ -56,6 +56,9 @@ class Takeover:
         self._runs = {run.id: run for run in runs}
         self._unsettled, self._found = _by_job(self._runs), _by_job(found)
         self._skip: Run | None = None
+        incidents, notices = store.notices()
+        self._beside: list[Command] = [SaveHold(store.hold()), *map(SaveNotice, notices), *store.submissions()[0]]
+        self._beside += [SaveIncident(each.subject, each) for each in incidents]
         meta = _meta(store)
         self._is_new, self._is_untaken = not meta, "untaken" in meta
         saved = meta.get("saved", "")
@@ -80,7 +83,7 @@ class Takeover:
 
     def everything(self) -> list[Command]:
         """All that a state.db that breaks over the takeover has to hold anew."""
-        return [*map(SaveJob, self._memories.values()), *map(SaveRun, self._runs.values())]
+        return [*map(SaveJob, self._memories.values()), *map(SaveRun, self._runs.values()), *self._beside]
 
     def carry_out(self, wall: int) -> None:
         """Take all of it over, and commit it."""
@@ -107,15 +110,15 @@ class Takeover:
         if self.lost:
             texts.append(
                 f"{self._store.lost or f'{state}/state.db was missing or empty'}; {came}: history, counters and run"
-                " numbers go on; lost are runs that waited, pauses, skip-next and the hold of the host; what came due"
-                " meanwhile is not caught up"
+                " numbers go on; lost are runs and submissions that waited, keys of submissions, notices, pauses,"
+                " skip-next and the hold of the host; what came due meanwhile is not caught up"
             )
         elif self._records and self._is_untaken:
             texts.append(f"{state}/state.db lacked history; {came}")
         elif self._records:
             texts.append(
                 f"{state}/state.db is older than the records, as after a backup was put back, or its disk was full;"
-                f" {came}; lost are later pauses, skip-next, holds, and runs that waited"
+                f" {came}; lost are later pauses, skip-next, holds, notices, submissions, and runs that waited"
             )
         if self._damaged:
             texts.append(

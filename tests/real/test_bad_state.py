@@ -60,7 +60,13 @@ def start(source: Path, directory: Path, name: str, data: bytes) -> tuple[tuple[
     if store.failure is not None:
         store.mend()
         assert "moved to state.db.broken-1" in (store.lost or "")
-    store.commit({}, {}, {}, {"boot": "now"})
+    try:
+        store.commit({}, {}, {}, {"boot": "now"})
+    except CommitFailed as met:
+        if met.fault is not Fault.BROKEN:
+            raise
+        store.mend()
+        store.commit({}, {}, {}, {"boot": "now"})
     store.close()
     again = Store(directory)
     assert (None, None, True) == (again.lost, again.failure, again.knows_boot("now"))

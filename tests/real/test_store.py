@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -396,11 +397,12 @@ class TestBroken:
         assert f"{newer}; this one supports up to {VERSION}" == str(refused.value).partition("; install")[0]
         assert before == (used / "state.db").read_bytes()
 
-    def test_a_place_that_can_not_be_used(self, tmp_path: Path) -> None:
+    def test_a_place_that_can_not_be_used(self, used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where no file can be opened the message names it; nothing is set aside."""
-        (tmp_path / "state.db").mkdir()
-        with pytest.raises(StoreError, match=f"^{tmp_path}/state.db: unable to open database file"):
-            Store(tmp_path)
+        elsewhere = partial(sqlite3.connect, "file:/nowhere/state.db", uri=True)
+        monkeypatch.setattr("jobqueued.state.opening.sqlite3.connect", lambda *_, **__: elsewhere())
+        with pytest.raises(StoreError, match=f"^{used}/state.db: unable to open database file"):
+            Store(used)
 
 
 ENDED = st.builds(

@@ -10,54 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
 from jobqueued.state import record_files, takeover
-from jobqueued.state.store import CommitFailed, Store
-from jobqueued.state.takeover import SLACK, Takeover
-from jobqueued.state.write_batch import WriteBatch
+from jobqueued.state.store import Store
+from jobqueued.state.takeover import SLACK
 from tests.support.records import DAMAGES, NOW, a_record, write
+from tests.support.starts import BOOT, Start
 from tests.support.states import a_run
-
-BOOT = "this boot"
-
-
-class Start:
-    """A start of the daemon, as far as its state goes."""
-
-    def __init__(self, root: Path, *found: str, commits: Callable[[], bool] | None = None, wall: int = 2 * NOW) -> None:
-        (root / "state").mkdir(exist_ok=True)
-        self.state, self.logs = root / "state", root / "logs"
-        self.store = Store(self.state)
-        self.batch = WriteBatch(self.store)
-        self.takeover = Takeover(
-            self.store, self.batch, self.logs, map(RunId.parse, found), commits or self.commit, BOOT, HostLimits("host")
-        )
-        self.takeover.carry_out(wall)
-        memories, runs = self.takeover.saved
-        self.jobs = {memory.job: memory for memory in memories}
-        self.runs = {str(run.id): run for run in runs}
-        self.told = self.takeover.told(self.state)
-
-    def commit(self) -> bool:
-        """As the daemon's, in short."""
-        try:
-            self.batch.commit()
-        except CommitFailed:
-            return False
-        return True
-
-    def history(self, job: str = "job") -> list[int]:
-        """The numbers that have rows with a record."""
-        return sorted(self.store.history(job, 1 << 30))
-
-    def close(self) -> None:
-        """Its end.  What the scheduler begins with has to be what the next one would load."""
-        memories, runs = self.store.load()
-        if not self.batch:
-            assert (self.jobs, self.runs) == ({one.job: one for one in memories}, {str(run.id): run for run in runs})
-        self.store.close()
 
 
 def known(
