@@ -58,7 +58,7 @@ faults: $(VENV)/.tested
 realcron: $(VENV)/.installed
 	$(BIN)/python -m tests.realcron
 
-# Bad days, as root: file systems fill, fail and are mended under a living daemon, and its processes are killed.
+# Bad days, as root, judged by what the jobs wrote down (docs/chaos.md).  DAY: more options, such as --markdown FILE.
 MINUTES ?= 10
 SEED ?= 1
 chaos: $(VENV)/.tested

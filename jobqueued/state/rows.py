@@ -230,17 +230,21 @@ def due_change_in(row: tuple[Any, ...]) -> DueChange:
 
 
 def of_submissions(new: list[SaveSubmission], over: list[str]) -> list[tuple[str, list[tuple[object, ...]]]]:
-    """The statements that keep new submissions, and forget those that are over, with where their jobs stood."""
+    """The statements that keep new submissions, and forget those that are over, with where their jobs stood.
+
+    The numbers of both are kept: of one that was over when it was found in the records, nothing else tells.
+    """
     if not (new or over):
         return []
     shares = [(it, *it.job.partition("/")[::2]) for it in new]
+    numbers = [job.partition("/")[::2] for job in (*(it.job for it in new), *over) if is_numbered(job)]
     gone: list[tuple[object, ...]] = [(job,) for job in over]
     return [
         ("INSERT OR REPLACE INTO submission VALUES (?, ?)", [(it.job, it.text) for it in new]),
         ("INSERT OR REPLACE INTO asked VALUES (?, ?, ?)", [(s, it.key, it.job) for it, s, _ in shares if it.key]),
         (
             "INSERT INTO number VALUES (?, ?) ON CONFLICT (share) DO UPDATE SET last = max(last, excluded.last)",
-            [(share, int(number)) for it, share, number in shares if is_numbered(it.job)],
+            [(share, int(number)) for share, number in numbers],
         ),
         ("DELETE FROM submission WHERE job = ?", gone),
         ("DELETE FROM job WHERE job = ?", gone),

@@ -2,6 +2,7 @@
 
 python -m tests.chaos --minutes 10 --seed 1
 python -m tests.chaos --only kill,full      these classes of faults only; to find what causes a violation
+python -m tests.chaos --seed 7 --episode 31 the 31st episode of that day, by itself
 
 Needs root, as it mounts file systems of its own (in namespaces of its own, so nothing of this host is touched).
 """
@@ -18,11 +19,11 @@ from pathlib import Path
 
 from tests.chaos import shortages
 from tests.chaos.checker import Checker
-from tests.chaos.day import live
+from tests.chaos.day import Plan, live
 from tests.chaos.episodes import CLASSES
 from tests.chaos.evidence import gather
 from tests.chaos.ledger import Ledger
-from tests.chaos.report import report
+from tests.chaos.report import markdown, report
 
 _INSIDE = "JOBQUEUED_CHAOS"
 _UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private"]
@@ -49,15 +50,21 @@ def have(options: argparse.Namespace) -> int:
             options.only -= {kind}
     faults = ",".join(sorted(options.only))
     print(f"seed {options.seed}, {options.minutes:g} minutes, {options.jobs} jobs, faults: {faults}")
+    numbers = frozenset(options.episode)
+    plan = Plan(
+        options.seed, options.minutes * 60, options.jobs, options.rate, options.pace, frozenset(options.only), numbers
+    )  # fmt: skip
     root = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     root.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    day = live(root, options.seed, options.minutes * 60, options.jobs, options.rate, options.only)
+    day = live(root, plan)
     evidence = gather(root, day.history)
     evidence.taken = day.host.receivers.taken()
     checker = Checker(day, Ledger.read(root / "ledger" / "ledger"), evidence)
     found = list(checker.violations())
     report(checker, found)
+    if options.markdown:
+        options.markdown.write_text(markdown(plan, checker, found))
     print(f"seed {options.seed}: {len(found)} violations, {time.monotonic() - begin:.0f} s")
     for name in ("state", "logs") if options.keep else ():
         shutil.copytree(root / name, root / f"last-{name}")
@@ -75,6 +82,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=10, help="number of jobs beside them that start each second  [10]")
     parser.add_argument(
         "--only", type=_classes, default=frozenset(CLASSES), help=f"classes of faults: {','.join(CLASSES)}"
+    )
+    parser.add_argument("--pace", type=float, default=1, help="fault follows fault so many times faster  [1]")
+    parser.add_argument(
+        "--episode", type=int, action="append", default=[], help="only this episode, by its number; may be repeated"
+    )
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the figures to FILE, as docs/chaos.md has them"
     )
     parser.add_argument("--keep", type=Path, metavar="D", help="keep ledger, log, state and records in D")
     return parser.parse_args()

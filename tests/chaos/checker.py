@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
@@ -29,9 +30,13 @@ class Checker:
         self.timeline, self.records = day.timeline, evidence.records
         self.notes: Counter[str] = Counter()
         self._of_supervisor: dict[int, list[int]] = defaultdict(list)
-        for starts in ledger.starts.values():
+        self._times: dict[str, list[int]] = defaultdict(list)
+        """When the attempts of a run began and ended."""
+        for attempt, starts in ledger.starts.items():
             for start in starts:
                 self._of_supervisor[start.parent].append(start.at)
+            ends = ledger.ends.get(attempt, [])
+            self._times[attempt.run] += [each.at for each in (*starts, *ends)]
 
     def violations(self) -> Iterator[Violation]:
         """Find all that is wrong."""
@@ -45,6 +50,7 @@ class Checker:
             return  # the daemon never came back: nothing can be lost yet
         yield from self._forgotten()
         yield from self._attempts()
+        yield from self._invented()
         yield from self._against_files()
         yield from dues.lost(self)
         yield from order.broken(self)
@@ -65,7 +71,7 @@ class Checker:
             key = self.records.get(attempt.run, {}).get("key") or first.due
             runs[first.job, first.due if self.is_clocked(first.job) else key].setdefault(attempt.run, first.at)
         for (job, due), found in runs.items():
-            if len(found) > 1:
+            if len(found) > 1 and not any(map(self.may_be_forgotten, found)):
                 yield Violation(
                     "doubled", f"{job} due {due} ran as {' and '.join(found)}", min(found), max(found.values())
                 )
@@ -102,16 +108,26 @@ class Checker:
                 yield Violation("lost", f"{run} was accepted by hand, and there is no record", run, at)
 
     def may_be_forgotten(self, run: str) -> bool:
-        """Whether its record file was hurt, and then state.db: together they may cost it."""
+        """Whether its record file was hurt, and then state.db, or the log of that soon after: they may cost it."""
         hurt = self.timeline.records_hurt.get(run)
-        return hurt is not None and any(span.end >= hurt for span in self.timeline.state_hurt)
+        times = self._times.get(run, ())
+        if any(0 <= hurt - one < dues.LONG for hurt in self.timeline.wal_hurt for one in times):
+            return True
+        lost = [span.begin for span in self.timeline.logs_lost if any(map(span.has, times))]
+        since = min([*lost, *([] if hurt is None else [hurt])], default=None)
+        return since is not None and any(span.end >= since for span in self.timeline.state_hurt)
 
     def was_waiting(self, since: int) -> bool:
         """Whether a run that waited from then on may be lost with state.db, as it is said."""
         return any(since <= span.end and span.begin - since < dues.LONG for span in self.timeline.state_hurt)
 
     def may_be_unwritten(self, since: int) -> bool:
-        """Whether a skip of what was due then may be lost: it was in state.db only when that was hurt."""
+        """Whether a skip of what was due then may be lost: it was in state.db only, when that was hurt."""
+        for lost in self.timeline.logs_lost:
+            if lost.begin - dues.LONG < since <= lost.end and any(
+                hurt.end >= lost.begin for hurt in self.timeline.state_hurt
+            ):
+                return True
         return any(
             out.begin - dues.LONG < since <= out.end and hurt.begin <= out.end and hurt.end >= out.begin
             for out in self.timeline.logs_out
@@ -138,6 +154,15 @@ class Checker:
             elif end is not None and told["state"] in ("succeeded", "failed"):
                 yield from self._output(attempt, end, told)
 
+    def _invented(self) -> Iterator[Violation]:
+        """An end with an exit code, of an attempt that never wrote its start."""
+        for run, record in self.records.items():
+            for number, one in self._told(record).items():
+                has_ended = one.get("state") in ("succeeded", "failed") and one.get("exit_code") is not None
+                if has_ended and Attempt(run, number) not in self.ledger.starts:
+                    text = f"{run}.{number} is {one['state']}, and never ran"
+                    yield Violation("wrong", text, run, self.began(run))
+
     def _by_itself(self, attempt: Attempt, start: Start, end: End, told: Record) -> str:
         """What is wrong with the record of one that came to its own end; "": nothing."""
         if told["state"] == ("failed" if end.code else "succeeded") and told.get("exit_code") == end.code:
@@ -155,6 +180,10 @@ class Checker:
         match told["state"]:
             case "lost":
                 return self._lost_its_supervisor(start) or self._lost_its_directory(start, at)
+            case "failed":  # before its exec it had its supervisor's name, and was taken for one
+                return told.get("signal") == signal.SIGKILL and any(
+                    killed.pid == start.pid and abs(killed.at - start.at) < _ORPHANED for killed in self.timeline.killed
+                )
             case "timed_out":
                 return "timeout" in job.keys and at - start.at >= int(job.keys["timeout"][:-1]) * SECOND - _EARLY
             case "oom_killed":
@@ -163,15 +192,18 @@ class Checker:
 
     def _lost_its_supervisor(self, start: Start) -> bool:
         """Whether we killed the supervisor while this attempt was its own."""
-        if start.parent not in self.timeline.supervisors:  # it was dead when the job looked
-            return any(0 <= start.at - killed.at < _ORPHANED for killed in self.timeline.killed)
+        is_orphan = start.parent in self.timeline.launchers or start.parent not in self.timeline.supervisors
+        if is_orphan and any(0 <= start.at - killed.at < _ORPHANED for killed in self.timeline.killed):
+            return True  # it was dead when the job looked
         later = min((at for at in self._of_supervisor[start.parent] if at > start.at), default=1 << 62)
         killed = [killed.at for killed in self.timeline.killed if killed.pid == start.parent]
         return any(start.at - _ORPHANED < at <= later for at in killed)
 
     def _lost_its_directory(self, start: Start, end: int) -> bool:
         """Whether R may have gone with all of the run directory."""
-        return any(start.at - _ORPHANED < gone.end and gone.begin < end for gone in self.timeline.run_removed)
+        return any(
+            start.at - _ORPHANED < gone.end and gone.begin < end + _ORPHANED for gone in self.timeline.run_removed
+        )
 
     def _output(self, attempt: Attempt, end: End, told: Record) -> Iterator[Violation]:
         output = told.get("output") or {}

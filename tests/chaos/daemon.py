@@ -27,6 +27,7 @@ AGAIN = 1.0
 """Seconds before one that has ended by itself is started again (RestartSec=)."""
 PATIENCE = 30.0
 _ASKING = 20.0
+_TAIL = 1 << 16
 _CTL = "import sys; from jobqueued.ctl.main import main; sys.exit(main())"
 
 
@@ -37,7 +38,7 @@ class Host:
         self.root, self.timeline = root, timeline
         self.ledger = root / "ledger"
         self.disks = {
-            "state": Disk(root / "state", "512", root / "state.img"),
+            "state": Disk(root / "state", "2048", root / "state.img"),
             "logs": Disk(root / "logs", "2048", root / "logs.img"),
             "run": Disk(root / "run", "16"),
         }
@@ -54,8 +55,8 @@ class Host:
         self._start_at: float | None = 0.0
         self._log_begin = 0
 
-    def make(self) -> None:
-        """Make directories and disks."""
+    def make(self, *, strained: bool) -> None:
+        """Make directories and disks, and where it is to be `strained` the library for that."""
         for folder in ("jobqueue.d", "ledger/claims", "ledger/runs"):
             (self.root / folder).mkdir(parents=True)
         for place, mode in ((self.root, 0o755), (self.ledger / "runs", 0o777)):
@@ -63,7 +64,7 @@ class Host:
         for file, mode in ((self.ledger / "ledger", 0o666), (self.ledger / SCRIPT.name, 0o644)):
             file.write_bytes(SCRIPT.read_bytes() if file.name == SCRIPT.name else b"")
             file.chmod(mode)
-        self.strain = Strain(self.root)
+        self.strain = Strain(self.root, is_wanted=strained)
         self.journal.listen()
         for disk in self.disks.values():
             disk.make()
@@ -82,6 +83,7 @@ class Host:
         """All processes of the daemon, and which they are."""
         found = processes.small_ones()
         self.timeline.supervisors.update(pid for pid, role in found.items() if role == processes.SUPERVISOR)
+        self.timeline.launchers.update(pid for pid, role in found.items() if role == processes.LAUNCHER)
         if self.daemon is not None and self.daemon.poll() is None:
             found[self.daemon.pid] = processes.SCHEDULER
         return found
@@ -140,13 +142,13 @@ class Host:
 
     # its answers
 
-    def ctl(self, *arguments: str) -> tuple[int, str]:
-        """Run jobqueuectl; its exit status and output."""
+    def ctl(self, *arguments: str, seconds: float = _ASKING) -> tuple[int, str]:
+        """Run jobqueuectl for so long at most; its exit status and output."""
         command = [sys.executable, "-c", _CTL, "--root", str(self.root), *arguments]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_ASKING, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
-            return -1, f"no answer in {_ASKING:g} s"
+            return -1, f"no answer in {seconds:g} s"
         return done.returncode, done.stdout if done.stdout.strip() else done.stderr
 
     def ask(self, method: str, uid: int | None = None, **parameters: Any) -> dict[str, Any]:
@@ -194,5 +196,9 @@ class Host:
 
     def last_words(self, lines: int = 25) -> str:
         """The end of its log, each line cut."""
-        said = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+            said = log.read().decode(errors="replace").splitlines()
         return "\n".join(line[:300] for line in said[-lines:])

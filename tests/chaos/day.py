@@ -7,11 +7,10 @@ import random
 import signal
 import sys
 import time
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.chaos import faults
+from tests.chaos import faults, shortages
 from tests.chaos.daemon import PATIENCE, Host
 from tests.chaos.episodes import episodes
 from tests.chaos.jobs import SETTINGS, Job, files, jobs, jobs_of_user
@@ -22,7 +21,9 @@ from tests.chaos.timeline import Span, Timeline
 QUEUE_PATIENCE = 120.0
 NOTICE_PATIENCE = 15.0
 """Those whose receiver refused them are tried again later than that (s), and are counted as kept."""
-LOOK = 0.5
+HISTORY_PATIENCE = 600.0
+"""There may be 100,000 records, and the host may be busy."""
+LOOK = 0.2
 USERS = 8
 """The jobs in the file of a user."""
 
@@ -45,14 +46,29 @@ class CameToNothing(Exception):
     """The daemon does not come back, so the day is over."""
 
 
-def live(root: Path, seed: int, seconds: float, count_of_jobs: int, rate: int, only: frozenset[str]) -> Day:
+class Plan(NamedTuple):
+    """What a day is to be; all but what the clock says follows from it."""
+
+    seed: int
+    seconds: float
+    jobs: int
+    rate: int
+    """So many jobs beside them start each second."""
+    pace: float
+    """So many times faster fault follows fault."""
+    only: frozenset[str]
+    numbers: frozenset[int]
+    """The episodes of which something comes; none: all."""
+
+
+def live(root: Path, plan: Plan) -> Day:
     """Live through a day below `root`."""
     timeline = Timeline()
     host = Host(root, timeline)
-    host.make()
+    host.make(strained=bool(shortages.STRAINED & plan.only))
     (root / "jobqueued.yaml").write_text(SETTINGS + host.receivers.settings())
-    drawn = jobs(random.Random(f"jobs {seed}"), count_of_jobs, rate, int(time.time()) + 5, int(seconds))
-    of_user, of_cron = jobs_of_user(USERS), cron_jobs(max(6, count_of_jobs // 5))
+    drawn = jobs(random.Random(f"jobs {plan.seed}"), plan.jobs, plan.rate, int(time.time()) + 5, int(plan.seconds))
+    of_user, of_cron = jobs_of_user(USERS), cron_jobs(max(6, plan.jobs // 5))
     tables = Tables(root, of_cron)
     texts = files(drawn, sys.executable, host.ledger)
     file_of = {job: name for name, text in texts.items() for job in json.loads(text)["jobs"]} | tables.file_of()
@@ -62,12 +78,12 @@ def live(root: Path, seed: int, seconds: float, count_of_jobs: int, rate: int, o
     tables.write()
     by_hand = [job.id for job in drawn if job.id.startswith("by-hand")]
     pausable = [job.id for job in drawn if job.is_clocked]
-    people = People(host, random.Random(f"people {seed}"), by_hand, pausable, of_user)
+    people = People(host, random.Random(f"people {plan.seed}"), by_hand, pausable, of_user)
     host.tend()
     history: list[dict[str, Any]] = []
     try:
         get_well(host, "the first start")
-        suffer(host, seed, seconds, only, people)
+        suffer(host, plan, people)
         timeline.say("evening")
         evening = host.strain.told(time.time_ns())
         for name, text in files(drawn, sys.executable, host.ledger, enabled=False).items():
@@ -82,15 +98,17 @@ def live(root: Path, seed: int, seconds: float, count_of_jobs: int, rate: int, o
     return Day(all_jobs, file_of, timeline, evening, history, host, people)
 
 
-def suffer(host: Host, seed: int, seconds: float, only: frozenset[str], people: People) -> None:
+def suffer(host: Host, plan: Plan, people: People) -> None:
     """Let fault follow fault, while people do this and that; after each the daemon has to get well."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + plan.seconds
     people.begin()
     try:
-        for number, episode in zip(count(1), episodes(random.Random(f"faults {seed}"), only), strict=False):
-            if time.monotonic() > until:
+        for episode in episodes(plan.seed, plan.only, plan.pace):
+            if time.monotonic() > until or episode.number > max(plan.numbers, default=1 << 62):
                 break
-            host.timeline.say(f"-- {number}: {episode.kind} {'+'.join(episode.about)}")
+            if plan.numbers and episode.number not in plan.numbers:
+                continue
+            host.timeline.say(f"-- {episode.number}: {episode.kind} {'+'.join(episode.about)}")
             faults.carry_out(host, episode)
             get_well(host, episode.kind)
     finally:
@@ -133,9 +151,9 @@ def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
     status_, answer = host.ctl("run", names[0])
     if status_:
         host.timeline.fail("starts", f"no run can be started in the evening: {answer}")
-    host.sleep(3)
+    host.ask("Wait", run=answer.strip())
     _wait_for_notices(host)
-    code, text = host.ctl("history", "--json", "-n", "1000000")
+    code, text = host.ctl("history", "--json", "-n", "1000000", seconds=HISTORY_PATIENCE)
     host.end(signal.SIGTERM, 3600)
     if code:
         host.timeline.fail("starts", f"no history: {text[-500:]}")

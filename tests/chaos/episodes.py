@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from tests.chaos.jobs import CHANNELS
 from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
@@ -47,6 +48,7 @@ class Blow:
 class Episode:
     """A condition that lasts `seconds`, after `calm` ones; its class, what it is about, and a number for details."""
 
+    number: int
     calm: float
     kind: str
     about: tuple[str, ...]
@@ -55,16 +57,21 @@ class Episode:
     draw: int
 
 
-def episodes(rng: random.Random, only: frozenset[str]) -> Iterator[Episode]:
-    """Draw episodes of these classes without end; each class is as likely as any other."""
-    kinds = [kind for kind in CLASSES if kind in only]
-    while True:
-        kind, seconds = rng.choice(kinds), rng.uniform(0.5, 6)
+def episodes(seed: int, only: frozenset[str], pace: float) -> Iterator[Episode]:
+    """Draw episodes of these classes without end; each class is as likely as any other.
+
+    Each has a generator of its own, so that it is the same by itself, and with whatever others are left out.
+    """
+    for number in count(1):
+        rng = random.Random(f"episode {seed} {number}")
+        kind, seconds = rng.choice(CLASSES), rng.uniform(0.5, 6) / pace
         about = _steps(rng) if kind == "clock" else rng.choice(_ABOUT.get(kind, [()]))
         if kind == "files":
             seconds = GONE if about == ("removed",) else min(seconds, AWAY)
-        blows = _blows(rng, kind, seconds, only)
-        yield Episode(rng.uniform(0, CALM), kind, about, seconds, blows, rng.getrandbits(32))
+        blows = tuple(blow for blow in _blows(rng, kind, seconds) if ("restart" if blow.term else "kill") in only)
+        episode = Episode(number, rng.uniform(0, CALM) / pace, kind, about, seconds, blows, rng.getrandbits(32))
+        if kind in only:
+            yield episode
 
 
 _ABOUT: dict[str, list[tuple[str, ...]]] = {
@@ -93,17 +100,12 @@ def _steps(rng: random.Random) -> tuple[str, ...]:
     return tuple(f"{step:.3f}" for step in (first, second)[: rng.choice([1, 2])])
 
 
-def _blows(rng: random.Random, kind: str, seconds: float, only: frozenset[str]) -> tuple[Blow, ...]:
+def _blows(rng: random.Random, kind: str, seconds: float) -> tuple[Blow, ...]:
     """Those inside an episode: always for kills and restarts, else as often as not."""
-    kills, terms = "kill" in only, "restart" in only
-    if kind in ("kill", "restart"):
-        kills, terms = kind == "kill", kind == "restart"
-        count = rng.randint(1, 3)
-    else:
-        count = rng.choice([0, 1, 1, 2]) if kills or terms else 0
+    ordered = kind in ("kill", "restart")
     found = []
-    for _ in range(count):
-        term = terms and (not kills or rng.random() < 0.25)
+    for _ in range(rng.randint(1, 3) if ordered else rng.choice([0, 1, 1, 2])):
+        term = kind == "restart" if ordered else rng.random() < 0.25
         roles = (SCHEDULER,) if term else rng.choice(_ROLES)
         down = rng.choice([0, 0, 0.3, rng.uniform(0, 3)])
         found.append(Blow(rng.uniform(0, seconds), roles, down, term, rng.choice([0.2, 0.5, 1])))

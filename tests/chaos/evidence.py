@@ -71,7 +71,7 @@ def _waiting(state: Path) -> set[tuple[str, str]]:
 def _read_log(evidence: Evidence, log: Path) -> None:
     places: list[str] = []
     unsaved = False
-    for line in log.read_text(errors="replace").splitlines():
+    for line in log.open(errors="replace"):
         entry = _entry(line)
         if entry is None:
             places = [*places[-1:], line.strip()] if line.startswith("  File ") else places
@@ -82,6 +82,8 @@ def _read_log(evidence: Evidence, log: Path) -> None:
         run = entry.get("run") or entry.get("record", {}).get("run")
         event = entry.get("event")
         unsaved = event == "degraded" or (unsaved and event not in ("recovered", "ready"))
+        if "record" in entry:  # 100,000 whole ones would be gigabytes
+            entry["record"] = {"state": entry["record"].get("state")}
         if run is not None:
             evidence.said[str(run)].append({**entry, "unsaved": unsaved})
         if event == "bug":

@@ -28,6 +28,10 @@ _AWAY = 4_700_000_000
 _ALSO_BROKEN, _SETTLED = 0.3, 2.0
 _UNTIL_TOLD = 3.0
 """Somebody is to be told of something within so many seconds."""
+_UNSYNCED = 10**9
+"""Records may be written that long (ns) before a disk fails, and after those that are there were noted."""
+_WRITTEN_BACK = 90.0
+"""The kernel has written what is so old (s)."""
 _UNTIL_FREE = 25.0
 """After so many seconds those who keep a disk from being mended are killed."""
 
@@ -141,10 +145,12 @@ def aborted(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]
     """Let a disk fail under the living daemon; it is stopped for the repair."""
     name, how = episode.about
     disk = host.disks[name]
-    before, begin = _records(host) if name == "logs" else {}, time.time_ns()
+    begin, before = time.time_ns(), _records(host) if name == "logs" else {}
     host.timeline.say(f"{how} of {name}, mended in {episode.seconds:.1f} s", f"{how} {name}")
     (disk.abort if how == "abort" else disk.shut_down)()
     yield
+    if name == "logs":
+        host.timeline.logs_lost.append(Span(begin - _UNSYNCED, time.time_ns()))
     host.end(signal.SIGKILL, 3600)
     until = time.monotonic() + _UNTIL_FREE
     while True:
@@ -181,6 +187,8 @@ def hurt(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
                 host.timeline.records_hurt[_run_of(file)] = time.time_ns()
             elif about == "marks":
                 host.timeline.marks_hurt.add(named_by_file(file.parent.name))
+    if "state.db-wal" in episode.about:
+        host.timeline.wal_hurt.append(time.time_ns())
     if any(about.startswith("state") for about in episode.about):
         host.timeline.state_hurt.append(Span(begin, FOREVER))
     if rng.random() < _ALSO_BROKEN:
@@ -206,10 +214,12 @@ def _run_of(record: Path) -> str:
 
 
 def _records(host: Host) -> dict[str, bytes]:
-    """The record files that tell of an end."""
-    found = {}
+    """The record files that tell of an end, and were written lately: what is older is on the disk for sure."""
+    found, since = {}, time.time() - _WRITTEN_BACK
     for file in host.root.glob("logs/*/*.json"):
         with contextlib.suppress(OSError, ValueError):
+            if file.stat().st_mtime < since:
+                continue
             text = file.read_bytes()
             if json.loads(text)["state"] != "retrying":
                 found[_run_of(file)] = text

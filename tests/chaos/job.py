@@ -106,11 +106,15 @@ def write(size: int) -> int:
 
 def leave_child(how: str, seconds: float) -> None:
     """Leave a process that outlives us: in a session of its own, deaf to SIGTERM, with our claims."""
-    if os.fork():
+    try:
+        if os.fork():
+            return
+    except BlockingIOError:  # the table of processes is full
         return
     os.setsid()
-    if how == "daemon" and os.fork():
-        os._exit(0)
+    with contextlib.suppress(BlockingIOError):
+        if how == "daemon" and os.fork():
+            os._exit(0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+FEW = 40
+"""Of fewer jobs none takes long, so that the day is soon over."""
 A_FILE = 8
 """The jobs in one file."""
 SETTINGS = """\
@@ -68,8 +70,11 @@ def jobs(rng: random.Random, count: int, rate: int, begin: int, seconds: int) ->
         (retried, 8), (slow, 5), (leaving, 6), (hoarding, 1), (talking, 5), (limited, 8), (by_hand, 6),
         (failing_over, 5), (file_locked, 5),
     ]  # fmt: skip
+    lasting = (crowded, slow, leaving, hoarding)
+    kinds = [(kind, weight) for kind, weight in kinds if count >= FEW or kind not in lasting]
     drawn = rng.choices([kind for kind, _weight in kinds], [weight for _kind, weight in kinds], k=count * 17 // 20)
-    drawn += [kind for kind in (exclusive, hoarding, by_hand) if kind not in drawn]
+    needed = (by_hand, plain) if count < FEW else (exclusive, hoarding, by_hand, plain)
+    drawn += [kind for kind in needed if kind not in drawn]
     found = [kind(rng, f"{kind.__name__.replace('_', '-')}-{number}") for number, kind in enumerate(drawn)]
     clocked = [job for job in found if job.period and "max_runs" not in job.keys]
     while len(found) < count:

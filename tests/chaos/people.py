@@ -16,9 +16,9 @@ from tests.chaos.daemon import Host
 from tests.chaos.jobs import USER, Job, files
 from tests.chaos.timeline import Span
 
-PAUSE = 0.6
+PAUSE = 0.3
 """Seconds at most between two things that they do."""
-_HELD = 3.0
+_HELD = 1.5
 _MOST_RUNS = 9
 _UNTIL_LET = 60.0
 
@@ -86,7 +86,7 @@ class People:
         text = base64.b64encode("".join(texts.values()).encode()).decode()
         self._insist("UserFileSet", _UID, name="jobs", text=text, user=None, stamp=None)
         ways = [
-            (self._run, 4), (self._submit, 6), (self._ask_again, 3), (self._hold, 1), (self._pause, 1),
+            (self._run, 4), (self._submit, 9), (self._ask_again, 6), (self._hold, 1), (self._pause, 1),
             (self._let_go, 1),
         ]  # fmt: skip
         while not self._over.wait(self.rng.uniform(0, PAUSE)):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from datetime import date
 
 from tests.chaos.checker import Checker
+from tests.chaos.day import Plan
+from tests.chaos.episodes import CLASSES
 from tests.chaos.evidence import brief, brief_record
 from tests.chaos.timeline import clock
 from tests.chaos.verdict import Violation
 
 PROMISED = ("doubled", "lost", "overlaps", "wrong", "order", "untold", "told twice", "held", "starts")
+OCCURRENCES = ("due times of clocks", "ends that make others due", "runs of submissions")
+"""What the checker looked for, each of which is to run once, or to be skipped with a record."""
 SHOWN = 6
 """So many violations of a class are shown with their evidence."""
 _LINES = 14
@@ -33,15 +38,46 @@ def report(checker: Checker, found: list[Violation]) -> None:
     for kind, count in sorted(checker.timeline.counts.items()):
         print(f"  {count:5}  {kind}")
     print("what happened:")
-    starts = sum(map(len, checker.ledger.starts.values()))
-    print(f"  {checker.timeline.counts.total():5}  faults\n  {starts:5}  starts\n  {len(checker.records):5}  records")
-    for note, count in checker.notes.items():
+    for note, count in [*figures(checker).items(), *checker.notes.items()]:
         print(f"  {count:5}  {note}")
     for refusal, count in checker.day.host.refusals.most_common(6):
         print(f"  {count:5}  {refusal}")
     print("violations:")
     for verdict, violations in by_verdict.items():
         print(f"  {len(violations):5}  {verdict}")
+
+
+def figures(checker: Checker) -> dict[str, int]:
+    """What there was: faults, and occurrences with what became of them."""
+    starts = checker.ledger.starts
+    return {
+        "faults": checker.timeline.counts.total(),
+        "occurrences": sum(checker.notes[name] for name in OCCURRENCES) + len(checker.timeline.accepted),
+        "runs that were started": len({attempt.run for attempt in starts}),
+        "attempts of these": len(starts),
+        "records": len(checker.records),
+    }
+
+
+def markdown(plan: Plan, checker: Checker, found: list[Violation]) -> str:
+    """The figures as tables for docs/chaos.md."""
+    verdicts = Counter(violation.verdict for violation in found)
+    few = {name: verdicts.pop(name, 0) for name in ("doubled", "lost")} | {"violated": verdicts.total()}
+    options = f"MINUTES={plan.seconds / 60:g} SEED={plan.seed}"
+    some = "" if plan.only == {*CLASSES} else f" --only {','.join(sorted(plan.only))}"
+    words = f"--jobs {plan.jobs} --rate {plan.rate} --pace {plan.pace:g}{some}"
+    head = f"`make chaos {options} DAY='{words}'`, {date.today():%-d %B %Y}:"
+    kinds = sorted(checker.timeline.counts.items())
+    tables = [
+        ["| what | how many |", "|---|---|", *_rows({**figures(checker), **few})],
+        ["| beside that | how many |", "|---|---|", *_rows(dict(checker.notes))],
+        ["| fault | how often |", "|---|---|", *_rows(dict(kinds))],
+    ]
+    return "\n\n".join([head, *("\n".join(table) for table in tables)]) + "\n"
+
+
+def _rows(values: dict[str, int]) -> list[str]:
+    return [f"| {name} | {value:,} |" for name, value in values.items()]
 
 
 def evidence(checker: Checker, violation: Violation) -> list[str]:

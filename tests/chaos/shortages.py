@@ -25,13 +25,15 @@ _OWN_SINCE = (6, 14)
 """Since this kernel a PID namespace has its own."""
 _FEW_PIDS = "310"
 """Below 300 none are given again, so that is room for ten processes."""
+STRAINED = frozenset({"clock", "calls"})
+"""The classes for which the library is preloaded."""
 _BUSY = "while :; do :; done"
 _FAULTS = {"ENFILE": strain.TABLES, "ENOMEM": strain.MEMORY, "EIO": strain.DISK}
 
 
 def missing(kind: str) -> str:
     """What this host lacks for a class of faults; "": nothing."""
-    if kind in ("clock", "calls") and shutil.which(strain.COMPILER) is None:
+    if kind in STRAINED and shutil.which(strain.COMPILER) is None:
         return "gcc and libc6-dev"
     release = tuple(int(part) for part in platform.release().split(".")[:2])
     return "Linux 6.14" if kind == "pids" and release < _OWN_SINCE else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import shutil
 import struct
 import subprocess
 import time
@@ -23,12 +22,11 @@ _BUILD = ["-shared", "-fPIC", "-O2", "-w"]
 class Strain:
     """The library, and the page by which it is told."""
 
-    def __init__(self, folder: Path) -> None:
-        """Build it; without a compiler `is_there` is false, and nothing can be done."""
-        self.is_there = shutil.which(COMPILER) is not None
+    def __init__(self, folder: Path, *, is_wanted: bool) -> None:
+        """Build it, if it is wanted."""
         self.environment: dict[str, str] = {}
         self._steps: list[tuple[int, int]] = []
-        if self.is_there:
+        if is_wanted:
             library, page = folder / "strain.so", folder / "strain"
             subprocess.run([COMPILER, *_BUILD, "-o", library, _SOURCE, "-ldl", "-lpthread"], check=True)
             page.write_bytes(bytes(_HEAD + 16 * _MOST))
@@ -42,11 +40,6 @@ class Strain:
         struct.pack_into("qq", self._page, _HEAD + 16 * len(self._steps), since, offset)
         self._steps.append((since, offset))
         struct.pack_into("q", self._page, 0, len(self._steps))
-
-    @property
-    def room(self) -> bool:
-        """Whether the page has room for more steps."""
-        return len(self._steps) < _MOST - 2
 
     @contextmanager
     def failing(self, fault: int, thousandths: int) -> Iterator[None]:

@@ -26,7 +26,7 @@ def broken(checker: Checker) -> Iterator[Violation]:
     for submitted in checker.day.people.submitted.values():
         checker.notes["submissions"] += 1
         checker.notes["runs of submissions"] += submitted.runs
-        if not checker.was_waiting(submitted.at):
+        if not (checker.was_waiting(submitted.at) or checker.may_be_unwritten(submitted.at)):
             yield from _lost(checker, submitted, runs[submitted.job])
     yield from _doubled(checker)
     yield from _too_early(checker)

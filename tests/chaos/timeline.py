@@ -43,12 +43,18 @@ class Timeline:
     killed: list[Killed] = field(default_factory=list)
     supervisors: set[int] = field(default_factory=set)
     """Every pid that was one."""
+    launchers: set[int] = field(default_factory=set)
+    """Every pid that was one, and inherited jobs whose supervisor was dead."""
     state_hurt: list[Span] = field(default_factory=list)
     """state.db was cut or damaged; till the daemon was well again."""
+    wal_hurt: list[int] = field(default_factory=list)
+    """When state.db-wal was cut or damaged: what is left may be a mixture of pages of different ages."""
     logs_out: list[Span] = field(default_factory=list)
     """No record could be written; till those that were missing must have been."""
     records_hurt: dict[str, int] = field(default_factory=dict)
     """Runs whose record file was cut, damaged or lost with its disk, and when."""
+    logs_lost: list[Span] = field(default_factory=list)
+    """What was written to the disk of the records then, and not synced, may be gone with it."""
     marks_hurt: set[str] = field(default_factory=set)
     """Attempts of which a file of R was cut or damaged."""
     run_removed: list[Span] = field(default_factory=list)
@@ -87,7 +93,7 @@ class Timeline:
     def translate(self, told_between: Callable[[int, int], tuple[int, int]]) -> None:
         """Add what the daemon's clock said of each span, so that instants of either clock are found in it."""
         named = [*self.broken.values(), *self.away.values()]
-        for spans in (self.state_hurt, self.logs_out, *named):
+        for spans in (self.state_hurt, self.logs_out, self.logs_lost, *named):
             spans += [Span(*told_between(span.begin, min(span.end, time.time_ns()))) for span in list(spans)]
 
     def around(self, begin: int, end: int, seconds: float = 3) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -292,3 +293,22 @@ def test_a_flood() -> None:
         finally:
             host.stop()
             host.kill_small_ones()
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["older", "lost"])
+def test_no_number_is_given_again(host: Host, is_lost: bool) -> None:
+    """Neither where state.db is lost, or older than the records, nor at the starts after that."""
+    host.call("Await", job=submit(host)["job"])
+    host.stop()
+    shutil.copytree(host.root / "state", host.root / "older")
+    host.start()
+    host.call("Await", job=submit(host)["job"])
+    host.kill()
+    shutil.rmtree(host.root / "state")
+    if not is_lost:
+        shutil.copytree(host.root / "older", host.root / "state")
+    for end in (host.kill, host.stop):
+        host.start()
+        end()
+    host.start()
+    assert "host/3" == submit(host)["job"]

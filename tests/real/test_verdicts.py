@@ -1,0 +1,189 @@
+"""The checker of bad days over days that are made up: each broken promise is seen, and a good day has none."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from jobqueued.model import to_text
+from tests.chaos.checker import Checker
+from tests.chaos.day import Day
+from tests.chaos.episodes import CLASSES, episodes
+from tests.chaos.evidence import Evidence
+from tests.chaos.jobs import Job
+from tests.chaos.ledger import Ledger
+from tests.chaos.people import Held, Submitted
+from tests.chaos.receivers import Taken
+from tests.chaos.timeline import Killed, Span, Timeline
+
+SECOND = 10**9
+BEGIN = 1_795_700_000
+"""The first due time (s)."""
+LENGTH = 12
+LAST = f"tick@{LENGTH}"
+"""A run after which nothing else comes."""
+
+
+def at(seconds: float) -> int:
+    """An instant of the day (ns)."""
+    return int((BEGIN + seconds) * SECOND)
+
+
+@dataclass
+class MadeUp:
+    """A day on which all went well, until somebody changes something."""
+
+    lines: list[str] = field(default_factory=list)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
+    taken: list[Taken] = field(default_factory=list)
+    submitted: dict[str, Submitted] = field(default_factory=dict)
+    answers: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    held: list[Held] = field(default_factory=list)
+
+    def run(self, run: str, due: float, *, key: str = "", code: int = 0, word: str = "-", pid: int = 100) -> None:
+        """Let a run start half a second after it was due, and end a quarter later."""
+        job, _, number = run.rpartition("@")
+        began, ended, text = at(due + 0.5), at(due + 0.75), to_text(at(due))
+        uptime, over = (f"{instant // 10**9}.{instant % 10**9 // 10**7:02}" for instant in (began, ended))
+        self.lines += [f"tick {job} {run} 1 {text} {pid} 50 {word} - {uptime}", f"tock {run} 1 {code} {over}"]
+        state = "failed" if code else "succeeded"
+        attempt = {"attempt": 1, "state": state, "exit_code": code, "output": {"bytes": 0, "dropped": 0}}
+        self.records[run] = {
+            "job": job, "run": run, "number": int(number), "key": key or f"c0.{BEGIN + int(due)}", "state": state,
+            "due": text, "queued": text, "ended": to_text(ended), "attempts": [attempt],
+        }  # fmt: skip
+
+    def violations(self) -> list[str]:
+        """The classes of what the checker finds."""
+        jobs = {
+            "tick": Job("tick", {"every": "1s"}), "told-webhook-0": Job("told-webhook-0", {"every": "60s"}),
+            "chained": Job("chained", {"on": {"job": "tick", "result": "success"}}),
+            "crontab:line": Job("crontab:line", {"schedule": "* * * * *"}),
+        }  # fmt: skip
+        people = SimpleNamespace(submitted=self.submitted, answers=self.answers, held=self.held)
+        host = SimpleNamespace(strain=SimpleNamespace(told=lambda instant: instant))
+        history = list(self.records.values())
+        day = SimpleNamespace(
+            jobs=jobs, file_of={}, timeline=self.timeline, evening=at(LENGTH), history=history, host=host, people=people
+        )
+        ledger = Ledger()
+        for line in self.lines:
+            ledger._take(*line.split())
+        evidence = Evidence(files=dict(self.records), history=dict(self.records), taken=self.taken)
+        return sorted({violation.verdict for violation in Checker(cast("Day", day), ledger, evidence).violations()})
+
+
+@pytest.fixture
+def day() -> MadeUp:
+    """One with a clock, what is chained to it, somebody who is told, a submission with a dependant, and a key."""
+    day = MadeUp()
+    for second in range(LENGTH):
+        day.run(f"tick@{second + 1}", second)
+        if second < LENGTH - 1:
+            day.run(f"chained@{second + 1}", second + 1, key=f"jtick@{second + 1}")
+    day.run("told-webhook-0@1", 0, code=1)
+    day.taken.append(Taken("webhook", "n1", frozenset({"told-webhook-0@1"}), 0, at(2)))
+    day.run("host/1@1", 1, key="s1", word="w1")
+    day.run("host/2@1", 2, key="s1", word="w2")
+    day.submitted |= {
+        "host/1": Submitted("host/1", 1, (), at(0.9), at(1)),
+        "host/2": Submitted("host/2", 1, ("host/1",), at(0.9), at(1)),
+    }
+    day.answers["w1"] = [(at(1), "host/1"), (at(3), "host/1")]
+    return day
+
+
+def test_a_good_day(day: MadeUp) -> None:
+    """Nothing is wrong with it."""
+    assert [] == day.violations()
+
+
+def without(day: MadeUp, run: str, *, record: bool = True) -> None:
+    """Let nothing be known of a run, or only its record be lost."""
+    if record:
+        day.lines = [line for line in day.lines if run not in line.split()]
+    del day.records[run]
+
+
+def end(day: MadeUp, run: str, **changes: Any) -> None:
+    """Let the record of a run be another."""
+    attempts = [{**day.records[run]["attempts"][0], **changes}]
+    day.records[run] = {**day.records[run], **changes, "attempts": attempts}
+
+
+BROKEN: dict[str, tuple[list[str], Callable[[MadeUp], object]]] = {
+    "an attempt is started twice": (["doubled"], lambda day: day.run("tick@2", 1)),
+    "two runs of one due time": (["doubled"], lambda day: day.run("tick@99", LENGTH - 1)),
+    "two runs of one end of another": (["doubled"], lambda day: day.run("chained@99", 2, key="jtick@1")),
+    "a key is answered with two jobs": (["doubled"], lambda day: day.answers["w1"].append((at(4), "host/2"))),
+    "a key runs as two jobs": (["doubled"], lambda day: day.run("host/3@1", 3, key="s1", word="w1")),
+    "a due time of which nothing tells": (["lost"], lambda day: without(day, "chained@3") or without(day, "tick@3")),
+    "an end after which nothing was due": (["lost"], lambda day: without(day, "chained@2")),
+    "a run without a record": (["lost"], lambda day: without(day, LAST, record=False)),
+    "a submission that was taken": (["lost"], lambda day: without(day, "host/2@1")),
+    "a wrong status": (["wrong"], lambda day: end(day, LAST, exit_code=1, state="failed")),
+    "an end of what never ran": (["wrong"], lambda day: _invented(day, f"chained@{LENGTH - 1}")),
+    "lost, and nobody killed its supervisor": (["wrong"], lambda day: end(day, LAST, state="lost")),
+    "output that is missing": (["output"], lambda day: end(day, LAST, output={"bytes": 7, "dropped": 0})),
+    "before the end that it waits for": (["order"], lambda day: day.run("chained@99", LENGTH - 2, key=f"j{LAST}")),
+    "after a failure": (["order"], lambda day: _failed(day, "tick@2")),
+    "a submission before what it is after": (["order"], lambda day: _moved(day, "host/2@1", 0)),
+    "an end that nobody was told of": (["untold"], lambda day: day.taken.clear()),
+    "told twice by two messages": (["told twice"], lambda day: day.taken.append(day.taken[0]._replace(id="n2"))),
+    "told twice by one message": (["told twice"], lambda day: day.taken.append(day.taken[0]._replace(at=at(3)))),
+    "a start while the host was held": (["held"], lambda day: day.held.append(Held("", Span(at(0.9), at(1.9))))),
+    "a start while the job was paused": (["held"], lambda day: day.held.append(Held("tick", Span(at(0.9), at(1.9))))),
+    "a claim that another has": (
+        ["overlaps"], lambda day: day.lines.append(f"overlap tick@2 1 x:lock-db:1 tick@1.1 {at(1.6)}")
+    ),
+}  # fmt: skip
+
+
+def _failed(day: MadeUp, run: str) -> None:
+    """Let a run have failed, whose success was taken for granted."""
+    day.lines = [line.replace(f"tock {run} 1 0", f"tock {run} 1 1") for line in day.lines]
+    end(day, run, state="failed", exit_code=1)
+
+
+def _invented(day: MadeUp, run: str) -> None:
+    day.lines = [line for line in day.lines if run not in line.split()]
+
+
+def _moved(day: MadeUp, run: str, due: float) -> None:
+    without(day, run)
+    day.run(run, due, key="s1")
+
+
+@pytest.mark.parametrize("promise", BROKEN)
+def test_a_broken_promise(day: MadeUp, promise: str) -> None:
+    """It is seen, and nothing else."""
+    expected, break_it = BROKEN[promise]
+    break_it(day)
+    assert expected == day.violations()
+
+
+def test_what_is_not_promised(day: MadeUp) -> None:
+    """A lost run of a supervisor that was killed, and a message that comes again after a death."""
+    end(day, LAST, state="lost")
+    day.lines = [line for line in day.lines if not line.startswith(f"tock {LAST}")]
+    day.timeline.supervisors.add(50)
+    day.timeline.killed.append(Killed(50, at(LENGTH - 0.4)))
+    day.taken.append(day.taken[0]._replace(at=at(3)))
+    day.timeline.blows.append(at(2.5))
+    assert [] == day.violations()
+
+
+def test_a_seed_draws_the_same_faults() -> None:
+    """Also where other classes are left out."""
+    whole = [each for each, _ in zip(episodes(7, frozenset(CLASSES), 1), range(60), strict=False)]
+    assert whole == [each for each, _ in zip(episodes(7, frozenset(CLASSES), 1), range(60), strict=False)]
+    some = frozenset(random.Random(1).sample(CLASSES, 6)) | {"kill", "restart"}
+    fewer = [each for each in whole if each.kind in some]
+    assert fewer == [each for each, _ in zip(episodes(7, some, 1), fewer, strict=False)]
+    assert len({each.kind for each in whole}) > 10
