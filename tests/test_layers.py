@@ -256,7 +256,7 @@ def test_a_channel_pays_for_its_own_libraries() -> None:
 
 
 def test_the_scheduler_loads_no_more_than_it_needs() -> None:
-    """Importing the daemon pulls in neither rich (structlog would, where it is installed) nor what few questions need."""
+    """Importing the daemon pulls in neither rich (structlog would, if it is there) nor what few questions need."""
     code = "import sys, jobqueued.daemon; print(sorted({'rich', 'click', 'psutil'} & {*sys.modules}))"
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
