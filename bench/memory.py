@@ -13,7 +13,7 @@ from typing import Any
 from bench.rig import Rig, daemon, pss_kib, switches, wait_for
 from jobqueued.ctl.client import ask
 
-BURST, SECONDS = 1000, 60
+BURST, SECONDS = 1000, 75
 LIVE = 300
 HOST = "max_running: 1000\n"
 
@@ -74,7 +74,7 @@ def _idle(count: int) -> dict[str, float]:
 
 
 def _burst() -> dict[str, Any]:
-    """Before a burst, at its end, and a minute later."""
+    """Before a burst, at its end, and once housekeeping, which begins a minute after the first end, is through."""
     due = (datetime.now(UTC) + timedelta(seconds=75)).replace(second=0, microsecond=0)
     with daemon(_jobs(BURST, f"{due.minute} {due.hour} * * *")) as rig:
         quiet(rig)
@@ -97,7 +97,7 @@ def _live() -> dict[str, float]:
         for _ in range(LIVE):
             ask(rig.run / "control", "Run", job="sleeper")
         wait_for(lambda: _running(rig) == LIVE, 120)
-        quiet(rig)
+        time.sleep(5)
         after = mib(rig)
         for number in range(1, LIVE + 1):
             ask(rig.run / "control", "Stop", run=f"sleeper@{number}")

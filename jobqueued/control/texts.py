@@ -18,7 +18,7 @@ from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
 from jobqueued.users import Owner
 
-_SLICE = 50
+_SLICE = 150
 """Jobs in a turn, some 3 ms."""
 _PUBLIC_FOR = SECOND
 _METRICS_FOR = SECOND
@@ -206,9 +206,9 @@ class Texts(Source):
         comma = ""
         for start in range(0, len(names), _SLICE):
             found = map(self._scheduler.catalog.get, names[start : start + _SLICE])
-            rows = [text_of(row(job, views.standing(self._scheduler, job))) for job in found if job is not None]
+            rows = [row(job, views.standing(self._scheduler, job)) for job in found if job is not None]
             if rows:
-                yield comma + ",".join(rows)
+                yield comma + text_of(rows)[1:-1]
                 comma = ","
         yield f"],{text_of(views.hold(self._scheduler))[1:]}"
 

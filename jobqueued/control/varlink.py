@@ -83,7 +83,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
 def text_of(value: Any) -> str:
     """A value as JSON, as `encode` has it."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return _UNREADABLE.sub(lambda found: found[1] or r"\ufffd", text)
+    return _UNREADABLE.sub(lambda found: found[1] or r"\ufffd", text) if "\\" in text else text
 
 
 class Decoder:
@@ -112,12 +112,20 @@ class Decoder:
 
 def _message(data: bytearray) -> Message:
     try:
-        message = json.loads(data.decode(), parse_int=_integer, parse_constant=_no_constant)
+        message = _loaded(data.decode())
     except (ValueError, RecursionError) as error:
         raise MessageError(f"not JSON: {error}") from None
     if not isinstance(message, dict):
         raise MessageError("not a JSON object")
     return message
+
+
+def _loaded(text: str) -> Any:
+    """The value; `_integer`, a call for each number of a long list, comes in only where it has to."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except ValueError:
+        return json.loads(text, parse_int=_integer, parse_constant=_no_constant)
 
 
 def _integer(digits: str) -> int | float:

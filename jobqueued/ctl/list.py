@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 import click
@@ -59,6 +61,8 @@ def list_jobs(
       jobqueuectl list --failed --tsv | cut -f1 | xargs -n1 jobqueuectl run
       jobqueuectl list --json | jq -r '.jobs[] | select(.status == "Failed") | .id'
     """
+    gc.disable()  # a long answer lives to the end, and each collection would look through all of it
+    click.get_current_context().call_on_close(gc.enable)
     try:
         answer = ask(paths.control, "List")
     except Unreachable as down:
@@ -85,14 +89,15 @@ def _print_places(jobs: list[Message]) -> None:
 
 
 def _print_jobs(jobs: list[Message]) -> None:
+    when = cache(distance)  # of many jobs that are due alike
     print_table(
         ("JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"),
         (
             (
                 job["id"],
                 _status(job),
-                distance(job["next"]),
-                distance(job["last_run"]),
+                when(job["next"]),
+                when(job["last_run"]),
                 styled("by failover", "retrying") if job["last_failover"] else styled(job["last_state"]),
                 str(job["priority"]),
                 ", ".join(map(rhythm, job["schedule"])) or "-",

@@ -43,7 +43,7 @@ class Table:
         """
         self._screen, self._wrapped, self._is_bounded = screen, wrapped, width is not None
         self._rows = [[cell if isinstance(cell, Text) else printable(cell) for cell in row] for row in rows]
-        natural = [max(map(_width, column)) for column in zip(*self._rows, strict=True)]
+        natural = [_widest(column) for column in zip(*self._rows, strict=True)]
         self.shown = list(range(len(natural))) if width is None else _fitting(natural, width, wrapped)
         widths = [natural[column] for column in self.shown]
         self._widths = [min(each, _WIDEST) for each in widths] if width is None else _narrowed(widths, width)
@@ -59,8 +59,12 @@ class Table:
 
     def _line(self, cells: Iterable[Cell]) -> str:
         columns = zip(cells, self._widths, strict=True)
-        parts = (self._painted(cell) + " " * (max(0, width - _width(cell)) + _GAP) for cell, width in columns)
-        return "".join(parts).rstrip()
+        return "".join([self._padded(cell, width) for cell, width in columns]).rstrip()
+
+    def _padded(self, cell: Cell, width: int) -> str:
+        if isinstance(cell, str) and len(cell) <= width and cell.isascii():
+            return cell.ljust(width + _GAP)
+        return self._painted(cell) + " " * (max(0, width - _width(cell)) + _GAP)
 
     def _folded(self, cells: list[Cell]) -> Iterator[str]:
         """Yield the lines of a row with a cell that is too long."""
@@ -101,6 +105,11 @@ def _width(cell: Cell) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
+
+
+def _widest(column: Sequence[Cell]) -> int:
+    texts = [cell if isinstance(cell, str) else cell.plain for cell in column]
+    return max(map(len, texts)) if "".join(texts).isascii() else max(map(_width, column))
 
 
 def _fitting(natural: Sequence[int], room: int, wrapped: Sequence[int]) -> list[int]:

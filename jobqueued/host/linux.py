@@ -73,3 +73,9 @@ def has_own_tmp() -> bool:
 def _mounted(line: str) -> tuple[str, str]:
     root, point = line.split()[3:5]
     return root, point
+
+
+def give_back_memory() -> None:
+    """Let the kernel have what malloc(3) keeps and nobody uses; a libc without malloc_trim(3) does so as it likes."""
+    if hasattr(_libc, "malloc_trim"):
+        _libc.malloc_trim(0)

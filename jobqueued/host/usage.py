@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import psutil
-
 from jobqueued.child import tree
 from jobqueued.child.cgroup import Cgroup
 
@@ -35,11 +33,15 @@ MOST, _MOST_STEPS = 2000, 20_000
 
 def host_has() -> tuple[list[int], int]:
     """The numbers of the CPUs that this process may use, and the bytes of memory of the host."""
-    return sorted(os.sched_getaffinity(0)), psutil.virtual_memory().total
+    with open("/proc/meminfo") as file:
+        total = int(file.readline().split()[1])  # MemTotal, in KiB
+    return sorted(os.sched_getaffinity(0)), total << 10
 
 
 def host() -> Usage:
     """Memory is what could not be had by others at once; CPU time is that of all CPUs, and not that spent waiting."""
+    import psutil  # a MiB, for those who ask
+
     times, memory = psutil.cpu_times(), psutil.virtual_memory()
     try:
         disks = psutil.disk_io_counters(perdisk=True)
@@ -127,6 +129,8 @@ def _of_process(pid: int) -> tuple[float, int, int, int | None, int | None] | No
 
     Not everybody may see what a process does to disks, nor does every kernel tell.
     """
+    import psutil
+
     try:
         process = psutil.Process(pid)
         with process.oneshot():

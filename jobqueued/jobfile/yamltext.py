@@ -262,6 +262,15 @@ class _Tree:
             self._unused[event.anchor] = event
         return node
 
+    def _leaf(self, event: Any, depth: int) -> Scalar | None:
+        """The scalar that an event is, as nearly all are, without a step; None: it takes a closer look."""
+        if not isinstance(event, yaml.ScalarEvent) or event.anchor or event.tag or event.style == '"':
+            return None
+        if self.nodes + 1 >= self._rested + NODES_A_STEP:  # it is time for a rest
+            return None
+        self._count(event, depth)
+        return self._scalar(event)
+
     def _bare(self, event: Any, depth: int) -> Steps[Node]:
         mark = event.start_mark
         if isinstance(event, yaml.ScalarEvent):
@@ -295,22 +304,22 @@ class _Tree:
     def _items(self, depth: int) -> Steps[list[Node]]:
         items: list[Node] = []
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            items.append((yield from self._node(event, depth)))
+            items.append(self._leaf(event, depth) or (yield from self._node(event, depth)))
         return items
 
     def _entries(self, depth: int) -> Steps[dict[str, Entry]]:
         entries: dict[str, Entry] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            key = yield from self._key(event, depth, entries)
-            value = yield from self._node(self._next(), depth)
+            if isinstance(event, yaml.MappingStartEvent) and self._is_template(event):
+                raise _fault(event, "found {{, a template that was not rendered; accepted: such a value in quotes")
+            key = self._key(self._leaf(event, depth) or (yield from self._node(event, depth)), event, entries)
+            event = self._next()
+            value = self._leaf(event, depth) or (yield from self._node(event, depth))
             if key is not None:
                 entries[key.text] = Entry(key, value)
         return entries
 
-    def _key(self, event: Any, depth: int, entries: dict[str, Entry]) -> Steps[Scalar | None]:
-        if isinstance(event, yaml.MappingStartEvent) and self._is_template(event):
-            raise _fault(event, "found {{, a template that was not rendered; accepted: such a value in quotes")
-        key = yield from self._node(event, depth)
+    def _key(self, key: Node, event: Any, entries: dict[str, Entry]) -> Scalar | None:
         if not isinstance(key, Scalar):
             self._refuse(event, f"found {described(key)} as a key; accepted: a text")
         elif key.plain and key.text == "<<":

@@ -133,10 +133,11 @@ class Admission:
                 self.refusals.setdefault(run, {})[USER] = None
                 heappop(heads)
                 continue
-            if run in self.waiting and not self._may_start(group, reserved, mono):
-                self._refused(heappop(heads), reserved, mono)
-                continue
             if run in self.waiting:
+                missing = self.locks.missing(group.terms.claims)
+                if missing is not None or not self._may_go_first(group, reserved, mono):
+                    self._refused(heappop(heads), missing, reserved, mono)
+                    continue
                 granted += 1
                 yield run
             following = self.waiting.head(group, mono)
@@ -146,19 +147,19 @@ class Admission:
         if len(self._promises) > len(self.reservations):
             self._promises = {run: until for run, until in self._promises.items() if run in self.waiting}
 
-    def _may_start(self, group: Group, reserved: Locks, mono: int) -> bool:
+    def _may_go_first(self, group: Group, reserved: Locks, mono: int) -> bool:
+        """Tell whether a run that lacks nothing may start, for all that is reserved."""
         claims, bound = group.terms.claims, group.terms.bound
         if self.locks.missing(claims, reserved) is None:
             return True
-        if bound is None or not self.reservations or self.locks.missing(claims) is not None:
+        if bound is None or not self.reservations:
             return False
         ends = [promise.until for promise in self.reservations if promise.touches(claims)]
         return all(until is not None and mono + bound <= until for until in ends)
 
-    def _refused(self, head: Head, reserved: Locks, mono: int) -> None:
+    def _refused(self, head: Head, missing: Claim | None, reserved: Locks, mono: int) -> None:
         *_, run, rank, group = head
         claims = group.terms.claims
-        missing = self.locks.missing(claims)
         lacked = self._note_refusal(run, claims, missing)
         if missing is None:
             self._note_overtaking(rank, group)

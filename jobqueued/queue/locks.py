@@ -57,12 +57,18 @@ class Locks:
 
     def missing(self, claims: Claims, beside: Locks | None = None) -> Claim | None:
         """The first claim that can't be granted now, None: all can; what is held `beside` counts as held too."""
+        used, too = self._used, {} if beside is None else beside._used
         for claim in claims:
-            here = self._used.get(claim.resource, _NOBODY)
-            there = _NOBODY if beside is None else beside._used.get(claim.resource, _NOBODY)
-            if here.alone or there.alone or (claim.exclusive and (here.holders or there.holders)):
+            resource, units, exclusive = claim
+            here, there = used.get(resource), too.get(resource)
+            if here is None and there is None:
+                if units and units > self.capacities.get(resource, 1):
+                    return claim
+                continue
+            here, there = here or _NOBODY, there or _NOBODY
+            if exclusive or here.alone or there.alone:  # who is here holds some of it
                 return claim
-            if claim.units and here.units + there.units + claim.units > self.capacities.get(claim.resource, 1):
+            if units and here.units + there.units + units > self.capacities.get(resource, 1):
                 return claim
         return None
 

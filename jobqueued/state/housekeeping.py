@@ -17,6 +17,7 @@ from typing import NamedTuple
 from jobqueued.child import atomic_file
 from jobqueued.core.recollection import Damaged, is_ahead
 from jobqueued.events import HistoryGone
+from jobqueued.host.linux import give_back_memory
 from jobqueued.host.log import Log
 from jobqueued.model import DAY, MINUTE, SECOND, UNBOUNDED, Now, Record, RunId
 from jobqueued.settings import Retention
@@ -222,6 +223,7 @@ class Housekeeping(Source):
             self._all_at = now.mono + DAY
         self._at = now.mono + (AGAIN if self._missing else MINUTE) if self._jobs else self._all_at
         self._store.tidy()
+        give_back_memory()
 
     def _look_at(self, job: str, now: Now) -> Iterator[None]:
         """Look at the runs of a job, the newest first."""

@@ -311,6 +311,7 @@ class Store:
         if self.failure is None:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._db.execute("PRAGMA shrink_memory")  # the pages that it keeps for the next statement
             self._ballast.lay()
 
     @contextlib.contextmanager
