@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench system twin soak mutants faults realcron chaos longrun power deb deb-check rpm install install-files uninstall clean
+.PHONY: run test lint units generate bench system twin soak mutants faults realcron chaos simulation longrun power deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -39,10 +39,12 @@ bench: $(VENV)/.tested
 	$(BIN)/python -m bench
 
 # Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer;
-# every run of a supervisor; 10,000 submissions of one user; then slips in the core.
+# every run of a supervisor; 10,000 submissions of one user;simulated lives, hours, and whether broken programs are seen by them; then slips in the core.
 soak: $(VENV)/.tested
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
 		tests/real/test_supervisor.py tests/real/test_submissions.py
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+	$(BIN)/python -m tests.simulation.mutants
 	$(MAKE) mutants
 
 # Slips in the queue and the core, each of which a test must notice: SAMPLE of them by chance (minutes), or 0: all (hours).
@@ -57,6 +59,11 @@ faults: $(VENV)/.tested
 # Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: the table in docs/time.md.
 realcron: $(VENV)/.installed
 	$(BIN)/python -m tests.realcron
+
+# Whole lives of a host by seed, in one process: docs/simulation.md.
+SEEDS ?= 1-10000
+simulation: $(VENV)/.tested
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 # Bad days, as root, judged by what the jobs wrote down (docs/chaos.md).  DAY: more options, such as --markdown FILE.
 MINUTES ?= 10

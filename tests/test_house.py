@@ -29,6 +29,9 @@ WATCHES = {
     ("real/test_launcher_faults.py", "time.sleep"): "a while in which it may not spin: what it does then is counted",
     ("real/test_supervisor_faults.py", "time.sleep"): "the same",
     ("system/test_reboot.py", "time.time"): "a run is to be due while the machine goes down",
+    ("simulation/__main__.py", "time.monotonic"): "what many lives took is told, and judged by nobody",
+    ("simulation/year.py", "time.monotonic"): "the same, of a year",
+    ("simulation/year.py", "time.process_time"): "the same",
     ("system/test_usage.py", "time.monotonic"): "a rate is what was counted by the time it took, and both are read",
 }
 """Who reads a clock, or sleeps, and why no verdict hangs on how fast the machine is."""

@@ -90,7 +90,8 @@ class Housekeeping(Source):
         """The bytes of the runs that each job keeps, when it was looked at last."""
         self._bounds: dict[str, int] = {}
         """The bytes that some jobs may keep now, as all of them have too many."""
-        self._jobs: set[str] = set()
+        self._jobs: dict[str, None] = {}
+        """Those to look at, in an order that is the same each time."""
         self._unsure_since = _NEVER
         """Record files that were changed since (wall) may not hold what was written."""
         self._uncompared: set[str] = set()
@@ -113,8 +114,8 @@ class Housekeeping(Source):
             found = set(self._store.jobs())
             with_rows = {job for (job,) in self._store.query(_WITH_ROWS)}
         found = found | with_rows | set(record_files.jobs(self._logs))
-        self._jobs = {self._pool(job) if job in with_rows else job for job in found}
-        self._uncompared = found | self._jobs
+        self._jobs = dict.fromkeys(self._pool(job) if job in with_rows else job for job in sorted(found))
+        self._uncompared = found | self._jobs.keys()
         self._at, self._all_at = now.mono, now.mono + DAY
 
     def _pool(self, job: str) -> str:
@@ -123,13 +124,13 @@ class Housekeeping(Source):
 
     def note(self, job: str, now: Now) -> None:
         """A run of this job has ended, or there is no such job any more."""
-        self._jobs.add(self._pool(job))
+        self._jobs[self._pool(job)] = None
         soon = now.mono + MINUTE
         self._at = soon if self._at is None else min(self._at, soon)
 
     def miss(self, run: RunId, error: OSError, now: Now) -> None:
         """The record of this run could not be written, and is to be as soon as it can be."""
-        self._jobs.add(run.job)
+        self._jobs[run.job] = None
         self._missing.add(run.job)
         self._uncompared.add(run.job)
         self._say_trouble(run, error)
@@ -171,7 +172,7 @@ class Housekeeping(Source):
     def _next_job(self) -> str | None:
         """The next job to look at; where one record could not be written just now, no other is tried."""
         while self._jobs:
-            job = self._jobs.pop()
+            job, _ = self._jobs.popitem()
             if not (self._no_room and job in self._missing):
                 return job
             self._again.add(job)
@@ -215,11 +216,11 @@ class Housekeeping(Source):
             )
             self._log.say("recovered", text=f"{self._logs}: {text}")
             self._said, self._written = "", 0
-        self._jobs |= self._again
+        self._jobs |= dict.fromkeys(sorted(self._again))
         self._uncompared |= self._again
-        self._missing, self._again, self._no_room = self._again | (self._missing & self._jobs), set(), False
+        self._missing, self._again, self._no_room = self._again | (self._missing & self._jobs.keys()), set(), False
         if now.mono >= self._all_at:  # the records of jobs that run no more grow older, too
-            self._jobs |= {self._pool(job) for job in self._kept}
+            self._jobs |= dict.fromkeys(map(self._pool, self._kept))
             self._all_at = now.mono + DAY
         self._at = now.mono + (AGAIN if self._missing else MINUTE) if self._jobs else self._all_at
         self._store.tidy()

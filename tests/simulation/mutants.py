@@ -1,0 +1,158 @@
+"""Mutants: the program broken on purpose, each in one place; the simulation has to see every one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jobqueued import commands, events
+from jobqueued.acts import Acts
+from jobqueued.child import lost, record, wire
+from jobqueued.control.submit_calls import SubmitCalls
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.model import RunState
+from jobqueued.queue.admission import Admission
+from jobqueued.runs.recovery import Recovery
+from jobqueued.runs.run_directory import RunDirectory
+from jobqueued.state.store import Store
+from tests.simulation.life import Life, Terms
+
+Broken = Iterator[None]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One of them: where, what is put there of what was there, and the lives in which it is looked for."""
+
+    owner: Any
+    name: str
+    broken: Callable[[Any], Any]
+    terms: Terms
+    within: int
+    """It is seen in one of the first so many seeds."""
+
+    @contextlib.contextmanager
+    def installed(self) -> Broken:
+        """Have it."""
+        before = vars(self.owner)[self.name]
+        setattr(self.owner, self.name, self.broken(before))
+        try:
+            yield
+        finally:
+            setattr(self.owner, self.name, before)
+
+    def seen(self) -> tuple[int, str] | None:
+        """The first seed that shows it, and by what; None: none does."""
+        for seed in range(1, self.within + 1):
+            with self.installed():
+                if violations := Life(seed, self.terms).live():
+                    return seed, violations[0]
+        return None
+
+
+_KILLS = Terms(hours=2, jobs=8, faults=24, people=0, kinds=frozenset({"kill", "kill-all", "give-way"}))
+_POWER = replace(_KILLS, kinds=frozenset({"kill", "power", "disk", "error"}))
+_CALLS = Terms(hours=1, jobs=2, faults=0, people=30, kinds=frozenset({"submit"}))
+
+
+def _launches_first(carry_out: Any) -> Any:
+    def broken(self: Any, decided: Any) -> None:
+        for each in decided:
+            if isinstance(each, commands.Launch):
+                self._link.launch(each)
+        self._link.flush()
+        carry_out(self, [each for each in decided if not isinstance(each, commands.Launch)])
+
+    return broken
+
+
+def _removes_first(carry_out: Any) -> Any:
+    def broken(self: Any, decided: Any) -> None:
+        for each in decided:
+            if isinstance(each, commands.RemoveMarks):
+                self._remove(each)
+        carry_out(self, decided)
+
+    return broken
+
+
+def _jobs_first(commit: Any) -> Any:
+    def broken(self: Any, runs: Any, jobs: Any, *rest: Any) -> None:
+        if jobs:
+            commit(self, {}, jobs)
+        commit(self, runs, jobs, *rest)
+
+    return broken
+
+
+def _counts_anew(restore: Any) -> Any:
+    def broken(self: Any, saved: Any, runs: Any, *rest: Any) -> None:
+        again = [replace(run, attempt=run.attempt - 1) if run.state is RunState.RETRYING else run for run in runs]
+        restore(self, saved, again, *rest)
+
+    return broken
+
+
+def _row_wins(of_run: Any) -> Any:
+    def broken(self: Any, attempts: Any, row: Any) -> Any:
+        known = [name for name in attempts if row is not None and name.attempt <= row.attempt]
+        return of_run(self, known, row) if known else iter(())
+
+    return broken
+
+
+def _drops_found(hold: Any) -> Any:
+    def broken(self: Any, run: Any, claims: Any, ends_at: Any, *, found: bool = False) -> None:
+        hold(self, run, () if found else claims, ends_at, found=found)
+
+    return broken
+
+
+def _loses(end: Any) -> Any:
+    return lambda self, name: None if end(self, name) is None else events.RunLost(*name, "a mutant")
+
+
+def _ends_nothing(_end: Any) -> Any:
+    def broken(self: Any, _supervisors: Any) -> list[str]:
+        over, self._mains = self._mains, {}
+        return [self._told(name, status) for name, (main, status) in over.items() if main != -1]
+
+    return broken
+
+
+MUTANTS: dict[str, Mutant] = {
+    "launches before the commit": Mutant(Acts, "carry_out", _launches_first, _KILLS, 5),
+    "commits the cursors before the runs": Mutant(Store, "commit", _jobs_first, _KILLS, 60),
+    "removes R before the commit of its end": Mutant(Acts, "carry_out", _removes_first, _POWER, 60),
+    "the row wins over R": Mutant(Recovery, "_of_run", _row_wins, _POWER, 60),
+    "what is in R/ended counts as lost": Mutant(RunDirectory, "end", _loses, _KILLS, 5),
+    "claims of live runs are dropped by a restart": Mutant(Admission, "hold", _drops_found, _KILLS, 20),
+    "a retry repeats its attempt after a restart": Mutant(Scheduler, "restore", _counts_anew, _KILLS, 60),
+    "a launcher lets go before all is dead": Mutant(lost.Lost, "end", _ends_nothing, _KILLS, 20),
+    "a key is forgotten": Mutant(SubmitCalls, "_known", lambda _: lambda _self, _asked: None, _CALLS, 5),
+    "an exit status is one of others": Mutant(
+        record.Draft, "code", lambda _: property(lambda self: 0 if self.status is not None else 1), _KILLS, 5
+    ),
+    "what has begun is taken for what has not":
+        Mutant(wire, "may_have_started", lambda _: lambda _directory: False, _KILLS, 60),
+}  # fmt: skip
+"""By what is wrong with the program."""
+
+
+def main(names: list[str]) -> int:
+    """Look for all of them, or those in whose names one of these words is; the exit status."""
+    missed = 0
+    for name, mutant in MUTANTS.items():
+        if names and not any(word in name for word in names):
+            continue
+        found = mutant.seen()
+        missed += found is None
+        print(f"{name}: {'NOT SEEN' if found is None else f'seed {found[0]}: {found[1][:120]}'}", flush=True)
+    return bool(missed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

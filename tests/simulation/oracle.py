@@ -1,0 +1,359 @@
+"""The oracle: what the jobs themselves wrote down, beside what the commits say; it knows nothing of the scheduler.
+
+While a life goes on it watches each start (promises 2 and 3, and that an intent is saved before a process exists) and
+each commit (an end that is told never changes); `judge` compares all that happened with all that was kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.kernel import SECOND, Process
+from tests.simulation.workload import Work
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Host
+
+_LIVE, _PENDING = ("starting", "running", "stopping"), ("due", "waiting", "retrying")
+_MINUTE, _HOUR = 60 * SECOND, 3600 * SECOND
+
+
+@dataclass(slots=True)
+class Execution:
+    """One command, as it was.  `living` are its processes; `unsaved`: no commit had it when it began."""
+
+    job: str
+    number: int
+    attempt: int
+    key: str
+    began: int
+    unsaved: bool
+    ended: int | None = None
+    status: int | None = None
+    living: set[int] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """``j1@2.1``"""
+        return f"{self.job}@{self.number}.{self.attempt}"
+
+
+@dataclass(slots=True)
+class Row:
+    """A run as the last commit has it."""
+
+    key: str
+    due: int
+    queued: int
+    state: str
+    attempt: int
+    last_due: int | None
+    count: int
+    ends: tuple[tuple[Any, ...], ...] | None
+    """Of each attempt number, state, exit code and signal; None: the run has not ended."""
+
+
+class Oracle:
+    """Watches a host.  `excuses`: what has happened by which some promises are weaker, as the documents say."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.works: dict[str, Work] = {}
+        self.executions: dict[tuple[str, int, int], Execution] = {}
+        self._of: dict[int, Execution] = {}
+        self.rows: dict[tuple[str, int], Row] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._orphaned: set[str] = set()
+        self.excuses: set[str] = set()
+        self.stopped: set[tuple[str, int]] = set()
+        self.edited: set[str] = set()
+        self.told: list[dict[str, Any]] = []
+        self._begin = host.kernel.wall
+        self._latest = host.kernel.wall
+        self._submissions: dict[str, str] = {}
+        self._promised: set[str] = set()
+        self._runs_promised: list[str] = []
+        self._patience = 0
+
+    def know(self, works: list[Work]) -> None:
+        """The jobs that there are."""
+        self.works = {work.id: work for work in works}
+
+    # what happens
+
+    def began(self, process: Process, order: dict[str, Any]) -> None:
+        """A command has started."""
+        record, attempt = order["record"], order["attempt"]
+        job, number = record["job"], record["number"]
+        row = self.rows.get((job, number))
+        unsaved = row is None or row.attempt < attempt
+        it = Execution(job, number, attempt, order["run"]["key"], self._host.kernel.wall, unsaved)
+        it.living.add(process.pid)
+        self._host.note(f"begin {it.name} {it.key}")
+        for violation in self._of_start(it, row):
+            self._host.violation(violation)
+        self.executions[job, number, attempt] = it
+        self._numbers.setdefault((job, it.key), number)
+        self._of[process.pid] = it
+
+    def _of_start(self, it: Execution, row: Row | None) -> Iterator[str]:
+        if it.unsaved and not self.excuses & {"disk", "error"}:
+            yield f"{it.name} was started before a commit had it"
+        if row is not None and row.ends is not None:
+            yield f"{it.name} was started after the run had ended: {row.state}"
+        before = self.executions.get((it.job, it.number, it.attempt))
+        if before is not None and not before.unsaved:
+            yield f"{it.name} was started twice"
+        number = self._numbers.get((it.job, it.key), it.number)
+        if number != it.number and not self._is_unsaved(it.job, number):
+            yield f"occurrence {it.key} of {it.job} was started as {it.job}@{number} and as {it.name}"
+        yield from self._of_claims(it)
+
+    def _is_unsaved(self, job: str, number: int) -> bool:
+        """Tell whether a run was started while nothing could be saved."""
+        return any(each.unsaved for each in self.executions.values() if (each.job, each.number) == (job, number))
+
+    def _of_claims(self, it: Execution) -> Iterator[str]:
+        work = self.works.get(it.job)
+        if work is None:
+            return
+        living = {each.name: each for each in self._of.values()}.values()
+        same = [each for each in living if each.job == it.job]
+        if len(same) >= work.concurrency:
+            yield f"{it.name} was started beside {same[0].name}: concurrency is {work.concurrency}"
+        for other in living:
+            others = self.works.get(other.job)
+            if others is None:
+                continue
+            if work.exclusive or others.exclusive:
+                yield f"{it.name} was started beside {other.name}: one is exclusive"
+            modes = dict(others.locks)
+            for lock, mode in work.locks:
+                if lock in modes and "exclusive" in (mode, modes[lock]):
+                    yield f"{it.name} was started beside {other.name}: both have the lock {lock}"
+
+    def ended(self, process: Process) -> None:
+        """A process of a command has ended."""
+        it = self._of.pop(process.pid, None)
+        if it is None:
+            return
+        it.living.discard(process.pid)
+        if it.status is None:
+            it.ended, it.status = self._host.kernel.wall, process.status
+            self._host.note(f"end {it.name} {process.status}")
+
+    def left(self, child: Process, process: Process) -> None:
+        """A command leaves a process behind."""
+        it = self._of[process.pid]
+        it.living.add(child.pid)
+        self._of[child.pid] = it
+
+    def supervisor_died(self, process: Process) -> None:
+        """Whoever watched an attempt is gone."""
+        if process.attempt:
+            self._orphaned.add(process.attempt)
+
+    def power_lost(self) -> None:
+        """All that is live ends with nobody to tell of it."""
+        self._orphaned |= {it.name for it in self._of.values()}
+        self._orphaned |= {
+            f"{job}@{number}.{row.attempt}" for (job, number), row in self.rows.items() if row.state in _LIVE
+        }
+        self.excuses.add("power")
+
+    def clock_set(self, step: int) -> None:
+        """Somebody sets the clock."""
+        self._latest = max(self._latest, self._host.kernel.wall)
+        self.excuses.add("clock")
+        if abs(step) > 3 * _HOUR:
+            self.excuses.add("era")
+
+    def notified(self, notice: dict[str, Any]) -> None:
+        """A notice has come."""
+        self.told.append(notice["event"])
+
+    def asked_run(self, value: dict[str, Any], error: str | None) -> None:
+        """A person was told of a run."""
+        if error is None and value.get("unsaved") is None:
+            self._runs_promised.append(value["run"])
+
+    def submitted(self, key: str, value: dict[str, Any], error: str | None) -> None:
+        """A submission was answered."""
+        if error is not None:
+            return
+        job = value["job"]
+        self._host.note(f"submitted {key} as {job}")
+        if value.get("unsaved") is not None or not value.get("is_new", True):
+            self._submissions.setdefault(key, job)
+        elif self._submissions.get(key, job) != job and not self.excuses & {"disk", "error"}:
+            self._host.violation(f"{key} was submitted as {self._submissions[key]}, and again as {job}")
+        self._submissions[key] = job
+        if value.get("unsaved") is None:
+            self._promised.add(job)
+
+    def committed(self, rows: list[tuple[Any, ...]]) -> None:
+        """A commit has succeeded."""
+        for row in rows:
+            job, number, state = row[0], row[1], row[9]
+            record = None if row[-1] is None else json.loads(row[-1])
+            ends = None if record is None else _ends(record)
+            new = Row(row[3], row[4], row[5], state, row[11], row[15], row[16], ends)
+            before = self.rows.get((job, number))
+            self._host.note(f"commit {job}@{number} {state}.{new.attempt}")
+            if before is not None and before.ends is not None:
+                if ends is None:
+                    self._host.violation(f"{job}@{number} had ended, and goes on as {state}")
+                elif before.state != state or before.ends != ends:
+                    self._host.violation(f"{job}@{number} had ended as {before.state}, and now as {state}")
+            elif record is not None:
+                for violation in self._of_record(job, number, record):
+                    self._host.violation(violation)
+            self.rows[job, number] = new
+
+    # what records say
+
+    def _of_record(self, job: str, number: int, record: dict[str, Any]) -> Iterator[str]:
+        for attempt in record["attempts"]:
+            it = self.executions.get((job, number, attempt["attempt"]))
+            name = f"{job}@{number}.{attempt['attempt']}"
+            wrong = self._of_attempt(attempt, it, name)
+            if wrong:
+                status = "did not run" if it is None else f"ended with {it.status}"
+                yield f"the record of {name} says {attempt['state']} ({attempt['reason']}), and it {status}: {wrong}"
+        for warning in (warning for attempt in record["attempts"] for warning in attempt.get("warnings", ())):
+            if "bug" in warning:
+                yield f"a record of {job}@{number} says: {warning}"
+
+    def _of_attempt(self, attempt: dict[str, Any], it: Execution | None, name: str) -> str:
+        state, reason = attempt["state"], attempt["reason"] or ""
+        if reason.startswith("start_failed"):
+            return "" if it is None else "it has started"
+        if state == "lost":
+            is_told = name in self._orphaned or self.excuses & {"error", "disk"}
+            return "" if is_told else "nothing has happened to its supervisor"
+        if it is None:
+            return "it has not started"
+        if it.status is None:
+            return "it lives"
+        code, number = attempt["exit_code"], attempt["signal"]
+        known = number if code is None else code << 8
+        if known != it.status:
+            return f"its status is told as {known}"
+        if (state == "succeeded") != (it.status == 0) and state not in ("killed", "timed_out"):
+            return "the state is wrong"
+        if state == "killed" and not (self.stopped or self.excuses or self._may_be_replaced(it.job)):
+            return "nobody has stopped it"
+        tail = attempt["output"]["tail"]
+        whole = "begin\nend\n" if it.status & 0xFF == 0 else "begin\n"
+        return "" if tail == whole else f"its output is told as {tail!r}"
+
+    def _may_be_replaced(self, job: str) -> bool:
+        return job in self.works and self.works[job].overlap == "replace"
+
+    # the end
+
+    def judge(self, calm: int) -> None:
+        """Compare all that happened with all that was kept, after a calm of so long."""
+        self._patience = calm - 15 * _MINUTE
+        ends = (
+            self._of_notices,
+            self._of_executions,
+            self._of_rows,
+            self._of_directories,
+            self._of_occurrences,
+            self._of_promises,
+        )
+        for check in ends:
+            for violation in check():
+                self._host.violation(violation)
+
+    def _of_executions(self) -> Iterator[str]:
+        if self._host.daemon is None:
+            yield "no scheduler runs at the end"
+        for it in self.executions.values():
+            row = self.rows.get((it.job, it.number))
+            if it.unsaved and "power" in self.excuses:
+                continue
+            if row is None:
+                yield f"{it.name} has run, and nothing is kept of it"
+            elif row.ends is not None and it.attempt not in (known := [attempt for attempt, *_ in row.ends]):
+                yield f"{it.name} has run, and the record has only the attempts {known}"
+
+    def _of_rows(self) -> Iterator[str]:
+        now = self._host.kernel.wall
+        living = {(it.job, it.number) for it in self._of.values()}
+        for (job, number), row in self.rows.items():
+            if row.state in _LIVE and (job, number) not in living:
+                yield f"{job}@{number} is {row.state} for ever"
+            if row.state in _PENDING and job in self.works and job not in self.edited:
+                waited = now - row.queued
+                if waited > self._patience and "clock" not in self.excuses:
+                    yield f"{job}@{number} is {row.state} since {waited // SECOND} s"
+
+    def _of_directories(self) -> Iterator[str]:
+        host = self._host
+        living = {it.name for it in self._of.values()}
+        for name in host.system.files.at(host.system.files.root, str(host.paths.run / "runs" / host.boot_id)).entries:
+            if name not in living and not name.endswith(".left"):
+                yield f"the run directory of {name} is left"
+
+    def _of_occurrences(self) -> Iterator[str]:
+        """Each due time is covered by one record (promise 1)."""
+        end = max(self._latest, self._host.kernel.wall) - 2 * _MINUTE
+        if "era" in self.excuses or self._host.daemon is None:
+            return
+        of_jobs: dict[str, list[Row]] = {}
+        for (job, _number), row in self.rows.items():
+            if row.key.startswith("c"):
+                of_jobs.setdefault(job, []).append(row)
+        first, last = self._begin // _MINUTE + 1, end // _MINUTE
+        for work in self.works.values():
+            if work.id in self.edited or not work.every:
+                continue
+            covered: dict[int, int] = {}
+            for row in of_jobs.get(work.id, ()):
+                until = row.due if row.last_due is None else row.last_due
+                minutes = [at for at in range(row.due // _MINUTE, until // _MINUTE + 1) if work.is_due(at)]
+                if len(minutes) != row.count:
+                    yield f"a record of {work.id} says that it covers {row.count}, and there are {len(minutes)}"
+                for at in minutes:
+                    covered[at] = covered.get(at, 0) + 1
+            for at in range(first, last + 1):
+                if work.is_due(at) and covered.get(at, 0) != 1:
+                    minute = (at - first + 1) % (1 << 30)
+                    yield f"{work.id} was due in minute {minute}, and {covered.get(at, 0)} records cover that"
+                    break
+
+    def _of_notices(self) -> Iterator[str]:
+        """Whoever is to be told of failures has been told of one at least."""
+        if self.excuses & {"disk", "error"}:
+            return
+        told = {notice.get("job") for notice in self.told}
+        for job in sorted(
+            {job for (job, _number), row in self.rows.items() if row.state == "failed"} - told - self.edited
+        ):
+            if job in self.works and self.works[job].told:
+                yield f"{job} has failed, and nobody was told"
+
+    def _of_promises(self) -> Iterator[str]:
+        """What people were told is so: a run that was to be, a submission that was taken."""
+        if self.excuses & {"disk", "error"}:
+            return
+        for run in self._runs_promised:
+            job, _, number = run.rpartition("@")
+            if (job, int(number)) not in self.rows:
+                yield f"{run} was promised, and nothing is kept of it"
+        for job in self._promised:
+            ran = [it for it in self.executions.values() if it.job == job and it.number != 1]
+            if ran:
+                yield f"the submission {job} has run as {ran[0].name}, too"
+            if (job, 1) not in self.rows or self.rows[job, 1].ends is None:
+                yield f"the submission {job} was taken, and has not run"
+
+
+def _ends(record: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
+    attempts = record["attempts"]
+    return tuple((each["attempt"], each["state"], each.get("exit_code"), each.get("signal")) for each in attempts)

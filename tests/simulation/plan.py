@@ -1,0 +1,90 @@
+"""The plan of a life: all that happens on its host, drawn from its seed, one by one; a shorter plan is a part of it."""
+
+from __future__ import annotations
+
+import errno
+from random import Random
+from typing import NamedTuple
+
+from tests.simulation.kernel import SECOND
+
+MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
+
+
+class Happening(NamedTuple):
+    """Something that happens at `at` (ns after the begin): its kind, on whom, and two figures."""
+
+    at: int
+    kind: str
+    on: str = ""
+    first: int = 0
+    second: int = 0
+
+    def __str__(self) -> str:
+        words = [f"{self.at / SECOND:.3f} s", self.kind, self.on, *(str(each) for each in self[3:] if each)]
+        return " ".join(filter(None, words))
+
+
+ROLES = ("scheduler", "launcher", "supervisor")
+FAULTS: dict[str, int] = {
+    "kill": 30, "kill-all": 4, "stop": 6, "give-way": 8, "error": 10, "disk": 5, "power": 4, "shutdown": 1, "clock": 5,
+    "suspend": 2, "deaf": 2,
+}  # fmt: skip
+"""Kinds of faults, and how often they are drawn."""
+PEOPLE: dict[str, int] = {
+    "edit": 5, "run": 6, "stop-run": 5, "pause": 3, "resume": 4, "hold": 1, "release": 2, "skip": 2, "submit": 6,
+}  # fmt: skip
+_ERRNOS = (errno.EMFILE, errno.ENOSPC, errno.EIO, errno.ENOMEM)
+_DISK = (errno.ENOSPC, errno.EROFS, errno.EIO)
+
+
+def drawn(seed: int, length: int, faults: int, people: int, kinds: frozenset[str]) -> list[Happening]:
+    """So many faults and acts of people in a time (ns); only of these kinds."""
+    random = Random(f"plan {seed}")
+    found = [_drawn(random, length, FAULTS) for _ in range(faults)]
+    found += [_drawn(random, length, PEOPLE) for _ in range(people)]
+    found += _close_together(random, found)
+    return sorted(it for it in found if it.kind in kinds)
+
+
+def _drawn(random: Random, length: int, weights: dict[str, int]) -> Happening:
+    kind = random.choices(list(weights), list(weights.values()))[0]
+    at = random.randrange(length)
+    if random.random() < 0.5:  # as jobs come due
+        at = at // MINUTE * MINUTE + random.randrange(SECOND // 10)
+    return Happening(at, kind, *_figures(random, kind))
+
+
+def _figures(random: Random, kind: str) -> tuple[str, int, int]:
+    role = random.choice((*ROLES, *ROLES, ""))
+    steps = random.choice((0, random.randrange(10), random.randrange(60), random.randrange(300)))
+    match kind:
+        case "kill" | "kill-all" | "power" | "give-way":
+            return role, steps, random.choice((5, 60, 3600, 5 * 3600)) * SECOND if kind == "power" else 0
+        case "stop":
+            return role, steps, random.choice((1, 15, 90, 600)) * SECOND
+        case "error":
+            return role, random.randrange(20), random.choice(_ERRNOS)
+        case "disk":
+            return random.choice(("var", "var", "run")), random.choice(_DISK), random.choice((5, 60, 900)) * SECOND
+        case "shutdown":
+            return "", 0, random.choice((20, 600, 7200)) * SECOND
+        case "clock":
+            step = random.choice((1, 61, 600, 3000, 4 * 3600, 30 * 3600))
+            return "", random.choice((-1, 1)) * step * SECOND, 0
+        case "suspend":
+            return "", random.choice((30, 1000, 9 * 3600)) * SECOND, 0
+        case "deaf":
+            return "", random.choice((60, 1800)) * SECOND, 0
+    return "", random.randrange(1 << 16), random.randrange(1 << 16)
+
+
+def _close_together(random: Random, found: list[Happening]) -> list[Happening]:
+    """Some faults have another right behind them."""
+    again = []
+    for it in found:
+        if it.kind in ("kill", "power", "error", "disk") and random.random() < 0.3:
+            kind = random.choice(("kill", "kill", "power", "error"))
+            at = it.at + random.choice((0, SECOND // 1000, SECOND // 9, SECOND // 7, SECOND, 20 * SECOND))
+            again.append(Happening(at, kind, *_figures(random, kind)))
+    return again
