@@ -39,7 +39,8 @@ bench: $(VENV)/.tested
 	$(BIN)/python -m bench
 
 # Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer;
-# every run of a supervisor; 10,000 submissions of one user;simulated lives, hours, and whether broken programs are seen by them; then slips in the core.
+# every run of a supervisor; 10,000 submissions of one user; simulated lives, hours, and whether broken programs are seen
+# by them; then slips in the core.
 soak: $(VENV)/.tested
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
 		tests/real/test_supervisor.py tests/real/test_submissions.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -175,7 +176,8 @@ class Host:
 
     def _run_launcher(self) -> None:
         runs = str(self.paths.runs)
-        marks.make_parent(runs)
+        with contextlib.suppress(OSError):
+            marks.make_parent(runs)
         self.fake.umask(0o022)
         Launcher(Socket(self.system, 3), runs, -1, exit_when_idle=not self.systemd).serve()
 
@@ -368,9 +370,10 @@ class Shutdown:
     """What child/shutdown.py tells."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
-        self.descriptor = host.kernel.open(host.bell(lambda: host.going_down))
+        self._host, self._read = host, False
+        self.descriptor = host.kernel.open(host.bell(lambda: host.going_down and not self._read))
 
     def began(self, patience: float = 0) -> bool:
-        """The host goes down."""
-        return self._host.going_down
+        """The host goes down; a signal that was read is not there any more."""
+        self._read = self._host.going_down
+        return self._read

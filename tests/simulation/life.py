@@ -28,6 +28,9 @@ _ELIGIBLE = {
 }  # fmt: skip
 """By errno the calls that fail with it."""
 
+_AGAIN = 10
+"""Minutes of calm after which people let go once more what they hold."""
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -129,7 +132,10 @@ class Life:
             self._happen(it)
         self._go_on(begin + self.terms.hours * HOUR)
         self._calm_down()
-        self._go_on(kernel.mono + self.terms.calm * MINUTE)
+        self._let_go()
+        self._go_on(kernel.mono + _AGAIN * MINUTE)
+        self._let_go()  # a scheduler that has died with the last fault did not hear it
+        self._go_on(kernel.mono + (self.terms.calm - _AGAIN) * MINUTE)
         host.oracle.judge(self.terms.calm * MINUTE)
         if host.daemon is not None:
             try:
@@ -154,6 +160,10 @@ class Life:
         for process in list(kernel.processes.values()):
             kernel.kill(process, signal.SIGCONT)
         host.note("calm")
+
+    def _let_go(self) -> None:
+        """Let start what people hold."""
+        host = self.host
         host.ask(Call("Release", {}, lambda *_: None))
         for work in self.all_works:
             host.ask(Call("Resume", {"job": work.id}, lambda *_: None))

@@ -20,7 +20,8 @@ from tests.simulation.short import SHORT, digests
 from tests.simulation.shrink import kind_of, shortest
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = 200
+SEEDS = int(os.environ.get("JOBQUEUED_LIVES", "40"))
+"""CI lives 200."""
 TOLD = """
 from tests.simulation.short import digests
 print(*digests())
