@@ -20,7 +20,7 @@ from jobqueued.model import MINUTE, SECOND
 AGAIN = 10 * SECOND
 _REST = SECOND
 """The time for which nobody is accepted where there is no descriptor left: poll(2) would tell of them all the time."""
-_BACKLOG = 256
+_BACKLOG = 512
 _MASK = (
     inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO | inotify.IN_DELETE_SELF | inotify.IN_MOVE_SELF
     | inotify.IN_ONLYDIR
