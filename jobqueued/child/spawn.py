@@ -8,6 +8,7 @@ import errno
 import os
 import resource
 import signal
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -253,7 +254,8 @@ class _Steps:
             pam.check(self._plan.order, self._plan.user)
             self.step = "stdio"
             for output in self._plan.outputs:  # who opens /dev/stderr opens the pipe anew
-                os.fchown(output, uid, gid)
+                if stat.S_ISFIFO(os.fstat(output).st_mode):  # a device stays whose it is
+                    os.fchown(output, uid, gid)
             self.step = "keyring"
             join_keyring()
         self.step = "setgroups"

@@ -34,10 +34,10 @@ class Places(NamedTuple):
 
 
 PLACES = {Rank.STRANGER: Places(32, 4), Rank.READER: Places(64, 16), Rank.OPERATOR: Places(128, 64)}
-WAITING = Places(128, 32)
+WAITING = Places(64, 32)
 """Connections of theirs that do nothing but wait for the end of a run, which have places beside those."""
 _WAITS = frozenset((f"{NAME}.Await", f"{NAME}.Wait"))
-CLIENTS = 384
+CLIENTS = 320
 """All connections.  What the others may not have is there for root and our own user."""
 IDLE = 10 * SECOND
 """A stranger who has asked nothing for so long has lost its place."""

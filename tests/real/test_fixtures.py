@@ -209,14 +209,16 @@ class TestState:
 
 
 def content(path: Path) -> dict[str, list[Any]]:
-    """All that is in a database: its format, tables and indexes, and every row, but not when it was written."""
+    """All that is in a database: its format, tables and indexes, and every row, but not which it is, and when it was
+    written.
+    """
     db = sqlite3.connect(path)
     db.execute("DELETE FROM meta WHERE name = 'saved'")
     found = {query: db.execute(query).fetchall() for query in ("PRAGMA user_version", SCHEMA)}
     tables = [name for kind, name, _sql in found[SCHEMA] if kind == "table"]
     found |= {table: db.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables}
     db.close()
-    return {**found, "meta": [row for row in found["meta"] if row[0] != "saved"]}  # the instant of the commit
+    return {**found, "meta": [row for row in found["meta"] if row[0] not in ("saved", "id")]}
 
 
 SCHEMA = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
