@@ -237,7 +237,7 @@ class TestUsers:
     @NEEDS_ROOT
     def test_keys(self) -> None:
         """A job of another user has a session keyring, but not the one that the jobs of root have."""
-        spawn._join_keyring()
+        spawn.join_keyring()
         ours = f"{spawn._LIBC.syscall(spawn._KEYCTL[os.uname().machine], 0, -3, 0):08x}"  # KEYCTL_GET_KEYRING_ID
         seen = [Way(name).run("grep ' _ses:' /proc/keys")[0] for name in ("posix_spawn", "other user")]
         assert [ours in keyrings for keyrings in seen] == [True, False]
