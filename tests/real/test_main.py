@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -50,7 +51,11 @@ def refused(*arguments: str | Path, **options: Any) -> str:
 
 def opened_by(pid: int) -> list[str]:
     """The files that a process has open."""
-    return [os.readlink(name) for name in Path(f"/proc/{pid}/fd").iterdir()]
+    found = []
+    for name in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed by now
+            found.append(os.readlink(name))
+    return found
 
 
 @pytest.fixture
