@@ -92,7 +92,8 @@ class Host:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(DEADLINE)
                 connection.connect(unix_socket.address(directory, wire.CONTROL))
-                connection.sendall(encode({"method": f"io.jobqueue.{method}", "parameters": parameters}))
+                with contextlib.suppress(BrokenPipeError):  # it has been turned away, and can read why
+                    connection.sendall(encode({"method": f"io.jobqueue.{method}", "parameters": parameters}))
                 decoder, messages = Decoder(64 << 20), []
                 while not messages:
                     data = connection.recv(1 << 16)
