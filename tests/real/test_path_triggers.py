@@ -172,6 +172,15 @@ def test_what_is_there_at_the_start(tmp_path: Path) -> None:
     assert [(event.path, event.instant) for event in waiting.appeared()] == [(f"{tmp_path}/*.csv", newest)]
 
 
+def test_what_comes_while_it_is_looked_at_the_start(tmp_path: Path) -> None:
+    """It is there by the look, and the kernel tells of it, too: that is once."""
+    waiting = Waiting(tmp_path / "x")
+    waiting.triggers.begin()
+    (tmp_path / "x").touch()
+    assert [f"{tmp_path}/x"] == [event.path for event in waiting.triggers.turn(read_clocks())]
+    assert [] == waiting.told()
+
+
 def test_nobody_waits_any_more(tmp_path: Path) -> None:
     """Another file of jobs, other paths."""
     waiting = Waiting(tmp_path / "a")

@@ -254,6 +254,8 @@ class Appearing:
             self._appeared.setdefault(path, (changed if at_start else _NOW, file))
         if listing.is_over:
             self._listing = None
+            if at_start:
+                self.read(mono)  # what the kernel tells of the same files is no news
             if listing.looked >= SLICE:
                 self._listed[directory] = mono
             self._too_many.pop(directory, None)
