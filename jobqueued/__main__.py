@@ -36,7 +36,30 @@ class CannotStart(Exception):
 
 def main(arguments: list[str] | None = None, launcher: Path | None = None) -> int:
     """Run the daemon; the exit status.  `launcher` is the program of the launcher, None: our own."""
-    _open_standard_descriptors()
+    try:
+        _open_standard_descriptors()
+        options = _options(arguments)
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGHUP})  # it waits until it is caught, and others end us
+        return _serve(options, launcher)
+    except CannotStart as error:
+        print(f"jobqueued: {error}", file=sys.stderr)
+        return _EXIT_FAILURE
+
+
+def _open_standard_descriptors() -> None:
+    """Open /dev/null as 0, 1 and 2 if they are closed, lest the next file opened get that number, and our log."""
+    try:
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+            os.set_inheritable(descriptor, True)
+    except OSError as error:
+        raise CannotStart(f"cannot open {os.devnull}: {error.strerror}") from error
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(_STDERR, "w", closefd=False)  # noqa: SIM115
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.detach and options.log in ("text", "json"):
@@ -46,22 +69,7 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
     for name, value in vars(options).items():
         if isinstance(value, Path):
             setattr(options, name, value.absolute())
-    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGHUP})  # it waits until it is caught, and others end us
-    try:
-        return _serve(options, launcher)
-    except CannotStart as error:
-        print(f"jobqueued: {error}", file=sys.stderr)
-        return _EXIT_FAILURE
-
-
-def _open_standard_descriptors() -> None:
-    """Open /dev/null as 0, 1 and 2 if they are closed, lest the next file opened get that number, and our log."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(_STDERR, "w", closefd=False)  # noqa: SIM115
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from tests.chaos import dues, order, submitted, told
 from tests.chaos.day import Day
 from tests.chaos.evidence import Evidence, Record
 from tests.chaos.jobs import Job
-from tests.chaos.ledger import Attempt, End, Ledger, Start
+from tests.chaos.ledger import GRAIN, Attempt, End, Ledger, Start
 from tests.chaos.timeline import instant
 from tests.chaos.verdict import Violation
 
@@ -193,9 +193,9 @@ class Checker:
     def _lost_its_supervisor(self, start: Start) -> bool:
         """Whether we killed the supervisor while this attempt was its own."""
         is_orphan = start.parent in self.timeline.launchers or start.parent not in self.timeline.supervisors
-        if is_orphan and any(0 <= start.at - killed.at < _ORPHANED for killed in self.timeline.killed):
+        if is_orphan and any(-GRAIN < start.at - killed.at < _ORPHANED for killed in self.timeline.killed):
             return True  # it was dead when the job looked
-        later = min((at for at in self._of_supervisor[start.parent] if at > start.at), default=1 << 62)
+        later = min((at for at in self._of_supervisor[start.parent] if at >= start.at + GRAIN), default=1 << 62)
         killed = [killed.at for killed in self.timeline.killed if killed.pid == start.parent]
         return any(start.at - _ORPHANED < at <= later for at in killed)
 
@@ -208,7 +208,7 @@ class Checker:
     def _output(self, attempt: Attempt, end: End, told: Record) -> Iterator[Violation]:
         output = told.get("output") or {}
         size, dropped = output.get("bytes"), output.get("dropped")
-        if size is not None and dropped is not None and size + dropped != end.written:
+        if None not in (size, dropped, end.written) and size + dropped != end.written:
             text = f"{attempt} wrote {end.written} bytes; its record: {size}, and {dropped} dropped"
             yield Violation("output", text, attempt.run, end.at)
 

@@ -76,7 +76,8 @@ def _read_log(evidence: Evidence, log: Path) -> None:
         if entry is None:
             places = [*places[-1:], line.strip()] if line.startswith("  File ") else places
             if places and line[:1].strip() and not line.startswith("Traceback"):
-                evidence.bugs.update([f"{line[:200]} ({'; '.join(places)})"])
+                if not any("<frozen importlib" in place for place in places):  # where Python can't load a program
+                    evidence.bugs.update([f"{line[:200]} ({'; '.join(places)})"])
                 places = []
             continue
         run = entry.get("run") or entry.get("record", {}).get("run")

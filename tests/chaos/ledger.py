@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+GRAIN = 10**7
+"""The shell reads uptimes in hundredths of a second (ns), cut."""
+_GIVEN_UP = 2
+"""The exit code of a shell that gives up, as it can't make a process; it says so."""
+
 
 class Attempt(NamedTuple):
     """One attempt of a run: ``backup@142``, 2."""
@@ -30,10 +35,10 @@ class Start(NamedTuple):
 
 
 class End(NamedTuple):
-    """It is about to exit with `code`, and its standard output took `written` bytes."""
+    """It is about to exit with `code`, and its standard output took `written` bytes; None: the shell wrote, too."""
 
     code: int
-    written: int
+    written: int | None
     at: int
 
 
@@ -80,7 +85,8 @@ class Ledger:
                 self.asked[key].add(job)
                 self.indexes[job].append((run, index))
             case "tock", (run, attempt, code, uptime):
-                self.ends.setdefault(Attempt(run, int(attempt)), []).append(End(int(code), 0, self._at(uptime)))
+                written = None if int(code) == _GIVEN_UP else 0
+                self.ends.setdefault(Attempt(run, int(attempt)), []).append(End(int(code), written, self._at(uptime)))
             case "end", (run, attempt, code, written, at):
                 self.ends.setdefault(Attempt(run, int(attempt)), []).append(End(int(code), int(written), int(at)))
             case "overlap", (run, attempt, claim, holder, at):

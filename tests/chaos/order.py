@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tests.chaos.jobs import RESULTS
+from tests.chaos.ledger import GRAIN
 from tests.chaos.verdict import Violation
 
 if TYPE_CHECKING:
     from tests.chaos.checker import Checker
-
-_GRAIN = 10**7
-"""The shell reads uptimes in hundredths (ns)."""
 
 
 def broken(checker: Checker) -> Iterator[Violation]:
@@ -30,7 +28,7 @@ def broken(checker: Checker) -> Iterator[Violation]:
         end = last.get(upstream)
         checker.notes["starts that waited for another's end"] += 1
         told = checker.records.get(upstream, {}).get("state")
-        if end is not None and end.at > start.at + _GRAIN:
+        if end is not None and end.at > start.at + GRAIN:
             yield Violation(
                 "order", f"{attempt} began before the end of {upstream}", attempt.run, start.at, (upstream,)
             )

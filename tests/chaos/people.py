@@ -94,7 +94,7 @@ class People:
 
     def _run(self) -> None:
         answer = self.host.ask("Run", job=self.rng.choice(self.by_hand))
-        if "run" in answer:
+        if "run" in answer and not answer.get("unsaved"):
             self.host.timeline.accepted[answer["run"]] = time.time_ns()
 
     def _submit(self) -> None:
@@ -123,7 +123,7 @@ class People:
     def _hand_in(self, document: dict[str, Any], uid: int | None) -> None:
         asked = time.time_ns()
         answer = self.host.ask("Submit", uid, submission=document)
-        if "job" not in answer:
+        if "job" not in answer or answer.get("unsaved"):  # which a restart may forget, as it says
             return
         at, runs = time.time_ns(), int(document.get("array", "1-1").partition("%")[0].partition("-")[2])
         if "key" in document:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tests.chaos.ledger import GRAIN
 from tests.chaos.people import Submitted
 from tests.chaos.timeline import clock, instant
 from tests.chaos.verdict import Violation
@@ -13,7 +14,6 @@ from tests.chaos.verdict import Violation
 if TYPE_CHECKING:
     from tests.chaos.checker import Checker
 
-_GRAIN = 10**7
 _SECOND = 10**9
 
 
@@ -72,7 +72,7 @@ def _too_early(checker: Checker) -> Iterator[Violation]:
             for number in range(1, checker.day.people.submitted[job].runs + 1):
                 run = f"{job}@{number}"
                 end, state = ends.get(run), checker.records.get(run, {}).get("state")
-                if end is not None and end.at > starts[0].at + _GRAIN:
+                if end is not None and end.at > starts[0].at + GRAIN:
                     yield Violation(
                         "order", f"{attempt} began before the end of {run}", attempt.run, starts[0].at, (run,)
                     )
@@ -94,7 +94,7 @@ def _held(checker: Checker) -> Iterator[Violation]:
             continue
         for attempt, starts in checker.ledger.starts.items():
             start = starts[0]
-            if held.job not in ("", start.job) or not held.span.begin < start.at < held.span.end:
+            if held.job not in ("", start.job) or not held.span.begin < start.at < held.span.end - GRAIN:
                 continue
             if first < instant(start.due) < last:
                 text = f"{attempt} began while {held.job or 'the host'} was held, since {clock(held.span.begin)}"

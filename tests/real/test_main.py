@@ -459,3 +459,12 @@ class TestDetach:
         command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *detached.command()]
         assert 0 == subprocess.run(command, cwd=REPO, env=FROM_ANYWHERE, timeout=DEADLINE, check=False).returncode
         assert alive(detached.pid())
+
+
+def test_without_dev_null(tmp_path: Path) -> None:
+    """Where /dev/null can't be opened, which standard descriptors may need, that is said in a line."""
+    null = tmp_path / "null"
+    program = f"import os, sys; os.devnull = {str(null)!r}; from jobqueued.__main__ import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"jobqueued: cannot open {null}: No such file or directory\n"
