@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from jobqueued.events import ClockStepped, Event, Slept, Woke
 from jobqueued.host.wall_timer import WallTimer
@@ -23,7 +23,15 @@ class Loop:
     def __init__(self, sources: Sequence[Source], next_wakeup: Callable[[Now], int | None]) -> None:
         """The order of `sources` is that of their events in a turn."""
         self._sources, self._next_wakeup = sources, next_wakeup
+        self._polled, self._timed, self._eager = (
+            [source for source in sources if getattr(type(source), name) is not getattr(Source, name)]
+            for name in ("descriptors", "deadline", "has_more")
+        )
+        """Those that have descriptors, deadlines, more at once: a source that has none of a kind isn't asked."""
+        self._turning = [source for source in sources if source in self._timed or source in self._eager]
         self._timer = WallTimer()
+        self._interests = list[Mapping[int, int]]()
+        self._poll, self._owners = self._register()
         self.woke = time.monotonic_ns()
         """The end of the last sleep (CLOCK_MONOTONIC)."""
 
@@ -43,17 +51,20 @@ class Loop:
 
     def wait(self, happened: list[Event]) -> None:
         """Sleep until a source has something, or not at all if there is something, and add what it has."""
-        at_once = bool(happened) or any(source.has_more for source in self._sources) or not self._can_sleep()
-        poll, owners = self._interests()
-        ready = poll.poll(0 if at_once else None)
+        at_once = bool(happened) or any(source.has_more for source in self._eager) or not self._can_sleep()
+        interests = [source.descriptors() for source in self._polled]
+        if interests != self._interests:
+            self._interests = interests
+            self._poll, self._owners = self._register()
+        ready = self._poll.poll(0 if at_once else None)
         now = read_clocks()
         self.woke = now.mono
         for descriptor, _bits in ready:
             if descriptor == self._timer.fileno():
                 self._timer.rang()
             else:
-                happened.extend(owners[descriptor].ready(descriptor, now))
-        for source in self._sources:
+                happened.extend(self._owners[descriptor].ready(descriptor, now))
+        for source in self._turning:
             if source.has_more or _is_over(source.deadline, now):
                 happened.extend(source.turn(now))
         now = read_clocks()
@@ -64,18 +75,18 @@ class Loop:
     def _can_sleep(self) -> bool:
         """Set the timer; False if there is something to do already, or the clock was set just now."""
         now = read_clocks()
-        deadlines = (deadline for source in self._sources if (deadline := source.deadline) is not None)
+        deadlines = (deadline for source in self._timed if (deadline := source.deadline) is not None)
         times = [now.wall + max(0, deadline - now.mono) for deadline in deadlines]
         wake = self._next_wakeup(now)
         soonest = min([*times, *([] if wake is None else [wake])], default=None)
         return soonest is None or (soonest > now.wall and self._timer.set(soonest))
 
-    def _interests(self) -> tuple[select.poll, dict[int, Source]]:
-        """The descriptors to wait for and whose they are; anew each time, as numbers are used again."""
+    def _register(self) -> tuple[select.poll, dict[int, Source]]:
+        """What polls all descriptors, and whose each is."""
         poll, owners = select.poll(), dict[int, Source]()
         poll.register(self._timer.fileno(), select.POLLIN)
-        for source in self._sources:
-            for descriptor, bits in source.descriptors().items():
+        for source, interest in zip(self._polled, self._interests, strict=False):
+            for descriptor, bits in interest.items():
                 poll.register(descriptor, bits)
                 owners[descriptor] = source
         return poll, owners

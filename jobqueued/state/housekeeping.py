@@ -34,6 +34,8 @@ from jobqueued.users import share_of
 
 RUNS_A_TURN = 50
 ROWS_A_TURN = 1000
+_COST_OF_JOB = 10
+"""A look at a job takes as long as one at so many runs, to list its files and its rows."""
 OF_SUBMISSIONS = 100
 """So many times the runs of a job are kept of all submissions of a user that are over."""
 _UNSYNCED = 10 * MINUTE
@@ -102,7 +104,8 @@ class Housekeeping(Source):
         """The jobs to look at another time, as records could not be written now."""
         self._no_room = False
         self._said, self._written = "", 0
-        self._going_on: Iterator[None] = iter(())
+        self._going_on: Iterator[int] = iter(())
+        """What is left of a look at a job; it tells how many runs were looked at just now."""
         self._at: int | None = None
         self._all_at = 0
 
@@ -153,17 +156,23 @@ class Housekeeping(Source):
         return self._at
 
     def turn(self, now: Now) -> Iterable[HistoryGone]:
-        """Look at some runs of one job; after the last job at the log."""
+        """Look at some runs, of few jobs; after the last job at the log."""
         self._look(now)
         gone, self._gone = self._gone, []
         return map(HistoryGone, gone)
 
     def _look(self, now: Now) -> None:
+        looked = 0
         try:
-            for _ in self._going_on:
-                return
-            if not self._commits.degraded and (job := self._next_job() or self._largest()) is not None:
-                self._going_on = self._look_at_pool(job, now) if job.endswith("/") else self._look_at(job, now)
+            while looked < RUNS_A_TURN:
+                if (some := next(self._going_on, None)) is not None:
+                    looked += some
+                elif not self._commits.degraded and (job := self._next_job() or self._largest()) is not None:
+                    self._going_on = self._look_at_pool(job, now) if job.endswith("/") else self._look_at(job, now)
+                    looked += _COST_OF_JOB
+                else:
+                    break
+            else:
                 return
         except CommitFailed as error:
             self._commits.degrade(error)
@@ -226,7 +235,7 @@ class Housekeeping(Source):
         self._store.tidy()
         give_back_memory()
 
-    def _look_at(self, job: str, now: Now) -> Iterator[None]:
+    def _look_at(self, job: str, now: Now) -> Iterator[int]:
         """Look at the runs of a job, the newest first."""
         try:
             found = record_files.listing(self._logs, job)
@@ -254,7 +263,7 @@ class Housekeeping(Source):
             bytes_kept, gone = self._care_for(job, cared, tally, compares=compares)
             self._let_go(gone)
             kept, before = kept + bytes_kept, numbers[-1]
-            yield
+            yield len(numbers)
 
     def _retention_of(self, job: str) -> Retention:
         """The history that a job may keep now; that of submissions, or of an array that is not over, is many jobs'."""
@@ -264,14 +273,14 @@ class Housekeeping(Source):
             most = self._of_a_user
         return replace(self._retention, runs=runs, bytes=min(most, self._bounds.get(job, 1 << 62)))
 
-    def _look_at_pool(self, pool: str, now: Now) -> Iterator[None]:
+    def _look_at_pool(self, pool: str, now: Now) -> Iterator[int]:
         """Look at the submissions of a user that are over, the newest first."""
         compares = pool in self._uncompared
         self._uncompared.discard(pool)
         found = list[tuple[int, RunId, End]]()
         for some in self._rows_of_pool(pool):
             found += some
-            yield
+            yield RUNS_A_TURN
         found.sort(reverse=True)
         tally, kept = Tally(self._retention_of(pool), now.wall, keeps_one=False), 0
         for place in range(0, len(found), RUNS_A_TURN):
@@ -282,7 +291,7 @@ class Housekeeping(Source):
                 kept, gone = kept + bytes_kept, gone + let_go
             self._let_go(gone)
             self._see_off(dict.fromkeys(run.job for run in gone))
-            yield
+            yield RUNS_A_TURN
         self._kept[pool] = kept
         if not kept:
             del self._kept[pool]

@@ -487,7 +487,7 @@ class TestLeftovers:
         looked: list[int] = []
         true = record_files.files
         monkeypatch.setattr(record_files, "files", lambda logs, run: looked.append(run.number) or true(logs, run))
-        house.sweep(turns=3)
+        house.sweep(turns=2)
         assert list(range(3 * RUNS_A_TURN, 2 * RUNS_A_TURN, -1)) == looked
         house.sweep(Retention(runs=1000))
         assert 3 * RUNS_A_TURN == len(house.records)
