@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import random
@@ -122,10 +123,20 @@ def removed(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]
         (host.root / "run" / "control").unlink(missing_ok=True)
     else:
         for path in (host.root / "run").iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove(path) if path.is_dir() else path.unlink(missing_ok=True)
     yield
     if what != "control socket":
         host.timeline.run_removed.append(Span(begin, time.time_ns()))
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory into which others write meanwhile."""
+    while directory.exists():
+        try:
+            shutil.rmtree(directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
 
 
 @contextmanager
