@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class Acts:
         """The runs whose record file could not be written in this turn."""
         self._kept: dict[RunId, list[RemoveMarks]] = {}
         """R's that stay as long as no record file is there: if state.db is lost or falls back, they tell the end."""
+        self._stuck: dict[RunId, dict[Name, None]] = {}
+        """R's that could not be removed.  History has to know their runs: the next start would take them for live."""
 
     def carry_out(self, decided: Sequence[Command]) -> None:
         """Commit first, then act."""
@@ -67,6 +69,10 @@ class Acts:
         self._link.flush()
         for run, record in ended:
             self._ended(run, record)
+
+    def spared(self, live: Collection[RunId]) -> Container[RunId]:
+        """The runs of which history may let nothing go: those that live, and those whose R could not be removed."""
+        return {*live, *self._stuck} if self._stuck else live
 
     def filed(self, run: RunId) -> None:
         """The record file of a run is there now, or its history is let go."""
@@ -129,11 +135,29 @@ class Acts:
         return not record_files.tells(self._logs, command.run, command.attempt)
 
     def _remove(self, command: RemoveMarks) -> None:
+        """Remove an R; where that is possible again, those that could not be removed, too."""
         name = Name(command.run, command.attempt)
+        if trouble := self._removal(name):
+            if name not in self._stuck.get(name.run, ()):
+                again = "it is tried again when others are removed"
+                self._log.say("trouble", text=f"cannot remove the run directory of {name}: {trouble}; {again}")
+            self._stuck.setdefault(name.run, {})[name] = None
+            return
+        for stuck in [each for names in self._stuck.values() for each in names]:
+            if stuck != name and self._removal(stuck):
+                return
+
+    def _removal(self, name: Name) -> str:
+        """Remove an R; why that can't be, "": it is gone."""
         try:
             self._link.marks.remove(name)
         except OSError as error:
-            self._log.say("trouble", text=f"cannot remove the run directory of {name}: {error.strerror}")
+            return str(error.strerror)
+        left = self._stuck.get(name.run, {})
+        left.pop(name, None)
+        if not left:
+            self._stuck.pop(name.run, None)
+        return ""
 
     def _file_record(self, record: Record, committed: bool) -> None:
         run = RunId(record["job"], record["number"])

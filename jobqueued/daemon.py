@@ -154,9 +154,10 @@ class Daemon:
             lambda run, error: self._housekeeping.miss(run, error, read_clocks()),
             lambda job: self._housekeeping.note(job, read_clocks()),
         )  # fmt: skip
+        spared = lambda: self._acts.spared(self._scheduler.runs)  # noqa: E731
         self._housekeeping = Housekeeping(
-            store, paths.logs, config.retention, lambda: self._scheduler.runs, self._commits, log, self._acts.filed,
-            config.max_use, config.keep_free, self._scheduler.is_nowhere, config.users.logs,
+            store, paths.logs, config.retention, spared, self._commits, log, self._acts.filed, config.max_use,
+            config.keep_free, self._scheduler.is_nowhere, config.users.logs,
         )  # fmt: skip
         self._service_manager, self._signals = ServiceManager(), Signals(self._asked_to_reload)
         self._loop = Loop(self._sources(), self._decisions.next_wakeup)

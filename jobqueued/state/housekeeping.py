@@ -314,11 +314,12 @@ class Housekeeping(Source):
             place = rows[-1][:2]
 
     def _let_go(self, gone: list[RunId]) -> None:
-        """Drop the rows of runs whose files are removed."""
-        if gone:
-            self._store.forget(gone)
-            for run in gone:
-                self._filed(run)
+        """Drop the rows of runs whose files are removed, unless their R's can't be."""
+        for run in gone:
+            self._filed(run)
+        spared = self._live() if gone else ()
+        if over := [run for run in gone if run not in spared]:
+            self._store.forget(over)
 
     def _see_off(self, jobs: Iterable[str]) -> None:
         """Let the directories of jobs go that are nowhere any more, and what else is kept of them."""

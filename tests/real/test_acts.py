@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any, cast
+
+import pytest
 
 from jobqueued.acts import MOST_KEPT, Acts
 from jobqueued.commands import Command, LookAfter, RemoveMarks, SaveRun
@@ -24,8 +27,11 @@ class Marks:
 
     def __init__(self) -> None:
         self.removed: list[Name] = []
+        self.read_only = set[int]()
 
     def remove(self, name: Name) -> None:
+        if name.run.number in self.read_only:
+            raise OSError(errno.EROFS, "Read-only file system")
         self.removed.append(name)
 
 
@@ -94,6 +100,25 @@ def test_an_end_that_was_known(tmp_path: Path) -> None:
     record_files.write(ends.logs, a_record(2))
     ends.end(2, known=True)
     assert [1, 2, 2, 2] == ends.removed
+
+
+def test_r_that_can_not_be_removed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """History spares its run, which the next start would else take for live, until it goes together with another."""
+    ends = Ends(tmp_path)
+    marks, live = ends.link.marks, {RunId("job", 9)}
+    marks.read_only = {1, 2}
+    for number in (1, 2, 1):
+        ends.end(number)
+    assert {RunId("job", 1), RunId("job", 2), *live} == ends.acts.spared(live)
+    assert 2 == capfd.readouterr().err.count('"text":"cannot remove the run directory of job@')
+    marks.read_only = {2}
+    ends.end(3)
+    assert [3, 1] == ends.removed
+    assert {RunId("job", 2), *live} == ends.acts.spared(live)
+    marks.read_only = set()
+    ends.end(4)
+    assert [3, 1, 4, 2] == ends.removed
+    assert live is ends.acts.spared(live)
 
 
 def test_a_job_that_is_removed(tmp_path: Path) -> None:
