@@ -19,7 +19,7 @@ in parts, each whole in itself, so that a crash in between goes on where it was.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from jobqueued.filenames import file_name
 from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
 from jobqueued.state import record_files
-from jobqueued.state.faults import StoreError
+from jobqueued.state.faults import Fault, StoreError
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from jobqueued.text import counted
@@ -59,6 +59,9 @@ class Takeover:
         incidents, notices = store.notices()
         self._beside: list[Command] = [SaveHold(store.hold()), *map(SaveNotice, notices), *store.submissions()[0]]
         self._beside += [SaveIncident(each.subject, each) for each in incidents]
+        self._is_breaking = store.failure is not None and store.failure.fault is Fault.BROKEN
+        if self._is_breaking:
+            self._beside += self._ends()
         meta = _meta(store)
         self._is_new, self._is_untaken = not meta, "untaken" in meta
         saved = meta.get("saved", "")
@@ -99,7 +102,7 @@ class Takeover:
             self._unreadable = f"{self._logs}: {error.strerror}"
         except StoreError as error:
             self._unreadable = str(error)
-        if self._batch or self._unreadable or not self.saved_at:
+        if self._batch or self._unreadable or not self.saved_at or self._is_breaking:
             self._save(untaken=bool(self._unreadable))
 
     def told(self, state: Path) -> list[str]:
@@ -130,6 +133,13 @@ class Takeover:
         if not self._has_room:
             texts.append(f"{state} has no room for all records, so history has gaps; free space, and restart jobqueued")
         return texts
+
+    def _ends(self) -> Iterator[SaveRun]:
+        """The rows of history of runs that have an R: without them its end would be news, and followed again."""
+        for run in (RunId(job, number) for job, numbers in self._found.items() for number in sorted(numbers)):
+            with contextlib.suppress(StoreError):
+                if (document := self._store.record(run)) is not None:
+                    yield SaveRun(recollection.run_of(document), document)
 
     def _look_at(self, job: str) -> None:
         """Take one job over, number by number."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -518,3 +520,36 @@ def test_a_daemon_writes_its_memory_anew(host: Host) -> None:
     assert [host.wait(run)["state"] for run in (waiting, second)] == ["succeeded", "succeeded"]
     assert host.run("work") == "work@4"
     assert host.call("List")["jobs"][0]["paused"] is True
+
+
+_LEFT_HOT = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+print(db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'history'").fetchone()[0], flush=True)
+db.execute("UPDATE meta SET value = value")
+os._exit(0)
+"""
+
+
+def test_an_end_that_only_r_has_beside_a_damaged_file(host: Host) -> None:
+    """Its record can't be written, and state.db has to be written anew without history: nobody hears of it twice."""
+    host.write("jobs.yaml", "jobs:\n  first: {command: 'true'}\n  next: {command: 'true', on: {job: first}}\n")
+    (host.root / "logs").mkdir()
+    (host.root / "logs" / "first").touch()  # no directory
+    host.start()
+    run = host.run("first")
+    wait_for(lambda: host.record("next@1"))
+    wait_for(lambda: host.marks() == [f"{run}.1"])
+    host.kill()
+    state = host.root / "state" / "state.db"
+    page = int(subprocess.check_output([sys.executable, "-c", _LEFT_HOT, state]))
+    with state.open("r+b") as file:
+        file.seek((page - 1) * PAGE)
+        file.write(b"\xa5" * PAGE)
+    (host.root / "logs" / "first").unlink()
+    host.start()
+    assert "a new one is written, with all but the history" in host.log()
+    assert wait_for(lambda: host.record(run))["state"] == "succeeded"
+    wait_for(lambda: not host.marks())
+    assert ["first@1", "next@1"] == [line["record"]["run"] for line in host.said("run_ended")]
