@@ -188,8 +188,9 @@ class RunDirectory:
     def _identity(self, name: Name) -> dict[str, str]:
         data = self._read(name, wire.SPEC)
         with contextlib.suppress(Damaged):
-            return kin.identity(marks.spec(data).get("environment")) if is_whole(data) else {}
-        return {}
+            if is_whole(data):
+                return kin.identity(marks.spec(data).get("environment"))
+        return kin.identity_of(str(name.run), name.attempt)
 
     def _above(self, name: Name) -> str:
         """The cgroup of a user in which it has its own, ``u1000/``; "": in none."""

@@ -334,7 +334,8 @@ def test_clues(marks: RunDirectory) -> None:
     put(marks, wire.SPAWNING, b"")  # of an older version
     assert Clues(59, given, (7, 59, 62)) == marks.clues(NAME)
     put(marks, wire.SPEC, b"nonsense\n")
-    assert Clues(59, {}, (7, 59, 62)) == marks.clues(NAME)
+    known = {"JOBQUEUE_RUN": str(NAME.run), "JOBQUEUE_ATTEMPT": str(NAME.attempt)}
+    assert Clues(59, known, (7, 59, 62)) == marks.clues(NAME)
 
 
 def test_when_a_claim_was_made(marks: RunDirectory) -> None:
