@@ -117,22 +117,28 @@ def suffer(host: Host, plan: Plan, people: People) -> None:
 
 def get_well(host: Host, after: str) -> None:
     """Wait until the daemon says that it is well and jobs start again: all faults are lifted; CameToNothing."""
-    lifted, until = time.time_ns(), time.monotonic() + PATIENCE
+    patience = PATIENCE + (_rebuilding(host) if after in ("abort", "cut", "damage") else 0)
+    lifted, until = time.time_ns(), time.monotonic() + patience
     ledger = host.ledger / "ledger"
     while not host.is_well():
         host.sleep(LOOK)
         if time.monotonic() > until:
-            text = f"not well {PATIENCE:g} s after {after}: {host.status()}"
+            text = f"not well {patience:g} s after {after}: {host.status()}"
             host.timeline.fail("starts", f"{text}\n{host.last_words()}")
             raise CameToNothing
     while not (ledger.exists() and ledger.stat().st_mtime_ns > lifted):
         host.sleep(LOOK)
         if time.monotonic() > until:
-            text = f"well, but no job starts within {PATIENCE:g} s after {after}: {host.status()}"
+            text = f"well, but no job starts within {patience:g} s after {after}: {host.status()}"
             host.timeline.fail("starts", f"{text}\n{host.last_words()}")
             raise CameToNothing
     hurt = host.timeline.state_hurt
     hurt[:] = [Span(span.begin, min(span.end, time.time_ns())) for span in hurt]
+
+
+def _rebuilding(host: Host) -> float:
+    """The seconds that a state.db which is lost may take to be rebuilt: a thousand records a second."""
+    return sum(1 for _ in (host.root / "logs").glob("*/*.json")) / 1000
 
 
 def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:

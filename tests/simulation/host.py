@@ -179,7 +179,11 @@ class Host:
         with contextlib.suppress(OSError):
             marks.make_parent(runs)
         self.fake.umask(0o022)
-        Launcher(Socket(self.system, 3), runs, -1, exit_when_idle=not self.systemd).serve()
+        try:
+            launcher = Launcher(Socket(self.system, 3), runs, -1, exit_when_idle=not self.systemd)
+        except OSError as error:  # as main() has it
+            raise SystemExit(1) from error
+        launcher.serve()
 
     def hire(self, launcher: Any) -> Seat:
         """Start a supervisor: what Launcher._hire does with fork(2)."""

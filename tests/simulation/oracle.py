@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jobqueued.filenames import named_by_file
 from tests.simulation.kernel import SECOND, Process
 from tests.simulation.workload import Work
 
@@ -89,7 +90,7 @@ class Oracle:
         record, attempt = order["record"], order["attempt"]
         job, number = record["job"], record["number"]
         row = self.rows.get((job, number))
-        unsaved = row is None or row.attempt < attempt
+        unsaved = row is None or row.attempt < attempt or row.state not in _LIVE
         it = Execution(job, number, attempt, order["run"]["key"], self._host.kernel.wall, unsaved)
         it.living.add(process.pid)
         self._host.note(f"begin {it.name} {it.key}")
@@ -154,7 +155,7 @@ class Oracle:
     def supervisor_died(self, process: Process) -> None:
         """Whoever watched an attempt is gone."""
         if process.attempt:
-            self._orphaned.add(process.attempt)
+            self._orphaned.add(named_by_file(process.attempt))
 
     def power_lost(self) -> None:
         """All that is live ends with nobody to tell of it."""
@@ -290,8 +291,13 @@ class Oracle:
                 yield f"{job}@{number} is {row.state} for ever"
             if row.state in _PENDING and job in self.works and job not in self.edited:
                 waited = now - row.queued
-                if waited > self._patience and "clock" not in self.excuses:
+                if waited > self._patience and "clock" not in self.excuses and not self._goes_on(job, number):
                     yield f"{job}@{number} is {row.state} since {waited // SECOND} s"
+
+    def _goes_on(self, job: str, number: int) -> bool:
+        """Whether a run waits because so much has to be caught up with: those before it have started of late."""
+        late = self._host.kernel.wall - 30 * _MINUTE
+        return any(it.job == job and it.number < number and it.began > late for it in self.executions.values())
 
     def _of_directories(self) -> Iterator[str]:
         host = self._host
