@@ -253,13 +253,17 @@ class Daemon:
         """Take over what the records know, and state.db does not."""
         found = {name.run for name in self._link.marks.names()}
         takeover = Takeover(
-            self._store, self._batch, self._paths.logs, found, self._commits.make, boot_id, self._scheduler.limits
+            self._store, self._batch, self._paths.logs, found, self._commit_part, boot_id, self._scheduler.limits
         )
         self._unrestored = takeover
         takeover.carry_out(time.time_ns())
         for trouble in takeover.told(self._paths.state):
             self._log.say("trouble", text=trouble)
         return takeover
+
+    def _commit_part(self) -> bool:
+        self._service_manager.starting("takes over records")
+        return self._commits.make()
 
     def _recover(self, *, same_boot: bool) -> Iterator[events.Event]:
         yield from self._link.recover(self._scheduler.runs, self._is_final, same_boot=same_boot)

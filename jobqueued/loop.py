@@ -82,7 +82,7 @@ class Loop:
         return soonest is None or (soonest > now.wall and self._timer.set(soonest))
 
     def _register(self) -> tuple[select.poll, dict[int, Source]]:
-        """What polls all descriptors, and whose each is."""
+        """A poll of all descriptors, and the source of each."""
         poll, owners = select.poll(), dict[int, Source]()
         poll.register(self._timer.fileno(), select.POLLIN)
         for source, interest in zip(self._polled, self._interests, strict=False):

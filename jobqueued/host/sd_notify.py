@@ -1,4 +1,4 @@
-"""Notifications to PID 1: READY, RELOADING, STATUS, WATCHDOG, STOPPING (sd_notify(3)); none without NOTIFY_SOCKET."""
+"""Notifications to PID 1 about start, reload, status, watchdog and end (sd_notify(3)); none without NOTIFY_SOCKET."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import sdnotify
 
-from jobqueued.model import SECOND, Now
+from jobqueued.model import MINUTE, SECOND, Now
 from jobqueued.source import Source
 from jobqueued.text import printable
 
@@ -29,6 +29,10 @@ class ServiceManager(Source):
     def deadline(self) -> int | None:
         """The time from which `follow` may tell again; None: not before something happens."""
         return self._due
+
+    def starting(self, status: str) -> None:
+        """The start goes on, and takes another minute at most until this is told again."""
+        self._notify(f"EXTEND_TIMEOUT_USEC={MINUTE // 1000}", f"STATUS={status}")
 
     def tell_ready(self, status: str) -> None:
         """Start-up (or a reload) is complete.  Only this waits while PID 1 is too busy to listen."""

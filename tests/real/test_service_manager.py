@@ -11,6 +11,10 @@ import pytest
 
 from jobqueued.host.sd_notify import ServiceManager
 from jobqueued.model import SECOND
+from jobqueued.state import record_files
+from jobqueued.state.takeover import PART
+from tests.support.host import DEADLINE, Host
+from tests.support.records import a_record
 
 
 @pytest.fixture
@@ -53,3 +57,17 @@ def test_how_often_the_watchdog_is_fed(monkeypatch: pytest.MonkeyPatch, pid: str
     if pid:
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "ours" else pid)
     assert expected == ServiceManager().watchdog
+
+
+def test_a_start_that_takes_long(tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each part of the records that are taken over PID 1 is told to wait on: a start has 90 s by default."""
+    for number in range(1, 2 * PART + 2):
+        record_files.write(host.root / "logs", a_record(number))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(DEADLINE)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        host.start()
+        longer = "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=takes over records"
+        assert [longer] * 3 == [listener.recv(4096).decode() for _ in range(3)]
+        assert listener.recv(4096).startswith(b"READY=1\n")
