@@ -14,17 +14,21 @@ LARGEST = 64 << 20
 """Bytes of the largest file that is read as a whole, whatever somebody has put in its place."""
 TEMPORARY = ".tmp"
 """What the name of a file that is being written ends in."""
+Kept = tuple[str, int, int]
+"""A directory, its mode and group."""
 
 
-def replace(path: str, data: bytes, mode: int = 0o640, *, durable: bool = False) -> None:
-    """Make `path` a file of this content and mode, and its directory where there is none; OSError.
+def replace(
+    path: str, data: bytes, mode: int = 0o640, *, durable: bool = False, above: Kept | None = None
+) -> None:  # fmt: skip
+    """Make `path` a file of this content and mode, and its directory where there is none, `above` as it was; OSError.
 
     After a failure the old one is there, and nothing else.  `durable`: after a crash of the host, too, it is one of
     them, whole.
     """
     temporary = path + TEMPORARY
     try:
-        _write(temporary, data, mode, durable=durable)
+        _write(temporary, data, mode, durable=durable, above=above)
         os.rename(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -61,7 +65,7 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
-def kept(path: str) -> tuple[str, int, int]:
+def kept(path: str) -> Kept:
     """A directory with its mode and group, as `restore` takes it; one that is not there, as `opened` would make it."""
     try:
         found = os.stat(path)
@@ -79,8 +83,8 @@ def restore(path: str, mode: int, group: int) -> None:
         os.chmod(path, mode)
 
 
-def _write(path: str, data: bytes, mode: int, *, durable: bool) -> None:
-    descriptor = opened(path, os.O_TRUNC)
+def _write(path: str, data: bytes, mode: int, *, durable: bool, above: Kept | None) -> None:
+    descriptor = opened(path, os.O_TRUNC, above)
     try:
         os.fchmod(descriptor, mode)  # whatever the umask is
         rest = memoryview(data)
@@ -92,12 +96,17 @@ def _write(path: str, data: bytes, mode: int, *, durable: bool) -> None:
         os.close(descriptor)
 
 
-def opened(path: str, how: int) -> int:
-    """A descriptor to write a file, which is made, and its directory too: O_APPEND or O_TRUNC.  OSError."""
+def opened(path: str, how: int, above: Kept | None = None) -> int:
+    """A descriptor to write a file, which is made, and its directory too: O_APPEND or O_TRUNC.  OSError.
+
+    `above`: a directory further up that is made as it was, if it is gone.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how
     try:
         return os.open(path, flags, 0o640)
     except FileNotFoundError:
+        if above is not None:
+            restore(*above)
         os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
         return os.open(path, flags, 0o640)
 
@@ -107,21 +116,28 @@ def to_read(path: str, directory: int | None = None, *, follow: bool = False) ->
 
     A FIFO does not hang, a device does nothing, and no link is followed, unless it is to be.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    return _to_read(path, directory, 0 if follow else os.O_NOFOLLOW)[0]
+
+
+def _to_read(path: str, directory: int | None, how: int) -> tuple[int, int]:
+    """The same, and the size of the file."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | how
     descriptor = os.open(path, flags, dir_fd=directory)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return descriptor
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        return descriptor, status.st_size
     os.close(descriptor)
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     raise OSError(errno.EINVAL, "not a regular file", path)
 
 
 def content(path: str, directory: int | None = None) -> bytes:
     """The bytes of a regular file; OSError, also where it is none, or larger than LARGEST."""
-    with open(to_read(path, directory), "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
+    descriptor, size = _to_read(path, directory, os.O_NOFOLLOW)
+    try:
         if size > LARGEST:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        return file.read(size)
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)

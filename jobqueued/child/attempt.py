@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 
-from jobqueued.child import cgroup, record, tree, wire
+from jobqueued.child import record, tree, wire
 from jobqueued.child.account import NEVER, Account
 from jobqueued.child.attempt_life import COMMAND_LIVES, NOTHING_TO_END, IllegalStep, State, Step, after
 from jobqueued.child.audience import Audience
@@ -22,7 +22,7 @@ from jobqueued.child.ending import Ending, ended_all
 from jobqueued.child.hooks import Hooks
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.lockfile import BUSY, Busy, LockFiles
-from jobqueued.child.marks import Marks
+from jobqueued.child.marks import Marks, declined
 from jobqueued.child.output import Output
 from jobqueued.child.shutdown import Shutdown
 from jobqueued.child.starting import start
@@ -33,7 +33,6 @@ _SIGNAL_OF_INIT = 0.2
 """A job that SIGTERM ended without our doing: PID 1, which signals one after the other, may be about to come to us."""
 _FIRST_TRY, _LONGEST_TRY = 0.1, 2.0
 """Between one try to write the end and the next."""
-_ANOTHERS = frozenset({errno.EEXIST, errno.EADDRINUSE, errno.ENOENT})  # R is taken by another, or gone
 _MOST_MISHAPS = 10
 
 
@@ -42,9 +41,9 @@ class Attempt:
 
     def __init__(
         self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, common: Common,
-        home: int, *, last: bool,
+        home: int, cgroups: str, *, last: bool,
     ) -> None:  # fmt: skip
-        """`home`: where cgroups are (cgroup.prepare).  `last`: afterwards this supervisor leaves the pool."""
+        """`home`: where cgroups are (cgroup.prepare); `cgroups`: ours.  `last`: then we leave the pool."""
         self.name, self._directory = name, directory
         self._state = State.CLAIMING
         self._last = last
@@ -52,7 +51,7 @@ class Attempt:
         self._audience = Audience(name, launcher)
         self._loop = Loop(self._contain)
         self._marks = Marks(directory, name)
-        self._cgroup, self._home = Cgroup(home, name), home
+        self._cgroup, self._home, self._cgroups = Cgroup(home, name), home, cgroups
         self._account = Account(self._cgroup)
         self._drain_until, self._mishaps = NEVER, 0
 
@@ -84,16 +83,20 @@ class Attempt:
 
     def carry_out(self) -> str:
         """All of it; the path of the record, "" when the attempt turned out to be another's."""
-        with contextlib.ExitStack() as held:
-            declined = self._begin(held)
-            if declined is None:
+        held: list[Callable[[], object]] = []
+        try:
+            notice = self._begin(held)
+            if notice is None:
                 return self._live()
+        finally:
+            while held:
+                held.pop()()
         self._step(Step.DECLINE)
-        self._audience.say(declined)
+        self._audience.say(notice)
         return ""
 
-    def _begin(self, held: contextlib.ExitStack) -> str | None:
-        """Take all that it needs, its R last; the notice of why that can't be, None: it can."""
+    def _begin(self, held: list[Callable[[], object]]) -> str | None:
+        """Take all that it needs, its R last, and how to let go; the notice of why that can't be, None: it can."""
         try:
             self._order = self._marks.spec()
             self._caps = Caps(self._order, self._cgroup)
@@ -101,20 +104,17 @@ class Attempt:
             self._draft = record.Draft(self._order, self._caps)
             self._hooks = Hooks(self.name, self._order, self._home, self._loop, self._marks, self._so_far)
             self._locks = LockFiles(self._order)
-            held.callback(self._locks.free)
+            held.append(self._locks.free)
             self._listen()
-            held.callback(self._audience.close)
+            held.append(self._audience.close)
             self._output = Output.of(self._order, self._common)
-            held.callback(self._output.shut)
+            held.append(self._output.shut)
             self._locks.take()
             self._claim()
         except Busy as busy:
             return f"unstarted {self.name} {BUSY}: {busy}"
         except OSError as error:
-            if error.errno in _ANOTHERS:
-                return f"idle {self.name}"
-            where = "supervisor" if error.errno in wire.NO_DESCRIPTOR else "run directory"
-            return f"unstarted {self.name} {where}: {error.strerror}"
+            return declined(self.name, error)
         return None
 
     def _live(self) -> str:
@@ -144,11 +144,11 @@ class Attempt:
         self._locks.free()
         if self._hooks and document["state"] != UNSTARTED:
             self._tell_hooks(document)
-        path, pause = "", _FIRST_TRY
+        path, data, pause = "", b"", _FIRST_TRY
         while self._marks.are_there():
-            path = path or self._write_record(document)
+            path, data = (path, data) if path else self._write_record(document)
             try:
-                self._mark_end(document)
+                self._mark_end(data)
             except OSError as error:
                 if path and self._shutdown.began():
                     self._audience.leaves = True
@@ -167,10 +167,10 @@ class Attempt:
 
     def _tell_hooks(self, document: Record) -> None:
         """Let the hooks know of the end, once the record file has it: whatever becomes of them, or us, it is known."""
-        path = self._write_record(self._hooks.interim(document))
+        path = self._write_record(self._hooks.interim(document))[0]
         if path:
             self._be_there()
-            self._hooks.see_off(document, path, self._write_record, self._audience)
+            self._hooks.see_off(document, path, lambda it: self._write_record(it)[0], self._audience)
         else:
             self._hooks.give_up("its record file can't be written")
         self._draft.warnings += self._hooks.warnings()
@@ -207,7 +207,7 @@ class Attempt:
 
     def _claim(self) -> None:
         """From here on it may have run: the token tells where to look for what is left if all who know of it die."""
-        self._marks.claim(wire.SpawningMark.now(cgroup.membership(), own=self._cgroup.is_own))
+        self._marks.claim(wire.SpawningMark.now(self._cgroups, own=self._cgroup.is_own))
         self._step(Step.CLAIM)
 
     def _start(self) -> None:
@@ -244,7 +244,6 @@ class Attempt:
         self._loop.on(self._wakeups, self._reap)
         self._loop.on(self._output.reading, self._pump)
         self._be_there()
-        self._reap()
         while self._state not in NOTHING_TO_END or self._output.reading in self._loop:
             try:
                 self._wait()
@@ -384,11 +383,10 @@ class Attempt:
             self._warn("cannot remove its cgroup: a process in it does not end")
         return draft.finished(state, reason, facts, self._output, over=over)
 
-    def _write_record(self, document: Record) -> str:
-        there = document["state"] != UNSTARTED and self._marks.are_there()
-        return record.write(self._order, document) if there else ""
+    def _write_record(self, document: Record) -> tuple[str, bytes]:
+        return record.write(self._order, document) if self._marks.are_there() else ("", wire.encode(document))
 
-    def _mark_end(self, document: Record) -> None:
+    def _mark_end(self, document: bytes) -> None:
         """R/ended holds the record too: it is what the scheduler takes in, be the log directory writable or not."""
         self._marks.end(document)
         if self._state is State.LEAVING:

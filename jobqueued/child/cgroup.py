@@ -216,7 +216,7 @@ class Cgroup:
 
     def refused_tasks(self) -> int:
         """The number of forks that failed as there were as many as it may have (pids.events)."""
-        return self._pairs("pids.events").get("max", 0)
+        return self._pairs("pids.events").get("max", 0) if self.directory >= 0 else 0
 
     def close(self) -> None:
         """Let go of it, as it is."""

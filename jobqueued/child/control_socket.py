@@ -86,7 +86,6 @@ class ControlSocket:
     ) -> None:
         self._loop, self._greeting, self._stop = loop, greeting, stop
         self._connections: list[socket.socket] = []
-        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._listener.bind(unix_socket.address(directory, wire.CONTROL))
@@ -123,7 +122,7 @@ class ControlSocket:
             self._loop.rest(self._listener.fileno())
             return
         connection.setblocking(False)
-        if len(self._connections) >= self._most:
+        if len(self._connections) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE:
             self._drop(self._connections[-1])
         self._connections.append(connection)
         self._loop.on(connection.fileno(), lambda: self._hear(connection))

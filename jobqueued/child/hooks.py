@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import cast
 
@@ -58,7 +58,8 @@ class Hooks:
         self._given_up = ""
         self._final: Record | None = None
         self._failures: dict[int, tuple[str, str]] = {}
-        self._failed, self._left_out = Counter[int](), Counter[tuple[int, int]]()
+        self._failed: dict[int, int] = defaultdict(int)
+        self._left_out: dict[tuple[int, int], int] = defaultdict(int)
 
     def __bool__(self) -> bool:
         """True where there are any."""

@@ -68,7 +68,8 @@ class Stream:
     ) -> None:  # fmt: skip
         self._address, self._rate, self._common, self._clock = address, rate, common, clock
         self._identity = {**identity, "OBJECT_SYSTEMD_UNIT": "jobqueued.service"} if os.geteuid() == 0 else identity
-        self._fields = self._headed(_INFO, "output", OUTPUT_ID)
+        self._fields = b""
+        """Those of each line; written out at the first: most jobs say nothing."""
         self._rest = b""
         self._tokens, self._lately, self._looked = float(rate * BURST_SECONDS), 0.0, clock()
         self._sent = 0
@@ -89,7 +90,7 @@ class Stream:
     def started(self, pid: int) -> None:
         """The process whose output it is."""
         self._identity = {**self._identity, "SYSLOG_PID": pid, "JOBQUEUE_PID": pid}
-        self._fields = self._headed(_INFO, "output", OUTPUT_ID)
+        self._fields = b""
 
     def _headed(self, priority: int, event: str, message_id: str) -> bytes:
         """All fields but the message."""
@@ -196,6 +197,7 @@ class Stream:
     # the socket
 
     def _send(self, text: bytes, mark: bytes) -> None:
+        self._fields = self._fields or self._headed(_INFO, "output", OUTPUT_ID)
         entry = _entry(self._fields + mark, text)
         if not self._kept and self._put(entry):
             return

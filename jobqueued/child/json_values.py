@@ -13,6 +13,7 @@ _NUMBERS = range(-(2**63), 2**64)
 """Whole numbers that programs in other languages can read."""
 _INFINITE = float("inf")
 _OF_A_KEY = 40
+_WRITER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 _UNSHOWABLE = re.compile("[\0\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 """Characters that JSON may hold but its readers refuse: a record is to be the same text everywhere."""
 
@@ -20,6 +21,11 @@ _UNSHOWABLE = re.compile("[\0\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 def showable(text: str) -> str:
     """The text with U+FFFD for what some reader of JSON would refuse."""
     return _UNSHOWABLE.sub("\ufffd", text)
+
+
+def line(document: object) -> str:
+    """One line of ASCII of what we have made ourselves, or read from JSON: nothing in it holds itself."""
+    return _WRITER.encode(document)
 
 
 def compact(value: object) -> str:

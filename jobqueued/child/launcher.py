@@ -212,7 +212,7 @@ class Launcher:
 
     def _ask(self) -> None:
         """Questions come after attempts, and a user database that hangs holds few supervisors."""
-        asking = sum(is_question(seat.name) for seat in self._seats.values())
+        asking = sum(is_question(seat.name) for seat in self._seats.values()) if self._questions else 0
         if self._questions and not self._idle and len(self._seats) < POOL:
             self._hired()
         while self._questions and self._idle and asking < ASKING:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobqueued.child import wire
-from jobqueued.child.documents import LaunchSpec, Record
+from jobqueued.child.documents import LaunchSpec
 
 
 def parent_of_this_boot(parent: str) -> str:
@@ -41,11 +41,7 @@ def make_directory(runs: str, name: str, attempts: Callable[[], list[str]]) -> N
 def write_spec(path: str, spec: bytes) -> None:
     """Write the launch spec into a new R; OSError, and R is gone, or to be vacated when it is sent again."""
     try:
-        directory = wire.open_directory(path)
-        try:
-            wire.write_mark(directory, wire.SPEC, spec)
-        finally:
-            os.close(directory)
+        wire.write_mark(None, f"{path}/{wire.SPEC}", spec)
     except OSError:
         with contextlib.suppress(OSError):
             os.rmdir(path)
@@ -70,6 +66,14 @@ def vacate(path: str) -> None:
         os.rmdir(path)
     except OSError as error:
         raise FileExistsError if error.errno == errno.ENOTEMPTY else error from None
+
+
+def declined(name: str, error: OSError) -> str:
+    """The notice of an attempt whose R can't be taken: it is another's, or gone, or nobody could do so now."""
+    if error.errno in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT):
+        return f"idle {name}"
+    where = "supervisor" if error.errno in wire.NO_DESCRIPTOR else "run directory"
+    return f"unstarted {name} {where}: {error.strerror}"
 
 
 class Marks:
@@ -112,13 +116,13 @@ class Marks:
             return True
         return True
 
-    def end(self, record: Record) -> None:
+    def end(self, record: bytes) -> None:
         """Make R/ended, whole: before there was none, or half of one that could not be removed."""
         try:
-            wire.write_mark(self._directory, wire.ENDED, wire.encode(record))
+            wire.write_mark(self._directory, wire.ENDED, record)
         except FileExistsError:
             os.unlink(wire.ENDED, dir_fd=self._directory)
-            wire.write_mark(self._directory, wire.ENDED, wire.encode(record))
+            wire.write_mark(self._directory, wire.ENDED, record)
 
     def lose(self, status: int) -> None:
         """Say the wait status of its command, as nobody will write its record."""

@@ -25,17 +25,21 @@ class Output:
     """
 
     __slots__ = (
-        "_dropped", "_error", "_file", "_keep_free", "_limit", "_offset", "_path", "_pipe", "_stream", "_tail",
-        "_written", "ended", "reading", "writing",
+        "_above", "_dropped", "_error", "_file", "_keep_free", "_limit", "_offset", "_path", "_pipe", "_stream",
+        "_tail", "_written", "ended", "reading", "writing",
     )  # fmt: skip
 
     def __init__(
-        self, path: str | None, limit: int, stream: Stream | None = None, keep_free: int | None = None
-    ) -> None:
-        """`limit`: bytes for the file; `keep_free`: those to be left on its disk, None: a part of it."""
+        self, path: str | None, limit: int, stream: Stream | None = None, keep_free: int | None = None,
+        above: atomic_file.Kept | None = None,
+    ) -> None:  # fmt: skip
+        """`limit`: bytes for the file; `keep_free`: those to be left on its disk, None: a part of it; `above`: where
+        all logs are.
+        """
         self._pipe, self.writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._pipe, False)
         self._path, self._limit, self._stream, self._keep_free = path, limit, stream, keep_free
+        self._above = above
         self._file = -1
         self._offset = self._written = self._dropped = 0
         self._tail = b""
@@ -56,12 +60,8 @@ class Output:
                 "JOBQUEUE_ATTEMPT": order["attempt"], **_owner(order),
             }  # fmt: skip
             stream = Stream(order["journal"], identity, order["journal_rate"], common)
-        if "log_directory" in order:
-            atomic_file.restore(*order["log_directory"])
         path = f"{order['logs']}.log" if where in ("both", "file") else None
-        return cls(
-            path, order["output_limit"], stream, order.get("keep_free")
-        )  # none in the spec of an older scheduler
+        return cls(path, order["output_limit"], stream, order.get("keep_free"), order.get("log_directory"))
 
     def pump(self) -> bool:
         """Move one pipeful at most, so that a chatty job can't keep its supervisor from its timeout; False: the end."""
@@ -92,7 +92,7 @@ class Output:
     def _store(self, path: str, data: bytes) -> None:
         try:
             if self._file < 0:
-                self._file = atomic_file.opened(path, os.O_APPEND)
+                self._file = atomic_file.opened(path, os.O_APPEND, self._above)
                 self._offset = os.fstat(self._file).st_size
             room = self._limit - self._offset - self._written
             data = data[: max(0, min(room, self._free(path, min(room, len(data)))))]

@@ -122,15 +122,19 @@ def verdict(record: Record) -> str:
     return (record["reason"] or record["state"])[:200]
 
 
-def write(order: LaunchSpec, record: Record) -> str:
-    """Write the record file; its path, "" where that can't be, which the record then tells."""
-    if "log_directory" in order:
-        atomic_file.restore(*order["log_directory"])
+def write(order: LaunchSpec, record: Record) -> tuple[str, bytes]:
+    """Write the record file: its path, "" where that can't be, which the record then tells; and the record's bytes.
+
+    An attempt that was not started has none.
+    """
+    if record["state"] == UNSTARTED:
+        return "", wire.encode(record)
     path = f"{order['logs']}.json"
     record.pop("record_error", None)
+    data = wire.encode(record)
     try:
-        atomic_file.replace(path, wire.encode(record))
+        atomic_file.replace(path, data, above=order.get("log_directory"))
     except OSError as error:
         record["record_error"] = f"{path}: {error.strerror}"
-        return ""
-    return path
+        return "", wire.encode(record)
+    return path, data

@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from jobqueued.child import atomic_file, identity, process, sending, spawn, spool_orders, tree, watching, wire
+from jobqueued.child import atomic_file, cgroup, identity, process, sending, spawn, spool_orders, tree, watching, wire
 from jobqueued.child.attempt import Attempt
 from jobqueued.child.budget import Common
 from jobqueued.child.shutdown import Shutdown
@@ -73,9 +73,11 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     employer = process.stat(os.getppid())
     shutdown = Shutdown(1 if employer is None else employer.parent)
+    gone = _gone(launcher)
+    cgroups = cgroup.membership()
     last, attempts = "", 0
     entitle(NAME, _IDLE)
-    while (order := _receive(launcher)) is not None:
+    while (order := _receive(launcher, gone)) is not None:
         name, directory = order
         if directory < 0:
             if name == wire.SYNC:
@@ -92,14 +94,16 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
         if shutdown.began():
             return  # nothing was begun, and nothing should be
         attempts += 1
-        attempt = Attempt(name, directory, launcher, wakeups, shutdown, common, home, last=attempts >= MOST_ATTEMPTS)
+        attempt = Attempt(
+            name, directory, launcher, wakeups, shutdown, common, home, cgroups, last=attempts >= MOST_ATTEMPTS
+        )
         entitle(NAME, name)
         try:
             last = attempt.carry_out()
         finally:
             os.close(directory)
             entitle(NAME, _IDLE)
-        if _gone(launcher) or shutdown.began():
+        if gone.poll(0) or shutdown.began():
             atomic_file.sync(last)
         if attempt.leaves:
             return
@@ -142,19 +146,20 @@ def _answer(order: str) -> bytes:
     return f"{QUESTION}{number} {answer[:200]}".encode(errors="replace")
 
 
-def _receive(launcher: socket.socket) -> tuple[str, int] | None:
+def _receive(launcher: socket.socket, gone: select.poll) -> tuple[str, int] | None:
     """The next attempt's name and directory; directory -1: make the last record durable; None: the launcher is gone."""
     try:
         data, ancillary, _flags, _address = launcher.recvmsg(wire.NOTICE, socket.CMSG_SPACE(4), _MSG_CMSG_CLOEXEC)
     except ConnectionResetError:  # it died before it had read all that we said
         return None
     directory = int.from_bytes(ancillary[0][2][:4], "little") if ancillary else -1
-    if not data or (directory >= 0 and _gone(launcher)):
+    if not data or (directory >= 0 and gone.poll(0)):
         return None
     return data.decode(), directory
 
 
-def _gone(launcher: socket.socket) -> bool:
+def _gone(launcher: socket.socket) -> select.poll:
+    """A poll that finds the launcher gone."""
     poll = select.poll()
     poll.register(launcher, 0)
-    return bool(poll.poll(0))
+    return poll

@@ -12,10 +12,11 @@ import sys
 from jobqueued.child import process
 
 _ADDRESS, _ROOM = process.arguments()
+_PLACE = (ctypes.c_char * _ROOM).from_address(_ADDRESS)
 _LAST = sys.argv[1:2]
 
 
 def entitle(*words: str) -> None:
     """Show these words, and the first argument that this process was started with, as its arguments."""
     data = "\0".join([*words, *_LAST]).encode(errors="replace")[: max(0, _ROOM - 1)]
-    ctypes.memmove(_ADDRESS, data.ljust(_ROOM, b"\0"), _ROOM)
+    _PLACE.raw = data.ljust(_ROOM, b"\0")

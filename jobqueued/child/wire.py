@@ -50,7 +50,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
-from jobqueued.child import atomic_file
+from jobqueued.child import atomic_file, json_values
 from jobqueued.child.documents import LaunchSpec, Record
 
 VERSION = 11
@@ -62,6 +62,8 @@ LEFT = ".left"
 SYNC = "sync"
 NAME_OF, NAMED = "uid", "named "
 MARKS = (SPEC, CONTROL, SPAWNING, PID, TELEMETRY, _NEW_TELEMETRY, ENDED, LOST)
+USUAL = (SPEC, CONTROL, SPAWNING, PID, ENDED)
+"""Those of an attempt that has come to its end as most do."""
 
 _CGROUPS = "cgroups"
 
@@ -113,8 +115,11 @@ def open_directory(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def write_mark(directory: int, name: str, data: bytes = b"", mode: int = 0o600) -> None:
-    """Create R/name with this content; FileExistsError if it is there already.  OSError: nothing of it stays."""
+def write_mark(directory: int | None, name: str, data: bytes = b"", mode: int = 0o600) -> None:
+    """Create R/name with this content; FileExistsError if it is there already.  OSError: nothing of it stays.
+
+    `directory` None: `name` is a path.
+    """
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
     try:
         if data and os.write(descriptor, data) != len(data):
@@ -143,8 +148,8 @@ def claim(directory: int, mark: SpawningMark) -> None:
     os.close(descriptor)
 
 
-def read_mark(directory: int, name: str) -> bytes | None:
-    """R/name's content; None: not there."""
+def read_mark(directory: int | None, name: str) -> bytes | None:
+    """R/name's content; None: not there.  `directory` None: `name` is a path."""
     try:
         return atomic_file.content(name, directory)
     except FileNotFoundError:
@@ -171,7 +176,7 @@ def read_spec(directory: int) -> LaunchSpec | None:
 
 def encode(document: LaunchSpec | Record | Mapping[str, Any]) -> bytes:
     """One JSON object on one line, with its newline."""
-    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+    return json_values.line(document).encode() + b"\n"
 
 
 class SpawningMark(NamedTuple):
@@ -236,7 +241,7 @@ def parse_status(text: str) -> int | None:
 class Lines:
     """Complete lines from a non-blocking stream socket."""
 
-    def __init__(self, connection: socket.socket, chunk: int = 1 << 18) -> None:
+    def __init__(self, connection: socket.socket, chunk: int = 1 << 16) -> None:
         self._connection, self._chunk = connection, chunk
         self._rest = b""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import select
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 
 from jobqueued import events
 from jobqueued.accounts import Account
-from jobqueued.child import atomic_file, unix_socket, wire
+from jobqueued.child import atomic_file, json_values, unix_socket, wire
 from jobqueued.child.lockfile import BUSY
 from jobqueued.commands import Launch
 from jobqueued.instance import Instance
@@ -298,7 +297,7 @@ class LauncherLink:
     def _order(self, verb: str, document: dict[str, Any], answered: Answered) -> None:
         self._last_order = max(self._last_order + 1, time.time_ns())  # one of an earlier scheduler is none of ours
         self._orders[self._last_order] = answered
-        self._outbox += f"{verb} {self._last_order} {json.dumps(document, separators=(',', ':'))}\n".encode()
+        self._outbox += f"{verb} {self._last_order} {json_values.line(document)}\n".encode()
 
     def queue(self, line: str) -> None:
         """Queue an order about a watcher, which is not sent to another launcher again."""

@@ -42,7 +42,7 @@ class RunDirectory:
     """All R's of this boot, and the record files that their supervisors write."""
 
     def __init__(self, runs: Path, logs: Path) -> None:
-        self._runs, self.logs = runs, logs
+        self._runs, self.logs = str(runs), logs
         self._flaws: dict[str, None] = {}
 
     def names(self) -> list[Name]:
@@ -62,7 +62,7 @@ class RunDirectory:
     def opened(self, name: Name) -> Iterator[int | None]:
         """A descriptor for R; None: there is none."""
         try:
-            directory = wire.open_directory(str(self._runs / str(name)))
+            directory = wire.open_directory(f"{self._runs}/{name}")
         except FileNotFoundError:
             yield None
             return
@@ -84,7 +84,7 @@ class RunDirectory:
 
         `tidy`: the socket of a supervisor that is gone goes too; only the directory's owner does that.
         """
-        directory = wire.open_directory(str(self._runs))
+        directory = wire.open_directory(self._runs)
         try:
             beside = [entry for entry in os.listdir(directory) if entry.endswith(wire.LEFT)]
             live = [entry for entry in beside if _answers(directory, entry, tidy=tidy)]
@@ -95,11 +95,16 @@ class RunDirectory:
     def remove(self, name: Name) -> None:
         """Remove R; what is not there any more is fine.  OSError: a file that is no mark is in it."""
         path = f"{self._runs}/{name}"
-        for mark in wire.MARKS:
-            with contextlib.suppress(FileNotFoundError):
+        try:
+            for mark in wire.USUAL:
                 os.unlink(f"{path}/{mark}")
-        with contextlib.suppress(FileNotFoundError):
             os.rmdir(path)
+        except OSError:  # it has fewer, or more
+            for mark in wire.MARKS:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{path}/{mark}")
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(path)
 
     def end(self, name: Name) -> events.Event | None:
         """The event that R/ended stands for; None: no end yet.  One that can't be read is an end all the same."""
@@ -225,8 +230,7 @@ class RunDirectory:
     def _read(self, name: Name, mark: str) -> bytes | None:
         """A mark's content; None: not there, or it can't be read.  OSError: it can't be told now."""
         try:
-            with self.opened(name) as directory:
-                return None if directory is None else wire.read_mark(directory, mark)
+            return wire.read_mark(None, f"{self._runs}/{name}/{mark}")
         except OSError as error:
             if error.errno in wire.SHORTAGE:
                 raise

@@ -93,7 +93,7 @@ def test_no_descriptor_to_read_marks(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as short:
-        short.setattr(atomic_file, "to_read", none_left)
+        short.setattr(atomic_file, "content", none_left)
         assert [] == list(link._hear([b"lost job@1.1 9"]))
     assert [f"cannot tell whether {name} lives"] == [text.partition(" (")[0] for text in link.following.news()]
     over = [event for event in link.following.look(1 << 62) if isinstance(event, RunEnded | RunLost)]

@@ -93,10 +93,11 @@ def table(host: Host) -> dict[str, dict[str, Any]]:
     tree, linux = Tree(host), _linux(host)
     for name in ("attempt", "supervisor", "launcher", "lost", "hooks", "account", "lockfile", "ending"):
         found.setdefault(f"child.{name}", {})["tree"] = tree
-    found["child.attempt"] |= {"start": host.start_job, "cgroup": SimpleNamespace(membership=lambda: "0::/simulated\n")}
+    found["child.attempt"] |= {"start": host.start_job}
     found["child.supervisor"] |= {
         "Shutdown": lambda _manager=1: Shutdown(host), "entitle": lambda _name, what: host.entitle(what),
         "process": SimpleNamespace(stat=lambda _: SimpleNamespace(parent=1)),
+        "cgroup": SimpleNamespace(membership=lambda: "0::/simulated\n"),
         "identity": SimpleNamespace(trouble_with=lambda *_: "", name_of=lambda _: "named somebody"),
         "sending": SimpleNamespace(send=host.receive),
     }  # fmt: skip
