@@ -28,8 +28,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "vocabulary": [
-        "instants", "run_states", "text", "alike", "problem", "notify", "telemetry", "filenames", "submission",
-        "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
+        "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry", "filenames",
+        "submission", "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
     ],
     "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "catch_up", "due_times"],
     "jobfile": [
