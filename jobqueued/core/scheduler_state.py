@@ -132,9 +132,7 @@ class SchedulerState:
     def __getitem__(self, job: str) -> JobState:
         """The state of a job id, heard of or not; from now on it is one that was heard of."""
         found = self.jobs.get(job)
-        if found is None:
-            found = self.jobs[job] = self.standing(job)
-        return found
+        return self.jobs.setdefault(job, self.standing(job)) if found is None else found
 
     def standing(self, job: str) -> JobState:
         """The state of a job id to be read: whoever asks may name what nobody has ever heard of."""

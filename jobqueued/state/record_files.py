@@ -25,9 +25,14 @@ _OF_A_RUN = ("json", "log", _UNFINISHED)
 _NUMBER = re.compile(rf"[1-9]\d{{0,{MAX_DIGITS - 1}}}", re.A)
 
 
-def path_of(logs: Path, run: RunId) -> Path:
+def directory_of(logs: Path, job: str) -> str:
+    """The path of the directory of a job."""
+    return f"{logs}/{file_name(job)}"
+
+
+def path_of(logs: Path, run: RunId) -> str:
     """Both files' path without its ending."""
-    return logs / file_name(run.job) / str(run.number)
+    return f"{logs}/{file_name(run.job)}/{run.number}"
 
 
 def read(logs: Path, run: RunId) -> Record | None:
@@ -57,7 +62,7 @@ def checked(logs: Path, run: RunId) -> Record:
 
 def output_of(logs: Path, run: RunId) -> Path:
     """The output file of a run; it is there once the run has written something."""
-    return path_of(logs, run).with_suffix(_OUTPUT)
+    return Path(path_of(logs, run) + _OUTPUT)
 
 
 def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes, int]:
@@ -133,8 +138,8 @@ def no_output(document: Record) -> str:
 
 def write(logs: Path, document: Record) -> None:
     """Write a record file by rename; OSError says what hindered."""
-    path = path_of(logs, RunId(document["job"], document["number"])).with_suffix(_END)
-    atomic_file.replace(str(path), wire.encode(document))
+    path = path_of(logs, RunId(document["job"], document["number"]))
+    atomic_file.replace(path + _END, wire.encode(document))
 
 
 def jobs(logs: Path) -> list[str]:
@@ -148,7 +153,7 @@ def jobs(logs: Path) -> list[str]:
 def remove_directory(logs: Path, job: str) -> bool:
     """Remove the directory of a job in which no run has left anything; False: there is something in it."""
     try:
-        os.rmdir(logs / file_name(job))
+        os.rmdir(directory_of(logs, job))
     except FileNotFoundError:
         return True
     except OSError:
@@ -166,7 +171,7 @@ class Listing(NamedTuple):
 def listing(logs: Path, job: str) -> Listing:
     """The runs of a job that left a file; OSError: nobody knows which."""
     try:
-        names = os.listdir(logs / file_name(job))
+        names = os.listdir(directory_of(logs, job))
     except FileNotFoundError:
         return Listing([], [])
     runs, unfinished = set[int](), []
@@ -211,22 +216,22 @@ class Files(NamedTuple):
 
 def files(logs: Path, run: RunId) -> Files:
     """The files that a run has left; an empty record, as a crash of the host may leave it, is none.  OSError."""
-    found = Files(record=False, modified=0, bytes=0)
+    record, modified, total, path = False, 0, 0, path_of(logs, run)
     for ending in (_END, _OUTPUT):
-        with contextlib.suppress(FileNotFoundError):
-            status = os.stat(f"{path_of(logs, run)}{ending}")
-            found = Files(
-                found.record or (ending == _END and status.st_size > 0), max(found.modified, status.st_mtime_ns),
-                found.bytes + status.st_size,
-            )  # fmt: skip
-    return found
+        try:
+            status = os.stat(path + ending)
+        except FileNotFoundError:
+            continue
+        record = record or (ending == _END and status.st_size > 0)
+        modified, total = max(modified, status.st_mtime_ns), total + status.st_size
+    return Files(record, modified, total)
 
 
 def remove(logs: Path, run: RunId) -> None:
     """Remove a run's files, its record last: OSError, and that is still there."""
     for ending in (_OUTPUT, _END):
         with contextlib.suppress(FileNotFoundError):
-            path_of(logs, run).with_suffix(ending).unlink()
+            os.unlink(path_of(logs, run) + ending)
 
 
 def remove_unfinished(logs: Path, run: RunId) -> None:

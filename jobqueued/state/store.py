@@ -7,6 +7,7 @@ taken from them (takeover.py), and what is gone is said.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import sys
 import time
@@ -226,7 +227,8 @@ class Store:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 for statement, values in changes:
-                    self._db.executemany(statement, values)
+                    if values:
+                        self._db.executemany(statement, values)
         except sqlite3.Error as error:
             failed = failure(error, self._path.parent)
         else:
@@ -353,7 +355,9 @@ def _changed(
     table: str, key: str, changes: Mapping[Any, Any] | None, text: Callable[[Any], object] = lambda value: value
 ) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
     """The statements that make a table of keys and values as `changes` has it; None: without that key."""
-    found = (changes or {}).items()
+    if not changes:
+        return
+    found = changes.items()
     yield f"DELETE FROM {table} WHERE {key} = ?", [(name,) for name, value in found if value is None]
     put: list[tuple[object, ...]] = [(name, text(value)) for name, value in found if value is not None]
     yield f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", put
@@ -362,7 +366,7 @@ def _changed(
 def _identity(path: Path) -> tuple[int, int] | None:
     """The file that has this name."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino

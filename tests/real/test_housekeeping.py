@@ -51,7 +51,7 @@ class House:
 
     def keep(self, number: int, *, age: int = 0, size: int = 0, ending: str = ".json", job: str = "job") -> None:
         """A file that a run left `age` ns ago."""
-        path = record_files.path_of(self.logs, RunId(job, number)).with_suffix(ending)
+        path = Path(record_files.path_of(self.logs, RunId(job, number)) + ending)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * size)
         os.utime(path, ns=(NOW - age, NOW - age))
