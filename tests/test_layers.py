@@ -60,7 +60,7 @@ WINGS: dict[str, list[str]] = {
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
         "due_history",
-        "takeover", "tally", "housekeeping",
+        "takeover", "tally", "ends", "room", "housekeeping",
     ],
     "runs": [
         "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "account_questions",

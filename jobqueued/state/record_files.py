@@ -162,10 +162,14 @@ def remove_directory(logs: Path, job: str) -> bool:
 
 
 class Listing(NamedTuple):
-    """The numbers of a job's runs that left a file, oldest first, and of those whose record was being written."""
+    """The numbers of a job's runs that left a file, oldest first, and of those whose record was being written; of
+    the former those that have a record, and an output.
+    """
 
     runs: list[int]
     unfinished: list[int]
+    records: frozenset[int] = frozenset()
+    outputs: frozenset[int] = frozenset()
 
 
 def listing(logs: Path, job: str) -> Listing:
@@ -174,12 +178,13 @@ def listing(logs: Path, job: str) -> Listing:
         names = os.listdir(directory_of(logs, job))
     except FileNotFoundError:
         return Listing([], [])
-    runs, unfinished = set[int](), []
+    found: dict[str, list[int]] = {ending: [] for ending in _OF_A_RUN}
     for name in names:
         number, _, ending = name.partition(".")
-        if ending in _OF_A_RUN and _NUMBER.fullmatch(number):
-            unfinished.append(int(number)) if ending == _UNFINISHED else runs.add(int(number))
-    return Listing(sorted(runs), unfinished)
+        if ending in found and _NUMBER.fullmatch(number):
+            found[ending].append(int(number))
+    records, outputs, unfinished = found.values()
+    return Listing(sorted({*records, *outputs}), unfinished, frozenset(records), frozenset(outputs))
 
 
 def numbers(logs: Path, job: str) -> list[int]:
@@ -207,24 +212,27 @@ def tells(logs: Path, run: RunId, attempt: int) -> bool:
 
 
 class Files(NamedTuple):
-    """The files of a run: whether its record is among them, the last change of one (wall, ns; 0: none), and bytes."""
+    """The files of a run: whether its record is among them, the last change of one (wall, ns; 0: none), bytes, and how
+    many they are.
+    """
 
     record: bool
     modified: int
     bytes: int
+    names: int
 
 
 def files(logs: Path, run: RunId) -> Files:
     """The files that a run has left; an empty record, as a crash of the host may leave it, is none.  OSError."""
-    record, modified, total, path = False, 0, 0, path_of(logs, run)
+    record, modified, total, count, path = False, 0, 0, 0, path_of(logs, run)
     for ending in (_END, _OUTPUT):
         try:
             status = os.stat(path + ending)
         except FileNotFoundError:
             continue
         record = record or (ending == _END and status.st_size > 0)
-        modified, total = max(modified, status.st_mtime_ns), total + status.st_size
-    return Files(record, modified, total)
+        modified, total, count = max(modified, status.st_mtime_ns), total + status.st_size, count + 1
+    return Files(record, modified, total, count)
 
 
 def remove(logs: Path, run: RunId) -> None:
