@@ -178,8 +178,8 @@ class Texts(Source):
 
     @property
     def _texts(self) -> tuple[Text, ...]:
-        own = (text for of_user in self._own.values() for text in of_user)
-        return self.jobs, self.public_status, self.public_jobs, self.metrics, *own
+        common = self.jobs, self.public_status, self.public_jobs, self.metrics
+        return (*common, *(text for of_user in self._own.values() for text in of_user)) if self._own else common
 
     def turn(self, now: Now) -> tuple[()]:
         """Write a piece of the first that is waited for."""

@@ -136,7 +136,7 @@ class Pings:
 
     def next_at(self, wall: int) -> int | None:
         """The instant (wall) at which `take` has something; None: only an answer or a run changes anything."""
-        if len(self._sending) >= SENDING:
+        if not self._waiting or len(self._sending) >= SENDING:
             return None
         return min((self._opens(target, wall) for target in self._ready()), default=None)
 
