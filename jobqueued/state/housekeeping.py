@@ -7,7 +7,7 @@ run, never because a file is missing: that is written again, now or when there i
 from __future__ import annotations
 
 import contextlib
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -230,9 +230,11 @@ class Housekeeping(Source):
             return 0
         try:
             found = record_files.listing(self._logs, job)
-            old = [number for number in found.runs if not known.is_new(number)]
+            place = bisect_right(found.runs, known.newest)
+            old = [number for number in found.runs[:place] if number not in known.open]
             rows = ends(self._store, job, ANY, min(known.open, default=known.newest + 1) - 1)
-            new = sorted({number for number in (*rows, *found.runs) if known.is_new(number)}, reverse=True)
+            came = {*found.runs[place:], *known.open.intersection(found.runs), *filter(known.is_new, rows)}
+            new = sorted(came, reverse=True)
             if not known.covers(old, found) or found.unfinished or max(len(rows), len(new)) >= RUNS_A_TURN:
                 return 0
             newest, keeps_one = max([known.newest, *new]), new[:1] > [known.newest]

@@ -20,9 +20,11 @@ from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
 from jobqueued.text import size
 
 _END, _OUTPUT = ".json", ".log"
-_UNFINISHED = f"json{atomic_file.TEMPORARY}"
-_OF_A_RUN = ("json", "log", _UNFINISHED)
-_NUMBER = re.compile(rf"[1-9]\d{{0,{MAX_DIGITS - 1}}}", re.A)
+_OF_A_RUN = [
+    re.compile(rf"/([1-9]\d{{0,{MAX_DIGITS - 1}}}){re.escape(ending)}(?=/)", re.A)
+    for ending in (_END, _OUTPUT, f"{_END}{atomic_file.TEMPORARY}")
+]
+"""The numbers of such files in a list of names, each between slashes."""
 
 
 def directory_of(logs: Path, job: str) -> str:
@@ -178,12 +180,8 @@ def listing(logs: Path, job: str) -> Listing:
         names = os.listdir(directory_of(logs, job))
     except FileNotFoundError:
         return Listing([], [])
-    found: dict[str, list[int]] = {ending: [] for ending in _OF_A_RUN}
-    for name in names:
-        number, _, ending = name.partition(".")
-        if ending in found and _NUMBER.fullmatch(number):
-            found[ending].append(int(number))
-    records, outputs, unfinished = found.values()
+    listed = f"/{'/'.join(names)}/"
+    records, outputs, unfinished = ([int(number) for number in each.findall(listed)] for each in _OF_A_RUN)
     return Listing(sorted({*records, *outputs}), unfinished, frozenset(records), frozenset(outputs))
 
 
