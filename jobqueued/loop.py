@@ -5,11 +5,14 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter, methodcaller
 
 from jobqueued.events import ClockStepped, Event, Slept, Woke
 from jobqueued.host.wall_timer import WallTimer
 from jobqueued.model import Now
-from jobqueued.source import Source
+from jobqueued.source import Source, soonest
+
+_has_more, _deadline, _descriptors = attrgetter("has_more"), attrgetter("deadline"), methodcaller("descriptors")
 
 
 def read_clocks() -> Now:
@@ -51,8 +54,8 @@ class Loop:
 
     def wait(self, happened: list[Event]) -> None:
         """Sleep until a source has something, or not at all if there is something, and add what it has."""
-        at_once = bool(happened) or any(source.has_more for source in self._eager) or not self._can_sleep()
-        interests = [source.descriptors() for source in self._polled]
+        at_once = bool(happened) or any(map(_has_more, self._eager)) or not self._can_sleep()
+        interests = list(map(_descriptors, self._polled))
         if interests != self._interests:
             self._interests = interests
             self._poll, self._owners = self._register()
@@ -75,11 +78,9 @@ class Loop:
     def _can_sleep(self) -> bool:
         """Set the timer; False if there is something to do already, or the clock was set just now."""
         now = read_clocks()
-        deadlines = (deadline for source in self._timed if (deadline := source.deadline) is not None)
-        times = [now.wall + max(0, deadline - now.mono) for deadline in deadlines]
-        wake = self._next_wakeup(now)
-        soonest = min([*times, *([] if wake is None else [wake])], default=None)
-        return soonest is None or (soonest > now.wall and self._timer.set(soonest))
+        deadline, wake = soonest(map(_deadline, self._timed)), self._next_wakeup(now)
+        at = soonest((None if deadline is None else now.wall + max(0, deadline - now.mono), wake))
+        return at is None or (at > now.wall and self._timer.set(at))
 
     def _register(self) -> tuple[select.poll, dict[int, Source]]:
         """A poll of all descriptors, and the source of each."""

@@ -7,12 +7,13 @@ too.  In JSON (records, control socket) instants are RFC 3339 UTC with microseco
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from jobqueued.child.documents import Record, TriggeredBy
+from jobqueued.copies import changed
 from jobqueued.filenames import file_name
 from jobqueued.instants import DAY, HOUR, INSTANTS, MINUTE, SECOND, exactly, to_datetime, to_instant, to_text
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify, Ping
@@ -345,7 +346,7 @@ class Run:
     def shifted(self, step: int) -> Run:
         """The run after a step of the wall clock: what durations count from moves with it."""
         moments = {name: getattr(self, name) for name in ("since", "not_before", "held", "drains_since", "ends_by")}
-        return replace(self, **{name: moment + step for name, moment in moments.items() if moment})
+        return changed(self, **{name: moment + step for name, moment in moments.items() if moment})
 
     @property
     def attempt_name(self) -> str:

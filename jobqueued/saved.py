@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from jobqueued.copies import changed
 from jobqueued.model import FAILURES, Job, RunState
 from jobqueued.users import Owner
 
@@ -94,7 +95,7 @@ class SavedJob:
     def of(self, owner: Owner | None) -> SavedJob:
         """The same for a job of this owner: of another's only what keeps numbers and keys from being used again."""
         if self.owner in (None, owner):
-            return replace(self, owner=owner)
+            return changed(self, owner=owner)
         return SavedJob(job=self.job, era=self.era + 1, last_number=self.last_number, owner=owner)
 
     @property

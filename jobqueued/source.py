@@ -14,6 +14,12 @@ from jobqueued.events import Event
 from jobqueued.model import Now
 
 
+def soonest(times: Iterable[int | None]) -> int | None:
+    """The first of some times; None: all are None."""
+    found = [time for time in times if time is not None]
+    return min(found) if found else None
+
+
 class Source:
     """An origin of events that has nothing to tell: the defaults of all others."""
 

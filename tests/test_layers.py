@@ -28,8 +28,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "vocabulary": [
-        "instants", "run_states", "text", "alike", "problem", "notify", "telemetry", "filenames", "submission",
-        "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
+        "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry", "filenames",
+        "submission", "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
     ],
     "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "catch_up", "due_times"],
     "jobfile": [
@@ -60,7 +60,7 @@ WINGS: dict[str, list[str]] = {
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
         "due_history",
-        "takeover", "tally", "housekeeping",
+        "takeover", "tally", "ends", "room", "housekeeping",
     ],
     "runs": [
         "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "account_questions",

@@ -120,6 +120,7 @@ class Texts(Source):
         """Of the users who have asked lately."""
         self._heads: dict[int, bytes] = {}
         """The own jobs of whoever waits for the public ones, too, by ticket."""
+        self._is_wanted = False
         self.answer: Answer
         self.stumble: Stumble
 
@@ -158,6 +159,8 @@ class Texts(Source):
         """Answer with a text, at once or when it is written."""
         if (written := text.ask(ticket, self.version, now.mono)) is not None:
             self._give(text, ticket, written, now)
+        else:
+            self._is_wanted = True
 
     def _give(self, text: Text, ticket: int, written: bytes, now: Now) -> None:
         """Answer with a text; behind a user's own jobs come those that everybody may see."""
@@ -174,7 +177,7 @@ class Texts(Source):
     @property
     def has_more(self) -> bool:
         """True while somebody waits."""
-        return any(text.is_wanted for text in self._texts)
+        return self._is_wanted
 
     @property
     def _texts(self) -> tuple[Text, ...]:
@@ -183,19 +186,21 @@ class Texts(Source):
 
     def turn(self, now: Now) -> tuple[()]:
         """Write a piece of the first that is waited for."""
-        text = next((text for text in self._texts if text.is_wanted), None)
-        if text is None:
-            return ()
+        if (text := next((text for text in self._texts if text.is_wanted), None)) is not None:
+            self._go_on(text, now)
+        self._is_wanted = any(text.is_wanted for text in self._texts)
+        return ()
+
+    def _go_on(self, text: Text, now: Now) -> None:
         try:
             written, tickets = text.go_on(self.version, now.mono)
         except Exception as bug:
             for ticket in text.fail():
                 self._heads.pop(ticket, None)
                 self.stumble(ticket, bug)
-            return ()
+            return
         for ticket in tickets:
             self._give(text, ticket, written, now)
-        return ()
 
     def _public_names(self) -> list[str]:
         return [job.id for job in self._scheduler.catalog if job.owner is None]

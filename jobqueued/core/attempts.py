@@ -5,11 +5,11 @@ News of an attempt that is not the live one of its run is old news, and changes 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from jobqueued import events
 from jobqueued.commands import Launch, RemoveMarks, Stop, WriteRecord
+from jobqueued.copies import changed
 from jobqueued.core import lateness, lifecycle, occurrences, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import barred, planned, watch_over
@@ -93,7 +93,7 @@ def lost(turn: Turn, event: events.RunLost) -> None:
     state = turn.state
     run = _live(turn, event.run, event.attempt)
     if run is not None:
-        lost = replace(run, state=lifecycle.after(run.state, Step.LOSE), reason=event.reason)
+        lost = changed(run, state=lifecycle.after(run.state, Step.LOSE), reason=event.reason)
         job = state.catalog.get(run.id.job)
         document = record.lost(lost, job, state.limits, event.wait_status, event.output)
         if event.telemetry is not None:
@@ -192,8 +192,8 @@ def found(turn: Turn, event: events.Found) -> None:
         return
     wall = turn.now.wall
     sent = event.sent or row or Run(id=event.run, key="", due=wall, queued=wall, arrival=0, trigger="unknown")
-    known = row or replace(sent, arrival=state.arrival())
-    run = replace(
+    known = row or changed(sent, arrival=state.arrival())
+    run = changed(
         known, state=lifecycle.after(known.state, Step.FIND), attempt=event.attempt, failover=sent.failover,
         claims=sent.claims, placed=sent.placed, ends_by=sent.ends_by, so_far=sent.so_far, owner=sent.owner,
         pid=None, started=None, reason=None,

@@ -5,10 +5,10 @@ Over means: the record, the counters, who is told, and what other jobs do about 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from jobqueued.commands import Stop, WriteRecord
+from jobqueued.copies import changed
 from jobqueued.core import expectation, lateness, retries
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import ENDS, Step
@@ -118,7 +118,7 @@ def stop_asked(turn: Turn, event: StopAsked) -> None:
 def stop(turn: Turn, run: Run, reason: str) -> None:
     """Stop a live run; there is no further attempt."""
     if run.state is not RunState.STOPPING:
-        stopping(turn, replace(run, stop_asked=True), reason)
+        stopping(turn, changed(run, stop_asked=True), reason)
     elif not run.stop_asked:
         turn.state.change(run, stop_asked=True)
     turn.do(Stop(run.id, run.attempt, reason))

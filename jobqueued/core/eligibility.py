@@ -89,7 +89,7 @@ def promote(turn: Turn, name: str) -> None:
     for place, run in enumerate(due):
         found = obstacle(state, run, turn.now)
         if found is None:
-            state.enqueue(state.step(run, Step.QUEUE), turn.now)
+            state.enqueue(state.step(run, Step.QUEUE, since=run.since or turn.now.wall), turn.now)
         elif found.bar is Bar.ACCOUNT_UNKNOWN:  # being looked up
             return
         elif found.bar in OF_THE_JOB:

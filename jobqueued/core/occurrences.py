@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from jobqueued import events
@@ -337,11 +336,10 @@ def _new(
         return known
     if refusal := _refusal(turn, job, limit):
         return skip(turn, job, [occurrence], refusal, cause)
-    run = state.number(occurrence, turn.now.wall, **cause._asdict())
+    held = turn.now.wall if cause == CLOCK and dependencies.hold_back(job) else 0
+    run = state.number(occurrence, turn.now.wall, previous=previous, held=held, **cause._asdict())
     if job.overlap is Overlap.REPLACE:
         _replace_older(turn, job, run)
-    held = turn.now.wall if cause == CLOCK and dependencies.hold_back(job) else 0
-    run = replace(run, previous=previous, held=held)
     state.put_due(run)
     state.stir(job.id)
     watch_over(turn, job, run)

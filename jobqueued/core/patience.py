@@ -92,6 +92,8 @@ class Patience:
 
     def soonest(self, now: Now) -> int | None:
         """The first of the instants, as one of the wall clock; None: there is none."""
-        mono = self.runs.soonest()
-        times = (self.jobs.soonest(), None if mono is None else now.wall + max(0, mono - now.mono))
-        return min((time for time in times if time is not None), default=None)
+        wall, mono = self.jobs.soonest(), self.runs.soonest()
+        if mono is None:
+            return wall
+        after = now.wall + max(0, mono - now.mono)
+        return after if wall is None else min(wall, after)

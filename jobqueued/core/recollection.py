@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from types import NoneType
 from typing import Any, cast
 
 from jobqueued.child.documents import ENDS
+from jobqueued.copies import changed
 from jobqueued.core.record import owner_of, told_of
 from jobqueued.core.usual import noted
 from jobqueued.model import Record, Run, RunId, RunState, to_instant
@@ -145,22 +145,28 @@ def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool
     that was ended deliberately tells nothing about its job: a job that fails goes on to, another does not begin to.
     """
     succeeded, before = run.state is RunState.SUCCEEDED, stats.fails_since
-    stats = replace(
-        stats, started=stats.started + 1, succeeded=stats.succeeded + succeeded, failed=stats.failed + (not succeeded),
-        usual=_usual(stats.usual, record) if succeeded and not has_failover(record) else stats.usual,
-    )  # fmt: skip
-    if not is_last:
-        return stats
-    told = record.get("started")
-    started = at if told is None else _instant(told)
     by_failover = succeeded and has_failover(record)
-    stats = replace(stats, last_run=started, last_state=run.state, by_failover=by_failover)
-    if succeeded:
-        return replace(stats, failing_since=None, failing_run=None, failing_reason=None)
-    if run.state is RunState.KILLED and (record["reason"] or "").startswith((STOPPED_BY, REPLACED_BY)):
-        return stats
-    since = started if before is None else before
-    return replace(stats, failing_since=since, failing_run=run.id.number, failing_reason=record["reason"])
+    changes: dict[str, Any] = {
+        "started": stats.started + 1,
+        "succeeded": stats.succeeded + succeeded,
+        "failed": stats.failed + (not succeeded),
+        "usual": _usual(stats.usual, record) if succeeded and not by_failover else stats.usual,
+    }
+    if is_last:
+        told = record.get("started")
+        started = at if told is None else _instant(told)
+        changes |= {"last_run": started, "last_state": run.state, "by_failover": by_failover}
+        if succeeded:
+            changes |= {"failing_since": None, "failing_run": None, "failing_reason": None}
+        elif not _was_deliberate(run, record):
+            since, reason = started if before is None else before, record["reason"]
+            changes |= {"failing_since": since, "failing_run": run.id.number, "failing_reason": reason}
+    return changed(stats, **changes)
+
+
+def _was_deliberate(run: Run, record: Record) -> bool:
+    """Tell whether somebody, or a newer run, has ended a run."""
+    return run.state is RunState.KILLED and (record["reason"] or "").startswith((STOPPED_BY, REPLACED_BY))
 
 
 def has_failover(record: Record) -> bool:
@@ -218,13 +224,13 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
     ended = _instant(record["ended"] or record["started"] or record["queued"])
     stats, more = before.stats, dict[str, Any]()
     if run.state is RunState.SKIPPED:
-        stats = replace(stats, skipped=stats.skipped + run.count)
+        stats = changed(stats, skipped=stats.skipped + run.count)
     else:
         is_last = all(known.ended <= ended for known in before.outcomes)
         stats, more = counted(stats, run, ended, record, is_last=is_last), learned(before, run, record)
     if run.state is RunState.SUCCEEDED:
         more["expected"] = succeeded(before.expected, ended)
-    return replace(
+    return changed(
         before, last_number=max(before.last_number, run.id.number), stats=stats,
         outcomes=_outcomes(before.outcomes, run, ended), **_covered(before, run), **more,
     )  # fmt: skip
@@ -238,7 +244,7 @@ def up_to(saved: SavedJob, number: int) -> SavedJob:
     unknown = number - saved.last_number
     if unknown <= 0:
         return saved
-    return replace(saved, last_number=number, stats=replace(saved.stats, started=saved.stats.started + unknown))
+    return changed(saved, last_number=number, stats=changed(saved.stats, started=saved.stats.started + unknown))
 
 
 def _covered(saved: SavedJob, run: Run) -> dict[str, Any]:

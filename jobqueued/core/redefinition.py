@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import NamedTuple
 
+from jobqueued.copies import changed
 from jobqueued.model import HOUR, Job
 from jobqueued.saved import SavedJob
 
@@ -57,20 +57,20 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
         forgone = put_off(old, saved.cursor, wall)
     cursor = forgone[-1] if forgone else saved.cursor
     ahead = cursor - wall if cursor > wall + STEP_LIMIT else 0  # the clock was put right while the daemon was down
-    after = replace(
+    after = changed(
         saved, satisfied=_still_satisfied(saved, old, job), cursor=wall if ahead else cursor,
         previous=0 if ahead else saved.previous, era=saved.era + bool(ahead),
     )  # fmt: skip
     past = None
     if after.rhythm != rhythm or not after.cursor:
         covered = after.cursor  # what is due by then has a record, of whatever rhythm
-        after = replace(
+        after = changed(
             after, rhythm=rhythm, cursor=max(covered, wall), previous=after.previous or covered,
             skips=tuple(due for due in after.skips if job.next_after(due - 1) == due),
         )  # fmt: skip
         past = job.at if job.enabled and job.at is not None and covered < job.at <= wall else None
     if _awaits_new_paths(saved, old, job):
-        after = replace(after, appeared=wall)  # what is there already has not appeared
+        after = changed(after, appeared=wall)  # what is there already has not appeared
     return Redefinition(after, forgone, past, ahead)
 
 

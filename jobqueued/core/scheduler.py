@@ -312,7 +312,7 @@ class Scheduler:
             look_at = state.admission.look_at
             times.append(now.wall if not state.queue_stuck else None)
             times.append(None if look_at is None else now.wall + max(0, look_at - now.mono))
-        return min((time for time in times if time is not None), default=None)
+        return min([time for time in times if time is not None], default=None)
 
     def everything(self) -> list[Save]:
         """The commands that save all that an earlier scheduler would have kept, but history."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from jobqueued.accounts import Account, accounts
 from jobqueued.alike import shared
 from jobqueued.catalog import Catalog
 from jobqueued.commands import ForgetRun, Save, SaveBoot, SaveHold, SaveJob, SaveRun
+from jobqueued.copies import changed
 from jobqueued.core import lifecycle
 from jobqueued.core.agenda import Agenda
 from jobqueued.core.changes import Changes
@@ -124,14 +124,15 @@ class SchedulerState:
             elif run.state is RunState.RETRYING or (run.state is RunState.WAITING and run.not_before > now.wall):
                 self.delay(run, now)
             else:  # what was in the queue ages on until it is known whether it may go back there
-                self.put_due(replace(run, state=RunState.DUE))
+                self.put_due(changed(run, state=RunState.DUE))
         if hold is not None:
             self.hold_host(hold)
         self.take_saves()  # it comes from there
 
     def __getitem__(self, job: str) -> JobState:
         """The state of a job id, heard of or not; from now on it is one that was heard of."""
-        return self.jobs.setdefault(job, self.standing(job))
+        found = self.jobs.get(job)
+        return self.jobs.setdefault(job, self.standing(job)) if found is None else found
 
     def standing(self, job: str) -> JobState:
         """The state of a job id to be read: whoever asks may name what nobody has ever heard of."""
@@ -151,7 +152,7 @@ class SchedulerState:
     def remember(self, job: str, **changes: Any) -> SavedJob:
         """Change what is saved of a job id."""
         state = self[job]
-        state.saved = replace(state.saved, **changes)
+        state.saved = changed(state.saved, **changes)
         self.changes.note_job(job)
         (self.noted.add if state.saved.is_noteworthy else self.noted.discard)(job)
         return state.saved
@@ -171,7 +172,7 @@ class SchedulerState:
 
     def change(self, run: Run, **changes: Any) -> Run:
         """Change fields of a run before its end."""
-        return self.keep(replace(run, **changes))
+        return self.keep(changed(run, **changes))
 
     def step(self, run: Run, step: Step, **changes: Any) -> Run:
         """Take a run a step further; lifecycle.IllegalStep, and nothing changed, where the table has none."""
@@ -287,14 +288,14 @@ class SchedulerState:
 
     # runs
 
-    def number(self, occurrence: Occurrence, queued: int, **cause: Any) -> Run:
-        """Give an occurrence its job's next number; the run has these fields of its cause, and is in no place yet."""
+    def number(self, occurrence: Occurrence, queued: int, **fields: Any) -> Run:
+        """Give an occurrence its job's next number; the run, with these fields, is in no place yet."""
         number, job = self[occurrence.job].saved.last_number + 1, self.catalog.get(occurrence.job)
         self.remember(occurrence.job, last_number=number)
         self[occurrence.job].precede()
         return Run(
             id=RunId(occurrence.job, number), key=occurrence.key, due=occurrence.due, queued=queued,
-            arrival=self.arrival(), owner=job.owner if job else None, **cause,
+            arrival=self.arrival(), owner=job.owner if job else None, **fields,
         )  # fmt: skip
 
     def arrival(self) -> int:
@@ -348,7 +349,7 @@ class SchedulerState:
         if known is not None:
             self.release(known, now) if known.state in LIVE else self._take_out(known.id)
         claims = run.claims or least_claims(slots=self.limits.max_running is not None)
-        self.keep(run if run.claims else replace(run, claims=claims))
+        self.keep(run if run.claims else changed(run, claims=claims))
         self[run.id.job].live[run.id] = None
         ends_at = None if run.ends_by is None else now.mono + run.ends_by - now.wall
         self.admission.hold(run.id, claims, ends_at, found=True)

@@ -6,10 +6,10 @@ clock: it would be of an earlier era than its last due time, and with a lost sta
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from jobqueued.commands import WriteRecord
+from jobqueued.copies import changed
 from jobqueued.core import lateness, lifecycle, record
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import Step
@@ -34,11 +34,11 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause
     run = state.skip
     is_like = run is not None and (run.reason, run.trigger, run.asked_by) == (reason, *cause[:2])
     if run is not None and is_like and run.owner == job.owner and _era(run.key) == _era(occurrences[0].key):
-        run = replace(run, last_due=last, count=run.count + len(occurrences))
+        run = changed(run, last_due=last, count=run.count + len(occurrences))
     else:
         run = turn.state.number(occurrences[0], turn.now.wall, **cause._asdict())
         skipped = lifecycle.after(run.state, Step.SKIP)
-        run = replace(run, state=skipped, reason=reason, last_due=last, count=len(occurrences))
+        run = changed(run, state=skipped, reason=reason, last_due=last, count=len(occurrences))
     state.skip = run
     _skipped(turn, run, job, occurrences[0].due, len(occurrences))
     return run
@@ -52,12 +52,12 @@ def skip_run(turn: Turn, run: Run, reason: str, job: Job | None, *, joins: bool)
     if known is None:
         skipped = turn.state.step(run, Step.SKIP, reason=reason)
     else:
-        skipped = replace(known, last_due=run.due, count=known.count + 1)
+        skipped = changed(known, last_due=run.due, count=known.count + 1)
         turn.state.forget(run, record.skipped(skipped, job, turn.state.limits))
     if is_newest:
         state.skip = skipped
     _skipped(turn, skipped, job, run.due, 1)
-    lateness.over(turn, replace(run, state=skipped.state, reason=reason))
+    lateness.over(turn, changed(run, state=skipped.state, reason=reason))
 
 
 def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:
@@ -81,7 +81,7 @@ def _skipped(turn: Turn, run: Run, job: Job | None, first: int, count: int) -> N
     state.close(run, document)
     note_outcome(turn, run)
     stats = state[name].saved.stats
-    state.remember(name, stats=replace(stats, skipped=stats.skipped + count))
+    state.remember(name, stats=changed(stats, skipped=stats.skipped + count))
     turn.do(WriteRecord(document))
     last = run.due if run.last_due is None else run.last_due
     turn.say(

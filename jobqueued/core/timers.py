@@ -63,9 +63,11 @@ class Timers:
 
     def soonest(self, now: Now) -> int | None:
         """The next of these times, as an instant of the wall clock; None: there is none."""
-        times = [self._wall[0][0]] if self._wall else []
-        times += [now.wall + max(0, self._mono[0][0] - now.mono)] if self._mono else []
-        return min(times, default=None)
+        wall = self._wall[0][0] if self._wall else None
+        if not self._mono:
+            return wall
+        after = now.wall + max(0, self._mono[0][0] - now.mono)
+        return after if wall is None else min(wall, after)
 
     def __len__(self) -> int:
         return len(self._wall) + len(self._mono)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 import time
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -15,14 +16,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
 _CLOCK_REALTIME = 0
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = (("sec", ctypes.c_long), ("nsec", ctypes.c_long))
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+_ITIMERSPEC = struct.Struct("@llll")
+"""Interval and value, each in seconds and nanoseconds."""
 
 
 def _checked(name: str, result: int) -> int:
@@ -42,9 +37,9 @@ def arm(timer: int, instant: int) -> bool:
 
     False: it was set between the last call and this one, which the kernel tells once; arm again.
     """
-    spec = _Itimerspec(_Timespec(0, 0), _Timespec(*divmod(instant, 1_000_000_000)))
+    spec = _ITIMERSPEC.pack(0, 0, *divmod(instant, 1_000_000_000))
     flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
-    failed = _libc.timerfd_settime(timer, flags, ctypes.byref(spec), None)
+    failed = _libc.timerfd_settime(timer, flags, spec, None)
     if failed and ctypes.get_errno() == errno.ECANCELED:
         return False
     _checked("timerfd_settime", failed)

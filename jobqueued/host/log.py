@@ -126,11 +126,11 @@ def _to_journald(_logger: object, _method: str, fields: Fields) -> Fields:
     return fields
 
 
-_WRITER = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str)
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str).encode
 _TEXT = [TimeStamper("%H:%M:%S", utc=False, key="time"), _to_text]
 _JSON = [
     TimeStamper(FORMAT, key="time"),  # "iso" has no microseconds where they are 0
-    JSONRenderer(lambda fields, **_: _WRITER.encode(fields)),
+    JSONRenderer(lambda fields, **_: _encode(fields)),
 ]
 _DRESSES: dict[str, list[Any]] = {"text": _TEXT, "json": _JSON, "journal": [_to_journald, *_JSON]}
 """structlog's processors from the fields of a line to its text."""

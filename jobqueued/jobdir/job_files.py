@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from jobqueued.events import FileGone, JobsLoaded, JobsRead
 from jobqueued.host.log import Log
@@ -12,7 +13,9 @@ from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.watch import Watch
 from jobqueued.model import Now
 from jobqueued.problem import Problem
-from jobqueued.source import Source
+from jobqueued.source import Source, soonest
+
+_has_more, _deadline = attrgetter("has_more"), attrgetter("deadline")
 
 
 class Watches:
@@ -44,7 +47,7 @@ class Watches:
     @property
     def has_more(self) -> bool:
         """True if there is something for another scan of one, at once."""
-        return any(watch.has_more for watch in self._watches)
+        return any(map(_has_more, self._watches))
 
     @property
     def complete(self) -> bool:
@@ -94,7 +97,7 @@ class JobFiles(Source):
     @property
     def deadline(self) -> int | None:
         """The time from which a file that vanished counts as gone, or to try again what could not be read."""
-        return min((watch.deadline for watch in self._watches if watch.deadline is not None), default=None)
+        return soonest(map(_deadline, self._watches))
 
     @property
     def has_more(self) -> bool:

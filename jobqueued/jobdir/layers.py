@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 
 from jobqueued.child.watcher import inotify
@@ -28,7 +29,9 @@ from jobqueued.jobdir.kinds import Kind
 from jobqueued.jobdir.trust import InWriting
 from jobqueued.jobdir.units import Assembly
 from jobqueued.problem import Problem
+from jobqueued.source import soonest
 
+_has_news, _deadline = attrgetter("has_news"), attrgetter("deadline")
 _NONE = -1
 """The watch of what is no directory: the one that it is in tells when it becomes one."""
 
@@ -173,7 +176,7 @@ class Layers:
     @property
     def has_news(self) -> bool:
         """True if there is something to `take`."""
-        return any(part.has_news for part in self.parts)
+        return any(map(_has_news, self.parts))
 
     @property
     def was_listed(self) -> bool:
@@ -188,7 +191,7 @@ class Layers:
     @property
     def deadline(self) -> int | None:
         """The time (CLOCK_MONOTONIC) to `take` again; None: when there are news."""
-        return min((part.deadline for part in self.parts if part.deadline is not None), default=None)
+        return soonest(map(_deadline, self.parts))
 
     def fileno(self) -> int | None:
         """The inotify descriptor; None: there is none to be had."""

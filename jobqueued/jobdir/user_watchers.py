@@ -111,6 +111,8 @@ class UserWatchers(Source):
             return None
         if self._greeting != self._link.greetings:
             return 0
+        if not self._of_owner:
+            return None
         return min((it.order_at for it in self._of_owner.values() if it.order_at is not None), default=None)
 
     def turn(self, now: Now) -> tuple[()]:

@@ -21,6 +21,7 @@ from jobqueued.jobdir.units import ORPHANS
 from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Job
 from jobqueued.problem import Problem
+from jobqueued.source import soonest
 
 SLICE = 16
 """Files begun, and steps of reading them, in one call of `scan`: some 10 ms."""
@@ -107,8 +108,7 @@ class Watch:
     @property
     def deadline(self) -> int | None:
         """The time (CLOCK_MONOTONIC) for a scan: a vanished file counts as gone, or one is tried again."""
-        deadlines = (self._acceptance.deadline, self.inbox.deadline)
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        return soonest((self._acceptance.deadline, self.inbox.deadline))
 
     @property
     def has_more(self) -> bool:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
+from jobqueued.copies import changed
 from jobqueued.model import DAY, MINUTE, SECOND
 from jobqueued.notices.troubles import Numbers, Troubles, Verdict, grown
 from jobqueued.notify import Policy, Target
@@ -80,7 +80,7 @@ class Outbox:
             self._known = None
         newest = waiting[next(reversed(waiting))] if len(waiting) >= MOST else None
         if newest is not None and newest.id not in self._on_way(target):
-            notice = replace(newest, more=newest.more + 1)
+            notice = changed(newest, more=newest.more + 1)
         else:
             notice = Notice(self._numbers.next(wall), str(target), wall, about)
         waiting[notice.id] = notice
@@ -209,7 +209,7 @@ class Outbox:
 
     def _failed(self, target: Target, ids: list[int], verdict: Verdict, wall: int) -> list[Command]:
         waiting, why = self._waiting[target], verdict.why
-        first = replace(waiting[ids[0]], tries=waiting[ids[0]].tries + 1, error=why)
+        first = changed(waiting[ids[0]], tries=waiting[ids[0]].tries + 1, error=why)
         waiting[first.id] = first
         pause = verdict.pause or grown(_FIRST_PAUSE, first.tries)
         commands: list[Command] = [SaveNotice(first)]

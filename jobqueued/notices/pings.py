@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
+from jobqueued.copies import changed
 from jobqueued.core.recollection import has_failover
 from jobqueued.model import DAY, SECOND, Job, Record, to_text
 from jobqueued.notices import happenings
@@ -136,7 +136,7 @@ class Pings:
 
     def next_at(self, wall: int) -> int | None:
         """The instant (wall) at which `take` has something; None: only an answer or a run changes anything."""
-        if len(self._sending) >= SENDING:
+        if not self._waiting or len(self._sending) >= SENDING:
             return None
         return min((self._opens(target, wall) for target in self._ready()), default=None)
 
@@ -207,7 +207,7 @@ class Pings:
         self, receiver: str | Target, target: Target, number: int, verdict: Verdict, wall: int
     ) -> list[Command]:  # fmt: skip
         notice = self._waiting[target][number]
-        tried = self._waiting[target][number] = replace(notice, tries=notice.tries + 1, error=verdict.why)
+        tried = self._waiting[target][number] = changed(notice, tries=notice.tries + 1, error=verdict.why)
         pause = verdict.pause or grown(_FIRST_PAUSE, self.troubles.times(receiver) + 1)
         commands: list[Command] = [SaveNotice(tried)]
         if self.troubles.note(receiver, target.shown, verdict.why, pause, wall):

@@ -7,33 +7,32 @@ run, never because a file is missing: that is written again, now or when there i
 from __future__ import annotations
 
 import contextlib
-from bisect import bisect_left
-from collections import Counter
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from jobqueued.child import atomic_file
 from jobqueued.core.recollection import Damaged, is_ahead
 from jobqueued.events import HistoryGone
 from jobqueued.host.linux import give_back_memory
 from jobqueued.host.log import Log
-from jobqueued.model import DAY, MINUTE, SECOND, UNBOUNDED, Now, Record, RunId
+from jobqueued.model import DAY, MINUTE, SECOND, Now, Record, RunId
 from jobqueued.settings import Retention
 from jobqueued.source import Source
 from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
+from jobqueued.state.ends import AT_ONCE, End, ends, of_pool, with_rows
 from jobqueued.state.faults import CommitFailed, StoreError
-from jobqueued.state.formats import ENDED
 from jobqueued.state.record_files import Files
+from jobqueued.state.room import Room
 from jobqueued.state.store import Store
-from jobqueued.state.tally import Tally
+from jobqueued.state.tally import Eldest, Standing, Tally
 from jobqueued.submission import is_numbered, pool_of
-from jobqueued.users import share_of
 
-RUNS_A_TURN = 50
-ROWS_A_TURN = 1000
+RUNS_A_TURN = AT_ONCE
+MOST_KNOWN = 4096
+"""Of so many jobs it is known what they have, so that only what is new is looked at."""
 _COST_OF_JOB = 10
 """A look at a job takes as long as one at so many runs, to list its files and its rows."""
 OF_SUBMISSIONS = 100
@@ -41,30 +40,11 @@ OF_SUBMISSIONS = 100
 _UNSYNCED = 10 * MINUTE
 """So long a file may be in memory only: half a minute by default, longer where the disk is slow, or a laptop's."""
 _NEVER = 1 << 63
+_NOTHING = Retention(runs=0)
+ANY = 1 << 62
+"""A number that no run has."""
 AGAIN = 10 * SECOND
 """The pause before a record that could not be written is tried again."""
-
-
-class End(NamedTuple):
-    """A row of history in brief: when it was queued (wall), whether the scheduler may have written its record, and
-    whether it was skipped.
-    """
-
-    queued: int
-    by_scheduler: bool
-    is_skip: bool
-
-
-_WITH_ROWS = f"SELECT DISTINCT job FROM run INDEXED BY history WHERE {ENDED}"
-"""By the index, without the records: of a hundred thousand runs those are 450 MB."""
-_ENDS = """
-SELECT number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
-WHERE job = ? AND number < ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?
-"""
-_OF_POOL = """
-SELECT job, number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
-WHERE (job, number) > (?, ?) AND job < ? AND record IS NOT NULL ORDER BY job, number LIMIT ?
-"""
 
 
 class Housekeeping(Source):
@@ -79,19 +59,15 @@ class Housekeeping(Source):
         keep_free: int | None = None, is_nowhere: Callable[[str], bool] = lambda _: False,
         of_a_user: int | None = None,
     ) -> None:  # fmt: skip
-        """`max_use`: the bytes that records and output of all jobs may have together, `of_a_user` those of a user;
-        None: any number.  `is_nowhere` tells of a job if it is certain that there is none.
-        """
-        self._is_nowhere, self._of_a_user = is_nowhere, of_a_user
+        """`max_use` and `of_a_user` as of Room.  `is_nowhere` tells of a job if it is certain that there is none."""
+        self._is_nowhere, self._room = is_nowhere, Room(max_use, of_a_user)
         self._gone: list[str] = []
         """Jobs of which nothing is left since the last turn."""
         self._keep_free, self._log_directory = keep_free, atomic_file.kept(str(logs))
         self._store, self._logs, self._retention, self._live = store, logs, retention, live
-        self._commits, self._log, self._filed, self._max_use = commits, log, filed, max_use
-        self._kept: dict[str, int] = {}
-        """The bytes of the runs that each job keeps, when it was looked at last."""
-        self._bounds: dict[str, int] = {}
-        """The bytes that some jobs may keep now, as all of them have too many."""
+        self._commits, self._log, self._filed = commits, log, filed
+        self._known: dict[str, Standing] = {}
+        """What the last look has left of some of them."""
         self._jobs: dict[str, None] = {}
         """Those to look at, in an order that is the same each time."""
         self._unsure_since = _NEVER
@@ -112,12 +88,12 @@ class Housekeeping(Source):
     def begin(self, now: Now, went_down: int | None = None) -> None:
         """At start: look at every job, as nobody did meanwhile; after that instant (wall) the host went down."""
         self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
-        found = with_rows = set[str]()
+        found = in_history = set[str]()
         with contextlib.suppress(StoreError):
             found = set(self._store.jobs())
-            with_rows = {job for (job,) in self._store.query(_WITH_ROWS)}
-        found = found | with_rows | set(record_files.jobs(self._logs))
-        self._jobs = dict.fromkeys(self._pool(job) if job in with_rows else job for job in sorted(found))
+            in_history = with_rows(self._store)
+        found = found | in_history | set(record_files.jobs(self._logs))
+        self._jobs = dict.fromkeys(self._pool(job) if job in in_history else job for job in sorted(found))
         self._uncompared = found | self._jobs.keys()
         self._at, self._all_at = now.mono, now.mono + DAY
 
@@ -143,7 +119,7 @@ class Housekeeping(Source):
     @property
     def kept(self) -> int:
         """The bytes of all runs that are kept, as far as they were looked at."""
-        return sum(self._kept.values())
+        return self._room.total
 
     @property
     def troubles(self) -> list[str]:
@@ -167,7 +143,7 @@ class Housekeeping(Source):
             while looked < RUNS_A_TURN:
                 if (some := next(self._going_on, None)) is not None:
                     looked += some
-                elif not self._commits.degraded and (job := self._next_job() or self._largest()) is not None:
+                elif not self._commits.degraded and (job := self._next_job() or self._room.largest()) is not None:
                     self._going_on = self._look_at_pool(job, now) if job.endswith("/") else self._look_at(job, now)
                     looked += _COST_OF_JOB
                 else:
@@ -187,35 +163,6 @@ class Housekeeping(Source):
             self._again.add(job)
         return None
 
-    def _largest(self) -> str | None:
-        """The job that keeps most, if all together keep too much: its oldest runs go, down to what the next one keeps.
-
-        A job that keeps more than it may has nothing more to let go.
-        """
-        sizes = [(size, job) for job, size in self._kept.items() if size <= self._bounds.get(job, size)]
-        excess, rest = 0 if self._max_use is None else self.kept - self._max_use, sorted(sizes)
-        if excess <= 0 or not rest:
-            excess, rest = self._of_greedy(sizes)
-        if excess <= 0 or not rest:
-            self._bounds.clear()
-            return None
-        (size, job), (next_size, _) = rest[-1], rest[-2] if len(rest) > 1 else (0, "")
-        self._bounds[job] = max(size - excess, next_size if next_size < size else 0)
-        return job
-
-    def _of_greedy(self, sizes: list[tuple[int, str]]) -> tuple[int, list[tuple[int, str]]]:
-        """By how many bytes a user keeps more than a user may, and what that is in jobs with something to let go."""
-        kept = Counter[str]()
-        for job, size in self._kept.items():
-            kept[share_of(job)] += size
-        del kept[""]
-        most = UNBOUNDED if self._of_a_user is None else self._of_a_user
-        for share, size in kept.items():
-            rest = sorted((size, job) for size, job in sizes if share_of(job) == share)
-            if size > most and rest:
-                return size - most, rest
-        return 0, []
-
     def _finish(self, now: Now) -> None:
         """Rest until there is something to do, or to try again."""
         if self._said and not (self._jobs or self._again):
@@ -229,14 +176,24 @@ class Housekeeping(Source):
         self._uncompared |= self._again
         self._missing, self._again, self._no_room = self._again | (self._missing & self._jobs.keys()), set(), False
         if now.mono >= self._all_at:  # the records of jobs that run no more grow older, too
-            self._jobs |= dict.fromkeys(map(self._pool, self._kept))
+            self._jobs |= dict.fromkeys(map(self._pool, self._room))
+            self._known.clear()
             self._all_at = now.mono + DAY
         self._at = now.mono + (AGAIN if self._missing else MINUTE) if self._jobs else self._all_at
         self._store.tidy()
         give_back_memory()
 
     def _look_at(self, job: str, now: Now) -> Iterator[int]:
-        """Look at the runs of a job, the newest first."""
+        """Look at the runs of a job, the newest first; if that will do, only at those that are new."""
+        known, is_nowhere = self._known.pop(job, None), self._is_nowhere(job)
+        if (
+            known is not None
+            and not is_nowhere
+            and job not in self._uncompared
+            and (looked := self._look_at_new(job, known, now))
+        ):
+            yield looked
+            return
         try:
             found = record_files.listing(self._logs, job)
         except OSError:  # what is there is not known, so nothing goes
@@ -245,73 +202,107 @@ class Housekeeping(Source):
         self._remove_unfinished(job, found.unfinished)
         compares = job in self._uncompared
         self._uncompared.discard(job)
-        is_nowhere = self._is_nowhere(job)
-        tally, before, kept = Tally(self._retention_of(job), now.wall, keeps_one=not is_nowhere), 1 << 62, 0
+        tally, before = Tally(self._retention_of(job), now.wall, keeps_one=not is_nowhere), ANY
         while True:
             try:
-                ends = self._ends(job, before)
+                rows = ends(self._store, job, before)
             except StoreError:
                 return
             until = bisect_left(found.runs, before)
-            numbers = sorted({*ends, *found.runs[max(0, until - RUNS_A_TURN) : until]}, reverse=True)[:RUNS_A_TURN]
+            numbers = sorted({*rows, *found.runs[max(0, until - RUNS_A_TURN) : until]}, reverse=True)[:RUNS_A_TURN]
             if not numbers:
-                self._kept[job] = kept
-                if is_nowhere and not kept:
+                self._learn(job, tally.kept, None if is_nowhere else tally.standing())
+                if is_nowhere and not tally.kept:
                     self._see_off([job])
                 return
-            cared = {number: ends.get(number) for number in numbers}
-            bytes_kept, gone = self._care_for(job, cared, tally, compares=compares)
-            self._let_go(gone)
-            kept, before = kept + bytes_kept, numbers[-1]
+            tally.newest = tally.newest or numbers[0]
+            self._let_go(self._care_for(job, {it: rows.get(it) for it in numbers}, tally, compares=compares))
+            before = numbers[-1]
             yield len(numbers)
+
+    def _look_at_new(self, job: str, known: Standing, now: Now) -> int:
+        """Look at the runs that are new since the last look, and let the oldest go for them; how many runs those are.
+
+        0: all are to be looked at.
+        """
+        retention = self._retention_of(job)
+        if retention.runs < 1 or (known.latest is None and known.oldest < now.wall - retention.age):
+            return 0
+        try:
+            found = record_files.listing(self._logs, job)
+            place = bisect_right(found.runs, known.newest)
+            old = [number for number in found.runs[:place] if number not in known.open]
+            rows = ends(self._store, job, ANY, min(known.open, default=known.newest + 1) - 1)
+            came = {*found.runs[place:], *known.open.intersection(found.runs), *filter(known.is_new, rows)}
+            new = sorted(came, reverse=True)
+            if not known.covers(old, found) or found.unfinished or max(len(rows), len(new)) >= RUNS_A_TURN:
+                return 0
+            newest, keeps_one = max([known.newest, *new]), new[:1] > [known.newest]
+            tally = Tally(retention, now.wall, newest=newest, keeps_one=keeps_one)
+            gone = self._care_for(job, {number: rows.get(number) for number in new}, tally, compares=False)
+            self._let_go(gone)
+            eldest = Eldest(retention, now.wall, known, tally)
+            oldest = None if gone else self._oldest(job, old, eldest)
+        except (OSError, StoreError):
+            return 0
+        if oldest is None or (oldest and new and max(oldest) > new[-1]):
+            return 0
+        nothing = Tally(_NOTHING, now.wall, keeps_one=False)
+        gone = self._care_for(job, oldest, nothing, compares=False)
+        self._let_go(gone)
+        if len(gone) < len(oldest):
+            return 0
+        left = known.without(nothing, eldest.oldest)
+        self._learn(job, tally.kept + left.bytes, tally.standing(left))
+        return len(new) + len(oldest) or 1
+
+    def _oldest(self, job: str, numbers: list[int], eldest: Eldest) -> dict[int, End | None] | None:
+        """The oldest runs that go, with their rows; None: there may be others.  OSError, StoreError."""
+        some, found = numbers[: 0 if eldest.all_stay else RUNS_A_TURN // 2], dict[int, End | None]()
+        rows = ends(self._store, job, some[-1] + 1) if some else {}
+        for number in some:
+            end = rows.get(number)
+            if eldest.goes(record_files.files(self._logs, RunId(job, number)), is_skip=end is not None and end.is_skip):
+                found[number] = end
+            if eldest.all_stay:
+                break
+        return found if eldest.all_stay and len(rows) < RUNS_A_TURN else None
+
+    def _learn(self, job: str, kept: int, standing: Standing | None) -> None:
+        """Note what a look at a job has left."""
+        self._room.note(job, kept)
+        if standing is not None:
+            self._known[job] = standing
+            if len(self._known) > MOST_KNOWN:
+                del self._known[next(iter(self._known))]
 
     def _retention_of(self, job: str) -> Retention:
         """The history that a job may keep now; that of submissions, or of an array that is not over, is many jobs'."""
         runs = self._retention.runs * (OF_SUBMISSIONS if job.endswith("/") or is_numbered(job) else 1)
-        most = self._retention.bytes
-        if job.endswith("/") and share_of(job) and self._of_a_user is not None:
-            most = self._of_a_user
-        return replace(self._retention, runs=runs, bytes=min(most, self._bounds.get(job, 1 << 62)))
+        return replace(self._retention, runs=runs, bytes=self._room.bound(job, self._retention.bytes))
 
     def _look_at_pool(self, pool: str, now: Now) -> Iterator[int]:
         """Look at the submissions of a user that are over, the newest first."""
         compares = pool in self._uncompared
         self._uncompared.discard(pool)
         found = list[tuple[int, RunId, End]]()
-        for some in self._rows_of_pool(pool):
-            found += some
-            yield RUNS_A_TURN
+        with contextlib.suppress(StoreError):
+            for some in of_pool(self._store, pool):
+                found += [row for row in some if self._pool(row[1].job) == pool]
+                yield RUNS_A_TURN
         found.sort(reverse=True)
-        tally, kept = Tally(self._retention_of(pool), now.wall, keeps_one=False), 0
+        tally = Tally(self._retention_of(pool), now.wall, keeps_one=False)
         for place in range(0, len(found), RUNS_A_TURN):
             gone = list[RunId]()
             for _, run, end in found[place : place + RUNS_A_TURN]:
-                self._kept.pop(run.job, None)
-                bytes_kept, let_go = self._care_for(run.job, {run.number: end}, tally, compares=compares)
-                kept, gone = kept + bytes_kept, gone + let_go
+                self._room.forget(run.job)
+                gone += self._care_for(run.job, {run.number: end}, tally, compares=compares)
             self._let_go(gone)
             self._see_off(dict.fromkeys(run.job for run in gone))
             yield RUNS_A_TURN
-        self._kept[pool] = kept
-        if not kept:
-            del self._kept[pool]
-
-    def _rows_of_pool(self, pool: str) -> Iterator[list[tuple[int, RunId, End]]]:
-        """Yield the rows of history of a pool, some at a time."""
-        place = (pool, 0)
-        while True:
-            try:
-                rows = self._store.query(_OF_POOL, (*place, f"{pool[:-1]}0", ROWS_A_TURN))
-            except StoreError:
-                return
-            yield [
-                (queued, RunId(job, number), End(queued, bool(mine), bool(is_skip)))
-                for job, number, queued, mine, is_skip in rows
-                if self._pool(job) == pool
-            ]
-            if len(rows) < ROWS_A_TURN:
-                return
-            place = rows[-1][:2]
+        self._room.note(pool, tally.kept)
+        if not tally.kept:
+            self._room.forget(pool)
 
     def _let_go(self, gone: list[RunId]) -> None:
         """Drop the rows of runs whose files are removed, unless their R's can't be."""
@@ -328,35 +319,39 @@ class Housekeeping(Source):
             self._store.forget_keys(over)
             self._gone += over
         for job in over:
-            self._kept.pop(job, None)
+            self._room.forget(job)
 
-    def _ends(self, job: str, before: int) -> dict[int, End]:
-        """Some rows of history of a job, the newest before a number; StoreError."""
-        rows = self._store.query(_ENDS, (job, before, RUNS_A_TURN))
-        return {number: End(queued, bool(mine), bool(is_skip)) for number, queued, mine, is_skip in rows}
-
-    def _care_for(
-        self, job: str, ends: Mapping[int, End | None], tally: Tally, *, compares: bool
-    ) -> tuple[int, list[RunId]]:
-        """Remove files of these runs, or see that their records are there; the bytes of those that stay, and the runs
-        whose rows are to go.
-        """
-        live, gone, kept = self._live(), list[RunId](), 0
-        for run, end in ((RunId(job, number), end) for number, end in ends.items()):
-            with contextlib.suppress(OSError):  # what can't be looked at, or removed, stays
+    def _care_for(self, job: str, found: Mapping[int, End | None], tally: Tally, *, compares: bool) -> list[RunId]:
+        """Remove files of these runs, or see that their records are there; the runs whose rows are to go."""
+        live, gone = self._live(), list[RunId]()
+        for number, end in found.items():
+            run = RunId(job, number)
+            try:
                 files = record_files.files(self._logs, run)
-                changed = max(files.modified, 0 if files.record or end is None else end.queued)
-                exceeds = tally.exceeds(changed, files.bytes, is_skip=end is not None and end.is_skip)
-                kept += files.bytes
-                if run in live:
-                    continue
-                if exceeds:
-                    record_files.remove(self._logs, run)
-                    gone.append(run)
-                    kept -= files.bytes
-                elif end is not None and (not files.record or (compares and self._may_differ(end, files))):
-                    self._mend(run, files)
-        return kept, gone
+            except OSError:  # what can't be looked at stays
+                tally.differs()
+                continue
+            changed = max(files.modified, 0 if files.record or end is None else end.queued)
+            is_live, is_skip = run in live, end is not None and end.is_skip
+            exceeds = tally.exceeds(changed, files, is_skip=is_skip) and not is_live
+            if exceeds and self._remove(run):
+                gone.append(run)
+                continue
+            tally.keep(number, files, is_skip=is_skip, is_open=is_live)
+            differs = end is not None and (not files.record or (compares and self._may_differ(end, files)))
+            if exceeds or (differs and not is_live):
+                tally.differs()
+            if differs and not (exceeds or is_live):
+                self._mend(run, files)
+        return gone
+
+    def _remove(self, run: RunId) -> bool:
+        """Remove the files of a run; False: what can't be removed stays."""
+        try:
+            record_files.remove(self._logs, run)
+        except OSError:
+            return False
+        return True
 
     def _may_differ(self, end: End, files: Files) -> bool:
         """Tell whether a record file may be older than its row, or not whole."""

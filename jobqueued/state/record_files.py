@@ -20,14 +20,21 @@ from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
 from jobqueued.text import size
 
 _END, _OUTPUT = ".json", ".log"
-_UNFINISHED = f"json{atomic_file.TEMPORARY}"
-_OF_A_RUN = ("json", "log", _UNFINISHED)
-_NUMBER = re.compile(rf"[1-9]\d{{0,{MAX_DIGITS - 1}}}", re.A)
+_OF_A_RUN = [
+    re.compile(rf"/([1-9]\d{{0,{MAX_DIGITS - 1}}}){re.escape(ending)}(?=/)", re.A)
+    for ending in (_END, _OUTPUT, f"{_END}{atomic_file.TEMPORARY}")
+]
+"""The numbers of such files in a list of names, each between slashes."""
 
 
-def path_of(logs: Path, run: RunId) -> Path:
+def directory_of(logs: Path, job: str) -> str:
+    """The path of the directory of a job."""
+    return f"{logs}/{file_name(job)}"
+
+
+def path_of(logs: Path, run: RunId) -> str:
     """Both files' path without its ending."""
-    return logs / file_name(run.job) / str(run.number)
+    return f"{logs}/{file_name(run.job)}/{run.number}"
 
 
 def read(logs: Path, run: RunId) -> Record | None:
@@ -57,7 +64,7 @@ def checked(logs: Path, run: RunId) -> Record:
 
 def output_of(logs: Path, run: RunId) -> Path:
     """The output file of a run; it is there once the run has written something."""
-    return path_of(logs, run).with_suffix(_OUTPUT)
+    return Path(path_of(logs, run) + _OUTPUT)
 
 
 def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes, int]:
@@ -133,8 +140,8 @@ def no_output(document: Record) -> str:
 
 def write(logs: Path, document: Record) -> None:
     """Write a record file by rename; OSError says what hindered."""
-    path = path_of(logs, RunId(document["job"], document["number"])).with_suffix(_END)
-    atomic_file.replace(str(path), wire.encode(document))
+    path = path_of(logs, RunId(document["job"], document["number"]))
+    atomic_file.replace(path + _END, wire.encode(document))
 
 
 def jobs(logs: Path) -> list[str]:
@@ -148,7 +155,7 @@ def jobs(logs: Path) -> list[str]:
 def remove_directory(logs: Path, job: str) -> bool:
     """Remove the directory of a job in which no run has left anything; False: there is something in it."""
     try:
-        os.rmdir(logs / file_name(job))
+        os.rmdir(directory_of(logs, job))
     except FileNotFoundError:
         return True
     except OSError:
@@ -157,24 +164,25 @@ def remove_directory(logs: Path, job: str) -> bool:
 
 
 class Listing(NamedTuple):
-    """The numbers of a job's runs that left a file, oldest first, and of those whose record was being written."""
+    """The numbers of a job's runs that left a file, oldest first, and of those whose record was being written; of
+    the former those that have a record, and an output.
+    """
 
     runs: list[int]
     unfinished: list[int]
+    records: frozenset[int] = frozenset()
+    outputs: frozenset[int] = frozenset()
 
 
 def listing(logs: Path, job: str) -> Listing:
     """The runs of a job that left a file; OSError: nobody knows which."""
     try:
-        names = os.listdir(logs / file_name(job))
+        names = os.listdir(directory_of(logs, job))
     except FileNotFoundError:
         return Listing([], [])
-    runs, unfinished = set[int](), []
-    for name in names:
-        number, _, ending = name.partition(".")
-        if ending in _OF_A_RUN and _NUMBER.fullmatch(number):
-            unfinished.append(int(number)) if ending == _UNFINISHED else runs.add(int(number))
-    return Listing(sorted(runs), unfinished)
+    listed = f"/{'/'.join(names)}/"
+    records, outputs, unfinished = ([int(number) for number in each.findall(listed)] for each in _OF_A_RUN)
+    return Listing(sorted({*records, *outputs}), unfinished, frozenset(records), frozenset(outputs))
 
 
 def numbers(logs: Path, job: str) -> list[int]:
@@ -202,31 +210,34 @@ def tells(logs: Path, run: RunId, attempt: int) -> bool:
 
 
 class Files(NamedTuple):
-    """The files of a run: whether its record is among them, the last change of one (wall, ns; 0: none), and bytes."""
+    """The files of a run: whether its record is among them, the last change of one (wall, ns; 0: none), bytes, and how
+    many they are.
+    """
 
     record: bool
     modified: int
     bytes: int
+    names: int
 
 
 def files(logs: Path, run: RunId) -> Files:
     """The files that a run has left; an empty record, as a crash of the host may leave it, is none.  OSError."""
-    found = Files(record=False, modified=0, bytes=0)
+    record, modified, total, count, path = False, 0, 0, 0, path_of(logs, run)
     for ending in (_END, _OUTPUT):
-        with contextlib.suppress(FileNotFoundError):
-            status = os.stat(f"{path_of(logs, run)}{ending}")
-            found = Files(
-                found.record or (ending == _END and status.st_size > 0), max(found.modified, status.st_mtime_ns),
-                found.bytes + status.st_size,
-            )  # fmt: skip
-    return found
+        try:
+            status = os.stat(path + ending)
+        except FileNotFoundError:
+            continue
+        record = record or (ending == _END and status.st_size > 0)
+        modified, total, count = max(modified, status.st_mtime_ns), total + status.st_size, count + 1
+    return Files(record, modified, total, count)
 
 
 def remove(logs: Path, run: RunId) -> None:
     """Remove a run's files, its record last: OSError, and that is still there."""
     for ending in (_OUTPUT, _END):
         with contextlib.suppress(FileNotFoundError):
-            path_of(logs, run).with_suffix(ending).unlink()
+            os.unlink(path_of(logs, run) + ending)
 
 
 def remove_unfinished(logs: Path, run: RunId) -> None:

@@ -19,6 +19,7 @@ from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
 from jobqueued.alike import shared
+from jobqueued.child import json_values
 from jobqueued.commands import SaveSubmission
 from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify
@@ -61,10 +62,10 @@ def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
     """
     values = _run_fields(run)
     if (run.triggered_by or run.owner) is not None and (record is None or run.state is RunState.SKIPPED):
-        told = f"{run.trigger}\0{json.dumps(_told_of(run), separators=(',', ':'))}"
+        told = f"{run.trigger}\0{json_values.line(_told_of(run))}"
         values = (*values[:_TRIGGER], told, *values[_TRIGGER + 1 :])
     if record is not None:
-        return (*run.id, "{}", *values, json.dumps(record, separators=(",", ":")))
+        return (*run.id, "{}", *values, json_values.line(record))
     return (*run.id, _more(_MORE_OF_RUN, _more_of_run(run), _COMMON_RUN), *values, None)
 
 
@@ -77,7 +78,7 @@ def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ..
     if values == common:
         return "{}"
     rare = {name: value for name, value, usual in zip(names, values, common, strict=True) if value != usual}
-    return json.dumps(rare, separators=(",", ":"))
+    return json_values.line(rare)
 
 
 _run_fields, _more_of_run = attrgetter(*_RUN_FIELDS), attrgetter(*_MORE_OF_RUN)
@@ -128,7 +129,7 @@ _TIMES = re.compile("([0-9]{1,18}( [0-9]{1,18})*)?")
 
 def job_row(memory: SavedJob) -> tuple[object, ...]:
     """The values of PUT_JOB."""
-    stats = json.dumps(dict(zip(_STATS, _stats_fields(memory.stats), strict=True)), separators=(",", ":"))
+    stats = json_values.line(dict(zip(_STATS, _stats_fields(memory.stats), strict=True)))
     more = _more((*_MORE_OF_JOB, *_MORE_STATS), _more_of_job(memory), _COMMON_JOB)
     return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, int(memory.paused), stats, more
 
@@ -168,7 +169,7 @@ def _expected(plain: list[Any]) -> Expected:
 
 def incident_text(incident: Incident) -> str:
     """An incident as its row has it."""
-    return json.dumps(incident._asdict(), separators=(",", ":"))
+    return json_values.line(incident._asdict())
 
 
 def _incident(text: str) -> Incident:
@@ -179,7 +180,7 @@ def _incident(text: str) -> Incident:
 
 def notice_text(notice: Notice) -> str:
     """A notice as its row has it."""
-    return json.dumps(asdict(notice), separators=(",", ":"))
+    return json_values.line(asdict(notice))
 
 
 def read_notices(db: sqlite3.Connection) -> tuple[list[Incident], list[Notice]]:

@@ -7,6 +7,7 @@ taken from them (takeover.py), and what is gone is said.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import sys
 import time
@@ -67,7 +68,7 @@ class Store:
         opened = self._opened()
         self._db, self.is_new, self._kept = opened.db, opened.is_new, opened.kept
         self._identity = _identity(self._path)
-        self._has_committed, self._undropped = not self.is_new, 1.0
+        self._has_committed, self._undropped, self._is_named = not self.is_new, 1.0, False
         self._ballast.lay()
 
     def _opened(self) -> opening.Opened:
@@ -117,7 +118,7 @@ class Store:
                 self.lost = opening.set_aside(self._path, what)
             self._db.close()
             opened = self._to_write(at_start=False)
-            self._db, self._identity = opened.db, _identity(self._path)
+            self._db, self._identity, self._is_named = opened.db, _identity(self._path), False
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what an fsync that failed has left unwritten
         except (CommitFailed, StoreError, OSError, sqlite3.Error) as error:
             self.failure = failure(error, self._path.parent)
@@ -210,11 +211,11 @@ class Store:
             *_changed("notice", "id", notices, rows.notice_text),
             (rows.PUT_DUE_CHANGE, due),
             (rows.DROP_DUE_CHANGES, drops),
-            ("INSERT OR IGNORE INTO meta VALUES ('id', lower(hex(randomblob(8))))", [()]),
+            ("INSERT OR IGNORE INTO meta VALUES ('id', lower(hex(randomblob(8))))", [] if self._is_named else [()]),
             ("INSERT OR REPLACE INTO meta VALUES ('saved', ?)", [(str(time.time_ns()),)]),
         ]
         self._write(changes)
-        self._undropped = 0.0 if drops else self._undropped
+        self._undropped, self._is_named = 0.0 if drops else self._undropped, True
 
     def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
         """One transaction: CommitFailed.  What SQLite says after an error may be wrong; so then `mend` comes first."""
@@ -226,7 +227,8 @@ class Store:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 for statement, values in changes:
-                    self._db.executemany(statement, values)
+                    if values:
+                        self._db.executemany(statement, values)
         except sqlite3.Error as error:
             failed = failure(error, self._path.parent)
         else:
@@ -353,7 +355,9 @@ def _changed(
     table: str, key: str, changes: Mapping[Any, Any] | None, text: Callable[[Any], object] = lambda value: value
 ) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
     """The statements that make a table of keys and values as `changes` has it; None: without that key."""
-    found = (changes or {}).items()
+    if not changes:
+        return
+    found = changes.items()
     yield f"DELETE FROM {table} WHERE {key} = ?", [(name,) for name, value in found if value is None]
     put: list[tuple[object, ...]] = [(name, text(value)) for name, value in found if value is not None]
     yield f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", put
@@ -362,7 +366,7 @@ def _changed(
 def _identity(path: Path) -> tuple[int, int] | None:
     """The file that has this name."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ class House:
 
     def keep(self, number: int, *, age: int = 0, size: int = 0, ending: str = ".json", job: str = "job") -> None:
         """A file that a run left `age` ns ago."""
-        path = record_files.path_of(self.logs, RunId(job, number)).with_suffix(ending)
+        path = Path(record_files.path_of(self.logs, RunId(job, number)) + ending)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * size)
         os.utime(path, ns=(NOW - age, NOW - age))
@@ -491,6 +492,95 @@ class TestLeftovers:
         assert list(range(3 * RUNS_A_TURN, 2 * RUNS_A_TURN, -1)) == looked
         house.sweep(Retention(runs=1000))
         assert 3 * RUNS_A_TURN == len(house.records)
+
+
+class TestWhatIsNew:
+    """A look at a job that has ended once more is one at what is new, and comes to the same as one at all of it."""
+
+    def test_it_is_cheap(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The files of a run that has ended are looked at, and those of the one that goes for it."""
+        numbers = range(1, 101)
+        house.rows(*numbers)
+        write(house.logs, *map(a_record, numbers))
+        housekeeping, looked, true = house.sweep(Retention(age=9000 * DAY)), list[int](), record_files.files
+        monkeypatch.setattr(record_files, "files", lambda logs, run: looked.append(run.number) or true(logs, run))
+        for number in (101, 102):
+            house.rows(number)
+            write(house.logs, a_record(number))
+            housekeeping.note("job", Now(NOW, number * MINUTE))
+            house.go_on(housekeeping, (number + 1) * MINUTE)
+        assert ([101, 1, 1, 102, 2, 2], list(range(3, 103))) == (looked, house.files)
+        assert house.files == house.history
+        looked.clear()
+        (house.logs / "job" / "50.json").unlink()
+        housekeeping.note("job", Now(NOW, HOUR * 2))
+        house.go_on(housekeeping, HOUR * 3)
+        assert (100, house.history) == (len(looked), house.records)
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_it_comes_to_the_same(self, tmp_path: Path, seed: int) -> None:
+        """Whatever has happened to a job, the same is left of it."""
+        houses = [Lived(tmp_path / name, seed) for name in ("new", "all")]
+        for step in range(100):
+            for it in houses:
+                if it is houses[1]:
+                    it.housekeeping._known.clear()
+                it.live_on(step)
+            new, every = ((it.house.left, it.names, it.house.history, it.housekeeping.kept) for it in houses)
+            assert new == every, f"step {step}"
+        for it in houses:
+            it.house.store.close()
+
+
+class Lived:
+    """A house in which runs of one job end, and other things happen to it, as a seed has it."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        root.mkdir()
+        self.house, self.random, self._last, self._is_skip = House(root), Random(seed), 0, False
+        draw = self.random
+        retention = Retention(draw.choice((12, 14, 30)), draw.choice((20, 500)) * HOUR, draw.choice((1500, 99_999)))
+        self.housekeeping = self.house.sweep(retention)
+
+    @property
+    def names(self) -> list[str]:
+        """The files that there are."""
+        return sorted(os.listdir(self.house.logs / "job")) if self.house.left else []
+
+    def live_on(self, step: int) -> None:
+        """Let something happen, and housekeeping look at it."""
+        house, draw, mono = self.house, self.random, (step + 1) * HOUR
+        what = draw.choices(["end", "skip", "join", "start", "over", "lose", "stray"], [50, 20, 9, 9, 9, 2, 1])[0]
+        live, some = sorted(house.live), draw.random()
+        if what == "start" or self._last == 0:
+            self._last, self._is_skip = self._last + 1, False
+            house.live.add(RunId("job", self._last))
+            if some < 0.5:
+                house.keep(self._last, age=-mono, size=10, ending=".log")
+        elif what == "over" and live:
+            run = live[int(some * len(live))]
+            house.live.discard(run)
+            self._end(run.number, mono, "succeeded")
+        elif what == "join" and f"{self._last}.json" in self.names:
+            if self._is_skip:
+                house.keep(self._last, age=-mono, size=200)
+        elif what == "lose" and self.names:
+            (house.logs / "job" / self.names[int(some * len(self.names))]).unlink()
+        elif what == "stray" and f"{self._last}.log" not in self.names:
+            house.keep(self._last, age=-mono, size=5, ending=".log")
+        elif what in ("end", "skip"):
+            self._last, self._is_skip = self._last + 1, what == "skip"
+            self._end(self._last, mono, "skipped" if self._is_skip else "succeeded")
+        self.housekeeping.note("job", Now(NOW + mono, mono))
+        while self.housekeeping.deadline is not None and self.housekeeping.deadline <= mono + MINUTE:
+            self.housekeeping.turn(Now(NOW + mono + MINUTE, mono + MINUTE))
+
+    def _end(self, number: int, mono: int, state: str) -> None:
+        draw = self.random
+        self.house.rows(number, state=state)
+        self.house.keep(number, age=-mono, size=draw.choice((40, 60, 300)))
+        if draw.random() < 0.5 and state != "skipped":
+            self.house.keep(number, age=-mono, size=draw.choice((40, 60)), ending=".log")
 
 
 def test_a_live_run_keeps_its_files(host: Host) -> None:

@@ -23,7 +23,7 @@ def a_record(number: int = 7, job: str = "job", **fields: object) -> Record:
 
 def keep(logs: Path, number: int, *, age: int = 0, size: int = 0, ending: str = ".json") -> None:
     """A file that a run left `age` ns ago."""
-    path = record_files.path_of(logs, RunId("job", number)).with_suffix(ending)
+    path = Path(record_files.path_of(logs, RunId("job", number)) + ending)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"x" * size)
     os.utime(path, ns=(NOW - age, NOW - age))

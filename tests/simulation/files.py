@@ -17,6 +17,7 @@ from tests.simulation.kernel import SECOND
 SECTOR = 512
 _JOURNAL_EVERY, _WRITTEN_AFTER = 5 * SECOND, 35 * SECOND
 _MANY = 4000
+_KINDS = {"f": stat.S_IFREG, "d": stat.S_IFDIR, "l": stat.S_IFLNK, "s": stat.S_IFSOCK}
 
 
 class Inode:
@@ -35,11 +36,10 @@ class Inode:
 
     def status(self) -> os.stat_result:
         """The same as stat(2) tells it."""
-        kinds = {"f": stat.S_IFREG, "d": stat.S_IFDIR, "l": stat.S_IFLNK, "s": stat.S_IFSOCK}
         seconds = self.mtime // SECOND
         return os.stat_result(
             (
-                kinds[self.kind] | self.mode, self.number, 1, self.nlink, 0, 0, len(self.data),
+                _KINDS[self.kind] | self.mode, self.number, 1, self.nlink, 0, 0, len(self.data),
                 seconds, seconds, seconds, float(seconds), self.mtime / SECOND, self.mtime / SECOND,
                 self.mtime, self.mtime, self.mtime,
             )
@@ -164,22 +164,20 @@ class Files:
         """The inode of a path; OSError."""
         it = self.root if path.startswith("/") else directory
         for part in path.split("/"):
-            if part in ("", "."):
-                continue
-            if it.kind != "d":
-                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-            found = it.entries.get(part)
-            if found is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-            it = found
+            if part and part != ".":
+                found = it.entries.get(part)
+                if found is None:
+                    trouble = errno.ENOENT if it.kind == "d" else errno.ENOTDIR
+                    raise OSError(trouble, os.strerror(trouble), path)
+                it = found
         if it.kind == "l" and follow:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)  # recovery's leads nowhere
         return it
 
     def above(self, directory: Inode, path: str) -> tuple[Inode, str]:
         """The directory of a path, and the name in it; OSError."""
-        folder, name = os.path.split(path.rstrip("/"))
-        it = self.at(directory, folder) if folder else directory
+        folder, slash, name = path.rstrip("/").rpartition("/")
+        it = self.at(directory, folder + slash)
         if it.kind != "d":
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
         return it, name

@@ -17,6 +17,8 @@ from tests.simulation.entries import PidFile, fails
 from tests.simulation.kernel import SECOND, Open
 from tests.simulation.system import FakeOs, System
 
+_IN, _OUT, _HUP, _NVAL = select.POLLIN, select.POLLOUT, select.POLLHUP, select.POLLNVAL
+
 
 class FakeTime:
     """The module time."""
@@ -88,18 +90,18 @@ class Poll:
         ready = found()
         if not ready and (milliseconds is None or milliseconds > 0):
             deadline = None if milliseconds is None else kernel.mono + int(milliseconds * 1_000_000)
-            kernel.block(lambda: bool(found()), deadline)
+            kernel.block(lambda: any(_ready(table.get(number), wanted[number]) for number in wanted), deadline)
             ready = found()
         return ready
 
 
 def _ready(it: Open | None, bits: int) -> int:
     if it is None:
-        return select.POLLNVAL
-    found = bits & select.POLLIN if bits & select.POLLIN and it.readable() else 0
-    if bits & select.POLLOUT and it.writable():
-        found |= select.POLLOUT
-    return found | (select.POLLHUP if it.hung() else 0)
+        return _NVAL
+    found = _IN if bits & _IN and it.readable() else 0
+    if bits & _OUT and it.writable():
+        found |= _OUT
+    return found | _HUP if it.hung() else found
 
 
 class FakeSelect:

@@ -1,0 +1,61 @@
+"""Rows of history in brief, as retention goes by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from jobqueued.model import RunId
+from jobqueued.state.formats import ENDED
+from jobqueued.state.store import Store
+
+AT_ONCE = 50
+"""So many rows of a job are found at once."""
+_ROWS_AT_ONCE = 1000
+
+
+class End(NamedTuple):
+    """A row of history in brief: when it was queued (wall), whether the scheduler may have written its record, and
+    whether it was skipped.
+    """
+
+    queued: int
+    by_scheduler: bool
+    is_skip: bool
+
+
+_WITH_ROWS = f"SELECT DISTINCT job FROM run INDEXED BY history WHERE {ENDED}"
+"""By the index, without the records: of a hundred thousand runs those are 450 MB."""
+_ENDS = """
+SELECT number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
+WHERE job = ? AND number > ? AND number < ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?
+"""
+_OF_POOL = """
+SELECT job, number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
+WHERE (job, number) > (?, ?) AND job < ? AND record IS NOT NULL ORDER BY job, number LIMIT ?
+"""
+
+
+def with_rows(store: Store) -> set[str]:
+    """The jobs that have history; StoreError."""
+    return {job for (job,) in store.query(_WITH_ROWS)}
+
+
+def ends(store: Store, job: str, before: int, after: int = 0) -> dict[int, End]:
+    """The newest rows of a job before a number, and after another; StoreError."""
+    rows = store.query(_ENDS, (job, after, before, AT_ONCE))
+    return {number: End(queued, bool(mine), bool(is_skip)) for number, queued, mine, is_skip in rows}
+
+
+def of_pool(store: Store, pool: str) -> Iterator[list[tuple[int, RunId, End]]]:
+    """Yield the rows of jobs in ``alice/``, each with when it was queued, some at a time; StoreError."""
+    place = (pool, 0)
+    while True:
+        rows = store.query(_OF_POOL, (*place, f"{pool[:-1]}0", _ROWS_AT_ONCE))
+        yield [
+            (queued, RunId(job, number), End(queued, bool(mine), bool(is_skip)))
+            for job, number, queued, mine, is_skip in rows
+        ]
+        if len(rows) < _ROWS_AT_ONCE:
+            return
+        place = rows[-1][:2]
