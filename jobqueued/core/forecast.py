@@ -57,7 +57,7 @@ def _copied(state: SchedulerState, waiting: list[Holder], now: Now) -> tuple[Adm
     admission = state.admission
     queue, ends = Admission(Locks(admission.locks.capacities), admission.most_of_a_user), list[tuple[int, Holder]]()
     for holder in admission.locks:
-        queue.hold(holder, admission.locks.held(holder), admission.ends_at(holder), found=True)
+        queue.hold(holder, admission.locks.held(holder), admission.ends_at(holder))
         if isinstance(holder, RunId) and (end := _end(state, holder, now)) is not None:
             heappush(ends, (end, holder))
     queue.waiting = admission.waiting.only(waiting, FOR_EVER)

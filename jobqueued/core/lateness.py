@@ -68,9 +68,9 @@ def look(turn: Turn, limit: int) -> None:
     """Tell of the runs that are late by now, at most `limit` of them; by what is known now may be more time usual."""
     state, now = turn.state, turn.now
     for name, within in state.patience.over(now.mono, limit):
-        run = state.runs.get(name)
-        bound = None if run is None else _limit(state, run)
-        if run is None or bound is None or _is_held_back(state, run):
+        run = state.runs[name]
+        bound = _limit(state, run)
+        if bound is None or _is_held_back(state, run):
             continue
         if bound.within > within:
             state.patience.wait(name, now.mono + bound.within - within, bound.within)

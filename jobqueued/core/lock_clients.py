@@ -83,7 +83,7 @@ def found(turn: Turn, event: LockFound) -> None:
     """Give a client that an earlier scheduler granted its claims the same again, before anything is admitted."""
     state, mono = turn.state, turn.now.mono
     state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, 0, event.placed, event.since)
-    state.admission.hold(event.client, event.claims, None, found=True)
+    state.admission.hold(event.client, event.claims, None)
     state.placement.take(event.placed, event.claims, mono)
 
 

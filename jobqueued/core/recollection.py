@@ -201,9 +201,9 @@ def learned(saved: SavedJob, run: Run, record: Record, *, waited: bool = True, r
     first, last = began(record), over(record)
     if first is None:
         return {}
-    changes = {"delays": noted(saved.delays, max(0, first - run.queued))} if waited else {}
+    changes = {"delays": noted(saved.delays, first - run.queued)} if waited else {}
     if ran and last is not None and run.state is RunState.SUCCEEDED and not has_failover(record):
-        changes["took"] = noted(saved.took, max(0, last - first))
+        changes["took"] = noted(saved.took, last - first)
     return changes
 
 

@@ -351,7 +351,7 @@ class SchedulerState:
         self.keep(run if run.claims else replace(run, claims=claims))
         self[run.id.job].live[run.id] = None
         ends_at = None if run.ends_by is None else now.mono + run.ends_by - now.wall
-        self.admission.hold(run.id, claims, ends_at, found=True)
+        self.admission.hold(run.id, claims, ends_at)
         self.placement.take(run.placed, claims, now.mono)
 
     def admit(self, run: Run, now: Now) -> Run:

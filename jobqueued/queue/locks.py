@@ -62,7 +62,7 @@ class Locks:
             resource, units, exclusive = claim
             here, there = used.get(resource), too.get(resource)
             if here is None and there is None:
-                if units and units > self.capacities.get(resource, 1):
+                if units > self.capacities.get(resource, 1):
                     return claim
                 continue
             here, there = here or _NOBODY, there or _NOBODY
