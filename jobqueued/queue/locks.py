@@ -137,6 +137,6 @@ class Locks:
         assert held == self._used.keys(), f"{held ^ self._used.keys()}: held and not in use, or in use by nobody"
         for resource, use in self._used.items():
             claims = [claim for held in self._held.values() for claim in held if claim.resource == resource]
-            assert len(claims) == len(use.holders) > 0, f"{resource}: {claims} are not those of {use.holders}"
+            assert len(claims) == len(use.holders), f"{resource}: {claims} are not those of {use.holders}"
             assert use.units == sum(claim.units for claim in claims), f"{resource}: {use.units} units of {claims}"
             assert use.alone == sum(claim.exclusive for claim in claims), f"{resource}: {use.alone} of {claims}"

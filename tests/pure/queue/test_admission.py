@@ -99,7 +99,7 @@ def test_what_is_not_needed_is_not_reserved() -> None:
     h = hall(slots=3)
     h.ask("tape", SHARE, SLOT1, TAPE)
     assert ["tape"] == h.turn()
-    h.ask("second", SHARE, SLOT1, TAPE)
+    h.ask("second", SHARE, SLOT1, TAPE, bound=HOUR)
     for name in "xyz":
         h.ask(name, SHARE, SLOT1)
     assert ["x"] == h.turn()
@@ -124,7 +124,7 @@ def test_who_competes() -> None:
     two, one, share, alone = Claim("gpu", 2), Claim("gpu", 1), Claim("gpu"), Claim("gpu", exclusive=True)
     cases = [(two, one, False), (two, two, True), (share, two, False), (share, alone, True), (alone, share, True)]
     assert [competes for *_, competes in cases] == [
-        h.admission.compete((mine, DB), (TAPE, its)) for mine, its, _ in cases
+        h.admission.compete((SHARE, mine, DB), (SHARE, TAPE, its)) for mine, its, _ in cases
     ]
     h.ask("holds", two)
     h.turn()
@@ -194,6 +194,7 @@ def test_a_run_that_waits_for_a_reservation_reserves_nothing() -> None:
     h.ask("alone", ALONE, priority=5)
     h.ask("plain", SHARE)
     assert ["plain"] == h.turn()
+    assert ["second"] == [it.holder.job for it in h.admission.reservations]
 
 
 def test_independent_waiters_both_reserve() -> None:
@@ -313,6 +314,22 @@ def test_drains_go_on_over_a_restart() -> None:
         drains.begin(start + (minutes + 30) * MINUTE, [run, other])
         assert (not held, minutes) == (drains.hold_back(run, HOUR, start + (minutes + 30) * MINUTE), minutes)
         assert (minutes == 30) == drains.tell(run)
+
+
+def test_whose_turn_it_is_is_told_once() -> None:
+    """To whom others were held back for, by the longest drain of those; not to who has come since."""
+    one, two, new = RunId("one", 1), RunId("two", 1), RunId("new", 1)
+    drains = Drains()
+    told = []
+    for mono in (0, 10, 20, 21, 40):
+        drains.begin(mono, [one, two, new])
+        runs = [(one, 20), (two, 10), *[(new, 30)] * (mono >= 20)]
+        held = {drains.hold_back(run, drain, mono) for run, drain in runs}
+        told.append((held, [run for run, _ in runs if drains.tell(run)], drains.new))
+        drains.end(complete=True)
+        assert (20 if mono < 20 else 40 if mono < 40 else 70) == drains.look_at
+    assert [({True}, [], [one, two]), ({True}, [], []), ({False}, [one, two], []), ({False}, [], [])] == told[:-1]
+    assert ({True}, [], [new]) == told[-1]
 
 
 def test_who_was_not_looked_at_still_drains() -> None:

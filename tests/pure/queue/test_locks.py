@@ -69,7 +69,9 @@ def test_any_history(acts: list[tuple[str, Claims, bool]]) -> None:
         if found or missing is None:
             model.held[holder] = claims
         locks.validate()
-        assert len(model.held) == len(locks)
+        assert (list(model.held), len(model.held)) == (list(locks), len(locks))
+        assert all(name in locks and claims == locks.held(name) for name, claims in model.held.items())
+        assert "nobody" not in locks
         for name in RESOURCES:
             holders = [h for h, held in model.held.items() if any(c.resource == name for c in held)]
             assert holders == locks.holders(name)

@@ -84,10 +84,11 @@ def test_any_history(acts: list[tuple[str, int, int, int, Escalation]]) -> None:
 def test_order() -> None:
     """A higher priority goes first, then the earlier due time, then who came first."""
     waiting = Waiting()
-    for name, place in (("d", (0, 5, 2)), ("c", (0, 5, 1)), ("b", (0, 4, 3)), ("a", (1, 9, 4)), ("e", (-1, 1, 0))):
+    for name, place in (("d", (0, 5, 1)), ("c", (0, 5, 2)), ("b", (0, 4, 3)), ("a", (1, 9, 4)), ("e", (-1, 1, 0))):
         priority, due, arrival = place
         waiting.add(RunId(name, 1), terms(), priority, 0, due, arrival)
-    assert ["a", "b", "c", "d", "e"] == [run.job for run in order(waiting, 0)]
+    assert ["a", "b", "d", "c", "e"] == [run.job for run in waiting.ordered(0)]
+    assert ["a", "b", "d", "c", "e"] == [run.job for run in order(waiting, 0)]
 
 
 def test_an_old_place_is_void() -> None:
@@ -147,6 +148,7 @@ def test_some_of_a_queue() -> None:
     some = waiting.only([RunId(name, 1) for name in names[:2]], 5)
     assert ["bob/b", "alice/a"] == [run.job for run in some.ordered(0)]
     assert [5, 5] == [it.drain for it in some.all_terms()]
+    assert ["bob/b", "alice/a"] == [run.job for run in order(some, 0)]
     assert ["bob/b", "bob/c", "alice/a"] == [run.job for run in waiting.ordered(0)], "nothing of the first is changed"
 
 
