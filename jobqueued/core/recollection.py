@@ -236,7 +236,7 @@ def up_to(saved: SavedJob, number: int) -> SavedJob:
     They count as started, lest `max_runs` is exceeded.
     """
     unknown = number - saved.last_number
-    if unknown <= 0:
+    if unknown < 1:
         return saved
     return replace(saved, last_number=number, stats=replace(saved.stats, started=saved.stats.started + unknown))
 
