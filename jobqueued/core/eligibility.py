@@ -14,7 +14,6 @@ from jobqueued.core.lifecycle import Step
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
-from jobqueued.saved import SavedJob
 
 DEADLINE = "start_deadline"
 
@@ -166,8 +165,8 @@ def _is_late(turn: Turn, job: Job, run: Run) -> bool:
 
 def look_at_job(turn: Turn, name: str) -> None:
     """Resume a job whose pause is over."""
-    saved = turn.state[name].saved if name in turn.state.jobs else SavedJob(job=name)
-    if saved.paused and saved.paused_until is not None and saved.paused_until <= turn.now.wall:
+    saved = turn.state.standing(name).saved
+    if saved.paused_until is not None and saved.paused_until <= turn.now.wall:
         resume(turn, name, UNTIL)
 
 

@@ -139,7 +139,7 @@ def _is_held_back(state: SchedulerState, run: Run) -> bool:
 def _limit(state: SchedulerState, run: Run) -> _Limit | None:
     """The limit that a run reaches first; None: it has none."""
     job = state.catalog.get(run.id.job)
-    found = () if job is None or job.late is None else _limits(state[job.id].saved, job, run)
+    found = () if job is None else _limits(state[job.id].saved, job, run)
     return min(found, key=lambda limit: limit.begun + limit.within, default=None)
 
 

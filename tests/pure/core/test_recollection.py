@@ -15,6 +15,8 @@ from jobqueued.core.recollection import (
     final,
     has_failover,
     is_ahead,
+    learned,
+    over,
     run_of,
     short,
     up_to,
@@ -205,6 +207,18 @@ def test_what_it_tells_of_its_job(state: str, reason: str | None, failover: bool
     )  # fmt: skip
     is_usual = state == "succeeded" and not failover
     assert (2 * SECOND if is_usual else None, "2000" if is_usual else "", "1000") == (stats.usual, saved.took, saved.delays)
+
+
+def test_what_is_usual() -> None:
+    """By a quarter what the last success took, by its last attempt; late is a run by all of them."""
+    long = a_record(2)
+    long["attempts"][0] = {**long["attempts"][0], "ended": to_text(NOW + 13 * SECOND)}
+    saved = told(a_record(1), long)
+    assert (4 * SECOND, "2000 10000") == (saved.stats.usual, saved.took)
+    saved = told(a_record(1, attempts=2))
+    assert (2 * SECOND, "3000", NOW + 5 * SECOND) == (saved.stats.usual, saved.took, over(a_record(1, attempts=2)))
+    assert {"delays": "1000"} == learned(SavedJob(job="job"), run_of(long), long, ran=False)
+    assert {"took": "10000"} == learned(SavedJob(job="job"), run_of(long), long, waited=False)
 
 
 def test_the_last_attempt_is_the_failover() -> None:

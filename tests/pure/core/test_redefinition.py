@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from jobqueued.core.redefinition import CHANGED, Redefinition, dues, put_off, redefine
-from jobqueued.model import HOUR, MINUTE, Job, On
+from jobqueued.model import HOUR, MINUTE, Job, On, to_datetime
 from jobqueued.saved import SavedJob
 from jobqueued.submission import After, Submission
+from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, job
 
 HOURLY, DAILY = job("a", "0 * * * *"), job("a", "0 6 * * *")
@@ -112,6 +113,9 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
     "a path, for the first time": (
         KNOWN, None, replace(HOURLY, on=(On("path", "/in/*"),)), expected(KNOWN, appeared=NOW),
     ),
+    "a path that was awaited before a restart": (
+        replace(KNOWN, appeared=1), None, replace(HOURLY, on=(On("path", "/in/*"),)), expected(KNOWN, appeared=1),
+    ),
     "another dependency": (
         replace(KNOWN, satisfied=("b", "c")), replace(HOURLY, dependencies=("b", "c", "d")),
         replace(HOURLY, dependencies=("c", "d", "e")), expected(KNOWN, satisfied=("c",)),
@@ -146,6 +150,7 @@ def test_what_a_turn_takes() -> None:
     for count in (999, 1000, 1001):
         found, following = dues(minutely, MIDNIGHT, MIDNIGHT + count * MINUTE)
         assert (min(count, 1000), MIDNIGHT + (len(found) + 1) * MINUTE) == (len(found), following)
+    assert ([AT_ONE], None) == dues(replace(job("a"), at=AT_ONE, triggers=(At(to_datetime(AT_ONE)),)), MIDNIGHT, NOW)
 
 
 def test_what_spread_puts_off() -> None:
