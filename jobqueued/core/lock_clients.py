@@ -91,10 +91,8 @@ def over(turn: Turn, event: LockOver) -> None:
     """Take everything back from a client whose process has ended, whether it had its claims yet or not."""
     state = turn.state
     client = state.lock_clients.pop(event.client, None)
-    if client is None:
-        return
     state.leave_queue(event.client)
-    if event.client in state.admission.locks:
+    if client is not None and not client.ticket:
         state.admission.release(event.client)
         state.placement.give_back(client.placed, client.claims, turn.now.mono)
         turn.say("lock_released", guest=str(event.client), locks=_names(client.claims), asked_by=client.asked_by)

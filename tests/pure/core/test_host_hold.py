@@ -67,7 +67,8 @@ def test_its_time() -> None:
         world.happen(events.HoldAsked(1, "root", UNTIL))
         if later:
             world.happen(events.HoldAsked(2, "root", later))
-        world.boot()
+        else:
+            world.boot()
         world.pass_time(3599)
         assert (later or UNTIL) == world.scheduler.hold
         world.pass_time(1)

@@ -74,6 +74,8 @@ def test_short_runs(known: int, minute: int) -> None:
     """A run of a minute is late after three, but after ten while few are known, and never if it is the first."""
     world = world_with(job("a", late=Late(level=0.99)), took=" ".join(["60000"] * known))
     assert minute == until_late(begin(world), limit=60)
+    told_by = {1: ["(by its last run)"], 19: ["(by its last 19 runs)"]}
+    assert known not in told_by or told_by[known][0] in reasons(world)[0]
 
 
 def test_once_whatever_dies() -> None:
@@ -222,8 +224,9 @@ def test_an_edit() -> None:
     world = begin(world_with(job("a")))
     world.pass_time(3000)
     world.write("jobs.yaml", job("a", late=None))
+    assert 0 == len(world.scheduler._state.patience.runs)
     world.pass_time(3 * 3600)
-    assert ([], 0) == (told(world), len(world.scheduler._state.patience.runs))
+    assert [] == told(world)
     world.write("jobs.yaml", job("a"))
     world.pass_time(1)
     assert [("run_late", "a@1")] == told(world)
@@ -403,17 +406,27 @@ def test_who_is_late_during_a_hold() -> None:
     assert ["retries@1", "live@1"] == [run for _, run in told(world)]
 
 
-@pytest.mark.parametrize(("what", "delays"), [("nothing", "60000"), ("a restart", "60000"), ("the clock", "")])
+@pytest.mark.parametrize(
+    ("what", "delays"),
+    [("nothing", "60000"), ("a restart", "60000"), ("a restart before", ""), ("the clock", ""), ("a pause", "60000")],
+)
 def test_what_tells_how_long_one_waits(what: str, delays: str) -> None:
     """A run that was live at a restart has waited for its turn only; not one that waited when the clock was set."""
-    world = World(job("a"), job("hog"), max_running=1, seconds={"hog": 60, "a": 100})
+    world = World(job("a", retries=1, retry_delay=MINUTE), job("hog"), max_running=1, seconds={"hog": 60, "a": 100})
+    world.ends["a"] = ["failed 1", "succeeded"]
     world.run("hog")
     world.run("a", 2)
     if what == "the clock":
         world.step_clock(5)
+    if what == "a restart before":
+        world.boot()
     world.pass_time(61)
     world.start("a@1")
     if what == "a restart":
         world.boot()
-    world.pass_time(200)
+    world.pass_time(110)
+    assert "retrying" == world.states()["a@1"]
+    for pause in (True, False) if what == "a pause" else ():
+        world.pause("a", pause=pause, ticket=3)
+    world.pass_time(400)
     assert delays == " ".join(str(int(it) // 60000 * 60000) for it in world.memories["a"].delays.split())

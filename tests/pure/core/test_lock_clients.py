@@ -201,10 +201,11 @@ def test_for_whom_a_lock_is_kept() -> None:
     """Of several for whom something is kept he is named who wants that lock."""
     world = World()
     other = Claim("other", exclusive=True)
-    for number, wants in ((1, (Claim("tape"),)), (2, (Claim("other"),)), (3, (TAPE,)), (4, (other,))):
+    for number, wants in ((1, (Claim("tape"),)), (2, (Claim("other"),)), (3, (TAPE,))):
         ask(world, number, *wants)
+    world.happen(events.LockAsked(4, LockClientId(4), (other,), "bob"))
     ask(world, 5, Claim("other"))
-    named = "a command of alice (with-lock)"
+    named = "a command of bob (with-lock)"
     assert f"its claims are reserved for {named}, which goes first" == ask(world, 6, Claim("other"), at_once=True)
     assert [None, None, f"reserved for {named}"] == [reason for _, _, held, _, reason in claims(world) if not held]
     world.happen(events.EvictAsked(9, LockClientId(4), "root"))
