@@ -69,7 +69,7 @@ def barred(state: SchedulerState, job: Job) -> Bar | None:
 
 def awaited_by(state: SchedulerState, job: Job) -> Iterator[str]:
     """Yield the runs and submissions of which a submission still awaits the end."""
-    if job.submission and job.submission.after:
+    if job.submission:
         satisfied = state[job.id].saved.satisfied
         yield from (after.name for after in job.submission.after if after.name not in satisfied)
 
