@@ -600,8 +600,8 @@ def test_an_edit_of_what_is_completed() -> None:
 
 def test_an_edit_of_what_waits() -> None:
     """It keeps its place and what it has waited for; a run by hand is not held back by dependencies, nor a retry."""
-    retry, by_hand = job("r", "0 0 * * *", retries=1, retry_delay=0), job("a", "0 0 * * *", concurrency=2)
-    world = World(by_hand, job("hog", priority=9), retry, max_running=1, seconds={"hog": 60, "r": 1})
+    retry, by_hand = job("r", "0 0 * * *", retries=1, retry_delay=0), job("a", "0 12 * * *", concurrency=2)
+    world = World(by_hand, job("hog", priority=9), retry, max_running=1, seconds={"hog": 60, "r": 1, "a": HOUR // SECOND})
     world.ends["r"] = ["failed 1"]
     world.pass_time(24 * 3600 + 0.5)
     world.run("hog")
