@@ -251,6 +251,7 @@ def test_values_in_json() -> None:
         ("2026-03-02T00:00:00+00:00", datetime | None, datetime(2026, 3, 2, tzinfo=UTC)),
         ("latest", CatchUp | None, CatchUp.LATEST),
         ("x", int | str, "x"),
+        ("x", Literal["x"], "x"),
         ("x", tuple[str, ...] | str, "x"),
         ([1], tuple[int], (1,)),
         ([1, 2], tuple[int, ...], (1, 2)),
@@ -267,7 +268,7 @@ def test_values_by_their_kind(value: Any, kind: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "kind", "error"),
-    [({"is": "Nothing"}, object, KeyError), ({"is": "Enum"}, object, KeyError), ([1, 2], tuple[int], ValueError)],
+    [({"is": "Nothing"}, object, KeyError), ({"is": "RunState"}, object, KeyError), ([1, 2], tuple[int], ValueError)],
 )
 def test_values_that_are_none(value: Any, kind: Any, error: type[Exception]) -> None:
     """A class that no trace holds, and a list of another length, are told."""
@@ -300,6 +301,7 @@ def test_a_story_line_by_line() -> None:
     launch, stop = {"is": "Launch", "runs": [[run]]}, {"is": "Stop", "run": other}
     found = story(
         [
+            told(0, **{"is": "Started", "runs": [run]}), decided(),
             told(1, **{"is": "Woke"}), decided(launch, stop, launch), told(2, **{"is": "Woke"}), decided(stop),
             told(3, **{"is": "RunStarted", "run": run}), decided(stop), told(4, **{"is": "TurnOver"}), decided(launch),
             told(5, **{"is": "RunEnded", "run": run}), decided(bug="x"), told(6, **{"is": "RunEnded", "run": other}),
