@@ -30,7 +30,7 @@ def asked(turn: Turn, event: LockAsked) -> None:
         turn.refuse(event.ticket, "Refused", reason=f"{claim.resource} has {there}")
         turn.do(ForgetLockClient(event.client))
         return
-    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, event.ticket, since=now.wall)
+    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, event.ticket, (), now.wall)
     terms = Terms(event.claims, state.limits.escalation, None, HOUR)
     state.admission.waiting.add(event.client, terms, 0, now.mono, now.wall, state.arrival())
     if event.at_once:
