@@ -299,6 +299,7 @@ def test_what_never_started_waits_with_nothing() -> None:
     world.happen(events.NeverStarted(A, 1, "no memory", events.Unstarted.TROUBLE))
     assert back == world.scheduler.runs[A]
 
+
 def test_a_busy_file_and_then_trouble() -> None:
     """A busy file counts as one failure, however often; a restart of the launcher is no fault, and not said."""
     world = live()

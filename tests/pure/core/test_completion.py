@@ -25,7 +25,10 @@ def live(**fields: Any) -> World:
 
 def end(world: World, state: str, attempts: list[tuple[str, bool]], **fields: Any) -> Record:
     """The last of these attempts (their reasons, and whether it was the failover) has ended."""
-    told = [{"attempt": n, "state": "failed", "reason": reason, "failover": is_it} for n, (reason, is_it) in enumerate(attempts, 1)]
+    told = [
+        {"attempt": n, "state": "failed", "reason": reason, "failover": is_it}
+        for n, (reason, is_it) in enumerate(attempts, 1)
+    ]
     document = ended(A, state, attempts=told, reason=attempts[-1][0], **fields)
     world.processes.clear()
     world.record_files.pop(A, None)

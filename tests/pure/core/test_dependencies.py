@@ -181,4 +181,6 @@ def test_satisfied() -> None:
     state = World(job("a", dependencies=("b", "c")), job("b"), job("c")).scheduler._state
     state.remember("a", satisfied=("z",))
     a = state.catalog["a"]
-    assert [(False, ("b",)), (True, ("b", "c"))] == [(satisfy(state, name, a), state["a"].saved.satisfied) for name in "bc"]
+    assert [(False, ("b",)), (True, ("b", "c"))] == [
+        (satisfy(state, name, a), state["a"].saved.satisfied) for name in "bc"
+    ]

@@ -24,7 +24,7 @@ def expected(world: World, run: str) -> float | None:
     return None if told is None else (to_instant(datetime.fromisoformat(told)) - world.now.wall) / SECOND
 
 
-def overtaking(count: int, *others: Job, ends: bool = False) -> World:
+def overtaking(count: int, *others: Job) -> World:
     """A run that overtakes so many, one after the other, until nothing is kept from it."""
     names = [f"r{number}" for number in range(1, count + 1)]
     holders = [job(f"hold-{name}", resources=(Claim(name, 1),), timeout=9 * HOUR) for name in names]
@@ -133,7 +133,7 @@ def test_while_nothing_starts() -> None:
 
 
 def test_beside_whom_nobody_knows() -> None:
-    """Behind a command of a person, an endless run, or one's own limit nobody can say; nor behind who waits for that."""
+    """Behind a command of a person, an endless run, or one's own limit nobody can say; nor behind who waits for it."""
     world = World(
         job("a", locks=(TAPE,)), job("hog"), job("alone", exclusive=True, priority=5), job("low"),
         *(job(f"alice/{name}", owner=ALICE) for name in "ab"), most_of_a_user=1, seconds={"hog": 9e9, "alice/a": 9e9},
@@ -155,7 +155,9 @@ def test_beside_whom_nobody_knows() -> None:
 
 def test_behind_a_command_that_waits() -> None:
     """It is foreseen that a command of a person gets its lock, and not for how long it has it."""
-    world = World(job("hog", locks=(TAPE,), timeout=MINUTE, kill_grace=0), job("a", locks=(TAPE,)), seconds={"hog": 9e9})
+    world = World(
+        job("hog", locks=(TAPE,), timeout=MINUTE, kill_grace=0), job("a", locks=(TAPE,)), seconds={"hog": 9e9}
+    )
     world.run("hog")
     world.happen(events.LockAsked(2, LockClientId(1), (TAPE,), "alice", at_once=False))
     world.run("a", 3)

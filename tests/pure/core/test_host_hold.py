@@ -49,7 +49,12 @@ def test_one_after_the_other(asked: list[Hold | None], lasting: Hold | None) -> 
         (DRAIN, "boot1", DRAIN, None),
         (DRAIN, "boot2", None, Say("released", {"asked_by": "the boot of the host"})),
         (DRAIN._replace(below=PLAIN), "boot2", PLAIN, Say("held", {"asked_by": "alice", "until": None})),
-        (DRAIN._replace(below=Hold("bob", MIDNIGHT)), "boot2", None, Say("released", {"asked_by": "the boot of the host"})),
+        (
+            DRAIN._replace(below=Hold("bob", MIDNIGHT)),
+            "boot2",
+            None,
+            Say("released", {"asked_by": "the boot of the host"}),
+        ),
     ],
 )
 def test_a_boot(asked: Hold, boot: str, lasting: Hold | None, why: Say | None) -> None:

@@ -578,7 +578,12 @@ def test_a_skip_of_the_only_start() -> None:
     """Asked again there is no further one."""
     world = World(at(MIDNIGHT + HOUR))
     world.happen(events.SkipAsked(1, "once", "root"))
-    assert Reply(1, {"due": "2026-03-02T01:00:00.000000Z", "next": None, "timezone": "UTC"}, asked="the skip of once by root") == world.did[-1]
+    assert (
+        Reply(
+            1, {"due": "2026-03-02T01:00:00.000000Z", "next": None, "timezone": "UTC"}, asked="the skip of once by root"
+        )
+        == world.did[-1]
+    )
     world.happen(events.SkipAsked(2, "once", "root"))
     assert [Reply(2, {"reason": "the clock does not start once"}, "Refused")] == world.did
     world.happen(events.SkipAsked(3, "once", "eve", undo=True))
@@ -601,7 +606,9 @@ def test_an_edit_of_what_is_completed() -> None:
 def test_an_edit_of_what_waits() -> None:
     """It keeps its place and what it has waited for; a run by hand is not held back by dependencies, nor a retry."""
     retry, by_hand = job("r", "0 0 * * *", retries=1, retry_delay=0), job("a", "0 12 * * *", concurrency=2)
-    world = World(by_hand, job("hog", priority=9), retry, max_running=1, seconds={"hog": 60, "r": 1, "a": HOUR // SECOND})
+    world = World(
+        by_hand, job("hog", priority=9), retry, max_running=1, seconds={"hog": 60, "r": 1, "a": HOUR // SECOND}
+    )
     world.ends["r"] = ["failed 1"]
     world.pass_time(24 * 3600 + 0.5)
     world.run("hog")

@@ -54,7 +54,10 @@ def test_an_eviction() -> None:
 HELD = "lock tape is held by a command of alice (with-lock)"
 
 
-@pytest.mark.parametrize(("calm", "pressed", "why"), [(1, True, "the host is under pressure (io, cpu)"), (1, False, HELD), (0, True, HELD), (0, False, HELD)])
+@pytest.mark.parametrize(
+    ("calm", "pressed", "why"),
+    [(1, True, "the host is under pressure (io, cpu)"), (1, False, HELD), (0, True, HELD), (0, False, HELD)],
+)
 def test_why_it_would_have_to_wait(calm: int, pressed: bool, why: str) -> None:
     """Pressure is told where it holds back a command, else who has the lock; nothing is left of who asked."""
     world = World(calm=calm)
@@ -176,7 +179,9 @@ def test_all_that_is_done() -> None:
         Reply(1, {"holder": ":with-lock@1", "environment": {"JOBQUEUE_GPU": "0"}}, asked=""),
     ] == world.did
     ask(world, 2, TAPE)
-    assert [(str(two), world.now.wall)] == [(str(it.holder), it.since) for it in world.scheduler.lock_claims() if not it.held]
+    assert [(str(two), world.now.wall)] == [
+        (str(it.holder), it.since) for it in world.scheduler.lock_claims() if not it.held
+    ]
     world.happen(events.EvictAsked(9, two, "root"))
     evicted = {"guest": ":with-lock@2", "locks": ["tape"], "asked_by": "root"}
     assert [
@@ -194,7 +199,9 @@ def test_what_was_found_beyond_what_there_is() -> None:
     world = World()
     for number in (1, 2):
         world.happen(events.LockFound(LockClientId(number), (TAPE,), (), "alice", 5))
-    assert [(":with-lock@1", 5), (":with-lock@2", 5)] == [(str(it.holder), it.since) for it in world.scheduler.lock_claims()]
+    assert [(":with-lock@1", 5), (":with-lock@2", 5)] == [
+        (str(it.holder), it.since) for it in world.scheduler.lock_claims()
+    ]
 
 
 def test_for_whom_a_lock_is_kept() -> None:

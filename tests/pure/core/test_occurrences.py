@@ -1,4 +1,4 @@
-"""What makes a job due, exactly: the fuse, steps of the clock, events, files, ends of others, and what is against it."""
+"""What makes a job due: the fuse, steps of the clock, events, files, ends of others, and what is against it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_step_of_the_clock(step: int, era: int, covered: int) -> None:
 
 
 def test_an_event() -> None:
-    """The answer names the runs it has made due, who is disabled, and where nobody waits a similar name of whose it is."""
+    """The answer names the runs it has made due, who is disabled, and where nobody waits a similar name."""
     on = (On("event", "deployed"),)
     world = World(job("a", on=on), job("b", on=on, enabled=False), job("alice/c", on=(On("event", "alice/deployed"),)))
     by = {"version": 7}
@@ -166,7 +166,11 @@ def test_who_hears_of_an_end() -> None:
     for code, heard in ((0, {"ok", "any", "pattern", "after", "both"}), (3, {"any", "two", "both"})):
         before = set(state.runs)
         run = RunId("a", 90 + code)
-        record: Any = {**ended(run, "failed" if code else "succeeded", exit_code=code), "trace_id": "1" * 32, "span_id": "2" * 16}
+        record: Any = {
+            **ended(run, "failed" if code else "succeeded", exit_code=code),
+            "trace_id": "1" * 32,
+            "span_id": "2" * 16,
+        }
         sent = Run(id=run, key=f"x{code}", due=1, queued=1, arrival=1, trigger="manual")
         world.happen(events.Found(run, 1, sent), events.RunEnded(run, 1, record))
         assert heard == {it.job for it in set(state.runs) - before}
@@ -240,7 +244,9 @@ def test_only_the_clocks_runs_wait_for_dependencies() -> None:
 
 def test_what_is_replaced() -> None:
     """As many as are too many, those that have not started first; each has a record of its own."""
-    world = World(job("a", overlap=Overlap.REPLACE, concurrency=3), job("hog"), max_running=3, seconds={"a": 9e9, "hog": 9e9})
+    world = World(
+        job("a", overlap=Overlap.REPLACE, concurrency=3), job("hog"), max_running=3, seconds={"a": 9e9, "hog": 9e9}
+    )
     world.run("hog")
     for ticket in range(1, 4):
         world.run("a", ticket)

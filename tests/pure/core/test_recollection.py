@@ -151,7 +151,9 @@ def test_what_is_newer() -> None:
     assert not is_ahead(a_record(1), a_record(1, "lost"))
     one, two, plain = a_record(1, "skipped"), a_record(1, "skipped", count=2), a_record(1, "skipped")
     del plain["count"]
-    assert [True, False, False, False] == [is_ahead(*it) for it in ((two, plain), (plain, two), (one, plain), (plain, one))]
+    assert [True, False, False, False] == [
+        is_ahead(*it) for it in ((two, plain), (plain, two), (one, plain), (plain, one))
+    ]
     assert is_ahead(plain, {**one, "count": 0}), "what has no count is one"
 
 
@@ -196,7 +198,9 @@ def test_whose_and_by_what() -> None:
         ("killed", None, False, False, True),
     ],
 )
-def test_what_it_tells_of_its_job(state: str, reason: str | None, failover: bool, by_failover: bool, fails: bool) -> None:
+def test_what_it_tells_of_its_job(
+    state: str, reason: str | None, failover: bool, by_failover: bool, fails: bool
+) -> None:
     """Whether it was the failover that has succeeded, and whether the job fails: not where a person has ended it."""
     document = a_record(1, state, reason=reason)
     document["attempts"][0] = {**document["attempts"][0], "failover": failover}
@@ -206,7 +210,11 @@ def test_what_it_tells_of_its_job(state: str, reason: str | None, failover: bool
         stats.by_failover, stats.fails_since is not None, stats.failing_reason,
     )  # fmt: skip
     is_usual = state == "succeeded" and not failover
-    assert (2 * SECOND if is_usual else None, "2000" if is_usual else "", "1000") == (stats.usual, saved.took, saved.delays)
+    assert (2 * SECOND if is_usual else None, "2000" if is_usual else "", "1000") == (
+        stats.usual,
+        saved.took,
+        saved.delays,
+    )
 
 
 def test_what_is_usual() -> None:

@@ -142,9 +142,11 @@ def test_a_job_that_tells_nothing_more() -> None:
 
 
 def test_what_is_told_of_the_cause() -> None:
-    """By its kind, and what else is known but the span it belongs to; a rerun has no span and no pattern of it either."""
+    """By its kind, and what else is known but the span it belongs to; a rerun has no span and no pattern."""
     by: Any = {"traceparent": "00-x", "event": "go", "pattern": "*"}
-    assert {"kind": "event", "event": "go", "pattern": "*"} == record.triggered_by(a_run(trigger="event go", triggered_by=by))
+    assert {"kind": "event", "event": "go", "pattern": "*"} == record.triggered_by(
+        a_run(trigger="event go", triggered_by=by)
+    )
     assert {"kind": "job"} == record.triggered_by(a_run(trigger="end of a@1", triggered_by={"traceparent": "00-x"}))
     cases: list[tuple[Any, Any, Any]] = [
         (None, None, None), ({}, None, None), ({"kind": "boot"}, None, None),

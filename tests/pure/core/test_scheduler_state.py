@@ -92,7 +92,9 @@ def test_what_goes_back_is_first() -> None:
 def test_what_counts_of_a_job() -> None:
     """All that are in the queue, wait for another attempt or live count against its `concurrency`."""
     names = [RunId("a", number) for number in range(7)]
-    it = JobState(SavedJob(job="a"), names[:1], dict.fromkeys(names[1:3]), {names[3]: Delay(1)}, dict.fromkeys(names[4:]))
+    it = JobState(
+        SavedJob(job="a"), names[:1], dict.fromkeys(names[1:3]), {names[3]: Delay(1)}, dict.fromkeys(names[4:])
+    )
     assert (6, 3, names[:4], names) == (it.under_way, it.unstarted, it.pending, it.unfinished)
     assert (None, False, False) == (it.skip, it.can_never_run, it.fuse_blown)
 
@@ -121,7 +123,7 @@ def test_when_the_order_matters() -> None:
     assert (64, 500) == (LAUNCHES_A_TURN, STEPS_A_TURN)
 
 
-def passes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The instants at which the queue is looked at from now on."""
     seen: list[int] = []
     look = Scheduler._pass
@@ -137,12 +139,13 @@ def passes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_when_the_queue_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not while nothing can have changed; when its own instant has come, or somebody comes or goes."""
     world = World(
-        job("endless"), job("alone", exclusive=True, drain=MINUTE, priority=9), job("low"), seconds={"endless": 9e9, "low": 9e9}
+        job("endless"), job("alone", exclusive=True, drain=MINUTE, priority=9), job("low"),
+        seconds={"endless": 9e9, "low": 9e9},
     )  # fmt: skip
     world.run("endless")
     world.run("alone", 2)
     world.run("low", 3)
-    seen, begin = passes(world, monkeypatch), world.now.wall
+    seen, begin = passes(monkeypatch), world.now.wall
     for _ in range(3):
         world.happen(events.Woke())
     world.pass_time(59)
@@ -156,7 +159,9 @@ def test_when_the_queue_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("number", [63, 64, 65])
 def test_a_burst(number: int) -> None:
     """Sixty-four start in a turn; only where more may be left it is looked at once more."""
-    world = World(*(job(f"a{number}") for number in range(number)), seconds={f"a{number}": 9e9 for number in range(number)})
+    world = World(
+        *(job(f"a{number}") for number in range(number)), seconds={f"a{number}": 9e9 for number in range(number)}
+    )
     asked = [events.RunAsked(ticket, f"a{ticket}", "root", f"x{ticket}") for ticket in range(number)]
     world.happen(*asked)
     assert min(number, 64) == len(world.processes)

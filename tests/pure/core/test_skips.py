@@ -44,7 +44,11 @@ def test_two_in_a_row(first: dict[str, Any], second: dict[str, Any], runs: list[
         it: Job = job("a", owner=fields.get("owner"))
         state.catalog.replace_file("jobs.yaml", (it,))
         run = skip(
-            turn, it, [Occurrence("a", fields.get("key", "x"), due)], fields.get("reason", "x"), fields.get("cause", Cause())
+            turn,
+            it,
+            [Occurrence("a", fields.get("key", "x"), due)],
+            fields.get("reason", "x"),
+            fields.get("cause", Cause()),
         )
         numbers.append(run.id.number)
         done = turn.finish()
@@ -114,7 +118,9 @@ def test_one_that_was_sent_is_its_own() -> None:
 
 def test_a_late_one() -> None:
     """That it is over is said with the reason of the skip."""
-    world = World(job("a", late=Late(after=MINUTE), start_deadline=HOUR), job("hog"), max_running=1, seconds={"hog": 9e9})
+    world = World(
+        job("a", late=Late(after=MINUTE), start_deadline=HOUR), job("hog"), max_running=1, seconds={"hog": 9e9}
+    )
     world.run("hog")
     world.run("a", 2)
     world.pass_time(3600)

@@ -323,7 +323,7 @@ def test_a_name_of_which_a_run_lives() -> None:
 
 
 def test_how_many_are_made_at_a_time() -> None:
-    """A hundred wait, of an array with more at a time so many, in a turn 500; there are never more than there should be."""
+    """A hundred wait, of an array with more at a time so many, 500 a turn; there are never more than it says."""
     for at_a_time, made in ((1, 100), (150, 150), (1000, 500)):
         world = World()
         world.happen(events.HoldAsked(9, "root", Hold("root")))

@@ -208,8 +208,8 @@ def test_the_story_of_a_run(lines: list[Line]) -> None:
     assert ["→", "RemoveMarks"] == words[-1]
 
 
-def test_each_line(lines: list[Line]) -> None:
-    """What was told, then what was decided; of quiet turns the last, once something is told again, and the turn after."""
+def test_each_line() -> None:
+    """What was told, then what was decided; of quiet turns the last, once something is told again."""
     noted: list[Line] = []
     recorder = Recorder(Scheduler(), noted.append)
     recorder.restore([], [], Now(1, 1), None)

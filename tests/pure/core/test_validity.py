@@ -25,9 +25,15 @@ def invalid(world: World) -> dict[str, str]:
         (Claim("gpu", 2), {}, "it asks for 2 of gpu, and this host has none; to add some: resources: {gpu: 2}"),
         (Claim("gpu", 2), {"cpu": 1000, "memory": 1}, "it asks for 2 of gpu, and this host has none; to add some"),
         (Claim("gpus", 1), {"gpu": 4}, "it asks for 1 of gpus, and this host has none; did you mean gpu? to add some"),
-        (Claim("cpu", 2500), {"cpu": 2000}, "it asks for 2.5 CPUs, and jobs can have 2 CPUs here; to allow more anyway: resources: {cpu: 2.5} in"),
+        (
+            Claim("cpu", 2500), {"cpu": 2000},
+            "it asks for 2.5 CPUs, and jobs can have 2 CPUs here; to allow more anyway: resources: {cpu: 2.5} in",
+        ),
         (Claim("cpu", 1000), {}, "it asks for 1 CPU, and jobs can have 0 CPUs here; to allow"),
-        (Claim("memory", (3 << 20) + 1), {"memory": 1 << 20}, "it asks for 3 MiB, and jobs can have 1 MiB here; to allow more anyway: resources: {memory: 4M}"),
+        (
+            Claim("memory", (3 << 20) + 1), {"memory": 1 << 20},
+            "it asks for 3 MiB, and jobs can have 1 MiB here; to allow more anyway: resources: {memory: 4M}",
+        ),
     ],
 )  # fmt: skip
 def test_what_there_is_too_little_of(claim: Claim, there: dict[str, int], words: str) -> None:

@@ -56,7 +56,13 @@ def test_what_a_command_has() -> None:
     world.happen(events.LockFound(LockClientId(2), (Claim("x"), TAPE), (), "bob"))
     world.pass_time(60)
     world.run("a", 2)
-    one = {"run": "a command of alice (with-lock)", "since": to_text(since), "held": "1 min", "ends_by": None, "lingers": None}
+    one = {
+        "run": "a command of alice (with-lock)",
+        "since": to_text(since),
+        "held": "1 min",
+        "ends_by": None,
+        "lingers": None,
+    }
     two = {"run": "a command of bob (with-lock)", "since": None, "held": None, "ends_by": None, "lingers": None}
     told = explain(world, "a@1")
     assert [
@@ -64,7 +70,8 @@ def test_what_a_command_has() -> None:
         ("gpu", 2, [{**one, "mode": "units", "units": 2}]),
     ] == [(it["resource"], it["capacity"], it["holders"]) for it in told["missing"]]  # fmt: skip
     assert [
-        "lock db is held by a command of alice (with-lock) for 1 min", "lock tape is held by a command of bob (with-lock)",
+        "lock db is held by a command of alice (with-lock) for 1 min",
+        "lock tape is held by a command of bob (with-lock)",
         "it asks for 1 of the 2 units of gpu; held by a command of alice (with-lock) for 1 min",
     ] == told["reasons"]  # fmt: skip
 
@@ -75,7 +82,9 @@ def test_what_a_command_has() -> None:
 )
 def test_whom_it_waits_behind(ahead: int, words: str) -> None:
     """Three are named."""
-    world = World(job("hog", locks=(TAPE,)), *(job(f"w{number}", locks=(TAPE,)) for number in range(7)), seconds={"hog": 9e9})
+    world = World(
+        job("hog", locks=(TAPE,)), *(job(f"w{number}", locks=(TAPE,)) for number in range(7)), seconds={"hog": 9e9}
+    )
     world.run("hog")
     for number in range(ahead + 1):
         world.run(f"w{number}", number)
@@ -97,7 +106,8 @@ def test_for_whom_it_is_kept() -> None:
     """The first before it of those that keep what it wants; during a hold it waits behind whoever that is."""
     world = World(
         job("hog", locks=(TAPE,)), job("big", locks=(TAPE, DB)), job("high", locks=(DB,), priority=9),
-        job("low", locks=(DB,), priority=-1), job("other", priority=-1), job("own", locks=(Claim("x"),)), seconds={"hog": 9e9},
+        job("low", locks=(DB,), priority=-1), job("other", priority=-1), job("own", locks=(Claim("x"),)),
+        seconds={"hog": 9e9},
     )  # fmt: skip
     world.run("hog")
     world.run("big", 2)
@@ -110,7 +120,9 @@ def test_for_whom_it_is_kept() -> None:
         world.run(name, ticket)
     held = "the host is on hold by root: nothing new starts for 2 h more; to end it: jobqueuectl release"
     told = {name: explain(world, f"{name}@1") for name in ("low", "high", "other", "own")}
-    assert {"low": "big@1", "high": None, "other": None, "own": None} == {name: it["behind"] for name, it in told.items()}
+    assert {"low": "big@1", "high": None, "other": None, "own": None} == {
+        name: it["behind"] for name, it in told.items()
+    }
     assert [held, "it waits behind high@1, big@1"] == told["low"]["reasons"]
     assert [[held]] * 3 == [told[name]["reasons"] for name in ("high", "other", "own")]
 
@@ -137,7 +149,9 @@ def test_one_unit_is_a_lock() -> None:
 @pytest.mark.parametrize(("priority", "pressed"), [(4, True), (5, False), (6, False)])
 def test_pressure(priority: int, pressed: bool) -> None:
     """It is a reason for those that are not important enough."""
-    world = World(job("hog"), job("a", priority=priority, escalation=Escalation(0)), calm=5, max_running=1, seconds={"hog": 9e9})
+    world = World(
+        job("hog"), job("a", priority=priority, escalation=Escalation(0)), calm=5, max_running=1, seconds={"hog": 9e9}
+    )
     world.run("hog")
     world.run("a", 2)
     world.happen(events.UnderPressure("io", world.now.mono + MINUTE))
