@@ -236,13 +236,13 @@ def test_an_older_attempt_that_is_found_is_old_news() -> None:
 
 def test_what_is_found_has_what_it_was_sent_with() -> None:
     """Claims, units, its time and what came before are those of its R; its place in the order is its row's."""
-    world = World(job("a"), job("hog"), max_running=1, seconds={"hog": HOUR}, resources={"gpu": 2})
+    world = World(job("a"), job("hog"), max_running=1, seconds={"hog": HOUR}, resources={"gpu": 2}, cpus=(0,))
     world.run("hog")
     world.run("a", 2)
     row = world.scheduler.runs[A]
     before = ended(A, "failed", attempts=[{"attempt": 1, "state": "failed", "started": None, "output": {"bytes": 3}}])
     sent = replace(
-        row, claims=(Claim("gpu", 1),), placed=(("gpu", (1,)),), ends_by=world.now.wall + HOUR, so_far=before,
+        row, claims=(Claim("gpu", 1),), placed=(("gpu", (1,)), ("cpus", (0,))), ends_by=world.now.wall + HOUR, so_far=before,
         failover=True, owner=Owner(1000, "alice"), arrival=99, pid=7, started=8, reason="x", queued=1,
     )  # fmt: skip
     world.processes.clear()
