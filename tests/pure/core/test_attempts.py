@@ -242,8 +242,8 @@ def test_what_is_found_has_what_it_was_sent_with() -> None:
     row = world.scheduler.runs[A]
     before = ended(A, "failed", attempts=[{"attempt": 1, "state": "failed", "started": None, "output": {"bytes": 3}}])
     sent = replace(
-        row, claims=(Claim("gpu", 1),), placed=(("gpu", (1,)), ("cpus", (0,))), ends_by=world.now.wall + HOUR, so_far=before,
-        failover=True, owner=Owner(1000, "alice"), arrival=99, pid=7, started=8, reason="x", queued=1,
+        row, claims=(Claim("gpu", 1),), placed=(("gpu", (1,)), ("cpus", (0,))), ends_by=world.now.wall + HOUR,
+        so_far=before, failover=True, owner=Owner(1000, "alice"), arrival=99, pid=7, started=8, reason="x", queued=1,
     )  # fmt: skip
     world.processes.clear()
     world.happen(events.Found(A, 2, sent))

@@ -8,7 +8,7 @@ import pytest
 
 from jobqueued import events
 from jobqueued.commands import ForgetRun, Say, WriteRecord
-from jobqueued.core.skips import Cause, skip
+from jobqueued.core.skips import Cause, skip, skip_run
 from jobqueued.core.turn import Turn
 from jobqueued.model import HOUR, MINUTE, Job, Occurrence, RunId
 from jobqueued.notify import Late
@@ -127,3 +127,20 @@ def test_a_late_one() -> None:
     told = {"job": "a", "run": "a@1", "state": "skipped", "reason": "start_deadline"}
     assert Say("late_over", told) == world.did[-1]
     assert MIDNIGHT + HOUR == world.now.wall
+
+
+def test_an_older_run_joins_no_newer_skip() -> None:
+    """It has come before that, so its number would be in the wrong place."""
+    world = World(job("a"))
+    state, it = world.scheduler._state, world.scheduler.catalog["a"]
+    turn = Turn(state, world.now)
+    runs = []
+    for due in (1, 3):
+        runs.append(state.number(Occurrence("a", f"c0.{due}", due), world.now.wall))
+        state.put_due(runs[-1])
+        if due == 1:
+            skip(turn, it, [Occurrence("a", "c0.2", 2)], "x")
+    for run in runs:
+        skip_run(turn, run, "x", it, joins=True)
+    documents = [command.record for command in turn.finish() if isinstance(command, WriteRecord)]
+    assert [(2, 1), (1, 1), (2, 2)] == [(document["number"], document["count"]) for document in documents]
