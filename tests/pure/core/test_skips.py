@@ -144,3 +144,40 @@ def test_an_older_run_joins_no_newer_skip() -> None:
         skip_run(turn, run, "x", it, joins=True)
     documents = [command.record for command in turn.finish() if isinstance(command, WriteRecord)]
     assert [(2, 1), (1, 1), (2, 2)] == [(document["number"], document["count"]) for document in documents]
+
+
+def waits_twice(**fields: Any) -> World:
+    """A job of which runs wait for another that never ends, and are given up after a minute."""
+    world = World(
+        job("a", start_deadline=MINUTE, **fields), job("hog", priority=9), max_running=1, seconds={"hog": 9e9}
+    )
+    world.run("hog")
+    return world
+
+
+def test_each_wish_of_a_person_has_a_record() -> None:
+    """Runs that people ask for, and those that they stop, join no other."""
+    world = waits_twice()
+    for ticket in (2, 3):
+        world.run("a", ticket)
+        world.pass_time(60)
+    for ticket in (4, 6):
+        world.run("a", ticket)
+        world.stop(f"a@{ticket // 2 + 1}", ticket + 1)
+    reasons = ["start_deadline"] * 2 + ["stopped by root"] * 2
+    assert reasons == [run.reason for run, _ in world.rows.values() if run.state == "skipped"]
+    clock = World(job("a", "0 * * * *"), job("hog"), max_running=1, seconds={"hog": 9e9})
+    clock.run("hog")
+    for number in (1, 2):
+        clock.pass_time(3600)
+        clock.stop(f"a@{number}")
+    assert ["01:00 stopped by root", "02:00 stopped by root"] == clock.covered("a")
+
+
+def test_no_run_joins_a_skip_of_another_era() -> None:
+    """After a correction of the clock."""
+    world = waits_twice(schedule="0 * * * *")
+    world.pass_time(3660)
+    world.step_clock(-4 * 3600)
+    world.pass_time(3600)
+    assert ["01:00 start_deadline", "22:00 start_deadline"] == world.covered("a")
